@@ -364,6 +364,45 @@ fn sessions_write_requested_reports() {
     let resumed = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(7);
     resumed.says(&["error: cannot write the report to", "tests.xml", "it is a folder"]);
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+    assert_eq!(runner.list()[0]["exit_code"], 7);
+    runner.run(&["show"]).expect(0).says(&["lost: cannot write the report to", "tests.xml"]);
+}
+
+#[test]
+fn lost_report_of_background_run_is_recorded() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 100\ninput = { do = \"sleep\", ms = 10 }\n",
+    );
+    let exec = ["exec", "scenario.toml", "-j", "1", "--junit", "out/junit.xml"];
+    for queued in [false, true] {
+        fs::create_dir(runner.path("out")).unwrap();
+        if queued {
+            runner.run(&[&exec[..], &["--queue"]].concat()).expect(0);
+            runner.run(&["queue", "work", "--once"]).expect(0);
+        } else {
+            runner.run(&[&exec[..], &["--detach"]].concat()).expect(0);
+        }
+        fs::remove_dir(runner.path("out")).unwrap();
+        let run = runner.runs().pop().unwrap();
+        let lost = ["a report is lost: cannot write the report to out/junit.xml", "no folder out"];
+        runner.run(&["wait", run.id()]).expect(7).says(&lost);
+        let ended = runner.run(&["wait", run.id(), "--json"]).expect(7).events().pop().unwrap();
+        assert_eq!([&ended["verdict"], &ended["exit_code"]], [&json!("passed"), &json!(7)]);
+        let shown = &runner.list()[0];
+        assert_eq!(shown["exit_code"], 7);
+        assert!(shown["lost_report"].as_str().unwrap().contains("out/junit.xml"), "{shown}");
+        runner.run(&["show", run.id()]).expect(0).says(&["lost: cannot write", "out/junit.xml"]);
+        let exits = Regex::new("exit code (.)").unwrap();
+        let log = run.text("runner.log");
+        assert_eq!(&exits.captures_iter(&log).last().unwrap()[1], "7", "{log}");
+        // A session that runs nothing writes it.
+        fs::create_dir(runner.path("out")).unwrap();
+        let resume = ["resume", run.id(), "--junit", "out/junit.xml"];
+        runner.run(&resume).expect(0).says(&["nothing is left to do", "report: out/junit.xml"]);
+        runner.run(&["wait", run.id()]).expect(0);
+        assert_eq!(run.manifest()["lost_report"], json!(null));
+        fs::remove_dir_all(runner.path("out")).unwrap();
+    }
 }
 
 /// Starts trials of some 2 s, with events, and waits for the first rows.

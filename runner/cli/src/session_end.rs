@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use runner_engine::Ended;
+use runner_engine::{Ended, exit_of};
 use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::{queue, settings::Settings};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use runner_record::{Manifest, Owned, RecordError, ResultsRoot, RunDir};
 use runner_report::{
     Form, FormError, FormOptions, RowSelection as Rows, RunDocument, SentNotification,
 };
@@ -32,13 +32,22 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
     let is_background = detach::is_background();
-    let exit = args.exit(ended.exit);
     let of_scenario = run.iter().flat_map(|run| of_scenario(run, manifest));
     let files: Vec<_> = of_scenario.chain(args.reports().cloned()).collect();
+    let mut manifest = manifest.clone();
+    // A session that ran nothing may write the reports that the one before it has lost.
+    let exit = match manifest.lost_report.take_if(|_| !files.is_empty()) {
+        Some(_) => exit_of(&manifest),
+        None => ended.exit,
+    };
+    let exit = args.exit(exit);
     // A signal that exits the process while they are written loses them.
     runner_engine::keep_exit(if files.is_empty() { exit } else { exit.without_output() });
-    let (is_whole, document) = write(&run, &files, is_quiet || is_background, out);
-    let exit = if is_whole { exit } else { exit.without_output() };
+    let (lost, document) = write(&run, &files, is_quiet || is_background, out);
+    let exit = if lost.is_none() { exit } else { exit.without_output() };
+    if lost.is_some() {
+        manifest.lost_report = lost;
+    }
     runner_engine::keep_exit(exit);
     print(exit);
     let Ok(run) = run else { return exit };
@@ -57,7 +66,7 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
     });
     let dead: Vec<_> = dead.collect();
     let dead = dead.iter().map(|(run, manifest)| (run.clone(), manifest));
-    notify(&[(run, manifest)].into_iter().chain(dead).collect::<Vec<_>>(), is_quiet, out);
+    notify(&[(run, &manifest)].into_iter().chain(dead).collect::<Vec<_>>(), is_quiet, out);
     exit
 }
 
@@ -68,11 +77,13 @@ pub fn finish_merged(
     is_quiet: bool,
     out: &Out,
 ) -> Result<bool, CommandError> {
-    let manifest = run.manifest()?;
+    let mut manifest = run.manifest()?;
     // The scenario of a foreign shard must name no files, and no receivers of notifications.
     let is_own = run.for_use().is_ok();
     let files: Vec<_> = of_scenario(run, &manifest).filter(|_| is_own).collect();
-    let (is_whole, document) = write(&Ok(run.clone()), &files, is_quiet, out);
+    let (lost, document) = write(&Ok(run.clone()), &files, is_quiet, out);
+    let is_whole = lost.is_none();
+    manifest.lost_report = lost;
     if let Some(ci) = ci_system(with_ci) {
         annotate(ci, run, document, false, out);
     }
@@ -147,38 +158,56 @@ pub fn continue_preempted(root: &ResultsRoot, out: &Out) {
     }
 }
 
-/// Writes the reports of a run. Returns whether all are written, and the run if it was read.
+/// Writes the reports of a run, and records in its manifest whether they are written. Returns the reports that are lost, with the
+/// causes, and the run if it was read.
 fn write(
     run: &Result<RunDir, RecordError>,
     files: &[ReportFile],
     is_quiet: bool,
     out: &Out,
-) -> (bool, Option<RunDocument>) {
+) -> (Option<String>, Option<RunDocument>) {
     if files.is_empty() {
-        return (true, None);
+        return (None, None);
     }
+    // While the run is held, `wait` does not return. A process that continues the run already records its own reports.
+    let held = run.as_ref().ok().and_then(|run| run.results_root().ok()?.claim(run).ok());
+    let (lost, document) = write_files(run, files, is_quiet, out);
+    let lost = (!lost.is_empty()).then(|| lost.join("; "));
+    if let Some(Err(error)) = held.map(|held| Owned::finish_reports(held, lost.clone())) {
+        out.warn(&format!("the manifest does not show whether reports are lost: {error}"));
+    }
+    (lost, document)
+}
+
+/// Writes files. Returns the problems of those that are lost, and the run if it was read.
+fn write_files(
+    run: &Result<RunDir, RecordError>,
+    files: &[ReportFile],
+    is_quiet: bool,
+    out: &Out,
+) -> (Vec<String>, Option<RunDocument>) {
     let document = run.as_ref().map_err(ToString::to_string);
     let document = document.and_then(|run| read(run).map_err(|error| error.to_string()));
     let document = match document {
         Ok(document) => document,
         Err(error) => {
-            let error = format!("no report is written: {error}");
-            out.talk(CommandError::new(Exit::Storage, error).text());
-            return (false, None);
+            let error = CommandError::new(Exit::Storage, format!("no report is written: {error}"));
+            out.talk(error.text());
+            return (vec![error.message()], None);
         }
     };
-    let mut is_whole = true;
+    let mut lost = Vec::new();
     for file in files {
         match file.write(&document, FormOptions::default()) {
             Ok(()) if is_quiet => {}
             Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
             Err(error) => {
                 out.talk(error.text());
-                is_whole = false;
+                lost.push(error.message());
             }
         }
     }
-    (is_whole, Some(document))
+    (lost, Some(document))
 }
 
 /// Annotates a CI job after a session that may have run nothing. A failure is only a warning: the run has its results.

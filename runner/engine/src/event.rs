@@ -169,7 +169,8 @@ impl Ended {
     }
 }
 
-/// Returns the exit code of a run: from its status, reason, signal and verdict.
+/// Returns the exit code of a run: from its status, reason, signal, verdict and lost reports.
 pub fn exit_of(manifest: &Manifest) -> Exit {
-    Exit::of_run(manifest.status, manifest.reason, manifest.signal, manifest.verdict)
+    let Manifest { status, reason, signal, verdict, lost_report, .. } = manifest;
+    Exit::of_run(*status, *reason, *signal, *verdict, lost_report.is_some())
 }

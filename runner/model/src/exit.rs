@@ -63,8 +63,9 @@ impl Exit {
         reason: Option<Reason>,
         signal: Option<StopSignal>,
         verdict: RunVerdict,
+        has_lost_report: bool,
     ) -> Self {
-        match (status, reason) {
+        let exit = match (status, reason) {
             _ if verdict == RunVerdict::Damaged => Self::Damaged,
             (RunStatus::Completed, _) if verdict == RunVerdict::Failed => Self::Bad,
             (RunStatus::Completed, _) => Self::Success,
@@ -77,7 +78,8 @@ impl Exit {
             (RunStatus::Running | RunStatus::Incomplete | RunStatus::Cancelled, _) => {
                 Self::Incomplete
             }
-        }
+        };
+        if has_lost_report { exit.without_output() } else { exit }
     }
 
     /// Returns the exit code of a command whose results have this one, and whose output or report is lost.
@@ -102,10 +104,16 @@ mod tests {
 
     #[test]
     fn each_end_has_its_documented_code() {
-        let code =
-            |status, reason, signal, verdict| Exit::of_run(status, reason, signal, verdict).code();
+        let code = |status, reason, signal, verdict| {
+            Exit::of_run(status, reason, signal, verdict, false).code()
+        };
         assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Passed), 0);
         assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Failed), 1);
+        let lost = |status, verdict| Exit::of_run(status, None, None, verdict, true).code();
+        assert_eq!(lost(RunStatus::Completed, RunVerdict::Passed), 7);
+        assert_eq!(lost(RunStatus::Completed, RunVerdict::Failed), 7);
+        assert_eq!(lost(RunStatus::Completed, RunVerdict::Damaged), 8);
+        assert_eq!(lost(RunStatus::Incomplete, RunVerdict::None), 4);
         for status in [RunStatus::Completed, RunStatus::Incomplete] {
             assert_eq!(code(status, None, None, RunVerdict::Damaged), 8);
         }

@@ -86,7 +86,8 @@ impl RunList {
 
 impl RunSummary {
     pub fn new(head: RunHead, short: String, run_dir: PathBuf) -> Self {
-        let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict);
+        let is_lost = head.lost_report.is_some();
+        let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict, is_lost);
         let exit_code = head.status.is_terminal().then(|| exit.code());
         let state = head.state();
         Self { head, state, short, run_dir, exit_code }

@@ -110,7 +110,9 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         stop(manifest).map_or(("stopped", None), |(word, actor)| (word, Some(by(actor))));
     let died = session.filter(|session| is_over && !session.in_flight.is_empty());
     let died = died.map(|session| running_at_death(&session.in_flight).trim_start().to_owned());
+    let lost = run.head.lost_report.as_ref().map(|lost| format!("lost: {lost}"));
     let facts = [
+        ("report", lost),
         ("scenario", Some(manifest.scenario_path.clone())),
         ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
         ("results", Some(run.run_dir.to_string_lossy().into_owned())),

@@ -90,6 +90,8 @@ fn sweep(root: &ResultsRoot, last_sweep: &mut Instant) {
 struct WaitedRun {
     dir: RunDir,
     has_ended: bool,
+    /// Whether the run had ended at the last look. `None` before the first one.
+    had_ended: Option<bool>,
     /// Time and counts of the last `progress` event.
     last_progress: Option<(Instant, Counts)>,
 }
@@ -107,7 +109,10 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
             // A process that holds the lock of an ended run is about to continue it, such as the process of its group.
-            run.has_ended = manifest.status.is_terminal() && run.dir.holder().is_none();
+            let is_over = manifest.status.is_terminal() && run.dir.holder().is_none();
+            // After the end, the process takes the lock again while it writes reports, so the first look is not enough.
+            let had_ended = run.had_ended.replace(is_over);
+            run.has_ended = is_over && had_ended != Some(false);
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
@@ -146,6 +151,9 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         let run = RunSummary::new(RunHead::from(&manifest), id, PathBuf::new());
         let line = summary::line(&run, run.head.worked());
         out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
+        if let Some(lost) = &run.head.lost_report {
+            out.data(&format!("  a report is lost: {}", visible_line(lost)));
+        }
     }
     Ok(exit)
 }
@@ -159,7 +167,7 @@ fn find_runs(root: &ResultsRoot, names: &[String]) -> Result<Vec<WaitedRun>, Com
     let mut runs = Vec::new();
     for name in names {
         for dir in Target::find(root, &name)?.open(root)? {
-            runs.push(WaitedRun { dir, has_ended: false, last_progress: None });
+            runs.push(WaitedRun { dir, has_ended: false, had_ended: None, last_progress: None });
         }
     }
     Ok(runs)

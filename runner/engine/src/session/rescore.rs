@@ -217,7 +217,7 @@ impl ChangeTally<'_> {
         // After a failed write there is no reason of a stop.
         let end = End { reason: end.reason.or(Some(Reason::Storage)), ..end };
         let (status, verdict) = (RunStatus::Incomplete, RunVerdict::None);
-        let exit = Exit::of_run(status, end.reason, end.signal, verdict);
+        let exit = Exit::of_run(status, end.reason, end.signal, verdict, false);
         Ended { exit, cut_short: Some(end), ..ended }
     }
 

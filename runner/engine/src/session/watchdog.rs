@@ -138,7 +138,8 @@ impl WatchdogState {
         };
         let message = "the session did not end within its bounds";
         self.last_words(reason, signal, message.to_owned());
-        let exit = Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None);
+        let exit =
+            Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None, false);
         signals::restore_terminal();
         #[allow(clippy::exit, reason = "nothing else ends a process that is stuck")]
         std::process::exit(exit.code().into());

@@ -61,6 +61,9 @@ pub struct Manifest {
     /// Details of the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The reports that the last session could not write, with the causes, for people. The exit code is then 7 in place of 0 or 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_report: Option<String>,
     /// The stage that the last session reached.
     pub stage: Stage,
     /// The signal that stopped the run.
@@ -273,6 +276,7 @@ impl Manifest {
             &self.labels,
             &self.metadata.vars,
             &self.message,
+            &self.lost_report,
             &self.group,
             &self.pinned,
             self.paused(),

@@ -80,6 +80,7 @@ impl ResultsRoot {
             status: RunStatus::Running,
             reason: None,
             message: None,
+            lost_report: None,
             stage,
             signal: None,
             verdict: RunVerdict::None,
@@ -271,6 +272,7 @@ impl Owned {
         manifest.stage = stage;
         manifest.rows = None;
         manifest.gate = None;
+        manifest.lost_report = None;
         self.manifest = manifest;
         self.reserve()?;
         self.log(&command);
@@ -423,7 +425,7 @@ impl Owned {
             counts => counts,
         };
         // A `rescore` that was cut short has an exit code of its own.
-        let exit = Exit::of_run(*status, *reason, self.manifest.signal, *verdict).code();
+        let exit = Exit::of_run(*status, *reason, self.manifest.signal, *verdict, false).code();
         let rescores = self.manifest.rescores(self.manifest.last_session());
         let exit = if rescores { String::new() } else { format!("; exit code {exit}") };
         self.log(&format!("the run is {status}{because}; {counts} of {planned}{exit}"));
@@ -479,6 +481,24 @@ impl Owned {
         manifest.set_removed(fold.removed());
         manifest.verdict = manifest.verdict_of(manifest.counts);
         self.note_rows();
+        self.replace_manifest()
+    }
+
+    /// Records the reports that the last session could not write, or that it has written all of them. Then releases the lock.
+    pub fn finish_reports(mut self, lost: Option<String>) -> Result<(), RecordError> {
+        let Manifest { status, reason, signal, verdict, .. } = self.manifest;
+        if let Some(lost) = &lost {
+            let exit = Exit::of_run(status, reason, signal, verdict, true).code();
+            self.log(&format!("a report is lost: {lost}; exit code {exit}"));
+        }
+        let lost = lost.map(cut);
+        if self.manifest.lost_report == lost {
+            return Ok(());
+        }
+        self.manifest.lost_report = lost;
+        let checked = self.manifest.check_texts();
+        checked.map_err(|problem| self.run.dir.refuse(MANIFEST, problem))?;
+        self.lock.release_reserve();
         self.replace_manifest()
     }
 

@@ -30,6 +30,9 @@ pub struct RunHead {
     pub reason: Option<Reason>,
     /// Details of the reason, for people. In a running run, present only while it waits for workers on other machines.
     pub message: Option<String>,
+    /// The reports that the last session could not write, with the causes, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_report: Option<String>,
     /// The signal that stopped the run.
     pub signal: Option<StopSignal>,
     /// The result of the trials. `none` until the run is completed.
@@ -116,6 +119,7 @@ impl From<&Manifest> for RunHead {
             status: manifest.status,
             reason: manifest.reason,
             message: manifest.message.clone(),
+            lost_report: manifest.lost_report.clone(),
             signal: manifest.signal,
             verdict: manifest.verdict,
             stage: manifest.stage,

@@ -32,6 +32,7 @@ fn head(status: RunStatus) -> RunHead {
         group: None,
         shard: None,
         pinned: None,
+        lost_report: None,
     }
 }
 

@@ -240,6 +240,7 @@ fn new_manifest(
         verdict: RunVerdict::None,
         counts: shards().fold(Counts::default(), |sum, one| sum.plus(one.counts)),
         gate: None,
+        lost_report: None,
         started_at,
         group: None,
         merged: merge.entries()?,

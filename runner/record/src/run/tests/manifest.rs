@@ -45,6 +45,7 @@ fn manifest() -> Manifest {
         started_at: at("04"),
         completed_at: Some(at("09")),
         gate: None,
+        lost_report: None,
         labels: [("team".into(), "night".into())].into(),
         group: Some(GroupPlace {
             id: "2026-11-20_09-18-03-990-group-0a1b2c3d".into(),
