@@ -499,6 +499,21 @@ fn preempted_run_continues_without_the_queue() {
 }
 
 #[test]
+fn waiting_for_a_paused_run_shows_the_pause() {
+    let runner = with_scenarios();
+    runner.run(&["exec", "long.toml", "--detach"]).expect(0);
+    let run = run_named(&runner, "long");
+    wait_until("it runs", || runner.show(&run)["live"]["in_flight"][0] != Value::Null);
+    runner.run(&["pause", run.id()]).expect(0);
+    let waiting = runner.started(&["wait", run.id()]);
+    wait_until("the progress is shown", || waiting.shown().contains(" done"));
+    let shown = waiting.shown();
+    assert!(shown.contains("0 of 1 done; 0 running; the run is paused"), "{shown}");
+    runner.run(&["stop", run.id()]).expect(0);
+    waiting.finish().expect(4);
+}
+
+#[test]
 fn pause_of_a_person_outlasts_that_of_the_queue() {
     let runner = with_scenarios();
     let long = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout;

@@ -105,6 +105,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let (start, mut last_sweep, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
     loop {
         let (mut all, mut planned) = (Live { at: now(), ..Live::default() }, 0);
+        let (mut running, mut paused) = (0, 0);
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
@@ -118,6 +119,11 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             } else {
                 all.counts = all.counts.plus(manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
+            }
+            if !run.has_ended && (live.paused || manifest.paused().is_some()) {
+                paused += 1;
+            } else if !run.has_ended {
+                running += 1;
                 all.in_flight.extend(live.in_flight.iter().cloned());
                 all.compiling.extend(live.compiling.iter().cloned());
                 all.waiting.extend(live.waiting.iter().cloned());
@@ -138,7 +144,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Held, text));
         }
         if let Some(progress) = &mut progress {
-            let waiting = progress::waiting(all.waits_for_memory, long_wait(&all).as_ref());
+            let mut waiting = progress::waiting(all.waits_for_memory, long_wait(&all).as_ref());
+            waiting += &match (paused, running) {
+                (0, _) => String::new(),
+                (1, 0) => "; the run is paused".to_owned(),
+                _ => format!("; {}", plural(paused, "run is paused", "runs are paused")),
+            };
             progress.update(&all, planned, all.in_flight.len() as u64, &waiting, false);
         }
         sweep(&root, &mut last_sweep);
