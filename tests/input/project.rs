@@ -164,7 +164,7 @@ fn real_folders_reads_and_signatures_are_printed() {
     assert_eq!(plan["access"], json!(access));
     drop(site);
 
-    // A run with the same access is none of a stranger.
+    // The run with the same access is another user's.
     let notes: Vec<_> = access.iter().map(|line| format!("note: {line}")).collect();
     start(&[]).says(&notes.iter().map(String::as_str).collect::<Vec<_>>());
     let again = start(&[]).stderr;

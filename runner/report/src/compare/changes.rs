@@ -45,7 +45,7 @@ pub struct Change<'a> {
     pub base: Option<Outcomes>,
     /// Results of the later run. `null` if the test is gone.
     pub new: Option<Outcomes>,
-    /// Why the test is flaky, and the reason of the new run's failure, or the provider's summary of a new skip, on one line.
+    /// Cause of a flaky result, and the reason of the new run's failure, or the provider's summary of a new skip, on one line.
     pub reason: Option<String>,
 }
 
