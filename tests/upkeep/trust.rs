@@ -73,6 +73,7 @@ fn foreign_runs_are_read_and_not_executed() {
     ] {
         runner.run(args).expect(code);
     }
+    runner.run(&["show", cut_id]).says(&["was not made with your key", ALLOW]);
     let into = format!("results/{cut_id}");
     for args in [
         &["resume", cut_id][..],

@@ -149,7 +149,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             print_history(&document.manifest, out);
         }
         summary::print_comparison_step(&document.run, document.since_previous.as_ref(), out);
-        summary::print_next_steps(&document.run, out);
+        match run.foreign() {
+            // The next steps would be refused.
+            Some(problem) => {
+                let trust = run.command("trust", &[]);
+                out.hint(&format!("the run {problem}; to look at it and allow it: {trust}"));
+            }
+            None => summary::print_next_steps(&document.run, out),
+        }
     }
     Ok(Exit::Success)
 }

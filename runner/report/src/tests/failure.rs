@@ -258,7 +258,8 @@ fn answers_that_are_texts_have_the_remedy() {
         );
         headline(&read(&row("failed", &format!(r#","checks":[{check}]"#))))
     };
-    for remedy in ["`output = \"json\"` of a plain", "`config.output = \"json\"` of `bundled:chat`"] {
+    for remedy in ["`output = \"json\"` of a plain", "`config.output = \"json\"` of `bundled:chat`"]
+    {
         assert!(line("differs").contains(remedy), "{}", line("differs"));
     }
     let hint = format!("differs; {}: set it", super::PROTOCOL_HINT);
