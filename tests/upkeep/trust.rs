@@ -329,7 +329,7 @@ fn key_file_makes_machines_one_user() {
 }
 
 #[test]
-fn run_without_a_key_says_so_and_is_foreign_later() {
+fn run_without_a_key_warns_and_is_foreign_later() {
     let runner = naps(2, 1);
     let no_folder = runner.path("file/none");
     fs::write(runner.path("file"), "").unwrap();
