@@ -374,6 +374,7 @@ fn lost_report_of_background_run_is_recorded() {
         "[[tests]]\nid = \"nap\"\nrepeat = 100\ninput = { do = \"sleep\", ms = 10 }\n",
     );
     let exec = ["exec", "scenario.toml", "-j", "1", "--junit", "out/junit.xml"];
+    let exits = Regex::new("exit code (.)").unwrap();
     for queued in [false, true] {
         fs::create_dir(runner.path("out")).unwrap();
         if queued {
@@ -392,7 +393,6 @@ fn lost_report_of_background_run_is_recorded() {
         assert_eq!(shown["exit_code"], 7);
         assert!(shown["lost_report"].as_str().unwrap().contains("out/junit.xml"), "{shown}");
         runner.run(&["show", run.id()]).expect(0).says(&["lost: cannot write", "out/junit.xml"]);
-        let exits = Regex::new("exit code (.)").unwrap();
         let log = run.text("runner.log");
         assert_eq!(&exits.captures_iter(&log).last().unwrap()[1], "7", "{log}");
         // A session that runs nothing writes it.
