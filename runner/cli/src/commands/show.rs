@@ -152,7 +152,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         match run.foreign() {
             // The next steps would be refused.
             Some(problem) => {
-                let trust = run.command("trust", &[]);
+                let trust = document.run.command("trust", &document.run.short, &[]);
                 out.hint(&format!("the run {problem}; to look at it and allow it: {trust}"));
             }
             None => summary::print_next_steps(&document.run, out),
