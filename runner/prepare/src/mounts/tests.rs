@@ -201,7 +201,7 @@ fn all_refused_folders_are_reported() {
 fn all_files_of_scenarios_are_protected() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();
-    for name in ["tests/deep", "lists", "free"] {
+    for name in [".git", "tests/deep", "lists", "free"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     fs::write(root.join("tests/a.jsonl"), "").unwrap();
