@@ -339,6 +339,9 @@ fn run_without_a_key_warns_and_is_foreign_later() {
         let exec = with(&runner, &["exec", "scenario.toml", "-q"], name, &value).expect(0);
         exec.says(&["another user's", why]);
         assert_eq!(exec.stderr.matches("another user's").count(), 1, "{}", exec.stderr);
+        let group = ["exec", "scenario.toml", "scenario.toml", "-q"];
+        let group = with(&runner, &group, name, &value).expect(0);
+        assert_eq!(group.stderr.matches("another user's").count(), 1, "{}", group.stderr);
         with(&runner, &["rescore", "latest"], name, &value).expect(2).says(&[why]);
         let queue = ["exec", "scenario.toml", "--queue"];
         with(&runner, &queue, name, &value).expect(2).says(&["your key has signed", why]);

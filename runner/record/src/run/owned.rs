@@ -1,5 +1,6 @@
 //! [`Owned`]: a run whose lock this process holds. Creates, claims and ends runs, and opens their sessions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs::File, io::Write as _, time::Duration};
 
 use runner_model::status::{RunVerdict, Stage};
@@ -100,7 +101,10 @@ impl ResultsRoot {
             transitions: vec![Transition::created(now, writer)],
             rows: None,
         };
-        let unsigned = self.signing_problem().map(|problem| {
+        // The runs of a group are created by one process.
+        static IS_NOTED: AtomicBool = AtomicBool::new(false);
+        let problem = self.signing_problem().filter(|_| !IS_NOTED.swap(true, Ordering::Relaxed));
+        let unsigned = problem.map(|problem| {
             format!("later commands will take this run for another user's: {problem}")
         });
         let run = RunDir { root: root.clone(), dir, id, check: Check::Owner };
