@@ -39,7 +39,7 @@ pub(super) fn machines(rounds: u64) -> Done {
     }
     let address = format!("nats://127.0.0.1:{port}");
     let worker = |name| -> Done<Killed> {
-        let words = ["worker", "--engine", &address, "--jobs", "1", "--name", name];
+        let words = ["worker", "--broker", &address, "--jobs", "1", "--name", name];
         Ok(Killed(quiet(Command::new(RUNNER)).args(words).spawn()?))
     };
     let _workers = [worker("one")?, worker("two")?];
@@ -62,7 +62,7 @@ pub(super) fn machines(rounds: u64) -> Done {
         let (mut alone, mut remote) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             alone.push(exec(folder, &["--jobs", "2"])?);
-            remote.push(exec(folder, &["--engine", &address])?);
+            remote.push(exec(folder, &["--broker", &address])?);
         }
         let [alone, remote] = [alone, remote].map(|mut times| {
             times.sort_unstable();
@@ -86,6 +86,6 @@ fn exec(folder: &Path, words: &[&str]) -> Done<Duration> {
 
 fn quiet(mut command: Command) -> Command {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env_remove("RUNNER_ENGINE");
+    command.env_remove("RUNNER_BROKER");
     command
 }

@@ -162,7 +162,7 @@ timeout = "10m"
 "#;
 
 /// Schemas that `files_match_their_schemas` and `tests/machines` check.
-const FILES: [&str; 6] = ["scenario", "settings", "log", "started", "workers", "engine"];
+const FILES: [&str; 6] = ["scenario", "settings", "log", "started", "workers", "broker"];
 
 /// The published schemas, and the values that do not match them.
 struct SchemaChecker {

@@ -1,4 +1,4 @@
-//! Workers that are not trusted, workers that trust no run, and strangers at the engine.
+//! Workers that are not trusted, workers that trust no run, and strangers at the broker.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::network::{
-    Cable, Client, Engine, alone, canonical, numbered, start_new_worker, start_worker, started,
+    Broker, Cable, Client, alone, canonical, numbered, start_new_worker, start_worker, started,
     used_workers, wait_for_message, worker_command,
 };
 use super::support::{
@@ -34,12 +34,12 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 /// Runs a scenario that the only worker declines for this reason.
 #[track_caller]
 fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
-    let engine = Engine::start();
+    let broker = Broker::start();
     runner.write("worker.env", secrets);
     let args = [ceiling, &["--secret-file", "worker.env"]].concat();
-    let mut command = worker_command(runner, &engine.address(), "a", &args);
+    let mut command = worker_command(runner, &broker.address(), "a", &args);
     let mut worker = started(Running::start(command.env("KEY", "from the environment")));
-    let ran = runner.exec(&["--engine", &engine.address(), "--wait-for-workers", "1s"]).expect(4);
+    let ran = runner.exec(&["--broker", &broker.address(), "--wait-for-workers", "1s"]).expect(4);
     ran.says(&[why, "no worker was connected for 1 s (worker a runs no attempts"]);
     wait_for_message(&mut worker, "declined run");
     worker.end_by(Signal::INT).0.expect(0).says(&[why]);
@@ -119,16 +119,16 @@ fn larger_scratch_than_the_ceiling_is_declined() {
 
 #[test]
 fn secrets_come_from_the_workers_own_file() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     let tests = tests("a | { do = \"secret\" } | equals = \"[secret KEY]\"");
     runner.scenario(&format!(
         "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\nsecrets = [\"KEY\"]\n{tests}"
     ));
     runner.write("worker.env", "KEY=hunter2 of the worker");
     let args = ["--ceiling", "secret=KEY", "--secret-file", "worker.env"];
-    let worker = start_worker(&runner, &engine.address(), "a", &args);
+    let worker = start_worker(&runner, &broker.address(), "a", &args);
     // The coordinator has no value, and needs none.
-    runner.exec(&["--engine", &engine.address()]).expect(0);
+    runner.exec(&["--broker", &broker.address()]).expect(0);
     let run = assert_whole(&runner, 1);
     worker.end_by(Signal::INT).0.expect(0);
     let files = below(&run.dir).into_iter().filter(|path| path.is_file());
@@ -141,7 +141,7 @@ fn secrets_come_from_the_workers_own_file() {
 #[test]
 fn granted_folder_of_the_ceiling_is_used() {
     let runner = Runner::new(&["hostile"]);
-    let engine = Engine::start();
+    let broker = Broker::start();
     fs::create_dir(runner.path("data")).unwrap();
     runner.write("data/a.txt", "here");
     runner.scenario(
@@ -157,25 +157,25 @@ fn granted_folder_of_the_ceiling_is_used() {
     );
     let data = runner.path("data").canonicalize().unwrap();
     let ceiling = format!("fs={}", data.to_str().unwrap());
-    let _worker = start_worker(&runner, &engine.address(), "a", &["--ceiling", &ceiling]);
-    runner.exec(&["--engine", &engine.address()]).expect(0);
+    let _worker = start_worker(&runner, &broker.address(), "a", &["--ceiling", &ceiling]);
+    runner.exec(&["--broker", &broker.address()]).expect(0);
     assert_eq!(used_workers(&assert_whole(&runner, 1)), ["a"]);
 }
 
 #[test]
 fn store_is_private_and_empty_after_each_run() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 20, 1);
-    let address = engine.address();
+    let address = broker.address();
     let mut worker = start_worker(&runner, &address, "a", &[]);
-    runner.exec(&["--engine", &address]).expect(0);
+    runner.exec(&["--broker", &address]).expect(0);
     wait_for_message(&mut worker, "left run");
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let secret = "plugin = \"hostile.wasm\"\ngrants = { secrets = [\"KEY\"] }";
     runner.scenario(&text.replace("plugin = \"hostile.wasm\"", secret));
     for number in 0..3 {
         let folder = format!("declined/{number}");
-        let flags = ["--engine", &address, "--wait-for-workers", "300ms", "--into", &folder];
+        let flags = ["--broker", &address, "--wait-for-workers", "300ms", "--into", &folder];
         runner.exec(&flags).expect(4);
     }
     let store = runner.path("store-a");
@@ -190,13 +190,13 @@ fn store_is_private_and_empty_after_each_run() {
 
 #[test]
 fn password_is_in_no_arguments_and_files() {
-    let password = "s3cr3t-of-the-engine";
-    let engine = Engine::with(&format!("authorization {{ user: me, password: \"{password}\" }}"));
+    let password = "s3cr3t-of-the-broker";
+    let broker = Broker::with(&format!("authorization {{ user: me, password: \"{password}\" }}"));
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 20, 50);
-    let address = format!("nats://me:{password}@127.0.0.1:{}", engine.port);
+    let address = format!("nats://me:{password}@127.0.0.1:{}", broker.port);
     let worker = start_worker(&runner, &address, "a", &[]);
-    let id = runner.run(&["exec", "scenario.toml", "--engine", &address, "--detach"]).expect(0);
+    let id = runner.run(&["exec", "scenario.toml", "--broker", &address, "--detach"]).expect(0);
     let run = runner.only_run();
     wait_until("there are rows", || !run.rows().is_empty());
     let has = |bytes: &[u8]| bytes.windows(password.len()).any(|word| word == password.as_bytes());
@@ -240,7 +240,7 @@ const LIES: &[&str] = &[
 
 #[test]
 fn lies_of_a_worker_are_not_written() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     let table: String = LIES.iter().map(|lie| format!("{lie} | 1 |\n")).collect();
     runner.scenario(&format!(
         r#"
@@ -257,9 +257,9 @@ fn lies_of_a_worker_are_not_written() {
         "#,
         tests(&table)
     ));
-    let mut command = worker_command(&runner, &engine.address(), "a", &["-j2"]);
+    let mut command = worker_command(&runner, &broker.address(), "a", &["-j2"]);
     let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));
-    let mut running = runner.start(&["--engine", &engine.address()]);
+    let mut running = runner.start(&["--broker", &broker.address()]);
     let (process, mut peak) = (running.process(), 0);
     wait_until("the run ends", || {
         peak = peak.max(process.anonymous_memory().unwrap_or(0));
@@ -289,13 +289,13 @@ const FORGERIES: &[(&str, &str)] = &[
 #[test]
 fn names_from_a_lying_worker_are_no_paths() {
     for (true_words, false_words) in FORGERIES {
-        let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+        let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
         let test = "a | { do = \"artifact\", name = \"an-artifact-of-the-trial.txt\" } |";
         runner
             .scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{}", tests(test)));
-        let cable = Cable::forging(&engine, Some((true_words, false_words)));
+        let cable = Cable::forging(&broker, Some((true_words, false_words)));
         let _worker = start_worker(&runner, &cable.address(), "a", &[]);
-        runner.exec(&["--engine", &engine.address()]).expect(1);
+        runner.exec(&["--broker", &broker.address()]).expect(1);
         let row = assert_whole(&runner, 1).row("a");
         assert_eq!(row["error"]["class"], "crash", "{false_words}: {row}");
         let shared = fs::read_dir(std::env::temp_dir()).unwrap().map(|entry| entry.unwrap().path());
@@ -307,10 +307,10 @@ fn names_from_a_lying_worker_are_no_paths() {
 
 #[test]
 fn garbage_of_a_stranger_ends_no_run() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 50, 20);
-    let (address, expected) = (engine.address(), alone(&runner));
-    let mut stranger = Client::connect(&engine);
+    let (address, expected) = (broker.address(), alone(&runner));
+    let mut stranger = Client::connect(&broker);
     stranger.subscribe("runner.>");
     let mut worker = start_worker(&runner, &address, "a", &[]);
     let forged = json!({"v": 1, "version": "9", "token": "x", "run": "r", "session": 1});
@@ -319,7 +319,7 @@ fn garbage_of_a_stranger_ends_no_run() {
     {
         stranger.publish(&format!("$KV.runner-offers.{key}"), offer.as_bytes());
     }
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(5);
     let mut subjects = std::collections::BTreeSet::new();
     for _ in 0..20 {
@@ -362,16 +362,16 @@ const LIES_TO_WORKERS: &[(&str, &str)] =
 
 #[test]
 fn lies_of_a_coordinator_harm_no_worker() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
-    let mut worker = start_new_worker(&runner, &engine.address(), "a");
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    let mut worker = start_new_worker(&runner, &broker.address(), "a");
     for (number, (true_words, false_words)) in LIES_TO_WORKERS.iter().enumerate() {
         // Another plugin each time, because the worker has compiled the last one.
         runner.wat("plugin.wasm", &printing(&format!("the plugin's own words {number}")));
         runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
-        let cable = Cable::forging(&engine, Some((true_words, false_words)));
+        let cable = Cable::forging(&broker, Some((true_words, false_words)));
         let folder = format!("lies/{number}");
         let flags = [
-            "--engine",
+            "--broker",
             &cable.address(),
             "--wait-for-workers",
             "2s",
@@ -388,19 +388,19 @@ fn lies_of_a_coordinator_harm_no_worker() {
     }
     let store = runner.path("store-a");
     wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
-    runner.exec(&["--engine", &engine.address()]).expect(0);
+    runner.exec(&["--broker", &broker.address()]).expect(0);
 }
 
 #[test]
 fn lost_content_is_stored_again() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 50);
-    let address = engine.address();
+    let address = broker.address();
     let _first = start_new_worker(&runner, &address, "a");
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(1);
     // Removes the content of the plugins and keeps their metadata.
-    let mut stranger = Client::connect(&engine);
+    let mut stranger = Client::connect(&broker);
     stranger.subscribe("_INBOX.stranger");
     let purge = br#"{"filter":"$O.runner-blobs.C.>"}"#;
     stranger.publish("$JS.API.STREAM.PURGE.OBJ_runner-blobs", purge);
@@ -412,9 +412,9 @@ fn lost_content_is_stored_again() {
 
 #[test]
 fn forged_entry_ends_no_worker() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
-    let mut worker = start_worker(&runner, &engine.address(), "a", &[]);
-    let mut stranger = Client::connect(&engine);
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    let mut worker = start_worker(&runner, &broker.address(), "a", &[]);
+    let mut stranger = Client::connect(&broker);
     let forged = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
         "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
     stranger.publish("$KV.runner-workers.a", forged.to_string().as_bytes());
@@ -422,21 +422,21 @@ fn forged_entry_ends_no_worker() {
         &mut worker,
         "process 1 on elsewhere, since today; this worker keeps the name",
     );
-    let list = ["worker", "list", "--json", "--engine", &engine.address()];
+    let list = ["worker", "list", "--json", "--broker", &broker.address()];
     wait_until("the worker has its entry", || {
         let workers = runner.run(&list).expect(0).document()["workers"].clone();
         workers[0]["pid"] == worker.process().0
     });
     worker.end_by(Signal::INT).0.expect(0);
-    runner.run(&["worker", "list", "--engine", &engine.address()]).says(&["no worker"]);
+    runner.run(&["worker", "list", "--broker", &broker.address()]).says(&["no worker"]);
 }
 
 #[test]
 fn unanswered_offers_leave_room_for_runs() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 10, 1);
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
-    let mut stranger = Client::connect(&engine);
+    let _worker = start_worker(&runner, &broker.address(), "a", &[]);
+    let mut stranger = Client::connect(&broker);
     // The stranger receives the requests to join, and does not answer.
     stranger.subscribe("runner.join.>");
     let mut renew = || {
@@ -450,7 +450,7 @@ fn unanswered_offers_leave_room_for_runs() {
         Instant::now()
     };
     let mut renewed = renew();
-    let flags = ["--engine", &engine.address(), "--wait-for-workers", "30s"];
+    let flags = ["--broker", &broker.address(), "--wait-for-workers", "30s"];
     let mut running = runner.start(&flags);
     wait_until("the run ends", || {
         if renewed.elapsed() > Duration::from_secs(1) {
@@ -467,12 +467,12 @@ fn full_session_is_joined_once_it_has_room() {
     if times(0, 1) == 0 {
         return;
     }
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 10, 1);
-    let address = engine.address();
-    let mut stranger = Client::connect(&engine);
+    let address = broker.address();
+    let mut stranger = Client::connect(&broker);
     stranger.subscribe("$KV.runner-offers.*");
-    let running = runner.start(&["--engine", &address, "--wait-for-workers", "60s"]);
+    let running = runner.start(&["--broker", &address, "--wait-for-workers", "60s"]);
     // The first entry tests the credentials, and is removed again.
     let mut offers = std::collections::BTreeMap::<String, u32>::new();
     let token = loop {
@@ -507,12 +507,12 @@ fn full_session_is_joined_once_it_has_room() {
 #[test]
 fn credentials_of_workers_offer_no_runs() {
     let deny = r#"permissions: { publish: { deny: ["$KV.runner-offers.>", "$O.>"] } }"#;
-    let engine =
-        Engine::with(&format!("authorization {{ users: [{{ user: w, password: p, {deny} }}] }}"));
+    let broker =
+        Broker::with(&format!("authorization {{ users: [{{ user: w, password: p, {deny} }}] }}"));
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    let address = format!("nats://w:p@127.0.0.1:{}", engine.port);
-    let ran = runner.exec(&["--engine", &address]).expect(3);
-    ran.says(&["do not allow runs", "$KV.runner-offers", "role `runs`", "runner engine check"]);
+    let address = format!("nats://w:p@127.0.0.1:{}", broker.port);
+    let ran = runner.exec(&["--broker", &address]).expect(3);
+    ran.says(&["do not allow runs", "$KV.runner-offers", "role `runs`", "runner broker check"]);
     assert!(runner.runs().is_empty());
 }

@@ -1,4 +1,4 @@
-//! `worker list`, `engine check`, names of workers, and addresses that cannot be used.
+//! `worker list`, `broker check`, names of workers, and addresses that cannot be used.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::network::{
-    Client, Engine, numbered, start_worker, started, wait_for_message, worker_command,
+    Broker, Client, numbered, start_worker, started, wait_for_message, worker_command,
 };
 use super::support::{guests::root, runner::Runner, running::Running, wait::wait_until};
 
@@ -35,13 +35,13 @@ fn assert_described(name: &str, document: &Value) {
 
 #[test]
 fn workers_are_listed_with_their_runs() {
-    let (runner, engine) = (Runner::endless(2, "loop", ""), Engine::start());
-    let address = engine.address();
-    let list = ["worker", "list", "--engine", &address];
+    let (runner, broker) = (Runner::endless(2, "loop", ""), Broker::start());
+    let address = broker.address();
+    let list = ["worker", "list", "--broker", &address];
     runner.run(&list).expect(0).says(&["no worker is connected"]);
     let first = start_worker(&runner, &address, "gpu", &["--label", "zone=a"]);
     let second = start_worker(&runner, &address, "cpu", &["--memory", "1GiB"]);
-    let mut running = runner.start(&["--engine", &address, "--worker-label", "zone=a"]);
+    let mut running = runner.start(&["--broker", &address, "--worker-label", "zone=a"]);
     running.wait_until_running(&runner, 2);
     let json = [&list[..], &["--json"]].concat();
     wait_until("the worker is listed with its run", || {
@@ -67,22 +67,22 @@ fn workers_are_listed_with_their_runs() {
 
 #[test]
 fn name_of_a_connected_worker_is_taken() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
-    let first = start_worker(&runner, &engine.address(), "a", &[]);
-    let mut command = worker_command(&runner, &engine.address(), "a", &[]);
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    let first = start_worker(&runner, &broker.address(), "a", &[]);
+    let mut command = worker_command(&runner, &broker.address(), "a", &[]);
     Running::start(&mut command).finish().expect(2).says(&["`a`", "--name"]);
     first.end_by(Signal::INT).0.expect(0);
-    start_worker(&runner, &engine.address(), "a", &[]).end_by(Signal::INT).0.expect(0);
+    start_worker(&runner, &broker.address(), "a", &[]).end_by(Signal::INT).0.expect(0);
 }
 
 #[test]
 fn entries_that_are_not_renewed_are_not_listed() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
-    let list = ["worker", "list", "--engine", &engine.address()];
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    let list = ["worker", "list", "--broker", &broker.address()];
     runner.run(&list).expect(0);
     let entry = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
         "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
-    Client::connect(&engine).publish("$KV.runner-workers.a", entry.to_string().as_bytes());
+    Client::connect(&broker).publish("$KV.runner-workers.a", entry.to_string().as_bytes());
     let written = Instant::now();
     wait_until("it is listed", || runner.run(&list).expect(0).stdout.contains("elsewhere"));
     wait_until("it is no longer listed", || {
@@ -93,25 +93,25 @@ fn entries_that_are_not_renewed_are_not_listed() {
 }
 
 #[test]
-fn worker_waits_for_its_engine() {
-    let (runner, mut engine) = (Runner::new(&[]), Engine::start());
-    engine.kill();
-    let command = &mut worker_command(&runner, &engine.address(), "a", &[]);
+fn worker_waits_for_its_broker() {
+    let (runner, mut broker) = (Runner::new(&[]), Broker::start());
+    broker.kill();
+    let command = &mut worker_command(&runner, &broker.address(), "a", &[]);
     let mut worker = Running::start(command);
     wait_for_message(&mut worker, "keeps trying");
-    engine.restart();
+    broker.restart();
     started(worker).end_by(Signal::INT).0.expect(0);
 }
 
 #[test]
 fn unusable_ceilings_and_memory_are_noted() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
     runner.write("worker.env", "export GIVEN=value\n");
     let args = ["--secret-file", "worker.env", "--memory", "100000GiB"];
     let ceiling = ["fs=/no/such/folder", "fs=/", "secret=GIVEN", "secret=NO_SUCH_SECRET"];
     let ceiling = ceiling.into_iter().flat_map(|grant| ["--ceiling", grant]);
     let args: Vec<_> = args.into_iter().chain(ceiling).collect();
-    let worker = start_worker(&runner, &engine.address(), "a", &args);
+    let worker = start_worker(&runner, &broker.address(), "a", &args);
     let (ran, _) = worker.end_by(Signal::INT);
     ran.says(&["fs=/no/such/folder`: the folder", "secret=NO_SUCH_SECRET`: the", "`--memory` is"]);
     assert_eq!(ran.stderr.matches("note: ").count(), 3, "{}", ran.stderr);
@@ -119,11 +119,11 @@ fn unusable_ceilings_and_memory_are_noted() {
 
 #[test]
 fn missing_labels_are_reported() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 1, 1);
-    let _worker = start_worker(&runner, &engine.address(), "a", &["--label", "gpu=no"]);
+    let _worker = start_worker(&runner, &broker.address(), "a", &["--label", "gpu=no"]);
     let label = ["--worker-label", "gpu=yes", "--wait-for-workers", "1s"];
-    let ran = runner.exec(&[&["--engine", &engine.address()], &label[..]].concat()).expect(4);
+    let ran = runner.exec(&[&["--broker", &broker.address()], &label[..]].concat()).expect(4);
     ran.says(&["1 worker is connected, but none has the labels gpu=yes"]);
 }
 
@@ -138,23 +138,23 @@ fn certificates_that_cannot_be_used_are_explained() {
     fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
     let config =
         "jetstream { store_dir: nats }\ntls { cert_file: server.pem, key_file: server.key }";
-    let engine = Engine::of_page(folder, config, &[]);
+    let broker = Broker::of_page(folder, config, &[]);
     let runner = Runner::new(&[]);
     runner.write("ca.pem", &certificate);
     runner.write("key.pem", key.serialize_pem());
-    let address = format!("tls://localhost:{}", engine.port);
+    let address = format!("tls://localhost:{}", broker.port);
     let check =
-        |ca: &str| runner.run(&["engine", "check", "--engine", &address, "--engine-ca", ca]);
+        |ca: &str| runner.run(&["broker", "check", "--broker", &address, "--broker-ca", ca]);
     check("ca.pem").expect(3).says(&["issuer's certificate", "CA:FALSE"]);
     check("key.pem").expect(2).says(&["`key.pem` has no certificate", "issuer"]);
 }
 
 #[test]
-fn engine_check_describes_a_usable_server() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
-    let check = ["engine", "check", "--engine", &engine.address()];
+fn broker_check_describes_a_usable_server() {
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    let check = ["broker", "check", "--broker", &broker.address()];
     runner.run(&check).expect(0).says(&[
-        &engine.address(),
+        &broker.address(),
         "nats-server 2.",
         "allows runs: yes",
         "allows workers: yes",
@@ -162,17 +162,17 @@ fn engine_check_describes_a_usable_server() {
     // The server has no name.
     assert!(!runner.run(&check).stdout.contains('('));
     let document = runner.run(&[&check[..], &["--json"]].concat()).expect(0).document();
-    assert_described("engine", &document);
+    assert_described("broker", &document);
     assert_eq!(
         (&document["address"], &document["problems"]),
-        (&json!(engine.address()), &json!([]))
+        (&json!(broker.address()), &json!([]))
     );
-    let mut command = runner.command(&["engine", "check"]);
-    Running::start(command.env("RUNNER_ENGINE", engine.address())).finish().expect(0);
+    let mut command = runner.command(&["broker", "check"]);
+    Running::start(command.env("RUNNER_BROKER", broker.address())).finish().expect(0);
 }
 
-/// Commands that fail if no engine answers.
-const CONNECTING: &[&str] = &["exec scenario.toml", "worker list", "engine check"];
+/// Commands that fail if no broker answers.
+const CONNECTING: &[&str] = &["exec scenario.toml", "worker list", "broker check"];
 const WORKER: &str = "worker --store store";
 
 /// Fails unless each command exits with code 3, prints `words` and leaves no run. Returns the output of all commands.
@@ -180,7 +180,7 @@ const WORKER: &str = "worker --store store";
 fn refused(runner: &Runner, commands: &[&str], address: &str, words: &[&str]) -> String {
     let mut printed = String::new();
     for command in commands {
-        let args: Vec<_> = command.split(' ').chain(["--engine", address]).collect();
+        let args: Vec<_> = command.split(' ').chain(["--broker", address]).collect();
         let ran = runner.run(&args).expect(3);
         ran.says(words);
         printed += &(ran.stdout + &ran.stderr);
@@ -189,10 +189,10 @@ fn refused(runner: &Runner, commands: &[&str], address: &str, words: &[&str]) ->
     printed
 }
 
-/// Fails unless a worker prints `words` and keeps waiting for the engine.
+/// Fails unless a worker prints `words` and keeps waiting for the broker.
 #[track_caller]
 fn awaited(runner: &Runner, address: &str, words: &[&str]) {
-    let args: Vec<_> = WORKER.split(' ').chain(["--engine", address]).collect();
+    let args: Vec<_> = WORKER.split(' ').chain(["--broker", address]).collect();
     let mut worker = runner.started(&args);
     wait_for_message(&mut worker, "keeps trying");
     worker.end_by(Signal::INT).0.expect(0).says(words);
@@ -200,39 +200,39 @@ fn awaited(runner: &Runner, address: &str, words: &[&str]) {
 
 #[test]
 fn wrong_password_is_refused_before_a_run() {
-    let engine = Engine::with("authorization { user: me, password: right }");
+    let broker = Broker::with("authorization { user: me, password: right }");
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    let address = format!("nats://me:wr0ng@127.0.0.1:{}", engine.port);
-    let (all, words) = ([CONNECTING, &[WORKER]].concat(), ["127.0.0.1", "--engine-creds"]);
+    let address = format!("nats://me:wr0ng@127.0.0.1:{}", broker.port);
+    let (all, words) = ([CONNECTING, &[WORKER]].concat(), ["127.0.0.1", "--broker-creds"]);
     let printed = refused(&runner, &all, &address, &words);
     assert!(!printed.contains("wr0ng"), "{printed}");
-    refused(&runner, &all, &engine.address(), &words);
+    refused(&runner, &all, &broker.address(), &words);
 }
 
 #[test]
 fn server_for_small_messages_is_refused() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::with("max_payload: 64KB"));
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::with("max_payload: 64KB"));
     numbered(&runner, 1, 1);
     let all = [CONNECTING, &[WORKER]].concat();
-    refused(&runner, &all, &engine.address(), &["65536 bytes", "max_payload: 1MB"]);
+    refused(&runner, &all, &broker.address(), &["65536 bytes", "max_payload: 1MB"]);
 }
 
 #[test]
 fn full_server_ends_the_run() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::with_small_store());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::with_small_store());
     runner.write("large.txt", "x".repeat(3 << 20));
     runner.scenario(
         "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"files\"\ninput = { do = \"echo\" }\nfiles = { \"large.txt\" = \"large.txt\" }\n",
     );
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
-    let ran = runner.exec(&["--engine", &engine.address()]);
+    let _worker = start_worker(&runner, &broker.address(), "a", &[]);
+    let ran = runner.exec(&["--broker", &broker.address()]);
     ran.says(&["has no space left", "insufficient resources", "max_file_store", "runner resume"]);
     assert_eq!(runner.only_run().ending()[0], "incomplete");
 }
 
 #[test]
-fn missing_and_silent_engines_are_reported_in_time() {
+fn missing_and_silent_brokers_are_reported_in_time() {
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -248,11 +248,11 @@ fn missing_and_silent_engines_are_reported_in_time() {
 
 #[test]
 fn server_without_jetstream_is_refused() {
-    let engine = Engine::without_jetstream();
+    let broker = Broker::without_jetstream();
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    refused(&runner, CONNECTING, &engine.address(), &["JetStream"]);
-    awaited(&runner, &engine.address(), &["JetStream"]);
+    refused(&runner, CONNECTING, &broker.address(), &["JetStream"]);
+    awaited(&runner, &broker.address(), &["JetStream"]);
 }
 
 #[test]
@@ -260,29 +260,29 @@ fn other_machines_need_tls() {
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
     // No packet leaves: the address is refused, or nothing answers at an address for documentation.
-    let ran = runner.exec(&["--engine", "nats://192.0.2.1:4222"]);
+    let ran = runner.exec(&["--broker", "nats://192.0.2.1:4222"]);
     assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
     assert!(runner.runs().is_empty());
 }
 
 #[test]
-fn flags_without_an_engine_are_refused() {
+fn flags_without_a_broker_are_refused() {
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
     for flag in
-        ["--worker-label=a=b", "--wait-for-workers=1s", "--engine-ca=x", "--engine-insecure"]
+        ["--worker-label=a=b", "--wait-for-workers=1s", "--broker-ca=x", "--broker-insecure"]
     {
         let name = flag.split('=').next().unwrap();
-        runner.refused(&[flag], &[name, "`--engine ADDRESS`"]);
+        runner.refused(&[flag], &[name, "`--broker ADDRESS`"]);
     }
-    for args in [&["worker"][..], &["worker", "list"], &["engine", "check"]] {
-        runner.run(args).expect(2).says(&["`--engine ADDRESS` is missing", "RUNNER_ENGINE"]);
+    for args in [&["worker"][..], &["worker", "list"], &["broker", "check"]] {
+        runner.run(args).expect(2).says(&["`--broker ADDRESS` is missing", "RUNNER_BROKER"]);
     }
     runner.pipe("pipe");
-    let args = ["worker", "list", "--engine", "nats://127.0.0.1:1", "--engine-ca", "pipe"];
+    let args = ["worker", "list", "--broker", "nats://127.0.0.1:1", "--broker-ca", "pipe"];
     runner.run(&args).expect(2).says(&["cannot use `pipe`: it is not a regular file"]);
     for ceiling in ["all=1", "net", "secret=a b", "fs=relative", "scratch=x", "x=y"] {
-        let args = ["worker", "--engine", "nats://127.0.0.1:1", "--ceiling", ceiling];
+        let args = ["worker", "--broker", "nats://127.0.0.1:1", "--ceiling", ceiling];
         runner.run(&args).expect(2).says(&[&format!("invalid ceiling `{ceiling}`")]);
     }
 }

@@ -1,4 +1,4 @@
-//! Workers, engines and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
+//! Workers, brokers and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::network::{
-    Cable, Client, Engine, alone, canonical, numbered, start_new_worker, start_worker,
+    Broker, Cable, Client, alone, canonical, numbered, start_new_worker, start_worker,
     used_workers, wait_for_message, worker_command,
 };
 use super::support::{
@@ -32,18 +32,18 @@ fn last(time: Duration) {
 
 #[test]
 fn storm_of_kills_changes_no_row() {
-    let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
     let (trials, machines, kills) = (times(2_000, 40_000), times(4, 10), times(6, 30));
     numbered(&runner, trials / 2, 30);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let start = |number: usize| start_worker(&runner, &address, &format!("w{number}"), &[]);
     let mut workers: Vec<Running> = (0..machines).map(start).collect();
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(10);
     let mut random = Random::new();
     for kill in 0..kills {
         if kill == kills / 2 {
-            engine.restart();
+            broker.restart();
         }
         let victim = workers.swap_remove(random.below(workers.len()));
         victim.kill();
@@ -55,18 +55,18 @@ fn storm_of_kills_changes_no_row() {
 }
 
 #[test]
-fn restarted_and_wiped_engines_change_no_row() {
-    let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+fn restarted_and_wiped_brokers_change_no_row() {
+    let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 200, 60);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let _first = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(20);
-    engine.restart();
+    broker.restart();
     running.wait_for_rows(60);
-    engine.wipe();
+    broker.wipe();
     last(seconds(1, 80));
-    engine.restart();
+    broker.restart();
     // The content that it needs is stored again.
     let _second = start_new_worker(&runner, &address, "b");
     running.finish().expect(0);
@@ -78,14 +78,14 @@ fn restarted_and_wiped_engines_change_no_row() {
 
 /// Cuts the cable of the coordinator or of the worker during a run.
 fn cut(is_of_worker: bool) {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
     let expected = alone(&runner);
-    let (cable, direct) = (Cable::to(&engine), engine.address());
+    let (cable, direct) = (Cable::to(&broker), broker.address());
     let (far, near) =
         if is_of_worker { (cable.address(), direct) } else { (direct, cable.address()) };
     let _worker = start_worker(&runner, &far, "a", &[]);
-    let mut running = runner.start(&["--engine", &near]);
+    let mut running = runner.start(&["--broker", &near]);
     running.wait_for_rows(20);
     cable.cut(true);
     last(seconds(3, 30));
@@ -108,14 +108,14 @@ fn cut_coordinator_makes_no_attempt_twice() {
 
 #[test]
 fn killed_coordinator_is_resumed_with_same_workers() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 200, 10);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let mut worker = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(30);
     let told = running.kill().acknowledged();
-    runner.run(&["resume", "--engine", &address]).expect(0);
+    runner.run(&["resume", "--broker", &address]).expect(0);
     let run = assert_whole(&runner, 400);
     assert_kept(&run, &told);
     assert_eq!(canonical(&run), expected);
@@ -125,11 +125,11 @@ fn killed_coordinator_is_resumed_with_same_workers() {
 
 #[test]
 fn spare_processes_of_gone_workers_are_not_kept() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 10, 1);
-    let mut client = Client::connect(&engine);
+    let mut client = Client::connect(&broker);
     client.subscribe("$KV.runner-offers.>");
-    let running = runner.start(&["--engine", &engine.address()]);
+    let running = runner.start(&["--broker", &broker.address()]);
     // The first entry tests the credentials, and is removed again.
     let tested = client.next();
     let offer = wait_for("the session is offered", || {
@@ -166,10 +166,10 @@ fn spare_processes_of_gone_workers_are_not_kept() {
 
 #[test]
 fn attempts_of_a_killed_worker_run_elsewhere_soon() {
-    let (runner, engine) = (Runner::endless(2, "loop", ""), Engine::start());
-    let address = engine.address();
+    let (runner, broker) = (Runner::endless(2, "loop", ""), Broker::start());
+    let address = broker.address();
     let first = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_until_running(&runner, 2);
     let second = start_worker(&runner, &address, "b", &[]);
     first.kill();
@@ -187,11 +187,11 @@ fn attempts_of_a_killed_worker_run_elsewhere_soon() {
 
 #[test]
 fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let first = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(10);
     first.process().signal(Signal::STOP);
     let _second = start_worker(&runner, &address, "b", &[]);
@@ -209,12 +209,12 @@ fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
 
 #[test]
 fn slow_connections_change_no_row() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 200, 5);
     let expected = alone(&runner);
-    let [near, far] = [Cable::slow(&engine), Cable::slow(&engine)];
+    let [near, far] = [Cable::slow(&broker), Cable::slow(&broker)];
     let _worker = start_worker(&runner, &far.address(), "a", &[]);
-    let mut running = runner.start(&["--engine", &near.address()]);
+    let mut running = runner.start(&["--broker", &near.address()]);
     running.wait_for_rows(1);
     let started = Instant::now();
     running.finish().expect(0);
@@ -236,11 +236,11 @@ fn supervised_worker(runner: &Runner, addresses: &str, name: &str) -> Running {
 
 #[test]
 fn cluster_survives_a_killed_server() {
-    let (runner, mut cluster) = (Runner::new(&["hostile"]), Engine::cluster());
+    let (runner, mut cluster) = (Runner::new(&["hostile"]), Broker::cluster());
     numbered(&runner, 100, 30);
-    let (expected, addresses) = (alone(&runner), cluster.each_ref().map(Engine::address).join(","));
+    let (expected, addresses) = (alone(&runner), cluster.each_ref().map(Broker::address).join(","));
     let _worker = supervised_worker(&runner, &addresses, "a");
-    let mut running = runner.start(&["--engine", &addresses]);
+    let mut running = runner.start(&["--broker", &addresses]);
     running.wait_for_rows(20);
     cluster[0].kill();
     let _second = supervised_worker(&runner, &addresses, "b");
@@ -252,12 +252,12 @@ fn cluster_survives_a_killed_server() {
 
 #[test]
 fn merged_shards_had_workers_each() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 50, 5);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let _workers = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
     let shards = ["1/2", "2/2"].map(|shard| {
-        let flags = ["--shard", shard, "--into", "shards/{shard}", "--engine", &address];
+        let flags = ["--shard", shard, "--into", "shards/{shard}", "--broker", &address];
         runner.start(&flags)
     });
     for shard in shards {
@@ -270,11 +270,11 @@ fn merged_shards_had_workers_each() {
 
 #[test]
 fn suspended_coordinator_continues_its_run() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let _worker = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(10);
     running.process().signal(Signal::STOP);
     last(seconds(2, 70));
@@ -285,7 +285,7 @@ fn suspended_coordinator_continues_its_run() {
 
 #[test]
 fn suspect_of_a_grader_runs_alone_here() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
     runner.scenario(
         r#"
         [providers.echo]
@@ -304,10 +304,10 @@ fn suspect_of_a_grader_runs_alone_here() {
         expect = { equals = 2 }
         "#,
     );
-    let address = engine.address();
+    let address = broker.address();
     let _worker = start_worker(&runner, &address, "a", &[]);
     // Processes on the machine of the run die on each task of a grader. The worker's processes are normal.
-    let mut command = runner.command(&["exec", "scenario.toml", "--engine", &address]);
+    let mut command = runner.command(&["exec", "scenario.toml", "--broker", &address]);
     command.env("RUNNER_TEST_WORKER", "__lie");
     Running::start(&mut command).finish().expect(1);
     let run = assert_whole(&runner, 23);
@@ -322,16 +322,16 @@ fn suspect_of_a_grader_runs_alone_here() {
 }
 
 #[test]
-fn stop_without_an_engine_has_its_summary_and_report() {
+fn stop_without_a_broker_has_its_summary_and_report() {
     for is_killed in [true, false] {
-        let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+        let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
         numbered(&runner, 100, 300);
-        let _worker = start_worker(&runner, &engine.address(), "a", &[]);
-        let cable = Cable::to(&engine);
-        let mut running = runner.start(&["--engine", &cable.address(), "--report", "report.md"]);
+        let _worker = start_worker(&runner, &broker.address(), "a", &[]);
+        let cable = Cable::to(&broker);
+        let mut running = runner.start(&["--broker", &cable.address(), "--report", "report.md"]);
         running.wait_for_rows(2);
         if is_killed {
-            engine.kill()
+            broker.kill()
         } else {
             cable.cut(true)
         }

@@ -1,4 +1,4 @@
-//! Runs over a network that delays packets, loses packets and is cut. The engine, the coordinator and each worker have their
+//! Runs over a network that delays packets, loses packets and is cut. The broker, the coordinator and each worker have their
 //! own network namespace. `network.py` forwards the packets, because not every kernel has `tc netem`.
 //!
 //! Needs root, Debian's `iproute2` and Python. The tests are skipped where no namespace can be created.
@@ -25,7 +25,7 @@ use super::support::{
     wait::wait_until,
 };
 
-const ENGINE: usize = 1;
+const BROKER: usize = 1;
 const RUN: usize = 2;
 const ADDRESS: &str = "nats://10.0.0.1:4222";
 
@@ -37,7 +37,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Creates a host for the engine, one for the run, and two for workers. Each packet takes `delay` seconds, and a fraction
+    /// Creates a host for the broker, one for the run, and two for workers. Each packet takes `delay` seconds, and a fraction
     /// `loss` of packets is lost. `None` if the user may not create namespaces or the kernel has none.
     fn new(delay: f64, loss: f64) -> Option<Self> {
         let script = root().join("tests/machines/network.py");
@@ -71,9 +71,9 @@ impl Hosts {
     }
 
     #[track_caller]
-    fn start_engine(&self, runner: &Runner) -> Running {
+    fn start_broker(&self, runner: &Runner) -> Running {
         let args = ["--addr", "10.0.0.1", "--jetstream", "--store_dir", "nats"];
-        let mut server = self.start(ENGINE, runner, nats_server().to_str().unwrap(), &args);
+        let mut server = self.start(BROKER, runner, nats_server().to_str().unwrap(), &args);
         wait_for_message(&mut server, "Server is ready");
         server
     }
@@ -81,13 +81,13 @@ impl Hosts {
     #[track_caller]
     fn start_worker(&self, host: usize, runner: &Runner) -> Running {
         let name = format!("host-{host}");
-        let args = ["worker", "--engine", ADDRESS, "--engine-insecure", "--name", &name];
+        let args = ["worker", "--broker", ADDRESS, "--broker-insecure", "--name", &name];
         let own = ["--store", &format!("store-{host}"), "--jobs", "2"];
         started(self.start(host, runner, PROGRAM, &[&args[..], &own].concat()))
     }
 
     fn start_run(&self, runner: &Runner) -> Running {
-        let args = ["exec", "scenario.toml", "--json", "--engine", ADDRESS, "--engine-insecure"];
+        let args = ["exec", "scenario.toml", "--json", "--broker", ADDRESS, "--broker-insecure"];
         self.start(RUN, runner, PROGRAM, &args)
     }
 }
@@ -105,7 +105,7 @@ fn lossy_network_with_a_cut_changes_no_row() {
     let Some(mut hosts) = Hosts::new(0.05, 0.05) else { return };
     numbered(&runner, 60, 30);
     let expected = alone(&runner);
-    let _engine = hosts.start_engine(&runner);
+    let _broker = hosts.start_broker(&runner);
     let _workers = [3, 4].map(|host| hosts.start_worker(host, &runner));
     let mut running = hosts.start_run(&runner);
     running.wait_for_rows(20);
@@ -127,7 +127,7 @@ fn attempts_of_a_host_that_stays_cut_off_run_elsewhere() {
     }
     let runner = Runner::endless(2, "loop", "");
     let Some(mut hosts) = Hosts::new(0.0, 0.0) else { return };
-    let _engine = hosts.start_engine(&runner);
+    let _broker = hosts.start_broker(&runner);
     let _first = hosts.start_worker(3, &runner);
     let mut running = hosts.start_run(&runner);
     running.wait_until_running(&runner, 2);

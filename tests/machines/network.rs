@@ -1,4 +1,4 @@
-//! [`Engine`]: a NATS server. [`Cable`]: a connection to it that can be cut. Workers, and the rows that must not depend on them.
+//! [`Broker`]: a NATS server. [`Cable`]: a connection to it that can be cut. Workers, and the rows that must not depend on them.
 
 use std::{
     env, fs,
@@ -32,7 +32,7 @@ const CHANGING: &[&str] =
     &["attempt", "crc", "duration_ms", "judged", "seq", "session", "started_at", "usage", "worker"];
 
 /// A NATS server on a free port of 127.0.0.1. It is killed, and its store removed, when a test ends before it.
-pub(crate) struct Engine {
+pub(crate) struct Broker {
     folder: TempDir,
     pub(crate) port: u16,
     /// Environment of the server.
@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     server: Option<Child>,
 }
 
-impl Engine {
+impl Broker {
     pub(crate) fn start() -> Self {
         Self::with("")
     }
@@ -100,9 +100,9 @@ impl Engine {
         fs::write(folder.path().join("nats.conf"), config).unwrap();
         let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let variables = variables.iter().map(variable).collect();
-        let mut engine = Self { folder, port, variables, server: None };
-        engine.restart();
-        engine
+        let mut broker = Self { folder, port, variables, server: None };
+        broker.restart();
+        broker
     }
 
     /// Kills the server if it runs, and starts it again.
@@ -147,7 +147,7 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
     }
@@ -178,23 +178,23 @@ const DELAY: Duration = Duration::from_millis(100);
 type Forgery = Option<(&'static str, &'static str)>;
 
 impl Cable {
-    pub(crate) fn to(engine: &Engine) -> Self {
-        Self::with(engine, Duration::ZERO, None)
+    pub(crate) fn to(broker: &Broker) -> Self {
+        Self::with(broker, Duration::ZERO, None)
     }
 
     /// Returns a connection on which every byte takes [`DELAY`].
-    pub(crate) fn slow(engine: &Engine) -> Self {
-        Self::with(engine, DELAY, None)
+    pub(crate) fn slow(broker: &Broker) -> Self {
+        Self::with(broker, DELAY, None)
     }
 
     /// Returns a connection that changes the messages of its client.
-    pub(crate) fn forging(engine: &Engine, forgery: Forgery) -> Self {
-        Self::with(engine, Duration::ZERO, forgery)
+    pub(crate) fn forging(broker: &Broker, forgery: Forgery) -> Self {
+        Self::with(broker, Duration::ZERO, forgery)
     }
 
-    fn with(engine: &Engine, delay: Duration, forgery: Forgery) -> Self {
+    fn with(broker: &Broker, delay: Duration, forgery: Forgery) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (port, target) = (listener.local_addr().unwrap().port(), engine.port);
+        let (port, target) = (listener.local_addr().unwrap().port(), broker.port);
         let is_cut = Arc::new(AtomicBool::new(false));
         let cut = Arc::clone(&is_cut);
         thread::spawn(move || {
@@ -270,7 +270,7 @@ fn pass(
 /// Returns the command of a worker with this name and a store of its own.
 pub(crate) fn worker_command(runner: &Runner, address: &str, name: &str, args: &[&str]) -> Command {
     let store = format!("store-{name}");
-    let all = ["worker", "--engine", address, "--name", name, "--store", &store];
+    let all = ["worker", "--broker", address, "--name", name, "--store", &store];
     runner.command(&[&all, args].concat())
 }
 
@@ -367,8 +367,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(engine: &Engine) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", engine.port)).unwrap();
+    pub(crate) fn connect(broker: &Broker) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", broker.port)).unwrap();
         let mut client = Self { stream: BufReader::new(stream) };
         client.line();
         client.send(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n");

@@ -14,7 +14,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 
 use self::pages::blocks;
-use super::network::{Engine, free_port, nats_server, started};
+use super::network::{Broker, free_port, nats_server, started};
 use super::support::{
     guests::root,
     runner::{PROGRAM, Runner},
@@ -83,21 +83,21 @@ fn roles_of_the_page_keep_workers_from_offering_runs() {
     fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
     runner.write("ca.pem", &certificate);
     let passwords = [("RUNS_PASSWORD", "run-secret"), ("WORKERS_PASSWORD", "work-secret")];
-    let engine = Engine::of_page(folder, config, &passwords);
-    let address = |user: &str| format!("nats://{user}@localhost:{}", engine.port);
+    let broker = Broker::of_page(folder, config, &passwords);
+    let address = |user: &str| format!("nats://{user}@localhost:{}", broker.port);
     let (runs, workers) = (address("runs:run-secret"), address("workers:work-secret"));
-    let tls = ["--engine-ca", "ca.pem"];
-    let args = [&["worker", "--engine", &workers, "--store", "store"][..], &tls].concat();
+    let tls = ["--broker-ca", "ca.pem"];
+    let args = [&["worker", "--broker", &workers, "--store", "store"][..], &tls].concat();
     let worker = started(runner.started(&args));
-    let exec = |address: &str| runner.exec(&[&["--engine", address], &tls[..]].concat());
+    let exec = |address: &str| runner.exec(&[&["--broker", address], &tls[..]].concat());
     exec(&runs).expect(0);
     assert_whole(&runner, 20);
     exec(&workers).expect(3).says(&["$KV.runner-offers"]);
     worker.end_by(Signal::INT).0.expect(0);
     // Without the certificate, the server is not trusted.
-    runner.exec(&["--engine", &runs]).expect(3).says(&["--engine-ca"]);
+    runner.exec(&["--broker", &runs]).expect(3).says(&["--broker-ca"]);
     let check =
-        |address: &str| runner.run(&[&["engine", "check", "--engine", address], &tls[..]].concat());
+        |address: &str| runner.run(&[&["broker", "check", "--broker", address], &tls[..]].concat());
     check(&runs).expect(0).says(&["allows runs: yes", "allows workers: no"]);
     check(&workers).expect(0).says(&["allows runs: no", "allows workers: yes"]);
 }

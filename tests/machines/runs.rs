@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::network::{
-    Engine, alone, canonical, numbered, start_new_worker, start_worker, started, used_workers,
+    Broker, alone, canonical, numbered, start_new_worker, start_worker, started, used_workers,
     wait_for_message, worker_command,
 };
 use super::support::{
@@ -18,13 +18,13 @@ use super::support::{
 
 #[test]
 fn rows_equal_those_of_one_machine() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
     let expected = alone(&runner);
-    let address = engine.address();
+    let address = broker.address();
     // Both workers have the compiled plugins. Otherwise, the first one to compile them could run all attempts.
     let machines = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
-    runner.exec(&["--engine", &address]).expect(0);
+    runner.exec(&["--broker", &address]).expect(0);
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
     assert_eq!(used_workers(&run), ["a", "b"]);
@@ -35,7 +35,7 @@ fn rows_equal_those_of_one_machine() {
 
 #[test]
 fn attachments_logs_and_artifacts_travel() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     runner.write("note.txt", "attached");
     let large = "x".repeat(2 << 20);
     runner.scenario(&format!(
@@ -51,8 +51,8 @@ fn attachments_logs_and_artifacts_travel() {
         "[[tests]]\nid = \"files\"\ninput = { do = \"artifact\", name = \"b.txt\" }\nfiles = { \"note.txt\" = \"note.txt\" }\n"
     ));
     let expected = alone(&runner);
-    let _worker = start_new_worker(&runner, &engine.address(), "a");
-    runner.exec(&["--engine", &engine.address()]).expect(0);
+    let _worker = start_new_worker(&runner, &broker.address(), "a");
+    runner.exec(&["--broker", &broker.address()]).expect(0);
     let run = assert_whole(&runner, 5);
     assert_eq!(canonical(&run), expected);
     assert!(run.text("logs.jsonl").contains("xxxxxxxxxx"));
@@ -62,11 +62,11 @@ fn attachments_logs_and_artifacts_travel() {
 
 #[test]
 fn killed_worker_costs_no_row() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 30);
-    let (address, expected) = (engine.address(), alone(&runner));
+    let (address, expected) = (broker.address(), alone(&runner));
     let first = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(10);
     let second = start_worker(&runner, &address, "b", &[]);
     first.kill();
@@ -79,28 +79,28 @@ fn killed_worker_costs_no_row() {
 
 #[test]
 fn run_without_workers_is_resumable() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 5, 1);
     let expected = alone(&runner);
-    let flags = ["--engine", &engine.address(), "--wait-for-workers", "500ms"];
+    let flags = ["--broker", &broker.address(), "--wait-for-workers", "500ms"];
     let ran = runner.exec(&flags).expect(4);
-    ran.says(&["incomplete (workers)", "runner worker --engine", "runner resume"]);
+    ran.says(&["incomplete (workers)", "runner worker --broker", "runner resume"]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "workers", "", "none"]);
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let _worker = start_worker(&runner, &broker.address(), "a", &[]);
     runner.run(&[&["resume"], &flags[..]].concat()).expect(0);
     assert_eq!(canonical(&assert_whole(&runner, 10)), expected);
 }
 
 #[test]
 fn waiting_run_names_its_lack_of_workers() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 50, 200);
-    let address = engine.address();
-    let mut running = runner.start(&["--engine", &address]);
+    let address = broker.address();
+    let mut running = runner.start(&["--broker", &address]);
     let waits = || runner.run(&["show"]).stdout.contains("running (no workers): ");
     wait_until("the run waits for a worker", waits);
-    let start = format!("no worker is connected; start one: runner worker --engine {address}");
+    let start = format!("no worker is connected; start one: runner worker --broker {address}");
     runner.run(&["show"]).says(&["0 of 100 done", &start]);
     runner.run(&["list"]).says(&["running (no workers)"]);
     let shown = runner.show(&runner.only_run());
@@ -128,9 +128,9 @@ fn waiting_run_names_its_lack_of_workers() {
 
 #[test]
 fn run_continues_on_this_machine() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 5, 1);
-    let flags = ["--engine", &engine.address(), "--wait-for-workers", "100ms"];
+    let flags = ["--broker", &broker.address(), "--wait-for-workers", "100ms"];
     runner.exec(&flags).expect(4);
     runner.run(&["resume"]).expect(0);
     let run = assert_whole(&runner, 10);
@@ -139,14 +139,14 @@ fn run_continues_on_this_machine() {
 
 #[test]
 fn workers_without_the_label_are_not_used() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 10, 1);
-    let address = engine.address();
+    let address = broker.address();
     let _small = start_worker(&runner, &address, "small", &["--label", "gpu=no"]);
     let _plain = start_worker(&runner, &address, "plain", &[]);
     let _large =
         start_worker(&runner, &address, "large", &["--label", "gpu=yes", "--label", "zone=a"]);
-    let label = ["--engine", &address, "--worker-label"];
+    let label = ["--broker", &address, "--worker-label"];
     runner.exec(&[&label[..], &["gpu=yes"]].concat()).expect(0);
     assert_eq!(used_workers(&assert_whole(&runner, 20)), ["large"]);
     let other = ["gpu=maybe", "--wait-for-workers", "300ms", "--into", "other/run"];
@@ -159,9 +159,9 @@ fn stop_and_cancel_interrupt_attempts_elsewhere() {
         ("stop", 4, ["incomplete", "stopped", "", "none"]),
         ("cancel", 4, ["cancelled", "cancelled", "", "none"]),
     ] {
-        let (runner, engine) = (Runner::endless(4, "loop", ""), Engine::start());
-        let worker = start_worker(&runner, &engine.address(), "a", &[]);
-        let mut running = runner.start(&["--engine", &engine.address()]);
+        let (runner, broker) = (Runner::endless(4, "loop", ""), Broker::start());
+        let worker = start_worker(&runner, &broker.address(), "a", &[]);
+        let mut running = runner.start(&["--broker", &broker.address()]);
         running.wait_until_running(&runner, 2);
         runner.run(&[command]).expect(0);
         running.finish().expect(code);
@@ -174,10 +174,10 @@ fn stop_and_cancel_interrupt_attempts_elsewhere() {
 
 #[test]
 fn paused_run_starts_no_attempt_elsewhere() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
-    let mut running = runner.start(&["--engine", &engine.address()]);
+    let _worker = start_worker(&runner, &broker.address(), "a", &[]);
+    let mut running = runner.start(&["--broker", &broker.address()]);
     running.wait_for_rows(5);
     runner.run(&["pause"]).expect(0);
     let rows = || runner.only_run().rows().len();
@@ -196,11 +196,11 @@ fn paused_run_starts_no_attempt_elsewhere() {
 
 #[test]
 fn stopped_worker_gives_back_what_has_not_started() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 50, 100);
-    let address = engine.address();
+    let address = broker.address();
     let first = start_worker(&runner, &address, "a", &[]);
-    let mut running = runner.start(&["--engine", &address]);
+    let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(4);
     let _second = start_worker(&runner, &address, "b", &[]);
     first.end_by(Signal::TERM).0.expect(0);
@@ -213,9 +213,9 @@ fn stopped_worker_gives_back_what_has_not_started() {
 
 #[test]
 fn second_signal_kills_the_attempts_of_a_worker() {
-    let (runner, engine) = (Runner::endless(2, "loop", ""), Engine::start());
-    let mut worker = start_worker(&runner, &engine.address(), "a", &[]);
-    let mut running = runner.start(&["--engine", &engine.address()]);
+    let (runner, broker) = (Runner::endless(2, "loop", ""), Broker::start());
+    let mut worker = start_worker(&runner, &broker.address(), "a", &[]);
+    let mut running = runner.start(&["--broker", &broker.address()]);
     running.wait_until_running(&runner, 2);
     let process = worker.process();
     process.signal(Signal::INT);
@@ -244,11 +244,11 @@ const DEADLY: &str = r#"
 
 #[test]
 fn suspect_of_a_death_runs_alone_elsewhere() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     runner.scenario(DEADLY);
-    let mut command = worker_command(&runner, &engine.address(), "a", &["-j2"]);
+    let mut command = worker_command(&runner, &broker.address(), "a", &["-j2"]);
     let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));
-    runner.exec(&["--engine", &engine.address()]).expect(1);
+    runner.exec(&["--broker", &broker.address()]).expect(1);
     let run = assert_whole(&runner, 21);
     let row = run.row("a");
     assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("crash")));
@@ -259,7 +259,7 @@ fn suspect_of_a_death_runs_alone_elsewhere() {
 
 #[test]
 fn graders_judge_on_the_machine_of_the_run() {
-    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     runner.scenario(
         r#"
         [providers.echo]
@@ -286,8 +286,8 @@ fn graders_judge_on_the_machine_of_the_run() {
     run(&["--into", "alone/run"]);
     let expected = canonical(&Run { dir: runner.path("alone/run") });
     // The worker has no ceiling, and needs none for graders.
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
-    run(&["--engine", &engine.address()]);
+    let _worker = start_worker(&runner, &broker.address(), "a", &[]);
+    run(&["--broker", &broker.address()]);
     assert_eq!(canonical(&assert_whole(&runner, 20)), expected);
     runner.run(&["show"]).says(&["a: 20 attempts"]);
 }
@@ -295,13 +295,13 @@ fn graders_judge_on_the_machine_of_the_run() {
 #[test]
 fn concurrency_holds_for_all_workers() {
     for (keys, flags) in [("concurrency = 1", &[][..]), ("", &["--jobs", "1"])] {
-        let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+        let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
         runner.scenario(&format!(
             "[providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n[[tests]]\nid = \"a\"\nrepeat = 20\ninput = {{ do = \"sleep\", ms = 20 }}\n"
         ));
-        let address = engine.address();
+        let address = broker.address();
         let _workers = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
-        runner.exec(&[&["--engine", &address], flags].concat()).expect(0);
+        runner.exec(&[&["--broker", &address], flags].concat()).expect(0);
         let mut spans: Vec<_> = assert_whole(&runner, 20).rows().iter().map(span).collect();
         spans.sort_by(|(one, _), (other, _)| one.total_cmp(other));
         // Times of rows have whole milliseconds.

@@ -116,7 +116,7 @@ fn examples_of_helps_run_as_printed() {
         let help = runner.run(&help).expect(0).stdout;
         let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
         // A build needs the tools of its language, a server does not end, and NATS is not everywhere.
-        let left = ["plugin build", "serve", "engine"];
+        let left = ["plugin build", "serve", "broker"];
         let is_left = |example: &&str| left.iter().any(|words| example.contains(words));
         for example in examples.lines().map(str::trim).filter(|example| !is_left(example)) {
             // Not every machine has `man`, and no run is running.

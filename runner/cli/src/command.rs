@@ -7,7 +7,7 @@ use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
-use crate::commands::fleet::{engine, worker};
+use crate::commands::fleet::{broker, worker};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge, notify, queue, trust};
 use crate::commands::{control, exec, follow, init, list, plugin};
@@ -64,7 +64,7 @@ pub enum Command {
     Worker(worker::Args),
     /// Check the NATS server that connects workers
     #[command(subcommand, disable_help_subcommand = true)]
-    Engine(engine::EngineCommand),
+    Broker(broker::BrokerCommand),
     /// Check the files of a run for damage
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
@@ -98,7 +98,7 @@ pub const GROUPS: [(&str, &[&str]); 8] = [
     ("Run", &["exec", "resume", "rescore", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
-    ("Use several machines", &["worker", "engine"]),
+    ("Use several machines", &["worker", "broker"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "notify", "trust", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
@@ -131,7 +131,7 @@ impl Command {
             Self::Label(args) => control::label(args, out),
             Self::Queue(args) => queue::run(args, out),
             Self::Worker(args) => worker::run(args, out),
-            Self::Engine(command) => engine::run(command, out),
+            Self::Broker(command) => broker::run(command, out),
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
             Self::Notify(args) => notify::run(args, out),

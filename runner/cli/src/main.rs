@@ -34,7 +34,7 @@ mod commands {
 
     /// Workers on other machines: their commands, and the flags that connect to them.
     pub mod fleet {
-        pub mod engine;
+        pub mod broker;
         pub mod flags;
         pub mod worker;
     }

@@ -42,7 +42,7 @@ pub enum RunEvent<'a> {
         /// Maximum number of attempts that run at the same time on this machine.
         jobs: u32,
         /// Place at which workers on other machines find the session. `None` if the attempts run on this machine.
-        engine: Option<&'a str>,
+        broker: Option<&'a str>,
     },
     /// The cache lacks a plugin, so it is being compiled.
     Compiling {

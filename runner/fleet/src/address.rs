@@ -1,4 +1,4 @@
-//! [`EngineOptions`]: the address of an engine, parsed so that its password is in no message and no log.
+//! [`BrokerOptions`]: the address of a broker, parsed so that its password is in no message and no log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,9 +9,9 @@ use async_nats::ServerAddr;
 use crate::error::FleetError;
 use crate::wire::shown;
 
-/// The address of an engine, and the credentials for it.
+/// The address of a broker, and the credentials for it.
 #[derive(Clone, Default)]
-pub struct EngineOptions {
+pub struct BrokerOptions {
     /// `nats://[USER:PASSWORD@]HOST[:PORT]`. The servers of a cluster are separated by commas.
     pub address: String,
     /// File with certificates of issuers to trust. `None` for those of the system.
@@ -22,7 +22,7 @@ pub struct EngineOptions {
     pub insecure: bool,
 }
 
-impl EngineOptions {
+impl BrokerOptions {
     /// Returns the address without user and password.
     pub fn shown(&self) -> String {
         let without_user = |part: &str| match (part.split_once("://"), part.rsplit_once('@')) {
@@ -41,7 +41,7 @@ impl EngineOptions {
             // The text is not shown, because an invalid one may have a password anywhere.
             servers.add(part, self.insecure).map_err(|problem| {
                 FleetError::Usage(format!(
-                    "invalid address of an engine: {problem}; use `nats://HOST:PORT` or `nats://USER:PASSWORD@HOST:PORT`"
+                    "invalid address of a broker: {problem}; use `nats://HOST:PORT` or `nats://USER:PASSWORD@HOST:PORT`"
                 ))
             })?;
         }
@@ -49,7 +49,7 @@ impl EngineOptions {
     }
 }
 
-impl fmt::Debug for EngineOptions {
+impl fmt::Debug for BrokerOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.shown())
     }
@@ -110,10 +110,10 @@ fn decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::EngineOptions;
+    use super::BrokerOptions;
 
-    fn options(address: &str) -> EngineOptions {
-        EngineOptions { address: address.to_owned(), ..EngineOptions::default() }
+    fn options(address: &str) -> BrokerOptions {
+        BrokerOptions { address: address.to_owned(), ..BrokerOptions::default() }
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
             ("nats://localhost", "nats://localhost", false),
             ("nats://[::1]:1/", "nats://[::1]:1/", false),
             ("tls://localhost", "tls://localhost", true),
-            ("nats://me:p%40ss@engine.example.com", "nats://engine.example.com", true),
+            ("nats://me:p%40ss@broker.example.com", "nats://broker.example.com", true),
             ("nats://localhost,nats://me@10.0.0.2", "nats://localhost,nats://10.0.0.2", true),
         ] {
             let mut options = options(address);
@@ -155,22 +155,22 @@ mod tests {
     #[test]
     fn messages_and_debug_texts_have_no_password() {
         for address in [
-            "nats://me:secret@engine/x",
+            "nats://me:secret@broker/x",
             "nats://me:secret@a,nats://you:secret@b",
-            "nats://me:secret/engine",
-            "http://me:secret@engine",
-            "me:secret@engine",
+            "nats://me:secret/broker",
+            "http://me:secret@broker",
+            "me:secret@broker",
             "nats://me:secret@",
         ] {
             let options = options(address);
             let error = options.servers().err().unwrap();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-        for address in ["nats://me:sec@ret@engine", "me:secret@engine"] {
-            assert!(format!("{:?}", options(address)).ends_with("engine"));
+        for address in ["nats://me:sec@ret@broker", "me:secret@broker"] {
+            assert!(format!("{:?}", options(address)).ends_with("broker"));
             assert!(!format!("{:?}", options(address)).contains("sec"));
         }
-        for address in ["", "engine", "nats://", "nats:engine", "nats://a,", "nats://a/b"] {
+        for address in ["", "broker", "nats://", "nats:broker", "nats://a,", "nats://a/b"] {
             options(address).servers().err().unwrap();
         }
     }

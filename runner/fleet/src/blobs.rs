@@ -1,4 +1,4 @@
-//! The object store of an [`Engine`]: plugins, attachments, schemas and large tests, by digest.
+//! The object store of a [`Broker`]: plugins, attachments, schemas and large tests, by digest.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
@@ -12,21 +12,21 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::sleep;
 
-use crate::engine::{Engine, is_missing, lock};
+use crate::broker::{Broker, is_missing, lock};
 use crate::error::FleetError;
 use crate::wire::BLOBS;
 
 /// Bytes of a message that holds a part of a blob. On a slow connection, it must arrive before the request times out.
 const PART: usize = 256 << 10;
-/// Time after which the engine drops a blob. A session stores it again if a worker needs it.
+/// Time after which the broker drops a blob. A session stores it again if a worker needs it.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Time for which a blob is sent or fetched again while the engine is away.
+/// Time for which a blob is sent or fetched again while the broker is away.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-impl Engine {
+impl Broker {
     /// Puts a blob into the object store, unless the store already has it. Checks the store only for the first call, and again
-    /// after a worker failed to fetch the blob. Retries for up to a minute while the engine is unreachable.
+    /// after a worker failed to fetch the blob. Retries for up to a minute while the broker is unreachable.
     pub(crate) async fn put_blob(
         &self,
         digest: &Digest,
@@ -46,11 +46,11 @@ impl Engine {
         }
     }
 
-    /// Fetches a blob of at most `most` bytes and checks its digest. Tries again for up to a minute while the engine is away.
+    /// Fetches a blob of at most `most` bytes and checks its digest. Tries again for up to a minute while the broker is away.
     ///
     /// # Errors
     ///
-    /// [`FleetError::Refused`] if the engine lacks the blob or has different content. The coordinator can store it again.
+    /// [`FleetError::Refused`] if the broker lacks the blob or has different content. The coordinator can store it again.
     pub(crate) async fn fetch_blob(
         &self,
         digest: &Digest,
@@ -70,7 +70,7 @@ impl Engine {
         }
     }
 
-    /// Opens the object store. Creates it if the engine lacks it.
+    /// Opens the object store. Creates it if the broker lacks it.
     pub(crate) async fn blobs(&self) -> Result<ObjectStore, FleetError> {
         match self.jetstream().get_object_store(BLOBS).await {
             Ok(store) => return Ok(store),
@@ -102,7 +102,7 @@ impl Engine {
             FleetError::Refused(format!("cannot read the content of {digest}: {error}"))
         })?;
         let store = self.blobs().await?;
-        // Another user of the engine may have stored wrong content under this name, or removed a part.
+        // Another user of the broker may have stored wrong content under this name, or removed a part.
         if self.read(digest, &mut io::sink(), length).await.is_err() {
             let about = ObjectMetadata {
                 name: digest.to_string(),
@@ -118,7 +118,7 @@ impl Engine {
 
     /// Reads a blob once and checks its digest.
     ///
-    /// Requests each part by itself. The client's own reader leaves a consumer on the engine for minutes, and a stream can
+    /// Requests each part by itself. The client's own reader leaves a consumer on the broker for minutes, and a stream can
     /// have only a thousand.
     pub(crate) async fn read(
         &self,
@@ -126,9 +126,9 @@ impl Engine {
         into: &mut (impl Write + Send),
         most: u64,
     ) -> Result<(), FleetError> {
-        let lacks = || FleetError::Refused(format!("the engine lacks {digest}"));
+        let lacks = || FleetError::Refused(format!("the broker lacks {digest}"));
         let wrong =
-            || FleetError::Refused(format!("the engine has different content for {digest}"));
+            || FleetError::Refused(format!("the broker has different content for {digest}"));
         let store = self.jetstream().get_object_store(BLOBS).await;
         let store = store
             .map_err(|error| if is_missing(&error) { lacks() } else { self.failure(&error) })?;

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 
-use crate::engine::{Engine, lock};
+use crate::broker::{Broker, lock};
 use crate::error::FleetError;
 use crate::window::{RECEIPT_AFTER, Window};
 use crate::wire::{Control, Kind, MAX_OUTSTANDING, Piece, down_subject, shown, up_subject};
@@ -142,7 +142,7 @@ fn encode(mut control: Control) -> Vec<u8> {
 
 /// Opens an end of a link. It has subscribed to its subject when this returns.
 pub(crate) async fn open(
-    engine: &Engine,
+    broker: &Broker,
     link: &str,
     role: Role,
 ) -> Result<(ChannelSender, mpsc::Receiver<Incoming>), FleetError> {
@@ -150,15 +150,15 @@ pub(crate) async fn open(
         Role::Coordinator => (up_subject(link), down_subject(link)),
         Role::Worker => (down_subject(link), up_subject(link)),
     };
-    let subscribed = engine.client().subscribe(own.clone()).await;
-    let pieces = subscribed.map_err(|error| engine.failure(&error))?;
+    let subscribed = broker.client().subscribe(own.clone()).await;
+    let pieces = subscribed.map_err(|error| broker.failure(&error))?;
     let now = Instant::now();
     let state = LinkState { window: Window::new(now), close_at: None };
     let link = Link { state: Mutex::new(state), wake: Notify::new(), room: Condvar::new() };
     let sender = ChannelSender { link: Arc::new(link) };
     let (incoming, received) = mpsc::channel(HANDED_OVER);
     let task = LinkTask {
-        engine: engine.clone(),
+        broker: broker.clone(),
         link: Arc::clone(&sender.link),
         incoming,
         own: own.into(),
@@ -173,7 +173,7 @@ pub(crate) async fn open(
 
 /// The task of one end of a link.
 struct LinkTask {
-    engine: Engine,
+    broker: Broker,
     link: Arc<Link>,
     incoming: mpsc::Sender<Incoming>,
     /// Subject on which pieces arrive.
@@ -192,7 +192,7 @@ impl LinkTask {
         debug!(subject = %self.own, ?lost, "a link has ended");
         // From now on the server answers the other end that there are no responders.
         drop(pieces);
-        let _ = timeout(FLUSH_WITHIN, self.engine.client().flush()).await;
+        let _ = timeout(FLUSH_WITHIN, self.broker.client().flush()).await;
         close(&self.link);
         if let Err(how) = lost {
             self.hand_over_rest(how).await;
@@ -203,7 +203,7 @@ impl LinkTask {
     async fn serve(&mut self, pieces: &mut Subscriber) -> Result<(), String> {
         let incoming = self.incoming.clone();
         loop {
-            let (connected, now) = (self.engine.connected_for(), Instant::now());
+            let (connected, now) = (self.broker.connected_for(), Instant::now());
             self.publish_due(connected.is_some(), now).await;
             if self.is_closed(now) {
                 // The other end may wait for the receipt.
@@ -220,7 +220,7 @@ impl LinkTask {
             let is_read = !incoming.is_closed();
             tokio::select! {
                 message = pieces.next() => {
-                    let ended = "is disconnected, because the connection to the engine has ended";
+                    let ended = "is disconnected, because the connection to the broker has ended";
                     self.receive(&message.ok_or(ended)?);
                 }
                 permit = incoming.reserve(), if has_received && is_read => {
@@ -252,7 +252,7 @@ impl LinkTask {
             let Some(message) = message else { return };
             // The server answers on the own subject if the other end has not subscribed to its own.
             let (to, reply) = (self.other.clone(), self.own.clone());
-            let sent = self.engine.client().publish_with_reply(to, reply, message.into()).await;
+            let sent = self.broker.client().publish_with_reply(to, reply, message.into()).await;
             if let Err(error) = sent {
                 debug!(%error, "a piece is not sent");
             }
@@ -264,7 +264,7 @@ impl LinkTask {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.life.no_responders(now);
         }
-        // Other users of the engine can publish on this subject if they know it.
+        // Other users of the broker can publish on this subject if they know it.
         let Some(piece) = Piece::decode(&message.payload) else { return };
         self.life.piece(now);
         lock(&self.link.state).window.receive(&piece, now);
@@ -349,12 +349,12 @@ impl LifeSigns {
             self.piece(now);
         }
         self.last_check = now;
-        // After a failure of the engine the other end may connect later than this one.
+        // After a failure of the broker the other end may connect later than this one.
         if connected.is_none_or(|time| time < RECONNECTED_WITHIN) {
             return Ok(());
         }
         if self.absence() >= self.absent_for {
-            return Err("has lost its connection to the engine".to_owned());
+            return Err("has lost its connection to the broker".to_owned());
         }
         if now.duration_since(self.last_piece) >= SILENT_FOR {
             return Err(format!("has sent nothing for {} s", SILENT_FOR.as_secs()));

@@ -16,8 +16,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 use tracing::debug;
 
+use crate::broker::{Broker, lock, token};
 use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
-use crate::engine::{Engine, lock, token};
 use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
 use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
 use crate::wire::{
@@ -43,7 +43,7 @@ pub(crate) enum SessionEvent {
 
 /// A session that a worker has joined.
 pub(crate) struct JoinedSession {
-    pub(crate) engine: Engine,
+    pub(crate) broker: Broker,
     pub(crate) store: Arc<WorkerStore>,
     pub(crate) offer: OfferDocument,
     /// Name of the worker.
@@ -126,7 +126,7 @@ impl JoinedSession {
     /// Opens a link and relays the frames of a process until the link or the process ends.
     async fn join(self: &Arc<Self>, join: &JoinDocument, shape: ProcessShape) {
         // Subscribed before the coordinator can send the first frame.
-        let opened = channel::open(&self.engine, &join.link, Role::Worker).await;
+        let opened = channel::open(&self.broker, &join.link, Role::Worker).await;
         let Ok((sender, mut received)) = opened else { return };
         let answer = self.request(join).await;
         self.progress.is_answered.fetch_or(answer.is_some(), Ordering::AcqRel);
@@ -152,7 +152,7 @@ impl JoinedSession {
                 process.run(&mut received, &mut events).await;
             }
             Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
-            // The engine or the coordinator is unreachable, or the session is full.
+            // The broker or the coordinator is unreachable, or the session is full.
             None => debug!(name = join.name, "a request to join has no answer"),
         }
         sender.close();
@@ -163,7 +163,7 @@ impl JoinedSession {
     async fn request(&self, join: &JoinDocument) -> Option<JoinAnswer> {
         let content = serde_json::to_vec(join).ok()?;
         let subject = join_subject(&self.offer.token);
-        let answer = self.engine.client().request(subject, content.into()).await.ok()?;
+        let answer = self.broker.client().request(subject, content.into()).await.ok()?;
         serde_json::from_slice(&answer.payload).ok()
     }
 
@@ -385,7 +385,7 @@ impl JoinedProcess {
         self.sender.send(Outgoing::Frames(frame));
     }
 
-    /// Fetches content that the engine has now. Does nothing if it was not requested.
+    /// Fetches content that the broker has now. Does nothing if it was not requested.
     fn fetch(&mut self, content: Content) {
         let Some(folders) = self.folders.as_ref().filter(|_| self.requested.remove(&content))
         else {
@@ -398,8 +398,8 @@ impl JoinedProcess {
                 let most = self.plugins.get(&digest).copied().unwrap_or(0);
                 let is_cancelled = Arc::clone(&self.is_cancelled);
                 self.fetches.spawn(async move {
-                    let JoinedSession { store, engine, .. } = &*session;
-                    (content, store.compile(engine, digest, key, most, folder, is_cancelled).await)
+                    let JoinedSession { store, broker, .. } = &*session;
+                    (content, store.compile(broker, digest, key, most, folder, is_cancelled).await)
                 });
             }
             Content::Blob(digest) => {
@@ -484,6 +484,6 @@ impl JoinedSession {
         if folder.join(digest.to_string()).exists() {
             return Ok(());
         }
-        fetch_blob(&self.engine, &digest, folder).await
+        fetch_blob(&self.broker, &digest, folder).await
     }
 }

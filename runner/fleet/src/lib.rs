@@ -6,9 +6,9 @@
 
 mod address;
 mod blobs;
+mod broker;
 mod ceiling;
 mod channel;
-mod engine;
 mod error;
 mod joined;
 mod list;
@@ -22,9 +22,9 @@ mod window;
 pub mod wire;
 mod worker;
 
-pub use self::address::EngineOptions;
+pub use self::address::BrokerOptions;
 pub use self::ceiling::Ceiling;
 pub use self::error::FleetError;
-pub use self::list::{EngineReport, check, workers};
+pub use self::list::{BrokerReport, check, workers};
 pub use self::source::NatsSource;
 pub use self::worker::{Stop, WorkerEvent, WorkerOptions, work};

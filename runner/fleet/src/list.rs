@@ -1,4 +1,4 @@
-//! [`workers`] and [`check`]: the workers at an engine, and a check that runs and workers can use it.
+//! [`workers`] and [`check`]: the workers at a broker, and a check that runs and workers can use it.
 
 use std::io::{self, Cursor};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use runner_model::digest;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::address::EngineOptions;
-use crate::engine::{Engine, block_on, token};
+use crate::address::BrokerOptions;
+use crate::broker::{Broker, block_on, token};
 use crate::error::FleetError;
 use crate::presence::RENEW_EVERY;
 use crate::wire::{
@@ -23,7 +23,7 @@ use crate::wire::{
 const ENTRY_WITHIN: Duration = Duration::from_secs(1);
 /// Time for a command.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
-/// Time for one test of the engine.
+/// Time for one test of the broker.
 const TEST_WITHIN: Duration = Duration::from_millis(1_200);
 /// Maximum number of listed workers.
 const MAX_WORKERS: usize = 10_000;
@@ -31,9 +31,9 @@ const MAX_WORKERS: usize = 10_000;
 /// Labels and runs of a worker in the list.
 const MAX_SHOWN: usize = 64;
 
-/// The state of an engine.
+/// The state of a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineReport {
+pub struct BrokerReport {
     /// Name of the server. Empty if it has none.
     pub server: String,
     /// Version of the server.
@@ -48,15 +48,15 @@ pub struct EngineReport {
     pub problems: Vec<String>,
 }
 
-/// Returns the workers at an engine, by name.
+/// Returns the workers at a broker, by name.
 ///
 /// # Errors
 ///
-/// The engine cannot be used.
-pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetError> {
+/// The broker cannot be used.
+pub fn workers(options: &BrokerOptions) -> Result<Vec<PresenceDocument>, FleetError> {
     let mut workers = bounded(options, async {
-        let engine = Engine::connect(options, "runner worker list").await?;
-        list(&engine).await
+        let broker = Broker::connect(options, "runner worker list").await?;
+        list(&broker).await
     })?;
     workers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(workers)
@@ -65,7 +65,7 @@ pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetEr
 /// JetStream's response to a request for a bucket's state.
 #[derive(Deserialize)]
 struct BucketInfo {
-    /// The engine's time, in RFC 3339.
+    /// The broker's time, in RFC 3339.
     ts: String,
     state: BucketState,
 }
@@ -76,18 +76,18 @@ struct BucketState {
 }
 
 /// Returns workers that have renewed their entries recently. The entry of a killed worker exists until it expires.
-pub(crate) async fn list(engine: &Engine) -> Result<Vec<PresenceDocument>, FleetError> {
-    let bucket = engine.bucket(WORKERS).await?;
+pub(crate) async fn list(broker: &Broker) -> Result<Vec<PresenceDocument>, FleetError> {
+    let bucket = broker.bucket(WORKERS).await?;
     let subject = format!("STREAM.INFO.KV_{WORKERS}");
-    let info = engine.jetstream().request(subject, &()).await;
-    let info: BucketInfo = info.map_err(|error| engine.failure(&error))?;
-    let now = parse_rfc3339(&info.ts).map_err(|error| engine.failure(&*error))?;
+    let info = broker.jetstream().request(subject, &()).await;
+    let info: BucketInfo = info.map_err(|error| broker.failure(&error))?;
+    let now = parse_rfc3339(&info.ts).map_err(|error| broker.failure(&*error))?;
     let mut workers = Vec::new();
     if info.state.messages == 0 {
         return Ok(workers);
     }
     let watch = bucket.watch_with_history(">").await;
-    let mut watch = watch.map_err(|error| engine.failure(&error))?;
+    let mut watch = watch.map_err(|error| broker.failure(&error))?;
     while let Ok(Some(Ok(entry))) = timeout(ENTRY_WITHIN, watch.next()).await {
         if now - entry.created < 2 * RENEW_EVERY {
             workers.extend(present(&entry));
@@ -118,24 +118,24 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
     })
 }
 
-/// Connects to an engine, and tries each operation of runs and workers.
+/// Connects to a broker, and tries each operation of runs and workers.
 ///
 /// # Errors
 ///
-/// The engine cannot be used at all.
-pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
+/// The broker cannot be used at all.
+pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
     bounded(options, async {
-        let engine = Engine::connect(options, "runner engine check").await?;
+        let broker = Broker::connect(options, "runner broker check").await?;
         let start = Instant::now();
         // `flush` of the client does not wait for the server.
-        engine.bucket(OFFERS).await?;
+        broker.bucket(OFFERS).await?;
         let round_trip = start.elapsed();
         let (mut problems, mut failed) = (Vec::new(), Vec::new());
         for name in ["messages", "offers", "workers", "blobs"] {
-            let tried = timeout(TEST_WITHIN, test(&engine, name)).await;
+            let tried = timeout(TEST_WITHIN, test(&broker, name)).await;
             // The server reports a lack of permission as an event. The request itself gets no answer.
             let tried = tried
-                .unwrap_or_else(|_| Err(engine.failure(&io::Error::from(io::ErrorKind::TimedOut))));
+                .unwrap_or_else(|_| Err(broker.failure(&io::Error::from(io::ErrorKind::TimedOut))));
             if let Err(error) = tried {
                 failed.push(name);
                 problems.push(format!("{name}: {error}"));
@@ -144,56 +144,56 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         let allows = |needed: &[&str]| failed.iter().all(|name| !needed.contains(name));
         let allows_runs = allows(&["messages", "offers", "blobs"]);
         let allows_workers = allows(&["messages", "workers"]);
-        let info = engine.client().server_info();
+        let info = broker.client().server_info();
         // A server without a name sends its id as the name.
         let name = Some(&info.server_name).filter(|name| **name != info.server_id);
         let (server, version) = (shown(name.map_or("", |name| name)), shown(&info.version));
-        Ok(EngineReport { server, version, round_trip, allows_runs, allows_workers, problems })
+        Ok(BrokerReport { server, version, round_trip, allows_runs, allows_workers, problems })
     })
 }
 
 /// Runs a command for at most [`COMMAND_WITHIN`].
 fn bounded<T>(
-    options: &EngineOptions,
+    options: &BrokerOptions,
     command: impl Future<Output = Result<T, FleetError>>,
 ) -> Result<T, FleetError> {
     let late = || {
         let address = options.shown();
         let wait = COMMAND_WITHIN.as_secs();
         FleetError::Unreachable(format!(
-            "the engine at {address} does not answer within {wait} s; try again"
+            "the broker at {address} does not answer within {wait} s; try again"
         ))
     };
     block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
 }
 
 /// Tests whether the credentials allow the operation `name` of runs or workers.
-pub(crate) async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
+pub(crate) async fn test(broker: &Broker, name: &str) -> Result<(), FleetError> {
     let token = token();
     match name {
         "messages" => {
             for subject in [join_subject(&token), up_subject(&token), down_subject(&token)] {
-                let received = engine.client().subscribe(subject.clone()).await;
-                let mut received = received.map_err(|error| engine.failure(&error))?;
-                let sent = engine.client().publish(subject, "".into()).await;
-                sent.map_err(|error| engine.failure(&error))?;
+                let received = broker.client().subscribe(subject.clone()).await;
+                let mut received = received.map_err(|error| broker.failure(&error))?;
+                let sent = broker.client().publish(subject, "".into()).await;
+                sent.map_err(|error| broker.failure(&error))?;
                 received.next().await;
             }
         }
         "blobs" => {
             let (digest, content) = (digest(token.as_bytes()), Cursor::new(&token));
-            engine.put_blob(&digest, content).await?;
-            engine.read(&digest, &mut io::sink(), token.len() as u64).await?;
+            broker.put_blob(&digest, content).await?;
+            broker.read(&digest, &mut io::sink(), token.len() as u64).await?;
             // Otherwise it expires.
-            let _ = engine.blobs().await?.delete(digest.to_string()).await;
+            let _ = broker.blobs().await?.delete(digest.to_string()).await;
         }
         bucket => {
-            let bucket = engine.bucket(if bucket == "offers" { OFFERS } else { WORKERS }).await?;
+            let bucket = broker.bucket(if bucket == "offers" { OFFERS } else { WORKERS }).await?;
             // No offer and no worker has this form.
             let put = bucket.put(&token, "".into()).await;
-            put.map_err(|error| engine.failure(&error))?;
+            put.map_err(|error| broker.failure(&error))?;
             let deleted = bucket.delete(&token).await;
-            deleted.map_err(|error| engine.failure(&error))?;
+            deleted.map_err(|error| broker.failure(&error))?;
         }
     }
     Ok(())

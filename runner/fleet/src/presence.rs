@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::engine::Engine;
+use crate::broker::Broker;
 use crate::error::FleetError;
 use crate::wire::{MAX_DOCUMENT, PresenceDocument, WORKERS, shown};
 
@@ -23,7 +23,7 @@ const REMOVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The entry of a worker.
 pub(crate) struct Presence {
-    engine: Engine,
+    broker: Broker,
     key: String,
     document: PresenceDocument,
     /// Revision of the worker's entry, or of another worker's entry that may be replaced. 0 if there is no such entry.
@@ -37,12 +37,12 @@ impl Presence {
     ///
     /// [`FleetError::Usage`] if another worker has the name.
     pub(crate) async fn take(
-        engine: &Engine,
+        broker: &Broker,
         document: PresenceDocument,
     ) -> Result<Self, FleetError> {
         // Other characters of a name are not allowed in a key.
         let key = document.name.replace('.', "=").replace(':', "/");
-        let mut presence = Self { engine: engine.clone(), key, document, revision: 0 };
+        let mut presence = Self { broker: broker.clone(), key, document, revision: 0 };
         let start = Instant::now();
         let mut first = None;
         while let Some(entry) = presence.put().await? {
@@ -92,7 +92,7 @@ impl Presence {
 
     pub(crate) async fn remove(&self) {
         let removed = timeout(REMOVE_WITHIN, async {
-            let workers = self.engine.bucket(WORKERS).await.ok()?;
+            let workers = self.broker.bucket(WORKERS).await.ok()?;
             workers.delete_expect_revision(&self.key, Some(self.revision)).await.ok()
         });
         let _ = removed.await;
@@ -100,9 +100,9 @@ impl Presence {
 
     /// Writes the entry. Returns the entry of another worker that has the name, unless it may be replaced.
     async fn put(&mut self) -> Result<Option<Entry>, FleetError> {
-        // Opened each time, because an engine without its store has no bucket.
-        let workers = self.engine.bucket(WORKERS).await?;
-        let found = workers.entry(&self.key).await.map_err(|error| self.engine.failure(&error))?;
+        // Opened each time, because a broker without its store has no bucket.
+        let workers = self.broker.bucket(WORKERS).await?;
+        let found = workers.entry(&self.key).await.map_err(|error| self.broker.failure(&error))?;
         if let Some(entry) = &found
             && entry.operation == Operation::Put
             && entry.revision != self.revision
@@ -115,7 +115,7 @@ impl Presence {
         // Fails if another worker has written an entry since the read.
         let revision = found.map_or(0, |entry| entry.revision);
         let written = workers.update(&self.key, content.into(), revision).await;
-        self.revision = written.map_err(|error| self.engine.failure(&error))?;
+        self.revision = written.map_err(|error| self.broker.failure(&error))?;
         Ok(None)
     }
 }

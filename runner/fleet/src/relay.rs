@@ -9,8 +9,8 @@ use runner_model::protocol::{FromWorker, Task, ToWorker};
 use runner_model::{Digest, TaskId};
 use tokio::sync::mpsc;
 
+use crate::broker::lock;
 use crate::channel::{ChannelSender, Outgoing};
-use crate::engine::lock;
 
 /// Maximum number of unfinished tasks of a process. A correct coordinator sends a few hundred.
 const MAX_TASKS: usize = 8_192;

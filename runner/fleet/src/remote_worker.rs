@@ -11,8 +11,8 @@ use runner_model::Digest;
 use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
 use tokio::sync::mpsc::Receiver;
 
+use crate::broker::{Stored, lock};
 use crate::channel::{ChannelSender, Incoming, Outgoing};
-use crate::engine::{Stored, lock};
 use crate::wire::{Control, shown};
 
 /// Maximum number of slots of a worker process.

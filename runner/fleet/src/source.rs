@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::address::EngineOptions;
+use crate::address::BrokerOptions;
+use crate::broker::{Broker, block_on, host, lock, runtime, token};
 use crate::channel::{self, ChannelSender, Role};
-use crate::engine::{Engine, block_on, host, lock, runtime, token};
 use crate::error::FleetError;
 use crate::list::{list, test};
 use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
@@ -46,27 +46,27 @@ const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Finds workers on other machines over NATS.
 #[derive(Debug)]
 pub struct NatsSource {
-    options: EngineOptions,
+    options: BrokerOptions,
     labels: BTreeMap<String, String>,
 }
 
 impl NatsSource {
-    /// Checks the connection to the engine. Workers must have `labels`.
+    /// Checks the connection to the broker. Workers must have `labels`.
     ///
     /// # Errors
     ///
-    /// The engine cannot be used.
+    /// The broker cannot be used.
     pub fn new(
-        options: EngineOptions,
+        options: BrokerOptions,
         labels: BTreeMap<String, String>,
     ) -> Result<Self, FleetError> {
         block_on(async {
-            let engine = Engine::connect(&options, "runner").await?;
-            // An unreachable engine is no error yet: a cluster may have just lost a server.
-            match test(&engine, "offers").await.and(engine.blobs().await) {
+            let broker = Broker::connect(&options, "runner").await?;
+            // An unreachable broker is no error yet: a cluster may have just lost a server.
+            match test(&broker, "offers").await.and(broker.blobs().await) {
                 Err(FleetError::Refused(why)) => Err(FleetError::Refused(format!(
                     "these credentials do not allow runs: {why}, or use credentials of the role `runs` in docs/workers.md\n\
-                     to list all missing permissions: runner engine check"
+                     to list all missing permissions: runner broker check"
                 ))),
                 Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
                 Err(error) => Err(error),
@@ -88,10 +88,10 @@ impl WorkerSource for NatsSource {
         };
         let runtime = runtime().map_err(|error| error.to_string())?;
         let started = runtime.block_on(start(&self.options, &document));
-        let (engine, joins) = started.map_err(|error| error.to_string())?;
+        let (broker, joins) = started.map_err(|error| error.to_string())?;
         let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel());
         let session = ServedSession {
-            engine: engine.clone(),
+            broker: broker.clone(),
             document,
             notices: Arc::new(Notices { events, sent: Mutex::default() }),
             links: Links::default(),
@@ -101,7 +101,7 @@ impl WorkerSource for NatsSource {
             runtime.shutdown_background();
         });
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(Arc::new(NatsOffer { engine, runtime: handle, stop: Some(stop), thread: Some(thread) }))
+        Ok(Arc::new(NatsOffer { broker, runtime: handle, stop: Some(stop), thread: Some(thread) }))
     }
 
     fn address(&self) -> String {
@@ -112,13 +112,13 @@ impl WorkerSource for NatsSource {
         let label = |(key, value): (&String, &String)| quoted(&format!("{key}={value}"));
         let labels = self.labels.iter().map(label);
         let labels: String = labels.map(|label| format!(" --label {label}")).collect();
-        format!("runner worker --engine {}{labels}", self.options.shown())
+        format!("runner worker --broker {}{labels}", self.options.shown())
     }
 }
 
 /// A session that is offered.
 struct NatsOffer {
-    engine: Engine,
+    broker: Broker,
     runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -126,11 +126,11 @@ struct NatsOffer {
 
 impl Offer for NatsOffer {
     fn publish(&self, digest: &Digest, content: File) -> io::Result<()> {
-        let (engine, digest) = (self.engine.clone(), *digest);
+        let (broker, digest) = (self.broker.clone(), *digest);
         let (done, result) = oneshot::channel();
         self.runtime.spawn(async move {
             // Without a receiver the session has ended.
-            let _ = done.send(engine.put_blob(&digest, content).await);
+            let _ = done.send(broker.put_blob(&digest, content).await);
         });
         let ended = |_| io::Error::other("the session has ended");
         result.blocking_recv().map_err(ended)?.map_err(io::Error::other)
@@ -149,23 +149,23 @@ impl Drop for NatsOffer {
 
 /// Connects, and offers the session for the first time.
 async fn start(
-    options: &EngineOptions,
+    options: &BrokerOptions,
     document: &OfferDocument,
-) -> Result<(Engine, Subscriber), FleetError> {
-    let engine = Engine::connect(options, &format!("runner exec {}", document.run)).await?;
-    let joins = engine.client().subscribe(join_subject(&document.token)).await;
-    let joins = joins.map_err(|error| engine.failure(&error))?;
-    offer(&engine, document).await?;
-    Ok((engine, joins))
+) -> Result<(Broker, Subscriber), FleetError> {
+    let broker = Broker::connect(options, &format!("runner exec {}", document.run)).await?;
+    let joins = broker.client().subscribe(join_subject(&document.token)).await;
+    let joins = joins.map_err(|error| broker.failure(&error))?;
+    offer(&broker, document).await?;
+    Ok((broker, joins))
 }
 
 /// Writes the offer into the bucket of offers.
-async fn offer(engine: &Engine, document: &OfferDocument) -> Result<(), FleetError> {
+async fn offer(broker: &Broker, document: &OfferDocument) -> Result<(), FleetError> {
     let content = serde_json::to_vec(document).unwrap_or_default();
-    // Opened each time, because an engine without its store has no bucket.
-    let offers = engine.bucket(OFFERS).await?;
+    // Opened each time, because a broker without its store has no bucket.
+    let offers = broker.bucket(OFFERS).await?;
     let put = offers.put(&document.token, content.into()).await;
-    put.map(drop).map_err(|error| engine.failure(&error))
+    put.map(drop).map_err(|error| broker.failure(&error))
 }
 
 /// Senders of the open links, by token.
@@ -173,7 +173,7 @@ type Links = Arc<Mutex<HashMap<String, ChannelSender>>>;
 
 /// A session, on the thread that serves it.
 struct ServedSession {
-    engine: Engine,
+    broker: Broker,
     document: OfferDocument,
     notices: Arc<Notices>,
     links: Links,
@@ -192,7 +192,7 @@ impl ServedSession {
             _ = &mut stopped => {}
         }
         // Workers also notice the end by the silence of the coordinator.
-        if self.engine.connected_for().is_none() {
+        if self.broker.connected_for().is_none() {
             return;
         }
         let ended = async {
@@ -209,12 +209,12 @@ impl ServedSession {
         let mut wait = RENEW_EVERY;
         loop {
             sleep(wait).await;
-            wait = match offer(&self.engine, &self.document).await {
+            wait = match offer(&self.broker, &self.document).await {
                 Ok(()) => RENEW_EVERY,
                 Err(error) => {
                     debug!(%error, "an offer is not renewed");
                     self.notices.send(match error {
-                        FleetError::Unreachable(_) => "the engine is away; connecting again".into(),
+                        FleetError::Unreachable(_) => "the broker is away; connecting again".into(),
                         error => error.to_string(),
                     });
                     RETRY_EVERY
@@ -228,7 +228,7 @@ impl ServedSession {
         if self.document.labels.is_empty() {
             return;
         }
-        let workers = list(&self.engine).await.unwrap_or_default();
+        let workers = list(&self.broker).await.unwrap_or_default();
         let is_selected = |worker: &PresenceDocument| self.document.selects(&worker.labels);
         if !workers.is_empty() && !workers.iter().any(is_selected) {
             let count = plural(workers.len() as u64, "worker is", "workers are");
@@ -240,9 +240,9 @@ impl ServedSession {
     }
 
     async fn withdraw(&self) -> Result<(), FleetError> {
-        let offers = self.engine.bucket(OFFERS).await?;
+        let offers = self.broker.bucket(OFFERS).await?;
         let deleted = offers.delete(&self.document.token).await;
-        deleted.map_err(|error| self.engine.failure(&error))
+        deleted.map_err(|error| self.broker.failure(&error))
     }
 
     async fn answer(&self, message: Message) {
@@ -259,7 +259,7 @@ impl ServedSession {
         };
         let answer = JoinAnswer { v: VERSION, problem };
         let content = serde_json::to_vec(&answer).unwrap_or_default();
-        let _ = self.engine.client().publish(reply, content.into()).await;
+        let _ = self.broker.client().publish(reply, content.into()).await;
     }
 
     /// Opens the link of a worker.
@@ -273,7 +273,7 @@ impl ServedSession {
         if lock(&self.links).contains_key(&join.link) {
             return Ok(());
         }
-        let opened = channel::open(&self.engine, &join.link, Role::Coordinator).await;
+        let opened = channel::open(&self.broker, &join.link, Role::Coordinator).await;
         let (sender, mut received) = opened.map_err(|error| error.to_string())?;
         lock(&self.links).insert(join.link.clone(), sender.clone());
         let open = OpenLink { link: join.link.clone(), links: Arc::clone(&self.links) };
@@ -282,7 +282,7 @@ impl ServedSession {
             running: Arc::default(),
             notices: Arc::clone(&self.notices),
             requested: HashSet::new(),
-            stored: Arc::clone(self.engine.stored()),
+            stored: Arc::clone(self.broker.stored()),
         };
         let remote = RemoteWorker { sender: sender.clone(), running: Arc::clone(&reader.running) };
         let kept = sender.clone();

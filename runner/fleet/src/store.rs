@@ -19,8 +19,8 @@ use runner_record::{PluginCache, Scratch};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
+use crate::broker::{Broker, lock};
 use crate::ceiling::Ceiling;
-use crate::engine::{Engine, lock};
 use crate::error::FleetError;
 use crate::wire::shown;
 
@@ -54,7 +54,7 @@ pub(crate) type Shared = std::sync::Mutex<Option<Arc<Scratch>>>;
 /// Reason why content is not available.
 #[derive(Debug)]
 pub(crate) enum Missing {
-    /// The engine does not have the content, or has different content under its digest.
+    /// The broker does not have the content, or has different content under its digest.
     NotFetched(String),
     /// The content cannot be used on this machine.
     Unusable(String),
@@ -229,7 +229,7 @@ impl WorkerStore {
     /// plugin while this call waited.
     pub(crate) async fn compile(
         &self,
-        engine: &Engine,
+        broker: &Broker,
         digest: Digest,
         key: String,
         most: u64,
@@ -244,7 +244,7 @@ impl WorkerStore {
             return Ok(());
         }
         let path = folder.join(format!("plugin-{digest}"));
-        let fetched = fetch(engine, &digest, &path, most).await;
+        let fetched = fetch(broker, &digest, &path, most).await;
         let opened = fetched.and_then(|()| File::open(&path).map_err(|error| unusable(&error)));
         let _ = fs::remove_file(&path);
         let (plugin, cache) = (opened?, self.cache.clone());
@@ -285,12 +285,12 @@ impl ProcessFolders {
 
 /// Fetches an attachment, schema or large test into `folder`. The file's name is the digest.
 pub(crate) async fn fetch_blob(
-    engine: &Engine,
+    broker: &Broker,
     digest: &Digest,
     folder: &Path,
 ) -> Result<(), Missing> {
     let draft = folder.join(format!("draft-{digest}"));
-    let fetched = fetch(engine, digest, &draft, MAX_BLOB).await;
+    let fetched = fetch(broker, digest, &draft, MAX_BLOB).await;
     let place = || fs::rename(&draft, folder.join(digest.to_string()));
     let placed = fetched.and_then(|()| place().map_err(|error| unusable(&error)));
     if placed.is_err() {
@@ -299,9 +299,9 @@ pub(crate) async fn fetch_blob(
     placed
 }
 
-async fn fetch(engine: &Engine, digest: &Digest, path: &Path, most: u64) -> Result<(), Missing> {
+async fn fetch(broker: &Broker, digest: &Digest, path: &Path, most: u64) -> Result<(), Missing> {
     let mut file = File::create(path).map_err(|error| unusable(&error))?;
-    let fetched = engine.fetch_blob(digest, &mut file, most.min(MAX_BLOB)).await;
+    let fetched = broker.fetch_blob(digest, &mut file, most.min(MAX_BLOB)).await;
     fetched.map_err(|error| Missing::NotFetched(error.to_string()))
 }
 

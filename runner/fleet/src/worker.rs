@@ -1,4 +1,4 @@
-//! [`work`]: joins the sessions that an engine offers, until the worker is stopped.
+//! [`work`]: joins the sessions that a broker offers, until the worker is stopped.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, sleep, timeout, timeout_at};
 use tracing::debug;
 
-use crate::address::EngineOptions;
+use crate::address::BrokerOptions;
+use crate::broker::{Broker, block_on, host, token};
 use crate::ceiling::Ceiling;
-use crate::engine::{Engine, block_on, host, token};
 use crate::error::FleetError;
 use crate::joined::{JoinedSession, SessionEvent, SessionProgress};
 use crate::presence::Presence;
@@ -51,8 +51,8 @@ const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Settings of a worker.
 #[derive(Clone, Debug, Default)]
 pub struct WorkerOptions {
-    /// The engine.
-    pub engine: EngineOptions,
+    /// The broker.
+    pub broker: BrokerOptions,
     /// Name of the worker. `None` for one that no other worker has.
     pub name: Option<String>,
     /// Labels, which sessions may require.
@@ -100,7 +100,7 @@ impl Stop {
 ///
 /// # Errors
 ///
-/// The engine cannot be used, or another worker has the name.
+/// The broker cannot be used, or another worker has the name.
 pub fn work(
     options: WorkerOptions,
     events: &mut dyn FnMut(WorkerEvent<'_>),
@@ -146,12 +146,12 @@ fn shapes(slots: u32, cores: u32, memory: u64) -> Vec<ProcessShape> {
 
 /// Connects, and takes the worker's name.
 async fn connect(
-    options: &EngineOptions,
+    options: &BrokerOptions,
     document: &PresenceDocument,
-) -> Result<(Engine, Presence), FleetError> {
-    let engine = Engine::connect(options, &format!("runner worker {}", document.name)).await?;
-    let presence = Presence::take(&engine, document.clone()).await?;
-    Ok((engine, presence))
+) -> Result<(Broker, Presence), FleetError> {
+    let broker = Broker::connect(options, &format!("runner worker {}", document.name)).await?;
+    let presence = Presence::take(&broker, document.clone()).await?;
+    Ok((broker, presence))
 }
 
 /// An offer that the worker has considered.
@@ -165,7 +165,7 @@ struct KnownOffer {
 
 /// A worker that is connected.
 struct Worker<'a> {
-    engine: Engine,
+    broker: Broker,
     name: String,
     labels: BTreeMap<String, String>,
     shapes: Vec<ProcessShape>,
@@ -184,7 +184,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Waits until the engine answers, connects, and takes the worker's name.
+    /// Waits until the broker answers, connects, and takes the worker's name.
     async fn connect(
         options: WorkerOptions,
         stop: &Stop,
@@ -217,8 +217,8 @@ impl<'a> Worker<'a> {
             runs: Vec::new(),
         };
         let mut last = String::new();
-        let (engine, presence) = loop {
-            match connect(&options.engine, &document).await {
+        let (broker, presence) = loop {
+            match connect(&options.broker, &document).await {
                 Err(FleetError::Unreachable(why)) => {
                     if why != last {
                         events(WorkerEvent::Notice(&format!("{why}; the worker keeps trying")));
@@ -232,7 +232,7 @@ impl<'a> Worker<'a> {
         let shapes = shapes(slots, machine::cores(), memory);
         events(WorkerEvent::Connected { name: &name, slots, processes: shapes.len() as u32 });
         let worker = Self {
-            engine,
+            broker,
             name,
             labels: options.labels,
             shapes,
@@ -253,10 +253,10 @@ impl<'a> Worker<'a> {
         received: &mut mpsc::UnboundedReceiver<SessionEvent>,
         notices: &mut mpsc::UnboundedReceiver<String>,
     ) -> Result<(), FleetError> {
-        // A watcher of the bucket would have to be created again after each failure of the engine.
+        // A watcher of the bucket would have to be created again after each failure of the broker.
         let subject = format!("$KV.{OFFERS}.>");
-        let offers = self.engine.client().subscribe(subject).await;
-        let mut offers = offers.map_err(|error| self.engine.failure(&error))?;
+        let offers = self.broker.client().subscribe(subject).await;
+        let mut offers = offers.map_err(|error| self.broker.failure(&error))?;
         let listed = timeout(LIST_WITHIN, self.list()).await;
         debug!(?listed, "offers at the start");
         let (mut ticks, mut sweeps) = (interval(Duration::from_secs(1)), interval(SWEEP_EVERY));
@@ -295,8 +295,8 @@ impl<'a> Worker<'a> {
 
     /// Considers all current offers.
     async fn list(&mut self) -> Result<(), FleetError> {
-        let bucket = self.engine.bucket(OFFERS).await?;
-        let keys = bucket.keys().await.map_err(|error| self.engine.failure(&error))?;
+        let bucket = self.broker.bucket(OFFERS).await?;
+        let keys = bucket.keys().await.map_err(|error| self.broker.failure(&error))?;
         let keys: Vec<_> = keys.take(MAX_OFFERS).collect().await;
         for key in keys.into_iter().flatten() {
             if let Ok(Some(value)) = bucket.get(&key).await {
@@ -349,7 +349,7 @@ impl<'a> Worker<'a> {
             );
         } else {
             let session = Arc::new(JoinedSession {
-                engine: self.engine.clone(),
+                broker: self.broker.clone(),
                 store: Arc::clone(&self.store),
                 worker: self.name.clone(),
                 stop: self.stop.clone(),
@@ -364,9 +364,9 @@ impl<'a> Worker<'a> {
         self.offers.insert(token.to_owned(), known);
     }
 
-    /// Ends offers that are not renewed. Renewals are impossible while the engine is away, and shortly after.
+    /// Ends offers that are not renewed. Renewals are impossible while the broker is away, and shortly after.
     fn end_offers(&mut self) {
-        let is_connected = self.engine.connected_for().is_some_and(|time| time > OFFER_ENDS);
+        let is_connected = self.broker.connected_for().is_some_and(|time| time > OFFER_ENDS);
         let old = |known: &KnownOffer| known.renewed.elapsed() > OFFER_ENDS;
         let ended = self.offers.iter().filter(|(_, known)| is_connected && old(known));
         for token in ended.map(|(token, _)| token.clone()).collect::<Vec<_>>() {
@@ -422,12 +422,12 @@ impl<'a> Worker<'a> {
     }
 
     fn show_connection(&mut self, was_connected: &mut bool) {
-        let is_connected = self.engine.connected_for().is_some();
+        let is_connected = self.broker.connected_for().is_some();
         if is_connected != *was_connected {
             let notice = if is_connected {
                 "connected again"
             } else {
-                "the engine is away; connecting again"
+                "the broker is away; connecting again"
             };
             (self.events)(WorkerEvent::Notice(notice));
         }

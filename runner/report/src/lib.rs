@@ -28,15 +28,15 @@ mod stored_tests;
 mod trials;
 
 pub use commands::{
+    BrokerDocument, ConnectedWorker, QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun,
+    QueueStep, StepResult, WorkersDocument,
+};
+pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
     Notification, NotificationKind, NotifyDocument, NumberedEvent, PlanLine, PlanPart,
     PlannedReceiver, PluginRunDocument, PruneDocument, ReceiverKind, RequestResult, RescoreChange,
     RescoreLine, ResumeLine, ScenarioProblem, SentNotification, Started, ToolStatus,
     VerifyDocument,
-};
-pub use commands::{
-    ConnectedWorker, EngineDocument, QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun,
-    QueueStep, StepResult, WorkersDocument,
 };
 pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, LostMeasure, Measure,

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transfor
 use serde_json::{Map, Value, json};
 
 use crate::commands::{
-    CleanupDocument, DoctorDocument, EngineDocument, GradeDocument, InspectDocument, MergeDocument,
+    BrokerDocument, CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument,
     Notification, NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument,
     QueueChange, QueueDocument, QueueStep, RequestResult, RescoreLine, ResumeLine, Started,
     VerifyDocument, WorkersDocument,
@@ -50,7 +50,7 @@ pub const SCHEMAS: &[NamedSchema] = &[
     ),
     named("queue-step", "Line of `queue work`", of::<QueueStep>),
     named("workers", "Document of `worker list`", of::<WorkersDocument>),
-    named("engine", "Document of `engine check`", of::<EngineDocument>),
+    named("broker", "Document of `broker check`", of::<BrokerDocument>),
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),

@@ -214,8 +214,8 @@ impl<'a> Screen<'a> {
 impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started { manifest, directory, pending, jobs, engine } => {
-                let place = match engine {
+            RunEvent::Started { manifest, directory, pending, jobs, broker } => {
+                let place = match broker {
                     Some(address) => format!("on the workers at {address}"),
                     None => format!("{jobs} at a time"),
                 };

@@ -661,7 +661,7 @@ fn help_lists_all_commands() {
 
     Use several machines:
       worker       Run attempts for runs on other machines, until Ctrl-C
-      engine       Check the NATS server that connects workers
+      broker       Check the NATS server that connects workers
 
     Write providers:
       plugin       Write, build and try plugins

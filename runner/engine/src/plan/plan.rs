@@ -249,7 +249,7 @@ impl Plan {
     }
 
     /// Returns the place at which workers on other machines find the session.
-    pub(crate) fn engine_address(&self) -> Option<String> {
+    pub(crate) fn broker_address(&self) -> Option<String> {
         self.remote.as_ref().map(|remote| remote.source.address())
     }
 

@@ -13,7 +13,7 @@ const MAX_WORKER_LOG: usize = 4 << 20;
 pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
     let trials = plural(plan.suite.trials(), "trial", "trials");
     let (version, jobs) = (env!("CARGO_PKG_VERSION"), plan.settings.jobs);
-    let place = match plan.engine_address() {
+    let place = match plan.broker_address() {
         Some(address) => format!("on the workers at {address}"),
         None => format!("{jobs} at a time"),
     };

@@ -179,13 +179,13 @@ impl Coordinator<'_> {
         run.owned.note_stage(Stage::Run, providers);
         (self.described, self.started) = (None, Some(self.now));
         self.timers.live = self.timers.live.min(self.now.0 + FIRST_LIVE);
-        let engine = self.plan.engine_address();
+        let broker = self.plan.broker_address();
         self.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),
             directory: &run.owned.dir().path(),
             pending: self.schedule.left(),
             jobs: self.plan.settings.jobs,
-            engine: engine.as_deref(),
+            broker: broker.as_deref(),
         });
         self.timers.sweep = self.now.0;
     }

@@ -93,7 +93,7 @@ impl Pool {
         Shape { slots: shape.slots.min(jobs.saturating_sub(used)), ..shape }
     }
 
-    /// Makes requested content available to a worker on another machine. Repeated requests are allowed, because the engine may
+    /// Makes requested content available to a worker on another machine. Repeated requests are allowed, because the broker may
     /// lose content.
     pub(super) fn publish(
         &mut self,

@@ -11,7 +11,7 @@ use runner_model::{Limits, visible::visible_line};
 /// Artifacts of an attempt with its output: a worker lists no more in a row. While the attempt reports, each is an open file.
 const MAX_ARTIFACTS: u64 = 330;
 
-/// Requests of a worker on another machine for the same content, because the engine may lose it.
+/// Requests of a worker on another machine for the same content, because the broker may lose it.
 const REMOTE_REQUESTS: usize = 8;
 
 /// Kinds of frames of workers.

@@ -7,8 +7,8 @@ use runner_model::protocol::{Doing, FromWorker, ReportHead};
 use runner_model::{GuestPhase, TaskId};
 
 use super::{OUR_VERSION, is_process_name, parse, problem};
+use crate::broker::lock;
 use crate::channel::Incoming;
-use crate::engine::lock;
 use crate::remote_worker::{LinkReader, MAX_NOTICES, Notices};
 use crate::wire::{Control, ExitDocument, JoinDocument, VERSION};
 

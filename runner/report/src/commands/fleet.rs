@@ -47,9 +47,9 @@ impl WorkersDocument {
     }
 }
 
-/// `runner engine check`.
+/// `runner broker check`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct EngineDocument {
+pub struct BrokerDocument {
     /// Always [`VERSION`].
     pub v: u8,
     /// Address without user and password.

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::event::{Event, NumberedEvent};
-pub use self::fleet::{ConnectedWorker, EngineDocument, WorkersDocument};
+pub use self::fleet::{BrokerDocument, ConnectedWorker, WorkersDocument};
 pub use self::notify::{
     Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
 };

@@ -7,6 +7,7 @@ use std::{env, ffi::OsString, time::Duration};
 
 use clap::Args;
 use runner_engine::remote::RemoteRequest;
+use runner_scenario::gone;
 
 use crate::args::{any_duration, label};
 use crate::text::{CommandError, mistake};
@@ -14,30 +15,32 @@ use crate::text::{CommandError, mistake};
 /// Heading of these flags in the help of `exec` and `resume`.
 pub const MACHINES: &str = "Workers on other machines";
 /// Variable with the address.
-const ENGINE: &str = "RUNNER_ENGINE";
+const BROKER: &str = "RUNNER_BROKER";
+/// Earlier name of the variable.
+const OLD_BROKER: &str = "RUNNER_ENGINE";
 
-/// The engine: a NATS server through which coordinators and workers find each other.
+/// The broker: a NATS server through which coordinators and workers find each other.
 #[derive(Args, Clone)]
-pub struct EngineArgs {
-    /// NATS server [env: RUNNER_ENGINE]
+pub struct BrokerArgs {
+    /// NATS server [env: RUNNER_BROKER]
     #[arg(long, value_name = "ADDRESS")]
-    engine: Option<String>,
+    broker: Option<String>,
     /// Certificates of its issuers
     #[arg(long, value_name = "FILE")]
-    engine_ca: Option<PathBuf>,
+    broker_ca: Option<PathBuf>,
     /// Credentials file of `nsc`
     #[arg(long, value_name = "FILE")]
-    engine_creds: Option<PathBuf>,
+    broker_creds: Option<PathBuf>,
     /// Allow connections without TLS
     #[arg(long)]
-    engine_insecure: bool,
+    broker_insecure: bool,
 }
 
 /// The flags of sessions whose attempts run on other machines.
 #[derive(Args, Clone)]
 pub struct RemoteArgs {
     #[command(flatten)]
-    engine: EngineArgs,
+    broker: BrokerArgs,
     /// Label of the workers; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     worker_label: Vec<(String, String)>,
@@ -46,34 +49,42 @@ pub struct RemoteArgs {
     wait_for_workers: Option<Duration>,
 }
 
-impl EngineArgs {
+impl BrokerArgs {
     /// Returns the address, with user and password if it has them. `None` if no address is set.
-    fn address(&self) -> Option<String> {
-        let stored = env::var(ENGINE).ok().filter(|address| !address.is_empty());
-        match (&self.engine, stored) {
+    ///
+    /// # Errors
+    ///
+    /// The variable has its earlier name. Without an error, a run would be executed on this machine.
+    fn address(&self) -> Result<Option<String>, CommandError> {
+        if env::var_os(OLD_BROKER).is_some_and(|address| !address.is_empty()) {
+            let advice = gone("environment", OLD_BROKER).unwrap_or_default();
+            return Err(mistake!("the variable `{OLD_BROKER}` is set\n{advice}"));
+        }
+        let stored = env::var(BROKER).ok().filter(|address| !address.is_empty());
+        Ok(match (&self.broker, stored) {
             // The password of the same address: `hide_password` has moved it there.
             (Some(given), Some(stored)) if *given == without_login(&stored) => Some(stored),
             (Some(given), _) => Some(given.clone()),
             (None, stored) => stored,
-        }
+        })
     }
 }
 
 impl RemoteArgs {
     /// Connects to the NATS server. `None` if the session is for this machine.
     pub fn connect(&self) -> Result<Option<RemoteRequest>, CommandError> {
-        if self.engine.address().is_some() {
+        if self.broker.address()?.is_some() {
             return self.request().map(Some);
         }
         let flags = [
             (!self.worker_label.is_empty(), "--worker-label"),
             (self.wait_for_workers.is_some(), "--wait-for-workers"),
-            (self.engine.engine_ca.is_some(), "--engine-ca"),
-            (self.engine.engine_creds.is_some(), "--engine-creds"),
-            (self.engine.engine_insecure, "--engine-insecure"),
+            (self.broker.broker_ca.is_some(), "--broker-ca"),
+            (self.broker.broker_creds.is_some(), "--broker-creds"),
+            (self.broker.broker_insecure, "--broker-insecure"),
         ];
         match flags.iter().find(|(is_given, _)| *is_given) {
-            Some((_, flag)) => Err(mistake!("`{flag}` needs `--engine ADDRESS`")),
+            Some((_, flag)) => Err(mistake!("`{flag}` needs `--broker ADDRESS`")),
             None => Ok(None),
         }
     }
@@ -84,24 +95,24 @@ mod connected {
     use std::{sync::Arc, time::Duration};
 
     use runner_engine::remote::RemoteRequest;
-    use runner_fleet::{EngineOptions, NatsSource};
+    use runner_fleet::{BrokerOptions, NatsSource};
 
-    use super::{EngineArgs, RemoteArgs};
+    use super::{BrokerArgs, RemoteArgs};
     use crate::text::{CommandError, mistake};
 
     /// Default of `--wait-for-workers`.
     const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-    impl EngineArgs {
-        pub fn options(&self) -> Result<EngineOptions, CommandError> {
-            let address = self.address().ok_or_else(|| {
-                mistake!("`--engine ADDRESS` is missing\nname a NATS server, such as `--engine nats://127.0.0.1:4222`, or set RUNNER_ENGINE")
+    impl BrokerArgs {
+        pub fn options(&self) -> Result<BrokerOptions, CommandError> {
+            let address = self.address()?.ok_or_else(|| {
+                mistake!("`--broker ADDRESS` is missing\nname a NATS server, such as `--broker nats://127.0.0.1:4222`, or set RUNNER_BROKER")
             })?;
-            Ok(EngineOptions {
+            Ok(BrokerOptions {
                 address,
-                ca: self.engine_ca.clone(),
-                credentials: self.engine_creds.clone(),
-                insecure: self.engine_insecure,
+                ca: self.broker_ca.clone(),
+                credentials: self.broker_creds.clone(),
+                insecure: self.broker_insecure,
             })
         }
     }
@@ -109,7 +120,7 @@ mod connected {
     impl RemoteArgs {
         pub(super) fn request(&self) -> Result<RemoteRequest, CommandError> {
             let labels = self.worker_label.iter().cloned().collect();
-            let source = NatsSource::new(self.engine.options()?, labels)?;
+            let source = NatsSource::new(self.broker.options()?, labels)?;
             let patience = self.wait_for_workers.unwrap_or(PATIENCE);
             Ok(RemoteRequest { source: Arc::new(source), patience })
         }
@@ -131,13 +142,13 @@ pub fn absent() -> CommandError {
     )
 }
 
-/// Starts the program again without the password of `--engine` in its arguments, which all users of the machine can read. The
+/// Starts the program again without the password of `--broker` in its arguments, which all users of the machine can read. The
 /// whole address moves into the environment. Returns if the arguments have no password, or if the start fails.
 pub fn hide_password() {
     let words: Vec<_> = env::args_os().collect();
     let Some((shown, address)) = moved_password(&words) else { return };
     let mut again = Command::new("/proc/self/exe");
-    again.arg0(&shown[0]).args(&shown[1..]).env(ENGINE, address);
+    again.arg0(&shown[0]).args(&shown[1..]).env(BROKER, address);
     let _ = again.exec();
 }
 
@@ -147,9 +158,9 @@ fn moved_password(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
     let mut shown = words.to_vec();
     for at in 1..end {
         let Some(word) = words[at].to_str() else { continue };
-        let (start, address) = match word.strip_prefix("--engine=") {
-            Some(address) => ("--engine=", address),
-            None if words[at - 1] == "--engine" => ("", word),
+        let (start, address) = match word.strip_prefix("--broker=") {
+            Some(address) => ("--broker=", address),
+            None if words[at - 1] == "--broker" => ("", word),
             None => continue,
         };
         let public = without_login(address);
@@ -191,25 +202,25 @@ mod tests {
     fn passwords_leave_the_arguments() {
         for (line, shown, address) in [
             (
-                "runner exec a.toml --engine nats://me:p@ss@host:1 -q",
-                "runner exec a.toml --engine nats://host:1 -q",
+                "runner exec a.toml --broker nats://me:p@ss@host:1 -q",
+                "runner exec a.toml --broker nats://host:1 -q",
                 "nats://me:p@ss@host:1",
             ),
             (
-                "runner worker --engine=tls://token@host",
-                "runner worker --engine=tls://host",
+                "runner worker --broker=tls://token@host",
+                "runner worker --broker=tls://host",
                 "tls://token@host",
             ),
-            ("runner worker --engine me:a,b@host", "runner worker --engine host", "me:a,b@host"),
+            ("runner worker --broker me:a,b@host", "runner worker --broker host", "me:a,b@host"),
             (
-                "runner worker --engine nats://me:p@a,nats://me:p@b",
-                "runner worker --engine nats://a,nats://b",
+                "runner worker --broker nats://me:p@a,nats://me:p@b",
+                "runner worker --broker nats://a,nats://b",
                 "nats://me:p@a,nats://me:p@b",
             ),
         ] {
             assert_eq!(moved(line), Some((shown.to_owned(), address.to_owned())), "{line}");
         }
-        for line in ["runner exec --engine nats://host", "runner exec -- --engine nats://a@b"] {
+        for line in ["runner exec --broker nats://host", "runner exec -- --broker nats://a@b"] {
             assert_eq!(moved(line), None, "{line}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use runner_model::exit::Exit;
 use runner_model::units::parse_size;
 
-use super::flags::EngineArgs;
+use super::flags::BrokerArgs;
 use crate::args::{label, secret_file, whole};
 use crate::text::{CommandError, Out};
 
@@ -19,7 +19,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<WorkerCommand>,
     #[command(flatten)]
-    engine: EngineArgs,
+    broker: BrokerArgs,
     /// Name of the worker [default: machine and digits]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -52,7 +52,7 @@ enum WorkerCommand {
 #[derive(clap::Args)]
 struct ListArgs {
     #[command(flatten)]
-    engine: EngineArgs,
+    broker: BrokerArgs,
     /// Print one JSON document
     #[arg(long, display_order = 801)]
     json: bool,
@@ -88,7 +88,7 @@ mod connected {
 
     pub(super) fn work(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let options = WorkerOptions {
-            engine: args.engine.options()?,
+            broker: args.broker.options()?,
             name: args.name.clone(),
             labels: args.label.iter().cloned().collect(),
             jobs: args.jobs,
@@ -97,7 +97,7 @@ mod connected {
             secret_files: args.secret_file.clone(),
             store: args.store.clone(),
         };
-        let address = options.engine.shown();
+        let address = options.broker.shown();
         let stop = Stop::default();
         let raised = stop.clone();
         let listener = runner_engine::on_stop(move |_, is_second| {
@@ -131,7 +131,7 @@ mod connected {
     }
 
     pub(super) fn list(args: &ListArgs, out: &Out) -> Result<Exit, CommandError> {
-        let workers = runner_fleet::workers(&args.engine.options()?)?;
+        let workers = runner_fleet::workers(&args.broker.options()?)?;
         let document = WorkersDocument::new(workers.into_iter().map(|worker| ConnectedWorker {
             name: worker.name,
             host: worker.host,

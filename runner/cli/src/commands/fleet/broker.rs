@@ -1,12 +1,12 @@
-//! `runner engine check`: whether runs and workers can use a NATS server.
+//! `runner broker check`: whether runs and workers can use a NATS server.
 
 use runner_model::exit::Exit;
 
-use super::flags::EngineArgs;
+use super::flags::BrokerArgs;
 use crate::text::{CommandError, Out};
 
 #[derive(clap::Subcommand)]
-pub enum EngineCommand {
+pub enum BrokerCommand {
     Check(CheckArgs),
 }
 
@@ -14,24 +14,24 @@ pub enum EngineCommand {
 #[derive(clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    engine: EngineArgs,
+    broker: BrokerArgs,
     /// Print one JSON document
     #[arg(long, display_order = 801)]
     json: bool,
 }
 
-pub fn run(command: &EngineCommand, out: &Out) -> Result<Exit, CommandError> {
-    let EngineCommand::Check(args) = command;
+pub fn run(command: &BrokerCommand, out: &Out) -> Result<Exit, CommandError> {
+    let BrokerCommand::Check(args) = command;
     check(args, out)
 }
 
 #[cfg(feature = "fleet")]
 fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
-    use runner_report::{EngineDocument, VERSION};
+    use runner_report::{BrokerDocument, VERSION};
 
-    let options = args.engine.options()?;
+    let options = args.broker.options()?;
     let report = runner_fleet::check(&options)?;
-    let document = EngineDocument {
+    let document = BrokerDocument {
         v: VERSION,
         address: options.shown(),
         server: report.server,
@@ -42,7 +42,7 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
         problems: report.problems,
     };
     out.document_or(args.json, &document, |document| {
-        let EngineDocument { address, server, version, round_trip_ms, problems, .. } = document;
+        let BrokerDocument { address, server, version, round_trip_ms, problems, .. } = document;
         let word = |allowed| if allowed { "yes" } else { "no" };
         let name = if server.is_empty() { String::new() } else { format!(" ({server})") };
         out.data(&format!("{address}: nats-server {version}{name}"));

@@ -1,4 +1,4 @@
-//! [`Engine`]: the connection to NATS, its key-value buckets and its object store.
+//! [`Broker`]: the connection to NATS, its key-value buckets and its object store.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -20,7 +20,7 @@ use runner_prepare::source::read_regular;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use crate::address::{EngineOptions, Servers};
+use crate::address::{BrokerOptions, Servers};
 use crate::error::FleetError;
 use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, shown};
 
@@ -43,9 +43,9 @@ const MAX_UNREAD: usize = 64 << 10;
 /// Bytes of a file with certificates or credentials.
 const MAX_FILE: u64 = 1 << 20;
 
-/// A connection to an engine. Reconnects without limit once the first connection has succeeded.
+/// A connection to a broker. Reconnects without limit once the first connection has succeeded.
 #[derive(Clone)]
-pub(crate) struct Engine {
+pub(crate) struct Broker {
     client: Client,
     jetstream: Context,
     /// The address, for messages.
@@ -55,7 +55,7 @@ pub(crate) struct Engine {
     stored: Stored,
 }
 
-/// Blobs that this process has stored or checked on the engine. A blob is removed if a worker cannot fetch it.
+/// Blobs that this process has stored or checked on the broker. A blob is removed if a worker cannot fetch it.
 pub(crate) type Stored = Arc<Mutex<HashSet<Digest>>>;
 
 /// The last violation of permissions that the server has reported.
@@ -69,9 +69,9 @@ struct Connected {
     since: Option<Instant>,
 }
 
-impl Engine {
-    /// Connects, and checks that the engine can be used. `name` is for the engine's operator.
-    pub(crate) async fn connect(options: &EngineOptions, name: &str) -> Result<Self, FleetError> {
+impl Broker {
+    /// Connects, and checks that the broker can be used. `name` is for the broker's operator.
+    pub(crate) async fn connect(options: &BrokerOptions, name: &str) -> Result<Self, FleetError> {
         let servers = options.servers()?;
         let (address, complaint) = (options.shown(), Arc::default());
         let mut left = ATTEMPTS;
@@ -90,22 +90,22 @@ impl Engine {
         if !client.is_server_compatible(2, 11, 0) {
             let version = shown(&client.server_info().version);
             return Err(FleetError::Refused(format!(
-                "the engine at {address} is nats-server {version}; use 2.11 or newer"
+                "the broker at {address} is nats-server {version}; use 2.11 or newer"
             )));
         }
         let most = client.server_info().max_payload;
         if most < PIECE_HEAD + MAX_PIECE {
             return Err(FleetError::Refused(format!(
-                "the engine at {address} accepts messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
+                "the broker at {address} accepts messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
             )));
         }
         let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
         let count = client.statistics().connects.load(Ordering::Relaxed);
         let connected = Arc::new(Mutex::new(Connected { count, since: None }));
         let stored = Arc::default();
-        let engine = Self { client, jetstream, address, connected, complaint, stored };
-        engine.bucket(OFFERS).await?;
-        Ok(engine)
+        let broker = Self { client, jetstream, address, connected, complaint, stored };
+        broker.bucket(OFFERS).await?;
+        Ok(broker)
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -134,7 +134,7 @@ impl Engine {
         is_connected.then(|| connected.since.map_or(Duration::MAX, |since| since.elapsed()))
     }
 
-    /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the engine lacks it.
+    /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the broker lacks it.
     pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
         let is_cluster = self.copies() > 1;
         let until = Instant::now() + ELECT_WITHIN;
@@ -186,7 +186,7 @@ impl Engine {
         // Texts of the client, for "no responders", and of the server.
         if is_connected && (text.contains("does not exist") || text.contains("not enabled")) {
             return FleetError::Unreachable(format!(
-                "the engine at {address} has no JetStream; start it with `nats-server --jetstream`"
+                "the broker at {address} has no JetStream; start it with `nats-server --jetstream`"
             ));
         }
         let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
@@ -197,18 +197,18 @@ impl Engine {
         };
         if let Some(cause) = cause.as_ref().filter(is_full) {
             return FleetError::Refused(format!(
-                "the engine at {address} has no space left: {cause}; raise `max_file_store` in its configuration"
+                "the broker at {address} has no space left: {cause}; raise `max_file_store` in its configuration"
             ));
         }
         FleetError::Unreachable(match cause.filter(|_| !text.contains("timed out")) {
-            Some(cause) => format!("the engine at {address} cannot do this: {cause}"),
-            None => format!("the engine at {address} does not answer within 3 s; try again"),
+            Some(cause) => format!("the broker at {address} cannot do this: {cause}"),
+            None => format!("the broker at {address} does not answer within 3 s; try again"),
         })
     }
 }
 
 fn connect_options(
-    options: &EngineOptions,
+    options: &BrokerOptions,
     servers: &Servers,
     name: &str,
     complaint: &Complaint,
@@ -247,7 +247,7 @@ fn connect_options(
         let text = read_regular(path, MAX_FILE).map_err(|error| unusable(path, error))?;
         if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
             return Err(FleetError::Usage(format!(
-                "`{}` has no certificate; `--engine-ca` needs a PEM file with the certificate of the engine's issuer",
+                "`{}` has no certificate; `--broker-ca` needs a PEM file with the certificate of the broker's issuer",
                 shown_path(path)
             )));
         }
@@ -272,25 +272,25 @@ fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetE
     match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             FleetError::Refused(format!(
-                "the engine at {address} refuses the user; use `nats://USER:PASSWORD@HOST` or `--engine-creds FILE`"
+                "the broker at {address} refuses the user; use `nats://USER:PASSWORD@HOST` or `--broker-creds FILE`"
             ))
         }
         _ if cause.contains("CaUsedAsEndEntity") => FleetError::Refused(format!(
-            "the engine at {address} uses an issuer's certificate (`CA:TRUE`) as its own; sign a certificate for the engine \
+            "the broker at {address} uses an issuer's certificate (`CA:TRUE`) as its own; sign a certificate for the broker \
              with it, or create one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
         )),
         _ if cause.contains("certificate") || cause.contains("certs") => {
             FleetError::Refused(format!(
-                "the certificate of the engine at {address} is not accepted: {cause}; use a host name that it has, and \
-             `--engine-ca FILE` with the certificate of its issuer"
+                "the certificate of the broker at {address} is not accepted: {cause}; use a host name that it has, and \
+             `--broker-ca FILE` with the certificate of its issuer"
             ))
         }
         _ if needs_tls && cause.contains("corrupt message") => FleetError::Refused(format!(
-            "the engine at {address} has no TLS; set that up there, or accept an unencrypted connection with \
-             `--engine-insecure`"
+            "the broker at {address} has no TLS; set that up there, or accept an unencrypted connection with \
+             `--broker-insecure`"
         )),
         _ => FleetError::Unreachable(format!(
-            "no engine answers at {address}: {cause}; check the address, and that `nats-server --jetstream` runs there"
+            "no broker answers at {address}: {cause}; check the address, and that `nats-server --jetstream` runs there"
         )),
     }
 }
@@ -300,7 +300,7 @@ fn refusal(address: &str, complaint: &Complaint) -> Option<FleetError> {
     let (at, complaint) = lock(complaint).take()?;
     (at.elapsed() < 2 * ANSWER_WITHIN).then(|| {
         FleetError::Refused(format!(
-            "the engine at {address} does not allow this: {complaint}; give the user this permission there"
+            "the broker at {address} does not allow this: {complaint}; give the user this permission there"
         ))
     })
 }
@@ -319,7 +319,7 @@ pub(crate) fn block_on<T>(
 /// Returns a runtime for connections, which runs on the thread that blocks on it.
 pub(crate) fn runtime() -> Result<Runtime, FleetError> {
     Builder::new_current_thread().enable_all().build().map_err(|error| {
-        FleetError::Unreachable(format!("cannot prepare a connection to the engine: {error}"))
+        FleetError::Unreachable(format!("cannot prepare a connection to the broker: {error}"))
     })
 }
 
@@ -336,7 +336,7 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Returns whether a bucket was not opened because the engine lacks it.
+/// Returns whether a bucket was not opened because the broker lacks it.
 pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         let kind = cause.downcast_ref::<GetStreamError>().map(GetStreamError::kind);
@@ -358,18 +358,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::net::TcpListener;
 
-    use super::{Engine, block_on};
-    use crate::address::EngineOptions;
+    use super::{Broker, block_on};
+    use crate::address::BrokerOptions;
     use crate::error::FleetError;
 
     #[test]
-    fn absent_engine_is_named_without_its_password() {
+    fn absent_broker_is_named_without_its_password() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap();
         drop(listener);
         let address = format!("nats://me:secret@{place}");
-        let options = EngineOptions { address, ..EngineOptions::default() };
-        let connected = block_on(async { Engine::connect(&options, "test").await.map(drop) });
+        let options = BrokerOptions { address, ..BrokerOptions::default() };
+        let connected = block_on(async { Broker::connect(&options, "test").await.map(drop) });
         let Err(FleetError::Unreachable(message)) = connected else { panic!("{connected:?}") };
         assert!(message.contains(&place.to_string()) && !message.contains("secret"), "{message}");
     }
