@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::network::{
-    Broker, Cable, Client, alone, canonical, numbered, start_new_worker, start_worker, started,
-    used_workers, wait_for_message, worker_command,
+    Broker, Cable, Client, alone, canonical, join_request, numbered, start_new_worker,
+    start_worker, started, used_workers, wait_for_message, worker_command,
 };
 use super::support::{
     guests::{command, printing},
@@ -225,11 +225,14 @@ fn password_is_in_no_arguments_and_files() {
 /// Lies of a worker's process, each for the test of its name.
 const LIES: &[&str] = &[
     "foreign",
+    "foreign-trial",
     "other-attempt",
+    "unknown-outcome",
     "line-break",
     "tail-crc",
     "long-row",
     "path-artifact",
+    "absolute-artifact",
     "unsent-artifact",
     "artifact-flood",
     "returned",
@@ -273,36 +276,8 @@ fn lies_of_a_worker_are_not_written() {
         assert_eq!(row["error"]["class"], "crash", "{lie}: {row}");
     }
     assert_eq!(run.count("passed"), 20);
-    let outside = ["x", "results/x", "../x"].map(|path| runner.path(path).exists());
-    assert_eq!(outside, [false; 3]);
-}
-
-/// Texts that a lying worker replaces in all its messages. The names of artifacts are paths on the coordinator's machine.
-const FORGERIES: &[(&str, &str)] = &[
-    ("an-artifact-of-the-trial.txt", "../../../../pwned-by-a-liar2"),
-    ("an-artifact-of-the-trial.txt", "/tmp/pwned-by-a-lying-worker"),
-    ("\"trial\":\"a@", "\"trial\":\"b@"),
-    ("\"outcome\":\"passed\"", "\"outcome\":\"purple\""),
-    ("\"sha256\":\"", "\"sha256\":["),
-];
-
-#[test]
-fn names_from_a_lying_worker_are_no_paths() {
-    for (true_words, false_words) in FORGERIES {
-        let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
-        let test = "a | { do = \"artifact\", name = \"an-artifact-of-the-trial.txt\" } |";
-        runner
-            .scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{}", tests(test)));
-        let cable = Cable::forging(&broker, Some((true_words, false_words)));
-        let _worker = start_worker(&runner, &cable.address(), "a", &[]);
-        runner.exec(&["--broker", &broker.address()]).expect(1);
-        let row = assert_whole(&runner, 1).row("a");
-        assert_eq!(row["error"]["class"], "crash", "{false_words}: {row}");
-        let shared = fs::read_dir(std::env::temp_dir()).unwrap().map(|entry| entry.unwrap().path());
-        let mut found = below(&runner.path("")).into_iter().chain(shared);
-        let pwned = found.find(|path| path.to_string_lossy().contains("pwned"));
-        assert_eq!(pwned, None);
-    }
+    let outside = ["x", "results/x", "../x", "/tmp/pwned-by-a-liar"];
+    assert_eq!(outside.map(|path| runner.path(path).exists()), [false; 4]);
 }
 
 #[test]
@@ -338,9 +313,8 @@ fn garbage_of_a_stranger_ends_no_run() {
     let subject = subjects.iter().find(|subject| subject.starts_with("runner.join.")).unwrap();
     for number in 0..1_500 {
         let version = if number < 1_000 { "9.9.9" } else { env!("CARGO_PKG_VERSION") };
-        let join = json!({"v": 1, "version": version, "name": format!("nobody-{number}/1"),
-            "link": format!("{number:016x}"), "slots": 4_096, "memory": u64::MAX, "is_spare": false});
-        stranger.publish(subject, join.to_string().as_bytes());
+        let session = subject.split('.').nth(2).unwrap();
+        stranger.publish(subject, join_request(session, number, version).as_bytes());
     }
     let (process, mut peak) = (running.process(), 0);
     wait_until("the run ends", || {
@@ -356,36 +330,22 @@ fn garbage_of_a_stranger_ends_no_run() {
     assert!(worker.is_alive());
 }
 
-/// Texts that a lying coordinator replaces: in the message about its providers, and in a plugin that it stores under its digest.
-const LIES_TO_WORKERS: &[(&str, &str)] =
-    &[("\"providers\"", "\"provlders\""), ("the plugin's own words", "words of another one..")];
-
 #[test]
-fn lies_of_a_coordinator_harm_no_worker() {
+fn other_content_of_a_plugin_is_not_executed() {
     let (runner, broker) = (Runner::new(&[]), Broker::start());
     let mut worker = start_new_worker(&runner, &broker.address(), "a");
-    for (number, (true_words, false_words)) in LIES_TO_WORKERS.iter().enumerate() {
-        // Another plugin each time, because the worker has compiled the last one.
-        runner.wat("plugin.wasm", &printing(&format!("the plugin's own words {number}")));
-        runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
-        let cable = Cable::forging(&broker, Some((true_words, false_words)));
-        let folder = format!("lies/{number}");
-        let flags = [
-            "--broker",
-            &cable.address(),
-            "--wait-for-workers",
-            "2s",
-            "--timeout",
-            "20s",
-            "--into",
-            &folder,
-        ];
-        let ran = runner.exec(&flags);
-        assert!(matches!(ran.code, Some(3 | 4)), "{false_words}: {ran:?}");
-        let rows = Run { dir: runner.path(&folder) }.rows();
-        assert!(!rows.iter().any(|row| row["outcome"] == "passed"), "{rows:?}");
-        assert!(worker.is_alive());
-    }
+    runner.wat("plugin.wasm", &printing("the plugin's own words"));
+    runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
+    // The coordinator stores it under the digest of the true content.
+    let forgery = Some(("the plugin's own words", "words of another one.."));
+    let cable = Cable::forging(&broker, forgery);
+    let address = cable.address();
+    let flags = ["--broker", &address, "--wait-for-workers", "2s", "--timeout", "20s"];
+    let ran = runner.exec(&[&flags[..], &["--into", "lies/1"]].concat());
+    assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
+    let rows = Run { dir: runner.path("lies/1") }.rows();
+    assert!(!rows.iter().any(|row| row["outcome"] == "passed"), "{rows:?}");
+    assert!(worker.is_alive());
     let store = runner.path("store-a");
     wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
     runner.exec(&["--broker", &broker.address()]).expect(0);
@@ -416,7 +376,7 @@ fn forged_entry_ends_no_worker() {
     let mut worker = start_worker(&runner, &broker.address(), "a", &[]);
     let mut stranger = Client::connect(&broker);
     let forged = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
-        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
+        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "keys": [], "runs": []});
     stranger.publish("$KV.runner-workers.a", forged.to_string().as_bytes());
     wait_for_message(
         &mut worker,
@@ -443,7 +403,8 @@ fn unanswered_offers_leave_room_for_runs() {
         for number in 0..64 {
             let token = format!("{number:016x}");
             let offer = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "token": token,
-                "run": "r", "labels": {}, "host": "h"});
+                "run": "r", "labels": {}, "host": "h", "is_over": false});
+            let offer = json!({"document": offer.to_string(), "signature": null});
             let subject = format!("$KV.runner-offers.{token}");
             stranger.publish(&subject, offer.to_string().as_bytes());
         }
@@ -484,9 +445,10 @@ fn full_session_is_joined_once_it_has_room() {
         }
     };
     let mut join = |number: u32| {
-        let join = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "name": format!("n{number}/1"),
-            "link": format!("{number:016x}"), "slots": 1, "memory": 1 << 30, "is_spare": true});
-        stranger.publish(&format!("runner.join.{token}"), join.to_string().as_bytes());
+        let join = join_request(&token, number, env!("CARGO_PKG_VERSION"));
+        // A user can have 1,024 processes.
+        let subject = format!("runner.join.{token}.user-{}", number % 8);
+        stranger.publish(&subject, join.as_bytes());
     };
     (0..4_096).for_each(&mut join);
     let mut number = 4_096;

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::network::{
     Broker, Client, numbered, start_worker, started, wait_for_message, worker_command,
 };
-use super::support::{guests::root, runner::Runner, running::Running, wait::wait_until};
+use super::support::{
+    guests::root, runner::Runner, running::Running, truth::assert_whole, wait::wait_until,
+};
 
 /// Fails unless the published schema describes a document.
 #[track_caller]
@@ -81,7 +83,7 @@ fn entries_that_are_not_renewed_are_not_listed() {
     let list = ["worker", "list", "--broker", &broker.address()];
     runner.run(&list).expect(0);
     let entry = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
-        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
+        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "keys": [], "runs": []});
     Client::connect(&broker).publish("$KV.runner-workers.a", entry.to_string().as_bytes());
     let written = Instant::now();
     wait_until("it is listed", || runner.run(&list).expect(0).stdout.contains("elsewhere"));
@@ -114,7 +116,7 @@ fn unusable_ceilings_and_memory_are_noted() {
     let worker = start_worker(&runner, &broker.address(), "a", &args);
     let (ran, _) = worker.end_by(Signal::INT);
     ran.says(&["fs=/no/such/folder`: the folder", "secret=NO_SUCH_SECRET`: the", "`--memory` is"]);
-    assert_eq!(ran.stderr.matches("note: ").count(), 3, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("note: ").count(), 4, "{}", ran.stderr);
 }
 
 #[test]
@@ -239,11 +241,43 @@ fn missing_and_silent_brokers_are_reported_in_time() {
     let address = format!("nats://{}", listener.local_addr().unwrap());
     let began = std::time::Instant::now();
     let words = [&*address, "nats-server"];
-    refused(&runner, CONNECTING, &address, &words);
+    refused(&runner, &CONNECTING[1..], &address, &words);
     awaited(&runner, &address, &words);
     assert!(began.elapsed().as_secs() < 45, "{:?}", began.elapsed());
     drop(listener);
-    refused(&runner, CONNECTING, &address, &words);
+    refused(&runner, &CONNECTING[1..], &address, &words);
+    let ran = runner.exec(&["--broker", &address, "--wait-for-workers", "1s"]).expect(4);
+    ran.says(&["the run waits for the broker", "no worker was connected for 1 s"]);
+}
+
+#[test]
+fn runs_wait_for_their_broker() {
+    let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
+    numbered(&runner, 10, 1);
+    broker.kill();
+    let address = broker.address();
+    let mut running = runner.started(&["exec", "scenario.toml", "--broker", &address]);
+    wait_for_message(&mut running, "the run waits for the broker");
+    wait_for_message(&mut running, "no worker is connected");
+    running.end_by(Signal::INT).0.expect(130);
+    let mut resumed = runner.started(&["resume", "--broker", &address]);
+    wait_for_message(&mut resumed, "the run waits for the broker");
+    broker.restart();
+    let _worker = start_worker(&runner, &address, "a", &[]);
+    resumed.finish().expect(0);
+    assert_whole(&runner, 20);
+}
+
+#[test]
+fn earlier_name_of_the_variable_is_an_error() {
+    let runner = Runner::new(&["hostile"]);
+    numbered(&runner, 1, 1);
+    for args in [&["exec", "scenario.toml"][..], &["resume"], &["worker"], &["broker", "check"]] {
+        let mut command = runner.command(args);
+        let ran = Running::start(command.env("RUNNER_ENGINE", "nats://127.0.0.1:1")).finish();
+        ran.expect(2).says(&["`RUNNER_ENGINE` is set", "use `RUNNER_BROKER`"]);
+    }
+    assert!(runner.runs().is_empty());
 }
 
 #[test]
@@ -259,10 +293,11 @@ fn server_without_jetstream_is_refused() {
 fn other_machines_need_tls() {
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    // No packet leaves: the address is refused, or nothing answers at an address for documentation.
-    let ran = runner.exec(&["--broker", "nats://192.0.2.1:4222"]);
-    assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
-    assert!(runner.runs().is_empty());
+    // No packet leaves: nothing answers at an address for documentation.
+    let address = ["--broker", "nats://192.0.2.1:4222"];
+    runner.exec(&[&address[..], &["--wait-for-workers", "1s"]].concat()).expect(4);
+    let worker = [&["worker"], &address[..]].concat();
+    runner.run(&worker).expect(2).says(&["runner broker key FILE", "--accept-unsigned"]);
 }
 
 #[test]

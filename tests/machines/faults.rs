@@ -6,11 +6,10 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde_json::json;
 
 use super::network::{
-    Broker, Cable, Client, alone, canonical, numbered, start_new_worker, start_worker,
-    used_workers, wait_for_message, worker_command,
+    Broker, Cable, Client, alone, canonical, join_request, numbered, start_new_worker,
+    start_worker, used_workers, wait_for_message, worker_command,
 };
 use super::support::{
     random::{Random, times},
@@ -136,7 +135,8 @@ fn spare_processes_of_gone_workers_are_not_kept() {
         let subject = client.next();
         (subject != tested).then_some(subject)
     });
-    let subject = format!("runner.join.{}", offer.rsplit('.').next().unwrap());
+    let session = offer.rsplit('.').next().unwrap();
+    let subject = format!("runner.join.{session}.anonymous");
     let threads = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", running.process().0));
         tasks.unwrap().count()
@@ -144,9 +144,8 @@ fn spare_processes_of_gone_workers_are_not_kept() {
     let mut joined = 0;
     // Nothing has subscribed at the other ends of the links, as after the death of a worker.
     let mut join = || {
-        let join = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "name": format!("gone-{joined}/1"),
-            "link": format!("{joined:016x}"), "slots": 1, "memory": 1 << 30, "is_spare": true});
-        client.publish(&subject, join.to_string().as_bytes());
+        let join = join_request(session, joined, env!("CARGO_PKG_VERSION"));
+        client.publish(&subject, join.as_bytes());
         joined += 1;
         Instant::now()
     };

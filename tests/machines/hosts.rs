@@ -81,7 +81,15 @@ impl Hosts {
     #[track_caller]
     fn start_worker(&self, host: usize, runner: &Runner) -> Running {
         let name = format!("host-{host}");
-        let args = ["worker", "--broker", ADDRESS, "--broker-insecure", "--name", &name];
+        let args = [
+            "worker",
+            "--broker",
+            ADDRESS,
+            "--broker-insecure",
+            "--accept-unsigned",
+            "--name",
+            &name,
+        ];
         let own = ["--store", &format!("store-{host}"), "--jobs", "2"];
         started(self.start(host, runner, PROGRAM, &[&args[..], &own].concat()))
     }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::{
@@ -359,6 +359,15 @@ pub(crate) fn wait_for_message(running: &mut Running, words: &str) {
         assert!(running.is_alive() || shown.contains(words), "it ended:\n{shown}");
         shown.contains(words).then_some(())
     });
+}
+
+/// Returns the request of a process that does not exist to join a session.
+pub(crate) fn join_request(session: &str, number: u32, version: &str) -> String {
+    let key: Vec<u8> =
+        number.to_le_bytes().into_iter().cycle().map(|byte| byte ^ 9).take(32).collect();
+    let join = json!({"v": 1, "version": version, "name": format!("nobody-{number}/1"), "session": session,
+        "key": key, "slots": 1, "memory": 1 << 30, "is_spare": true});
+    join.to_string()
 }
 
 /// A client of a NATS server that sends and receives messages as they are.

@@ -5,9 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use async_nats::ServerAddr;
+use nkeys::KeyPair;
+use runner_prepare::source::read_regular;
 
 use crate::error::FleetError;
 use crate::wire::shown;
+
+/// Bytes of a file with certificates or credentials.
+pub(crate) const MAX_FILE: u64 = 1 << 20;
 
 /// The address of a broker, and the credentials for it.
 #[derive(Clone, Default)]
@@ -34,9 +39,26 @@ impl BrokerOptions {
         shown(&parts.join(","))
     }
 
+    /// Returns the name of the broker's user as a token of a subject: the name in the address, or the public key of the
+    /// credentials file.
+    pub(crate) fn user(&self) -> Result<String, FleetError> {
+        let user = match (&self.credentials, self.servers()?.user) {
+            (Some(path), _) => {
+                // An unreadable file is an error of the connection.
+                let text = read_regular(path, MAX_FILE).unwrap_or_default();
+                let seed = seed(&String::from_utf8_lossy(&text)).map(ToOwned::to_owned);
+                seed.and_then(|seed| KeyPair::from_seed(&seed).ok()).map(|pair| pair.public_key())
+            }
+            (None, user) => user.map(|(name, _)| name),
+        };
+        let user = user.filter(|user| !user.is_empty()).unwrap_or_else(|| "anonymous".to_owned());
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        Ok(user.replace(|letter| !is_plain(letter), "-"))
+    }
+
     /// Parses the address.
     pub(crate) fn servers(&self) -> Result<Servers, FleetError> {
-        let mut servers = Servers::default();
+        let mut servers = Servers { is_here: true, ..Servers::default() };
         for part in self.address.split(',') {
             // The text is not shown, because an invalid one may have a password anywhere.
             servers.add(part, self.insecure).map_err(|problem| {
@@ -63,6 +85,8 @@ pub(crate) struct Servers {
     /// User and password.
     pub(crate) user: Option<(String, String)>,
     pub(crate) needs_tls: bool,
+    /// Whether all servers are on this machine.
+    pub(crate) is_here: bool,
 }
 
 const EXPECTED: &str = "expected `nats://HOST:PORT` or `tls://HOST:PORT`";
@@ -73,6 +97,7 @@ impl Servers {
         let address = address.ok_or(EXPECTED)?;
         let is_here = address.host().eq_ignore_ascii_case("localhost")
             || address.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        self.is_here &= is_here;
         self.needs_tls |= address.tls_required() || !(is_here || insecure);
         let user = address
             .username()
@@ -93,6 +118,11 @@ impl Servers {
         self.addresses.push(bare.ok_or(EXPECTED)?);
         Ok(())
     }
+}
+
+/// Returns the seed of a user in a file with credentials.
+pub(crate) fn seed(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).find(|line| line.starts_with("SU"))
 }
 
 /// Decodes escapes such as `%40`.

@@ -20,9 +20,9 @@ use runner_prepare::source::read_regular;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use crate::address::{BrokerOptions, Servers};
+use crate::address::{BrokerOptions, MAX_FILE, Servers, seed};
 use crate::error::FleetError;
-use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, shown};
+use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, SEAL, shown};
 
 /// First connections that may time out. On a network that loses one of 20 packets, one attempt of a hundred does.
 const ATTEMPTS: u32 = 3;
@@ -35,13 +35,11 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// Interval of the client's pings. A cut is noticed after three.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Time for the answer to one request.
-const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a cluster that has lost a server to answer again.
 const ELECT_WITHIN: Duration = Duration::from_secs(10);
 /// Messages of a subscription that may be unread. Further ones are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
-/// Bytes of a file with certificates or credentials.
-const MAX_FILE: u64 = 1 << 20;
 
 /// A connection to a broker. Reconnects without limit once the first connection has succeeded.
 #[derive(Clone)]
@@ -50,6 +48,8 @@ pub(crate) struct Broker {
     jetstream: Context,
     /// The address, for messages.
     address: String,
+    /// Name of the user, as a token of a subject.
+    user: String,
     connected: Arc<Mutex<Connected>>,
     complaint: Complaint,
     stored: Stored,
@@ -72,7 +72,7 @@ struct Connected {
 impl Broker {
     /// Connects, and checks that the broker can be used. `name` is for the broker's operator.
     pub(crate) async fn connect(options: &BrokerOptions, name: &str) -> Result<Self, FleetError> {
-        let servers = options.servers()?;
+        let (servers, user) = (options.servers()?, options.user()?);
         let (address, complaint) = (options.shown(), Arc::default());
         let mut left = ATTEMPTS;
         let client = loop {
@@ -94,7 +94,7 @@ impl Broker {
             )));
         }
         let most = client.server_info().max_payload;
-        if most < PIECE_HEAD + MAX_PIECE {
+        if most < PIECE_HEAD + MAX_PIECE + SEAL {
             return Err(FleetError::Refused(format!(
                 "the broker at {address} accepts messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
             )));
@@ -103,13 +103,18 @@ impl Broker {
         let count = client.statistics().connects.load(Ordering::Relaxed);
         let connected = Arc::new(Mutex::new(Connected { count, since: None }));
         let stored = Arc::default();
-        let broker = Self { client, jetstream, address, connected, complaint, stored };
+        let broker = Self { client, jetstream, address, user, connected, complaint, stored };
         broker.bucket(OFFERS).await?;
         Ok(broker)
     }
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns the name of the user, as a token of a subject.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
     }
 
     pub(crate) fn jetstream(&self) -> &Context {
@@ -256,8 +261,7 @@ fn connect_options(
     if let Some(path) = &options.credentials {
         let text = File::open(path).and_then(|file| io::read_to_string(file.take(MAX_FILE)));
         let text = text.map_err(|error| unusable(path, error))?;
-        let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
-        connecting = match seed.filter(|_| !text.contains("JWT")) {
+        connecting = match seed(&text).filter(|_| !text.contains("JWT")) {
             Some(seed) => connecting.nkey(seed.to_owned()),
             None => connecting.credentials(&text).map_err(|error| unusable(path, error))?,
         };

@@ -1,4 +1,4 @@
-//! [`open`]: a link to another machine. Drives a [`Window`] over NATS, and decides when the other end is dead.
+//! [`open`]: a link to another machine. Drives a [`Window`] over NATS, seals its messages, and decides when the other end is dead.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +11,9 @@ use tracing::debug;
 
 use crate::broker::{Broker, lock};
 use crate::error::FleetError;
+use crate::seal::{Opener, Sealer};
 use crate::window::{RECEIPT_AFTER, Window};
-use crate::wire::{Control, Kind, MAX_OUTSTANDING, Piece, down_subject, shown, up_subject};
+use crate::wire::{Control, Kind, MAX_OUTSTANDING, Piece, Role, down_subject, shown, up_subject};
 
 /// Time without a piece after which the other end is dead.
 const SILENT_FOR: Duration = Duration::from_secs(60);
@@ -51,21 +52,12 @@ pub(crate) enum Outgoing {
     Control(Control),
 }
 
-/// The role of this process on a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Coordinator,
-    Worker,
-}
-
-impl Role {
-    /// Returns the time after which an end without a subscription is dead.
-    fn absent_for(self) -> Duration {
-        match self {
-            Self::Coordinator => Duration::from_secs(4),
-            // The work of a coordinator may be worth more than that of a worker.
-            Self::Worker => Duration::from_secs(15),
-        }
+/// Returns the time after which the other end is dead if it has no subscription.
+fn absent_for(own: Role) -> Duration {
+    match own {
+        Role::Coordinator => Duration::from_secs(4),
+        // The work of a coordinator may be worth more than that of a worker.
+        Role::Worker => Duration::from_secs(15),
     }
 }
 
@@ -140,18 +132,31 @@ fn encode(mut control: Control) -> Vec<u8> {
     serde_json::to_vec(&control).unwrap_or_default()
 }
 
-/// Opens an end of a link. It has subscribed to its subject when this returns.
-pub(crate) async fn open(
+/// Subjects of a link: the own one, and that of the other end.
+fn subjects(link: &str, role: Role) -> (Subject, Subject) {
+    let (up, down) = (up_subject(link).into(), down_subject(link).into());
+    if role == Role::Coordinator { (up, down) } else { (down, up) }
+}
+
+/// Subscribes to an end of a link, so that no message is lost before [`open`].
+pub(crate) async fn subscribe(
     broker: &Broker,
     link: &str,
     role: Role,
-) -> Result<(ChannelSender, mpsc::Receiver<Incoming>), FleetError> {
-    let (own, other) = match role {
-        Role::Coordinator => (up_subject(link), down_subject(link)),
-        Role::Worker => (down_subject(link), up_subject(link)),
-    };
-    let subscribed = broker.client().subscribe(own.clone()).await;
-    let pieces = subscribed.map_err(|error| broker.failure(&error))?;
+) -> Result<Subscriber, FleetError> {
+    let subscribed = broker.client().subscribe(subjects(link, role).0).await;
+    subscribed.map_err(|error| broker.failure(&error))
+}
+
+/// Opens an end of a link.
+pub(crate) fn open(
+    broker: &Broker,
+    link: &str,
+    role: Role,
+    pieces: Subscriber,
+    (sealer, opener): (Sealer, Opener),
+) -> (ChannelSender, mpsc::Receiver<Incoming>) {
+    let (own, other) = subjects(link, role);
     let now = Instant::now();
     let state = LinkState { window: Window::new(now), close_at: None };
     let link = Link { state: Mutex::new(state), wake: Notify::new(), room: Condvar::new() };
@@ -161,14 +166,16 @@ pub(crate) async fn open(
         broker: broker.clone(),
         link: Arc::clone(&sender.link),
         incoming,
-        own: own.into(),
-        other: other.into(),
-        life: LifeSigns::new(role.absent_for(), now),
+        own,
+        other,
+        sealer,
+        opener,
+        life: LifeSigns::new(absent_for(role), now),
         was_connected: true,
         is_other_done: false,
     };
     tokio::spawn(task.run(pieces));
-    Ok((sender, received))
+    (sender, received)
 }
 
 /// The task of one end of a link.
@@ -180,6 +187,8 @@ struct LinkTask {
     own: Subject,
     /// Subject of the other end.
     other: Subject,
+    sealer: Sealer,
+    opener: Opener,
     life: LifeSigns,
     was_connected: bool,
     /// Whether a control message has arrived, after which the other end neither sends nor needs content.
@@ -252,7 +261,8 @@ impl LinkTask {
             let Some(message) = message else { return };
             // The server answers on the own subject if the other end has not subscribed to its own.
             let (to, reply) = (self.other.clone(), self.own.clone());
-            let sent = self.broker.client().publish_with_reply(to, reply, message.into()).await;
+            let sealed = self.sealer.seal(&message);
+            let sent = self.broker.client().publish_with_reply(to, reply, sealed.into()).await;
             if let Err(error) = sent {
                 debug!(%error, "a piece is not sent");
             }
@@ -265,7 +275,8 @@ impl LinkTask {
             return self.life.no_responders(now);
         }
         // Other users of the broker can publish on this subject if they know it.
-        let Some(piece) = Piece::decode(&message.payload) else { return };
+        let Some(bytes) = self.opener.open(&message.payload) else { return };
+        let Some(piece) = Piece::decode(&bytes) else { return };
         self.life.piece(now);
         lock(&self.link.state).window.receive(&piece, now);
         self.link.room.notify_all();

@@ -7,21 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_nats::StatusCode;
+use futures_util::StreamExt as _;
 use runner_engine::remote::{EventSink, WorkerExit, WorkerLink, start_worker};
-use runner_model::Digest;
 use runner_model::prepare::Prepare;
 use runner_model::protocol::{FrameBuffer, ToWorker};
+use runner_model::{Digest, digest};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::broker::{Broker, lock, token};
-use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
+use crate::broker::{ANSWER_WITHIN, Broker, lock};
+use crate::channel::{self, ChannelSender, Incoming, Outgoing};
+use crate::key::{AcceptedKeys, DocumentKind};
 use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
+use crate::seal::KeyExchange;
 use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
 use crate::wire::{
-    Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, VERSION, join_subject, shown,
+    Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, Role, VERSION, join_subject,
+    link_of, shown,
 };
 
 /// Wait before a process joins again.
@@ -48,6 +53,7 @@ pub(crate) struct JoinedSession {
     pub(crate) offer: OfferDocument,
     /// Name of the worker.
     pub(crate) worker: String,
+    pub(crate) accepted: Arc<AcceptedKeys>,
     /// Number of requests to stop.
     pub(crate) stop: watch::Receiver<u32>,
     pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
@@ -97,16 +103,7 @@ impl JoinedSession {
     async fn keep_process(self: Arc<Self>, number: u32, shape: ProcessShape, is_spare: bool) {
         let mut stop = self.stop.clone();
         while !self.is_ending() {
-            let join = JoinDocument {
-                v: VERSION,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                name: format!("{}/{number}", self.worker),
-                link: token(),
-                slots: shape.slots,
-                memory: shape.memory,
-                is_spare,
-            };
-            self.join(&join, shape).await;
+            self.join(number, shape, is_spare).await;
             if self.is_ending() || !self.progress.is_answered.load(Ordering::Acquire) {
                 return;
             }
@@ -124,47 +121,80 @@ impl JoinedSession {
     }
 
     /// Opens a link and relays the frames of a process until the link or the process ends.
-    async fn join(self: &Arc<Self>, join: &JoinDocument, shape: ProcessShape) {
+    async fn join(self: &Arc<Self>, number: u32, shape: ProcessShape, is_spare: bool) {
+        let Ok(exchange) = KeyExchange::new() else { return };
+        let join = JoinDocument {
+            v: VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: format!("{}/{number}", self.worker),
+            session: self.offer.token.clone(),
+            key: exchange.public,
+            slots: shape.slots,
+            memory: shape.memory,
+            is_spare,
+        };
+        let content = serde_json::to_vec(&join).unwrap_or_default();
+        let link = link_of(&content);
         // Subscribed before the coordinator can send the first frame.
-        let opened = channel::open(&self.broker, &join.link, Role::Worker).await;
-        let Ok((sender, mut received)) = opened else { return };
-        let answer = self.request(join).await;
+        let pieces = channel::subscribe(&self.broker, &link, Role::Worker).await;
+        let Ok(pieces) = pieces else { return };
+        let answer = self.request(&content).await;
         self.progress.is_answered.fetch_or(answer.is_some(), Ordering::AcqRel);
-        match answer {
-            Some(JoinAnswer { problem: None, .. }) => {
-                let (local, mut events) = mpsc::channel(MAX_EVENTS);
-                let process = JoinedProcess {
-                    session: Arc::clone(self),
-                    shape,
-                    tasks: Arc::default(),
-                    sender: sender.clone(),
-                    local,
-                    link: None,
-                    folders: None,
-                    compile_key: String::new(),
-                    plugins: BTreeMap::new(),
-                    is_ready: false,
-                    requested: HashSet::new(),
-                    failed: HashMap::new(),
-                    fetches: JoinSet::new(),
-                    is_cancelled: Arc::default(),
-                };
-                process.run(&mut received, &mut events).await;
-            }
-            Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
-            // The broker or the coordinator is unreachable, or the session is full.
-            None => debug!(name = join.name, "a request to join has no answer"),
+        // Without an answer, the broker or the coordinator is unreachable, or the session is full.
+        let Some(answer) = answer else {
+            return debug!(name = join.name, "a request to join has no answer");
+        };
+        if let Some(problem) = answer.problem {
+            return self.decline(&problem);
         }
+        let Some(keys) = exchange.agree(Role::Worker, &answer.key, &content) else { return };
+        let (sender, mut received) = channel::open(&self.broker, &link, Role::Worker, pieces, keys);
+        let (local, mut events) = mpsc::channel(MAX_EVENTS);
+        let process = JoinedProcess {
+            session: Arc::clone(self),
+            shape,
+            tasks: Arc::default(),
+            sender: sender.clone(),
+            local,
+            link: None,
+            folders: None,
+            compile_key: String::new(),
+            plugins: BTreeMap::new(),
+            is_ready: false,
+            requested: HashSet::new(),
+            failed: HashMap::new(),
+            fetches: JoinSet::new(),
+            is_cancelled: Arc::default(),
+        };
+        process.run(&mut received, &mut events).await;
         sender.close();
         // The link is open until its last message is sent.
         while received.recv().await.is_some() {}
     }
 
-    async fn request(&self, join: &JoinDocument) -> Option<JoinAnswer> {
-        let content = serde_json::to_vec(join).ok()?;
-        let subject = join_subject(&self.offer.token);
-        let answer = self.broker.client().request(subject, content.into()).await.ok()?;
-        serde_json::from_slice(&answer.payload).ok()
+    /// Requests to join. `None` if the coordinator does not answer.
+    async fn request(&self, join: &[u8]) -> Option<JoinAnswer> {
+        let client = self.broker.client();
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+        let subject = join_subject(&self.offer.token, self.broker.user());
+        client.publish_with_reply(subject, inbox, join.to_vec().into()).await.ok()?;
+        let join = digest(join);
+        let signed = async {
+            loop {
+                let answer = answers.next().await?;
+                if answer.status == Some(StatusCode::NO_RESPONDERS) {
+                    return None;
+                }
+                // A stranger may answer first.
+                let answer = self.accepted.open(DocumentKind::Answer, &answer.payload);
+                let is_ours = |answer: &JoinAnswer| answer.join == join;
+                if let Some(answer) = answer.ok().filter(is_ours) {
+                    return Some(answer);
+                }
+            }
+        };
+        timeout(ANSWER_WITHIN, signed).await.ok()?
     }
 
     /// Declines the session.

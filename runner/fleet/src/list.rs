@@ -172,7 +172,9 @@ pub(crate) async fn test(broker: &Broker, name: &str) -> Result<(), FleetError> 
     let token = token();
     match name {
         "messages" => {
-            for subject in [join_subject(&token), up_subject(&token), down_subject(&token)] {
+            for subject in
+                [join_subject(&token, broker.user()), up_subject(&token), down_subject(&token)]
+            {
                 let received = broker.client().subscribe(subject.clone()).await;
                 let mut received = received.map_err(|error| broker.failure(&error))?;
                 let sent = broker.client().publish(subject, "".into()).await;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{io, thread};
@@ -12,22 +13,23 @@ use runner_engine::remote::{
     EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, SourceEvent, SourceSink,
     WorkerLink, WorkerSource,
 };
-use runner_model::Digest;
-use runner_model::{units::plural, visible::quoted};
+use runner_model::{Digest, digest, units::plural, visible::quoted};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::address::BrokerOptions;
 use crate::broker::{Broker, block_on, host, lock, runtime, token};
-use crate::channel::{self, ChannelSender, Role};
+use crate::channel::{self, ChannelSender};
 use crate::error::FleetError;
+use crate::key::{DocumentKind, RunsKey, sign};
 use crate::list::{list, test};
 use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
+use crate::seal::{KeyExchange, Opener, Sealer};
 use crate::wire::{
-    JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument, VERSION,
-    join_subject, shown,
+    JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument, Role, VERSION,
+    join_subject, link_of, shown,
 };
 
 /// Interval at which an offer is renewed.
@@ -36,8 +38,12 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Time for withdrawing an offer, and for links to end after the session.
 const END_WITHIN: Duration = Duration::from_millis(1_500);
+/// Wait between attempts to connect.
+const CONNECT_EVERY: Duration = Duration::from_secs(1);
 /// Maximum number of open links of a session.
 const MAX_LINKS: usize = 4_096;
+/// Maximum number of open links of one user of the broker. Silent processes of one user cannot take the places of the others.
+const MAX_LINKS_OF_USER: usize = 1_024;
 /// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
 const STACK: usize = 512 << 10;
 
@@ -48,19 +54,27 @@ const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct NatsSource {
     options: BrokerOptions,
     labels: BTreeMap<String, String>,
+    /// Signs the sessions. `None` for workers that accept unsigned ones.
+    key: Option<RunsKey>,
+    /// Whether the broker was away, so that sessions must not wait for it.
+    is_away: bool,
 }
 
 impl NatsSource {
-    /// Checks the connection to the broker. Workers must have `labels`.
+    /// Checks the connection to the broker. Workers must have `labels`. The file `key` signs the sessions.
+    ///
+    /// A broker that does not answer is no error: sessions wait for it.
     ///
     /// # Errors
     ///
-    /// The broker cannot be used.
+    /// The key cannot be used, or the broker refuses the user or cannot be used.
     pub fn new(
         options: BrokerOptions,
         labels: BTreeMap<String, String>,
+        key: Option<&Path>,
     ) -> Result<Self, FleetError> {
-        block_on(async {
+        let key = key.map(RunsKey::read).transpose()?;
+        let checked = block_on(async {
             let broker = Broker::connect(&options, "runner").await?;
             // An unreachable broker is no error yet: a cluster may have just lost a server.
             match test(&broker, "offers").await.and(broker.blobs().await) {
@@ -71,8 +85,13 @@ impl NatsSource {
                 Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
                 Err(error) => Err(error),
             }
-        })?;
-        Ok(Self { options, labels })
+        });
+        let is_away = match checked {
+            Ok(()) => false,
+            Err(FleetError::Unreachable(_)) => true,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { options, labels, key, is_away })
     }
 }
 
@@ -85,19 +104,41 @@ impl WorkerSource for NatsSource {
             run: session.run,
             labels: self.labels.clone(),
             host: host(),
+            is_over: false,
         };
+        let over = OfferDocument { is_over: true, ..document.clone() };
+        let signed = |document| sign(DocumentKind::Offer, document, self.key.as_ref());
+        let offer = SignedOffer { offer: signed(&document), over: signed(&over), document };
+        let notices = Arc::new(Notices { events, sent: Mutex::default() });
         let runtime = runtime().map_err(|error| error.to_string())?;
-        let started = runtime.block_on(start(&self.options, &document));
-        let (broker, joins) = started.map_err(|error| error.to_string())?;
-        let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel());
-        let session = ServedSession {
-            broker: broker.clone(),
-            document,
-            notices: Arc::new(Notices { events, sent: Mutex::default() }),
-            links: Links::default(),
+        let started = match self.is_away {
+            true => None,
+            false => match runtime.block_on(start(&self.options, &offer)) {
+                Ok(started) => Some(started),
+                Err(FleetError::Unreachable(why)) => {
+                    notices.send(waiting(&why));
+                    None
+                }
+                Err(error) => return Err(error.to_string()),
+            },
         };
+        let (handle, (stop, mut stopped)) = (runtime.handle().clone(), oneshot::channel());
+        let (connected, broker) = watch::channel(None);
+        let (options, key) = (self.options.clone(), self.key.clone());
         let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || {
-            runtime.block_on(session.serve(joins, stopped));
+            runtime.block_on(async {
+                let (broker, joins) = match started {
+                    Some(started) => started,
+                    None => tokio::select! {
+                        started = start_later(&options, &offer, &notices) => started,
+                        _ = &mut stopped => return,
+                    },
+                };
+                connected.send_replace(Some(broker.clone()));
+                let links = Links::default();
+                let session = ServedSession { broker, offer, key, notices, links };
+                session.serve(joins, stopped).await;
+            });
             runtime.shutdown_background();
         });
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -112,13 +153,16 @@ impl WorkerSource for NatsSource {
         let label = |(key, value): (&String, &String)| quoted(&format!("{key}={value}"));
         let labels = self.labels.iter().map(label);
         let labels: String = labels.map(|label| format!(" --label {label}")).collect();
-        format!("runner worker --broker {}{labels}", self.options.shown())
+        let key = self.key.as_ref().map(|key| format!(" --broker-key {}", key.public()));
+        let key = key.unwrap_or_default();
+        format!("runner worker --broker {}{key}{labels}", self.options.shown())
     }
 }
 
 /// A session that is offered.
 struct NatsOffer {
-    broker: Broker,
+    /// `None` until the session is connected.
+    broker: watch::Receiver<Option<Broker>>,
     runtime: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -126,9 +170,11 @@ struct NatsOffer {
 
 impl Offer for NatsOffer {
     fn publish(&self, digest: &Digest, content: File) -> io::Result<()> {
-        let (broker, digest) = (self.broker.clone(), *digest);
+        let (mut broker, digest) = (self.broker.clone(), *digest);
         let (done, result) = oneshot::channel();
         self.runtime.spawn(async move {
+            let connected = broker.wait_for(Option::is_some).await;
+            let Some(broker) = connected.ok().and_then(|broker| broker.clone()) else { return };
             // Without a receiver the session has ended.
             let _ = done.send(broker.put_blob(&digest, content).await);
         });
@@ -147,34 +193,70 @@ impl Drop for NatsOffer {
     }
 }
 
+/// An offer, and its signed forms.
+struct SignedOffer {
+    document: OfferDocument,
+    offer: Vec<u8>,
+    /// The offer that ends the session.
+    over: Vec<u8>,
+}
+
 /// Connects, and offers the session for the first time.
 async fn start(
     options: &BrokerOptions,
-    document: &OfferDocument,
+    offer: &SignedOffer,
 ) -> Result<(Broker, Subscriber), FleetError> {
-    let broker = Broker::connect(options, &format!("runner exec {}", document.run)).await?;
-    let joins = broker.client().subscribe(join_subject(&document.token)).await;
+    let OfferDocument { run, token, .. } = &offer.document;
+    let broker = Broker::connect(options, &format!("runner exec {run}")).await?;
+    let joins = broker.client().subscribe(join_subject(token, "*")).await;
     let joins = joins.map_err(|error| broker.failure(&error))?;
-    offer(&broker, document).await?;
+    put(&broker, token, &offer.offer).await?;
     Ok((broker, joins))
 }
 
-/// Writes the offer into the bucket of offers.
-async fn offer(broker: &Broker, document: &OfferDocument) -> Result<(), FleetError> {
-    let content = serde_json::to_vec(document).unwrap_or_default();
+/// Starts once the broker answers.
+async fn start_later(
+    options: &BrokerOptions,
+    offer: &SignedOffer,
+    notices: &Notices,
+) -> (Broker, Subscriber) {
+    loop {
+        match start(options, offer).await {
+            Ok(started) => return started,
+            Err(error) => notices.send(waiting(&error.to_string())),
+        }
+        sleep(CONNECT_EVERY).await;
+    }
+}
+
+fn waiting(why: &str) -> String {
+    format!("{why}; the run waits for the broker")
+}
+
+/// Writes an offer into the bucket of offers.
+async fn put(broker: &Broker, token: &str, content: &[u8]) -> Result<(), FleetError> {
     // Opened each time, because a broker without its store has no bucket.
     let offers = broker.bucket(OFFERS).await?;
-    let put = offers.put(&document.token, content.into()).await;
+    let put = offers.put(token, content.to_vec().into()).await;
     put.map(drop).map_err(|error| broker.failure(&error))
 }
 
-/// Senders of the open links, by token.
-type Links = Arc<Mutex<HashMap<String, ChannelSender>>>;
+/// The open links, by token.
+type Links = Arc<Mutex<HashMap<String, Link>>>;
+
+struct Link {
+    sender: ChannelSender,
+    /// Name of the worker's user of the broker.
+    user: String,
+    /// Answer to the request to join, for a request that arrives twice.
+    answer: Vec<u8>,
+}
 
 /// A session, on the thread that serves it.
 struct ServedSession {
     broker: Broker,
-    document: OfferDocument,
+    offer: SignedOffer,
+    key: Option<RunsKey>,
     notices: Arc<Notices>,
     links: Links,
 }
@@ -205,11 +287,11 @@ impl ServedSession {
     }
 
     async fn keep_offer(&self) {
-        self.report_labels().await;
+        self.report_workers().await;
         let mut wait = RENEW_EVERY;
         loop {
             sleep(wait).await;
-            wait = match offer(&self.broker, &self.document).await {
+            wait = match put(&self.broker, &self.offer.document.token, &self.offer.offer).await {
                 Ok(()) => RENEW_EVERY,
                 Err(error) => {
                     debug!(%error, "an offer is not renewed");
@@ -223,60 +305,115 @@ impl ServedSession {
         }
     }
 
-    /// Reports that workers are connected and none of them has the session's labels.
-    async fn report_labels(&self) {
-        if self.document.labels.is_empty() {
-            return;
-        }
-        let workers = list(&self.broker).await.unwrap_or_default();
-        let is_selected = |worker: &PresenceDocument| self.document.selects(&worker.labels);
-        if !workers.is_empty() && !workers.iter().any(is_selected) {
-            let count = plural(workers.len() as u64, "worker is", "workers are");
-            let label = |(key, value)| quoted(&format!("{key}={value}"));
-            let labels: Vec<_> = self.document.labels.iter().map(label).collect();
-            let labels = labels.join(" ");
-            self.notices.send(format!("{count} connected, but none has the labels {labels}"));
+    /// Reports that workers are connected and none of them can join.
+    async fn report_workers(&self) {
+        let document = &self.offer.document;
+        let mut workers = list(&self.broker).await.unwrap_or_default();
+        let count = plural(workers.len() as u64, "worker is", "workers are");
+        let mut report = |is_selected: &dyn Fn(&PresenceDocument) -> bool, lacking: String| {
+            let had = !workers.is_empty();
+            workers.retain(is_selected);
+            if had && workers.is_empty() {
+                self.notices.send(format!("{count} connected, but none has {lacking}"));
+            }
+        };
+        let label = |(key, value)| quoted(&format!("{key}={value}"));
+        let labels = document.labels.iter().map(label).collect::<Vec<_>>().join(" ");
+        report(&|worker| document.selects(&worker.labels), format!("the labels {labels}"));
+        let version = format!("version {}, which the run has", document.version);
+        report(&|worker| worker.version == document.version, version);
+        match self.key.as_ref().map(RunsKey::public) {
+            Some(key) => report(
+                &|worker| worker.keys.contains(&key),
+                format!("the key of the run; start workers with `--broker-key {key}`"),
+            ),
+            None => report(
+                &|worker| worker.keys.is_empty(),
+                "permission to run it unsigned; start the run with `--broker-key FILE`".to_owned(),
+            ),
         }
     }
 
     async fn withdraw(&self) -> Result<(), FleetError> {
+        let token = &self.offer.document.token;
+        put(&self.broker, token, &self.offer.over).await?;
         let offers = self.broker.bucket(OFFERS).await?;
-        let deleted = offers.delete(&self.document.token).await;
+        let deleted = offers.delete(token).await;
         deleted.map_err(|error| self.broker.failure(&error))
     }
 
     async fn answer(&self, message: Message) {
         let Some(reply) = message.reply else { return };
-        if self.is_full() {
-            // The worker retries a request without an answer. An error would make it decline the run.
-            let text =
-                format!("the session is full with {MAX_LINKS} worker processes; others wait");
-            return self.notices.send(text);
-        }
-        let problem = match parse(&message.payload) {
-            Ok(join) => self.join(join).await.err(),
-            Err(problem) => Some(problem),
+        let (link, user) = (link_of(&message.payload), user_of(&message.subject));
+        // A stranger may have repeated the request with another subject for the answer, and been faster than the worker.
+        let repeated = lock(&self.links).get(&link).map(|link| link.answer.clone());
+        let answer = match repeated {
+            Some(answer) => answer,
+            None => {
+                // The worker retries a request without an answer. An error would make it decline the run.
+                if let Some(limit) = self.limit(user) {
+                    return self.notices.send(limit);
+                }
+                let Ok(exchange) = KeyExchange::new() else { return };
+                let join = digest(&message.payload);
+                let mut answer =
+                    JoinAnswer { v: VERSION, join, key: exchange.public, problem: None };
+                let signed =
+                    |answer: &JoinAnswer| sign(DocumentKind::Answer, answer, self.key.as_ref());
+                let accepted = signed(&answer);
+                let opened = match self.parse(&message.payload) {
+                    Ok(join) => {
+                        let keys = exchange.agree(Role::Coordinator, &join.key, &message.payload);
+                        match keys {
+                            Some(keys) => {
+                                let user = user.to_owned();
+                                self.open(&link, join, keys, user, accepted.clone()).await
+                            }
+                            None => Err("its key is not valid".to_owned()),
+                        }
+                    }
+                    Err(problem) => Err(problem),
+                };
+                match opened {
+                    Ok(()) => accepted,
+                    Err(problem) => {
+                        answer.problem = Some(problem);
+                        signed(&answer)
+                    }
+                }
+            }
         };
-        let answer = JoinAnswer { v: VERSION, problem };
-        let content = serde_json::to_vec(&answer).unwrap_or_default();
-        let _ = self.broker.client().publish(reply, content.into()).await;
+        let _ = self.broker.client().publish(reply, answer.into()).await;
+    }
+
+    /// Parses a request to join, and checks it.
+    fn parse(&self, content: &[u8]) -> Result<JoinDocument, String> {
+        let join = parse(content)?;
+        match problem(&join, &self.offer.document.token) {
+            None => Ok(join),
+            Some(problem) => {
+                let worker = shown(worker_of(&join.name));
+                self.notices.send(format!("worker {worker} cannot join: {problem}"));
+                Err(problem)
+            }
+        }
     }
 
     /// Opens the link of a worker.
-    async fn join(&self, join: JoinDocument) -> Result<(), String> {
-        if let Some(problem) = problem(&join) {
-            let worker = shown(worker_of(&join.name));
-            self.notices.send(format!("worker {worker} cannot join: {problem}"));
-            return Err(problem);
-        }
-        // A forged request: workers create a random token for each link.
-        if lock(&self.links).contains_key(&join.link) {
-            return Ok(());
-        }
-        let opened = channel::open(&self.broker, &join.link, Role::Coordinator).await;
-        let (sender, mut received) = opened.map_err(|error| error.to_string())?;
-        lock(&self.links).insert(join.link.clone(), sender.clone());
-        let open = OpenLink { link: join.link.clone(), links: Arc::clone(&self.links) };
+    async fn open(
+        &self,
+        link: &str,
+        join: JoinDocument,
+        keys: (Sealer, Opener),
+        user: String,
+        answer: Vec<u8>,
+    ) -> Result<(), String> {
+        let pieces = channel::subscribe(&self.broker, link, Role::Coordinator).await;
+        let pieces = pieces.map_err(|error| error.to_string())?;
+        let opened = channel::open(&self.broker, link, Role::Coordinator, pieces, keys);
+        let (sender, mut received) = opened;
+        lock(&self.links).insert(link.to_owned(), Link { sender: sender.clone(), user, answer });
+        let open = OpenLink { link: link.to_owned(), links: Arc::clone(&self.links) };
         let mut reader = LinkReader {
             name: join.name.clone(),
             running: Arc::default(),
@@ -312,13 +449,33 @@ impl ServedSession {
         Ok(())
     }
 
-    /// Returns whether the session has [`MAX_LINKS`] open links. Counts the open ones only at the limit, because closed links
-    /// of spare processes stay until the next spare process joins.
-    fn is_full(&self) -> bool {
+    /// Returns why no further process of this user can join. `None` if it can. Counts the open links only at a limit, because
+    /// closed links of spare processes stay until the next spare process joins.
+    fn limit(&self, user: &str) -> Option<String> {
         let links = lock(&self.links);
-        let open = || links.values().filter(|link| !link.is_closed()).count();
-        links.len() >= MAX_LINKS && open() >= MAX_LINKS
+        let has = |most, is_counted: &dyn Fn(&&Link) -> bool| {
+            let counted = || links.values().filter(is_counted);
+            counted().count() >= most
+                && counted().filter(|link| !link.sender.is_closed()).count() >= most
+        };
+        if has(MAX_LINKS, &|_| true) {
+            return Some(format!(
+                "the session is full with {MAX_LINKS} worker processes; others wait"
+            ));
+        }
+        has(MAX_LINKS_OF_USER, &|link| link.user == user).then(|| {
+            format!(
+                "the broker's user `{}` has {MAX_LINKS_OF_USER} worker processes in the session, and its others wait; to use \
+                 more, give workers different users",
+                shown(user)
+            )
+        })
     }
+}
+
+/// Returns the user in the subject of a request to join.
+fn user_of(subject: &str) -> &str {
+    subject.rsplit('.').next().unwrap_or_default()
 }
 
 /// Parses a request to join.
@@ -329,15 +486,13 @@ fn parse(content: &[u8]) -> Result<JoinDocument, String> {
 }
 
 /// Returns why a worker cannot join.
-fn problem(join: &JoinDocument) -> Option<String> {
+fn problem(join: &JoinDocument, session: &str) -> Option<String> {
     if join.v != VERSION || join.version != OUR_VERSION {
         let version = shown(&join.version);
         return Some(format!("its version is {version}, and the run's is {OUR_VERSION}"));
     }
-    let is_link = join.link.len() == 16
-        && join.link.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_process_name(&join.name) || !is_link {
-        return Some("its name or its link's is not valid".to_owned());
+    if !is_process_name(&join.name) || join.session != session {
+        return Some("its name or its session's is not valid".to_owned());
     }
     if !(1..=MAX_SLOTS).contains(&join.slots) || join.memory == 0 {
         return Some(format!("it needs 1 to {MAX_SLOTS} slots, and memory"));

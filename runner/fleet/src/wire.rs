@@ -1,13 +1,14 @@
 //! Subjects, documents and pieces that coordinators and workers exchange over NATS.
 //!
 //! A worker finds sessions in the bucket [`OFFERS`] and requests on [`join_subject`] to join one. The answer opens a link: each
-//! end publishes pieces on its own subject. `window` keeps their order and repeats lost ones.
+//! end publishes pieces on its own subject. `window` keeps their order and repeats lost ones, and `seal` encrypts them. Offers
+//! and answers are signed, see `key`.
 
 use std::collections::BTreeMap;
 
 use runner_engine::remote::{Blame, WorkerExit, monotonic};
 use runner_model::protocol::SlotWord;
-use runner_model::{TaskId, visible::visible_line};
+use runner_model::{Digest, TaskId, digest, visible::visible_line};
 use serde::{Deserialize, Serialize};
 
 /// The version of all documents here. Ends of different versions of the program do not connect.
@@ -26,14 +27,25 @@ pub const MAX_PIECE: usize = 256 << 10;
 pub const MAX_DOCUMENT: usize = 64 << 10;
 /// Bytes of a piece's head.
 pub const PIECE_HEAD: usize = 25;
+/// Bytes that [`Sealer`](crate::seal::Sealer) adds to a piece: its number and a tag.
+pub const SEAL: usize = 8 + 16;
 /// Bytes of a link's stream that may be in transit or unread.
 pub const MAX_OUTSTANDING: u64 = 8 << 20;
 /// Maximum number of characters of a text from another machine that is shown.
 const MAX_TEXT: usize = 2_000;
 
-/// Returns the subject of requests to join a session.
-pub fn join_subject(session: &str) -> String {
-    format!("runner.join.{session}")
+/// Returns the subject of requests of a broker's user to join a session, for which [`BrokerOptions::user`] is the name. A broker
+/// can allow a user only its own name, so nobody can take the places of others. `*` for all users.
+///
+/// [`BrokerOptions::user`]: crate::BrokerOptions::user
+pub fn join_subject(session: &str, user: &str) -> String {
+    format!("runner.join.{session}.{user}")
+}
+
+/// Returns the token of the link that a request to join opens. It depends on the whole request, so a changed request opens
+/// another link.
+pub fn link_of(join: &[u8]) -> String {
+    digest(join).to_string()[..32].to_owned()
 }
 
 /// Returns the subject of a link's pieces for the coordinator.
@@ -44,6 +56,13 @@ pub fn up_subject(link: &str) -> String {
 /// Returns the subject of a link's pieces for the worker.
 pub fn down_subject(link: &str) -> String {
     format!("runner.link.{link}.down")
+}
+
+/// The role of this process on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Coordinator,
+    Worker,
 }
 
 /// A session that workers can join. These fields must not change: a worker of another version needs them to report the
@@ -62,6 +81,8 @@ pub struct OfferDocument {
     pub labels: BTreeMap<String, String>,
     /// Name of the coordinator's machine.
     pub host: String,
+    /// Whether the session has ended. Anybody can delete an entry of the bucket, so a deletion means nothing.
+    pub is_over: bool,
 }
 
 impl OfferDocument {
@@ -93,6 +114,8 @@ pub struct PresenceDocument {
     /// Bytes for the memories of all guests together.
     pub memory: u64,
     pub labels: BTreeMap<String, String>,
+    /// Public keys of the runs that the worker accepts. Empty if it accepts unsigned ones.
+    pub keys: Vec<String>,
     /// Ids of the runs whose sessions the worker has joined.
     pub runs: Vec<String>,
 }
@@ -106,8 +129,10 @@ pub struct JoinDocument {
     pub version: String,
     /// Name of the worker and number of the process, such as `gpu-3f2a/1`.
     pub name: String,
-    /// Token of the link, 16 hexadecimal digits, created by the worker.
-    pub link: String,
+    /// Token of the session.
+    pub session: String,
+    /// Public key of the worker for this link, see `seal`.
+    pub key: [u8; 32],
     /// Attempts that run at once.
     pub slots: u32,
     /// Bytes for the memories of all guests together.
@@ -121,6 +146,10 @@ pub struct JoinDocument {
 pub struct JoinAnswer {
     /// Always [`VERSION`].
     pub v: u8,
+    /// Digest of the request, which is different for each link.
+    pub join: Digest,
+    /// Public key of the coordinator for this link, see `seal`.
+    pub key: [u8; 32],
     /// Reason for the refusal. `None` if the link is open.
     pub problem: Option<String>,
 }

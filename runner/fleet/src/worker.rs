@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use futures_util::StreamExt as _;
+use runner_model::{Digest, digest};
 use runner_prepare::machine;
 use runner_record::now;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,7 @@ use crate::broker::{Broker, block_on, host, token};
 use crate::ceiling::Ceiling;
 use crate::error::FleetError;
 use crate::joined::{JoinedSession, SessionEvent, SessionProgress};
+use crate::key::{AcceptedKeys, DocumentKind, Refusal, unverified};
 use crate::presence::Presence;
 use crate::source::is_worker_name;
 use crate::store::{ProcessShape, WorkerStore};
@@ -55,6 +57,10 @@ pub struct WorkerOptions {
     pub broker: BrokerOptions,
     /// Name of the worker. `None` for one that no other worker has.
     pub name: Option<String>,
+    /// Public keys of the runs to accept. Empty to accept unsigned runs.
+    pub keys: Vec<String>,
+    /// Whether to accept unsigned runs of a broker on another machine.
+    pub accept_unsigned: bool,
     /// Labels, which sessions may require.
     pub labels: BTreeMap<String, String>,
     /// Attempts that run at once. `None` for the number of cores. Each session gets all of them.
@@ -127,6 +133,30 @@ pub fn work(
     })
 }
 
+/// Returns the keys of the runs to accept, and reports if any run is accepted.
+fn accepted_keys(
+    options: &WorkerOptions,
+    events: &mut dyn FnMut(WorkerEvent<'_>),
+) -> Result<AcceptedKeys, FleetError> {
+    let accepted = AcceptedKeys::parse(&options.keys)?;
+    if matches!(accepted, AcceptedKeys::Unsigned) {
+        let is_here = options.broker.servers()?.is_here;
+        if !is_here && !options.accept_unsigned {
+            return Err(FleetError::Usage(
+                "a worker of a broker on another machine needs the public key of its runs\n\
+                 create a key: runner broker key FILE\n\
+                 give it to both: runner exec --broker-key FILE, runner worker --broker-key PUBLIC\n\
+                 or accept runs of everybody who can publish there: runner worker --accept-unsigned"
+                    .to_owned(),
+            ));
+        }
+        events(WorkerEvent::Notice(
+            "runs need no signature: everybody who can publish at the broker can run plugins here, below the ceiling",
+        ));
+    }
+    Ok(accepted)
+}
+
 /// Returns a name that no other worker has.
 fn new_name() -> String {
     let host: String = host().chars().take(100).collect();
@@ -156,7 +186,11 @@ async fn connect(
 
 /// An offer that the worker has considered.
 struct KnownOffer {
+    /// Digest of the signed document. Another document of this name is checked again.
+    content: Digest,
     renewed: Instant,
+    /// Whether the document has an accepted signature.
+    is_accepted: bool,
     /// `None` if the worker has declined it, or the session has ended.
     session: Option<Arc<JoinedSession>>,
     /// Time before which a renewed offer is ignored. `None` if the worker has declined the offer.
@@ -167,6 +201,7 @@ struct KnownOffer {
 struct Worker<'a> {
     broker: Broker,
     name: String,
+    accepted: Arc<AcceptedKeys>,
     labels: BTreeMap<String, String>,
     shapes: Vec<ProcessShape>,
     store: Arc<WorkerStore>,
@@ -191,6 +226,7 @@ impl<'a> Worker<'a> {
         sessions: mpsc::UnboundedSender<SessionEvent>,
         events: &'a mut dyn FnMut(WorkerEvent<'_>),
     ) -> Result<(Self, Presence), FleetError> {
+        let accepted = accepted_keys(&options, events)?;
         let name = options.name.unwrap_or_else(new_name);
         if !is_worker_name(&name) {
             return Err(FleetError::Usage(format!(
@@ -214,6 +250,7 @@ impl<'a> Worker<'a> {
             slots,
             memory,
             labels: options.labels.clone(),
+            keys: accepted.keys().to_vec(),
             runs: Vec::new(),
         };
         let mut last = String::new();
@@ -234,6 +271,7 @@ impl<'a> Worker<'a> {
         let worker = Self {
             broker,
             name,
+            accepted: Arc::new(accepted),
             labels: options.labels,
             shapes,
             store: Arc::new(store),
@@ -309,30 +347,51 @@ impl<'a> Worker<'a> {
     /// Handles a change of the bucket of offers.
     fn receive(&mut self, message: &Message) {
         let Some(token) = message.subject.rsplit('.').next() else { return };
-        let headers = message.headers.as_ref();
-        if headers.is_some_and(|headers| headers.get("KV-Operation").is_some()) {
-            self.end_offer(token);
-        } else {
-            self.consider(token, &message.payload);
-        }
+        self.consider(token, &message.payload);
     }
 
     /// Joins a session that is offered, if it is for this worker and new.
     fn consider(&mut self, token: &str, content: &[u8]) {
+        if content.len() > MAX_DOCUMENT {
+            return;
+        }
+        let (kind, content_digest) = (DocumentKind::Offer, digest(content));
+        let mut was_accepted = false;
         if let Some(known) = self.offers.get_mut(token) {
-            known.renewed = Instant::now();
-            if let Some(session) = &known.session {
-                session.progress.is_withdrawn.store(false, Ordering::Release);
-                return;
-            }
-            if known.retry_at.is_none_or(|at| at > Instant::now()) {
-                return;
+            was_accepted = known.is_accepted;
+            if known.content == content_digest {
+                known.renewed = Instant::now();
+                if let Some(session) = &known.session {
+                    session.progress.is_withdrawn.store(false, Ordering::Release);
+                    return;
+                }
+                if known.retry_at.is_none_or(|at| at > Instant::now()) {
+                    return;
+                }
             }
         }
-        let offer = (content.len() <= MAX_DOCUMENT).then(|| serde_json::from_slice(content).ok());
-        let Some(offer) = offer.flatten().filter(|offer: &OfferDocument| offer.token == token)
-        else {
-            return;
+        let mut known = KnownOffer {
+            content: content_digest,
+            renewed: Instant::now(),
+            is_accepted: true,
+            session: None,
+            retry_at: None,
+        };
+        let offer = match self.accepted.open::<OfferDocument>(kind, content) {
+            Ok(offer) if offer.token != token => return,
+            Ok(offer) if offer.is_over => return self.end_offer(token),
+            Ok(offer) => offer,
+            // A stranger can write an entry of any name.
+            Err(Refusal::Key(why)) if !was_accepted && self.offers.len() < MAX_OFFERS => {
+                let Some(offer) = unverified::<OfferDocument>(content) else { return };
+                known.is_accepted = false;
+                self.offers.insert(token.to_owned(), known);
+                if offer.selects(&self.labels) {
+                    self.decline(&shown(&offer.run), &why);
+                }
+                return;
+            }
+            Err(_) => return,
         };
         while self.running.try_join_next().is_some() {}
         let is_full = self.offers.len() >= MAX_OFFERS || self.running.len() >= MAX_SESSIONS;
@@ -340,7 +399,6 @@ impl<'a> Worker<'a> {
             return;
         }
         let run = shown(&offer.run);
-        let mut known = KnownOffer { renewed: Instant::now(), session: None, retry_at: None };
         if offer.v != VERSION || offer.version != OUR_VERSION {
             let other = shown(&offer.version);
             self.decline(
@@ -352,6 +410,7 @@ impl<'a> Worker<'a> {
                 broker: self.broker.clone(),
                 store: Arc::clone(&self.store),
                 worker: self.name.clone(),
+                accepted: Arc::clone(&self.accepted),
                 stop: self.stop.clone(),
                 events: self.sessions.clone(),
                 progress: SessionProgress::default(),

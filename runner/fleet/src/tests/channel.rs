@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{LifeSigns, Role, encode};
-use crate::wire::{Control, ExitDocument, MAX_DOCUMENT};
+use super::{LifeSigns, absent_for, encode};
+use crate::wire::{Control, ExitDocument, MAX_DOCUMENT, Role};
 
 const CONNECTED: Option<Duration> = Some(Duration::from_secs(3_600));
 
@@ -15,7 +15,7 @@ fn death(
     no_responders: impl Fn(u64) -> bool,
 ) -> Option<u64> {
     let start = Instant::now();
-    let mut life = LifeSigns::new(role.absent_for(), start);
+    let mut life = LifeSigns::new(absent_for(role), start);
     (0..200).find(|second| {
         let now = start + Duration::from_secs(*second);
         if piece(*second) {
@@ -77,7 +77,7 @@ fn nothing_counts_until_ten_seconds_after_the_connection() {
 #[test]
 fn stopped_process_reads_before_it_judges() {
     let start = Instant::now();
-    let mut life = LifeSigns::new(Role::Coordinator.absent_for(), start);
+    let mut life = LifeSigns::new(absent_for(Role::Coordinator), start);
     life.no_responders(start);
     let later = start + Duration::from_secs(300);
     assert_eq!(life.check(later, CONNECTED), Ok(()));

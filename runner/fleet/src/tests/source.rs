@@ -12,12 +12,15 @@ use crate::channel::Incoming;
 use crate::remote_worker::{LinkReader, MAX_NOTICES, Notices};
 use crate::wire::{Control, ExitDocument, JoinDocument, VERSION};
 
+const SESSION: &str = "0123456789abcdef";
+
 fn joining() -> JoinDocument {
     JoinDocument {
         v: VERSION,
         version: OUR_VERSION.to_owned(),
         name: "gpu-3f2a/1".to_owned(),
-        link: "0123456789abcdef".to_owned(),
+        session: SESSION.to_owned(),
+        key: [1; 32],
         slots: 4,
         memory: 1 << 30,
         is_spare: false,
@@ -26,21 +29,19 @@ fn joining() -> JoinDocument {
 
 #[test]
 fn invalid_joins_are_refused_with_the_reason() {
-    assert_eq!(problem(&joining()), None);
+    assert_eq!(problem(&joining(), SESSION), None);
     let version = || JoinDocument { version: "0.0.1\u{1b}".into(), ..joining() };
-    let refusal = problem(&version()).unwrap();
+    let refusal = problem(&version(), SESSION).unwrap();
     assert!(refusal.contains(r"0.0.1\u{1b}") && refusal.contains(OUR_VERSION), "{refusal}");
     for join in [
         JoinDocument { v: VERSION + 1, ..joining() },
         JoinDocument { name: "gpu-3f2a".into(), ..joining() },
-        JoinDocument { link: "0123456789abcde*".into(), ..joining() },
-        JoinDocument { link: "0123456789ABCDEF".into(), ..joining() },
-        JoinDocument { link: "1.2".into(), ..joining() },
+        JoinDocument { session: "0123456789abcdee".into(), ..joining() },
         JoinDocument { slots: 0, ..joining() },
         JoinDocument { slots: u32::MAX, ..joining() },
         JoinDocument { memory: 0, ..joining() },
     ] {
-        assert!(problem(&join).is_some(), "{join:?}");
+        assert!(problem(&join, SESSION).is_some(), "{join:?}");
     }
     let document = serde_json::to_vec(&joining()).unwrap();
     assert_eq!(parse(&document), Ok(joining()));

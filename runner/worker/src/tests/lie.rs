@@ -59,6 +59,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("no-time", "2026-01-01T", "2026-13-01T"),
     ("far-time", "2026-01-01T", "9999-12-31T"),
     ("path-artifact", "\"usage\"", r#""artifacts":[{"name":"../../x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
+    ("absolute-artifact", "\"usage\"", r#""artifacts":[{"name":"/tmp/pwned-by-a-liar","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
     ("unsent-artifact", "\"usage\"", r#""artifacts":[{"name":"x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
     // Valid rows with extreme values.
     ("long-time", "1.5", "9e11"),

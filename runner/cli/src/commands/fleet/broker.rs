@@ -1,4 +1,6 @@
-//! `runner broker check`: whether runs and workers can use a NATS server.
+//! `runner broker`: the NATS server that connects workers, and the key that signs runs for them.
+
+use std::path::PathBuf;
 
 use runner_model::exit::Exit;
 
@@ -8,6 +10,17 @@ use crate::text::{CommandError, Out};
 #[derive(clap::Subcommand)]
 pub enum BrokerCommand {
     Check(CheckArgs),
+    Key(KeyArgs),
+}
+
+/// Create a key that signs runs, and print its public key
+///
+/// Workers with the public key (`runner worker --broker-key PUBLIC`) execute only runs that are signed with the file
+/// (`runner exec --broker-key FILE`). An existing file is kept.
+#[derive(clap::Args)]
+pub struct KeyArgs {
+    /// File of the secret key
+    file: PathBuf,
 }
 
 /// Check that runs and workers can use the NATS server
@@ -21,8 +34,16 @@ pub struct CheckArgs {
 }
 
 pub fn run(command: &BrokerCommand, out: &Out) -> Result<Exit, CommandError> {
-    let BrokerCommand::Check(args) = command;
-    check(args, out)
+    match command {
+        BrokerCommand::Check(args) => check(args, out),
+        BrokerCommand::Key(args) => key(args, out),
+    }
+}
+
+#[cfg(feature = "fleet")]
+fn key(args: &KeyArgs, out: &Out) -> Result<Exit, CommandError> {
+    out.data(&runner_fleet::RunsKey::create(&args.file)?.public());
+    Ok(Exit::Success)
 }
 
 #[cfg(feature = "fleet")]
@@ -53,6 +74,11 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
     });
     let is_useful = document.allows_runs || document.allows_workers;
     Ok(if is_useful { Exit::Success } else { Exit::Bad })
+}
+
+#[cfg(not(feature = "fleet"))]
+fn key(_: &KeyArgs, _: &Out) -> Result<Exit, CommandError> {
+    Err(super::flags::absent())
 }
 
 #[cfg(not(feature = "fleet"))]

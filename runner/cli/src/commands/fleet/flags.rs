@@ -16,6 +16,8 @@ use crate::text::{CommandError, mistake};
 pub const MACHINES: &str = "Workers on other machines";
 /// Variable with the address.
 const BROKER: &str = "RUNNER_BROKER";
+/// Variable with the file of the secret key for runs, and with public keys for workers.
+pub const BROKER_KEY: &str = "RUNNER_BROKER_KEY";
 /// Earlier name of the variable.
 const OLD_BROKER: &str = "RUNNER_ENGINE";
 
@@ -41,6 +43,9 @@ pub struct BrokerArgs {
 pub struct RemoteArgs {
     #[command(flatten)]
     broker: BrokerArgs,
+    /// Sign the run with a key of `broker key` [env: RUNNER_BROKER_KEY]
+    #[arg(long, value_name = "FILE")]
+    broker_key: Option<PathBuf>,
     /// Label of the workers; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     worker_label: Vec<(String, String)>,
@@ -79,6 +84,7 @@ impl RemoteArgs {
         let flags = [
             (!self.worker_label.is_empty(), "--worker-label"),
             (self.wait_for_workers.is_some(), "--wait-for-workers"),
+            (self.broker_key.is_some(), "--broker-key"),
             (self.broker.broker_ca.is_some(), "--broker-ca"),
             (self.broker.broker_creds.is_some(), "--broker-creds"),
             (self.broker.broker_insecure, "--broker-insecure"),
@@ -92,12 +98,12 @@ impl RemoteArgs {
 
 #[cfg(feature = "fleet")]
 mod connected {
-    use std::{sync::Arc, time::Duration};
+    use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
     use runner_engine::remote::RemoteRequest;
     use runner_fleet::{BrokerOptions, NatsSource};
 
-    use super::{BrokerArgs, RemoteArgs};
+    use super::{BROKER_KEY, BrokerArgs, RemoteArgs};
     use crate::text::{CommandError, mistake};
 
     /// Default of `--wait-for-workers`.
@@ -120,7 +126,9 @@ mod connected {
     impl RemoteArgs {
         pub(super) fn request(&self) -> Result<RemoteRequest, CommandError> {
             let labels = self.worker_label.iter().cloned().collect();
-            let source = NatsSource::new(self.broker.options()?, labels)?;
+            let stored = env::var_os(BROKER_KEY).filter(|key| !key.is_empty()).map(PathBuf::from);
+            let key = self.broker_key.clone().or(stored);
+            let source = NatsSource::new(self.broker.options()?, labels, key.as_deref())?;
             let patience = self.wait_for_workers.unwrap_or(PATIENCE);
             Ok(RemoteRequest { source: Arc::new(source), patience })
         }

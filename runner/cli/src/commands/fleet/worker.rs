@@ -23,6 +23,12 @@ pub struct Args {
     /// Name of the worker [default: machine and digits]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Accept runs with the key PUBLIC only; repeatable [env: RUNNER_BROKER_KEY]
+    #[arg(long, value_name = "PUBLIC")]
+    broker_key: Vec<String>,
+    /// Accept runs without a key from a broker on another machine
+    #[arg(long, conflicts_with = "broker_key")]
+    accept_unsigned: bool,
     /// Label that runs can select; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -83,6 +89,7 @@ mod connected {
     use runner_model::visible::visible_line;
     use runner_report::{ConnectedWorker, WorkersDocument};
 
+    use super::super::flags::BROKER_KEY;
     use super::{Args, ListArgs};
     use crate::text::{CommandError, Out, Table};
 
@@ -90,6 +97,8 @@ mod connected {
         let options = WorkerOptions {
             broker: args.broker.options()?,
             name: args.name.clone(),
+            keys: keys(args),
+            accept_unsigned: args.accept_unsigned,
             labels: args.label.iter().cloned().collect(),
             jobs: args.jobs,
             memory: args.memory,
@@ -113,6 +122,15 @@ mod connected {
         let mut print = |event: WorkerEvent<'_>| out.talk(&line(&event, &address));
         runner_fleet::work(options, &mut print, &stop)?;
         Ok(Exit::Success)
+    }
+
+    /// Returns the public keys of the flag. Without it, those of the variable, separated by commas.
+    fn keys(args: &Args) -> Vec<String> {
+        if !args.broker_key.is_empty() || args.accept_unsigned {
+            return args.broker_key.clone();
+        }
+        let stored = std::env::var(BROKER_KEY).unwrap_or_default();
+        stored.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect()
     }
 
     fn line(event: &WorkerEvent<'_>, address: &str) -> String {
