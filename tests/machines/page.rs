@@ -14,7 +14,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 
 use self::pages::blocks;
-use super::network::{Broker, free_port, nats_server, started};
+use super::network::{Broker, free_port, nats_server, started, wait_for_message};
 use super::support::{
     guests::root,
     runner::{PROGRAM, Runner},
@@ -55,7 +55,7 @@ fn terminal(runner: &Runner, script: &str) -> Command {
 #[test]
 fn three_terminals_of_the_page_run() {
     let (runner, port) = (folder(), free_port());
-    let [server, worker, run] = &texts("sh")[..] else { panic!("{:?}", texts("sh")) };
+    let [server, worker, run, signed] = &texts("sh")[..] else { panic!("{:?}", texts("sh")) };
     // The port of the page may be in use.
     let typed = |script: &str| {
         let script = script.replace("nats-server ", &format!("exec nats-server --port {port} "));
@@ -63,12 +63,22 @@ fn three_terminals_of_the_page_run() {
     };
     let _server = Running::start(&mut terminal(&runner, &typed(server)));
     wait_until("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    let worker = typed(worker).replace("runner worker", "exec runner worker");
-    let worker = started(Running::start(&mut terminal(&runner, &worker)));
+    let worker = typed(worker).trim().replace("runner worker", "exec runner worker");
+    let mut unsigned = started(Running::start(&mut terminal(&runner, &worker)));
     let ran = Running::start(&mut terminal(&runner, &typed(run))).finish().expect(0);
     ran.says(&["passed: 20 of 20"]);
     assert_whole(&runner, 20);
-    worker.end_by(Signal::INT).0.expect(0);
+    let public = runner.run(&["broker", "key", "runs.key"]).expect(0).stdout;
+    let key = format!("{worker} --broker-key {public}");
+    let worker = started(Running::start(&mut terminal(&runner, &key)));
+    let export = format!("export RUNNER_BROKER=nats://127.0.0.1:{port}\n");
+    let ran = Running::start(&mut terminal(&runner, &(export + signed))).finish().expect(0);
+    assert!(ran.stdout.starts_with(&public), "{}", ran.stdout);
+    ran.says(&["passed: 20 of 20"]);
+    wait_for_message(&mut unsigned, "it is signed, and the worker has no key");
+    for worker in [unsigned, worker] {
+        worker.end_by(Signal::INT).0.expect(0);
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub struct BrokerArgs {
 pub struct RemoteArgs {
     #[command(flatten)]
     broker: BrokerArgs,
-    /// Sign the run with a key of `broker key` [env: RUNNER_BROKER_KEY]
+    /// Key of the run [env: RUNNER_BROKER_KEY]
     #[arg(long, value_name = "FILE")]
     broker_key: Option<PathBuf>,
     /// Label of the workers; repeatable

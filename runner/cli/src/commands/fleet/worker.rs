@@ -23,10 +23,10 @@ pub struct Args {
     /// Name of the worker [default: machine and digits]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Accept runs with the key PUBLIC only; repeatable [env: RUNNER_BROKER_KEY]
+    /// Accept runs of this key; repeatable [env: RUNNER_BROKER_KEY]
     #[arg(long, value_name = "PUBLIC")]
     broker_key: Vec<String>,
-    /// Accept runs without a key from a broker on another machine
+    /// Accept unsigned runs of a broker on another machine
     #[arg(long, conflicts_with = "broker_key")]
     accept_unsigned: bool,
     /// Label that runs can select; repeatable
