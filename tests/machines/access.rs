@@ -378,10 +378,7 @@ fn forged_entry_ends_no_worker() {
     let forged = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
         "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "keys": [], "runs": []});
     stranger.publish("$KV.runner-workers.a", forged.to_string().as_bytes());
-    wait_for_message(
-        &mut worker,
-        "process 1 on elsewhere, since today; this worker keeps the name",
-    );
+    wait_for_message(&mut worker, "another process has used the name `a`, which this worker keeps");
     let list = ["worker", "list", "--json", "--broker", &broker.address()];
     wait_until("the worker has its entry", || {
         let workers = runner.run(&list).expect(0).document()["workers"].clone();

@@ -285,8 +285,8 @@ fn server_without_jetstream_is_refused() {
     let broker = Broker::without_jetstream();
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    refused(&runner, CONNECTING, &broker.address(), &["JetStream"]);
-    awaited(&runner, &broker.address(), &["JetStream"]);
+    let all = [CONNECTING, &[WORKER]].concat();
+    refused(&runner, &all, &broker.address(), &["has no JetStream", "nats-server --jetstream"]);
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn slow_connections_change_no_row() {
 }
 
 /// Starts a worker until it is connected, as a service does. While servers elect a leader, it may end.
-fn supervised_worker(runner: &Runner, addresses: &str, name: &str) -> Running {
+pub(crate) fn supervised_worker(runner: &Runner, addresses: &str, name: &str) -> Running {
     wait_for("a worker connects", || {
         let mut worker = Running::start(&mut worker_command(runner, addresses, name, &["-j2"]));
         wait_until("it is connected or ends", || {

@@ -11,6 +11,7 @@ mod faults;
 mod hosts;
 mod network;
 mod page;
+mod permissions;
 mod runs;
 #[allow(dead_code, reason = "these tests need only some of it")]
 #[path = "../support/mod.rs"]

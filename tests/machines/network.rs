@@ -68,6 +68,11 @@ impl Broker {
 
     /// Starts three servers that are one cluster, and waits until they have elected a leader.
     pub(crate) fn cluster() -> [Self; 3] {
+        Self::cluster_with("")
+    }
+
+    /// Starts such a cluster with more lines of its configuration.
+    pub(crate) fn cluster_with(config: &str) -> [Self; 3] {
         let (names, routes) = (["one", "two", "three"], [(); 3].map(|()| free_port()));
         let all = routes.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
         let mut number = 0;
@@ -76,7 +81,7 @@ impl Broker {
             let (store, route) = (folder.path().join("store"), routes[number]);
             number += 1;
             let config = format!(
-                "server_name: {name}\njetstream {{ store_dir: {:?} }}\ncluster {{ name: c, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
+                "{config}\nserver_name: {name}\njetstream {{ store_dir: {:?} }}\ncluster {{ name: c, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
                 store.to_str().unwrap()
             );
             Self::in_folder(folder, &config, &[])

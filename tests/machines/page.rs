@@ -97,6 +97,10 @@ fn roles_of_the_page_keep_workers_from_offering_runs() {
     let address = |user: &str| format!("nats://{user}@localhost:{}", broker.port);
     let (runs, workers) = (address("runs:run-secret"), address("workers:work-secret"));
     let tls = ["--broker-ca", "ca.pem"];
+    let check =
+        |address: &str| runner.run(&[&["broker", "check", "--broker", address], &tls[..]].concat());
+    check(&runs).expect(0).says(&["allows runs: yes", "allows workers: no"]);
+    check(&workers).expect(0).says(&["allows runs: no", "allows workers: yes"]);
     let args = [&["worker", "--broker", &workers, "--store", "store"][..], &tls].concat();
     let worker = started(runner.started(&args));
     let exec = |address: &str| runner.exec(&[&["--broker", address], &tls[..]].concat());
@@ -106,10 +110,6 @@ fn roles_of_the_page_keep_workers_from_offering_runs() {
     worker.end_by(Signal::INT).0.expect(0);
     // Without the certificate, the server is not trusted.
     runner.exec(&["--broker", &runs]).expect(3).says(&["--broker-ca"]);
-    let check =
-        |address: &str| runner.run(&[&["broker", "check", "--broker", address], &tls[..]].concat());
-    check(&runs).expect(0).says(&["allows runs: yes", "allows workers: no"]);
-    check(&workers).expect(0).says(&["allows runs: no", "allows workers: yes"]);
 }
 
 #[test]

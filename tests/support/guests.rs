@@ -112,7 +112,7 @@ pub(crate) fn steps_to_compile(steps: u32) -> Vec<u8> {
 }
 
 /// Prefixes bytes with their length in LEB128.
-fn counted(content: &[u8]) -> Vec<u8> {
+pub(crate) fn counted(content: &[u8]) -> Vec<u8> {
     let (mut length, mut bytes) = (content.len(), Vec::new());
     while length > 0x7f {
         bytes.push((length & 0x7f) as u8 | 0x80);

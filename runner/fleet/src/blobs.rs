@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::object_store::{Config, InfoErrorKind, ObjectMetadata, ObjectStore};
-use async_nats::jetstream::stream::DirectGetErrorKind;
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectMetadata, ObjectStore};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy};
 use runner_model::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -72,21 +72,9 @@ impl Broker {
 
     /// Opens the object store. Creates it if the broker lacks it.
     pub(crate) async fn blobs(&self) -> Result<ObjectStore, FleetError> {
-        match self.jetstream().get_object_store(BLOBS).await {
-            Ok(store) => return Ok(store),
-            Err(error) if !is_missing(&error) => return Err(self.failure(&error)),
-            Err(_) => {}
-        }
-        let create = |num_replicas| {
-            let bucket = BLOBS.to_owned();
-            let config = Config { bucket, max_age: MAX_AGE, num_replicas, ..Config::default() };
-            self.jetstream().create_object_store(config)
-        };
-        let mut created = create(self.copies()).await;
-        if created.is_err() {
-            created = create(1).await;
-        }
-        created.map_err(|error| self.failure(&error))
+        self.stream(&blobs_stream()).await?;
+        let store = self.jetstream().get_object_store(BLOBS).await;
+        store.map_err(|error| self.failure(&error))
     }
 
     async fn put(
@@ -157,6 +145,19 @@ impl Broker {
             from = part.sequence + 1;
         }
         if hash.finalize().as_slice() == digest.0 { Ok(()) } else { Err(wrong()) }
+    }
+}
+
+/// Returns the configuration of the object store's stream.
+pub(crate) fn blobs_stream() -> Config {
+    Config {
+        name: format!("OBJ_{BLOBS}"),
+        subjects: vec![format!("$O.{BLOBS}.C.>"), format!("$O.{BLOBS}.M.>")],
+        max_age: MAX_AGE,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        allow_direct: true,
+        ..Config::default()
     }
 }
 

@@ -3,26 +3,36 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind::TimedOut, Read as _};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, iter};
+use std::{io, iter, mem};
 
 use async_nats::connection::State;
-use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
-use async_nats::jetstream::{Context, ErrorCode, kv, stream::StorageType};
+use async_nats::datetime::DateTime;
+use async_nats::jetstream::context::{
+    ContextBuilder, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
+use async_nats::jetstream::{Context, ErrorCode, kv};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use futures_util::StreamExt as _;
 use runner_model::Digest;
 use runner_model::visible::shown_path;
 use runner_prepare::source::read_regular;
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 use crate::address::{BrokerOptions, MAX_FILE, Servers, seed};
+use crate::blobs::blobs_stream;
 use crate::error::FleetError;
-use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, SEAL, shown};
+use crate::wire::{
+    ENTRY_SECONDS, MAX_DOCUMENT, MAX_PIECE, OFFERS, PIECE_HEAD, SEAL, WORKERS, shown,
+};
 
 /// First connections that may time out. On a network that loses one of 20 packets, one attempt of a hundred does.
 const ATTEMPTS: u32 = 3;
@@ -38,6 +48,15 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a cluster that has lost a server to answer again.
 const ELECT_WITHIN: Duration = Duration::from_secs(10);
+/// Interval of checks for a violation of permissions.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Bounds of a stream's size in an account that requires one.
+const LARGEST_BLOBS: i64 = 4 << 30;
+const LARGEST_BUCKET: i64 = 16 << 20;
+const SMALLEST: i64 = 1 << 20;
+/// Entries, and their bytes, in the answers to one request.
+const MAX_BATCH: usize = 1_000;
+const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Messages of a subscription that may be unread. Further ones are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
 
@@ -51,15 +70,23 @@ pub(crate) struct Broker {
     /// Name of the user, as a token of a subject.
     user: String,
     connected: Arc<Mutex<Connected>>,
-    complaint: Complaint,
+    complaints: Complaints,
     stored: Stored,
 }
 
 /// Blobs that this process has stored or checked on the broker. A blob is removed if a worker cannot fetch it.
 pub(crate) type Stored = Arc<Mutex<HashSet<Digest>>>;
 
-/// The last violation of permissions that the server has reported.
-type Complaint = Arc<Mutex<Option<(Instant, String)>>>;
+/// The last violations of permissions that the server has reported.
+type Complaints = Arc<Mutex<Vec<(Instant, String)>>>;
+
+/// An entry of a bucket.
+pub(crate) struct BucketEntry {
+    pub(crate) key: String,
+    pub(crate) value: Vec<u8>,
+    /// Time by the broker's clock.
+    pub(crate) written: DateTime,
+}
 
 /// The last known connection.
 struct Connected {
@@ -73,10 +100,10 @@ impl Broker {
     /// Connects, and checks that the broker can be used. `name` is for the broker's operator.
     pub(crate) async fn connect(options: &BrokerOptions, name: &str) -> Result<Self, FleetError> {
         let (servers, user) = (options.servers()?, options.user()?);
-        let (address, complaint) = (options.shown(), Arc::default());
+        let (address, complaints) = (options.shown(), Arc::default());
         let mut left = ATTEMPTS;
         let client = loop {
-            let connecting = connect_options(options, &servers, name, &complaint)?;
+            let connecting = connect_options(options, &servers, name, &complaints)?;
             let connecting = connecting.connect(servers.addresses.clone());
             let client = timeout(CONNECT_WITHIN, connecting).await;
             let client = client.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into()));
@@ -103,7 +130,7 @@ impl Broker {
         let count = client.statistics().connects.load(Ordering::Relaxed);
         let connected = Arc::new(Mutex::new(Connected { count, since: None }));
         let stored = Arc::default();
-        let broker = Self { client, jetstream, address, user, connected, complaint, stored };
+        let broker = Self { client, jetstream, address, user, connected, complaints, stored };
         broker.bucket(OFFERS).await?;
         Ok(broker)
     }
@@ -140,40 +167,130 @@ impl Broker {
     }
 
     /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the broker lacks it.
+    ///
+    /// # Errors
+    ///
+    /// [`FleetError::Unreachable`] if the broker lacks the bucket and the user may not create it: a run may do that later.
     pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
+        Ok(kv::Store {
+            stream: self.stream(&bucket_stream(name)).await?,
+            stream_name: format!("KV_{name}"),
+            prefix: format!("$KV.{name}."),
+            name: name.to_owned(),
+            put_prefix: None,
+            use_jetstream_prefix: false,
+        })
+    }
+
+    /// Creates the buckets and the object store if the broker lacks them.
+    pub(crate) async fn prepare(&self) -> Result<(), FleetError> {
+        for stream in streams() {
+            self.stream(&stream).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns a stream. Creates it if the broker lacks it.
+    pub(crate) async fn stream(&self, config: &Config) -> Result<Stream, FleetError> {
         let is_cluster = self.copies() > 1;
         let until = Instant::now() + ELECT_WITHIN;
         loop {
-            match self.try_bucket(name).await {
+            let opened = match self.jetstream.get_stream(&config.name).await {
+                Err(error) if is_missing(&error) => self.create(config).await,
+                opened => opened.map_err(|error| self.failure(&error)),
+            };
+            match opened {
                 Err(FleetError::Unreachable(_)) if is_cluster && Instant::now() < until => {
                     sleep(RECONNECT_EVERY).await;
                 }
-                result => return result,
+                opened => return opened,
             }
         }
     }
 
-    async fn try_bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
-        match self.jetstream.get_key_value(name).await {
-            Ok(bucket) => return Ok(bucket),
-            Err(error) if !is_missing(&error) => return Err(self.failure(&error)),
-            Err(_) => {}
+    /// Creates a stream. If the account requires a bound of its size, takes the first of [`LARGEST_BLOBS`] or [`LARGEST_BUCKET`],
+    /// its half, its quarter and so on that the account has room for.
+    async fn create(&self, config: &Config) -> Result<Stream, FleetError> {
+        let is_bucket = config.storage == StorageType::Memory;
+        let (name, largest) =
+            (&config.name, if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS });
+        let (mut num_replicas, mut max_bytes) = (self.copies(), 0);
+        loop {
+            let config = Config { num_replicas, max_bytes, ..config.clone() };
+            let created = tokio::select! {
+                biased;
+                () = self.refused(format!("$JS.API.STREAM.CREATE.{name}")) => {
+                    return Err(FleetError::Unreachable(format!(
+                        "the broker at {} lacks the stream `{name}`, and does not allow this user to create it; start a run there, \
+                         or `runner broker check` with credentials of the role `runs`",
+                        self.address
+                    )));
+                }
+                created = self.jetstream.create_stream(config) => created,
+            };
+            let error = match created {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let code = match error.kind() {
+                CreateStreamErrorKind::JetStream(error) => error.error_code(),
+                _ => return Err(self.failure(&error)),
+            };
+            (num_replicas, max_bytes) = match max_bytes {
+                0 if code == ErrorCode::STREAM_MAX_BYTES_REQUIRED => (num_replicas, largest),
+                _ if max_bytes > SMALLEST => (num_replicas, max_bytes / 2),
+                // A cluster of two servers refuses three copies.
+                _ if num_replicas > 1 => (1, 0),
+                _ => return Err(self.failure(&error)),
+            };
         }
-        let create = |num_replicas| {
-            self.jetstream.create_key_value(kv::Config {
-                bucket: name.to_owned(),
-                history: 1,
-                max_age: Duration::from_secs(ENTRY_SECONDS),
-                storage: StorageType::Memory,
-                num_replicas,
-                ..kv::Config::default()
-            })
-        };
-        let mut created = create(self.copies()).await;
-        if created.is_err() {
-            created = create(1).await;
+    }
+
+    /// Returns up to `most` entries of a bucket. An absent bucket has none. Values of more than [`MAX_DOCUMENT`] bytes are
+    /// skipped.
+    ///
+    /// Unlike the client's reader, this creates no consumer, for which a user needs permissions that allow much more.
+    pub(crate) async fn entries(
+        &self,
+        bucket: &str,
+        most: usize,
+    ) -> Result<Vec<BucketEntry>, FleetError> {
+        let (prefix, inbox) = (format!("$KV.{bucket}."), self.client.new_inbox());
+        let answers = self.client.subscribe(inbox.clone()).await;
+        let mut answers = answers.map_err(|error| self.failure(&error))?;
+        let (mut entries, mut next) = (Vec::new(), 1);
+        loop {
+            let request = json!({"seq": next, "batch": MAX_BATCH, "max_bytes": MAX_BATCH_BYTES,
+                "next_by_subj": format!("{prefix}>")});
+            let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}");
+            let request = request.to_string().into();
+            let sent = self.client.publish_with_reply(subject, inbox.clone(), request).await;
+            sent.map_err(|error| self.failure(&error))?;
+            let is_last = loop {
+                let message = timeout(ANSWER_WITHIN, answers.next()).await.ok().flatten();
+                let message = message.ok_or_else(|| self.failure(&io::Error::from(TimedOut)))?;
+                if message.status.is_some() {
+                    let headers = message.headers.as_ref();
+                    let left = headers.and_then(|headers| headers.get("Nats-Num-Pending"));
+                    break left.is_none_or(|left| left.as_str() == "0");
+                }
+                let message = StreamMessage::try_from(message);
+                let message = message.map_err(|error| self.failure(&error))?;
+                next = message.sequence + 1;
+                let is_deleted = message.headers.get("KV-Operation").is_some();
+                if let Some(key) = message.subject.strip_prefix(&prefix)
+                    && !is_deleted
+                    && message.payload.len() <= MAX_DOCUMENT
+                {
+                    let value = message.payload.to_vec();
+                    entries.push(BucketEntry { key: key.to_owned(), value, written: message.time });
+                }
+            };
+            if is_last || entries.len() >= most {
+                entries.truncate(most);
+                return Ok(entries);
+            }
         }
-        created.map_err(|error| self.failure(&error))
     }
 
     /// Returns the copies to keep of a bucket. A cluster of two servers refuses three.
@@ -181,28 +298,53 @@ impl Broker {
         if self.client.server_info().cluster.is_some() { 3 } else { 1 }
     }
 
+    /// Returns whether the server has recently reported that the user may not publish on `subject`. The request has no answer.
+    pub(crate) fn has_complaint(&self, subject: &str) -> bool {
+        let quoted = format!("\"{subject}\"");
+        lock(&self.complaints).iter().any(|(at, text)| is_recent(*at) && text.contains(&quoted))
+    }
+
+    /// Waits until the server has reported that the user may not publish on `subject`.
+    async fn refused(&self, subject: String) {
+        while !self.has_complaint(&subject) {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Converts an error of a request to JetStream.
     pub(crate) fn failure(&self, error: &(dyn Error + 'static)) -> FleetError {
         let (address, text) = (&self.address, error.to_string());
-        if let Some(refusal) = refusal(address, &self.complaint) {
+        if let Some(refusal) = refusal(address, &self.complaints) {
             return refusal;
         }
         let is_connected = self.client.connection_state() == State::Connected;
         // Texts of the client, for "no responders", and of the server.
         if is_connected && (text.contains("does not exist") || text.contains("not enabled")) {
-            return FleetError::Unreachable(format!(
+            let problem = format!(
                 "the broker at {address} has no JetStream; start it with `nats-server --jetstream`"
-            ));
+            );
+            // A cluster may have just lost a server.
+            let is_cluster = self.copies() > 1;
+            return if is_cluster {
+                FleetError::Unreachable(problem)
+            } else {
+                FleetError::Refused(problem)
+            };
         }
         let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
         let is_full = |cause: &&String| {
-            ["insufficient resources", "maximum bytes", "resource limits"]
+            ["insufficient", "maximum bytes", "resource limits"]
                 .iter()
                 .any(|text| cause.contains(text))
         };
         if let Some(cause) = cause.as_ref().filter(is_full) {
+            let settings = if cause.contains("memory") {
+                "`max_memory_store` in its configuration, or `max_mem` of the account"
+            } else {
+                "`max_file_store` in its configuration, or `max_file` of the account"
+            };
             return FleetError::Refused(format!(
-                "the broker at {address} has no space left: {cause}; raise `max_file_store` in its configuration"
+                "the broker at {address} has no space left: {cause}; raise {settings}"
             ));
         }
         FleetError::Unreachable(match cause.filter(|_| !text.contains("timed out")) {
@@ -216,9 +358,9 @@ fn connect_options(
     options: &BrokerOptions,
     servers: &Servers,
     name: &str,
-    complaint: &Complaint,
+    complaints: &Complaints,
 ) -> Result<ConnectOptions, FleetError> {
-    let complaint = Arc::clone(complaint);
+    let complaints = Arc::clone(complaints);
     let mut connecting = ConnectOptions::new()
         .name(name)
         .require_tls(servers.needs_tls)
@@ -237,7 +379,9 @@ fn connect_options(
             if let Event::ServerError(ServerError::Other(text)) = event
                 && text.to_lowercase().contains("permissions violation")
             {
-                *lock(&complaint) = Some((Instant::now(), shown(&text)));
+                let mut complaints = lock(&complaints);
+                complaints.retain(|(at, _)| is_recent(*at));
+                complaints.push((Instant::now(), shown(&text)));
             }
             async {}
         });
@@ -300,13 +444,17 @@ fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetE
 }
 
 /// Returns the error for a recent violation of permissions.
-fn refusal(address: &str, complaint: &Complaint) -> Option<FleetError> {
-    let (at, complaint) = lock(complaint).take()?;
-    (at.elapsed() < 2 * ANSWER_WITHIN).then(|| {
-        FleetError::Refused(format!(
-            "the broker at {address} does not allow this: {complaint}; give the user this permission there"
-        ))
-    })
+fn refusal(address: &str, complaints: &Complaints) -> Option<FleetError> {
+    let (_, complaint) =
+        mem::take(&mut *lock(complaints)).pop().filter(|(at, _)| is_recent(*at))?;
+    Some(FleetError::Refused(format!(
+        "the broker at {address} does not allow this: {complaint}; compare the user's permissions with those of          `runner broker check`"
+    )))
+}
+
+/// Returns whether a request may fail because of a violation of permissions at this time.
+fn is_recent(violation: Instant) -> bool {
+    violation.elapsed() < 2 * ANSWER_WITHIN
 }
 
 /// Runs a future on this thread, with all tasks that it spawns.
@@ -338,6 +486,29 @@ pub(crate) fn token() -> String {
 /// Returns the name of this machine.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns the configurations of all streams.
+pub(crate) fn streams() -> [Config; 3] {
+    [bucket_stream(OFFERS), bucket_stream(WORKERS), blobs_stream()]
+}
+
+/// Returns the configuration of a bucket's stream.
+fn bucket_stream(name: &str) -> Config {
+    Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        max_age: Duration::from_secs(ENTRY_SECONDS),
+        storage: StorageType::Memory,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        allow_direct: true,
+        // For markers of removed entries.
+        allow_message_ttl: true,
+        deny_delete: true,
+        ..Config::default()
+    }
 }
 
 /// Returns whether a bucket was not opened because the broker lacks it.

@@ -1,30 +1,32 @@
 //! [`workers`] and [`check`]: the workers at a broker, and a check that runs and workers can use it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::time::{Duration, Instant};
 
 use async_nats::datetime::parse_rfc3339;
-use async_nats::jetstream::kv::{Entry, Operation};
-use futures_util::StreamExt as _;
 use runner_model::digest;
 use serde::Deserialize;
+use serde_json::json;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::address::BrokerOptions;
-use crate::broker::{Broker, block_on, token};
+use crate::broker::{Broker, BucketEntry, block_on, token};
 use crate::error::FleetError;
 use crate::presence::RENEW_EVERY;
 use crate::wire::{
-    MAX_DOCUMENT, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
+    BLOBS, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
     up_subject,
 };
 
-/// Time for the next entry of the list. Entries that expire meanwhile do not arrive.
-const ENTRY_WITHIN: Duration = Duration::from_secs(1);
+/// Names of the roles, as in `docs/workers.md`.
+const RUNS_ROLE: &str = "runs";
+const WORKERS_ROLE: &str = "workers";
+/// Name of the user of a broker without users, see [`BrokerOptions::user`].
+const ANONYMOUS: &str = "anonymous";
 /// Time for a command.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
-/// Time for one test of the broker.
-const TEST_WITHIN: Duration = Duration::from_millis(1_200);
 /// Maximum number of listed workers.
 const MAX_WORKERS: usize = 10_000;
 
@@ -44,8 +46,10 @@ pub struct BrokerReport {
     pub allows_runs: bool,
     /// Whether these credentials allow to be a worker.
     pub allows_workers: bool,
-    /// Operations that these credentials do not allow, with the reasons.
+    /// Reasons why these credentials do not allow runs or workers.
     pub problems: Vec<String>,
+    /// Subjects on which users of the broker must be allowed to publish, by role: `runs` and `workers`.
+    pub permissions: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// Returns the workers at a broker, by name.
@@ -67,43 +71,28 @@ pub fn workers(options: &BrokerOptions) -> Result<Vec<PresenceDocument>, FleetEr
 struct BucketInfo {
     /// The broker's time, in RFC 3339.
     ts: String,
-    state: BucketState,
-}
-
-#[derive(Deserialize)]
-struct BucketState {
-    messages: u64,
 }
 
 /// Returns workers that have renewed their entries recently. The entry of a killed worker exists until it expires.
 pub(crate) async fn list(broker: &Broker) -> Result<Vec<PresenceDocument>, FleetError> {
-    let bucket = broker.bucket(WORKERS).await?;
-    let subject = format!("STREAM.INFO.KV_{WORKERS}");
-    let info = broker.jetstream().request(subject, &()).await;
+    let entries = broker.entries(WORKERS, MAX_WORKERS).await.map_err(|error| match error {
+        FleetError::Refused(why) => FleetError::Refused(format!(
+            "only credentials of the role `runs` in docs/workers.md allow a list of workers: {why}"
+        )),
+        error => error,
+    })?;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let info = broker.jetstream().request(format!("STREAM.INFO.KV_{WORKERS}"), &()).await;
     let info: BucketInfo = info.map_err(|error| broker.failure(&error))?;
     let now = parse_rfc3339(&info.ts).map_err(|error| broker.failure(&*error))?;
-    let mut workers = Vec::new();
-    if info.state.messages == 0 {
-        return Ok(workers);
-    }
-    let watch = bucket.watch_with_history(">").await;
-    let mut watch = watch.map_err(|error| broker.failure(&error))?;
-    while let Ok(Some(Ok(entry))) = timeout(ENTRY_WITHIN, watch.next()).await {
-        if now - entry.created < 2 * RENEW_EVERY {
-            workers.extend(present(&entry));
-        }
-        if entry.delta == 0 || workers.len() == MAX_WORKERS {
-            break;
-        }
-    }
-    Ok(workers)
+    let recent = entries.iter().filter(|entry| now - entry.written < 2 * RENEW_EVERY);
+    Ok(recent.filter_map(present).collect())
 }
 
 /// Returns the worker of an entry, with texts that can be printed.
-fn present(entry: &Entry) -> Option<PresenceDocument> {
-    if entry.operation != Operation::Put || entry.value.len() > MAX_DOCUMENT {
-        return None;
-    }
+fn present(entry: &BucketEntry) -> Option<PresenceDocument> {
     let worker: PresenceDocument = serde_json::from_slice(&entry.value).ok()?;
     (worker.v == VERSION).then(|| PresenceDocument {
         version: shown(&worker.version),
@@ -118,7 +107,7 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
     })
 }
 
-/// Connects to a broker, and tries each operation of runs and workers.
+/// Connects to a broker, and checks that runs and workers can use it. Creates its stores.
 ///
 /// # Errors
 ///
@@ -130,26 +119,103 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
         // `flush` of the client does not wait for the server.
         broker.bucket(OFFERS).await?;
         let round_trip = start.elapsed();
-        let (mut problems, mut failed) = (Vec::new(), Vec::new());
-        for name in ["messages", "offers", "workers", "blobs"] {
-            let tried = timeout(TEST_WITHIN, test(&broker, name)).await;
-            // The server reports a lack of permission as an event. The request itself gets no answer.
-            let tried = tried
-                .unwrap_or_else(|_| Err(broker.failure(&io::Error::from(io::ErrorKind::TimedOut))));
-            if let Err(error) = tried {
-                failed.push(name);
-                problems.push(format!("{name}: {error}"));
-            }
+        let (mut problems, mut allowed) = (Vec::new(), BTreeMap::new());
+        for role in [RUNS_ROLE, WORKERS_ROLE] {
+            let missing = missing(&broker, role).await?;
+            allowed.insert(role, missing.is_empty());
+            let problem = |subject| format!("{role} may not publish on `{subject}`");
+            problems.extend(missing.iter().map(problem));
         }
-        let allows = |needed: &[&str]| failed.iter().all(|name| !needed.contains(name));
-        let allows_runs = allows(&["messages", "offers", "blobs"]);
-        let allows_workers = allows(&["messages", "workers"]);
+        if allowed[RUNS_ROLE]
+            && let Err(error) = test_stores(&broker).await
+        {
+            allowed.insert(RUNS_ROLE, false);
+            problems.push(error.to_string());
+        }
+        // The credentials are not those of a worker, or the broker has no users yet.
+        let is_other = allowed[RUNS_ROLE] && !allowed[WORKERS_ROLE] || broker.user() == ANONYMOUS;
+        let permissions = permissions(if is_other { WORKERS_ROLE } else { broker.user() });
         let info = broker.client().server_info();
         // A server without a name sends its id as the name.
         let name = Some(&info.server_name).filter(|name| **name != info.server_id);
-        let (server, version) = (shown(name.map_or("", |name| name)), shown(&info.version));
-        Ok(BrokerReport { server, version, round_trip, allows_runs, allows_workers, problems })
+        Ok(BrokerReport {
+            server: shown(name.map_or("", |name| name)),
+            version: shown(&info.version),
+            round_trip,
+            allows_runs: allowed[RUNS_ROLE],
+            allows_workers: allowed[WORKERS_ROLE],
+            problems,
+            permissions,
+        })
     })
+}
+
+/// Returns the subjects on which users of each role publish. `user` is the name of a worker's.
+///
+/// A worker must not read what workers write, because it chooses the subject of the response, see `presence`.
+fn permissions(user: &str) -> BTreeMap<&'static str, Vec<String>> {
+    let runs = vec![
+        down_subject("*"),
+        "_INBOX.>".to_owned(),
+        format!("$KV.{OFFERS}.>"),
+        format!("$O.{BLOBS}.>"),
+        "$JS.API.STREAM.CREATE.*".to_owned(),
+        "$JS.API.STREAM.INFO.*".to_owned(),
+        format!("$JS.API.STREAM.PURGE.OBJ_{BLOBS}"),
+        "$JS.API.DIRECT.GET.>".to_owned(),
+    ];
+    let workers = vec![
+        join_subject("*", user),
+        up_subject("*"),
+        format!("$KV.{WORKERS}.>"),
+        "$JS.API.STREAM.INFO.*".to_owned(),
+        format!("$JS.API.DIRECT.GET.KV_{OFFERS}"),
+        format!("$JS.API.DIRECT.GET.OBJ_{BLOBS}"),
+        format!("$JS.API.DIRECT.GET.OBJ_{BLOBS}.>"),
+    ];
+    BTreeMap::from([(RUNS_ROLE, runs), (WORKERS_ROLE, workers)])
+}
+
+/// Returns the subjects on which a user of a role publishes, and this user may not.
+async fn missing(broker: &Broker, role: &str) -> Result<Vec<String>, FleetError> {
+    let token = token();
+    let subject = |pattern: &String| pattern.replace(['*', '>'], &token);
+    let purge = json!({"filter": format!("$O.{BLOBS}.C.{token}")}).to_string();
+    let mut patterns = permissions(broker.user()).remove(role).unwrap_or_default();
+    for pattern in &patterns {
+        // No offer and no worker has these forms. As requests, they create and purge nothing.
+        let content = if pattern.contains("PURGE") { &purge } else { "{}" };
+        let sent = broker.client().publish(subject(pattern), content.to_owned().into()).await;
+        sent.map_err(|error| broker.failure(&error))?;
+    }
+    // The server has reported all violations when it answers a later request.
+    broker.bucket(OFFERS).await?;
+    yield_now().await;
+    patterns.retain(|pattern| broker.has_complaint(&subject(pattern)));
+    Ok(patterns)
+}
+
+/// Checks that the user may offer runs, and creates the stores.
+pub(crate) async fn prepare_runs(broker: &Broker) -> Result<(), FleetError> {
+    let missing = missing(broker, RUNS_ROLE).await?;
+    if missing.is_empty() {
+        return broker.prepare().await;
+    }
+    let missing = missing.join("`, `");
+    Err(FleetError::Refused(format!(
+        "the broker does not allow the user to publish on `{missing}`"
+    )))
+}
+
+/// Creates the stores, and tests the one for blobs.
+async fn test_stores(broker: &Broker) -> Result<(), FleetError> {
+    broker.prepare().await?;
+    let content = token();
+    let digest = digest(content.as_bytes());
+    broker.put_blob(&digest, Cursor::new(&content)).await?;
+    broker.read(&digest, &mut io::sink(), content.len() as u64).await?;
+    let deleted = broker.blobs().await?.delete(digest.to_string()).await;
+    deleted.map_err(|error| broker.failure(&error))
 }
 
 /// Runs a command for at most [`COMMAND_WITHIN`].
@@ -165,38 +231,4 @@ fn bounded<T>(
         ))
     };
     block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
-}
-
-/// Tests whether the credentials allow the operation `name` of runs or workers.
-pub(crate) async fn test(broker: &Broker, name: &str) -> Result<(), FleetError> {
-    let token = token();
-    match name {
-        "messages" => {
-            for subject in
-                [join_subject(&token, broker.user()), up_subject(&token), down_subject(&token)]
-            {
-                let received = broker.client().subscribe(subject.clone()).await;
-                let mut received = received.map_err(|error| broker.failure(&error))?;
-                let sent = broker.client().publish(subject, "".into()).await;
-                sent.map_err(|error| broker.failure(&error))?;
-                received.next().await;
-            }
-        }
-        "blobs" => {
-            let (digest, content) = (digest(token.as_bytes()), Cursor::new(&token));
-            broker.put_blob(&digest, content).await?;
-            broker.read(&digest, &mut io::sink(), token.len() as u64).await?;
-            // Otherwise it expires.
-            let _ = broker.blobs().await?.delete(digest.to_string()).await;
-        }
-        bucket => {
-            let bucket = broker.bucket(if bucket == "offers" { OFFERS } else { WORKERS }).await?;
-            // No offer and no worker has this form.
-            let put = bucket.put(&token, "".into()).await;
-            put.map_err(|error| broker.failure(&error))?;
-            let deleted = bucket.delete(&token).await;
-            deleted.map_err(|error| broker.failure(&error))?;
-        }
-    }
-    Ok(())
 }

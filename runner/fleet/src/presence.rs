@@ -1,9 +1,14 @@
 //! [`Presence`]: the entry of a worker in the bucket of workers, which also reserves its name.
+//!
+//! Workers write the bucket and must not read it: the reader of a bucket chooses the subject of the response. A worker that may
+//! do both can have the broker send any content to any subject, such as that of an offer.
 
 use std::convert::Infallible;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_nats::jetstream::kv::{Entry, Operation};
+use async_nats::jetstream::kv::UpdateErrorKind;
+use async_nats::{Message, header};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -16,22 +21,22 @@ use crate::wire::{MAX_DOCUMENT, PresenceDocument, WORKERS, shown};
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Interval at which the entry is renewed after a failure.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
-/// Time in which a live worker renews its entry. Its name is free if it does not.
-const ALIVE_WITHIN: Duration = Duration::from_millis(4_500);
 /// Time for removing the entry.
 const REMOVE_WITHIN: Duration = Duration::from_secs(1);
+/// Time after which the name of a removed entry is free.
+const REMOVED_FOR: Duration = Duration::from_secs(1);
 
 /// The entry of a worker.
 pub(crate) struct Presence {
     broker: Broker,
     key: String,
     document: PresenceDocument,
-    /// Revision of the worker's entry, or of another worker's entry that may be replaced. 0 if there is no such entry.
-    revision: u64,
+    /// Revision of the entry. `None` if the response to the last update was lost.
+    revision: Option<u64>,
 }
 
 impl Presence {
-    /// Adds the entry. Takes over the entry of a dead worker with the same name.
+    /// Adds the entry. Waits until the entry of a dead worker with the same name expires.
     ///
     /// # Errors
     ///
@@ -42,20 +47,19 @@ impl Presence {
     ) -> Result<Self, FleetError> {
         // Other characters of a name are not allowed in a key.
         let key = document.name.replace('.', "=").replace(':', "/");
-        let mut presence = Self { broker: broker.clone(), key, document, revision: 0 };
-        let start = Instant::now();
-        let mut first = None;
-        while let Some(entry) = presence.put().await? {
-            if entry.revision != *first.get_or_insert(entry.revision) {
-                let holder = holder(&entry);
-                return Err(FleetError::Usage(format!(
-                    "{holder}; choose another name with `--name`"
-                )));
-            }
-            if start.elapsed() > ALIVE_WITHIN {
-                presence.revision = entry.revision;
-            }
+        let writes = broker.client().subscribe(format!("$KV.{WORKERS}.{key}")).await;
+        let mut writes = writes.map_err(|error| broker.failure(&error))?;
+        let mut presence = Self { broker: broker.clone(), key, document, revision: None };
+        while !presence.update(0).await? {
             sleep(RETRY_EVERY).await;
+            while let Some(Some(message)) = writes.next().now_or_never() {
+                if is_renewal(&message) {
+                    return Err(FleetError::Usage(format!(
+                        "{}; choose another name with `--name`",
+                        holder(&message.payload)
+                    )));
+                }
+            }
         }
         Ok(presence)
     }
@@ -72,15 +76,17 @@ impl Presence {
             // An error would mean that the sender was dropped, but the worker keeps it for longer.
             let _ = timeout(wait, runs.changed()).await;
             self.document.runs.clone_from(&runs.borrow_and_update());
-            wait = match self.put().await {
-                Ok(None) => RENEW_EVERY,
-                Ok(Some(entry)) => {
-                    self.revision = entry.revision;
+            wait = match self.renew().await {
+                Ok(true) => RENEW_EVERY,
+                Ok(false) => {
                     if let Some(messages) = messages.take() {
-                        let holder = holder(&entry);
-                        let _ = messages.send(format!("{holder}; this worker keeps the name"));
+                        let name = &self.document.name;
+                        let _ = messages.send(format!(
+                            "another process has used the name `{name}`, which this worker keeps; \
+                             give each worker another `--name`"
+                        ));
                     }
-                    RETRY_EVERY
+                    RENEW_EVERY
                 }
                 Err(error) => {
                     debug!(%error, "the worker's entry is not renewed");
@@ -93,41 +99,60 @@ impl Presence {
     pub(crate) async fn remove(&self) {
         let removed = timeout(REMOVE_WITHIN, async {
             let workers = self.broker.bucket(WORKERS).await.ok()?;
-            workers.delete_expect_revision(&self.key, Some(self.revision)).await.ok()
+            // A marker without an end would block the name until it expires.
+            workers
+                .purge_expect_revision_with_ttl(&self.key, self.revision?, REMOVED_FOR)
+                .await
+                .ok()
         });
         let _ = removed.await;
     }
 
-    /// Writes the entry. Returns the entry of another worker that has the name, unless it may be replaced.
-    async fn put(&mut self) -> Result<Option<Entry>, FleetError> {
+    /// Writes the entry, also over that of another worker. Returns whether there was no such entry.
+    async fn renew(&mut self) -> Result<bool, FleetError> {
+        let known = self.revision.take();
+        // It expires while the worker is suspended or cut off.
+        for revision in known.into_iter().chain([0]) {
+            if self.update(revision).await? {
+                return Ok(true);
+            }
+        }
         // Opened each time, because a broker without its store has no bucket.
         let workers = self.broker.bucket(WORKERS).await?;
-        let found = workers.entry(&self.key).await.map_err(|error| self.broker.failure(&error))?;
-        if let Some(entry) = &found
-            && entry.operation == Operation::Put
-            && entry.revision != self.revision
-            // If the response to an update was lost, the entry is this worker's, with an unknown revision.
-            && parse(entry).is_none_or(|other| other.instance != self.document.instance)
-        {
-            return Ok(found);
+        let written = workers.put(&self.key, self.content().into()).await;
+        self.revision = Some(written.map_err(|error| self.broker.failure(&error))?);
+        Ok(known.is_none())
+    }
+
+    /// Writes the entry if it has `revision`. 0 if there must be no entry.
+    async fn update(&mut self, revision: u64) -> Result<bool, FleetError> {
+        let workers = self.broker.bucket(WORKERS).await?;
+        match workers.update(&self.key, self.content().into(), revision).await {
+            Ok(revision) => self.revision = Some(revision),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => return Ok(false),
+            Err(error) => return Err(self.broker.failure(&error)),
         }
-        let content = serde_json::to_vec(&self.document).unwrap_or_default();
-        // Fails if another worker has written an entry since the read.
-        let revision = found.map_or(0, |entry| entry.revision);
-        let written = workers.update(&self.key, content.into(), revision).await;
-        self.revision = written.map_err(|error| self.broker.failure(&error))?;
-        Ok(None)
+        Ok(true)
+    }
+
+    fn content(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.document).unwrap_or_default()
     }
 }
 
-fn parse(entry: &Entry) -> Option<PresenceDocument> {
-    let value = Some(&entry.value).filter(|value| value.len() <= MAX_DOCUMENT)?;
-    serde_json::from_slice(value).ok()
+/// Returns whether a message is of a worker that has the name, and not of one that takes it or leaves.
+fn is_renewal(message: &Message) -> bool {
+    let Some(headers) = &message.headers else { return true };
+    let expected = headers.get(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);
+    expected.is_none_or(|revision| revision.as_str() != "0")
+        && headers.get("KV-Operation").is_none()
 }
 
 /// Formats the name, process, host and start of an entry's worker.
-fn holder(entry: &Entry) -> String {
-    let Some(PresenceDocument { name, host, pid, since, .. }) = parse(entry) else {
+fn holder(content: &[u8]) -> String {
+    let content = Some(content).filter(|content| content.len() <= MAX_DOCUMENT);
+    let document = content.and_then(|content| serde_json::from_slice(content).ok());
+    let Some(PresenceDocument { name, host, pid, since, .. }) = document else {
         return "another worker has this name".to_owned();
     };
     let (name, host, since) = (shown(&name), shown(&host), shown(&since));

@@ -24,7 +24,7 @@ use crate::broker::{Broker, block_on, host, lock, runtime, token};
 use crate::channel::{self, ChannelSender};
 use crate::error::FleetError;
 use crate::key::{DocumentKind, RunsKey, sign};
-use crate::list::{list, test};
+use crate::list::{list, prepare_runs};
 use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
 use crate::seal::{KeyExchange, Opener, Sealer};
 use crate::wire::{
@@ -77,12 +77,12 @@ impl NatsSource {
         let checked = block_on(async {
             let broker = Broker::connect(&options, "runner").await?;
             // An unreachable broker is no error yet: a cluster may have just lost a server.
-            match test(&broker, "offers").await.and(broker.blobs().await) {
+            match prepare_runs(&broker).await {
                 Err(FleetError::Refused(why)) => Err(FleetError::Refused(format!(
                     "these credentials do not allow runs: {why}, or use credentials of the role `runs` in docs/workers.md\n\
                      to list all missing permissions: runner broker check"
                 ))),
-                Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
+                Ok(()) | Err(FleetError::Unreachable(_)) => Ok(()),
                 Err(error) => Err(error),
             }
         });
@@ -238,7 +238,9 @@ async fn put(broker: &Broker, token: &str, content: &[u8]) -> Result<(), FleetEr
     // Opened each time, because a broker without its store has no bucket.
     let offers = broker.bucket(OFFERS).await?;
     let put = offers.put(token, content.to_vec().into()).await;
-    put.map(drop).map_err(|error| broker.failure(&error))
+    put.map_err(|error| broker.failure(&error))?;
+    // Workers may not be allowed to create theirs.
+    broker.prepare().await
 }
 
 /// The open links, by token.

@@ -333,13 +333,8 @@ impl<'a> Worker<'a> {
 
     /// Considers all current offers.
     async fn list(&mut self) -> Result<(), FleetError> {
-        let bucket = self.broker.bucket(OFFERS).await?;
-        let keys = bucket.keys().await.map_err(|error| self.broker.failure(&error))?;
-        let keys: Vec<_> = keys.take(MAX_OFFERS).collect().await;
-        for key in keys.into_iter().flatten() {
-            if let Ok(Some(value)) = bucket.get(&key).await {
-                self.consider(&key, &value);
-            }
+        for entry in self.broker.entries(OFFERS, MAX_OFFERS).await? {
+            self.consider(&entry.key, &entry.value);
         }
         Ok(())
     }

@@ -64,6 +64,8 @@ pub struct BrokerDocument {
     pub allows_runs: bool,
     /// Whether these credentials allow to be a worker.
     pub allows_workers: bool,
-    /// Operations that these credentials do not allow, with the reasons.
+    /// Reasons why these credentials do not allow runs or workers.
     pub problems: Vec<String>,
+    /// Subjects on which users of the broker must be allowed to publish, by role: `runs` and `workers`.
+    pub permissions: BTreeMap<&'static str, Vec<String>>,
 }

@@ -61,6 +61,7 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
         allows_runs: report.allows_runs,
         allows_workers: report.allows_workers,
         problems: report.problems,
+        permissions: report.permissions,
     };
     out.document_or(args.json, &document, |document| {
         let BrokerDocument { address, server, version, round_trip_ms, problems, .. } = document;
@@ -70,7 +71,11 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
         out.data(&format!("round trip: {round_trip_ms:.1} ms"));
         out.data(&format!("allows runs: {}", word(document.allows_runs)));
         out.data(&format!("allows workers: {}", word(document.allows_workers)));
-        problems.iter().for_each(|problem| out.data(&format!("not allowed: {problem}")));
+        problems.iter().for_each(|problem| out.data(&format!("problem: {problem}")));
+        out.data("users of the broker need these permissions:");
+        for (role, subjects) in &document.permissions {
+            out.data(&format!("{role} = {{ publish: [ \"{}\" ] }}", subjects.join("\", \"")));
+        }
     });
     let is_useful = document.allows_runs || document.allows_workers;
     Ok(if is_useful { Exit::Success } else { Exit::Bad })
