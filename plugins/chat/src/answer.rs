@@ -1,131 +1,133 @@
 //! From an answer of the server to the reply that a scenario judges.
+//!
+//! Servers differ in every field, so only the text is needed. A field of another type counts as absent.
 
 use runner_sdk::http::Response;
 use runner_sdk::{Check, Error, ErrorKind, Reply, Result, Verdict, log};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::{OutputForm, Price, failure};
+use crate::strip::Strip;
+use crate::usage::Usage;
+use crate::{Config, OutputForm, Price, failure, loose_json};
 
-/// A chat completion, as far as it matters here.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
+/// The part of a configuration that answers are read by.
+pub(crate) struct Reader {
+    form: OutputForm,
+    strip: Strip,
+    price: Option<Price>,
 }
 
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    message: Message,
-    finish_reason: Option<String>,
-    /// The failure of a server that asks others, such as OpenRouter, once the answer has started.
-    error: Option<Value>,
-}
-
-#[derive(Deserialize, Default)]
-struct Message {
-    content: Option<String>,
-    /// What newer models of OpenAI say instead where they do not want to answer.
-    refusal: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<f64>,
-    completion_tokens: Option<f64>,
-    total_tokens: Option<f64>,
-}
-
-/// Reads the answer of a server that was content with the request.
-pub(crate) fn read(response: &Response, form: OutputForm, price: Option<Price>) -> Result<Reply> {
-    let malformed = |why: String| {
-        let message = format!(
-            "the answer is no chat completion: {why}; it begins with {}",
-            failure::beginning(response)
-        );
-        Error::new(ErrorKind::Other, message).code("malformed-answer")
-    };
-    let completion: Completion = response.json().map_err(|error| malformed(error.to_string()))?;
-    let choice = completion.choices.into_iter().next();
-    let choice = choice.ok_or_else(|| malformed("`choices` is empty".to_owned()))?;
-    if choice.error.is_some() || choice.finish_reason.as_deref() == Some("error") {
-        return Err(failure::in_answer(choice.error, response));
+impl Reader {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { form: config.output, strip: config.strip.clone(), price: config.price }
     }
-    let text = choice.text().ok_or_else(|| malformed("its message has no text".to_owned()))?;
 
-    let milliseconds = response.duration.as_micros() as f64 / 1000.0;
-    let mut reply = shaped(text, form)?.metric("response_time", milliseconds, "ms");
-    for (name, count) in completion.usage.iter().flat_map(Usage::counts) {
-        reply = reply.metric(name, count, "tokens");
-    }
-    if let (Some(price), Some(usage)) = (price, &completion.usage)
-        && let Some(cost) = usage.cost(price)
-    {
-        reply = reply.metric("cost_usd", cost, "USD");
-    }
-    Ok(reply)
-}
-
-impl Choice {
-    /// The text, and a line in the log where there is more to know about it. Whether a cut text will do is for the
-    /// scenario to judge.
-    fn text(self) -> Option<String> {
-        let is_cut = match self.finish_reason.as_deref() {
-            Some("length") => {
-                log::warn("the model stopped at `max_tokens`: its answer is cut");
-                true
-            }
-            Some("content_filter") => {
-                log::warn("the server's content filter cut the answer");
-                true
-            }
-            None | Some("stop" | "tool_calls" | "function_call") => false,
-            Some(other) => {
-                log::warn(&format!(
-                    "the answer may be cut: its `finish_reason` is `{}`",
-                    failure::shown(other)
-                ));
-                false
-            }
+    /// Reads the answer of `url`, whose status is a success.
+    pub(crate) fn read(&self, url: &str, response: &Response) -> Result<Reply> {
+        let malformed = |why: String| {
+            let start = failure::beginning(response);
+            let message = format!(
+                "the answer of {url} is not a chat completion: {why}; it starts with {start}"
+            );
+            Error::new(ErrorKind::Other, message).code("malformed-answer")
         };
-        let Message { content, refusal } = self.message;
-        if refusal.is_some() {
-            log::warn("the model refused to answer");
+        let body =
+            loose_json::parse(&response.body).map_err(|error| malformed(error.to_string()))?;
+        let choice = &body["choices"][0];
+        if let Some(error) = failure::in_answer(choice, &body, response) {
+            return Err(error);
         }
-        content.or(refusal).or(is_cut.then(String::new))
+        if choice.is_null() {
+            return Err(malformed("it has no `choices`".to_owned()));
+        }
+        let text = text(choice).ok_or_else(|| malformed("its message has no text".to_owned()))?;
+
+        let milliseconds = response.duration.as_micros() as f64 / 1000.0;
+        let mut reply = self.reply(&text)?.metric("response_time", milliseconds, "ms");
+        let usage = Usage::of(&body);
+        for (name, count) in usage.counts() {
+            reply = reply.metric(name, count, "tokens");
+        }
+        if let Some(cost) = self.price.and_then(|price| usage.cost(price)) {
+            reply = reply.metric("cost_usd", cost, "USD");
+        }
+        Ok(reply)
+    }
+
+    /// Makes the reply from the text. A text that should be JSON and is not is the model's failure, so it fails the test.
+    fn reply(&self, text: &str) -> Result<Reply> {
+        let stripped = self.strip.cut(text);
+        let kept = stripped.as_deref().unwrap_or(text);
+        let mut is_whole = stripped.is_none();
+        let reply = match self.form {
+            OutputForm::Text => Reply::new(kept),
+            OutputForm::Json => match loose_json::in_text(kept) {
+                Ok(value) => {
+                    is_whole &= serde_json::from_str::<IgnoredAny>(kept).is_ok();
+                    Reply::new(value)
+                }
+                Err(error) => {
+                    let check = Check::new("output", Verdict::Fail);
+                    let message = format!("the model's text is not JSON: {error}");
+                    Ok(Reply::new(kept)?.check(check.message(message)))
+                }
+            },
+        }?;
+        if !is_whole {
+            log::info(&format!("the whole text of the model:\n{text}"));
+        }
+        Ok(reply)
     }
 }
 
-impl Usage {
-    /// Returns the cost in dollars. `None` if the server has not counted both kinds of tokens.
-    fn cost(&self, price: Price) -> Option<f64> {
-        let input = self.prompt_tokens? * price.input;
-        Some((input + self.completion_tokens? * price.output) / 1e6)
+/// Returns the text of a choice, and logs if there is more to know about it. The scenario judges whether a cut text is enough.
+fn text(choice: &Value) -> Option<String> {
+    let reason = choice["finish_reason"].as_str().unwrap_or_default();
+    let is_cut = match reason.to_ascii_lowercase().as_str() {
+        "length" | "max_tokens" | "model_length" => {
+            log::warn("the model stopped at `max_tokens`: its answer is cut");
+            true
+        }
+        "content_filter" => {
+            log::warn("the server's content filter cut the answer");
+            true
+        }
+        "" | "stop" | "stop_sequence" | "end_turn" | "eos" | "eos_token" | "tool_calls"
+        | "tool_use" | "function_call" => false,
+        _ => {
+            let reason = failure::shown(reason);
+            log::warn(&format!("the answer may be cut: its `finish_reason` is `{reason}`"));
+            false
+        }
+    };
+    let message = &choice["message"];
+    // Newer models of OpenAI have it in place of an answer.
+    let refusal = message["refusal"].as_str().filter(|refusal| !refusal.is_empty());
+    if refusal.is_some() {
+        log::warn("the model refused to answer");
     }
-
-    fn counts(&self) -> impl Iterator<Item = (&'static str, f64)> + use<> {
-        let counts = [
-            ("prompt_tokens", self.prompt_tokens),
-            ("completion_tokens", self.completion_tokens),
-            ("total_tokens", self.total_tokens),
-        ];
-        counts.into_iter().filter_map(|(name, count)| Some((name, count?)))
-    }
+    let content = content(&message["content"]).filter(|text| refusal.is_none() || !text.is_empty());
+    content.or(refusal.map(str::to_owned)).or(is_cut.then(String::new))
 }
 
-/// Makes the reply from the text. One that should be JSON and is not is the model's failure, so it fails the test.
-fn shaped(text: String, form: OutputForm) -> Result<Reply> {
-    match form {
-        OutputForm::Text => Reply::new(text),
-        OutputForm::Json => match serde_json::from_str::<Value>(&text) {
-            Ok(value) => Reply::new(value),
-            Err(error) => {
-                let check = Check::new("output", Verdict::Fail);
-                let message = format!("the model's text is no JSON: {error}");
-                Ok(Reply::new(text)?.check(check.message(message)))
-            }
-        },
+/// Returns the text of a message: a text, or a list of parts, without those of reasoning, pictures and tools.
+fn content(content: &Value) -> Option<String> {
+    let part = |part: &Value| match &part["type"] {
+        Value::String(kind) if kind != "text" && kind != "output_text" => None,
+        _ => {
+            let texts = [part, &part["text"], &part["text"]["value"]];
+            texts.iter().find_map(|text| text.as_str()).map(str::to_owned)
+        }
+    };
+    match content {
+        Value::Null => None,
+        Value::Array(parts) => {
+            let texts: Vec<_> = parts.iter().filter_map(part).collect();
+            (!texts.is_empty()).then(|| texts.concat())
+        }
+        // Servers that parse the model's JSON have a value in place of its text.
+        value => part(value).or_else(|| Some(value.to_string())),
     }
 }
 
@@ -175,6 +177,7 @@ mod tests {
                 ("prompt_tokens", 9.0, Some("tokens")),
                 ("completion_tokens", 1.0, Some("tokens")),
                 ("total_tokens", 10.0, Some("tokens")),
+                ("uncached_tokens", 9.0, Some("tokens")),
             ]
         );
         assert_eq!(seen.log, []);
@@ -281,12 +284,37 @@ mod tests {
     }
 
     #[test]
+    fn strip_removes_reasoning_before_the_output_is_read() {
+        let answer = |content: &str, output: &str| {
+            let answer = choice(&json!({"content": content}), "stop");
+            let response = Response::new(200).with_json(&answer).unwrap();
+            let config =
+                json!({"model": "m", "api_key_secret": "", "output": output, "strip": "think"});
+            let (reply, seen) = reply_to(response, config);
+            (reply.unwrap().output().unwrap(), seen.log)
+        };
+        let whole = "<think>{\"a\": 0}</think>\n\n{\"a\": 1}";
+        for (output, expected) in [("text", json!("{\"a\": 1}")), ("json", json!({"a": 1}))] {
+            let (read, log) = answer(whole, output);
+            assert_eq!(read, expected);
+            assert_eq!(log.len(), 1);
+            assert!(log[0].1.ends_with(whole), "{log:?}");
+            assert_eq!(answer("{\"a\": 1}", output), (expected, Vec::new()));
+        }
+        let fenced = "```json\n{\"a\": 1}\n```";
+        let (read, log) = answer(fenced, "json");
+        assert_eq!(read, json!({"a": 1}));
+        assert!(log[0].1.ends_with(fenced), "{log:?}");
+        assert_eq!(answer(fenced, "text"), (json!(fenced), Vec::new()));
+    }
+
+    #[test]
     fn what_is_no_completion_is_shown_by_its_beginning() {
         let tools = choice(&json!({"content": null, "tool_calls": [{"id": "c"}]}), "tool_calls");
         for (body, names) in [
             ("<!DOCTYPE html>".to_owned(), "`<!DOCTYPE html>`"),
-            (json!({"choices": []}).to_string(), "`choices` is empty"),
-            (json!({"error": "no"}).to_string(), "missing field `choices`"),
+            (json!({"choices": []}).to_string(), "it has no `choices`"),
+            (json!({"choices": null, "error": {}}).to_string(), "it has no `choices`"),
             (tools.to_string(), "its message has no text"),
         ] {
             let config = json!({"model": "m", "api_key_secret": ""});
@@ -295,6 +323,8 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::Other);
             assert_eq!(error.code, "malformed-answer");
             assert!(error.message.contains(names), "{error}");
+            let url = "the answer of https://api.openai.com/v1/chat/completions is not";
+            assert!(error.message.starts_with(url), "{error}");
         }
     }
 }

@@ -6,38 +6,61 @@ use runner_sdk::http::{HttpError, Response};
 use runner_sdk::{Error, ErrorKind};
 use serde_json::{Value, json};
 
+use crate::loose_json;
+
 /// How much of a body a message shows, in characters.
 const SHOWN: usize = 200;
 
-/// Says what went wrong, in the server's own words where it has any.
-pub(crate) fn of(response: &Response) -> Error {
+/// Returns the error of an answer of `url`, in the server's own words where it has any.
+pub(crate) fn of(url: &str, response: &Response) -> Error {
     let status = response.status;
-    let body: Value = response.json().unwrap_or_default();
+    let body = loose_json::parse(&response.body).unwrap_or_default();
     let code = code(&body).unwrap_or_else(|| format!("http-{status}"));
     let kind = kind(status, &code);
 
     let told = told(&body).unwrap_or_else(|| beginning(response));
-    let mut message = format!("the server answered {status}: {told}");
-    if let (300..400, Some(place)) = (status, response.header("location")) {
-        message = format!("the server answered {status}: `base_url` has moved to {place}");
-    }
-    let mut error = Error::new(kind, message).code(code).details(json!({ "status": status }));
-    if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
-        error.retry_after = retry_after(response);
-    }
-    error
+    let message = match (status, response.header("location")) {
+        (300..400, Some(place)) => {
+            format!("the server answered {status}: `base_url` has moved to {place}")
+        }
+        // An unknown model is named by the server.
+        (404 | 405, _) if !letters(&[&told, &code]).contains("model") => format!(
+            "the server answered {status} to {url}: {told}; check `base_url`, which ends with `/v1` for most servers"
+        ),
+        (404 | 405, _) => format!("the server answered {status} to {url}: {told}"),
+        _ => format!("the server answered {status}: {told}"),
+    };
+    let error = Error::new(kind, message).code(code).details(json!({ "status": status }));
+    with_wait(error, response)
 }
 
-/// Returns the failure of an answer whose status is a success: the server failed after it had started to answer.
-pub(crate) fn in_answer(error: Option<Value>, response: &Response) -> Error {
-    let body = json!({ "error": error });
-    let status = body.pointer("/error/code").and_then(Value::as_u64);
-    let status = status.and_then(|status| u16::try_from(status).ok());
-    let of_status = status.map(|status| format!("http-{status}"));
-    let code = code(&body).or(of_status).unwrap_or_else(|| "failed-answer".to_owned());
-    let kind = status.map_or(ErrorKind::Unavailable, |status| kind(status, &code));
-    let told = told(&body).unwrap_or_else(|| beginning(response));
-    Error::new(kind, format!("the server ended its answer with an error: {told}")).code(code)
+/// Returns the failure in an answer whose status is a success: of its first choice, after the server had started to answer, or
+/// in place of an answer. `None` if there is no failure.
+pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Option<Error> {
+    let has_started = !choice.is_null();
+    let is_of_choice = has_failed(&choice["error"]);
+    if !is_of_choice
+        && choice["finish_reason"] != "error"
+        && !has_failed(&body["error"])
+        && (has_started || told(body).is_none())
+    {
+        return None;
+    }
+    let source = if is_of_choice { choice } else { body };
+    let status = status(source);
+    let of_status = || status.map(|status| format!("http-{status}"));
+    let code = code(source).or_else(of_status).unwrap_or_else(|| "failed-answer".to_owned());
+    let words = told(source).unwrap_or_else(|| beginning(response));
+    let by_words = || kind_of_words(&letters(&[&code, &words]));
+    let kind = status.map(|status| kind(status, &code)).or_else(by_words);
+    let otherwise = if has_started { ErrorKind::Unavailable } else { ErrorKind::Other };
+    let message = if has_started {
+        format!("the server ended its answer with an error: {words}")
+    } else {
+        format!("the server answered {} with an error: {words}", response.status)
+    };
+    let error = Error::new(kind.unwrap_or(otherwise), message).code(code);
+    Some(with_wait(error, response))
 }
 
 /// Says why there is no answer at all: a request that makes no sense has a wrong `base_url` or header.
@@ -66,6 +89,14 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
+/// Adds the time to wait that the server asks for, if another attempt may help.
+fn with_wait(mut error: Error, response: &Response) -> Error {
+    if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
+        error.retry_after = retry_after(response);
+    }
+    error
+}
+
 fn kind(status: u16, code: &str) -> ErrorKind {
     match status {
         // OpenAI has the same status for an account without money, for which no patience helps.
@@ -79,19 +110,95 @@ fn kind(status: u16, code: &str) -> ErrorKind {
     }
 }
 
+/// Returns the kind of an error without a status. `None` if its words are unknown.
+fn kind_of_words(letters: &str) -> Option<ErrorKind> {
+    let has = |words: &[&str]| words.iter().any(|word| letters.contains(word));
+    if has(&["insufficient"]) {
+        Some(ErrorKind::Other)
+    } else if has(&["ratelimit", "toomanyrequests", "throttl", "resourceexhausted"]) {
+        Some(ErrorKind::RateLimited)
+    } else if has(&[
+        "badgateway",
+        "busy",
+        "capacity",
+        "connection",
+        "internalerror",
+        "internalservererror",
+        "overload",
+        "providerreturnederror",
+        "servererror",
+        "temporar",
+        "timedout",
+        "timeout",
+        "tryagain",
+        "unavailable",
+        "upstream",
+    ]) {
+        Some(ErrorKind::Unavailable)
+    } else {
+        None
+    }
+}
+
+/// Joins the letters of texts in lower case: codes are written as `rate_limit`, `RateLimit` and `rate limit`.
+fn letters(texts: &[&str]) -> String {
+    let letters = texts.iter().flat_map(|text| text.chars()).filter(|char| char.is_alphabetic());
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+/// Returns whether the `error` of an answer is one. Servers may have an empty one, or the code 0, in each answer.
+fn has_failed(error: &Value) -> bool {
+    match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(errors) => !errors.is_empty(),
+        Value::Object(error) => match error.get("code").and_then(number) {
+            Some(0 | 200) => false,
+            Some(_) => true,
+            None => ["message", "code", "type"].iter().any(|key| {
+                error.get(*key).and_then(Value::as_str).is_some_and(|text| !text.is_empty())
+            }),
+        },
+    }
+}
+
 /// The server's message: `{"error": {"message": …}}` of OpenAI, or one of the forms in which others say it.
 fn told(body: &Value) -> Option<String> {
-    let places = ["/error/message", "/error", "/message", "/detail"];
+    let places = [
+        "/error/message",
+        "/error/0/message",
+        "/error",
+        "/errors/0/message",
+        "/message",
+        "/detail",
+    ];
     let mut found = places.iter().filter_map(|place| body.pointer(place));
     let told = found.find_map(Value::as_str)?.trim();
     (!told.is_empty()).then(|| told.to_owned())
 }
 
 fn code(body: &Value) -> Option<String> {
-    let places = ["/error/code", "/error/type", "/code", "/type"];
-    let mut found = places.iter().filter_map(|place| body.pointer(place));
-    let code = found.find_map(Value::as_str)?;
-    (!code.is_empty()).then(|| code.to_owned())
+    let places = ["/error/code", "/error/type", "/error/status", "/code", "/type"];
+    let mut found = places.iter().filter_map(|place| body.pointer(place)?.as_str());
+    let code = found.find(|code| !code.is_empty() && code.parse::<u16>().is_err())?;
+    Some(code.to_owned())
+}
+
+/// Returns the HTTP status that a body has as a code.
+fn status(body: &Value) -> Option<u16> {
+    let places = ["/error/code", "/error/status", "/error", "/errors/0/code", "/code", "/status"];
+    let mut codes = places.iter().filter_map(|place| number(body.pointer(place)?));
+    codes.find(|code| (300..600).contains(code))
+}
+
+/// Reads a number, or a text that is one.
+fn number(code: &Value) -> Option<u16> {
+    match code {
+        Value::String(text) => text.trim().parse().ok(),
+        code => u16::try_from(code.as_u64()?).ok(),
+    }
 }
 
 /// How long the server asks to wait: in the standard header, in OpenAI's finer one, or until all its budgets are whole.
@@ -192,16 +299,125 @@ mod tests {
                 "bad",
                 "not_found_error",
             ),
-            (json!({"error": "no model"}), "no model", "http-404"),
-            (json!({"object": "error", "message": "no"}), "no", "http-404"),
-            (json!({"detail": "Not Found"}), "Not Found", "http-404"),
-            (json!({"other": 1}), r#"`{"other":1}`"#, "http-404"),
-            (json!({"error": {"message": ""}}), r#"`{"error":{"message":""}}`"#, "http-404"),
+            (json!({"error": "no model"}), "no model", "http-402"),
+            (json!({"object": "error", "message": "no"}), "no", "http-402"),
+            (json!({"detail": "Not Found"}), "Not Found", "http-402"),
+            (json!({"other": 1}), r#"`{"other":1}`"#, "http-402"),
+            (json!({"error": {"message": ""}}), r#"`{"error":{"message":""}}`"#, "http-402"),
         ] {
-            let error = failed(404, &body);
-            assert_eq!(error.message, format!("the server answered 404: {told}"));
+            let error = failed(402, &body);
+            assert_eq!(error.message, format!("the server answered 402: {told}"));
             assert_eq!(error.code, code);
-            assert_eq!(error.details, Some(json!({"status": 404})));
+            assert_eq!(error.details, Some(json!({"status": 402})));
+        }
+    }
+
+    #[test]
+    fn missing_page_is_named_with_the_key_to_change() {
+        let url = "https://api.openai.com/v1/chat/completions";
+        for status in [404, 405] {
+            let error = failed(status, &json!({"detail": "Not Found"}));
+            let start =
+                format!("the server answered {status} to {url}: Not Found; check `base_url`");
+            assert!(error.message.starts_with(&start), "{error}");
+        }
+        let error = failed(404, &json!({"error": {"message": "model `m` not found"}}));
+        assert_eq!(error.message, format!("the server answered 404 to {url}: model `m` not found"));
+    }
+
+    #[test]
+    fn error_in_place_of_an_answer_has_its_kind() {
+        use ErrorKind::{InvalidConfig, Other, RateLimited, Unavailable};
+        for (body, kind, code) in [
+            (
+                json!({"error": {"message": "Provider returned error", "code": 502}}),
+                Unavailable,
+                "http-502",
+            ),
+            (json!({"error": {"message": "Slow down", "code": "429"}}), RateLimited, "http-429"),
+            (
+                json!({"error": {"message": "no", "code": "rate_limit_exceeded"}}),
+                RateLimited,
+                "rate_limit_exceeded",
+            ),
+            (
+                json!({"error": {"message": "no", "type": "RateLimitError", "code": null}}),
+                RateLimited,
+                "RateLimitError",
+            ),
+            (
+                json!({"error": {"message": "no", "status": "RESOURCE_EXHAUSTED"}}),
+                RateLimited,
+                "RESOURCE_EXHAUSTED",
+            ),
+            (
+                json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+                Unavailable,
+                "overloaded_error",
+            ),
+            (
+                json!({"object": "error", "message": "no", "type": "InternalServerError", "code": 500}),
+                Unavailable,
+                "InternalServerError",
+            ),
+            (
+                json!({"code": "Throttling", "message": "Requests are throttled"}),
+                RateLimited,
+                "Throttling",
+            ),
+            (json!({"error": "Too many requests"}), RateLimited, "failed-answer"),
+            (
+                json!({"error": true, "message": "the model is busy, try again"}),
+                Unavailable,
+                "failed-answer",
+            ),
+            (
+                json!({"error": {"message": "no money", "code": "insufficient_quota"}}),
+                Other,
+                "insufficient_quota",
+            ),
+            (json!({"error": {"message": "no key", "code": 401}}), InvalidConfig, "http-401"),
+            (json!({"errors": [{"code": 429, "message": "no"}]}), RateLimited, "http-429"),
+            (json!({"error": {"message": "no", "code": "bad_image"}}), Other, "bad_image"),
+            (json!({"error": "no", "choices": []}), Other, "failed-answer"),
+            (json!({"error": 503}), Unavailable, "http-503"),
+            (json!({"detail": "no"}), Other, "failed-answer"),
+        ] {
+            let response = Response::new(200).with_json(&body).unwrap();
+            let error = error(Ok(response.with_header("retry-after", "7")));
+            assert_eq!((error.kind, &*error.code), (kind, code), "{body}");
+            assert!(
+                error.message.starts_with("the server answered 200 with an error: "),
+                "{error}"
+            );
+            let is_temporary = matches!(kind, RateLimited | Unavailable);
+            assert_eq!(error.retry_after.is_some(), is_temporary, "{body}");
+        }
+    }
+
+    #[test]
+    fn empty_error_beside_an_answer_is_none() {
+        let message = json!({"content": "42"});
+        for empty in [
+            json!(null),
+            json!(false),
+            json!(0),
+            json!(" "),
+            json!({}),
+            json!([]),
+            json!({"message": "", "code": null, "param": null}),
+            json!({"code": 0, "message": "success"}),
+        ] {
+            for body in [
+                json!({"choices": [{"message": message}], "error": empty}),
+                json!({"choices": [{"message": message, "error": empty}]}),
+            ] {
+                let host =
+                    Host::new().responses([Ok(Response::new(200).with_json(&body).unwrap())]);
+                let config = json!({"model": "m", "api_key_secret": ""});
+                let reply = host.run::<Chat>(json!("hi"), config).unwrap();
+                assert_eq!(reply.output().unwrap(), "42", "{body}");
+            }
         }
     }
 

@@ -5,15 +5,20 @@
 mod answer;
 mod failure;
 mod input;
+mod loose_json;
 mod request;
+mod strip;
+mod usage;
 
 use std::collections::BTreeMap;
 
+use answer::Reader;
 use input::Input;
 use runner_sdk::{Provider, Reply, Result, Test};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use strip::Strip;
 
 struct Chat;
 
@@ -45,6 +50,9 @@ struct Config {
     /// How to read the text of the model.
     #[serde(default)]
     output: OutputForm,
+    /// Reasoning to remove from the text of the model: `think` for `<think>…</think>`, or `START*END`, or a list of these.
+    #[serde(default)]
+    strip: Strip,
     /// How long to wait, in milliseconds; the attempt's deadline holds in any case.
     timeout_ms: Option<u32>,
     /// The price of the model. With it, the cost of an answer is a metric.
@@ -61,6 +69,9 @@ struct Price {
     /// For tokens of the prompt.
     #[schemars(range(min = 0.0))]
     input: f64,
+    /// For tokens of the prompt that the server has in a cache. By default, it is the price of the others.
+    #[schemars(range(min = 0.0))]
+    cached: Option<f64>,
     /// For tokens of the answer.
     #[schemars(range(min = 0.0))]
     output: f64,
@@ -73,7 +84,7 @@ enum OutputForm {
     /// As it is.
     #[default]
     Text,
-    /// As a JSON value; a text that is none fails the test.
+    /// As a JSON value, also between fences. Any other text fails the test.
     Json,
 }
 
@@ -84,13 +95,14 @@ impl Provider for Chat {
     type Config = Config;
 
     fn run(test: Test<Self>) -> Result<Reply> {
-        let (form, price) = (test.config.output, test.config.price);
+        let reader = Reader::new(&test.config);
         let request = request::build(test)?;
+        let url = request.url.clone();
         let response = request.send().map_err(failure::without_response)?;
         if !response.is_success() {
-            return Err(failure::of(&response));
+            return Err(failure::of(&url, &response));
         }
-        answer::read(&response, form, price)
+        reader.read(&url, &response)
     }
 }
 
