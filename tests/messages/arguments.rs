@@ -218,7 +218,8 @@ fn completions_offer_names_of_this_folder() {
         ("exec first.toml --provider ", &["echo", "units"]),
         ("exec first.toml --test p", &["pangram"]),
         ("exec --quie", &["--quiet"]),
-        ("list --color = a", &["auto", "always"]),
+        ("list --color=a", &["--color=auto", "--color=always"]),
+        ("exec --provider=e first.toml --test=p", &["--test=pangram"]),
         ("plugin ins", &["inspect"]),
         ("help plugin do", &["doctor"]),
         ("pin --reason ", &[]),
@@ -241,21 +242,50 @@ fn completions_offer_names_of_this_folder() {
     }
 }
 
+/// A scenario whose names have characters at which bash splits words.
+const NAMED: &str = r#"
+[providers.echo]
+plugin = "bundled:echo"
+matrix = { n = [1, 2] }
+[[tests]]
+id = "a"
+tags = ["slow"]
+input = "x"
+"#;
+
 #[test]
 fn completions_of_bash_work_in_bash() {
     let runner = Runner::new(&[]);
     let script = "\"$runner\" completions bash > runner.bash; exec bash -c '. ./runner.bash; \
-                  COMP_WORDS=(runner plugin doc); COMP_CWORD=2; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
+                  COMP_LINE=\"runner plugin doc\"; COMP_POINT=17; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
     let output = runner.shell(script).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "doctor\n", "{output:?}");
     for name in ["x;touch PWNED.toml", "-x.toml", "x y.toml", "line\nbreak.toml"] {
         runner.write(name, "[[tests]]\nid = \"$(touch PWNED)\"\n[[tests]]\nid = \"fine\"\n");
     }
     let script = r#"bash -c '. ./runner.bash
-        complete_line() { COMP_WORDS=(runner "$@"); COMP_CWORD=$#; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
-        complete_line exec ""; complete_line exec "x\\ "; complete_line exec ./-x.toml --test ""'"#;
+        complete_line() { COMP_LINE="runner $1"; COMP_POINT=${#COMP_LINE}; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
+        complete_line "exec "; complete_line "exec x\\ "; complete_line "exec ./-x.toml --test "'"#;
     let output = runner.shell(script).output().unwrap();
     let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\nfine\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
+    // Bash replaces only what follows the last `@`, `:` or `=`.
+    runner.write("first.toml", NAMED);
+    runner.run(&["exec", "first.toml"]).expect(0);
+    let script = r#"bash -c '. ./runner.bash
+        complete_line() { COMP_LINE="runner $1"; COMP_POINT=${#COMP_LINE}; _runner "$runner"; echo "${COMPREPLY[@]}"; }
+        complete_line "show latest:f"; complete_line "show latest a@"; complete_line "show latest a@echo\\[n=1"
+        complete_line "list --color=al"; complete_line "exec first.toml --provider e"; complete_line "exec first.toml --tag "
+        COMP_WORDBREAKS=" "; complete_line "show latest:f"'"#;
+    let output = runner.shell(script).output().unwrap();
+    let offered = r"first
+echo\[n=1\]#1 echo\[n=2\]#1
+1\]#1
+always
+echo\[n=1\] echo\[n=2\]
+slow
+latest:first
+";
     assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
     let words = ["__complete", "--", "exec", "/dev/zero", "--test", ""];
     assert_eq!(runner.run(&words).expect(0).stdout, "");

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 
 use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
 use clap_complete::Shell;
-use runner_model::{Limits, ProviderName, RunStatus, TestId, exit::Exit, visible::visible_line};
+use runner_model::{Limits, RunStatus, SetVars, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{FoundTrials, RunList, RunSummary, find_trial, phrases, short_id};
+use runner_scenario::parse_stored;
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -42,12 +43,19 @@ pub fn run(args: &CompletionsArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// Prints the candidates for the last of `words`, each with a tab and its description. Without one, shells complete files.
 pub fn complete(words: &[OsString], out: &Out) {
-    // Bash splits `--color=always` into three words.
-    let words = words.iter().map(|word| word.to_string_lossy().into_owned());
-    let words: Vec<String> = words.filter(|word| word != "=").collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let Some((last, before)) = words.split_last() else { return };
     let program = with_grouped_help(Cli::command());
-    for (name, about) in candidates(&program, before, last) {
+    // `--color=al` is completed as `al` after `--color`.
+    let attached = last.split_once('=').filter(|(flag, _)| flag.starts_with("--"));
+    let candidates = match attached {
+        Some((flag, value)) => {
+            let found = candidates(&program, &[before, &[flag.to_owned()]].concat(), value, true);
+            found.into_iter().map(|(name, about)| (format!("{flag}={name}"), about)).collect()
+        }
+        None => candidates(&program, before, last, false),
+    };
+    for (name, about) in candidates {
         // A name with control characters would be shown as another name.
         if name.starts_with(last.as_str()) && visible_line(&name) == name {
             out.data(&format!("{name}\t{}", visible_line(&about)));
@@ -55,13 +63,19 @@ pub fn complete(words: &[OsString], out: &Out) {
     }
 }
 
-fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, String)> {
+/// Returns the candidates after these words. `is_attached` if the value of a flag follows a `=`.
+fn candidates(
+    program: &Command,
+    before: &[String],
+    last: &str,
+    is_attached: bool,
+) -> Vec<(String, String)> {
     let (mut command, mut flag, mut given) = (program, None, Vec::new());
     for word in before {
         if flag.take().is_some() {
         } else if word.starts_with('-') {
             let known = command.get_arguments().find(|arg| names(arg).any(|name| name == *word));
-            flag = known.filter(|arg| takes_word(arg));
+            flag = known.filter(|arg| takes_word(arg) || is_attached);
         } else if let Some(inner) = command.find_subcommand(word) {
             command = inner;
         } else {
@@ -94,7 +108,7 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
         ("RUN" | "BASE" | "NEW", _) => {
-            runs(before, matches!(command.get_name(), "stop" | "pause" | "unpause"))
+            runs(before, last, matches!(command.get_name(), "stop" | "pause" | "unpause"))
         }
         ("TRIAL", _) => {
             let run = after(before, "--from").or(given.first().map(|run| run.as_str()));
@@ -122,6 +136,7 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
         ("GLOB", "test" | "exclude") => {
             plain(given.iter().flat_map(|file| test_ids(file)).collect())
         }
+        (_, "tag") => plain(given.iter().flat_map(|file| tags(file)).collect()),
         ("WHICH", _) => plain(["failed", "errors", "all"].map(str::to_owned).to_vec()),
         (_, "limit") => {
             let limits = Limits::TABLE.iter().map(|limit| (limit.key, limit.about));
@@ -174,7 +189,13 @@ fn of_runs(before: &[String], name: fn(&RunSummary) -> Option<&String>) -> Vec<(
 }
 
 /// Returns `latest` and the newest runs of the results root on the command line, or only its running runs.
-fn runs(before: &[String], only_running: bool) -> Vec<(String, String)> {
+/// If `last` has a colon, returns `latest:NAME` for each scenario.
+fn runs(before: &[String], last: &str, only_running: bool) -> Vec<(String, String)> {
+    if last.contains(':') {
+        let mut names = of_runs(before, |run| Some(&run.head.scenario));
+        names.iter_mut().for_each(|(name, _)| name.insert_str(0, "latest:"));
+        return names;
+    }
     let list = open_root(before).and_then(|root| RunList::read(&root));
     let Ok(mut list) = list else { return Vec::new() };
     list.runs.retain(|run| !only_running || run.head.status == RunStatus::Running);
@@ -221,12 +242,21 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
     paths.map(|path| (path, String::new())).collect()
 }
 
-/// Returns the names of a scenario's providers.
+/// Returns the names of a scenario's providers, those of a matrix included.
 fn provider_names(file: &str) -> Vec<String> {
+    let scenario = parse_stored(&text(file), file, &SetVars::new());
+    let providers = scenario.map(|scenario| scenario.providers).unwrap_or_default();
+    let providers = providers.into_iter().filter(|provider| provider.grading.is_none());
+    providers.map(|provider| provider.name.to_string()).collect()
+}
+
+/// Returns the tags in a scenario's file.
+fn tags(file: &str) -> BTreeSet<String> {
     let scenario = table(file);
-    let providers = scenario.get("providers").and_then(Value::as_table);
-    let names = providers.into_iter().flat_map(Table::keys);
-    names.filter(|name| ProviderName::parse(name).is_ok()).cloned().collect()
+    let lists = ["tests", "test_lists"].map(|key| scenario.get(key).and_then(Value::as_array));
+    let tables = lists.into_iter().flatten().flatten().chain(scenario.get("defaults"));
+    let tags = tables.filter_map(|table| table.get("tags")?.as_array());
+    tags.flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
 }
 
 /// Returns the ids of the tests that a scenario's file lists.
@@ -237,9 +267,13 @@ pub fn test_ids(file: &str) -> Vec<String> {
     ids.filter(|id| TestId::parse(id).is_ok()).map(str::to_owned).collect()
 }
 
-/// Returns the content of a scenario's file. Empty if it is unreadable or invalid.
-fn table(file: &str) -> Table {
+/// Returns the content of a scenario's file. Empty if it is unreadable.
+fn text(file: &str) -> String {
     let text = read_regular(Path::new(file), MAX_SCENARIO).ok();
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    text.parse().unwrap_or_default()
+    text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// Parses a scenario's file. Empty if it is invalid.
+fn table(file: &str) -> Table {
+    text(file).parse().unwrap_or_default()
 }
