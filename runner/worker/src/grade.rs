@@ -353,11 +353,13 @@ fn explanation(output: &str) -> Option<String> {
 }
 
 fn without_fence(text: &str) -> &str {
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
     let fenced = || {
-        let inner = text.strip_prefix("```")?.strip_suffix("```")?;
+        let (fence, inner) = text.split_at(text.find(|character| character != '`')?);
+        let inner = inner.strip_suffix(fence).filter(|_| fence.len() >= 3)?;
         let (language, code) = inner.split_once('\n')?;
-        matches!(language.trim(), "" | "json").then_some(code.trim())
+        let is_json = ["", "json"].iter().any(|name| language.trim().eq_ignore_ascii_case(name));
+        is_json.then_some(code.trim())
     };
     fenced().unwrap_or(text)
 }

@@ -49,6 +49,8 @@ fn objects_and_fenced_texts_are_answers() {
         text(&format!("\n  {whole}\n")),
         text(&format!("```json\n{whole}\n```")),
         text(&format!("```\n{whole}\n```\n")),
+        text(&format!("\u{feff}```JSON\r\n{whole}\r\n```")),
+        text(&format!("````json\n{whole}\n````")),
     ] {
         assert_eq!(read(AnswerForm::Object, &row), Ok(expected.clone()));
     }
@@ -83,6 +85,9 @@ fn other_texts_are_no_answers() {
         (text(&format!("{whole}\n{whole}")), "its answer is not a JSON object"),
         (text(&format!("```json\n{whole}\n``` or not")), "its answer is not a JSON object"),
         (text(&format!("```python\n{whole}\n```")), "its answer is not a JSON object"),
+        (text(&format!("````json\n{whole}\n```")), "its answer is not a JSON object"),
+        (text(&format!("``json\n{whole}\n``")), "its answer is not a JSON object"),
+        (text("```"), "its answer is not a JSON object"),
         (text(&"[".repeat(100_000)), "its answer is not a JSON object"),
         (row(r#"{"verdict":"PASS"}"#), "its `verdict` must be `pass`, `fail` or `skip`"),
         (row(r#"{"verdict":true}"#), "its `verdict` must be `pass`, `fail` or `skip`"),
