@@ -5,9 +5,10 @@ use std::{io, path::Path, rc::Rc, sync::Arc};
 
 use runner_model::prepare::{Prepare, Problem, RefusedPart, SecretValues};
 use runner_model::provider::{
-    Arguments, Description, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
+    Arguments, Description, GRADED_ROOTS, OutputForm, PluginKind, PreparedProvider, Protocol,
+    Provider, Stdin,
 };
-use runner_model::template::{MissingKey, Template, find};
+use runner_model::template::{MissingKey, Template, fill, find};
 use runner_model::{
     Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError, row::one_line,
     test::Test,
@@ -106,6 +107,9 @@ impl LoadedProvider {
         if let Some(description) = description {
             check_config(description.config_schema.as_ref(), &settings.config)?;
             input_schema = compile("input", description.input_schema.as_ref())?;
+            if let (Some(schema), Some(grading)) = (&input_schema, &settings.grading) {
+                check_graded_input(schema, grading.input.as_ref(), &settings.name)?;
+            }
         }
         let is_command = plugin.kind() == PluginKind::Command;
         let secrets = secrets(&settings.grants, is_command, &prepare.secrets);
@@ -351,6 +355,47 @@ fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
     let message = format!("refuses its `config`: {}", refusal.reasons);
     let problem = problem(ErrorClass::InvalidConfig, "config", message);
     Err(Problem { refused: refusal.part, ..problem })
+}
+
+/// Checks the keys of a grader's input: `None` is the default, a table with all roots. The values are those of outputs, so a
+/// fault of a value is found only by a call.
+fn check_graded_input(
+    schema: &Schema,
+    written: Option<&Value>,
+    grader: &str,
+) -> Result<(), Problem> {
+    let input = match written {
+        Some(Value::Object(_)) => written.cloned().unwrap_or_default(),
+        // The type of a placeholder's value is unknown.
+        Some(_) => return Ok(()),
+        None => GRADED_ROOTS.iter().map(|root| (*root, format!("{{{{{root}}}}}"))).collect(),
+    };
+    let mut refused = None;
+    // A key is refused with any value.
+    for value in [Value::Null, "text".into(), json!({})] {
+        let roots: Vec<_> = GRADED_ROOTS.iter().map(|root| (*root, &value)).collect();
+        let refusal = fill(&input, &roots).ok().and_then(|sample| schema.refusal(sample));
+        let is_of_keys = |part: &RefusedPart| part.path.is_empty() || !part.known.is_empty();
+        match refusal {
+            Some(refusal) if is_of_keys(&refusal.part) => refused = Some(refusal),
+            _ => return Ok(()),
+        }
+    }
+    let Some(Refusal { reasons, part }) = refused else { return Ok(()) };
+    let (message, refused) = if written.is_some() {
+        (format!("refuses its `input`: {reasons}"), part)
+    } else {
+        let example = match schema.refusal("text".into()) {
+            None => r#"input = "…{{output}}…""#,
+            Some(_) => r#"input = { KEY = "{{output}}" }"#,
+        };
+        let message = format!(
+            "refuses the input of a grader without `input`: {reasons}; write `{example}` in `[graders.{grader}]`"
+        );
+        (message, RefusedPart::default())
+    };
+    let problem = problem(ErrorClass::InvalidInput, "input", message);
+    Err(Problem { refused, ..problem })
 }
 
 fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {

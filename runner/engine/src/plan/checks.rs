@@ -177,6 +177,7 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
             provider: about.provider,
             key: match problem.class {
                 ErrorClass::InvalidConfig => "config",
+                ErrorClass::InvalidInput => "input",
                 ErrorClass::OutOfMemory => "limits",
                 _ => "plugin",
             },

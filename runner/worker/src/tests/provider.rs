@@ -8,9 +8,11 @@ use runner_model::{
     template::Template,
 };
 use runner_sandbox::AttachedFile;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Provider, check_config, command_call, compile, secrets};
+use crate::schema::Schema;
+
+use super::{Provider, check_config, check_graded_input, command_call, compile, secrets};
 
 fn template(text: &str) -> Template {
     Template::parse(text).unwrap()
@@ -121,4 +123,39 @@ fn configuration_must_match_its_schema() {
         message.starts_with("describes a schema of its input that is not a valid JSON Schema"),
         "{message}"
     );
+}
+
+#[test]
+fn input_of_a_grader_is_refused_only_by_its_keys() {
+    let check = |schema: Value, input: Option<Value>| {
+        let schema = Schema::new(schema).unwrap();
+        check_graded_input(&schema, input.as_ref(), "judge").map_err(|problem| problem.message)
+    };
+    let closed = json!({
+        "type": "object", "properties": {"text": {"type": "string"}}, "additionalProperties": false
+    });
+    let object = json!({"type": "object", "required": ["answer"]});
+    for (schema, input) in [
+        (json!(true), None),
+        (json!({"type": "object", "required": ["output"]}), None),
+        (json!({"properties": {"output": object}}), None),
+        (json!({"properties": {"output": {"enum": [1]}}}), None),
+        (json!({"anyOf": [{"type": "string"}, {"properties": {"output": object}}]}), None),
+        (closed.clone(), Some(json!("{{output}}"))),
+        (closed.clone(), Some(json!({"text": "{{output}}"}))),
+        (closed.clone(), Some(json!({"text": "{{output.a.b}}"}))),
+        (json!({"type": "integer"}), Some(json!("{{output}}"))),
+    ] {
+        assert_eq!(check(schema.clone(), input), Ok(()), "{schema}");
+    }
+    for (schema, input, words) in [
+        (closed.clone(), None, "write `input = { KEY = \"{{output}}\" }` in `[graders.judge]`"),
+        (json!({"type": "string"}), None, "write `input = \"…{{output}}…\"` in `[graders.judge]`"),
+        (json!({"required": ["prompt"]}), None, "missing key `prompt`"),
+        (closed, Some(json!({"test": "{{output}}"})), "refuses its `input`: unknown key `test`"),
+        (json!({"required": ["a"]}), Some(json!({"b": "{{output}}"})), "missing key `a`"),
+    ] {
+        let message = check(schema, input).unwrap_err();
+        assert!(message.contains(words), "{message}");
+    }
 }
