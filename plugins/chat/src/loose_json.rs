@@ -22,7 +22,7 @@ fn fenced(text: &str) -> Option<Value> {
     while let Some(fence) = rest.find("```") {
         rest = rest[fence..].trim_start_matches('`');
         // After the language.
-        let block = &rest[rest.find(['\n', '{', '[']).unwrap_or(rest.len())..];
+        let block = &rest[rest.find(['\n', '{', '[', '`']).unwrap_or(rest.len())..];
         let mut values = Deserializer::from_str(block).into_iter();
         let value = values.next().and_then(Result::ok);
         let after = block[values.byte_offset()..].trim_start();
@@ -170,5 +170,7 @@ mod tests {
             let read: Option<Value> = in_text(text).ok();
             assert_eq!(read, expected, "{text}");
         }
+        // Hostile texts take no quadratic time.
+        assert!(in_text(&"```a".repeat(500_000)).is_err());
     }
 }
