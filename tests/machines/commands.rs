@@ -80,8 +80,8 @@ fn name_of_a_connected_worker_is_taken() {
 #[test]
 fn entries_that_are_not_renewed_are_not_listed() {
     let (runner, broker) = (Runner::new(&[]), Broker::start());
+    runner.run(&["broker", "check", "--broker", &broker.address()]).expect(0);
     let list = ["worker", "list", "--broker", &broker.address()];
-    runner.run(&list).expect(0);
     let entry = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
         "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "keys": [], "runs": []});
     Client::connect(&broker).publish("$KV.runner-workers.a", entry.to_string().as_bytes());

@@ -184,7 +184,7 @@ impl Broker {
 
     /// Creates the buckets and the object store if the broker lacks them.
     pub(crate) async fn prepare(&self) -> Result<(), FleetError> {
-        for stream in streams() {
+        for stream in [bucket_stream(OFFERS), bucket_stream(WORKERS), blobs_stream()] {
             self.stream(&stream).await?;
         }
         Ok(())
@@ -192,15 +192,20 @@ impl Broker {
 
     /// Returns a stream. Creates it if the broker lacks it.
     pub(crate) async fn stream(&self, config: &Config) -> Result<Stream, FleetError> {
-        let is_cluster = self.copies() > 1;
         let until = Instant::now() + ELECT_WITHIN;
+        let creation = format!("$JS.API.STREAM.CREATE.{}", config.name);
         loop {
             let opened = match self.jetstream.get_stream(&config.name).await {
-                Err(error) if is_missing(&error) => self.create(config).await,
+                Err(error) if is_missing(&error) => self.create(config, &creation).await,
                 opened => opened.map_err(|error| self.failure(&error)),
             };
             match opened {
-                Err(FleetError::Unreachable(_)) if is_cluster && Instant::now() < until => {
+                // A cluster may have just lost a server.
+                Err(FleetError::Unreachable(_))
+                    if self.is_cluster()
+                        && Instant::now() < until
+                        && !self.has_complaint(&creation) =>
+                {
                     sleep(RECONNECT_EVERY).await;
                 }
                 opened => return opened,
@@ -208,18 +213,18 @@ impl Broker {
         }
     }
 
-    /// Creates a stream. If the account requires a bound of its size, takes the first of [`LARGEST_BLOBS`] or [`LARGEST_BUCKET`],
-    /// its half, its quarter and so on that the account has room for.
-    async fn create(&self, config: &Config) -> Result<Stream, FleetError> {
+    /// Creates a stream by a request on `subject`. If the account requires a bound of its size, uses the first of
+    /// [`LARGEST_BLOBS`] or [`LARGEST_BUCKET`], its half, its quarter and so on that the account has room for.
+    async fn create(&self, config: &Config, subject: &str) -> Result<Stream, FleetError> {
+        let name = &config.name;
         let is_bucket = config.storage == StorageType::Memory;
-        let (name, largest) =
-            (&config.name, if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS });
-        let (mut num_replicas, mut max_bytes) = (self.copies(), 0);
+        let largest = if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS };
+        let (mut num_replicas, mut max_bytes) = (if self.is_cluster() { 3 } else { 1 }, 0);
         loop {
             let config = Config { num_replicas, max_bytes, ..config.clone() };
             let created = tokio::select! {
                 biased;
-                () = self.refused(format!("$JS.API.STREAM.CREATE.{name}")) => {
+                () = self.refused(subject) => {
                     return Err(FleetError::Unreachable(format!(
                         "the broker at {} lacks the stream `{name}`, and does not allow this user to create it; start a run there, \
                          or `runner broker check` with credentials of the role `runs`",
@@ -293,9 +298,8 @@ impl Broker {
         }
     }
 
-    /// Returns the copies to keep of a bucket. A cluster of two servers refuses three.
-    pub(crate) fn copies(&self) -> usize {
-        if self.client.server_info().cluster.is_some() { 3 } else { 1 }
+    fn is_cluster(&self) -> bool {
+        self.client.server_info().cluster.is_some()
     }
 
     /// Returns whether the server has recently reported that the user may not publish on `subject`. The request has no answer.
@@ -305,8 +309,8 @@ impl Broker {
     }
 
     /// Waits until the server has reported that the user may not publish on `subject`.
-    async fn refused(&self, subject: String) {
-        while !self.has_complaint(&subject) {
+    async fn refused(&self, subject: &str) {
+        while !self.has_complaint(subject) {
             sleep(LOOK_EVERY).await;
         }
     }
@@ -324,8 +328,7 @@ impl Broker {
                 "the broker at {address} has no JetStream; start it with `nats-server --jetstream`"
             );
             // A cluster may have just lost a server.
-            let is_cluster = self.copies() > 1;
-            return if is_cluster {
+            return if self.is_cluster() {
                 FleetError::Unreachable(problem)
             } else {
                 FleetError::Refused(problem)
@@ -486,11 +489,6 @@ pub(crate) fn token() -> String {
 /// Returns the name of this machine.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Returns the configurations of all streams.
-pub(crate) fn streams() -> [Config; 3] {
-    [bucket_stream(OFFERS), bucket_stream(WORKERS), blobs_stream()]
 }
 
 /// Returns the configuration of a bucket's stream.
