@@ -14,7 +14,7 @@ fn flags_of_other_tools_are_explained() {
         ("exec s.toml --junitxml a.xml", "use instead: --junit FILE"),
         ("list --format json", "use instead: --json"),
         ("exec s.toml --watch", "use instead: --last-failed, after each change"),
-        ("exec s.toml -o out", "use instead: --results DIR"),
+        ("exec s.toml --output-dir out", "use instead: --results DIR"),
         ("exec s.toml --workers=4", "`--jobs N` limits"),
         ("exec s.toml --verbos", "did you mean `--verbose`?"),
         ("resume --failed", "use instead: --rerun failed"),
@@ -44,12 +44,31 @@ fn commands_of_other_tools_are_explained() {
         ("build", "use instead: runner plugin build"),
         ("diff", "use instead: runner compare BASE NEW"),
         ("flaky", "use instead: runner history SCENARIO"),
+        ("eval", "use instead: runner exec SCENARIO"),
+        ("ui", "use instead: runner serve --open"),
+        ("matrix", "use instead: runner show --matrix"),
         ("valdate", "did you mean `runner validate`?"),
         ("frobnicate", "`runner` has no command `frobnicate`"),
     ] {
         runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
     }
     runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean `runner plugin new`?"]);
+    for (flag, words) in [
+        ("--epochs", "use instead: --repeat N"),
+        ("--var", "use instead: --set NAME=VALUE"),
+        ("--max-concurrency", "use instead: --jobs N"),
+        ("--test-threads", "use instead: --jobs N"),
+        ("--partition", "use instead: --shard I/N"),
+        ("--background", "use instead: --detach"),
+        ("-d", "use instead: --detach"),
+        ("--no-fail-fast", "use instead: no flag, because a run continues after failures"),
+        ("--output", "use instead: --report FILE, or --results DIR"),
+        ("--format", "use instead: --json, or --report FILE"),
+        ("--durations", "use instead: --filter 'slower(1s)'"),
+        ("--name", "use instead: --into DIR, or --label KEY=VALUE"),
+    ] {
+        runner.run(&["exec", "s.toml", flag]).expect(2).says(&[words]);
+    }
 }
 
 #[test]

@@ -612,6 +612,15 @@ fn missing_browser_is_a_warning() {
 }
 
 #[test]
+fn folders_that_do_not_exist_are_refused() {
+    let runner = Runner::new(&[]);
+    for flag in ["--scenarios", "--results"] {
+        let ran = runner.run(&["serve", "--listen", "127.0.0.1:0", flag, "nope"]).expect(2);
+        ran.says(&["`nope` is not a folder", flag]);
+    }
+}
+
+#[test]
 fn link_command_prints_a_link_for_another_browser() {
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("results")).unwrap();

@@ -57,17 +57,30 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.link {
         return print_links(args, out);
     }
+    if args.root.results.is_some() && !path.is_dir() {
+        let missing = shown_path(&path);
+        return Err(mistake!(
+            "`{missing}` is not a folder\n`--results` names it; create it, or leave the flag out to use `results`"
+        ));
+    }
     let root = ResultsRoot::existing(&path)?;
     let settings = Settings::read(&root)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
     let settings = settings.keys.serve;
-    let in_root = settings.scenarios.iter().map(|folder| path.join(folder));
+    let (scenarios, key) = if args.scenarios.is_empty() {
+        let in_root = settings.scenarios.iter().map(|folder| path.join(folder));
+        (in_root.collect(), "`scenarios` of `runner.toml`")
+    } else {
+        (args.scenarios.clone(), "`--scenarios`")
+    };
+    if let Some(missing) = scenarios.iter().find(|folder| !folder.is_dir()) {
+        let missing = shown_path(missing);
+        return Err(mistake!(
+            "`{missing}` is not a folder\n{key} names it; create it, or name the folder of the scenarios"
+        ));
+    }
     let server = BoundServer::bind(ServeSettings {
-        scenarios: if args.scenarios.is_empty() {
-            in_root.collect()
-        } else {
-            args.scenarios.clone()
-        },
+        scenarios,
         listen: args.listen.clone(),
         is_read_only: args.read_only || settings.read_only,
         hosts: args.allow_host.clone(),
