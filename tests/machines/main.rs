@@ -6,8 +6,11 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
 
 mod access;
+mod attacker;
+mod attacks;
 mod commands;
 mod faults;
+mod forgeries;
 mod hosts;
 mod network;
 mod page;

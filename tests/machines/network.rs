@@ -1,7 +1,9 @@
 //! [`Broker`]: a NATS server. [`Cable`]: a connection to it that can be cut. Workers, and the rows that must not depend on them.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Display,
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::PathBuf,
@@ -24,7 +26,7 @@ use super::support::{
     runner::Runner,
     running::Running,
     truth::results,
-    wait::{wait_for, wait_until},
+    wait::{LONG, wait_for, wait_until},
 };
 
 /// Keys of a row that differ from run to run.
@@ -375,6 +377,24 @@ pub(crate) fn join_request(session: &str, number: u32, version: &str) -> String 
     join.to_string()
 }
 
+/// A message of a NATS server.
+#[derive(Clone, Debug)]
+pub(crate) struct RawMessage {
+    pub(crate) subject: String,
+    /// Subject for the answer. Empty if no answer is requested.
+    pub(crate) reply: String,
+    /// The lines of the headers, with the version. Empty if there are none.
+    pub(crate) headers: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl RawMessage {
+    pub(crate) fn new(subject: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
+        let (reply, headers) = (String::new(), Vec::new());
+        Self { subject: subject.into(), reply, headers, payload: payload.into() }
+    }
+}
+
 /// A client of a NATS server that sends and receives messages as they are.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
@@ -416,6 +436,68 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// Connects as a user whose password is `p`. The client receives none of its own messages.
+    pub(crate) fn login(broker: &Broker, user: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", broker.port)).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let mut client = Self { stream: BufReader::new(stream) };
+        client.line();
+        let options = json!({"verbose": false, "pedantic": false, "headers": true, "echo": false,
+            "no_responders": true, "user": user, "pass": "p"});
+        client.send(format!("CONNECT {options}\r\n").as_bytes());
+        client
+    }
+
+    /// Sends a message with its headers.
+    pub(crate) fn put(&mut self, message: &RawMessage) {
+        let RawMessage { subject, reply, headers, payload } = message;
+        let (head, total) = (headers.len(), headers.len() + payload.len());
+        let line = match head {
+            0 => format!("PUB {subject} {reply} {total}\r\n"),
+            _ => format!("HPUB {subject} {reply} {head} {total}\r\n"),
+        };
+        self.send(&[line.as_bytes(), headers, payload, b"\r\n"].concat());
+    }
+
+    /// Returns the next message. `None` once the server has closed the connection, or if no message arrives for long.
+    pub(crate) fn receive(&mut self) -> Option<RawMessage> {
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            let words: Vec<_> = line.split_whitespace().collect();
+            let (lengths, words) = match words[..] {
+                ["MSG", ..] => (1, words),
+                ["HMSG", ..] => (2, words),
+                ["PING"] => {
+                    self.stream.get_mut().write_all(b"PONG\r\n").ok()?;
+                    continue;
+                }
+                _ => continue,
+            };
+            let (names, numbers) = words.split_at(words.len() - lengths);
+            let numbers: Vec<usize> = numbers.iter().map(|text| text.parse().unwrap()).collect();
+            let mut headers = vec![0; *numbers.last().unwrap()];
+            self.stream.read_exact(&mut headers).ok()?;
+            let payload = headers.split_off(if lengths == 2 { numbers[0] } else { 0 });
+            let reply = names.get(3).map(|reply| (*reply).to_owned()).unwrap_or_default();
+            return Some(RawMessage { subject: names[1].to_owned(), reply, headers, payload });
+        }
+    }
+
+    /// Sends a request, and returns the response. The client must have no subscription.
+    pub(crate) fn request(&mut self, subject: &str, request: &dyn Display) -> Value {
+        let inbox = format!("_INBOX.port-{}", self.stream.get_ref().local_addr().unwrap().port());
+        self.subscribe(&inbox);
+        let request = RawMessage::new(subject, request.to_string());
+        self.put(&RawMessage { reply: inbox, ..request });
+        let response = self.receive().unwrap();
+        self.send(b"UNSUB 1\r\n");
+        serde_json::from_slice(&response.payload)
+            .unwrap_or_else(|error| panic!("{subject}: {error}: {response:?}"))
     }
 
     fn line(&mut self) -> String {
