@@ -373,7 +373,7 @@ fn chat_answer_with_an_error_is_an_error() {
     ));
     runner.exec(&[]).expect(1).says(&[
         "the server ended its answer with an error: the upstream model is gone",
-        "`config.output = \"json\"` of `bundled:chat`",
+        "set the provider's `config.output = \"json\"` to read it as JSON",
     ]);
     let row = runner.only_run().row("error");
     assert_eq!([&row["outcome"], &row["error"]["class"]], ["error", "unavailable"]);

@@ -55,7 +55,7 @@ fn standard_error_is_an_expectation() {
         let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "stderr");
         check.unwrap()["message"].as_str().unwrap().to_owned()
     };
-    assert!(message("bad").starts_with("the standard error does not contain `other`"));
+    assert!(message("bad").starts_with("the standard error does not contain \"other\""));
     assert!(message("cut").contains("`limits.stdio` has cut its middle"));
     // Rows do not have the standard error, so the trial runs again.
     let text = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();

@@ -158,7 +158,7 @@ fn attempts_without_cost_are_counted() {
     let again = runner.run(&["resume", "--rerun", "failed"]).expect(1);
     again.says(&says);
 
-    let measured = "[[tests]]\nid = \"a\"\ninput = { do = \"measure\", tokens = 1 }\n";
+    let measured = "[[tests]]\nid = \"a\"\ninput = { do = \"measure\", tokens = 1 }\nexpect = { not = { equals = 0 } }\n";
     let ran = Runner::hostile(&priced(1, measured)).exec(&[]).expect(0);
     assert!(!ran.stderr.contains("note: "), "{}", ran.stderr);
 }

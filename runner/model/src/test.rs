@@ -124,12 +124,24 @@ pub struct Expect {
     /// The whole output. `null` is a value.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub equals: Option<Value>,
+    /// Values of which the whole output is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub equals_any: Vec<Value>,
     /// Parts of the output: texts in a text, or values in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contains: Vec<Value>,
+    /// Parts of which the output has at least one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contains_any: Vec<Value>,
     /// A regular expression that matches the output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
+    /// Checks that must not hold.
+    #[serde(skip_serializing_if = "is_default")]
+    pub not: Unwanted,
+    /// Whether the checks above ignore case.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_case: bool,
     /// A value whose keys and items the output must have. `null` is a value.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
@@ -163,16 +175,40 @@ pub struct Expect {
 }
 
 /// Expectations of a text. Absent ones are not checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedText {
     /// The whole text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<String>,
-    /// A part of the text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contains: Option<String>,
+    /// Parts of the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contains: Vec<Value>,
+    /// Parts of which the text has at least one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contains_any: Vec<Value>,
     /// A regular expression that matches the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// Checks that must not hold.
+    #[serde(skip_serializing_if = "is_default")]
+    pub not: Unwanted,
+    /// Whether all of these ignore case.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_case: bool,
+}
+
+/// Checks of the output or the standard error, none of which may hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unwanted {
+    /// The whole value. `null` is a value.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub equals: Option<Value>,
+    /// Parts, none of which may be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contains: Vec<Value>,
+    /// A regular expression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
 }

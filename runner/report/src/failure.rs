@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use runner_model::row::{BACKTRACE, Check, Grade, Raw, RowError, STDERR_FOLLOWS, panic};
 use runner_model::visible::{
-    cut_around_difference, difference_start, expected_and_got, marked, visible_line,
+    cut, cut_around_difference, difference_start, expected_and_got, marked, visible_line,
 };
 use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
 use schemars::JsonSchema;
-use serde::{Serialize, de::IgnoredAny};
+use serde::Serialize;
 
 use crate::{denials, logs::JsonRecord, phrases};
 
@@ -18,9 +18,6 @@ const SHORT_VALUE: usize = 40;
 const LONG_LINE: usize = 400;
 /// Start of the line of a difference, which continues with its path.
 const DIFFERENCE: &str = "at $";
-
-/// Replaces the values of a text that should have been an object or an array.
-const JSON_TEXT: &str = "the output is a text that holds JSON; to read it as JSON, set `output = \"json\"` of a plain command, or `config.output = \"json\"` of `bundled:chat`";
 
 /// Start of the end of an error's line that quotes the program's output.
 const OUTPUT_FOLLOWS: &str = "; it starts with `";
@@ -38,6 +35,10 @@ const REASONS: &[&str] = &[
 const UNSEEN: &str = "the output differs only in white space or invisible characters";
 /// Start of the end of a message about a difference that cannot be seen.
 const CODE_POINTS: &str = " (first difference: ";
+/// Start of the end of a message that names a key of the provider.
+const HINT: &str = "; set the provider's `";
+/// End of a message about texts whose case does not count.
+const IGNORING_CASE: &str = ", ignoring case";
 /// Start of the end of a check's message that compared an answer of the JSON protocol as a text.
 const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
 
@@ -160,7 +161,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         let values = check_values(check, most < usize::MAX);
         let mut points = "";
         if first.starts_with(UNSEEN) && !values.is_empty() {
-            points = first.rfind(CODE_POINTS).map_or("", |start| &first[start..]);
+            points = message_end(first);
             first = UNSEEN;
         }
         lines.push((Tone::Reason, format!("{}: {first}{points}", &*check.name)));
@@ -235,19 +236,32 @@ fn check_line(check: &Check<'_>) -> String {
     let (first, mut others) = message_lines(check);
     let words = match (&check.expected, &check.actual, others.next()) {
         _ if let Some(hint) = protocol_hint(check) => hint.to_owned(),
-        _ if is_json_text(check) => JSON_TEXT.to_owned(),
         // The first line is the number of differences.
         (.., Some(other)) if other.starts_with(DIFFERENCE) => format!("{first}; {}", &other[3..]),
         // The message only states that they differ.
         (Some(expected), Some(actual), _) if is_compared(check) && !lists_differences(check) => {
             let (expected, actual) = (expected.get(), actual.get());
-            let words = differing_line(expected, actual)
-                .unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE));
-            words + first.rfind(CODE_POINTS).map_or("", |start| &first[start..])
+            let line = if first.contains(IGNORING_CASE) {
+                differing_line(&expected.to_lowercase(), &actual.to_lowercase())
+            } else {
+                differing_line(expected, actual)
+            };
+            let words = line.unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE));
+            words + message_end(first)
+        }
+        (Some(expected), Some(actual), _) if is_of_scenario(check, &["equals_any"]) => {
+            let [expected, actual] = [expected, actual].map(|value| cut(value.get(), SHORT_VALUE));
+            format!("expected one of {expected}, got {actual}{}", message_end(first))
         }
         _ => first.to_owned(),
     };
     marked(&format!("{}: {words}", &*check.name))
+}
+
+/// Returns the end of a message that values do not replace: code points, and a key of the provider.
+fn message_end(message: &str) -> &str {
+    let start = message.rfind(CODE_POINTS).or_else(|| message.rfind(HINT));
+    start.map_or("", |start| &message[start..])
 }
 
 /// Formats the first line in which two texts differ. `None` if both are one line, or not texts.
@@ -308,18 +322,6 @@ fn protocol_hint<'a>(check: &'a Check<'_>) -> Option<&'a str> {
     message.find(PROTOCOL_HINT).map(|start| &message[start..])
 }
 
-/// Returns whether a text was compared with an object or an array, and holds JSON.
-fn is_json_text(check: &Check<'_>) -> bool {
-    let (Some(expected), Some(actual)) = (&check.expected, &check.actual) else { return false };
-    let text = serde_json::from_str::<String>(actual.get());
-    let is_tree = |json: &str| json.starts_with(['{', '[']);
-    is_compared(check)
-        && protocol_hint(check).is_none()
-        && is_tree(expected.get())
-        && text
-            .is_ok_and(|text| is_tree(&text) && serde_json::from_str::<IgnoredAny>(&text).is_ok())
-}
-
 /// Returns the difference of texts, or else the values that the message lacks. Leaves out the equal start of two long values if
 /// `is_short`.
 fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
@@ -327,13 +329,20 @@ fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
     if lists_differences(check) || is_of_scenario(check, IN_MESSAGE) {
         return Vec::new();
     }
-    if is_json_text(check) {
-        return vec![(Tone::Detail, JSON_TEXT.to_owned())];
-    }
     if let Some(diff) = &check.diff {
         return difference(diff);
     }
-    let has_expected = is_of_scenario(check, &["contains", "matches", "schema"]);
+    const WITH_EXPECTED: &[&str] = &[
+        "equals_any",
+        "contains",
+        "contains_any",
+        "matches",
+        "not.equals",
+        "not.contains",
+        "not.matches",
+        "schema",
+    ];
+    let has_expected = is_of_scenario(check, WITH_EXPECTED);
     let expected = check.expected.as_ref().filter(|_| !has_expected).map(Raw::get);
     let got = check.actual.as_ref().map(Raw::get);
     let start = match (expected, got) {

@@ -79,12 +79,13 @@ impl Attempt<'_> {
             // A row that is too long keeps its first metrics.
             reply.metrics.insert(0, cost);
         }
-        self.judge_call(started_at, ended, max_tree)
+        self.judge_call(provider.json_key(), started_at, ended, max_tree)
     }
 
-    /// Judges a call that has ended. `max_tree` bounds the bytes of its output as a tree of values.
+    /// Judges a call that has ended. `json_key` is that of [`Evidence`]. `max_tree` bounds the bytes of its output as a tree of values.
     fn judge_call(
         &self,
+        json_key: Option<&'static str>,
         started_at: Time,
         ended: Ended,
         max_tree: usize,
@@ -114,6 +115,7 @@ impl Attempt<'_> {
             max_tree,
             schema: self.schema.as_deref(),
             exit_code: None,
+            json_key,
             stderr: &ended.said.stderr,
         };
         let is_stopped = matches!(ending, Ending::Stopped);

@@ -163,6 +163,7 @@ impl Slots {
                     max_tree: max_tree_bytes(provider.settings.limits.reply),
                     schema: schema.as_deref(),
                     exit_code: provider.is_plain().then_some(0),
+                    json_key: provider.json_key(),
                     stderr: "",
                 };
                 let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;

@@ -38,6 +38,7 @@ mod judge {
     mod diff;
     mod json;
     mod outcome;
+    mod search;
 
     pub use self::compiled::{CompiledCache, SharedSchema};
     pub use self::json::{max_tree_bytes, tree_bytes};

@@ -148,6 +148,14 @@ impl LoadedProvider {
         self.is_plain() && self.settings.output != OutputForm::Json
     }
 
+    /// Returns the key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
+    pub fn json_key(&self) -> Option<&'static str> {
+        let config = self.settings.config.get("output").and_then(Value::as_str);
+        let is_chat = self.settings.plugin == "bundled:chat" && config != Some("json");
+        let key = if is_chat { Some("config.output") } else { None };
+        if self.prints_text() { Some("output") } else { key }
+    }
+
     /// Returns the reason if no attempt exits with this code.
     fn never_exits_with(&self, code: i32) -> Option<&'static str> {
         if !self.is_plain() {

@@ -251,19 +251,57 @@ fn expected_errors_are_listed_without_output() {
 }
 
 #[test]
-fn answers_that_are_texts_have_the_remedy() {
-    let line = |message: &str| {
+fn keys_of_the_provider_follow_the_values() {
+    let line = |message: &str, expected: &str, actual: &str| {
         let check = format!(
-            r#"{{"name":"equals","verdict":"fail","message":"{message}","expected":{{"a":1}},"actual":"{{\"ok\":1}}"}}"#
+            r#"{{"name":"equals","verdict":"fail","message":"{message}","expected":{expected},"actual":{actual}}}"#
+        );
+        let json = row("failed", &format!(r#","checks":[{check}]"#));
+        (headline(&read(&json)), block(&read(&json), 9)[0].1.clone())
+    };
+    let json = format!(r#"{}output = \"json\"` to read it as JSON"#, super::HINT);
+    let (short, long) = line(&format!("differs{json}"), "4", r#""4""#);
+    let hint = json.replace('\\', "");
+    assert_eq!(short, format!(r#"equals: expected 4, got "4"{hint}"#));
+    assert_eq!(long, format!("equals: differs{hint}"));
+    let message = format!("{}: expected `hello`, got `hello⏎`{json}", super::UNSEEN);
+    let (short, long) = line(&message, r#""hello""#, r#""hello\n""#);
+    assert_eq!(short, format!(r#"equals: expected "hello", got "hello\n"{hint}"#));
+    assert_eq!(long, format!("equals: {}{hint}", super::UNSEEN));
+    let hint = format!("differs; {}: set it", super::PROTOCOL_HINT);
+    assert_eq!(line(&hint, "1", "2").0, format!("equals: {}: set it", super::PROTOCOL_HINT));
+}
+
+#[test]
+fn choices_and_exclusions_show_each_value_once() {
+    let shown = |name: &str, message: &str, expected: &str| {
+        let check = format!(
+            r#"{{"name":"{name}","verdict":"fail","message":"{message}","expected":{expected},"actual":"c"}}"#
+        );
+        let json = row("failed", &format!(r#","checks":[{check}]"#));
+        let lines: Vec<_> = block(&read(&json), 9).into_iter().map(|(_, line)| line).collect();
+        (headline(&read(&json)), lines.join("\n"))
+    };
+    let (line, lines) = shown("equals_any", "the output is none of it", r#"["a","b"]"#);
+    assert_eq!(line, r#"equals_any: expected one of ["a","b"], got "c""#);
+    assert_eq!(lines, "equals_any: the output is none of it\ngot       \"c\"");
+    for name in ["contains_any", "not.equals", "not.contains", "not.matches"] {
+        let (line, lines) = shown(name, "m", "\"x\"");
+        assert_eq!(line, format!("{name}: m"));
+        assert_eq!(lines, format!("{name}: m\ngot       \"c\""));
+    }
+}
+
+#[test]
+fn differing_line_ignores_case_as_its_check_does() {
+    let line = |end: &str| {
+        let check = format!(
+            r#"{{"name":"equals","verdict":"fail","message":"m{end}","expected":"One\nTwo","actual":"ONE\ntoo"}}"#
         );
         headline(&read(&row("failed", &format!(r#","checks":[{check}]"#))))
     };
-    for remedy in ["`output = \"json\"` of a plain", "`config.output = \"json\"` of `bundled:chat`"]
-    {
-        assert!(line("differs").contains(remedy), "{}", line("differs"));
-    }
-    let hint = format!("differs; {}: set it", super::PROTOCOL_HINT);
-    assert_eq!(line(&hint), format!("equals: {}: set it", super::PROTOCOL_HINT));
+    assert_eq!(line(""), r#"equals: line 1: expected "One", got "ONE""#);
+    assert_eq!(line(super::IGNORING_CASE), r#"equals: line 2: expected "two", got "too""#);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{Line, Section, TrialDocument, call_sections};
 use crate::{LogText, tests::snapshot};
 
 fn line(attempt: u32, is_final: bool) -> Line {
-    let checks = ["equals", "contains", "contains", "max_duration"];
+    let checks = ["equals", "contains", "contains", "max_duration", "not.contains", "not.matches"];
     let checks = checks.map(|name| json!({"name": name, "verdict": "pass"}));
     let row = json!({
         "v": row::VERSION, "trial": "a@p#1", "test": "a", "provider": "p", "repeat": 1, "attempt": attempt,
@@ -40,7 +40,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         // A record of the JSON protocol is also a line of standard error.
         "stderr": "{\"level\":\"warn\",\"message\":\"m\",\"fields\":{\"k\":\"v\"}}\nown\n",
     });
-    let expect = json!({"max_duration": 1500, "equals": "", "contains": ["a", "b"]});
+    let expect = json!({"max_duration": 1500, "equals": "", "contains": ["a", "b"], "not": {"contains": ["x"], "matches": "y"}});
     let planned = json!({"input": "hello", "expect": expect});
     TrialDocument {
         v: 1,

@@ -108,12 +108,18 @@ impl Page {
 
     /// Adds checks, metrics and usage.
     fn measured(&mut self, row: &RowRef<'_>, expect: &Value) {
-        let mut parts = expect["contains"].as_array().into_iter().flatten();
+        let not = &expect["not"];
+        let [mut wanted, mut unwanted] =
+            [expect, not].map(|table| table["contains"].as_array().into_iter().flatten());
         let checks = row.checks.iter().filter_map(|check| {
             let expected = match &*check.name {
                 _ if check.own => None,
-                "contains" => parts.next(),
-                name => expect.get(name),
+                "contains" => wanted.next(),
+                "not.contains" => unwanted.next(),
+                name => match name.strip_prefix("not.") {
+                    Some(name) => not.get(name),
+                    None => expect.get(name),
+                },
             };
             // Failed checks are shown above the page.
             (check.verdict != Verdict::Fail).then(|| self::check(check, expected))

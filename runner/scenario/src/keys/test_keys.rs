@@ -5,7 +5,7 @@ use std::{
     fs::Metadata,
 };
 
-use runner_model::test::{Expect, ExpectedText, MetaValue, Retries};
+use runner_model::test::{Expect, ExpectedText, MetaValue, Retries, Unwanted};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
@@ -116,9 +116,21 @@ pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list)
 pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
 const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
-    Some(ExpectedText {
+    let expected = ExpectedText {
         equals: table.optional("equals", &TEXT),
-        contains: table.optional("contains", &TEXT),
+        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
+        contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
+        matches: table.optional("matches", &Pattern),
+        not: table.optional("not", &NOT).unwrap_or_default(),
+        ignore_case: table.optional("ignore_case", &Boolean).unwrap_or_default(),
+    };
+    check_ignored_case(table);
+    Some(expected)
+});
+const NOT: TableForm<Unwanted> = TableForm("`not` of `expect`", |table| {
+    Some(Unwanted {
+        equals: table.optional("equals", &Any),
+        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
         matches: table.optional("matches", &Pattern),
     })
 });
@@ -230,11 +242,26 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     })
 }
 
+/// Checks of texts, to which `ignore_case` applies.
+const OF_TEXTS: &[&str] = &["equals", "equals_any", "contains", "contains_any", "matches", "not"];
+
+/// Reports `ignore_case` without a check that it applies to.
+fn check_ignored_case(table: &mut Table<'_, '_>) {
+    if table.has("ignore_case") && !OF_TEXTS.iter().any(|key| table.has(key)) {
+        let message = "`ignore_case` is for checks of texts, such as `contains`, which are missing";
+        table.refuse_key("ignore_case", message);
+    }
+}
+
 fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     let expect = Expect {
         equals: table.optional("equals", &Any),
+        equals_any: table.optional("equals_any", &List(1, Any)).unwrap_or_default(),
         contains: table.optional("contains", &TextOrList).unwrap_or_default(),
+        contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
         matches: table.optional("matches", &Pattern),
+        not: table.optional("not", &NOT).unwrap_or_default(),
+        ignore_case: table.optional("ignore_case", &Boolean).unwrap_or_default(),
         json: table.optional("json", &Any),
         tolerance: table.optional("tolerance", &Number(0.0, f64::MAX)),
         schema: None,
@@ -251,9 +278,9 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     if expect.tolerance.is_some() && !table.has("json") {
         table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
     }
-    let of_outputs =
-        ["equals", "contains", "matches", "json", "schema", "min_score", "exit_code", "graders"];
-    for key in of_outputs {
+    check_ignored_case(table);
+    let of_outputs = ["json", "schema", "min_score", "exit_code", "graders"];
+    for key in OF_TEXTS.iter().chain(&of_outputs) {
         if table.has("error") && table.has(key) {
             let message =
                 format!("`{key}` and `error` never hold together: an error has no output");

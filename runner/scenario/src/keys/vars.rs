@@ -267,13 +267,14 @@ mod tests {
         ] {
             let root = json!({
                 "vars": {"x": "a.*|{{{{", "n": 1.5},
-                "tests": [{"expect": {"matches": text, "stderr": {"matches": text}, "json": {"matches": "x{{var.x}}"}}}],
+                "tests": [{"expect": {"matches": text, "stderr": {"matches": text, "not": {"matches": text}}, "json": {"matches": "x{{var.x}}"}}}],
                 "test_lists": [{"expect": {"matches": text}}],
             });
             let root = filled(root, &[]).unwrap();
             let expect = &root["tests"][0]["expect"];
             assert_eq!(expect["matches"], expected, "{text}");
             assert_eq!(expect["stderr"]["matches"], expected, "{text}");
+            assert_eq!(expect["stderr"]["not"]["matches"], expected, "{text}");
             assert_eq!(root["test_lists"][0]["expect"]["matches"], expected, "{text}");
             assert_eq!(expect["json"]["matches"], "xa.*|{{{{");
         }

@@ -21,9 +21,10 @@ pub(crate) fn dotted(root: &str, keys: &[String]) -> String {
 
 /// Returns whether a path in a scenario is of a regular expression of `expect`.
 pub(crate) fn is_pattern(path: &[Step]) -> bool {
-    let patterns = [&["expect", "matches"][..], &["expect", "stderr", "matches"]];
-    let is_at = |pattern: &[&str]| path[2..] == keys(pattern.iter().copied());
-    path.len() > 2 && patterns.into_iter().any(is_at)
+    let Some([start @ .., Step::Key(last)]) = path.get(2..) else { return false };
+    let tables =
+        [&["expect"][..], &["expect", "stderr"], &["expect", "not"], &["expect", "stderr", "not"]];
+    last == "matches" && tables.iter().any(|table| *start == keys(table.iter().copied()))
 }
 
 /// The part of an entry to mark.

@@ -239,7 +239,7 @@ fn example(expected: &str, value: &Value, key: &str) -> Option<String> {
         (_, "matrix") if is_of_keys => r#"{ size = ["small", "large"] }"#.to_owned(),
         (_, "meta") if is_of_keys => r#"{ topic = "birds" }"#.to_owned(),
         (_, "expect") if is_of_keys => r#"{ equals = "x" }"#.to_owned(),
-        (_, "stderr") if is_of_keys => r#"{ contains = "x" }"#.to_owned(),
+        (_, "stderr" | "not") if is_of_keys => r#"{ contains = "x" }"#.to_owned(),
         (_, "files") if expected == "a table" => r#"{ report = "data/report.txt" }"#.to_owned(),
         (Value::String(_) | Value::Number(_), _) if expected == "an array" => format!("[{value}]"),
         (Value::Number(_) | Value::Bool(_), _) if ["a string", "a test id"].contains(&expected) => {

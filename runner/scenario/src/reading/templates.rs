@@ -68,7 +68,7 @@ impl TemplateValue {
         let entries = entries.into_iter().map(|(key, value)| {
             let value = match (key.as_str(), value) {
                 ("matches", Self::Text(template)) => Self::Pattern(template),
-                ("stderr", value) => value.with_patterns(),
+                ("stderr" | "not", value) => value.with_patterns(),
                 (_, value) => value,
             };
             (key, value)
@@ -190,12 +190,15 @@ mod tests {
         ] {
             let expect = json!({
                 "matches": template, "stderr": {"matches": template, "contains": "{{row.p}}!"}, "json": {"matches": "{{row.p}}!"},
+                "not": {"matches": template},
             });
             let value = TemplateValue::parse(&expect).unwrap().with_patterns();
             let json = json!({"matches": "a|b!"});
             let stderr = json!({"matches": expected, "contains": "a|b!"});
             let rendered = value.render(&[("row", &row)]).unwrap();
-            assert_eq!(rendered, json!({"matches": expected, "stderr": stderr, "json": json}));
+            let not = json!({"matches": expected});
+            let all = json!({"matches": expected, "stderr": stderr, "json": json, "not": not});
+            assert_eq!(rendered, all);
         }
     }
 }

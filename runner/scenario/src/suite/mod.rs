@@ -69,6 +69,8 @@ struct Block {
 struct Outline {
     tests: Vec<Entry>,
     shapes: Vec<Shape>,
+    /// By shape.
+    facts: Vec<ShapeFacts>,
     bytes: u64,
     trials: u64,
     has_exit_codes: bool,
@@ -87,6 +89,25 @@ struct Entry {
 struct Shape {
     providers: Box<[u16]>,
     repeat: u32,
+}
+
+/// Facts about a test, for notices.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TestFacts {
+    /// Whether it has no expectation.
+    pub(crate) is_unchecked: bool,
+    /// Whether it has an input, and no attachment.
+    pub(crate) has_only_input: bool,
+}
+
+/// Facts about the tests of a shape. Unknown after [`Suite::open`].
+#[derive(Clone, Copy, Debug, Default)]
+struct ShapeFacts {
+    /// Number of tests without expectations.
+    unchecked: u64,
+    /// Index of the first of them.
+    first_unchecked: u64,
+    has_only_input: bool,
 }
 
 /// Creates a suite from its lines.
@@ -108,6 +129,7 @@ impl SuiteBuilder {
         line: &[u8],
         providers: &[u16],
         repeat: u32,
+        facts: TestFacts,
     ) -> Result<(), &'static str> {
         let outline = &mut self.outline;
         if outline.tests.len() == MAX_TESTS {
@@ -129,9 +151,18 @@ impl SuiteBuilder {
             let shape = Shape { providers: providers.into(), repeat };
             *self.shapes.entry(shape).or_insert_with_key(|shape| {
                 outline.shapes.push(shape.clone());
+                outline.facts.push(ShapeFacts::default());
                 (outline.shapes.len() - 1) as u32
             })
         };
+        let of_shape = &mut outline.facts[shape as usize];
+        of_shape.has_only_input |= facts.has_only_input;
+        if facts.is_unchecked {
+            if of_shape.unchecked == 0 {
+                of_shape.first_unchecked = outline.tests.len() as u64;
+            }
+            of_shape.unchecked += 1;
+        }
         outline.tests.push(Entry {
             offset: outline.bytes,
             first_trial: outline.trials as u32,
@@ -212,7 +243,8 @@ impl Suite {
             if !is_valid {
                 return Err(bad());
             }
-            builder.push(&line, &head.providers, head.repeat).map_err(|_| {
+            let facts = TestFacts::default();
+            builder.push(&line, &head.providers, head.repeat, facts).map_err(|_| {
                 io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
             })?;
         }
@@ -259,6 +291,24 @@ impl Suite {
     /// Returns whether a test may expect an exit code.
     pub fn has_exit_codes(&self) -> bool {
         self.outline.has_exit_codes
+    }
+
+    /// Returns the number of tests without expectations, and the id of the first, of those that run on a provider for which
+    /// `is_counted` returns true. `None` without such a test, and after [`Suite::open`].
+    pub fn unchecked(&self, is_counted: impl Fn(u16) -> bool) -> Option<(u64, String)> {
+        let shapes = self.outline.shapes.iter().zip(&self.outline.facts);
+        let found = shapes.filter(|(shape, facts)| {
+            facts.unchecked > 0 && shape.providers.iter().any(|provider| is_counted(*provider))
+        });
+        let facts: Vec<_> = found.map(|(_, facts)| *facts).collect();
+        let first = facts.iter().map(|facts| facts.first_unchecked).min()?;
+        Some((facts.iter().map(|facts| facts.unchecked).sum(), self.id(first)?))
+    }
+
+    /// Returns whether a test on a provider has an input and no attachment. False after [`Suite::open`].
+    pub fn has_only_input(&self, provider: u16) -> bool {
+        let mut shapes = self.outline.shapes.iter().zip(&self.outline.facts);
+        shapes.any(|(shape, facts)| facts.has_only_input && shape.providers.contains(&provider))
     }
 
     /// Returns the names of the graders that judge outputs of a test.

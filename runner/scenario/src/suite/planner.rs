@@ -26,6 +26,7 @@ use crate::{
     reading::{Part, Places, Step, keys, suggest},
     scenario::Scenario,
     suite::{
+        TestFacts,
         blobs::Blobs,
         hash,
         selection::{Selection, narrow},
@@ -83,6 +84,7 @@ pub(crate) struct PlannedTest {
     /// Empty if the test has no line, since it is invalid or not selected.
     pub(crate) providers: Vec<u16>,
     pub(crate) repeat: u32,
+    pub(crate) facts: TestFacts,
 }
 
 /// Receives a block. May end the planning.
@@ -165,7 +167,8 @@ impl Planner<'_> {
             }
         };
         let is_in_list = list.is_some() || matches!(origin, Origin::Scenario(..));
-        self.block.tests.push(PlannedTest { hash, list, end, providers: Vec::new(), repeat: 0 });
+        let (providers, repeat, facts) = (Vec::new(), 0, TestFacts::default());
+        self.block.tests.push(PlannedTest { hash, list, end, providers, repeat, facts });
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
         if let Origin::Record(record) = origin {
@@ -261,8 +264,15 @@ impl Planner<'_> {
             let count = expect.graders.len();
             refuse(format!("{count} graders; at most {MAX_GRADERS} are allowed"));
         }
-        let expected = expect.equals.iter().chain(&expect.json);
-        let mut values = expected.chain(&expect.contains).chain([&test.input]);
+        let expected = expect.equals.iter().chain(&expect.json).chain(&expect.not.equals);
+        let lists =
+            [&expect.equals_any, &expect.contains, &expect.contains_any, &expect.not.contains];
+        let stderr = expect.stderr.iter().flat_map(|text| {
+            let lists = [&text.contains, &text.contains_any, &text.not.contains];
+            lists.into_iter().flatten().chain(&text.not.equals)
+        });
+        let mut values =
+            expected.chain(lists.into_iter().flatten()).chain(stderr).chain([&test.input]);
         if values.any(|value| is_deep(value, MAX_DEPTH)) {
             refuse(format!("a value of more than {MAX_DEPTH} levels"));
         }
@@ -282,6 +292,7 @@ impl Planner<'_> {
         settings: TestSettings,
         providers: Vec<u16>,
     ) -> Result<(), Vec<Problem>> {
+        let has_input = !test.input.is_null();
         let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
         let reference = test.reference.as_ref().map(to_raw_value).transpose();
         let reference = reference.map_err(|error| vec![cannot_write(&error)])?;
@@ -318,6 +329,10 @@ impl Planner<'_> {
         lines.push(b'\n');
         if let Some(planned) = self.block.tests.last_mut() {
             planned.end = lines.len();
+            planned.facts = TestFacts {
+                is_unchecked: test.expect.is_empty(),
+                has_only_input: has_input && test.files.is_empty(),
+            };
             (planned.providers, planned.repeat) = (test.providers, test.repeat);
         }
         Ok(())

@@ -132,7 +132,7 @@ impl<'f> SuiteWriter<'f> {
             }
             let line = &block.lines[start..test.end];
             start = test.end;
-            self.builder.push(line, &test.providers, test.repeat).map_err(|bound| {
+            self.builder.push(line, &test.providers, test.repeat, test.facts).map_err(|bound| {
                 Problem::new(format!("a run has at most {bound}, but the scenario has more"))
                     .with_help("select some with `--test` or `--provider`, or lower `repeat`")
             })?;

@@ -109,6 +109,7 @@ fn form(schema: &Value) -> String {
         }
         (_, Value::String(kind)) => match kind.as_str() {
             "object" => "table".to_owned(),
+            "array" if form(&schema["items"]) == "any" => "array".to_owned(),
             "array" => {
                 let items = form(&schema["items"]).replace(" or ", "s or ");
                 format!("array of {}s", items.trim_start_matches("a "))

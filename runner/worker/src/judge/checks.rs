@@ -1,8 +1,8 @@
 //! [`check_output`]: one named check for each expectation that is set.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, slice, time::Duration};
 
-use runner_model::alike::{difference, find_alike, look_alike};
+use runner_model::alike::difference;
 use runner_model::json::{Json, JsonFault, Numbers, find_fault};
 use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
 use runner_model::{
@@ -12,12 +12,13 @@ use runner_model::{
     units::{show_durations_apart, show_sizes_apart},
 };
 use runner_sandbox::{cut, stderr_tail};
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::compiled::CompiledCache;
 use super::diff::{self, first_unseen};
-use super::json::{Comparison, MAX_SHORT, is_equal, is_written_as, text_difference, tree_bytes};
+use super::json::{Comparison, is_written_as, text_difference, tree_bytes};
+use super::search::TextSearch;
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -29,6 +30,9 @@ const TOO_MANY_VALUES: &str = "the output has too many values to compare";
 const PROTOCOL_HINT: &str =
     "this looks like an answer of the JSON protocol: set the provider's `protocol = \"json\"`";
 
+/// Start of the end of a message that names a key of the provider.
+const HINT: &str = "; set the provider's `";
+
 /// Facts about an attempt that are not in its row.
 pub struct Evidence<'a> {
     /// Most bytes of the output as a tree of values.
@@ -37,7 +41,30 @@ pub struct Evidence<'a> {
     pub schema: Option<&'a Result<Schema, String>>,
     /// `None` if the provider is not a plain command.
     pub exit_code: Option<i32>,
+    /// The key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
+    pub json_key: Option<&'static str>,
     pub stderr: &'a str,
+}
+
+impl Evidence<'_> {
+    /// Returns the end of the message about a text that is none of these values: the key of the provider that removes the
+    /// difference.
+    fn hint(&self, search: TextSearch, expected: &[Value], output: &Json<'_>) -> String {
+        let (Some(key), Json::String(text)) = (self.json_key, output) else { return String::new() };
+        let is_trimmed = |expected: &Value| search.value(expected).as_str() == Some(text.trim());
+        let is_json = || {
+            !text.trim_start().starts_with('"')
+                && !looks_like_answer(text)
+                && serde_json::from_str::<IgnoredAny>(text).is_ok()
+        };
+        if self.exit_code.is_some() && expected.iter().any(is_trimmed) {
+            format!("{HINT}output = \"trimmed\"` to cut white space at its ends")
+        } else if expected.iter().any(|expected| !expected.is_string()) && is_json() {
+            format!("{HINT}{key} = \"json\"` to read it as JSON")
+        } else {
+            String::new()
+        }
+    }
 }
 
 /// Returns one check for each expectation that is set, in the order of the documentation.
@@ -50,43 +77,17 @@ pub(super) fn check_output(
 ) -> Vec<Check<'static>> {
     let mut checks = Checks {
         output,
-        max_tree: evidence.max_tree,
+        evidence,
+        search: search(false),
         value: None,
         made: Vec::new(),
         copies: MAX_ROW,
     };
-    if let Some(expected) = &expect.equals {
-        let is_bounded = || tree_bytes(output.get()) <= evidence.max_tree;
-        if is_written_as(expected, output.get()) && is_bounded() {
-            // Parsing the output as a tree takes longer than all other checks.
-            checks.made.push(passed("equals"));
-        } else {
-            checks.compare_all("equals", expected, Comparison::EXACT);
-        }
-    }
-    for part in &expect.contains {
-        checks.compare("contains", part, |output| {
-            (!contains(output, part)).then(|| {
-                format!(
-                    "the output does not contain {}{}",
-                    cut(MAX_SHORT, part),
-                    alike(output, part)
-                )
-            })
-        });
-    }
-    if let Some(pattern) = &expect.matches {
-        let text = as_text(output.get());
-        let failure = match cache.is_match(pattern, &text) {
-            Ok(true) => None,
-            Ok(false) => Some(format!("the output does not match `{pattern}`")),
-            Err(error) => Some(error),
-        };
-        checks.add("matches", failure, pattern);
-    }
+    checks.add_texts(cache, expect);
     if let Some(expected) = &expect.json {
         let tolerance = expect.tolerance.unwrap_or(0.0);
         let comparison = Comparison { tolerance, allows_more_keys: true };
+        checks.search_by(search(false));
         checks.compare_all("json", expected, comparison);
     }
     match evidence.schema {
@@ -117,7 +118,7 @@ pub(super) fn check_output(
 /// Extends the message of the first failed comparison if the output of a plain command looks like one of the JSON protocol.
 fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>) {
     let is_comparison = |check: &&mut Check<'_>| {
-        check.verdict == Verdict::Fail && matches!(&*check.name, "equals" | "json")
+        check.verdict == Verdict::Fail && matches!(&*check.name, "equals" | "equals_any" | "json")
     };
     if let Some(check) = checks.iter_mut().find(is_comparison)
         && let Some(message) = &mut check.message
@@ -125,6 +126,11 @@ fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>) {
     {
         *message = format!("{}; {PROTOCOL_HINT}", &**message).into();
     }
+}
+
+/// Returns the rules by which an output is searched.
+fn search(ignores_case: bool) -> TextSearch {
+    TextSearch { subject: "the output", ignores_case }
 }
 
 fn looks_like_answer(text: &str) -> bool {
@@ -136,8 +142,9 @@ fn looks_like_answer(text: &str) -> bool {
 /// Makes the checks of a reply's output.
 struct Checks<'a> {
     output: &'a Raw<'a>,
-    max_tree: usize,
-    /// The parsed output, or why it cannot be compared. `None` before the first comparison.
+    evidence: &'a Evidence<'a>,
+    search: TextSearch,
+    /// The parsed output as it is searched, or why it cannot be compared. `None` before the first comparison.
     value: Option<Result<Json<'a>, String>>,
     made: Vec<Check<'static>>,
     /// Bytes left for copies of the output: a test may have any number of expectations.
@@ -145,14 +152,66 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    /// Changes the rules for the next checks.
+    fn search_by(&mut self, search: TextSearch) {
+        if self.search.ignores_case != search.ignores_case {
+            self.value = None;
+        }
+        self.search = search;
+    }
+
+    /// Adds the checks to which `ignore_case` applies.
+    fn add_texts(&mut self, cache: &CompiledCache, expect: &Expect) {
+        let (search, evidence, json) =
+            (search(expect.ignore_case), self.evidence, self.output.get());
+        self.search_by(search);
+        if let Some(expected) = &expect.equals {
+            let is_bounded = || tree_bytes(json) <= evidence.max_tree;
+            if is_written_as(expected, json) && is_bounded() {
+                // Parsing the output as a tree takes longer than all other checks.
+                self.made.push(passed("equals"));
+            } else {
+                self.compare_all("equals", expected, Comparison::EXACT);
+            }
+        }
+        let (any, parts) = (&expect.equals_any, &expect.contains_any);
+        if !any.is_empty() {
+            self.compare("equals_any", any, |output| {
+                Some(search.is_none_of(output, any)? + &evidence.hint(search, any, output))
+            });
+        }
+        for part in &expect.contains {
+            self.compare("contains", part, |output| search.lacks(output, part));
+        }
+        if !parts.is_empty() {
+            self.compare("contains_any", parts, |output| search.lacks_all(output, parts));
+        }
+        if let Some(pattern) = &expect.matches {
+            self.add("matches", search.mismatch(cache, &as_text(json), pattern), pattern);
+        }
+        if let Some(unwanted) = &expect.not.equals {
+            self.compare("not.equals", unwanted, |output| search.is(output, unwanted));
+        }
+        for unwanted in &expect.not.contains {
+            self.compare("not.contains", unwanted, |output| {
+                search.has(output, unwanted, || as_text(json))
+            });
+        }
+        if let Some(pattern) = &expect.not.matches {
+            self.add("not.matches", search.matches(cache, &as_text(json), pattern), pattern);
+        }
+    }
+
     /// Adds a check that compares the output as a value. `mismatch` returns why it fails.
     fn compare(
         &mut self,
         name: &'static str,
-        expected: &Value,
+        expected: &impl Serialize,
         mismatch: impl FnOnce(&Json<'_>) -> Option<String>,
     ) {
-        let value = self.value.get_or_insert_with(|| parse(self.output, self.max_tree));
+        let value = self.value.get_or_insert_with(|| {
+            parse(self.output, self.evidence.max_tree).map(|value| self.search.json(value))
+        });
         let failure = match value {
             Ok(value) => mismatch(value),
             Err(message) => Some(message.clone()),
@@ -163,13 +222,18 @@ impl Checks<'_> {
     /// Adds a check that compares all of the output. If it fails, it lists the differences of two objects or arrays, and has a
     /// diff of two texts.
     fn compare_all(&mut self, name: &'static str, expected: &Value, comparison: Comparison) {
-        let mut diff = None;
+        let (mut diff, search, evidence) = (None, self.search, self.evidence);
         self.compare(name, expected, |output| {
-            let mismatch = comparison.mismatch(expected, output)?;
-            diff = diff::diff(expected, output);
+            let folded = search.value(expected);
+            let mismatch = comparison.mismatch(&folded, output)?;
+            diff = diff::diff(&folded, output);
             Some(match (expected, output) {
                 (Value::Object(_), Json::Object(_)) | (Value::Array(_), Json::Array(_)) => mismatch,
-                _ => not_equal(expected, output),
+                _ => {
+                    let case = if search.ignores_case { ", ignoring case" } else { "" };
+                    not_equal(&folded, output, case)
+                        + &evidence.hint(search, slice::from_ref(expected), output)
+                }
             })
         });
         if let (Some(check), Some(diff)) = (self.made.last_mut(), diff) {
@@ -229,46 +293,15 @@ fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<Str
     }
 }
 
-fn not_equal(expected: &Value, output: &Json<'_>) -> String {
+/// Describes two values that differ. `case` completes the message about a difference that can be seen.
+fn not_equal(expected: &Value, output: &Json<'_>, case: &str) -> String {
     let words = match first_unseen(expected, output) {
         Some((expected, output)) => format!(
             "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
         ),
-        None => "the output differs from the expected one".into(),
+        None => format!("the output differs from the expected one{case}"),
     };
     words + &text_difference(expected, output)
-}
-
-/// Describes a text of an output that looks like a part that it does not contain.
-fn alike(output: &Json<'_>, part: &Value) -> String {
-    let Value::String(part) = part else { return String::new() };
-    match output {
-        Json::String(text) => alike_text(text, part),
-        Json::Array(items) => {
-            let texts = items.iter().filter_map(|item| match item {
-                Json::String(text) if look_alike(part, text) => Some(alike_text(text, part)),
-                _ => None,
-            });
-            texts.into_iter().next().unwrap_or_default()
-        }
-        _ => String::new(),
-    }
-}
-
-fn alike_text(text: &str, part: &str) -> String {
-    let text = &text[..text.floor_char_boundary(MAX_COPY)];
-    let found = find_alike(text, part);
-    found
-        .map(|found| format!(", but a text that looks alike{}", difference(part, found)))
-        .unwrap_or_default()
-}
-
-fn contains(output: &Json<'_>, part: &Value) -> bool {
-    match (output, part) {
-        (Json::String(text), Value::String(part)) => text.contains(part.as_str()),
-        (Json::Array(items), part) => items.iter().any(|item| is_equal(part, item)),
-        _ => false,
-    }
 }
 
 /// Returns the text of a JSON string, or any other value as JSON.
@@ -305,22 +338,24 @@ pub(super) fn check_stderr(
     stderr: &str,
 ) -> Option<Check<'static>> {
     let expected = expect.stderr.as_ref()?;
+    let search = TextSearch { subject: "the standard error", ignores_case: expected.ignore_case };
+    let text = search.text(stderr);
     let mut failures = Vec::new();
-    if let Some(text) = expected.equals.as_ref().filter(|text| *text != stderr) {
-        let points = difference(text, stderr);
+    if let Some(whole) = expected.equals.as_ref().filter(|whole| search.text(whole) != text) {
+        let points = difference(&search.text(whole), &text);
         failures.push(format!("the standard error differs from the expected one{points}"));
     }
-    if let Some(part) = expected.contains.as_ref().filter(|part| !stderr.contains(part.as_str())) {
-        let (alike, part) = (alike_text(stderr, part), cut(MAX_SHORT, part));
-        failures.push(format!("the standard error does not contain `{part}`{alike}"));
-    }
-    if let Some(pattern) = &expected.matches {
-        match cache.is_match(pattern, stderr) {
-            Ok(true) => {}
-            Ok(false) => failures.push(format!("the standard error does not match `{pattern}`")),
-            Err(error) => failures.push(error),
-        }
-    }
+    let value = Json::String(text);
+    let (parts, not) = (&expected.contains_any, &expected.not);
+    failures.extend(expected.contains.iter().filter_map(|part| search.lacks(&value, part)));
+    failures.extend(search.lacks_all(&value, parts).filter(|_| !parts.is_empty()));
+    let pattern = expected.matches.as_ref();
+    failures.extend(pattern.and_then(|pattern| search.mismatch(cache, stderr, pattern)));
+    failures.extend(not.equals.as_ref().and_then(|unwanted| search.is(&value, unwanted)));
+    let has = |unwanted| search.has(&value, unwanted, || Cow::Borrowed(stderr));
+    failures.extend(not.contains.iter().filter_map(has));
+    let pattern = not.matches.as_ref();
+    failures.extend(pattern.and_then(|pattern| search.matches(cache, stderr, pattern)));
     if failures.is_empty() {
         return Some(passed("stderr"));
     }

@@ -30,16 +30,17 @@ impl CompiledCache {
         })
     }
 
-    /// Returns whether an expression matches.
+    /// Returns a compiled expression.
     ///
     /// # Errors
     ///
     /// Reason why the expression is invalid.
-    pub(super) fn is_match(&self, pattern: &str, text: &str) -> Result<bool, String> {
-        let regex = get_or_compile(&self.regexes, MAX_REGEXES, pattern, || {
-            Regex::new(pattern).map_err(|error| error.to_string())
-        })?;
-        Ok(regex.is_match(text))
+    pub(super) fn regex(&self, pattern: &str, ignores_case: bool) -> Result<Regex, String> {
+        let flags = if ignores_case { "(?i)" } else { "" };
+        let pattern = format!("{flags}{pattern}");
+        get_or_compile(&self.regexes, MAX_REGEXES, &pattern, || {
+            Regex::new(&pattern).map_err(|error| error.to_string())
+        })
     }
 }
 

@@ -69,7 +69,7 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
         schema: None,
         cache: &CompiledCache::default(),
     };
-    let result = attempt.judge_call(Time::from_millis(1_800_000_000_015), ended, usize::MAX);
+    let result = attempt.judge_call(None, Time::from_millis(1_800_000_000_015), ended, usize::MAX);
     let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report

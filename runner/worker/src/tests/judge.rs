@@ -31,6 +31,7 @@ struct Actual {
     score: Option<f64>,
     own: Vec<Check<'static>>,
     exit_code: Option<i32>,
+    json_key: Option<&'static str>,
     schema: Option<Result<Schema, String>>,
 }
 
@@ -41,6 +42,7 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
         max_tree: 24 << 20,
         schema: actual.schema.as_ref(),
         exit_code,
+        json_key: actual.json_key,
         stderr: "first\nlast words\n",
     };
     let cache = CompiledCache::default();
@@ -152,6 +154,168 @@ fn failed_expectations_show_both_sides() {
     );
     assert_eq!(both[1]["message"], "at $.a: expected 1, got 2");
     assert_eq!((both[0].get("diff"), both[1].get("diff")), (None, None));
+}
+
+#[test]
+fn choices_and_exclusions_hold_or_give_the_reason() {
+    let made = |expected: Value, output: &str| {
+        let made = checks(&expected, output);
+        let made = made.as_array().unwrap().iter();
+        let line = |check: &Value| {
+            let message = check["message"].as_str().unwrap_or("held");
+            format!("{}: {message}", check["name"].as_str().unwrap())
+        };
+        made.map(line).collect::<Vec<_>>()
+    };
+    let sorry = r#""First line.\nI am really very very sorry, but I can't.""#;
+    for (expected, output, lines) in [
+        (json!({"equals_any": ["a", 4.0]}), "4", &["equals_any: held"][..]),
+        (
+            json!({"equals_any": ["a", 4]}),
+            r#""4""#,
+            &[r#"equals_any: the output is none of ["a",4]"#],
+        ),
+        (json!({"contains_any": ["x", "line"]}), sorry, &["contains_any: held"]),
+        (json!({"contains_any": ["x", 1]}), "[2,1.0]", &["contains_any: held"]),
+        (
+            json!({"contains_any": ["q", "w"]}),
+            sorry,
+            &[r#"contains_any: the output contains none of ["q","w"]"#],
+        ),
+        (
+            json!({"not": {"equals": "no", "contains": ["a", "b"], "matches": "^z"}}),
+            r#""c""#,
+            &["not.equals: held", "not.contains: held", "not.contains: held", "not.matches: held"],
+        ),
+        (
+            json!({"not": {"equals": null, "contains": ["sorry"]}}),
+            "null",
+            &[
+                "not.equals: the output is null",
+                r#"not.contains: the output is not a string or an array, so it cannot be searched for "sorry""#,
+            ],
+        ),
+        (
+            json!({"not": {"contains": ["absent", "sorry"], "matches": "(?m)^I"}}),
+            sorry,
+            &[
+                "not.contains: held",
+                r#"not.contains: the output contains "sorry" at line 2, column 23: "… am really very very sorry, but I can't.""#,
+                r#"not.matches: the output matches `(?m)^I` at line 2, column 1: "I am really very very sorry, but I can't.""#,
+            ],
+        ),
+        (
+            json!({"not": {"contains": [{"a": 1}]}}),
+            r#"[0,{"a":1}]"#,
+            &[r#"not.contains: the output contains {"a":1} at $[1]"#],
+        ),
+    ] {
+        assert_eq!(made(expected.clone(), output), lines, "{expected}");
+    }
+}
+
+#[test]
+fn case_is_ignored_in_all_texts_but_json() {
+    let all = json!({
+        "equals": "STRASSE Σ",
+        "equals_any": ["straße", "strasse ς"],
+        "contains": ["ASS"],
+        "contains_any": ["x", "σ"],
+        "matches": "^STR.* σ$",
+    });
+    let outcome = |expected: &Value, output: &str| judged(expected, output, &Actual::default()).0;
+    let with = |expected: &Value, key: &str, value: Value| {
+        let mut expected = expected.clone();
+        expected[key] = value;
+        expected
+    };
+    let output = r#""Strasse ς""#;
+    assert_eq!(outcome(&all, output), Outcome::Failed);
+    assert_eq!(outcome(&with(&all, "ignore_case", json!(true)), output), Outcome::Passed);
+    // Numbers, keys and `json` are compared as without it.
+    for (expected, output, outcome_) in [
+        (json!({"equals": {"a": ["X", 1]}}), r#"{"a":["x",1.0]}"#, Outcome::Passed),
+        (json!({"equals": {"A": "x"}}), r#"{"a":"x"}"#, Outcome::Failed),
+        (json!({"equals": "a", "json": "A"}), r#""a""#, Outcome::Failed),
+        (json!({"equals": "A", "json": "a"}), r#""a""#, Outcome::Passed),
+        (json!({"stderr": {"matches": "LAST"}}), "1", Outcome::Failed),
+    ] {
+        let expected = with(&expected, "ignore_case", json!(true));
+        assert_eq!(outcome(&expected, output), outcome_, "{expected}");
+    }
+    // The message has the text with its case.
+    let unwanted = json!({"not": {"equals": "é SORRY", "contains": ["sorry"], "matches": "SORRY"}, "ignore_case": true});
+    let made = checks(&unwanted, r#""É SoRRy""#);
+    let messages: Vec<_> = made.as_array().unwrap().iter().map(|made| &made["message"]).collect();
+    assert_eq!(
+        messages,
+        [
+            r#"the output is "é SORRY""#,
+            r#"the output contains "sorry" at line 1, column 3: "É SoRRy""#,
+            r#"the output matches `SORRY` at line 1, column 3: "É SoRRy""#,
+        ]
+    );
+    // Only lines that differ otherwise are in the difference.
+    let made = checks(&json!({"equals": "One\nTwo", "ignore_case": true}), r#""ONE\ntoo""#);
+    assert_eq!(made[0]["message"], "the output differs from the expected one, ignoring case");
+    assert!(made[0]["diff"].as_str().unwrap().contains(" one\n-two\n"), "{made}");
+}
+
+#[test]
+fn standard_error_has_the_same_checks() {
+    let message = |expected: Value| {
+        let made = checks(&json!({"stderr": expected}), "1");
+        made[0]["message"].as_str().unwrap_or_default().to_owned()
+    };
+    for held in [
+        json!({"equals": "FIRST\nlast words\n", "contains": ["first", "WORDS"], "matches": "^first", "ignore_case": true}),
+        json!({"contains_any": ["x", "last"], "not": {"equals": "x", "contains": ["panic"], "matches": "^last"}}),
+    ] {
+        assert_eq!(message(held), "");
+    }
+    let all = json!({
+        "contains": ["first", "x"], "contains_any": ["y", "z"],
+        "not": {"equals": "FIRST\nlast words\n", "contains": ["WORDS"], "matches": "l.st"}, "ignore_case": true,
+    });
+    let says = [
+        r#"the standard error does not contain "x""#,
+        r#"the standard error contains none of ["y","z"]"#,
+        r#"the standard error is "FIRST\nlast words\n""#,
+        r#"the standard error contains "WORDS" at line 2, column 6: "last words""#,
+        r#"the standard error matches `l.st` at line 2, column 1: "last words""#,
+    ];
+    assert!(message(all.clone()).starts_with(&says.join("; ")), "{}", message(all));
+}
+
+#[test]
+fn forms_of_the_output_are_named_where_they_help() {
+    let message = |expected: Value, output: &str, exit_code, json_key| {
+        let actual = Actual { exit_code, json_key, ..Actual::default() };
+        judged(&expected, output, &actual).1[0].message.as_ref().unwrap().to_string()
+    };
+    let trimmed = "; set the provider's `output = \"trimmed\"` to cut white space at its ends";
+    let json = "; set the provider's `output = \"json\"` to read it as JSON";
+    let chat = json.replace("`output", "`config.output");
+    for (expected, output, of_command, of_chat) in [
+        (json!({"equals": "hello"}), r#""hello\n""#, trimmed, ""),
+        (json!({"equals_any": ["x", "HELLO"], "ignore_case": true}), r#""hello\n""#, trimmed, ""),
+        (json!({"equals": "hello"}), r#""hallo\n""#, "", ""),
+        (json!({"equals": 4}), r#""4\n""#, json, &chat),
+        (json!({"json": {"a": 1}}), r#""{\"a\": 2}""#, json, &chat),
+        (json!({"equals": true}), r#""yes""#, "", ""),
+        (json!({"equals": 4}), "5", "", ""),
+        (json!({"equals": 4}), r#""\"4\"""#, "", ""),
+    ] {
+        for (exit_code, key, hint) in
+            [(Some(0), Some("output"), of_command), (None, Some("config.output"), of_chat)]
+        {
+            let message = message(expected.clone(), output, exit_code, key);
+            assert!(message.ends_with(hint), "{message}");
+            assert_eq!(message.contains("; set"), !hint.is_empty(), "{message}");
+        }
+        // A component has no such key.
+        assert!(!message(expected, output, None, None).contains("; set"));
+    }
 }
 
 #[test]
@@ -290,11 +454,11 @@ fn an_output_with_too_many_values_is_not_compared() {
 fn cache_of_expressions_is_bounded() {
     let cache = CompiledCache::default();
     for n in 0..3 * MAX_REGEXES {
-        assert_eq!(cache.is_match(&format!("^{n}$"), &n.to_string()), Ok(true));
-        assert_eq!(cache.is_match("^a$", "b"), Ok(false));
+        assert!(cache.regex(&format!("^{n}$"), false).unwrap().is_match(&n.to_string()));
+        assert!(!cache.regex("^a$", true).unwrap().is_match("b"));
         assert!(cache.regexes.borrow().len() <= MAX_REGEXES);
     }
-    assert!(cache.is_match("(", "").is_err());
+    assert!(cache.regex("(", false).is_err());
 }
 
 #[test]
@@ -355,6 +519,7 @@ fn exit_code_is_rejudged_by_its_check() {
             max_tree: 1 << 20,
             schema: None,
             exit_code: is_plain.then_some(0),
+            json_key: None,
             stderr: "",
         };
         let cache = CompiledCache::default();
@@ -440,7 +605,7 @@ fn keys_that_look_alike_are_told_apart() {
 #[test]
 fn standard_error_that_looks_alike_is_told_apart() {
     let expected =
-        json!({"stderr": {"equals": "first\nl\u{430}st words\n", "contains": "l\u{430}st"}});
+        json!({"stderr": {"equals": "first\nl\u{430}st words\n", "contains": ["l\u{430}st"]}});
     let found = checks(&expected, "1");
     let message = found[0]["message"].as_str().unwrap();
     let points = "(first difference: U+0430, got U+0061)";
