@@ -115,7 +115,7 @@ fn inspect_refuses_what_runs_refuse() {
 fn trap_in_describe_is_refused_everywhere() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));
-    runner.scenario(&provider("trap.wasm"));
+    runner.scenario(&(provider("trap.wasm") + "expect = { equals = 1 }\n"));
     let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
     for more in [&[][..], &["--json"], &["--dry-run"], &["--into", "results/named"]] {
         let ran = runner.refused(more, &["unreachable"]);

@@ -85,7 +85,7 @@ fn servers_of_bundled_plugins_need_a_scheme_and_a_grant() {
     let runner = Runner::new(&[]);
     let scenario = |keys: &str| {
         runner.scenario(&format!(
-            "[providers.api]\nplugin = \"bundled:http\"\n{keys}\n[[tests]]\nid = \"a\"\ninput = {{ path = \"/\" }}\n"
+            "[providers.api]\nplugin = \"bundled:http\"\n{keys}\n[[tests]]\nid = \"a\"\ninput = {{ path = \"/\" }}\nexpect = {{ json = {{}} }}\n"
         ));
         runner.run(&["validate", "scenario.toml"])
     };
@@ -137,10 +137,11 @@ fn dry_run_shows_problems_of_all_scenarios() {
 fn refused_scenarios_leave_no_run() {
     let runner = Runner::new(&[]);
     let tests = "[[tests]]\nid = \"a\"\ninput = { from = \"km\", to = \"m\", value = 1 }\n";
+    let expect = "expect = { min_score = 0 }\n";
     runner.write("good.toml", format!("{UNITS}{tests}"));
     for text in [
-        format!("{UNITS}config = {{ decimals = 20 }}\n{tests}"),
-        format!("{UNITS}[[tests]]\nid = \"a\"\ninput = {{ from = \"km\" }}\n"),
+        format!("{UNITS}config = {{ decimals = 20 }}\n{tests}{expect}"),
+        format!("{UNITS}[[tests]]\nid = \"a\"\ninput = {{ from = \"km\" }}\n{expect}"),
     ] {
         runner.scenario(&text);
         let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;

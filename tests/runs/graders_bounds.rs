@@ -192,6 +192,8 @@ fn grader_that_never_sees_the_output_is_noted() {
             "plugin = \"command.wasm\"\nargs = [\"cat\"]".to_owned(),
             "its `args` and `stdin` have no",
         ),
+        ("plugin = \"command.wasm\"".to_owned(), "its `args` and `stdin` have no"),
+        ("plugin = \"command.wasm\"\nprotocol = \"json\"".to_owned(), ""),
         ("plugin = \"command.wasm\"\nargs = [\"{{input.output.x}}\"]".to_owned(), ""),
         ("plugin = \"command.wasm\"\nstdin = \"{{input}}\"".to_owned(), ""),
         ("plugin = \"command.wasm\"\ninput = \"{{output}}\"\nstdin = \"{{input}}\"".to_owned(), ""),

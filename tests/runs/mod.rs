@@ -2,6 +2,7 @@
 
 mod basic;
 mod commands;
+mod expectations;
 mod files;
 mod filters;
 mod flags;

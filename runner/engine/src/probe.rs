@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, io, slice, time::Duration};
 
 use runner_model::protocol::{FromWorker, Task, TaskKind};
-use runner_model::provider::{Description, Provider};
+use runner_model::provider::{Description, PreparedProvider, Provider};
 use runner_model::{
     Digest, ErrorClass, Limits, StopSignal, TaskId, WorkerId,
     prepare::{Problem, Ready},
     row::{check_grade, check_row},
+    test::Test,
 };
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins};
 use runner_record::PluginCache;
-use runner_scenario::ProviderProblem;
+use runner_scenario::{ProviderProblem, unseen_values};
 
 use crate::schedule::Shape;
 use crate::signals::{self, ListenerGuard, SignalEvent};
@@ -120,7 +121,8 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
     refuse(&problems)?;
     let secrets = Secrets::read(&providers, &call.secret_files)?;
     refuse(&secrets.problems(&providers))?;
-    let notices = secrets.notices.iter().cloned();
+    let unseen = call.task.as_ref().map(|(task, line)| unseen(&providers[0], task, line));
+    let notices = secrets.notices.iter().cloned().chain(unseen.into_iter().flatten());
     for notice in notices.chain(plugins::unused_keys(&providers, &plugins)) {
         on_event(CallEvent::Notice(&notice));
     }
@@ -137,6 +139,14 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
         quick: true,
     };
     call_supplied(prestarted, supplies, call.task, on_event)
+}
+
+/// Returns a warning for each value that the plugin of a call never gets. The input of a grader is that of the test.
+fn unseen(prepared: &PreparedProvider, task: &Task, line: &[u8]) -> Vec<String> {
+    let test: Option<Test<'_>> = serde_json::from_slice(line).ok();
+    let is_only_input = |test: Test<'_>| test.input.get() != "null" && test.files.is_empty();
+    let has_input = test.is_some_and(is_only_input);
+    if task.kind == TaskKind::Run { unseen_values(prepared, has_input) } else { Vec::new() }
 }
 
 /// Starts the worker of a call with everything that it needs.

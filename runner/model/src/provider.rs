@@ -203,6 +203,13 @@ pub struct PreparedProvider {
     pub mounts: Vec<MountedFolder>,
 }
 
+impl PreparedProvider {
+    /// Returns whether attempts have an exit code: the plugin is a command without the JSON protocol.
+    pub fn is_plain(&self) -> bool {
+        self.kind == PluginKind::Command && self.provider.protocol == Protocol::Plain
+    }
+}
+
 /// A granted folder, resolved before any guest runs. A worker mounts it only if device and inode are the same, because a
 /// guest may replace the folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

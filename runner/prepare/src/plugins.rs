@@ -164,10 +164,11 @@ pub fn unused_keys(providers: &[PreparedProvider], plugins: &ContentSource) -> V
     let (mut notices, mut modules) = (Vec::new(), HashMap::new());
     for prepared in providers {
         let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);
+        let role = prepared.provider.role();
         let ignored = ignored(prepared).into_iter().flatten();
         notices.extend(ignored.map(|key| {
             let kind = prepared.kind.as_str();
-            format!("provider `{name}`: `{key}` does nothing for a {kind}")
+            format!("{role} `{name}`: `{key}` does nothing for a {kind}")
         }));
         let has_net = !grants.net.is_empty();
         let has_secrets = !grants.secrets.is_empty() || !grants.bound_secrets.is_empty();
@@ -185,7 +186,7 @@ pub fn unused_keys(providers: &[PreparedProvider], plugins: &ContentSource) -> V
             (!is_module && !has_net).then_some(SECRETS_WITHOUT_NET),
         ];
         let texts = texts.into_iter().flatten();
-        notices.extend(texts.map(|text| format!("provider `{name}`: {text}")));
+        notices.extend(texts.map(|text| format!("{role} `{name}`: {text}")));
     }
     notices
 }

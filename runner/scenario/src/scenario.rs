@@ -106,11 +106,6 @@ impl Scenario {
         notices
     }
 
-    /// Returns a warning for each grader that answers every output alike.
-    pub fn blind_graders(&self) -> impl Iterator<Item = String> {
-        self.providers.iter().filter_map(template_inputs::blind_grader)
-    }
-
     /// Returns a message for each file that an optional list lacks.
     pub fn optional_files(&self) -> Vec<String> {
         let is_optional = |owner: &FileOwner| *owner == FileOwner::Optional;

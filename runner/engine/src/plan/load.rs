@@ -4,12 +4,16 @@ use std::{collections::HashSet, fs::File, path::Path};
 
 use runner_model::visible::quoted;
 use runner_model::{
-    Places as _, digest, grants::NetGrant, provider::Provider, units::show_sizes_apart,
+    Places as _, digest,
+    grants::NetGrant,
+    provider::{PreparedProvider, Provider},
+    units::{grouped, show_sizes_apart},
 };
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{
-    Filter, Scenario, Selection, load, load_selected, resolve_selected, toml_key,
+    Filter, Scenario, Selection, Suite, load, load_selected, resolve_selected, toml_key,
+    unseen_values,
 };
 use serde_json::Value;
 
@@ -63,7 +67,10 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let unused =
         graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
     notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
-    notices.extend(scenario.blind_graders());
+    for (index, prepared) in (0..).zip(&providers) {
+        notices.extend(unseen_values(prepared, suite.has_only_input(index)));
+    }
+    notices.extend(unchecked(&suite, &providers));
     notices.extend(scenario.providers.iter().filter_map(ungranted_server));
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
     let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);
@@ -105,6 +112,16 @@ fn nothing_selected(scenario: &Scenario, path: &Path, selection: &Selection) -> 
     let path = path.to_string_lossy();
     reasons.push(format!("list all trials: runner exec --dry-run {}", quoted(&path)));
     EngineError::NothingSelected(reasons)
+}
+
+/// Returns a note if tests have no expectation. Those on plain commands alone do not count: an exit code other than 0 fails them.
+fn unchecked(suite: &Suite, providers: &[PreparedProvider]) -> Option<String> {
+    let is_counted = |provider| !providers[usize::from(provider)].is_plain();
+    let tests = match suite.unchecked(is_counted)? {
+        (1, id) => format!("test `{id}` has no expectation"),
+        (count, id) => format!("{} tests have no expectation, such as `{id}`", grouped(count)),
+    };
+    Some(format!("{tests}: any output passes, unless the plugin itself fails it"))
 }
 
 /// Returns a warning if a bundled plugin has no grant for its server, which its description cannot request: the configuration

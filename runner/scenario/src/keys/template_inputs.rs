@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use runner_model::provider::{Arguments, Provider, Stdin};
+use runner_model::provider::{Arguments, PreparedProvider, Provider, Stdin};
 use runner_model::template::{Template, lookup};
 use serde_json::Value;
 
@@ -67,10 +67,33 @@ pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<P
     problems
 }
 
+/// Returns a warning for each value that never reaches its plugin: the output that a grader judges, `config` of a plain command,
+/// and the `input` of its tests if `has_input`.
+pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String> {
+    let (provider, is_plain) = (&prepared.provider, prepared.is_plain());
+    let (role, name) = (provider.role(), &provider.name);
+    let lacks = |root: &str| {
+        is_plain
+            && !templates(provider).iter().any(|placed| placed.template.keys_of(root).count() > 0)
+    };
+    let mut warnings: Vec<_> = blind_grader(provider, is_plain).into_iter().collect();
+    if has_input && provider.grading.is_none() && lacks("input") {
+        warnings.push(format!(
+            "provider `{name}` never gets the `input` of its tests: pass it, such as by `stdin = \"{{{{input}}}}\"`"
+        ));
+    }
+    if provider.config.as_object().is_some_and(|config| !config.is_empty()) && lacks("config") {
+        warnings.push(format!(
+            "{role} `{name}` never gets its `config`: a plain command has it only as `{{{{config.KEY}}}}` in `args`, `stdin` or `grants.env`"
+        ));
+    }
+    warnings
+}
+
 /// Returns a warning if a grader answers every output alike, because no placeholder inserts one.
 ///
 /// Metrics count as an output. Without `input`, its input has all of them, and only a plain command can leave them out.
-pub(crate) fn blind_grader(provider: &Provider) -> Option<String> {
+fn blind_grader(provider: &Provider, is_plain: bool) -> Option<String> {
     let is_output = |root: &str| ["output", "metrics"].contains(&root);
     let grading = provider.grading.as_ref()?;
     let input = grading.input.as_ref();
@@ -78,15 +101,13 @@ pub(crate) fn blind_grader(provider: &Provider) -> Option<String> {
     let is_used = |keys: &[String]| {
         input.is_some() || keys.first().is_none_or(|first| is_output(first.as_str()))
     };
-    // Only plain commands have these.
-    let has_templates = provider.stdin.is_some() || !provider.args.templates().is_empty();
     let is_passed = || {
         let templates = templates(provider);
         templates.iter().any(|placed| placed.template.keys_of("input").any(is_used))
     };
     let fault = if reads_none {
         "its `input` has no `{{output}}` and no `{{metrics}}`"
-    } else if has_templates && !is_passed() {
+    } else if is_plain && !is_passed() {
         "its `args` and `stdin` have no `{{input.output}}`"
     } else {
         return None;
