@@ -95,6 +95,26 @@ fn entries_that_are_not_renewed_are_not_listed() {
 }
 
 #[test]
+fn long_list_of_workers_is_complete() {
+    let (runner, broker) = (Runner::new(&[]), Broker::start());
+    runner.run(&["broker", "check", "--broker", &broker.address()]).expect(0);
+    let mut client = Client::connect(&broker);
+    for number in 0..1_500 {
+        // More than the server sends for one request, in entries and in bytes.
+        let label = "x".repeat(if number < 300 { 40_000 } else { 1 });
+        let entry = json!({"v": 1, "version": "9", "name": number.to_string(), "instance": "x", "host": "h",
+            "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {"a": label}, "keys": [], "runs": []});
+        let subject = format!("$KV.runner-workers.{number}");
+        client.publish(&subject, entry.to_string().as_bytes());
+    }
+    wait_until("all are listed", || {
+        let list = ["worker", "list", "--json", "--broker", &broker.address()];
+        let document = runner.run(&list).expect(0).document();
+        document["workers"].as_array().unwrap().len() == 1_500
+    });
+}
+
+#[test]
 fn worker_waits_for_its_broker() {
     let (runner, mut broker) = (Runner::new(&[]), Broker::start());
     broker.kill();

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::faults::supervised_worker;
 use super::network::{
-    Broker, alone, canonical, numbered, start_new_worker, start_worker, started, used_workers,
-    wait_for_message, worker_command,
+    Broker, Client, RawMessage, alone, canonical, numbered, start_new_worker, start_worker,
+    started, used_workers, wait_for_message, worker_command,
 };
 use super::support::{
     guests::{component, counted, root},
@@ -125,10 +125,10 @@ fn worker_waits_for_stores_that_it_may_not_create() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::with(&roles()));
     numbered(&runner, 5, 1);
     let workers = address(&broker, WORKERS);
+    runner.exec(&["--broker", &workers]).expect(3).says(&["do not allow runs"]);
     let mut worker = Running::start(&mut worker_command(&runner, &workers, "a", &[]));
     wait_for_message(&mut worker, "credentials of the role `runs`; the worker keeps trying");
-    let check = runner.run(&["broker", "check", "--broker", &workers]).expect(3);
-    check.says(&["lacks the stream `KV_runner-offers`", "runner broker check"]);
+    assert_eq!(checked(&runner, &workers)["allows_workers"], true);
     runner.exec(&["--broker", &address(&broker, RUNS)]).expect(0);
     assert_eq!(used_workers(&assert_whole(&runner, 10)), ["a"]);
     worker.end_by(Signal::INT).0.expect(0);
@@ -202,6 +202,37 @@ fn workers_are_listed_for_runs_only() {
     let list = |user: &str| runner.run(&["worker", "list", "--broker", &address(&broker, user)]);
     list(RUNS).expect(0).says(&["a"]);
     list(WORKERS).expect(3).says(&["credentials of the role `runs`"]);
+}
+
+#[test]
+fn own_entry_of_a_worker_is_not_sent_as_an_offer() {
+    let runner = Runner::new(&[]);
+    let broker = broker_with_roles(&runner);
+    let [mut offers, mut links] = [(); 2].map(|()| Client::login(&broker, "workers"));
+    offers.subscribe("$KV.runner-offers.>");
+    links.subscribe("runner.link.*.down");
+    let mut hostile = Client::login(&broker, "workers");
+    hostile.publish("$KV.runner-workers.a", b"a forged offer");
+    // The responses of the server, which needs no permission, have the content of the entry.
+    for reply in ["$KV.runner-offers.a", "runner.link.a.down"] {
+        for (request, payload) in [
+            ("DIRECT.GET.KV_runner-workers", r#"{"seq":1,"next_by_subj":"$KV.runner-workers.a"}"#),
+            ("DIRECT.GET.KV_runner-workers.$KV.runner-workers.a", ""),
+            ("STREAM.MSG.GET.KV_runner-workers", r#"{"last_by_subj":"$KV.runner-workers.a"}"#),
+        ] {
+            let request = RawMessage::new(format!("$JS.API.{request}"), payload);
+            hostile.put(&RawMessage { reply: reply.to_owned(), ..request });
+        }
+    }
+    let refused = || broker.log().matches("user:workers\" - Publish Violation").count();
+    wait_until("the requests are refused", || refused() == 6);
+    let mut runs = Client::login(&broker, "runs");
+    for (client, subject) in
+        [(&mut offers, "$KV.runner-offers.b"), (&mut links, "runner.link.b.down")]
+    {
+        runs.publish(subject, b"");
+        assert_eq!(client.next(), subject);
+    }
 }
 
 /// Starts a server whose account requires a bound of each stream.

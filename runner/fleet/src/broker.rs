@@ -131,7 +131,7 @@ impl Broker {
         let connected = Arc::new(Mutex::new(Connected { count, since: None }));
         let stored = Arc::default();
         let broker = Self { client, jetstream, address, user, connected, complaints, stored };
-        broker.bucket(OFFERS).await?;
+        broker.answer().await?;
         Ok(broker)
     }
 
@@ -182,6 +182,11 @@ impl Broker {
         })
     }
 
+    /// Waits for an answer of JetStream.
+    pub(crate) async fn answer(&self) -> Result<(), FleetError> {
+        self.existing(&bucket_stream(OFFERS).name).await.map(drop)
+    }
+
     /// Creates the buckets and the object store if the broker lacks them.
     pub(crate) async fn prepare(&self) -> Result<(), FleetError> {
         for stream in [bucket_stream(OFFERS), bucket_stream(WORKERS), blobs_stream()] {
@@ -192,39 +197,40 @@ impl Broker {
 
     /// Returns a stream. Creates it if the broker lacks it.
     pub(crate) async fn stream(&self, config: &Config) -> Result<Stream, FleetError> {
-        let until = Instant::now() + ELECT_WITHIN;
-        let creation = format!("$JS.API.STREAM.CREATE.{}", config.name);
-        loop {
-            let opened = match self.jetstream.get_stream(&config.name).await {
-                Err(error) if is_missing(&error) => self.create(config, &creation).await,
-                opened => opened.map_err(|error| self.failure(&error)),
-            };
-            match opened {
-                // A cluster may have just lost a server.
-                Err(FleetError::Unreachable(_))
-                    if self.is_cluster()
-                        && Instant::now() < until
-                        && !self.has_complaint(&creation) =>
-                {
-                    sleep(RECONNECT_EVERY).await;
-                }
-                opened => return opened,
-            }
+        match self.existing(&config.name).await? {
+            Some(stream) => Ok(stream),
+            None => self.create(config).await,
         }
     }
 
-    /// Creates a stream by a request on `subject`. If the account requires a bound of its size, uses the first of
-    /// [`LARGEST_BLOBS`] or [`LARGEST_BUCKET`], its half, its quarter and so on that the account has room for.
-    async fn create(&self, config: &Config, subject: &str) -> Result<Stream, FleetError> {
-        let name = &config.name;
-        let is_bucket = config.storage == StorageType::Memory;
+    /// Returns a stream. `None` if the broker lacks it.
+    async fn existing(&self, stream: &str) -> Result<Option<Stream>, FleetError> {
+        let until = Instant::now() + ELECT_WITHIN;
+        loop {
+            let error = match self.jetstream.get_stream(stream).await {
+                Ok(stream) => return Ok(Some(stream)),
+                Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) => self.failure(&error),
+            };
+            let may_elect = self.is_cluster() && Instant::now() < until;
+            if !may_elect || !matches!(error, FleetError::Unreachable(_)) {
+                return Err(error);
+            }
+            sleep(RECONNECT_EVERY).await;
+        }
+    }
+
+    /// Creates a stream. If the account requires a bound of its size, uses the first of [`LARGEST_BLOBS`] or
+    /// [`LARGEST_BUCKET`], its half, its quarter and so on that the account has room for.
+    async fn create(&self, config: &Config) -> Result<Stream, FleetError> {
+        let (name, is_bucket) = (&config.name, config.storage == StorageType::Memory);
         let largest = if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS };
         let (mut num_replicas, mut max_bytes) = (if self.is_cluster() { 3 } else { 1 }, 0);
         loop {
             let config = Config { num_replicas, max_bytes, ..config.clone() };
             let created = tokio::select! {
                 biased;
-                () = self.refused(subject) => {
+                () = self.refused(format!("$JS.API.STREAM.CREATE.{name}")) => {
                     return Err(FleetError::Unreachable(format!(
                         "the broker at {} lacks the stream `{name}`, and does not allow this user to create it; start a run there, \
                          or `runner broker check` with credentials of the role `runs`",
@@ -309,8 +315,8 @@ impl Broker {
     }
 
     /// Waits until the server has reported that the user may not publish on `subject`.
-    async fn refused(&self, subject: &str) {
-        while !self.has_complaint(subject) {
+    async fn refused(&self, subject: String) {
+        while !self.has_complaint(&subject) {
             sleep(LOOK_EVERY).await;
         }
     }
@@ -451,7 +457,7 @@ fn refusal(address: &str, complaints: &Complaints) -> Option<FleetError> {
     let (_, complaint) =
         mem::take(&mut *lock(complaints)).pop().filter(|(at, _)| is_recent(*at))?;
     Some(FleetError::Refused(format!(
-        "the broker at {address} does not allow this: {complaint}; compare the user's permissions with those of          `runner broker check`"
+        "the broker at {address} does not allow this: {complaint}; compare the user's permissions with those of `runner broker check`"
     )))
 }
 

@@ -117,7 +117,7 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
         let broker = Broker::connect(options, "runner broker check").await?;
         let start = Instant::now();
         // `flush` of the client does not wait for the server.
-        broker.bucket(OFFERS).await?;
+        broker.answer().await?;
         let round_trip = start.elapsed();
         let (mut problems, mut allowed) = (Vec::new(), BTreeMap::new());
         for role in [RUNS_ROLE, WORKERS_ROLE] {
@@ -189,7 +189,7 @@ async fn missing(broker: &Broker, role: &str) -> Result<Vec<String>, FleetError>
         sent.map_err(|error| broker.failure(&error))?;
     }
     // The server has reported all violations when it answers a later request.
-    broker.bucket(OFFERS).await?;
+    broker.answer().await?;
     yield_now().await;
     patterns.retain(|pattern| broker.has_complaint(&subject(pattern)));
     Ok(patterns)
@@ -203,7 +203,7 @@ pub(crate) async fn prepare_runs(broker: &Broker) -> Result<(), FleetError> {
     }
     let missing = missing.join("`, `");
     Err(FleetError::Refused(format!(
-        "the broker does not allow the user to publish on `{missing}`"
+        "the broker does not allow the user to publish on `{missing}`; allow that there"
     )))
 }
 
