@@ -74,11 +74,11 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Publishes a message, or has the broker publish it.
     pub(crate) fn put(&mut self, message: &RawMessage) {
-        let relay = RELAYS.iter().filter(|_| self.rights == Rights::Workers);
-        let relayed = relay.filter_map(|(relay, target)| {
+        let mut relays = RELAYS.iter().filter(|_| self.rights == Rights::Workers);
+        let subject = relays.find_map(|(relay, target)| {
             Some(format!("{relay}{}", message.subject.strip_prefix(target)?))
         });
-        let subject = relayed.last().unwrap_or_else(|| message.subject.clone());
+        let subject = subject.unwrap_or_else(|| message.subject.clone());
         self.client.put(&RawMessage { subject, ..message.clone() });
     }
 

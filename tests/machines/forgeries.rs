@@ -2,7 +2,10 @@
 //! worker from joining.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant, UNIX_EPOCH},
 };
@@ -15,7 +18,7 @@ use super::attacks::{Honest, false_answers, refuse_last, swap};
 use super::network::{
     Cable, RawMessage, alone, canonical, numbered, used_workers, wait_for_message,
 };
-use super::support::{run::Run, runner::Runner, wait::wait_until};
+use super::support::{random::times, run::Run, runner::Runner, wait::wait_until};
 
 /// A status message, which servers send in the place of an answer.
 fn status(subject: &str, code: &str) -> RawMessage {
@@ -68,7 +71,7 @@ fn forged_pieces(old: &Recorded, now: &Recorded) -> Forgeries {
     // A number of 8 bytes, the head of 25 bytes and a tag of 16 bytes.
     let receipts = again().filter(|piece| piece.payload.len() == 49);
     vec![
-        ("garbage", each(&[b"".to_vec(), b"garbage".to_vec(), vec![0xa5; 60_000]])),
+        ("garbage", each(&[b"".to_vec(), b"garbage".to_vec(), vec![0xa5; 6_000]])),
         ("heads of pieces", each(&heads)),
         ("ends of links", each(&closes)),
         ("no responders", statuses("503")),
@@ -170,19 +173,19 @@ fn put_all(attackers: &mut [Attacker; 2], forgeries: &Forgeries) {
     }
 }
 
-/// Writes a scenario of attempts that are longer than the time after which an end without a subscription is dead.
-fn long_attempts(runner: &Runner) {
-    runner.scenario(
+/// Writes a scenario of four attempts that take `ms` milliseconds each.
+fn long_attempts(runner: &Runner, ms: usize) {
+    runner.scenario(&format!(
         r#"
         [providers.hostile]
         plugin = "hostile.wasm"
         [[tests]]
         id = "long"
         repeat = 4
-        input = { do = "sleep", ms = 5000 }
-        expect = { equals = "slept" }
-        "#,
-    );
+        input = {{ do = "sleep", ms = {ms} }}
+        expect = {{ equals = "slept" }}
+        "#
+    ));
 }
 
 /// Fails unless each trial has one row, and `workers` have executed all.
@@ -200,7 +203,8 @@ fn forgeries_end_no_attempt() {
     let worker = honest.worker("a");
     let mut attackers = Rights::EACH.map(|rights| Attacker::at(&honest.broker, rights));
     let old = honest.record(&attackers[1], &[]);
-    long_attempts(&honest.runner);
+    // An end without a subscription is dead after 4 s, and a silent one after 60 s.
+    long_attempts(&honest.runner, times(5_000, 65_000));
     let mut running = honest.start(&["--into", "long/run"]);
     let offer = attackers[1].wait_for_offer(&[&old.offer.token]);
     let run = Run { dir: honest.runner.path("long/run") };
@@ -212,7 +216,7 @@ fn forgeries_end_no_attempt() {
     let pieces = forged_pieces(&old, &now);
     while running.is_alive() {
         put_all(&mut attackers, &pieces);
-        sleep(Duration::from_millis(50));
+        sleep(Duration::from_millis(times(50, 500) as u64));
     }
     running.finish().expect(0);
     assert_undisturbed(&run, 4, &["a", "b"]);
@@ -228,7 +232,7 @@ fn raced_joins_and_answers_change_no_row() {
     let worker = honest.worker("a");
     let attacker = Attacker::at(&honest.broker, Rights::All);
     let old = Arc::new(honest.record(&attacker, &[]));
-    numbered(&honest.runner, 50, 5);
+    numbered(&honest.runner, times(20, 500), 5);
     let expected = alone(&honest.runner);
     let _attackers = Rights::EACH.map(|rights| {
         let old = Arc::clone(&old);
@@ -259,7 +263,7 @@ fn raced_joins_and_answers_change_no_row() {
     honest.runner.exec(&flags).expect(0);
     let run = Run { dir: honest.runner.path("raced/run") };
     assert_eq!(canonical(&run), expected);
-    assert_undisturbed(&run, 100, &["a"]);
+    assert_undisturbed(&run, expected.len(), &["a"]);
     worker.end_by(Signal::INT).0.expect(0);
 }
 
@@ -287,11 +291,11 @@ fn refusal_of_another_session_is_ignored() {
     let mut attacker = Attacker::at(&honest.broker, Rights::Workers);
     let waiting = honest.start(&["--into", "runs/waiting", "--worker-label", "has=none"]);
     let other = attacker.wait_for_offer(&[]).token;
-    let running = honest.start(&["--into", "runs/suspended", "--wait-for-workers", "8s"]);
+    let running = honest.start(&["--into", "runs/suspended"]);
     let token = attacker.wait_for_offer(&[&other]).token;
     // As if the attacker were faster.
     running.process().signal(Signal::STOP);
-    let mut worker = honest.worker("a");
+    let worker = honest.worker("a");
     wait_until("the processes request to join", || attacker.joins(&token).len() == 3);
     let subject = format!("runner.join.{other}.workers");
     for join in attacker.joins(&token) {
@@ -302,9 +306,11 @@ fn refusal_of_another_session_is_ignored() {
     attacker.publisher.put(&RawMessage { reply: EVIL.to_owned(), ..last });
     attacker.wait_for("the last answer", |message| message.subject == EVIL);
     running.process().signal(Signal::CONT);
-    wait_for_message(&mut worker, "joined run");
+    wait_until("the worker joins", || {
+        assert!(!worker.shown().contains("declined"), "{}", worker.shown());
+        worker.shown().contains("joined run")
+    });
     running.finish().expect(0);
-    assert!(!worker.shown().contains("declined"), "{}", worker.shown());
     waiting.end_by(Signal::INT);
 }
 
@@ -336,7 +342,7 @@ fn changed_bytes_of_an_offer_start_no_second_session() {
     let honest = Honest::new();
     let mut worker = honest.worker("a");
     let mut attackers = Rights::EACH.map(|rights| Attacker::at(&honest.broker, rights));
-    long_attempts(&honest.runner);
+    long_attempts(&honest.runner, 60_000);
     let mut running = honest.start(&[]);
     let offer = attackers[1].wait_for_offer(&[]);
     running.wait_until_running(&honest.runner, 2);
@@ -394,7 +400,7 @@ fn swapped_attachment_ends_no_attempt() {
         plugin = "hostile.wasm"
         [[tests]]
         id = "long"
-        input = { do = "sleep", ms = 6000 }
+        input = { do = "sleep", ms = 4000 }
         expect = { equals = "slept" }
         [[tests]]
         id = "short"
@@ -405,13 +411,22 @@ fn swapped_attachment_ends_no_attempt() {
         files = { "note.txt" = "note.txt" }
         "#,
     );
-    let _attacker = Attacker::reacting(&honest.broker, Rights::Workers, |message, publisher| {
-        swap(message, publisher, b"swapped");
-    });
+    let over = Arc::<AtomicBool>::default();
+    let is_over = Arc::clone(&over);
+    let _attacker =
+        Attacker::reacting(&honest.broker, Rights::Workers, move |message, publisher| {
+            if !is_over.load(Ordering::SeqCst) {
+                swap(message, publisher, b"swapped");
+            }
+        });
     let worker = honest.worker("a");
-    let ran = honest.start(&["--wait-for-workers", "2s"]).finish();
-    let rows = runner.only_run().rows_of("long");
-    assert!(rows.len() == 1 && rows[0]["outcome"] == "passed", "{rows:?}\n{ran:?}");
+    let mut running = honest.start(&["--wait-for-workers", "2s"]);
+    let rows = || runner.runs().first().map(|run| run.rows_of("long")).unwrap_or_default();
+    wait_until("the long attempt ends", || !rows().is_empty() || !running.is_alive());
+    let rows = rows();
+    assert!(rows.len() == 1 && rows[0]["outcome"] == "passed", "{rows:?}");
+    over.store(true, Ordering::SeqCst);
+    running.finish().expect(0);
     worker.end_by(Signal::INT).0.expect(0);
 }
 
@@ -419,7 +434,7 @@ fn swapped_attachment_ends_no_attempt() {
 fn store_without_room_ends_no_attempt() {
     let honest = Honest::new();
     let runner = &honest.runner;
-    long_attempts(runner);
+    long_attempts(runner, 4_000);
     let mut attacker = Attacker::at(&honest.broker, Rights::Workers);
     // Before the first run of the broker, or after it has lost its store.
     let blobs = json!({"name": "OBJ_runner-blobs", "max_bytes": 1, "discard": "new",
