@@ -23,6 +23,8 @@ const PAGE: u64 = 64 * 1024;
 /// The reason. It completes the sentence "plugin `FILE` …".
 pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
     let (inspection, counts) = inspect_and_count(wasm)?;
+    // Before the machine code, which may take minutes.
+    inspection.check_imports()?;
     // The pool's engine refuses components with tasks of their own.
     let pooled = translate(Allocation::Pooled, wasm, quick);
     let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));

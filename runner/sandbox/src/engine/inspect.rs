@@ -19,6 +19,13 @@ const COMMAND: &str = "wasi:cli/run@0.2.";
 const HOST: [u16; 3] = [0, 1, 0];
 /// The module of all imports of a preview 1 program.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
+/// The functions of preview 1, from its specification.
+const PREVIEW_1_FUNCTIONS: &str = "args_get args_sizes_get environ_get environ_sizes_get clock_res_get clock_time_get fd_advise \
+    fd_allocate fd_close fd_datasync fd_fdstat_get fd_fdstat_set_flags fd_fdstat_set_rights fd_filestat_get \
+    fd_filestat_set_size fd_filestat_set_times fd_pread fd_prestat_get fd_prestat_dir_name fd_pwrite fd_read fd_readdir \
+    fd_renumber fd_seek fd_sync fd_tell fd_write path_create_directory path_filestat_get path_filestat_set_times path_link \
+    path_open path_readlink path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff proc_exit proc_raise \
+    sched_yield random_get sock_accept sock_recv sock_send sock_shutdown";
 /// Packages that the host serves, with their compatible versions.
 const SERVED: [(&str, &str); 9] = [
     (PACKAGE, "@0.1."),
@@ -49,6 +56,24 @@ pub struct Inspection {
     /// Interfaces and functions.
     #[serde(default)]
     pub exports: Vec<String>,
+}
+
+impl Inspection {
+    /// Refuses imports that the host does not offer, all in one message: wasmtime names only the first. It reports missing
+    /// functions of a served interface itself.
+    pub(super) fn check_imports(&self) -> Result<(), String> {
+        let is_offered = |import: &&str| match import.split_once("::") {
+            Some((PREVIEW_1, function)) => {
+                PREVIEW_1_FUNCTIONS.split_ascii_whitespace().any(|known| known == function)
+            }
+            _ => is_served(import),
+        };
+        let imports = self.imports.iter().map(String::as_str);
+        match listed(imports.filter(|import| !is_offered(import)), "") {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(format!("has imports that this runner does not offer: {missing}")),
+        }
+    }
 }
 
 /// Inspects a file.

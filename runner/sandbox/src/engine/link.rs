@@ -8,7 +8,7 @@ use wasmtime_wasi::p2::{self, bindings::CommandPre};
 use wasmtime_wasi::{I32Exit, WasiView as _, p1};
 
 use super::cache::Code;
-use super::inspect::{PREVIEW_1, is_served, listed};
+use super::inspect::PREVIEW_1;
 use crate::call::{command::Program, component::LinkedComponent};
 use crate::contract;
 use crate::store::{Sandbox, clock, host::Host};
@@ -46,14 +46,6 @@ pub(super) fn reason(error: &wasmtime::Error) -> String {
 
 /// Links loaded code to the functions of the host.
 pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
-    let missing = match code {
-        Code::Component(component) => missing_in_component(engine, component),
-        Code::Module(module) => missing_in_module(module),
-    };
-    if !missing.is_empty() {
-        let message = format!("has imports that this runner does not offer: {missing}");
-        return Err(LoadError::new("imports", message));
-    }
     instantiate_pre(engine, code, kind).map_err(|error| {
         LoadError::new("contract", format!("does not fit this runner: {}", reason(&error)))
     })
@@ -151,18 +143,3 @@ fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<(
     Ok(())
 }
 
-/// Lists all missing interfaces, because wasmtime names only the first. It reports missing
-/// functions of a served interface itself.
-fn missing_in_component(engine: &Engine, component: &component::Component) -> String {
-    let component_type = component.component_type();
-    let names = component_type.imports(engine).map(|(name, _)| name);
-    listed(names.filter(|name| !is_served(name)), "")
-}
-
-fn missing_in_module(module: &wasmtime::Module) -> String {
-    let imports = module.imports();
-    let missing = imports.filter(|import| import.module() != PREVIEW_1);
-    let names: Vec<String> =
-        missing.map(|import| format!("{}::{}", import.module(), import.name())).collect();
-    listed(names.iter().map(String::as_str), "")
-}

@@ -19,7 +19,11 @@ fn wasm(text: &str) -> Vec<u8> {
 #[track_caller]
 fn refusal(text: &str) -> String {
     let wasm = wasm(text);
-    let tried = try_load(&Arc::new(compile(&wasm, false).unwrap())).unwrap_err();
+    let entry = match compile(&wasm, false) {
+        Ok(entry) => entry,
+        Err(why) => return why,
+    };
+    let tried = try_load(&Arc::new(entry)).unwrap_err();
     match Bench::new().load(&wasm) {
         Err(error) => assert_eq!(error.message, tried),
         Ok(plugin) => panic!("{plugin:?}"),
@@ -97,8 +101,14 @@ fn all_missing_imports_are_named() {
         (func (export "_start")))"#;
     assert_eq!(
         refusal(module),
-        "has imports that this runner does not offer: `env::launch`, `host::memory`"
+        "has imports that this runner does not offer: `env::launch`, `host::memory (memory)`"
     );
+    let sockets = r#"(module (import "wasi_snapshot_preview1" "sock_open" (func)) (func (export "_start")))"#;
+    let missing = "has imports that this runner does not offer: `wasi_snapshot_preview1::sock_open`";
+    assert_eq!(refusal(sockets), missing);
+    // A body that the compiler refuses shows that it did not run.
+    let untyped = r#"(module (import "env" "launch" (func)) (func (export "_start") i32.add))"#;
+    assert!(refusal(untyped).contains("`env::launch`"));
     let component = r#"(component
         (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
         (import "wasi:cli/environment@0.2.0" (instance))
