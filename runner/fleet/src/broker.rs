@@ -1,9 +1,9 @@
-//! [`Broker`]: the connection to NATS, its key-value buckets and its object store.
+//! [`Broker`]: the connection to NATS.
 
 use std::collections::HashSet;
 use std::error::Error;
 use std::fs::File;
-use std::io::{ErrorKind::TimedOut, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,28 +11,18 @@ use std::time::{Duration, Instant};
 use std::{io, iter, mem};
 
 use async_nats::connection::State;
-use async_nats::datetime::DateTime;
-use async_nats::jetstream::context::{
-    ContextBuilder, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
-};
-use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
-use async_nats::jetstream::{Context, ErrorCode, kv};
+use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
-use futures_util::StreamExt as _;
 use runner_model::Digest;
 use runner_model::visible::shown_path;
 use runner_prepare::source::read_regular;
-use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 use crate::address::{BrokerOptions, MAX_FILE, Servers, seed};
-use crate::blobs::blobs_stream;
 use crate::error::FleetError;
-use crate::wire::{
-    ENTRY_SECONDS, MAX_DOCUMENT, MAX_PIECE, OFFERS, PIECE_HEAD, SEAL, WORKERS, shown,
-};
+use crate::wire::{MAX_PIECE, PIECE_HEAD, SEAL, shown};
 
 /// First connections that may time out. On a network that loses one of 20 packets, one attempt of a hundred does.
 const ATTEMPTS: u32 = 3;
@@ -41,22 +31,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Time for one attempt to connect. A packet lost in a cut must not delay the next attempt for longer.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(3);
 /// Longest time between two attempts to connect again.
-const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// Interval of the client's pings. A cut is noticed after three.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Time for the answer to one request.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// Time for a cluster that has lost a server to answer again.
-const ELECT_WITHIN: Duration = Duration::from_secs(10);
 /// Interval of checks for a violation of permissions.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Bounds of a stream's size in an account that requires one.
-const LARGEST_BLOBS: i64 = 4 << 30;
-const LARGEST_BUCKET: i64 = 16 << 20;
-const SMALLEST: i64 = 1 << 20;
-/// Entries, and their bytes, in the answers to one request.
-const MAX_BATCH: usize = 1_000;
-const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Messages of a subscription that may be unread. Further ones are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
 
@@ -79,14 +60,6 @@ pub(crate) type Stored = Arc<Mutex<HashSet<Digest>>>;
 
 /// The last violations of permissions that the server has reported.
 type Complaints = Arc<Mutex<Vec<(Instant, String)>>>;
-
-/// An entry of a bucket.
-pub(crate) struct BucketEntry {
-    pub(crate) key: String,
-    pub(crate) value: Vec<u8>,
-    /// Time by the broker's clock.
-    pub(crate) written: DateTime,
-}
 
 /// The last known connection.
 struct Connected {
@@ -144,6 +117,10 @@ impl Broker {
         &self.user
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn jetstream(&self) -> &Context {
         &self.jetstream
     }
@@ -166,145 +143,7 @@ impl Broker {
         is_connected.then(|| connected.since.map_or(Duration::MAX, |since| since.elapsed()))
     }
 
-    /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the broker lacks it.
-    ///
-    /// # Errors
-    ///
-    /// [`FleetError::Unreachable`] if the broker lacks the bucket and the user may not create it: a run may do that later.
-    pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
-        Ok(kv::Store {
-            stream: self.stream(&bucket_stream(name)).await?,
-            stream_name: format!("KV_{name}"),
-            prefix: format!("$KV.{name}."),
-            name: name.to_owned(),
-            put_prefix: None,
-            use_jetstream_prefix: false,
-        })
-    }
-
-    /// Waits for an answer of JetStream.
-    pub(crate) async fn answer(&self) -> Result<(), FleetError> {
-        self.existing(&bucket_stream(OFFERS).name).await.map(drop)
-    }
-
-    /// Creates the buckets and the object store if the broker lacks them.
-    pub(crate) async fn prepare(&self) -> Result<(), FleetError> {
-        for stream in [bucket_stream(OFFERS), bucket_stream(WORKERS), blobs_stream()] {
-            self.stream(&stream).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns a stream. Creates it if the broker lacks it.
-    pub(crate) async fn stream(&self, config: &Config) -> Result<Stream, FleetError> {
-        match self.existing(&config.name).await? {
-            Some(stream) => Ok(stream),
-            None => self.create(config).await,
-        }
-    }
-
-    /// Returns a stream. `None` if the broker lacks it.
-    async fn existing(&self, stream: &str) -> Result<Option<Stream>, FleetError> {
-        let until = Instant::now() + ELECT_WITHIN;
-        loop {
-            let error = match self.jetstream.get_stream(stream).await {
-                Ok(stream) => return Ok(Some(stream)),
-                Err(error) if is_missing(&error) => return Ok(None),
-                Err(error) => self.failure(&error),
-            };
-            let may_elect = self.is_cluster() && Instant::now() < until;
-            if !may_elect || !matches!(error, FleetError::Unreachable(_)) {
-                return Err(error);
-            }
-            sleep(RECONNECT_EVERY).await;
-        }
-    }
-
-    /// Creates a stream. If the account requires a bound of its size, uses the first of [`LARGEST_BLOBS`] or
-    /// [`LARGEST_BUCKET`], its half, its quarter and so on that the account has room for.
-    async fn create(&self, config: &Config) -> Result<Stream, FleetError> {
-        let (name, is_bucket) = (&config.name, config.storage == StorageType::Memory);
-        let largest = if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS };
-        let (mut num_replicas, mut max_bytes) = (if self.is_cluster() { 3 } else { 1 }, 0);
-        loop {
-            let config = Config { num_replicas, max_bytes, ..config.clone() };
-            let created = tokio::select! {
-                biased;
-                () = self.refused(format!("$JS.API.STREAM.CREATE.{name}")) => {
-                    return Err(FleetError::Unreachable(format!(
-                        "the broker at {} lacks the stream `{name}`, and does not allow this user to create it; start a run there, \
-                         or `runner broker check` with credentials of the role `runs`",
-                        self.address
-                    )));
-                }
-                created = self.jetstream.create_stream(config) => created,
-            };
-            let error = match created {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            };
-            let code = match error.kind() {
-                CreateStreamErrorKind::JetStream(error) => error.error_code(),
-                _ => return Err(self.failure(&error)),
-            };
-            (num_replicas, max_bytes) = match max_bytes {
-                0 if code == ErrorCode::STREAM_MAX_BYTES_REQUIRED => (num_replicas, largest),
-                _ if max_bytes > SMALLEST => (num_replicas, max_bytes / 2),
-                // A cluster of two servers refuses three copies.
-                _ if num_replicas > 1 => (1, 0),
-                _ => return Err(self.failure(&error)),
-            };
-        }
-    }
-
-    /// Returns up to `most` entries of a bucket. An absent bucket has none. Values of more than [`MAX_DOCUMENT`] bytes are
-    /// skipped.
-    ///
-    /// Unlike the client's reader, this creates no consumer, for which a user needs permissions that allow much more.
-    pub(crate) async fn entries(
-        &self,
-        bucket: &str,
-        most: usize,
-    ) -> Result<Vec<BucketEntry>, FleetError> {
-        let (prefix, inbox) = (format!("$KV.{bucket}."), self.client.new_inbox());
-        let answers = self.client.subscribe(inbox.clone()).await;
-        let mut answers = answers.map_err(|error| self.failure(&error))?;
-        let (mut entries, mut next) = (Vec::new(), 1);
-        loop {
-            let request = json!({"seq": next, "batch": MAX_BATCH, "max_bytes": MAX_BATCH_BYTES,
-                "next_by_subj": format!("{prefix}>")});
-            let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}");
-            let request = request.to_string().into();
-            let sent = self.client.publish_with_reply(subject, inbox.clone(), request).await;
-            sent.map_err(|error| self.failure(&error))?;
-            let is_last = loop {
-                let message = timeout(ANSWER_WITHIN, answers.next()).await.ok().flatten();
-                let message = message.ok_or_else(|| self.failure(&io::Error::from(TimedOut)))?;
-                if message.status.is_some() {
-                    let headers = message.headers.as_ref();
-                    let left = headers.and_then(|headers| headers.get("Nats-Num-Pending"));
-                    break left.is_none_or(|left| left.as_str() == "0");
-                }
-                let message = StreamMessage::try_from(message);
-                let message = message.map_err(|error| self.failure(&error))?;
-                next = message.sequence + 1;
-                let is_deleted = message.headers.get("KV-Operation").is_some();
-                if let Some(key) = message.subject.strip_prefix(&prefix)
-                    && !is_deleted
-                    && message.payload.len() <= MAX_DOCUMENT
-                {
-                    let value = message.payload.to_vec();
-                    entries.push(BucketEntry { key: key.to_owned(), value, written: message.time });
-                }
-            };
-            if is_last || entries.len() >= most {
-                entries.truncate(most);
-                return Ok(entries);
-            }
-        }
-    }
-
-    fn is_cluster(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         self.client.server_info().cluster.is_some()
     }
 
@@ -315,8 +154,8 @@ impl Broker {
     }
 
     /// Waits until the server has reported that the user may not publish on `subject`.
-    async fn refused(&self, subject: String) {
-        while !self.has_complaint(&subject) {
+    pub(crate) async fn refused(&self, subject: &str) {
+        while !self.has_complaint(subject) {
             sleep(LOOK_EVERY).await;
         }
     }
@@ -495,24 +334,6 @@ pub(crate) fn token() -> String {
 /// Returns the name of this machine.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Returns the configuration of a bucket's stream.
-fn bucket_stream(name: &str) -> Config {
-    Config {
-        name: format!("KV_{name}"),
-        subjects: vec![format!("$KV.{name}.>")],
-        max_messages_per_subject: 1,
-        max_age: Duration::from_secs(ENTRY_SECONDS),
-        storage: StorageType::Memory,
-        discard: DiscardPolicy::New,
-        allow_rollup: true,
-        allow_direct: true,
-        // For markers of removed entries.
-        allow_message_ttl: true,
-        deny_delete: true,
-        ..Config::default()
-    }
 }
 
 /// Returns whether a bucket was not opened because the broker lacks it.

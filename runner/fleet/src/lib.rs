@@ -5,7 +5,6 @@
 #![warn(missing_docs)]
 
 mod address;
-mod blobs;
 mod broker;
 mod ceiling;
 mod channel;
@@ -19,6 +18,7 @@ mod remote_worker;
 mod seal;
 mod source;
 mod store;
+mod streams;
 mod window;
 #[allow(missing_docs, reason = "the crate is not complete")]
 pub mod wire;

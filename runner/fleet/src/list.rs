@@ -12,9 +12,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::address::BrokerOptions;
-use crate::broker::{Broker, BucketEntry, block_on, token};
+use crate::broker::{Broker, block_on, token};
 use crate::error::FleetError;
 use crate::presence::RENEW_EVERY;
+use crate::streams::BucketEntry;
 use crate::wire::{
     BLOBS, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
     up_subject,
