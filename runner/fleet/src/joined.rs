@@ -5,7 +5,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::StatusCode;
 use futures_util::StreamExt as _;
@@ -15,7 +15,7 @@ use runner_model::protocol::{FrameBuffer, ToWorker};
 use runner_model::{Digest, digest};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 use tracing::debug;
 
 use crate::broker::{ANSWER_WITHIN, Broker, lock};
@@ -29,12 +29,16 @@ use crate::wire::{
     link_of, shown,
 };
 
+/// Time for an answer after the server has reported that no coordinator is subscribed.
+const ABSENT_WITHIN: Duration = Duration::from_secs(1);
 /// Wait before a process joins again.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of consecutive processes that end before they are ready.
 const MAX_FAILED_STARTS: u32 = 3;
 /// Maximum number of fetches of one content.
 const MAX_FETCHES: u32 = 8;
+/// Pause after a failed fetch. Doubles each time, up to 8 s.
+const FETCH_AFTER: Duration = Duration::from_millis(250);
 /// Events of a process that are not yet handled.
 const MAX_EVENTS: usize = 64;
 
@@ -180,21 +184,20 @@ impl JoinedSession {
         let subject = join_subject(&self.offer.token, self.broker.user());
         client.publish_with_reply(subject, inbox, join.to_vec().into()).await.ok()?;
         let join = digest(join);
-        let signed = async {
-            loop {
-                let answer = answers.next().await?;
-                if answer.status == Some(StatusCode::NO_RESPONDERS) {
-                    return None;
-                }
-                // A stranger may answer first.
-                let answer = self.accepted.open(DocumentKind::Answer, &answer.payload);
-                let is_ours = |answer: &JoinAnswer| answer.join == join;
-                if let Some(answer) = answer.ok().filter(is_ours) {
-                    return Some(answer);
-                }
+        let mut until = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let answer = timeout_at(until.into(), answers.next()).await.ok()??;
+            // A stranger may answer first.
+            if answer.status == Some(StatusCode::NO_RESPONDERS) {
+                until = until.min(Instant::now() + ABSENT_WITHIN);
             }
-        };
-        timeout(ANSWER_WITHIN, signed).await.ok()?
+            let answer = self.accepted.open(DocumentKind::Answer, &answer.payload);
+            let is_ours =
+                |answer: &JoinAnswer| answer.join == join && answer.session == self.offer.token;
+            if let Some(answer) = answer.ok().filter(is_ours) {
+                return Some(answer);
+            }
+        }
     }
 
     /// Declines the session.
@@ -447,14 +450,24 @@ impl JoinedProcess {
                 }
             }
             Err(Missing::Unusable(why)) => return self.decline(&why),
+            Err(Missing::Postponed) => self.need(content),
             Err(Missing::NotFetched(why)) => {
                 let failed = self.failed.entry(content).or_default();
                 *failed += 1;
                 if *failed >= MAX_FETCHES {
-                    return self.decline(&why);
+                    // Others can replace content at the broker. That must not end the attempts of other processes.
+                    debug!(?content, why, "a process ends without content");
+                    if let Some(link) = &self.link {
+                        link.kill();
+                    }
+                    return Continue(());
                 }
-                debug!(?content, why, "content is requested again");
-                self.need(content);
+                let pause = FETCH_AFTER * (1 << (*failed - 1).min(5));
+                debug!(?content, why, ?pause, "content is requested again");
+                self.fetches.spawn(async move {
+                    sleep(pause).await;
+                    (content, Err(Missing::Postponed))
+                });
             }
         }
         Continue(())

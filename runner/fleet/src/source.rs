@@ -345,7 +345,10 @@ impl ServedSession {
     }
 
     async fn answer(&self, message: Message) {
-        let Some(reply) = message.reply else { return };
+        // The coordinator may publish where strangers may not, so they must not choose any subject.
+        let Some(reply) = message.reply.filter(|reply| reply.starts_with("_INBOX.")) else {
+            return;
+        };
         let (link, user) = (link_of(&message.payload), user_of(&message.subject));
         // A stranger may have repeated the request with another subject for the answer, and been faster than the worker.
         let repeated = lock(&self.links).get(&link).map(|link| link.answer.clone());
@@ -358,8 +361,9 @@ impl ServedSession {
                 }
                 let Ok(exchange) = KeyExchange::new() else { return };
                 let join = digest(&message.payload);
+                let session = self.offer.document.token.clone();
                 let mut answer =
-                    JoinAnswer { v: VERSION, join, key: exchange.public, problem: None };
+                    JoinAnswer { v: VERSION, session, join, key: exchange.public, problem: None };
                 let signed =
                     |answer: &JoinAnswer| sign(DocumentKind::Answer, answer, self.key.as_ref());
                 let accepted = signed(&answer);

@@ -56,6 +56,8 @@ pub(crate) type Shared = std::sync::Mutex<Option<Arc<Scratch>>>;
 pub(crate) enum Missing {
     /// The broker does not have the content, or has different content under its digest.
     NotFetched(String),
+    /// The content was not fetched, and the pause after it is over.
+    Postponed,
     /// The content cannot be used on this machine.
     Unusable(String),
 }

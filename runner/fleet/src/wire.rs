@@ -146,6 +146,8 @@ pub struct JoinDocument {
 pub struct JoinAnswer {
     /// Always [`VERSION`].
     pub v: u8,
+    /// Token of the session. Another session of the same key can answer, too.
+    pub session: String,
     /// Digest of the request, which is different for each link.
     pub join: Digest,
     /// Public key of the coordinator for this link, see `seal`.

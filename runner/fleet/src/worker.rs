@@ -1,6 +1,6 @@
 //! [`work`]: joins the sessions that a broker offers, until the worker is stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use async_nats::Message;
 use futures_util::StreamExt as _;
-use runner_model::{Digest, digest};
 use runner_prepare::machine;
 use runner_record::now;
 use tokio::sync::{mpsc, watch};
@@ -186,11 +185,7 @@ async fn connect(
 
 /// An offer that the worker has considered.
 struct KnownOffer {
-    /// Digest of the signed document. Another document of this name is checked again.
-    content: Digest,
     renewed: Instant,
-    /// Whether the document has an accepted signature.
-    is_accepted: bool,
     /// `None` if the worker has declined it, or the session has ended.
     session: Option<Arc<JoinedSession>>,
     /// Time before which a renewed offer is ignored. `None` if the worker has declined the offer.
@@ -216,6 +211,8 @@ struct Worker<'a> {
     events: &'a mut dyn FnMut(WorkerEvent<'_>),
     /// Declined runs that were shown since the last sweep.
     shown: u32,
+    /// Shown runs of other keys. Emptied by a sweep that finds it full.
+    refused: HashSet<String>,
 }
 
 impl<'a> Worker<'a> {
@@ -282,6 +279,7 @@ impl<'a> Worker<'a> {
             running: JoinSet::new(),
             events,
             shown: 0,
+            refused: HashSet::new(),
         };
         Ok((worker, presence))
     }
@@ -311,6 +309,9 @@ impl<'a> Worker<'a> {
                 }
                 _ = sweeps.tick() => {
                     self.shown = 0;
+                    if self.refused.len() >= MAX_SHOWN as usize {
+                        self.refused.clear();
+                    }
                     let store = Arc::clone(&self.store);
                     spawn_blocking(move || store.sweep());
                 }
@@ -350,50 +351,30 @@ impl<'a> Worker<'a> {
         if content.len() > MAX_DOCUMENT {
             return;
         }
-        let (kind, content_digest) = (DocumentKind::Offer, digest(content));
-        let mut was_accepted = false;
-        if let Some(known) = self.offers.get_mut(token) {
-            was_accepted = known.is_accepted;
-            if known.content == content_digest {
-                known.renewed = Instant::now();
-                if let Some(session) = &known.session {
-                    session.progress.is_withdrawn.store(false, Ordering::Release);
-                    return;
-                }
-                if known.retry_at.is_none_or(|at| at > Instant::now()) {
-                    return;
-                }
-            }
-        }
-        let mut known = KnownOffer {
-            content: content_digest,
-            renewed: Instant::now(),
-            is_accepted: true,
-            session: None,
-            retry_at: None,
-        };
-        let offer = match self.accepted.open::<OfferDocument>(kind, content) {
+        let offer = match self.accepted.open::<OfferDocument>(DocumentKind::Offer, content) {
             Ok(offer) if offer.token != token => return,
             Ok(offer) if offer.is_over => return self.end_offer(token),
             Ok(offer) => offer,
-            // A stranger can write an entry of any name.
-            Err(Refusal::Key(why)) if !was_accepted && self.offers.len() < MAX_OFFERS => {
-                let Some(offer) = unverified::<OfferDocument>(content) else { return };
-                known.is_accepted = false;
-                self.offers.insert(token.to_owned(), known);
-                if offer.selects(&self.labels) {
-                    self.decline(&shown(&offer.run), &why);
-                }
+            Err(Refusal::Key(why)) => return self.refuse(content, &why),
+            Err(Refusal::Invalid) => return,
+        };
+        if let Some(known) = self.offers.get_mut(token) {
+            known.renewed = Instant::now();
+            if let Some(session) = &known.session {
+                session.progress.is_withdrawn.store(false, Ordering::Release);
                 return;
             }
-            Err(_) => return,
-        };
+            if known.retry_at.is_none_or(|at| at > Instant::now()) {
+                return;
+            }
+        }
         while self.running.try_join_next().is_some() {}
         let is_full = self.offers.len() >= MAX_OFFERS || self.running.len() >= MAX_SESSIONS;
         if !offer.selects(&self.labels) || is_full || *self.stop.borrow() > 0 {
             return;
         }
         let run = shown(&offer.run);
+        let mut known = KnownOffer { renewed: Instant::now(), session: None, retry_at: None };
         if offer.v != VERSION || offer.version != OUR_VERSION {
             let other = shown(&offer.version);
             self.decline(
@@ -416,6 +397,19 @@ impl<'a> Worker<'a> {
             self.running.spawn(async move { session.run(&shapes).await });
         }
         self.offers.insert(token.to_owned(), known);
+    }
+
+    /// Declines an offer of another key, without keeping it: a stranger can write any number of them, also under the name of an
+    /// honest session.
+    fn refuse(&mut self, content: &[u8], why: &str) {
+        let Some(offer) = unverified::<OfferDocument>(content) else { return };
+        let run = shown(&offer.run);
+        if offer.selects(&self.labels)
+            && self.refused.len() < MAX_SHOWN as usize
+            && self.refused.insert(run.clone())
+        {
+            self.decline(&run, why);
+        }
     }
 
     /// Ends offers that are not renewed. Renewals are impossible while the broker is away, and shortly after.

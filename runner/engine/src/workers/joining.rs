@@ -8,7 +8,7 @@ use runner_prepare::PrepareError;
 
 use super::inputs::{Input, event_sink};
 use super::link::{ContentJob, Phase, RequestedContent};
-use super::pool::Pool;
+use super::pool::{Pool, PoolWorker};
 use super::remote::{JoiningWorker, OfferedSession, RemoteRequest};
 use crate::schedule::Shape;
 
@@ -35,8 +35,11 @@ impl Pool {
     /// or the session needs none.
     pub(crate) fn lacks_workers(&self) -> Option<(&RemoteRequest, Option<&str>)> {
         let remote = self.remote.as_ref()?;
-        let is_remote = |worker: &WorkerId| remote.names.contains_key(worker);
-        let lacks = !self.workers.keys().any(is_remote);
+        // A process that joins and stays silent is no worker.
+        let is_worker = |(worker, entry): (&WorkerId, &PoolWorker)| {
+            remote.names.contains_key(worker) && entry.phase != Phase::Started
+        };
+        let lacks = !self.workers.iter().any(is_worker);
         lacks.then_some((&remote.request, remote.last_notice.as_deref()))
     }
 

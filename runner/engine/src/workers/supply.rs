@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::inputs::Input;
 use super::link::{ContentJob, PoolEvent, RequestedContent, Supplies};
-use super::pool::Pool;
+use super::pool::{Pool, PoolWorker};
 
 /// The session ends when workers on other machines lack content that could not be published this many times in a row.
 const MAX_FAILED_SUPPLIES: u32 = 3;
@@ -100,11 +100,15 @@ impl Pool {
             // Without the content, the workers that have requested it cannot run their tasks.
             Err(error) if supply.is_remote() => {
                 self.failed_supplies += u32::from(!waiting.is_empty());
-                self.events.push_back(if self.failed_supplies < MAX_FAILED_SUPPLIES {
-                    PoolEvent::Notice(error.to_string())
-                } else {
-                    PoolEvent::Failed(Reason::Workers, error.to_string())
-                });
+                let is_busy = |(worker, entry): (&WorkerId, &PoolWorker)| {
+                    !waiting.contains(worker) && !entry.link.slots().is_empty()
+                };
+                if self.failed_supplies < MAX_FAILED_SUPPLIES {
+                    self.events.push_back(PoolEvent::Notice(error.to_string()));
+                } else if !self.workers.iter().any(is_busy) {
+                    // Otherwise this would end the attempts of workers that have the content.
+                    self.events.push_back(PoolEvent::Failed(Reason::Workers, error.to_string()));
+                }
                 waiting.into_iter().for_each(|worker| self.kill(worker));
             }
             Err(PrepareError::Refused(message)) => {

@@ -142,4 +142,3 @@ fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<(
     linker.allow_shadowing(false);
     Ok(())
 }
-

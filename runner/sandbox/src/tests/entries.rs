@@ -103,8 +103,10 @@ fn all_missing_imports_are_named() {
         refusal(module),
         "has imports that this runner does not offer: `env::launch`, `host::memory (memory)`"
     );
-    let sockets = r#"(module (import "wasi_snapshot_preview1" "sock_open" (func)) (func (export "_start")))"#;
-    let missing = "has imports that this runner does not offer: `wasi_snapshot_preview1::sock_open`";
+    let sockets =
+        r#"(module (import "wasi_snapshot_preview1" "sock_open" (func)) (func (export "_start")))"#;
+    let missing =
+        "has imports that this runner does not offer: `wasi_snapshot_preview1::sock_open`";
     assert_eq!(refusal(sockets), missing);
     // A body that the compiler refuses shows that it did not run.
     let untyped = r#"(module (import "env" "launch" (func)) (func (export "_start") i32.add))"#;
