@@ -231,7 +231,10 @@ fn names_that_match_nothing_have_advice() {
     assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
     let ran = runner.run(&["show", "results/"]).expect(2);
     ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
-    runner.run(&["logs"]).expect(0).says(&["run ", " has no logs"]);
+    runner
+        .run(&["logs"])
+        .expect(0)
+        .says(&["run ", " has no logs; `--runner` prints the runner's own"]);
     runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
     for (command, trial, shown) in [
         ("show", "one-long-name", "one-long-name"),

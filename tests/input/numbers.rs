@@ -185,7 +185,8 @@ fn programs_exit_with_any_code() {
     };
     let runner = Runner::new(&[]);
     runner.wat("e126.wasm", &exit(126));
-    runner.wat("e255.wasm", &exit(255));
+    // As `sys.exit(-1)` of Python.
+    runner.wat("e255.wasm", &exit(u32::MAX));
     runner.scenario(
         "[providers.e126]\nplugin = \"e126.wasm\"\n[providers.e255]\nplugin = \"e255.wasm\"\n\
          [[tests]]\nid = \"a\"\nproviders = [\"e255\"]\nexpect = { exit_code = 255 }\n\
@@ -197,6 +198,9 @@ fn programs_exit_with_any_code() {
     assert_eq!(run.row("a")["outcome"], "passed");
     assert_eq!(run.row("b")["outcome"], "passed");
     assert_eq!(run.row("c")["checks"][0]["message"], "expected exit code 0, got 126");
+    runner.scenario("[providers.e]\nplugin = \"e255.wasm\"\n[[tests]]\nid = \"a\"\nexpect = { exit_code = -1 }\n");
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&["`exit_code` -1 of `expect` can never hold", "0 to 255"]);
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl LoadedProvider {
         let codes = self.plugin.exit_codes();
         (!codes.contains(&code)).then_some(match codes.end() {
             1 => "`exit` of WASI 0.2 has only the codes 0 and 1; build the program for WASI preview 1",
-            _ => "a component exits with 0 to 255",
+            _ => "a program exits with 0 to 255",
         })
     }
 

@@ -298,7 +298,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     (_, Some(text)) => format!("`{}`", visible_line(text)),
                     (_, None) => format!("run {}", short_of(&root, run.id())),
                 };
-                out.talk(&format!("{name} has no logs"));
+                out.talk(&format!("{name} has no logs; `--runner` prints the runner's own"));
             }
             if tail.left > 0 {
                 let lines = plural(tail.left, "more line", "more lines");

@@ -232,7 +232,8 @@ impl Program {
         let mut store = recipe.create_store(self.engine());
         let exit = guard.bound(pin!(self.start(&mut store))).await;
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
-            Some(exit) => Ok(exit.0),
+            // As the kernel keeps it: `sys.exit(-1)` of Python is 255 in a shell, too.
+            Some(exit) => Ok(exit.0 & i32::from(u8::MAX)),
             None => Err(error),
         });
         ProgramEnd { exit, time: guard.elapsed(), sandbox: store.into_data(), files: start.files }
@@ -256,9 +257,9 @@ impl Program {
     }
 
     /// Returns the exit codes that it can have. `exit` of `wasi:cli/exit` has success and failure alone; `exit-with-code` is new
-    /// in 0.2.12, and preview 1 takes 32 bits.
+    /// in 0.2.12. The 32 bits of preview 1 are cut to 8.
     pub(crate) fn exit_codes(&self) -> RangeInclusive<i32> {
-        let Self::Component(pre) = self else { return i32::MIN..=i32::MAX };
+        let Self::Component(pre) = self else { return 0..=i32::from(u8::MAX) };
         let (engine, component) = (pre.engine(), pre.instance_pre().component());
         let has_codes = component.component_type().imports(engine).any(|(name, import)| {
             let ComponentItem::ComponentInstance(interface) = import.ty else { return false };
