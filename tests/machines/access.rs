@@ -40,7 +40,7 @@ fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
     let mut command = worker_command(runner, &broker.address(), "a", &args);
     let mut worker = started(Running::start(command.env("KEY", "from the environment")));
     let ran = runner.exec(&["--broker", &broker.address(), "--wait-for-workers", "1s"]).expect(4);
-    ran.says(&[why, "no worker was connected for 1 s (worker a runs no attempts"]);
+    ran.says(&[why, "the run had no worker for 1 s (worker a runs no attempts"]);
     wait_for_message(&mut worker, "declined run");
     worker.end_by(Signal::INT).0.expect(0).says(&[why]);
     let run = runner.only_run();

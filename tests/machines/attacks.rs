@@ -394,19 +394,19 @@ fn ends_without_a_common_key_name_the_reason() {
             &key_of_worker[..],
             &["--broker-key", "two.key"][..],
             format!("its key is {two}, and the worker accepts {one}"),
-            format!("none has the key of the run; start workers with `--broker-key {two}`"),
+            "none has the key of the run",
         ),
         (
             &[],
             &["--broker-key", "runs.key"],
             format!("it is signed, and the worker has no key; start the worker with `--broker-key {one}`"),
-            format!("none has the key of the run; start workers with `--broker-key {one}`"),
+            "none has the key of the run",
         ),
         (
             &key_of_worker,
             &[],
             format!("it is not signed; start the run with `--broker-key FILE` and the file of {one}"),
-            "none has permission to run it unsigned; start the run with `--broker-key FILE`".to_owned(),
+            "none accepts unsigned runs; start the run with `--broker-key FILE`",
         ),
     ]
     .into_iter()
@@ -418,7 +418,7 @@ fn ends_without_a_common_key_name_the_reason() {
         let ran = honest.runner.exec(&[&flags, of_run].concat()).expect(4);
         ran.says(&[&format!("1 worker is connected, but {noticed}")]);
         let run = Run { dir: honest.runner.path(&folder) };
-        assert!(run.text("runner.log").contains(&noticed));
+        assert!(run.text("runner.log").contains(noticed));
         assert!(run.rows().is_empty());
         wait_for_message(&mut worker, "declined run");
         let (ran, _) = worker.end_by(Signal::INT);

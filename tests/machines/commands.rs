@@ -267,7 +267,7 @@ fn missing_and_silent_brokers_are_reported_in_time() {
     drop(listener);
     refused(&runner, &CONNECTING[1..], &address, &words);
     let ran = runner.exec(&["--broker", &address, "--wait-for-workers", "1s"]).expect(4);
-    ran.says(&["the run waits for the broker", "no worker was connected for 1 s"]);
+    ran.says(&["the run waits for the broker", "the run had no worker for 1 s"]);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn runs_wait_for_their_broker() {
     let address = broker.address();
     let mut running = runner.started(&["exec", "scenario.toml", "--broker", &address]);
     wait_for_message(&mut running, "the run waits for the broker");
-    wait_for_message(&mut running, "no worker is connected");
+    wait_for_message(&mut running, "the run has no worker");
     running.end_by(Signal::INT).0.expect(130);
     let mut resumed = runner.started(&["resume", "--broker", &address]);
     wait_for_message(&mut resumed, "the run waits for the broker");
@@ -295,7 +295,7 @@ fn earlier_name_of_the_variable_is_an_error() {
     for args in [&["exec", "scenario.toml"][..], &["resume"], &["worker"], &["broker", "check"]] {
         let mut command = runner.command(args);
         let ran = Running::start(command.env("RUNNER_ENGINE", "nats://127.0.0.1:1")).finish();
-        ran.expect(2).says(&["`RUNNER_ENGINE` is set", "use `RUNNER_BROKER`"]);
+        ran.expect(2).says(&["`RUNNER_ENGINE` is set; unset it", "use `RUNNER_BROKER`"]);
     }
     assert!(runner.runs().is_empty());
 }

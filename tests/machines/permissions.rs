@@ -265,9 +265,11 @@ fn account_without_room_is_explained() {
     for (limits, setting) in [
         ("max_mem: 100KB, max_file: 1GB", "max_mem"),
         ("max_mem: 1GB, max_file: 100KB", "max_file"),
+        ("max_mem: 1GB, max_file: 1GB, max_streams: 1", "max_streams"),
     ] {
         let broker = bounded_account(limits);
         let ran = runner.exec(&["--broker", &address(&broker, "a:p")]).expect(3);
         ran.says(&["has no space left", &format!("`{setting}` of the account")]);
+        assert!(!ran.stderr.contains("credentials"), "{}", ran.stderr);
     }
 }

@@ -100,7 +100,7 @@ fn waiting_run_names_its_lack_of_workers() {
     let mut running = runner.start(&["--broker", &address]);
     let waits = || runner.run(&["show"]).stdout.contains("running (no workers): ");
     wait_until("the run waits for a worker", waits);
-    let start = format!("no worker is connected; start one: runner worker --broker {address}");
+    let start = format!("the run has no worker; start one: runner worker --broker {address}");
     runner.run(&["show"]).says(&["0 of 100 done", &start]);
     runner.run(&["list"]).says(&["running (no workers)"]);
     let shown = runner.show(&runner.only_run());

@@ -181,12 +181,14 @@ impl Broker {
         }
         let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
         let is_full = |cause: &&String| {
-            ["insufficient", "maximum bytes", "resource limits"]
+            ["insufficient", "maximum bytes", "resource limits", "number of streams"]
                 .iter()
                 .any(|text| cause.contains(text))
         };
         if let Some(cause) = cause.as_ref().filter(is_full) {
-            let settings = if cause.contains("memory") {
+            let settings = if cause.contains("streams") {
+                "`max_streams` of the account"
+            } else if cause.contains("memory") {
                 "`max_memory_store` in its configuration, or `max_mem` of the account"
             } else {
                 "`max_file_store` in its configuration, or `max_file` of the account"

@@ -38,7 +38,7 @@ impl fmt::Debug for RunsKey {
 }
 
 impl RunsKey {
-    /// Reads a key file: a line with a seed, which starts with `SU`. Other lines are ignored.
+    /// Reads a key file. Its seed is the first line that starts with `SU`.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl RunsKey {
         let create = "create one with `runner broker key FILE`";
         if KeyPair::from_public_key(&path.to_string_lossy()).is_ok() {
             return Err(FleetError::Usage(
-                "`--broker-key` of a run needs the file with the secret key; workers need the public key".to_owned(),
+                "`--broker-key` or RUNNER_BROKER_KEY of a run needs the file with the secret key; workers need the public key"
+                    .to_owned(),
             ));
         }
         let file = File::open(path).map_err(|error| match error.kind() {
@@ -62,7 +63,9 @@ impl RunsKey {
         read.map_err(|error| unusable(&error.to_string()))?;
         let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
         let pair = seed.and_then(|seed| KeyPair::from_seed(seed).ok());
-        let pair = pair.ok_or_else(|| unusable(&format!("it has no seed of a user; {create}")))?;
+        let pair = pair.ok_or_else(|| {
+            unusable(&format!("it has no secret key, which starts with `SU`; {create}"))
+        })?;
         Ok(Self(Arc::new(pair)))
     }
 
@@ -99,7 +102,7 @@ impl RunsKey {
 /// A document of the side of runs as it travels.
 #[derive(Serialize, Deserialize)]
 struct SignedDocument {
-    /// The document as JSON. The signature is of these bytes.
+    /// The document as JSON, whose bytes are signed.
     document: String,
     /// `None` if the run has no key.
     signature: Option<Signature>,
@@ -113,7 +116,7 @@ struct Signature {
     bytes: Vec<u8>,
 }
 
-/// Returns the bytes that a signature is of.
+/// Returns the signed bytes of a document.
 fn message(kind: DocumentKind, document: &str) -> Vec<u8> {
     let kind = match kind {
         DocumentKind::Offer => "runner offer\n",
@@ -147,7 +150,7 @@ pub(crate) enum AcceptedKeys {
     Keys(Vec<String>),
 }
 
-/// Reason why a document is not accepted.
+/// The reason why a document is not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Another form, or a wrong signature. Only an attacker or a defect sends it.
@@ -161,22 +164,21 @@ impl AcceptedKeys {
     ///
     /// # Errors
     ///
-    /// Names the first text that is not a public key.
+    /// A text is not a public key of a user.
     pub(crate) fn parse(keys: &[String]) -> Result<Self, FleetError> {
-        let other = keys.iter().find(|key| {
+        let is_public = |key: &String| {
             KeyPair::from_public_key(key)
-                .map_or(true, |pair| pair.key_pair_type() != KeyPairType::User)
-        });
-        // A mistaken value may be the secret key, so it is not shown.
-        match other {
-            Some(_) => Err(FleetError::Usage(
-                "invalid `--broker-key` of a worker: expected a public key, which `runner broker key FILE` prints and which \
-                 starts with `U`"
+                .is_ok_and(|pair| pair.key_pair_type() == KeyPairType::User)
+        };
+        if !keys.iter().all(is_public) {
+            // A mistaken value may be the secret key, so it is not shown.
+            return Err(FleetError::Usage(
+                "invalid `--broker-key` or RUNNER_BROKER_KEY of a worker: expected a public key, which starts with `U`\n\
+                 to print it: runner broker key FILE"
                     .to_owned(),
-            )),
-            None if keys.is_empty() => Ok(Self::Unsigned),
-            None => Ok(Self::Keys(keys.to_vec())),
+            ));
         }
+        Ok(if keys.is_empty() { Self::Unsigned } else { Self::Keys(keys.to_vec()) })
     }
 
     /// Decodes a document, and checks its signature.

@@ -151,9 +151,9 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
     })
 }
 
-/// Returns the subjects on which users of each role publish. `user` is the name of a worker's.
+/// Returns the subjects on which users of each role publish. `user` is the name of the workers' user.
 ///
-/// A worker must not read what workers write, because it chooses the subject of the response, see `presence`.
+/// Workers must not read the bucket of workers, because the reader chooses the subject of the response, see `presence`.
 fn permissions(user: &str) -> BTreeMap<&'static str, Vec<String>> {
     let runs = vec![
         down_subject("*"),
@@ -177,7 +177,7 @@ fn permissions(user: &str) -> BTreeMap<&'static str, Vec<String>> {
     BTreeMap::from([(RUNS_ROLE, runs), (WORKERS_ROLE, workers)])
 }
 
-/// Returns the subjects on which a user of a role publishes, and this user may not.
+/// Returns the subjects of a role on which this user may not publish.
 async fn missing(broker: &Broker, role: &str) -> Result<Vec<String>, FleetError> {
     let token = token();
     let subject = |pattern: &String| pattern.replace(['*', '>'], &token);
@@ -204,7 +204,9 @@ pub(crate) async fn prepare_runs(broker: &Broker) -> Result<(), FleetError> {
     }
     let missing = missing.join("`, `");
     Err(FleetError::Refused(format!(
-        "the broker does not allow the user to publish on `{missing}`; allow that there"
+        "these credentials do not allow runs: the broker does not allow the user to publish on `{missing}`; allow that there, \
+         or use credentials of the role `runs` in docs/workers.md\n\
+         to list all missing permissions: runner broker check"
     )))
 }
 

@@ -140,7 +140,7 @@ impl Presence {
     }
 }
 
-/// Returns whether a message is of a worker that has the name, and not of one that takes it or leaves.
+/// Returns whether a message renews an entry. Otherwise it adds or removes one.
 fn is_renewal(message: &Message) -> bool {
     let Some(headers) = &message.headers else { return true };
     let expected = headers.get(header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE);

@@ -56,7 +56,7 @@ pub struct NatsSource {
     labels: BTreeMap<String, String>,
     /// Signs the sessions. `None` for workers that accept unsigned ones.
     key: Option<RunsKey>,
-    /// Whether the broker was away, so that sessions must not wait for it.
+    /// Whether the broker was away. A session then starts without it, and connects later.
     is_away: bool,
 }
 
@@ -76,15 +76,7 @@ impl NatsSource {
         let key = key.map(RunsKey::read).transpose()?;
         let checked = block_on(async {
             let broker = Broker::connect(&options, "runner").await?;
-            // An unreachable broker is no error yet: a cluster may have just lost a server.
-            match prepare_runs(&broker).await {
-                Err(FleetError::Refused(why)) => Err(FleetError::Refused(format!(
-                    "these credentials do not allow runs: {why}, or use credentials of the role `runs` in docs/workers.md\n\
-                     to list all missing permissions: runner broker check"
-                ))),
-                Ok(()) | Err(FleetError::Unreachable(_)) => Ok(()),
-                Err(error) => Err(error),
-            }
+            prepare_runs(&broker).await
         });
         let is_away = match checked {
             Ok(()) => false,
@@ -111,16 +103,14 @@ impl WorkerSource for NatsSource {
         let offer = SignedOffer { offer: signed(&document), over: signed(&over), document };
         let notices = Arc::new(Notices { events, sent: Mutex::default() });
         let runtime = runtime().map_err(|error| error.to_string())?;
-        let started = match self.is_away {
-            true => None,
-            false => match runtime.block_on(start(&self.options, &offer)) {
-                Ok(started) => Some(started),
-                Err(FleetError::Unreachable(why)) => {
-                    notices.send(waiting(&why));
-                    None
-                }
-                Err(error) => return Err(error.to_string()),
-            },
+        let started = (!self.is_away).then(|| runtime.block_on(start(&self.options, &offer)));
+        let started = match started.transpose() {
+            Ok(started) => started,
+            Err(FleetError::Unreachable(why)) => {
+                notices.send(waiting(&why));
+                None
+            }
+            Err(error) => return Err(error.to_string()),
         };
         let (handle, (stop, mut stopped)) = (runtime.handle().clone(), oneshot::channel());
         let (connected, broker) = watch::channel(None);
@@ -153,9 +143,10 @@ impl WorkerSource for NatsSource {
         let label = |(key, value): (&String, &String)| quoted(&format!("{key}={value}"));
         let labels = self.labels.iter().map(label);
         let labels: String = labels.map(|label| format!(" --label {label}")).collect();
+        let insecure = if self.options.insecure { " --broker-insecure" } else { "" };
         let key = self.key.as_ref().map(|key| format!(" --broker-key {}", key.public()));
         let key = key.unwrap_or_default();
-        format!("runner worker --broker {}{key}{labels}", self.options.shown())
+        format!("runner worker --broker {}{insecure}{key}{labels}", self.options.shown())
     }
 }
 
@@ -316,22 +307,21 @@ impl ServedSession {
             let had = !workers.is_empty();
             workers.retain(is_selected);
             if had && workers.is_empty() {
-                self.notices.send(format!("{count} connected, but none has {lacking}"));
+                self.notices.send(format!("{count} connected, but none {lacking}"));
             }
         };
         let label = |(key, value)| quoted(&format!("{key}={value}"));
         let labels = document.labels.iter().map(label).collect::<Vec<_>>().join(" ");
-        report(&|worker| document.selects(&worker.labels), format!("the labels {labels}"));
-        let version = format!("version {}, which the run has", document.version);
+        report(&|worker| document.selects(&worker.labels), format!("has the labels {labels}"));
+        let version = format!("has version {}, as the run", document.version);
         report(&|worker| worker.version == document.version, version);
         match self.key.as_ref().map(RunsKey::public) {
-            Some(key) => report(
-                &|worker| worker.keys.contains(&key),
-                format!("the key of the run; start workers with `--broker-key {key}`"),
-            ),
+            Some(key) => {
+                report(&|worker| worker.keys.contains(&key), "has the key of the run".to_owned())
+            }
             None => report(
                 &|worker| worker.keys.is_empty(),
-                "permission to run it unsigned; start the run with `--broker-key FILE`".to_owned(),
+                "accepts unsigned runs; start the run with `--broker-key FILE`".to_owned(),
             ),
         }
     }
@@ -367,20 +357,13 @@ impl ServedSession {
                 let signed =
                     |answer: &JoinAnswer| sign(DocumentKind::Answer, answer, self.key.as_ref());
                 let accepted = signed(&answer);
-                let opened = match self.parse(&message.payload) {
-                    Ok(join) => {
-                        let keys = exchange.agree(Role::Coordinator, &join.key, &message.payload);
-                        match keys {
-                            Some(keys) => {
-                                let user = user.to_owned();
-                                self.open(&link, join, keys, user, accepted.clone()).await
-                            }
-                            None => Err("its key is not valid".to_owned()),
-                        }
-                    }
-                    Err(problem) => Err(problem),
+                let opened = async {
+                    let join = self.parse(&message.payload)?;
+                    let keys = exchange.agree(Role::Coordinator, &join.key, &message.payload);
+                    let keys = keys.ok_or("its key is not valid")?;
+                    self.open(&link, join, keys, user.to_owned(), accepted.clone()).await
                 };
-                match opened {
+                match opened.await {
                     Ok(()) => accepted,
                     Err(problem) => {
                         answer.problem = Some(problem);
@@ -455,8 +438,8 @@ impl ServedSession {
         Ok(())
     }
 
-    /// Returns why no further process of this user can join. `None` if it can. Counts the open links only at a limit, because
-    /// closed links of spare processes stay until the next spare process joins.
+    /// Returns the reason why no further process of this user can join. `None` if it can. Counts the open links only at a
+    /// limit, because closed links of spare processes stay until the next spare process joins.
     fn limit(&self, user: &str) -> Option<String> {
         let links = lock(&self.links);
         let has = |most, is_counted: &dyn Fn(&&Link) -> bool| {
@@ -491,7 +474,7 @@ fn parse(content: &[u8]) -> Result<JoinDocument, String> {
         .ok_or_else(|| "the request to join has another form; use the same version".into())
 }
 
-/// Returns why a worker cannot join.
+/// Returns the reason why a worker cannot join.
 fn problem(join: &JoinDocument, session: &str) -> Option<String> {
     if join.v != VERSION || join.version != OUR_VERSION {
         let version = shown(&join.version);

@@ -35,7 +35,7 @@ pub const MAX_OUTSTANDING: u64 = 8 << 20;
 const MAX_TEXT: usize = 2_000;
 
 /// Returns the subject of requests of a broker's user to join a session, for which [`BrokerOptions::user`] is the name. A broker
-/// can allow a user only its own name, so nobody can take the places of others. `*` for all users.
+/// can allow a user only its own name, so that no user takes the places of others. `*` for all users.
 ///
 /// [`BrokerOptions::user`]: crate::BrokerOptions::user
 pub fn join_subject(session: &str, user: &str) -> String {
@@ -81,7 +81,7 @@ pub struct OfferDocument {
     pub labels: BTreeMap<String, String>,
     /// Name of the coordinator's machine.
     pub host: String,
-    /// Whether the session has ended. Anybody can delete an entry of the bucket, so a deletion means nothing.
+    /// Whether the session has ended. A deleted entry is no end, because any user can delete it.
     pub is_over: bool,
 }
 

@@ -128,7 +128,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Reports that no worker on another machine is connected, and ends the session once that has lasted too long.
+    /// Reports that the run has no worker on another machine, and ends the session once that has lasted too long.
     pub(super) fn check_for_workers(&mut self) {
         let idle = self.started.is_some() && self.schedule.running() == 0;
         let lacking = self.pool.lacks_workers().filter(|_| idle && !self.stop.is_stopping);
@@ -142,10 +142,10 @@ impl Coordinator<'_> {
         if waited >= patience {
             let patience = show_duration(patience);
             let last = last_notice.map(|notice| format!(" ({notice})")).unwrap_or_default();
-            let message = format!("no worker was connected for {patience}{last}; {start}");
+            let message = format!("the run had no worker for {patience}{last}; {start}");
             self.fail(Reason::Workers, message);
         } else if lack.is_none() && waited >= REPORT_LACK_AFTER {
-            let notice = format!("no worker is connected; {start}");
+            let notice = format!("the run has no worker; {start}");
             *lack = Some(notice.clone());
             self.notice(&notice);
         }

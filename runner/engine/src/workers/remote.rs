@@ -100,7 +100,7 @@ pub(crate) struct Remote {
     pub(super) offer: Option<Arc<dyn Offer>>,
     /// Whether a suspect waits for a spare worker.
     pub(super) needs_spare: bool,
-    /// Last message about a worker. It may explain why no worker is connected.
+    /// Last message about a worker. It may explain why the run has no worker.
     pub(super) last_notice: Option<String>,
     /// Names of all workers that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,

@@ -1,12 +1,15 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use runner_engine::remote::{Blame, EventSink, LinkEvent, SourceEvent, WorkerExit};
+use runner_engine::remote::{
+    Blame, EventSink, LinkEvent, SourceEvent, WorkerExit, WorkerSource as _,
+};
 use runner_model::protocol::{Doing, FromWorker, ReportHead};
 use runner_model::{GuestPhase, TaskId};
 
-use super::{OUR_VERSION, is_process_name, parse, problem};
+use super::{NatsSource, OUR_VERSION, is_process_name, parse, problem};
+use crate::address::BrokerOptions;
 use crate::broker::lock;
 use crate::channel::Incoming;
 use crate::remote_worker::{LinkReader, MAX_NOTICES, Notices};
@@ -25,6 +28,16 @@ fn joining() -> JoinDocument {
         memory: 1 << 30,
         is_spare: false,
     }
+}
+
+#[test]
+fn command_for_workers_connects_as_the_run_does() {
+    let address = "nats://runs:secret@10.0.0.2".to_owned();
+    let options = BrokerOptions { address, insecure: true, ..BrokerOptions::default() };
+    let labels = BTreeMap::from([("gpu".to_owned(), "yes".to_owned())]);
+    let source = NatsSource { options, labels, key: None, is_away: true };
+    let command = "runner worker --broker nats://10.0.0.2 --broker-insecure --label gpu=yes";
+    assert_eq!(source.worker_command(), command);
 }
 
 #[test]

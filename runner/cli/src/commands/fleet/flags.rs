@@ -63,7 +63,7 @@ impl BrokerArgs {
     fn address(&self) -> Result<Option<String>, CommandError> {
         if env::var_os(OLD_BROKER).is_some_and(|address| !address.is_empty()) {
             let advice = gone("environment", OLD_BROKER).unwrap_or_default();
-            return Err(mistake!("the variable `{OLD_BROKER}` is set\n{advice}"));
+            return Err(mistake!("the variable `{OLD_BROKER}` is set; unset it\n{advice}"));
         }
         let stored = env::var(BROKER).ok().filter(|address| !address.is_empty());
         Ok(match (&self.broker, stored) {
