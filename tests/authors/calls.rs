@@ -368,7 +368,7 @@ fn chat_answer_with_an_error_is_an_error() {
         "[providers.chat]\nplugin = \"bundled:chat\"\n\
          config = {{ base_url = \"{origin}\", model = \"m\", api_key_secret = \"\" }}\n\
          grants = {{ net = [\"{origin}\"] }}\n\
-         [[tests]]\nid = \"error\"\ninput = \"6 times 7\"\nexpect = {{ equals = \"42\" }}\n\
+         [[tests]]\nid = \"error\"\ninput = \"6 times 7\"\nretries = {{ max = 0 }}\nexpect = {{ equals = \"42\" }}\n\
          [[tests]]\nid = \"json\"\ninput = \"as JSON\"\nexpect = {{ json = {{ a = 1 }} }}\n"
     ));
     runner.exec(&[]).expect(1).says(&[

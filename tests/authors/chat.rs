@@ -1,7 +1,10 @@
 //! `bundled:chat` against servers that differ from OpenAI's.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use runner_model::Time;
 use serde_json::{Value, json};
 
 use crate::support::server::{Request, Response, Server};
@@ -195,7 +198,8 @@ fn error_with_status_200_has_its_class_and_is_retried() {
         (json!({"choices": []}), "other"),
     ];
     let answers = ok(errors.iter().map(|(body, _)| body.to_string()));
-    let (_runner, run) = run("", "", answers, "{ equals = \"42\" }");
+    let once = "[defaults]\nretries = { max = 0 }\n";
+    let (_runner, run) = run("", once, answers, "{ equals = \"42\" }");
     for (at, (body, class)) in errors.iter().enumerate() {
         let error = &run.row(&format!("t{at}"))["error"];
         assert_eq!(error["class"], *class, "{body}: {error}");
@@ -213,6 +217,87 @@ fn error_with_status_200_has_its_class_and_is_retried() {
     runner.scenario(&format!("{retries}{}{test}", chat("providers.chat", &server, "")));
     runner.exec(&[]).expect(0);
     assert_eq!(runner.only_run().row("a")["attempt"], 2);
+}
+
+/// Starts a server that is busy when it gets a question for the first time, and for the second time.
+fn busy_server() -> Server {
+    let asked = Mutex::new(HashMap::new());
+    Server::start(move |request| {
+        let mut asked = asked.lock().unwrap();
+        let times: &mut u32 = asked.entry(question(request)).or_default();
+        *times += 1;
+        match *times {
+            1 => Response::new(429).header("retry-after-ms", "20"),
+            2 => Response::new(503),
+            _ => Response::ok(with("/choices/0/message/content", json!("{\"score\": 1}"))),
+        }
+    })
+}
+
+#[test]
+fn only_network_providers_and_graders_retry_by_default() {
+    let (runner, server) = (Runner::new(&["hostile"]), busy_server());
+    let judge =
+        chat("graders.judge", &server, "") + "input = \"judge {{input.value}}\"\nmin_score = 1\n";
+    let once = chat("graders.once", &server, "") + "input = \"once\"\nretries = { max = 0 }\n";
+    runner.scenario(&format!(
+        "{}{judge}{once}[providers.hostile]\nplugin = \"hostile.wasm\"\n{}",
+        chat("providers.chat", &server, ""),
+        r#"
+        [[tests]]
+        id = "busy"
+        providers = ["chat"]
+        input = "busy"
+        [[tests]]
+        id = "off"
+        providers = ["chat"]
+        input = "off"
+        retries = { max = 0 }
+        [[tests]]
+        id = "offline"
+        providers = ["hostile"]
+        input = { do = "error", kind = "unavailable" }
+        [[tests]]
+        id = "judged"
+        providers = ["hostile"]
+        input = { do = "echo", value = "x" }
+        expect = { graders = ["judge"] }
+        [[tests]]
+        id = "judged-once"
+        providers = ["hostile"]
+        input = { do = "echo", value = "x" }
+        expect = { graders = ["once"] }
+        "#
+    ));
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for (test, attempts, outcome) in
+        [("busy", 3, "passed"), ("off", 1, "error"), ("offline", 1, "error")]
+    {
+        let row = run.row(test);
+        assert_eq!(row["attempt"], attempts, "{row}");
+        assert_eq!(row["outcome"], outcome, "{row}");
+    }
+    for (test, calls, outcome) in [("judged", 3, "passed"), ("judged-once", 1, "error")] {
+        let row = run.row(test);
+        let grade = row["grades"].as_array().unwrap().last().unwrap();
+        assert_eq!(grade.get("attempt").unwrap_or(&json!(1)), calls, "{row}");
+        assert_eq!(row["outcome"], outcome, "{row}");
+    }
+    let rows = run.rows_of("busy");
+    let started = |row: &Value| Time::parse(row["started_at"].as_str().unwrap()).unwrap();
+    assert!(started(&rows[1]).as_millis() - started(&rows[0]).as_millis() >= 1000, "{rows:?}");
+}
+
+#[test]
+fn retries_flag_replaces_only_max_of_the_default() {
+    let (runner, server) = (Runner::new(&[]), busy_server());
+    let test = "[[tests]]\nid = \"a\"\ninput = \"a\"\n";
+    runner.scenario(&(chat("providers.chat", &server, "") + test));
+    runner.exec(&["--retries", "1"]).expect(1);
+    let rows = runner.only_run().rows_of("a");
+    let classes: Vec<_> = rows.iter().map(|row| &row["error"]["class"]).collect();
+    assert_eq!(classes, ["rate-limited", "unavailable"]);
 }
 
 #[test]

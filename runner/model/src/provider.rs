@@ -75,8 +75,9 @@ pub struct Grading {
     pub weight: f64,
     /// Most time of one attempt.
     pub timeout: Micros,
-    #[serde(default, skip_serializing_if = "Retries::is_none")]
-    pub retries: Retries,
+    /// `None` for [`Provider::default_retries`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
     /// Hash of the settings that decide the grader's answers. `None` until the plugin is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
@@ -112,6 +113,11 @@ impl Provider {
     /// Returns `grader` or `provider`.
     pub fn role(&self) -> &'static str {
         if self.grading.is_some() { "grader" } else { "provider" }
+    }
+
+    /// Returns the retries of attempts for which the scenario sets none.
+    pub fn default_retries(&self) -> Retries {
+        if self.grants.net.is_empty() { Retries::default() } else { Retries::of_network() }
     }
 
     /// Returns the cost of an attempt with these metrics. `None` if none of them has a price, or one of them is the cost.

@@ -41,9 +41,9 @@ pub struct Test<'a> {
     /// Most time of all attempts of a trial together, with the delays between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_timeout: Option<Micros>,
-    /// Absent without retries.
-    #[serde(default, skip_serializing_if = "Retries::is_none")]
-    pub retries: Retries,
+    /// Absent if the scenario sets no retries: providers with a network grant then retry up to three times, others never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
     /// An example or a description of a good output, for graders.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
@@ -68,7 +68,7 @@ impl<'a> Test<'a> {
             files: Vec::new(),
             timeout,
             trial_timeout: None,
-            retries: Retries::default(),
+            retries: None,
             reference: None,
             expect: Expect::default(),
         }
@@ -221,7 +221,7 @@ impl Expect {
 }
 
 impl Default for Retries {
-    /// Returns the defaults of scenarios: no retries, and the classes for a `max` above 0.
+    /// Returns no retries, and the classes for a `max` above 0.
     fn default() -> Self {
         let on = [ErrorClass::Unavailable, ErrorClass::RateLimited];
         Self { max: 0, backoff: Micros(0), on: on.map(ExpectedError::Class).to_vec() }
@@ -229,8 +229,9 @@ impl Default for Retries {
 }
 
 impl Retries {
-    pub(crate) fn is_none(&self) -> bool {
-        self.max == 0
+    /// Returns the default of providers and graders with a network grant: a busy service answers later.
+    pub fn of_network() -> Self {
+        Self { max: 3, backoff: Micros(1_000_000), ..Self::default() }
     }
 }
 

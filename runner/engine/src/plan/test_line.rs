@@ -125,10 +125,15 @@ impl TestLine<'_> {
         if has_graders { Ok(self.expect()?.graders) } else { Ok(Vec::new()) }
     }
 
-    pub(crate) fn policy(&self) -> serde_json::Result<Policy> {
-        let retries = self.retries.map(|raw| serde_json::from_str(raw.get()));
+    /// Returns the retry policy of the test's trials on a provider.
+    ///
+    /// # Errors
+    ///
+    /// `retries` is malformed.
+    pub(crate) fn policy(&self, provider: &Provider) -> serde_json::Result<Policy> {
+        let retries = self.retries.map(|raw| serde_json::from_str(raw.get())).transpose()?;
         Ok(Policy {
-            retries: retries.transpose()?.unwrap_or_default(),
+            retries: retries.unwrap_or_else(|| provider.default_retries()),
             trial_timeout: self.trial_timeout,
             next_grader: None,
         })

@@ -122,7 +122,7 @@ impl TasksInFlight {
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;
-        let mut policy = test.policy()?;
+        let mut policy = test.policy(provider)?;
         let mut attempt = assignment.attempt;
         if let Some(row) = &stored {
             // It keeps the number of the old attempt. A retry would judge the same output again.
@@ -133,8 +133,8 @@ impl TasksInFlight {
             policy = Policy::default();
         }
         if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
-            let Provider { name, limits, grading, .. } =
-                &plan.providers[usize::from(grader)].provider;
+            let provider = &plan.providers[usize::from(grader)].provider;
+            let Provider { name, limits, grading, .. } = provider;
             let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is no grader"))?;
             task.kind = TaskKind::Grade;
             task.provider = grader;
@@ -143,7 +143,7 @@ impl TasksInFlight {
                 Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
                 _ => (grading.timeout, TimeoutRule::Timeout),
             };
-            policy.retries = grading.retries.clone();
+            policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;
             let mut others = unanswered(&graders, &answered, &plan.providers);
             policy.next_grader = others.find(|other| *other != grader);

@@ -76,7 +76,7 @@ fn read_only_folders_decide_results() {
             min_score: None,
             max_score: None,
             weight: 1.0,
-            retries: Default::default(),
+            retries: None,
             timeout: Micros(1),
             fingerprint: None,
         }));

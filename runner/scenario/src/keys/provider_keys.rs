@@ -79,7 +79,7 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
         max_score: table.optional("max_score", &Number(Budgets::LEAST, f64::MAX)),
         weight: table.or("weight", &Number(0.0, MAX_WEIGHT), "1"),
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
-        retries: table.optional("retries", &RETRIES).unwrap_or_default(),
+        retries: table.optional("retries", &RETRIES),
         fingerprint: None,
     };
     Some(Provider { grading: Some(Box::new(grading)), ..settings(table)? })

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::PathBuf};
 
 use globset::GlobSet;
-use runner_model::test::{Attachment, Test};
+use runner_model::test::{Attachment, Retries, Test};
 use runner_model::{
     Digest, Text,
     row::{MAX_DEPTH, MAX_GRADERS},
@@ -307,8 +307,10 @@ impl Planner<'_> {
             expect.schema = Some(digest);
         }
         let overrides = &self.rules.selection.overrides;
-        let mut retries = settings.retries.unwrap_or_default();
-        retries.max = overrides.retries.unwrap_or(retries.max);
+        let mut retries = settings.retries;
+        if let Some(max) = overrides.retries {
+            retries.get_or_insert_with(Retries::of_network).max = max;
+        }
         let test = Test {
             id: test.id,
             input: &input,

@@ -12,7 +12,7 @@ use runner_model::provider::{
     Arguments, COMMAND_ROOTS, Grading, OutputForm, Protocol, Provider, Stdin,
 };
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
-use runner_model::test::{Attachment, Retries};
+use runner_model::test::Attachment;
 use runner_model::units::show_size;
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
@@ -316,7 +316,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                     max_score: args.max_score,
                     weight: 1.0,
                     timeout: args.timeout.into(),
-                    retries: Retries::default(),
+                    retries: None,
                     fingerprint: None,
                 })
             }),
