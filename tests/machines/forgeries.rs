@@ -182,6 +182,7 @@ fn long_attempts(runner: &Runner, ms: usize) {
         [[tests]]
         id = "long"
         repeat = 4
+        timeout = "3m"
         input = {{ do = "sleep", ms = {ms} }}
         expect = {{ equals = "slept" }}
         "#
