@@ -51,7 +51,7 @@ pub(crate) const EVIL: &str = "_INBOX.evil";
 /// Rights of an attacker at a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
-    /// Those of `workers`. What such a user may not publish, the broker publishes for it.
+    /// The rights of `workers`. The broker publishes messages on other subjects for such a user.
     Workers,
     All,
 }
@@ -162,7 +162,7 @@ impl Attacker {
         self.seen(|message| message.subject.starts_with(&start) && message.reply != EVIL)
     }
 
-    /// Returns what was seen of a session.
+    /// Returns the messages of a session so far.
     pub(crate) fn record(&self, offer: &SeenOffer) -> Recorded {
         let is_end = |end: &SeenOffer| end.token == offer.token && end.is_over();
         let joins = self.joins(&offer.token);

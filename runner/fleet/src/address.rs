@@ -13,6 +13,8 @@ use crate::wire::shown;
 
 /// Bytes of a file with certificates or credentials.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
+/// Name of the user of a broker without users, see [`BrokerOptions::user`].
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// The address of a broker, and the credentials for it.
 #[derive(Clone, Default)]
@@ -51,7 +53,7 @@ impl BrokerOptions {
             }
             (None, user) => user.map(|(name, _)| name),
         };
-        let user = user.filter(|user| !user.is_empty()).unwrap_or_else(|| "anonymous".to_owned());
+        let user = user.filter(|user| !user.is_empty()).unwrap_or_else(|| ANONYMOUS.to_owned());
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
         Ok(user.replace(|letter| !is_plain(letter), "-"))
     }
@@ -63,7 +65,8 @@ impl BrokerOptions {
             // The text is not shown, because an invalid one may have a password anywhere.
             servers.add(part, self.insecure).map_err(|problem| {
                 FleetError::Usage(format!(
-                    "invalid address of a broker: {problem}; use `nats://HOST:PORT` or `nats://USER:PASSWORD@HOST:PORT`"
+                    "invalid address of a broker: {problem}; use `nats://HOST:PORT`, `tls://HOST:PORT` or \
+                     `nats://USER:PASSWORD@HOST:PORT`"
                 ))
             })?;
         }
@@ -89,12 +92,12 @@ pub(crate) struct Servers {
     pub(crate) is_here: bool,
 }
 
-const EXPECTED: &str = "expected `nats://HOST:PORT` or `tls://HOST:PORT`";
+const INVALID: &str = "it is not the URL of a server";
 
 impl Servers {
     fn add(&mut self, part: &str, insecure: bool) -> Result<(), &'static str> {
         let address = part.split_once("://").and_then(|_| part.parse::<ServerAddr>().ok());
-        let address = address.ok_or(EXPECTED)?;
+        let address = address.ok_or(INVALID)?;
         let is_here = address.host().eq_ignore_ascii_case("localhost")
             || address.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         self.is_here &= is_here;
@@ -111,11 +114,11 @@ impl Servers {
         let has_more =
             url.query().is_some() || url.fragment().is_some() || !["", "/"].contains(&url.path());
         if !matches!(url.scheme(), "nats" | "tls") || has_more || !has_host {
-            return Err(EXPECTED);
+            return Err(INVALID);
         }
         let is_bare = url.set_username("").is_ok() && url.set_password(None).is_ok();
         let bare = ServerAddr::from_url(url).ok().filter(|_| is_bare);
-        self.addresses.push(bare.ok_or(EXPECTED)?);
+        self.addresses.push(bare.ok_or(INVALID)?);
         Ok(())
     }
 }

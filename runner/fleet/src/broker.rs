@@ -338,7 +338,7 @@ pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Returns whether a bucket was not opened because the broker lacks it.
+/// Returns whether an error means that the broker lacks a stream.
 pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         let kind = cause.downcast_ref::<GetStreamError>().map(GetStreamError::kind);

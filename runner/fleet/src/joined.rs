@@ -126,7 +126,7 @@ impl JoinedSession {
 
     /// Opens a link and relays the frames of a process until the link or the process ends.
     async fn join(self: &Arc<Self>, number: u32, shape: ProcessShape, is_spare: bool) {
-        let Ok(exchange) = KeyExchange::new() else { return };
+        let Some(exchange) = KeyExchange::new() else { return };
         let join = JoinDocument {
             v: VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -270,7 +270,7 @@ impl JoinedProcess {
         if let Some(link) = self.link.take() {
             link.kill();
             drop(link);
-            // Its folder is removed once it has exited.
+            // The folder of the process is removed once the process has exited.
             while !matches!(events.recv().await, Some(LocalEvent::Exited(_)) | None) {}
         }
         let folders = self.folders.take();
@@ -312,7 +312,7 @@ impl JoinedProcess {
             ToWorker::Prepare(_) => return self.decline("the coordinator sent a second `Prepare`"),
             ToWorker::PluginReady(digest) => self.fetch(Content::Plugin(digest)),
             ToWorker::BlobReady(digest) => self.fetch(Content::Blob(digest)),
-            // They run elsewhere once this process has exited.
+            // The tasks run elsewhere once this process has exited.
             ToWorker::Tasks { .. } if self.tasks.is_stopping() => {}
             ToWorker::Tasks { tasks, body } => {
                 if !self.tasks.add(&tasks) {

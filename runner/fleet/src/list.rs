@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::address::BrokerOptions;
+use crate::address::{ANONYMOUS, BrokerOptions};
 use crate::broker::{Broker, block_on, token};
 use crate::error::FleetError;
 use crate::presence::RENEW_EVERY;
@@ -24,13 +24,10 @@ use crate::wire::{
 /// Names of the roles, as in `docs/workers.md`.
 const RUNS_ROLE: &str = "runs";
 const WORKERS_ROLE: &str = "workers";
-/// Name of the user of a broker without users, see [`BrokerOptions::user`].
-const ANONYMOUS: &str = "anonymous";
 /// Time for a command.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// Maximum number of listed workers.
 const MAX_WORKERS: usize = 10_000;
-
 /// Labels and runs of a worker in the list.
 const MAX_SHOWN: usize = 64;
 

@@ -111,7 +111,7 @@ impl Presence {
     /// Writes the entry, also over that of another worker. Returns whether there was no such entry.
     async fn renew(&mut self) -> Result<bool, FleetError> {
         let known = self.revision.take();
-        // It expires while the worker is suspended or cut off.
+        // The entry expires while the worker is suspended or cut off.
         for revision in known.into_iter().chain([0]) {
             if self.update(revision).await? {
                 return Ok(true);

@@ -9,7 +9,6 @@ use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, X25519};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::SystemRandom;
 
-use crate::error::FleetError;
 use crate::wire::{Role, SEAL};
 
 /// Bytes of the number before a sealed message.
@@ -23,21 +22,11 @@ pub struct KeyExchange {
 }
 
 impl KeyExchange {
-    /// Creates a key.
-    ///
-    /// # Errors
-    ///
-    /// The kernel has no random numbers.
-    pub fn new() -> Result<Self, FleetError> {
-        let random = SystemRandom::new();
-        let private = EphemeralPrivateKey::generate(&X25519, &random);
-        let public = private.and_then(|private| {
-            let public = private.compute_public_key()?;
-            let public = public.as_ref().try_into().map_err(|_| ring::error::Unspecified)?;
-            Ok(Self { private, public })
-        });
-        let failed = |_| FleetError::Unreachable("cannot create a key for a link".to_owned());
-        public.map_err(failed)
+    /// Creates a key. `None` if the kernel has no random numbers.
+    pub fn new() -> Option<Self> {
+        let private = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).ok()?;
+        let public = private.compute_public_key().ok()?.as_ref().try_into().ok()?;
+        Some(Self { private, public })
     }
 
     /// Returns the keys of a link. `join` is the content of the request to join. `None` if `other` is not a public key.

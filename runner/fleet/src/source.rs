@@ -349,7 +349,7 @@ impl ServedSession {
                 if let Some(limit) = self.limit(user) {
                     return self.notices.send(limit);
                 }
-                let Ok(exchange) = KeyExchange::new() else { return };
+                let Some(exchange) = KeyExchange::new() else { return };
                 let join = digest(&message.payload);
                 let session = self.offer.document.token.clone();
                 let mut answer =

@@ -29,7 +29,7 @@ use crate::wire::{BLOBS, ENTRY_SECONDS, MAX_DOCUMENT, OFFERS, WORKERS};
 const ELECT_WITHIN: Duration = Duration::from_secs(10);
 /// Time after which the broker drops a blob. A session stores it again if a worker needs it.
 const MAX_BLOB_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Bounds of a stream's size in an account that requires one.
+/// Bounds of a stream's size, in bytes, in an account that requires one.
 const LARGEST_BLOBS: i64 = 4 << 30;
 const LARGEST_BUCKET: i64 = 16 << 20;
 const SMALLEST: i64 = 1 << 20;
@@ -263,7 +263,7 @@ impl Broker {
                 chunk_size: Some(PART),
                 ..ObjectMetadata::default()
             };
-            let put = store.put(about, &mut Reading(content)).await;
+            let put = store.put(about, &mut BlobReader(content)).await;
             put.map_err(|error| self.failure(&error))?;
         }
         lock(self.stored()).insert(*digest);
@@ -350,9 +350,9 @@ fn not_written(digest: &Digest, error: &io::Error) -> FleetError {
 }
 
 /// A local file, which does not block for long, as the client reads it.
-struct Reading<'a, R>(&'a mut R);
+struct BlobReader<'a, R>(&'a mut R);
 
-impl<R: Read> AsyncRead for Reading<'_, R> {
+impl<R: Read> AsyncRead for BlobReader<'_, R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
