@@ -13,6 +13,7 @@
 mod evaluate;
 mod expression;
 mod row_facts;
+mod syntax;
 
 use std::ops::Range;
 
@@ -140,11 +141,20 @@ impl<'t> Parser<'t> {
         }
         let word = self.word();
         if word.is_empty() {
+            let is_doubled = ["&&", "||"]
+                .contains(&self.text.get(start.saturating_sub(1)..=start).unwrap_or_default());
             let problem = self.here("expected a word or a function");
-            return Err(problem.with_help(functions()));
+            return Err(problem.with_help(if is_doubled {
+                "write `&` and `|` once".to_owned()
+            } else {
+                functions()
+            }));
         }
         self.at += word.len();
         let at = start..self.at;
+        if let Some((message, help)) = syntax::of_another_language(word, &self.text[start..]) {
+            return Err(self.problem(at, message).with_help(help));
+        }
         let example = FUNCTIONS.iter().find(|(name, _)| *name == word).map(|(_, example)| example);
         let open = self.at;
         if !self.text[open..].starts_with('(') {
@@ -214,6 +224,11 @@ impl<'t> Parser<'t> {
             let argument = self.argument()?;
             if argument.text.is_empty() {
                 return Err(self.problem(argument.at, "expected an argument"));
+            }
+            if !argument.is_quoted
+                && let Some((message, help)) = syntax::single_quotes(&argument.text)
+            {
+                return Err(self.problem(argument.at, message).with_help(help));
             }
             arguments.push(argument);
             if !self.take(',') {

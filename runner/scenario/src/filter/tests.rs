@@ -287,6 +287,46 @@ error: more than 64 levels of nesting
 }
 
 #[test]
+fn syntax_of_other_languages_is_explained() {
+    for (text, at, instead) in [
+        ("tag(a) AND tag(b)", "AND", "did you mean `and`?"),
+        ("tag(a) OR tag(b)", "OR", "did you mean `or`?"),
+        ("NOT tag(a)", "NOT", "did you mean `not`?"),
+        ("NOT(tag(a))", "NOT", "did you mean `not`?"),
+        ("a + b", "+", "did you mean `a | b`?"),
+        ("test(a) + test(b)", "+", "did you mean `a | b`?"),
+        ("a - b", "-", "did you mean `a & !b`?"),
+        ("a && b", "&", "write `&` and `|` once"),
+        ("a || b", "|", "write `&` and `|` once"),
+        ("tag:smoke", "tag:smoke", "did you mean `tag(smoke)`?"),
+        ("a & (tag=smoke)", "tag=smoke", "did you mean `tag(smoke)`?"),
+        ("tags==smoke", "tags==smoke", "did you mean `tag(smoke)`?"),
+        ("tag:\"a b\"", "tag:", "did you mean `tag(…)`?"),
+        ("status=failed", "status=failed", "did you mean `outcome(failed)`?"),
+        ("Outcome:faild", "Outcome:faild", "did you mean `outcome(failed)`?"),
+        ("status = failed", "=", "did you mean `outcome(failed)`?"),
+        ("name:km", "name:km", "did you mean `test(km)`?"),
+        ("provider:gpt*", "provider:gpt*", "did you mean `provider(gpt*)`?"),
+        ("meta:topic=dates", "meta:topic=dates", "did you mean `meta(topic=dates)`?"),
+        ("'km'", "'km'", "did you mean `\"km\"`?"),
+        ("'not found'", "'not", "did you mean `\"not found\"`?"),
+        ("tag('smoke')", "'smoke'", "did you mean `\"smoke\"`?"),
+        ("/km.*/", "/km.*/", "`\"km.*\"`"),
+    ] {
+        let problem = Filter::parse(text).expect_err(text).render(false, 200);
+        let marks = problem.lines().filter(|line| line.contains('^')).collect::<String>();
+        assert_eq!(marks.matches('^').count(), at.len(), "{problem}");
+        assert!(problem.contains(instead), "{problem}");
+    }
+    // Parts of ids, and quoted texts.
+    for text in
+        ["n+1", "1.0e+", "x=1", "a-b", "it's", "/km", "http://x", "and-or", "\"AND\"", "\"tag:x\""]
+    {
+        Filter::parse(text).unwrap_or_else(|problem| panic!("{}", problem.render(false, 80)));
+    }
+}
+
+#[test]
 fn tests_cannot_be_selected_by_results() {
     for text in ["outcome(failed)", "a | !flaky()", "trial(a@p#1)", "slower(1s)", "log(x)"] {
         let problem = Filter::parse(text).unwrap().check_for_tests().expect_err(text);
