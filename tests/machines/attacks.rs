@@ -350,7 +350,7 @@ fn swapped_plugin_is_not_executed() {
         let swapped = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&swapped);
         let _attacker = Attacker::reacting(&honest.broker, rights, move |message, publisher| {
-            // The worker declines the run after eight wrong contents.
+            // A process ends after eight wrong contents, and the worker declines the run after three such processes.
             if count.load(Ordering::SeqCst) < 3 && swap(message, publisher, &evil) {
                 count.fetch_add(1, Ordering::SeqCst);
             }
@@ -364,7 +364,7 @@ fn swapped_plugin_is_not_executed() {
     }
 }
 
-/// Replaces a blob that was just stored. Returns whether the message is the one that ends the storing.
+/// Replaces a blob that was just stored. Returns whether the message is the last one of a stored blob.
 pub(crate) fn swap(message: &RawMessage, publisher: &mut Publisher, content: &[u8]) -> bool {
     if !message.subject.starts_with("$O.runner-blobs.M.") {
         return false;
