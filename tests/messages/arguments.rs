@@ -19,6 +19,7 @@ fn flags_of_other_tools_are_explained() {
         ("exec s.toml --verbos", "did you mean `--verbose`?"),
         ("resume --failed", "use instead: --rerun failed"),
         ("exec s.toml --dry", "use instead: --dry-run"),
+        ("exec s.toml --max 3", "use instead: --first N"),
         ("exec s.toml --html a.html", "use instead: --report FILE"),
         ("compare --base latest~1", "use instead: runner compare BASE NEW"),
         ("show --grep a", "use instead: --filter 'test(GLOB)'"),

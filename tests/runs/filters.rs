@@ -148,6 +148,9 @@ fn show_prints_only_matching_trials() {
         }
     }
     runner.run(&["show", "-E", "outcome(faild)"]).expect(2).says(&["did you mean `failed`?"]);
+    let shown = runner.run(&["show", "latest", "-E", "math fast !x"]).expect(0);
+    shown.says(&["note: no trial matches `fast` of `-E`"]);
+    assert!(!shown.stderr.contains("`math`") && !shown.stderr.contains("`x`"), "{}", shown.stderr);
 }
 
 #[test]

@@ -42,7 +42,9 @@ mod plan {
     pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
     pub(crate) use self::rescore_plan::RescorePlan;
-    pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable, whole_tests};
+    pub(crate) use self::stored::{
+        not_passed, planned_tests, stored_plan, unreadable, whole_tests,
+    };
     pub(crate) use self::test_line::{Ids, TestLine};
 }
 

@@ -20,6 +20,8 @@ pub struct ExecRequest {
     pub labels: BTreeMap<String, String>,
     /// Name of the run's folder in the results root. A run in it is continued. `None` generates a new name.
     pub folder: Option<String>,
+    /// Whether several scenarios have this selection. Then a word of the filter may match nothing in one of them.
+    pub is_shared: bool,
     /// Settings of the session.
     pub session: SessionRequest,
 }
@@ -33,6 +35,7 @@ impl ExecRequest {
             selection: Selected::default(),
             labels: BTreeMap::new(),
             folder: None,
+            is_shared: false,
             session: SessionRequest::new(results),
         }
     }

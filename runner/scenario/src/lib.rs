@@ -34,7 +34,8 @@ pub use reading::{files_beside, gone, open_named, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored, schema};
 pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use suite::resolve::{resolve, resolve_selected};
-pub use suite::{PlannedTrial, Suite, selection::Selection, unmatched::nearest_names};
+pub use suite::unmatched::{Unmatched, nearest_names};
+pub use suite::{PlannedTrial, Suite, selection::Selection};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]

@@ -43,6 +43,13 @@ pub struct Args {
     /// Run only trials whose newest result is not passed
     #[arg(long, help_heading = SELECTION)]
     last_failed: bool,
+    /// Run only the first N selected tests
+    #[arg(long, value_name = "N", value_parser = whole(1..=u32::MAX), help_heading = SELECTION)]
+    #[arg(conflicts_with = "sample")]
+    first: Option<u32>,
+    /// Run only N selected tests, chosen by the seed
+    #[arg(long, value_name = "N", value_parser = whole(1..=u32::MAX), help_heading = SELECTION)]
+    sample: Option<u32>,
     /// Run part I of N of the trials; `auto` in a scheduler
     #[arg(long, value_name = "I/N", value_parser = ShardArg::parse, conflicts_with = "last_failed")]
     #[arg(help_heading = SELECTION)]
@@ -123,6 +130,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 tags: args.tag.clone(),
                 last_failed: args.last_failed,
                 filter: filter.clone(),
+                first: args.first,
+                sample: args.sample,
                 shard,
                 overrides: ScenarioOverrides {
                     repeat: args.repeat,
@@ -134,6 +143,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             },
             labels: args.label.iter().cloned().collect(),
             folder: folder.clone(),
+            is_shared: scenarios.len() > 1,
             session: session_args.request(),
         })
         .collect();

@@ -224,6 +224,19 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
             (false, true) => "no trial has failed",
             (false, false) => "no trial matches the filter",
         });
+        // Each word is looked for in all rows, so only if the filter selects none.
+        for filter in args::filters(&args.filter)? {
+            for word in filter.words() {
+                let which = args::filters(&[word.to_owned()])?.pop().map(RowSelection::Matching);
+                let mut is_matched = false;
+                let rows = RunDocument::read(&root, run, &which.unwrap_or(RowSelection::All))?.rows;
+                rows.each(|_, _| is_matched = true)?;
+                if !is_matched {
+                    let known = "words select by ids and messages; `output(\"TEXT\")` and `tag(TAG)` select by others";
+                    out.hint(&format!("note: no trial matches `{word}` of `-E`; {known}"));
+                }
+            }
+        }
     }
     out.data(&summary::line(&document.run, document.run.head.worked()));
     Ok(())

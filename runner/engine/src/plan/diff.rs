@@ -99,7 +99,7 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let (stored, suite) = (&plan.scenario.providers, &plan.suite);
     let selected = &manifest.metadata.selection;
     // The runs that a filter names may have been deleted.
-    let refers_to_runs = selected.last_failed || selected.filter.is_some();
+    let refers_to_runs = selected.has_fixed_tests() || selected.filter.is_some();
     // A shard does not show the tests of the others.
     let is_comparable = !refers_to_runs || selected.shard.is_none();
     let all = || tests_at_providers(suite, stored, |_| true).unwrap_or_default();

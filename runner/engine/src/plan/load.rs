@@ -63,7 +63,8 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     };
     let suite = suite.of_shard(selection.shard).map_err(machine_error)?;
     let blobs = ContentSource::from_files(suite.blobs().clone());
-    notices.extend(scenario.unmatched_of_several(selection));
+    let unmatched = scenario.unmatched_of_several(selection);
+    notices.extend(unmatched.others);
     let unused =
         graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
     notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
@@ -83,6 +84,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     }));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.notices = notices;
+    plan.unmatched_words = unmatched.words;
     Ok((plan, file))
 }
 
@@ -90,7 +92,8 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
 fn nothing_selected(scenario: &Scenario, path: &Path, selection: &Selection) -> EngineError {
     let missing = scenario.optional_files();
     let is_optional = missing.iter().map(|file| format!("{file}, and its list is optional"));
-    let mut reasons: Vec<_> = is_optional.chain(scenario.unmatched(selection)).collect();
+    let unmatched = scenario.unmatched(selection);
+    let mut reasons: Vec<_> = is_optional.chain(unmatched.words).chain(unmatched.others).collect();
     if reasons.len() == missing.len() {
         let given = [
             ("--test", !selection.tests.is_empty()),
@@ -179,6 +182,8 @@ pub(crate) fn selection(
         tags: selected.tags.clone(),
         only,
         filter,
+        first: selected.first,
+        sample: selected.sample,
         shard: selected.shard,
         overrides: selected.overrides.clone(),
     }

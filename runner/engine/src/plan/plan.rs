@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) filter: Option<String>,
     /// Messages for the user, shown before the first trial.
     pub(crate) notices: Vec<String>,
+    /// Messages about words of the filter that match no test.
+    pub(crate) unmatched_words: Vec<String>,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
     pub(crate) rejudge: Rejudge,
@@ -101,6 +103,7 @@ impl Plan {
             secrets: Secrets::default(),
             filter: None,
             notices: Vec::new(),
+            unmatched_words: Vec::new(),
             rejudge: Rejudge::default(),
             rescored: None,
             suite,

@@ -248,16 +248,13 @@ fn test_at(trial: &TrialId) -> String {
     format!("{}@{}", trial.test, trial.provider)
 }
 
-/// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.
-pub(crate) fn tests_of(
+/// Returns the planned tests of a run, of all shards, as `test@provider`.
+pub(crate) fn planned_tests(
     root: &ResultsRoot,
     dir: &RunDir,
     manifest: &Manifest,
-    is_selected: impl Fn(Option<Outcome>) -> bool,
 ) -> Result<HashSet<String>, EngineError> {
-    let (scenario, suite) = stored_tests(root, dir, manifest)?;
-    let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
-    let is_selected = |trial| is_selected(fold.trial(trial).outcome);
-    let tests = tests_at_providers(&suite, &scenario.providers, is_selected);
+    let (scenario, suite) = whole_tests(root, dir, manifest)?;
+    let tests = tests_at_providers(&suite, &scenario.providers, |_| true);
     Ok(tests.map_err(|source| unreadable(root, source))?)
 }

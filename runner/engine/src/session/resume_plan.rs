@@ -9,7 +9,7 @@ use runner_scenario::{Filter, nearest_names};
 use super::reruns::{self, Reruns};
 use crate::plan::{
     Ids, Plan, Rejudge, changes_since, difference, load_plan, manifest_providers, metadata,
-    selected_filter, selection, stored_plan, tests_of,
+    planned_tests, selected_filter, selection, stored_plan,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
 
@@ -247,11 +247,13 @@ fn live_plan(
     request: &ResumeRequest,
 ) -> Result<(Plan, File), EngineError> {
     let selected = &manifest.metadata.selection;
-    let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
+    let only = selected.has_fixed_tests().then(|| planned_tests(root, dir, manifest));
     let filter = selected_filter(selected, &request.session.results)?;
     let selection = selection(selected, only.transpose()?, filter);
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = load_plan(path, &selection)?;
+    // A word may have matched a test that is gone.
+    plan.notices.append(&mut plan.unmatched_words);
     let session = &request.session;
     // The adopted plan stores the mounts.
     EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;

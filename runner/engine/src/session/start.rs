@@ -1,6 +1,6 @@
 //! `exec`: plans a scenario, creates the run and runs it.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, mem, path::Path};
 
 use runner_model::{Places as _, Shard, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot, Selected};
@@ -94,9 +94,10 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
             )));
         }
         // Only the plan of tests that passed is needed, but a selection of a million tests takes a second more.
-        let whole = load_plan(&request.scenario, &selection(&request.selection, None, None));
+        let selected = Selected { first: None, sample: None, ..request.selection.clone() };
+        let whole = load_plan(&request.scenario, &selection(&selected, None, None));
         let plan = whole.or_else(|_| {
-            let passed = selection(&request.selection, Some(found.passed_tests()), None);
+            let passed = selection(&selected, Some(found.passed_tests()), None);
             load_plan(&request.scenario, &passed)
         });
         match plan {
@@ -139,6 +140,11 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let filter_text = filter.as_ref().map(|filter| filter.text().to_owned());
     let selection = selection(&request.selection, only, filter);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
+    let words = mem::take(&mut plan.unmatched_words);
+    if !words.is_empty() && !request.is_shared {
+        return Err(EngineError::Usage(words.join("\n")));
+    }
+    plan.notices.extend(words);
     plan.notices.extend(notices);
     plan.filter = filter_text;
     plan.override_by(options)?;

@@ -47,6 +47,11 @@ impl LimitBound {
     ///
     /// The fault of the argument.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if text.parse::<u64>().is_ok() {
+            return Err(format!(
+                "expected a limit of attempts, such as `memory=64MiB`; for the first {text} tests: `--first {text}`"
+            ));
+        }
         Limits::default().set(text)?;
         Ok(Self(text.to_owned()))
     }

@@ -57,6 +57,12 @@ pub struct Selected {
     /// A filter that matches the selected tests and providers. It names runs by their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// Only the first of the selected tests: at most this number. The stored suite has just those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<u32>,
+    /// Only a sample of the selected tests by the run's seed: at most this number. The stored suite has just those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
     /// The part of the selected trials that the run has. The stored suite has the tests of all parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
@@ -68,6 +74,11 @@ impl Selected {
     /// Returns whether all tests and providers are selected.
     pub fn is_whole(&self) -> bool {
         *self == Self { overrides: self.overrides.clone(), ..Self::default() }
+    }
+
+    /// Returns whether later sessions keep the tests of the stored suite. The selection may mean others by then.
+    pub fn has_fixed_tests(&self) -> bool {
+        self.last_failed || self.first.is_some() || self.sample.is_some()
     }
 
     fn is_all(&self) -> bool {

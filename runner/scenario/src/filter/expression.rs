@@ -144,7 +144,7 @@ impl Filter {
     /// Each such condition with its place.
     pub fn check_for_tests(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
-        self.root.each(&mut |condition, at| {
+        self.root.each(false, &mut |condition, at, _| {
             let (message, help) = match condition {
                 Condition::Trial(_) => (
                     "`trial(…)` selects one repeat, but a test is selected with all its repeats",
@@ -216,16 +216,29 @@ impl Filter {
 
     fn has(&self, is_it: fn(&Condition) -> bool) -> bool {
         let mut has = false;
-        self.root.each(&mut |condition, _| has |= is_it(condition));
+        self.root.each(false, &mut |condition, _, _| has |= is_it(condition));
         has
     }
 
-    /// Calls `each` for every condition with its text. Not for filters with `in(RUN, FILTER)`, whose text changes when it is
-    /// looked up.
-    pub(crate) fn each_term(&self, each: &mut dyn FnMut(&Condition, &str)) {
+    /// Calls `each` for every condition with its text, and whether it is negated. Not for filters with `in(RUN, FILTER)`, whose
+    /// text changes when it is looked up.
+    pub(crate) fn each_term(&self, each: &mut dyn FnMut(&Condition, &str, bool)) {
         if !self.has_runs() {
-            self.root.each(&mut |condition, at| each(condition, &self.text[at.clone()]));
+            self.root.each(false, &mut |condition, at, is_negated| {
+                each(condition, &self.text[at.clone()], is_negated);
+            });
         }
+    }
+
+    /// Returns the words that are not negated, as they are in the text.
+    pub fn words(&self) -> Vec<&str> {
+        let mut words = Vec::new();
+        self.root.each(false, &mut |condition, at, is_negated| {
+            if matches!(condition, Condition::Word(_) | Condition::WordGlob(_)) && !is_negated {
+                words.push(at.clone());
+            }
+        });
+        words.into_iter().map(|at| &self.text[at]).collect()
     }
 
     /// Looks up each `in(RUN, FILTER)`, the innermost first. Its id replaces the run's name in the text.
@@ -257,11 +270,14 @@ pub(super) fn problem(text: &str, at: Range<usize>, message: impl Into<String>) 
 
 impl Expression {
     /// Calls `each` for every condition on the trials themselves, not for those inside of `in(…)`.
-    fn each(&self, each: &mut dyn FnMut(&Condition, &Range<usize>)) {
+    /// Its last argument is whether the condition is negated, starting from `is_negated`.
+    fn each(&self, is_negated: bool, each: &mut dyn FnMut(&Condition, &Range<usize>, bool)) {
         match self {
-            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.each(each)),
-            Self::Not(part) => part.each(each),
-            Self::Is(condition, at) => each(condition, at),
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().for_each(|part| part.each(is_negated, each));
+            }
+            Self::Not(part) => part.each(!is_negated, each),
+            Self::Is(condition, at) => each(condition, at, is_negated),
         }
     }
 

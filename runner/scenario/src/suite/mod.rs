@@ -1,6 +1,7 @@
 //! [`Suite`]: all resolved tests, on disk, and the indexes of their trials.
 
 mod blobs;
+pub(crate) mod limit;
 mod planner;
 pub(crate) mod resolve;
 pub(crate) mod selection;

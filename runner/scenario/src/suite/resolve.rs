@@ -10,6 +10,7 @@ use crate::{
     scenario::Scenario,
     suite::{
         Suite, SuiteBuilder, hash,
+        limit::TestLimit,
         planner::{Block, MAX_SHOWN, PlanRules, SendBlock, cannot_write},
         selection::Selection,
         threads::Threads,
@@ -83,7 +84,8 @@ pub(crate) fn resolve_on(
     let mut tests = AllTests::new(scenario, &document);
     tests.chunk_size = chunk_size.unwrap_or(tests.chunk_size);
     let rules = PlanRules::new(scenario, selection)?;
-    let (mut writer, mut found) = (SuiteWriter::new(into), Problems::default());
+    let limit = TestLimit::new(selection, scenario.run.seed);
+    let (mut writer, mut found) = (SuiteWriter::new(into, limit), Problems::default());
     let mut has_tests = vec![false; scenario.lists.len()];
     // Threads only read and plan. Bounds, repeated ids and the order of problems need all tests in order.
     let _ = tests.visit_chunks(&mut |chunks| {
@@ -105,7 +107,9 @@ pub(crate) fn resolve_on(
     if found.count() > 0 {
         return Err(found);
     }
-    Ok(writer.finish()?.finish(file, &scenario.providers, rules.into_blobs()))
+    let (builder, limit) = writer.finish()?;
+    let suite = builder.finish(file, &scenario.providers, rules.into_blobs());
+    Ok(limit.finish(suite, &scenario.providers).map_err(|error| cannot_write(&error))?)
 }
 
 /// Writes the lines of planned tests.
@@ -114,12 +118,13 @@ struct SuiteWriter<'f> {
     out: BufWriter<&'f mut File>,
     /// The hashes of the ids of all tests, selected or not.
     hashes: Vec<u64>,
+    limit: TestLimit,
 }
 
 impl<'f> SuiteWriter<'f> {
-    fn new(into: &'f mut File) -> Self {
+    fn new(into: &'f mut File, limit: TestLimit) -> Self {
         let out = BufWriter::with_capacity(64 << 10, into);
-        Self { builder: SuiteBuilder::default(), out, hashes: Vec::new() }
+        Self { builder: SuiteBuilder::default(), out, hashes: Vec::new(), limit }
     }
 
     /// Writes the tests of a block. No more can be added after an error.
@@ -132,6 +137,9 @@ impl<'f> SuiteWriter<'f> {
             }
             let line = &block.lines[start..test.end];
             start = test.end;
+            if !self.limit.takes(line, self.builder.outline.tests.len()) {
+                continue;
+            }
             self.builder.push(line, &test.providers, test.repeat, test.facts).map_err(|bound| {
                 Problem::new(format!("a run has at most {bound}, but the scenario has more"))
                     .with_help("select some with `--test` or `--provider`, or lower `repeat`")
@@ -142,9 +150,9 @@ impl<'f> SuiteWriter<'f> {
     }
 
     /// Flushes the lines.
-    fn finish(mut self) -> Result<SuiteBuilder, Problem> {
+    fn finish(mut self) -> Result<(SuiteBuilder, TestLimit), Problem> {
         self.out.flush().map_err(|error| cannot_write(&error))?;
-        Ok(self.builder)
+        Ok((self.builder, self.limit))
     }
 }
 

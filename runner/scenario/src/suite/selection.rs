@@ -26,6 +26,10 @@ pub struct Selection {
     pub only: Option<HashSet<String>>,
     /// A resolved filter.
     pub filter: Option<Filter>,
+    /// Only so many of the selected tests, in order. `None` selects all.
+    pub first: Option<u32>,
+    /// Only so many of the selected tests, by the seed of the run. `None` selects all.
+    pub sample: Option<u32>,
     /// The part of the selected trials that runs.
     pub shard: Option<Shard>,
     pub overrides: ScenarioOverrides,
@@ -35,7 +39,11 @@ impl Selection {
     /// Returns whether tests or providers are selected, so that others may be left out.
     pub fn is_some(&self) -> bool {
         let lists = [&self.tests, &self.exclude, &self.providers, &self.tags];
-        self.only.is_some() || self.filter.is_some() || lists.iter().any(|list| !list.is_empty())
+        self.only.is_some()
+            || self.filter.is_some()
+            || self.first.is_some()
+            || self.sample.is_some()
+            || lists.iter().any(|list| !list.is_empty())
     }
 
     /// Returns whether one of a list's providers may be selected. Invalid globs leave all: they are reported later.

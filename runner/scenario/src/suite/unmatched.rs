@@ -18,9 +18,17 @@ const MAX_NAMED: usize = 10;
 /// Names that are compared, since a scenario can have millions.
 const MAX_COMPARED: usize = 20_000;
 
+/// Messages about arguments of a selection that match nothing.
+#[derive(Debug, Default)]
+pub struct Unmatched {
+    /// About words of the filter, unless they are negated.
+    pub words: Vec<String>,
+    pub others: Vec<String>,
+}
+
 impl Scenario {
     /// Returns a message for each argument of a selection that matches no test or provider.
-    pub fn unmatched(&self, selection: &Selection) -> Vec<String> {
+    pub fn unmatched(&self, selection: &Selection) -> Unmatched {
         let (mut ids, mut tags) = (Vec::new(), BTreeSet::new());
         self.each_test(&mut |id, own| {
             ids.push(id);
@@ -34,7 +42,7 @@ impl Scenario {
             ("test", "--exclude", &selection.exclude, &ids),
             ("provider", "--provider", &selection.providers, &names),
         ];
-        let mut unmatched = Vec::new();
+        let (mut unmatched, mut words) = (Vec::new(), Vec::new());
         for (kind, flag, globs, known) in globs {
             let mut unused: BTreeSet<_> = (0..globs.len()).collect();
             // Invalid globs were refused before.
@@ -69,7 +77,9 @@ impl Scenario {
             unmatched.push(format!("no test has the tag `{tag}`; {}", nearest_tags(tag)));
         }
         if let Some(filter) = &selection.filter {
-            filter.each_term(&mut |condition, term| {
+            let ids_at_names =
+                || ids.iter().flat_map(|id| names.iter().map(move |name| format!("{id}@{name}")));
+            filter.each_term(&mut |condition, term, is_negated| {
                 let name = term.split(['(', ')']).nth(1).unwrap_or_default();
                 let (is_matched, kind, nearest) = match condition {
                     Condition::Test(globs) => {
@@ -81,14 +91,25 @@ impl Scenario {
                     Condition::Tag(wanted) => {
                         (wanted.iter().any(|tag| tags.contains(tag)), "test", nearest_tags(name))
                     }
+                    Condition::Word(word) => {
+                        let is_matched = ids_at_names().any(|id| id.to_lowercase().contains(word));
+                        (is_matched, "test", nearest_names(word, ids.iter()))
+                    }
+                    Condition::WordGlob(globs) => {
+                        let is_matched =
+                            is_any(globs, &ids) || ids_at_names().any(|id| globs.is_match(id));
+                        (is_matched, "test", nearest_names(term, ids.iter()))
+                    }
                     _ => return,
                 };
+                let is_word = matches!(condition, Condition::Word(_) | Condition::WordGlob(_));
+                let unmatched = if is_word && !is_negated { &mut words } else { &mut unmatched };
                 if !is_matched {
                     unmatched.push(format!("no {kind} matches `{term}` of `-E`; {nearest}"));
                 }
             });
         }
-        unmatched
+        Unmatched { words, others: unmatched }
     }
 
     /// Returns the tags of all tests, also of those that a selection leaves out.
@@ -114,13 +135,13 @@ impl Scenario {
     }
 
     /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.
-    pub fn unmatched_of_several(&self, selection: &Selection) -> Vec<String> {
+    pub fn unmatched_of_several(&self, selection: &Selection) -> Unmatched {
         let lists = [&selection.tests, &selection.providers, &selection.tags];
         if selection.exclude.is_empty()
             && selection.filter.is_none()
             && lists.iter().all(|list| list.len() < 2)
         {
-            return Vec::new();
+            return Unmatched::default();
         }
         self.unmatched(selection)
     }

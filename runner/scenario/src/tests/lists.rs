@@ -204,6 +204,8 @@ fn attachments_and_schemas_are_blobs_by_digest() {
     // Files of unselected tests are not read.
     let selection = Selection { tests: vec!["r".to_owned()], ..Selection::default() };
     assert_eq!(select(&folder, &selection).blobs().len(), 2);
+    let selection = Selection { first: Some(1), ..Selection::default() };
+    assert_eq!(select(&folder, &selection).blobs().len(), 2);
 }
 
 #[test]

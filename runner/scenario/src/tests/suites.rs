@@ -135,6 +135,64 @@ fn command_line_selects_tests_providers_and_tags() {
 }
 
 #[test]
+fn first_tests_are_those_of_the_plan() {
+    let folder = lists();
+    let first = |first, tests: &[&str]| {
+        let tests = tests.iter().map(|glob| (*glob).to_owned()).collect();
+        select(&folder, &Selection { first: Some(first), tests, ..Selection::default() })
+    };
+    assert_eq!(ids(&first(3, &[])), "z a b");
+    // All repeats on all providers.
+    assert_eq!(first(2, &[]).trials(), 2 + 3);
+    assert_eq!(ids(&first(1, &["b", "rows/*"])), "b");
+    assert_eq!(ids(&first(9, &["b", "rows/*"])), "b rows/1 rows/3");
+}
+
+#[test]
+fn sample_depends_on_seed_and_ids_alone() {
+    let record = |n: &usize| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n");
+    let list = |numbers: &[usize]| numbers.iter().map(record).collect::<String>();
+    let numbers: Vec<_> = (0..3_000).collect();
+    let sample = |numbers: &[usize], seed: u32, count| {
+        let scenario = format!("run.seed = {seed}\ntest_lists = [{{ files = ['l.jsonl'] }}]\n");
+        let folder = folder(&scenario, &[("l.jsonl", &list(numbers))]);
+        let suite = select(&folder, &Selection { sample: Some(count), ..Selection::default() });
+        let opened =
+            try_resolve(folder.path(), &Selection { sample: Some(count), ..Selection::default() });
+        assert_eq!(opened.unwrap().1.digest(), suite.digest());
+        ids(&suite).split(' ').map(|id| id[1..].parse().unwrap()).collect::<Vec<usize>>()
+    };
+    let chosen = sample(&numbers, 0, 50);
+    assert_eq!(chosen.len(), 50);
+    assert!(chosen.is_sorted(), "{chosen:?}");
+    assert!(chosen[0] < 500 && chosen[49] > 2_500, "{chosen:?}");
+    assert_ne!(sample(&numbers, 1, 50), chosen);
+    // A smaller sample is a part of a larger one, and the order of the tests has no effect.
+    assert!(sample(&numbers, 0, 10).iter().all(|number| chosen.contains(number)));
+    let reversed: Vec<_> = numbers.iter().rev().copied().collect();
+    let backwards: Vec<_> = chosen.iter().rev().copied().collect();
+    assert_eq!(sample(&reversed, 0, 50), backwards);
+    assert_eq!(sample(&chosen, 0, 100), chosen);
+}
+
+#[test]
+fn sampled_lines_are_those_of_the_plan() {
+    let folder = lists();
+    let all = lines(&select(&folder, &Selection::default()));
+    for count in 1..=6 {
+        let selection = Selection { sample: Some(count), ..Selection::default() };
+        let mut file = tempfile::tempfile().unwrap();
+        let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
+        let suite = resolve(&scenario, &selection, &mut file).unwrap();
+        let sampled = lines(&suite);
+        assert_eq!(sampled.len(), all.len().min(count as usize));
+        assert!(sampled.iter().all(|line| all.contains(line)), "{sampled:?}");
+        let stored = Suite::open(file, &scenario.providers).unwrap();
+        assert_eq!((stored.digest(), stored.trials()), (suite.digest(), suite.trials()));
+    }
+}
+
+#[test]
 fn invalid_glob_of_command_line_is_refused() {
     let selection =
         Selection { tests: vec!["fine".to_owned(), "[".to_owned()], ..Selection::default() };
