@@ -190,7 +190,7 @@ fn each_permission_is_needed() {
         assert_eq!(document[format!("allows_{role}")], false, "{missing}: {document}");
         let problems = document["problems"].as_array().unwrap();
         let own = problems.iter().filter_map(|problem| problem.as_str()?.strip_prefix(role));
-        assert_eq!(own.collect::<Vec<_>>(), [format!(" may not publish on `{missing}`")]);
+        assert_eq!(own.collect::<Vec<_>>(), [format!(": no permission to publish on `{missing}`")]);
     }
 }
 

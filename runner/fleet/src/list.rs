@@ -121,7 +121,7 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
         for role in [RUNS_ROLE, WORKERS_ROLE] {
             let missing = missing(&broker, role).await?;
             allowed.insert(role, missing.is_empty());
-            let problem = |subject| format!("{role} may not publish on `{subject}`");
+            let problem = |subject| format!("{role}: no permission to publish on `{subject}`");
             problems.extend(missing.iter().map(problem));
         }
         if allowed[RUNS_ROLE]

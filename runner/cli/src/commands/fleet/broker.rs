@@ -71,7 +71,7 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
         out.data(&format!("round trip: {round_trip_ms:.1} ms"));
         out.data(&format!("allows runs: {}", word(document.allows_runs)));
         out.data(&format!("allows workers: {}", word(document.allows_workers)));
-        problems.iter().for_each(|problem| out.data(&format!("problem: {problem}")));
+        problems.iter().for_each(|problem| out.data(problem));
         out.data("users of the broker need these permissions:");
         for (role, subjects) in &document.permissions {
             out.data(&format!("{role} = {{ publish: [ \"{}\" ] }}", subjects.join("\", \"")));
