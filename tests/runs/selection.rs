@@ -84,7 +84,7 @@ fn word_without_a_match_is_an_error() {
     runner.exec(&["-E", "alone | in(latest, x)", "--dry-run"]).expect(2);
     // Another scenario of a group may have the word.
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.write("second.toml", &text.replace("alone", "other"));
+    runner.write("second.toml", text.replace("alone", "other"));
     let group = ["exec", "scenario.toml", "second.toml", "-E", "alone | other"];
     runner.run(&group).expect(0).says(&["no test matches `other` of `-E`"]);
 }

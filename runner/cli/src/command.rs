@@ -36,7 +36,7 @@ pub struct Cli {
 pub enum Command {
     Init(init::Args),
     #[command(alias = "run")]
-    Exec(exec::Args),
+    Exec(Box<exec::Args>),
     Resume(resume::Args),
     Rescore(rescore::Args),
     Merge(merge::Args),

@@ -317,7 +317,7 @@ impl ServedSession {
         report(&|worker| worker.version == document.version, version);
         match self.key.as_ref().map(RunsKey::public) {
             Some(key) => {
-                report(&|worker| worker.keys.contains(&key), "has the key of the run".to_owned())
+                report(&|worker| worker.keys.contains(&key), "has the key of the run".to_owned());
             }
             None => report(
                 &|worker| worker.keys.is_empty(),

@@ -22,9 +22,9 @@ pub(super) fn of_another_language(word: &str, rest: &str) -> Option<Advice> {
         "=" | "==" | ":" => return advice("unknown operator", "outcome(failed)"),
         _ => {}
     }
-    if word.starts_with('\'') {
+    if let Some(quoted) = word.strip_prefix('\'') {
         // The word ends at white space, the quoted text does not.
-        let text = rest[1..].split_once('\'').map_or(&word[1..], |(text, _)| text);
+        let text = rest[1..].split_once('\'').map_or(quoted, |(text, _)| text);
         return single_quotes(&format!("'{text}'"));
     }
     if let Some(text) = word.strip_prefix('/').and_then(|word| word.strip_suffix('/')) {
