@@ -97,6 +97,8 @@ test('rerun shows the number of its trials', async ({ page, server }) => {
   test.setTimeout(60_000);
   await runner(['exec', '-q', 'scenarios/slow.toml', '--into', `${LIVE}/again`, '-j', '32'], [1]);
   await page.goto(`${server.origin}/runs/again`);
+  // A change before the page reads events would be shown with the next one.
+  await expect(page.getByRole('status').filter({ hasText: 'live' })).toBeVisible();
   // 18 s, because a slow machine may read the page only every few seconds.
   await runner(['resume', `${LIVE}/again`, '--rerun', 'all', '-j', '1', '--detach']);
   await expect(page.getByText(/Runs 60 trials again; \d+ attempts? ended/)).toBeVisible();

@@ -1,4 +1,5 @@
 // Comparisons and the history of tests.
+import { mkdirSync } from 'node:fs';
 import { expect, runner, test } from './fixtures.js';
 
 const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
@@ -31,6 +32,8 @@ test('comparison without a choice has the newest two runs', async ({ page, serve
 });
 
 test.describe('', () => {
+  // The server is started after this.
+  mkdirSync(`${process.env.ROOT}/pair`, { recursive: true });
   test.use({ flags: '--results pair --scenarios scenarios' });
   test('comparison of a root without a pair asks for one', async ({ page, server }) => {
     await page.goto(`${server.origin}/compare`);
