@@ -8,8 +8,6 @@ CREATE TABLE runs (
     crc          INTEGER NOT NULL,
     -- The manifest.
     manifest     TEXT NOT NULL,
-    -- The stamps of the manifest and the rows whose results `trials` has, and their number, as JSON.
-    filled       TEXT,
     scenario     TEXT AS (manifest ->> '$.scenario'),
     path         TEXT AS (manifest ->> '$.scenario_path'),
     status       TEXT AS (manifest ->> '$.status'),
@@ -38,46 +36,3 @@ WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
 BEGIN
     SELECT RAISE(ABORT, 'the status graph has no such change');
 END;
-
--- Ids of tests, and names of providers.
-CREATE TABLE names (
-    number INTEGER PRIMARY KEY,
-    name   TEXT NOT NULL UNIQUE
-) STRICT;
-
--- The newest final row of each trial, of the runs with `filled`.
-CREATE TABLE trials (
-    run         INTEGER NOT NULL,
-    test        INTEGER NOT NULL,
-    provider    INTEGER NOT NULL,
-    repeat      INTEGER NOT NULL,
-    outcome     TEXT NOT NULL,
-    flaky       INTEGER NOT NULL,
-    score       REAL,
-    duration_us INTEGER NOT NULL,
-    -- Milliseconds since 1970.
-    started_at  INTEGER NOT NULL,
-    -- The first 8 bytes of the row's fingerprints.
-    fingerprint INTEGER NOT NULL,
-    judgement_fingerprint INTEGER NOT NULL,
-    seq         INTEGER NOT NULL,
-    -- Of the provider and its graders, by their metrics.
-    tokens      REAL,
-    cost_usd    REAL,
-    -- The CRC-32 of all columns and names.
-    crc         INTEGER NOT NULL,
-    PRIMARY KEY (run, test, provider, repeat)
-) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER trials_go_with_their_run AFTER DELETE ON runs
-BEGIN
-    DELETE FROM trials WHERE run = OLD.number;
-END;
-
-CREATE VIEW results AS
-SELECT runs.id AS run, scenario, path, test.name AS test, provider.name AS provider, repeat, outcome, trials.flaky AS flaky, score,
-    duration_us / 1000.0 AS duration_ms, tokens, cost_usd, strftime('%Y-%m-%dT%H:%M:%SZ', trials.started_at / 1000, 'unixepoch') AS started_at, seq
-FROM trials
-JOIN runs ON runs.number = run
-JOIN names AS test ON test.number = trials.test
-JOIN names AS provider ON provider.number = trials.provider;

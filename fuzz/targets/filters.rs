@@ -53,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_shown(&problems, text);
     }
     let twice = Filter::all(vec![filter.clone(), filter.clone()]).expect("there are two");
-    // It has too many levels or bytes.
+    // The negation may be refused, because it has more levels and bytes.
     let negated = Filter::parse(&format!("!({text})")).ok();
     let row: RowRef<'_> = serde_json::from_str(ROW).expect("it is a row");
     for trial in [Trial(None), Trial(Some(&row))] {

@@ -1,4 +1,4 @@
-//! Whatever a worker or a supervisor sends is a frame or is refused, and a frame is encoded as it was decoded.
+//! Bytes from a worker or a supervisor are a frame or are refused, and encoding a decoded frame loses nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

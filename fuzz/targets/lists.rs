@@ -22,7 +22,7 @@ const PROVIDER: &str = "[providers.p]\nplugin = 'bundled:echo'\n[[test_lists]]\n
 const RECORDS: &str = "id = 'r{{row_number}}'\ninput = { record = '{{row}}' }\n";
 
 thread_local! {
-    // In memory: a disk would take most of the time.
+    // In memory, because writing to a disk would take most of the time.
     static FOLDER: TempDir = tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .expect("there is room for temporary files");

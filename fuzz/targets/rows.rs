@@ -1,4 +1,4 @@
-//! Whatever stands in a line or a report is a row or is refused, and a row that is taken makes a line that is read back.
+//! A line or a report of any content is a row or is refused, and an accepted row makes a line that can be read back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the plugins that the runner carries (`bundled:echo` and so on) from their crates in `plugins/`, and writes their
-# digests. Another compiler makes other bytes, so the first line of `DIGESTS` says which one made these.
+# digests. Each compiler makes other bytes, so the first line of `DIGESTS` has the version of the compiler.
 #
-# With `--check` it changes nothing, and fails if the files are not what this compiler makes of the source.
+# With `--check` it changes nothing, and fails if the files differ from those that this compiler makes of the source.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,16 +15,16 @@ if [[ "${1-}" == --check ]]; then
   trap 'rm -rf "$out"' EXIT
 fi
 
-# A plugin gets a stack of 128 KiB instead of 1 MiB: the runner gives each trial a new memory, and a small one is faster.
+# A stack of 128 KiB instead of 1 MiB: the runner creates a new memory for each trial, and a small one is faster.
 flags=(-C link-arg=-zstack-size=131072)
-# No path of this machine may stand in the files. The folders of the registry have to exist to be named.
+# The files must not contain paths of this machine. `cargo fetch` creates the registry's folders, which the loop needs.
 cargo fetch --quiet --locked --target "$TARGET"
 for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
   flags+=("--remap-path-prefix=${folder%/}=/registry")
 done
 flags+=("--remap-path-prefix=$PWD=/runner")
 
-# Flags of the host's build are none of a plugin's.
+# Flags for the host must not change the plugins.
 unset RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR
 CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f'; printf '%s' "${flags[*]}")
 export CARGO_ENCODED_RUSTFLAGS
@@ -35,7 +35,7 @@ for package in "${PACKAGES[@]}"; do
 done
 
 if grep -aoF -e "$PWD/" -e "${CARGO_HOME:-$HOME/.cargo}/" "$out"/*.wasm; then
-  echo "a plugin has a path of this machine inside: a flag above does not cover it" >&2
+  echo "a plugin contains a path of this machine: add it to the flags above" >&2
   exit 1
 fi
 
@@ -46,5 +46,5 @@ fi
 
 if [[ "${1-}" == --check ]]; then
   diff plugins/bundled/DIGESTS "$out/DIGESTS" ||
-    { echo "plugins/bundled is not what the source gives: run plugins/bundled/build.sh" >&2; exit 1; }
+    { echo "plugins/bundled differs from its source: run plugins/bundled/build.sh" >&2; exit 1; }
 fi

@@ -9,7 +9,7 @@ use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
 use crate::support::{
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
     wait::{wait_for, wait_until},
 };
 
@@ -67,7 +67,7 @@ fn detached_run_has_a_session_of_its_own() {
     shown.says(&["running", &format!("running process {} of", worked.0.0), "0 of 1 done"]);
     worked.0.signal(Signal::KILL);
     runner.run(&["wait", &id]).expect(4);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn killed_detached_run_is_crashed_and_resumable() {
         [&finished["event"], &finished["status"], &finished["reason"]],
         ["finished", "incomplete", "crashed"]
     );
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     worked.wait_until_gone();
     assert_eq!(detached(&runner, &["resume"]), id);
     runner.run(&["wait"]).expect(0);

@@ -7,7 +7,7 @@ use super::{ENDLESS, SHORT, sleepers, speaking, terminal::Terminal};
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
-    truth::assert_told_truly,
+    truth::assert_consistent,
     wait::{wait_for, wait_until},
 };
 
@@ -74,7 +74,7 @@ fn wait_ends_when_a_run_is_killed() {
     let finished = waiting.finish().expect(4).events().pop().unwrap();
     assert_eq!([&finished["status"], &finished["reason"]], ["incomplete", "crashed"]);
     assert!(runner.only_run().manifest()["status"] == "running", "only a sweep writes it down");
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 /// Starts a command that looks for dead runs continually.

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{runner::Runner, wait::wait_for};
 
 const GRADED: &str = r#"
@@ -76,6 +77,17 @@ fn exec_prints_grades_and_their_reasons() {
 }
 
 #[test]
+fn sessions_end_with_the_cost_of_graders() {
+    let runner = Runner::new(&["hostile"]);
+    let second = "[providers.second]\nplugin = \"bundled:echo\"\n";
+    let price = "[prices.meter]\ntokens = 100_000\n";
+    runner.scenario(&format!("{GRADED}{second}{price}"));
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&["provider pass rate score tokens cost p50", "meter (grader) 10 $1 "]);
+    assert!(!ran.stdout.contains("judge (grader)"), "{}", ran.stdout);
+}
+
+#[test]
 fn show_sums_up_the_answers_of_graders() {
     let runner = graded();
     runner.exec(&[]).expect(1);
@@ -94,7 +106,7 @@ fn show_sums_up_the_answers_of_graders() {
     assert_eq!(of("strict")["error"], 1);
     runner.run(&["show"]).expect(0).says(&[
         "judge (bundled:echo) 1 1",
-        "sums of metrics of the attempts that decided: meter tokens 5",
+        "meter (hostile.wasm) 1 1 of 1 1 5 ",
         "failed bad@writer#1 grader judge: score 0.4 < 0.7: 0.4 is like one",
     ]);
 }
@@ -118,15 +130,16 @@ fn pages_and_logs_name_the_graders() {
 
 #[test]
 fn previews_tell_graders_from_providers() {
+    let mut transcript = Transcript::default();
     let runner = graded();
-    let ran = runner.exec(&["--dry-run"]).expect(0);
-    ran.says(&["3 trials on 1 provider", "grader judge: component `bundled:echo`"]);
-    runner.run(&["validate", "scenario.toml"]).expect(0).says(&["on 1 provider, 3 trials"]);
+    transcript.exec(&runner, &["--dry-run"]).expect(0);
+    transcript.run(&runner, &["validate", "scenario.toml"]).expect(0);
     runner.scenario(&GRADED.replace(
         "[graders.meter]",
         "[graders.meter.grants]\nnet = [\"https://a.example\"]\n[graders.meter]",
     ));
-    runner.exec(&["--dry-run"]).expect(0).says(&["[graders.meter.grants]"]);
+    transcript.exec(&runner, &["--dry-run"]).expect(0);
+    transcript.check("previews_tell_graders_from_providers");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{ENDLESS, SHORT, Worked, listed, sleeping};
+use crate::messages::transcript::Transcript;
 use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, results},
+    truth::{assert_consistent, results},
     wait::wait_until,
 };
 
@@ -50,6 +51,7 @@ fn group(runner: &Runner) -> String {
 
 #[test]
 fn runs_of_a_group_follow_each_other() {
+    let mut transcript = Transcript::default();
     let runner = three([SHORT; 3]);
     let ran = runner.run(&["exec", "set", "--json", "-j", "2"]).expect(0);
     let events = ran.events();
@@ -71,7 +73,7 @@ fn runs_of_a_group_follow_each_other() {
         assert_eq!(standing(run), ["completed", "", "finish"]);
         assert_eq!(results(run).len(), 3);
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let group = group(&runner);
     let listed = &runner.list()[0]["group"];
     assert_eq!(listed["id"], group);
@@ -79,15 +81,16 @@ fn runs_of_a_group_follow_each_other() {
     shown.says(&["run 2 of 3", &group]);
     // A part of a group's name is enough for `wait` and `resume`. Nothing is left to do.
     let part = group.rsplit('-').next().unwrap();
-    runner.run(&["show", part]).expect(0).says(&["a (1/3)", "c (3/3)"]);
+    transcript.run(&runner, &["show", part]).expect(0);
     let document = runner.run(&["show", part, "--json"]).expect(0).document();
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
-    runner.run(&["show", part, "--failed"]).expect(0).says(&["a:", "c:"]);
+    transcript.run(&runner, &["show", part, "--failed"]).expect(0);
     runner.run(&["wait", part]).expect(0).says(&["a: ", "c: "]);
     runner.run(&["resume", part]).expect(0).says(&[", none run now"]);
     let accepted = runner.run(&["resume", part, "--accept-changes"]).expect(0);
     assert_eq!(accepted.stdout.matches("none run now").count(), 4, "{}", accepted.stdout);
     assert_eq!(runner.runs().len(), 3);
+    transcript.check("runs_of_a_group_follow_each_other");
 }
 
 #[test]
@@ -130,15 +133,16 @@ fn group_ends_as_its_worst_run() {
 
 #[test]
 fn problems_of_all_scenarios_are_listed() {
+    let mut transcript = Transcript::default();
     let runner = three([SHORT; 3]);
     runner.write("set/a.toml", "nonsense = 1\n");
     runner.write("set/c.toml", "name = 3\n");
-    let ran = runner.run(&["exec", "set", "missing.toml"]).expect(2);
-    ran.says(&["nonsense", "set/c.toml", "missing.toml"]);
+    let ran = transcript.run(&runner, &["exec", "set", "missing.toml"]).expect(2);
     assert_eq!(ran.stdout, "");
     assert!(!runner.path("results").exists());
     std::fs::create_dir(runner.path("empty")).unwrap();
-    runner.run(&["exec", "empty"]).expect(2).says(&["the folder empty has no scenario"]);
+    transcript.run(&runner, &["exec", "empty"]).expect(2);
+    transcript.check("problems_of_all_scenarios_are_listed");
 }
 
 #[test]
@@ -206,7 +210,7 @@ fn assert_resumes(runner: &Runner) {
     }
     let sessions = runs(runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 2]);
-    assert_told_truly(runner);
+    assert_consistent(runner);
 }
 
 /// Lets the trials of the second scenario end from now on. A resume reads the stored scenario, whose trials sleep for
@@ -229,7 +233,7 @@ fn stop_in_the_second_run_ends_the_group() {
         assert!(c.manifest()["completed_at"].is_string());
         assert_eq!(runner.show(&c)["run"]["worked_ms"], 0.0);
         assert_eq!(finished[2]["run_dir"].as_str().unwrap().rsplit('/').next(), Some(c.id()));
-        assert_told_truly(&runner);
+        assert_consistent(&runner);
         if code == 130 {
             assert_resumes(&runner);
         }
@@ -238,6 +242,7 @@ fn stop_in_the_second_run_ends_the_group() {
 
 #[test]
 fn request_in_the_second_run_ends_the_group() {
+    let mut transcript = Transcript::default();
     for (command, status, reason) in
         [("stop", "incomplete", "stopped"), ("cancel", "cancelled", "cancelled")]
     {
@@ -252,11 +257,10 @@ fn request_in_the_second_run_ends_the_group() {
         for run in [b, c] {
             assert_eq!(run.ending(), [status, reason, "", "none"]);
         }
-        let ran = runner.run(&["stop", &group(&runner)]).expect(2);
-        ran.says(&["no run of this group is running"]);
-        let ran = runner.run(&["list", "--group", &group(&runner)]).expect(0);
-        ran.says(&["b (2/3 of", "c (3/3 of"]);
+        transcript.run(&runner, &["stop", &group(&runner)]).expect(2);
+        transcript.run(&runner, &["list", "--group", &group(&runner)]).expect(0);
     }
+    transcript.check("request_in_the_second_run_ends_the_group");
 }
 
 #[test]
@@ -326,11 +330,12 @@ fn detached_group_is_followed_by_its_id() {
     runner.run(&["wait", a.id()]).expect(0);
     Worked::on(&c).0.signal(Signal::KILL);
     runner.run(&["wait", id]).expect(4);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
 fn only_stopped_group_is_resumed_and_cancelled() {
+    let mut transcript = Transcript::default();
     let runner = three([SHORT, LONG, SHORT]);
     in_the_second(&runner).end_by(Signal::INT).0.expect(130);
     let id = group(&runner);
@@ -342,9 +347,8 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     for run in runs(&runner) {
         assert_eq!(standing(&run), ["completed", "", "finish"]);
     }
-    runner.run(&["resume"]).expect(2).says(&["is incomplete"]);
-    let refused = runner.run(&["cancel", &id]).expect(2);
-    refused.says(&["no run of this group has trials left"]);
+    transcript.run(&runner, &["resume"]).expect(2);
+    transcript.run(&runner, &["cancel", &id]).expect(2);
 
     // An incomplete group is cancelled as a whole, with its runs that had ended incomplete.
     let runner = three([SHORT, ENDLESS, SHORT]);
@@ -357,15 +361,14 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     }
     assert!(b.text("benchmark.json").contains("no use"));
     runner.run(&["resume"]).expect(2);
-    let refused = runner.run(&["resume", &id]).expect(2);
-    refused.says(&["were cancelled", "runner resume ", " --force"]);
+    transcript.run(&runner, &["resume", &id]).expect(2);
     // Cancelling twice is allowed. Without a name, `resume` takes a run outside of the group.
     runner.run(&["cancel", &id]).expect(0);
     let mut single = runner.started(&["exec", "set/b.toml", "--json"]);
     single.wait_for_event(|event| event["event"] == "started");
     single.end_by(Signal::INT).0.expect(130);
-    let ran = runner.run(&["resume", "--dry-run"]).expect(0);
-    ran.says(&["3 trials would run"]);
+    transcript.run(&runner, &["resume", "--dry-run"]).expect(0);
+    transcript.check("only_stopped_group_is_resumed_and_cancelled");
 }
 
 #[test]
@@ -405,6 +408,7 @@ fn rerun_of_a_group_means_some_run() {
 
 #[test]
 fn failures_of_a_group_are_shown_together() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&["hostile"]);
     std::fs::create_dir(runner.path("set")).unwrap();
     for name in ["a", "b"] {
@@ -433,10 +437,9 @@ fn failures_of_a_group_are_shown_together() {
     ran.says(&end);
     assert_eq!(ran.stdout.matches("failed:\n").count(), 1, "{}", ran.stdout);
     runner.run(&["show", &id]).expect(0).says(&end);
-    let shown = runner.run(&["show", &id, "--failed"]).expect(0);
-    shown.says(&["a:", "breaks-a@hostile#1", "b:", "breaks-b@hostile#1"]);
-    let ran = runner.run(&["logs", &id, "--json"]).expect(2);
-    ran.says(&["is a group", "list its runs"]);
+    transcript.run(&runner, &["show", &id, "--failed"]).expect(0);
+    transcript.run(&runner, &["logs", &id, "--json"]).expect(2);
+    transcript.check("failures_of_a_group_are_shown_together");
 }
 
 #[test]

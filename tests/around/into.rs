@@ -10,7 +10,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
     wait::wait_until,
 };
 
@@ -45,6 +45,10 @@ fn run_has_the_folder_that_was_named() {
         runner.run(&["exec", "scenario.toml", "--into", name]).expect(0);
         let manifest = fs::read_to_string(runner.path(name).join("benchmark.json")).unwrap();
         assert!(manifest.contains(&format!("\"id\": \"{id}\"")), "{manifest}");
+    }
+    for name in ["results/-x", "results/--failed"] {
+        let refused = runner.run(&["exec", "scenario.toml", "--into", name]).expect(2);
+        refused.says(&[name, "not a valid name for a run"]);
     }
     for bad in [&["--label", "team"][..], &["--label", "=x"]] {
         runner.run(&[&args[..], bad].concat()).expect(2);
@@ -162,7 +166,7 @@ fn one_of_four_has_the_named_folder() {
     }
     assert_eq!(codes, [Some(6); 3]);
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use jiff::{Timestamp, ToSpan as _, tz};
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
@@ -44,15 +45,118 @@ fn show_sums_scores_metrics_and_meta() {
     assert_eq!([&dates["value"], &dates["passed"]], [&json!("dates"), &json!(2)]);
     let ran = runner.run(&["show"]).expect(0);
     ran.says(&[
-        "sums of metrics of the attempts that decided: a tokens 1,234 b tokens 1,234",
-        "topic = dates 2",
-        "topic = money 2",
+        "provider passed failed pass rate score tokens p50 p95 max a 1 1 1 of 2 0.75 1,234 ",
+        "meta a b level = 9 0 of 1 0 of 1 level = 10 1 of 1 1 of 1 topic = dates 1 of 1 1 of 1 topic = money 0 of 1 0 of 1",
     ]);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("dimensions = [\"level\"]\n{text}"));
     runner.exec(&[]).expect(1);
     let run = runner.runs().pop().unwrap();
     assert_eq!(runner.show(&run)["meta"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn sessions_end_with_a_table_of_providers() {
+    let runner = Runner::new(&["hostile"]);
+    let test = |id: &str, value: u32| {
+        format!(
+            "[[tests]]\nid = \"{id}\"\nrepeat = 4\ninput = {{ do = \"measure\", score = {value}, tokens = 700 }}\nexpect = {{ min_score = 1 }}\n"
+        )
+    };
+    let tests =
+        format!("{}{}{}providers = [\"a\"]\n", test("good", 1), test("bad", 0), test("one", 1),);
+    let providers =
+        "[providers.b]\nplugin = \"hostile.wasm\"\n[providers.a]\nplugin = \"hostile.wasm\"\n";
+    let gate = "[gate]\npass_rate = 0.9\nmax_errors = 0\n";
+    runner.scenario(&format!("{gate}{providers}{tests}"));
+    let ran = runner.exec(&[]).expect(1);
+    let titles = "provider pass rate score tokens p50";
+    let [b, a] = ["b 4 of 8 0.5 5,600 ", "a 66.7 % (39.0–86.2) 0.666667 8,400 "];
+    // The order is that of the file.
+    ran.says(&[&format!("{titles} {b}"), a]);
+    let gate = "gate failed:\n  ✗ pass rate 60 % (38.6–78.2) of 20, at least 90 %\n  ✓ 0 errors, at most 0\n";
+    assert!(ran.stdout.contains(gate), "{}", ran.stdout);
+    let quiet = runner.exec(&["--quiet"]).expect(1);
+    assert!(!quiet.stdout.contains(titles), "{}", quiet.stdout);
+    for command in [&["wait"][..], &["resume", "--rerun", "all"], &["rescore"]] {
+        runner.run(command).expect(1).says(&[titles, a, b]);
+    }
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&[&format!("a 8 4 {}", &a[2..]), &format!("b 4 4 {}", &b[2..])]);
+    let gate = "gate      failed:\n          ✗ pass rate 60 % (38.6–78.2) of 20, at least 90 %\n          ✓ 0 errors, at most 0\n";
+    assert!(shown.stdout.contains(gate), "{}", shown.stdout);
+    let markdown = runner.run(&["report"]).expect(0).stdout;
+    for part in [
+        "\nGate `failed:`\n- `✗ pass rate 60 % (38.6–78.2) of 20, at least 90 %`\n- `✓ 0 errors",
+        "| provider | passed | failed | pass rate | score | tokens | p50 |",
+        "| `a` | 8 | 4 | 66.7 % (39.0–86.2) | 0.666667 | 8,400 | ",
+    ] {
+        assert!(markdown.contains(part), "{part} is not in {markdown}");
+    }
+    let html = runner.run(&["report", "--html"]).expect(0).stdout;
+    assert!(html.contains(r#"<td class="n">8,400</td>"#), "{html}");
+}
+
+#[test]
+fn wrong_answers_are_grouped_by_answer_and_by_kind() {
+    let runner = Runner::new(&["hostile"]);
+    let echo = |id: &str, answer: &str, expect: &str| {
+        format!("{id} | {{ do = \"echo\", value = {answer} }} | {expect}\n")
+    };
+    let unknown = "\"I do not know\"";
+    let mut list = String::new();
+    for number in 0..9 {
+        list += &echo(&format!("same-{number}"), unknown, &format!("equals = \"city {number}\""));
+        list += &echo(&format!("lacks-{number}"), "\"no\"", &format!("contains = \"{number}\""));
+        list += &echo(&format!("other-{number}"), &format!("{number}"), "equals = \"a city\"");
+        list += &format!(
+            "error-{number} | {{ do = \"error\", kind = \"internal\", message = \"case {number} of \\\"x{number}\\\" is not {{{number}}}\" }}\n"
+        );
+    }
+    // Few failures of one kind are listed each with its values.
+    for number in 0..3 {
+        list += &echo(&format!("few-{number}"), &format!("\"{number}\""), "json = [1]");
+    }
+    runner.scenario(&format!("[providers.p]\nplugin = \"hostile.wasm\"\n{}", tests(&list)));
+    let groups = [
+        "error-2@p#1 and 6 more case 0 of \"x0\" is not {0} (values differ)",
+        "same-2@p#1 and 6 more equals: got \"I do not know\" (expected values differ)",
+        "lacks-2@p#1 and 6 more contains: got \"no\" (expected values differ)",
+        "other-2@p#1 and 6 more equals: expected \"a city\", got 0 (values differ)",
+        "few-0@p#1 json: ",
+        "few-1@p#1 json: ",
+        "few-2@p#1 json: ",
+    ];
+    runner.exec(&["-j1"]).expect(1).says(&groups);
+    runner.run(&["show"]).expect(0).says(&groups);
+    let markdown = runner.run(&["report"]).expect(0).stdout;
+    let summary =
+        "failed, 9 trials: <code>equals: got &quot;I do not know&quot; (expected values differ)";
+    assert!(markdown.contains(summary), "{markdown}");
+    assert!(markdown.contains("expected  \"city 0\""), "{markdown}");
+    let html = runner.run(&["report", "--html"]).expect(0).stdout;
+    assert_eq!(html.matches("<li class=\"group\">").count(), groups.len(), "{html}");
+    // Each trial has its own reason in the list.
+    assert!(html.contains(r#"equals: expected \"city 6\""#), "{html}");
+}
+
+#[test]
+fn retries_are_counted_by_reason() {
+    let runner = Runner::new(&["hostile"]);
+    let tests = tests(
+        "busy | { do = \"error\", kind = \"rate-limited\", message = \"slower\" } |
+        flaky | { do = \"fail-until\", attempt = 2 } |
+        wrong | { do = \"echo\", value = 1 } | equals = 2",
+    );
+    let retries =
+        "retries = { max = 2, backoff = \"1ms\", on = [\"rate-limited\", \"unavailable\"] }";
+    runner.scenario(&format!(
+        "[defaults]\n{retries}\n[providers.p]\nplugin = \"hostile.wasm\"\n{tests}"
+    ));
+    runner.exec(&[]).expect(1);
+    runner.run(&["show"]).expect(0).says(&["retries 3: 2 rate-limited, 1 unavailable"]);
+    let shown = runner.run(&["show", "--json"]).expect(0).document();
+    assert_eq!(shown["retries"], json!({ "rate-limited": 2, "unavailable": 1 }));
 }
 
 #[test]
@@ -85,18 +189,17 @@ fn failures_are_listed_in_plan_order() {
 
 #[test]
 fn show_names_flaky_trials_and_attempts() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(
         "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\nrepeat = 3\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"sure\"\ninput = { do = \"echo\", value = 1 }\n",
     );
     runner.exec(&["-j", "3"]).expect(0);
-    let shown = runner.run(&["show"]).expect(0);
-    shown.says(&["flaky: flaky@hostile, 3 repeats"]);
+    transcript.run(&runner, &["show"]).expect(0);
     assert!(
         runner.run(&["show", "--failed"]).expect(0).stdout.starts_with("no trial has failed\n")
     );
     runner.run(&["show", "-E", "test(sure) & flaky()"]).says(&["no trial matches the filter"]);
-    let ran = runner.run(&["show", "--flaky"]).expect(0);
-    ran.says(&["not-yet: try again", "✓ passed flaky@hostile#1 (attempt 2) flaky"]);
+    let ran = transcript.run(&runner, &["show", "--flaky"]).expect(0);
     assert!(!ran.stdout.contains("sure@"), "{}", ran.stdout);
     let lines = ran.stdout.lines().filter(|line| line.contains("@hostile"));
     let trials: Vec<_> = lines.map(|line| line.split(['@', ' ']).nth(3).unwrap()).collect();
@@ -106,10 +209,12 @@ fn show_names_flaky_trials_and_attempts() {
     );
     let rows = runner.run(&["show", "--flaky", "--json"]).expect(0).document();
     assert_eq!(rows["rows"].as_array().unwrap().len(), 6);
+    transcript.check("show_names_flaky_trials_and_attempts");
 }
 
 #[test]
 fn show_lists_every_difference_by_path() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(&tests(
         r#"
         tree   | { do = "echo", value = { a = { b = "two", "x y" = 1 }, list = [1, 2, 3], same = 1.0 } } | equals = { a = { b = "zwei", q = 1 }, list = [1, 5], same = 1 }
@@ -121,29 +226,20 @@ fn show_lists_every_difference_by_path() {
         .exec(&[])
         .expect(1)
         .says(&["tree@hostile#1 equals: 5 differences; $.a.b: expected \"zwei\", got \"two\""]);
-    let ran = runner.run(&["show", "latest", "tree"]).expect(0);
-    ran.says(&[
-        "at $.a.b: expected \"zwei\", got \"two\"",
-        "at $.a.q: missing, expected 1",
-        "at $.a[\"x y\"]: not expected, got 1",
-        "at $.list[1]: expected 5, got 2",
-        "at $.list[2]: not expected, got 3",
-    ]);
+    let ran = transcript.run(&runner, &["show", "latest", "tree"]).expect(0);
     assert!(!ran.stdout.contains("- expected"), "{}", ran.stdout);
     // A component has no `output`.
     let ran = runner.run(&["show", "latest", "text"]).expect(0);
     assert!(!ran.stdout.contains("output = "), "{}", ran.stdout);
-    let ran = runner.run(&["show", "latest", "space"]).expect(0);
-    ran.says(&[
-        "invisible characters (first difference: U+0020, got U+00A0)",
-        r#"expected "10 EUR" got "10\u{a0}EUR""#,
-    ]);
+    let ran = transcript.run(&runner, &["show", "latest", "space"]).expect(0);
     assert!(!ran.stdout.contains('\u{a0}'), "{}", ran.stdout);
+    transcript.check("show_lists_every_difference_by_path");
 }
 
 #[cfg(debug_assertions)]
 #[test]
 fn statuses_are_words_of_the_column() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
     runner.exec(&[]).expect(0);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
@@ -161,16 +257,12 @@ fn statuses_are_words_of_the_column() {
     assert_eq!(states("completed"), ["failed", "passed"]);
     assert_eq!(states("passed"), ["passed"]);
     assert_eq!(states("not-started,damaged"), ["not-started"]);
-    runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (internal)", "✓ passed"]);
-    let none = runner.run(&["list", "--status", "damaged"]).expect(0);
-    none.says(&["no runs match; `runner list` shows all 3"]);
-    runner.run(&["resume"]).expect(2).says(&[
-        "no run in results is incomplete; the newest runs are",
-        "1/1 passed",
-        "runner resume RUN --rerun failed",
-    ]);
+    transcript.run(&runner, &["list"]).expect(0);
+    transcript.run(&runner, &["list", "--status", "damaged"]).expect(0);
+    transcript.run(&runner, &["resume"]).expect(2);
     let prune = ["prune", "--status", "passed,not-started"];
     runner.run(&prune).expect(0).says(&["✗ not started", "✓ passed", "would delete 2 runs"]);
+    transcript.check("statuses_are_words_of_the_column");
 }
 
 #[test]
@@ -219,6 +311,7 @@ fn subfolders_use_the_runs_above() {
 
 #[test]
 fn names_that_match_nothing_have_advice() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(&tests(
         r#"
         one-long-name | { do = "echo", value = 1 } |
@@ -226,11 +319,9 @@ fn names_that_match_nothing_have_advice() {
         "#,
     ));
     runner.exec(&["-j", "1"]).expect(0);
-    let ran = runner.run(&["show", "latest", "one-lon-name@hostile"]).expect(2);
-    ran.says(&["matches `one-lon-name@hostile`; the nearest are: one-long-name@hostile#1"]);
+    let ran = transcript.run(&runner, &["show", "latest", "one-lon-name@hostile"]).expect(2);
     assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
-    let ran = runner.run(&["show", "results/"]).expect(2);
-    ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
+    transcript.run(&runner, &["show", "results/"]).expect(2);
     runner
         .run(&["logs"])
         .expect(0)
@@ -245,7 +336,46 @@ fn names_that_match_nothing_have_advice() {
         let advice = format!("newest run does to show it: runner {command} latest {shown}");
         runner.run(&[command, trial]).expect(2).says(&[&advice]);
     }
-    runner.run(&["show", "x*"]).expect(2).says(&["no run matches `x*`; the newest runs are"]);
+    transcript.run(&runner, &["show", "x*"]).expect(2);
+    for (command, shown) in
+        [("show", "show -E 'provider(hostile)'"), ("logs", "logs latest '*@hostile#*'")]
+    {
+        let advice = format!("of the newest run has this name to show its trials: runner {shown}");
+        runner.run(&[command, "hostile"]).expect(2).says(&[&advice]);
+    }
+    let id = runner.only_run().id().to_owned();
+    let several = format!("to show their results: runner show {} -E name@", &id[id.len() - 8..]);
+    runner.run(&["show", "latest", "name@"]).expect(2).says(&["matches 2 trials", &several]);
+    transcript.run(&runner, &["show", "-E", "name@"]).expect(0);
+    transcript.check("names_that_match_nothing_have_advice");
+}
+
+#[test]
+fn advice_after_a_budget_is_used_up_works() {
+    let runner = Runner::hostile(
+        "[run.budget]\nmetrics = { tokens = 1 }\n[[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"measure\", tokens = 1 }\nexpect = { equals = 2 }\n",
+    );
+    let ran = runner.exec(&["-j", "1"]).expect(4);
+    ran.says(&["see why: runner show", "--budget tokens=VALUE"]);
+    assert!(!ran.stderr.contains("--rerun") && !ran.stderr.contains("--accept"), "{}", ran.stderr);
+    runner.run(&["resume", "--rerun", "failed"]).expect(2).says(&["so no trial could start"]);
+}
+
+#[test]
+fn unknown_run_may_mean_the_newest_of_a_scenario() {
+    let mut transcript = Transcript::default();
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    runner.exec(&[]).expect(0);
+    for args in [
+        ["show", "lastest"],
+        ["resume", "scenario.toml"],
+        ["compare", "some/folder/scenario.toml"],
+        ["show", "latest:scenaro"],
+        ["compare", "x.toml"],
+    ] {
+        transcript.run(&runner, &args).expect(2);
+    }
+    transcript.check("unknown_run_may_mean_the_newest_of_a_scenario");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::{ENDLESS, SHORT, Worked, sleepers};
+use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
 use crate::support::{runner::Runner, wait::wait_until};
 
 /// A terminal with a command.
@@ -98,6 +98,18 @@ fn key_lists_running_trials_without_echo() {
     assert_eq!(code, 130);
     assert!(output.contains("stopping (Ctrl-C): 1 attempt in flight"), "{output:?}");
     assert!(!output.contains("qQ"), "{output:?}");
+}
+
+#[test]
+fn bars_of_reruns_count_the_trials_of_the_session() {
+    let runner = sleepers(2, SHORT);
+    runner.exec(&[]).expect(0);
+    runner.scenario(&sleeping("scenario", 2, ENDLESS));
+    let terminal = Terminal::start(&runner, "resume --accept-changes");
+    terminal.wait_for("0/2 now  2 passed");
+    terminal.press("\u{3}");
+    let (code, output) = terminal.end();
+    assert_eq!(code, 130, "{output:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::messages::transcript::Transcript;
 use crate::support::server::{Response, Server};
 use crate::support::{guests::printing, runner::Runner, running::Running};
 
@@ -224,6 +225,7 @@ fn programs_are_called_plainly() {
 
 #[test]
 fn single_graders_answer_as_in_runs() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     runner.wat("plain.wasm", &printing("looks good"));
     let call = |plugin: &str, more: &[&str]| {
@@ -255,11 +257,21 @@ fn single_graders_answer_as_in_runs() {
     call("plain.wasm", &[]).expect(0).says(&["explanation looks good"]);
     let flag = ["-i", "\"--help\"", "--", "{{input}}"];
     call("plain.wasm", &flag).expect(1).says(&["`--help` would be a flag of the grader"]);
-    call("plain.wasm", &["--stdin", "@in.txt"]).expect(2).says(&["in.txt"]);
+    transcript.add(
+        "call plain.wasm --stdin @in.txt",
+        &call("plain.wasm", &["--stdin", "@in.txt"]).expect(2),
+    );
     runner.write("in.txt", "text");
-    call("plain.wasm", &["--stdin", "@in.txt"]).expect(2).says(&["a grader has no files"]);
-    call("plain.wasm", &["--min-score", "NaN"]).expect(2).says(&["expected a number"]);
-    runner.run(&["plugin", "run", "plain.wasm", "--min-score", "1"]).expect(2).says(&["--grade"]);
+    transcript.add(
+        "call plain.wasm --stdin @in.txt",
+        &call("plain.wasm", &["--stdin", "@in.txt"]).expect(2),
+    );
+    transcript.add(
+        "call plain.wasm --min-score NaN",
+        &call("plain.wasm", &["--min-score", "NaN"]).expect(2),
+    );
+    transcript.run(&runner, &["plugin", "run", "plain.wasm", "--min-score", "1"]).expect(2);
+    transcript.check("single_graders_answer_as_in_runs");
 }
 
 #[test]
@@ -309,14 +321,13 @@ fn inspection_shows_what_a_file_is() {
     ran.says(&["contract", "grader replies with a verdict, a score or checks"]);
     assert!(ran.stdout.contains("\ninput     {\n            \""), "{}", ran.stdout);
 
+    let mut transcript = Transcript::default();
     fs::write(runner.path("text.wasm"), "text").unwrap();
-    let ran = runner.run(&["plugin", "inspect", "text.wasm"]);
-    ran.expect(2).says(&["WASM"]);
+    transcript.run(&runner, &["plugin", "inspect", "text.wasm"]).expect(2);
 
     // The reason is shown, since the author may expect the protocol to work.
     runner.wat("plain.wasm", r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
-    let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
-    ran.expect(0).says(&["a plain command", "not one JSON object", "passes with exit code 0"]);
+    transcript.run(&runner, &["plugin", "inspect", "plain.wasm"]).expect(0);
     runner.wat(
         "loud.wasm",
         r#"(module
@@ -326,8 +337,7 @@ fn inspection_shows_what_a_file_is() {
           (func (export "_start")
             (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16)))))"#,
     );
-    let ran = runner.run(&["plugin", "inspect", "loud.wasm"]).expect(0);
-    ran.says(&["a plain command"]);
+    let ran = transcript.run(&runner, &["plugin", "inspect", "loud.wasm"]).expect(0);
     assert!(!ran.stderr.contains("usage"), "{}", ran.stderr);
 
     // The plugin cannot be called. The document has the reason without terminal colours.
@@ -337,6 +347,7 @@ fn inspection_shows_what_a_file_is() {
     let document: Value = serde_json::from_str(&ran.expect(2).stdout).unwrap();
     let problem = document["problem"].as_str().unwrap();
     assert!(problem.starts_with("provider `none`"), "{problem}");
+    transcript.check("inspection_shows_what_a_file_is");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use runner_model::Time;
 use serde_json::{Value, json};
 
+use crate::messages::transcript::Transcript;
 use crate::support::server::{Request, Response, Server};
 use crate::support::{run::Run, runner::Runner};
 
@@ -186,6 +187,16 @@ fn tokens_are_metrics_that_have_prices() {
 }
 
 #[test]
+fn cost_has_no_noise_of_binary_fractions() {
+    let answers = ok([with("/usage", json!({"prompt_tokens": 17, "completion_tokens": 17}))]);
+    let prices = "[prices.chat]\nprompt_tokens = 0.15\ncompletion_tokens = 0.6\n";
+    let (_runner, run) = run("", prices, answers, "{ equals = \"42\" }");
+    let metrics = run.row("t0")["metrics"].clone();
+    let cost = metrics.as_array().unwrap().iter().find(|metric| metric["name"] == "cost_usd");
+    assert_eq!(cost.unwrap()["value"].to_string(), "0.00001275");
+}
+
+#[test]
 fn error_with_status_200_has_its_class_and_is_retried() {
     let errors = [
         (json!({"error": {"message": "Provider returned error", "code": 502}}), "unavailable"),
@@ -232,6 +243,47 @@ fn busy_server() -> Server {
             _ => Response::ok(with("/choices/0/message/content", json!("{\"score\": 1}"))),
         }
     })
+}
+
+#[test]
+fn each_answer_of_a_faulty_server_is_judged() {
+    const COUNT: usize = 400;
+    let asked = Mutex::new(HashMap::new());
+    let server = Server::start(move |request| {
+        let mut asked = asked.lock().unwrap();
+        let question = question(request);
+        let kind = question.parse::<usize>().unwrap() % 8;
+        let times: &mut u32 = asked.entry(question).or_default();
+        *times += 1;
+        let content = |content: Value| with("/choices/0/message/content", content);
+        let fenced = "```json\n{\"answer\": 42}\n```";
+        match (kind, *times) {
+            (0, 1) => Response::new(429).header("retry-after-ms", "1"),
+            (1, 1) => Response::new(500),
+            (2, 1) => Response::new(503).body("busy"),
+            (3, 1) => Response::ok(json!({"error": {"message": "no", "code": 502}}).to_string()),
+            (4, _) => {
+                let part = json!({"type": "text", "text": "{\"answer\": 42}"});
+                Response::ok(content(json!([part])))
+            }
+            (5, _) => Response::ok(content(json!(fenced))),
+            (6, _) => Response::ok(content(json!(format!("<think>{{}}</think>{fenced}")))),
+            _ => Response::ok(content(json!("{\"answer\": 42}"))),
+        }
+    });
+    let runner = Runner::new(&[]);
+    let list: String =
+        (0..COUNT).map(|at| format!("{{\"id\":\"t{at}\",\"q\":\"{at}\"}}\n")).collect();
+    runner.write("list.jsonl", list);
+    let config = ", output = \"json\", strip = \"think\"";
+    runner.scenario(&format!(
+        "[defaults]\nretries = {{ max = 3, backoff = \"1ms\" }}\n{}[[test_lists]]\nfiles = [\"list.jsonl\"]\n\
+         id = \"{{{{row.id}}}}\"\ninput = \"{{{{row.q}}}}\"\nexpect = {{ json = {{ answer = 42 }} }}\n",
+        chat("providers.chat", &server, config)
+    ));
+    runner.exec(&[]).expect(0);
+    assert_eq!(runner.only_run().rows().len(), COUNT + COUNT / 2);
+    assert_eq!(server.requests().len(), COUNT + COUNT / 2);
 }
 
 #[test]
@@ -353,6 +405,7 @@ fn json_between_fences_is_the_output() {
 
 #[test]
 fn stripped_reasoning_stays_in_the_log() {
+    let mut transcript = Transcript::default();
     let texts = [
         "<think>six times seven</think>\n\n42",
         "six times seven</think>42",
@@ -369,22 +422,21 @@ fn stripped_reasoning_stays_in_the_log() {
         let log = runner.run(&["logs", run.id(), &format!("{id}@chat#1")]).expect(0).stdout;
         assert_eq!(log.contains("six times seven"), text.contains("six"), "{log}");
     }
-    runner
-        .run(&["show", run.id(), "t0@chat#1"])
-        .expect(0)
-        .says(&["<think>six times seven</think>"]);
+    transcript.run(&runner, &["show", run.id(), "t0@chat#1"]).expect(0);
 
     let server = server(Vec::new());
     let test = "[[tests]]\nid = \"a\"\ninput = \"0\"\n";
     for wrong in ["\"think*\"", "[3]", "\"\""] {
         let config = format!(", strip = {wrong}");
         runner.scenario(&(chat("providers.chat", &server, &config) + test));
-        runner.run(&["validate", "scenario.toml"]).expect(2).says(&["$.strip", "scenario.toml:3:"]);
+        transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
     }
+    transcript.check("stripped_reasoning_stays_in_the_log");
 }
 
 #[test]
 fn judge_without_input_is_found_by_validation() {
+    let mut transcript = Transcript::default();
     let server = server(Vec::new());
     let runner = Runner::new(&[]);
     let scenario = |judge: &str| {
@@ -401,13 +453,9 @@ fn judge_without_input_is_found_by_validation() {
         "write `input = \"…{{output}}…\"` in `[graders.judge]`",
         "scenario.toml:3:",
     ]);
-    runner.exec(&[]).expect(2).says(&["write `input = \"…{{output}}…\"`"]);
+    transcript.exec(&runner, &[]).expect(2);
     assert!(runner.runs().is_empty());
-    judge("input = { promt = \"{{output}}\" }").expect(2).says(&[
-        "unknown key `promt`",
-        "did you mean `prompt`?",
-        "scenario.toml:7:",
-    ]);
+    transcript.add("judge", &judge("input = { promt = \"{{output}}\" }").expect(2));
     for input in [
         "input = \"{{output}}\"",
         "input = \"Judge {{output}}\"",
@@ -419,6 +467,7 @@ fn judge_without_input_is_found_by_validation() {
         judge(input).expect(0);
     }
     let http = "[graders.judge]\nplugin = \"bundled:http\"\n";
-    scenario(http).expect(2).says(&["write `input = { KEY = \"{{output}}\" }` in"]);
+    transcript.add("scenario", &scenario(http).expect(2));
     scenario("[graders.judge]\nplugin = \"bundled:echo\"\n").expect(0);
+    transcript.check("judge_without_input_is_found_by_validation");
 }

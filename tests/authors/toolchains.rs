@@ -382,7 +382,7 @@ impl Template {
             .map(|(id, _)| format!("[[tests]]\nid = \"{id}\"\ninput = {{ text = \"{id}\" }}\n"))
             .collect();
         let trouble = [TROUBLE, ask, &mistakes].concat();
-        let Ran { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
+        let Finished { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
 
         assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
         assert_says(&rows, "blank", &["`text` has no words"]);
@@ -411,7 +411,7 @@ struct Plugin<'a> {
 }
 
 /// Exit code and output of a run.
-struct Ran {
+struct Finished {
     printed: String,
     rows: Vec<Value>,
 }
@@ -563,11 +563,11 @@ impl<'a> Plugin<'a> {
     }
 
     /// Runs a scenario with this plugin, after building it if necessary.
-    fn exec(&self, name: &str, tests: &str, code: i32) -> Ran {
+    fn exec(&self, name: &str, tests: &str, code: i32) -> Finished {
         self.exec_with(name, tests, "", code)
     }
 
-    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
+    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Finished {
         let protocol = match self.template.kind {
             "command" => "protocol = \"json\"\n",
             _ => "",
@@ -582,7 +582,7 @@ impl<'a> Plugin<'a> {
         let printed = [&*output.stdout, &*output.stderr].concat();
         let printed = String::from_utf8_lossy(&printed).into_owned();
         assert_eq!(output.status.code(), Some(code), "{printed}");
-        Ran { printed, rows: self.rows() }
+        Finished { printed, rows: self.rows() }
     }
 
     /// Returns the rows of the only run.
@@ -623,8 +623,9 @@ fn outcome<'a>(rows: &'a [Value], test: &str) -> (&'a str, &'a str) {
 
 #[track_caller]
 fn assert_says(rows: &[Value], test: &str, texts: &[&str]) {
-    let message = row(rows, test)["error"]["message"].as_str().unwrap();
+    let error = &row(rows, test)["error"];
     for text in texts {
-        assert!(message.contains(text), "{test}: {text:?} is not in: {message}");
+        let has_text = |key: &str| error[key].as_str().is_some_and(|part| part.contains(text));
+        assert!(has_text("message") || has_text("stderr"), "{test}: {text:?} is not in: {error}");
     }
 }

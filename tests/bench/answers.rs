@@ -45,7 +45,7 @@ impl Bench {
         println!("  read, parse as JSON     {:.2}", base.as_secs_f64());
         println!("  read, parse as rows     {:.2}", typed.as_secs_f64());
         let file = self.folder.path().join("report").display().to_string();
-        let calls: [&[&str]; 10] = [
+        let calls: [&[&str]; 11] = [
             &["report", "--html", "-o", &file],
             &["report", "--junit", "-o", &file],
             &["report", "--markdown", "-o", &file],
@@ -57,6 +57,7 @@ impl Bench {
             // The first history fills the table of results.
             &["history"],
             &["history"],
+            &["exec", "--last-failed", "--dry-run", &scenario],
         ];
         for call in calls {
             let (took, peak) = self.watched(&[call, &["--results", &root]].concat())?;

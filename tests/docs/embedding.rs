@@ -14,7 +14,7 @@ use super::pages::blocks;
 use crate::support::{
     guests::root,
     runner::{PROGRAM, Runner, tests},
-    running::{Ran, Running},
+    running::{Finished, Running},
 };
 
 /// Builds the program, unless a plain `cargo test` has done it. Returns its path.
@@ -45,7 +45,7 @@ fn is_of_package(name: &[u8]) -> bool {
 }
 
 /// Runs the program in a folder, with variables of the environment.
-fn embed(runner: &Runner, variables: &[(&str, &str)]) -> Ran {
+fn embed(runner: &Runner, variables: &[(&str, &str)]) -> Finished {
     let mut command = runner.program(example().to_str().unwrap());
     command.envs(variables.iter().copied());
     Running::start(&mut command).finish()

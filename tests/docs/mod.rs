@@ -32,6 +32,7 @@ pages! {
     blocks_of_start_page_work: "README.md";
     blocks_of_contributors_page_work: "CONTRIBUTING.md";
     blocks_of_commands_page_work: "docs/commands.md";
+    blocks_of_cookbook_page_work: "docs/cookbook.md";
     blocks_of_embedding_page_work: "docs/embedding.md";
     blocks_of_grants_page_work: "docs/grants.md";
     blocks_of_files_page_work: "docs/files.md";
@@ -76,7 +77,7 @@ fn anchors(text: &str) -> Vec<String> {
 #[test]
 fn links_of_pages_lead_to_headings() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
-    for path in pages::all() {
+    for path in pages::all().into_iter().chain(pages::for_contributors()) {
         let page = root().join(&path);
         let text = fs::read_to_string(&page).unwrap();
         for (_, [target]) in link.captures_iter(&text).map(|found| found.extract()) {
@@ -87,14 +88,16 @@ fn links_of_pages_lead_to_headings() {
             let to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
             assert!(to.exists(), "{path}: {target} does not exist");
             let has_anchor = || anchors(&fs::read_to_string(&to).unwrap()).contains(&anchor.into());
-            assert!(anchor.is_empty() || has_anchor(), "{path}: {target} is no heading");
+            assert!(anchor.is_empty() || has_anchor(), "{path}: {target} is not a heading");
         }
     }
 }
 
 #[test]
-fn contributors_page_names_files_that_exist() {
-    let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+fn pages_for_contributors_name_files_that_exist() {
+    let pages = pages::for_contributors();
+    let pages = pages.iter().map(String::as_str).chain(["CONTRIBUTING.md"]);
+    let page: String = pages.map(|page| fs::read_to_string(root().join(page)).unwrap()).collect();
     // Words in capitals are placeholders.
     let folders = "docs|fuzz|packaging|plugins|runner|schemas|tests";
     let path = Regex::new(&format!("`((?:{folders})/[a-z0-9_./-]*)`")).unwrap();
@@ -163,6 +166,21 @@ fn pages_have_at_most_180_kilobytes() {
     let files = files.map(|file| file.unwrap().metadata().unwrap()).filter(fs::Metadata::is_file);
     let bytes: u64 = files.map(|file| file.len()).sum();
     assert!(bytes <= 180 << 10, "{bytes} bytes: remove what another page or a help has");
+}
+
+#[test]
+fn list_of_decisions_has_each_page() {
+    let list = fs::read_to_string(root().join("docs/design/README.md")).unwrap();
+    let mut bytes = 0;
+    for entry in fs::read_dir(root().join("docs/design")).unwrap() {
+        let path = entry.unwrap().path();
+        let (name, text) = (path.file_name().unwrap(), fs::read_to_string(&path).unwrap());
+        let name = name.to_str().unwrap();
+        assert!(name == "README.md" || list.contains(&format!("]({name}) |")), "{name}");
+        assert!(text.lines().count() <= 50, "{name} has more than a page");
+        bytes += text.len();
+    }
+    assert!(bytes <= 50 << 10, "{bytes} bytes: shorten a decision");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! * `exit`: the exit code of the block, or of its last line. The default is 0.
 //! * `file`: the block is the content of this file.
 //! * `in`: the block is run by another test, such as those of `tests/machines`, or by `.ci/run`.
-//! * `example`: the block is written by `UPDATE=1`.
+//! * `example`: the block is written by `./update`.
 
 use std::{
     fs,
@@ -142,6 +142,13 @@ pub(crate) fn all() -> Vec<String> {
         add(&format!("plugins/{name}"), &mut found);
     }
     found.sort();
+    found
+}
+
+/// Returns the paths of the pages for contributors, which have no blocks.
+pub(crate) fn for_contributors() -> Vec<String> {
+    let mut found = vec!["ARCHITECTURE.md".to_owned(), "SECURITY.md".to_owned()];
+    add("docs/design", &mut found);
     found
 }
 

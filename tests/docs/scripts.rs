@@ -7,7 +7,7 @@ use super::pages::blocks;
 use crate::support::{
     guests::root,
     runner::{PROGRAM, Runner},
-    running::{Ran, Running},
+    running::{Finished, Running},
 };
 
 const GOOD: &str = "[providers.a]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"t\"\ninput = 1\nexpect = { equals = 1 }\n";
@@ -107,7 +107,7 @@ impl Script {
     }
 
     /// Runs the script as its scheduler does.
-    fn run(&self, runner: &Runner, scenario: &str, change: impl Fn(String) -> String) -> Ran {
+    fn run(&self, runner: &Runner, scenario: &str, change: impl Fn(String) -> String) -> Finished {
         runner.write(self.scenario, scenario);
         let text = change(self.text.clone()).replace("srun ", "");
         runner.write("script.sh", text);

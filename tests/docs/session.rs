@@ -16,7 +16,7 @@ use super::{
 use crate::support::{
     guests::{command, component, printing, root},
     runner::{PROGRAM, Runner},
-    running::{Ran, Running},
+    running::{Finished, Running},
     server::{Response, Server},
 };
 
@@ -162,7 +162,7 @@ impl Session {
         let code = block.condition("exit").unwrap_or(default).parse().unwrap();
         for script in lines {
             let running = self.prepare(each.unwrap_or(state), &block.place);
-            // A preview of a run with failures is no failure itself.
+            // A preview of a run with failures succeeds.
             let code = if script.contains("--dry-run") { 0 } else { code };
             self.exit_with(code, &block.place, script);
             if let Some(running) = running {
@@ -230,7 +230,7 @@ impl Session {
 
     /// Runs a script, and keeps its output.
     #[track_caller]
-    fn exit_with(&mut self, code: i32, place: &str, script: &str) -> Ran {
+    fn exit_with(&mut self, code: i32, place: &str, script: &str) -> Finished {
         let newest = self.runner.runs().pop();
         let id = newest.as_ref().map_or(ID, |run| run.id().rsplit('-').next().unwrap());
         let script = script.replace(ID, id);

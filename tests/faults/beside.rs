@@ -21,7 +21,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_kept, assert_whole},
     wait::{SOON, wait_until},
 };
 
@@ -96,7 +96,7 @@ fn changed_rows_end_the_session() {
         running.finish().expect(if is_cut { 8 } else { 7 }).says(&["index.jsonl"]);
         assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
         runner.run(&["resume", "latest"]).expect(0);
-        assert_told_truly(&runner);
+        assert_consistent(&runner);
         assert_eq!(runner.list()[0]["status"], "completed");
     }
 }
@@ -127,10 +127,10 @@ fn locked_database_delays_no_run() {
     let started = Instant::now();
     runner.exec(&[]).expect(0);
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     assert_eq!(runner.list().len(), 2);
     database.execute_batch("COMMIT").unwrap();
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::support::{
     run::Run,
     runner::{Runner, tests},
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
     wait::wait_until,
 };
 
@@ -133,7 +133,7 @@ fn death_at_another_time_is_listed() {
         let run = runner.only_run();
         wait_until("its work is noted", || run.dir.join("live.json").exists());
         running.kill();
-        assert_told_truly(&runner);
+        assert_consistent(&runner);
         runner.run(&["cleanup", "--yes"]).expect(0);
         assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
         assert_times(&runner, &run);

@@ -11,7 +11,7 @@ use crate::support::{
     guests::printing,
     run::Run,
     runner::{Runner, tests},
-    running::{Ran, Running},
+    running::{Finished, Running},
     truth::{assert_kept, results},
     wait::wait_until,
 };
@@ -223,7 +223,7 @@ fn small() -> Runner {
 }
 
 /// Runs the scenario with this limit of the file size, in blocks of 512 bytes or, for some shells, 1 KiB.
-fn limited(runner: &Runner, blocks: u32) -> Ran {
+fn limited(runner: &Runner, blocks: u32) -> Finished {
     let script = format!("ulimit -f {blocks}; exec \"$runner\" exec scenario.toml --json");
     Running::start(&mut runner.shell(&script)).finish()
 }

@@ -5,12 +5,12 @@
 use super::{PLACES, TRIALS, go_on, writing_runner};
 use crate::support::{
     runner::Runner,
-    running::{Ran, Running},
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    running::{Finished, Running},
+    truth::{assert_consistent, assert_kept, assert_whole},
 };
 
 /// Runs the scenario with a fault at the `count`th use of a place.
-fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> Ran {
+fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> Finished {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     command.env("RUNNER_FAULT", format!("{place}:{action}:{count}"));
     Running::start(&mut command).finish()
@@ -18,8 +18,8 @@ fn exec_with_fault(runner: &Runner, place: &str, action: &str, count: usize) -> 
 
 /// Fails if an acknowledged row is lost now, or after a resume that completes the run.
 #[track_caller]
-fn assert_nothing_lost(runner: &Runner, ran: &Ran) {
-    assert_told_truly(runner);
+fn assert_nothing_lost(runner: &Runner, ran: &Finished) {
+    assert_consistent(runner);
     let mut acknowledged = ran.acknowledged();
     if !runner.runs().is_empty() {
         assert_kept(&runner.only_run(), &acknowledged);
@@ -64,7 +64,7 @@ fn failed_writes_end_sessions_honestly() {
 }
 
 /// Runs the scenario with a panic at a place, also in a pause.
-fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Ran {
+fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Finished {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     let mut running = Running::start(command.env("RUNNER_FAULT", fault));
     if is_paused {

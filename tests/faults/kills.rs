@@ -15,8 +15,8 @@ use super::{PLACES, go_on};
 use crate::support::{
     random::{Random, times},
     runner::{Runner, tests},
-    running::{Ran, Running},
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    running::{Finished, Running},
+    truth::{assert_consistent, assert_kept, assert_whole},
     wait::{SOON, wait_until},
 };
 
@@ -53,7 +53,12 @@ fn is_row(row: &Value, outcome: &str, code: &str) -> bool {
 
 /// Starts or resumes the run, and kills its coordinator within `most` or at one of these places. It may end before.
 #[track_caller]
-fn killed_session(runner: &Runner, random: &mut Random, most: Duration, places: &[&str]) -> Ran {
+fn killed_session(
+    runner: &Runner,
+    random: &mut Random,
+    most: Duration,
+    places: &[&str],
+) -> Finished {
     let args: &[&str] = if runner.runs().is_empty() {
         &["exec", "scenario.toml", "--json", "-j", "2"]
     } else {
@@ -89,7 +94,7 @@ fn killed_coordinators_lose_no_row() {
             done += usize::from(is_dead);
             with_rows += usize::from(!told.is_empty());
             acknowledged.extend(told);
-            assert_told_truly(&runner);
+            assert_consistent(&runner);
             for run in runner.runs() {
                 assert_kept(&run, &acknowledged);
             }
@@ -143,7 +148,7 @@ fn killed_coordinators_ask_no_grader_twice() {
             let is_dead = ran.code.is_none();
             done += usize::from(is_dead);
             acknowledged.extend(ran.acknowledged());
-            assert_told_truly(&runner);
+            assert_consistent(&runner);
             for run in runner.runs() {
                 assert_kept(&run, &acknowledged);
                 let rows = run.rows();
@@ -193,7 +198,7 @@ fn killed_workers_lose_no_trial() {
         running.finish().expect(1);
         let run = assert_whole(&runner, TRIALS);
         let counts = ["passed", "failed", "error", "flaky"].map(|outcome| run.count(outcome));
-        assert_eq!(counts, [TRIALS as u64 - 2, 1, 1, 1], "a death of a worker is no result");
+        assert_eq!(counts, [TRIALS as u64 - 2, 1, 1, 1], "a death of a worker is not a result");
         lost += run.rows().iter().filter(|row| is_row(row, "stopped", "lost")).count();
         assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 1);
     }
@@ -253,7 +258,7 @@ fn no_worker_outlives_its_coordinator() {
     let killed = Instant::now();
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert!(killed.elapsed() < SOON, "{:?}", killed.elapsed());
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     // The lock is free immediately.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
     again.wait_until_running(&runner, 2);

@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::support::{
     runner::{Runner, tests},
-    running::{Ran, Running},
-    truth::{assert_told_truly, assert_whole},
+    running::{Finished, Running},
+    truth::{assert_consistent, assert_whole},
     wait::{SOON, wait_until},
 };
 
@@ -22,7 +22,7 @@ use crate::support::{
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Runs a scenario whose worker lies about the test `a`, and echoes all others.
-fn lied_to(lie: &str) -> (Runner, Ran) {
+fn lied_to(lie: &str) -> (Runner, Finished) {
     let runner = Runner::new(&[]);
     runner.scenario(&format!(
         r#"
@@ -303,7 +303,7 @@ fn endless_excuses_end_the_run() {
         let rows = run.rows_of("a");
         assert!((3..=24).contains(&rows.len()), "{lie}: {} rows", rows.len());
         assert!(rows.iter().all(|row| row["final"] == false), "{lie}");
-        assert_told_truly(&runner);
+        assert_consistent(&runner);
     }
 }
 

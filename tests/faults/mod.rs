@@ -16,7 +16,7 @@ mod trials;
 
 use crate::support::{
     runner::{Runner, tests},
-    running::Ran,
+    running::Finished,
 };
 
 /// Places where debug builds can fail or die in the middle of a write.
@@ -51,7 +51,7 @@ fn writing_runner() -> Runner {
 }
 
 /// Resumes the run, or starts one if there is none.
-pub(crate) fn go_on(runner: &Runner) -> Ran {
+pub(crate) fn go_on(runner: &Runner) -> Finished {
     let args: &[&str] = if runner.runs().is_empty() {
         &["exec", "scenario.toml", "--json"]
     } else {

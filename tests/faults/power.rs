@@ -11,12 +11,12 @@ use crate::support::{
     random::Random,
     run::Run,
     runner::Runner,
-    running::{Ran, Running},
-    truth::{assert_kept, assert_told_truly, assert_whole, results},
+    running::{Finished, Running},
+    truth::{assert_consistent, assert_kept, assert_whole, results},
 };
 
 /// Runs a command that records the files it syncs.
-fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Ran {
+fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Finished {
     let mut command = runner.command(args);
     command.env("RUNNER_SYNCED", runner.path("synced"));
     if let Some(fault) = fault {
@@ -66,7 +66,7 @@ fn unsynced_bytes_lose_no_acknowledged_row() {
             let run = runner.only_run();
             lost += lose_power(&runner, &run, how, &mut random);
             assert_kept(&run, &told);
-            assert_told_truly(&runner);
+            assert_consistent(&runner);
             let resumed = noting(&runner, &["resume", "latest", "--json"], None);
             told.extend(resumed.expect(0).acknowledged());
             assert_kept(&assert_whole(&runner, TRIALS), &told);
@@ -109,7 +109,7 @@ fn older_manifest_may_come_back() {
     running.finish().expect(0);
     assert_eq!(run.ending()[0], "completed");
     run.write("benchmark.json", older);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let resumed = runner.run(&["resume", run.id()]).expect(0);
     resumed.says(&["nothing is left to do"]);
     assert_eq!(assert_whole(&runner, TRIALS).ending()[0], "completed");

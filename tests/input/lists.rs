@@ -5,6 +5,7 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use serde_json::json;
 
+use crate::messages::transcript::Transcript;
 use crate::support::runner::Runner;
 
 const ECHO: &str = "[providers.p]\nplugin = \"bundled:echo\"\n";
@@ -19,26 +20,27 @@ fn echo(scenario: &str) -> Runner {
 
 #[test]
 fn nested_globs_are_refused_everywhere() {
+    let mut transcript = Transcript::default();
     for levels in [126, 200_000] {
         let glob = "{a,".repeat(levels) + &"}".repeat(levels);
-        for (scenario, place) in [
-            (format!("[[tests]]\nid = \"a\"\nproviders = [\"{glob}\"]\n"), "scenario.toml:3:"),
-            (format!("[[test_lists]]\nfiles = [\"{glob}\"]\n"), "scenario.toml:2:"),
-            (format!("{LIST}select = [\"{glob}\"]\n"), "scenario.toml:3:"),
-            (format!("{LIST}exclude = [\"{glob}\"]\n"), "scenario.toml:3:"),
+        for scenario in [
+            format!("[[tests]]\nid = \"a\"\nproviders = [\"{glob}\"]\n"),
+            format!("[[test_lists]]\nfiles = [\"{glob}\"]\n"),
+            format!("{LIST}select = [\"{glob}\"]\n"),
+            format!("{LIST}exclude = [\"{glob}\"]\n"),
         ] {
             let runner = echo(&scenario);
             runner.write("list.jsonl", "{\"id\": \"a\"}\n");
-            runner.refused(&[], &[place, "levels deep"]);
+            transcript.refused(&runner, &[]);
         }
         let runner = echo(LIST);
         runner.write("list.jsonl", format!("{{\"id\": \"a\", \"providers\": [\"{glob}\"]}}\n"));
-        runner.refused(&[], &["list.jsonl:1:", "levels deep"]);
+        transcript.refused(&runner, &[]);
     }
     let runner = echo("[[tests]]\nid = \"a\"\n");
     let glob = "{a,".repeat(126) + &"}".repeat(126);
     for args in [["--test", &glob], ["--provider", &glob]] {
-        runner.refused(&args, &["on the command line", "levels deep"]);
+        transcript.refused(&runner, &args);
     }
     runner.exec(&[]).expect(0);
     for args in [
@@ -48,6 +50,7 @@ fn nested_globs_are_refused_everywhere() {
     ] {
         assert_eq!(runner.run(args).code, Some(2), "{}", args[0]);
     }
+    transcript.check("nested_globs_are_refused_everywhere");
 }
 
 #[test]
@@ -97,31 +100,23 @@ fn many_mistakes_are_reported_together() {
 
 #[test]
 fn lists_without_tests_are_refused() {
-    for (keys, file, text, says) in [
-        ("", "list.jsonl", "", "`list.jsonl` has no records"),
-        ("", "list.jsonl", "\n \r\n", "`list.jsonl` has no records"),
-        ("", "list.csv", "id,input\n", "`list.csv` has no records"),
-        ("", "list.csv", "id,input\ra,1\rb,2\r", "`list.csv` has no records"),
-        ("", "list.json", "[]", "`list.json` has no records"),
-        ("", "list.toml", "tests = []", "`list.toml` has no records"),
-        (
-            "select = [\"b\"]",
-            "list.jsonl",
-            "{\"id\": \"a\"}\n",
-            "`select` and `exclude` leave no test",
-        ),
-        (
-            "exclude = [\"a\"]",
-            "list.jsonl",
-            "{\"id\": \"a\"}\n",
-            "`select` and `exclude` leave no test",
-        ),
-        ("", "other.jsonl", "{\"id\": \"a\"}\n", "no file matches"),
+    let mut transcript = Transcript::default();
+    for (keys, file, text) in [
+        ("", "list.jsonl", ""),
+        ("", "list.jsonl", "\n \r\n"),
+        ("", "list.csv", "id,input\n"),
+        ("", "list.csv", "id,input\ra,1\rb,2\r"),
+        ("", "list.json", "[]"),
+        ("", "list.toml", "tests = []"),
+        ("select = [\"b\"]", "list.jsonl", "{\"id\": \"a\"}\n"),
+        ("exclude = [\"a\"]", "list.jsonl", "{\"id\": \"a\"}\n"),
+        ("", "other.jsonl", "{\"id\": \"a\"}\n"),
     ] {
         let runner = echo(&format!("{LIST}{keys}\n"));
         runner.write(file, text);
-        runner.refused(&[], &[says, "scenario.toml:"]);
-        runner.run(&["validate", "scenario.toml"]).expect(2).says(&[says, "scenario.toml:"]);
+        let refused = transcript.refused(&runner, &[]);
+        let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
+        assert_eq!(refused.stderr, validated.stderr, "{file} {text:?}");
 
         let runner = echo(&format!("{LIST}{keys}\noptional = true\n"));
         runner.write(file, text);
@@ -134,7 +129,8 @@ fn lists_without_tests_are_refused() {
     let runner =
         echo(&format!("{LIST}[[test_lists]]\nfiles = [\"list.jsonl\"]\nexclude = [\"*\"]\n"));
     runner.write("list.jsonl", "{\"id\": \"a\"}\n");
-    runner.refused(&[], &["leave no test", "scenario.toml:3:"]);
+    transcript.refused(&runner, &[]);
+    transcript.check("lists_without_tests_are_refused");
 }
 
 #[test]
@@ -161,6 +157,38 @@ fn names_with_brackets_need_escapes() {
 }
 
 #[test]
+fn results_are_neither_lists_nor_scenarios() {
+    let runner = echo("[[test_lists]]\nfiles = [\"**/*.jsonl\", \"**/tests.toml\"]\n");
+    fs::create_dir(runner.path("data")).unwrap();
+    runner.write("data/a.jsonl", "{\"id\": \"a\"}\n");
+    // A file of the user with the name of a manifest.
+    runner.write("data/benchmark.json", "{}");
+    runner.write("tests.toml", "[[tests]]\nid = \"b\"\n");
+    let tests = || runner.run(&["exec", "scenario.toml", "--dry-run"]).expect(0).stdout;
+    let before = tests();
+    assert!(before.contains("a@p") && before.contains("b@p"), "{before}");
+    // Runs in a root of another name, and a run that was moved out of its root.
+    for name in ["one", "two"] {
+        runner.exec(&["--into", &format!("mine/{name}")]).expect(0);
+        runner.write(&format!("mine/{name}/tests.toml"), "[[tests]]\nid = \"copy\"\n");
+    }
+    fs::rename(runner.path("mine/two"), runner.path("data/two")).unwrap();
+    fs::remove_file(runner.path("mine/runner.db")).unwrap();
+    assert_eq!(tests(), before);
+    for folder in ["mine", "data/two"] {
+        runner.run(&["exec", folder]).expect(2).says(&["has results of runs", "name a scenario"]);
+    }
+    let own = "[providers.p]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"own\"\n";
+    runner.write("mine/own.toml", own);
+    runner.run(&["exec", "mine", "--dry-run"]).expect(0);
+    fs::remove_file(runner.path("mine/own.toml")).unwrap();
+    for (last, offered) in [("m", ""), ("d", "data/\t\n"), ("data/", "")] {
+        let words = ["__complete", "--", "exec", last];
+        assert_eq!(runner.run(&words).expect(0).stdout, offered, "{last}");
+    }
+}
+
+#[test]
 fn optional_broken_link_is_refused() {
     let runner =
         echo("[[test_lists]]\nfiles = [\"list.jsonl\"]\noptional = true\n[[tests]]\nid = \"a\"\n");
@@ -170,12 +198,14 @@ fn optional_broken_link_is_refused() {
 
 #[test]
 fn broken_links_under_a_glob_are_refused() {
+    let mut transcript = Transcript::default();
     let runner = echo(LIST);
     runner.write("list.jsonl", "{\"id\": \"a\"}\n");
     runner.link(Path::new("nowhere"), "list2.jsonl");
-    runner.refused(&[], &["list2.jsonl", "No such file", "scenario.toml:2:"]);
+    transcript.refused(&runner, &[]);
     fs::rename(runner.path("list2.jsonl"), runner.path("note.jsonl")).unwrap();
     runner.exec(&[]).expect(0);
+    transcript.check("broken_links_under_a_glob_are_refused");
 }
 
 #[test]
@@ -217,21 +247,13 @@ fn byte_order_marks_are_accepted_everywhere() {
 
 #[test]
 fn placeholders_outside_lists_are_refused() {
+    let mut transcript = Transcript::default();
     let runner = echo(
         "[defaults]\nmeta = { n = \"{{file.name}}\" }\n[[tests]]\nid = \"a\"\ninput = [\"x {{ row.x }}\"]\n\
          [[test_lists]]\nfiles = [\"list.jsonl\"]\ntags = [\"{{row.tag}}\"]\n",
     );
     runner.write("list.jsonl", "{\"id\": \"b\"}\n");
-    runner.refused(
-        &[],
-        &[
-            "scenario.toml:2:",
-            "scenario.toml:5:",
-            "scenario.toml:8:",
-            "`{{row.x}}` has a value only in",
-            "`{{{{row.x}}`",
-        ],
-    );
+    transcript.refused(&runner, &[]);
     let runner = echo(
         "[[tests]]\nid = \"a\"\ninput = \"{{{{row.x}} {{secret.X}}\"\nexpect = { equals = \"{{{{row.x}} {{{{secret.X}}\" }\n\
          [[test_lists]]\nfiles = [\"list.jsonl\"]\ninput = \"{{{{row.x}} {{row.x}}\"\n",
@@ -242,6 +264,7 @@ fn placeholders_outside_lists_are_refused() {
     let run = runner.only_run();
     assert_eq!(run.row("a")["output"], "{{row.x}} {{secret.X}}");
     assert_eq!(run.row("b")["output"], "{{row.x}} {{row.y}}");
+    transcript.check("placeholders_outside_lists_are_refused");
 }
 
 #[test]
@@ -306,18 +329,20 @@ fn expectations_are_not_replaced_in_silence() {
 
 #[test]
 fn empty_answers_are_no_expectations() {
+    let mut transcript = Transcript::default();
     for expect in ["contains = \"{{row.a}}\"", "contains = [\"{{row.a}}\"]"] {
         let runner = echo(&format!(
             "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{{{row.name}}}}\"\ninput = \"hi\"\nexpect = {{ {expect} }}\n"
         ));
         runner.write("list.csv", "name,a\nx,\n");
-        runner.refused(&["exec", "scenario.toml"], &["every text contains the empty text"]);
+        transcript.refused(&runner, &["exec", "scenario.toml"]);
     }
     let runner = echo(
         "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{row.name}}\"\ninput = \"hi\"\nexpect = { matches = \"{{row.a}}$\" }\n",
     );
     runner.write("list.csv", "name,a\nx,\n");
-    runner.refused(&["exec", "scenario.toml"], &["`row.a` is empty, and its regular expression"]);
+    transcript.refused(&runner, &["exec", "scenario.toml"]);
     let runner = echo("[[tests]]\nid = \"t\"\ninput = \"hi\"\nexpect = { contains = \"\" }\n");
-    runner.refused(&["exec", "scenario.toml"], &["every text contains the empty text"]);
+    transcript.refused(&runner, &["exec", "scenario.toml"]);
+    transcript.check("empty_answers_are_no_expectations");
 }

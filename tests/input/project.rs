@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 
 use serde_json::json;
 
-use crate::support::{http::Site, runner::Runner, running::Ran, running::Running};
+use crate::support::{http::Site, runner::Runner, running::Finished, running::Running};
 
 /// Creates a repository `repo` next to the folder `outside`, and writes `repo/scenario.toml` with these keys and a test.
 fn repository(keys: &str, test: &str) -> Runner {
@@ -24,7 +24,7 @@ fn scenario(runner: &Runner, keys: &str, test: &str) {
         .write("repo/scenario.toml", format!("{provider}{keys}\n[[tests]]\nid = \"a\"\n{test}\n"));
 }
 
-fn run(command: &mut Command) -> Ran {
+fn run(command: &mut Command) -> Finished {
     Running::start(command).finish()
 }
 

@@ -2,21 +2,24 @@
 
 use std::fs;
 
+use crate::messages::transcript::Transcript;
 use crate::support::runner::{Runner, tests};
 
 #[test]
 fn unreadable_scenario_is_named() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
-    runner.refused(&[], &["scenario.toml"]);
+    transcript.refused(&runner, &[]);
     fs::create_dir(runner.path("scenario.toml")).unwrap();
-    runner.refused(&[], &["scenario.toml"]);
+    transcript.refused(&runner, &[]);
     fs::remove_dir(runner.path("scenario.toml")).unwrap();
     runner.write("scenario.toml", b"name = \"\xff\"\n");
-    runner.refused(&[], &["scenario.toml", "UTF-8"]);
+    transcript.refused(&runner, &[]);
     runner.scenario("name = \"\\ud83d\\udc69\"\n");
     runner.refused(&[], &["TOML has no surrogate pairs", r"`\U0001F469`"]);
     runner.scenario("name = \"x\"\n[providers\nplugin = = 1\n");
-    runner.refused(&[], &["scenario.toml:2"]);
+    transcript.refused(&runner, &[]);
+    transcript.check("unreadable_scenario_is_named");
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn missing_scenario_names_existing_files() {
     runner.write("tests.csv", "id,input\na,b\n");
     let text = |name: &str| runner.run(&["exec", name]).expect(2).stderr;
     assert!(text("bsic.toml").contains("did you mean `basic.toml`?"));
-    assert!(text("nope.toml").contains("known here: `basic.toml`"));
+    assert!(text("nope.toml").contains("choose from: `basic.toml`"));
     assert!(text("basic.tml").contains("did you mean `basic.toml`?"));
     let list = text("tests.csv");
     assert!(list.contains("[[test_lists]]") && list.contains("files = [\"tests.csv\"]"), "{list}");
@@ -36,26 +39,27 @@ fn missing_scenario_names_existing_files() {
 
 #[test]
 fn missing_files_name_the_near_ones() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("lists")).unwrap();
     runner.write("lists/basic.csv", "id,input\na,b\n");
     runner.scenario(
         "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/bsic.csv\"]\n",
     );
-    runner.refused(&[], &["did you mean `lists/basic.csv`?", "scenario.toml:4:"]);
+    transcript.refused(&runner, &[]);
     runner.write("guest.wasm", "");
     runner.scenario("[providers.p]\nplugin = \"guest.wsm\"\n[[tests]]\nid = \"a\"\n");
-    runner
-        .refused(&[], &["`guest.wsm` does not exist", "in its folder; did you mean `guest.wasm`?"]);
+    transcript.refused(&runner, &[]);
     let run = ["plugin", "run", "gest.wasm", "--input", "1"];
-    runner.run(&run).expect(2).says(&["does not exist; did you mean `guest.wasm`?"]);
+    transcript.run(&runner, &run).expect(2);
     runner.write("lists/basic.json", " {\"id\": \"a\"}");
     runner.scenario(
         "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/*.json\"]\n",
     );
-    runner.refused(&[], &["it is an object; put it into `[…]`", "basic.json:1:"]);
+    transcript.refused(&runner, &[]);
     runner.write("lists/basic.json", "");
-    runner.refused(&[], &["it is empty"]);
+    transcript.refused(&runner, &[]);
+    transcript.check("missing_files_name_the_near_ones");
 }
 
 #[test]
@@ -101,9 +105,11 @@ fn init_replaces_a_scenario_only_by_force() {
 
 #[test]
 fn scenarios_cannot_start_programs_at_the_end() {
+    let mut transcript = Transcript::default();
     let command = "[[notify.commands]]\ncommand = [\"true\"]\n";
     let runner = Runner::hostile(&format!("{command}[[tests]]\nid = \"a\"\n"));
-    runner.refused(&[], &["scenario.toml:1:", "outside of the sandbox", "`runner.toml`"]);
+    transcript.refused(&runner, &[]);
+    transcript.check("scenarios_cannot_start_programs_at_the_end");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use rustix::process::Signal;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{guests::command, runner::Runner, running::Running, wait::wait_until};
 
 const UNITS: &str = "[providers.units]\nplugin = \"bundled:units\"\n";
@@ -21,6 +22,7 @@ fn valid_scenarios_pass_validation() {
 
 #[test]
 fn configurations_are_checked_with_their_places() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     runner.scenario(&format!(
         "{UNITS}config = {{ decimals = \"two\" }}\n\
@@ -28,40 +30,35 @@ fn configurations_are_checked_with_their_places() {
          [providers.fine]\nplugin = \"bundled:echo\"\n[providers.fine.grants]\nsecrets = [\"KEY\"]\n\
          [[tests]]\nid = \"a\"\n"
     ));
-    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-    let says = [
-        "scenario.toml:3:",
-        "decimals",
-        "scenario.toml:6:",
-        "places",
-        "scenario.toml:10:",
-        "secret `KEY`",
-    ];
-    ran.says(&says);
+    transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
     runner.write("key.env", "KEY=value\n");
     let ran = runner.run(&["validate", "scenario.toml", "--secret-file", "key.env"]);
     assert!(!ran.expect(2).stderr.contains("secret `KEY`"));
     assert!(!runner.path("results").exists());
+    transcript.check("configurations_are_checked_with_their_places");
 }
 
 #[test]
 fn refused_configs_have_place_and_near_key() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
-    for (plugin, config, words) in [
-        ("units", "{ decimal = 2 }", &["did you mean `decimals`?", "scenario.toml:3:"][..]),
-        ("units", "{ decimals = \"2\" }", &["`$.decimals` must be", "scenario.toml:3:"]),
-        ("http", "{ base_url = \"example.com\" }", &["$.base_url", "scenario.toml:3:"]),
-        ("chat", "{}", &["missing key `model`"]),
+    for (plugin, config) in [
+        ("units", "{ decimal = 2 }"),
+        ("units", "{ decimals = \"2\" }"),
+        ("http", "{ base_url = \"example.com\" }"),
+        ("chat", "{}"),
     ] {
         runner.scenario(&format!(
             "[providers.p]\nplugin = \"bundled:{plugin}\"\nconfig = {config}\n[[tests]]\nid = \"a\"\n"
         ));
-        runner.run(&["validate", "scenario.toml"]).expect(2).says(words);
+        transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
     }
+    transcript.check("refused_configs_have_place_and_near_key");
 }
 
 #[test]
 fn inputs_are_checked_with_their_places() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     runner.write(
         "more.jsonl",
@@ -72,12 +69,12 @@ fn inputs_are_checked_with_their_places() {
         "{UNITS}[[tests]]\nid = \"a\"\ninput = {{ from = 1, to = \"m\", value = 1 }}\n\
          [[test_lists]]\nfiles = [\"more.jsonl\"]\n"
     ));
-    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-    ran.says(&["test `a`", "scenario.toml:", "from", "test `c`", "more.jsonl:2:", "value"]);
+    let ran = transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
     assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
 
     // Trials without a fault are not held back.
     runner.exec(&["--test", "b"]).expect(0);
+    transcript.check("inputs_are_checked_with_their_places");
 }
 
 #[test]
@@ -115,6 +112,7 @@ fn unreachable_limits_are_warned_of() {
 
 #[test]
 fn dry_run_shows_problems_of_all_scenarios() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("set")).unwrap();
     let test = "[[tests]]\nid = \"a\"\ninput = \"x\"\n";
@@ -122,15 +120,13 @@ fn dry_run_shows_problems_of_all_scenarios() {
     runner.write("set/a.toml", format!("{echo}tmeout = 1\n{test}"));
     runner.write("set/b.toml", format!("{echo}{test}"));
     runner.write("set/c.toml", format!("{echo}{test}repeat = 0\n"));
-    let ran = runner.run(&["exec", "set", "--dry-run"]).expect(2);
-    ran.says(&["set/a.toml:3", "a@echo#1", "set/c.toml:6"]);
+    transcript.run(&runner, &["exec", "set", "--dry-run"]).expect(2);
     fs::remove_file(runner.path("set/a.toml")).unwrap();
     runner.write("set/c.toml", format!("{echo}{}", test.replace("\"a\"", "\"c\"")));
-    let ran = runner.run(&["exec", "set", "--test", "c", "--dry-run"]).expect(0);
-    ran.says(&["c@echo#1", "no test of set/b.toml is selected; it is left out"]);
+    transcript.run(&runner, &["exec", "set", "--test", "c", "--dry-run"]).expect(0);
     runner.run(&["exec", "set", "--test", "z", "--dry-run"]).expect(5);
-    let ran = runner.run(&["validate", "set"]).expect(0);
-    ran.says(&["2 of 2 scenarios are valid"]);
+    transcript.run(&runner, &["validate", "set"]).expect(0);
+    transcript.check("dry_run_shows_problems_of_all_scenarios");
 }
 
 #[test]
@@ -212,6 +208,7 @@ fn many_refused_inputs_are_counted() {
 
 #[test]
 fn plugin_and_test_problems_come_together() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     runner.write("text.wasm", "#!/bin/sh\n");
     runner.scenario(
@@ -220,9 +217,9 @@ fn plugin_and_test_problems_come_together() {
          [[test_lists]]\nfiles = [\"twice.jsonl\"]\n",
     );
     runner.write("twice.jsonl", "{\"id\": \"a\"}\n{\"id\": \"a\"}\n");
-    let says = ["`text.wasm`", "not WASM", "`sha256`", "`a` is used twice"];
-    runner.refused(&[], &says);
-    runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
+    transcript.refused(&runner, &[]);
+    transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
+    transcript.check("plugin_and_test_problems_come_together");
 }
 
 #[test]
@@ -275,18 +272,15 @@ fn schemas_of_outputs_are_checked_first() {
 
 #[test]
 fn keys_of_the_other_kind_are_reported() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     runner.wat("h.wasm", "(module (memory (export \"memory\") 1) (func (export \"_start\")))");
     runner.scenario(
         "[providers.c]\nplugin = \"bundled:echo\"\nargs = [\"x\"]\noutput = \"json\"\n\
          [providers.h]\nplugin = \"h.wasm\"\nreuse = \"instance\"\n[[tests]]\nid = \"a\"\n",
     );
-    let ran = runner.run(&["validate", "scenario.toml"]).expect(0);
-    ran.says(&[
-        "provider `c`: `args` does nothing for a component",
-        "provider `c`: `output` does nothing for a component",
-        "provider `h`: `reuse` does nothing for a command",
-    ]);
+    transcript.run(&runner, &["validate", "scenario.toml"]).expect(0);
+    transcript.check("keys_of_the_other_kind_are_reported");
 }
 
 #[test]
@@ -306,6 +300,7 @@ fn ineffective_grants_are_reported() {
 
 #[test]
 fn linked_scenario_is_read_in_its_project_only() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("clone")).unwrap();
     runner.write("key.toml", "token = a secret\n");
@@ -316,11 +311,11 @@ fn linked_scenario_is_read_in_its_project_only() {
     );
     runner.link(Path::new("near.toml"), "clone/link.toml");
     for command in ["validate", "exec"] {
-        let ran = runner.run(&[command, "clone/far.toml"]).expect(2);
-        ran.says(&["leads out of the project", "key.toml", "name it by that path"]);
+        let ran = transcript.run(&runner, &[command, "clone/far.toml"]).expect(2);
         assert!(!ran.stderr.contains("a secret"), "{}", ran.stderr);
         runner.run(&[command, "clone/link.toml"]).expect(0);
     }
+    transcript.check("linked_scenario_is_read_in_its_project_only");
 }
 
 #[test]

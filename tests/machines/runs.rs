@@ -8,6 +8,7 @@ use super::network::{
     wait_for_message, worker_command,
 };
 use super::support::{
+    guests::command,
     processes::workers,
     run::Run,
     runner::{Runner, tests},
@@ -38,8 +39,10 @@ fn attachments_logs_and_artifacts_travel() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     runner.write("note.txt", "attached");
     let large = "x".repeat(2 << 20);
+    runner.link(&command(), "command.wasm");
+    let files = "matrix = { source = { files = \"note.*\" } }\nfiles = { main = \"{{matrix.source.path}}\" }";
     runner.scenario(&format!(
-        "[providers.hostile]\nplugin = \"hostile.wasm\"\n{}{}",
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.cat]\nplugin = \"command.wasm\"\nargs = [\"cat\"]\nstdin = {{ file = \"main\" }}\n{files}\n{}{}",
         tests(&format!(
             r#"
             picture | {{ do = "picture", name = "a.png" }} |
@@ -53,10 +56,12 @@ fn attachments_logs_and_artifacts_travel() {
     let expected = alone(&runner);
     let _worker = start_new_worker(&runner, &broker.address(), "a");
     runner.exec(&["--broker", &broker.address()]).expect(0);
-    let run = assert_whole(&runner, 5);
+    let run = assert_whole(&runner, 10);
     assert_eq!(canonical(&run), expected);
+    let outputs = run.rows().into_iter().filter(|row| row["provider"] == "cat[source=note]");
+    assert!(outputs.map(|row| row["output"].clone()).eq(["attached"; 5]));
     assert!(run.text("logs.jsonl").contains("xxxxxxxxxx"));
-    let opened = runner.run(&["show", "latest", "files", "--open", "b.txt"]).expect(0);
+    let opened = runner.run(&["show", "latest", "files@hostile", "--open", "b.txt"]).expect(0);
     assert_eq!(opened.stdout, "one two");
 }
 

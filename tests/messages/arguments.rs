@@ -2,74 +2,71 @@
 
 use std::fs;
 
-use crate::messages::commands;
+use crate::messages::{commands, transcript::Transcript};
 use crate::support::{guests::root, runner::Runner};
 
 #[test]
 fn flags_of_other_tools_are_explained() {
-    let runner = Runner::new(&[]);
-    for (args, words) in [
-        ("exec s.toml -k a", "use instead: --test GLOB"),
-        ("exec s.toml -x", "use instead: --fail-fast"),
-        ("exec s.toml --junitxml a.xml", "use instead: --junit FILE"),
-        ("list --format json", "use instead: --json"),
-        ("exec s.toml --watch", "use instead: --last-failed, after each change"),
-        ("exec s.toml --output-dir out", "use instead: --results DIR"),
-        ("exec s.toml --workers=4", "`--jobs N` limits"),
-        ("exec s.toml --verbos", "did you mean `--verbose`?"),
-        ("resume --failed", "use instead: --rerun failed"),
-        ("exec s.toml --dry", "use instead: --dry-run"),
-        ("exec s.toml --max 3", "use instead: --first N"),
-        ("exec s.toml --html a.html", "use instead: --report FILE"),
-        ("compare --base latest~1", "use instead: runner compare BASE NEW"),
-        ("show --grep a", "use instead: --filter 'test(GLOB)'"),
-        ("--results r list", "write it after the command, such as: runner COMMAND --results"),
-        ("list --colour", "use instead: --color never"),
-        ("list --last 3", "use instead: --limit N"),
-        ("logs --lines 3", "use instead: --tail N"),
-        ("report --output-dir a", "`runner report` has no flag `--output-dir` all flags"),
-        ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
-        ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
+    let (runner, mut transcript) = (Runner::new(&[]), Transcript::default());
+    for line in [
+        "exec s.toml -k a",
+        "exec s.toml -x",
+        "exec s.toml --junitxml a.xml",
+        "list --format json",
+        "exec s.toml --watch",
+        "exec s.toml --output-dir out",
+        "exec s.toml --workers=4",
+        "exec s.toml --verbos",
+        "resume --failed",
+        "exec s.toml --dry",
+        "exec s.toml --max 3",
+        "exec s.toml --html a.html",
+        "compare --base latest~1",
+        "show --grep a",
+        "--results r list",
+        "list --colour",
+        "list --last 3",
+        "logs --lines 3",
+        "report --output-dir a",
+        "show --detach",
+        "plugin run --\u{1b}[31m",
     ] {
-        let args: Vec<_> = args.split(' ').collect();
-        runner.run(&args).expect(2).says(&[words, "all flags: runner help"]);
+        transcript.line(&runner, line).expect(2);
     }
+    transcript.check("flags_of_other_tools");
 }
 
 #[test]
 fn commands_of_other_tools_are_explained() {
-    let runner = Runner::new(&[]);
-    for (command, words) in [
-        ("status", "use instead: runner list"),
-        ("test", "use instead: runner exec SCENARIO"),
-        ("build", "use instead: runner plugin build"),
-        ("diff", "use instead: runner compare BASE NEW"),
-        ("flaky", "use instead: runner history SCENARIO"),
-        ("eval", "use instead: runner exec SCENARIO"),
-        ("ui", "use instead: runner serve --open"),
-        ("matrix", "use instead: runner show --matrix"),
-        ("valdate", "did you mean `runner validate`?"),
-        ("frobnicate", "`runner` has no command `frobnicate`"),
+    let (runner, mut transcript) = (Runner::new(&[]), Transcript::default());
+    for line in [
+        "status",
+        "test",
+        "build",
+        "diff",
+        "flaky",
+        "eval",
+        "ui",
+        "matrix",
+        "valdate",
+        "frobnicate",
+        "plugin nwe",
+        "exec s.toml --epochs",
+        "exec s.toml --var",
+        "exec s.toml --max-concurrency",
+        "exec s.toml --test-threads",
+        "exec s.toml --partition",
+        "exec s.toml --background",
+        "exec s.toml -d",
+        "exec s.toml --no-fail-fast",
+        "exec s.toml --output",
+        "exec s.toml --format",
+        "exec s.toml --durations",
+        "exec s.toml --name",
     ] {
-        runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
+        transcript.line(&runner, line).expect(2);
     }
-    runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean `runner plugin new`?"]);
-    for (flag, words) in [
-        ("--epochs", "use instead: --repeat N"),
-        ("--var", "use instead: --set NAME=VALUE"),
-        ("--max-concurrency", "use instead: --jobs N"),
-        ("--test-threads", "use instead: --jobs N"),
-        ("--partition", "use instead: --shard I/N"),
-        ("--background", "use instead: --detach"),
-        ("-d", "use instead: --detach"),
-        ("--no-fail-fast", "use instead: no flag, because a run continues after failures"),
-        ("--output", "use instead: --report FILE, or --results DIR"),
-        ("--format", "use instead: --json, or --report FILE"),
-        ("--durations", "use instead: --filter 'slower(1s)'"),
-        ("--name", "use instead: --into DIR, or --label KEY=VALUE"),
-    ] {
-        runner.run(&["exec", "s.toml", flag]).expect(2).says(&[words]);
-    }
+    transcript.check("commands_of_other_tools");
 }
 
 #[test]
@@ -105,24 +102,24 @@ fn removed_names_are_refused_with_advice() {
 
 #[test]
 fn wrong_values_name_the_expected_ones() {
-    let runner = Runner::new(&[]);
-    for (args, words) in [
-        ("exec s.toml -j abc", "`abc` for `--jobs`: expected a whole number from 1 to 4096"),
-        ("exec s.toml -j -1", "`-1` for `--jobs`: expected a whole number from 1 to 4096"),
-        ("exec s.toml --fail-fast 3x", "invalid value `3x` for `--fail-fast`: expected a count"),
-        ("exec s.toml --wait", "`runner exec` also needs `--exclusive`"),
-        ("exec s.toml -q -v", "`--quiet` cannot be used with `--verbose`"),
-        ("exec s.toml -j 1 -j 2", "`--jobs` can be used only once"),
-        ("exec s.toml --json=3", "`--json` takes no value"),
-        ("exec s.toml --jobs", "`--jobs <N>` has no value"),
-        ("plugin new foo --lang ruby", "work if they compile to WASI"),
-        ("plugin new foo", "needs `--lang <LANGUAGE>` (one of c, go, javascript, python, rust)"),
-        ("plugin new foo --lang pyhton", "did you mean `python`?"),
-        ("list --verdict", "use one of passed, failed, damaged, none"),
+    let (runner, mut transcript) = (Runner::new(&[]), Transcript::default());
+    for line in [
+        "exec s.toml -j abc",
+        "exec s.toml -j -1",
+        "exec s.toml --fail-fast 3x",
+        "exec s.toml --wait",
+        "exec s.toml -q -v",
+        "exec s.toml -j 1 -j 2",
+        "exec s.toml --json=3",
+        "exec s.toml --jobs",
+        "plugin new foo --lang ruby",
+        "plugin new foo",
+        "plugin new foo --lang pyhton",
+        "list --verdict",
     ] {
-        let args: Vec<_> = args.split(' ').collect();
-        runner.run(&args).expect(2).says(&[words]);
+        transcript.line(&runner, line).expect(2);
     }
+    transcript.check("wrong_values");
 }
 
 #[test]
@@ -227,6 +224,10 @@ fn completions_offer_names_of_this_folder() {
     let runner = Runner::new(&[]);
     runner.run(&["init"]).expect(0);
     runner.write("vars.toml", "[vars]\nsize = 1\n");
+    let list =
+        "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"list.jsonl\"]\n";
+    runner.write("listed.toml", list);
+    runner.write("list.jsonl", "{\"id\": \"a\", \"tags\": [\"slow\"]}\n{\"id\": \"b\"}\n");
     runner.run(&["exec", "first.toml"]).expect(0);
     let id = runner.only_run().id().rsplit('-').next().unwrap().to_owned();
     for (line, offered) in [
@@ -254,6 +255,16 @@ fn completions_offer_names_of_this_folder() {
         ("schema resc", &["rescore-plan"]),
         ("plugin run --from latest --trial pan", &["pangram@echo#1"]),
         ("exec vars.toml --set ", &["size="]),
+        ("exec listed.toml --test ", &["a", "b"]),
+        ("exec listed.toml --tag ", &["slow"]),
+        ("exec listed.toml -E tag", &["tag(slow)"]),
+        ("list --status passed,fa", &["passed,failed"]),
+        ("compare --providers echo u", &["units"]),
+        ("compare --providers echo units la", &["latest"]),
+        ("history --provider ", &["echo", "units"]),
+        ("history first --test p", &["pangram"]),
+        ("history --by d", &["day"]),
+        ("show --open o", &["output"]),
     ] {
         let words: Vec<_> = ["__complete", "--"].into_iter().chain(line.split(' ')).collect();
         let found = runner.run(&words).expect(0).stdout;
@@ -271,6 +282,9 @@ matrix = { n = [1, 2] }
 id = "a"
 tags = ["slow"]
 input = "x"
+[[tests]]
+id = "it is $1 \"x\""
+input = "x"
 "#;
 
 #[test]
@@ -287,25 +301,32 @@ fn completions_of_bash_work_in_bash() {
         complete_line() { COMP_LINE="runner $1"; COMP_POINT=${#COMP_LINE}; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
         complete_line "exec "; complete_line "exec x\\ "; complete_line "exec ./-x.toml --test "'"#;
     let output = runner.shell(script).output().unwrap();
-    let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\nfine\n";
+    let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\n\\$\\\\\\(touch\\ PWNED\\\\\\)\nfine\n";
     assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
-    // Bash replaces only what follows the last `@`, `:` or `=`.
+    // Bash replaces only what follows the last `:` or `=`, the last `@` with it, or what follows an open quote.
     runner.write("first.toml", NAMED);
     runner.run(&["exec", "first.toml"]).expect(0);
     let script = r#"bash -c '. ./runner.bash
         complete_line() { COMP_LINE="runner $1"; COMP_POINT=${#COMP_LINE}; _runner "$runner"; echo "${COMPREPLY[@]}"; }
         complete_line "show latest:f"; complete_line "show latest a@"; complete_line "show latest a@echo\\[n=1"
         complete_line "list --color=al"; complete_line "exec first.toml --provider e"; complete_line "exec first.toml --tag "
+        complete_line "exec first.toml -E \"tag(a) or b\" --tag "; complete_line "show latest \"a@echo[n=1"
+        complete_line "exec first.toml --tag=\"sl"; complete_line "exec first.toml --test \"it"; complete_line "exec first.toml --test it\\ "
         COMP_WORDBREAKS=" "; complete_line "show latest:f"'"#;
     let output = runner.shell(script).output().unwrap();
-    let offered = r"first
-echo\[n=1\]#1 echo\[n=2\]#1
+    let offered = r#"first
+@echo\[n=1\]#1 @echo\[n=2\]#1
 1\]#1
 always
 echo\[n=1\] echo\[n=2\]
 slow
+slow
+a@echo[n=1]#1
+slow
+it is \$1 \"x\"
+it\ is\ \$1\ \"x\"
 latest:first
-";
+"#;
     assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
     let words = ["__complete", "--", "exec", "/dev/zero", "--test", ""];
     assert_eq!(runner.run(&words).expect(0).stdout, "");

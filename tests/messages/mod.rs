@@ -3,6 +3,7 @@
 mod arguments;
 mod habits;
 mod requests;
+pub(crate) mod transcript;
 mod widths;
 
 use crate::support::runner::Runner;

@@ -14,17 +14,18 @@ use super::entries;
 use crate::support::guests::root;
 
 /// The crates of `runner/`, and those among them that each may depend on.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("scenario", &["model"]),
     ("record", &["model"]),
     ("prepare", &["model", "scenario", "record"]),
-    ("engine", &["model", "scenario", "record", "prepare"]),
+    ("results", &["model", "scenario", "record"]),
+    ("engine", &["model", "scenario", "record", "results", "prepare"]),
     ("sandbox", &["model"]),
     ("worker", &["model", "sandbox"]),
-    ("report", &["model", "scenario", "record"]),
+    ("report", &["model", "scenario", "record", "results"]),
     ("operations", &["model", "scenario", "record", "prepare", "report"]),
-    ("serve", &["model", "scenario", "record", "engine", "report", "operations"]),
+    ("serve", &["model", "scenario", "record", "results", "engine", "report", "operations"]),
     ("fleet", &["model", "record", "prepare", "engine"]),
     (
         "cli",

@@ -1,6 +1,7 @@
 //! Files of the repository that must agree with each other.
 
 mod circles;
+mod places;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,7 +50,7 @@ fn bundled_plugins_match_their_digests() {
         let bytes = fs::read(folder.join(name)).unwrap();
         let digits: String =
             Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digits, digest, "{name}: run plugins/bundled/build.sh");
+        assert_eq!(digits, digest, "{name}: run ./update");
     }
 }
 
@@ -290,6 +291,34 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
             found.push(entry);
         }
     }
+}
+
+/// Files that write rows, or decide when a trial ends.
+const WRITERS: [&str; 2] = ["engine/src/schedule/schedule.rs", "engine/src/session/in_flight.rs"];
+
+#[test]
+fn only_the_fold_decides_which_rows_count() {
+    let runner = root().join("runner");
+    let mut files = Vec::new();
+    sources(&runner, &mut files);
+    let reads = |path: &&PathBuf| {
+        let source = fs::read_to_string(path).unwrap();
+        source.contains("r#final") || source.contains("can_be_final")
+    };
+    let names = files.iter().filter(reads).map(|path| {
+        let path = path.strip_prefix(&runner).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let is_own = |name: &String| {
+        let owners = ["model/", "record/", "results/"];
+        owners.iter().any(|owner| name.starts_with(owner)) || name.contains("/tests/")
+    };
+    let others: BTreeSet<_> = names.filter(|name| !is_own(name)).collect();
+    assert_eq!(
+        others,
+        WRITERS.map(String::from).into(),
+        "use `RowRef::settles`, or a table of `results`"
+    );
 }
 
 #[test]

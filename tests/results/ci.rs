@@ -2,16 +2,16 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use crate::support::{runner::Runner, running::Ran, running::Running};
+use crate::support::{runner::Runner, running::Finished, running::Running};
 
 /// Runs the scenario with variables of a CI system.
-fn exec(runner: &Runner, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+fn exec(runner: &Runner, args: &[&str], variables: &[(&str, &str)]) -> Finished {
     let mut command = runner.command(&[&["exec", "scenario.toml"], args].concat());
     Running::start(command.envs(variables.iter().copied())).finish()
 }
 
 /// Returns the lines that GitHub takes for commands.
-fn commands(ran: &Ran) -> Vec<&str> {
+fn commands(ran: &Finished) -> Vec<&str> {
     let lines = ran.stdout.lines().chain(ran.stderr.lines());
     lines.filter(|line| line.trim_start().starts_with("::") || line.contains("##[")).collect()
 }
@@ -114,9 +114,10 @@ fn merged_run_is_annotated_once() {
 #[test]
 fn annotations_are_grouped_and_bounded() {
     let runner = Runner::new(&["hostile"]);
-    let test = |index: usize| {
+    let test = |index: u8| {
+        let reason = char::from(b'a' + index);
         format!(
-            "[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"error\", message = \"{index}\" }}\n"
+            "[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"error\", message = \"{reason}\" }}\n"
         )
     };
     let tests: String = (0..14).map(test).collect();

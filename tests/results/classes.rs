@@ -281,7 +281,7 @@ fn newly_skipped_tests_pass_no_check() {
             "1 test was judged in base and skipped in new",
         ]);
     }
-    // A test that is skipped again, or not selected, is no change.
+    // A test that is skipped again, or not selected, does not count as a change.
     let ran = runner.exec(&[]).expect(0);
     assert!(!ran.stdout.contains("since "), "{}", ran.stdout);
     assert!(!ran.stderr.contains("compare"), "{}", ran.stderr);

@@ -7,6 +7,7 @@ use regex::Regex;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
@@ -82,13 +83,14 @@ fn check_junit(text: &str) -> Vec<String> {
         let names: Vec<_> =
             attribute.captures_iter(&part[3]).map(|one| one[1].to_owned()).collect();
         let allowed: &[&str] = match (&*parent, &*name) {
-            ("document", "testsuites") => &["name", "tests", "failures", "errors"],
+            ("document", "testsuites") => &["name", "tests", "failures", "errors", "time"],
             ("testsuites", "testsuite") => {
-                &["name", "tests", "skipped", "errors", "failures", "timestamp"]
+                &["name", "tests", "skipped", "errors", "failures", "time", "timestamp"]
             }
             ("testsuite", "properties") | ("testcase", "system-out") => &[],
             ("properties", "property") => &["name", "value"],
-            ("testsuite", "testcase") => &["name", "classname", "time"],
+            // The last two are not in the schema. GitLab and actions for GitHub read them.
+            ("testsuite", "testcase") => &["name", "classname", "time", "file", "line"],
             ("testcase", "failure" | "error" | "skipped") => &["message", "type"],
             ("testcase", rerun) if RERUN.contains(&rerun) => &["message", "type"],
             other => panic!("{other:?}"),
@@ -118,9 +120,9 @@ fn junit_has_a_case_for_each_trial() {
     assert_eq!((count("testcase/failure"), count("testcase/error")), (4, 5));
     assert_eq!((count("testcase/flakyError"), count("testcase/rerunError")), (4, 2));
     for part in [
-        r#"<testsuites name="scenario" tests="17" failures="4" errors="5">"#,
-        r#"<testsuite name="a" tests="9" skipped="1" errors="3" failures="2" timestamp="#,
-        r#"<testsuite name="b" tests="8" skipped="1" errors="2" failures="2" timestamp="#,
+        r#"<testsuites name="scenario" tests="17" failures="4" errors="5" time="0."#,
+        r#"<testsuite name="a" tests="9" skipped="1" errors="3" failures="2" time="0."#,
+        r#"<testsuite name="b" tests="8" skipped="1" errors="2" failures="2" time="0."#,
         r#"<property name="pass rate" value="0.3750"/>"#,
         r#"<testcase name="sum@a#1" classname="scenario.a" time="0.0"#,
         r#"<failure message="equals: expected 2, got 1" type="failed">"#,
@@ -182,13 +184,16 @@ fn csv_has_a_line_per_trial_in_plan_order() {
     let lines: Vec<_> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "trial,test,provider,repeat,outcome,flaky,attempt,started_at,duration_ms,score,reason,metrics.tokens"
+        "trial,test,provider,repeat,outcome,flaky,attempt,started_at,duration_ms,score,reason,metrics.tokens,input,output,meta"
     );
-    let trials: Vec<_> = lines[1..].iter().map(|line| line.split(',').next().unwrap()).collect();
+    let trials = lines[1..].iter().map(|line| line.split(',').next().unwrap());
+    // Outputs have line breaks.
+    let trials: Vec<_> =
+        trials.filter(|cell| cell.ends_with(['1', '2']) && cell.contains('@')).collect();
     assert_eq!(trials.len(), 17);
     assert_eq!(trials[..4], ["sum@a#1", "sum@b#1", "score@a#1", "score@a#2"]);
     assert!(
-        lines[3].ends_with(",0.5,,-1200")
+        lines[3].contains(",0.5,,-1200,\"{\"\"do\"\":\"\"measure\"\",")
             && lines[7].starts_with("late@a#1,late,a,1,passed,true,3,"),
         "{csv}"
     );
@@ -196,6 +201,60 @@ fn csv_has_a_line_per_trial_in_plan_order() {
     assert_eq!(filtered, format!("{}\n{}\n", lines[0], lines[2]));
     let nothing = report(&runner, &["--csv", "-E", "test(none)"]);
     assert_eq!(nothing, format!("{}\n", lines[0]));
+}
+
+#[test]
+fn csv_has_inputs_outputs_and_meta() {
+    let runner = Runner::new(&[]);
+    let long = "é".repeat(40_000);
+    runner.scenario(&format!(
+        "[providers.e]\nplugin = \"bundled:echo\"\n[defaults]\nmeta = {{ topic = \"a, b\" }}\n[[tests]]\nid = \"text\"\ninput = \"=1+1\"\n[[tests]]\nid = \"json\"\ninput = {{ a = [1, \"x\\ny\"] }}\n[[tests]]\nid = \"long\"\ninput = \"{long}\"\n"
+    ));
+    runner.run(&["exec", "scenario.toml"]).expect(0);
+    let csv = report(&runner, &["--csv"]);
+    let mut reader = csv.lines();
+    assert!(reader.next().unwrap().ends_with(",reason,input,output,meta"), "{csv}");
+    let meta = "\"{\"\"topic\"\":\"\"a, b\"\"}\"";
+    let line = reader.next().unwrap();
+    assert!(line.ends_with(&format!(",'=1+1,'=1+1,{meta}")), "{line}");
+    let json = r#""{""a"":[1,""x\ny""]}""#;
+    let line = reader.next().unwrap();
+    assert!(line.ends_with(&format!(",{json},{json},{meta}")), "{line}");
+    let line = reader.next().unwrap();
+    let cut = format!("{}…", "é".repeat(16_000));
+    assert!(line.ends_with(&format!(",{cut},{cut},{meta}")), "{}", &line[..200]);
+}
+
+#[test]
+fn junit_names_the_place_of_each_test() {
+    let runner = Runner::new(&[]);
+    let own = "[providers.e]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"../data/*.jsonl\"]\n[[tests]]\nid = \"own\"\ninput = 1\n";
+    for folder in ["repo/.git", "repo/sub", "repo/data"] {
+        fs::create_dir_all(runner.path(folder)).unwrap();
+    }
+    runner.write("repo/sub/one.toml", own);
+    runner
+        .write("repo/data/tests.jsonl", "{\"id\":\"x\",\"input\":1}\n{\"id\":\"y\",\"input\":2}\n");
+    runner.run(&["exec", "repo/sub/one.toml"]).expect(0);
+    let junit = report(&runner, &["--junit"]);
+    check_junit(&junit);
+    for place in [
+        r#"name="own@e#1" classname="one.e" time="0.0"#,
+        r#"file="sub/one.toml" line="6">"#,
+        r#"file="data/tests.jsonl" line="1">"#,
+        r#"file="data/tests.jsonl" line="2">"#,
+    ] {
+        assert!(junit.contains(place), "{place} is not in\n{junit}");
+    }
+    let time = Regex::new(r#"<(\w+) [^>]*time="(\d+\.\d{3})""#).unwrap();
+    let times: Vec<_> = time.captures_iter(&junit).collect();
+    assert_eq!(times.len(), 5, "{junit}");
+    assert_eq!(times[0][2], times[1][2]);
+    // Without its files, a report has the rest.
+    fs::remove_dir_all(runner.path("repo/data")).unwrap();
+    fs::remove_file(runner.path("repo/sub/one.toml")).unwrap();
+    let junit = report(&runner, &["--junit"]);
+    assert!(!junit.contains(" line=") && junit.matches("<testcase ").count() == 3, "{junit}");
 }
 
 #[test]
@@ -234,17 +293,21 @@ fn filtered_reports_name_their_filter() {
     let junit = report(&runner, &["--junit", "-E", filter]);
     assert!(junit.contains(property), "{junit}");
     for form in ["--junit", "--markdown", "--html"] {
-        assert!(!report(&runner, &[form]).contains("that match"), "{form}");
+        let text = report(&runner, &[form]);
+        assert!(
+            !text.contains("trials that match") && !text.contains("those that match"),
+            "{form}"
+        );
     }
 }
 
 #[test]
 fn markdown_fits_a_comment() {
     let runner = Runner::new(&["hostile"]);
-    let long = "x".repeat(3000);
     let list: String = (0..120)
         .map(|index| {
-            format!("{{\"id\": \"t{index}\", \"input\": {{\"do\": \"echo\", \"value\": \"{index} {long}\"}}, \"expect\": {{\"equals\": \"{long}\"}}}}\n")
+            let reason = "x".repeat(1000 + index);
+            format!("{{\"id\": \"t{index}\", \"input\": {{\"do\": \"error\", \"message\": \"{reason}\"}}}}\n")
         })
         .collect();
     runner.write("tests.jsonl", list);
@@ -262,6 +325,24 @@ fn markdown_fits_a_comment() {
 }
 
 #[test]
+fn long_reason_hides_no_other_failure_in_markdown() {
+    let runner = Runner::new(&["hostile"]);
+    let reason = "x".repeat(70_000);
+    let list = format!(
+        "{{\"id\": \"long\", \"input\": {{\"do\": \"error\", \"message\": \"{reason}\"}}}}\n\
+         {{\"id\": \"short\", \"input\": {{\"do\": \"error\", \"message\": \"it broke\"}}}}\n"
+    );
+    runner.write("tests.jsonl", list);
+    runner.scenario(
+        "[providers.p]\nplugin = \"hostile.wasm\"\n[[test_lists]]\nfiles = [\"tests.jsonl\"]\n",
+    );
+    runner.exec(&["--quiet"]).expect(1);
+    let markdown = report(&runner, &["--markdown"]);
+    assert!(markdown.contains("it broke"), "{markdown}");
+    assert!(markdown.contains("\n1 more failed trials are not shown here.\n"), "{markdown}");
+}
+
+#[test]
 fn held_gate_skips_failures_in_junit() {
     let runner = every_outcome("[gate]\npass_rate = 0.3");
     runner.exec(&[]).expect(0);
@@ -269,18 +350,25 @@ fn held_gate_skips_failures_in_junit() {
     let found = check_junit(&text);
     assert!(!found.contains(&"testcase/failure".to_owned()), "{text}");
     for part in [
-        r#"failures="0" errors="0">"#,
-        r#"<skipped message="failed; gate held"/>"#,
-        r#"<skipped message="timeout; gate held"/>"#,
+        r#"failures="0" errors="0" time="0."#,
+        r#"<skipped message="failed; gate passed"/>"#,
+        r#"<skipped message="timeout; gate passed"/>"#,
         "<system-out>equals: ",
-        r#"<property name="gate" value="held: ✓ pass rate 4"#,
+        r#"<property name="gate" value="passed: ✓ pass rate 40 % (19.8–64.3) of 15"#,
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     let strict = report(&runner, &["--junit", "--junit-strict"]);
-    assert!(strict.contains(r#"tests="17" failures="4" errors="5">"#), "{strict}");
+    assert!(strict.contains(r#"tests="17" failures="4" errors="5" time="0."#), "{strict}");
     let ran = runner.run(&["report", "--csv", "--junit-strict"]).expect(2);
     ran.says(&["`--junit-strict` needs `--junit`"]);
+    // A gate says nothing about results that are lost.
+    let run = runner.only_run();
+    let index = run.text("index.jsonl");
+    let at = index.find("score@a#1").unwrap();
+    run.write("index.jsonl", format!("{}#{}", &index[..at], &index[at + 1..]));
+    let damaged = report(&runner, &["--junit"]);
+    assert!(damaged.contains(r#"failures="4" errors="5" time="0."#), "{damaged}");
 }
 
 #[test]
@@ -455,20 +543,23 @@ fn killed_session_leaves_no_earlier_report() {
 
 #[test]
 fn report_keys_are_checked() {
-    for (keys, says) in [
-        ("html = \"../x.html\"", "write a name without folders that ends in `.html`"),
-        ("junit = \"benchmark.json\"", "ends in `.xml`, such as \"junit.xml\""),
-        ("csv = \".csv\"", "ends in `.csv`"),
-        ("markdown = 1", "`true`, `false` or the name of a file"),
-        ("pdf = true", "pdf"),
+    let mut transcript = Transcript::default();
+    for keys in [
+        "html = \"../x.html\"",
+        "junit = \"benchmark.json\"",
+        "csv = \".csv\"",
+        "markdown = 1",
+        "pdf = true",
     ] {
         let runner = every_outcome(&format!("[report]\n{keys}"));
-        runner.refused(&[], &["scenario.toml:3:", says]);
+        transcript.refused(&runner, &[]);
     }
+    transcript.check("report_keys_are_checked");
 }
 
 #[test]
 fn reports_are_refused_where_they_cannot_be_written() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
     runner.exec(&[]).expect(0);
     fs::create_dir(runner.path("folder.md")).unwrap();
@@ -508,27 +599,24 @@ fn reports_are_refused_where_they_cannot_be_written() {
         }
     }
     symlink("none/x.md", runner.path("far.md")).unwrap();
-    runner.run(&["report", "-o", "far.md"]).expect(2).says(&["there is no folder none"]);
-    runner.exec(&["--junit", ""]).expect(2).says(&["name a file"]);
+    transcript.run(&runner, &["report", "-o", "far.md"]).expect(2);
+    transcript.exec(&runner, &["--junit", ""]).expect(2);
     runner.run(&["verify"]).expect(0);
-    runner.run(&["report", "--html", "--csv"]).expect(2).says(&["--html", "--csv"]);
-    runner
-        .run(&["report", "-o", "/dev/full", "--csv"])
-        .expect(7)
-        .says(&["/dev/full", "free some space"]);
+    transcript.run(&runner, &["report", "--html", "--csv"]).expect(2);
+    transcript.run(&runner, &["report", "-o", "/dev/full", "--csv"]).expect(7);
     assert_eq!(runner.runs().len(), 1);
 
     runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
-    let ran = runner.run(&["exec", "scenario.toml", "other.toml", "--report", "x.md"]).expect(2);
-    ran.says(&["`--report` and `--junit` are for one run", "add `[report]` to the scenarios"]);
+    transcript.run(&runner, &["exec", "scenario.toml", "other.toml", "--report", "x.md"]).expect(2);
     assert_eq!(runner.runs().len(), 1);
     runner.run(&["exec", "scenario.toml", "other.toml"]).expect(0);
     let group = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
-    runner.run(&["report", &group]).expect(2).says(&["is a group; name one of its runs"]);
+    transcript.run(&runner, &["report", &group]).expect(2);
     for command in ["resume", "rescore"] {
         let args = [command, &group, "--junit", "x.xml"];
         runner.run(&args).expect(2).says(&["`--junit` are for one run"]);
     }
+    transcript.check("reports_are_refused_where_they_cannot_be_written");
 }
 
 #[test]
@@ -577,6 +665,7 @@ fn killed_report_leaves_no_file() {
 
 #[test]
 fn report_goes_where_links_and_devices_lead() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
     runner.exec(&[]).expect(0);
     let expected = report(&runner, &["--csv"]);
@@ -597,10 +686,10 @@ fn report_goes_where_links_and_devices_lead() {
     // A checkout can bring a link to a file of the user.
     fs::create_dir(runner.path("out")).unwrap();
     symlink("../target.csv", runner.path("out/far.csv")).unwrap();
-    let far = ["a link out of its folder", "target.csv"];
-    runner.run(&["report", "-o", "out/far.csv"]).expect(7).says(&far);
-    runner.exec(&["--report", "out/far.csv"]).expect(2).says(&far);
+    transcript.run(&runner, &["report", "-o", "out/far.csv"]).expect(7);
+    transcript.exec(&runner, &["--report", "out/far.csv"]).expect(2);
     assert_eq!(fs::read_to_string(runner.path("target.csv")).unwrap(), expected);
     symlink("loop.csv", runner.path("loop.csv")).unwrap();
-    runner.run(&["report", "-o", "loop.csv"]).expect(7).says(&["cannot write loop.csv"]);
+    transcript.run(&runner, &["report", "-o", "loop.csv"]).expect(7);
+    transcript.check("report_goes_where_links_and_devices_lead");
 }

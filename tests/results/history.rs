@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
+use crate::messages::transcript::Transcript;
 use crate::support::runner::{Runner, tests};
 
 const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
@@ -16,6 +17,42 @@ fn history(runner: &Runner, flags: &[&str]) -> Value {
     runner.run(&[&["history", "--json"], flags].concat()).expect(0).document()
 }
 
+#[test]
+fn each_provider_has_a_row_of_its_own() {
+    let runner = Runner::new(&[]);
+    let names: Vec<_> = (0..10).map(|number| format!("p{number}")).collect();
+    let providers: String = names
+        .iter()
+        .map(|name| format!("[providers.{name}]\nplugin = \"bundled:echo\"\n"))
+        .collect();
+    let only = "[[tests]]\nid = \"b\"\nproviders = [\"p1\"]\ninput = 1\nexpect.equals = 2\n";
+    runner.scenario(&format!(
+        "{providers}[[tests]]\nid = \"a\"\ninput = 1\nexpect.equals = 1\n{only}"
+    ));
+    runner.run(&["exec", "scenario.toml"]).expect(1);
+    let shown = runner.run(&["history"]).expect(0);
+    shown.says(&[
+        "started (UTC) provider passed failed",
+        " p0 1 1 of 1",
+        " p1 1 1 1 of 2",
+        " p7 1 1 of 1",
+    ]);
+    shown.says(&["… and 2 more providers: `--provider GLOB` shows them"]);
+    assert!(!shown.stdout.contains(" p8 "), "{}", shown.stdout);
+    let all = runner.run(&["history", "--provider", "p*"]).expect(0);
+    all.says(&[" p8 1 1 of 1", " p9 1 1 of 1"]);
+    let one = runner.run(&["history", "--provider", "p1"]).expect(0);
+    assert!(!one.stdout.contains("provider"), "{}", one.stdout);
+    one.says(&[" 1 1 1 of 2"]);
+    let document = history(&runner, &["--by", "day"]);
+    for of in [&document["runs"][0], &document["sums"][0]] {
+        let [all, second] = [&of["passed"], &of["providers"][1]["failed"]];
+        assert_eq!([all, second], [&json!(10), &json!(1)]);
+        assert_eq!(of["providers"].as_array().unwrap().len(), 10);
+    }
+    runner.run(&["history", "--by", "day"]).expect(0).says(&[" p1 1 1 1 of 2"]);
+}
+
 /// Returns the tests with their marks.
 fn marks(document: &Value) -> Vec<(String, Vec<Value>)> {
     let tests = document["tests"].as_array().unwrap().iter();
@@ -25,6 +62,7 @@ fn marks(document: &Value) -> Vec<(String, Vec<Value>)> {
 
 #[test]
 fn flaky_tests_precede_failing_ones() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&["hostile"]);
     let exec = |failing: u8, args: &[&str]| {
         runner.scenario(&format!(
@@ -56,19 +94,13 @@ fn flaky_tests_precede_failing_ones() {
     };
     assert_eq!(counts("flaky_runs"), [2, 0, 0].map(|count| json!(count)));
     assert_eq!(document["runs"][1]["pass_rate"], 2.0 / 3.0);
-    let shown = runner.run(&["history"]).expect(0);
-    shown.says(&[
-        "3 runs of scenario, 20",
-        "test passed flaky runs p50",
-        "again@hostile 2/3 2",
-        "~!~ fails@hostile 2/3",
-        "✓✓✗ always@hostile 3/3",
-        "✓ passed ~ passed on a retry or in some repeats ✗ failed ! error T timeout ○ skipped · no result",
-    ]);
+    transcript.run(&runner, &["history"]).expect(0);
+    transcript.check("flaky_tests_precede_failing_ones");
 }
 
 #[test]
 fn runs_and_tests_are_selected() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile("");
     write(&runner, "a/x | { do = \"echo\", value = 1 } |\nb | { do = \"echo\", value = 1 } |");
     runner.exec(&[]).expect(0);
@@ -86,11 +118,11 @@ fn runs_and_tests_are_selected() {
     assert_eq!(lengths(&["--since", "2100-01-01"]), [0, 0]);
     let missing = marks(&history(&runner, &["--test", "a/x"]));
     assert_eq!(missing[0].1[1], Value::Null);
-    runner.run(&["history", "--test", "a/*"]).expect(0).says(&["✓·✓"]);
-    let none = runner.run(&["history", "--test", "none", "--provider", "*"]).expect(5);
-    none.says(&["no test in 3 runs of scenario matches `--test` and `--provider`"]);
+    transcript.run(&runner, &["history", "--test", "a/*"]).expect(0);
+    let none = transcript.run(&runner, &["history", "--test", "none", "--provider", "*"]).expect(5);
     assert_eq!(none.stdout, "");
-    runner.run(&["history", "--since", "2100-01-01"]).expect(0).says(&["no runs match"]);
+    transcript.run(&runner, &["history", "--since", "2100-01-01"]).expect(0);
+    transcript.check("runs_and_tests_are_selected");
 }
 
 #[test]
@@ -168,6 +200,7 @@ fn one_file_has_one_history_by_any_path() {
 
 #[test]
 fn sums_have_tokens_and_cost() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile("");
     runner.scenario(
         r#"
@@ -206,7 +239,7 @@ fn sums_have_tokens_and_cost() {
         ]
     );
     assert_eq!(document["tests"].as_array().unwrap().last().unwrap()["tokens"], Value::Null);
-    runner.run(&["history", "--by", "team"]).expect(0).says(&["night 2 4 100.0 %", "70 $120"]);
+    transcript.run(&runner, &["history", "--by", "team"]).expect(0);
     let days = history(&runner, &["--by", "day"]);
     assert_eq!(
         days["sums"]
@@ -217,11 +250,11 @@ fn sums_have_tokens_and_cost() {
             .sum::<u64>(),
         4
     );
-    let ran = runner.run(&["history", "--by", "taem"]).expect(2);
-    ran.says(&["no run has the label `taem` labels: `team`"]);
+    transcript.run(&runner, &["history", "--by", "taem"]).expect(2);
     // The rows give the same answer as the table.
     fs::remove_file(runner.path("results/runner.db")).unwrap();
     assert_eq!(history(&runner, &["--by", "team"]), document);
+    transcript.check("sums_have_tokens_and_cost");
 }
 
 #[test]

@@ -95,3 +95,44 @@ fn wide_matrix_is_distributed_over_blocks() {
     assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
     assert_eq!(shown.matches('✓').count(), 32, "{shown}");
 }
+
+#[test]
+fn topics_have_a_column_for_each_provider() {
+    let runner = Runner::new(&[]);
+    let write = |count: u8| {
+        let provider = |at| format!("[providers.p{at}]\nplugin = \"bundled:echo\"\n");
+        let test = |(id, topic, value): (&str, &str, u8)| {
+            format!(
+                "[[tests]]\nid = \"{id}\"\ninput = 1\nexpect.equals = {value}\nmeta = {{ topic = \"{topic}\" }}\n"
+            )
+        };
+        let tests = [("a", "math", 1), ("b", "math", 2), ("c", "law", 1)].map(test).concat();
+        let only = "[[tests]]\nid = \"d\"\nproviders = [\"p0\"]\ninput = 1\nexpect.equals = 2\nmeta = { topic = \"law\" }\n";
+        runner.scenario(&format!("{}{tests}{only}", (0..count).map(provider).collect::<String>()));
+        runner.run(&["exec", "scenario.toml"]).expect(1);
+    };
+    write(2);
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&["meta p0 p1 topic = law 1 of 2 1 of 1 topic = math 1 of 2 1 of 2"]);
+    let document = runner.run(&["show", "--json"]).expect(0).document();
+    let law = &document["meta"][0]["values"][0];
+    let [all, first, second] = [law, &law["providers"][0], &law["providers"][1]];
+    assert_eq!(
+        [&all["failed"], &first["failed"], &second["failed"], &second["passed"]],
+        [&json!(1), &json!(1), &json!(0), &json!(1)]
+    );
+    write(1);
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&["meta passed failed pass rate topic = law 1 1 1 of 2"]);
+    write(25);
+    for columns in [60, 80, 200] {
+        let (code, shown) =
+            Terminal::run_script(&runner, columns, "UTC", "exec \"$runner\" show").end();
+        assert_eq!(code, 0);
+        let from = shown.find("meta").unwrap();
+        let table = &shown[from..shown.find("… and 5 more providers: `--json` has all").unwrap()];
+        assert!(table.contains("p19") && !table.contains("p20"), "{table}");
+        assert!(table.lines().all(|line| line.trim_end().chars().count() <= columns.into()));
+        assert_eq!(table.matches("topic = law").count(), table.matches("meta").count());
+    }
+}

@@ -15,7 +15,7 @@ pub(crate) struct Published {
 }
 
 /// Returns the name and the title of each schema.
-pub(crate) fn names(runner: &Runner) -> Vec<(String, String)> {
+fn names(runner: &Runner) -> Vec<(String, String)> {
     let listed = runner.run(&["schema"]).expect(0).stdout;
     let lines = listed.lines().skip(1).map(|line| line.split_once("  ").unwrap());
     lines.map(|(name, title)| (name.to_owned(), title.trim().to_owned())).collect()
@@ -95,7 +95,7 @@ fn printed_schemas_are_the_published_ones() {
             fs::write(&path, &printed).unwrap();
         }
         let found = fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == printed, "{path:?} is not up to date: UPDATE=1 cargo test");
+        assert!(found == printed, "{path:?} is not up to date: run ./update");
         let schema: Value = serde_json::from_str(&printed).unwrap();
         assert!(name == "openapi" || schema["title"].is_string(), "{name}");
         for trace in ["::", "](", "`None`"] {

@@ -9,6 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     guests::root,
     run::Run,
@@ -80,6 +81,7 @@ fn last_event_has_the_code_for_the_scheduler() {
 
 #[test]
 fn auto_reads_variables_of_schedulers() {
+    let mut transcript = Transcript::default();
     let runner = runner();
     let auto = |variables: &[(&str, &str)]| {
         let mut command =
@@ -105,41 +107,35 @@ fn auto_reads_variables_of_schedulers() {
     ] {
         auto(variables).expect(0).says(&[expected]);
     }
-    for (variables, problem) in [
-        (&[][..], "set RUNNER_SHARD_INDEX, from 0, and RUNNER_SHARDS"),
-        (&[("JOB_COMPLETION_INDEX", "7")], "set RUNNER_SHARDS to the number of tasks"),
-        (
-            &[("CI_NODE_INDEX", "x"), ("CI_NODE_TOTAL", "4")],
-            "`CI_NODE_INDEX=x` is not a whole number",
-        ),
-        (&[("CI_NODE_INDEX", "0"), ("CI_NODE_TOTAL", "4")], "tasks count from 1"),
-        (
-            &[("CI_NODE_INDEX", "5"), ("CI_NODE_TOTAL", "4")],
-            "expected a shard from 1 to 4, found 5",
-        ),
-        (
-            &[("RUNNER_SHARD_INDEX", "0"), ("RUNNER_SHARDS", "0")],
-            "expected 1 to 10000 shards, found 0",
-        ),
-        (&[slurm[0], slurm[1], ("SLURM_ARRAY_TASK_STEP", "3")], "tasks count from 0 in steps of 3"),
+    for variables in [
+        &[][..],
+        &[("JOB_COMPLETION_INDEX", "7")],
+        &[("CI_NODE_INDEX", "x"), ("CI_NODE_TOTAL", "4")],
+        &[("CI_NODE_INDEX", "0"), ("CI_NODE_TOTAL", "4")],
+        &[("CI_NODE_INDEX", "5"), ("CI_NODE_TOTAL", "4")],
+        &[("RUNNER_SHARD_INDEX", "0"), ("RUNNER_SHARDS", "0")],
+        &[slurm[0], slurm[1], ("SLURM_ARRAY_TASK_STEP", "3")],
     ] {
-        auto(variables).expect(2).says(&[problem]);
+        transcript.add("auto", &auto(variables).expect(2));
     }
+    transcript.check("auto_reads_variables_of_schedulers");
 }
 
 #[test]
 fn wrong_shards_are_refused() {
+    let mut transcript = Transcript::default();
     let runner = runner();
-    for (args, problem) in [
-        (&["--shard", "3"][..], "such as `3/64`"),
-        (&["--shard", "5/4"], "expected a shard from 1 to 4, found 5"),
-        (&["--shard", "1/20000"], "expected 1 to 10000 shards"),
-        (&["--shard", "1/2", "--last-failed"], "--last-failed"),
-        (&["--shard", "1/2", "-E", "in(latest, outcome(failed))"], "there are no runs"),
-        (&["--into", "results/{shard}"], "add `--shard`, or name a folder without `{shard}`"),
+    for args in [
+        &["--shard", "3"][..],
+        &["--shard", "5/4"],
+        &["--shard", "1/20000"],
+        &["--shard", "1/2", "--last-failed"],
+        &["--shard", "1/2", "-E", "in(latest, outcome(failed))"],
+        &["--into", "results/{shard}"],
     ] {
-        runner.refused(args, &[problem]);
+        transcript.refused(&runner, args);
     }
+    transcript.check("wrong_shards_are_refused");
 }
 
 #[test]

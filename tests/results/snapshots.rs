@@ -1,4 +1,4 @@
-//! Snapshots of one run with every outcome, in every form and at three widths. `INSTA_UPDATE=always` accepts changes.
+//! Snapshots of one run with every outcome, in every form and at three widths. `./update` accepts changes.
 
 use std::{collections::HashMap, fs};
 

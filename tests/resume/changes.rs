@@ -170,7 +170,7 @@ fn changed_expectations_judge_what_is_stored() {
     judged(table(2, "matches = \"^z\"", "error = \"trap\""), 1, ["failed", "failed", "passed"]);
     judged(table(1, "matches = \"^x\"", "error = \"timeout\""), 1, ["passed", "passed", "error"]);
     judged(table(3, "equals = 1", "error = \"trap\""), 1, ["failed", "failed", "passed"]);
-    assert_eq!(run.rows_of("a")[1]["checks"][0]["name"], "equals");
+    assert_eq!(run.rows_of("a")[1]["checks"][0]["kind"], "equals");
     // An outcome under other expectations makes no later attempt flaky.
     change(&runner, &table(1, "", "error = \"trap\""));
     runner.run(&["resume", "--accept-changes"]).expect(0);

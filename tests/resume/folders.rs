@@ -100,7 +100,7 @@ fn last_failed_selects_what_an_edit_may_have_broken() {
     ran.says(&["selects 1 trial that passed and changed since"]);
     assert_eq!(runner.runs()[1].planned(), 1);
     runner.run(&["compare"]).expect(0).says(&["granted file"]);
-    // A fix by an edit is no flaky test.
+    // A test that an edit fixes is not flaky.
     runner.write("open/file", "1");
     runner.exec(&[]).expect(0);
     let history = runner.run(&["history", "--json"]).expect(0).document();

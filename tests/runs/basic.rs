@@ -9,7 +9,7 @@ use crate::support::{
     run::Run,
     runner::{Runner, tests},
     running::Running,
-    truth::{assert_kept, assert_told_truly, assert_whole, results},
+    truth::{assert_consistent, assert_kept, assert_whole, results},
 };
 
 /// Creates a folder with the scenario of the README.
@@ -134,7 +134,7 @@ fn deleted_database_changes_no_answer() {
     assert_eq!(runner.list(), before);
     runner.write("results/runner.db", "this is no database");
     assert_eq!(runner.list(), before);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn standard_error_is_an_expectation() {
     assert_eq!(run.row("good")["outcome"], "passed");
     let message = |test: &str| {
         let checks = run.row(test)["checks"].clone();
-        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "stderr");
+        let check = checks.as_array().unwrap().iter().find(|check| check["kind"] == "stderr");
         check.unwrap()["message"].as_str().unwrap().to_owned()
     };
     assert!(message("bad").starts_with("the standard error does not contain \"other\""));

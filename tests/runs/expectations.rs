@@ -35,7 +35,7 @@ fn choices_and_exclusions_decide_trials() {
     let names = |test: &str| -> Vec<String> {
         let row = run.rows_of(test).pop().unwrap();
         let checks = row["checks"].as_array().unwrap().iter();
-        let name = |check: &serde_json::Value| check["name"].as_str().unwrap().to_owned();
+        let name = |check: &serde_json::Value| check["kind"].as_str().unwrap().to_owned();
         checks.filter(|check| check["verdict"] == "fail").map(name).collect()
     };
     assert_eq!(run.row("any")["outcome"], "passed");
@@ -150,6 +150,11 @@ fn values_that_plain_commands_never_get_are_warnings() {
         ("args = [\"say\", \"x\"]\nconfig = { a = 1 }", "", &[config]),
         ("args = [\"say\", \"{{config.a}}\"]\nconfig = { a = 1 }", "input = 1", &[input]),
         ("protocol = \"json\"\nconfig = { a = 1 }", "input = { do = \"test\" }", &[]),
+        (
+            "args = [\"say\", \"x\"]\nmatrix = { a = [1, 2] }\nconfig = { a = 1 }",
+            "input = 1",
+            &[input, config],
+        ),
     ] {
         runner.scenario(&format!(
             "[providers.p]\nplugin = \"command.wasm\"\n{keys}\n[[tests]]\nid = \"a\"\n{test}\n"

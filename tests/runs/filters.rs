@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{runner::Runner, truth::results};
 
 /// Tests that pass, fail and trap.
@@ -128,6 +129,7 @@ fn filter_selects_trials_to_run_again() {
 
 #[test]
 fn show_prints_only_matching_trials() {
+    let mut transcript = Transcript::default();
     let runner = runner();
     runner.exec(&[]);
     for (args, expected) in [
@@ -147,10 +149,11 @@ fn show_prints_only_matching_trials() {
             assert_eq!(shown.contains(trial), trials.contains(trial), "{args:?}: {shown}");
         }
     }
-    runner.run(&["show", "-E", "outcome(faild)"]).expect(2).says(&["did you mean `failed`?"]);
-    let shown = runner.run(&["show", "latest", "-E", "math fast !x"]).expect(0);
-    shown.says(&["note: no trial matches `fast` of `-E`"]);
+    transcript.run(&runner, &["show", "-E", "outcome(faild)"]).expect(2);
+    transcript.run(&runner, &["show", "latest", "-E", "math fast !x"]).expect(0);
+    let shown = transcript.run(&runner, &["show", "latest", "-E", "timeout"]).expect(0);
     assert!(!shown.stderr.contains("`math`") && !shown.stderr.contains("`x`"), "{}", shown.stderr);
+    transcript.check("show_prints_only_matching_trials");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn secret_in_an_escaped_answer_is_redacted() {
 
 #[test]
 fn artifact_of_the_provider_is_not_its_output() {
-    // The content is no JSON.
+    // The content is not JSON.
     let artifact = r#"{ do = "artifact", name = "output.json" }"#;
     let copy =
         grader("copy", r#"do = "echo", value = { verdict = "pass", explanation = "{{output}}" }"#);
@@ -156,7 +156,7 @@ fn rescore_keeps_limits_of_the_command_line() {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&format!("a | {ECHO} | graders = [\"one\"]"), &grader("one", PASS)));
     runner.exec(&["--limit", "memory=64MiB"]).expect(0);
-    runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn outputs_of_other_inputs_are_not_judged() {
     runner.scenario(&scenario(&table(2), ""));
     let ran = runner.run(&["rescore", "--explain"]).expect(0);
     ran.says(&["stays: its test or provider has changed"]);
-    runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn rescore_names_results_that_a_run_has_lost() {
     // The checksum of the line is wrong now.
     run.write("index.jsonl", run.text("index.jsonl").replace("\"output\":5", "\"output\":6"));
     let ran = runner.run(&["rescore"]).expect(1);
-    ran.says(&["1 result is missing from index.jsonl", "has nothing to judge"]);
+    ran.says(&["1 result is missing from index.jsonl", "nothing to judge in run"]);
     runner.scenario(&scenario(&table(1), ""));
     runner.run(&["rescore"]).expect(7).says(&["1 failed → passed", "runner resume"]);
     assert_eq!(run.ending()[..2], ["incomplete", "storage"]);

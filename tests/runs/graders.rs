@@ -8,7 +8,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
 };
 
 /// Returns the TOML of tests, one for each line `id | input | reference`, for the grader `judge`.
@@ -350,7 +350,7 @@ fn slow_grader_keeps_no_provider_waiting() {
     assert_eq!(slow.len(), 1, "an interrupted grader leaves no row: {slow:?}");
     assert_eq!(slow[0]["outcome"], "ungraded");
     assert_eq!(run.count("passed"), 30);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     verify(&runner);
 }
 

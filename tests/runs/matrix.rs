@@ -38,7 +38,9 @@ fn runner() -> Runner {
 #[test]
 fn each_combination_is_a_provider() {
     let runner = runner();
-    runner.exec(&[]).expect(0);
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&["warning: 7 providers, such as `", "`, request access that is not granted: net:"]);
+    assert_eq!(ran.stderr.matches("request access").count(), 1, "{}", ran.stderr);
     let run = assert_whole(&runner, 10);
     let trials: Vec<_> = results(&run).into_keys().collect();
     assert_eq!(

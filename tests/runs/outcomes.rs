@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
-    truth::assert_told_truly,
+    truth::assert_consistent,
     wait::wait_until,
 };
 
@@ -16,12 +16,12 @@ use crate::support::{
 fn run(table: &str, code: i32) -> (Runner, Run) {
     let runner = Runner::hostile(&tests(table));
     runner.exec(&[]).expect(code);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let run = runner.only_run();
     (runner, run)
 }
 
-/// Fails unless the row is an error of this class with this text in its message.
+/// Fails unless the row is an error of this class with this text in its message or standard error.
 #[track_caller]
 fn assert_error(row: &Value, class: &str, message: &str) {
     assert_eq!(
@@ -29,7 +29,9 @@ fn assert_error(row: &Value, class: &str, message: &str) {
         (&json!("error"), &json!(class)),
         "{row}"
     );
-    let text = row["error"]["message"].as_str().unwrap();
+    let [text, stderr] =
+        ["message", "stderr"].map(|key| row["error"][key].as_str().unwrap_or_default());
+    let text = text.to_owned() + stderr;
     assert!(text.contains(message), "`{message}` is not in `{text}`");
     let is_visible = |char: char| !char.is_control() || char == '\n' || char == '\t';
     assert!(text.chars().all(is_visible), "{text:?} cannot be read");

@@ -9,6 +9,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     random::{Random, times},
     run::Run,
@@ -84,7 +85,7 @@ fn changed_expectations_replace_only_judgements() {
     assert_sound(&runner, &run, "completed");
     assert_eq!(run.manifest()["transitions"][2]["writer"], "rescore");
     assert_unchanged(&run, || {
-        runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
+        runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
     });
     // The scenario of the run is still the stored one.
     assert!(run.text("scenario.toml").contains("equals = 2"));
@@ -96,7 +97,7 @@ fn added_graders_judge_stored_outputs() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\", \"two\"]\nb | {ECHO} |");
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
-    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["has nothing to judge"]);
+    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["nothing to judge in run"]);
     runner.run(&["rescore"]).expect(1).says(&["1 trial judged: 1 passed → failed"]);
     let row = run.rows_of("a").pop().unwrap();
     assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));
@@ -229,7 +230,7 @@ fn only_graders_without_an_answer_are_asked_again() {
     };
     let runner = Runner::hostile("");
     change(&runner, &table, &(grader("broken", r#"do = "trap""#) + &nap(100_000)));
-    // The error of the first grader is no reason not to ask the others.
+    // The other graders are called after the error of the first.
     runner.exec(&[]).expect(1).says(&["grader `broken`"]);
     let run = runner.only_run();
     let grades = || run.rows_of("a").pop().unwrap()["grades"].clone();
@@ -336,6 +337,7 @@ fn explained_reasons_change_no_byte() {
 
 #[test]
 fn dry_run_shows_new_outcomes_without_calls() {
+    let mut transcript = Transcript::default();
     let table = format!("a | {ECHO} | equals = 2\nb | {ECHO} |\nc | {ECHO} |");
     let (runner, run) = run_of(&table, 1);
     let table =
@@ -343,12 +345,7 @@ fn dry_run_shows_new_outcomes_without_calls() {
     let secret = "grants = { secrets = [\"KEY\"] }\n";
     change(&runner, &table, &(grader("one", PASSES) + secret + &grader("two", FAILS)));
     assert_unchanged(&run, || {
-        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
-        ran.says(&[
-            "a@hostile#1 failed → passed b@hostile#1 passed → ungraded (graders `one`, `two`)",
-            "grader `one` would be called for 1 output",
-            "2 trials would be judged: 1 passed → ungraded, 1 failed → passed; nothing",
-        ]);
+        transcript.run(&runner, &["rescore", "--dry-run"]).expect(0);
         let events = runner.run(&["rescore", "--explain", "--json"]).expect(0).events();
         assert_eq!(events[0]["after"], "passed");
         assert_eq!(events[1]["graders"], json!(["one", "two"]));
@@ -359,13 +356,14 @@ fn dry_run_shows_new_outcomes_without_calls() {
     runner.run(&["rescore"]).expect(1);
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
     assert_unchanged(&run, || {
-        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
-        ran.says(&["b@hostile#1 failed → ungraded (graders `two`)"]);
+        transcript.run(&runner, &["rescore", "--dry-run"]).expect(0);
     });
+    transcript.check("dry_run_shows_new_outcomes_without_calls");
 }
 
 #[test]
 fn all_runs_of_a_group_are_judged() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&["hostile"]);
     let write = |graders: &str, expect: &str| {
         for name in ["a", "b"] {
@@ -383,11 +381,7 @@ fn all_runs_of_a_group_are_judged() {
     let runs = runner.runs();
     let group = runs[0].manifest()["group"]["id"].as_str().unwrap().to_owned();
     write("", "equals = 2");
-    runner.run(&["rescore", &group, "--dry-run"]).expect(0).says(&[
-        "ta@",
-        "tb@",
-        "passed → failed",
-    ]);
+    transcript.run(&runner, &["rescore", &group, "--dry-run"]).expect(0);
     let only_b = ["rescore", &group, "-E", "test(tb)"];
     let preview = runner.run(&[&only_b[..], &["--dry-run"]].concat()).expect(0);
     preview.says(&["tb@hostile#1 passed → failed"]);
@@ -409,6 +403,30 @@ fn all_runs_of_a_group_are_judged() {
     let sessions = |run: &Run| run.manifest()["sessions"].as_array().unwrap().len();
     assert_eq!(runs.iter().map(sessions).sum::<usize>(), 5);
     runner.run(&["verify", runs[1].id()]).expect(0);
+    transcript.check("all_runs_of_a_group_are_judged");
+}
+
+#[test]
+fn run_that_was_stopped_does_not_end_the_rescore_of_its_group() {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir(runner.path("set")).unwrap();
+    let write = |name: &str, table: &str| {
+        let provider = PROVIDER.replace("hostile.wasm", "../hostile.wasm");
+        runner.write(&format!("set/{name}.toml"), format!("{}\n{provider}", tests(table)));
+    };
+    write("a", &format!("ta | {ECHO} | equals = 1\nslow | {{ do = \"sleep\" }} |"));
+    write("b", &format!("tb | {ECHO} | equals = 1"));
+    let mut running = runner.started(&["exec", "set", "-j", "1", "--json"]);
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    let runs = runner.runs();
+    let (a, b) = (&runs[0], &runs[1]);
+    assert_eq!(a.ending()[1], "interrupted");
+    runner.run(&["resume", b.id()]).expect(0);
+    write("b", &format!("tb | {ECHO} | equals = 2"));
+    let group = a.manifest()["group"]["id"].as_str().unwrap().to_owned();
+    runner.run(&["rescore", &group]).says(&["1 passed → failed"]);
+    assert_eq!(b.count("failed"), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{fs, ops::Range};
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -50,7 +51,7 @@ fn flags_without_a_match_name_the_nearest() {
         (["--test", "wrds/on"], "no test matches `--test wrds/on`; nearest: `words/one`"),
         (["--provider", "c"], "no provider matches `--provider c`; nearest: `a`, `b`"),
         (["--tag", "lister"], "no test has the tag `lister`; nearest: `listed`"),
-        (["--tag", "zzz"], "no test has the tag `zzz`; existing: `all`, `listed`"),
+        (["--tag", "zzz"], "no test has the tag `zzz`; choose from: `all`, `listed`"),
         (["-E", "test(wrds/on)"], "no test matches `test(wrds/on)` of `-E`; nearest: `words/one`"),
         (["-E", "tag(lister)"], "no test matches `tag(lister)` of `-E`; nearest: `listed`"),
         (["--exclude", "*"], "every test is left out by `--exclude`"),
@@ -70,7 +71,7 @@ fn flags_without_a_match_name_the_nearest() {
 fn word_without_a_match_is_an_error() {
     let runner = listed();
     for (filter, says) in [
-        ("alone | aln", "no test matches `aln` of `-E`; existing: `alone`"),
+        ("alone | aln", "no test matches `aln` of `-E`; choose from: `alone`"),
         ("alone | wrds/*", "no test matches `wrds/*` of `-E`"),
         ("alone | alone@c", "no test matches `alone@c` of `-E`"),
         ("alone OR words", "did you mean `or`?"),
@@ -93,14 +94,14 @@ fn word_without_a_match_is_an_error() {
 fn arguments_in_vain_are_warned_of() {
     let runner = listed();
     for (args, says) in [
-        (&["-E", "alone & !aln"][..], "no test matches `aln` of `-E`; existing: `alone`"),
+        (&["-E", "alone & !aln"][..], "no test matches `aln` of `-E`; choose from: `alone`"),
         (&["--test", "alone", "--test", "aln"], "no test matches `--test aln`"),
         (&["--exclude", "*/on"], "no test matches `--exclude */on`; nearest: `words/one`"),
-        (&["--tag", "all", "--tag", "fast"], "no test has the tag `fast`; existing: `all`"),
+        (&["--tag", "all", "--tag", "fast"], "no test has the tag `fast`; choose from: `all`"),
         (&["--provider", "a", "--provider", "c"], "no provider matches `--provider c`"),
-        (&["-E", "!tag(fast)"], "no test matches `tag(fast)` of `-E`; existing: `all`"),
+        (&["-E", "!tag(fast)"], "no test matches `tag(fast)` of `-E`; choose from: `all`"),
         (&["-E", "test(alone) | test(aln)"], "no test matches `test(aln)` of `-E`"),
-        (&["--limit", "memory=8GiB"], "`--limit memory=8GiB` lowers nothing"),
+        (&["--limit", "memory=8GiB"], "`--limit memory=8GiB` has no effect"),
     ] {
         runner.exec(args).expect(0).says(&[says]);
     }
@@ -156,6 +157,7 @@ fn sorted(mut trials: Vec<String>) -> Vec<String> {
 
 #[test]
 fn first_tests_run_with_all_their_trials() {
+    let mut transcript = Transcript::default();
     let runner = many();
     let trials = planned(&runner, &["--first", "2"]);
     let expected = ["t0@a#1", "t0@a#2", "t0@b#1", "t0@b#2", "t1@a#1", "t1@a#2", "t1@b#1", "t1@b#2"];
@@ -163,17 +165,18 @@ fn first_tests_run_with_all_their_trials() {
     let last = planned(&runner, &["--first", "1", "-E", "t3*", "--provider", "b"]);
     assert_eq!(last, ["t3@b#1", "t3@b#2"]);
     assert_eq!(planned(&runner, &["--first", "100"]).len(), 160);
-    for (args, problem) in [
-        (&["--first", "0"][..], "expected a whole number from 1"),
-        (&["--sample", "0"], "expected a whole number from 1"),
-        (&["--first", "1", "--sample", "1"], "cannot be used with"),
-        (&["--limit", "10"], "for the first 10 tests: `--first 10`"),
+    for args in [
+        &["--first", "0"][..],
+        &["--sample", "0"],
+        &["--first", "1", "--sample", "1"],
+        &["--limit", "10"],
     ] {
-        runner.refused(args, &[problem]);
+        transcript.refused(&runner, args);
     }
     runner.exec(&["--first", "2"]).expect(0);
     assert_eq!(ran_trials(&runner.only_run()), expected);
     runner.run(&["verify"]).expect(0);
+    transcript.check("first_tests_run_with_all_their_trials");
 }
 
 #[test]
@@ -273,6 +276,7 @@ fn half_missing() -> Runner {
 
 #[test]
 fn selections_need_only_what_they_run() {
+    let mut transcript = Transcript::default();
     for selection in [["--test", "one"], ["--provider", "a"], ["--tag", "first"]] {
         let runner = half_missing();
         runner.exec(&selection).expect(0);
@@ -288,13 +292,14 @@ fn selections_need_only_what_they_run() {
     let runner = half_missing();
     runner.exec(&["--test", "one"]).expect(0);
     runner.exec(&["--last-failed"]).expect(5);
-    runner.exec(&[]).expect(2).says(&["plugin `missing.wasm`", "schema `missing.json`"]);
+    transcript.exec(&runner, &[]).expect(2);
     for selection in [["--test", "two"], ["--test", "*"]] {
-        runner.exec(&selection).expect(2).says(&["schema `missing.json` does not exist"]);
+        transcript.exec(&runner, &selection).expect(2);
     }
     runner.write("missing.json", "{}");
-    runner.exec(&["--test", "two"]).expect(2).says(&["plugin `missing.wasm` does not exist"]);
-    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["missing.wasm"]);
+    transcript.exec(&runner, &["--test", "two"]).expect(2);
+    transcript.run(&runner, &["validate", "scenario.toml"]).expect(2);
+    transcript.check("selections_need_only_what_they_run");
 }
 
 #[test]

@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use crate::support::{runner::Runner, running::Running};
 
 /// Result of each attack: null if it succeeded, else the error number.
-type Came = BTreeMap<String, Value>;
+type Results = BTreeMap<String, Value>;
 
 /// Lets a worker attack its surroundings, before and after it enters the sandbox of workers.
-fn attacked() -> [Came; 2] {
+fn attacked() -> [Results; 2] {
     let runner = Runner::new(&[]);
     for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {
         fs::create_dir(runner.path(folder)).unwrap();
@@ -65,32 +65,32 @@ fn attacked() -> [Came; 2] {
     Running::start(&mut command).finish().expect(0);
     let row = runner.only_run().row("a");
     [0, 1].map(|phase| {
-        let came = row["output"][phase].as_array().unwrap().iter();
-        let came = came.map(|came| {
-            let name = came[0].as_str().unwrap().to_owned();
-            (name, came[1]["Failed"].clone())
+        let results = row["output"][phase].as_array().unwrap().iter();
+        let results = results.map(|result| {
+            let name = result[0].as_str().unwrap().to_owned();
+            (name, result[1]["Failed"].clone())
         });
-        came.collect()
+        results.collect()
     })
 }
 
-fn done(came: &Came) -> Vec<&str> {
-    let done = came.iter().filter(|(_, error)| error.is_null());
+fn done(results: &Results) -> Vec<&str> {
+    let done = results.iter().filter(|(_, error)| error.is_null());
     done.map(|(name, _)| &**name).collect()
 }
 
 #[test]
 fn escaped_guests_find_nothing_open() {
-    let [before, behind] = attacked();
+    let [before, after] = attacked();
     // Outside of the sandbox all attacks succeed, except some on a process that has capabilities. Not every kernel has MPTCP.
     let needs = ["connect by MPTCP", "slow a process", "bind a process to processors"];
     let failed = before.iter().filter(|(_, error)| !error.is_null());
     let failed: Vec<_> = failed.map(|(name, _)| &**name).collect();
     assert!(failed.iter().all(|name| needs.contains(name)), "{before:?}");
-    assert_eq!(before.len(), behind.len());
-    assert_eq!(done(&behind), ["see how large a file of the home is"]);
+    assert_eq!(before.len(), after.len());
+    assert_eq!(done(&after), ["see how large a file of the home is"]);
     let refusals = [json!(1), json!(13), json!(18)];
-    for (name, error) in &behind {
+    for (name, error) in &after {
         assert!(error.is_null() || refusals.contains(error), "{name}: {error}");
     }
 }

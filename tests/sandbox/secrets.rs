@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     processes::Process,
     runner::{Runner, tests},
-    running::{Ran, Running},
+    running::{Finished, Running},
 };
 
 /// Contains characters that every encoding changes.
@@ -68,7 +68,7 @@ fn leaky(grants: &str, ways: &[&str]) -> Runner {
     runner
 }
 
-fn with_secret(runner: &Runner, args: &[&str]) -> Ran {
+fn with_secret(runner: &Runner, args: &[&str]) -> Finished {
     let mut command = runner.command(args);
     Running::start(command.env("API_KEY", SECRET)).finish()
 }

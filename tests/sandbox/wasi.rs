@@ -281,17 +281,73 @@ fn components_use_files_inside_the_wall() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     for test in ["scratch", "granted"] {
-        let came = run.row(test)["output"].clone();
-        for came in came.as_array().unwrap() {
-            assert!(came.get("ok").is_some(), "{test}: {came}");
+        let results = run.row(test)["output"].clone();
+        for result in results.as_array().unwrap() {
+            assert!(result.get("ok").is_some(), "{test}: {result}");
         }
-        assert_eq!(came[4]["ok"], json!("textm"), "{test}");
-        let times = [13, 15, 16].map(|index| came[index]["ok"].clone());
+        assert_eq!(results[4]["ok"], json!("textm"), "{test}");
+        let times = [13, 15, 16].map(|index| results[index]["ok"].clone());
         assert_eq!(times, [7, 9, 7].map(Value::from), "{test}");
     }
     let raw = run.row("raw")["output"].clone();
     let refused = raw.as_object().unwrap().values();
-    let is_refused = |came: &&Value| came.as_str().is_some_and(|word| word == "not-permitted");
+    let is_refused = |result: &&Value| result.as_str().is_some_and(|word| word == "not-permitted");
     assert_eq!(refused.filter(is_refused).count(), 0, "{raw}");
     assert!(raw["size"].as_u64().unwrap() > 0, "{raw}");
+}
+
+#[test]
+fn stack_is_a_limit_of_each_provider() {
+    let runner = Runner::new(&[]);
+    let deep = |name: &str, levels: u32| {
+        runner.wat(
+            name,
+            &format!(
+                r#"(module (memory (export "memory") 1)
+                     (func $deep (param i32) (result i32)
+                       (if (result i32) (local.get 0)
+                         (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+                         (else (i32.const 0))))
+                     (func (export "_start") (drop (call $deep (i32.const {levels})))))"#
+            ),
+        );
+    };
+    deep("deep.wasm", 100_000);
+    deep("endless.wasm", u32::MAX);
+    let scenario = |limits: &str| {
+        runner.scenario(&format!(
+            "[providers.small]\nplugin = \"deep.wasm\"\noutput = \"text\"\n\
+             [providers.large]\nplugin = \"deep.wasm\"\noutput = \"text\"\nlimits = {{ {limits} }}\n\
+             [providers.endless]\nplugin = \"endless.wasm\"\noutput = \"text\"\nlimits = {{ stack = \"16MiB\" }}\n\
+             [[tests]]\nid = \"a\"\nrepeat = 20\n"
+        ));
+    };
+    scenario("stack = \"8MiB\"");
+    runner.exec(&["-j", "8"]).expect(1);
+    let outcomes = |trial: &str, message: &str| {
+        let rows = runner.runs().pop().unwrap().rows();
+        let mut rows = rows.iter().filter(|row| row["provider"] == trial);
+        rows.all(|row| match message {
+            "" => row["outcome"] == "passed",
+            _ => {
+                let error = row["error"]["message"].as_str().unwrap();
+                row["error"]["class"] == "trap" && error.contains(message)
+            }
+        })
+    };
+    assert!(
+        outcomes("small", "call stack exhausted") && outcomes("small", "`limits.stack` is 512 KiB")
+    );
+    assert!(outcomes("large", "") && outcomes("endless", "`limits.stack` is 16 MiB"));
+    assert_eq!(runner.only_run().rows().len(), 60);
+    let into =
+        ["--into", "lowered", "--provider", "large", "--limit", "stack=1MiB", "--repeat", "1"];
+    runner.exec(&into).expect(1).says(&["`limits.stack` is 1 MiB"]);
+    let words = "from 512KiB to 16MiB";
+    for stack in ["\"17MiB\"", "0", "1000"] {
+        scenario(&format!("stack = {stack}"));
+        runner.exec(&[]).expect(2).says(&["scenario.toml:7:", words]);
+    }
+    scenario("");
+    runner.exec(&["--limit", "stack=17MiB"]).expect(2).says(&["--limit", words]);
 }

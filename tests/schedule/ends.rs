@@ -1,7 +1,8 @@
 //! Early ends of a session: bad trials and budgets.
 
 use super::two_providers;
-use crate::support::{run::Run, runner::Runner, truth::assert_told_truly};
+use crate::messages::transcript::Transcript;
+use crate::support::{run::Run, runner::Runner, truth::assert_consistent};
 
 const FAILING: &str = r#"
     [run]
@@ -32,14 +33,14 @@ fn fail_fast_ends_session_and_resume_continues() {
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
     assert_eq!((run.count("passed"), bad(&run)), (5, 2));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     // A flag that is not given keeps its value. Each session counts for itself.
     runner.run(&["resume"]).expect(4);
     assert_eq!(bad(&run), 4);
     runner.run(&["resume", "--fail-fast=3"]).expect(1);
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
     assert_eq!(run.rows().len(), 15);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -75,21 +76,21 @@ const MEASURING: &str = r#"
 
 #[test]
 fn resume_needs_larger_budget() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(MEASURING);
     runner.exec(&["-j", "1"]).expect(4);
     let run = runner.only_run();
     let before = run.manifest();
-    let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&["`tokens` is used up: 120 of 100", "--budget tokens=220"]);
+    transcript.run(&runner, &["resume"]).expect(2);
     assert_eq!(run.manifest(), before);
     runner.run(&["resume", "-j", "1", "--budget", "tokens=160"]).expect(4);
     assert_eq!(run.rows().len(), 6);
     // A flag that was given also holds for later sessions.
-    let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&["180 of 160"]);
+    transcript.run(&runner, &["resume"]).expect(2);
     runner.run(&["resume", "--budget", "tokens=off"]).expect(0);
     assert_eq!(run.ending()[0], "completed");
     assert_eq!(run.rows().len(), 10);
+    transcript.check("resume_needs_larger_budget");
 }
 
 #[test]
@@ -117,6 +118,7 @@ fn own_budget_ends_provider_alone() {
 
 #[test]
 fn unused_budgets_are_reported() {
+    let mut transcript = Transcript::default();
     let runner = Runner::hostile(MEASURING);
     let ran = runner.exec(&["--budget", "tokens=off", "--budget", "tokns=5"]).expect(0);
     ran.says(&["no attempt has measured `tokns`"]);
@@ -126,6 +128,7 @@ fn unused_budgets_are_reported() {
     let says = "2 of 12 attempts with an output did not measure `tokens`, and its budget counts only the others";
     runner.exec(&["--budget", "tokens=1000"]).expect(0).says(&[says]);
     let runner = Runner::hostile(MEASURING);
-    runner.refused(&["--budget", "nobody:tokens=5"], &["provider `nobody`", "`hostile`"]);
-    runner.refused(&["--budget", "tokens"], &["a metric with its budget", "`tokens=2000000`"]);
+    transcript.refused(&runner, &["--budget", "nobody:tokens=5"]);
+    transcript.refused(&runner, &["--budget", "tokens"]);
+    transcript.check("unused_budgets_are_reported");
 }

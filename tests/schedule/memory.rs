@@ -1,6 +1,8 @@
 //! Memory of all running attempts together.
 
-use crate::support::{runner::Runner, truth::assert_told_truly};
+use serde_json::Value;
+
+use crate::support::{runner::Runner, truth::assert_consistent};
 
 #[test]
 fn limits_above_all_memory_are_refused() {
@@ -49,5 +51,36 @@ fn full_share_makes_attempt_again() {
     assert_eq!(stopped["error"]["code"], "host-memory");
     let message = stopped["error"]["message"].as_str().unwrap();
     assert!(message.contains("`memory` in `[run]`"), "{message}");
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
+}
+
+#[test]
+fn large_stacks_count_as_memory() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [run]
+        memory = "36MiB"
+        [providers.hostile]
+        plugin = "hostile.wasm"
+        limits = { memory = "2MiB", stack = "16MiB" }
+        [[tests]]
+        id = "a"
+        input = { do = "sleep", ms = 300 }
+        repeat = 6
+        "#,
+    );
+    runner.exec(&["-j", "6"]).expect(0);
+    let rows = runner.only_run().rows();
+    let start = |row: &Value| {
+        let time = row["started_at"].as_str().unwrap();
+        let (minutes, seconds) = time[14..23].split_once(':').unwrap();
+        minutes.parse::<f64>().unwrap() * 60e3 + seconds.parse::<f64>().unwrap() * 1e3
+    };
+    for row in &rows {
+        // A start within the first half of another attempt is at the same time for certain.
+        let after = rows.iter().map(|other| (start(row) - start(other)).rem_euclid(3600e3));
+        let together = after.filter(|after| *after < 150.0).count();
+        assert!(together <= 2, "{rows:?}");
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{
     run::Run,
     runner::Runner,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
 };
 
 /// Returns the costs in an attempt of a provider or grader.
@@ -62,7 +62,7 @@ fn priced_metrics_become_one_cost() {
     }
     let metrics = &run.row("sum")["metrics"];
     assert_eq!(metrics[0], json!({"name": "cost_usd", "value": 5.5, "unit": "USD"}));
-    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd 5.5 USD"]);
+    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd 5.5 input 3"]);
     runner.run(&["verify"]).expect(0);
 }
 
@@ -86,7 +86,7 @@ fn cost_budget_holds_over_sessions() {
     ran.says(&["the budget of `cost_usd` is used up: 12 of 10"]);
     let run = runner.only_run();
     assert_eq!(run.rows().len(), 4);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let resume = |budget| runner.run(&["resume", "-j", "1", "--budget", budget]);
     resume("cost_usd=14").expect(4).says(&["15 of 14"]);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::two_providers;
 use crate::support::{
     runner::Runner,
-    truth::assert_told_truly,
+    truth::assert_consistent,
     wait::{wait_for, wait_until},
 };
 
@@ -119,5 +119,5 @@ fn show_lists_waiting_trials() {
     }
     let (ran, _) = running.end_by(Signal::INT);
     ran.expect(130);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }

@@ -624,7 +624,10 @@ fn folders_that_do_not_exist_are_refused() {
 fn link_command_prints_a_link_for_another_browser() {
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("results")).unwrap();
-    runner.run(&["serve", "--link"]).expect(2).says(&["you run no server for the results root"]);
+    runner
+        .run(&["serve", "--link"])
+        .expect(2)
+        .says(&["no server of yours is running for the results root"]);
     let site = Site::start(&runner, &[]);
     let first = Browser::open(&site, &site.link).unwrap();
     let printed = wait_for("the server is asked", || {

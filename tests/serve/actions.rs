@@ -11,7 +11,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::assert_told_truly,
+    truth::assert_consistent,
     wait::{wait_for, wait_until},
 };
 
@@ -80,7 +80,7 @@ fn started_run_outlives_its_server() {
     assert_eq!(by.as_str().map(str::len), Some(4096), "{}", run.manifest());
     let answer = site.post("/runs/latest/stop", &json!({})).expect(200).document();
     assert_eq!(answer["result"], "already_terminal");
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -644,4 +644,53 @@ fn ambiguous_names_have_candidates() {
     let run = runner.runs()[0].dir.to_string_lossy().replace('/', "%2F");
     site.post(&format!("/runs/{run}/stop"), &json!({})).refuses(404, &["there is no run"]);
     site.post("/runs/latest/stop", &json!({"mod": "kill"})).refuses(400, &["unknown field `mod`"]);
+}
+
+#[test]
+fn start_takes_a_folder_and_a_number_of_tests() {
+    let runner = short();
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let start = json!({"scenario": "scenario.toml", "first": 1, "into": "night"});
+    // A second start continues the run, which has nothing left.
+    for _ in 0..2 {
+        let document = site.post("/runs", &start).expect(201).document();
+        assert_eq!(document["id"], "night");
+        assert_eq!(ended(&runner.runs()[0])[0], "completed");
+        let trials = site.get("/runs/night/trials")["trials"].clone();
+        assert_eq!(
+            (trials.as_array().unwrap().len(), &trials[0]["outcome"]),
+            (1, &json!("passed"))
+        );
+    }
+    let mut other = start;
+    other["first"] = json!(2);
+    site.post("/runs", &other).refuses(422, &["night holds a run of another plan"]);
+    let sample = json!({"scenario": "scenario.toml", "sample": 1});
+    assert_eq!(site.post("/plan", &sample).expect(200).document()["plan"]["trials"], 1);
+    for (key, value, status, says) in [
+        ("into", json!("../night"), 400, &["`../night`", "`into`", "without `/`"][..]),
+        ("into", json!(".."), 400, &["`..`"]),
+        ("into", json!(""), 400, &["`into`"]),
+        ("first", json!(0), 400, &["`first`", "from 1"]),
+        ("first", json!(1), 422, &["--first", "--sample"]),
+    ] {
+        let mut body = sample.clone();
+        body[key] = value;
+        site.post("/plan", &body).refuses(status, says);
+    }
+}
+
+#[test]
+fn id_with_parentheses_is_run_again() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"f(x)\"\ninput = { do = \"echo\", value = 1 }\n\
+         [[tests]]\nid = \"b\"\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &FOLDER);
+    let rerun = json!({"rerun": "f(x)@hostile#1", "dry_run": true});
+    let plan = site.post("/runs/latest/resume", &rerun).expect(200).document();
+    assert_eq!(plan["trials"].as_array().unwrap().len(), 1, "{plan}");
+    assert_eq!(plan["trials"][0]["trial"], "f(x)@hostile#1", "{plan}");
 }

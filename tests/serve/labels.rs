@@ -5,11 +5,12 @@ use std::{fs, fs::File, thread};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::assert_told_truly,
+    truth::assert_consistent,
     wait::{wait_for, wait_until},
 };
 
@@ -34,6 +35,7 @@ fn labels(runner: &Runner) -> Value {
 
 #[test]
 fn labels_of_ended_run_are_set_and_removed() {
+    let mut transcript = Transcript::default();
     let runner = short();
     runner.exec(&["--label", "team=night", "--label", "old=1"]).expect(0);
     runner.run(&["pin", "latest"]).expect(0);
@@ -47,9 +49,9 @@ fn labels_of_ended_run_are_set_and_removed() {
     assert_eq!(after, before, "only labels have changed");
     assert!(run.text("runner.log").contains(": a b=c=d, empty=, team=day, without old\n"));
     assert_eq!(runner.list()[0]["labels"]["team"], "day");
-    runner.run(&["list", "--label", "team=night"]).expect(0).says(&["no runs match"]);
-    runner.run(&["list", "--label", "team=day"]).expect(0).says(&["passed"]);
-    runner.run(&["show"]).expect(0).says(&["a b=c=d, empty=, team=day"]);
+    transcript.run(&runner, &["list", "--label", "team=night"]).expect(0);
+    transcript.run(&runner, &["list", "--label", "team=day"]).expect(0);
+    transcript.run(&runner, &["show"]).expect(0);
     // Nothing is left to change.
     let manifest = run.bytes("benchmark.json");
     let ran = runner.run(&["label", "latest", "team=day", "--remove", "old", "--json"]).expect(0);
@@ -57,8 +59,8 @@ fn labels_of_ended_run_are_set_and_removed() {
     assert_eq!(ran.document()["labels"]["team"], "day");
     assert_eq!(run.bytes("benchmark.json"), manifest);
     let all = ["--remove", "team", "--remove", "empty", "--remove", "a b"];
-    let ran = runner.run(&[&["label", "latest"], &all[..]].concat()).expect(0);
-    ran.says(&["has no labels"]);
+    transcript.run(&runner, &[&["label", "latest"], &all[..]].concat()).expect(0);
+    transcript.check("labels_of_ended_run_are_set_and_removed");
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn owner_sets_labels_while_it_works() {
     assert!(running.is_alive() && !run.dir.join(REQUEST).exists());
     running.end_by(Signal::TERM).0.expect(143);
     assert_eq!(labels(&runner), json!({"paused": "yes"}));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -93,7 +95,7 @@ fn waiting_run_of_a_group_is_labelled() {
     assert_eq!(waiting.manifest()["stage"], "waiting");
     group.end_by(Signal::TERM).0.expect(143);
     assert_eq!(waiting.manifest()["labels"], json!({"team": "night"}));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn dead_run_is_ended_and_labelled() {
     assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
     assert_eq!(labels(&runner), json!({"team": "night"}));
     assert!(!run.dir.join(REQUEST).exists());
-    // The next owner ignores and removes it, too, and files that are no requests.
+    // The next owner ignores and removes it, too, and files that are not requests.
     for left in [left.to_string().as_bytes(), b"\xff{"] {
         run.write(REQUEST, left);
         let mut resumed = runner.started(&["resume", "latest", "--json"]);
@@ -176,7 +178,7 @@ fn label_reaches_runs_that_are_ending() {
         assert_eq!(run.manifest()["labels"], json!({"team": "night"}));
         assert!(!run.dir.join(REQUEST).exists());
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

@@ -7,13 +7,16 @@ use std::{
     time::Instant,
 };
 
+use runner_model::Time;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::messages::transcript::Transcript;
 use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
+    running::Running,
     server::{Authority, Request, Response, Server, Wire},
     wait::{SOON, wait_for, wait_until},
 };
@@ -44,6 +47,13 @@ fn accepting() -> Server {
 fn counting(answer: impl Fn(usize, &mut Wire<'_>) + Send + Sync + 'static) -> Server {
     let count = AtomicUsize::new(0);
     Server::raw(move |_, wire| answer(count.fetch_add(1, Ordering::SeqCst), wire))
+}
+
+fn answer(wire: &mut Wire<'_>, head: &str, body: &str) {
+    let length = body.len();
+    wire.send(format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ));
 }
 
 fn status(wire: &mut Wire<'_>, line: &str) {
@@ -163,13 +173,141 @@ fn refusals_and_redirects_are_not_repeated() {
 }
 
 #[test]
+fn refusal_has_the_reason_of_its_receiver() {
+    let long = "x".repeat(100_000);
+    for (body, reason) in [
+        (
+            r#"{"message": "Cannot send an empty message", "code": 50006}"#,
+            ": Cannot send an empty message",
+        ),
+        (
+            r#"{"ok": false, "error": {"message": "bad\u001b[31m \u202ekey"}}"#,
+            r": bad\u{1b}[31m \u{202e}key",
+        ),
+        ("invalid_payload\nsecond line", ": invalid_payload"),
+        ("<!DOCTYPE html><p>no", ""),
+        (&*long, &format!(": {}…", &long[..199])),
+        // Texts of the address and of variables are secrets, with any escapes.
+        (
+            r#"{"error": "no hook \/secret-path for secret\u002dtoken and hidden-value"}"#,
+            ": no hook ",
+        ),
+    ] {
+        let body = body.to_owned();
+        let server = counting(move |_, wire| answer(wire, "400 Bad Request", &body));
+        let runner = runner(PASSED, &webhook(&server, "secret = { env = \"HOOK_SECRET\" }"));
+        let mut exec = runner.command(&["exec", "scenario.toml"]);
+        let ran = Running::start(exec.env("HOOK_SECRET", "hidden-value")).finish();
+        let answer = format!("HTTP 400{reason}");
+        ran.says(&[&format!("refused ({answer}")]);
+        let run = runner.only_run();
+        let line = lines(&run).remove(0);
+        assert!(line["answer"].as_str().unwrap().starts_with(&answer), "{line}");
+        for text in [ran.stderr, run.text("notifications.jsonl")] {
+            for secret in ["secret-path", "secret-token", "hidden-value", "second"] {
+                assert!(!text.contains(secret), "{secret}: {text}");
+            }
+        }
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[test]
+fn receiver_may_ask_for_a_pause() {
+    // The date of the response is that of its clock.
+    let date = "date: Fri, 27 Nov 2026 10:00:00 GMT\r\nretry-after: Fri, 27 Nov 2026 10:00:01 GMT";
+    for line in ["429 Slow\r\nretry-after: 1", &format!("503 Busy\r\n{date}")] {
+        let line = line.to_owned();
+        let server = counting(move |count, wire| match count {
+            0 => answer(wire, &line, ""),
+            _ => status(wire, "200 OK"),
+        });
+        let runner = runner(PASSED, &webhook(&server, ""));
+        runner.exec(&[]).expect(0).says(&["notified (HTTP 200)"]);
+        let lines = lines(&runner.only_run());
+        assert_eq!(lines[0]["retry_after_ms"], 1000);
+        let times = lines.iter().map(|line| Time::parse(line["at"].as_str().unwrap()).unwrap());
+        let times: Vec<_> = times.collect();
+        assert!(times[1].since(times[0]).as_millis() >= 990, "{times:?}");
+    }
+    // A pause of ten minutes ends the wait of the session, and upkeep tries later.
+    let server =
+        counting(|_, wire| answer(wire, "503 Busy\r\nretry-after: 600", "{\"error\": \"down\"}"));
+    let runner = runner(PASSED, &format!("[notify]\nwait = \"10m\"\n{}", webhook(&server, "")));
+    runner.exec(&[]).expect(0).says(&["not notified: HTTP 503: down"]);
+    tend(&runner, 500_000);
+    assert_eq!(server.requests().len(), 1);
+    tend(&runner, 700_000);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn webhook_mistakes_are_reported_before_the_run() {
+    let server = accepting();
+    let hook = |url: &str, more: &str| {
+        format!("[[notify.webhooks]]\nurl = {url}\nprivate = true\n{more}\n")
+    };
+    let url = format!("\"{}\"", server.url("/"));
+    let settings = [
+        "[notify]\nwait = \"10m\"\n".to_owned(),
+        hook("{ env = \"NOT_SET\" }", ""),
+        hook("{ env = \"NO_ADDRESS\" }", ""),
+        hook(&url, "secret = { env = \"SHORT\" }"),
+    ];
+    let runner = runner(PASSED, &settings.concat());
+    let with_variables = |args: &[&str]| {
+        let mut command = runner.command(args);
+        command.env("NO_ADDRESS", "mailto:secret@example.com").env("SHORT", "whsec_YQ==");
+        Running::start(&mut command).finish()
+    };
+    let mistakes = [
+        "will not be notified: the environment variable `NOT_SET` is not set",
+        "will not be notified: `NO_ADDRESS` is not valid",
+        "will not be notified: the secret in `SHORT` has 1 byte after `whsec_`",
+    ];
+    let ran = with_variables(&["exec", "scenario.toml"]).expect(0);
+    ran.says(&mistakes);
+    let place = |text: &str| ran.stderr.find(text).unwrap();
+    assert!(place(mistakes[2]) < place("1 trial on 1 provider"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("secret@example"), "{}", ran.stderr);
+    // One attempt each.
+    assert_eq!(results(&runner.only_run()), ["refused"; 3]);
+    with_variables(&["exec", "--dry-run", "scenario.toml"]).expect(0).says(&mistakes);
+    with_variables(&["queue", "work", "--once"]).expect(0).says(&mistakes);
+    assert_eq!(results(&runner.only_run()).len(), 3);
+    runner.write(
+        "own.toml",
+        format!(
+            "{}{PASSED}{}",
+            hook("{ env = \"NOT_SET\" }", ""),
+            "[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+        ),
+    );
+    let ran = with_variables(&["validate", "own.toml"]).expect(0);
+    ran.says(&["a webhook in `[notify]` of the scenario will not be notified: the environment variable `NOT_SET`"]);
+    assert!(server.requests().is_empty());
+    // With the variables, the command about the run sends them.
+    let mut notify = runner.command(&["notify", "latest"]);
+    let notify = notify
+        .env("NOT_SET", server.url("/"))
+        .env("NO_ADDRESS", server.url("/"))
+        .env("SHORT", "long enough");
+    Running::start(notify).finish().expect(0);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
 fn endless_response_is_not_read() {
-    let server = Server::raw(|_, wire| {
-        wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        while wire.send("8\r\n12345678\r\n") {}
-    });
-    let runner = runner(PASSED, &webhook(&server, ""));
-    runner.exec(&[]).expect(0).says(&["notified (HTTP 200)"]);
+    let endless = |status: &'static str| {
+        Server::raw(move |_, wire| {
+            wire.send(format!("HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n"));
+            while wire.send("8\r\n12345678\r\n") {}
+        })
+    };
+    let (server, refusing) = (endless("200 OK"), endless("400 Bad Request"));
+    let runner = runner(PASSED, &(webhook(&server, "") + &webhook(&refusing, "")));
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&["notified (HTTP 200)", "refused (HTTP 400: 12345678123"]);
     // Headers that do not end are cut off.
     let server = Server::raw(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\n");
@@ -239,7 +377,7 @@ fn killed_process_loses_no_notification() {
     assert_eq!(sent["notifications"][0]["result"], "delivered");
     let [first, second] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
-    runner.run(&["notify"]).expect(0).says(&["no notification is left"]);
+    runner.run(&["notify"]).expect(0).says(&["no notification is due"]);
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -298,7 +436,7 @@ fn same_end_of_next_session_is_no_news() {
     runner.exec(&[]).expect(1);
     runner.run(&["resume", "latest", "--rerun", "all"]).expect(1);
     assert_eq!(server.requests().len(), 1);
-    runner.run(&["notify"]).expect(0).says(&["no notification is left"]);
+    runner.run(&["notify"]).expect(0).says(&["no notification is due"]);
     let changed = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&changed.replace("equals = 2", "equals = 1"));
     runner.run(&["rescore", "latest"]).expect(0);
@@ -448,9 +586,11 @@ fn command_dies_with_a_killed_process() {
 
 #[test]
 fn invalid_settings_stop_a_run_before_its_start() {
+    let mut transcript = Transcript::default();
     let runner = runner(PASSED, "[notify]\nwebhook = []\n");
-    runner.refused(&[], &["results/runner.toml:2", "`webhooks`"]);
-    runner.run(&["notify"]).expect(2).says(&["results/runner.toml:2"]);
+    transcript.refused(&runner, &[]);
+    transcript.run(&runner, &["notify"]).expect(2);
+    transcript.check("invalid_settings_stop_a_run_before_its_start");
 }
 
 /// Does the upkeep of the results root once, `later` milliseconds from now.
@@ -631,7 +771,7 @@ fn torn_lines_of_the_log_are_skipped() {
     let text = run.text("notifications.jsonl");
     run.write("notifications.jsonl", format!("\u{1b}{{\n{}", &text[..text.len() / 2]));
     runner.run(&["notify", "latest"]).expect(0).says(&["notified (HTTP 200)"]);
-    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is left"]);
+    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is due"]);
     assert_eq!(server.requests().len(), 2);
     let text = run.text("notifications.jsonl");
     let last = text.lines().last().unwrap();
@@ -650,7 +790,7 @@ fn delivered_notification_is_sent_again_with_new_id() {
     again(&["--dry-run"]).expect(0).says(&["notified (HTTP 200)"]);
     again(&[]).expect(1).says(&["refused (HTTP 404)"]);
     // The run's notification itself is delivered.
-    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is left"]);
+    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is due"]);
     again(&[]).expect(0).says(&["notified (HTTP 200)"]);
     again(&[]).expect(0);
     let requests = server.requests();

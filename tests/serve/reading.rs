@@ -79,20 +79,20 @@ fn runs_are_filtered_counted_and_paged() {
     assert_eq!((&page["total"], &page["next"]), (&json!(3), &Value::Null));
     assert_eq!(page["runs"][0]["actions"]["rerun_failed"], json!({"allowed": true}));
     for (query, states) in [
-        ("state=failed", &["failed"][..]),
-        ("state=passed,failed&verdict=passed", &["passed", "passed"]),
+        ("status=failed", &["failed"][..]),
+        ("status=passed,failed&verdict=passed", &["passed", "passed"]),
         ("label=team%3Dred", &["passed"]),
         ("label=team", &["passed"]),
         ("label=team%3Dblue", &[]),
         ("q=RED", &["passed"]),
         ("scenario=scenario&status=completed", &["failed", "passed", "passed"]),
-        ("reason=crashed&state=", &[]),
-        ("since=1h&state=failed", &["failed"]),
+        ("reason=crashed&status=", &[]),
+        ("since=1h&status=failed", &["failed"]),
         ("since=9998-01-01T00:00:00Z", &[]),
     ] {
         assert_eq!(keys(&site.get(&format!("/runs?{query}"))["runs"], "state"), states, "{query}");
     }
-    assert_eq!(site.get("/runs?state=failed")["counts"]["passed"], 2);
+    assert_eq!(site.get("/runs?status=failed")["counts"]["passed"], 2);
     let first = site.get("/runs?limit=2");
     let next = first["next"].as_str().unwrap();
     assert_eq!((next, &first["total"]), (&*ids[2], &json!(3)));
@@ -105,7 +105,7 @@ fn misspelt_queries_are_refused() {
     let (_runner, site, _) = mixed();
     for (path, says) in [
         ("/runs?stat=failed", &["stat"][..]),
-        ("/runs?state=falied", &["`state` has no value `falied`", "failed"]),
+        ("/runs?status=falied", &["`status` has no value `falied`", "failed"]),
         ("/runs?since=soon", &["`since` has no value `soon`", "7d"]),
         ("/runs?limit=0", &["`limit` must be a whole number from 1 to 1000"]),
         ("/runs/latest?x=1", &["x"]),
@@ -430,7 +430,10 @@ fn files_of_guests_are_downloads() {
     let path = format!("/runs/latest/trials/lots/attempts/1/files/{large}");
     assert_eq!(site.ask("GET", &path, None).expect(200).body, vec![0; 600_000]);
     let said = site.ask("GET", "/runs/latest/trials/said/log", None).expect(200);
-    assert!(said.text().contains("loud"), "{}", said.text());
+    let said = said.text();
+    let (log, output) = said.split_once("── standard output ──\n").unwrap();
+    assert!(log.ends_with(" warn  loud loud=loud\n"), "{log}");
+    assert_eq!(output, "loud\n── standard error ──\nloud\n");
     assert_eq!(
         site.ask("GET", "/runs/latest/rows", None).expect(200).body,
         run.bytes("index.jsonl")
@@ -572,6 +575,17 @@ fn failures_charts_and_matrix_sum_a_run_up() {
 }
 
 #[test]
+fn matrix_has_no_columns_for_graders() {
+    let runner = Runner::hostile(
+        &(tests("a | { do = \"echo\", value = 1 } | graders = [\"g\"]")
+            + "\n[graders.g]\nplugin = \"hostile.wasm\"\ninput = { do = \"echo\", value = { verdict = \"pass\" } }\n"),
+    );
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &[]);
+    assert_eq!(site.get("/runs/latest/matrix")["providers"], json!(["hostile"]));
+}
+
+#[test]
 fn comparisons_histories_and_reports_are_those_of_commands() {
     let (runner, site, run) = mixed();
     runner.exec(&[]).expect(1);
@@ -628,6 +642,18 @@ fn scenarios_below_the_folders_are_listed() {
 }
 
 #[test]
+fn stored_scenarios_of_runs_are_not_listed() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    runner.exec(&["--into", "mine/moved"]).expect(0);
+    runner.exec(&[]).expect(0);
+    fs::create_dir(runner.path("kept")).unwrap();
+    fs::rename(runner.path("mine/moved"), runner.path("kept/moved")).unwrap();
+    fs::remove_file(runner.path("results/runner.db")).unwrap();
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    assert_eq!(keys(&site.get("/scenarios")["scenarios"], "path"), ["scenario.toml"]);
+}
+
+#[test]
 fn rescored_run_has_its_new_graders_in_each_form() {
     let grader = |name: &str, score: f64| {
         format!(
@@ -655,12 +681,14 @@ fn rescored_run_has_its_new_graders_in_each_form() {
     wait_until("the page has the grader", || graders() == before);
     write(&runner, "\"venus\", \"saturn\"", &[grader("venus", 1.0), grader("saturn", 0.25)]);
     runner.run(&["rescore"]).expect(1);
-    let expected = json!([["saturn", 0.25, 0, 1], ["venus", 1.0, 1, 0]]);
+    let expected = json!([["venus", 1.0, 1, 0], ["saturn", 0.25, 0, 1]]);
     let shown = runner.run(&["show", "--json"]).expect(0).document();
-    assert_eq!(keys(&shown["graders"], "grader"), ["saturn", "venus"]);
+    assert_eq!(keys(&shown["graders"], "grader"), ["venus", "saturn"]);
     wait_until("the page has the graders", || graders() == expected);
     for args in [&["show"][..], &["report", "--html"]] {
         let text = runner.run(args).expect(0).stdout;
+        // Details of a trial have all its rows.
+        let text = text.split("<script").next().unwrap();
         let has = |name: &str| text.contains(name);
         assert!(has("venus") && has("saturn") && !has("mercury"), "{args:?}: {text}");
     }

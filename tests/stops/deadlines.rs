@@ -2,7 +2,7 @@
 
 use crate::support::{
     runner::Runner,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
 };
 
 #[test]
@@ -31,7 +31,7 @@ fn trial_timeout_bounds_all_attempts() {
     assert_eq!(row["outcome"], "timeout");
     let message = row["error"]["message"].as_str().unwrap();
     assert!(message.contains("trial_timeout"), "{message}");
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn run_timeout_leaves_work_to_resume() {
         "{slow:?}"
     );
     assert_eq!(runner.list()[0]["reason"], "timeout");
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     runner.run(&["resume", "latest", "--timeout-minutes", "5"]).expect(0);
     assert_whole(&runner, 3);
 }

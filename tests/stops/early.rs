@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use crate::support::{
     random::{Random, times},
     runner::Runner,
-    running::{Ran, Running},
-    truth::assert_told_truly,
+    running::{Finished, Running},
+    truth::assert_consistent,
     wait::wait_until,
 };
 
@@ -51,11 +51,11 @@ fn after_waiting(runner: &Runner, signal_at: &str) -> Running {
 
 /// Fails unless the session ended by SIGTERM, and each run of it is interrupted.
 #[track_caller]
-fn assert_interrupted(runner: &Runner, ran: &Ran, what: &str) {
+fn assert_interrupted(runner: &Runner, ran: &Finished, what: &str) {
     assert_eq!(ran.code, Some(143), "{what}: {ran:?}");
     let last = runner.runs().pop().unwrap();
     assert_eq!(last.ending(), ["incomplete", "interrupted", "SIGTERM", "none"], "{what}");
-    assert_told_truly(runner);
+    assert_consistent(runner);
 }
 
 #[cfg(debug_assertions)]

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the run stops in order and soon, and can be resumed.
+//! Ctrl-C, SIGTERM and SIGHUP: the run stops cleanly and soon, and can be resumed.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_kept, assert_whole},
     wait::{SOON, wait_for, wait_until},
 };
 
@@ -63,7 +63,7 @@ fn each_signal_has_its_code() {
             (&json!(run.id()), &json!(name), &json!(code))
         );
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn resume_finishes_a_stopped_run() {
     running.wait_for_rows(5);
     let (ran, _) = running.end_by(Signal::INT);
     let first = ran.expect(130).acknowledged();
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let run = runner.only_run();
     let kept = run.bytes("index.jsonl");
 
@@ -143,7 +143,7 @@ fn third_signal_exits_at_once() {
     assert!(took < SOON, "{took:?}");
     ran.expect(130);
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let mut again = runner.started(&["resume", "--json", "-j", "2"]);
     again.wait_until_running(&runner, 2);
     again.kill();
@@ -189,7 +189,7 @@ fn unread_output_delays_no_stop() {
     });
     assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
     assert_eq!(status.unwrap().code(), Some(130));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let listed = &runner.list()[0];
     assert_eq!(
         (&listed["status"], &listed["reason"]),
@@ -216,7 +216,7 @@ fn signals_in_one_moment_both_count() {
         };
         assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 /// Starts the program with a full pipe as standard output, which nothing reads while the reader is kept.

@@ -68,9 +68,9 @@ fn build(target: &str, guests: &[&str]) -> PathBuf {
 
 /// Installs a target. Some versions of rustup do not install those of `rust-toolchain.toml` by themselves.
 fn add_target(target: &str) {
-    let asked =
+    let printed =
         Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
-    let libraries = String::from_utf8(asked.unwrap().stdout).unwrap();
+    let libraries = String::from_utf8(printed.unwrap().stdout).unwrap();
     if !Path::new(libraries.trim()).exists() {
         run(Command::new("rustup").args(["target", "add", target]));
     }

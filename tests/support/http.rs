@@ -163,12 +163,12 @@ impl Answer {
 
     /// Fails unless this is a problem document with its own status, and its text contains all of these texts.
     #[track_caller]
-    pub(crate) fn refuses(&self, status: u16, says: &[&str]) {
+    pub(crate) fn refuses(&self, status: u16, texts: &[&str]) {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let problem = self.document();
         assert_eq!(problem["status"], status, "{problem}");
-        for text in says {
+        for text in texts {
             assert!(self.text().contains(text), "`{text}` is not in {problem}");
         }
     }

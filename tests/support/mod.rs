@@ -1,4 +1,4 @@
-//! Helpers of the tests. None uses the program's own code, so that its mistakes are not repeated here.
+//! Helpers of the tests. They do not use the program's own code, so they cannot repeat its mistakes.
 
 mod contract;
 pub(crate) mod guests;

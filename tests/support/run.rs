@@ -129,8 +129,8 @@ fn row(line: &[u8]) -> Result<Value, String> {
 
 /// Returns a row's line with a correct checksum.
 pub(crate) fn sealed(line: &str) -> String {
-    let (said, _) = line.rsplit_once(",\"crc\":").unwrap();
-    format!("{said},\"crc\":\"{:08x}\"}}", crc32(said.as_bytes()))
+    let (content, _) = line.rsplit_once(",\"crc\":").unwrap();
+    format!("{content},\"crc\":\"{:08x}\"}}", crc32(content.as_bytes()))
 }
 
 /// CRC-32 as in zip and PNG.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{
     guests::component,
     run::Run,
-    running::{Ran, Running},
+    running::{Finished, Running},
 };
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
@@ -60,10 +60,10 @@ impl Runner {
     }
 
     /// Creates `count` trials of the hostile guest that do not end before they are stopped. `run` has keys of `[run]`.
-    pub(crate) fn endless(count: usize, what: &str, run: &str) -> Self {
+    pub(crate) fn endless(count: usize, input: &str, run: &str) -> Self {
         // In memory: if a busy disk does not sync in time, the watchdog ends a stopped session without its rows.
         Self::hostile_in_memory(&format!(
-            "[run]\n{run}\n[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"{what}\" }}\n"
+            "[run]\n{run}\n[[tests]]\nid = \"guest\"\nrepeat = {count}\ntimeout = \"10m\"\ninput = {{ do = \"{input}\" }}\n"
         ))
     }
 
@@ -141,12 +141,12 @@ impl Runner {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Finished {
         Running::start(&mut self.command(args)).finish()
     }
 
     /// Runs the scenario to its end.
-    pub(crate) fn exec(&self, args: &[&str]) -> Ran {
+    pub(crate) fn exec(&self, args: &[&str]) -> Finished {
         self.run(&[&["exec", "scenario.toml"], args].concat())
     }
 
@@ -161,9 +161,9 @@ impl Runner {
 
     /// Runs a scenario that is refused before there is a run.
     #[track_caller]
-    pub(crate) fn refused(&self, args: &[&str], says: &[&str]) -> Ran {
+    pub(crate) fn refused(&self, args: &[&str], texts: &[&str]) -> Finished {
         let ran = self.exec(args).expect(2);
-        ran.says(says);
+        ran.says(texts);
         assert_eq!(ran.stdout, "");
         assert!(self.runs().is_empty(), "there is a run");
         ran

@@ -28,7 +28,7 @@ pub(crate) struct Running {
 
 /// A program that has ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub(crate) struct Finished {
     /// Exit code. `None` if a signal has ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -122,7 +122,7 @@ impl Running {
 
     /// Sends a signal. Returns how the program ended, and after which time.
     #[track_caller]
-    pub(crate) fn end_by(self, signal: Signal) -> (Ran, Duration) {
+    pub(crate) fn end_by(self, signal: Signal) -> (Finished, Duration) {
         let sent = Instant::now();
         self.process().signal(signal);
         let ran = self.finish();
@@ -131,7 +131,7 @@ impl Running {
 
     /// Waits until the program ends by itself.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Ran {
+    pub(crate) fn finish(mut self) -> Finished {
         let began = Instant::now();
         while self.is_alive() {
             assert!(
@@ -146,12 +146,12 @@ impl Running {
     }
 
     /// Kills the program. The last line that it printed may be torn.
-    pub(crate) fn kill(mut self) -> Ran {
+    pub(crate) fn kill(mut self) -> Finished {
         self.process().signal(Signal::KILL);
         self.ended()
     }
 
-    fn ended(&mut self) -> Ran {
+    fn ended(&mut self) -> Finished {
         let status: ExitStatus = self.child.wait().unwrap();
         self.stdout.finish();
         self.stderr.finish();
@@ -161,7 +161,7 @@ impl Running {
             "{status}:\n{}",
             self.stderr.text()
         );
-        Ran { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
+        Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 }
 
@@ -198,7 +198,7 @@ impl Output {
     }
 }
 
-impl Ran {
+impl Finished {
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);

@@ -1,5 +1,4 @@
-//! Invariants of every run, however often its processes have died: nothing is lost, nothing is doubled, and no output
-//! is false.
+//! Invariants of each run, also after kills of its processes: no row is lost or doubled, and outputs agree with the rows.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +20,11 @@ pub(crate) fn results(run: &Run) -> BTreeMap<String, Value> {
 pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
     let rows: BTreeMap<_, _> =
         run.rows().into_iter().map(|row| (row["seq"].as_u64(), row)).collect();
-    for told in acknowledged {
-        let Some(row) = rows.get(&told["seq"].as_u64()) else {
-            panic!("this row is lost: {told}");
+    for expected in acknowledged {
+        let Some(row) = rows.get(&expected["seq"].as_u64()) else {
+            panic!("this row is lost: {expected}");
         };
-        for (key, value) in told.as_object().unwrap() {
+        for (key, value) in expected.as_object().unwrap() {
             assert_eq!(&row[key], value, "`{key}` of {row}");
         }
     }
@@ -33,7 +32,7 @@ pub(crate) fn assert_kept(run: &Run, acknowledged: &[Value]) {
 
 /// Fails if `list` or `show` is wrong about a run without a process.
 #[track_caller]
-pub(crate) fn assert_told_truly(runner: &Runner) {
+pub(crate) fn assert_consistent(runner: &Runner) {
     let (runs, listed) = (runner.runs(), runner.list());
     assert_eq!(listed.len(), runs.len(), "{listed:?}");
     for run in &runs {
@@ -81,7 +80,7 @@ pub(crate) fn assert_whole(runner: &Runner, planned: usize) -> Run {
     assert_eq!(finals, planned, "a trial has two results, or none");
     assert_eq!(results(&run).len(), planned);
     assert_numbered(&rows);
-    assert_told_truly(runner);
+    assert_consistent(runner);
     run
 }
 

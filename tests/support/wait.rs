@@ -14,12 +14,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Polls until there is a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < LONG, "waited in vain until {what}");
+        assert!(start.elapsed() < LONG, "timed out waiting until {what}");
         thread::sleep(LOOK_EVERY);
     }
 }

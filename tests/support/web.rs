@@ -63,9 +63,9 @@ pub(crate) fn send(keys: &str, grants: &str, attempts: &[Vec<Value>]) -> Sent {
 
 /// Returns the results of a scenario's only run.
 #[track_caller]
-pub(crate) fn ended(runner: Runner, attempts: usize, said: &str) -> Sent {
+pub(crate) fn ended(runner: Runner, attempts: usize, shown: &str) -> Sent {
     let runs = runner.runs();
-    assert_eq!(runs.len(), 1, "{said}");
+    assert_eq!(runs.len(), 1, "{shown}");
     let run = runner.only_run();
     Sent {
         rows: (0..attempts).map(|number| run.row(&format!("t{number}"))).collect(),
@@ -119,11 +119,11 @@ pub(crate) fn broken(answer: impl Into<Vec<u8>>) -> Server {
 }
 
 /// Starts a server that repeats these bytes until the client closes the connection.
-pub(crate) fn endless(beginning: &'static str, part: &'static str) -> Server {
+pub(crate) fn endless(start: &'static str, part: &'static str) -> Server {
     Server::raw(move |_, wire| {
-        let mut is_there = wire.send(beginning);
-        while is_there {
-            is_there = wire.send(part);
+        let mut is_open = wire.send(start);
+        while is_open {
+            is_open = wire.send(part);
         }
     })
 }

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{ended, going_on, naps, short};
+use crate::messages::transcript::Transcript;
 use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
 
 /// Returns the commands that an output advises.
@@ -76,15 +77,15 @@ fn list_advises_a_budget_where_resume_needs_one() {
     );
     runner.exec(&["-j", "1"]).expect(4);
     for args in [["list"], ["show"]] {
-        runner.run(&args).expect(0).says(&["--budget METRIC=VALUE"]);
+        runner.run(&args).expect(0).says(&["--budget tokens=VALUE"]);
     }
     let runner = Runner::hostile(
         "[graders.judge]\nplugin = \"hostile.wasm\"\nmin_score = 0.5\ninput = { do = \"measure\", score = 1, tokens = 2 }\n\
          budget = { metrics = { tokens = 1 } }\n\
          [[tests]]\nid = \"a\"\nrepeat = 9\ninput = { do = \"echo\" }\nexpect = { graders = [\"judge\"] }\n",
     );
-    runner.exec(&["-j", "1"]).expect(4).says(&["--budget judge:METRIC=VALUE"]);
-    runner.run(&["list"]).expect(0).says(&["--budget judge:METRIC=VALUE"]);
+    runner.exec(&["-j", "1"]).expect(4).says(&["--budget judge:tokens=VALUE"]);
+    runner.run(&["list"]).expect(0).says(&["--budget judge:tokens=VALUE"]);
 }
 
 #[test]
@@ -160,27 +161,29 @@ fn every_document_has_its_version() {
 
 #[test]
 fn missing_files_are_named_without_numbers() {
+    let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);
-    for (args, says) in [
-        (&["exec", "none.toml"][..], "the scenario does not exist"),
-        (&["validate", "none.toml"], "the scenario does not exist"),
-        (&["resume", "--secret-file", "none"], "there is no such file"),
-        (&["init", "file"], "`file` is not a folder"),
+    for args in [
+        &["exec", "none.toml"][..],
+        &["validate", "none.toml"],
+        &["resume", "--secret-file", "none"],
+        &["init", "file"],
     ] {
         runner.write("file", "");
-        let ran = runner.run(args).expect(2);
-        ran.says(&[says]);
+        let ran = transcript.run(&runner, args).expect(2);
         assert!(!ran.stderr.contains("os error"), "{ran:?}");
     }
+    transcript.check("missing_files_are_named_without_numbers");
 }
 
 #[test]
 fn run_named_by_path_is_used_in_its_root() {
+    let mut transcript = Transcript::default();
     let runner = naps(1, 1);
     runner.exec(&["--results", "kept"]).expect(0);
     let [run] = Run::all(&runner.path("kept")).try_into().unwrap();
     let path = run.dir.to_str().unwrap();
-    runner.run(&["show", path, "nap@hostile#1"]).expect(0).says(&["input", "sleep"]);
+    transcript.run(&runner, &["show", path, "nap@hostile#1"]).expect(0);
     runner.run(&["pin", path]).expect(0);
     runner.run(&["unpin", path]).expect(0);
     runner.run(&["stop", path]).expect(0);
@@ -189,11 +192,11 @@ fn run_named_by_path_is_used_in_its_root() {
     runner.run(&["resume", path, "--rerun", "all", "--dry-run"]).expect(0);
     runner.run(&["resume", path, "--accept-changes"]).expect(0);
     assert_eq!(run.rows().len(), 2);
-    runner.run(&["verify", path]).expect(0).says(&["nothing is damaged"]);
+    transcript.run(&runner, &["verify", path]).expect(0);
     assert!(!runner.path("results").exists());
     runner.run(&["exec", "scenario.toml"]).expect(0);
-    let other = runner.run(&["prune", path, "--yes"]).expect(2);
-    other.says(&["the run is in another results root; add: --results "]);
+    transcript.run(&runner, &["prune", path, "--yes"]).expect(2);
+    transcript.check("run_named_by_path_is_used_in_its_root");
 }
 
 #[test]
@@ -223,23 +226,23 @@ fn advised_roots_work_with_any_bytes() {
 
 #[test]
 fn names_of_other_things_get_advice() {
+    let mut transcript = Transcript::default();
     let runner = naps(1, 1);
     let [run] = ended(&runner, 1).try_into().unwrap();
-    runner.run(&["show", "nap@hostile"]).expect(2).says(&["runner show latest nap@hostile"]);
-    runner.run(&["logs", "results/"]).expect(2).says(&["is a folder of runs, not a run"]);
+    transcript.run(&runner, &["show", "nap@hostile"]).expect(2);
+    transcript.run(&runner, &["logs", "results/"]).expect(2);
     for command in ["show", "resume", "list"] {
         let ran = runner.run(&[command, "--results", "nope"]).expect(2);
         ran.says(&["the folder nope does not exist"]);
     }
     for into in ["scenario.toml", "scenario.toml/run/x"] {
-        let ran = runner.exec(&["--into", into]).expect(2);
-        ran.says(&["`--into` needs a folder; scenario.toml is a file"]);
+        transcript.exec(&runner, &["--into", into]).expect(2);
     }
     for words in [&["exec", "scenario.toml"][..], &["list"], &["show"], &["verify"], &["resume"]] {
         let ran = runner.run(&[words, &["--results", "scenario.toml/x"]].concat()).expect(2);
         ran.says(&["a folder is needed; scenario.toml is a file"]);
     }
-    runner.run(&["exec", "scenario.toml", "nap"]).expect(2).says(&["did you mean `--test nap`?"]);
+    transcript.run(&runner, &["exec", "scenario.toml", "nap"]).expect(2);
     let ran = runner.exec(&["--exclude", "*"]).expect(5);
     ran.says(&["every test is left out by `--exclude`"]);
     assert!(!ran.stderr.contains("--provider"), "{}", ran.stderr);
@@ -247,7 +250,8 @@ fn names_of_other_things_get_advice() {
     run.write("index.jsonl", "");
     let resume = format!("runner resume {}", short(&run));
     runner.run(&["resume"]).expect(2).says(&["is incomplete", &resume]);
-    runner.run(&["verify"]).expect(1).says(&["1 trial has no result", "0 (0 passed) are stored"]);
+    transcript.run(&runner, &["verify"]).expect(1);
+    transcript.check("names_of_other_things_get_advice");
 }
 
 #[test]
@@ -287,4 +291,36 @@ fn first_run_of_init_stays_in_its_folder() {
     let script = format!("runner() {{ \"$runner\" \"$@\"; }}; {command}");
     assert!(runner.shell(&script).output().unwrap().status.success(), "{command}");
     assert!(runner.path("sub/results").is_dir() && !runner.path("results").exists());
+}
+
+#[test]
+fn proposed_grants_are_valid_as_pasted() {
+    let runner = Runner::new(&[]);
+    runner.write("keys.env", "OPENAI_API_KEY=of-openai-only\nTENANT=of-the-tenant\n");
+    let chat = "plugin = \"bundled:chat\"\nconfig = { model = \"m\", headers = { x = \"{{secret.TENANT}}\" } }\n";
+    let http = "plugin = \"bundled:http\"\nconfig = { base_url = \"http://127.0.0.1:9/api\" }\n";
+    let tests = "[[tests]]\nid = \"t\"\nproviders = [\"m*\"]\ninput = \"hello\"\nexpect.contains = \"hi\"\n\
+                 [[tests]]\nid = \"u\"\nproviders = [\"s.1\"]\ninput = { path = \"/\" }\nexpect.json = 1\n";
+    // A table for each provider of a matrix would be no table of the scenario.
+    let matrix = "matrix = { size = [1, 2] }\n";
+    let mut scenario = format!("[providers.m]\n{matrix}{chat}[providers.\"s.1\"]\n{http}{tests}");
+    runner.scenario(&scenario);
+    let validate = |args: &[&str]| {
+        let ran = runner.run(&[&["validate", "scenario.toml"], args].concat()).expect(0);
+        ran.stderr.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = validate(&[]);
+    assert!(
+        lines.contains(&"  secrets = [\"OPENAI_API_KEY\", \"TENANT\"]".to_owned()),
+        "{lines:?}"
+    );
+    for line in lines.iter().filter(|line| line.starts_with("  ")) {
+        scenario += &format!("{line}\n");
+    }
+    runner.scenario(&scenario);
+    let lines = validate(&["--secret-file", "keys.env"]);
+    assert!(!lines.iter().any(|line| line.contains("not granted")), "{lines:?}");
+    for table in ["providers.m.grants", "providers.\"s.1\".grants"] {
+        assert_eq!(scenario.matches(table).count(), 1, "{scenario}");
+    }
 }

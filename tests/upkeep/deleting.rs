@@ -9,7 +9,7 @@ use super::{ended, going_on, naps, short};
 use crate::support::{
     random::{Random, times},
     runner::Runner,
-    truth::assert_told_truly,
+    truth::assert_consistent,
 };
 
 #[test]
@@ -54,7 +54,7 @@ fn prune_shows_before_it_deletes() {
     assert_eq!(deleted["runs"].as_array().unwrap().len(), 2);
     assert_eq!(deleted["contents"], before);
     assert_eq!((runner.runs().len(), stored()), (0, 0));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -65,13 +65,13 @@ fn ignored_settings_are_the_only_advice() {
     let all = || of_all.map(|args| runner.run(args).expect(0).stderr);
     let [prune, notify, again] = all();
     assert!(prune.contains("no policy is set"), "{prune}");
-    assert!(notify.contains("no notification is left"), "{notify}");
+    assert!(notify.contains("no notification is due"), "{notify}");
     assert!(again.contains("no receiver is notified"), "{again}");
     // Written by the user, and not confirmed.
     fs::write(runner.path("results/runner.toml"), "[retention]\nkeep_last = 9\n").unwrap();
     for printed in all() {
         assert!(printed.contains("runner trust"), "{printed}");
-        for advice in ["no policy is set", "no notification is left", "no receiver is notified"] {
+        for advice in ["no policy is set", "no notification is due", "no receiver is notified"] {
             assert!(!printed.contains(advice), "{printed}");
         }
     }
@@ -150,5 +150,5 @@ fn new_runs_keep_their_files_from_prunes() {
         }
         runner.run(&["verify"]).expect(0);
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }

@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    random::times, run::Run, runner::Runner, running::Running, truth::assert_told_truly,
+    random::times, run::Run, runner::Runner, running::Running, truth::assert_consistent,
     wait::wait_until,
 };
 
@@ -88,7 +88,7 @@ fn cleanup_shows_then_writes_down() {
             .unwrap()
             .is_empty()
     );
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::support::{
     guests::printing,
     run::Run,
     runner::Runner,
-    running::{Ran, Running},
+    running::{Finished, Running},
 };
 
 /// Numbers that no user of the machine has.
@@ -280,8 +280,9 @@ fn colleagues_share_a_root_and_keep_their_runs() {
     fs::create_dir(&root).unwrap();
     chown(&root, Some(COLLEAGUE), Some(GROUP)).unwrap();
     set_mode(&root, 0o2770);
-    let run =
-        |user, args: &[&str]| -> Ran { Running::start(&mut as_user(&runner, user, args)).finish() };
+    let run = |user, args: &[&str]| -> Finished {
+        Running::start(&mut as_user(&runner, user, args)).finish()
+    };
     run(COLLEAGUE, &["exec", "scenario.toml"]).expect(0);
     run(OTHER_COLLEAGUE, &["exec", "scenario.toml"]).expect(0);
     let [first, second] = runner.runs().try_into().unwrap();

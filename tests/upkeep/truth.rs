@@ -11,7 +11,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
     wait::{wait_for, wait_until},
 };
 
@@ -288,7 +288,7 @@ fn dead_sessions_name_their_trials() {
     runner.run(&["show", "--history"]).expect(0).says(&[&died]);
     assert!(run.text("runner.log").contains(&format!("died {says}")), "{}", run.text("runner.log"));
     assert_eq!(run.manifest()["sessions"][0]["in_flight"], live["in_flight"]);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

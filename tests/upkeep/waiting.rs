@@ -1,13 +1,17 @@
 //! Runs that wait for exclusive use of their results root.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::naps;
 use crate::support::{
-    processes::Process, run::Run, runner::Runner, running::Running, truth::assert_told_truly,
+    processes::Process,
+    run::Run,
+    runner::{Runner, tests},
+    running::Running,
+    truth::assert_consistent,
     wait::wait_until,
 };
 
@@ -16,12 +20,16 @@ const WAITS: [&str; 3] = ["--exclusive", "--wait", "--json"];
 /// Creates a short scenario, and a run of another one that holds the root until it is stopped.
 fn blocked() -> (Runner, Running) {
     let runner = naps(3, 10);
+    let long = block(&runner);
+    (runner, long)
+}
+
+fn block(runner: &Runner) -> Running {
     runner.write(
         "long.toml",
         "[[tests]]\nid = \"long\"\ntimeout = \"1h\"\ninput = { do = \"sleep\", ms = 3000000 }\n[providers.hostile]\nplugin = \"hostile.wasm\"\n",
     );
-    let long = in_the_way(&runner);
-    (runner, long)
+    in_the_way(runner)
 }
 
 fn in_the_way(runner: &Runner) -> Running {
@@ -82,7 +90,7 @@ fn waiting_run_has_an_id_at_once() {
     runner.run(&["wait", run.id()]).expect(0);
     second.finish().expect(0);
     assert_eq!(run.rows().len(), 3);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -105,6 +113,26 @@ fn waiting_resume_has_an_id_at_once() {
     let manifest = run.manifest();
     assert_eq!(manifest["sessions"].as_array().unwrap().len(), 3);
     assert_eq!(manifest["sessions"][1]["worked_ms"], 0.0, "{manifest}");
+}
+
+#[test]
+fn stopped_rescore_that_waits_leaves_the_end_of_its_run() {
+    let text = tests("a | { do = \"echo\", value = 1 } | equals = 1");
+    let runner = Runner::hostile(&text);
+    runner.exec(&[]).expect(0);
+    let (run, ending) = (runner.only_run(), runner.only_run().ending());
+    let file = runner.path("scenario.toml");
+    let changed = fs::read_to_string(&file).unwrap().replace("equals = 1", "equals = 2");
+    fs::write(file, changed).unwrap();
+    let long = block(&runner);
+    let (running, _) = waiting(&runner, &["rescore", run.id()]);
+    let finished = running.end_by(Signal::TERM).0.expect(143).events().pop().unwrap();
+    assert_eq!(finished["event"], "finished");
+    assert_eq!(run.ending(), ending);
+    long.end_by(Signal::INT).0.expect(130);
+    runner.run(&["rescore", run.id()]).expect(1);
+    assert_eq!(run.ending()[3], "failed");
+    assert_consistent(&runner);
 }
 
 #[test]
@@ -198,7 +226,7 @@ fn waiting_group_ends_as_a_whole() {
     let events = running.finish().expect(0).events();
     let finished = |event: &&Value| event["event"] == "finished";
     assert_eq!(events.iter().filter(finished).count(), 2);
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

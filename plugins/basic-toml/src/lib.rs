@@ -1,4 +1,4 @@
-//! The crate `basic-toml` as a TOML decoder. It reads TOML 1.0 without dates and times, by its own decision.
+//! The crate `basic-toml` as a TOML decoder. It reads TOML 1.0 without dates and times, which it does not support on purpose.
 
 use parser::Error;
 use runner_sdk::{NoConfig, Provider, Reply, Result, Test};

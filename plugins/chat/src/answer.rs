@@ -1,6 +1,6 @@
-//! From an answer of the server to the reply that a scenario judges.
+//! Reads the answer of a server.
 //!
-//! Servers differ in every field, so only the text is needed. A field of another type counts as absent.
+//! Servers differ in every field, so only the text is required. A field with an unexpected type counts as absent.
 
 use runner_sdk::http::Response;
 use runner_sdk::{Check, Error, ErrorKind, Reply, Result, Verdict, log};
@@ -11,7 +11,7 @@ use crate::strip::Strip;
 use crate::usage::Usage;
 use crate::{Config, OutputForm, Price, failure, loose_json};
 
-/// The part of a configuration that answers are read by.
+/// Settings for reading answers.
 pub(crate) struct Reader {
     form: OutputForm,
     strip: Strip,
@@ -23,10 +23,10 @@ impl Reader {
         Self { form: config.output, strip: config.strip.clone(), price: config.price }
     }
 
-    /// Reads the answer of `url`, whose status is a success.
+    /// Reads an answer of `url` with a status of success.
     pub(crate) fn read(&self, url: &str, response: &Response) -> Result<Reply> {
         let malformed = |why: String| {
-            let start = failure::beginning(response);
+            let start = failure::start_of(response);
             let message = format!(
                 "the answer of {url} is not a chat completion: {why}; it starts with {start}"
             );
@@ -45,7 +45,7 @@ impl Reader {
 
         let milliseconds = response.duration.as_micros() as f64 / 1000.0;
         let mut reply = self.reply(&text)?.metric("response_time", milliseconds, "ms");
-        let usage = Usage::of(&body);
+        let usage = Usage::read(&body);
         for (name, count) in usage.counts() {
             reply = reply.metric(name, count, "tokens");
         }
@@ -55,7 +55,7 @@ impl Reader {
         Ok(reply)
     }
 
-    /// Makes the reply from the text. A text that should be JSON and is not is the model's failure, so it fails the test.
+    /// Returns the reply with a text. If it must be JSON and is not, that is a failure of the model, so the test fails.
     fn reply(&self, text: &str) -> Result<Reply> {
         let stripped = self.strip.cut(text);
         let kept = stripped.as_deref().unwrap_or(text);
@@ -81,7 +81,7 @@ impl Reader {
     }
 }
 
-/// Returns the text of a choice, and logs if there is more to know about it. The scenario judges whether a cut text is enough.
+/// Returns the text of a choice. Logs if it is cut or refused: the scenario judges whether such a text is enough.
 fn text(choice: &Value) -> Option<String> {
     let reason = choice["finish_reason"].as_str().unwrap_or_default();
     let is_cut = match reason.to_ascii_lowercase().as_str() {
@@ -102,7 +102,7 @@ fn text(choice: &Value) -> Option<String> {
         }
     };
     let message = &choice["message"];
-    // Newer models of OpenAI have it in place of an answer.
+    // Newer models of OpenAI have a refusal in place of the text.
     let refusal = message["refusal"].as_str().filter(|refusal| !refusal.is_empty());
     if refusal.is_some() {
         log::warn("the model refused to answer");
@@ -111,7 +111,7 @@ fn text(choice: &Value) -> Option<String> {
     content.or(refusal.map(str::to_owned)).or(is_cut.then(String::new))
 }
 
-/// Returns the text of a message: a text, or a list of parts, without those of reasoning, pictures and tools.
+/// Returns the text of a message's content: a text, or a list of parts. Parts with reasoning, pictures and tools are left out.
 fn content(content: &Value) -> Option<String> {
     let part = |part: &Value| match &part["type"] {
         Value::String(kind) if kind != "text" && kind != "output_text" => None,
@@ -126,7 +126,7 @@ fn content(content: &Value) -> Option<String> {
             let texts: Vec<_> = parts.iter().filter_map(part).collect();
             (!texts.is_empty()).then(|| texts.concat())
         }
-        // Servers that parse the model's JSON have a value in place of its text.
+        // Some servers parse the model's JSON and send a value in place of a text.
         value => part(value).or_else(|| Some(value.to_string())),
     }
 }
@@ -136,18 +136,18 @@ mod tests {
     use std::time::Duration;
 
     use runner_sdk::http::Response;
-    use runner_sdk::testing::{Host, Seen};
+    use runner_sdk::testing::{Calls, Host};
     use runner_sdk::{ErrorKind, Reply, Result, Verdict};
     use serde_json::{Value, json};
 
     use crate::Chat;
 
-    fn reply_to(response: Response, config: Value) -> (Result<Reply>, Seen) {
+    fn reply_to(response: Response, config: Value) -> (Result<Reply>, Calls) {
         let host = Host::new().responses([Ok(response)]);
-        host.run_and_look::<Chat>(json!("hi"), config)
+        host.run_recorded::<Chat>(json!("hi"), config)
     }
 
-    fn reply(answer: &Value) -> (Result<Reply>, Seen) {
+    fn reply(answer: &Value) -> (Result<Reply>, Calls) {
         let config = json!({"model": "m", "api_key_secret": ""});
         reply_to(Response::new(200).with_json(answer).unwrap(), config)
     }
@@ -157,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_the_text_and_what_it_cost_are_metrics() {
+    fn text_is_output_and_usage_is_metrics() {
         let mut answer = choice(&json!({"role": "assistant", "content": "4"}), "stop");
         answer["usage"] = json!({"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10});
         let mut response = Response::new(200).with_json(&answer).unwrap();
         response.duration = Duration::from_millis(250);
-        let (reply, seen) = reply_to(response, json!({"model": "m", "api_key_secret": ""}));
+        let (reply, calls) = reply_to(response, json!({"model": "m", "api_key_secret": ""}));
         let reply = reply.unwrap();
         assert_eq!(reply.output().unwrap(), "4");
         let metrics: Vec<_> = reply
@@ -180,11 +180,11 @@ mod tests {
                 ("uncached_tokens", 9.0, Some("tokens")),
             ]
         );
-        assert_eq!(seen.log, []);
+        assert_eq!(calls.log, []);
     }
 
     #[test]
-    fn a_server_may_leave_out_what_it_did_not_count() {
+    fn missing_counts_make_no_metrics() {
         let (reply, _) = reply(&json!({
             "choices": [{"message": {"content": ""}}],
             "usage": {"total_tokens": null}
@@ -215,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_was_cut_or_refused_is_still_one_and_is_logged() {
+    fn cut_and_refused_answers_are_logged() {
         for (answer, output, word) in [
             (choice(&json!({"content": "4"}), "length"), "4", "`max_tokens`"),
             (choice(&json!({"content": null}), "length"), "", "`max_tokens`"),
             (choice(&json!({"content": null}), "content_filter"), "", "filter"),
             (choice(&json!({"content": null, "refusal": "no"}), "stop"), "no", "refused"),
         ] {
-            let (reply, seen) = reply(&answer);
+            let (reply, calls) = reply(&answer);
             assert_eq!(reply.unwrap().output().unwrap(), output);
-            assert!(seen.log[0].1.contains(word), "{:?}", seen.log);
+            assert!(calls.log[0].1.contains(word), "{:?}", calls.log);
         }
     }
 
@@ -239,16 +239,16 @@ mod tests {
 
     #[test]
     fn answer_that_ended_with_an_error_fails() {
-        let message = json!({"content": "42"});
-        for (choice, kind, code, told) in [
+        let content = json!({"content": "42"});
+        for (choice, kind, code, message) in [
             (
-                json!({"finish_reason": "error", "message": message, "error": {"code": 429, "message": "slow down"}}),
+                json!({"finish_reason": "error", "message": content, "error": {"code": 429, "message": "slow down"}}),
                 ErrorKind::RateLimited,
                 "http-429",
                 "slow down",
             ),
             (
-                json!({"finish_reason": "stop", "message": message, "error": {"code": "upstream", "message": "gone"}}),
+                json!({"finish_reason": "stop", "message": content, "error": {"code": "upstream", "message": "gone"}}),
                 ErrorKind::Unavailable,
                 "upstream",
                 "gone",
@@ -262,12 +262,15 @@ mod tests {
         ] {
             let error = reply(&json!({"choices": [choice]})).0.unwrap_err();
             assert_eq!((error.kind, &*error.code), (kind, code));
-            assert_eq!(error.message, format!("the server ended its answer with an error: {told}"));
+            assert_eq!(
+                error.message,
+                format!("the server ended its answer with an error: {message}")
+            );
         }
     }
 
     #[test]
-    fn the_text_can_be_read_as_json() {
+    fn text_can_be_read_as_json() {
         let config = json!({"model": "m", "api_key_secret": "", "output": "json"});
         let answer = |content: &str| {
             let answer = choice(&json!({"content": content}), "stop");
@@ -290,8 +293,8 @@ mod tests {
             let response = Response::new(200).with_json(&answer).unwrap();
             let config =
                 json!({"model": "m", "api_key_secret": "", "output": output, "strip": "think"});
-            let (reply, seen) = reply_to(response, config);
-            (reply.unwrap().output().unwrap(), seen.log)
+            let (reply, calls) = reply_to(response, config);
+            (reply.unwrap().output().unwrap(), calls.log)
         };
         let whole = "<think>{\"a\": 0}</think>\n\n{\"a\": 1}";
         for (output, expected) in [("text", json!("{\"a\": 1}")), ("json", json!({"a": 1}))] {
@@ -309,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_completion_is_shown_by_its_beginning() {
+    fn malformed_answer_is_shown_with_its_start() {
         let tools = choice(&json!({"content": null, "tool_calls": [{"id": "c"}]}), "tool_calls");
         for (body, names) in [
             ("<!DOCTYPE html>".to_owned(), "`<!DOCTYPE html>`"),

@@ -1,4 +1,4 @@
-//! From a status that is no success to an error whose kind decides whether to try again.
+//! Errors of servers. The kind of an error decides about a retry.
 
 use std::time::Duration;
 
@@ -8,41 +8,41 @@ use serde_json::{Value, json};
 
 use crate::loose_json;
 
-/// How much of a body a message shows, in characters.
-const SHOWN: usize = 200;
+/// Characters of a body in a message.
+const MAX_SHOWN: usize = 200;
 
-/// Returns the error of an answer of `url`, in the server's own words where it has any.
-pub(crate) fn of(url: &str, response: &Response) -> Error {
+/// Returns the error for a response without a status of success, with the server's own message if there is one.
+pub(crate) fn from_response(url: &str, response: &Response) -> Error {
     let status = response.status;
     let body = loose_json::parse(&response.body).unwrap_or_default();
     let code = code(&body).unwrap_or_else(|| format!("http-{status}"));
     let kind = kind(status, &code);
 
-    let told = told(&body).unwrap_or_else(|| beginning(response));
+    let text = message_of(&body).unwrap_or_else(|| start_of(response));
     let message = match (status, response.header("location")) {
         (300..400, Some(place)) => {
             format!("the server answered {status}: `base_url` has moved to {place}")
         }
-        // An unknown model is named by the server.
-        (404 | 405, _) if !letters(&[&told, &code]).contains("model") => format!(
-            "the server answered {status} to {url}: {told}; check `base_url`, which ends with `/v1` for most servers"
+        // For an unknown model, `base_url` is right.
+        (404 | 405, _) if !letters(&[&text, &code]).contains("model") => format!(
+            "the server answered {status} to {url}: {text}; check `base_url`, which ends with `/v1` for most servers"
         ),
-        (404 | 405, _) => format!("the server answered {status} to {url}: {told}"),
-        _ => format!("the server answered {status}: {told}"),
+        (404 | 405, _) => format!("the server answered {status} to {url}: {text}"),
+        _ => format!("the server answered {status}: {text}"),
     };
     let error = Error::new(kind, message).code(code).details(json!({ "status": status }));
     with_wait(error, response)
 }
 
-/// Returns the failure in an answer whose status is a success: of its first choice, after the server had started to answer, or
-/// in place of an answer. `None` if there is no failure.
+/// Returns the error in a response with a status of success: an error of its first choice, one after the start of an answer, or
+/// one in place of an answer. `None` if there is no error.
 pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Option<Error> {
     let has_started = !choice.is_null();
     let is_of_choice = has_failed(&choice["error"]);
     if !is_of_choice
         && choice["finish_reason"] != "error"
         && !has_failed(&body["error"])
-        && (has_started || told(body).is_none())
+        && (has_started || message_of(body).is_none())
     {
         return None;
     }
@@ -50,7 +50,7 @@ pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Op
     let status = status(source);
     let of_status = || status.map(|status| format!("http-{status}"));
     let code = code(source).or_else(of_status).unwrap_or_else(|| "failed-answer".to_owned());
-    let words = told(source).unwrap_or_else(|| beginning(response));
+    let words = message_of(source).unwrap_or_else(|| start_of(response));
     let by_words = || kind_of_words(&letters(&[&code, &words]));
     let kind = status.map(|status| kind(status, &code)).or_else(by_words);
     let otherwise = if has_started { ErrorKind::Unavailable } else { ErrorKind::Other };
@@ -63,7 +63,7 @@ pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Op
     Some(with_wait(error, response))
 }
 
-/// Says why there is no answer at all: a request that makes no sense has a wrong `base_url` or header.
+/// Returns the error for a request without a response. An invalid request is a mistake in `base_url` or `headers`.
 pub(crate) fn without_response(error: HttpError) -> Error {
     let is_invalid = matches!(error, HttpError::InvalidRequest(_));
     let mut error = Error::from(error);
@@ -73,8 +73,8 @@ pub(crate) fn without_response(error: HttpError) -> Error {
     error
 }
 
-/// The beginning of a body that nobody expected.
-pub(crate) fn beginning(response: &Response) -> String {
+/// Returns the start of a body, for a message.
+pub(crate) fn start_of(response: &Response) -> String {
     match response.text().trim() {
         "" => "nothing".to_owned(),
         text => format!("`{}`", shown(text)),
@@ -83,13 +83,13 @@ pub(crate) fn beginning(response: &Response) -> String {
 
 /// Returns the start of a long text.
 pub(crate) fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
 }
 
-/// Adds the time to wait that the server asks for, if another attempt may help.
+/// Adds the pause that the server requests, if a retry may help.
 fn with_wait(mut error: Error, response: &Response) -> Error {
     if matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
         error.retry_after = retry_after(response);
@@ -99,10 +99,10 @@ fn with_wait(mut error: Error, response: &Response) -> Error {
 
 fn kind(status: u16, code: &str) -> ErrorKind {
     match status {
-        // OpenAI has the same status for an account without money, for which no patience helps.
+        // OpenAI has the same status for an account without money, for which a retry cannot help.
         429 if code == "insufficient_quota" => ErrorKind::Other,
         429 => ErrorKind::RateLimited,
-        // 409 is what OpenAI answers while something of the account is locked.
+        // OpenAI answers 409 while a part of the account is locked.
         408 | 409 | 500.. => ErrorKind::Unavailable,
         400 | 413 | 422 => ErrorKind::InvalidInput,
         300..400 | 401 | 403 | 404 | 405 => ErrorKind::InvalidConfig,
@@ -140,13 +140,13 @@ fn kind_of_words(letters: &str) -> Option<ErrorKind> {
     }
 }
 
-/// Joins the letters of texts in lower case: codes are written as `rate_limit`, `RateLimit` and `rate limit`.
+/// Joins the letters of texts in lower case, because servers write `rate_limit`, `RateLimit` and `rate limit`.
 fn letters(texts: &[&str]) -> String {
     let letters = texts.iter().flat_map(|text| text.chars()).filter(|char| char.is_alphabetic());
     letters.flat_map(char::to_lowercase).collect()
 }
 
-/// Returns whether the `error` of an answer is one. Servers may have an empty one, or the code 0, in each answer.
+/// Returns whether the `error` of an answer is an error. Some servers send an empty one, or the code 0, in each answer.
 fn has_failed(error: &Value) -> bool {
     match error {
         Value::Null | Value::Bool(false) => false,
@@ -164,8 +164,8 @@ fn has_failed(error: &Value) -> bool {
     }
 }
 
-/// The server's message: `{"error": {"message": …}}` of OpenAI, or one of the forms in which others say it.
-fn told(body: &Value) -> Option<String> {
+/// Returns the server's message, in OpenAI's form `{"error": {"message": …}}` or that of another server.
+fn message_of(body: &Value) -> Option<String> {
     let places = [
         "/error/message",
         "/error/0/message",
@@ -174,9 +174,9 @@ fn told(body: &Value) -> Option<String> {
         "/message",
         "/detail",
     ];
-    let mut found = places.iter().filter_map(|place| body.pointer(place));
-    let told = found.find_map(Value::as_str)?.trim();
-    (!told.is_empty()).then(|| told.to_owned())
+    let mut values = places.iter().filter_map(|place| body.pointer(place));
+    let message = values.find_map(Value::as_str)?.trim();
+    (!message.is_empty()).then(|| message.to_owned())
 }
 
 fn code(body: &Value) -> Option<String> {
@@ -186,14 +186,14 @@ fn code(body: &Value) -> Option<String> {
     Some(code.to_owned())
 }
 
-/// Returns the HTTP status that a body has as a code.
+/// Returns the HTTP status in the code of a body.
 fn status(body: &Value) -> Option<u16> {
     let places = ["/error/code", "/error/status", "/error", "/errors/0/code", "/code", "/status"];
     let mut codes = places.iter().filter_map(|place| number(body.pointer(place)?));
     codes.find(|code| (300..600).contains(code))
 }
 
-/// Reads a number, or a text that is one.
+/// Parses a number or a text with a number.
 fn number(code: &Value) -> Option<u16> {
     match code {
         Value::String(text) => text.trim().parse().ok(),
@@ -201,7 +201,8 @@ fn number(code: &Value) -> Option<u16> {
     }
 }
 
-/// How long the server asks to wait: in the standard header, in OpenAI's finer one, or until all its budgets are whole.
+/// Returns the pause that the server requests: OpenAI's header in milliseconds, the standard header, or the time until all
+/// budgets of the account are full again.
 fn retry_after(response: &Response) -> Option<Duration> {
     let number = |name| response.header(name)?.trim().parse::<f64>().ok();
     let exact = number("retry-after-ms")
@@ -211,7 +212,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     exact.or_else(|| response.retry_after()).or_else(|| resets.max())
 }
 
-/// Reads a duration as Go writes it: `6m0s`, `1.5s`, `20ms`.
+/// Parses a duration in Go's form: `6m0s`, `1.5s`, `20ms`.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
@@ -396,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_error_beside_an_answer_is_none() {
+    fn empty_error_in_an_answer_is_ignored() {
         let message = json!({"content": "42"});
         for empty in [
             json!(null),
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_json_is_shown_by_its_beginning() {
+    fn unknown_body_is_shown_with_its_start() {
         let empty = error(Ok(Response::new(502)));
         assert_eq!(empty.message, "the server answered 502: nothing");
         let page = error(Ok(Response::new(502).with_body("ü".repeat(300))));
@@ -431,14 +432,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_moved_says_where_to() {
+    fn redirect_names_the_new_address() {
         let moved = Response::new(308).with_header("location", "https://b/v1");
         let message = "the server answered 308: `base_url` has moved to https://b/v1";
         assert_eq!(error(Ok(moved)).message, message);
     }
 
     #[test]
-    fn the_server_says_how_long_to_wait() {
+    fn pause_is_read_from_headers() {
         let milliseconds = |count| Some(Duration::from_millis(count));
         assert_eq!(limited(&[]), None);
         assert_eq!(limited(&[("retry-after", "2")]), milliseconds(2000));
@@ -459,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_have_the_form_of_go() {
         for (text, expected) in
             [("6m0s", 360_000), ("1h2m3.5s", 3_723_500), ("20ms", 20), ("0s", 0)]
         {
@@ -471,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_not_there_may_be_later() {
+    fn missing_server_is_unavailable() {
         let gone = error(Err(HttpError::Unreachable("refused".into())));
         assert_eq!((gone.kind, &*gone.code), (ErrorKind::Unavailable, "unreachable"));
         let slow = error(Err(HttpError::Timeout));
@@ -479,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_left_is_the_scenarios_to_correct() {
+    fn unsent_requests_are_mistakes_of_the_scenario() {
         let denied = error(Err(HttpError::Denied("net".into())));
         assert_eq!((denied.kind, &*denied.message), (ErrorKind::Denied, "net"));
         let wrong = error(Err(HttpError::InvalidRequest("the URL is none".into())));

@@ -1,4 +1,4 @@
-//! [`Input`]: what a test asks.
+//! [`Input`], the input of a test.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,58 +9,56 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-/// What a test asks: a text, or a table with more.
+/// Input of a test: a text, or a table with keys.
 #[derive(Default)]
 pub(crate) struct Input(pub(crate) Question);
 
-/// A question, and what differs from the configuration for it.
+/// A prompt or a conversation, and settings in place of those of the configuration.
 #[derive(serde::Deserialize, serde::Serialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// The message of the user.
+    /// Message of the user.
     prompt: Option<String>,
-    /// A whole conversation instead.
+    /// Whole conversation, in place of `prompt`.
     messages: Option<Vec<Message>>,
-    /// Another model than the configuration's.
+    /// Model. The default is that of the configuration.
     pub(crate) model: Option<String>,
-    /// Another temperature than the configuration's.
+    /// Sampling temperature. The default is that of the configuration.
     pub(crate) temperature: Option<f64>,
-    /// Another longest answer than the configuration's, in tokens.
+    /// Maximum length of the answer, in tokens. The default is that of the configuration.
     pub(crate) max_tokens: Option<u32>,
-    /// A seed instead of the test's own.
+    /// Seed, in place of the test's own.
     pub(crate) seed: Option<u32>,
 }
 
 /// One message of a conversation.
 #[derive(serde::Deserialize, serde::Serialize, JsonSchema)]
 pub(crate) struct Message {
-    /// Who says it.
+    /// Author of the message.
     pub(crate) role: Role,
-    /// What is said: a text, or a list of parts.
+    /// Content of the message: a text, or a list of parts.
     content: Value,
-    /// Whatever else the server knows, such as `name` and `tool_call_id`.
+    /// Further keys, such as `name` and `tool_call_id`.
     #[serde(flatten)]
     more: Map<String, Value>,
 }
 
-/// Who says something.
+/// Author of a message.
 #[derive(serde::Deserialize, serde::Serialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
-    /// Whoever sets the model up.
     System,
-    /// The same for newer models.
+    /// Replaces `system` for newer models of OpenAI.
     Developer,
-    /// Whoever asks.
     User,
     /// The model.
     Assistant,
-    /// A tool that the model called.
+    /// A tool that the model has called.
     Tool,
 }
 
 impl Question {
-    /// The messages to send, begun by `system` unless the test's own are.
+    /// Returns the messages to send. `system` is the first one, unless the test's messages start with a system message.
     pub(crate) fn messages(&mut self, system: Option<String>) -> Result<Vec<Message>> {
         let mut messages = match (self.prompt.take(), self.messages.take()) {
             (Some(prompt), None) => vec![Message::new(Role::User, prompt)],
@@ -87,7 +85,7 @@ impl Message {
     }
 }
 
-// By hand, because what serde and schemars derive for "a text or a table" names no key that is wrong.
+// By hand: for an untagged enum, serde's errors and schemars' schema do not name a wrong key.
 impl<'de> Deserialize<'de> for Input {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(InputVisitor)
@@ -138,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_prompt_and_a_prompt_a_message() {
+    fn text_is_a_prompt_of_the_user() {
         let expected = json!([{"role": "user", "content": "hi"}]);
         assert_eq!(messages(&json!("hi"), None), Ok(expected.clone()));
         assert_eq!(messages(&json!({"prompt": "hi"}), None), Ok(expected));
     }
 
     #[test]
-    fn the_system_comes_first_unless_it_has_spoken() {
+    fn system_message_is_first_unless_given() {
         let system = json!({"role": "system", "content": "be brief"});
         let user = json!({"role": "user", "content": "hi"});
         let own = json!({"role": "developer", "content": "be long"});
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_keep_what_else_they_have() {
+    fn messages_keep_other_keys() {
         let parts = json!([
             {"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "ada"},
             {"role": "assistant", "content": null, "tool_calls": []},
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_is_named() {
+    fn invalid_inputs_are_named() {
         for (input, names) in [
             (json!({}), "neither `prompt` nor `messages`"),
             (json!({"prompt": "a", "messages": []}), "both"),
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_names_every_key_and_refuses_others() {
+    fn schema_names_each_key_and_refuses_others() {
         let schema: Value = serde_json::from_str(&Input::schema().unwrap()).unwrap();
         assert_eq!(schema["type"], json!(["string", "object"]));
         assert_eq!(schema["additionalProperties"], json!(false));

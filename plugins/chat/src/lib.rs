@@ -1,6 +1,6 @@
-//! Asks a chat model: a provider for every server that speaks OpenAI's chat completions.
+//! Sends prompts to a chat model: a provider for servers with OpenAI's API of chat completions.
 //!
-//! Input `"Say hello."`, `{ prompt = "Say hello." }` or `{ messages = […] }` is answered by the text of the model.
+//! The input is `"Say hello."`, `{ prompt = "Say hello." }` or `{ messages = […] }`, the output the text of the model.
 
 mod answer;
 mod failure;
@@ -22,42 +22,42 @@ use strip::Strip;
 
 struct Chat;
 
-/// The server, the model, and what holds for every request.
+/// Server, model, and defaults of all requests.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What `/chat/completions` is appended to.
+    /// Address of the API. `/chat/completions` is appended.
     #[serde(default = "openai")]
     #[schemars(regex(pattern = "^https?://"))]
     base_url: String,
-    /// The model, unless a test names another.
+    /// Model, unless the test has another one.
     model: String,
-    /// The secret that is sent as the bearer's token; an empty name sends none.
+    /// Secret that is sent as bearer token. Nothing is sent if the name is empty.
     #[serde(default = "openai_key")]
     api_key_secret: String,
-    /// Further headers; `{{secret.NAME}}` in a value is filled in by the runner.
+    /// Further headers. The runner replaces `{{secret.NAME}}` in a value.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// The first message, unless the messages of a test begin with one of the system.
+    /// System message. Left out if the messages of the test start with one.
     system: Option<String>,
-    /// How much chance there is in the answer.
+    /// Sampling temperature. 0 gives the least random answers.
     temperature: Option<f64>,
-    /// The longest answer, in tokens.
+    /// Maximum length of the answer, in tokens.
     max_tokens: Option<u32>,
-    /// Sends the test's seed, so that a server that knows seeds gives the same answer again.
+    /// Sends the test's seed. Servers that support seeds then repeat their answers.
     #[serde(default)]
     seed: bool,
-    /// How to read the text of the model.
+    /// Form of the model's text.
     #[serde(default)]
     output: OutputForm,
     /// Reasoning to remove from the text of the model: `think` for `<think>…</think>`, or `START*END`, or a list of these.
     #[serde(default)]
     strip: Strip,
-    /// How long to wait, in milliseconds; the attempt's deadline holds in any case.
+    /// Timeout of a request, in milliseconds. The attempt's deadline also applies.
     timeout_ms: Option<u32>,
-    /// The price of the model. With it, the cost of an answer is a metric.
+    /// Price of the model. It adds the cost of the answer as a metric.
     price: Option<Price>,
-    /// Further fields of every request.
+    /// Further fields of each request.
     #[serde(default)]
     extra: Map<String, Value>,
 }
@@ -66,30 +66,30 @@ struct Config {
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 struct Price {
-    /// For tokens of the prompt.
+    /// Price of tokens of the prompt.
     #[schemars(range(min = 0.0))]
     input: f64,
-    /// For tokens of the prompt that the server has in a cache. By default, it is the price of the others.
+    /// Price of tokens of the prompt that the server has in a cache. The default is `input`.
     #[schemars(range(min = 0.0))]
     cached: Option<f64>,
-    /// For tokens of the answer.
+    /// Price of tokens of the answer.
     #[schemars(range(min = 0.0))]
     output: f64,
 }
 
-/// How to read the text of a model.
+/// Form of a model's text.
 #[derive(Deserialize, JsonSchema, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum OutputForm {
-    /// As it is.
+    /// Unchanged text.
     #[default]
     Text,
-    /// As a JSON value, also between fences. Any other text fails the test.
+    /// A JSON value, also between fences. Any other text fails the test.
     Json,
 }
 
-// It names no `requests`: what it needs follows from the configuration, and a model on one's own machine is not to be
-// told that OpenAI should be granted as well. A denial says what to add.
+// `requests` is empty, because the necessary grants depend on the configuration: a model on this machine needs no grant for
+// OpenAI. A denial names the missing grant.
 impl Provider for Chat {
     type Input = Input;
     type Config = Config;
@@ -100,7 +100,7 @@ impl Provider for Chat {
         let url = request.url.clone();
         let response = request.send().map_err(failure::without_response)?;
         if !response.is_success() {
-            return Err(failure::of(&url, &response));
+            return Err(failure::from_response(&url, &response));
         }
         reader.read(&url, &response)
     }

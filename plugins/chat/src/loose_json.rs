@@ -1,8 +1,8 @@
-//! JSON of servers and models that write it loosely.
+//! Parses JSON with the mistakes that servers and models make.
 
 use serde_json::{Deserializer, Value};
 
-/// Parses the body of an answer. A byte order mark, and what JSON lacks but servers write, are no reason to lose it.
+/// Parses the body of an answer. It may have a byte order mark, and the mistakes that [`repaired`] corrects.
 pub(crate) fn parse(body: &[u8]) -> serde_json::Result<Value> {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}');
@@ -10,18 +10,18 @@ pub(crate) fn parse(body: &[u8]) -> serde_json::Result<Value> {
         .or_else(|error| serde_json::from_str(&repaired(text)).map_err(|_| error))
 }
 
-/// Parses a model's text: all of it, or else the last block between fences that is JSON.
+/// Parses a model's text: the whole text, or else the last block of JSON between fences.
 pub(crate) fn in_text(text: &str) -> serde_json::Result<Value> {
     let text = text.trim_start_matches('\u{feff}');
     serde_json::from_str(text).or_else(|error| fenced(text).ok_or(error))
 }
 
-/// Returns the last value between fences. The value decides where its block ends: its texts may contain fences.
+/// Returns the last value between fences. The end of a value ends its block, because its texts may contain fences.
 fn fenced(text: &str) -> Option<Value> {
     let (mut last, mut rest) = (None, text);
     while let Some(fence) = rest.find("```") {
         rest = rest[fence..].trim_start_matches('`');
-        // After the language.
+        // The block starts after the name of its language.
         let block = &rest[rest.find(['\n', '{', '[', '`']).unwrap_or(rest.len())..];
         let mut values = Deserializer::from_str(block).into_iter();
         let value = values.next().and_then(Result::ok);
@@ -37,8 +37,8 @@ fn fenced(text: &str) -> Option<Value> {
     last
 }
 
-/// Returns JSON without the mistakes that Python and JavaScript make in fields such as `logprobs` or in cut texts: `NaN` and
-/// infinite numbers, halves of surrogate pairs, and control characters.
+/// Corrects mistakes that programs in Python and JavaScript make in fields such as `logprobs` or in cut texts: `NaN` and infinite
+/// numbers become `null`, halves of surrogate pairs become `�`, and control characters are escaped.
 fn repaired(text: &str) -> String {
     let mut repaired = String::with_capacity(text.len());
     let mut rest = text;
@@ -59,7 +59,7 @@ fn repaired(text: &str) -> String {
     repaired
 }
 
-/// Returns the length of the text at the start, with its quotes.
+/// Returns the length of the JSON string at the start, with its quotes.
 fn quoted(json: &str) -> usize {
     let mut is_escaped = true;
     let end = json.find(|character: char| {
@@ -170,7 +170,7 @@ mod tests {
             let read: Option<Value> = in_text(text).ok();
             assert_eq!(read, expected, "{text}");
         }
-        // Hostile texts take no quadratic time.
+        // The time is not quadratic for a hostile text.
         assert!(in_text(&"```a".repeat(500_000)).is_err());
     }
 }

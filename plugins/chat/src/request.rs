@@ -1,4 +1,4 @@
-//! From a test to the request for a completion.
+//! Builds the request for a completion from a test.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
     let mut request = http::post(format!("{base_url}/chat/completions"));
 
     if !api_key_secret.is_empty() {
-        // The host puts the secret there: this plugin never sees it.
+        // The host inserts the secret, so the plugin never has it.
         let token = format!("Bearer {{{{secret.{api_key_secret}}}}}");
         request = request.header("authorization", token);
     }
@@ -69,9 +69,9 @@ mod tests {
             .secret("OPENAI_API_KEY", "k")
             .secret("OTHER", "o")
             .responses([Ok(Response::new(200).with_json(&answer).unwrap())]);
-        let (reply, mut seen) = host.run_and_look::<Chat>(input, config);
+        let (reply, mut calls) = host.run_recorded::<Chat>(input, config);
         reply.unwrap();
-        seen.requests.remove(0)
+        calls.requests.remove(0)
     }
 
     fn body(input: Value, config: Value) -> Value {
@@ -79,8 +79,8 @@ mod tests {
     }
 
     fn refused(input: Value, config: Value) -> Error {
-        let (reply, seen) = Host::new().run_and_look::<Chat>(input, config);
-        assert_eq!(seen.requests, []);
+        let (reply, calls) = Host::new().run_recorded::<Chat>(input, config);
+        assert_eq!(calls.requests, []);
         reply.unwrap_err()
     }
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_enough_to_ask_openai() {
+    fn model_alone_is_sent_to_openai() {
         let request = sent(json!("hi"), json!({"model": "m"}));
         assert_eq!(request.method, "POST");
         assert_eq!(request.url, "https://api.openai.com/v1/chat/completions");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn another_server_may_want_no_key_or_another_header() {
+    fn key_and_headers_can_be_set() {
         let request = sent(
             json!("hi"),
             json!({
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_goes_before_the_configuration_and_that_before_extra() {
+    fn test_overrides_the_configuration_and_that_extra() {
         let config = json!({
             "model": "m",
             "temperature": 0.5,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
+    fn invalid_configuration_is_refused_before_sending() {
         for (config, names) in [
             (json!({}), "`model`"),
             (json!({"model": "m", "extra": {"stream": true}}), "`extra.stream`"),

@@ -1,11 +1,11 @@
-//! [`Strip`]: removes the reasoning from a text of a model.
+//! [`Strip`], which removes reasoning from a model's text.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// A name of a tag, or a start and an end around one `*`.
+/// Name of a tag, or a start and an end around one `*`.
 const PATTERN: &str = r"^[^*]+(\*[^*]+)?$";
 
 /// Starts and ends of reasoning, in lower case.
@@ -30,7 +30,7 @@ impl Strip {
     }
 }
 
-/// Removes each part between `start` and `end`. `None` if there is none.
+/// Removes each part between `start` and `end`. `None` without such a part.
 fn without(text: &str, start: &str, end: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let find = |part: &str, from: usize| Some(lower[from..].find(part)? + from);
@@ -38,7 +38,7 @@ fn without(text: &str, start: &str, end: &str) -> Option<String> {
     while let Some(open) = find(start, from) {
         kept += &text[from..open];
         let close = find(end, open + start.len());
-        // A start without an end is reasoning that was cut, or a word of the answer.
+        // A start without an end is reasoning that was cut, or, after other text, a word of the answer.
         if close.is_none() && !kept.trim().is_empty() {
             from = open;
             break;
@@ -46,7 +46,7 @@ fn without(text: &str, start: &str, end: &str) -> Option<String> {
         from = close.map_or(text.len(), |close| close + end.len());
     }
     kept += &text[from..];
-    // The start is in the prompt of many models, and so not in their answers.
+    // Many models have the start in their prompt, so their answers have only the end.
     if let Some(close) = kept.to_ascii_lowercase().rfind(end) {
         kept.drain(..close + end.len());
     }
@@ -80,7 +80,7 @@ impl TryFrom<Written> for Strip {
     }
 }
 
-// By hand: the reason of an "any of" would name both forms.
+// By hand: with the derived "any of", messages about a wrong value would describe both forms.
 impl JsonSchema for Strip {
     fn schema_name() -> Cow<'static, str> {
         "Strip".into()
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn reasoning_is_cut_wherever_it_is() {
+    fn reasoning_is_removed_anywhere() {
         for (text, expected) in [
             ("42", None),
             ("<think>6 times 7</think>\n\n42", Some("42")),

@@ -1,14 +1,14 @@
-//! [`Usage`]: the tokens of an answer.
+//! [`Usage`], the tokens of an answer.
 
 use serde_json::Value;
 
 use crate::Price;
 
-/// The tokens that a server counted.
+/// Tokens as counted by the server. `None` if it has not counted them.
 pub(crate) struct Usage {
-    /// Includes those of a cache.
+    /// Includes `cached`.
     prompt: Option<f64>,
-    /// Includes those of reasoning.
+    /// Includes `reasoning`.
     completion: Option<f64>,
     total: Option<f64>,
     /// Tokens of the prompt that the server had in a cache.
@@ -17,12 +17,12 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Reads the `usage` of an answer, in the words of OpenAI, Anthropic, DeepSeek and Moonshot.
-    pub(crate) fn of(answer: &Value) -> Self {
+    /// Reads the `usage` of an answer, in the forms of OpenAI, Anthropic, DeepSeek, Moonshot and xAI.
+    pub(crate) fn read(answer: &Value) -> Self {
         let usage = &answer["usage"];
         let first = |places: &[&str]| places.iter().find_map(|place| count(usage.pointer(place)?));
         let prompt = first(&["/prompt_tokens"]).or_else(|| {
-            // Anthropic's excludes both kinds of cached tokens.
+            // Anthropic's count excludes both kinds of cached tokens.
             let cached = ["/cache_read_input_tokens", "/cache_creation_input_tokens"];
             let cached = cached.iter().filter_map(|place| first(&[place]));
             Some(first(&["/input_tokens"])? + cached.sum::<f64>())
@@ -35,7 +35,7 @@ impl Usage {
         ]);
         let known = [prompt, completion].into_iter().flatten().reduce(|sum, count| sum + count);
         let total = first(&["/total_tokens"]).or(known);
-        // xAI has them only in the total.
+        // xAI counts reasoning only in the total.
         if let (Some(sum), Some(total), Some(reasoning)) = (known, total, reasoning)
             && reasoning > 0.0
             && total == sum + reasoning
@@ -52,7 +52,7 @@ impl Usage {
         Self { prompt, completion, total, cached, reasoning }
     }
 
-    /// Returns the counts as metrics. Each is a name and a number.
+    /// Returns the name and number of each count.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let counts = [
             ("prompt_tokens", self.prompt),
@@ -65,7 +65,7 @@ impl Usage {
         counts.into_iter().filter_map(|(name, count)| Some((name, count?)))
     }
 
-    /// Returns the cost in dollars. `None` if the server has not counted both kinds of tokens.
+    /// Returns the cost in dollars. `None` if the server has not counted prompt and completion.
     pub(crate) fn cost(&self, price: Price) -> Option<f64> {
         let uncached = self.uncached()?;
         let cached = (self.prompt? - uncached) * price.cached.unwrap_or(price.input);
@@ -77,7 +77,7 @@ impl Usage {
     }
 }
 
-/// Reads a number, or a text that is one. `None` if it cannot be a count.
+/// Parses a number or a text with a number. `None` if it is negative or not finite.
 fn count(value: &Value) -> Option<f64> {
     let number = match value {
         Value::String(text) => text.trim().parse().ok()?,
@@ -94,9 +94,9 @@ mod tests {
     use crate::Price;
 
     #[test]
-    fn servers_count_in_different_words() {
+    fn usage_is_read_in_each_servers_form() {
         let counts = |usage: Value| {
-            let usage = Usage::of(&json!({ "usage": usage }));
+            let usage = Usage::read(&json!({ "usage": usage }));
             [usage.prompt, usage.completion, usage.total, usage.cached, usage.reasoning]
         };
         for (server, usage, expected) in [
@@ -168,10 +168,10 @@ mod tests {
     }
 
     #[test]
-    fn cached_tokens_have_a_price_of_their_own() {
+    fn cached_tokens_have_their_own_price() {
         let cost = |usage: Value, cached| {
             let price = Price { input: 2.5, output: 10.0, cached };
-            Usage::of(&json!({ "usage": usage })).cost(price)
+            Usage::read(&json!({ "usage": usage })).cost(price)
         };
         let mut usage = json!({"prompt_tokens": 2000, "completion_tokens": 500});
         assert_eq!(cost(usage.clone(), None), Some(0.01));
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn uncached_tokens_are_known_without_a_cache() {
-        let usage = Usage::of(&json!({"usage": {"prompt_tokens": 9, "completion_tokens": 1}}));
+        let usage = Usage::read(&json!({"usage": {"prompt_tokens": 9, "completion_tokens": 1}}));
         let counts: Vec<_> = usage.counts().collect();
         assert_eq!(
             counts,

@@ -1,7 +1,7 @@
 //! Sends HTTP requests: a provider for checks of an API.
 //!
-//! Input `{ path = "/users/1" }` is answered by `{ "status": 200, "headers": {…}, "body": {…} }`, and the scenario judges
-//! it: a status is never an error here.
+//! For the input `{ path = "/users/1" }`, the output is `{ "status": 200, "headers": {…}, "body": {…} }`. The scenario judges
+//! it: no status is an error.
 
 mod reply;
 mod request;
@@ -19,37 +19,37 @@ struct Http;
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    /// `GET` if there is none.
+    /// Method. The default is `GET`.
     method: Option<String>,
-    /// Where to send it: a whole URL.
+    /// Whole URL.
     url: Option<String>,
-    /// Where to send it, below the `base_url` of the configuration.
+    /// Path below the `base_url` of the configuration.
     path: Option<String>,
-    /// What is added to the URL: texts, numbers, booleans, and lists of them for a name that is there more than once.
+    /// Query parameters: texts, numbers, booleans, and lists of them for a name with several values.
     #[serde(default)]
     query: BTreeMap<String, Value>,
-    /// Headers; those of the configuration hold for names that are not here.
+    /// Headers. They replace those of the configuration with the same name.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// The body as it is.
+    /// Body as text.
     body: Option<String>,
-    /// The body as a value, which is sent as JSON.
+    /// Body as a value, which is sent as JSON.
     json: Option<Value>,
-    /// How long to wait, in milliseconds.
+    /// Timeout of the request, in milliseconds. The default is that of the configuration.
     timeout_ms: Option<u32>,
 }
 
-/// What holds for every request.
+/// Defaults of all requests.
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What `path` of a test is appended to.
+    /// Address to which the `path` of a test is appended.
     #[schemars(regex(pattern = "^https?://"))]
     base_url: Option<String>,
-    /// Headers of every request.
+    /// Headers of all requests.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// How long to wait, in milliseconds; the attempt's deadline holds in any case.
+    /// Timeout of a request, in milliseconds. The attempt's deadline also applies.
     timeout_ms: Option<u32>,
 }
 
@@ -59,8 +59,8 @@ impl Provider for Http {
 
     fn run(test: Test<Self>) -> Result<Reply> {
         let request = request::build(test.input, test.config)?;
-        let response = request.send().map_err(request::blame)?;
-        reply::of(&response)
+        let response = request.send().map_err(request::error)?;
+        reply::from_response(&response)
     }
 }
 

@@ -1,4 +1,4 @@
-//! From a response to the reply that a scenario judges.
+//! Makes the reply from a response.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use runner_sdk::{Reply, Result, artifacts};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-/// The artifact with a body that is no text.
+/// Name of the artifact with a body that is not text.
 const BODY: &str = "body";
 
 #[derive(Serialize)]
@@ -25,8 +25,8 @@ enum Body<'r> {
     Artifact(Value),
 }
 
-/// Makes the reply. What differs from run to run, such as time, is a metric and no part of the output.
-pub(crate) fn of(response: &Response) -> Result<Reply> {
+/// Returns the reply. The time of the response differs between runs, so it is a metric and not in the output.
+pub(crate) fn from_response(response: &Response) -> Result<Reply> {
     let milliseconds = response.duration.as_micros() as f64 / 1000.0;
     let size = response.body.len() as f64;
     let media_type = response.header("content-type").unwrap_or_default();
@@ -43,9 +43,8 @@ pub(crate) fn of(response: &Response) -> Result<Reply> {
     Ok(reply)
 }
 
-/// Lower-case names; values of the same name are joined with a comma, as RFC 9110 (5.2) allows.
-///
-/// It does not for cookies, whose dates have commas: they are always a list.
+/// Returns headers with names in lower case. Values of the same name are joined with a comma, as RFC 9110 (5.2) allows.
+/// Cookies are always a list, because their dates have commas.
 fn headers(headers: &[(String, String)]) -> BTreeMap<String, Value> {
     let mut lists: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, value) in headers {
@@ -64,7 +63,8 @@ fn headers(headers: &[(String, String)]) -> BTreeMap<String, Value> {
 /// Returns JSON if the media type is JSON and the body is valid, else text if it is UTF-8, else an artifact.
 fn body<'r>(media_type: &str, bytes: &'r [u8]) -> Result<Body<'r>> {
     if let Ok(text) = str::from_utf8(bytes) {
-        // A `Value` rounds numbers. It only shows that the body is not too deep, and that its numbers are in range.
+        // A `Value` rounds numbers, so the output keeps the text. Parsing it refuses a body that is too deep for later readers,
+        // or has numbers out of range.
         if is_json(media_type)
             && serde_json::from_str::<Value>(text).is_ok()
             && let Ok(json) = serde_json::from_str(text)
@@ -81,7 +81,7 @@ fn body<'r>(media_type: &str, bytes: &'r [u8]) -> Result<Body<'r>> {
     Ok(Body::Artifact(json!({ "$artifact": BODY })))
 }
 
-/// `application/json`, and whatever is JSON by RFC 6839, such as `application/problem+json`.
+/// Returns whether a media type is JSON, also by RFC 6839, such as `application/problem+json`.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
@@ -93,15 +93,15 @@ mod tests {
     use std::time::Duration;
 
     use runner_sdk::http::Response;
-    use runner_sdk::testing::{Host, Seen};
+    use runner_sdk::testing::{Calls, Host};
     use serde_json::{Value, json};
 
     use crate::Http;
 
-    fn answer(response: Response) -> (Value, Seen) {
+    fn answer(response: Response) -> (Value, Calls) {
         let host = Host::new().responses([Ok(response)]);
-        let (reply, seen) = host.run_and_look::<Http>(json!({"url": "http://a/"}), json!({}));
-        (reply.unwrap().output().unwrap(), seen)
+        let (reply, calls) = host.run_recorded::<Http>(json!({"url": "http://a/"}), json!({}));
+        (reply.unwrap().output().unwrap(), calls)
     }
 
     fn body(media_type: &str, bytes: &[u8]) -> Value {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_json_only_if_it_says_so_and_is() {
+    fn body_is_json_if_type_and_text_are() {
         let text = br#"{"a": 0.1}"#;
         assert_eq!(body("application/json", text), json!({"a": 0.1}));
         assert_eq!(body("Application/JSON; charset=utf-8", b"1"), json!(1));
@@ -130,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_text_is_an_artifact() {
+    fn binary_body_is_an_artifact() {
         let bytes = b"\x89PNG\xff".as_slice();
-        let (output, seen) = answer(Response::new(200).with_body(bytes));
+        let (output, calls) = answer(Response::new(200).with_body(bytes));
         assert_eq!(output["body"], json!({"$artifact": "body"}));
-        assert_eq!(seen.artifacts["body"], bytes);
+        assert_eq!(calls.artifacts["body"], bytes);
     }
 
     #[test]

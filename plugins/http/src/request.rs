@@ -1,4 +1,4 @@
-//! From a test to the request that it describes.
+//! Builds the request from a test.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub(crate) fn build(input: Input, config: Config) -> Result<Request> {
     Ok(request)
 }
 
-/// Says whose fault it is that there is no response: a request that makes no sense is the test's own here.
-pub(crate) fn blame(error: HttpError) -> Error {
+/// Returns the error for a request without a response. An invalid request is a mistake in the test's input.
+pub(crate) fn error(error: HttpError) -> Error {
     let is_invalid = matches!(error, HttpError::InvalidRequest(_));
     let mut error = Error::from(error);
     if is_invalid {
@@ -48,7 +48,7 @@ fn url(url: Option<String>, path: Option<String>, base: Option<String>) -> Resul
         )),
         (Some(url), None, _) if url.contains("://") => Ok(url),
         (Some(url), None, _) => Err(Error::invalid_input(format!(
-            "`url` is `{url}`, which does not begin with `https://` or `http://`; what is below `base_url` is a `path`"
+            "`url` is `{url}`, which does not start with `https://` or `http://`; use `path` for an address below `base_url`"
         ))),
         (None, Some(path), Some(base)) => {
             let (base, path) = (base.trim_end_matches('/'), path.trim_start_matches('/'));
@@ -63,7 +63,7 @@ fn url(url: Option<String>, path: Option<String>, base: Option<String>) -> Resul
     }
 }
 
-/// Appends a query to what may have one already; a fragment is never sent.
+/// Appends a query to a URL, which may already have one. Removes the fragment, which HTTP does not send.
 fn with_query(url: String, query: &BTreeMap<String, Value>) -> Result<String> {
     if query.is_empty() {
         return Ok(url);
@@ -89,7 +89,7 @@ fn scalar(name: &str, value: &Value) -> Result<String> {
     }
 }
 
-/// Headers of the test take the place of those of the configuration with the same name, in any case.
+/// Joins headers. Those of the test replace those of the configuration with the same name, regardless of case.
 fn merge(
     config: BTreeMap<String, String>,
     input: BTreeMap<String, String>,
@@ -111,25 +111,25 @@ mod tests {
 
     fn sent(input: Value, config: Value) -> Request {
         let host = Host::new().responses([Ok(Response::new(200))]);
-        let (reply, mut seen) = host.secret("KEY", "k").run_and_look::<Http>(input, config);
+        let (reply, mut calls) = host.secret("KEY", "k").run_recorded::<Http>(input, config);
         reply.unwrap();
-        seen.requests.remove(0)
+        calls.requests.remove(0)
     }
 
     fn refused(input: Value) -> Error {
-        let (reply, seen) = Host::new().run_and_look::<Http>(input, json!({}));
-        assert_eq!(seen.requests, []);
+        let (reply, calls) = Host::new().run_recorded::<Http>(input, json!({}));
+        assert_eq!(calls.requests, []);
         reply.unwrap_err()
     }
 
     #[test]
-    fn a_url_alone_is_a_request() {
+    fn url_alone_is_a_request() {
         let request = sent(json!({"url": "https://a.b/c"}), json!({}));
         assert_eq!(request, Request::new("GET", "https://a.b/c"));
     }
 
     #[test]
-    fn a_path_is_appended_to_the_base() {
+    fn path_is_appended_to_the_base() {
         for (base, path) in
             [("http://a/v1", "users"), ("http://a/v1/", "/users"), ("http://a/v1", "/users")]
         {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_encoded_and_appended() {
+    fn query_is_encoded_and_appended() {
         let query = json!({"q": "a b&c=ü", "n": 2, "on": true, "tag": ["x", "y"]});
         let encoded = "n=2&on=true&q=a+b%26c%3D%C3%BC&tag=x&tag=y";
         for (url, mark) in [("http://a/", '?'), ("http://a/?k=v", '&')] {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_test_win() {
+    fn headers_of_the_test_replace_others() {
         let request = sent(
             json!({"url": "http://a/", "headers": {"Accept": "text/csv"}}),
             json!({"headers": {"accept": "*/*", "authorization": "Bearer {{secret.KEY}}"}}),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_text_or_json() {
+    fn body_is_text_or_json() {
         let request =
             sent(json!({"method": "put", "url": "http://a/", "body": "plain"}), json!({}));
         assert_eq!(request.method, "PUT");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_test_waits_as_long_as_it_says_or_as_the_configuration_does() {
+    fn timeout_of_the_test_replaces_the_other() {
         let config = json!({"timeout_ms": 500});
         let request = sent(json!({"url": "http://a/"}), config.clone());
         assert_eq!(request.timeout.unwrap().as_millis(), 500);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused_before_anything_is_sent() {
+    fn invalid_requests_are_refused_before_sending() {
         for (input, kind, names) in [
             (json!({}), ErrorKind::InvalidInput, "`url`"),
             (json!({"url": "a.b/c"}), ErrorKind::InvalidInput, "a.b/c"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn why_there_is_no_response_decides_the_kind() {
+    fn missing_response_decides_the_kind() {
         for (failure, kind, code) in [
             (HttpError::Denied("why".into()), ErrorKind::Denied, ""),
             (HttpError::InvalidRequest("why".into()), ErrorKind::InvalidInput, "invalid-request"),

@@ -1,25 +1,25 @@
-//! Files that an attempt leaves behind.
+//! Artifacts: files that an attempt adds to its row.
 
 use crate::host;
 
-/// Why an artifact was not taken.
+/// Reason of a refused artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArtifactError {
-    /// Names are made of letters, digits and `._-`, at most 128 of them.
+    /// The name is empty, longer than 128 characters, or has others than ASCII letters, digits and `._-`.
     #[error("the artifact's name is not allowed")]
     BadName,
-    /// The attempt's artifacts would be larger than its limit.
+    /// The attempt's artifacts together would exceed their limit of bytes.
     #[error("the artifacts are too large")]
     TooLarge,
-    /// The attempt would have more artifacts than its limit.
+    /// The attempt would exceed its limit of artifacts.
     #[error("there are too many artifacts")]
     TooMany,
-    /// The host cannot store it now.
+    /// The host cannot store it, such as on a full disk.
     #[error("the artifact cannot be stored")]
     Unavailable,
 }
 
-/// Adds bytes to the end of an artifact, which begins with the first; the media type of the first counts.
+/// Appends bytes to an artifact. The first call creates it and sets its media type.
 pub fn append(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), ArtifactError> {
     host::append_artifact(name, media_type, bytes)
 }

@@ -1,21 +1,21 @@
-//! How an attempt and its runner keep in touch.
+//! Progress, stop requests and the deadline of an attempt.
 
 use std::time::Duration;
 
 use crate::host;
 
-/// Tells how far the attempt is; the fraction, where known, is from 0 to 1.
+/// Reports the progress of the attempt. `fraction` is from 0 to 1, `None` if it is unknown.
 pub fn progress(fraction: Option<f64>, message: &str) {
     host::progress(fraction, message);
 }
 
-/// Asks whether the runner wants to stop. A provider that works for long asks now and then, and answers
+/// Returns whether the runner requests a stop. A provider that runs for long should check this repeatedly, and return
 /// [`Error::stopped`](crate::Error::stopped).
 pub fn stop_requested() -> bool {
     host::stop_requested()
 }
 
-/// The time until the attempt's deadline.
+/// Returns the time until the attempt's deadline.
 pub fn remaining() -> Duration {
     host::remaining()
 }

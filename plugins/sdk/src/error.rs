@@ -1,4 +1,4 @@
-//! [`Error`]: why a provider has no reply.
+//! [`Error`], the failure of a test that has no reply.
 
 use std::time::Duration;
 
@@ -7,48 +7,49 @@ use crate::files::FileError;
 use crate::http::HttpError;
 use crate::secrets::SecretError;
 
-/// A result whose error is a provider's [`Error`].
+/// A [`std::result::Result`] with [`Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why there is no reply. Its kind decides whether a scenario's `retries` try again.
+/// A failure to get a reply. Its kind decides whether the scenario's `retries` repeat the attempt.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// Whose fault it is.
+    /// Kind of the failure, which decides about retries.
     pub kind: ErrorKind,
-    /// A short name for programs, such as `unknown-unit`; empty where the kind says it all.
+    /// Short name for programs, such as `unknown-unit`. Empty if `kind` is enough.
     pub code: String,
-    /// What happened, for people.
+    /// Reason, as a sentence for people.
     pub message: String,
-    /// How long to wait before another attempt.
+    /// Least pause before a retry. `None` leaves it to the scenario.
     pub retry_after: Option<Duration>,
-    /// Anything else.
+    /// Further data, for programs.
     pub details: Option<serde_json::Value>,
 }
 
-/// Whose fault an [`Error`] is.
+/// Kind of an [`Error`]. The scenario's `retries` repeat attempts that ended with [`Unavailable`](Self::Unavailable) or
+/// [`RateLimited`](Self::RateLimited).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The provider cannot work with its configuration.
+    /// The configuration of the provider is invalid.
     InvalidConfig,
-    /// The test's input makes no sense to the provider.
+    /// The input of the test is invalid.
     InvalidInput,
-    /// The scenario does not grant what is needed.
+    /// The scenario does not grant the necessary access.
     Denied,
-    /// A service is not there; later it may be.
+    /// A service does not respond, and may respond later.
     Unavailable,
-    /// A service asks for patience.
+    /// A service limits the rate of requests.
     RateLimited,
-    /// The runner asked to stop, and the provider did.
+    /// The provider stopped at the runner's request.
     Stopped,
-    /// The provider itself is at fault.
+    /// The provider has a fault.
     Internal,
-    /// None of the others.
+    /// Any other failure.
     Other,
 }
 
 impl Error {
-    /// Makes an error of `kind`.
+    /// Creates an error without code, pause and details.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -59,49 +60,49 @@ impl Error {
         }
     }
 
-    /// Blames the configuration.
+    /// Creates an error of the kind [`InvalidConfig`](ErrorKind::InvalidConfig).
     pub fn invalid_config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message)
     }
 
-    /// Blames the input.
+    /// Creates an error of the kind [`InvalidInput`](ErrorKind::InvalidInput).
     pub fn invalid_input(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, message)
     }
 
-    /// Blames a service that is not there.
+    /// Creates an error of the kind [`Unavailable`](ErrorKind::Unavailable).
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
     }
 
-    /// Passes on that a service asks for patience.
+    /// Creates an error of the kind [`RateLimited`](ErrorKind::RateLimited).
     pub fn rate_limited(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::RateLimited, message)
     }
 
-    /// Answers a request to stop.
+    /// Creates an error of the kind [`Stopped`](ErrorKind::Stopped), for [`stop_requested`](crate::control::stop_requested).
     pub fn stopped() -> Self {
         Self::new(ErrorKind::Stopped, "stopped on request")
     }
 
-    /// Blames the provider itself.
+    /// Creates an error of the kind [`Internal`](ErrorKind::Internal).
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Adds a short name for programs.
+    /// Sets a short name for programs.
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.code = code.into();
         self
     }
 
-    /// Says how long to wait before another attempt.
+    /// Sets the least pause before a retry.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Adds anything else.
+    /// Sets further data, for programs.
     pub fn details(mut self, details: serde_json::Value) -> Self {
         self.details = Some(details);
         self
@@ -162,7 +163,7 @@ mod tests {
     use crate::http::HttpError;
 
     #[test]
-    fn what_became_of_a_request_decides_the_kind() {
+    fn http_error_decides_the_kind() {
         let why = || "why".to_owned();
         for (error, kind, code, message) in [
             (HttpError::Denied(why()), ErrorKind::Denied, "", "why"),

@@ -2,30 +2,30 @@
 
 use crate::host;
 
-/// Bytes that are asked for at once; the host hands over no more than 32 MiB.
+/// Bytes of one read. The host refuses more than 32 MiB.
 const AT_ONCE: u32 = 8 * 1024 * 1024;
 
 /// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Its name in the scenario.
+    /// Name in the scenario.
     pub name: String,
-    /// What its bytes are, such as `text/csv`.
+    /// Media type, such as `text/csv`.
     pub media_type: String,
-    /// How many bytes it has.
+    /// Size in bytes.
     pub size: u32,
 }
 
-/// Why an attachment could not be read.
+/// Reason of a failed read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// The test has no attachment of this name.
     #[error("the test has no such attachment")]
     NotFound,
-    /// The attachment ends before the bytes asked for, or they are more than 32 MiB.
+    /// The range ends after the attachment, or has more than 32 MiB.
     #[error("the attachment ends before the bytes asked for")]
     OutOfRange,
-    /// The host cannot read it now.
+    /// The host cannot read the file.
     #[error("the attachment cannot be read")]
     Unavailable,
 }
@@ -51,7 +51,7 @@ pub fn read(name: &str) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Reads `length` bytes from `offset` on.
+/// Reads exactly `length` bytes, at most 32 MiB, from `offset`.
 pub fn read_range(name: &str, offset: u32, length: u32) -> Result<Vec<u8>, FileError> {
     host::read_file(name, offset, length)
 }

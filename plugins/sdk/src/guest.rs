@@ -1,4 +1,4 @@
-//! The contract from inside a component: the generated bindings, and the SDK's words for them.
+//! The contract inside of a component: generated bindings, and conversions between their types and those of the SDK.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub mod bindings {
     });
 }
 
-/// The optional export, which only those components have that ask for it.
+/// The optional export of [`export_with_lifecycle!`](crate::export_with_lifecycle).
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -61,7 +61,7 @@ pub mod lifecycle_bindings {
     });
 }
 
-/// The contract's exports for a provider.
+/// A provider with the exports of the contract.
 pub struct Exported<P>(PhantomData<P>);
 
 impl<P: Packaged> Guest for Exported<P> {
@@ -257,7 +257,7 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
     })
 }
 
-/// The contract's milliseconds have 32 bits: 49 days stand for anything longer.
+/// Returns milliseconds of 32 bits, as in the contract. Longer times become the maximum, 49 days.
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

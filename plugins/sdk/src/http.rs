@@ -1,4 +1,4 @@
-//! Requests to what the scenario grants.
+//! HTTP requests to the servers that the scenario grants.
 //!
 //! ```
 //! use runner_sdk::serde_json::{Value, json};
@@ -20,13 +20,13 @@
 //!     }
 //! }
 //!
-//! // Outside WASM a test says what the server answers, and sees what it was asked.
+//! // Outside of WASM, a test sets the responses and inspects the requests.
 //! let host = Host::new()
 //!     .secret("API_KEY", "k")
 //!     .responses([Ok(http::Response::new(200).with_json(&json!("bonjour"))?)]);
-//! let (reply, seen) = host.run_and_look::<Translate>(json!("hello"), json!({}));
+//! let (reply, calls) = host.run_recorded::<Translate>(json!("hello"), json!({}));
 //! assert_eq!(reply?.output()?, "bonjour");
-//! assert_eq!(seen.requests[0].method, "POST");
+//! assert_eq!(calls.requests[0].method, "POST");
 //! # Ok::<(), runner_sdk::Error>(())
 //! ```
 
@@ -38,33 +38,33 @@ use crate::host;
 
 mod date;
 
-/// A request. Redirects are returned, not followed.
+/// A request. The host returns redirects and does not follow them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `POST`, …
+    /// Method, such as `GET`.
     pub method: String,
     /// Scheme, host, path and query.
     pub url: String,
-    /// Latin-1; `{{secret.NAME}}` in a value is filled in by the host.
+    /// Names and values, in Latin-1. The host replaces `{{secret.NAME}}` in a value.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Body. `None` sends no body.
     pub body: Option<Vec<u8>>,
-    /// How long to wait; the attempt's deadline holds in any case.
+    /// Longest time until the response. The deadline of the attempt also applies.
     pub timeout: Option<Duration>,
 }
 
-/// Begins a `GET` request.
+/// Creates a `GET` request.
 pub fn get(url: impl Into<String>) -> Request {
     Request::new("GET", url)
 }
 
-/// Begins a `POST` request.
+/// Creates a `POST` request.
 pub fn post(url: impl Into<String>) -> Request {
     Request::new("POST", url)
 }
 
 impl Request {
-    /// Makes a request without headers and body.
+    /// Creates a request without headers and body.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             method: method.into(),
@@ -87,86 +87,86 @@ impl Request {
         self
     }
 
-    /// Sets the body to JSON, and `content-type` unless it is there already.
+    /// Sets the body to JSON, and adds `content-type` unless the request has one.
     pub fn json(mut self, body: &(impl Serialize + ?Sized)) -> serde_json::Result<Self> {
         add_json(&mut self.headers);
         Ok(self.body(serde_json::to_vec(body)?))
     }
 
-    /// Waits no longer than this.
+    /// Sets the longest time until the response.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sends the request and waits for the whole response, whatever its status is.
+    /// Sends the request and waits for the whole response. A status such as 404 is a response, not an error.
     pub fn send(self) -> Result<Response, HttpError> {
         send(self)
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
-    /// The status code.
+    /// Status code.
     pub status: u16,
-    /// The headers, as they came.
+    /// Headers in the order and case of the server.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// Body. Empty if the response has no body.
     pub body: Vec<u8>,
-    /// From sending to the last byte.
+    /// Time from the start of the request to the last byte of the response.
     pub duration: Duration,
 }
 
 impl Response {
-    /// Makes a response without headers and body, for tests of a provider.
+    /// Creates a response without headers and body, for tests of a provider.
     pub fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new(), duration: Duration::ZERO }
     }
 
-    /// Adds a header to a response that a test makes.
+    /// Adds a header, for tests of a provider.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Sets the body of a response that a test makes.
+    /// Sets the body, for tests of a provider.
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Sets the body of a response that a test makes to JSON, and `content-type` unless it is there already.
+    /// Sets the body to JSON, for tests of a provider. Adds `content-type` unless the response has one.
     pub fn with_json(mut self, body: &(impl Serialize + ?Sized)) -> serde_json::Result<Self> {
         add_json(&mut self.headers);
         Ok(self.with_body(serde_json::to_vec(body)?))
     }
 
-    /// Tells whether the status is one of 200 to 299.
+    /// Returns whether the status is 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The first value of a header, whose name is written in any case.
+    /// Returns the first value of a header. The case of `name` does not matter.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(value)
     }
 
-    /// The body as text; what is not UTF-8 in it becomes `�`.
+    /// Returns the body as text, with `�` in place of invalid UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads the body as JSON.
+    /// Parses the body as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.body)
     }
 
-    /// How long the server asks to wait before the next request: its `Retry-After`, in seconds or as a date.
+    /// Returns the pause that the server requests in `Retry-After`, in seconds or as a date.
     ///
-    /// A date counts from the response's own `Date`, so that it does not matter whose clock is right.
+    /// A date counts from the response's own `Date`, because the clocks of server and runner may differ.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?.trim();
         if let Ok(seconds) = value.parse() {
@@ -178,30 +178,30 @@ impl Response {
     }
 }
 
-/// Why there is no response, in the words of the runner: they name the server, and what would help.
+/// Reason for a missing response. Messages come from the runner, and name the server and the next step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
-    /// The scenario does not grant it.
+    /// The scenario does not grant the server.
     #[error("{0}")]
     Denied(String),
-    /// The request makes no sense.
+    /// The request is invalid, such as a URL without a host.
     #[error("{0}")]
     InvalidRequest(String),
-    /// Nobody answers.
+    /// The connection failed, or ended before the response.
     #[error("{0}")]
     Unreachable(String),
-    /// It took too long.
+    /// The response took longer than the request's timeout.
     #[error("the server did not answer in time")]
     Timeout,
     /// The response is larger than the limit.
     #[error("{0}")]
     TooLarge(String),
-    /// None of the others.
+    /// Any other failure.
     #[error("{0}")]
     Other(String),
 }
 
-/// Sends a request and waits for the whole response.
+/// Sends a request and waits for the whole response. [`Request::send`] is the same.
 pub fn send(request: Request) -> Result<Response, HttpError> {
     host::send(request)
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_built_step_by_step() {
+    fn request_is_built_step_by_step() {
         let request = post("http://x/")
             .header("Accept", "*/*")
             .json(&json!({"a": 1}))
@@ -243,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_that_is_there_stays() {
+    fn json_keeps_an_existing_content_type() {
         let typed = post("http://x/").header("Content-Type", "application/ld+json");
         assert_eq!(typed.json(&json!(1)).unwrap().headers.len(), 1);
     }
 
     #[test]
-    fn a_response_is_read_as_what_it_should_be() {
+    fn response_is_read_as_text_or_json() {
         let response = Response::new(201).with_json(&json!([1])).unwrap();
         assert!(response.is_success());
         assert_eq!(response.header("Content-Type"), Some("application/json"));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_says_when_to_come_back() {
+    fn retry_after_is_seconds_or_a_date() {
         assert_eq!(retry_after(&[]), None);
         assert_eq!(retry_after(&[("Retry-After", "7")]), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(&[("retry-after", "soon")]), None);

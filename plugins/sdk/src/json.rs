@@ -1,15 +1,15 @@
-//! What travels as JSON text: [`FromJson`] on the way in, [`IntoJson`] on the way out, [`Raw`] untouched both ways.
+//! Values that are JSON text for the host: [`FromJson`] for inputs, [`IntoJson`] for outputs, [`Raw`] for the text itself.
 
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// A type that JSON text is read into. Every type with [`serde::Deserialize`] and [`JsonSchema`] is one.
+/// A type that can be read from JSON text: every type with [`serde::Deserialize`] and [`JsonSchema`].
 pub trait FromJson: Sized {
-    /// Reads `text`.
+    /// Parses JSON text.
     fn from_json(text: String) -> Result<Self, serde_json::Error>;
 
-    /// Answers the JSON Schema of the type, as text; `None` where anything is accepted.
+    /// Returns the JSON Schema of the type, as text. `None` accepts all JSON.
     fn schema() -> Option<String>;
 }
 
@@ -24,7 +24,7 @@ impl<T: DeserializeOwned + JsonSchema> FromJson for T {
     }
 }
 
-/// A type that becomes JSON text. Every type with [`serde::Serialize`] is one.
+/// A type that can be written as JSON text: every type with [`serde::Serialize`].
 pub trait IntoJson {
     /// Writes the value as JSON.
     fn into_json(self) -> Result<String, serde_json::Error>;
@@ -36,7 +36,7 @@ impl<T: Serialize> IntoJson for T {
     }
 }
 
-/// JSON text that nobody parses: the cheapest input, and an output that is JSON already.
+/// JSON text that the SDK does not parse. It is the cheapest input, and an output that is already JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw(
     /// The JSON text.
@@ -59,14 +59,14 @@ impl IntoJson for Raw {
     }
 }
 
-/// The configuration of a provider that has none: any key is refused.
-// Its schema is written out, so that a provider without types of its own does not carry schemars.
+/// An empty configuration. Every key is refused.
+// The schema is a literal, so that a plugin without types of its own does not contain schemars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoConfig;
 
 impl FromJson for NoConfig {
     fn from_json(text: String) -> Result<Self, serde_json::Error> {
-        // What the host sends where a scenario says nothing, without a parser on the way.
+        // The host sends this if a scenario has no `config`. It needs no parser.
         if text == "{}" {
             return Ok(Self);
         }

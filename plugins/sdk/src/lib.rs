@@ -1,4 +1,4 @@
-//! What a provider is written with: implement [`Provider`] and name it in one [`export!`] line.
+//! The SDK for providers. Implement [`Provider`], and export the type with [`export!`].
 //!
 //! ```
 //! use runner_sdk::{NoConfig, Provider, Raw, Reply, Result, Test};
@@ -17,14 +17,14 @@
 //! runner_sdk::export!(Echo);
 //! ```
 //!
-//! The crate around it is a `cdylib` built for `wasm32-wasip2`; its name, version and description are the provider's.
-//! The types of input and configuration are read with serde, and their JSON Schemas, derived with schemars, let the
-//! runner check a scenario before anything runs.
+//! Build the crate as a `cdylib` for `wasm32-wasip2`. Its name, version and description become those of the provider.
+//! Inputs and configurations are read with serde. The runner checks a scenario against their JSON Schemas, which schemars
+//! derives, before it runs a test.
 //!
-//! What the host offers are plain functions: [`log`], [`control`], [`files`], [`secrets`], [`artifacts`], [`http`].
-//! Outside WASM they work on [`testing::Host`], kept in memory, so a provider is tested with `cargo test` alone.
+//! The host's functions are in the modules [`log`], [`control`], [`files`], [`secrets`], [`artifacts`] and [`http`].
+//! Outside of WASM they call [`testing::Host`], which is in memory, so `cargo test` alone tests a provider.
 //!
-//! A provider that keeps something from one test to the next is a [`Lifecycle`].
+//! A provider that keeps data between tests implements [`Lifecycle`] instead.
 
 #![warn(missing_docs)]
 
@@ -46,7 +46,7 @@ mod guest;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-// What the functions above call: the host, or what stands for it.
+// The modules above call the runner, or its replacement in native tests.
 #[cfg(target_family = "wasm")]
 use guest as host;
 #[cfg(not(target_family = "wasm"))]
@@ -65,7 +65,7 @@ pub mod __private {
     pub use crate::guest::{Exported, bindings, lifecycle_bindings};
 }
 
-/// Makes a type that implements [`Provider`] the provider of this component.
+/// Exports a type that implements [`Provider`] as the provider of this component.
 #[macro_export]
 macro_rules! export {
     ($provider:ty) => {
@@ -77,7 +77,7 @@ macro_rules! export {
             };
         }
 
-        // Nobody calls a provider on the host, yet it is no dead code.
+        // Without an export, native builds have no use of the provider, and would warn of dead code.
         #[cfg(not(target_family = "wasm"))]
         const _: ::core::marker::PhantomData<$provider> = ::core::marker::PhantomData;
 
@@ -91,7 +91,7 @@ macro_rules! export {
     };
 }
 
-/// Makes a type that implements [`Lifecycle`] the provider of this component.
+/// Exports a type that implements [`Lifecycle`] as the provider of this component.
 #[macro_export]
 macro_rules! export_with_lifecycle {
     ($provider:ty) => {

@@ -1,4 +1,4 @@
-//! [`Lifecycle`]: a provider that keeps something from one test to the next.
+//! [`Lifecycle`], the trait of providers that keep data between tests.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -6,15 +6,15 @@ use std::cell::RefCell;
 use crate::{Error, FromJson, Provider, Reply, Result, Test};
 
 thread_local! {
-    /// The instance's provider, between setup and teardown.
+    /// The instance's provider. `None` before setup, during a test and after teardown.
     static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
-/// A provider that is set up, answers tests, and is torn down; exported by
-/// [`export_with_lifecycle!`](crate::export_with_lifecycle).
+/// A provider with setup and teardown. Export it with [`export_with_lifecycle!`](crate::export_with_lifecycle).
 ///
-/// Where the scenario says `reuse = "instance"`, one value answers many tests, else one: what it keeps saves work, and
-/// must never decide a result. After a trap, a timeout or a stop there is no teardown; a new value is set up.
+/// With `reuse = "instance"` in the scenario, one value runs many tests, otherwise one. Kept data may save work, and must
+/// not change a result: the order of tests differs between runs. A trap, a timeout or a stop ends the instance without
+/// teardown, and the next test sets up a new value.
 ///
 /// ```
 /// use runner_sdk::serde_json::json;
@@ -44,21 +44,21 @@ thread_local! {
 /// assert_eq!(outputs.collect::<Vec<_>>(), [true, false]);
 /// ```
 pub trait Lifecycle: Sized + 'static {
-    /// What a test hands over; [`Raw`](crate::Raw) for JSON text as it is.
+    /// Input of a test. Use [`Raw`](crate::Raw) for JSON that the provider does not parse.
     type Input: FromJson;
-    /// How a scenario sets the provider up; [`NoConfig`](crate::NoConfig) for not at all.
+    /// The provider's `config` in the scenario. [`NoConfig`](crate::NoConfig) refuses every key.
     type Config: FromJson;
 
-    /// Makes what answers tests, before the first one and inside its time. An error is the error of that test.
+    /// Creates the value before the first test of an instance. Its time and its error count as those of the test.
     fn setup(config: Self::Config) -> Result<Self>;
 
-    /// Answers one test.
+    /// Runs one test.
     fn run(&mut self, test: Test<Self>) -> Result<Reply>;
 
-    /// Gives back what is held outside of the instance; a few seconds are left for it.
+    /// Releases resources outside of the instance, within a few seconds. Memory needs no release: it is dropped.
     fn teardown(self) {}
 
-    /// Names what the provider would like to be granted, such as `net:https://api.example.com` or `secret:API_KEY`.
+    /// Returns the grants that the provider needs, such as `net:https://api.example.com` or `secret:API_KEY`.
     fn requests() -> Vec<String> {
         Vec::new()
     }
@@ -69,7 +69,7 @@ impl<P: Lifecycle> Provider for P {
     type Config = P::Config;
 
     fn run(test: Test<Self>) -> Result<Reply> {
-        // Taken out meanwhile, so that what panics is gone.
+        // Taken during the test, so that a value that panics is not used again.
         let mut provider = take::<P>()
             .ok_or_else(|| Error::internal("the provider has not been set up").code("no-setup"))?;
         let reply = provider.run(test);
@@ -82,7 +82,7 @@ impl<P: Lifecycle> Provider for P {
     }
 }
 
-/// Sets `P` up for a configuration, as JSON text.
+/// Parses the configuration and sets `P` up.
 pub(crate) fn setup<P: Lifecycle>(config: String) -> Result<()> {
     let config =
         P::Config::from_json(config).map_err(|error| Error::invalid_config(error.to_string()))?;
@@ -90,7 +90,7 @@ pub(crate) fn setup<P: Lifecycle>(config: String) -> Result<()> {
     Ok(())
 }
 
-/// Tears `P` down, if it is set up.
+/// Tears `P` down. Does nothing if it is not set up.
 pub(crate) fn teardown<P: Lifecycle>() {
     if let Some(provider) = take::<P>() {
         provider.teardown();
@@ -105,10 +105,10 @@ fn take<P: Lifecycle>() -> Option<Box<P>> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::testing::{Host, Seen};
+    use crate::testing::{Calls, Host};
     use crate::{ErrorKind, Lifecycle, Raw, Reply, Result, Test};
 
-    /// Counts tests, from the number that its configuration says.
+    /// Counts tests, from the number in the configuration.
     struct Counter(u64);
 
     impl Lifecycle for Counter {
@@ -132,32 +132,32 @@ mod tests {
         }
     }
 
-    fn count(tests: usize, config: Value) -> (Result<Vec<Value>>, Seen) {
+    fn count(tests: usize, config: Value) -> (Result<Vec<Value>>, Calls) {
         let inputs = vec![json!(null); tests];
-        let (replies, seen) = Host::new().run_each_and_look::<Counter>(inputs, config);
+        let (replies, calls) = Host::new().run_each_recorded::<Counter>(inputs, config);
         let output = |reply: Result<Reply>| reply.unwrap().output().unwrap();
-        (replies.map(|all| all.into_iter().map(output).collect()), seen)
+        (replies.map(|all| all.into_iter().map(output).collect()), calls)
     }
 
     #[test]
-    fn one_value_answers_all_tests_and_is_torn_down() {
-        let (outputs, seen) = count(3, json!(10));
+    fn one_value_runs_all_tests_until_teardown() {
+        let (outputs, calls) = count(3, json!(10));
         assert_eq!(outputs.unwrap(), [json!([1, 11]), json!([1, 12]), json!([1, 13])]);
-        assert_eq!(seen.log.len(), 1);
-        assert_eq!(seen.log[0].1, "counted to 13");
+        assert_eq!(calls.log.len(), 1);
+        assert_eq!(calls.log[0].1, "counted to 13");
     }
 
     #[test]
-    fn a_setup_that_fails_leaves_nothing_to_tear_down() {
-        let (outputs, seen) = count(1, json!(0));
+    fn failed_setup_has_no_teardown() {
+        let (outputs, calls) = count(1, json!(0));
         assert_eq!(outputs.unwrap_err().kind, ErrorKind::Unavailable);
-        assert!(seen.log.is_empty());
+        assert!(calls.log.is_empty());
         let (outputs, _) = count(1, json!("ten"));
         assert_eq!(outputs.unwrap_err().kind, ErrorKind::InvalidConfig);
     }
 
     #[test]
-    fn nothing_answers_before_it_is_set_up_or_after_it_is_torn_down() {
+    fn tests_outside_of_setup_and_teardown_fail() {
         count(1, json!(1)).0.unwrap();
         let reply = Host::new().run::<Counter>(json!(null), json!(1));
         assert_eq!(reply.unwrap_err().code, "no-setup");

@@ -1,23 +1,23 @@
-//! Lines for the run's log. Beyond the provider's limit they are dropped and counted.
+//! Lines of the run's log. Lines over the provider's limit are dropped and counted.
 
 use crate::host;
 
-/// How much a line matters.
+/// Severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Every step.
+    /// Each step.
     Trace,
-    /// For whoever looks for a mistake.
+    /// Details for debugging.
     Debug,
-    /// Worth knowing.
+    /// Normal events.
     Info,
-    /// Something is odd.
+    /// An unexpected event that the provider handles.
     Warn,
-    /// Something went wrong.
+    /// A failure.
     Error,
 }
 
-/// Logs a line with fields.
+/// Logs a line with fields, each a name and a value.
 pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     host::log(level, message, fields);
 }

@@ -1,47 +1,47 @@
-//! [`Provider`]: what a plugin's author implements.
+//! [`Provider`], the trait that the author of a plugin implements.
 
 use crate::{Error, FromJson, Reply, Result};
 
-/// Answers tests.
+/// Runs tests on the program under test.
 pub trait Provider: Sized {
-    /// What a test hands over; [`Raw`](crate::Raw) for JSON text as it is.
+    /// Input of a test. Use [`Raw`](crate::Raw) for JSON that the provider does not parse.
     type Input: FromJson;
-    /// How a scenario sets the provider up; [`NoConfig`](crate::NoConfig) for not at all.
+    /// The provider's `config` in the scenario. [`NoConfig`](crate::NoConfig) refuses every key.
     type Config: FromJson;
 
-    /// Answers one test. The instance is fresh, unless the scenario says `reuse`: nothing is left of the test before. A
-    /// provider that keeps something on purpose implements [`Lifecycle`](crate::Lifecycle) instead.
+    /// Runs one test. Unless the scenario sets `reuse`, each test has a new instance, without data of earlier tests. To keep
+    /// data, implement [`Lifecycle`](crate::Lifecycle) instead.
     fn run(test: Test<Self>) -> Result<Reply>;
 
-    /// Names what the provider would like to be granted, such as `net:https://api.example.com` or `secret:API_KEY`.
+    /// Returns the grants that the provider needs, such as `net:https://api.example.com` or `secret:API_KEY`.
     fn requests() -> Vec<String> {
         Vec::new()
     }
 }
 
-/// A test as a provider gets it: everything that decides the result, and nothing that differs from run to run.
+/// A test for a provider. It has all data that may decide the result, and none that differs between runs, such as the time.
 pub struct Test<P: Provider> {
-    /// `test@provider#repeat`.
+    /// Id of the trial: `test@provider#repeat`.
     pub trial_id: String,
-    /// The test's id in the scenario.
+    /// Id of the test in the scenario.
     pub test_id: String,
-    /// The provider's name in the scenario.
+    /// Name of the provider in the scenario.
     pub provider: String,
-    /// Which repeat of the test this is, from 1.
+    /// Number of the repeat of the test, from 1.
     pub repeat: u32,
-    /// Which attempt at the trial this is, from 1.
+    /// Number of the attempt of the trial, from 1.
     pub attempt: u32,
-    /// What chance is to be drawn from.
+    /// Seed for all random choices.
     pub seed: u32,
-    /// What the test hands over.
+    /// Input of the test.
     pub input: P::Input,
-    /// How the scenario set the provider up.
+    /// Configuration of the provider.
     pub config: P::Config,
-    /// The test's tags.
+    /// Tags of the test.
     pub tags: Vec<String>,
 }
 
-/// A test before its input and configuration are read.
+/// A test with its input and configuration as JSON text.
 pub(crate) struct RawTest {
     pub(crate) trial_id: String,
     pub(crate) test_id: String,
@@ -54,7 +54,7 @@ pub(crate) struct RawTest {
     pub(crate) tags: Vec<String>,
 }
 
-/// Reads what `test` carries and answers it.
+/// Parses configuration and input, and runs the test.
 pub(crate) fn run<P: Provider>(test: RawTest) -> Result<Reply> {
     let config = P::Config::from_json(test.config)
         .map_err(|error| Error::invalid_config(error.to_string()))?;
@@ -74,19 +74,19 @@ pub(crate) fn run<P: Provider>(test: RawTest) -> Result<Reply> {
     })
 }
 
-/// The crate that a provider is built from; [`export!`](crate::export) fills it in.
+/// Metadata of the provider's crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Package {
-    /// The crate's name.
+    /// Name of the crate.
     pub name: &'static str,
-    /// The crate's version.
+    /// Version of the crate.
     pub version: &'static str,
-    /// The crate's description.
+    /// Description of the crate.
     pub summary: &'static str,
 }
 
-/// A provider that knows which crate it is built from; [`export!`](crate::export) implements it.
+/// A provider with the metadata of its crate. [`export!`](crate::export) implements it.
 pub trait Packaged: Provider {
-    /// The crate.
+    /// Metadata of the crate.
     const PACKAGE: Package;
 }

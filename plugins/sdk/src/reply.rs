@@ -1,8 +1,8 @@
-//! [`Reply`]: the answer to a test.
+//! [`Reply`], the result of a test.
 
 use crate::{Error, IntoJson, Result};
 
-/// What the thing under test produced, and what the provider thinks of it.
+/// Output of the program under test, and the provider's own judgement of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     pub(crate) output: String,
@@ -14,7 +14,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Makes a reply of what the thing under test produced; the scenario's `expect` judges it.
+    /// Creates a reply from an output. The scenario's `expect` judges it.
+    ///
+    /// # Errors
+    ///
+    /// The output cannot be written as JSON.
     pub fn new(output: impl IntoJson) -> Result<Self> {
         let output = output
             .into_json()
@@ -29,19 +33,19 @@ impl Reply {
         })
     }
 
-    /// Adds the provider's own judgement.
+    /// Sets the provider's own verdict. Without it, only the scenario judges the output.
     pub fn verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = Some(verdict);
         self
     }
 
-    /// Adds a score.
+    /// Sets a score.
     pub fn score(mut self, score: f64) -> Self {
         self.score = Some(score);
         self
     }
 
-    /// Adds a line about the reply for people.
+    /// Sets a line about the result, shown to people.
     pub fn summary(mut self, summary: impl Into<String>) -> Self {
         self.summary = Some(summary.into());
         self
@@ -53,7 +57,7 @@ impl Reply {
         self
     }
 
-    /// Adds a measured value; its unit is free text, such as `ms`, or empty.
+    /// Adds a measured value. `unit` is any text, such as `ms`, or empty.
     pub fn metric(mut self, name: impl Into<String>, value: f64, unit: &str) -> Self {
         self.metrics.push(Metric {
             name: name.into(),
@@ -63,55 +67,55 @@ impl Reply {
         self
     }
 
-    /// Reads the output back, for tests of a provider.
+    /// Returns the output, for tests of a provider.
     pub fn output(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::from_str(&self.output)
     }
 
-    /// The checks that were added.
+    /// Returns the checks, for tests of a provider.
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
 
-    /// The metrics that were added.
+    /// Returns the metrics, for tests of a provider.
     pub fn metrics(&self) -> &[Metric] {
         &self.metrics
     }
 }
 
-/// A judgement.
+/// The result of a test or of one of its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds.
+    /// Passed test or check.
     Pass,
-    /// It does not.
+    /// Failed test or check.
     Fail,
-    /// It could not be asked.
+    /// Test or check that was not made, such as one for another platform.
     Skip,
 }
 
 /// A named part of a judgement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
-    /// What was looked at.
+    /// Name of the check.
     pub name: String,
-    /// What came of it.
+    /// Result of the check.
     pub verdict: Verdict,
-    /// How well it went.
+    /// Score of this part. Its range is the provider's choice.
     pub score: Option<f64>,
-    /// Why, for people.
+    /// Reason of the verdict, shown to people.
     pub message: Option<String>,
-    /// Anything else.
+    /// Further data, for programs.
     pub details: Option<serde_json::Value>,
 }
 
 impl Check {
-    /// Makes a check that passed or failed.
+    /// Creates a check without score, message and details.
     pub fn new(name: impl Into<String>, verdict: Verdict) -> Self {
         Self { name: name.into(), verdict, score: None, message: None, details: None }
     }
 
-    /// Says why.
+    /// Sets the reason of the verdict.
     pub fn message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
         self
@@ -121,10 +125,10 @@ impl Check {
 /// A measured value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// What was measured.
+    /// Name of the metric.
     pub name: String,
-    /// How much it is.
+    /// Value in `unit`.
     pub value: f64,
-    /// In which unit.
+    /// Unit, such as `ms`. `None` for a plain number.
     pub unit: Option<String>,
 }

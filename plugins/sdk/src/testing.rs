@@ -1,4 +1,4 @@
-//! The host outside WASM: everything in memory, for a provider's own tests.
+//! A host in memory, for native tests of a provider.
 //!
 //! ```
 //! use runner_sdk::serde_json::json;
@@ -30,11 +30,11 @@ use crate::secrets::SecretError;
 use crate::{FromJson, Lifecycle, Provider, Reply, Result};
 
 thread_local! {
-    /// What the SDK's functions talk to on this thread.
+    /// The host for calls of the SDK on this thread.
     static HOST: RefCell<Host> = RefCell::new(Host::new());
 }
 
-/// A host in memory: set up, asked to run a provider, and looked into afterwards.
+/// A host that runs a provider and records its calls. A new one grants nothing.
 pub struct Host {
     files: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<String, String>,
@@ -42,21 +42,21 @@ pub struct Host {
     seed: u32,
     stop_requested: bool,
     remaining: Duration,
-    seen: Seen,
+    calls: Calls,
 }
 
 type Respond = dyn FnMut(Request) -> Result<Response, HttpError>;
 
-/// What a provider left with its host.
+/// Calls of a provider, recorded by a host.
 #[derive(Debug, Default)]
-pub struct Seen {
-    /// Lines of the log.
+pub struct Calls {
+    /// Lines of the log, with their fields as ` KEY=VALUE`.
     pub log: Vec<(Level, String)>,
-    /// Reports of progress.
+    /// Fraction and message of each progress report.
     pub progress: Vec<(Option<f64>, String)>,
     /// Artifacts by name.
     pub artifacts: BTreeMap<String, Vec<u8>>,
-    /// Requests as the provider made them: secrets are names in them.
+    /// Requests, with placeholders in place of secrets.
     pub requests: Vec<Request>,
 }
 
@@ -67,7 +67,7 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Makes a host that has and grants nothing.
+    /// Creates a host without files, secrets and responses.
     pub fn new() -> Self {
         Self {
             files: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl Host {
             seed: 0,
             stop_requested: false,
             remaining: Duration::from_secs(60),
-            seen: Seen::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -92,11 +92,11 @@ impl Host {
         self
     }
 
-    /// Answers requests, one after the other, with these; without any they are denied.
+    /// Sets the responses to requests, in order. Without them, requests are denied.
     ///
     /// # Panics
     ///
-    /// When the provider sends more requests than there are responses.
+    /// Panics if the provider sends more requests than there are responses.
     pub fn responses<R>(self, responses: R) -> Self
     where
         R: IntoIterator<Item = Result<Response, HttpError>>,
@@ -109,7 +109,7 @@ impl Host {
         })
     }
 
-    /// Answers requests by what is in them; without it they are denied.
+    /// Sets a function that responds to each request. Without it, requests are denied.
     pub fn respond(
         mut self,
         respond: impl FnMut(Request) -> Result<Response, HttpError> + 'static,
@@ -118,71 +118,70 @@ impl Host {
         self
     }
 
-    /// Sets the test's seed, 0 otherwise.
+    /// Sets the seed of the test. The default is 0.
     pub fn seed(mut self, seed: u32) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Asks the provider to stop.
+    /// Requests a stop of the provider.
     pub fn stop_requested(mut self) -> Self {
         self.stop_requested = true;
         self
     }
 
-    /// Sets the time until the deadline, 60 s otherwise.
+    /// Sets the time until the deadline. The default is 60 s.
     pub fn remaining(mut self, remaining: Duration) -> Self {
         self.remaining = remaining;
         self
     }
 
-    /// Runs `P` on this host as the runner would: with JSON text, read by the SDK.
+    /// Runs a test on `P`. Input and configuration pass through JSON text, as with the runner.
     pub fn run<P: Provider>(self, input: Value, config: Value) -> Result<Reply> {
-        self.run_and_look::<P>(input, config).0
+        self.run_recorded::<P>(input, config).0
     }
 
-    /// Runs `P` and also answers what it left with the host.
+    /// Like [`run`](Self::run), and also returns the recorded calls.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "values are made with `json!` where they are handed over"
     )]
-    pub fn run_and_look<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Seen) {
+    pub fn run_recorded<P: Provider>(self, input: Value, config: Value) -> (Result<Reply>, Calls) {
         HOST.set(self);
-        let result = answer::<P>(&input, &config);
-        (result, HOST.take().seen)
+        let result = run::<P>(&input, &config);
+        (result, HOST.take().calls)
     }
 
-    /// Sets `P` up, runs it with each of the inputs, and tears it down; the outer error is that of the setup.
+    /// Sets `P` up, runs a test for each input, and tears `P` down. The outer error is that of the setup.
     pub fn run_each<P: Lifecycle>(
         self,
         inputs: impl IntoIterator<Item = Value>,
         config: Value,
     ) -> Result<Vec<Result<Reply>>> {
-        self.run_each_and_look::<P>(inputs, config).0
+        self.run_each_recorded::<P>(inputs, config).0
     }
 
-    /// The same, and also answers what `P` left with the host.
+    /// Like [`run_each`](Self::run_each), and also returns the recorded calls.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "values are made with `json!` where they are handed over"
     )]
-    pub fn run_each_and_look<P: Lifecycle>(
+    pub fn run_each_recorded<P: Lifecycle>(
         self,
         inputs: impl IntoIterator<Item = Value>,
         config: Value,
-    ) -> (Result<Vec<Result<Reply>>>, Seen) {
+    ) -> (Result<Vec<Result<Reply>>>, Calls) {
         HOST.set(self);
         let result = crate::lifecycle::setup::<P>(config.to_string()).map(|()| {
-            let answers = inputs.into_iter().map(|input| answer::<P>(&input, &config));
-            let answers = answers.collect();
+            let replies = inputs.into_iter().map(|input| run::<P>(&input, &config)).collect();
             crate::lifecycle::teardown::<P>();
-            answers
+            replies
         });
-        (result, HOST.take().seen)
+        (result, HOST.take().calls)
     }
 }
 
-fn answer<P: Provider>(input: &Value, config: &Value) -> Result<Reply> {
+fn run<P: Provider>(input: &Value, config: &Value) -> Result<Reply> {
     crate::provider::run::<P>(RawTest {
         trial_id: "test@provider#1".to_owned(),
         test_id: "test".to_owned(),
@@ -196,18 +195,18 @@ fn answer<P: Provider>(input: &Value, config: &Value) -> Result<Reply> {
     })
 }
 
-/// Answers the JSON Schemas of a provider's input and configuration, as `describe` does.
+/// Returns the JSON Schemas of a provider's input and configuration. `None` accepts all JSON.
 pub fn schemas<P: Provider>() -> (Option<String>, Option<String>) {
     (P::Input::schema(), P::Config::schema())
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     let fields: String = fields.iter().map(|(key, value)| format!(" {key}={value}")).collect();
-    with(|host| host.seen.log.push((level, format!("{message}{fields}"))));
+    with(|host| host.calls.log.push((level, format!("{message}{fields}"))));
 }
 
 pub(crate) fn progress(fraction: Option<f64>, message: &str) {
-    with(|host| host.seen.progress.push((fraction, message.to_owned())));
+    with(|host| host.calls.progress.push((fraction, message.to_owned())));
 }
 
 pub(crate) fn stop_requested() -> bool {
@@ -251,20 +250,20 @@ pub(crate) fn append_artifact(
         return Err(ArtifactError::BadName);
     }
     with(|host| {
-        let artifact = host.seen.artifacts.entry(name.to_owned()).or_default();
+        let artifact = host.calls.artifacts.entry(name.to_owned()).or_default();
         artifact.extend_from_slice(bytes);
     });
     Ok(())
 }
 
 pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
-    with(|host| host.seen.requests.push(request.clone()));
+    with(|host| host.calls.requests.push(request.clone()));
     for secret in request.headers.iter().flat_map(|(_, value)| names(value)) {
         if with(|host| !host.secrets.contains_key(secret)) {
             return Err(HttpError::Denied(format!("the secret `{secret}` is not granted")));
         }
     }
-    // Taken out meanwhile, so that an answering function may use the SDK itself.
+    // Taken during the call, so that the function may use the SDK itself.
     let Some(mut respond) = with(|host| host.respond.take()) else {
         let message = format!("`{}` is not granted", request.url);
         return Err(HttpError::Denied(message));
@@ -274,7 +273,7 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
     response
 }
 
-/// The secrets that a header's value names.
+/// Returns the names of secrets in a header's value.
 fn names(value: &str) -> impl Iterator<Item = &str> {
     let after = value.split("{{secret.").skip(1);
     after.filter_map(|rest| Some(rest.split_once("}}")?.0))
@@ -293,10 +292,10 @@ mod tests {
     use crate::log::Level;
     use crate::{ErrorKind, NoConfig, Provider, Reply, Result, Test};
 
-    /// Does what its input says.
-    struct Obedient;
+    /// Makes the call that its input names.
+    struct Caller;
 
-    impl Provider for Obedient {
+    impl Provider for Caller {
         type Input = String;
         type Config = NoConfig;
 
@@ -329,16 +328,16 @@ mod tests {
     }
 
     fn kind(host: Host, input: &str) -> ErrorKind {
-        host.run::<Obedient>(json!(input), json!({})).unwrap_err().kind
+        host.run::<Caller>(json!(input), json!({})).unwrap_err().kind
     }
 
     fn output(host: Host, input: &str) -> serde_json::Value {
-        let reply = host.run::<Obedient>(json!(input), json!({})).unwrap();
+        let reply = host.run::<Caller>(json!(input), json!({})).unwrap();
         reply.output().unwrap()
     }
 
     #[test]
-    fn nothing_is_there_unless_it_was_given() {
+    fn new_host_grants_nothing() {
         assert_eq!(kind(Host::new(), "file"), ErrorKind::InvalidInput);
         assert_eq!(kind(Host::new(), "secret"), ErrorKind::Denied);
         assert_eq!(kind(Host::new(), "http"), ErrorKind::Denied);
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_is_there_and_gone_with_its_host() {
+    fn settings_of_a_host_end_with_it() {
         let host = || Host::new().file("a.txt", "abc");
         assert_eq!(output(host(), "file"), json!(3));
         assert_eq!(kind(host(), "beyond"), ErrorKind::InvalidInput);
@@ -359,40 +358,40 @@ mod tests {
     }
 
     #[test]
-    fn responses_are_given_in_turn_and_requests_are_kept() {
+    fn responses_have_an_order_and_requests_are_recorded() {
         let host = || Host::new().responses([Ok(Response::new(200)), Ok(Response::new(201))]);
-        let (reply, seen) =
-            host().secret("KEY", "k").run_and_look::<Obedient>(json!("keyed http"), json!({}));
+        let (reply, calls) =
+            host().secret("KEY", "k").run_recorded::<Caller>(json!("keyed http"), json!({}));
         assert_eq!(reply.unwrap().output().unwrap(), json!([200, 201]));
-        assert_eq!(seen.requests.len(), 2);
-        assert_eq!(seen.requests[0].headers[0].1, "Key {{secret.KEY}}");
+        assert_eq!(calls.requests.len(), 2);
+        assert_eq!(calls.requests[0].headers[0].1, "Key {{secret.KEY}}");
 
-        // A secret in a header has to be granted as any other.
+        // A secret in a header needs a grant, as any other.
         assert_eq!(kind(host(), "keyed http"), ErrorKind::Denied);
         let host = Host::new().responses([Err(HttpError::Timeout)]);
         assert_eq!(kind(host, "http"), ErrorKind::Unavailable);
     }
 
     #[test]
-    fn the_seed_is_the_one_that_was_set() {
+    fn seed_can_be_set() {
         assert_eq!(output(Host::new(), "seed"), json!(0));
         assert_eq!(output(Host::new().seed(7), "seed"), json!(7));
     }
 
     #[test]
-    fn a_test_sees_what_the_provider_left() {
-        let (_, seen) = Host::new().run_and_look::<Obedient>(json!("artifact"), json!({}));
-        assert_eq!(seen.artifacts["a.txt"], b"one two");
-        let (_, seen) = Host::new().run_and_look::<Obedient>(json!("log"), json!({}));
-        assert_eq!(seen.log, [(Level::Warn, "odd unit=C".to_owned())]);
-        assert_eq!(seen.progress, [(Some(0.5), "half".to_owned())]);
+    fn artifacts_log_and_progress_are_recorded() {
+        let (_, calls) = Host::new().run_recorded::<Caller>(json!("artifact"), json!({}));
+        assert_eq!(calls.artifacts["a.txt"], b"one two");
+        let (_, calls) = Host::new().run_recorded::<Caller>(json!("log"), json!({}));
+        assert_eq!(calls.log, [(Level::Warn, "odd unit=C".to_owned())]);
+        assert_eq!(calls.progress, [(Some(0.5), "half".to_owned())]);
     }
 
     #[test]
-    fn input_and_config_of_another_type_are_named_as_such() {
-        let input = Host::new().run::<Obedient>(json!(3), json!({}));
+    fn invalid_input_and_config_have_their_kinds() {
+        let input = Host::new().run::<Caller>(json!(3), json!({}));
         assert_eq!(input.unwrap_err().kind, ErrorKind::InvalidInput);
-        let config = Host::new().run::<Obedient>(json!("x"), json!({"a": 1}));
+        let config = Host::new().run::<Caller>(json!("x"), json!({"a": 1}));
         assert_eq!(config.unwrap_err().kind, ErrorKind::InvalidConfig);
     }
 }

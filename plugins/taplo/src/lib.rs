@@ -19,7 +19,7 @@ impl Provider for Taplo {
 
 runner_sdk::export!(Taplo);
 
-/// Decodes a document that neither the parser nor the validation of its tree complains about.
+/// Decodes a document. The parser accepts some invalid documents, which only the validation of the tree refuses.
 fn decode(text: &str) -> Result<Json, String> {
     let parse = parser::parser::parse(text);
     if let Some(error) = parse.errors.first() {

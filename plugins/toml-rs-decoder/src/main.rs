@@ -1,6 +1,6 @@
 //! The crate `toml` as an ordinary decoder for toml-test: TOML on stdin, tagged JSON on stdout, exit 1 when invalid.
 //!
-//! Nothing here knows the runner: any program of this kind, compiled to WASI, is a provider.
+//! The program does not use the SDK: any program of this kind, compiled to WASI, is a provider.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match convert() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without anywhere to say it, the exit code has to do.
+            // If standard error is closed, the exit code is enough.
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }

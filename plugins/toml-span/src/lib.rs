@@ -1,4 +1,4 @@
-//! The crate `toml-span` as a TOML decoder. It reads TOML 1.1 without dates and times, by its own decision.
+//! The crate `toml-span` as a TOML decoder. It reads TOML 1.1 without dates and times, which it does not support on purpose.
 
 use parser::value::{Value, ValueInner};
 use runner_sdk::{NoConfig, Provider, Reply, Result, Test};

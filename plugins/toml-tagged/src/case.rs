@@ -1,4 +1,4 @@
-//! [`Case`]: how a document reaches a decoder that is a component, and how it answers.
+//! [`Case`], the input of decoders that are components, and their output.
 
 use runner_sdk::{Reply, Result, files};
 use schemars::JsonSchema;
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Case {
-    /// The document itself.
+    /// Text of the document.
     Toml(String),
-    /// The name of the attachment that holds it: JSON cannot carry bytes that are not UTF-8.
+    /// Name of the attachment with the document, for bytes that are not UTF-8, which JSON cannot contain.
     File(String),
 }
 
-/// Decodes a case and answers `{"valid": true, "value": …}` or `{"valid": false, "error": "…"}`.
+/// Decodes a case. The output is `{"valid": true, "value": …}` or `{"valid": false, "error": "…"}`.
 ///
-/// A refusal is an answer and no error of the provider: it is what an invalid document asks for.
+/// A refused document is an output and not an error of the provider, because a decoder must refuse invalid documents.
 pub fn answer<E: ToString>(
     case: Case,
     decode: impl FnOnce(&str) -> Result<Value, E>,
@@ -44,7 +44,7 @@ mod tests {
 
     use super::{Case, answer};
 
-    /// A language in which every document but the empty one is valid.
+    /// A decoder that refuses only the empty document.
     struct Lenient;
 
     impl Provider for Lenient {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_an_answer() {
+    fn refused_document_is_an_output() {
         let output = |host: Host, input| {
             let reply = host.run::<Lenient>(input, json!({})).unwrap();
             reply.output().unwrap()

@@ -1,8 +1,8 @@
 //! The tagged JSON of [toml-test](https://github.com/toml-lang/toml-test), in one canonical form.
 //!
-//! There a table is an object, an array an array, and every other value `{"type": "integer", "value": "42"}`.
-//! toml-test compares floats and times by what they mean. Here decoders and expectations are both written in one
-//! canonical form instead, so that plain equality decides.
+//! In tagged JSON, a table is an object, an array is an array, and each other value is such as
+//! `{"type": "integer", "value": "42"}`. toml-test compares floats and times by their meaning. Here outputs and expectations
+//! have one canonical form instead, so that they can be compared as JSON.
 
 mod case;
 mod tagged;
@@ -29,7 +29,7 @@ pub fn boolean(flag: bool) -> Value {
     leaf("bool", if flag { "true" } else { "false" })
 }
 
-/// Tags a float. The signs of `nan` and of zero are dropped: toml-test does not look at them.
+/// Tags a float. Drops the signs of `nan` and of zero, which toml-test ignores.
 pub fn float(number: f64) -> Value {
     let text = if number.is_nan() {
         "nan".to_owned()
@@ -41,9 +41,9 @@ pub fn float(number: f64) -> Value {
     leaf("float", &text)
 }
 
-/// Tags a date, a time or both, with or without offset; `None` where `text` is none of these.
+/// Tags a date, a time or both, with or without offset. `None` if `text` has another form.
 ///
-/// Canonical is `T` in the middle, seconds always, a fraction without trailing zeros, `Z` for no offset.
+/// The canonical form has `T` between date and time, seconds, no trailing zeros in the fraction, and `Z` for the offset 0.
 pub fn datetime(text: &str) -> Option<Value> {
     let (date, rest) = match text.as_bytes().get(4) {
         Some(b'-') => text.split_at_checked(10)?,
@@ -68,14 +68,13 @@ pub fn datetime(text: &str) -> Option<Value> {
     Some(leaf("datetime", &format!("{date}T{}{offset}", time(clock)?)))
 }
 
-/// Brings toml-test's own expectation into the canonical form; `Err` names what is not tagged JSON.
+/// Converts an expectation of toml-test to the canonical form. An error names the part that is not tagged JSON.
 pub fn canonical(value: Value) -> Result<Value, String> {
     match value {
         Value::Array(items) => items.into_iter().map(canonical).collect(),
         Value::Object(entries) => match as_leaf(&entries) {
-            Some((kind, text)) => {
-                canonical_leaf(kind, text).ok_or_else(|| format!("`{text}` is no {kind}"))
-            }
+            Some((kind, text)) => canonical_leaf(kind, text)
+                .ok_or_else(|| format!("`{text}` is not of the type {kind}")),
             None => {
                 let entries = entries.into_iter().map(|(key, value)| Ok((key, canonical(value)?)));
                 Ok(Value::Object(entries.collect::<Result<_, String>>()?))
@@ -89,7 +88,8 @@ fn leaf(kind: &str, text: &str) -> Value {
     json!({ "type": kind, "value": text })
 }
 
-/// A table may have the keys `type` and `value` too, but then they hold tables or tagged values.
+/// Returns type and value of a tagged value. `None` for a table with the keys `type` and `value`, because these hold tables or
+/// tagged values.
 fn as_leaf(entries: &Map<String, Value>) -> Option<(&str, &str)> {
     let kind = entries.get("type")?.as_str()?;
     let text = entries.get("value")?.as_str()?;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_mean_the_same_look_the_same() {
+    fn equal_times_have_one_form() {
         let cases = [
             ("1979-05-27", "date-local", "1979-05-27"),
             ("07:32", "time-local", "07:32:00"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_mean_the_same_look_the_same() {
+    fn equal_floats_have_one_form() {
         let read = |text: &str| canonical(json!({"type": "float", "value": text})).unwrap();
         assert_eq!(read("1e6"), float(1_000_000.0));
         assert_eq!(read("-nan"), float(f64::NAN));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_with_the_keys_of_a_tag_stays_a_table() {
+    fn table_with_keys_of_a_tag_stays_a_table() {
         let table = json!({
             "type": {"type": "string", "value": "x"},
             "value": {"type": "integer", "value": "+1"},
@@ -179,13 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_tagged_is_refused() {
+    fn untagged_values_are_refused() {
         let error = |value: Value| canonical(value).unwrap_err();
         assert_eq!(error(json!([1])), "`1` is not tagged");
-        assert_eq!(error(json!({"a": {"type": "integer", "value": "x"}})), "`x` is no integer");
+        assert_eq!(
+            error(json!({"a": {"type": "integer", "value": "x"}})),
+            "`x` is not of the type integer"
+        );
         assert_eq!(
             error(json!({"type": "date-local", "value": "07:32:00"})),
-            "`07:32:00` is no date-local"
+            "`07:32:00` is not of the type date-local"
         );
     }
 }

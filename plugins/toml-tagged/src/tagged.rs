@@ -1,11 +1,11 @@
-//! [`Tagged`]: tagged JSON for parsers that only speak serde.
+//! [`Tagged`], tagged JSON for parsers that only support serde.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Any document, tagged while it is read. Times need a parser's own types and do not come this way.
+/// A document, tagged during deserialization. It has no times, which need a parser's own types.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tagged(
     /// The canonical tagged JSON.

@@ -1,7 +1,7 @@
 //! Converts between units: a provider with typed input and configuration.
 //!
-//! Input `{ from = "km", to = "mi", value = 42 }` is answered by `{ "value": 26.09… }`; the configuration may ask for
-//! rounding with `decimals = 2`.
+//! For the input `{ from = "km", to = "mi", value = 42 }`, the output is `{ "value": 26.09… }`. With `decimals = 2` in the
+//! configuration, it is rounded.
 
 mod unit;
 
@@ -12,19 +12,19 @@ use unit::Unit;
 
 struct Units;
 
-/// What is to be converted.
+/// Value to convert.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    /// The unit of `value`.
+    /// Unit of `value`.
     from: String,
-    /// The unit that is asked for.
+    /// Unit of the result.
     to: String,
-    /// How much it is.
+    /// Number to convert.
     value: f64,
 }
 
-/// How to answer.
+/// Form of the result.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -62,7 +62,7 @@ runner_sdk::export!(Units);
 fn round(value: f64, decimals: u8) -> f64 {
     let scale = 10_f64.powi(decimals.into());
     let rounded = (value * scale).round() / scale;
-    // A value too large to be scaled has no decimals to lose.
+    // A value whose scaling overflows is too large to have decimals.
     if rounded.is_finite() { rounded } else { value }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_configuration_rounds() {
+    fn results_are_rounded_as_configured() {
         let input = json!({"from": "km", "to": "mi", "value": 42});
         assert_eq!(convert(input.clone(), json!({"decimals": 2})), Ok(26.1));
         let error = convert(input, json!({"decimals": 16})).unwrap_err();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_converted_is_invalid_input() {
+    fn impossible_conversions_are_invalid_input() {
         let cases = [
             (json!({"from": "parsec", "to": "km", "value": 1}), "unknown-unit"),
             (json!({"from": "km", "to": "kg", "value": 1}), "other-quantity"),

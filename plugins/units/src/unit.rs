@@ -1,8 +1,8 @@
-//! [`Unit`]: what values are measured in.
+//! [`Unit`], a unit of length, mass or temperature.
 
 use runner_sdk::{Error, Result};
 
-/// A unit as a straight line through its quantity's base unit: base = value × `factor` + `offset`.
+/// A unit, as a linear function to the base unit of its quantity: base = value × `factor` + `offset`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unit {
     name: &'static str,

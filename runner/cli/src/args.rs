@@ -1,6 +1,5 @@
 //! Arguments that several commands share, and the parsers of their values.
 
-use std::fs::{DirEntry, Metadata};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf, absolute};
@@ -70,12 +69,15 @@ impl RootArgs {
 
     /// Refuses `--results` with another folder than the parent of `--into`.
     pub fn refuse_other(&self, into: &Path) -> Result<(), CommandError> {
-        let (given, parent) = (self.path(), Self::parent_of(into).path());
-        let real = |path: &Path| path.canonicalize().or_else(|_| absolute(path)).ok();
-        if self.results.is_none() || real(&given) == real(&parent) {
+        let given = self.path();
+        let parent = Self::parent_of(into).path();
+        let [real, real_parent] =
+            [&given, &parent].map(|path| path.canonicalize().or_else(|_| absolute(path)).ok());
+        if self.results.is_none() || real == real_parent {
             return Ok(());
         }
-        let (given, into) = (shown_path(&given), shown_path(into));
+        let given = shown_path(&given);
+        let into = shown_path(into);
         Err(mistake!("`--into {into}` is not in `--results {given}`\nleave out `--results`"))
     }
 
@@ -91,13 +93,15 @@ impl RootArgs {
 fn results_above() -> Option<PathBuf> {
     let here = env::current_dir().ok()?;
     let home = env::var_os("HOME").and_then(|home| Path::new(&home).canonicalize().ok());
-    let is_end = |folder: &&Path| folder.join(".git").exists() || home.as_deref() == Some(*folder);
-    let below = here.ancestors().take_while(|folder| !is_end(folder)).count();
+    let below = here
+        .ancestors()
+        .take_while(|folder| !(folder.join(".git").exists() || home.as_deref() == Some(*folder)))
+        .count();
     (1..=below).map(|up| PathBuf::from("../".repeat(up)).join("results")).find(|results| {
-        let is_own = |data: Metadata| data.uid() == rustix::process::geteuid().as_raw();
-        let is_run = |entry: DirEntry| entry.path().join("benchmark.json").exists();
-        results.metadata().is_ok_and(is_own)
-            && results.read_dir().is_ok_and(|mut runs| runs.any(|run| run.is_ok_and(is_run)))
+        results.metadata().is_ok_and(|data| data.uid() == rustix::process::geteuid().as_raw())
+            && results.read_dir().is_ok_and(|mut runs| {
+                runs.any(|run| run.is_ok_and(|entry| entry.path().join("benchmark.json").exists()))
+            })
     })
 }
 
@@ -306,9 +310,11 @@ pub fn join_fail_fast(arguments: &[OsString]) -> Vec<OsString> {
     for word in arguments {
         options &= word != "--";
         let follows = options && joined.last().is_some_and(|last| last == "--fail-fast");
-        let is_number = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
-        let is_value = |text: &str| is_number(text) || FailFast::parse(text).is_some();
-        match word.to_str().filter(|text| follows && is_value(text)) {
+        let is_value = word.to_str().is_some_and(|text| {
+            text.starts_with(|first: char| first.is_ascii_digit())
+                || FailFast::parse(text).is_some()
+        });
+        match word.to_str().filter(|_| follows && is_value) {
             Some(number) if !Path::new(number).exists() => {
                 joined.pop();
                 joined.push(format!("--fail-fast={number}").into());
@@ -392,15 +398,7 @@ pub fn secret_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Parses a word of `--status`: a state of `list`, or a word for several states.
 fn states() -> impl TypedValueParser<Value = States> {
-    let words = RunState::ALL.iter().map(|state| state.as_str()).chain(["completed"]);
-    PossibleValuesParser::new(words).map(|word| match &*word {
-        "failed" => &[RunState::Failed, RunState::NotStarted],
-        "completed" => &[RunState::Passed, RunState::Failed][..],
-        word => {
-            let mut states = RunState::ALL.chunks(1);
-            states.find(|state| state[0].as_str() == word).unwrap_or_default()
-        }
-    })
+    PossibleValuesParser::new(RunState::selectors())
+        .map(|word| RunState::selected_by(&word).unwrap_or_default())
 }

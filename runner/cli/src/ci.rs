@@ -1,10 +1,7 @@
 //! Output for CI systems: annotations and a summary on GitHub, folded sections on GitLab and Buildkite.
 
-use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::{borrow::Cow, env, fs};
+use std::{borrow::Cow, collections::HashMap, env, fs, fs::OpenOptions, path::Path};
 
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
@@ -67,7 +64,7 @@ impl System {
             Self::GitLab | Self::Buildkite => {
                 let time = document.manifest.completed_at.map_or(0, |time| time.as_millis() / 1000);
                 for (number, group) in failed.sorted().into_iter().take(MOST_SECTIONS).enumerate() {
-                    out.ci(&self.section(number, time, group));
+                    out.ci(&self.section(number, time, &group));
                 }
                 Ok(())
             }
@@ -100,7 +97,7 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
     let tests: Vec<_> = first.map(|trial| trial.split('@').next().unwrap_or_default()).collect();
     let path = Path::new(&manifest.scenario_path);
     let places = match load(path, &manifest.metadata.selection.overrides.vars) {
-        Ok(scenario) if !tests.is_empty() => scenario.test_places(&tests),
+        Ok(scenario) if !tests.is_empty() => scenario.test_places(&tests.iter().copied().collect()),
         _ => HashMap::new(),
     };
     // A gate may accept failures.

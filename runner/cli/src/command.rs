@@ -167,18 +167,11 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
     }
     text += &format!("\n{}\n{{options}}\n", style::bold("Options:"));
     text += "\n`runner help COMMAND` prints a command's arguments and examples.";
-    // Otherwise `--jobs -1` is reported as an unknown flag, not as a wrong value.
-    let allow_negative = |arg: Arg| {
-        let takes_values = arg.get_action().takes_values();
-        if takes_values { arg.allow_negative_numbers(true) } else { arg }
-    };
     let program = program.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        let inner = |inner: clap::Command| {
-            let name = format!("{name} {}", inner.get_name());
-            with_examples(&name, inner)
-        };
-        with_examples(&name, command.mut_subcommands(inner).mut_args(allow_negative))
+        let command = command
+            .mut_subcommands(|inner| with_examples(&format!("{name} {}", inner.get_name()), inner));
+        with_examples(&name, command.mut_args(allow_negative))
     });
     with_headings(program.help_template(text))
 }
@@ -187,11 +180,12 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
 pub fn with_headings(mut program: clap::Command) -> clap::Command {
     // Gives `--color` and `--help` to each command.
     program.build();
-    let with_heading = |arg: Arg| {
-        let is_complete = arg.is_positional() || arg.get_help_heading().is_some();
-        if is_complete { arg } else { arg.help_heading("Options") }
-    };
-    program.mut_subcommands(|command| command.mut_args(with_heading))
+    program.mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let is_complete = arg.is_positional() || arg.get_help_heading().is_some();
+            if is_complete { arg } else { arg.help_heading("Options") }
+        })
+    })
 }
 
 /// Adds notes and examples after the flags.
@@ -227,4 +221,10 @@ pub fn build_facts() -> String {
         // Compared with `wall` in a run's manifest, it shows whether the run had less than this machine offers.
         runner_worker::offered(),
     )
+}
+
+/// Lets `--jobs -1` be reported as a wrong value, not as an unknown flag.
+fn allow_negative(arg: Arg) -> Arg {
+    let takes_values = arg.get_action().takes_values();
+    if takes_values { arg.allow_negative_numbers(true) } else { arg }
 }

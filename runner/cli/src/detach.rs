@@ -5,9 +5,8 @@
 //! and prints into the run's `runner.log`. Until then it prints to the terminal, and a signal of the terminal ends both
 //! processes.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, Once, PoisonError};
-use std::{env, ffi::OsString, fs::File, time::Duration};
+use std::{env, ffi::OsString, fs::File, os::fd::OwnedFd, time::Duration};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{Digest, exit::Exit, visible::visible_line};
@@ -113,7 +112,8 @@ impl Observer for Background<'_> {
             // If nothing is left to do, there is no `Created` before.
             RunEvent::Finished { ended } => {
                 if ended.ran_nothing() && !REPORTED.is_completed() {
-                    let (run, id) = (RunHead::from(&ended.manifest), ended.manifest.id.clone());
+                    let run = RunHead::from(&ended.manifest);
+                    let id = ended.manifest.id.clone();
                     let run = RunSummary::new(run, id, ended.directory.clone());
                     let line = summary::line(&run, Duration::ZERO);
                     self.out.talk(&format!("{line}{}", phrases::NONE_RUN));
@@ -121,9 +121,9 @@ impl Observer for Background<'_> {
                 let directory = ended.directory.to_string_lossy().into_owned();
                 report_start(&ended.manifest.id, Some(directory));
             }
-            // Later notices are in `runner.log`.
+            // Once there is a run, notices are in its `runner.log`, and the terminal may be gone.
             RunEvent::Notice(text) if !self.has_run => {
-                self.out.talk(&format!("note: {}", visible_line(text)));
+                self.out.notice("note:", text);
             }
             _ => {}
         }

@@ -108,8 +108,7 @@ fn try_write(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let file = tempfile::tempfile_in(folder_of(&link_target(path)?));
-    file.map(drop).map_err(|error| unnamed(&error))
+    tempfile::tempfile_in(folder_of(&link_target(path)?)).map(drop).map_err(|error| unnamed(&error))
 }
 
 /// Returns the stream that a path names. `None` for other paths.
@@ -122,8 +121,7 @@ fn stream(path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 fn folder_of(file: &Path) -> &Path {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Returns an error of a temporary file without the name of the file.
@@ -166,8 +164,10 @@ fn replace(
         let file = File::from(file);
         write(&file)?;
         let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let link = |path: &Path| Ok(linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
-        builder.make_in(folder, link)?.persist(&target).map_err(|error| error.error)?;
+        builder
+            .make_in(folder, |path| Ok(linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW)?))?
+            .persist(&target)
+            .map_err(|error| error.error)?;
     } else {
         let file = builder.permissions(Permissions::from_mode(MODE)).tempfile_in(folder);
         let file = file.map_err(|error| unnamed(&error))?;

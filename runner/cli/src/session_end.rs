@@ -1,9 +1,8 @@
 //! The end of a session: its reports, the annotations of its CI job, and its notifications.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use std::{iter::once, path::Path, sync::Arc};
 
 use runner_engine::{Ended, exit_of};
 use runner_model::{exit::Exit, visible::shown_path};
@@ -15,11 +14,8 @@ use runner_report::{
 };
 use runner_scenario::parse_stored;
 
-use crate::args::SessionArgs;
-use crate::commands::results::notify;
-use crate::report_files::ReportFile;
 use crate::text::{CommandError, Out};
-use crate::{ci, detach};
+use crate::{args::SessionArgs, ci, commands::results::notify, detach, report_files::ReportFile};
 
 /// Time that another process may take to send the notifications of a run.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,8 +51,8 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
         Ok(root) => continue_preempted(&root, out),
         Err(error) => out.warn(&error.to_string()),
     }
-    if let Some(ci) = ci_system(!args.no_ci && !is_background) {
-        annotate(ci, &run, document, ended.ran_nothing(), out);
+    if !args.no_ci && !is_background {
+        annotate(&run, document, ended.ran_nothing(), out);
     }
     // The processes of dead runs cannot send their notifications.
     let dead = swept.iter().filter_map(|id| {
@@ -64,9 +60,8 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
         let manifest = dead.truth().ok()?;
         Some((dead, manifest))
     });
-    let dead: Vec<_> = dead.collect();
-    let dead = dead.iter().map(|(run, manifest)| (run.clone(), manifest));
-    notify(&[(run, &manifest)].into_iter().chain(dead).collect::<Vec<_>>(), is_quiet, out);
+    let ended: Vec<_> = once((run.clone(), manifest)).chain(dead).collect();
+    notify(&ended, is_quiet, out);
     exit
 }
 
@@ -84,18 +79,18 @@ pub fn finish_merged(
     let (lost, document) = write(&Ok(run.clone()), &files, is_quiet, out);
     let is_whole = lost.is_none();
     manifest.lost_report = lost;
-    if let Some(ci) = ci_system(with_ci) {
-        annotate(ci, run, document, false, out);
+    if with_ci {
+        annotate(run, document, false, out);
     }
     if is_own {
-        notify(&[(run.clone(), &manifest)], is_quiet, out);
+        notify(&[(run.clone(), manifest)], is_quiet, out);
     }
     Ok(is_whole)
 }
 
 /// Sends the notifications of ended runs of a results root. Waits for them at most for the `wait` of each, until a stop signal.
 /// `runner notify` and upkeep send those that are left.
-pub fn notify(runs: &[(RunDir, &Manifest)], is_quiet: bool, out: &Out) {
+pub fn notify(runs: &[(RunDir, Manifest)], is_quiet: bool, out: &Out) {
     let is_over = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     for (run, manifest) in runs {
@@ -125,7 +120,7 @@ fn notify_of(
         until: Some(start + notifications.wait()),
         is_over: &|| is_over.load(Ordering::Relaxed),
     };
-    // Another process prints its results.
+    // `None` if another process is sending, which prints its results.
     let sent = notifications.send(SendScope::All, PATIENCE, &deadline)?.unwrap_or_default();
     for sent in &sent {
         match sent.is_delivered() {
@@ -138,11 +133,6 @@ fn notify_of(
         out.hint(&format!("to try again: {}", run.command("notify", &[])));
     }
     Ok(())
-}
-
-/// Returns the CI system that runs this process. `None` unless `is_enabled`.
-fn ci_system(is_enabled: bool) -> Option<ci::System> {
-    ci::System::of_environment().filter(|_| is_enabled)
 }
 
 /// Reads a run for its reports, which takes seconds for a large one. From then on, a signal exits the process.
@@ -210,17 +200,12 @@ fn write_files(
     (lost, Some(document))
 }
 
-/// Annotates a CI job after a session that may have run nothing. A failure is only a warning: the run has its results.
-fn annotate(
-    ci: ci::System,
-    run: &RunDir,
-    document: Option<RunDocument>,
-    ran_nothing: bool,
-    out: &Out,
-) {
-    let write = |document| ci.write(&document, ran_nothing, out);
+/// Annotates the CI job, if this process runs in one, after a session that may have run nothing. A failure is only a warning: the
+/// run has its results.
+fn annotate(run: &RunDir, document: Option<RunDocument>, ran_nothing: bool, out: &Out) {
+    let Some(ci) = ci::System::of_environment() else { return };
     let read = document.map_or_else(|| read(run).map_err(FormError::Record), Ok);
-    if let Err(error) = read.and_then(write) {
+    if let Err(error) = read.and_then(|document| ci.write(&document, ran_nothing, out)) {
         out.warn(&format!("cannot annotate the CI job: {error}"));
     }
 }

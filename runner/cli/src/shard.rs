@@ -66,9 +66,11 @@ fn scheduled() -> Result<(Shard, String), CommandError> {
             "{index} is set, and the number of shards is not\nset {COUNT} to the number of tasks"
         ));
     }
-    let (task, all) = (number(index)?, number(count)?);
+    let task = number(index)?;
+    let all = number(count)?;
     let mut read = vec![format!("{index}={task}"), format!("{count}={all}")];
-    let (mut first, mut step) = (first, 1);
+    let mut first = first;
+    let mut step = 1;
     if index == SLURM && count != COUNT {
         for (name, value) in
             [("SLURM_ARRAY_TASK_MIN", &mut first), ("SLURM_ARRAY_TASK_STEP", &mut step)]

@@ -2,12 +2,11 @@
 //!
 //! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{env, fs, io};
+use std::{env, fs, io, os::unix::process::CommandExt as _};
 
 use runner_engine::EngineError;
 use runner_model::{StopSignal, digest, provider::PluginKind, visible::shown_path};
@@ -32,7 +31,8 @@ pub struct Built {
 ///
 /// The build fails, writes no file, or writes a plugin of another kind.
 pub fn build(source: &Source) -> Result<Built, CommandError> {
-    let (start, line) = (Instant::now(), source.build_line());
+    let start = Instant::now();
+    let line = source.build_line();
     // Digests are taken before the build, so a file that changes during the build makes the plugin stale.
     let digests = source.digests().map_err(CommandError::failed)?;
     let digest_path = source.digest_path();

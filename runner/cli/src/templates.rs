@@ -60,15 +60,17 @@ impl Template {
     pub fn all() -> Vec<Self> {
         let mut folders: Vec<_> = TEMPLATES.dirs().collect();
         folders.sort_by_key(|folder| folder.path());
-        let template = |folder: &Dir<'static>| {
-            let file = folder.get_file(folder.path().join(MANIFEST))?;
-            let manifest = toml::from_str(file.contents_utf8()?);
-            Some(Self {
-                folder: folder.path().to_str()?,
-                manifest: manifest.expect("a test reads every template"),
+        folders
+            .into_iter()
+            .filter_map(|folder| {
+                let file = folder.get_file(folder.path().join(MANIFEST))?;
+                let manifest = toml::from_str(file.contents_utf8()?);
+                Some(Self {
+                    folder: folder.path().to_str()?,
+                    manifest: manifest.expect("a test reads every template"),
+                })
             })
-        };
-        folders.into_iter().filter_map(template).collect()
+            .collect()
     }
 
     /// Returns the language as a word of the command line, such as `javascript`.
@@ -78,16 +80,15 @@ impl Template {
 
     /// Returns whether a build line runs one of the template's tools.
     pub fn builds(&self, line: &str) -> bool {
-        let is_in_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-        let mut words = line.split(|letter| !is_in_word(letter));
+        let mut words =
+            line.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'));
         words.any(|word| self.manifest.tools.iter().any(|tool| tool.name == word))
     }
 
     /// Returns the files of a plugin with this name, sorted by path, with their texts.
     pub fn files(&self, name: &str) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();
-        let folder = TEMPLATES.get_dir(self.folder);
-        collect(folder.expect("it is listed"), &mut files);
+        collect(TEMPLATES.get_dir(self.folder).expect("it is listed"), &mut files);
         files.retain(|(path, _)| path != Path::new(MANIFEST));
         files.push(("scenario.toml".into(), shared("scenario.toml").to_owned()));
         for (_, text) in &mut files {

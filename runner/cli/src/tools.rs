@@ -1,8 +1,7 @@
 //! Finds tools that build plugins, and their versions.
 
-use std::env;
-use std::path::Path;
 use std::process::{Command, Stdio};
+use std::{env, path::Path};
 
 use runner_prepare::source::Source;
 use runner_report::ToolStatus;

@@ -64,8 +64,7 @@ impl ClockState {
     }
 
     fn advance(&mut self) -> RunTime {
-        let cpu = || read(ClockId::ProcessCPUTime);
-        let now = self.clock.look(read(ClockId::Monotonic), cpu);
+        let now = self.clock.look(read(ClockId::Monotonic), || read(ClockId::ProcessCPUTime));
         let suspended = self.clock.suspended();
         match self.stops.last_mut() {
             Some((at, all)) if *at == now => *all = suspended,

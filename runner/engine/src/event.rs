@@ -148,7 +148,6 @@ impl Ended {
 
 impl Ended {
     /// Returns the end of a run as its manifest has it.
-    #[must_use]
     pub fn of(manifest: Manifest, directory: PathBuf, took: Duration) -> Self {
         Self {
             exit: exit_of(&manifest),
@@ -159,6 +158,16 @@ impl Ended {
             took,
             manifest,
             directory,
+        }
+    }
+
+    /// Adds the end of a session of `rescore` that was stopped.
+    pub(crate) fn cut_short_by(self, own: Option<End>) -> Self {
+        match own {
+            None => self,
+            Some(own) => {
+                Self { stop: own.reason, stop_signal: own.signal, cut_short: Some(own), ..self }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod event;
 mod merge;
 pub mod probe;
 mod request;
+mod run_parts;
 mod signals;
 mod stored_call;
 mod trust;
@@ -36,14 +37,14 @@ mod plan {
     pub(crate) use self::access::{access_of, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
     pub(crate) use self::diff::{changes_since, difference};
-    pub(crate) use self::filtering::{matching_rows, row_filter, selected_filter};
+    pub(crate) use self::filtering::{matching_rows, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
-    pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
+    pub(crate) use self::load::{load_plan, manifest_providers, metadata};
     pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
     pub(crate) use self::rescore_plan::RescorePlan;
     pub(crate) use self::stored::{
-        not_passed, planned_tests, stored_plan, unreadable, whole_tests,
+        known_tests, not_passed, planned_tests, stored_plan, unreadable, whole_tests,
     };
     pub(crate) use self::test_line::{Ids, TestLine};
 }
@@ -93,42 +94,46 @@ mod schedule {
 }
 
 /// The workers of a session: their processes, and the pool that prepares them and sends them tasks.
+///
+/// Start reading at `Pool::next`. `inputs` has the events of a session's loop, `worker` one worker, `supply` the content that
+/// workers request, `remote` the workers on other machines.
 mod workers {
     mod handshake;
     mod inputs;
-    mod joining;
     pub(crate) mod link;
     mod pool;
     mod process;
     mod quota;
     mod remote;
     mod supply;
+    mod worker;
 
     pub(crate) use self::inputs::{Input, Launch, PrestartedWorker};
+    pub(crate) use self::link::shapes;
     pub use self::link::{EventSink, LinkEvent, WorkerExit, WorkerLink};
-    pub(crate) use self::link::{PoolEvent, ReadyWorker, Supplies, shapes};
-    pub(crate) use self::pool::{Next, Pool};
+    pub(crate) use self::pool::{Pool, ReadyWorker};
     pub(crate) use self::process::WorkerProcess;
     pub(crate) use self::quota::{max_artifact_bytes, max_artifacts};
     pub(crate) use self::remote::Remote;
     pub use self::remote::{
         JoiningWorker, Offer, OfferedSession, RemoteRequest, SourceEvent, SourceSink, WorkerSource,
     };
+    pub(crate) use self::supply::Supplies;
 }
 
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
 ///
-/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. More of the coordinator: `starting` (from the created run
-/// to the first tasks), `reports` (messages and rows), `progress` (screen, `live.json`), `waiting`, `closing`. `watchdog` and
-/// `requests` run on separate threads.
+/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. The data of a session's stages is in `stage`, and the
+/// coordinator's part for each in `checking`, `waiting`, `running` (messages and rows) and `ending`. `progress` has the screen
+/// and `live.json`. `watchdog` and `requests` run on separate threads.
 mod session {
-    mod closing;
+    mod checking;
     mod coordinator;
+    mod ending;
     mod group;
     mod in_flight;
     mod judged;
     mod progress;
-    mod reports;
     mod requests;
     mod reruns;
     mod rescore;
@@ -137,9 +142,9 @@ mod session {
     mod resume_plan;
     mod run;
     mod run_log;
-    mod run_parts;
+    mod running;
+    mod stage;
     mod start;
-    mod starting;
     mod waiting;
     mod watchdog;
 
@@ -149,7 +154,7 @@ mod session {
     pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
     pub use self::resume::{preview, resume};
     pub use self::run::start_worker;
-    pub use self::{group::Group, run_parts::scenario_path, start::exec};
+    pub use self::{group::Group, start::exec};
     pub(crate) use self::{run::prestart, start::selected_plan};
 }
 
@@ -173,9 +178,9 @@ pub use self::plan::{access, resolve_filter, resolve_filter_in};
 pub use self::request::{
     Decision, ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest,
 };
+pub use self::run_parts::scenario_path;
 pub use self::session::{
-    Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
-    scenario_path, stop,
+    Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume, stop,
 };
 pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, keep_exit, kept_stop, on_stop, take_over,

@@ -1,9 +1,7 @@
 //! `merge`: makes one run of the shards of a plan.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::{cmp::Reverse, collections::HashMap, fs::File};
 
 use runner_model::units::plural;
 use runner_model::visible::shown_path;
@@ -13,10 +11,8 @@ use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcom
 use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, is_run_name};
 use runner_scenario::{Scenario, Suite};
 
-use crate::EngineError;
-use crate::error::machine_error;
 use crate::plan::{Ids, difference, gate, unreadable, whole_tests};
-use crate::session::Reruns;
+use crate::{EngineError, error::machine_error, session::Reruns};
 
 /// Most trials without a result, and most faults of a shard, that are listed.
 const MAX_NAMED: usize = 10;
@@ -126,7 +122,8 @@ pub fn merge(
     }
     let sources = given.iter().filter_map(|one| Some(&one.opened.as_ref()?.source)).collect();
     let holes = (found.left > 0).then(|| (found.left, found.holes_text()));
-    let (id, command) = (request.folder.clone(), request.command.clone());
+    let id = request.folder.clone();
+    let command = request.command.clone();
     let merge = Merge { id, shards: sources, places: &whole.suite, holes, command };
     let run = write(request, &merge, &whole, &mut found, notice)?;
     Ok((found, run))
@@ -165,7 +162,8 @@ fn write(
     };
     found.outcome = MergeOutcome::Merged;
     let is_rescored = |one: &&&MergeSource| one.manifest.sessions.iter().any(|one| one.rescores);
-    let (rescored, count) = (merge.shards.iter().filter(is_rescored).count(), merge.shards.len());
+    let rescored = merge.shards.iter().filter(is_rescored).count();
+    let count = merge.shards.len();
     if (1..count).contains(&rescored) {
         let command = run.command("rescore", &[]);
         notice(&format!(
@@ -285,7 +283,8 @@ impl GivenShard {
         }
         let root = run.results_root()?;
         let reruns = Reruns::read(&root, run, manifest, None, None)?;
-        let (suite, providers) = (&whole.suite, &whole.scenario.providers);
+        let suite = &whole.suite;
+        let providers = &whole.scenario.providers;
         let fold = Fold::of(run, manifest, &members, &reruns.selector(suite, providers))?;
         let mut ids = Ids::new(suite, providers);
         let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());

@@ -1,7 +1,8 @@
 //! One worker without a run: for `validate`, dry runs and single calls of a plugin.
 
 use std::path::{Path, PathBuf};
-use std::{collections::BTreeMap, io, slice, time::Duration};
+use std::time::{Duration, Instant};
+use std::{collections::BTreeMap, io, slice, vec};
 
 use runner_model::protocol::{FromWorker, Task, TaskKind};
 use runner_model::provider::{Description, PreparedProvider, Provider};
@@ -17,10 +18,9 @@ use runner_prepare::{ContentSource, PrepareError, Secrets, compiler, machine as 
 use runner_record::PluginCache;
 use runner_scenario::{ProviderProblem, unseen_values};
 
-use crate::schedule::Shape;
 use crate::signals::{self, ListenerGuard, SignalEvent};
-use crate::workers::{Input, Next, Pool, PoolEvent, PrestartedWorker, Supplies, WorkerExit};
-use crate::{EngineError, error::machine_error, plan::Checks, session::prestart};
+use crate::workers::{Input, Pool, PrestartedWorker, Supplies, WorkerExit};
+use crate::{EngineError, error::machine_error, plan::Checks, schedule::Shape, session::prestart};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
@@ -144,8 +144,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
 /// Returns a warning for each value that the plugin of a call never gets. The input of a grader is that of the test.
 fn unseen(prepared: &PreparedProvider, task: &Task, line: &[u8]) -> Vec<String> {
     let test: Option<Test<'_>> = serde_json::from_slice(line).ok();
-    let is_only_input = |test: Test<'_>| test.input.get() != "null" && test.files.is_empty();
-    let has_input = test.is_some_and(is_only_input);
+    let has_input = test.is_some_and(|test| test.input.get() != "null" && test.files.is_empty());
     if task.kind == TaskKind::Run { unseen_values(prepared, has_input) } else { Vec::new() }
 }
 
@@ -231,6 +230,9 @@ pub(crate) struct Probe {
     signal: Option<StopSignal>,
     /// `None` before the worker can take tasks.
     worker: Option<WorkerId>,
+    /// Received messages that are not handled.
+    messages: vec::IntoIter<FromWorker>,
+    last_input: Instant,
     _listener: ListenerGuard,
 }
 
@@ -257,6 +259,8 @@ impl Probe {
             max_silence: MAX_SILENCE,
             signal: None,
             worker: None,
+            messages: Vec::new().into_iter(),
+            last_input: Instant::now(),
             _listener: listening.map_err(machine_error)?,
         })
     }
@@ -272,15 +276,15 @@ impl Probe {
     ) -> Result<Result<Ready, CallEnd>, EngineError> {
         loop {
             match self.next()? {
-                Ok(PoolEvent::Described(ready)) => return Ok(Ok(ready)),
-                Ok(PoolEvent::Compiling(plugin)) => compiling(&plugin),
+                Ok(Input::Described(ready)) => return Ok(Ok(ready)),
+                Ok(Input::Compiling(plugin)) => compiling(&plugin),
                 Ok(_) => {}
                 Err(end) => return Ok(Err(end)),
             }
         }
     }
 
-    /// Queues a task with its test's line for the next call of [`Self::next`]. No provider may have problems.
+    /// Queues a task with its test's line for the next call of [`Self::next_message`]. No provider may have problems.
     ///
     /// # Errors
     ///
@@ -295,32 +299,54 @@ impl Probe {
         Ok(())
     }
 
+    /// Waits for the next message about a task or for the log. The inner error is the end of the call.
+    ///
+    /// # Errors
+    ///
+    /// A worker that cannot be used.
+    pub(crate) fn next_message(&mut self) -> Result<Result<FromWorker, CallEnd>, EngineError> {
+        loop {
+            if let Some(message) = self.messages.next() {
+                return Ok(Ok(message));
+            }
+            match self.next()? {
+                Ok(Input::Messages(_, messages)) => self.messages = messages.into_iter(),
+                Ok(_) => {}
+                Err(end) => return Ok(Err(end)),
+            }
+        }
+    }
+
     /// Waits for the next event. The inner error is the end of the call.
     ///
     /// # Errors
     ///
     /// A plugin that cannot be compiled, or a worker that cannot be used.
-    pub(crate) fn next(&mut self) -> Result<Result<PoolEvent, CallEnd>, EngineError> {
+    fn next(&mut self) -> Result<Result<Input, CallEnd>, EngineError> {
         loop {
             self.pool.flush();
-            match self.pool.next(POLL_EVERY) {
-                Some(Next::Pool(PoolEvent::Failed(reason, message))) => {
+            let input = self.pool.next(POLL_EVERY);
+            if input.is_some() {
+                self.last_input = Instant::now();
+            }
+            match input {
+                Some(Input::Failed(reason, message)) => {
                     return Err(EngineError::of_pool(reason, message));
                 }
-                Some(Next::Pool(PoolEvent::Exited(_, WorkerExit { how, .. }))) => {
+                Some(Input::Exited(_, WorkerExit { how, .. })) => {
                     // The pool replaces a worker that dies before it takes tasks.
                     if self.worker.is_some() || self.signal.is_some() {
                         return Ok(Err(self.end(CallEnd::Lost(how))));
                     }
                 }
-                // A worker that had not started the task does not exit by itself.
-                Some(Next::Pool(PoolEvent::Message(_, FromWorker::Returned(_))))
-                    if self.signal.is_some() =>
+                Some(Input::Messages(_, messages))
+                    if self.signal.is_some()
+                        && messages.iter().any(|one| matches!(one, FromWorker::Returned(_))) =>
                 {
+                    // A worker that had not started the task does not exit by itself.
                     return Ok(Err(self.end(CallEnd::Done)));
                 }
-                Some(Next::Pool(event)) => return Ok(Ok(event)),
-                Some(Next::Input(Input::Signal(SignalEvent::Stop(signal, is_second)))) => {
+                Some(Input::Signal(SignalEvent::Stop(signal, is_second))) => {
                     self.signal = Some(signal);
                     if is_second || self.worker.is_none() {
                         return Ok(Err(self.end(CallEnd::Done)));
@@ -328,10 +354,10 @@ impl Probe {
                     // The exit of the worker that has the task ends the call.
                     self.pool.stop(false);
                 }
-                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => signals::suspend(),
-                Some(Next::Input(_) | Next::Handled) => {}
+                Some(Input::Signal(SignalEvent::Suspend)) => signals::suspend(),
+                Some(input) => return Ok(Ok(input)),
                 None => {
-                    if self.pool.silence() > self.max_silence && !self.pool.is_supplying() {
+                    if self.last_input.elapsed() > self.max_silence && !self.pool.is_supplying() {
                         return Ok(Err(self.end(CallEnd::Late)));
                     }
                 }
@@ -352,8 +378,8 @@ impl Probe {
         let check = Task { id: TaskId(0), kind: TaskKind::Check, ..task.clone() };
         self.assign(check, line).map_err(machine_error)?;
         loop {
-            let (head, body) = match self.next()? {
-                Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => (head, body),
+            let (head, body) = match self.next_message()? {
+                Ok(FromWorker::Report { head, body }) => (head, body),
                 Ok(_) => continue,
                 Err(end) => return Ok(Err(end)),
             };
@@ -380,16 +406,11 @@ impl Probe {
         self.max_silence += Duration::from(task.timeout);
         self.assign(task.clone(), line).map_err(machine_error)?;
         loop {
-            let message = match self.next()? {
-                Ok(PoolEvent::Message(_, message)) => message,
-                Ok(_) => continue,
-                Err(end) => return Ok(end),
-            };
-            match message {
-                FromWorker::Artifact { task: id, index, bytes } if id == task.id => {
+            match self.next_message()? {
+                Ok(FromWorker::Artifact { task: id, index, bytes }) if id == task.id => {
                     on_event(CallEvent::Artifact { index, bytes: &bytes });
                 }
-                FromWorker::Report { head, body } if head.task == task.id => {
+                Ok(FromWorker::Report { head, body }) if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
                     let checked = match task.kind {
                         TaskKind::Grade => check_grade(row, &provider.name, task.attempt).map(drop),
@@ -401,8 +422,9 @@ impl Probe {
                     on_event(CallEvent::Report { row, log });
                     return Ok(self.end(CallEnd::Done));
                 }
-                FromWorker::Log(line) => on_event(CallEvent::Log(&line)),
-                _ => {}
+                Ok(FromWorker::Log(line)) => on_event(CallEvent::Log(&line)),
+                Ok(_) => {}
+                Err(end) => return Ok(end),
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{env, path::PathBuf};
 
-use runner_model::{ScenarioOverrides, SessionOverrides};
-use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
+use runner_model::{ScenarioOverrides, Selected, SessionOverrides};
+use runner_record::{ManifestProvider, RequestMark, Rerun, Share};
 use runner_scenario::{Filter, Notify};
 
 use crate::workers::RemoteRequest;

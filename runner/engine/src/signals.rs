@@ -159,7 +159,7 @@ pub(crate) fn is_suspending() -> bool {
 }
 
 /// Stops the process until SIGCONT. Does nothing if SIGCONT has come since the last SIGTSTP: the kernel discards a pending stop
-/// then, and nobody would send another one.
+/// then, and no process would send another one.
 pub(crate) fn suspend() {
     if let Some(shared) = SHARED.get() {
         shared.suspend();
@@ -215,7 +215,8 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     if !is_ignored(SIGHUP) {
         numbers.push(SIGHUP);
     }
-    let (stops, is_last) = (numbers.clone(), Arc::new(AtomicBool::new(false)));
+    let stops = numbers.clone();
+    let is_last = Arc::new(AtomicBool::new(false));
     // The last signal must exit before the thread receives it, so the shutdown is registered first. A signal between the two
     // registrations would have no effect. These flags keep it.
     let early: Vec<_> = stops.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();

@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::Provider;
-use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId};
+use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider};
 use runner_record::{ReadLine, RunDir};
 
-use crate::EngineError;
 use crate::plan::{RowPlace, StoredRow, TestLine, stored_plan, unreadable};
 use crate::probe::{CallEnd, CallEvent, call_supplied};
-use crate::session::prestart;
 use crate::trust::{owner_notices, usable};
 use crate::workers::{PrestartedWorker, Supplies};
+use crate::{EngineError, session::prestart};
 
 /// A trial of a stored run with everything that a call needs: the stored plugin, input, configuration, attachments, grants and
 /// limits.
@@ -126,10 +124,8 @@ fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
         }
     })?;
     let row = StoredRow::read(run, newest).map(|row| row.bytes);
-    let has_output = |row: &Vec<u8>| {
-        serde_json::from_slice(row).is_ok_and(|row: RowRef<'_>| row.output.is_some())
-    };
-    row.filter(has_output).ok_or_else(|| {
-        EngineError::Usage(format!("trial `{trial}` has no output that can be read"))
-    })
+    row.filter(|row| serde_json::from_slice(row).is_ok_and(|row: RowRef<'_>| row.output.is_some()))
+        .ok_or_else(|| {
+            EngineError::Usage(format!("trial `{trial}` has no output that can be read"))
+        })
 }

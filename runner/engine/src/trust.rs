@@ -82,7 +82,8 @@ pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
             let path = stored.get(place).map_or(&fs.path, |folder| &folder.host);
             let path = PathBuf::from(path);
             let host = path.canonicalize().unwrap_or(path).to_string_lossy().into_owned();
-            let (guest, mode) = (fs.mount.clone(), fs.mode);
+            let guest = fs.mount.clone();
+            let mode = fs.mode;
             MountedFolder { host, guest, mode, device: 0, inode: 0, content: None }
         };
         let folders: Vec<_> = one.grants.fs.iter().enumerate().map(real).collect();

@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use runner_model::{
-    Places as _, ScenarioOverrides, SetVars, TrialId, prepare::Ready, protocol::FromWorker,
-    visible::shown_path,
+    Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, visible::shown_path,
 };
 use runner_record::ResultsRoot;
-use runner_scenario::{Problems, ProviderProblem, Selection};
+use runner_scenario::{Problems, ProviderProblem};
 
 use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
 use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
-use crate::workers::{PoolEvent, PrestartedWorker};
+use crate::workers::PrestartedWorker;
 use crate::{EngineError, ExecRequest, Preview, error::machine_error, signals};
 
 /// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes
@@ -28,8 +27,8 @@ pub fn validate(
 ) -> Result<Preview, EngineError> {
     let prestarted = prestart()?;
     let overrides = ScenarioOverrides { vars: set.clone(), ..ScenarioOverrides::default() };
-    let selection = Selection { overrides, ..Selection::default() };
-    let (mut plan, _suite) = load_plan(scenario, &selection)?;
+    let selected = Selected { overrides, ..Selected::default() };
+    let (mut plan, _suite) = load_plan(scenario, &selected.into())?;
     let mut problems = plan.find_folders(secret_files, None);
     problems.extend(read_secrets(&mut plan, secret_files)?);
     let (ready, found) = plugin_problems(prestarted, &plan)?;
@@ -117,11 +116,8 @@ fn check(plan: &Plan, mut checks: Checks, probe: &mut Probe) -> Result<Problems,
         if checks.is_done(plan) {
             return Ok(checks.problems(plan));
         }
-        match probe.next()? {
-            Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => {
-                checks.receive(head.task, &body[..head.row_bytes as usize]);
-            }
-            Ok(_) => {}
+        match probe.next_message()? {
+            Ok(message) => checks.receive(&message),
             Err(end) => return Err(end.into_error("inputs were checked")),
         }
     }

@@ -1,15 +1,12 @@
 //! [`BrokerOptions`]: the address of a broker, parsed so that its password is in no message and no log.
 
-use std::fmt;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use async_nats::ServerAddr;
 use nkeys::KeyPair;
 use runner_prepare::source::read_regular;
 
-use crate::error::FleetError;
-use crate::wire::shown;
+use crate::{error::FleetError, wire::shown};
 
 /// Bytes of a file with certificates or credentials.
 pub(crate) const MAX_FILE: u64 = 1 << 20;
@@ -32,13 +29,14 @@ pub struct BrokerOptions {
 impl BrokerOptions {
     /// Returns the address without user and password.
     pub fn shown(&self) -> String {
-        let without_user = |part: &str| match (part.split_once("://"), part.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
-            (None, Some((_, place))) => place.to_owned(),
-            (_, None) => part.to_owned(),
-        };
-        let parts: Vec<_> = self.address.split(',').map(without_user).collect();
-        shown(&parts.join(","))
+        let parts = self.address.split(',').map(|part| {
+            match (part.split_once("://"), part.rsplit_once('@')) {
+                (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+                (None, Some((_, place))) => place.to_owned(),
+                (_, None) => part.to_owned(),
+            }
+        });
+        shown(&parts.collect::<Vec<_>>().join(","))
     }
 
     /// Returns the name of the broker's user as a token of a subject: the name in the address, or the public key of the
@@ -54,8 +52,10 @@ impl BrokerOptions {
             (None, user) => user.map(|(name, _)| name),
         };
         let user = user.filter(|user| !user.is_empty()).unwrap_or_else(|| ANONYMOUS.to_owned());
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-        Ok(user.replace(|letter| !is_plain(letter), "-"))
+        Ok(user.replace(
+            |letter: char| !(letter.is_ascii_alphanumeric() || "-_".contains(letter)),
+            "-",
+        ))
     }
 
     /// Parses the address.
@@ -130,7 +130,8 @@ pub(crate) fn seed(text: &str) -> Option<&str> {
 
 /// Decodes escapes such as `%40`.
 fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let digits = after.get(..2).filter(|_| *first == b'%');
         let digits = digits.and_then(|digits| str::from_utf8(digits).ok());

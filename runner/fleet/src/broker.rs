@@ -1,21 +1,17 @@
 //! [`Broker`]: the connection to NATS.
 
-use std::collections::HashSet;
-use std::error::Error;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, iter, mem};
+use std::{
+    collections::HashSet, error::Error, fs::File, io, io::Read as _, iter, mem, path::Path,
+    sync::atomic::Ordering,
+};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
-use runner_model::Digest;
-use runner_model::visible::shown_path;
+use runner_model::{Digest, visible::shown_path};
 use runner_prepare::source::read_regular;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -44,15 +40,15 @@ const MAX_UNREAD: usize = 64 << 10;
 /// A connection to a broker. Reconnects without limit once the first connection has succeeded.
 #[derive(Clone)]
 pub(crate) struct Broker {
-    client: Client,
-    jetstream: Context,
+    pub(crate) client: Client,
+    pub(crate) jetstream: Context,
     /// The address, for messages.
-    address: String,
+    pub(crate) address: String,
     /// Name of the user, as a token of a subject.
-    user: String,
+    pub(crate) user: String,
     connected: Arc<Mutex<Connected>>,
     complaints: Complaints,
-    stored: Stored,
+    pub(crate) stored: Stored,
 }
 
 /// Blobs that this process has stored or checked on the broker. A blob is removed if a worker cannot fetch it.
@@ -72,8 +68,10 @@ struct Connected {
 impl Broker {
     /// Connects, and checks that the broker can be used. `name` is for the broker's operator.
     pub(crate) async fn connect(options: &BrokerOptions, name: &str) -> Result<Self, FleetError> {
-        let (servers, user) = (options.servers()?, options.user()?);
-        let (address, complaints) = (options.shown(), Arc::default());
+        let servers = options.servers()?;
+        let user = options.user()?;
+        let address = options.shown();
+        let complaints = Arc::default();
         let mut left = ATTEMPTS;
         let client = loop {
             let connecting = connect_options(options, &servers, name, &complaints)?;
@@ -106,27 +104,6 @@ impl Broker {
         let broker = Self { client, jetstream, address, user, connected, complaints, stored };
         broker.answer().await?;
         Ok(broker)
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// Returns the name of the user, as a token of a subject.
-    pub(crate) fn user(&self) -> &str {
-        &self.user
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    pub(crate) fn jetstream(&self) -> &Context {
-        &self.jetstream
-    }
-
-    pub(crate) fn stored(&self) -> &Stored {
-        &self.stored
     }
 
     /// Returns the time since the last reconnection: [`Duration::MAX`] before any, `None` while disconnected.
@@ -162,7 +139,8 @@ impl Broker {
 
     /// Converts an error of a request to JetStream.
     pub(crate) fn failure(&self, error: &(dyn Error + 'static)) -> FleetError {
-        let (address, text) = (&self.address, error.to_string());
+        let address = &self.address;
+        let text = error.to_string();
         if let Some(refusal) = refusal(address, &self.complaints) {
             return refusal;
         }
@@ -180,12 +158,12 @@ impl Broker {
             };
         }
         let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
-        let is_full = |cause: &&String| {
+        let full = cause.as_ref().filter(|cause| {
             ["insufficient", "maximum bytes", "resource limits", "number of streams"]
                 .iter()
                 .any(|text| cause.contains(text))
-        };
-        if let Some(cause) = cause.as_ref().filter(is_full) {
+        });
+        if let Some(cause) = full {
             let settings = if cause.contains("streams") {
                 "`max_streams` of the account"
             } else if cause.contains("memory") {
@@ -225,7 +203,7 @@ fn connect_options(
             attempts => RECONNECT_EVERY.min(Duration::from_millis(50) * attempts.min(10) as u32),
         })
         .event_callback(move |event| {
-            // The request itself gets no answer.
+            // A broker reports a missing permission as an event: the request itself gets no answer.
             if let Event::ServerError(ServerError::Other(text)) = event
                 && text.to_lowercase().contains("permissions violation")
             {

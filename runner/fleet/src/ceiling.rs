@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use runner_model::grants::{FsGrant, FsMode, is_secret_name};
+use runner_model::grants::{FsMode, is_secret_name};
 use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_model::units::{parse_size, show_size};
 use runner_model::{Grants, Limits, NetGrant, visible::shown_path};
@@ -103,8 +103,7 @@ impl Ceiling {
     /// Returns why the worker must decline these providers. `None` if it allows them. Graders are not checked, because they run
     /// on the coordinator's machine.
     pub(crate) fn refusal(&self, providers: &[PreparedProvider]) -> Option<String> {
-        let mut providers = providers.iter().filter(|one| one.provider.grading.is_none());
-        providers.find_map(|prepared| {
+        providers.iter().filter(|one| one.provider.grading.is_none()).find_map(|prepared| {
             let problem = self.problem(prepared)?;
             Some(shown(&format!("provider `{}` {problem}", prepared.provider.name)))
         })
@@ -113,7 +112,8 @@ impl Ceiling {
     /// Returns why the worker must decline a provider, as a predicate to follow the provider's name.
     fn problem(&self, prepared: &PreparedProvider) -> Option<String> {
         let PreparedProvider { provider, mounts, .. } = prepared;
-        let (grants, limits) = (&provider.grants, &provider.limits);
+        let grants = &provider.grants;
+        let limits = &provider.limits;
         let most = self.lowered(limits);
         for (key, flag, limit, most) in [
             ("memory", "memory", limits.memory, most.memory),
@@ -121,15 +121,17 @@ impl Ceiling {
             ("artifacts", "scratch", limits.artifacts, most.artifacts),
         ] {
             if limit > most {
-                let (limit, most) = (show_size(limit), show_size(most));
+                let limit = show_size(limit);
+                let most = show_size(most);
                 return Some(format!(
                     "needs {limit} of {key}, and the worker's ceiling is {most}; to raise it, start it with `--ceiling {flag}=SIZE`"
                 ));
             }
         }
         // `lacking` checks the modes of `mounts`. A hostile coordinator could send other modes in the grants.
-        let is_same = |(grant, folder): (&FsGrant, &MountedFolder)| grant.mode == folder.mode;
-        if grants.fs.len() != mounts.len() || !grants.fs.iter().zip(mounts).all(is_same) {
+        if grants.fs.len() != mounts.len()
+            || !grants.fs.iter().zip(mounts).all(|(grant, folder)| grant.mode == folder.mode)
+        {
             return Some("mounts folders that differ from its grants".to_owned());
         }
         let lacking = if self.all { None } else { self.lacking(grants, mounts) }?;

@@ -44,14 +44,6 @@ pub(crate) enum Incoming {
     Lost(String),
 }
 
-/// A message for the other end.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    /// The next bytes of the stream of frames. They may be longer than a piece.
-    Frames(Vec<u8>),
-    Control(Control),
-}
-
 /// Returns the time after which the other end is dead if it has no subscription.
 fn absent_for(own: Role) -> Duration {
     match own {
@@ -63,9 +55,7 @@ fn absent_for(own: Role) -> Duration {
 
 /// Sends messages on a link, from any thread.
 #[derive(Clone)]
-pub(crate) struct ChannelSender {
-    link: Arc<Link>,
-}
+pub(crate) struct ChannelSender(Arc<Link>);
 
 struct Link {
     state: Mutex<LinkState>,
@@ -82,40 +72,61 @@ struct LinkState {
 }
 
 impl ChannelSender {
-    /// Queues a message. Never blocks. Does nothing once the link is closed or lost.
-    pub(crate) fn send(&self, message: Outgoing) {
-        let mut state = lock(&self.link.state);
+    /// Queues frames of any length. Never blocks. Does nothing once the link is closed or lost.
+    pub(crate) fn send_frames(&self, frames: &[u8]) {
+        self.send(Kind::Frames, frames);
+    }
+
+    /// Queues a control message, as [`Self::send_frames`] does frames.
+    pub(crate) fn send_control(&self, control: Control) {
+        self.send(Kind::Control, &encode(control));
+    }
+
+    fn send(&self, kind: Kind, content: &[u8]) {
+        let mut state = lock(&self.0.state);
         if state.close_at.is_some() {
             return;
         }
         let was_ready = state.window.is_ready();
-        match message {
-            Outgoing::Frames(frames) => state.window.send_frames(frames),
-            Outgoing::Control(control) => state.window.send_control(encode(control)),
-        }
+        state.window.send(kind, content);
         // Waking the task for content that only waits for a receipt would cost a system call for each small message.
         if !was_ready && state.window.is_ready() {
-            self.link.wake.notify_one();
+            self.0.wake.notify_one();
         }
     }
 
     /// Blocks this thread while more than [`MAX_OUTSTANDING`] bytes are queued and the link is open.
     pub(crate) fn wait_for_room(&self) {
-        let is_full = |state: &mut LinkState| {
+        let waited = self.0.room.wait_while(lock(&self.0.state), |state| {
             state.window.unreceived() > MAX_OUTSTANDING && state.close_at.is_none()
-        };
-        let waited = self.link.room.wait_while(lock(&self.link.state), is_full);
+        });
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Returns whether the link is being closed, or has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.link.state).close_at.is_some()
+        lock(&self.0.state).close_at.is_some()
     }
 
     /// Ends the link once all queued messages are received, or after 2 s.
     pub(crate) fn close(&self) {
-        close(&self.link);
+        lock(&self.0.state).close_at.get_or_insert(Instant::now() + CLOSE_WITHIN);
+        self.0.wake.notify_one();
+        self.0.room.notify_all();
+    }
+
+    /// Removes the next message that has arrived.
+    ///
+    /// # Errors
+    ///
+    /// An invalid message.
+    fn take(&self) -> Option<Result<Incoming, String>> {
+        let (kind, content) = lock(&self.0.state).window.take(Instant::now())?;
+        if kind == Kind::Frames {
+            return Some(Ok(Incoming::Frames(content)));
+        }
+        let control = serde_json::from_slice(&content).map(Incoming::Control);
+        Some(control.map_err(|_| "is disconnected, because it sent an invalid message".to_owned()))
     }
 }
 
@@ -134,7 +145,8 @@ fn encode(mut control: Control) -> Vec<u8> {
 
 /// Subjects of a link: the own one, and that of the other end.
 fn subjects(link: &str, role: Role) -> (Subject, Subject) {
-    let (up, down) = (up_subject(link).into(), down_subject(link).into());
+    let up = up_subject(link).into();
+    let down = down_subject(link).into();
     if role == Role::Coordinator { (up, down) } else { (down, up) }
 }
 
@@ -144,8 +156,7 @@ pub(crate) async fn subscribe(
     link: &str,
     role: Role,
 ) -> Result<Subscriber, FleetError> {
-    let subscribed = broker.client().subscribe(subjects(link, role).0).await;
-    subscribed.map_err(|error| broker.failure(&error))
+    broker.client.subscribe(subjects(link, role).0).await.map_err(|error| broker.failure(&error))
 }
 
 /// Opens an end of a link.
@@ -160,11 +171,11 @@ pub(crate) fn open(
     let now = Instant::now();
     let state = LinkState { window: Window::new(now), close_at: None };
     let link = Link { state: Mutex::new(state), wake: Notify::new(), room: Condvar::new() };
-    let sender = ChannelSender { link: Arc::new(link) };
+    let sender = ChannelSender(Arc::new(link));
     let (incoming, received) = mpsc::channel(HANDED_OVER);
     let task = LinkTask {
         broker: broker.clone(),
-        link: Arc::clone(&sender.link),
+        sender: sender.clone(),
         incoming,
         own,
         other,
@@ -181,7 +192,7 @@ pub(crate) fn open(
 /// The task of one end of a link.
 struct LinkTask {
     broker: Broker,
-    link: Arc<Link>,
+    sender: ChannelSender,
     incoming: mpsc::Sender<Incoming>,
     /// Subject on which pieces arrive.
     own: Subject,
@@ -201,8 +212,8 @@ impl LinkTask {
         debug!(subject = %self.own, ?lost, "a link has ended");
         // From now on the server answers the other end that there are no responders.
         drop(pieces);
-        let _ = timeout(FLUSH_WITHIN, self.broker.client().flush()).await;
-        close(&self.link);
+        let _ = timeout(FLUSH_WITHIN, self.broker.client.flush()).await;
+        self.sender.close();
         if let Err(how) = lost {
             self.hand_over_rest(how).await;
         }
@@ -212,7 +223,8 @@ impl LinkTask {
     async fn serve(&mut self, pieces: &mut Subscriber) -> Result<(), String> {
         let incoming = self.incoming.clone();
         loop {
-            let (connected, now) = (self.broker.connected_for(), Instant::now());
+            let connected = self.broker.connected_for();
+            let now = Instant::now();
             self.publish_due(connected.is_some(), now).await;
             if self.is_closed(now) {
                 // The other end may wait for the receipt.
@@ -221,7 +233,7 @@ impl LinkTask {
             }
             self.life.check(now, connected)?;
             let (has_received, next_time) = {
-                let window = &lock(&self.link.state).window;
+                let window = &lock(&self.sender.0.state).window;
                 (window.has_received(), window.next_time())
             };
             // No message can be sent while disconnected.
@@ -233,14 +245,14 @@ impl LinkTask {
                     self.receive(&message.ok_or(ended)?);
                 }
                 permit = incoming.reserve(), if has_received && is_read => {
-                    if let (Ok(permit), Some(message)) = (permit, take(&self.link)) {
+                    if let (Ok(permit), Some(message)) = (permit, self.sender.take()) {
                         let message = message?;
                         self.is_other_done |= matches!(message, Incoming::Control(_));
                         permit.send(message);
                     }
                 }
-                () = incoming.closed(), if is_read => close(&self.link),
-                () = self.link.wake.notified() => {}
+                () = incoming.closed(), if is_read => self.sender.close(),
+                () = self.sender.0.wake.notified() => {}
                 () = sleep_until(next_time.into()) => {}
             }
         }
@@ -249,7 +261,7 @@ impl LinkTask {
     /// Publishes all messages that are due at `now`.
     async fn publish_due(&mut self, is_connected: bool, now: Instant) {
         if is_connected && !self.was_connected {
-            lock(&self.link.state).window.restart(now);
+            lock(&self.sender.0.state).window.restart(now);
         }
         self.was_connected = is_connected;
         // While disconnected the client would keep pieces that are repeated later anyway, and would block once it has many.
@@ -257,12 +269,13 @@ impl LinkTask {
             return;
         }
         loop {
-            let message = lock(&self.link.state).window.next_message(now);
+            let message = lock(&self.sender.0.state).window.next_message(now);
             let Some(message) = message else { return };
             // The server answers on the own subject if the other end has not subscribed to its own.
-            let (to, reply) = (self.other.clone(), self.own.clone());
+            let to = self.other.clone();
+            let reply = self.own.clone();
             let sealed = self.sealer.seal(&message);
-            let sent = self.broker.client().publish_with_reply(to, reply, sealed.into()).await;
+            let sent = self.broker.client.publish_with_reply(to, reply, sealed.into()).await;
             if let Err(error) = sent {
                 debug!(%error, "a piece is not sent");
             }
@@ -278,12 +291,12 @@ impl LinkTask {
         let Some(bytes) = self.opener.open(&message.payload) else { return };
         let Some(piece) = Piece::decode(&bytes) else { return };
         self.life.piece(now);
-        lock(&self.link.state).window.receive(&piece, now);
-        self.link.room.notify_all();
+        lock(&self.sender.0.state).window.receive(&piece, now);
+        self.sender.0.room.notify_all();
     }
 
     fn is_closed(&self, now: Instant) -> bool {
-        let state = lock(&self.link.state);
+        let state = lock(&self.sender.0.state);
         state.close_at.is_some_and(|at| {
             let is_received = state.window.unreceived() == 0;
             let is_absent = self.life.absence() >= ABSENT_AT_CLOSE;
@@ -293,33 +306,13 @@ impl LinkTask {
 
     /// Hands over all messages that have arrived, and the end.
     async fn hand_over_rest(&self, how: String) {
-        while let Some(Ok(message)) = take(&self.link) {
+        while let Some(Ok(message)) = self.sender.take() {
             if self.incoming.send(message).await.is_err() {
                 return;
             }
         }
         let _ = self.incoming.send(Incoming::Lost(how)).await;
     }
-}
-
-/// Removes the next message that has arrived.
-///
-/// # Errors
-///
-/// An invalid message.
-fn take(link: &Link) -> Option<Result<Incoming, String>> {
-    let (kind, content) = lock(&link.state).window.take(Instant::now())?;
-    if kind == Kind::Frames {
-        return Some(Ok(Incoming::Frames(content)));
-    }
-    let control = serde_json::from_slice(&content).map(Incoming::Control);
-    Some(control.map_err(|_| "is disconnected, because it sent an invalid message".to_owned()))
-}
-
-fn close(link: &Link) {
-    lock(&link.state).close_at.get_or_insert(Instant::now() + CLOSE_WITHIN);
-    link.wake.notify_one();
-    link.room.notify_all();
 }
 
 /// Evidence that the other end is dead.

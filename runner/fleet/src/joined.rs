@@ -2,31 +2,30 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use std::{path::Path, sync::Arc};
 
 use async_nats::StatusCode;
 use futures_util::StreamExt as _;
 use runner_engine::remote::{EventSink, WorkerExit, WorkerLink, start_worker};
-use runner_model::prepare::Prepare;
 use runner_model::protocol::{FrameBuffer, ToWorker};
-use runner_model::{Digest, digest};
+use runner_model::{Digest, digest, prepare::Prepare};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout_at};
 use tracing::debug;
 
 use crate::broker::{ANSWER_WITHIN, Broker, lock};
-use crate::channel::{self, ChannelSender, Incoming, Outgoing};
+use crate::channel::{self, ChannelSender, Incoming};
 use crate::key::{AcceptedKeys, DocumentKind};
 use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
+use crate::remote_worker::decode;
 use crate::seal::KeyExchange;
 use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
 use crate::wire::{
-    Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, Role, VERSION, join_subject,
-    link_of, shown,
+    Control, ExitDocument, JoinAnswer, JoinDocument, OUR_VERSION, OfferDocument, Role, VERSION,
+    join_subject, link_of, shown,
 };
 
 /// Time for an answer after the server has reported that no coordinator is subscribed.
@@ -100,7 +99,7 @@ impl JoinedSession {
         let blobs = lock(&self.progress.blobs).take();
         // Removing a folder may take half a second.
         let _ = spawn_blocking(move || drop(blobs)).await;
-        // Without a receiver the worker ends.
+        // Without a receiver the worker is ending, and needs no events.
         let _ = self.events.send(SessionEvent::Ended(self.offer.token.clone()));
     }
 
@@ -119,8 +118,8 @@ impl JoinedSession {
     }
 
     fn is_ending(&self) -> bool {
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
-        let is_over = is_set(&self.progress.is_withdrawn) || is_set(&self.progress.is_finished);
+        let flags = [&self.progress.is_withdrawn, &self.progress.is_finished];
+        let is_over = flags.iter().any(|flag| flag.load(Ordering::Acquire));
         is_over || *self.stop.borrow() > 0 || self.progress.declined.borrow().is_some()
     }
 
@@ -129,7 +128,7 @@ impl JoinedSession {
         let Some(exchange) = KeyExchange::new() else { return };
         let join = JoinDocument {
             v: VERSION,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: OUR_VERSION.to_owned(),
             name: format!("{}/{number}", self.worker),
             session: self.offer.token.clone(),
             key: exchange.public,
@@ -178,16 +177,16 @@ impl JoinedSession {
 
     /// Requests to join. `None` if the coordinator does not answer.
     async fn request(&self, join: &[u8]) -> Option<JoinAnswer> {
-        let client = self.broker.client();
+        let client = &self.broker.client;
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.ok()?;
-        let subject = join_subject(&self.offer.token, self.broker.user());
+        let subject = join_subject(&self.offer.token, &self.broker.user);
         client.publish_with_reply(subject, inbox, join.to_vec().into()).await.ok()?;
         let join = digest(join);
         let mut until = Instant::now() + ANSWER_WITHIN;
         loop {
             let answer = timeout_at(until.into(), answers.next()).await.ok()??;
-            // A stranger may answer first.
+            // Any user of the broker may answer first, so only an answer with the key of the run ends the wait.
             if answer.status == Some(StatusCode::NO_RESPONDERS) {
                 until = until.min(Instant::now() + ABSENT_WITHIN);
             }
@@ -198,6 +197,14 @@ impl JoinedSession {
                 return Some(answer);
             }
         }
+    }
+
+    async fn fetch_blob(&self, digest: Digest, folder: &Path) -> Result<(), Missing> {
+        let _one = self.progress.fetching.lock().await;
+        if folder.join(digest.to_string()).exists() {
+            return Ok(());
+        }
+        fetch_blob(&self.broker, &digest, folder).await
     }
 
     /// Declines the session.
@@ -244,17 +251,20 @@ impl JoinedProcess {
     ) {
         let mut frames = FrameBuffer::default();
         let mut declined = self.session.progress.declined.subscribe();
-        let (mut stop, mut stops) = (self.session.stop.clone(), 0);
+        let mut stop = self.session.stop.clone();
+        // The values of now count, too.
+        declined.mark_changed();
+        stop.mark_changed();
         let last = loop {
             let step = tokio::select! {
                 incoming = received.recv() => self.receive(incoming, &mut frames).await,
                 Some(event) = events.recv() => self.handle(event),
                 Some(Ok((content, result))) = self.fetches.join_next() => self.fetched(content, result),
-                Ok(now) = wait_above(&mut stop, stops) => {
-                    stops = now;
-                    self.stop(now)
-                }
-                Ok(why) = wait_some(&mut declined) => Break(Some(Control::Declined(why))),
+                Ok(()) = stop.changed() => self.stop(*stop.borrow_and_update()),
+                Ok(()) = declined.changed() => match declined.borrow_and_update().clone() {
+                    Some(why) => Break(Some(Control::Declined(why))),
+                    None => Continue(()),
+                },
             };
             if let Break(last) = step {
                 break last;
@@ -263,7 +273,7 @@ impl JoinedProcess {
         self.is_cancelled.store(true, Ordering::Release);
         self.fetches.abort_all();
         match last {
-            Some(last) => self.sender.send(Outgoing::Control(last)),
+            Some(last) => self.sender.send_control(last),
             // Otherwise the process could wait for room on the link.
             None => self.sender.close(),
         }
@@ -284,20 +294,15 @@ impl JoinedProcess {
         frames: &mut FrameBuffer<ToWorker>,
     ) -> Step {
         let Some(Incoming::Frames(bytes)) = incoming else { return Break(None) };
-        let mut bytes = &bytes[..];
-        while !bytes.is_empty() {
-            if frames.fill(&mut bytes).is_err() {
-                return Break(None);
-            }
-            loop {
-                match frames.next() {
-                    Ok(Some(message)) => self.receive_message(message).await?,
-                    Ok(None) => break,
-                    Err(bad) => return self.decline(&format!("the coordinator sent {bad}")),
-                }
-            }
+        let mut messages = Vec::new();
+        let decoded = decode(frames, &bytes, &mut messages);
+        for message in messages {
+            self.receive_message(message).await?;
         }
-        Continue(())
+        match decoded {
+            Ok(()) => Continue(()),
+            Err(bad) => self.decline(&format!("the coordinator sent {bad}")),
+        }
     }
 
     async fn receive_message(&mut self, message: ToWorker) -> Step {
@@ -332,7 +337,8 @@ impl JoinedProcess {
 
     /// Starts the process.
     async fn prepare(&mut self, prepare: Prepare) -> Step {
-        let (session, shape) = (Arc::clone(&self.session), self.shape);
+        let session = Arc::clone(&self.session);
+        let shape = self.shape;
         let set_up =
             spawn_blocking(move || session.store.set_up(prepare, shape, &session.progress.blobs))
                 .await;
@@ -415,7 +421,7 @@ impl JoinedProcess {
         self.requested.insert(content);
         let mut frame = Vec::new();
         content.request().encode(&mut frame);
-        self.sender.send(Outgoing::Frames(frame));
+        self.sender.send_frames(&frame);
     }
 
     /// Fetches content that the broker has now. Does nothing if it was not requested.
@@ -424,10 +430,12 @@ impl JoinedProcess {
         else {
             return;
         };
-        let (session, blobs) = (Arc::clone(&self.session), folders.blobs());
+        let session = Arc::clone(&self.session);
+        let blobs = folders.blobs();
         match content {
             Content::Plugin(digest) => {
-                let (key, folder) = (self.compile_key.clone(), folders.private());
+                let key = self.compile_key.clone();
+                let folder = folders.private();
                 let most = self.plugins.get(&digest).copied().unwrap_or(0);
                 let is_cancelled = Arc::clone(&self.is_cancelled);
                 self.fetches.spawn(async move {
@@ -473,8 +481,11 @@ impl JoinedProcess {
         Continue(())
     }
 
-    /// Handles the request to stop with this number.
+    /// Handles the request to stop with this number. 0 if there is no request.
     fn stop(&mut self, number: u32) -> Step {
+        if number == 0 {
+            return Continue(());
+        }
         self.tasks.is_stopping.store(true, Ordering::Release);
         let Some(link) = &self.link else {
             let exit = WorkerExit { started: Vec::new(), blame: None, how: STOPPED.to_owned() };
@@ -507,26 +518,3 @@ impl JoinedProcess {
 
 /// Completes a sentence that starts with a process.
 const STOPPED: &str = "was stopped on its machine";
-
-async fn wait_above(
-    stops: &mut watch::Receiver<u32>,
-    known: u32,
-) -> Result<u32, watch::error::RecvError> {
-    stops.wait_for(|stops| *stops > known).await.map(|stops| *stops)
-}
-
-async fn wait_some(
-    declined: &mut watch::Receiver<Option<String>>,
-) -> Result<String, watch::error::RecvError> {
-    declined.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default())
-}
-
-impl JoinedSession {
-    async fn fetch_blob(&self, digest: Digest, folder: &Path) -> Result<(), Missing> {
-        let _one = self.progress.fetching.lock().await;
-        if folder.join(digest.to_string()).exists() {
-            return Ok(());
-        }
-        fetch_blob(&self.broker, &digest, folder).await
-    }
-}

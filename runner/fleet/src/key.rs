@@ -3,22 +3,19 @@
 //! Permissions of a broker cannot replace the signature: a broker publishes messages itself, for streams that republish and for
 //! push consumers, and checks no permission then. So a user who may only join could offer runs.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::Arc;
+use std::{fmt, os::unix::fs::OpenOptionsExt as _, path::Path, sync::Arc};
 
 use nkeys::{KeyPair, KeyPairType};
 use runner_model::visible::shown_path;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::FleetError;
-use crate::wire::shown;
+use crate::{address::seed, error::FleetError, wire::shown};
 
 /// Bytes of a key file. One line of it is the seed.
 const MAX_FILE: u64 = 16 << 10;
+const CREATE: &str = "create one with `runner broker key FILE`";
 
 /// A kind of signed document. The signature of one kind does not count for another.
 #[derive(Clone, Copy, Debug)]
@@ -44,29 +41,25 @@ impl RunsKey {
     ///
     /// The file cannot be read, or has no seed.
     pub fn read(path: &Path) -> Result<Self, FleetError> {
-        let unusable = |problem: &str| {
-            FleetError::Usage(format!("cannot use the key file `{}`: {problem}", shown_path(path)))
-        };
-        let create = "create one with `runner broker key FILE`";
         if KeyPair::from_public_key(&path.to_string_lossy()).is_ok() {
             return Err(FleetError::Usage(
                 "`--broker-key` or RUNNER_BROKER_KEY of a run needs the file with the secret key; workers need the public key"
                     .to_owned(),
             ));
         }
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => unusable(&format!("it does not exist; {create}")),
-            _ => unusable(&error.to_string()),
-        })?;
-        let mut text = String::new();
-        let read = file.take(MAX_FILE).read_to_string(&mut text);
-        read.map_err(|error| unusable(&error.to_string()))?;
-        let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
-        let pair = seed.and_then(|seed| KeyPair::from_seed(seed).ok());
-        let pair = pair.ok_or_else(|| {
-            unusable(&format!("it has no secret key, which starts with `SU`; {create}"))
-        })?;
-        Ok(Self(Arc::new(pair)))
+        let text = File::open(path).and_then(|file| io::read_to_string(file.take(MAX_FILE)));
+        let pair = match text {
+            Ok(text) => seed(&text)
+                .and_then(|seed| KeyPair::from_seed(seed).ok())
+                .ok_or_else(|| format!("it has no secret key, which starts with `SU`; {CREATE}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("it does not exist; {CREATE}"))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        pair.map(|pair| Self(Arc::new(pair))).map_err(|problem| {
+            FleetError::Usage(format!("cannot use the key file `{}`: {problem}", shown_path(path)))
+        })
     }
 
     /// Creates a key file of mode 0600, or reads the existing one.
@@ -166,11 +159,10 @@ impl AcceptedKeys {
     ///
     /// A text is not a public key of a user.
     pub(crate) fn parse(keys: &[String]) -> Result<Self, FleetError> {
-        let is_public = |key: &String| {
+        if !keys.iter().all(|key| {
             KeyPair::from_public_key(key)
                 .is_ok_and(|pair| pair.key_pair_type() == KeyPairType::User)
-        };
-        if !keys.iter().all(is_public) {
+        }) {
             // A mistaken value may be the secret key, so it is not shown.
             return Err(FleetError::Usage(
                 "invalid `--broker-key` or RUNNER_BROKER_KEY of a worker: expected a public key, which starts with `U`\n\

@@ -8,18 +8,15 @@ use async_nats::datetime::parse_rfc3339;
 use runner_model::digest;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::task::yield_now;
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 
 use crate::address::{ANONYMOUS, BrokerOptions};
 use crate::broker::{Broker, block_on, token};
-use crate::error::FleetError;
-use crate::presence::RENEW_EVERY;
-use crate::streams::BucketEntry;
 use crate::wire::{
     BLOBS, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
     up_subject,
 };
+use crate::{error::FleetError, presence::RENEW_EVERY, streams::BucketEntry};
 
 /// Names of the roles, as in `docs/workers.md`.
 const RUNS_ROLE: &str = "runs";
@@ -82,7 +79,7 @@ pub(crate) async fn list(broker: &Broker) -> Result<Vec<PresenceDocument>, Fleet
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let info = broker.jetstream().request(format!("STREAM.INFO.KV_{WORKERS}"), &()).await;
+    let info = broker.jetstream.request(format!("STREAM.INFO.KV_{WORKERS}"), &()).await;
     let info: BucketInfo = info.map_err(|error| broker.failure(&error))?;
     let now = parse_rfc3339(&info.ts).map_err(|error| broker.failure(&*error))?;
     let recent = entries.iter().filter(|entry| now - entry.written < 2 * RENEW_EVERY);
@@ -121,8 +118,10 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
         for role in [RUNS_ROLE, WORKERS_ROLE] {
             let missing = missing(&broker, role).await?;
             allowed.insert(role, missing.is_empty());
-            let problem = |subject| format!("{role}: no permission to publish on `{subject}`");
-            problems.extend(missing.iter().map(problem));
+            let missing = missing.iter();
+            problems.extend(
+                missing.map(|subject| format!("{role}: no permission to publish on `{subject}`")),
+            );
         }
         if allowed[RUNS_ROLE]
             && let Err(error) = test_stores(&broker).await
@@ -131,9 +130,9 @@ pub fn check(options: &BrokerOptions) -> Result<BrokerReport, FleetError> {
             problems.push(error.to_string());
         }
         // The credentials are not those of a worker, or the broker has no users yet.
-        let is_other = allowed[RUNS_ROLE] && !allowed[WORKERS_ROLE] || broker.user() == ANONYMOUS;
-        let permissions = permissions(if is_other { WORKERS_ROLE } else { broker.user() });
-        let info = broker.client().server_info();
+        let is_other = allowed[RUNS_ROLE] && !allowed[WORKERS_ROLE] || broker.user == ANONYMOUS;
+        let permissions = permissions(if is_other { WORKERS_ROLE } else { &broker.user });
+        let info = broker.client.server_info();
         // A server without a name sends its id as the name.
         let name = Some(&info.server_name).filter(|name| **name != info.server_id);
         Ok(BrokerReport {
@@ -179,11 +178,11 @@ async fn missing(broker: &Broker, role: &str) -> Result<Vec<String>, FleetError>
     let token = token();
     let subject = |pattern: &String| pattern.replace(['*', '>'], &token);
     let purge = json!({"filter": format!("$O.{BLOBS}.C.{token}")}).to_string();
-    let mut patterns = permissions(broker.user()).remove(role).unwrap_or_default();
+    let mut patterns = permissions(&broker.user).remove(role).unwrap_or_default();
     for pattern in &patterns {
         // No offer and no worker has these forms. As requests, they create and purge nothing.
         let content = if pattern.contains("PURGE") { &purge } else { "{}" };
-        let sent = broker.client().publish(subject(pattern), content.to_owned().into()).await;
+        let sent = broker.client.publish(subject(pattern), content.to_owned().into()).await;
         sent.map_err(|error| broker.failure(&error))?;
     }
     // The server has reported all violations when it answers a later request.
@@ -214,8 +213,7 @@ async fn test_stores(broker: &Broker) -> Result<(), FleetError> {
     let digest = digest(content.as_bytes());
     broker.put_blob(&digest, Cursor::new(&content)).await?;
     broker.read(&digest, &mut io::sink(), content.len() as u64).await?;
-    let deleted = broker.blobs().await?.delete(digest.to_string()).await;
-    deleted.map_err(|error| broker.failure(&error))
+    broker.blobs().await?.delete(digest.to_string()).await.map_err(|error| broker.failure(&error))
 }
 
 /// Runs a command for at most [`COMMAND_WITHIN`].
@@ -223,12 +221,13 @@ fn bounded<T>(
     options: &BrokerOptions,
     command: impl Future<Output = Result<T, FleetError>>,
 ) -> Result<T, FleetError> {
-    let late = || {
-        let address = options.shown();
-        let wait = COMMAND_WITHIN.as_secs();
-        FleetError::Unreachable(format!(
-            "the broker at {address} does not answer within {wait} s; try again"
-        ))
-    };
-    block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
+    block_on(async {
+        timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| {
+            let address = options.shown();
+            let wait = COMMAND_WITHIN.as_secs();
+            Err(FleetError::Unreachable(format!(
+                "the broker at {address} does not answer within {wait} s; try again"
+            )))
+        })
+    })
 }

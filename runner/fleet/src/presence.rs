@@ -3,19 +3,16 @@
 //! Workers write the bucket and must not read it: the reader of a bucket chooses the subject of the response. A worker that may
 //! do both can have the broker send any content to any subject, such as that of an offer.
 
-use std::convert::Infallible;
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use async_nats::jetstream::kv::UpdateErrorKind;
-use async_nats::{Message, header};
+use async_nats::{Message, header, jetstream::kv::UpdateErrorKind};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::broker::Broker;
-use crate::error::FleetError;
 use crate::wire::{MAX_DOCUMENT, PresenceDocument, WORKERS, shown};
+use crate::{broker::Broker, error::FleetError};
 
 /// Interval at which the entry is renewed.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -47,7 +44,7 @@ impl Presence {
     ) -> Result<Self, FleetError> {
         // Other characters of a name are not allowed in a key.
         let key = document.name.replace('.', "=").replace(':', "/");
-        let writes = broker.client().subscribe(format!("$KV.{WORKERS}.{key}")).await;
+        let writes = broker.client.subscribe(format!("$KV.{WORKERS}.{key}")).await;
         let mut writes = writes.map_err(|error| broker.failure(&error))?;
         let mut presence = Self { broker: broker.clone(), key, document, revision: None };
         while !presence.update(0).await? {
@@ -71,7 +68,8 @@ impl Presence {
         mut runs: watch::Receiver<Vec<String>>,
         messages: mpsc::UnboundedSender<String>,
     ) -> Infallible {
-        let (mut wait, mut messages) = (RENEW_EVERY, Some(messages));
+        let mut wait = RENEW_EVERY;
+        let mut messages = Some(messages);
         loop {
             // An error would mean that the sender was dropped, but the worker keeps it for longer.
             let _ = timeout(wait, runs.changed()).await;

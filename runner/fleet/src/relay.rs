@@ -10,7 +10,7 @@ use runner_model::{Digest, TaskId};
 use tokio::sync::mpsc;
 
 use crate::broker::lock;
-use crate::channel::{ChannelSender, Outgoing};
+use crate::channel::ChannelSender;
 
 /// Maximum number of unfinished tasks of a process. A correct coordinator sends a few hundred.
 const MAX_TASKS: usize = 8_192;
@@ -141,7 +141,7 @@ impl Relay {
         }
         if !frames.is_empty() {
             self.sender.wait_for_room();
-            self.sender.send(Outgoing::Frames(frames));
+            self.sender.send_frames(&frames);
         }
         if self.tasks.is_stopping() && self.tasks.is_empty() {
             local.push(LocalEvent::Idle);

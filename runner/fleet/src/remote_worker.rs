@@ -8,11 +8,11 @@ use runner_engine::remote::{
     EventSink, LinkEvent, SourceEvent, SourceSink, WorkerExit, WorkerLink, monotonic,
 };
 use runner_model::Digest;
-use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
+use runner_model::protocol::{FrameBuffer, FromWorker, Message, SlotWord, ToWorker};
 use tokio::sync::mpsc::Receiver;
 
 use crate::broker::{Stored, lock};
-use crate::channel::{ChannelSender, Incoming, Outgoing};
+use crate::channel::{ChannelSender, Incoming};
 use crate::wire::{Control, shown};
 
 /// Maximum number of slots of a worker process.
@@ -33,7 +33,7 @@ impl WorkerLink for RemoteWorker {
     fn send(&self, message: ToWorker) {
         let mut frames = Vec::new();
         message.encode(&mut frames);
-        self.sender.send(Outgoing::Frames(frames));
+        self.sender.send_frames(&frames);
     }
 
     fn kill(&self) {
@@ -52,7 +52,7 @@ impl Drop for RemoteWorker {
 }
 
 pub(crate) fn close(sender: &ChannelSender) {
-    sender.send(Outgoing::Control(Control::Close));
+    sender.send_control(Control::Close);
     sender.close();
 }
 
@@ -78,7 +78,8 @@ impl LinkReader {
         received: &mut Receiver<Incoming>,
         sink: &EventSink,
     ) -> WorkerExit {
-        let (mut frames, opened) = (FrameBuffer::default(), monotonic());
+        let mut frames = FrameBuffer::default();
+        let opened = monotonic();
         let how = loop {
             match received.blocking_recv() {
                 Some(Incoming::Frames(bytes)) => {
@@ -100,7 +101,8 @@ impl LinkReader {
                     return exit;
                 }
                 Some(Incoming::Control(Control::Declined(reason))) => {
-                    let (worker, reason) = (worker_of(&self.name), shown(&reason));
+                    let worker = worker_of(&self.name);
+                    let reason = shown(&reason);
                     self.notices
                         .send(format!("worker {worker} runs no attempts of this run: {reason}"));
                     break "runs no attempts of this run".to_owned();
@@ -120,7 +122,8 @@ impl LinkReader {
         for message in messages {
             match message {
                 FromWorker::Doing(doing) => {
-                    let (known, now) = (mem::take(&mut *running), monotonic());
+                    let known = mem::take(&mut *running);
+                    let now = monotonic();
                     let tasks = doing.iter().take(MAX_SLOTS as usize).map(|doing| doing.task.0);
                     running.extend(tasks.map(|task| (task, *known.get(&task).unwrap_or(&now))));
                 }
@@ -140,10 +143,10 @@ impl LinkReader {
 }
 
 /// Appends all messages that `bytes` complete.
-fn decode(
-    frames: &mut FrameBuffer<FromWorker>,
+pub(crate) fn decode<M: Message>(
+    frames: &mut FrameBuffer<M>,
     mut bytes: &[u8],
-    messages: &mut Vec<FromWorker>,
+    messages: &mut Vec<M>,
 ) -> Result<(), String> {
     while !bytes.is_empty() {
         frames.fill(&mut bytes).map_err(|error| error.to_string())?;

@@ -1,11 +1,8 @@
 //! [`NatsSource`]: offers a session to workers on other machines, and connects those that join.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
-use std::{io, thread};
+use std::{fs::File, io, path::Path, thread, time::Duration};
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
@@ -19,18 +16,17 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use crate::address::BrokerOptions;
 use crate::broker::{Broker, block_on, host, lock, runtime, token};
 use crate::channel::{self, ChannelSender};
-use crate::error::FleetError;
 use crate::key::{DocumentKind, RunsKey, sign};
 use crate::list::{list, prepare_runs};
 use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
 use crate::seal::{KeyExchange, Opener, Sealer};
 use crate::wire::{
-    JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument, Role, VERSION,
+    JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OUR_VERSION, OfferDocument, Role, VERSION,
     join_subject, link_of, shown,
 };
+use crate::{address::BrokerOptions, error::FleetError};
 
 /// Interval at which an offer is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -47,8 +43,6 @@ const MAX_LINKS_OF_USER: usize = 1_024;
 /// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
 const STACK: usize = 512 << 10;
 
-const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Finds workers on other machines over NATS.
 #[derive(Debug)]
 pub struct NatsSource {
@@ -63,7 +57,7 @@ pub struct NatsSource {
 impl NatsSource {
     /// Checks the connection to the broker. Workers must have `labels`. The file `key` signs the sessions.
     ///
-    /// A broker that does not answer is no error: sessions wait for it.
+    /// A broker that does not answer is not an error: sessions wait for it.
     ///
     /// # Errors
     ///
@@ -99,8 +93,9 @@ impl WorkerSource for NatsSource {
             is_over: false,
         };
         let over = OfferDocument { is_over: true, ..document.clone() };
-        let signed = |document| sign(DocumentKind::Offer, document, self.key.as_ref());
-        let offer = SignedOffer { offer: signed(&document), over: signed(&over), document };
+        let [offer, over] =
+            [&document, &over].map(|offer| sign(DocumentKind::Offer, offer, self.key.as_ref()));
+        let offer = SignedOffer { document, offer, over };
         let notices = Arc::new(Notices { events, sent: Mutex::default() });
         let runtime = runtime().map_err(|error| error.to_string())?;
         let started = (!self.is_away).then(|| runtime.block_on(start(&self.options, &offer)));
@@ -114,7 +109,8 @@ impl WorkerSource for NatsSource {
         };
         let (handle, (stop, mut stopped)) = (runtime.handle().clone(), oneshot::channel());
         let (connected, broker) = watch::channel(None);
-        let (options, key) = (self.options.clone(), self.key.clone());
+        let options = self.options.clone();
+        let key = self.key.clone();
         let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let (broker, joins) = match started {
@@ -126,8 +122,7 @@ impl WorkerSource for NatsSource {
                 };
                 connected.send_replace(Some(broker.clone()));
                 let links = Links::default();
-                let session = ServedSession { broker, offer, key, notices, links };
-                session.serve(joins, stopped).await;
+                ServedSession { broker, offer, key, notices, links }.serve(joins, stopped).await;
             });
             runtime.shutdown_background();
         });
@@ -140,14 +135,18 @@ impl WorkerSource for NatsSource {
     }
 
     fn worker_command(&self) -> String {
-        let label = |(key, value): (&String, &String)| quoted(&format!("{key}={value}"));
-        let labels = self.labels.iter().map(label);
+        let labels = quoted_labels(&self.labels).into_iter();
         let labels: String = labels.map(|label| format!(" --label {label}")).collect();
         let insecure = if self.options.insecure { " --broker-insecure" } else { "" };
         let key = self.key.as_ref().map(|key| format!(" --broker-key {}", key.public()));
         let key = key.unwrap_or_default();
         format!("runner worker --broker {}{insecure}{key}{labels}", self.options.shown())
     }
+}
+
+/// Returns labels as arguments of a command.
+fn quoted_labels(labels: &BTreeMap<String, String>) -> Vec<String> {
+    labels.iter().map(|(key, value)| quoted(&format!("{key}={value}"))).collect()
 }
 
 /// A session that is offered.
@@ -161,7 +160,8 @@ struct NatsOffer {
 
 impl Offer for NatsOffer {
     fn publish(&self, digest: &Digest, content: File) -> io::Result<()> {
-        let (mut broker, digest) = (self.broker.clone(), *digest);
+        let mut broker = self.broker.clone();
+        let digest = *digest;
         let (done, result) = oneshot::channel();
         self.runtime.spawn(async move {
             let connected = broker.wait_for(Option::is_some).await;
@@ -169,8 +169,10 @@ impl Offer for NatsOffer {
             // Without a receiver the session has ended.
             let _ = done.send(broker.put_blob(&digest, content).await);
         });
-        let ended = |_| io::Error::other("the session has ended");
-        result.blocking_recv().map_err(ended)?.map_err(io::Error::other)
+        result
+            .blocking_recv()
+            .map_err(|_| io::Error::other("the session has ended"))?
+            .map_err(io::Error::other)
     }
 }
 
@@ -199,7 +201,7 @@ async fn start(
 ) -> Result<(Broker, Subscriber), FleetError> {
     let OfferDocument { run, token, .. } = &offer.document;
     let broker = Broker::connect(options, &format!("runner exec {run}")).await?;
-    let joins = broker.client().subscribe(join_subject(token, "*")).await;
+    let joins = broker.client.subscribe(join_subject(token, "*")).await;
     let joins = joins.map_err(|error| broker.failure(&error))?;
     put(&broker, token, &offer.offer).await?;
     Ok((broker, joins))
@@ -227,8 +229,7 @@ fn waiting(why: &str) -> String {
 /// Writes an offer into the bucket of offers.
 async fn put(broker: &Broker, token: &str, content: &[u8]) -> Result<(), FleetError> {
     // Opened each time, because a broker without its store has no bucket.
-    let offers = broker.bucket(OFFERS).await?;
-    let put = offers.put(token, content.to_vec().into()).await;
+    let put = broker.bucket(OFFERS).await?.put(token, content.to_vec().into()).await;
     put.map_err(|error| broker.failure(&error))?;
     // Workers may not be allowed to create theirs.
     broker.prepare().await
@@ -301,36 +302,31 @@ impl ServedSession {
     /// Reports that workers are connected and none of them can join.
     async fn report_workers(&self) {
         let document = &self.offer.document;
-        let mut workers = list(&self.broker).await.unwrap_or_default();
-        let count = plural(workers.len() as u64, "worker is", "workers are");
-        let mut report = |is_selected: &dyn Fn(&PresenceDocument) -> bool, lacking: String| {
-            let had = !workers.is_empty();
-            workers.retain(is_selected);
-            if had && workers.is_empty() {
-                self.notices.send(format!("{count} connected, but none {lacking}"));
-            }
+        let key = self.key.as_ref().map(RunsKey::public);
+        let workers = list(&self.broker).await.unwrap_or_default();
+        let met = workers.iter().map(|worker| {
+            let accepts =
+                key.as_ref().map_or(worker.keys.is_empty(), |key| worker.keys.contains(key));
+            [document.selects(&worker.labels), worker.version == document.version, accepts]
+                .into_iter()
+                .take_while(|is_met| *is_met)
+                .count()
+        });
+        let lacking = match met.max() {
+            Some(0) => format!("has the labels {}", quoted_labels(&document.labels).join(" ")),
+            Some(1) => format!("has version {}, as the run", document.version),
+            Some(2) if key.is_some() => "has the key of the run".to_owned(),
+            Some(2) => "accepts unsigned runs; start the run with `--broker-key FILE`".to_owned(),
+            _ => return,
         };
-        let label = |(key, value)| quoted(&format!("{key}={value}"));
-        let labels = document.labels.iter().map(label).collect::<Vec<_>>().join(" ");
-        report(&|worker| document.selects(&worker.labels), format!("has the labels {labels}"));
-        let version = format!("has version {}, as the run", document.version);
-        report(&|worker| worker.version == document.version, version);
-        match self.key.as_ref().map(RunsKey::public) {
-            Some(key) => {
-                report(&|worker| worker.keys.contains(&key), "has the key of the run".to_owned());
-            }
-            None => report(
-                &|worker| worker.keys.is_empty(),
-                "accepts unsigned runs; start the run with `--broker-key FILE`".to_owned(),
-            ),
-        }
+        let count = plural(workers.len() as u64, "worker is", "workers are");
+        self.notices.send(format!("{count} connected, but none {lacking}"));
     }
 
     async fn withdraw(&self) -> Result<(), FleetError> {
         let token = &self.offer.document.token;
         put(&self.broker, token, &self.offer.over).await?;
-        let offers = self.broker.bucket(OFFERS).await?;
-        let deleted = offers.delete(token).await;
+        let deleted = self.broker.bucket(OFFERS).await?.delete(token).await;
         deleted.map_err(|error| self.broker.failure(&error))
     }
 
@@ -339,7 +335,8 @@ impl ServedSession {
         let Some(reply) = message.reply.filter(|reply| reply.starts_with("_INBOX.")) else {
             return;
         };
-        let (link, user) = (link_of(&message.payload), user_of(&message.subject));
+        let link = link_of(&message.payload);
+        let user = user_of(&message.subject);
         // A stranger may have repeated the request with another subject for the answer, and been faster than the worker.
         let repeated = lock(&self.links).get(&link).map(|link| link.answer.clone());
         let answer = match repeated {
@@ -354,9 +351,8 @@ impl ServedSession {
                 let session = self.offer.document.token.clone();
                 let mut answer =
                     JoinAnswer { v: VERSION, session, join, key: exchange.public, problem: None };
-                let signed =
-                    |answer: &JoinAnswer| sign(DocumentKind::Answer, answer, self.key.as_ref());
-                let accepted = signed(&answer);
+                let key = self.key.as_ref();
+                let accepted = sign(DocumentKind::Answer, &answer, key);
                 let opened = async {
                     let join = self.parse(&message.payload)?;
                     let keys = exchange.agree(Role::Coordinator, &join.key, &message.payload);
@@ -367,12 +363,12 @@ impl ServedSession {
                     Ok(()) => accepted,
                     Err(problem) => {
                         answer.problem = Some(problem);
-                        signed(&answer)
+                        sign(DocumentKind::Answer, &answer, key)
                     }
                 }
             }
         };
-        let _ = self.broker.client().publish(reply, answer.into()).await;
+        let _ = self.broker.client.publish(reply, answer.into()).await;
     }
 
     /// Parses a request to join, and checks it.
@@ -408,7 +404,7 @@ impl ServedSession {
             running: Arc::default(),
             notices: Arc::clone(&self.notices),
             requested: HashSet::new(),
-            stored: Arc::clone(self.broker.stored()),
+            stored: Arc::clone(&self.broker.stored),
         };
         let remote = RemoteWorker { sender: sender.clone(), running: Arc::clone(&reader.running) };
         let kept = sender.clone();
@@ -417,8 +413,7 @@ impl ServedSession {
         let spawned = thread.spawn(move || {
             // Without a sink the session does not connect this worker.
             if let Ok(sink) = sinks.recv() {
-                let exit = reader.forward(&mut received, &sink);
-                sink(LinkEvent::Exited(exit));
+                sink(LinkEvent::Exited(reader.forward(&mut received, &sink)));
             }
             close(&sender);
             // The link is open until its last message is sent.
@@ -427,7 +422,7 @@ impl ServedSession {
         });
         spawned.map_err(|error| format!("the coordinator cannot start a thread: {error}"))?;
         let connect = Box::new(move |events| -> Box<dyn WorkerLink> {
-            // The thread waits for it.
+            // The thread of the link waits for this end before it forwards messages.
             let _ = sink.send(events);
             Box::new(remote)
         });
@@ -438,21 +433,17 @@ impl ServedSession {
         Ok(())
     }
 
-    /// Returns the reason why no further process of this user can join. `None` if it can. Counts the open links only at a
-    /// limit, because closed links of spare processes stay until the next spare process joins.
+    /// Returns the reason why no further process of this user can join. `None` if it can. Closed links of spare processes, which
+    /// stay until the next spare process joins, do not count.
     fn limit(&self, user: &str) -> Option<String> {
         let links = lock(&self.links);
-        let has = |most, is_counted: &dyn Fn(&&Link) -> bool| {
-            let counted = || links.values().filter(is_counted);
-            counted().count() >= most
-                && counted().filter(|link| !link.sender.is_closed()).count() >= most
-        };
-        if has(MAX_LINKS, &|_| true) {
+        let open: Vec<_> = links.values().filter(|link| !link.sender.is_closed()).collect();
+        if open.len() >= MAX_LINKS {
             return Some(format!(
                 "the session is full with {MAX_LINKS} worker processes; others wait"
             ));
         }
-        has(MAX_LINKS_OF_USER, &|link| link.user == user).then(|| {
+        (open.iter().filter(|link| link.user == user).count() >= MAX_LINKS_OF_USER).then(|| {
             format!(
                 "the broker's user `{}` has {MAX_LINKS_OF_USER} worker processes in the session, and its others wait; to use \
                  more, give workers different users",
@@ -500,8 +491,8 @@ fn is_process_name(text: &str) -> bool {
 
 /// Returns whether a text can be the name of a worker, which is in rows and logs.
 pub(crate) fn is_worker_name(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed)
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
 /// Removes a link from the session's links on drop.

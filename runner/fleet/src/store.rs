@@ -1,28 +1,20 @@
 //! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine. Checks the setup of processes for runs
 //! from other machines, and fetches their content.
 
-use std::collections::HashMap;
-use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, atomic::AtomicBool};
-use std::time::Instant;
+use std::{collections::HashMap, env, os::unix::fs::DirBuilderExt as _, time::Instant};
 
 use runner_model::cache::{entry_name, is_compile_key};
-use runner_model::prepare::Prepare;
-use runner_model::units::show_size;
-use runner_model::{Digest, Grants, visible::shown_path};
+use runner_model::{Digest, Grants, prepare::Prepare, units::show_size, visible::shown_path};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{PrepareError, Secrets, compiler, machine};
 use runner_record::{PluginCache, Scratch};
-use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 use crate::broker::{Broker, lock};
-use crate::ceiling::Ceiling;
-use crate::error::FleetError;
-use crate::wire::shown;
+use crate::{ceiling::Ceiling, error::FleetError, wire::shown};
 
 /// Maximum size of a plugin, attachment, schema or large test, in bytes.
 const MAX_BLOB: u64 = 4 << 30;
@@ -82,7 +74,8 @@ impl WorkerStore {
             ))
         })?;
         let cache = PluginCache::open().map_err(|error| FleetError::Usage(error.to_string()))?;
-        let (compiled, folders) = (Mutex::default(), std::sync::Mutex::default());
+        let compiled = Mutex::default();
+        let folders = std::sync::Mutex::default();
         let store = Self { ceiling, secret_files, cache, folder, compiled, folders };
         store.sweep();
         Ok(store)
@@ -94,7 +87,8 @@ impl WorkerStore {
         let mut notices = self.ceiling.notices(|name| self.may_have(name));
         let machine = machine::memory() / 3 * 4;
         if memory > machine {
-            let (memory, machine) = (show_size(memory), show_size(machine));
+            let memory = show_size(memory);
+            let machine = show_size(machine);
             notices.push(format!("`--memory` is {memory}, but this machine has {machine}"));
         }
         notices
@@ -102,16 +96,14 @@ impl WorkerStore {
 
     /// Returns whether a secret is set in the environment or named in a file. [`Secrets::read`] checks the files for each run.
     fn may_have(&self, secret: &str) -> bool {
-        let is_named = |line: &str| {
-            let name = line.split('=').next().unwrap_or_default().trim();
-            name.strip_prefix("export ").unwrap_or(name).trim() == secret
-        };
-        let is_in = |file: &PathBuf| match fs::read_to_string(file) {
-            Ok(text) => text.lines().any(is_named),
-            Err(_) => false,
-        };
         env::var_os(secret).is_some_and(|value| !value.is_empty())
-            || self.secret_files.iter().any(|file| !file.is_file() || is_in(file))
+            || self.secret_files.iter().any(|file| {
+                !file.is_file()
+                    || fs::read_to_string(file).unwrap_or_default().lines().any(|line| {
+                        let name = line.split('=').next().unwrap_or_default().trim();
+                        name.strip_prefix("export ").unwrap_or(name).trim() == secret
+                    })
+            })
     }
 
     /// Removes folders that killed workers left. Keeps folders younger than a minute.
@@ -172,9 +164,10 @@ impl WorkerStore {
             return Err(refusal);
         }
         let attempts = providers.iter().filter(|one| one.provider.grading.is_none());
-        let largest = attempts.map(|one| one.provider.limits.memory).max().unwrap_or(0);
+        let largest = attempts.map(|one| one.provider.limits.all_memory()).max().unwrap_or(0);
         if largest > shape.memory {
-            let (largest, memory) = (show_size(largest), show_size(shape.memory));
+            let largest = show_size(largest);
+            let memory = show_size(shape.memory);
             return Err(format!(
                 "a provider needs {largest} of memory, and a process of the worker has {memory}; start it with more \
                  `--memory` or fewer `--jobs`"
@@ -249,7 +242,8 @@ impl WorkerStore {
         let fetched = fetch(broker, &digest, &path, most).await;
         let opened = fetched.and_then(|()| File::open(&path).map_err(|error| unusable(&error)));
         let _ = fs::remove_file(&path);
-        let (plugin, cache) = (opened?, self.cache.clone());
+        let plugin = opened?;
+        let cache = self.cache.clone();
         let make = move || compiler::compile(&cache, &digest, plugin, &key, false, &cancelled);
         let made = spawn_blocking(make).await.map_err(|error| unusable(&error))?;
         made.map_err(|error| match error {
@@ -292,9 +286,9 @@ pub(crate) async fn fetch_blob(
     folder: &Path,
 ) -> Result<(), Missing> {
     let draft = folder.join(format!("draft-{digest}"));
-    let fetched = fetch(broker, digest, &draft, MAX_BLOB).await;
-    let place = || fs::rename(&draft, folder.join(digest.to_string()));
-    let placed = fetched.and_then(|()| place().map_err(|error| unusable(&error)));
+    let placed = fetch(broker, digest, &draft, MAX_BLOB).await.and_then(|()| {
+        fs::rename(&draft, folder.join(digest.to_string())).map_err(|error| unusable(&error))
+    });
     if placed.is_err() {
         let _ = fs::remove_file(&draft);
     }

@@ -93,7 +93,7 @@ impl Broker {
     async fn existing(&self, stream: &str) -> Result<Option<Stream>, FleetError> {
         let until = Instant::now() + ELECT_WITHIN;
         loop {
-            let error = match self.jetstream().get_stream(stream).await {
+            let error = match self.jetstream.get_stream(stream).await {
                 Ok(stream) => return Ok(Some(stream)),
                 Err(error) if is_missing(&error) => return Ok(None),
                 Err(error) => self.failure(&error),
@@ -109,10 +109,12 @@ impl Broker {
     /// Creates a stream. If the account requires a bound of its size, uses the first of [`LARGEST_BLOBS`] or
     /// [`LARGEST_BUCKET`], its half, its quarter and so on that the account has room for.
     async fn create(&self, config: &Config) -> Result<Stream, FleetError> {
-        let (name, is_bucket) = (&config.name, config.storage == StorageType::Memory);
+        let name = &config.name;
+        let is_bucket = config.storage == StorageType::Memory;
         let largest = if is_bucket { LARGEST_BUCKET } else { LARGEST_BLOBS };
         let subject = format!("$JS.API.STREAM.CREATE.{name}");
-        let (mut num_replicas, mut max_bytes) = (if self.is_cluster() { 3 } else { 1 }, 0);
+        let mut num_replicas = if self.is_cluster() { 3 } else { 1 };
+        let mut max_bytes = 0;
         loop {
             let config = Config { num_replicas, max_bytes, ..config.clone() };
             let created = tokio::select! {
@@ -121,10 +123,10 @@ impl Broker {
                     return Err(FleetError::Unreachable(format!(
                         "the broker at {} lacks the stream `{name}`, and does not allow this user to create it; start a run there, \
                          or `runner broker check` with credentials of the role `runs`",
-                        self.address()
+                        self.address
                     )));
                 }
-                created = self.jetstream().create_stream(config) => created,
+                created = self.jetstream.create_stream(config) => created,
             };
             let error = match created {
                 Ok(stream) => return Ok(stream),
@@ -153,8 +155,9 @@ impl Broker {
         bucket: &str,
         most: usize,
     ) -> Result<Vec<BucketEntry>, FleetError> {
-        let (prefix, inbox) = (format!("$KV.{bucket}."), self.client().new_inbox());
-        let answers = self.client().subscribe(inbox.clone()).await;
+        let prefix = format!("$KV.{bucket}.");
+        let inbox = self.client.new_inbox();
+        let answers = self.client.subscribe(inbox.clone()).await;
         let mut answers = answers.map_err(|error| self.failure(&error))?;
         let (mut entries, mut next) = (Vec::new(), 1);
         loop {
@@ -162,7 +165,7 @@ impl Broker {
                 "next_by_subj": format!("{prefix}>")});
             let subject = format!("$JS.API.DIRECT.GET.KV_{bucket}");
             let request = request.to_string().into();
-            let sent = self.client().publish_with_reply(subject, inbox.clone(), request).await;
+            let sent = self.client.publish_with_reply(subject, inbox.clone(), request).await;
             sent.map_err(|error| self.failure(&error))?;
             let is_last = loop {
                 let message = timeout(ANSWER_WITHIN, answers.next()).await.ok().flatten();
@@ -198,7 +201,7 @@ impl Broker {
         digest: &Digest,
         mut content: impl Read + Seek + Send,
     ) -> Result<(), FleetError> {
-        if lock(self.stored()).contains(digest) {
+        if lock(&self.stored).contains(digest) {
             return Ok(());
         }
         let until = Instant::now() + RETRY_FOR;
@@ -239,8 +242,7 @@ impl Broker {
     /// Opens the object store. Creates it if the broker lacks it.
     pub(crate) async fn blobs(&self) -> Result<ObjectStore, FleetError> {
         self.stream(&blobs_stream()).await?;
-        let store = self.jetstream().get_object_store(BLOBS).await;
-        store.map_err(|error| self.failure(&error))
+        self.jetstream.get_object_store(BLOBS).await.map_err(|error| self.failure(&error))
     }
 
     async fn put(
@@ -266,7 +268,7 @@ impl Broker {
             let put = store.put(about, &mut BlobReader(content)).await;
             put.map_err(|error| self.failure(&error))?;
         }
-        lock(self.stored()).insert(*digest);
+        lock(&self.stored).insert(*digest);
         Ok(())
     }
 
@@ -283,7 +285,7 @@ impl Broker {
         let lacks = || FleetError::Refused(format!("the broker lacks {digest}"));
         let wrong =
             || FleetError::Refused(format!("the broker has different content for {digest}"));
-        let store = self.jetstream().get_object_store(BLOBS).await;
+        let store = self.jetstream.get_object_store(BLOBS).await;
         let store = store
             .map_err(|error| if is_missing(&error) { lacks() } else { self.failure(&error) })?;
         let info = store.info(digest.to_string()).await.map_err(|error| match error.kind() {
@@ -294,9 +296,10 @@ impl Broker {
         if info.deleted || left > most {
             return Err(wrong());
         }
-        let stream = self.jetstream().get_stream_no_info(format!("OBJ_{BLOBS}")).await;
+        let stream = self.jetstream.get_stream_no_info(format!("OBJ_{BLOBS}")).await;
         let stream = stream.map_err(|error| self.failure(&error))?;
-        let (subject, mut from) = (format!("$O.{BLOBS}.C.{}", info.nuid), 1);
+        let subject = format!("$O.{BLOBS}.C.{}", info.nuid);
+        let mut from = 1;
         let mut hash = Sha256::new();
         while left > 0 {
             let part = stream.direct_get_next_for_subject(&subject, Some(from)).await;

@@ -34,14 +34,10 @@ impl Window {
         Self { outgoing: OutgoingStream::new(), incoming: IncomingStream::default(), ping_at: now }
     }
 
-    /// Queues frames of any length. They are cut into pieces, or coalesced with others that wait.
-    pub(crate) fn send_frames(&mut self, frames: Vec<u8>) {
-        self.outgoing.push_frames(frames);
-    }
-
-    /// Queues a control message, which is at most [`MAX_DOCUMENT`](crate::wire::MAX_DOCUMENT) bytes long.
-    pub(crate) fn send_control(&mut self, document: Vec<u8>) {
-        self.outgoing.push(Kind::Control, document);
+    /// Queues content. Frames of any length are cut into pieces, or coalesced with others that wait. A control message is at
+    /// most [`MAX_DOCUMENT`](crate::wire::MAX_DOCUMENT) bytes long, and stays whole.
+    pub(crate) fn send(&mut self, kind: Kind, content: &[u8]) {
+        self.outgoing.push(kind, content);
     }
 
     /// Returns the bytes of content that the other end has not received.
@@ -65,10 +61,9 @@ impl Window {
         if self.outgoing.resend_at.is_some_and(|at| at <= now) {
             self.outgoing.rewind();
         }
-        let is_due = |at: Instant| at <= now;
         let (kind, offset, content) = match self.outgoing.next(now) {
             Some(piece) => (piece.kind, piece.start, &*piece.content),
-            None if is_due(self.ping_at) || self.incoming.receipt_at.is_some_and(is_due) => {
+            None if self.ping_at <= now || self.incoming.receipt_at.is_some_and(|at| at <= now) => {
                 (Kind::Receipt, self.outgoing.sent, &[][..])
             }
             None => return None,
@@ -76,7 +71,8 @@ impl Window {
         self.ping_at = now + PING_EVERY;
         self.incoming.receipt_at = None;
         self.incoming.promised = self.incoming.limit();
-        let (received, limit) = (self.incoming.received, self.incoming.promised);
+        let received = self.incoming.received;
+        let limit = self.incoming.promised;
         Some(Piece { kind, offset, received, limit, content }.encode())
     }
 
@@ -161,10 +157,10 @@ impl OutgoingStream {
         }
     }
 
-    fn push_frames(&mut self, frames: Vec<u8>) {
-        let mut rest = frames.as_slice();
+    fn push(&mut self, kind: Kind, content: &[u8]) {
+        let mut rest = content;
         if let Some(last) = self.pieces.back_mut()
-            && last.kind == Kind::Frames
+            && [kind, last.kind] == [Kind::Frames; 2]
             && last.start >= self.sent
         {
             let room = MAX_PIECE - last.content.len();
@@ -173,17 +169,8 @@ impl OutgoingStream {
             self.end += head.len() as u64;
             rest = tail;
         }
-        if rest.len() == frames.len() && rest.len() <= MAX_PIECE {
-            return self.push(Kind::Frames, frames);
-        }
         for content in rest.chunks(MAX_PIECE) {
-            self.push(Kind::Frames, content.to_vec());
-        }
-    }
-
-    fn push(&mut self, kind: Kind, content: Vec<u8>) {
-        if !content.is_empty() {
-            let piece = QueuedPiece { kind, start: self.end, content };
+            let piece = QueuedPiece { kind, start: self.end, content: content.to_vec() };
             self.end = piece.end();
             self.pieces.push_back(piece);
         }

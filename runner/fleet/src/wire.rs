@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 
 use runner_engine::remote::{Blame, WorkerExit, monotonic};
-use runner_model::protocol::SlotWord;
-use runner_model::{Digest, TaskId, digest, visible::visible_line};
+use runner_model::{Digest, TaskId, digest, protocol::SlotWord, visible::visible_line};
 use serde::{Deserialize, Serialize};
 
 /// The version of all documents here. Ends of different versions of the program do not connect.
 pub const VERSION: u8 = 1;
+/// The version of this program.
+pub const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Key-value bucket of the sessions that workers can join, by session token. Entries last [`ENTRY_SECONDS`].
 pub const OFFERS: &str = "runner-offers";
 /// Key-value bucket of the workers that are connected, by name. Entries last [`ENTRY_SECONDS`].
@@ -81,7 +82,7 @@ pub struct OfferDocument {
     pub labels: BTreeMap<String, String>,
     /// Name of the coordinator's machine.
     pub host: String,
-    /// Whether the session has ended. A deleted entry is no end, because any user can delete it.
+    /// Whether the session has ended. A deleted entry does not count, because any user can delete it.
     pub is_over: bool,
 }
 
@@ -184,12 +185,12 @@ pub struct ExitDocument {
 impl From<WorkerExit> for ExitDocument {
     fn from(exit: WorkerExit) -> Self {
         let now = monotonic();
-        let age = |word: &SlotWord| (word.task, now.saturating_sub(word.started));
         let (died, stuck) = match exit.blame {
             Some(Blame::Stuck(task)) => (false, Some(task.0)),
             blame => (blame.is_some(), None),
         };
-        Self { started: exit.started.iter().map(age).collect(), died, stuck, how: exit.how }
+        let started = exit.started.iter().map(|word| (word.task, now.saturating_sub(word.started)));
+        Self { started: started.collect(), died, stuck, how: exit.how }
     }
 }
 
@@ -207,8 +208,7 @@ impl From<ExitDocument> for WorkerExit {
 
 /// Returns a text from another machine on one line, without control characters and at a bounded length.
 pub fn shown(text: &str) -> String {
-    let line = visible_line(text);
-    line.chars().take(MAX_TEXT).collect()
+    visible_line(text).chars().take(MAX_TEXT).collect()
 }
 
 /// Content of a piece.

@@ -1,11 +1,8 @@
 //! [`work`]: joins the sessions that a broker offers, until the worker is stopped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use std::{path::PathBuf, process, sync::Arc, sync::atomic::Ordering};
 
 use async_nats::Message;
 use futures_util::StreamExt as _;
@@ -16,17 +13,17 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, sleep, timeout, timeout_at};
 use tracing::debug;
 
-use crate::address::BrokerOptions;
 use crate::broker::{Broker, block_on, host, token};
-use crate::ceiling::Ceiling;
-use crate::error::FleetError;
 use crate::joined::{JoinedSession, SessionEvent, SessionProgress};
 use crate::key::{AcceptedKeys, DocumentKind, Refusal, unverified};
-use crate::presence::Presence;
-use crate::source::is_worker_name;
 use crate::store::{ProcessShape, WorkerStore};
 use crate::wire::{
-    ENTRY_SECONDS, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument, VERSION, shown,
+    ENTRY_SECONDS, MAX_DOCUMENT, OFFERS, OUR_VERSION, OfferDocument, PresenceDocument, VERSION,
+    shown,
+};
+use crate::{
+    address::BrokerOptions, ceiling::Ceiling, error::FleetError, presence::Presence,
+    source::is_worker_name,
 };
 
 /// Time after which an offer that is not renewed has ended.
@@ -46,8 +43,6 @@ const UNANSWERED_WAIT: Duration = Duration::from_secs(10);
 const CONNECT_EVERY: Duration = Duration::from_secs(1);
 /// Declined runs that are shown in [`SWEEP_EVERY`]. A stranger could offer any number.
 const MAX_SHOWN: u32 = 20;
-
-const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Settings of a worker.
 #[derive(Clone, Debug, Default)]
@@ -166,11 +161,12 @@ fn new_name() -> String {
 /// Splits slots and memory among processes, at most one per core.
 fn shapes(slots: u32, cores: u32, memory: u64) -> Vec<ProcessShape> {
     let count = cores.min(slots).max(1);
-    let shape = |number| ProcessShape {
-        slots: slots / count + u32::from(number < slots % count),
-        memory: memory / u64::from(count),
-    };
-    (0..count).map(shape).collect()
+    (0..count)
+        .map(|number| ProcessShape {
+            slots: slots / count + u32::from(number < slots % count),
+            memory: memory / u64::from(count),
+        })
+        .collect()
 }
 
 /// Connects, and takes the worker's name.
@@ -234,8 +230,7 @@ impl<'a> Worker<'a> {
         let slots = options.jobs.unwrap_or_else(machine::cores).max(1);
         let memory = options.memory.unwrap_or_else(machine::memory);
         let store = WorkerStore::open(options.ceiling, options.secret_files, options.store)?;
-        let notices = store.notices(memory);
-        notices.iter().for_each(|notice| events(WorkerEvent::Notice(notice)));
+        store.notices(memory).iter().for_each(|notice| events(WorkerEvent::Notice(notice)));
         let document = PresenceDocument {
             v: VERSION,
             version: OUR_VERSION.to_owned(),
@@ -291,12 +286,14 @@ impl<'a> Worker<'a> {
     ) -> Result<(), FleetError> {
         // A watcher of the bucket would have to be created again after each failure of the broker.
         let subject = format!("$KV.{OFFERS}.>");
-        let offers = self.broker.client().subscribe(subject).await;
+        let offers = self.broker.client.subscribe(subject).await;
         let mut offers = offers.map_err(|error| self.broker.failure(&error))?;
         let listed = timeout(LIST_WITHIN, self.list()).await;
         debug!(?listed, "offers at the start");
-        let (mut ticks, mut sweeps) = (interval(Duration::from_secs(1)), interval(SWEEP_EVERY));
-        let (mut stop, mut killed) = (self.stop.clone(), self.stop.clone());
+        let mut ticks = interval(Duration::from_secs(1));
+        let mut sweeps = interval(SWEEP_EVERY);
+        let mut stop = self.stop.clone();
+        let mut killed = self.stop.clone();
         let mut is_connected = true;
         while *self.stop.borrow() == 0 || self.has_sessions() {
             tokio::select! {
@@ -415,8 +412,10 @@ impl<'a> Worker<'a> {
     /// Ends offers that are not renewed. Renewals are impossible while the broker is away, and shortly after.
     fn end_offers(&mut self) {
         let is_connected = self.broker.connected_for().is_some_and(|time| time > OFFER_ENDS);
-        let old = |known: &KnownOffer| known.renewed.elapsed() > OFFER_ENDS;
-        let ended = self.offers.iter().filter(|(_, known)| is_connected && old(known));
+        let ended = self
+            .offers
+            .iter()
+            .filter(|(_, known)| is_connected && known.renewed.elapsed() > OFFER_ENDS);
         for token in ended.map(|(token, _)| token.clone()).collect::<Vec<_>>() {
             self.end_offer(&token);
         }

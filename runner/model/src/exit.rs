@@ -12,7 +12,7 @@ pub enum Exit {
     Bad,
     /// No test was selected.
     NothingSelected,
-    /// The run is cancelled, or incomplete for a reason without a code of its own.
+    /// The run is cancelled, or incomplete for a reason without another code.
     Incomplete,
     /// Another live runner holds the run or the results root.
     Held,

@@ -5,19 +5,19 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::Text;
 use crate::enum_text::{as_text, text_schema};
+use crate::{Text, alike::is_invisible, visible::steers};
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_NAME_BYTES: usize = 64;
 /// Bytes of a provider's name with values of a matrix.
 const MAX_MATRIX_NAME_BYTES: usize = 200;
 
-/// Declares a name: a shared string that its parser has checked.
+/// Declares a name: a shared string that its parser has checked. The default is empty, which no parser accepts.
 macro_rules! name {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -45,7 +45,8 @@ macro_rules! name {
 }
 
 name! {
-    /// The id of a test: segments `[A-Za-z0-9_][A-Za-z0-9._-]*` joined by `/`, at most 200 bytes.
+    /// The id of a test: 1 to 200 bytes of visible characters without `@` and `#`. The only white space is spaces between other
+    /// characters, and no part between two `/` is `.` or `..`.
     TestId
 }
 
@@ -56,7 +57,7 @@ name! {
 }
 
 /// A trial: one repeat of a test on a provider. Written `test@provider#repeat` in JSON, as three fields in frames.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrialId {
     pub test: TestId,
     pub provider: ProviderName,
@@ -82,9 +83,26 @@ const NOT_A_TRIAL: IdError = IdError(Cow::Borrowed("expected a trial as in `test
 impl TestId {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         check_length(text, MAX_TEST_ID_BYTES)?;
-        text.split('/').try_for_each(check_segment)?;
+        check_test_id(text)?;
         Ok(Self(text.into()))
     }
+}
+
+/// Returns a glob that matches only this id of a test or trial. A command takes it neither for a filter nor for a flag.
+pub fn id_glob(id: &str) -> String {
+    let mut glob = String::with_capacity(id.len());
+    for (at, character) in id.char_indices() {
+        if "*?[]{}()\\".contains(character) || character == '-' && at == 0 {
+            glob.push('\\');
+        }
+        glob.push(character);
+    }
+    glob
+}
+
+/// Returns the id of a trial as a word of a command, which takes ids and globs. With a `-` at its start it would be a flag.
+pub fn id_word(id: &str) -> String {
+    if id.starts_with('-') { id_glob(id) } else { id.to_owned() }
 }
 
 impl ProviderName {
@@ -184,6 +202,38 @@ fn unexpected(character: char) -> IdError {
     IdError(reason.into())
 }
 
+fn check_test_id(id: &str) -> Result<(), IdError> {
+    let refuse = |reason: &'static str| Err(IdError(reason.into()));
+    if id.is_empty() {
+        return refuse("an id is empty");
+    }
+    if id.trim() != id {
+        return refuse("white space at the start or the end is not allowed");
+    }
+    // A joiner or a variation selector is invisible without the character before it.
+    if id.starts_with(is_invisible) {
+        return refuse("an invisible character at the start is not allowed");
+    }
+    if id.split('/').any(|part| part == "." || part == "..") {
+        return refuse("`.` and `..` are not allowed as a part between two `/`");
+    }
+    let is_refused = |character: &char| match character {
+        '@' | '#' => true,
+        ' '..='~' => false,
+        character => character.is_whitespace() || steers(*character),
+    };
+    match id.chars().find(is_refused) {
+        None => Ok(()),
+        Some(character @ ('@' | '#')) => Err(IdError(
+            format!("`{character}` is not allowed, because it separates the parts of a trial's id")
+                .into(),
+        )),
+        Some(character) => Err(IdError(
+            format!("{character:?} is not allowed; use visible characters and spaces").into(),
+        )),
+    }
+}
+
 fn check_segment(segment: &str) -> Result<(), IdError> {
     let Some(first) = segment.chars().next() else {
         return Err(IdError("an id or one of its segments is empty".into()));
@@ -215,21 +265,67 @@ fn check_values(values: &str) -> Result<(), IdError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProviderName, TestId, TrialId};
+    use super::{ProviderName, TestId, TrialId, id_glob};
 
     #[test]
-    fn ids_are_segments_of_plain_characters() {
-        for good in ["a", "_x", "rfc8259/numbers/1e5", "a.b-c_d", "9"] {
-            assert_eq!(TestId::parse(good).map(|id| id.to_string()), Ok(good.into()));
+    fn ids_are_visible_characters() {
+        for good in [
+            "a",
+            "_x",
+            "rfc8259/numbers/1e5",
+            "a.b-c_d",
+            "9",
+            "https://a.b/",
+            ".a",
+            "-a",
+            "a b",
+            "ä/ö",
+            "日本語",
+            "می\u{200c}خواهم",
+            "👩\u{200d}💻",
+            "a...",
+            "\"'\\`",
+            "n_number_1.0e+",
+        ] {
+            let trial = format!("{good}@p#1");
+            let read = TrialId::parse(&trial).unwrap();
+            assert_eq!((&*read.test, read.to_string()), (good, trial));
+            let json = serde_json::to_string(&read).unwrap();
+            assert_eq!(serde_json::from_str::<TrialId>(&json).unwrap(), read, "{json}");
         }
-        for bad in
-            ["", "/", "a/", "/a", "a//b", ".a", "-a", "a b", "a@b", "a#1", "ä", "a/..", "a\n"]
-        {
+        for bad in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "\u{3000}a",
+            "a\u{a0}b",
+            "a\tb",
+            "a\nb",
+            "a\r",
+            "\0",
+            "a\u{7f}",
+            "a\u{85}b",
+            "a\u{200b}b",
+            "a\u{202e}b",
+            "\u{feff}a",
+            "\u{200d}a",
+            "a\u{2028}b",
+            "a@b",
+            "a#1",
+            "..",
+            ".",
+            "a/..",
+            "a/./b",
+            "../a",
+            "a/../b",
+        ] {
             assert!(TestId::parse(bad).is_err(), "{bad:?}");
         }
         assert!(TestId::parse(&"a".repeat(200)).is_ok());
         let long = TestId::parse(&"a".repeat(201)).unwrap_err().to_string();
         assert_eq!(long, "an id has at most 200 bytes, this one has 201");
+        assert_eq!(id_glob("-a-[*]{?}\\(b)"), r"\-a-\[\*\]\{\?\}\\\(b\)");
     }
 
     #[test]

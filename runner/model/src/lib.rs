@@ -31,14 +31,14 @@ mod time;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use grants::{Grants, NetGrant};
-pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
-pub use limits::{Limit, LimitUnit, Limits};
+pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId, id_glob, id_word};
+pub use limits::{Limit, LimitUnit, Limits, MAX_STACK, MIN_STACK, parse_stack};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
-    SessionOverrides, SessionSettings, SetVars, Shard, media_type,
+    Selected, SessionOverrides, SessionSettings, SetVars, Shard, media_type,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

@@ -26,20 +26,44 @@ pub struct Limit {
 pub enum LimitUnit {
     /// Bytes, which scenarios can write as `64MiB`.
     Bytes,
+    /// Bytes from [`MIN_STACK`] to [`MAX_STACK`].
+    Stack,
     /// A number with this maximum.
     Count(u64),
 }
 
+/// The smallest and the default `limits.stack`, in bytes.
+pub const MIN_STACK: u64 = 512 << 10;
+/// The largest `limits.stack`, in bytes.
+pub const MAX_STACK: u64 = 16 << 20;
+
+/// Parses a `limits.stack`.
+///
+/// # Errors
+///
+/// The fault of the size, which continues a sentence.
+pub fn parse_stack(text: &str) -> Result<u64, &'static str> {
+    match parse_size(text)? {
+        size @ MIN_STACK..=MAX_STACK => Ok(size),
+        _ => Err("must be from 512KiB to 16MiB"),
+    }
+}
+
+/// The stack of attempts whose stored limits lack this key.
+fn default_stack() -> u64 {
+    MIN_STACK
+}
+
 /// Declares [`Limits`], its defaults and its table.
 macro_rules! limits {
-    ($($key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
+    ($($(#[$meta:meta])* $key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
         /// Bounds of one attempt.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub struct Limits {
             /// Caps every attempt's timeout.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub time: Option<Micros>,
-            $(#[doc = $about] pub $key: u64,)+
+            $(#[doc = $about] $(#[$meta])* pub $key: u64,)+
         }
 
         impl Default for Limits {
@@ -63,7 +87,7 @@ macro_rules! limits {
     };
 }
 
-use LimitUnit::{Bytes, Count};
+use LimitUnit::{Bytes, Count, Stack};
 
 limits! {
     artifact_files: Count(1_000_000), "100" = 100, true, "Number of artifacts.";
@@ -78,12 +102,24 @@ limits! {
     reply: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of a reply, or of a plain command's standard output.";
     scratch: Bytes, "0" = 0, true,
         "Bytes that an attempt may write to files. Growth of a file and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch` and `/tmp`, and `/artifacts` to commands.";
+    #[serde(default = "default_stack")]
+    stack: Stack, "\"512KiB\"" = MIN_STACK, true, "Bytes of the call stack, from 512 KiB to 16 MiB. Rounded up to a power of two.";
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
         "Bytes kept from the start and from the end of standard output and of standard error.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
 }
 
 impl Limits {
+    /// Returns the bytes of stack beyond the default, which no peak includes.
+    pub fn more_stack(&self) -> u64 {
+        self.stack.clamp(MIN_STACK, MAX_STACK).next_power_of_two() - MIN_STACK
+    }
+
+    /// Returns the greatest number of bytes that an attempt may use: its memories, and the stack beyond the default.
+    pub fn all_memory(&self) -> u64 {
+        self.memory.saturating_add(self.more_stack())
+    }
+
     /// Sets a limit by an argument such as `memory=64MiB`, `time=10s` or `http_requests=5`.
     ///
     /// # Errors
@@ -114,10 +150,11 @@ impl Limits {
                 return format!("there is no limit `{key}`; did you mean `{near}`?");
             }
             let known: Vec<_> = known().map(|known| format!("`{known}`")).collect();
-            format!("there is no limit `{key}`; there is {}", known.join(", "))
+            format!("there is no limit `{key}`; choose from: {}", known.join(", "))
         })?;
         *(limit.get_mut)(self) = match limit.unit {
             Bytes => parse_size(value).map_err(invalid)?,
+            Stack => parse_stack(value).map_err(invalid)?,
             Count(max) => value
                 .replace('_', "")
                 .parse()

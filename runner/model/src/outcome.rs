@@ -4,6 +4,7 @@ use crate::enum_text::text_enum;
 
 text_enum! {
     /// The result of an attempt.
+    #[derive(Default)]
     pub enum Outcome {
         /// Every check passed.
         Passed = "passed",
@@ -16,6 +17,7 @@ text_enum! {
         /// The provider's verdict was `skip`.
         Skipped = "skipped",
         /// The attempt was interrupted. Never final.
+        #[default]
         Stopped = "stopped",
         /// The provider replied, but no grader has judged the output yet. Never final.
         Ungraded = "ungraded",
@@ -75,10 +77,12 @@ impl ErrorClass {
 
 text_enum! {
     /// A verdict of a provider, a grader or a check.
+    #[derive(Default)]
     pub enum Verdict {
         Pass = "pass",
         Fail = "fail",
         /// Not judged.
+        #[default]
         Skip = "skip",
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     grants::FsMode,
     row::Metric,
     template::Template,
-    test::Retries,
+    test::{Attachment, Retries},
 };
 
 /// A plugin with its settings.
@@ -36,6 +36,9 @@ pub struct Provider {
     /// The required hash of the plugin's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Files of each test, in addition to its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ProviderFile>,
     /// `None` for a new instance in each attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
@@ -83,6 +86,23 @@ pub struct Grading {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// A file of all tests of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderFile {
+    /// The file name in the guest.
+    pub name: String,
+    /// Relative to the scenario.
+    pub path: String,
+    pub sha256: Digest,
+    pub bytes: u64,
+}
+
+impl ProviderFile {
+    pub fn attachment(&self) -> Attachment<'_> {
+        Attachment { name: self.name.as_str().into(), sha256: self.sha256, bytes: self.bytes }
+    }
+}
+
 /// The metric that prices add to an attempt, in dollars.
 pub const COST: &str = "cost_usd";
 
@@ -128,6 +148,8 @@ impl Provider {
         });
         let is_reported = metrics.iter().any(|metric| *metric.name == *COST);
         let cost = prices.reduce(|sum, price| sum + price).filter(|_| !is_reported)?;
+        // Sums of binary fractions have noise in the last digits, which files would show: 0.000012749999999999998.
+        let cost: f64 = format!("{cost:.12e}").parse().unwrap_or(cost);
         // JSON has no infinite numbers.
         Some(Metric { name: COST.into(), value: cost.min(f64::MAX), unit: Some("USD".into()) })
     }

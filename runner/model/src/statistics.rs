@@ -48,12 +48,14 @@ pub fn sign_test(falls: u64, rises: u64) -> f64 {
     if falls == rises {
         return 1.0;
     }
-    let (total, fewer) = (falls + rises, falls.min(rises));
+    let total = falls + rises;
+    let fewer = falls.min(rises);
     // C(total, fewer) / 2^total, by its logarithm because the coefficient can exceed an `f64`.
     let factor = |chosen: u64| ((total - chosen) as f64).ln() - ((chosen + 1) as f64).ln();
     let logarithm: f64 = (0..fewer).map(factor).sum();
     let largest = (logarithm - total as f64 * std::f64::consts::LN_2).exp();
-    let (mut term, mut sum) = (1.0, 1.0);
+    let mut term = 1.0;
+    let mut sum = 1.0;
     for chosen in (1..=fewer).rev() {
         term *= chosen as f64 / (total - chosen + 1) as f64;
         sum += term;
@@ -124,7 +126,8 @@ impl SplitMix {
     fn sum(&mut self, values: &[f64], length: u32) -> f64 {
         let draw = |word: u64| values[(((word & 0xffff_ffff) * u64::from(length)) >> 32) as usize];
         // With two sums, an addition need not wait for the previous one.
-        let (mut even, mut odd) = (0.0, 0.0);
+        let mut even = 0.0;
+        let mut odd = 0.0;
         for _ in 0..length / 2 {
             let word = self.next();
             even += draw(word);

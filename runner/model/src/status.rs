@@ -159,6 +159,20 @@ impl RunState {
             (RunStatus::Running, _) => Self::Running,
         }
     }
+
+    /// Returns the words that select runs: each state, and `completed`.
+    pub fn selectors() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|state| state.as_str()).chain(["completed"])
+    }
+
+    /// Returns the states that a word of [`RunState::selectors`] selects.
+    pub fn selected_by(word: &str) -> Option<&'static [Self]> {
+        match word {
+            "failed" => Some(&[Self::Failed, Self::NotStarted]),
+            "completed" => Some(&[Self::Passed, Self::Failed]),
+            word => Self::ALL.chunks(1).find(|state| state[0].as_str() == word),
+        }
+    }
 }
 
 text_enum! {

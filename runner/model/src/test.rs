@@ -55,7 +55,6 @@ pub struct Test<'a> {
 
 impl<'a> Test<'a> {
     /// Returns a test that has an id, an input and a timeout, and the defaults of all other keys.
-    #[must_use]
     pub fn new(id: TestId, input: &'a RawValue, timeout: Micros) -> Self {
         Self {
             id,
@@ -198,14 +197,14 @@ pub struct ExpectedText {
     pub ignore_case: bool,
 }
 
-/// Checks of the output or the standard error, none of which may hold.
+/// Checks of the output or the standard error. The test fails if one of them holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Unwanted {
     /// The whole value. `null` is a value.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub equals: Option<Value>,
-    /// Parts, none of which may be there.
+    /// Parts that the value may not contain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contains: Vec<Value>,
     /// A regular expression.

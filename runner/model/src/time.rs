@@ -1,9 +1,8 @@
 //! Times and durations. Nothing here reads a clock.
 
-use std::fmt;
 use std::ops::{Add, Sub};
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+use std::{fmt, sync::OnceLock};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use schemars::JsonSchema;
@@ -83,11 +82,13 @@ impl fmt::Display for Time {
 impl Time {
     /// Calls `write` with the time's text. Each row has a time, and a general printer takes ten times as long.
     fn with_text<T>(self, write: impl FnOnce(&str) -> T) -> T {
-        let (days, millis) = (self.0 / 86_400_000, self.0 % 86_400_000);
+        let days = self.0 / 86_400_000;
+        let millis = self.0 % 86_400_000;
         // `civil_from_days` of https://howardhinnant.github.io/date_algorithms.html, for days from 1970 on. Its years start
         // in March.
         let days = days + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let era = days / 146_097;
+        let day_of_era = days % 146_097;
         let year_of_era =
             (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::{error::Error, fmt, fs::File, thread, time::Duration};
 
-use runner_model::exit::Exit;
-use runner_model::units::show_duration;
-use runner_model::visible::shown_path;
+use runner_model::{exit::Exit, units::show_duration, visible::shown_path};
 use runner_prepare::children::{self, memory_file, tail};
 use runner_record::RequestMark;
 use runner_report::Started;

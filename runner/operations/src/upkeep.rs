@@ -80,7 +80,7 @@ impl Upkeep {
             }
             run.leave_out(&failed);
             let deadline = Deadline { until: None, is_over: &|| false };
-            // Another process may send them now.
+            // `None` if another process is sending them now.
             let sent =
                 run.send(SendScope::Due(now), Duration::ZERO, &deadline)?.unwrap_or_default();
             let of_failed = sent.iter().filter(|sent| !sent.is_delivered());

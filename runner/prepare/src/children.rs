@@ -108,7 +108,8 @@ pub fn kill(child: &Child) {
 ///
 /// The processes cannot be listed, or the file cannot be read.
 pub fn kill_holders(word: &str, file: &File) -> io::Result<bool> {
-    let (start, file) = (format!("runner\0{word}\0"), file.metadata()?);
+    let start = format!("runner\0{word}\0");
+    let file = file.metadata()?;
     let mut is_found = false;
     for entry in fs::read_dir("/proc")?.flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());

@@ -142,18 +142,16 @@ impl ContentSource {
     pub fn head(&self, digest: &Digest) -> Result<[u8; 8], RecordError> {
         let mut head = [0; 8];
         let (path, mut source) = self.open(digest)?;
-        let read = source.read_exact(&mut head);
-        read.map(|()| head).map_err(|error| cannot_copy(path, error))
+        source.read_exact(&mut head).map(|()| head).map_err(|error| cannot_copy(path, error))
     }
 
     /// Copies content into a file in `folder`.
     fn copy(&self, digest: &Digest, into: &mut File, folder: &Path) -> Result<(), RecordError> {
         let (path, source) = self.open(digest)?;
-        let failed = |source| {
+        match copy(source, into).map_err(|source| {
             let path = folder.to_owned();
             RecordError::Io { what: "copy a plugin, attachment or schema into", path, source }
-        };
-        match copy(source, into).map_err(failed)? {
+        })? {
             (found, _) if found == *digest => Ok(()),
             _ => {
                 let problem = "it has changed since the tests were planned; start again";
@@ -170,7 +168,7 @@ impl ContentSource {
             match (root.content(digest), origin) {
                 (Ok(file), _) => return Ok((root.path(), Box::new(file))),
                 (Err(error), Origin::Store) => return Err(error),
-                // The run is not created yet.
+                // Before the run is created, its content is not in the store but at its origin.
                 (Err(_), Origin::Bundled(_) | Origin::File(_)) => {}
             }
         }
@@ -182,7 +180,8 @@ impl ContentSource {
 
 /// Copies content to the end of a file, and rewinds the file. Returns the digest and the length of the content.
 pub fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
-    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    let mut hasher = Sha256::new();
+    let mut bytes = 0;
     let mut block = vec![0; 256 << 10];
     loop {
         match source.read(&mut block) {

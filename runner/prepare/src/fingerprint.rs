@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
-use runner_model::{Digest, Fingerprint, Limits, Micros};
+use runner_model::{Digest, Fingerprint, Limits, MIN_STACK, Micros};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -118,6 +118,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         stdin,
         output,
         protocol,
+        files,
         reuse,
         grants,
         limits,
@@ -146,6 +147,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         "limits": deciding_limits(limits),
         "seed": seed,
     });
+    if !files.is_empty() {
+        recipe["files"] = files.iter().map(|file| json!(file.attachment())).collect();
+    }
     if let Some(reuse) = reuse {
         recipe["reuse"] = reuse.as_str().into();
     }
@@ -164,7 +168,10 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
 }
 
 fn deciding_limits(limits: &Limits) -> Value {
-    let deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
+    // Fingerprints from before `stack` stay valid.
+    let deciding = Limits::TABLE.iter().filter(|limit| {
+        limit.decides_results && !(limit.key == "stack" && limits.stack == MIN_STACK)
+    });
     let mut table: Map<_, _> =
         deciding.map(|limit| (limit.key.to_owned(), (limit.get)(limits).into())).collect();
     if let Some(time) = limits.time {

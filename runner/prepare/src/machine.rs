@@ -4,9 +4,8 @@ use std::{env, fmt::Display, fs, io, path::Path, thread};
 
 use runner_model::{units::show_sizes_apart, visible::shown_path};
 use runner_scenario::Scenario;
-use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use rustix::system::sysinfo;
+use rustix::{fs::Mode, system::sysinfo};
 
 /// Returns the number of cores that this process may use.
 pub fn cores() -> u32 {
@@ -144,11 +143,9 @@ pub fn memory() -> u64 {
 /// Returns the smallest memory limit of a process's control group and its ancestors, in bytes. `own` is the content of
 /// `/proc/self/cgroup`. Supports only cgroup v2.
 fn group_limit(root: &Path, own: &str) -> Option<u64> {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let groups = Path::new(path).ancestors();
+    let groups = Path::new(own.lines().find_map(|line| line.strip_prefix("0::/"))?).ancestors();
     let limits = groups.filter_map(|group| {
-        let limit = fs::read_to_string(root.join(group).join("memory.max")).ok()?;
-        limit.trim().parse().ok()
+        fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse().ok()
     });
     limits.min()
 }

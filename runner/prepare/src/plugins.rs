@@ -1,14 +1,12 @@
 //! Finds the plugins that a scenario names, and keys and grants without effect on them.
 
-use std::collections::HashMap;
 use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _};
 
-use runner_model::prepare::RefusedPart;
 use runner_model::provider::{OutputForm, PluginKind, PreparedProvider, Provider};
-use runner_model::{Digest, units::show_size, visible::shown_path};
+use runner_model::{Digest, prepare::RefusedPart, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
 use runner_scenario::{ProviderProblem, check_kind, files_beside, similar};
 
@@ -161,9 +159,11 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
 
 /// Returns a notice for each key and grant that has no effect on its plugin.
 pub fn unused_keys(providers: &[PreparedProvider], plugins: &ContentSource) -> Vec<String> {
-    let (mut notices, mut modules) = (Vec::new(), HashMap::new());
+    let mut notices = Vec::new();
+    let mut modules = HashMap::new();
     for prepared in providers {
-        let (name, grants) = (&prepared.provider.name, &prepared.provider.grants);
+        let name = &prepared.provider.name;
+        let grants = &prepared.provider.grants;
         let role = prepared.provider.role();
         let ignored = ignored(prepared).into_iter().flatten();
         notices.extend(ignored.map(|key| {

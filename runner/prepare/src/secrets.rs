@@ -40,8 +40,7 @@ impl Secrets {
     /// A file cannot be read, or a value cannot be used.
     pub fn read(providers: &[PreparedProvider], files: &[PathBuf]) -> Result<Self, PrepareError> {
         let granted = (0..).zip(providers).flat_map(|(index, prepared)| {
-            let names = prepared.provider.grants.secret_names().into_iter();
-            names.map(move |name| (index, name))
+            prepared.provider.grants.secret_names().into_iter().map(move |name| (index, name))
         });
         let granted: Vec<_> = granted.collect();
         let mut read = Self::default();
@@ -116,7 +115,7 @@ impl Secrets {
 
     /// Returns a problem for each secret without a value.
     pub fn problems(&self, providers: &[PreparedProvider]) -> Vec<ProviderProblem> {
-        let problem = |(provider, name): &(u16, String)| {
+        let problems = self.missing.iter().map(|(provider, name)| {
             let grants = &providers[usize::from(*provider)].provider.grants;
             ProviderProblem {
                 provider: *provider,
@@ -141,8 +140,8 @@ impl Secrets {
                 }),
                 refused: RefusedPart::default(),
             }
-        };
-        self.missing.iter().map(problem).collect()
+        });
+        problems.collect()
     }
 }
 
@@ -153,8 +152,7 @@ fn unusable(name: &str, why: &str) -> PrepareError {
 /// Reads a whole file. It may be a pipe of unknown length.
 fn read_whole(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(path)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(io::Error::other("it is longer than 16 MiB"));
     }
@@ -170,7 +168,8 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     }
     let line = line.strip_prefix("export ").unwrap_or(line);
     let (name, value) = line.split_once('=').ok_or("is not `NAME=VALUE`")?;
-    let (name, value) = (name.trim(), value.trim());
+    let name = name.trim();
+    let value = value.trim();
     let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
         // Some tools read a comment here and others a part of the value, so one of them would use a wrong secret.
         if value.split_whitespace().any(|word| word.starts_with('#')) {

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use runner_model::visible::{quoted_path, shown_path};
 use runner_model::{digest, provider::PluginKind, units::show_size, without_mark};
-use runner_scenario::{gone, similar};
+use runner_scenario::{gone, holds_results, similar};
 use serde::Deserialize;
 
 /// Bytes of a `plugin.toml`.
@@ -22,8 +22,6 @@ const MAX_LISTING: u64 = 64 << 20;
 const MAX_DEPTH: usize = 64;
 /// Names of folders with build results or installed packages.
 const IGNORED_NAMES: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
-/// Files of a folder that the runner writes its results to, under any name.
-const RESULTS: [&str; 2] = ["runner.db", "benchmark.json"];
 
 /// A folder with the source of a plugin.
 #[derive(Clone, Debug)]
@@ -181,7 +179,8 @@ impl Source {
                 let cannot = |error| format!("cannot read `{}`: {error}", shown_path(file));
                 let bytes = fs::metadata(file).map_err(cannot)?.len();
                 left = left.checked_sub(bytes).ok_or_else(|| {
-                    let (folder, most) = (shown_path(&folder), show_size(MAX_BYTES));
+                    let folder = shown_path(&folder);
+                    let most = show_size(MAX_BYTES);
                     format!("the source in `{folder}` has more than {most} of files")
                 })?;
                 let content = read_regular(file, bytes).map_err(cannot)?;
@@ -216,25 +215,25 @@ fn unknown_key_advice(message: &str) -> Option<String> {
 /// Returns the first difference of two lists of digests. `None` if they are equal. An added file counts only if the source had
 /// files of its type: others are notes and outputs more often than source.
 fn first_change(built: &str, now: &str) -> Option<String> {
-    let read = |text: &str| -> BTreeMap<String, String> {
+    let [built, now] = [built, now].map(|text| {
         let lines = text.lines().filter_map(|line| line.split_once("  "));
-        lines.map(|(digest, file)| (file.to_owned(), digest.to_owned())).collect()
-    };
-    let (built, now) = (read(built), read(now));
+        lines.map(|(digest, file)| (file, digest)).collect::<BTreeMap<_, _>>()
+    });
     if built.is_empty() {
         return Some("its last build failed".to_owned());
     }
-    let has_type = |file: &str| {
-        let of_type = |file: &str| Path::new(file).extension().map(ToOwned::to_owned);
-        built.keys().any(|other| of_type(other) == of_type(file))
-    };
     let change = now.iter().find_map(|(file, digest)| match built.get(file) {
         Some(before) if before == digest => None,
         Some(_) => Some(format!("`{file}` has changed since it was built")),
-        None => has_type(file).then(|| format!("`{file}` was added after it was built")),
+        None => built
+            .keys()
+            .any(|other| Path::new(other).extension() == Path::new(file).extension())
+            .then(|| format!("`{file}` was added after it was built")),
     });
-    let removed = || built.keys().find(|file| !now.contains_key(*file));
-    change.or_else(|| removed().map(|file| format!("`{file}` was removed after it was built")))
+    change.or_else(|| {
+        let removed = built.keys().find(|file| !now.contains_key(*file))?;
+        Some(format!("`{removed}` was removed after it was built"))
+    })
 }
 
 /// Collects the files of a source folder, without hidden files, build results, lock files (builds write them), scenarios (they
@@ -255,7 +254,8 @@ fn collect(
     }
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let entry = entry.map_err(cannot)?;
-        let (name, kind) = (entry.file_name(), entry.file_type().map_err(cannot)?);
+        let name = entry.file_name();
+        let kind = entry.file_type().map_err(cannot)?;
         let name = name.to_string_lossy();
         let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
         let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
@@ -266,10 +266,9 @@ fn collect(
             continue;
         }
         if kind.is_dir() {
-            if RESULTS.iter().any(|file| entry.path().join(file).exists()) {
-                continue;
+            if !holds_results(&entry.path()) {
+                collect(&entry.path(), depth + 1, count, files)?;
             }
-            collect(&entry.path(), depth + 1, count, files)?;
         } else if kind.is_file() {
             *count += 1;
             files.push(entry.path());

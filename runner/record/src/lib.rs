@@ -1,5 +1,5 @@
-//! All files of the runner: runs with rows, manifests, locks and requests, the store, the plugin cache, the list of runs and the
-//! results of trials in SQLite, merged runs, and the sweep of runs whose process died.
+//! All files of the runner: runs with rows, manifests, locks and requests, the store, the cache of plugins and tables, the list of
+//! runs in SQLite, merged runs, and the sweep of runs whose process died.
 //!
 //! `beneath` is the only way to a path below a results root or a run, and all writes go through it or `writer`. Only the
 //! holder of a run's lock writes into the run. This crate may know `model`.
@@ -67,24 +67,21 @@ mod root {
     pub(crate) mod results_root;
     pub(crate) mod root_lock;
     pub(crate) mod settings;
-    pub(crate) mod trial_result;
-    pub(crate) mod trials;
 }
 
 pub use disk::content_store::CheckedFile;
 pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::layout::{command, default_root, is_latest, is_run_name};
-pub use disk::{plugin_cache::PluginCache, scratch::Scratch, user_key::key_files};
+pub use disk::plugin_cache::{PluginCache, TABLE};
+pub use disk::{scratch::Scratch, user_key::key_files};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{
     ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, TakenRequest,
 };
-pub use root::trial_result::{ShortFingerprints, TrialResult};
-pub use root::trials::{RunResults, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
-pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
+pub use rows::fold::{Fold, FoldSums, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};

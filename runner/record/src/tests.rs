@@ -125,13 +125,8 @@ pub(crate) fn row(repeat: u32, attempt: u32, outcome: Outcome) -> Vec<u8> {
         provider: ProviderName::parse("p").unwrap(),
         repeat,
     };
-    let error = RowError {
-        class: None,
-        code: "code".into(),
-        message: "zwölf ✓".into(),
-        retry_after_ms: None,
-        details: None,
-    };
+    let error =
+        RowError { code: "code".into(), message: "zwölf ✓".into(), ..RowError::default() };
     let started_at = Time::parse("2026-11-20T09:18:04.015Z").unwrap();
     let row = Row {
         outcome,

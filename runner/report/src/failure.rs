@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 
-use runner_model::row::{BACKTRACE, Check, Grade, Raw, RowError, STDERR_FOLLOWS, panic};
+use runner_model::row::{
+    BACKTRACE, Check, CheckKind, Grade, Hint, Raw, RowError, STDERR_FOLLOWS, panic,
+};
 use runner_model::visible::{
     cut, cut_around_difference, difference_start, expected_and_got, marked, visible_line,
 };
-use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
+use runner_model::{ErrorClass, Outcome, RowRef, Text, outcome::Verdict, units};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use runner_results::hash;
 
 use crate::{denials, logs::JsonRecord, phrases};
 
@@ -16,11 +20,6 @@ use crate::{denials, logs::JsonRecord, phrases};
 const SHORT_VALUE: usize = 40;
 /// Characters of a line in a block that is not whole: five lines of most terminals.
 const LONG_LINE: usize = 400;
-/// Start of the line of a difference, which continues with its path.
-const DIFFERENCE: &str = "at $";
-
-/// Start of the end of an error's line that quotes the program's output.
-const OUTPUT_FOLLOWS: &str = "; it starts with `";
 /// Parts of lower-case lines of standard error that give the reason of a trap. Other lines are of the program's log.
 const REASONS: &[&str] = &[
     "abort: ",
@@ -31,16 +30,6 @@ const REASONS: &[&str] = &[
     "panic: ",
     "terminating due to ",
 ];
-/// Start of a message that repeats both values.
-const UNSEEN: &str = "the output differs only in white space or invisible characters";
-/// Start of the end of a message about a difference that cannot be seen.
-const CODE_POINTS: &str = " (first difference: ";
-/// Start of the end of a message that names a key of the provider.
-const HINT: &str = "; set the provider's `";
-/// End of a message about texts whose case does not count.
-const IGNORING_CASE: &str = ", ignoring case";
-/// Start of the end of a check's message that compared an answer of the JSON protocol as a text.
-const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
 
 /// The role of a line in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -65,24 +54,21 @@ pub fn headline(row: &RowRef<'_>) -> String {
         return grade_line(grade);
     }
     match (deciding_check(row), &row.error) {
-        (Some(check), Some(error)) if is_of_scenario(check, &["error"]) => {
-            unexpected_error(check, error, fault)
+        (Some(check), Some(error)) if check.kind == Some(CheckKind::Error) => {
+            unexpected_error(check, fault(error).as_deref())
         }
         (Some(check), _) => {
-            let message = check.message.as_deref().unwrap_or_default();
-            let (line, code) = (check_line(check), check.actual.as_ref().map(|code| code.get()));
-            match (program_words(&line, message), code) {
-                (Some(words), Some(code)) if is_of_scenario(check, &["exit_code"]) => {
+            let line = check_line(check);
+            let code = check.actual.as_ref().map(|code| code.get());
+            match (program_words(check.stderr.as_ref()), code) {
+                (Some(words), Some(code)) if check.kind == Some(CheckKind::ExitCode) => {
                     format!("exit code {code}: {words}")
                 }
-                (Some(words), _) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
+                (Some(words), _) => format!("{line}: {words}"),
                 (None, _) => line,
             }
         }
-        (None, Some(error)) => {
-            let words = error_words(error).unwrap_or_else(|| error_line(row, error));
-            fault(error, &words)
-        }
+        (None, Some(error)) => fault(error).unwrap_or_else(|| error_line(row, error)),
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
             (None, Some(Verdict::Fail)) => "the provider returned the verdict `fail`".to_owned(),
@@ -92,25 +78,71 @@ pub fn headline(row: &RowRef<'_>) -> String {
     }
 }
 
+/// The parts of a failure by which it is grouped with others.
+#[derive(Clone, Debug)]
+pub(crate) struct Signature {
+    /// Hashes of the headline, of the output that failed a check (without the expected value), and of the headline without
+    /// numbers, quoted texts and JSON.
+    pub(crate) keys: [u64; 3],
+    /// The output as a line: `equals: got "I do not know"`.
+    pub(crate) got: Option<String>,
+}
+
+impl Signature {
+    pub(crate) fn of(row: &RowRef<'_>, headline: &str) -> Self {
+        let check = deciding_check(row).filter(|check| {
+            deciding_grade(row).is_none()
+                && check.kind.is_some_and(|kind| !kind.has_values_in_message())
+        });
+        let Some((check, output)) =
+            check.and_then(|check| Some((check, check.actual.as_ref()?.get())))
+        else {
+            let kind = hash(&without_values(headline));
+            return Self { keys: [hash(&headline), hash(&headline), kind], got: None };
+        };
+        let kind = if check.kind.is_some_and(CheckKind::compares_output) {
+            String::new()
+        } else {
+            without_values(headline)
+        };
+        let line = format!("{}: got {}", check.label(), cut(output, SHORT_VALUE));
+        let [answer, kind] = [output, &*kind].map(|text| hash(&(check.label(), text)));
+        Self { keys: [hash(&headline), answer, kind], got: Some(marked(&line)) }
+    }
+}
+
+/// Replaces numbers, texts in quotes and JSON by `0`.
+fn without_values(text: &str) -> String {
+    let mut rest = text;
+    let mut shown = String::new();
+    while let Some(start) = rest.find(|one: char| one.is_ascii_digit() || "\"`{[".contains(one)) {
+        let (before, value) = rest.split_at(start);
+        let end = match value.as_bytes()[0] {
+            b'{' => value.find('}'),
+            b'[' => value.find(']'),
+            quote @ (b'"' | b'`') => value[1..].find(char::from(quote)).map(|end| end + 1),
+            _ => value.find(|one: char| !one.is_ascii_digit()).map(|end| end - 1),
+        };
+        shown += before;
+        shown.push('0');
+        // A value without an end was cut.
+        rest = end.map_or("", |end| &value[end + 1..]);
+    }
+    shown + rest
+}
+
 /// Returns the failed check that a line shows: the one of the exit code, or else the first.
 fn deciding_check<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Check<'b>> {
     let mut failed = row.checks.iter().filter(|check| has_failed(check));
     let first = failed.clone().next();
-    failed.find(|check| is_of_scenario(check, &["exit_code"])).or(first)
+    failed.find(|check| check.kind == Some(CheckKind::ExitCode)).or(first)
 }
 
-/// Formats the check of an expected error, with the actual error in place of its copy in the check's message. `format` is given
-/// the words of the error.
-fn unexpected_error(
-    check: &Check<'_>,
-    error: &RowError<'_>,
-    format: fn(&RowError<'_>, &str) -> String,
-) -> String {
+/// Formats the check of an expected error, with the words of the actual error.
+fn unexpected_error(check: &Check<'_>, words: Option<&str>) -> String {
     let (message, _) = message_lines(check);
-    let pair = message.split_once(": ").map_or(message, |(pair, _)| pair);
-    let words = error_words(error).map(|words| format(error, &words));
     let words: String = words.iter().map(|words| format!(": {words}")).collect();
-    visible_line(&format!("{}: {pair}{words}", &*check.name)).into_owned()
+    visible_line(&format!("{}: {message}{words}", check.label())).into_owned()
 }
 
 /// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
@@ -123,10 +155,7 @@ pub fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
 /// Formats why a grade is not a pass, with the first line of its explanation.
 fn grade_line(grade: &Grade<'_>) -> String {
     let reason = match (&grade.error, grade.score, grade.min_score) {
-        (Some(error), ..) => {
-            let words = error_words(error).unwrap_or_else(|| error.code.to_string());
-            fault(error, &words)
-        }
+        (Some(error), ..) => fault(error).unwrap_or_else(|| error.code.to_string()),
         (None, Some(score), Some(least)) if score < least => {
             let [score, least] = phrases::score_and_least(score, least);
             format!("score {score} < {least}")
@@ -150,31 +179,29 @@ fn with_summary(head: &str, summary: &str) -> String {
 /// Formats all reasons: every failed check, and the error. Shows at most `most` lines of each value, message and
 /// difference, and the start of long lines unless `most` is `usize::MAX`.
 pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
-    let (mut lines, mut has_error) = (Vec::new(), false);
+    let mut lines = Vec::new();
+    let mut has_error = false;
     for check in row.checks.iter().filter(|check| has_failed(check)) {
-        if let Some(error) = row.error.as_ref().filter(|_| is_of_scenario(check, &["error"])) {
-            lines.push((Tone::Reason, unexpected_error(check, error, with_program_words)));
+        let is_error = check.kind == Some(CheckKind::Error);
+        if let Some(error) = row.error.as_ref().filter(|_| is_error) {
+            let words = with_program_words(error, true);
+            lines.push((Tone::Reason, unexpected_error(check, words.as_deref())));
             has_error = true;
             continue;
         }
-        let (mut first, others) = message_lines(check);
-        let values = check_values(check, most < usize::MAX);
-        let mut points = "";
-        if first.starts_with(UNSEEN) && !values.is_empty() {
-            points = message_end(first);
-            first = UNSEEN;
+        let end = if check.stderr.is_some() { STDERR_FOLLOWS } else { "" };
+        lines.push((Tone::Reason, format!("{}: {}{end}", check.label(), reason(check))));
+        // The reason has a single difference.
+        if check.difference_count > 1 {
+            let listed = check.differences.iter().map(|one| (Tone::Actual, format!("at {one}")));
+            let all = check.difference_count as usize;
+            push_first(&mut lines, listed.collect(), most, all, "difference");
         }
-        lines.push((Tone::Reason, format!("{}: {first}{points}", &*check.name)));
-        let is_difference = |line: &str| line.starts_with(DIFFERENCE);
-        let tone = |line| if is_difference(line) { Tone::Actual } else { Tone::Detail };
-        let others = others.map(|line| (tone(line), line.to_owned())).collect();
-        match first.strip_suffix(" differences").map(|all| all.replace(',', "").parse()) {
-            Some(Ok(all)) if lists_differences(check) => {
-                push_first(&mut lines, others, most, all, "difference");
-            }
-            _ => push_at_most(&mut lines, others, most),
-        }
-        push_at_most(&mut lines, values, most);
+        let stderr = check.stderr.iter().flat_map(|text| text.lines().map(str::trim_end));
+        let others = message_lines(check).1.chain(stderr);
+        let others = others.map(|line| (Tone::Detail, line.to_owned()));
+        push_at_most(&mut lines, others.collect(), most);
+        push_at_most(&mut lines, check_values(check, most < usize::MAX), most);
     }
     for grade in
         row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
@@ -232,46 +259,75 @@ fn has_failed(check: &Check<'_>) -> bool {
     check.verdict == Verdict::Fail
 }
 
+/// Formats the reason of a failed check as one line.
 fn check_line(check: &Check<'_>) -> String {
-    let (first, mut others) = message_lines(check);
-    let words = match (&check.expected, &check.actual, others.next()) {
-        _ if let Some(hint) = protocol_hint(check) => hint.to_owned(),
-        // The first line is the number of differences.
-        (.., Some(other)) if other.starts_with(DIFFERENCE) => format!("{first}; {}", &other[3..]),
+    let expected = check.expected.as_ref().map(Raw::get);
+    let actual = check.actual.as_ref().map(Raw::get);
+    let words = match (check.kind, expected, actual) {
+        _ if check.hint == Some(Hint::Protocol) => advice(Hint::Protocol),
+        _ if let [first, ..] = &*check.differences
+            && check.difference_count > 1 =>
+        {
+            format!("{}; {first}", reason(check))
+        }
+        _ if check.difference_count > 0 => reason(check),
         // The message only states that they differ.
-        (Some(expected), Some(actual), _) if is_compared(check) && !lists_differences(check) => {
-            let (expected, actual) = (expected.get(), actual.get());
-            let line = if first.contains(IGNORING_CASE) {
+        (Some(CheckKind::Equals | CheckKind::Json), Some(expected), Some(actual)) => {
+            let line = if check.ignore_case {
                 differing_line(&expected.to_lowercase(), &actual.to_lowercase())
             } else {
                 differing_line(expected, actual)
             };
             let words = line.unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE));
-            words + message_end(first)
+            words + &reason_end(check)
         }
-        (Some(expected), Some(actual), _) if is_of_scenario(check, &["equals_any"]) => {
-            let [expected, actual] = [expected, actual].map(|value| cut(value.get(), SHORT_VALUE));
-            format!("expected one of {expected}, got {actual}{}", message_end(first))
+        (Some(CheckKind::EqualsAny), Some(expected), Some(actual)) => {
+            let [expected, actual] = [expected, actual].map(|value| cut(value, SHORT_VALUE));
+            format!("expected one of {expected}, got {actual}{}", reason_end(check))
         }
-        _ => first.to_owned(),
+        _ => reason(check),
     };
-    marked(&format!("{}: {words}", &*check.name))
+    marked(&format!("{}: {words}", check.label()))
 }
 
-/// Returns the end of a message that values do not replace: code points, and a key of the provider.
-fn message_end(message: &str) -> &str {
-    let start = message.rfind(CODE_POINTS).or_else(|| message.rfind(HINT));
-    start.map_or("", |start| &message[start..])
+/// Formats the reason of a failed check without its values: its single difference or the number of them, or its message.
+fn reason(check: &Check<'_>) -> String {
+    let words = match (check.difference_count, &*check.differences) {
+        (0, _) => message_lines(check).0.to_owned(),
+        (1, [only]) => format!("at {only}"),
+        (all, _) => units::plural(all, "difference", "differences"),
+    };
+    let message = check.message.iter().filter(|_| check.difference_count > 0);
+    let message: String = message.map(|message| format!("; {}", &**message)).collect();
+    words + &message + &reason_end(check)
+}
+
+/// Formats the end of a reason that values do not replace: code points, and a key of the provider.
+fn reason_end(check: &Check<'_>) -> String {
+    let points = check.code_points.iter().map(|points| format!(" (first difference: {points})"));
+    points.chain(check.hint.map(|hint| format!("; {}", advice(hint)))).collect()
+}
+
+fn advice(hint: Hint) -> String {
+    match hint {
+        Hint::Trimmed => format!("set the provider's `{hint}` to cut white space at its ends"),
+        Hint::Json | Hint::ModelJson => format!("set the provider's `{hint}` to read it as JSON"),
+        Hint::Protocol => {
+            format!("this looks like an answer of the JSON protocol: set the provider's `{hint}`")
+        }
+    }
 }
 
 /// Formats the first line in which two texts differ. `None` if both are one line, or not texts.
 fn differing_line(expected: &str, actual: &str) -> Option<String> {
     let text = |json| serde_json::from_str::<String>(json).ok();
-    let (expected, actual) = (text(expected)?, text(actual)?);
+    let expected = text(expected)?;
+    let actual = text(actual)?;
     if expected.lines().count().max(actual.lines().count()) < 2 {
         return None;
     }
-    let (mut expected, mut actual) = (expected.lines(), actual.lines());
+    let mut expected = expected.lines();
+    let mut actual = actual.lines();
     let mut lines = (1..).map(|number: u64| (number, expected.next(), actual.next()));
     let (number, expected, actual) =
         lines.find(|(_, expected, actual)| expected != actual || expected.is_none())?;
@@ -283,30 +339,19 @@ fn differing_line(expected: &str, actual: &str) -> Option<String> {
         Some(_) => format!("\"{part}\""),
         None => "no line".to_owned(),
     };
-    let (expected, actual) = (quoted(expected, expected_part), quoted(actual, actual_part));
+    let expected = quoted(expected, expected_part);
+    let actual = quoted(actual, actual_part);
     Some(format!("line {}: expected {expected}, got {actual}", units::grouped(number)))
-}
-
-fn is_of_scenario(check: &Check<'_>, names: &[&str]) -> bool {
-    !check.own && names.contains(&&*check.name)
-}
-
-/// Returns whether a check compares all of the output.
-fn is_compared(check: &Check<'_>) -> bool {
-    is_of_scenario(check, &["equals", "json"])
 }
 
 /// Returns whether a block shows where the expected and the actual output differ.
 pub fn shows_differences(row: &RowRef<'_>) -> bool {
-    let is_shown = |check: &Check<'_>| is_compared(check) && check.actual.is_some();
     let mut failed = row.checks.iter().filter(|check| has_failed(check));
-    failed.any(|check| check.diff.is_some() || lists_differences(check) || is_shown(check))
-}
-
-/// Returns whether the message lists the places where two objects or arrays differ.
-fn lists_differences(check: &Check<'_>) -> bool {
-    let last = check.message.as_deref().and_then(|message| message.lines().last());
-    is_compared(check) && last.is_some_and(|last| last.starts_with(DIFFERENCE))
+    failed.any(|check| {
+        let is_compared = check.kind.is_some_and(CheckKind::compares_output);
+        check.diff.is_some()
+            || is_compared && (check.actual.is_some() || check.difference_count > 0)
+    })
 }
 
 /// Returns the first line of a check's message that is not empty, and the lines after it.
@@ -317,32 +362,17 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
-fn protocol_hint<'a>(check: &'a Check<'_>) -> Option<&'a str> {
-    let message = check.message.as_deref()?;
-    message.find(PROTOCOL_HINT).map(|start| &message[start..])
-}
-
 /// Returns the difference of texts, or else the values that the message lacks. Leaves out the equal start of two long values if
 /// `is_short`.
 fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
-    const IN_MESSAGE: &[&str] = &["error", "exit_code", "max_duration", "max_memory", "min_score"];
-    if lists_differences(check) || is_of_scenario(check, IN_MESSAGE) {
+    let is_in_message = |has: fn(CheckKind) -> bool| check.kind.is_some_and(has);
+    if check.difference_count > 0 || is_in_message(CheckKind::has_values_in_message) {
         return Vec::new();
     }
     if let Some(diff) = &check.diff {
         return difference(diff);
     }
-    const WITH_EXPECTED: &[&str] = &[
-        "equals_any",
-        "contains",
-        "contains_any",
-        "matches",
-        "not.equals",
-        "not.contains",
-        "not.matches",
-        "schema",
-    ];
-    let has_expected = is_of_scenario(check, WITH_EXPECTED);
+    let has_expected = is_in_message(CheckKind::has_expected_in_message);
     let expected = check.expected.as_ref().filter(|_| !has_expected).map(Raw::get);
     let got = check.actual.as_ref().map(Raw::get);
     let start = match (expected, got) {
@@ -405,53 +435,61 @@ fn push_first(
 /// Formats an error: a panic by its own message, else class, code and first line.
 fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
     let title = title(row, error).filter(|_| panic(error).is_none());
-    let words = match (title, error_words(error)) {
+    let words = match (title, error_words(error, true)) {
         (Some(title), Some(words)) => format!("{title}: {words}"),
         (title, words) => words.or(title).unwrap_or_else(|| "without a message".to_owned()),
     };
-    visible_line(&words).into_owned()
+    let end = if error.stderr.is_some() && panic(error).is_none() { STDERR_FOLLOWS } else { "" };
+    visible_line(&(words + end)).into_owned()
 }
 
-/// Returns the panic of an error, or else the first line of its message.
-fn error_words(error: &RowError<'_>) -> Option<String> {
-    let first = error.message.lines().map(str::trim).find(|line| !line.is_empty());
-    panic(error).map(|(_, words)| words).or_else(|| first.map(str::to_owned))
+/// Returns the panic of an error, or else the first line of its message, with the start of a malformed output if `is_whole`.
+fn error_words(error: &RowError<'_>, is_whole: bool) -> Option<String> {
+    if let Some((_, words)) = panic(error) {
+        return Some(words);
+    }
+    let first = error.message.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let excerpt = error.excerpt.iter().filter(|_| is_whole);
+    let excerpt: String = excerpt.map(|excerpt| format!("; it starts with `{excerpt}`")).collect();
+    Some(format!("{first}{excerpt}"))
 }
 
-/// Returns a line of the program's standard error, if `line` ends with [`STDERR_FOLLOWS`]: the one of a Go panic, or else the
-/// last.
-fn program_words(line: &str, message: &str) -> Option<String> {
-    let said = message.lines().map(str::trim);
-    let mut said = said.filter(|said| !said.is_empty() && !said.starts_with(BACKTRACE));
-    let last = said.clone().next_back().filter(|_| line.ends_with(STDERR_FOLLOWS))?;
-    let words = said.find(|said| said.starts_with("panic: ")).unwrap_or(last);
+/// Returns a line of the program's standard error: the one of a Go panic, or else the last.
+fn program_words(stderr: Option<&Text<'_>>) -> Option<String> {
+    let lines = stderr?.lines().map(str::trim);
+    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(BACKTRACE));
+    let last = lines.clone().next_back()?;
+    let words = lines.find(|line| line.starts_with("panic: ")).unwrap_or(last);
     Some(visible_line(&message_of(words)).into_owned())
 }
 
 /// Formats an error's words without outputs and logs, which differ where the faults are the same.
-fn fault(error: &RowError<'_>, words: &str) -> String {
-    let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
-    let line = match &*error.code {
-        "json" => visible_line(words).into_owned(),
-        _ => with_program_words(error, words),
-    };
-    line.strip_suffix(STDERR_FOLLOWS).unwrap_or(&line).to_owned()
+fn fault(error: &RowError<'_>) -> Option<String> {
+    match &*error.code {
+        "json" => Some(visible_line(&error_words(error, false)?).into_owned()),
+        _ => with_program_words(error, false),
+    }
 }
 
-/// Replaces the end of an error's line by the words of the program that its message ends with, and the line of a trap by those
-/// that give its reason.
-fn with_program_words(error: &RowError<'_>, line: &str) -> String {
-    let line = visible_line(line).into_owned();
-    match program_words(&line, &error.message) {
-        Some(words) if error.class == Some(ErrorClass::Trap) => {
-            let lower = words.to_lowercase();
-            let is_reason = REASONS.iter().any(|part| lower.contains(part))
-                || error.message.contains(BACKTRACE);
-            if is_reason { words } else { line }
-        }
-        Some(words) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
-        None => line,
+/// Formats an error's words, with those of the program that its standard error ends with. The line of a trap is replaced by
+/// those that give its reason.
+fn with_program_words(error: &RowError<'_>, is_whole: bool) -> Option<String> {
+    let line = visible_line(&error_words(error, is_whole)?).into_owned();
+    let Some(words) = program_words(error.stderr.as_ref()).filter(|_| panic(error).is_none())
+    else {
+        return Some(line);
+    };
+    if error.class != Some(ErrorClass::Trap) {
+        return Some(format!("{line}: {words}"));
     }
+    let lower = words.to_lowercase();
+    let is_reason = REASONS.iter().any(|part| lower.contains(part))
+        || error.stderr.iter().any(|stderr| stderr.contains(BACKTRACE));
+    Some(match (is_reason, is_whole) {
+        (true, _) => words,
+        (false, true) => line + STDERR_FOLLOWS,
+        (false, false) => line,
+    })
 }
 
 /// Returns class and code, such as `trap unreachable`. `None` if they only repeat the outcome.
@@ -463,21 +501,18 @@ fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
     Some(words.join(" ")).filter(|title| !title.is_empty())
 }
 
-/// Returns the lines of an error's message that [`error_line`] leaves out.
+/// Returns the lines of an error's message and standard error that [`error_line`] leaves out.
 fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     let panic = panic(error);
     let is_shown = |line: &str| match &panic {
         Some((lines, _)) => lines.contains(&line) || line.starts_with(BACKTRACE),
         None => false,
     };
-    let lines = error.message.lines().map(str::trim_end);
+    let stderr = error.stderr.iter().flat_map(|text| text.lines());
+    let lines = error.message.lines().chain(stderr).map(str::trim_end);
     let lines = lines.filter(|line| !line.trim().is_empty() && !is_shown(line.trim()));
     // Without a panic, `error_line` has the first line.
     let lines = lines.skip(usize::from(panic.is_none()));
-    let lines = lines.map(|line| match &panic {
-        Some(_) => line.strip_suffix(STDERR_FOLLOWS).unwrap_or(line),
-        None => line,
-    });
     lines.map(|line| (Tone::Detail, message_of(line).into_owned())).collect()
 }
 

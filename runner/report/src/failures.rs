@@ -1,14 +1,17 @@
 //! [`Failures`]: trials of a run that did not pass, grouped by outcome and reason.
+//!
+//! Trials with the same headline are a group. If there are many with the same answer to different expectations, or many whose
+//! headlines differ only in values, these are one group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runner_model::units::{grouped, plural};
-use runner_model::{Outcome, RowRef, TrialId};
+use runner_model::{Outcome, RowRef};
 
-use crate::failure::{self, BlockLine};
-use crate::logs::hash;
+use crate::failure::{self, BlockLine, Signature};
+use runner_results::{key, rank};
 
-/// Groups that are kept. The trials of others are only counted.
+/// Greatest number of groups by headline, of those by answer, and of those by kind. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
 /// Groups that [`Failures::listed`] returns.
 const MOST_LISTED: usize = 20;
@@ -18,6 +21,11 @@ const MOST_PROVIDERS: usize = 5;
 const MOST_FLAKY: usize = 10;
 /// Trials that a group names.
 const MOST_TRIALS: usize = 3;
+/// Headlines of a kind that stay apart: as long as a reader sees all of them, merging only hides what failed.
+const MOST_APART: usize = 8;
+/// Of many trials of a kind, some have the same headline by chance. A headline of less than one in this number of trials is
+/// not a group of its own.
+const SMALL_PART: u64 = 10;
 /// Lines of each value, message and difference in a block.
 const BLOCK_LINES: usize = 12;
 
@@ -29,8 +37,8 @@ pub struct Failures {
     pub trials: u64,
     /// Number of trials in `groups` and in groups that are not kept.
     grouped: u64,
-    /// Indexes in `groups`.
-    places: BTreeMap<(Outcome, String), usize>,
+    /// Indexes in `groups` by a key of [`Signature`].
+    places: BTreeMap<(Outcome, u64), usize>,
     flaky: Option<FailureGroup>,
     /// Trials that wait for a retry, by their place: trial, attempts and reason of the last one. Empty after the first
     /// [`MOST_GROUPS`].
@@ -48,9 +56,9 @@ const RUN_PLACES: u64 = 1 << 40;
 type FirstTrials = BTreeSet<(u64, String)>;
 
 /// Trials with the same outcome and reason.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FailureGroup {
-    /// One line.
+    /// One line: the headline of the first trial, or the answer of all trials.
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
@@ -62,8 +70,16 @@ pub struct FailureGroup {
     test: Option<String>,
     /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
     providers: BTreeSet<String>,
-    /// [`key`] of each trial.
+    /// Hash of test and provider of each trial.
     pub(crate) keys: Vec<u64>,
+    /// The keys of [`Signature`].
+    signature: [u64; 3],
+    /// The answer of all trials to their checks.
+    got: Option<String>,
+    /// Whether headlines differ.
+    is_varied: bool,
+    /// The [`Failures::part`]s of the group. Of each further [`MOST_GROUPS`] of them, all trials have the next key in `signature`.
+    pub(crate) parts: Vec<usize>,
 }
 
 impl Failures {
@@ -75,12 +91,14 @@ impl Failures {
 
     /// Adds a bad row of a trial that is not done.
     pub fn add_retried(&mut self, row: &RowRef<'_>, place: u64) {
-        let is_kept = self.retried.len() < MOST_GROUPS;
+        let place = self.first_place.saturating_add(place);
+        let is_known = self.retried.get(&place).is_some_and(|text| !text.is_empty());
+        let is_kept = is_known || self.retried.len() < MOST_GROUPS;
         let text = is_kept.then(|| {
             let attempts = plural(row.attempt.into(), "attempt", "attempts");
             format!("{}{} after {attempts}: {}", self.run, row.trial, failure::headline(row))
         });
-        self.retried.insert(self.first_place.saturating_add(place), text.unwrap_or_default());
+        self.retried.insert(place, text.unwrap_or_default());
     }
 
     /// Removes the bad row of a trial that was retried.
@@ -89,7 +107,6 @@ impl Failures {
     }
 
     /// Returns the first trials that wait for a retry, each with the reason, and the number of all.
-    #[must_use]
     pub fn retried(&self) -> (Vec<&str>, u64) {
         let texts = self.retried.values().map(String::as_str).filter(|text| !text.is_empty());
         (texts.take(MOST_LISTED).collect(), self.retried.len() as u64)
@@ -99,8 +116,8 @@ impl Failures {
     pub fn add(&mut self, row: &RowRef<'_>, place: u64) {
         let place = self.first_place.saturating_add(place);
         if row.flaky {
-            let new = || FailureGroup::new(String::new(), row.outcome);
-            self.flaky.get_or_insert_with(new).add(&self.run, row, place, MOST_FLAKY);
+            let flaky = self.flaky.get_or_insert_with(|| FailureGroup::new(row.outcome));
+            flaky.add(&self.run, row, place, MOST_FLAKY);
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
         if !row.outcome.is_bad() && !is_explained_skip {
@@ -108,63 +125,102 @@ impl Failures {
         }
         self.trials += u64::from(row.outcome.is_bad());
         self.grouped += 1;
-        let key = (row.outcome, failure::headline(row));
-        let index = match self.places.get(&key) {
-            Some(index) => *index,
-            None if self.groups.len() == MOST_GROUPS => return,
-            None => {
-                let block = failure::block(row, BLOCK_LINES);
-                self.groups.push(FailureGroup { block, ..FailureGroup::new(key.1.clone(), key.0) });
-                self.places.insert(key, self.groups.len() - 1);
-                self.groups.len() - 1
-            }
-        };
-        self.groups[index].add(&self.run, row, place, MOST_TRIALS);
+        let headline = failure::headline(row);
+        let Signature { keys, got } = Signature::of(row, &headline);
+        let index = self.part_of(row.outcome, keys).or_else(|| {
+            let index = self.groups.len();
+            self.places.insert((row.outcome, *keys.get(index / MOST_GROUPS)?), index);
+            self.groups.push(FailureGroup {
+                reason: headline.clone(),
+                block: failure::block(row, BLOCK_LINES),
+                parts: vec![index],
+                signature: keys,
+                got: got.clone(),
+                ..FailureGroup::new(row.outcome)
+            });
+            Some(index)
+        });
+        let Some(index) = index else { return };
+        let group = &mut self.groups[index];
+        group.is_varied |= group.reason != headline;
+        group.got.take_if(|known| got.as_ref() != Some(known));
+        group.add(&self.run, row, place, MOST_TRIALS);
     }
 
     /// Returns the groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
-    #[must_use]
-    pub fn sorted(&self) -> Vec<&FailureGroup> {
-        let mut groups: Vec<_> = self.groups.iter().collect();
-        groups.sort_by_key(|group| (rank(group.outcome), group.first.first()));
+    pub fn sorted(&self) -> Vec<FailureGroup> {
+        let groups = merged(self.groups.clone(), 1, MOST_TRIALS, |group| group.got.is_some());
+        let mut trials = HashMap::<_, u64>::new();
+        for group in &groups {
+            *trials.entry(group.key(2)).or_default() += group.trials;
+        }
+        let mut groups = merged(groups, 2, MOST_APART, |group| {
+            group.test.is_some()
+                || group.parts[0] / MOST_GROUPS == 2
+                || (!group.is_varied && group.trials * SMALL_PART < trials[&group.key(2)])
+        });
+        for group in groups.iter_mut().filter(|group| group.is_varied) {
+            group.reason = match &group.got {
+                Some(got) => format!("{got} (expected values differ)"),
+                None => format!("{} (values differ)", group.reason),
+            };
+        }
+        groups.sort_by(|one, other| {
+            (rank(one.outcome), one.first.first()).cmp(&(rank(other.outcome), other.first.first()))
+        });
         groups
     }
 
+    /// Returns which of the `parts` of a group a row belongs to. `None` if its group is not kept.
+    pub(crate) fn part(&self, row: &RowRef<'_>) -> Option<usize> {
+        self.part_of(row.outcome, Signature::of(row, &failure::headline(row)).keys)
+    }
+
+    fn part_of(&self, outcome: Outcome, keys: [u64; 3]) -> Option<usize> {
+        keys.iter().find_map(|key| self.places.get(&(outcome, *key)).copied())
+    }
+
     /// Returns the first 20 groups of [`Self::sorted`].
-    #[must_use]
-    pub fn listed(&self) -> Vec<&FailureGroup> {
+    pub fn listed(&self) -> Vec<FailureGroup> {
         let mut groups = self.sorted();
         groups.truncate(MOST_LISTED);
         groups
     }
 
     /// Returns the number of trials in groups that are not listed.
-    #[must_use]
     pub fn left_out(&self) -> u64 {
-        let listed = self.listed();
-        self.grouped - listed.iter().map(|group| group.trials).sum::<u64>()
+        self.grouped - self.listed().iter().map(|group| group.trials).sum::<u64>()
     }
 
     /// Formats the flaky trials as one line. `None` without flaky trials.
-    #[must_use]
     pub fn flaky(&self) -> Option<String> {
         self.flaky.as_ref().map(FailureGroup::name)
     }
 }
 
-/// Returns a hash of a trial's test and provider, the same for all repeats.
-pub(crate) fn key(trial: &TrialId) -> u64 {
-    hash(&(&trial.test, &trial.provider))
-}
-
-/// Returns the place of an outcome in lists.
-pub(crate) fn rank(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Error => 0,
-        Outcome::Timeout => 1,
-        Outcome::Failed => 2,
-        _ => 3,
+/// Merges groups with the same outcome and the same key at `level`, if over `most` of them are `alike`.
+fn merged(
+    groups: Vec<FailureGroup>,
+    level: usize,
+    most: usize,
+    alike: impl Fn(&FailureGroup) -> bool,
+) -> Vec<FailureGroup> {
+    let mut counts = HashMap::<_, usize>::new();
+    for group in groups.iter().filter(|group| alike(group)) {
+        *counts.entry(group.key(level)).or_default() += 1;
     }
+    let mut merged = Vec::<FailureGroup>::new();
+    let mut places = HashMap::new();
+    for group in groups {
+        let key = group.key(level);
+        let is_merged = alike(&group) && counts[&key] > most;
+        let place = is_merged.then(|| *places.entry(key).or_insert(merged.len()));
+        match place.and_then(|place| merged.get_mut(place)) {
+            Some(first) => first.merge(group),
+            None => merged.push(group),
+        }
+    }
+    merged
 }
 
 /// Formats the first of `count` trials, and the number of the others.
@@ -176,10 +232,45 @@ pub(crate) fn named(names: &[String], count: u64) -> String {
 }
 
 impl FailureGroup {
-    fn new(reason: String, outcome: Outcome) -> Self {
-        let (first, providers) = (FirstTrials::new(), BTreeSet::new());
-        let (block, keys) = (Vec::new(), Vec::new());
-        Self { reason, outcome, trials: 0, block, first, test: None, providers, keys }
+    fn new(outcome: Outcome) -> Self {
+        Self {
+            reason: String::new(),
+            outcome,
+            trials: 0,
+            block: Vec::new(),
+            first: FirstTrials::new(),
+            test: None,
+            providers: BTreeSet::new(),
+            keys: Vec::new(),
+            signature: [0; 3],
+            got: None,
+            is_varied: false,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Returns the key by which groups are merged at a level.
+    fn key(&self, level: usize) -> (Outcome, u64) {
+        (self.outcome, self.signature[level])
+    }
+
+    /// Adds the trials of another group.
+    fn merge(&mut self, mut other: Self) {
+        self.is_varied |= other.is_varied || self.reason != other.reason;
+        if other.first.first() < self.first.first() {
+            self.reason = other.reason;
+            self.block = other.block;
+        }
+        self.trials += other.trials;
+        self.test.take_if(|test| other.test.as_ref() != Some(test));
+        self.got.take_if(|got| other.got.as_ref() != Some(got));
+        self.first.append(&mut other.first);
+        self.first = std::mem::take(&mut self.first).into_iter().take(MOST_TRIALS).collect();
+        self.providers.append(&mut other.providers);
+        self.providers =
+            std::mem::take(&mut self.providers).into_iter().take(MOST_PROVIDERS + 1).collect();
+        self.keys.append(&mut other.keys);
+        self.parts.append(&mut other.parts);
     }
 
     /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
@@ -190,7 +281,7 @@ impl FailureGroup {
             _ => drop(self.test.take_if(|one| *one != test)),
         }
         self.trials += 1;
-        self.keys.push(key(&row.trial));
+        self.keys.push(key(&row.trial.test, &row.trial.provider));
         self.first.insert((place, format!("{run}{}", row.trial)));
         if self.first.len() > most {
             self.first.pop_last();
@@ -211,7 +302,6 @@ impl FailureGroup {
     }
 
     /// Returns one name for all trials of the group.
-    #[must_use]
     pub fn name(&self) -> String {
         let first = self.first.first().map_or("", |(_, trial)| trial);
         match &self.test {
@@ -220,15 +310,13 @@ impl FailureGroup {
                 format!("{trial}, {} repeats", self.trials)
             }
             Some(test) if self.trials > 1 && self.providers.len() <= MOST_PROVIDERS => {
-                let providers: Vec<_> = self.providers.iter().map(String::as_str).collect();
-                format!("{test} on {}", providers.join(", "))
+                format!("{test} on {}", self.providers().collect::<Vec<_>>().join(", "))
             }
             _ => self.first_names(),
         }
     }
 
     /// Returns the names of the first trials, and the number of the others.
-    #[must_use]
     pub fn first_names(&self) -> String {
         let names: Vec<_> = self.first.iter().map(|(_, trial)| trial.clone()).collect();
         named(&names, self.trials)

@@ -6,7 +6,6 @@ use runner_model::visible::steers;
 use runner_record::RecordError;
 use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
-use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// Writes a document with indentation and a line break at its end.
 ///
@@ -17,8 +16,7 @@ pub fn write_document(
     mut writer: impl io::Write,
     document: &impl Serialize,
 ) -> Result<(), serde_json::Error> {
-    let pretty = Visible(PrettyFormatter::new());
-    document.serialize(&mut serde_json::Serializer::with_formatter(&mut writer, pretty))?;
+    serde_json::to_writer_pretty(Visible(&mut writer), document)?;
     writer.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
@@ -53,45 +51,18 @@ impl<S: Serializer> Items<S> {
     }
 }
 
-/// Formats as [`PrettyFormatter`] does, and escapes control characters.
-struct Visible<'a>(PrettyFormatter<'a>);
+/// A writer of JSON that escapes control characters. No call of serde_json splits a character.
+struct Visible<W>(W);
 
-/// Calls the inner formatter.
-macro_rules! forward {
-    ($($name:ident($($argument:ident: $type:ty),*);)+) => {
-        $(fn $name<W: ?Sized + io::Write>(&mut self, writer: &mut W $(, $argument: $type)*) -> io::Result<()> {
-            self.0.$name(writer $(, $argument)*)
-        })+
-    };
-}
-
-impl Formatter for Visible<'_> {
-    forward! {
-        begin_array();
-        end_array();
-        begin_array_value(first: bool);
-        end_array_value();
-        begin_object();
-        end_object();
-        begin_object_key(first: bool);
-        begin_object_value();
-        end_object_value();
+impl<W: io::Write> io::Write for Visible<W> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let text = str::from_utf8(json).map_err(io::Error::other)?;
+        self.0.write_all(visible_json(text).as_bytes())?;
+        Ok(json.len())
     }
 
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        writer.write_all(visible_json(fragment).as_bytes())
-    }
-
-    fn write_raw_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        writer.write_all(visible_json(fragment).as_bytes())
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

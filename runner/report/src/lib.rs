@@ -1,10 +1,9 @@
 //! One typed document for each question about runs: the output of `--json`, and the source of all texts about runs.
 //!
-//! This crate reads runs through `record` and changes no file. It may know `model`, `scenario` and `record`. [`failure`]
+//! This crate reads runs through `results` and `record`, and changes no file. It may know `model`, `scenario`, `record` and `results`. [`failure`]
 //! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
 //!
-//! Start reading at [`RunDocument`]. `rows.rs` finds the rows that count, and `results.rs` and `stored_tests.rs` sum them up. `compare/`
-//! joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results, and
+//! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML. `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results, and
 //! `pages/` those of `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
 //! several of them share.
 
@@ -24,45 +23,24 @@ mod rows;
 mod run;
 pub mod run_facts;
 mod schema;
-mod stored_tests;
 mod trials;
+mod web;
 
-pub use commands::{
-    BrokerDocument, ConnectedWorker, QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun,
-    QueueStep, StepResult, WorkersDocument,
-};
-pub use commands::{
-    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
-    Notification, NotificationKind, NotifyDocument, NumberedEvent, PlanLine, PlanPart,
-    PlannedReceiver, PluginRunDocument, PruneDocument, ReceiverKind, RequestResult, RescoreChange,
-    RescoreLine, ResumeLine, ScenarioProblem, SentNotification, Started, ToolStatus,
-    VerifyDocument,
-};
-pub use compare::{
-    Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, LostMeasure, Measure,
-    Outcomes, SincePrevious,
-};
+pub use commands::*;
+pub use compare::*;
 pub use denials::{Denial, Denials, MissingGrants, table_with};
 pub use failures::{FailureGroup, Failures};
-pub use forms::{Form, FormError, FormOptions, markdown_code, selected_failures, write_report};
+pub use forms::*;
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
-pub use pages::{
-    FailedTrials, FailuresPage, LivePage, MatrixPage, PageStart, ProviderDurations, ReasonLine,
-    RunAction, RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
-    ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
-    TrialQuery, TrialsPage,
-};
-pub use results::{PassRate, Results};
-pub use rows::{Line, RowSelection, Rows};
-pub use run::{GraderTable, ProviderTable, RunDocument, WorkerTable};
+pub use pages::*;
+pub use results::{ResultRow, other_metrics};
+pub use rows::{Line, Rows};
+pub use run::{GraderTable, ProviderTable, RunDocument, RunTables};
+pub use runner_results::{MetaCounts, MetaResults, PassRate, Results, RowSelection, RunTable};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
-pub use stored_tests::{MetaCounts, MetaResults};
-pub use trials::{
-    ArtifactFile, FoundTrials, HistoryDocument, HistoryGroups, HistoryQuery, LogText, Mark,
-    MatrixCell, MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum,
-    PastTest, PastTests, Section, TrialDocument, TrialPart, call_sections, find_trial,
-};
+pub use trials::*;
+pub use web::WEB;
 
 /// Version of every document, its `v`.
 pub const VERSION: u8 = 1;

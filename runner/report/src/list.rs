@@ -1,10 +1,10 @@
 //! [`RunList`]: the runs of a results root. [`RunSummary`]: the part that every document about a run has.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use runner_model::exit::Exit;
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Reason, RunStatus};
+use runner_model::{Reason, RunStatus, exit::Exit};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, command};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -57,25 +57,19 @@ impl RunList {
     pub fn read(root: &ResultsRoot) -> Result<Self, RecordError> {
         let found = root.runs()?;
         let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
-        let ends = ends(&ids);
-        let short = |id: &&str| {
-            let end = short_id(id);
-            let is_unique = ends.binary_search(&end).is_ok();
-            if is_unique { end } else { id }.to_owned()
-        };
-        let shorts: Vec<_> = ids.iter().map(short).collect();
-        let summary = |(run, short): (RunHead, String)| {
+        let ends: HashSet<_> = ends(&ids).into_iter().map(str::to_owned).collect();
+        let runs = found.runs.into_iter().map(|run| {
+            let end = short_id(&run.id);
+            let short = if ends.contains(end) { end } else { &run.id }.to_owned();
             let run_dir = root.path().join(&run.id);
             RunSummary::new(run, short, run_dir)
-        };
-        let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
+        });
         let unreadable =
             found.unreadable.into_iter().map(|(run, problem)| Unreadable { run, problem });
-        Ok(Self { v: VERSION, runs, unreadable: unreadable.collect() })
+        Ok(Self { v: VERSION, runs: runs.collect(), unreadable: unreadable.collect() })
     }
 
     /// Keeps the runs of one group, in their order.
-    #[must_use]
     pub fn of_group(mut self, id: &str) -> Self {
         self.unreadable.clear();
         self.runs.retain(|run| run.head.group.as_ref().is_some_and(|group| group.id == id));
@@ -108,13 +102,15 @@ impl RunSummary {
     /// Returns the command that continues the run, or its group.
     pub fn resume_command(&self, run: &str) -> String {
         // `resume` refuses a cancelled run, and one whose budget is used up.
-        let budget = budget_of(self.head.message.as_deref().unwrap_or_default());
-        let more: &[&str] = match self.head.reason {
-            Some(Reason::Budget) => &["--budget", &budget],
-            Some(Reason::Cancelled) => &["--force"],
-            _ => &[],
+        let budgets = budgets_of(self.head.message.as_deref().unwrap_or_default());
+        let more: Vec<&str> = match self.head.reason {
+            Some(Reason::Budget) => {
+                budgets.iter().flat_map(|budget| ["--budget", budget.as_str()]).collect()
+            }
+            Some(Reason::Cancelled) => vec!["--force"],
+            _ => Vec::new(),
         };
-        self.command("resume", run, more)
+        self.command("resume", run, &more)
     }
 
     /// Returns whether `runner resume` would continue the run.
@@ -124,19 +120,17 @@ impl RunSummary {
     }
 }
 
-/// Returns the argument of `--budget` that raises the budget that a run's message names: that of a provider or grader needs its
-/// name.
-fn budget_of(message: &str) -> String {
-    let is_name = |name: &&str| {
-        !name.is_empty()
-            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
-    };
-    let name = message
-        .strip_prefix("the budget of `")
-        .and_then(|rest| rest.split_once("` is used up")?.0.rsplit_once("` of `"))
-        .map(|(_, name)| name)
-        .filter(is_name);
-    name.map_or_else(|| "METRIC=VALUE".to_owned(), |name| format!("{name}:METRIC=VALUE"))
+/// Returns arguments of `--budget` that raise the budgets that a run's message names, without their values: `tokens=VALUE`, or
+/// `NAME:tokens=VALUE` for that of a provider or grader.
+fn budgets_of(message: &str) -> Vec<String> {
+    let named = message.split("the budget of `").skip(1);
+    let named = named.filter_map(|rest| rest.split_once("` is used up"));
+    let budgets = named.map(|(words, _)| match words.split_once("` of `") {
+        Some((metric, name)) => format!("{name}:{metric}=VALUE"),
+        None => format!("{words}=VALUE"),
+    });
+    let budgets: Vec<_> = budgets.collect();
+    if budgets.is_empty() { vec!["METRIC=VALUE".to_owned()] } else { budgets }
 }
 
 /// Serializes a path, whose bytes may not be text.
@@ -153,9 +147,12 @@ pub fn short_of(root: &ResultsRoot, id: &str) -> String {
     }
 }
 
-/// Returns the last part of an id, 8 hexadecimal digits, which names the run on a terminal.
+/// Returns the last part of an id, 8 hexadecimal digits, which names the run on a terminal. A name that a user has chosen stays
+/// whole: the end of `night-1` is soon a part of many ids.
 pub fn short_id(id: &str) -> &str {
-    id.rsplit('-').next().unwrap_or(id)
+    let end = id.rsplit('-').next().unwrap_or(id);
+    let is_made = end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_made { end } else { id }
 }
 
 /// Returns the short ids that only one of these runs has, sorted.
@@ -168,11 +165,21 @@ fn ends<'a>(ids: &[&'a str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::ends;
+    use super::{budgets_of, ends};
 
     #[test]
     fn short_ids_are_unique() {
         let ids = ["2026-a-00000001", "2026-b-00000002", "2027-a-00000001"];
         assert_eq!(ends(&ids), ["00000002"]);
+        assert_eq!(ends(&["night-1", "night-2", "a-1"]), ["a-1", "night-1", "night-2"]);
+    }
+
+    #[test]
+    fn every_budget_that_is_used_up_is_raised() {
+        let matrix = "the budget of `tokens` of `m[a=1,b=2]` is used up: 9 of 5";
+        let both = format!("{matrix}; the budget of `cost` is used up: 2 of 1");
+        assert_eq!(budgets_of(matrix), ["m[a=1,b=2]:tokens=VALUE"]);
+        assert_eq!(budgets_of(&both), ["m[a=1,b=2]:tokens=VALUE", "cost=VALUE"]);
+        assert_eq!(budgets_of("stopped"), ["METRIC=VALUE"]);
     }
 }

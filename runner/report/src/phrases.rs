@@ -6,14 +6,13 @@ use runner_model::{
     row::{Actor, Grade, Metric},
     show_time,
     status::RunState,
-    units::{grouped, show_apart},
+    units::{grouped, show_apart, show_rate},
     visible::visible_line,
 };
 
 use runner_record::RunHead;
 
 /// Formats the state of a run with reason and signal, such as `incomplete (SIGINT)`.
-#[must_use]
 pub fn status_text(run: &RunHead) -> String {
     let state = run.state();
     let word = state.as_str().replace('-', " ");
@@ -33,7 +32,6 @@ pub fn status_text(run: &RunHead) -> String {
 pub const NONE_RUN: &str = ", none run now";
 
 /// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.
-#[must_use]
 pub fn done(counts: &Counts, planned: u64) -> String {
     let [done, executed, planned] =
         [counts.done(), counts.done() + counts.ungraded, planned].map(grouped);
@@ -44,18 +42,14 @@ pub fn done(counts: &Counts, planned: u64) -> String {
 }
 
 /// Formats a verdict with its score: `pass 0.9`.
-#[must_use]
 pub fn grade(grade: &Grade<'_>) -> String {
-    let score = grade.score.map(|score| {
-        let [score, _] = score_and_least(score, grade.min_score.unwrap_or(score));
-        format!(" {score}")
-    });
-    let score = score.unwrap_or_default();
-    format!("{}{score}", grade.verdict.map_or("error", Verdict::as_str))
+    let verdict = grade.verdict.map_or("error", Verdict::as_str);
+    let Some(score) = grade.score else { return verdict.to_owned() };
+    let [score, _] = score_and_least(score, grade.min_score.unwrap_or(score));
+    format!("{verdict} {score}")
 }
 
 /// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts failures, errors and timeouts.
-#[must_use]
 pub fn short_counts(counts: &Counts) -> String {
     let signs = [('✓', counts.passed), ('✗', counts.bad()), ('○', counts.skipped)];
     let shown = signs.iter().filter(|(_, count)| *count > 0);
@@ -63,7 +57,6 @@ pub fn short_counts(counts: &Counts) -> String {
 }
 
 /// Formats a score, a metric or its sum, with up to six digits after rounding: `0.333333`, `12,345`, `1.5e-30`.
-#[must_use]
 pub fn number(value: f64) -> String {
     let whole = value.round().abs();
     if (value.fract() == 0.0 || whole >= 1e5) && whole < 1e15 {
@@ -74,7 +67,6 @@ pub fn number(value: f64) -> String {
 }
 
 /// Formats a score and the least one that passes, with more than six digits if both would read the same.
-#[must_use]
 pub fn score_and_least(score: f64, least: f64) -> [String; 2] {
     show_apart(score, least, |one, form| match form {
         0 => number(one),
@@ -91,36 +83,45 @@ fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// Formats a share: `42.9 %`. A share below 1 is not rounded to 100 %, and one above 0 not to 0 %.
-#[must_use]
-pub fn percent(share: f64) -> String {
-    let tenths = (1000.0 * share).round();
-    let is_part = share > 0.0 && share < 1.0;
-    format!("{:.1} %", if is_part { tenths.clamp(1.0, 999.0) } else { tenths } / 10.0)
+/// Formats the rate of passed trials by [`show_rate`]. Empty without trials that passed or not.
+pub fn pass_rate(counts: &Counts) -> String {
+    match counts.passed + counts.bad() {
+        0 => String::new(),
+        judged => show_rate(counts.passed, judged),
+    }
 }
 
-/// Formats a metric with its unit: `price 12 EUR`. The unit `1` and one that repeats the name are left out.
-#[must_use]
+/// Formats a cost in dollars: `$0.0018`.
+pub fn cost(dollars: f64) -> String {
+    format!("${}", number(dollars))
+}
+
+/// Formats a value of a metric, with its unit if it is needed: not `1`, and not one that the metric's name ends with.
+pub(crate) fn amount(value: f64, name: &str, unit: Option<&str>) -> String {
+    match unit {
+        Some(unit) if unit != "1" && !name.to_lowercase().ends_with(&unit.to_lowercase()) => {
+            format!("{} {unit}", number(value))
+        }
+        _ => number(value),
+    }
+}
+
+/// Formats a metric with its unit: `price 12 EUR`.
 pub fn metric(metric: &Metric<'_>) -> String {
-    let unit = metric.unit.iter().filter(|unit| ***unit != *"1" && ***unit != *metric.name);
-    let unit: String = unit.map(|unit| format!(" {unit}")).collect();
-    format!("{} {}{unit}", &*metric.name, number(metric.value))
+    let amount = amount(metric.value, &metric.name, metric.unit.as_deref());
+    format!("{} {amount}", &*metric.name)
 }
 
 /// Formats the fields of a log record: ` name=value`, with quotes around values that have spaces.
 pub fn fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let field = |(name, value): (&str, &str)| {
-        if value.is_empty() || value.contains([' ', '"', '\n', '=']) {
-            format!(" {name}={value:?}")
-        } else {
-            format!(" {name}={value}")
-        }
-    };
-    fields.map(field).collect()
+    let texts = fields.map(|(name, value)| {
+        let is_quoted = value.is_empty() || value.contains([' ', '"', '\n', '=']);
+        if is_quoted { format!(" {name}={value:?}") } else { format!(" {name}={value}") }
+    });
+    texts.collect()
 }
 
 /// Returns the name of a signal for users.
-#[must_use]
 pub fn signal(signal: StopSignal) -> &'static str {
     match signal {
         StopSignal::Interrupt => "Ctrl-C",
@@ -129,7 +130,6 @@ pub fn signal(signal: StopSignal) -> &'static str {
 }
 
 /// Formats a user, with machine and reason.
-#[must_use]
 pub fn actor(by: &Actor) -> String {
     let reason = by.reason.iter().map(|reason| format!(": {reason}"));
     let words = format!("{} on {}{}", by.user, by.host, reason.collect::<String>());
@@ -137,13 +137,11 @@ pub fn actor(by: &Actor) -> String {
 }
 
 /// Formats the source of a pause.
-#[must_use]
 pub fn pauser(by: Option<&Actor>) -> String {
     by.map_or_else(|| "Ctrl-Z".to_owned(), actor)
 }
 
 /// Formats an age: `2 h ago`. A time of a clock that is ahead of this one may be `in 5 min`.
-#[must_use]
 pub fn ago(now: Time, time: Time) -> String {
     let distance = now.since(time).max(time.since(now));
     let (count, unit) = match distance.as_secs() {
@@ -156,30 +154,26 @@ pub fn ago(now: Time, time: Time) -> String {
 }
 
 /// Formats the time of day, to the millisecond: `09:18:04.015`.
-#[must_use]
 pub fn time_of_day(time: Time) -> String {
     show_time(time, "%H:%M:%S%.3f")
 }
 
 /// Formats a time to the second: `2026-11-20 09:18:04`.
-#[must_use]
 pub fn clock(time: Time) -> String {
     show_time(time, "%Y-%m-%d %H:%M:%S")
 }
 
 /// Formats a time to the second with its zone: `2026-11-20 09:18:04 UTC`.
-#[must_use]
 pub fn zoned_clock(time: Time) -> String {
     show_time(time, "%Y-%m-%d %H:%M:%S %Z")
 }
 
 #[cfg(test)]
 mod tests {
-    use runner_model::Time;
-    use runner_model::row::Grade;
+    use runner_model::{Time, row::Grade, units::show_size};
     use serde_json::json;
 
-    use super::{ago, grade};
+    use super::{ago, grade, number};
 
     #[test]
     fn ages_of_clocks_that_are_ahead_are_distances() {
@@ -193,6 +187,20 @@ mod tests {
             ("2026-11-17T11:00:00Z", "3 d ago"),
         ] {
             assert_eq!(ago(now, Time::parse(time).unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn numbers_and_sizes_are_shown_as_in_browsers() {
+        let numbers: Vec<(f64, String)> =
+            serde_json::from_str(include_str!("tests/numbers.json")).unwrap();
+        for (value, shown) in numbers {
+            assert_eq!(number(value), shown, "{value}");
+        }
+        let sizes: Vec<(u64, String)> =
+            serde_json::from_str(include_str!("tests/sizes.json")).unwrap();
+        for (bytes, shown) in sizes {
+            assert_eq!(show_size(bytes), shown, "{bytes}");
         }
     }
 

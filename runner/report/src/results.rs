@@ -1,203 +1,72 @@
-//! [`Results`]: the sums of a provider's trials, or of a grader's answers.
+//! [`ResultRow`]: a row in a table of results.
 
-use std::time::Duration;
-
-use runner_model::row::{Grade, Metric};
-use runner_model::statistics::wilson;
-use runner_model::units::show_bounds;
-use runner_model::{Counts, Outcome, RowRef, outcome::Verdict};
-use schemars::JsonSchema;
-use serde::Serialize;
+use runner_model::row::MetricSums;
+use runner_model::units::{grouped, show_duration};
+use runner_model::{Counts, provider::COST, visible::visible_line};
+use runner_results::Results;
 
 use crate::phrases;
 
-/// Trials without repeats that have a pass rate.
-const MIN_TRIALS: u64 = 10;
-/// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
-const MAX_METRICS: usize = 100;
+/// Titles of [`ResultRow::cells`].
+pub(crate) const RESULT_TITLES: [&str; 7] =
+    ["pass rate", "score", "tokens", "cost", "p50", "p95", "max"];
+/// Units of metrics whose sum has no meaning, because calls run at the same time.
+const TIME_UNITS: &[&str] = &["ns", "us", "µs", "μs", "ms", "s", "sec", "seconds", "min", "h"];
 
-/// Counts, durations, scores and metrics of a provider's trials, or of a grader's answers.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Results {
-    /// A grader's answers count by their verdicts.
-    #[serde(flatten)]
+/// A row in a table of results: of a provider, a grader or a value of `meta`.
+#[derive(Clone, Debug)]
+pub struct ResultRow {
+    /// One line, made visible.
+    pub name: String,
     pub counts: Counts,
-    /// Absent for fewer than 10 trials without repeats.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pass_rate: Option<PassRate>,
-    /// Median duration of settling attempts, in milliseconds. `null` without any.
-    pub p50_ms: Option<f32>,
-    /// 95th percentile.
-    pub p95_ms: Option<f32>,
-    /// Maximum.
-    pub max_ms: Option<f32>,
-    /// Mean score of the trials, or of the grader's answers, that passed or failed. `null` without any.
-    pub score: Option<f32>,
-    /// Sums of the metrics of the provider or grader itself, of the attempts that decided.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<Metric<'static>>,
+    /// Texts by [`RESULT_TITLES`]. Empty without a value.
+    pub cells: [String; RESULT_TITLES.len()],
 }
 
-/// The share of passed trials among those that were not skipped.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-pub struct PassRate {
-    /// From 0 to 1.
-    pub rate: f64,
-    /// Wilson's interval of 95 %.
-    pub interval: (f64, f64),
-}
-
-impl PassRate {
-    /// Returns the rate of at least [`MIN_TRIALS`] judged trials, or of any with repeats.
-    pub(crate) fn of(counts: &Counts, has_repeats: bool) -> Option<Self> {
-        let judged = counts.passed + counts.bad();
-        let is_enough = judged >= MIN_TRIALS || has_repeats && judged > 0;
-        is_enough.then(|| Self {
-            rate: counts.passed as f64 / judged as f64,
-            interval: wilson(counts.passed, judged),
-        })
+impl ResultRow {
+    /// Creates the row of `counts`, and of `results` if there are more than counts.
+    pub fn new(name: &str, counts: Counts, results: Option<&Results>) -> Self {
+        let sums = results.map(|results| MetricSums::of(&results.metrics)).unwrap_or_default();
+        let durations = results.map(Results::durations).unwrap_or_default();
+        let [p50, p95, max] = durations.map(|time| time.map(show_duration));
+        let cells = [
+            Some(phrases::pass_rate(&counts)),
+            results.and_then(|results| Some(phrases::number(results.score?.into()))),
+            sums.tokens.map(phrases::number),
+            sums.cost_usd.map(phrases::cost),
+            p50,
+            p95,
+            max,
+        ];
+        let cells = cells.map(Option::unwrap_or_default);
+        Self { name: visible_line(name).into_owned(), counts, cells }
     }
 
-    /// Formats the rate with its interval: `95.0 % (76–100)`.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let [low, high] = show_bounds(self.interval.0, self.interval.1);
-        format!("{} ({low}–{high})", phrases::percent(self.rate))
-    }
-}
-
-/// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Final {
-    /// First byte of the row.
-    pub(crate) at: u64,
-    /// Bytes of the row.
-    pub(crate) bytes: u32,
-    pub(crate) duration_ms: f32,
-    /// Index in the list of providers.
-    pub(crate) provider: u16,
-    pub(crate) outcome: Outcome,
-    pub(crate) flaky: bool,
-    /// The trial is not the first one of its test.
-    pub(crate) is_repeat: bool,
-    /// The trial's score.
-    pub(crate) score: Option<f32>,
-    /// The `meta` of the test, by [`TestMeta::of`](crate::stored_tests::TestMeta::of).
-    pub(crate) meta: u32,
-}
-
-/// Results that are being collected.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Column {
-    counts: Counts,
-    has_repeats: bool,
-    durations: Vec<f32>,
-    scores: Vec<f32>,
-    metrics: Vec<Metric<'static>>,
-}
-
-impl Column {
-    /// Adds a trial, without its metrics.
-    pub(crate) fn add(&mut self, row: Final) {
-        self.counts.add(row.outcome, row.flaky);
-        self.has_repeats |= row.is_repeat;
-        if row.outcome.can_be_final() {
-            self.durations.push(row.duration_ms);
-            self.scores.extend(row.score);
-        }
-    }
-
-    fn add_grade(&mut self, grade: &Grade<'_>) {
-        let is_timeout = grade.error.as_ref().is_some_and(|error| error.class.is_none());
-        let outcome = match grade.verdict {
-            Some(Verdict::Pass) => Outcome::Passed,
-            Some(Verdict::Fail) => Outcome::Failed,
-            Some(Verdict::Skip) => Outcome::Skipped,
-            None if is_timeout => Outcome::Timeout,
-            None => Outcome::Error,
-        };
-        self.counts.add(outcome, false);
-        self.durations.push(grade.duration_ms as f32);
-        // As of trials, only scores with a verdict count.
-        if matches!(outcome, Outcome::Passed | Outcome::Failed) {
-            self.scores.extend(grade.score.map(|score| score as f32));
-        }
-        self.add_metrics(&grade.metrics);
-    }
-
-    fn add_metrics(&mut self, metrics: &[Metric<'_>]) {
-        let sums = &mut self.metrics;
-        for metric in metrics {
-            let mut known = sums.iter();
-            match known.position(|sum| (&sum.name, &sum.unit) == (&metric.name, &metric.unit)) {
-                Some(place) => sums[place].value += metric.value,
-                None if sums.len() == MAX_METRICS => {}
-                None => sums.push(Metric {
-                    name: metric.name.to_string().into(),
-                    value: metric.value,
-                    unit: metric.unit.as_ref().map(|unit| unit.to_string().into()),
-                }),
-            }
-        }
+    /// Returns the columns of counts and results, without names and without columns that no row has a value for.
+    pub fn columns(rows: &[Self]) -> Vec<(&'static str, Vec<String>)> {
+        let titles = ["passed", "failed", "errors", "timeouts", "skipped", "flaky"];
+        let titles = titles.into_iter().chain(RESULT_TITLES);
+        let columns = titles.enumerate().map(|(index, title)| {
+            let cells = rows.iter().map(|row| {
+                let Counts { passed, failed, error, timeout, skipped, flaky, .. } = row.counts;
+                let counts = [passed, failed, error, timeout, skipped, flaky];
+                match counts.get(index) {
+                    Some(0) => String::new(),
+                    Some(count) => grouped(*count),
+                    None => row.cells[index - counts.len()].clone(),
+                }
+            });
+            (title, cells.collect::<Vec<_>>())
+        });
+        columns.filter(|(_, cells)| cells.iter().any(|cell| !cell.is_empty())).collect()
     }
 }
 
-impl From<Column> for Results {
-    fn from(column: Column) -> Self {
-        let Column { counts, has_repeats, mut durations, scores, metrics } = column;
-        durations.sort_unstable_by(f32::total_cmp);
-        let sum: f64 = scores.iter().copied().map(f64::from).sum();
-        Self {
-            counts,
-            pass_rate: PassRate::of(&counts, has_repeats),
-            p50_ms: quantile(&durations, 0.5),
-            p95_ms: quantile(&durations, 0.95),
-            max_ms: durations.last().copied(),
-            score: (!scores.is_empty()).then(|| (sum / scores.len() as f64) as f32),
-            metrics,
-        }
-    }
-}
-
-/// Adds the metrics and the grades of a row to the columns of the providers and graders with these names.
-pub(crate) fn add_sums(columns: &mut [Column], names: &[impl AsRef<str>], row: &RowRef<'_>) {
-    let place = |wanted: &str| names.iter().position(|name| name.as_ref() == wanted);
-    if let Some(place) = place(&row.provider) {
-        columns[place].add_metrics(&row.metrics);
-    }
-    for grade in &row.grades {
-        if let Some(place) = place(&grade.grader) {
-            columns[place].add_grade(grade);
-        }
-    }
-}
-
-/// Returns the smallest of the ascending values that at least this share of them does not exceed.
-pub(crate) fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
-    let rank = (ascending.len() as f64 * share).ceil() as usize;
-    ascending.get(rank.saturating_sub(1)).copied()
-}
-
-impl Results {
-    /// Returns the durations p50, p95 and max.
-    pub fn durations(&self) -> [Option<Duration>; 3] {
-        [self.p50_ms, self.p95_ms, self.max_ms].map(|ms| {
-            let ms = f64::from(ms?);
-            Duration::try_from_secs_f64(ms / 1e3).ok()
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quantile;
-
-    #[test]
-    fn quantiles_are_values_that_occur() {
-        assert_eq!(quantile(&[], 0.5), None);
-        assert_eq!(quantile(&[3.0], 0.95), Some(3.0));
-        let ascending: Vec<f32> = (1..=100_u8).map(f32::from).collect();
-        assert_eq!(quantile(&ascending, 0.5), Some(50.0));
-        assert_eq!(quantile(&ascending, 0.95), Some(95.0));
-    }
+/// Formats the metrics that [`ResultRow`] lacks, without those of time.
+pub fn other_metrics(results: &Results) -> Vec<String> {
+    let others = results.metrics.iter().filter(|metric| {
+        let is_time = metric.unit.as_ref().is_some_and(|unit| TIME_UNITS.contains(&&**unit));
+        !is_time && !metric.name.ends_with("tokens") && *metric.name != *COST
+    });
+    others.map(|metric| visible_line(&phrases::metric(metric)).into_owned()).collect()
 }

@@ -1,15 +1,15 @@
 //! Facts and history of a run as lines. All texts are made visible.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use runner_model::recent_output::RecentOutput;
 use runner_model::row::{Actor, duration};
 use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
-use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
+use runner_model::{GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
-    GroupPlace, Holder, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
+    GroupPlace, Holder, InFlight, Live, Manifest, SessionEntry, Transition, running_at_death,
 };
 
 use crate::{RunDocument, RunSummary, failures::named, phrases};
@@ -25,25 +25,33 @@ impl RunDocument {
         let mut facts = facts(&self.run, &self.manifest, now);
         let workers = self.workers();
         facts.extend((!workers.is_empty()).then(|| ("workers", workers.join("\n"))));
+        let mut retries: Vec<_> = self.tables.retries.iter().collect();
+        retries.sort_by_key(|(_, count)| Reverse(**count));
+        let sum = retries.iter().map(|(_, count)| **count).sum();
+        let words = retries.iter().map(|(reason, count)| format!("{} {reason}", grouped(**count)));
+        let words = words.collect::<Vec<_>>().join(", ");
+        let words = if retries.len() == 1 { words } else { format!("{}: {words}", grouped(sum)) };
+        facts.extend((sum > 0).then_some(("retries", words)));
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
     }
 
     /// Formats up to [`MOST_NAMED`] workers on other machines, and the number of further workers.
     pub(crate) fn workers(&self) -> Vec<String> {
-        let shown = self.workers.iter().take(MOST_NAMED).map(|one| {
+        let shown = self.tables.workers.iter().take(MOST_NAMED).map(|one| {
             let errors = plural(one.errors, "error", "errors");
             let errors = if one.errors > 0 { format!(", {errors}") } else { String::new() };
             let attempts = plural(one.attempts, "attempt", "attempts");
             format!("{}: {attempts}{errors}", visible_line(&one.worker))
         });
-        let more = self.workers.len().saturating_sub(MOST_NAMED);
+        let more = self.tables.workers.len().saturating_sub(MOST_NAMED);
         shown.chain((more > 0).then(|| format!("{} more", grouped(more as u64)))).collect()
     }
 
     /// Returns warnings of results and lines that `index.jsonl` has lost, with the next steps.
     pub fn damage(&self) -> Vec<String> {
-        let (head, mut warnings) = (&self.run.head, Vec::new());
+        let head = &self.run.head;
+        let mut warnings = Vec::new();
         let resume = self.run.resume_command(&self.run.short);
         let is_damaged = head.verdict == RunVerdict::Damaged;
         if self.lost_results > 0 {
@@ -56,9 +64,12 @@ impl RunDocument {
                 "index.jsonl has other results than benchmark.json counts; to count them again: {resume}"
             ));
         }
-        if self.damaged_lines > 0 {
-            let lines =
-                plural(self.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
+        if self.tables.damaged_lines > 0 {
+            let lines = plural(
+                self.tables.damaged_lines,
+                "line of index.jsonl is",
+                "lines of index.jsonl are",
+            );
             let rest = match head.status.is_terminal() {
                 true if self.manifest.rows.is_some() && !is_damaged => {
                     "no result is lost".to_owned()
@@ -74,7 +85,8 @@ impl RunDocument {
 
 /// Returns the problem of a process that did not respond to a request about a run, and what users can do.
 pub fn no_answer(run: &str, holder: &Holder) -> [String; 2] {
-    let (pid, host) = (holder.pid, visible_line(&holder.host));
+    let pid = holder.pid;
+    let host = visible_line(&holder.host);
     match pid {
         _ if holder.is_suspended() => [
             format!("run {run} is suspended by Ctrl-Z"),
@@ -91,61 +103,81 @@ pub fn no_answer(run: &str, holder: &Holder) -> [String; 2] {
 }
 
 fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str, String)> {
+    let head = &run.head;
     let session = manifest.sessions.last();
-    let since = |time| format!("{}, {}", phrases::zoned_clock(time), phrases::ago(now, time));
-    let sessions = plural(run.head.sessions, "session", "sessions");
-    let group = |GroupPlace { id, place, of }: &_| format!("{id}, run {place} of {of}");
-    let labels = run.head.labels.iter();
-    let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    let is_over = head.status.is_terminal();
+    let started = since(head.started_at, now);
+    let started = format!("{started}; {}", plural(head.sessions, "session", "sessions"));
+    let labels = head.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let labels = labels.collect::<Vec<_>>().join(", ");
     let merged = manifest.merged.iter().take(MOST_NAMED).map(|one| one.run.clone());
     let merged = named(&merged.collect::<Vec<_>>(), manifest.merged.len() as u64);
-    let worker = |by: &SessionEntry| format!("{}, since {}", process(by), since(by.started_at));
-    let pause = |pause: &Pause| {
-        let by = phrases::pauser(pause.by.as_ref());
-        format!("since {}, by {by}", since(pause.from))
-    };
-    let by = |actor| format!("by {}", phrases::actor(actor));
-    let is_over = run.head.status.is_terminal();
-    let (stopped, stopped_by) =
-        stop(manifest).map_or(("stopped", None), |(word, actor)| (word, Some(by(actor))));
+    let running = session.filter(|_| !is_over);
+    let running = running.map(|by| format!("{}, since {}", process(by), since(by.started_at, now)));
+    let paused = head.paused.as_ref().map(|pause| {
+        format!("since {}, by {}", since(pause.from, now), phrases::pauser(pause.by.as_ref()))
+    });
+    let (stopped, stopped_by) = stop(manifest).unzip();
     let died = session.filter(|session| is_over && !session.in_flight.is_empty());
     let died = died.map(|session| running_at_death(&session.in_flight).trim_start().to_owned());
-    let lost = run.head.lost_report.as_ref().map(|lost| format!("lost: {lost}"));
+    let group = head.group.as_ref();
+    let group = group.map(|GroupPlace { id, place, of }| format!("{id}, run {place} of {of}"));
+    let pinned = head.pinned.as_ref().map(|pin| &pin.by);
     let facts = [
-        ("report", lost),
+        ("report", head.lost_report.as_ref().map(|lost| format!("lost: {lost}"))),
         ("scenario", Some(manifest.scenario_path.clone())),
-        ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
+        ("started", Some(started)),
         ("results", Some(run.run_dir.to_string_lossy().into_owned())),
-        ("group", run.head.group.as_ref().map(group)),
-        ("shard", run.head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
+        ("group", group),
+        ("shard", head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
-        ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
-        ("gate", manifest.gate.as_ref().map(gate)),
-        ("running", session.filter(|_| !is_over).map(worker)),
+        ("labels", Some(labels).filter(|labels| !labels.is_empty())),
+        ("gate", manifest.gate.as_ref().map(|gate| gate_lines(gate).join("\n"))),
+        ("running", running),
         ("died", died),
-        ("paused", run.head.paused.as_ref().map(pause)),
-        (stopped, stopped_by),
-        ("pinned", run.head.pinned.as_ref().map(|pin| by(&pin.by))),
+        ("paused", paused),
+        (stopped.unwrap_or_default(), stopped_by.map(|by| format!("by {}", phrases::actor(by)))),
+        ("pinned", pinned.map(|by| format!("by {}", phrases::actor(by)))),
     ];
-    let facts = facts.into_iter();
-    facts.filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned()))).collect()
+    let visible = facts.into_iter().filter_map(|(name, text)| {
+        let text = text?;
+        // The lines of the gate are visible already. `visible_line` would escape the breaks between them.
+        Some((name, if name == "gate" { text } else { visible_line(&text).into_owned() }))
+    });
+    visible.collect()
 }
 
-/// Formats the result of a gate: `held: pass rate …; mean score …`. A condition that does not hold is marked by `✗`.
+fn since(time: Time, now: Time) -> String {
+    format!("{}, {}", phrases::zoned_clock(time), phrases::ago(now, time))
+}
+
+/// Formats the result of a gate: `failed:`, and a line for each condition. A single condition is in the first line.
+pub fn gate_lines(gate: &GateResult) -> Vec<String> {
+    let word = if gate.held { "passed:" } else { "failed:" };
+    let lines = gate.conditions.iter().map(|condition| {
+        let mark = if condition.held { '✓' } else { '✗' };
+        visible_line(&format!("{mark} {condition}")).into_owned()
+    });
+    let mut lines: Vec<_> = lines.collect();
+    match &mut lines[..] {
+        [one] => *one = format!("{word} {one}"),
+        _ => lines.insert(0, word.to_owned()),
+    }
+    lines
+}
+
+/// Formats the result of a gate as one line: `failed: ✗ pass rate …; ✓ mean score …`.
 pub fn gate(gate: &GateResult) -> String {
-    let mark = |condition: &GateCondition| if condition.held { "✓" } else { "✗" };
-    let line = |condition| format!("{} {condition}", mark(condition));
-    let word = if gate.held { "held" } else { "not held" };
-    format!("{word}: {}", gate.conditions.iter().map(line).collect::<Vec<_>>().join("; "))
+    let lines = gate_lines(gate);
+    format!("{} {}", lines[0], lines[1..].join("; ")).trim_end().to_owned()
 }
 
 /// Returns the author of the request that stopped or cancelled a run, after that word.
 pub fn stop(manifest: &Manifest) -> Option<(&'static str, &Actor)> {
     let word = if manifest.status == RunStatus::Cancelled { "cancelled" } else { "stopped" };
     let change = manifest.transitions.last().filter(|change| change.to == manifest.status);
-    let change = change.and_then(|change| change.by.as_ref());
     let session = manifest.sessions.last().and_then(|session| session.stopped_by.as_ref());
-    change.or(session).map(|by| (word, by))
+    Some((word, change.and_then(|change| change.by.as_ref()).or(session)?))
 }
 
 fn process(by: &SessionEntry) -> String {
@@ -186,9 +218,9 @@ pub fn doing(live: &Live) -> String {
 
 /// Formats a running attempt at a time: its age, its name and its step.
 pub fn running(attempt: &InFlight, at: Time) -> String {
-    let [age, took] = [Duration::from_millis(attempt.ms), at.since(attempt.since)];
+    let [age, took] =
+        [Duration::from_millis(attempt.ms), at.since(attempt.since)].map(show_duration);
     let colon = if attempt.grader.is_some() { ":" } else { "" };
-    let (age, took) = (show_duration(age), show_duration(took));
     format!("{age} {}{colon} {} for {took}", attempt.name(), step(attempt))
 }
 
@@ -205,13 +237,10 @@ fn step(attempt: &InFlight) -> String {
 
 /// Formats a session: its command, then its process, times and pauses.
 pub fn session(session: &SessionEntry) -> Vec<String> {
-    let command = session.command.iter().map(|word| quoted(word));
-    let command: Vec<_> = command.collect();
-    let mut about = process(session);
-    about += &format!(", {}", span(session.started_at, session.ended_at));
+    let command: Vec<_> = session.command.iter().map(|word| quoted(word)).collect();
+    let mut about = format!("{}, {}", process(session), span(session.started_at, session.ended_at));
     if let Some(worked) = session.worked_ms {
-        let worked = show_duration(duration(worked));
-        about += &format!(", worked {worked}");
+        about += &format!(", worked {}", show_duration(duration(worked)));
     }
     if let Some(sandbox) = &session.wall {
         about += &format!(", sandbox {sandbox}");
@@ -244,16 +273,11 @@ fn span(from: Time, to: Option<Time>) -> String {
 
 /// Formats a change of a run's status.
 pub fn change(change: &Transition) -> String {
-    let (at, writer) = (phrases::clock(change.at), visible_line(&change.writer));
-    let mut text = format!("{at}  {}", change.to);
-    if let Some(reason) = change.reason {
-        text += &format!(" ({reason})");
-    }
-    text += &format!(", written by {writer}");
-    if let Some(by) = &change.by {
-        text += &format!(", requested by {}", phrases::actor(by));
-    }
-    text
+    let at = phrases::clock(change.at);
+    let reason = change.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let writer = visible_line(&change.writer);
+    let by = change.by.iter().map(|by| format!(", requested by {}", phrases::actor(by)));
+    format!("{at}  {}{reason}, written by {writer}{}", change.to, by.collect::<String>())
 }
 
 #[cfg(test)]

@@ -4,14 +4,10 @@ use runner_record::{Live, Manifest, NotificationLine};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value, json};
 
-use crate::commands::{
-    BrokerDocument, CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument,
-    Notification, NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument,
-    QueueChange, QueueDocument, QueueStep, RequestResult, RescoreLine, ResumeLine, Started,
-    VerifyDocument, WorkersDocument,
+use crate::{LogEntry, RunDocument, RunList, VERSION};
+use crate::{
+    commands::*, compare::ComparisonDocument, logs::StoredLog, rows::StoredRow, trials::*,
 };
-use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
-use crate::{TrialDocument, VERSION, logs::StoredLog, rows::StoredRow};
 
 /// A schema that users can print.
 pub struct NamedSchema {

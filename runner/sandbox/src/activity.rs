@@ -55,11 +55,13 @@ impl Activity {
     /// Returns the end of the guest's output. A line may still lack its end.
     pub fn output(&self) -> RecentOutput {
         let mut state = self.lock();
-        let (bytes, output) = (state.written, state.output.make_contiguous());
+        let bytes = state.written;
+        let output = state.output.make_contiguous();
         // The first character may have been cut.
         let is_cut = bytes > output.len() as u64;
-        let is_part = |byte: &&u8| is_cut && **byte & 0b1100_0000 == 0b1000_0000;
-        let start = output.iter().take(3).take_while(is_part).count();
+        let rest =
+            output.iter().take(3).take_while(|byte| is_cut && **byte & 0b1100_0000 == 0b1000_0000);
+        let start = rest.count();
         let mut recent =
             RecentOutput { bytes, text: String::from_utf8_lossy(&output[start..]).into_owned() };
         drop(state);

@@ -20,7 +20,7 @@ use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 use wasmtime_wasi::HostMonotonicClock;
 
-use crate::{Activity, store::limiter::MemoryBudget};
+use crate::{Activity, engine::config::STACKS, store::limiter::MemoryBudget};
 
 // States of an interrupt; 0 before any.
 const REQUESTED: u8 = 1;
@@ -41,9 +41,9 @@ pub(crate) struct InterruptState {
     wake: Notify,
     /// Memory of all guests together.
     pub(crate) memory: MemoryBudget,
-    /// Engines whose epochs an interrupt increments: for small memories, for larger ones, and for
-    /// sandboxes without slots.
-    pub(crate) engines: [OnceLock<wasmtime::Engine>; 3],
+    /// Engines whose epochs an interrupt increments. For each size of stacks: for small memories, for
+    /// larger ones, and for sandboxes without slots.
+    pub(crate) engines: [[OnceLock<wasmtime::Engine>; 3]; STACKS],
 }
 
 /// The bounds of one call.
@@ -82,8 +82,7 @@ pub(crate) struct HostPanic(pub(crate) String);
 impl Interrupt {
     /// Creates the interrupt of guests that share `memory`.
     pub(crate) fn new(memory: MemoryBudget) -> Self {
-        let shared = InterruptState { memory, ..InterruptState::default() };
-        Self(Arc::new(shared))
+        Self(Arc::new(InterruptState { memory, ..InterruptState::default() }))
     }
 
     /// Interrupts all calls, now and in future. Guests that compute end within milliseconds, except
@@ -185,7 +184,7 @@ impl InterruptState {
     }
 
     pub(crate) fn increment_epoch(&self) {
-        for engine in self.engines.iter().filter_map(OnceLock::get) {
+        for engine in self.engines.iter().flatten().filter_map(OnceLock::get) {
             engine.increment_epoch();
         }
     }
@@ -202,7 +201,8 @@ impl Guard {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
         activity.start();
         let clock = interrupt.0.clock();
-        let (started, suspended) = (clock.run_time(), clock.suspended());
+        let started = clock.run_time();
+        let suspended = clock.suspended();
         drop(clock);
         Self { interrupt, activity, started, suspended, deadline: started + timeout.min(YEAR) }
     }

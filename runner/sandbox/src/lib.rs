@@ -32,9 +32,9 @@ mod contract {
     wasmtime::component::bindgen!({
         path: "../../plugins/sdk/wit/provider.wit",
         world: "plugin",
-        // The guest borrows its inputs.
+        // Without copies: inputs may have many MiB, and the caller keeps them.
         ownership: Borrowing { duplicate_if_necessary: false },
-        // The only import that waits.
+        // All other imports return at once, and calls of async functions cost more.
         imports: { "runner:provider/http.send": async },
         exports: { default: async },
     });

@@ -25,8 +25,7 @@ pub fn failure(
         class: class.into(),
         code: code.into(),
         message: message.into(),
-        retry_after_ms: None,
-        details: None,
+        ..RowError::default()
     }
 }
 
@@ -42,23 +41,27 @@ pub(crate) fn with_end(error: RowError<'static>, end: &str) -> RowError<'static>
     RowError { message: (error.message.0.into_owned() + end).into(), ..error }
 }
 
-/// Returns the last lines of standard error, as the end of a message. Empty if `stderr` is.
-pub fn stderr_tail(stderr: &str) -> String {
+/// Returns the last lines of standard error. `None` if it is empty.
+pub fn stderr_tail(stderr: &str) -> Option<Text<'static>> {
     let text = stderr.trim_end();
     if text.is_empty() {
-        return String::new();
+        return None;
     }
     let lines = text.rmatch_indices('\n').map(|(index, _)| index + 1);
     let start = lines.take(SHOWN_STDERR_LINES).nth(SHOWN_STDERR_LINES - 1).unwrap_or(0);
     let most = text.ceil_char_boundary(text.len().saturating_sub(SHOWN_STDERR_BYTES));
     let cut = if most > start { "…" } else { "" };
-    format!("; its standard error ends with:\n{cut}{}", &text[start.max(most)..])
+    Some(format!("{cut}{}", &text[start.max(most)..]).into())
 }
 
-/// Returns the first characters of malformed data, as the end of a message.
-pub(crate) fn quote_start(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> String {
+/// Adds the first characters of malformed data to an error.
+pub(crate) fn with_excerpt(
+    error: RowError<'static>,
+    bytes: &[u8],
+    redactor: Option<&Arc<Redactor>>,
+) -> RowError<'static> {
     if bytes.is_empty() {
-        return "; it is empty".to_owned();
+        return with_end(error, "; it is empty");
     }
     let redacted = redactor.and_then(|redactor| redactor.bytes(bytes));
     let bytes = redacted.as_deref().unwrap_or(bytes);
@@ -66,7 +69,7 @@ pub(crate) fn quote_start(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> Str
     let text = String::from_utf8_lossy(first);
     let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
     let cut = if shown.len() < bytes.len() { "…" } else { "" };
-    format!("; it starts with `{}{cut}`", visible_line(&shown))
+    RowError { excerpt: Some(format!("{}{cut}", visible_line(&shown)).into()), ..error }
 }
 
 /// Cuts a text like [`cut`], after redacting its first `MAX_SEARCHED` bytes.
@@ -111,26 +114,25 @@ pub fn cut(most: usize, value: impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut, quote_start, stderr_tail};
+    use super::{cut, failure, stderr_tail, with_excerpt};
 
     #[test]
-    fn message_ends_with_last_lines_of_stderr() {
-        assert_eq!(stderr_tail(" \n"), "");
-        assert_eq!(stderr_tail("one\n"), "; its standard error ends with:\none");
+    fn error_has_last_lines_of_stderr() {
+        let tail = |stderr: &str| stderr_tail(stderr).map(|text| text.to_string());
+        assert_eq!(tail(" \n"), None);
+        assert_eq!(tail("one\n").as_deref(), Some("one"));
         let lines: Vec<String> = (0..20).map(|number| number.to_string()).collect();
-        assert_eq!(
-            stderr_tail(&lines.join("\n")),
-            "; its standard error ends with:\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19"
-        );
-        assert!(stderr_tail(&"ä".repeat(5_000)).len() < 2_100);
+        assert_eq!(tail(&lines.join("\n")), Some(lines[8..].join("\n")));
+        assert!(tail(&"ä".repeat(5_000)).unwrap().len() < 2_100);
     }
 
     #[test]
     fn long_texts_are_cut() {
         assert_eq!(cut(3, "abc"), "abc");
         assert_eq!(cut(3, "abä"), "ab…");
-        assert_eq!(quote_start(b"", None), "; it is empty");
-        assert_eq!(quote_start(b"\x1b[", None), "; it starts with `\\u{1b}[`");
-        assert!(quote_start(&[b'x'; 200], None).ends_with("x…`"));
+        let text = |bytes: &[u8]| with_excerpt(failure(None, "c", "m"), bytes, None).to_string();
+        assert_eq!(text(b""), "m; it is empty");
+        assert_eq!(text(b"\x1b["), "m; it starts with `\\u{1b}[`");
+        assert!(text(&[b'x'; 200]).ends_with("x…`"));
     }
 }

@@ -139,8 +139,8 @@ fn split_placeholder(text: &str) -> Option<(&str, &str)> {
     let near = &text[..text.floor_char_boundary(MAX_PLACE_BYTES)];
     let (place, _) = near.split_once("}}")?;
     let name = place.trim().strip_prefix("secret.")?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain);
+    let is_name = (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     is_name.then(|| (name, &text[place.len() + "}}".len()..]))
 }
 

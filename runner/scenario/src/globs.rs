@@ -3,13 +3,18 @@
 use std::borrow::Cow;
 
 use globset::{ErrorKind, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use runner_model::id_glob;
 
 /// Levels of braces in a glob. `globset` parses them by recursion, and a regular expression has at most 125.
 const MAX_LEVELS: usize = 100;
 
 /// A glob over the ids of trials and tests.
-#[derive(Debug)]
-pub struct IdGlob(GlobSet);
+#[derive(Clone, Debug)]
+pub struct IdGlob {
+    /// The glob as it was typed.
+    pub text: String,
+    set: GlobSet,
+}
 
 impl IdGlob {
     /// Compiles a glob.
@@ -18,15 +23,16 @@ impl IdGlob {
     ///
     /// The mistake, which continues a sentence.
     pub fn new(text: &str) -> Result<Self, String> {
-        over_ids(&[text]).map(Self)
+        Ok(Self { text: text.to_owned(), set: over_ids(&[text])? })
     }
 
     pub fn is_match(&self, id: &str) -> bool {
-        self.0.is_match(id)
+        self.set.is_match(id)
     }
 }
 
-/// Compiles globs over the ids of tests and the names of providers. The set matches if one of them does.
+/// Compiles globs over the ids of tests and the names of providers. A name that is the text of a glob matches, too, so the set has
+/// two globs for each of `globs`.
 ///
 /// Brackets that contain `=`, or only `*`, are part of a name such as `gpt[size=small]`, not a set of characters.
 ///
@@ -34,9 +40,12 @@ impl IdGlob {
 ///
 /// The mistake, which continues a sentence.
 pub(crate) fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
-    let parsed: Result<Vec<_>, _> =
-        globs.iter().map(|text| parse(&escape_names(text.as_ref()), Glob::new)).collect();
-    compile(parsed?)
+    let mut parsed = Vec::with_capacity(2 * globs.len());
+    for text in globs.iter().map(AsRef::as_ref) {
+        parsed.push(parse(&escape_names(text), Glob::new)?);
+        parsed.push(parse(&id_glob(text), Glob::new)?);
+    }
+    compile(parsed)
 }
 
 /// Compiles a glob over files.
@@ -50,7 +59,8 @@ pub(crate) fn over_files(text: &str) -> Result<GlobSet, String> {
 }
 
 fn parse(text: &str, parse: fn(&str) -> Result<Glob, globset::Error>) -> Result<Glob, String> {
-    let (mut level, mut deepest) = (0_usize, 0);
+    let mut level = 0_usize;
+    let mut deepest = 0;
     for byte in text.bytes() {
         match byte {
             b'{' => level += 1,
@@ -108,7 +118,7 @@ fn escape_names(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_LEVELS, over_files, over_ids};
+    use super::{MAX_LEVELS, id_glob, over_files, over_ids};
 
     #[test]
     fn brackets_with_equals_sign_are_literal() {
@@ -129,6 +139,12 @@ mod tests {
         }
         for text in ["gpt[size=large,*]", "gpt", "gpt[siz]*"] {
             assert!(!matches(text, name), "{text}");
+        }
+        for id in ["[a]", "*", "a?", "{a}", "a\\b", "-x", "(p)", "[!a-z]x"] {
+            assert!(matches(id, id) && matches(&id_glob(id), id), "{id}");
+            for other in ["a", "ab", "[a]*"] {
+                assert!(!matches(&id_glob(id), other), "{id} {other}");
+            }
         }
         assert!(matches("a*c", "a/b/c"));
         assert!(matches("a[0-3]/b", "a2/b"));

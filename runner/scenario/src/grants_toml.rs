@@ -44,6 +44,11 @@ impl GrantsToml {
         lines
     }
 
+    /// Returns the lines to write into a scenario for these grants. The providers of a matrix have one table.
+    pub fn proposal(&self, table: &str, provider: &str) -> Vec<String> {
+        self.table(table, written_name(provider))
+    }
+
     /// Adds a grant of a row. Returns whether it is valid and new.
     pub fn add(&mut self, line: &str) -> bool {
         let (list, value) = match key_and_value(line) {
@@ -59,20 +64,14 @@ impl GrantsToml {
     }
 }
 
+/// Returns the name in the scenario of a provider such as `shout[volume=1]`.
+pub fn written_name(provider: &str) -> &str {
+    let of_matrix = provider.strip_suffix(']').and_then(|name| name.split_once('['));
+    of_matrix.map_or(provider, |(name, _)| name)
+}
+
 impl From<&Grants> for GrantsToml {
     fn from(grants: &Grants) -> Self {
-        let folder = |grant: &FsGrant| {
-            let (path, mount) = (toml_string(&grant.path), toml_string(&grant.mount));
-            match grant.mode {
-                FsMode::ReadOnly => format!("{{ path = {path}, mount = {mount} }}"),
-                mode @ FsMode::ReadWrite => {
-                    format!("{{ path = {path}, mount = {mount}, mode = \"{mode}\" }}")
-                }
-            }
-        };
-        let variable = |(name, value): &(String, Template)| {
-            format!("{} = {}", toml_key(name), toml_string(&value.to_string()))
-        };
         let net = grants.net.iter().map(|net| toml_string(&net.to_string()));
         let secrets = grants.secrets.iter().map(|name| toml_string(name));
         let bound = grants.bound_secrets.iter().map(BoundSecret::element);
@@ -83,6 +82,21 @@ impl From<&Grants> for GrantsToml {
             env: grants.env.iter().map(variable).collect(),
         }
     }
+}
+
+fn folder(grant: &FsGrant) -> String {
+    let path = toml_string(&grant.path);
+    let mount = toml_string(&grant.mount);
+    match grant.mode {
+        FsMode::ReadOnly => format!("{{ path = {path}, mount = {mount} }}"),
+        mode @ FsMode::ReadWrite => {
+            format!("{{ path = {path}, mount = {mount}, mode = \"{mode}\" }}")
+        }
+    }
+}
+
+fn variable((name, value): &(String, Template)) -> String {
+    format!("{} = {}", toml_key(name), toml_string(&value.to_string()))
 }
 
 /// Formats a TOML string. JSON strings are valid TOML, but characters that steer a terminal need other escapes.
@@ -102,8 +116,9 @@ pub fn toml_string(text: &str) -> String {
 
 /// Formats a TOML key, in quotes if necessary.
 pub fn toml_key(name: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if !name.is_empty() && name.bytes().all(is_bare) {
+    if !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    {
         return name.to_owned();
     }
     toml_string(name)

@@ -1,16 +1,15 @@
 //! Problems of providers and tests that only plugins or whole files show, with their places in the scenario.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{ops::ControlFlow, path::Path};
 
 use runner_model::GateScope;
-use runner_model::prepare::{PathStep, RefusedPart};
+use runner_model::prepare::RefusedPart;
 
-use crate::keys::unmatched_glob;
 use crate::problem::{Place, Problem, Problems};
 use crate::reading::{Part, Places, Step, keys, similar, suggest};
 use crate::scenario::{MAX_SHOWN, Scenario, sorted};
-use crate::{lists::AllTests, suite::Suite};
+use crate::{keys::unmatched_glob, lists::AllTests, suite::Suite};
 
 /// Bytes of a key that is compared with others.
 const MAX_KEY: usize = 64;
@@ -45,7 +44,7 @@ impl Scenario {
     /// Adds the places of problems of providers.
     pub fn provider_problems(&self, found: &[ProviderProblem]) -> Problems {
         let document = self.document().ok();
-        let problem = |found: &ProviderProblem| {
+        let problems = found.iter().map(|found| {
             let mut places = Vec::new();
             if let (Some(document), Some(provider)) =
                 (&document, self.providers.get(usize::from(found.provider)))
@@ -62,8 +61,8 @@ impl Scenario {
                 help: found.help.clone().or_else(|| similar_key(&found.refused)),
                 is_of_machine: false,
             }
-        };
-        sorted(found.iter().map(problem).collect())
+        });
+        sorted(problems.collect())
     }
 
     /// Returns a problem for each rule of the gate that is about no test or provider, also of those that a selection leaves out.
@@ -95,7 +94,7 @@ impl Scenario {
                     |_| Vec::new(),
                     |document| {
                         let path = keys(["gate", table, name]);
-                        document.places(&path, Part::Key, "a rule for nothing")
+                        document.places(&path, Part::Key, "no trial")
                     },
                 );
                 let problem = Problem::new(message).at_all(places).with_help(help);
@@ -105,13 +104,18 @@ impl Scenario {
         problems
     }
 
+    /// Returns the folder of the scenario's project, absolute and without links.
+    pub fn project_folder(&self) -> &Path {
+        &self.project.root
+    }
+
     /// Returns the files and lines of these tests. Reads the lists up to the last of them.
-    pub fn test_places(&self, ids: &[&str]) -> HashMap<String, (String, usize)> {
+    pub fn test_places(&self, ids: &HashSet<&str>) -> HashMap<String, (String, usize)> {
         let mut places = HashMap::new();
         let Ok(document) = self.document() else { return places };
         let _ = AllTests::new(self, &document).visit(&mut |test| {
             if let Ok((origin, test)) = test
-                && ids.contains(&&*test.id)
+                && ids.contains(&*test.id)
                 && let Some(Place { source, span, .. }) = origin.place("").first()
             {
                 places.insert(test.id.to_string(), (source.path.clone(), source.line(span.start)));
@@ -128,31 +132,29 @@ impl Scenario {
             Ok(document) => places_of(&AllTests::new(self, &document), suite, found),
             Err(_) => HashMap::new(),
         };
-        let problem = |(index, found): (usize, &TestProblem)| Problem {
-            message: found.message.clone(),
-            places: places.remove(&index).unwrap_or_default(),
-            help: found.help.clone().or_else(|| similar_key(&found.refused)),
-            is_of_machine: false,
-        };
-        Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
+        Problems::first(
+            MAX_SHOWN,
+            found.iter().enumerate().map(|(index, found)| Problem {
+                message: found.message.clone(),
+                places: places.remove(&index).unwrap_or_default(),
+                help: found.help.clone().or_else(|| similar_key(&found.refused)),
+                is_of_machine: false,
+            }),
+        )
     }
 }
 
 /// Returns the path to a refused part of the value at `path`, and the part of its entry to mark.
 fn path_of(mut path: Vec<Step>, refused: &RefusedPart) -> (Vec<Step>, Part) {
-    path.extend(refused.path.iter().map(|step| match step {
-        PathStep::Key(key) => Step::Key(key.clone()),
-        PathStep::Item(index) => Step::Index(*index),
-    }));
+    path.extend_from_slice(&refused.path);
     (path, if refused.known.is_empty() { Part::Value } else { Part::Key })
 }
 
 /// Returns a help with the known key of which an unknown one may be a slip. A worker may send keys of any length.
 fn similar_key(refused: &RefusedPart) -> Option<String> {
-    let is_short = |key: &&str| key.len() <= MAX_KEY;
-    let PathStep::Key(key) = refused.path.last()? else { return None };
-    let known = refused.known.iter().map(String::as_str).filter(is_short);
-    let near = similar(Some(key.as_str()).filter(is_short)?, known)?;
+    let Step::Key(key) = refused.path.last()? else { return None };
+    let known = refused.known.iter().map(String::as_str).filter(|key| key.len() <= MAX_KEY);
+    let near = similar(Some(key.as_str()).filter(|key| key.len() <= MAX_KEY)?, known)?;
     Some(format!("did you mean `{near}`?"))
 }
 

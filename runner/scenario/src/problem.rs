@@ -162,8 +162,7 @@ impl Problem {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(visible_line(&self.message));
-        let mut group = Group::with_title(title);
+        let mut group = Group::with_title(Level::ERROR.primary_title(visible_line(&self.message)));
         let mut places = &self.places[..];
         while let Some((first, _)) = places.split_first() {
             let same_source =
@@ -193,7 +192,8 @@ impl Place {
 
     /// Returns line and column. `None` if the whole source is meant.
     fn position(&self) -> Option<(usize, usize)> {
-        let (text, at) = (&self.source.text, self.span.start);
+        let text = &self.source.text;
+        let at = self.span.start;
         let start = lines_around(text, self.span.clone()).start;
         (!text.is_empty()).then(|| (self.source.line(at), text[start..at].chars().count() + 1))
     }
@@ -234,9 +234,8 @@ fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     if text.is_empty() {
         return Origin::path(path).into();
     }
-    let spans = || places.iter().map(|place| &place.span);
-    let first = spans().map(|span| span.start).min().unwrap_or_default();
-    let last = spans().map(|span| span.end).max().unwrap_or_default();
+    let first = places.iter().map(|place| place.span.start).min().unwrap_or_default();
+    let last = places.iter().map(|place| place.span.end).max().unwrap_or_default();
     // Only lines with marks: the renderer would count those of a large file again for each problem, which takes seconds.
     let Range { start, end } = lines_around(text, first..last);
     if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
@@ -261,14 +260,15 @@ fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
 
 /// Replaces control characters of terminals by others of the same length, so that places keep their meaning.
 fn plain(text: &str) -> String {
-    let replace = |character: char| match character {
-        character if !steers(character) || character == '\r' => character,
-        character => match character.len_utf8() {
-            1 => '?',
-            2 => '\u{b7}',
-            3 => char::REPLACEMENT_CHARACTER,
-            _ => '\u{1f6ab}',
-        },
-    };
-    text.chars().map(replace).collect()
+    text.chars()
+        .map(|character| match character {
+            character if !steers(character) || character == '\r' => character,
+            character => match character.len_utf8() {
+                1 => '?',
+                2 => '\u{b7}',
+                3 => char::REPLACEMENT_CHARACTER,
+                _ => '\u{1f6ab}',
+            },
+        })
+        .collect()
 }

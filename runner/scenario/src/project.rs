@@ -1,8 +1,7 @@
 //! [`Project`]: the folders from which a scenario may read. Each file that it names is checked here, after all links are resolved.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::{env, fs, iter};
+use std::{env, fs, iter, os::unix::fs::MetadataExt as _};
 
 use runner_model::visible::shown_path;
 use serde_json::Value;
@@ -17,7 +16,7 @@ pub(crate) struct Project {
     /// The scenario's folder, absolute and without links.
     folder: PathBuf,
     /// The project's folder, absolute and without links.
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The project as a clause of messages.
     about: String,
     /// The entries of `reads` that exist, absolute and without links.
@@ -94,6 +93,17 @@ impl Project {
     }
 }
 
+/// Returns whether a folder is a run or a results root, under any name. Runs have copies of scenarios and tests, which no search
+/// for files of a project may find. `runner.db` does not count, because it can be deleted.
+pub fn holds_results(folder: &Path) -> bool {
+    is_run(folder) || folder.join(".lock").is_file()
+}
+
+/// Returns whether a folder is a run, under any name.
+pub fn is_run(folder: &Path) -> bool {
+    ["benchmark.json", "index.jsonl"].iter().all(|file| folder.join(file).is_file())
+}
+
 /// Returns the folder of the project that has `folder`, and a clause about it.
 ///
 /// The project is the nearest folder with `.git`. A repository of the home folder has all files of the user, and a `.git` of another user,
@@ -106,10 +116,12 @@ fn root_of(folder: &Path, home: Option<&Path>, user: Option<u32>) -> (PathBuf, S
         return (folder.to_owned(), about);
     };
     let home = home.and_then(|home| home.canonicalize().ok());
-    let is_own = |path: &Path| path.symlink_metadata().is_ok_and(|found| Some(found.uid()) == user);
     let why = if home.is_some_and(|home| home.starts_with(repository)) {
         "has a `.git`, but is or contains the home folder"
-    } else if !is_own(repository) || !is_own(&repository.join(".git")) {
+    } else if [repository, &repository.join(".git")]
+        .into_iter()
+        .any(|path| path.symlink_metadata().map_or(true, |found| Some(found.uid()) != user))
+    {
         "has a `.git`, but belongs to another user"
     } else {
         let about = format!("the project is `{}`", shown_path(repository));

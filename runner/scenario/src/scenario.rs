@@ -1,6 +1,6 @@
 //! [`Scenario`]: reads its file, and the keys at its top.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,12 +17,11 @@ use crate::keys::{
     budget_of, check_keys, check_name, files, matrix, missing_parts, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
-use crate::project::Project;
 use crate::reading::{
     At, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins, Number,
     Reader, SIZE, TEXT, Table, TableForm, file_schema, read_literals, read_text,
 };
-use crate::suite::selection::Selection;
+use crate::{project::Project, stored_files::StoredFiles, suite::selection::Selection};
 
 /// Problems of a scenario that are shown.
 pub(crate) const MAX_SHOWN: usize = 100;
@@ -32,8 +31,10 @@ pub(crate) const MAX_SHOWN: usize = 100;
 pub struct Scenario {
     /// `name`, or the file's name without its extension.
     pub name: String,
-    /// The file's text, which is stored with a run.
+    /// The file's text with the files that providers name, as it is stored with a run.
     pub text: String,
+    /// The file's text, if it differs from `text`.
+    written: Option<String>,
     /// The folder that paths are relative to. Empty for a stored scenario.
     pub folder: PathBuf,
     /// The timeout of a session.
@@ -59,6 +60,8 @@ pub struct Scenario {
     /// Receivers of a message about the run's end, in addition to those of the results root.
     pub notify: Notify,
     pub(crate) matrix_origins: MatrixOrigins,
+    /// The files that providers name.
+    files: StoredFiles,
     /// The files that it may read. Empty for a stored scenario.
     pub(crate) project: Project,
     pub(crate) path: String,
@@ -73,6 +76,13 @@ impl Scenario {
     pub fn keep_providers(&mut self, is_used: impl Fn(&Provider) -> bool) {
         let unused = self.providers.extract_if(.., |provider| !is_used(provider));
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
+    }
+
+    /// Keeps the providers with these names, in this order: a suite has the indexes of its providers.
+    pub fn keep_planned<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        let places: HashMap<_, u32> = names.zip(0..).collect();
+        self.keep_providers(|provider| places.contains_key(&*provider.name));
+        self.providers.sort_by_key(|provider| places.get(&*provider.name).copied());
     }
 
     /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests, and [`load`] variables. Returns a
@@ -99,7 +109,7 @@ impl Scenario {
                 .filter_map(|provider| bound.lower(&mut provider.limits).then_some(()));
             if lowered.count() == 0 {
                 notices.push(format!(
-                    "`--limit {bound}` lowers nothing: no provider has a higher limit"
+                    "`--limit {bound}` has no effect: no provider has a higher limit"
                 ));
             }
         }
@@ -108,20 +118,18 @@ impl Scenario {
 
     /// Returns a message for each file that an optional list lacks.
     pub fn optional_files(&self) -> Vec<String> {
-        let is_optional = |owner: &FileOwner| *owner == FileOwner::Optional;
-        let missing = self.missing_files.iter().filter(|(owner, _)| is_optional(owner));
+        let missing = self.missing_files.iter().filter(|(owner, _)| *owner == FileOwner::Optional);
         missing.map(|(_, problem)| problem.message.clone()).collect()
     }
 
     /// Returns the problems of files that the providers name, without those of removed providers. Files of tests are read by
     /// [`crate::resolve`].
     pub fn missing_files(&self) -> Problems {
-        let is_used = |owner: &FileOwner| {
+        let used = self.missing_files.iter().filter(|(owner, _)| {
             self.providers.iter().any(
                 |provider| matches!(owner, FileOwner::Provider(name) if *name == *provider.name),
             )
-        };
-        let used = self.missing_files.iter().filter(|(owner, _)| is_used(owner));
+        });
         sorted(used.map(|(_, problem)| problem.clone()).collect())
     }
 }
@@ -160,7 +168,7 @@ pub fn load(path: &Path, set: &SetVars) -> Result<Scenario, Problems> {
 ///
 /// All other problems.
 pub fn load_selected(path: &Path, selection: &Selection) -> Result<Scenario, Problems> {
-    load_file(path, &selection.overrides.vars, Some(selection))
+    load_file(path, &selection.selected.overrides.vars, Some(selection))
 }
 
 fn load_file(
@@ -204,7 +212,7 @@ fn parse(
     selection: Option<&Selection>,
 ) -> Result<Scenario, Problems> {
     let mut problems = Vec::new();
-    let mut document = Document::parse(path, &text).map_err(sorted)?;
+    let document = Document::parse(path, &text).map_err(sorted)?;
     let mut root = document.value(&mut problems);
     if root == Value::Object(Map::new()) {
         let empty = Problem::for_file(path, "the scenario is empty").with_help(EXAMPLE);
@@ -213,15 +221,15 @@ fn parse(
     let mut reader = Reader::new(&document);
     // TOML has no null. Each is a number that was reported above, or a placeholder of an invalid matrix.
     reader.refused_nulls = true;
+    if folder.is_none() {
+        reader.files = StoredFiles::take(&mut root);
+    }
     let (vars, granted) = vars::fill(&mut root, set, &mut reader);
-    let matrix_origins = matrix::expand(&mut root, &document, &mut reader);
-    problems.append(&mut reader.problems);
-    document.matrix_origins = matrix_origins;
-    let mut reader = Reader::new(&document);
-    reader.refused_nulls = true;
-    read_literals(&mut root, &mut reader);
     let project = folder.as_deref().map(|folder| Project::new(folder, &root));
     reader.project = project.as_ref();
+    let expanded = matrix::expand(&mut root, &document, &mut reader);
+    let matrix_origins = document.matrix_origins.get_or_init(|| expanded);
+    read_literals(&mut root, &mut reader);
     // Reading takes values out, and the checks below need them.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reader);
     check_keys(&root, &mut reader);
@@ -252,32 +260,42 @@ fn parse(
         return Err(sorted(problems));
     };
     scenario.missing_files = reader.missing_files;
+    scenario.files = reader.files;
+    let written = ["providers", "graders"].map(|table| {
+        document.keys_in_order(&[table]).into_iter().zip(0..).collect::<HashMap<_, u32>>()
+    });
     scenario.providers.sort_by_cached_key(|provider| {
-        let origin = document.matrix_origins.get(&*provider.name).cloned();
-        let origin = origin.unwrap_or_else(|| (provider.name.to_string(), 0));
-        (provider.grading.is_some(), origin)
+        let is_grader = provider.grading.is_some();
+        let origin = matrix_origins.get(&*provider.name);
+        let (table, index) =
+            origin.map_or((&*provider.name, 0), |(table, index)| (&**table, *index));
+        (is_grader, written[usize::from(is_grader)].get(table).copied(), index)
     });
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
     (scenario.vars, scenario.granted) = (vars, granted);
-    scenario.matrix_origins = document.matrix_origins;
+    scenario.matrix_origins = matrix_origins.clone();
     scenario.project = project.unwrap_or_default();
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
-    scenario.text = text;
+    (scenario.text, scenario.written) = match scenario.files.added_to(&text) {
+        Some(stored) if !scenario.folder.as_os_str().is_empty() => (stored, Some(text)),
+        _ => (text, None),
+    };
     Ok(scenario)
 }
 
 /// Sorts problems by their places, and removes duplicates of several checks.
 pub(crate) fn sorted(mut problems: Vec<Problem>) -> Problems {
-    let key = |problem: &Problem| {
-        let start = problem.places.first().map_or(0, |place| place.span.start);
-        (start, problem.message.clone())
-    };
-    problems.sort_by_cached_key(key);
-    problems.dedup_by_key(|problem| key(problem));
+    problems.sort_by_cached_key(sort_key);
+    problems.dedup_by_key(|problem| sort_key(problem));
     Problems::first(MAX_SHOWN, problems)
+}
+
+fn sort_key(problem: &Problem) -> (usize, String) {
+    let start = problem.places.first().map_or(0, |place| place.span.start);
+    (start, problem.message.clone())
 }
 
 impl Scenario {
@@ -319,25 +337,33 @@ impl Scenario {
         self.lists.iter().flat_map(|list| &list.files).map(|file| self.folder.join(file))
     }
 
-    /// Returns the folders that the globs of its test lists search.
-    pub fn list_folders(&self) -> Vec<PathBuf> {
+    /// Returns the files of its matrices. Empty for a stored scenario.
+    pub fn matrix_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.files.globs.values().flatten().map(|file| self.folder.join(file))
+    }
+
+    /// Returns the folders that the globs of its test lists and matrices search.
+    pub fn searched_folders(&self) -> Vec<PathBuf> {
         // `TestList::files` has only matches, so the globs are read from the text.
         let document = Document::parse(&self.path, &self.text);
         let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
         let lists = root["test_lists"].as_array().into_iter().flatten();
         let globs = lists.filter_map(|list| list["files"].as_array()).flatten();
-        let folder = |glob: &Value| {
-            let glob = glob.as_str()?;
-            let before = &glob[..glob.find(files::is_wildcard)?];
-            Some(self.folder.join(before.rsplit_once('/').map_or("", |(folder, _)| folder)))
-        };
-        globs.filter_map(folder).collect()
+        let globs = globs.filter_map(Value::as_str);
+        let globs = globs.chain(self.files.globs.keys().map(String::as_str));
+        globs
+            .filter_map(|glob| {
+                let before = &glob[..glob.find(files::is_wildcard)?];
+                Some(self.folder.join(before.rsplit_once('/').map_or("", |(folder, _)| folder)))
+            })
+            .collect()
     }
 
     /// Parses its text again, for places.
     pub(crate) fn document(&self) -> Result<Document<'_>, Vec<Problem>> {
-        let mut document = Document::parse(&self.path, &self.text)?;
-        document.matrix_origins.clone_from(&self.matrix_origins);
+        let text = self.written.as_ref().unwrap_or(&self.text);
+        let document = Document::parse(&self.path, text)?;
+        document.matrix_origins.get_or_init(|| self.matrix_origins.clone());
         Ok(document)
     }
 }

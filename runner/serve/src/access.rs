@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, Method, Uri, header, request::Parts};
 use url::{Host, Url};
 
 use crate::api::{HttpProblem, ProblemKind};
-use crate::login::Logins;
-use crate::token::Token;
+use crate::{login::Logins, token::Token};
 
 /// Bytes of a request's headers and address.
 const MAX_HEADERS: usize = 32 << 10;
@@ -89,7 +88,8 @@ impl Access {
             && matches!(self.host(request), Ok(HostName::Login | HostName::Allowed));
         let browser = is_login.then(|| self.logins.redeem(secret, Instant::now())).flatten();
         let cookie = browser.map(|browser| {
-            let (name, secret) = (self.cookie_name(), browser.text());
+            let name = self.cookie_name();
+            let secret = browser.text();
             format!("{name}={secret}; HttpOnly; SameSite=Strict; Path=/")
         });
         Some((address, cookie))
@@ -97,7 +97,8 @@ impl Access {
 
     /// Checks a request. Returns whether it has the token or a valid cookie.
     pub fn check(&self, request: &Parts) -> Result<bool, HttpProblem> {
-        let (headers, path) = (&request.headers, request.uri.path());
+        let headers = &request.headers;
+        let path = request.uri.path();
         let bytes: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());

@@ -1,19 +1,14 @@
 //! [`BoundServer`]: a server with a bound address, its start, and its background threads.
 
-use std::convert::Infallible;
-use std::ffi::c_int;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::{sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, ffi::c_int, sync::Arc, thread, time::Duration};
 
 use runner_operations::queue::{self, Step};
 use runner_operations::upkeep::Upkeep;
 use runner_record::{ResultsRoot, now, sweep_every};
 
-use crate::guard::Guard;
-use crate::link_socket;
-use crate::listener::Listener;
 use crate::server::{Listen, ServeSettings, Server};
-use crate::token::Token;
+use crate::{guard::Guard, link_socket, listener::Listener, token::Token};
 
 const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -75,7 +70,8 @@ impl BoundServer {
 
 /// Checks the address of a server without `--allow-host`.
 fn check_address(address: SocketAddr) -> Result<(), String> {
-    let (ip, port) = (address.ip(), address.port());
+    let ip = address.ip();
+    let port = address.port();
     if !ip.is_loopback() {
         return Err(format!(
             "other machines could reach `{address}`\n\
@@ -95,7 +91,8 @@ fn check_address(address: SocketAddr) -> Result<(), String> {
 /// Starts the threads of a server that may change its root. There are two, because upkeep may wait for receivers of notifications,
 /// and the queue must not. `print` gets each problem.
 fn start_background(root: &ResultsRoot, print: fn(&str)) {
-    let (first, second) = (root.clone(), root.clone());
+    let first = root.clone();
+    let second = root.clone();
     let threads: [(_, Box<dyn FnOnce() + Send>); 2] = [
         ("upkeep", Box::new(move || maintain(first, print))),
         ("queue", Box::new(move || start_requests(&second, print))),

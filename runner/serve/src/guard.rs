@@ -1,19 +1,15 @@
 //! [`Guard`]: checks each request before it is routed, and adds headers to each answer. [`Connections`]: the open connections.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
-use axum::Router;
-use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Router, body::Body};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,9 +18,7 @@ use tokio::time::timeout;
 
 use crate::access::{is_api, is_page};
 use crate::api::{self, HttpProblem, ProblemKind};
-use crate::pages;
-use crate::server::Server;
-use crate::timed_stream::TimedStream;
+use crate::{pages, server::Server, timed_stream::TimedStream};
 
 /// Maximum number of open connections.
 const MAX_CONNECTIONS: usize = 256;

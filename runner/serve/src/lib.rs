@@ -12,12 +12,12 @@ mod api;
 mod body;
 mod bound;
 mod guard;
-mod indexes;
 mod link_socket;
 mod listener;
 mod login;
 mod pages;
 mod server;
+mod tables;
 mod timed_stream;
 mod token;
 

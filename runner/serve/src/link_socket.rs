@@ -3,16 +3,14 @@
 //! The socket has no file: a root may be read-only, and nothing is left when the server dies.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::Path;
-use std::{thread, time::Duration};
+use std::{
+    os::fd::AsFd, os::linux::net::SocketAddrExt as _, os::unix::fs::MetadataExt as _, path::Path,
+    thread, time::Duration,
+};
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::geteuid;
+use rustix::{net::sockopt::socket_peercred, process::geteuid};
 
 /// Servers of one root that `--link` finds.
 const MAX_SERVERS: u32 = 8;
@@ -64,7 +62,8 @@ fn open(root: &Path, place: u32) -> io::Result<UnixStream> {
 
 /// Returns the name of a server's socket, by the folder of the root.
 fn name(root: &Path, place: u32) -> io::Result<String> {
-    let (folder, user) = (root.metadata()?, geteuid().as_raw());
+    let folder = root.metadata()?;
+    let user = geteuid().as_raw();
     Ok(format!("runner-serve-{user}-{}-{}-{place}", folder.dev(), folder.ino()))
 }
 

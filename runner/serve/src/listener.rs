@@ -1,20 +1,15 @@
 //! [`Listener`]: the address or socket file of a server, and the loop that accepts connections.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs, io, path::Path, sync::Arc, time::Duration};
 
 use runner_model::visible::{shown_path, visible};
 use rustix::io::Errno;
-use tokio::io::AsyncWriteExt as _;
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use crate::guard::Guard;
-use crate::link_socket::is_own;
-use crate::server::Listen;
+use crate::{guard::Guard, link_socket::is_own, server::Listen};
 
 /// Time in which a client must read the answer that there are too many connections.
 const REFUSAL_TIME: Duration = Duration::from_millis(100);
@@ -136,7 +131,8 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn address_problem(address: SocketAddr, error: &io::Error) -> String {
-    let (ip, port) = (address.ip(), address.port());
+    let ip = address.ip();
+    let port = address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "cannot listen on `{address}`: a program listens there already\n\

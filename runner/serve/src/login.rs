@@ -30,7 +30,8 @@ impl Logins {
 
     /// Creates the secret of a link.
     pub fn link(&self, now: Instant) -> Token {
-        let (token, mut secrets) = (Token::random(), self.secrets());
+        let token = Token::random();
+        let mut secrets = self.secrets();
         secrets.links.push_back((token.clone(), now + LINK_TIME));
         if secrets.links.len() > MAX_LINKS {
             secrets.links.pop_front();

@@ -1,19 +1,13 @@
 //! [`ServeSettings`]: the flags of `runner serve`. [`Server`]: the state that requests share.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use runner_model::visible::shown_path;
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
-use crate::access::Access;
-use crate::api::HttpProblem;
 use crate::events::{self, PolledStates, RootWatch, RunSnapshot};
-use crate::indexes::Indexes;
-use crate::token::Token;
+use crate::{access::Access, api::HttpProblem, tables::Tables, token::Token};
 
 /// Documents that are read at the same time.
 const MAX_READERS: usize = 4;
@@ -65,7 +59,7 @@ pub(crate) struct Server {
     pub(crate) settings: ServeSettings,
     pub(crate) access: Access,
     pub(crate) readers: Semaphore,
-    pub(crate) indexes: Indexes,
+    pub(crate) tables: Tables,
     /// Permits of event streams.
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) run_states: PolledStates<Arc<RunSnapshot>>,
@@ -90,7 +84,7 @@ impl Server {
             settings,
             access,
             readers: Semaphore::new(MAX_READERS),
-            indexes: Indexes::default(),
+            tables: Tables::default(),
             streams: events::permits(),
             run_states: PolledStates::default(),
         })

@@ -1,9 +1,8 @@
 //! [`TimedStream`]: a connection that ends if its reader takes no bytes for some time.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};

@@ -15,8 +15,8 @@ const ENTRY: usize = 150;
 /// Returns whether the entries of all these files fit a row.
 pub fn fit_row(left: &[LeftFile]) -> bool {
     // JSON writes a quote as two bytes. Names hold no characters with longer escapes.
-    let bytes = |file: &LeftFile| 2 * (file.name.len() + file.media_type.len()) + ENTRY;
-    left.iter().map(bytes).sum::<usize>() <= MAX_LISTED
+    left.iter().map(|file| 2 * (file.name.len() + file.media_type.len()) + ENTRY).sum::<usize>()
+        <= MAX_LISTED
 }
 
 /// Sends the redacted content of a file in pieces, and returns its entry for the row.
@@ -37,7 +37,8 @@ pub fn send_artifact(
         }
     };
     let mut stream = redactor.map(Redactor::stream_that_keeps_size);
-    let (mut hash, mut sent) = (Sha256::new(), 0);
+    let mut hash = Sha256::new();
+    let mut sent = 0;
     let mut piece = vec![0; MAX_PIECE];
     loop {
         let read = content.read(&mut piece)?;

@@ -3,7 +3,8 @@
 use std::{fs, time::SystemTime};
 
 use runner_model::protocol::{Task, TaskKind, TimeoutRule};
-use runner_model::{ErrorClass, Micros, Outcome, Row, Time, row::RowError, test::Test};
+use runner_model::row::{Hint, RowError};
+use runner_model::{ErrorClass, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
     Activity, AttachedFile, Call, Ended, Ending, Instance, failure, host_fault_reason,
 };
@@ -85,7 +86,7 @@ impl Attempt<'_> {
     /// Judges a call that has ended. `json_key` is that of [`Evidence`]. `max_tree` bounds the bytes of its output as a tree of values.
     fn judge_call(
         &self,
-        json_key: Option<&'static str>,
+        json_key: Option<Hint>,
         started_at: Time,
         ended: Ended,
         max_tree: usize,
@@ -101,7 +102,8 @@ impl Attempt<'_> {
             )
         };
         let mut row = Row { denied: ended.denied, ..new_row() };
-        let (mut left, mut lost) = (ended.artifacts, ended.lost);
+        let mut left = ended.artifacts;
+        let mut lost = ended.lost;
         if !fit_row(&left) {
             let message = format!("the names of {} artifacts do not fit a row", left.len());
             lost = Some(failure(ErrorClass::Limit, "artifacts", message));
@@ -147,13 +149,17 @@ impl Attempt<'_> {
         let host_fault = ended.host_fault.filter(|_| !is_good);
         if let Some(fault) = host_fault {
             let reason = host_fault_reason(fault);
-            let message = match row.error {
+            let error = match row.error {
                 // The error of a call that failed for this reason has it already.
-                Some(error) if *error.code == *fault.as_str() => error.message,
-                Some(error) => format!("{reason}: {}", error.message).into(),
-                None => reason.into(),
+                Some(error) if *error.code == *fault.as_str() => error,
+                Some(error) => {
+                    let message = format!("{reason}: {}", error.message).into();
+                    RowError { code: fault.as_str().into(), message, ..error }
+                }
+                None => failure(None, fault.as_str(), reason),
             };
-            row = Row { error: Some(failure(None, fault.as_str(), message)), ..new_row() };
+            let error = RowError { class: None, retry_after_ms: None, details: None, ..error };
+            row = Row { error: Some(error), ..new_row() };
             left.clear();
         }
         if row.outcome == Outcome::Passed && !self.test.expect.graders.is_empty() {

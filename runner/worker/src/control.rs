@@ -22,7 +22,8 @@ pub fn serve(
     state: &WorkerState,
     torn_down: &Receiver<()>,
 ) -> io::Result<()> {
-    let (mut beat_at, mut beats) = (Instant::now() + BEAT, 0_u64);
+    let mut beat_at = Instant::now() + BEAT;
+    let mut beats = 0_u64;
     let mut interrupt_at = None;
     loop {
         // After a suspension of the machine the next heartbeat must not show guests that seem overdue.

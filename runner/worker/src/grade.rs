@@ -3,19 +3,18 @@
 //! An answer may be the text of a model, and a hostile output may contain instructions for the model. It is read strictly:
 //! anything else is an error, and never a pass.
 
-use runner_model::log::Said;
 use runner_model::provider::{Arguments, Grading};
 use runner_model::row::{Grade, Raw, RowError};
 use runner_model::template::{Template, TemplatePiece, fill};
-use runner_model::test::Test;
 use runner_model::{
-    ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, outcome::Verdict, protocol::Task,
+    ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, log::Said, outcome::Verdict,
+    protocol::Task, test::Test,
 };
 use runner_sandbox::{cut, failure};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue, value::to_raw_value};
 
-use crate::judge::{max_tree_bytes, tree_bytes};
+use crate::judge::{max_tree_bytes, tree_bytes, without_fence};
 use crate::provider::{Filled, LoadedProvider};
 
 /// Bytes of a grade's explanation, log and error message. The row has to hold those of all graders of a test.
@@ -260,7 +259,7 @@ fn answer(
             score: row.score,
             explanation: summary().or_else(|| explanation(output)),
         }
-    } else if row.checks.iter().any(|check| check.own) {
+    } else if row.checks.iter().any(|check| check.kind.is_none()) {
         GraderAnswer { verdict: Some(Verdict::Pass), score: None, explanation: summary() }
     } else if form == AnswerForm::ExitCode {
         let printed = text().filter(|text| !text.trim().is_empty());
@@ -350,18 +349,6 @@ fn explanation(output: &str) -> Option<String> {
         Value::Object(map) => map.get("explanation")?.as_str().map(str::to_owned),
         _ => None,
     }
-}
-
-fn without_fence(text: &str) -> &str {
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let fenced = || {
-        let (fence, inner) = text.split_at(text.find(|character| character != '`')?);
-        let inner = inner.strip_suffix(fence).filter(|_| fence.len() >= 3)?;
-        let (language, code) = inner.split_once('\n')?;
-        let is_json = ["", "json"].iter().any(|name| language.trim().eq_ignore_ascii_case(name));
-        is_json.then_some(code.trim())
-    };
-    fenced().unwrap_or(text)
 }
 
 /// Returns the end of what a grader logged and printed to its standard error.

@@ -9,11 +9,10 @@ use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
+use runner_model::provider::{ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
-use runner_model::{
-    Digest, Outcome, Row, RowRef, TaskId, log::Said, provider::Reuse, visible::visible_line,
-};
+use runner_model::{Digest, Outcome, Row, RowRef, TaskId, log::Said, visible::visible_line};
 use runner_sandbox::{Activity, AttachedFile, Engines, Redactor};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
@@ -21,7 +20,7 @@ use tokio::{runtime, time::sleep};
 use crate::grade::{Question, ScoreBounds, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
 use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
-use crate::provider::{LoadedProvider, load_plugins};
+use crate::provider::{LoadedProvider, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
 use crate::worker_state::{QueuedTask, WorkerState};
 use crate::{attempt::Attempt, control::unexpected};
@@ -74,9 +73,11 @@ pub fn run(
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let plugins = load_plugins(&prepare, engines, &state).await?;
-        let (mut providers, mut described) = (Vec::new(), Vec::new());
+        let mut providers = Vec::new();
+        let mut described = Vec::new();
         for (index, prepared) in (0..).zip(&prepare.providers) {
-            let (plugin, mut description) = (&plugins[&prepared.digest], None);
+            let plugin = &plugins[&plugin_key(prepared)];
+            let mut description = None;
             let provider = LoadedProvider::new(&prepare, prepared, plugin, &mut description).await;
             described.push(Described {
                 provider: index,
@@ -155,7 +156,8 @@ impl Slots {
             Some(digest) => Some(self.cache.schema(digest, &self.blob(digest).await?)?),
             None => None,
         };
-        let files = self.files(task.kind, &test.files).await?;
+        let of_provider = provider.settings.files.iter().map(ProviderFile::attachment);
+        let files = self.files(task.kind, test.files.iter().cloned().chain(of_provider)).await?;
         self.state.start_task(slot, task.id)?;
         let report = match task.kind {
             TaskKind::Judge => {
@@ -171,7 +173,7 @@ impl Slots {
                 // The stored output may be longer than a row.
                 row.output = None;
                 row.fit();
-                row.checks.retain(|check| !check.own);
+                row.checks.retain(|check| check.kind.is_some());
                 let judgement = Judgement {
                     outcome: row.outcome,
                     checks: row.checks,
@@ -251,7 +253,8 @@ impl Slots {
             let bounds = ScoreBounds::new(grading, test);
             // A grade whose score alone did not decide has an error, too.
             let verdict = decide(old.own_verdict, old.score, bounds).ok()?;
-            let (grader, weight) = (name.clone().into(), grading.weight);
+            let grader = name.clone().into();
+            let weight = grading.weight;
             Some(StandingGrade { grader, verdict, min_score: bounds.min(), weight })
         };
         test.expect.graders.iter().filter_map(standing).collect()
@@ -343,14 +346,15 @@ impl Slots {
         Ok(())
     }
 
-    /// Returns the attachments of a test. Fetches their contents for a call only: a check needs just names and sizes.
+    /// Returns the attachments of a test and its provider. Fetches their contents for a call only: a check needs just names and
+    /// sizes.
     async fn files(
         &self,
         kind: TaskKind,
-        files: &[Attachment<'_>],
+        files: impl Iterator<Item = Attachment<'_>>,
     ) -> io::Result<Vec<AttachedFile>> {
         let is_call = kind == TaskKind::Run;
-        let mut attached = Vec::with_capacity(files.len());
+        let mut attached = Vec::new();
         for file in files {
             attached.push(AttachedFile {
                 name: file.name.to_string(),

@@ -9,7 +9,7 @@ mod seccomp;
 #[cfg(debug_assertions)]
 mod tests;
 
-use std::{env, ffi::OsStr, fs, os::fd::RawFd, thread};
+use std::{env, fs, os::fd::RawFd, thread};
 
 use runner_model::prepare::WallStatus;
 use rustix::process::{
@@ -40,8 +40,7 @@ pub fn harden(parent: &str) -> Result<(), String> {
     let parent = parent.ok_or("the argument is not the id of the parent process")?;
     close_inherited().map_err(|error| format!("cannot list the open descriptors: {error}"))?;
     // Safe code cannot remove variables, so the parent starts this process without any others.
-    let is_other = |name: &OsStr| PASSED_ON.iter().all(|known| name != *known);
-    if env::vars_os().any(|(name, _)| is_other(&name)) {
+    if env::vars_os().any(|(name, _)| PASSED_ON.iter().all(|known| name != *known)) {
         return Err("the environment is not empty".into());
     }
     let failed = |error: rustix::io::Errno| format!("cannot harden the process: {error}");
@@ -63,8 +62,9 @@ pub fn harden(parent: &str) -> Result<(), String> {
 /// Gives up the capabilities of root. Files of other users then open to this process only as their modes allow.
 fn drop_capabilities() -> rustix::io::Result<()> {
     // Fails without `CAP_SETPCAP`. Then there is nothing to give up: without new privileges, the set only bounds others.
-    let one = |bit: u32| CapabilitySet::from_bits_retain(1 << bit);
-    let _ = (0..u64::BITS).try_for_each(|bit| remove_capability_from_bounding_set(one(bit)));
+    let _ = (0..u64::BITS).try_for_each(|bit| {
+        remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit))
+    });
     clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })

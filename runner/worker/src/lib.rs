@@ -41,7 +41,7 @@ mod judge {
     mod search;
 
     pub use self::compiled::{CompiledCache, SharedSchema};
-    pub use self::json::{max_tree_bytes, tree_bytes};
+    pub use self::json::{max_tree_bytes, tree_bytes, without_fence};
     pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
 
     #[cfg(test)]

@@ -10,8 +10,8 @@ use runner_model::provider::{
 };
 use runner_model::template::{MissingKey, Template, fill, find};
 use runner_model::{
-    Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError, row::one_line,
-    test::Test,
+    Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::Hint, row::RowError,
+    row::panic, test::Test,
 };
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
@@ -50,10 +50,15 @@ pub struct Filled {
 /// Reads the attachment that is standard input.
 pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 
-/// Plugins by digest.
-pub type Plugins = BTreeMap<Digest, LoadResult>;
+/// Plugins by digest and the bytes of their guests' stacks.
+pub type Plugins = BTreeMap<(Digest, u64), LoadResult>;
 /// `None` if the cache has no entry that can be read.
 type LoadResult = Result<Option<Rc<Plugin>>, LoadError>;
+
+/// Returns the key of a provider's plugin in [`Plugins`].
+pub fn plugin_key(prepared: &PreparedProvider) -> (Digest, u64) {
+    (prepared.digest, prepared.provider.limits.stack)
+}
 
 /// Loads the plugins of all providers. Requests all that are missing in the cache before it waits for the first.
 pub async fn load_plugins(
@@ -62,17 +67,20 @@ pub async fn load_plugins(
     state: &WorkerState,
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
-    let load = |digest: &Digest| Ok(engines.load(cache, digest, prepare.quick)?.map(Rc::new));
-    let digests = prepare.providers.iter().map(|provider| provider.digest);
-    let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
+    let load = |(digest, stack): &(Digest, u64)| {
+        Ok(engines.load(cache, digest, prepare.quick, *stack)?.map(Rc::new))
+    };
+    let keys = prepare.providers.iter().map(plugin_key);
+    let mut plugins: Plugins = keys.map(|key| (key, load(&key))).collect();
     let missing: Vec<_> =
         plugins.iter_mut().filter(|(_, plugin)| matches!(plugin, Ok(None))).collect();
-    for (digest, _) in &missing {
-        state.send(&FromWorker::NeedPlugin(**digest))?;
+    let digests: BTreeSet<_> = missing.iter().map(|((digest, _), _)| *digest).collect();
+    for digest in &digests {
+        state.send(&FromWorker::NeedPlugin(*digest))?;
     }
-    for (digest, plugin) in missing {
-        state.wait_for(digest).await;
-        *plugin = load(digest);
+    for (key, plugin) in missing {
+        state.wait_for(&key.0).await;
+        *plugin = load(key);
     }
     Ok(plugins)
 }
@@ -149,11 +157,10 @@ impl LoadedProvider {
     }
 
     /// Returns the key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
-    pub fn json_key(&self) -> Option<&'static str> {
+    pub fn json_key(&self) -> Option<Hint> {
         let config = self.settings.config.get("output").and_then(Value::as_str);
         let is_chat = self.settings.plugin == "bundled:chat" && config != Some("json");
-        let key = if is_chat { Some("config.output") } else { None };
-        if self.prints_text() { Some("output") } else { key }
+        if self.prints_text() { Some(Hint::Json) } else { is_chat.then_some(Hint::ModelJson) }
     }
 
     /// Returns the reason if no attempt exits with this code.
@@ -418,6 +425,20 @@ fn file_name(plugin: &str) -> String {
     match plugin.strip_prefix("bundled:") {
         Some(name) => format!("{name}.wasm"),
         None => plugin.rsplit('/').next().unwrap_or(plugin).to_owned(),
+    }
+}
+
+/// Formats an error as one line: a panic before its message, or the last line of standard error after it.
+fn one_line(error: &RowError<'_>) -> String {
+    let panic = panic(error).map(|(_, words)| words);
+    let stderr = error.stderr.as_ref().filter(|_| panic.is_none());
+    let stderr = stderr.and_then(|text| Some(text.lines().next_back()?.to_owned().into()));
+    let text = RowError { stderr, ..error.clone() }.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
+    match panic {
+        Some(words) => format!("{words}; {line}"),
+        None => line,
     }
 }
 

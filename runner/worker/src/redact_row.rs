@@ -25,9 +25,7 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
     row.text(&mut ended.said.stdout);
     row.text(&mut ended.said.stderr);
     row.names(&mut ended.artifacts);
-    if let Some(lost) = &mut ended.lost {
-        row.text(&mut lost.message);
-    }
+    ended.lost.iter_mut().for_each(|lost| row.error(lost));
 }
 
 struct RowRedactor<'a> {
@@ -62,6 +60,8 @@ impl RowRedactor<'_> {
     fn error(&mut self, error: &mut RowError<'static>) {
         self.text(&mut error.code);
         self.text(&mut error.message);
+        error.excerpt.iter_mut().for_each(|text| self.text(text));
+        error.stderr.iter_mut().for_each(|text| self.text(text));
         error.retry_after_ms.take_if(|after| self.redactor.is_in_number(f64::from(*after)));
         self.raw(error.details.as_mut());
     }
@@ -94,8 +94,8 @@ impl RowRedactor<'_> {
             self.redactor.text(media_type);
             if has_secret(name) {
                 self.redactor.text(name);
-                let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-                let mut plain = name.replace(|c| !is_plain(c), "_");
+                let mut plain =
+                    name.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
                 plain.truncate(MAX_NAME);
                 *name = names.distinct(plain);
             }

@@ -44,7 +44,8 @@ impl AttemptReport {
         redactor: Option<&Arc<Redactor>>,
         mut send: impl FnMut(u32, Vec<u8>) -> io::Result<()>,
     ) -> io::Result<Self> {
-        let (mut row, mut left) = (result.row, result.left);
+        let mut row = result.row;
+        let mut left = result.left;
         if let Some(output) = row.output.take_if(|output| is_artifact(output.get())) {
             row.output = Raw::from_string(OUTPUT_REFERENCE.to_owned()).ok();
             let content = output.get().as_bytes().to_vec();
@@ -59,7 +60,8 @@ impl AttemptReport {
         for (index, file) in (0..).zip(left) {
             row.artifacts.push(send_artifact(file, redactor, |piece| send(index, piece))?);
         }
-        let (said, host_fault) = (encode_said(result.said), result.host_fault);
+        let said = encode_said(result.said);
+        let host_fault = result.host_fault;
         Ok(Self { row: row.fit(), said, host_fault })
     }
 
@@ -88,9 +90,7 @@ fn is_artifact(output: &str) -> bool {
 
 /// Returns the first key of an object, without its escapes.
 fn first_key(json: &str) -> Option<String> {
-    let inside = json.strip_prefix('{')?;
-    let mut values = serde_json::Deserializer::from_str(inside).into_iter();
-    values.next()?.ok()
+    serde_json::Deserializer::from_str(json.strip_prefix('{')?).into_iter().next()?.ok()
 }
 
 fn shorten(text: &mut Text<'_>, most: usize) {
@@ -110,7 +110,8 @@ fn encode_said(mut said: Said<'_>) -> Vec<u8> {
         said.dropped += (said.log.len() - kept) as u64;
         said.log.truncate(kept);
         if said.log.is_empty() {
-            let (stdout, stderr) = (said.stdout.len() / 2, said.stderr.len() / 2);
+            let stdout = said.stdout.len() / 2;
+            let stderr = said.stderr.len() / 2;
             shorten(&mut said.stdout, stdout);
             shorten(&mut said.stderr, stderr);
         }

@@ -117,7 +117,8 @@ impl WorkerState {
     /// Queues tasks, or returns them to the supervisor after a stop.
     pub fn push_tasks(&self, tasks: Vec<Task>, body: Vec<u8>) -> io::Result<()> {
         let mut queue = lock(&self.queue);
-        let (body, mut at) = (Arc::new(body), 0);
+        let body = Arc::new(body);
+        let mut at = 0;
         for task in tasks {
             let bytes = task.body_bytes();
             queue.tasks.push_back(QueuedTask { task, body: Arc::clone(&body), at });
@@ -136,8 +137,10 @@ impl WorkerState {
             return None;
         }
         let is_for_graders = slot >= self.attempt_slots;
-        let is_grade = |queued: &QueuedTask| queued.task.kind == TaskKind::Grade;
-        let at = queue.tasks.iter().position(|queued| is_grade(queued) == is_for_graders)?;
+        let at = queue
+            .tasks
+            .iter()
+            .position(|queued| (queued.task.kind == TaskKind::Grade) == is_for_graders)?;
         queue.tasks.remove(at)
     }
 

@@ -83,8 +83,27 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
         }
     }
     long_scenarios(&runner);
+    long_texts(&runner);
     large(&runner);
     runner
+}
+
+/// Creates a run in `texts`, whose outputs differ from long texts in a line. One output is in a file.
+fn long_texts(runner: &Runner) {
+    let tests = [("long", 60), ("huge", 6000)].map(|(id, count)| {
+        let lines: Vec<_> = (0..count).map(|line| format!("{line:05} of the answer")).collect();
+        let expected = lines.join("\n");
+        let line = count / 2;
+        let output = expected.replace(&lines[line], &format!("{line:05} of a long answer"));
+        json!({"id": id, "input": output, "expect": {"equals": expected}})
+    });
+    runner.write("scenarios/texts.json", json!(tests).to_string());
+    let lists = "test_lists = [{ files = [\"texts.json\"] }]\n";
+    let provider = "[providers.echo]\nplugin = \"bundled:echo\"\n";
+    runner.write("scenarios/texts.toml", format!("{lists}{provider}"));
+    let into = "texts/2026-01-06_00-00-00-000-texts-88888888";
+    let args = ["exec", "-q", "scenarios/texts.toml", "--into", into];
+    Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 
 /// Writes `scenarios/NAME.toml`, whose provider is the hostile guest. `defaults` are keys of `[defaults]`, and tables.
@@ -114,6 +133,8 @@ fn long_scenarios(runner: &Runner) {
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
     let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";
     scenario(runner, "again", "", nap);
+    let net = "[providers.hostile.grants]\nnet = [\"https://api.example.com\"]\n";
+    scenario(runner, "paid", net, nap);
     let retries = "retries = { max = 1, backoff = \"50s\", on = [\"internal\"] }\n";
     let breaks = "breaks | { do = \"error\", kind = \"internal\", message = \"it broke\" } |";
     scenario(runner, "retries", retries, breaks);

@@ -185,3 +185,27 @@ test('log of a running run grows from its first line', async ({ page, server }) 
   await runner(['stop', run, '--results', LIVE]);
   await expect(page.getByText('the run is incomplete')).toBeVisible();
 });
+
+test('trials that may cost money are run again after a question', async ({ page, server }) => {
+  await runner(['exec', '-q', 'scenarios/paid.toml', '--into', `${LIVE}/paid`], [1]);
+  const sessions = async () => JSON.parse(await runner(['show', `${LIVE}/paid`, '--json'], [0, 1])).manifest.sessions.length;
+  await page.goto(`${server.origin}/runs/paid`);
+  await button(page, 'Rerun failed').click();
+  const dialog = page.getByRole('dialog');
+  await expect(dialog).toContainText('1 trial would run.');
+  await expect(dialog).toContainText('may cost money: hostile');
+  expect(await sessions()).toBe(1);
+  await dialog.getByRole('button', { name: 'Rerun' }).click();
+  await expect(dialog).toHaveCount(0);
+  await expect.poll(sessions).toBe(2);
+});
+
+test('safe button of a deletion has the focus', async ({ page, server }) => {
+  await runner(['exec', '-q', 'scenarios/again.toml', '--into', `${LIVE}/kept`], [1]);
+  await page.goto(`${server.origin}/runs/kept`);
+  await button(page, 'Delete…').click();
+  await expect(page.getByRole('dialog').getByRole('button', { name: 'Cancel' })).toBeFocused();
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+  await expect(heading(page)).toContainText('✗ 1 failed');
+});

@@ -52,7 +52,7 @@ test.describe('', () => {
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
   const row = page.getByRole('row').filter({ hasText: 'passes @hostile' });
-  await expect(row).toContainText('66.7 %');
+  await expect(row).toContainText('2 of 3');
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
   await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
 });
@@ -73,9 +73,29 @@ test('missed bounds and clocks that are ahead are shown as such', async ({ page,
   const shown = await page.evaluate(async () => {
     const { scoreAndLeast, time } = await import('/web/base/words.js');
     const age = (minutes) => time(new Date(Date.now() + 60_000 * minutes).toISOString(), 'age').children[0];
-    return [scoreAndLeast(0.69999999, 0.7), scoreAndLeast(1 / 3, 0.7), [age(-5.5), age(0), age(5.5), age(-200), age(200)]];
+    return [scoreAndLeast(0.69999999, 0.7), scoreAndLeast(0.6999999999123, 0.7), scoreAndLeast(1 / 3, 0.7), [age(-5.5), age(0), age(5.5), age(-200), age(200)]];
   });
-  expect(shown).toEqual([['0.69999999', '0.7'], ['0.333333', '0.7'], ['5 min ago', 'just now', 'in 5 min', '3 h ago', 'in 3 h']]);
+  expect(shown).toEqual([['0.69999999', '0.7'], ['0.6999999999', '0.7'], ['0.333333', '0.7'], ['5 min ago', 'just now', 'in 5 min', '3 h ago', 'in 3 h']]);
+});
+
+test('rates are rounded as in the terminal', async ({ page, server }) => {
+  const table = require('../../../runner/model/src/tests/rates.json');
+  await page.goto(`${server.origin}/runs`);
+  const shown = await page.evaluate(async (all) => {
+    const { rate } = await import('/web/base/words.js');
+    return all.map(([passed, total]) => [passed, total, rate({ passed, failed: total - passed, error: 0, timeout: 0 })]);
+  }, table);
+  expect(shown).toEqual(table);
+});
+
+test('numbers and sizes are rounded as in the terminal', async ({ page, server }) => {
+  const tables = ['numbers', 'sizes'].map((name) => require(`../../../runner/report/src/tests/${name}.json`));
+  await page.goto(`${server.origin}/runs`);
+  const shown = await page.evaluate(async ([numbers, sizes]) => {
+    const { number, size } = await import('/web/base/words.js');
+    return [numbers.map(([value]) => [value, number(value)]), sizes.map(([bytes]) => [bytes, size(bytes)])];
+  }, tables);
+  expect(shown).toEqual(tables);
 });
 
 test('durations are rounded as in the terminal', async ({ page, server }) => {

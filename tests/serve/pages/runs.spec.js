@@ -1,5 +1,5 @@
 // The list of runs.
-import { expect, test } from './fixtures.js';
+import { LIVE, expect, runner, test } from './fixtures.js';
 
 const rows = (page) => page.getByRole('grid', { name: 'Runs' }).getByRole('row');
 const run = (page, scenario) => rows(page).filter({ has: page.getByRole('link', { name: scenario, exact: true }) });
@@ -19,7 +19,7 @@ test('verdict of a run comes first, and failed tests are never green', async ({ 
 test('filters are in the address and survive a reload', async ({ page, server }) => {
   const incomplete = page.getByRole('button', { name: /incomplete/ });
   await incomplete.click();
-  await expect(page).toHaveURL(/state=incomplete/);
+  await expect(page).toHaveURL(/status=incomplete/);
   await expect(run(page, 'good')).toHaveCount(0);
   await page.reload();
   await expect(incomplete).toHaveAttribute('aria-pressed', 'true');
@@ -46,6 +46,23 @@ test('runs are opened and compared by keys alone', async ({ page }) => {
   await expect(page).toHaveURL(/\/runs\/.*good/);
   await page.goBack();
   await expect(page).toHaveURL(/\/runs\?.*q=good/);
+});
+
+test('page that opens late leaves the address of the next one', async ({ page }) => {
+  const document = /\/api\/v1\/runs\/[^/?]*good[^/?]*$/;
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await page.route(document, async (route) => { await held; await route.continue(); });
+  const list = page.url();
+  await run(page, 'good').first().getByRole('link').first().click();
+  await expect(page).toHaveURL(/\/runs\/.*good/);
+  await page.goBack();
+  await expect(page).toHaveURL(list);
+  const answer = page.waitForResponse(document);
+  release();
+  // A later answer is read after the one before it.
+  await page.evaluate((url) => fetch(url).then((later) => later.json()), (await answer).url());
+  await expect(page).toHaveURL(list);
 });
 
 test('runs of several users have their names', async ({ page }) => {
@@ -77,4 +94,29 @@ test('time between sessions is not counted as work', async ({ page }) => {
     return worked({ status: 'running', worked_ms: 90_000, started_at: '2026-01-01T00:00:00Z' });
   });
   expect(shown).toBe('90 s');
+});
+
+test.describe('', () => {
+  // Requests of the page while the run is deleted are not found.
+  test.use({ flags: `--results ${LIVE} --scenarios scenarios`, allowed: /status of 404/ });
+  test('labels, pin and deletion change the run', async ({ page, server }) => {
+    await runner(['exec', '-q', 'scenarios/good.toml', '--into', `${LIVE}/changed`, '--label', 'old=1']);
+    await page.goto(`${server.origin}/runs/changed`);
+    await page.getByRole('button', { name: 'Edit labels…' }).click();
+    await page.getByRole('textbox').fill('team');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
+    await page.getByRole('textbox').fill('team=day\nempty=');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await expect(page.getByRole('link', { name: 'team=day' })).toBeVisible();
+    await expect(page.getByRole('link', { name: 'old=1' })).toHaveCount(0);
+    await page.getByRole('button', { name: 'Pin', exact: true }).click();
+    await expect(page.getByText('⚑ pinned')).toBeVisible();
+    await page.getByRole('button', { name: 'Unpin' }).click();
+    await expect(page.getByText('⚑ pinned')).toHaveCount(0);
+    await page.getByRole('button', { name: 'Delete…' }).click();
+    await page.getByRole('button', { name: 'Delete run' }).click();
+    await expect(page).toHaveURL(/\/runs$/);
+    await expect(page.getByRole('grid', { name: 'Runs' }).getByText('changed')).toHaveCount(0);
+  });
 });

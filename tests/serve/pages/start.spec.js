@@ -15,6 +15,7 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await page.locator('summary').filter({ hasText: 'Flags' }).click();
   await page.getByLabel('Tests (--test)').fill('nap-0*');
   await page.getByLabel('Labels (--label)').fill('team=night');
+  await page.getByLabel('Folder of the run (--into)').fill('one-night');
   await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
   await expect(page.getByText("runner exec").and(page.getByText('--test=nap-0*'))).toBeVisible();
   await expect(page.getByText('No provider has grants.')).toBeVisible();

@@ -100,6 +100,29 @@ test('changed test has both outputs next to each other', async ({ page, server }
 });
 
 test.describe('', () => {
+  test.use({ flags: '--results texts' });
+
+  test('equal lines are folded, and words that differ are marked', async ({ page, server }) => {
+    await page.goto(server.origin + trial('latest', 'long@echo#1'));
+    await expect(outputs(page).locator('mark')).toHaveText(['the', 'a long']);
+    await expect(outputs(page).locator('tbody tr')).toHaveCount(9);
+    await outputs(page).getByRole('button', { name: '27 equal lines' }).click();
+    await expect(outputs(page).locator('tbody tr')).toHaveCount(35);
+    await page.setViewportSize({ width: 400, height: 900 });
+    const [old, fresh] = await Promise.all(['old', 'fresh'].map((kind) => outputs(page).locator(`.${kind}`).boundingBox()));
+    expect(fresh.y).toBeGreaterThan(old.y);
+  });
+
+  test('output in a file has the lines around its difference', async ({ page, server }) => {
+    await page.goto(server.origin + trial('latest', 'huge@echo#1'));
+    await expect(page.getByText('+03000 of a long answer')).toBeVisible();
+    await expect(page.getByText('In the file output.json')).toBeVisible();
+    await expect(page.getByText('$artifact')).toHaveCount(0);
+    expect(await page.locator('*').count()).toBeLessThan(2000);
+  });
+});
+
+test.describe('', () => {
   test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
   test.afterEach(stopRuns);
 

@@ -14,7 +14,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::Running,
-    truth::{assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_whole},
     wait::{SOON, wait_for, wait_until},
 };
 
@@ -336,7 +336,7 @@ fn killed_in_a_pause_resumes_unpaused() {
     let workers = running.workers();
     running.kill();
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
     let listed = &runner.list()[0];
     assert_eq!(
         [&listed["status"], &listed["reason"], &listed["paused"]],

@@ -9,7 +9,7 @@ use super::{asked, result, started};
 use crate::support::{
     run::Run,
     runner::Runner,
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    truth::{assert_consistent, assert_kept, assert_whole},
     wait::{SOON, wait_until},
 };
 
@@ -78,7 +78,7 @@ fn stop_interrupts_what_guests_do() {
         }
         assert_eq!(requests(&run), [""; 0]);
         assert_kept(&run, &ran.acknowledged());
-        assert_told_truly(&runner);
+        assert_consistent(&runner);
         let log = run.text("runner.log");
         assert!(log.contains("`stop` requested by"), "{log}");
     }
@@ -197,7 +197,7 @@ fn stop_may_race_the_natural_end() {
         assert_eq!((said["result"].as_str().unwrap(), code), expected);
         assert_eq!(requests(&run), [""; 0]);
     }
-    assert_told_truly(&runner);
+    assert_consistent(&runner);
 }
 
 #[test]

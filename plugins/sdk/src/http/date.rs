@@ -1,11 +1,11 @@
-//! Dates as HTTP writes them.
+//! Dates in the headers of HTTP.
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Reads `Fri, 20 Nov 2026 12:00:30 GMT` (RFC 9110, 5.6.7) as seconds since the beginning of the year 0.
+/// Parses `Fri, 20 Nov 2026 12:00:30 GMT` (RFC 9110, 5.6.7) to seconds since the start of the year 0.
 ///
-/// The two obsolete forms are not read: nothing has sent them for decades.
+/// Refuses the two obsolete forms, which servers must not send.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     let (_, text) = text.split_once(", ")?;
     let [day, month, year, time, "GMT"] = text.split(' ').collect::<Vec<_>>()[..] else {
@@ -19,16 +19,16 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
     Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
-/// The days before a month of the Gregorian calendar, counted from January of the year 0.
+/// Returns the days from January of the year 0 to a month of the Gregorian calendar.
 fn days_before(year: u64, month: usize) -> u64 {
     const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    // The 29th of February of this year counts once it has passed.
+    // A leap day of `year` itself counts only for the months after it.
     let years = if month > 1 { year + 1 } else { year };
     let leap_days = years.div_ceil(4) - years.div_ceil(100) + years.div_ceil(400);
     year * 365 + leap_days + BEFORE[month]
 }
 
-/// Reads exactly `N` numbers of at most four digits.
+/// Parses exactly `N` numbers of at most four digits.
 fn numbers<'t, const N: usize>(texts: impl IntoIterator<Item = &'t str>) -> Option<[u64; N]> {
     let number = |text: &str| text.parse::<u64>().ok().filter(|_| text.len() <= 4);
     let numbers: Option<Vec<_>> = texts.into_iter().map(number).collect();
@@ -39,7 +39,7 @@ fn numbers<'t, const N: usize>(texts: impl IntoIterator<Item = &'t str>) -> Opti
 mod tests {
     use super::seconds;
 
-    /// Of 1970-01-01, counted by the same rule.
+    /// 1970-01-01, from which Unix time counts.
     const EPOCH: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
     fn unix(text: &str) -> Option<u64> {
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_as_far_apart_as_they_are() {
+    fn dates_are_parsed_to_seconds() {
         for (text, expected) in [
             (EPOCH, 0),
             ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_none() {
+    fn invalid_dates_are_refused() {
         for text in [
             "",
             "7",

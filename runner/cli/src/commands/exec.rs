@@ -1,23 +1,25 @@
 //! `runner exec`: runs a scenario, or several as a group.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Preview};
-use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides, TrialId};
-use runner_model::{exit::Exit, visible::shown_path};
+use runner_model::visible::{quoted, shown_path, visible_line};
+use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides};
+use runner_model::{exit::Exit, id_glob};
 use runner_operations::{notify::Receivers, settings::Settings};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::{ResultsRoot, Selected};
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
-use runner_scenario::{Filter, Selection, load_selected};
+use runner_scenario::{Filter, load_selected};
 
 use super::fleet::flags::{MACHINES, RemoteArgs};
 use super::results::queue::{self, QueueArgs};
 use super::{group, help::completions::test_ids, results::notify, session};
 use crate::args::{BACKGROUND, OUTPUT, PLUGINS, RESULTS, SELECTION, SETTINGS};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
-use crate::text::{CommandError, Out, grants, mistake};
+use crate::text::{CommandError, Out, grants, mistake, style};
 use crate::{detach, shard, shard::ShardArg, source_build};
 
 /// Run a scenario
@@ -181,11 +183,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 
 /// Reports a word that is not a file but a test of a scenario on the command line.
 fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
-    let names = || scenarios.iter().filter_map(|path| path.to_str());
-    for word in names().filter(|word| !Path::new(word).exists()) {
-        if names().flat_map(test_ids).any(|id| id == word) {
+    let names = scenarios.iter().filter_map(|path| path.to_str());
+    for word in names.clone().filter(|word| !Path::new(word).exists()) {
+        if names.clone().flat_map(test_ids).any(|id| id == word) {
             return Err(mistake!(
-                "the scenario {word} does not exist\ndid you mean `--test {word}`?"
+                "the scenario {} does not exist\ndid you mean `--test {}`?",
+                visible_line(word),
+                quoted(&id_glob(word))
             ));
         }
     }
@@ -195,11 +199,11 @@ fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
 /// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
 fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
-    let load = |request: &ExecRequest| {
+    for scenario in requests.iter().filter_map(|request| {
         let overrides = request.selection.overrides.clone();
-        load_selected(&request.scenario, &Selection { overrides, ..Selection::default() }).ok()
-    };
-    for scenario in requests.iter().filter_map(load) {
+        let selected = Selected { overrides, ..Selected::default() };
+        load_selected(&request.scenario, &selected.into()).ok()
+    }) {
         let folders = scenario
             .providers
             .iter()
@@ -236,12 +240,14 @@ fn preview(
         let mut lines = out.lines(is_json);
         let mut head = |preview: &Preview| {
             for notice in &preview.notices {
-                out.warn(notice);
+                out.notice(&style::warning("warning:"), notice);
             }
             if args.is_none() {
                 return;
             }
-            let receivers = Receivers::new(&settings.keys.notify, &preview.notify).planned();
+            let receivers = Receivers::new(&settings.keys.notify, &preview.notify);
+            receivers.mistakes().iter().for_each(|mistake| out.warn(mistake));
+            let receivers = receivers.planned();
             if !is_json {
                 let mut lines = grants::preview(preview);
                 lines.extend(receivers.iter().map(notify::planned));
@@ -250,26 +256,28 @@ fn preview(
             out.json_line(&PlanLine {
                 v: VERSION,
                 part: PlanPart::Plan {
-                    scenario: &preview.scenario,
+                    scenario: preview.scenario.as_str().into(),
                     jobs: preview.jobs,
                     trials: preview.trials,
-                    overrides: &preview.overrides,
-                    providers: &preview.providers,
-                    access: &preview.access,
-                    missing_secrets: &preview.missing_secrets,
-                    receivers: &receivers,
-                    notices: &preview.notices,
+                    overrides: Cow::Borrowed(&preview.overrides),
+                    providers: (&preview.providers).into(),
+                    access: (&preview.access).into(),
+                    missing_secrets: Cow::Borrowed(&preview.missing_secrets),
+                    receivers: (&receivers).into(),
+                    notices: (&preview.notices).into(),
                 },
             });
         };
-        let mut each = |trial: &TrialId| {
+        match runner_engine::preview_exec(request, &mut head, &mut |trial| {
             if is_json {
-                lines.add(&one_line(&PlanLine { v: VERSION, part: PlanPart::Trial { trial } }));
+                lines.add(&one_line(&PlanLine {
+                    v: VERSION,
+                    part: PlanPart::Trial { trial: Cow::Borrowed(trial) },
+                }));
             } else if args.is_some() {
                 lines.add(&trial.to_string());
             }
-        };
-        match runner_engine::preview_exec(request, &mut head, &mut each) {
+        }) {
             Ok(()) => {}
             Err(error @ (EngineError::NothingSelected(_) | EngineError::NothingFailed(_))) => {
                 empty.push((&request.scenario, error));
@@ -297,8 +305,7 @@ pub(super) fn folder_name(into: &Path) -> Result<String, CommandError> {
     if let Some(file) = into.ancestors().find(|path| path.is_file()) {
         return Err(mistake!("`--into` needs a folder; {} is a file", shown_path(file)));
     }
-    let name = into.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).ok_or_else(|| {
+    into.file_name().and_then(|name| name.to_str()).map(str::to_owned).ok_or_else(|| {
         let into = shown_path(into);
         mistake!("`--into {into}` does not end in the name of a folder")
     })

@@ -8,10 +8,7 @@ use runner_model::{
     Counts, TrialId, exit::Exit, row::duration, units::plural, visible::visible_line,
 };
 use runner_operations::queue;
-use runner_record::{
-    InFlight, Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now,
-    sweep_every,
-};
+use runner_record::{InFlight, Live, Manifest, ResultsRoot, RunDir, RunHead, now, sweep_every};
 use runner_report::{
     FoundTrials, LiveLines, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases,
     short_of,
@@ -102,10 +99,14 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let is_for_people = !args.json && !args.quiet;
     let mut events = args.json.then(|| EventStream::new(out));
     let mut progress = is_for_people.then(|| progress::Progress::new(out));
-    let (start, mut last_sweep, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
+    let start = Instant::now();
+    let mut last_sweep = Instant::now();
+    let mut exit = Exit::Success;
     loop {
-        let (mut all, mut planned) = (Live { at: now(), ..Live::default() }, 0);
-        let (mut running, mut paused) = (0, 0);
+        let mut all = Live { at: now(), ..Live::default() };
+        let mut planned = 0;
+        let mut running = 0;
+        let mut paused = 0;
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
@@ -156,11 +157,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
     }
     drop(progress);
-    for run in runs.iter().filter(|_| is_for_people) {
-        let manifest = run.dir.truth()?;
+    for WaitedRun { dir, .. } in runs.iter().filter(|_| is_for_people) {
+        let manifest = dir.truth()?;
         let id = manifest.id.clone();
         let run = RunSummary::new(RunHead::from(&manifest), id, PathBuf::new());
         let line = summary::line(&run, run.head.worked());
+        summary::print_providers(dir, &manifest, out);
         out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
         if let Some(lost) = &run.head.lost_report {
             out.data(&format!("  a report is lost: {}", visible_line(lost)));
@@ -205,13 +207,14 @@ impl WaitedRun {
 
 /// Returns the waiting trials if one of them waits for more than a few seconds.
 fn long_wait(live: &Live) -> Option<LongWait> {
-    let left = |trial: &WaitingTrial| trial.until.since(live.at);
     let retries = live.waiting.iter().filter(|trial| trial.why == "retry").count() as u64;
-    let is_paced = |trial: &&WaitingTrial| trial.why != "retry" && trial.grader.is_some();
-    let graders = live.waiting.iter().filter(is_paced).count() as u64;
+    let graders =
+        live.waiting.iter().filter(|trial| trial.why != "retry" && trial.grader.is_some()).count()
+            as u64;
     let rates = live.waiting.len() as u64 - retries - graders;
-    let next = live.waiting.iter().map(left).min()?;
-    let is_long = live.waiting.iter().any(|trial| left(trial) >= LONG_WAIT);
+    let left: Vec<_> = live.waiting.iter().map(|trial| trial.until.since(live.at)).collect();
+    let next = *left.iter().min()?;
+    let is_long = left.iter().any(|left| *left >= LONG_WAIT);
     is_long.then_some(LongWait { retries, rates, graders, next })
 }
 
@@ -247,9 +250,12 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
         (None, Some(text)) => id.to_string().contains(text),
         (None, None) => true,
     };
-    let (mut reading, mut log_bytes, mut last_sweep) = (Reading::default(), 0, Instant::now());
+    let mut reading = Reading::default();
+    let mut log_bytes = 0;
+    let mut last_sweep = Instant::now();
     let mut live_lines = LiveLines::default();
-    let (held, lines) = (VecDeque::new(), out.lines(args.json));
+    let held = VecDeque::new();
+    let lines = out.lines(args.json);
     let is_all = args.full || args.follow || args.tail.is_some() || out.columns().is_none();
     let room = if is_all { usize::MAX } else { PAGE_BYTES };
     let head = String::new();
@@ -279,7 +285,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     }
                 });
             }
-            let each = |entry: Result<LogEntry, RecordError>| match entry {
+            reading.read(run, is_wanted, |entry| match entry {
                 Ok(entry) if args.json => tail.add("", json::one_line(&entry)),
                 Ok(entry) => {
                     let head = attempt_head(&entry.trial, entry.grader.as_deref(), entry.attempt);
@@ -287,8 +293,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     rest.iter().flat_map(entry_lines).for_each(|line| tail.add(&head, line));
                 }
                 Err(error) => out.warn(&error.to_string()),
-            };
-            reading.read(run, is_wanted, each)?;
+            })?;
         }
         tail.print();
         if is_over || out.is_closed() {
@@ -305,10 +310,8 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                 out.hint(&format!("… {lines}: `--full` shows all, and `--tail 100` the end"));
             }
             if reading.damaged > 0 {
-                let (one, many) = (
-                    "line of index.jsonl is damaged, and its output is left out",
-                    "lines of index.jsonl are damaged, and their output is left out",
-                );
+                let one = "line of index.jsonl is damaged, and its output is left out";
+                let many = "lines of index.jsonl are damaged, and their output is left out";
                 let lines = plural(reading.damaged, one, many);
                 out.warn(&format!("{lines}; to list such lines: {}", run.command("verify", &[])));
             }

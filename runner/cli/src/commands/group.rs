@@ -8,6 +8,7 @@ use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Counts, RunStatus, Stage, exit::Exit};
 use runner_record::{RecordError, Rerun, ResultsRoot};
 use runner_report::{Failures, RowSelection, RunDocument, RunList, RunSummary, phrases, short_id};
+use runner_scenario::{holds_results, is_run};
 
 use super::{list, session, target::Target};
 use crate::text::{CommandError, Out, mistake, style, summary, trials};
@@ -23,6 +24,14 @@ pub fn scenario_files(paths: &[PathBuf], out: &Out) -> Result<Vec<PathBuf>, Comm
             continue;
         }
         let shown = shown_path(path);
+        let refused = || {
+            mistake!(
+                "the folder {shown} has results of runs\nname a scenario, or a folder of scenarios"
+            )
+        };
+        if is_run(path) {
+            return Err(refused());
+        }
         let unreadable = |error: io::Error| mistake!("cannot read the folder {shown}: {error}");
         let real = path.canonicalize().map_err(unreadable)?;
         let mut found = Vec::new();
@@ -34,9 +43,14 @@ pub fn scenario_files(paths: &[PathBuf], out: &Out) -> Result<Vec<PathBuf>, Comm
             if file.canonicalize().map_err(unreadable)?.starts_with(&real) {
                 found.push(file);
             } else {
-                let (link, folder) = (shown_path(&file), &shown);
+                let link = shown_path(&file);
+                let folder = &shown;
                 out.warn(&format!("{link} is left out: it is a link out of the folder {folder}; to use it, name it"));
             }
+        }
+        // A results root may also have scenarios: `--into run` makes one of the working directory.
+        if found.is_empty() && holds_results(path) {
+            return Err(refused());
         }
         if found.is_empty() {
             return Err(mistake!("the folder {shown} has no scenario: no file ends in .toml"));
@@ -100,8 +114,7 @@ pub fn resume_requests(
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
         return Err(EngineError::NothingMeant(rerun.clone(), String::new()).into());
     }
-    let is_cancelled = |run: &RunSummary| run.head.status == RunStatus::Cancelled;
-    if requests.is_empty() && runs.iter().any(is_cancelled) {
+    if requests.is_empty() && runs.iter().any(|run| run.head.status == RunStatus::Cancelled) {
         let group = short_id(group);
         return Err(mistake!(
             "the runs of this group that are left were cancelled\nto continue them anyway: {}",
@@ -109,7 +122,8 @@ pub fn resume_requests(
         ));
     }
     if request.run.is_none() {
-        let (left, all) = (requests.len(), runs.len());
+        let left = requests.len();
+        let all = runs.len();
         out.talk(&format!(
             "resuming group {group}, the only one that was cut short; {left} of its {all} runs are left"
         ));
@@ -143,12 +157,11 @@ fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, Reco
         return Ok(None);
     }
     let mut list = RunList::read(root)?;
-    let is_others = |run: &RunSummary| {
-        skipped
+    list.runs.retain(|run| {
+        !skipped
             .iter()
             .any(|error| matches!(error, RecordError::NotOwn { run: id, .. } if *id == run.head.id))
-    };
-    list.runs.retain(|run| !is_others(run));
+    });
     let mut groups = list
         .runs
         .iter()
@@ -167,12 +180,32 @@ fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, Reco
     Ok(Some(list))
 }
 
+/// Calls `preview` for each request. Fails if all of them select nothing: `--rerun` and filters may match trials of some runs of
+/// the group only.
+pub fn preview_each<R>(
+    requests: &[R],
+    mut preview: impl FnMut(&R) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let mut has_preview = false;
+    let mut not_selected = None;
+    for request in requests {
+        match preview(request) {
+            Ok(()) => has_preview = true,
+            Err(error) if error.exit() == Exit::NothingSelected => not_selected = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    not_selected.filter(|_| !has_preview).map_or(Ok(()), Err)
+}
+
 /// Runs the sessions of a group, one after the other, and prints its end.
 pub fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     if detach::is_background() {
         detach::report_start(group.id(), None);
     }
-    let (mut exit, mut has_session, mut not_selected) = (Exit::Success, false, None);
+    let mut exit = Exit::Success;
+    let mut has_session = false;
+    let mut not_selected = None;
     let mut ran_nothing = true;
     while group.has_next() {
         let ended = session::run(args, out, true, |observer| {
@@ -249,11 +282,12 @@ fn whole(list: &RunList) -> Option<RunSummary> {
         let is_waiting = run.head.stage == Stage::Waiting;
         (run.exit_code.is_none(), !is_waiting, run.exit_code.and_then(Exit::of_code))
     })?;
-    let heads = || list.runs.iter().map(|run| &run.head);
+    let heads = list.runs.iter().map(|run| &run.head);
     let mut head = worst.head.clone();
-    head.counts.planned = heads().map(|head| head.counts.planned).sum();
-    head.counts.done = heads().fold(Counts::default(), |sum, head| sum.plus(head.counts.done));
-    head.worked_ms = heads().map(|head| head.worked_ms).sum();
+    head.counts.planned = heads.clone().map(|head| head.counts.planned).sum();
+    head.counts.done =
+        heads.clone().fold(Counts::default(), |sum, head| sum.plus(head.counts.done));
+    head.worked_ms = heads.map(|head| head.worked_ms).sum();
     let short = head.group.as_ref().map_or("", |group| short_id(&group.id)).to_owned();
     Some(RunSummary::new(head, short, worst.run_dir.clone()))
 }

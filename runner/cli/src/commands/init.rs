@@ -24,7 +24,7 @@ const SCENARIO: &str = include_str!("first.toml");
 const GITIGNORE: &str = "# Results of `runner`.\n/results/\n";
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    // Paths are shown without `./`.
+    // So that messages show paths as users type them, without `./`.
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     for place in [args.folder.clone(), folder.join(".runner")] {
         if place.exists() && !place.is_dir() {

@@ -1,12 +1,11 @@
 //! `runner list`: the runs of a results root, newest first.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
-use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, parse_age, show_duration};
-use runner_model::{Stage, Time, exit::Exit, visible::visible_line};
+use runner_model::{Stage, Time, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{GroupPlace, clock_caution, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
@@ -32,8 +31,8 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// Only runs of scenarios whose name matches
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    scenario: Option<Arc<IdGlob>>,
+    #[arg(long, value_name = "GLOB", value_parser = IdGlob::new)]
+    scenario: Option<IdGlob>,
     /// Only runs started since `7d`, `2026-11-20` or `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
@@ -62,7 +61,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !list.runs.is_empty() {
         out.data(&table(&list, false, out.columns()));
     } else if all > 0 {
-        let (list, all) = (root.command(&["list"]), grouped(all as u64));
+        let list = root.command(&["list"]);
+        let all = grouped(all as u64);
         out.talk(&format!("no runs match; `{list}` shows all {all}"));
     } else if list.unreadable.is_empty() {
         out.talk(&no_runs(&path));
@@ -80,12 +80,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 
 impl Args {
     fn matches(&self, run: &RunSummary) -> bool {
-        let is_in =
-            |group: &String| run.head.group.as_ref().is_some_and(|of| of.id.contains(group));
         let states = self.status.states();
         (states.is_empty() || states.contains(&run.state))
             && self.verdict.is_none_or(|verdict| run.head.verdict == verdict)
-            && self.group.as_ref().is_none_or(is_in)
+            && self
+                .group
+                .as_ref()
+                .is_none_or(|group| run.head.group.as_ref().is_some_and(|of| of.id.contains(group)))
             && self.label.iter().all(|(key, value)| run.head.labels.get(key) == Some(value))
             && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.head.scenario))
             && self.since.is_none_or(|since| run.head.started_at >= since)
@@ -97,19 +98,14 @@ pub fn since(text: &str) -> Result<Time, String> {
     if let Ok(age) = parse_age(text) {
         return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
     }
-    let civil = || {
+    // A civil time would drop the offset, so a time with an offset or `Z` is tried first.
+    let time = Time::parse(text).or_else(|| {
         let time = text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok()?;
         Some(Time::from_millis(time.timestamp().as_millisecond()))
-    };
-    // A civil time would drop the offset, so a time with an offset or `Z` is tried first.
-    Time::parse(text).or_else(civil).ok_or_else(|| {
+    });
+    time.ok_or_else(|| {
         "expected an age such as `2h` or `7d`, or a day or time such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
     })
-}
-
-/// Parses a glob over ids.
-pub fn glob(text: &str) -> Result<Arc<IdGlob>, String> {
-    IdGlob::new(text).map(Arc::new)
 }
 
 fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
@@ -133,8 +129,10 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
     ]);
     for run in &list.runs {
         let id = screen.map_or(&run.head.id, |_| &run.short);
-        let when = |time| summary::when(now, time, screen);
         let started = Some(run.head.started_at).filter(|_| run.head.stage != Stage::Waiting);
+        let [started, ended] = [started, run.head.completed_at].map(|time| {
+            time.map_or_else(|| "–".to_owned(), |time| summary::when(now, time, screen))
+        });
         let took = match run.head.worked() {
             Duration::ZERO => "–".to_owned(),
             took => show_duration(took),
@@ -145,8 +143,8 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
             scenario_cell(run, !is_of_group && screen.is_none_or(|columns| columns >= WITH_GROUP)),
             done_cell(run),
             style::bad_count(run.head.counts.done.bad()),
-            started.map_or_else(|| "–".to_owned(), when),
-            run.head.completed_at.map_or_else(|| "–".to_owned(), when),
+            started,
+            ended,
             took,
         ]);
     }
@@ -155,7 +153,8 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
 
 /// Formats done and planned trials, and outputs that wait for graders.
 fn done_cell(run: &RunSummary) -> String {
-    let (counts, planned) = (run.head.counts.done, grouped(run.head.counts.planned));
+    let counts = run.head.counts.done;
+    let planned = grouped(run.head.counts.planned);
     let ungraded = match counts.ungraded {
         0 => String::new(),
         ungraded => format!(" ({} ungraded)", grouped(ungraded)),

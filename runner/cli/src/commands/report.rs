@@ -7,7 +7,7 @@ use runner_model::{exit::Exit, visible::shown_path};
 use runner_report::{Form, FormError, FormOptions, RowSelection, RunDocument, write_report};
 use runner_scenario::Filter;
 
-use super::target::{self, Target};
+use super::target::Target;
 use crate::args::{RootArgs, RunArg, filters};
 use crate::report_files::ReportFile;
 use crate::text::{CommandError, Out, mistake};
@@ -37,7 +37,7 @@ pub struct Args {
     /// Report only trials that match `tag(a)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// In JUnit's XML, report failures also if the gate holds
+    /// In JUnit's XML, report failures also if the gate passes
     #[arg(long)]
     junit_strict: bool,
 }
@@ -49,10 +49,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let filter = Filter::all(filters(&args.filter)?);
     let root = args.root.open()?;
-    let run = match Target::find(&root, &args.run.name_or_latest())? {
-        Target::Run(run) => run,
-        Target::Group(list) => return Err(target::needs_one_run(&root, &list)),
-    };
+    let run = Target::find_run(&root, &args.run.name_or_latest())?;
     let root = run.results_root()?;
     let which = match filter {
         Some(mut filter) => {

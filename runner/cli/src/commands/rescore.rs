@@ -1,10 +1,9 @@
 //! `runner rescore`: judges the stored outputs of a run again, or of all runs of a group.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
-use runner_record::RunHead;
 use runner_report::{RescoreChange, RescoreLine, VERSION, json::one_line};
 use runner_scenario::Filter;
 
@@ -54,18 +53,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     match group_requests(&request, args)? {
         Some((_, requests)) if is_preview => {
-            let (mut has_preview, mut not_selected) = (false, None);
-            for request in &requests {
-                match preview(request, args, out) {
-                    Ok(()) => has_preview = true,
-                    // The filter may match trials of other runs of the group.
-                    Err(error) if error.exit() == Exit::NothingSelected => {
-                        not_selected = Some(error);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            not_selected.filter(|_| !has_preview).map_or(Ok(Exit::Success), Err)
+            group::preview_each(&requests, |request| preview(request, args, out))?;
+            Ok(Exit::Success)
         }
         Some((id, requests)) => {
             args.session.refuse_reports()?;
@@ -89,8 +78,10 @@ fn group_requests(
     };
     let runs = list.runs.iter().map(|run| &run.head);
     let group = runs.clone().find_map(|run| run.group.as_ref()).map(|group| group.id.clone());
-    let of = |run: &RunHead| RescoreRequest { run: Some(run.id.clone()), ..request.clone() };
-    Ok(Some((group.unwrap_or_default(), runs.map(of).collect())))
+    Ok(Some((
+        group.unwrap_or_default(),
+        runs.map(|run| RescoreRequest { run: Some(run.id.clone()), ..request.clone() }).collect(),
+    )))
 }
 
 /// Prints the trials that a session would judge; with `--explain` also the others, all with their reasons.
@@ -105,8 +96,10 @@ fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<(), Comma
         lines.add(&match (args.session.json, args.explain) {
             (true, _) => {
                 let change = rejudgement.map(|Rejudgement { before, after, graders }| {
-                    RescoreChange { before: *before, after: *after, graders }
+                    RescoreChange { before: *before, after: *after, graders: graders.into() }
                 });
+                let trial = Cow::Borrowed(trial);
+                let why = why.into();
                 one_line(&RescoreLine { v: VERSION, trial, judged: *is_pending, why, change })
             }
             (_, true) if *is_pending => format!("{trial}  judged: {why}; {change}"),

@@ -1,8 +1,10 @@
 //! `runner resume`: continues a run that was cut short, or all runs of a group.
 
-use runner_engine::{Decision, ResumeRequest};
+use std::borrow::Cow;
+
+use runner_engine::{Decision, EngineError, ResumeRequest};
 use runner_model::{RunStatus, TrialId, exit::Exit, units::plural};
-use runner_record::Rerun;
+use runner_record::{Rerun, RunDir};
 use runner_report::{ResumeLine, VERSION, json::one_line};
 
 use super::fleet::flags::{MACHINES, RemoteArgs};
@@ -94,18 +96,12 @@ fn enqueue(
     args: &Args,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let mut pending = 0;
-    let mut check = |request: &ResumeRequest| {
-        let mut count =
-            |_: &TrialId, decision: &Decision| pending += u64::from(decision.is_pending);
-        runner_engine::preview(request, &mut |notice| out.warn(notice), &mut count)
-    };
     let root = args.session.root.open()?;
     if let Some((id, requests)) = group {
-        requests.iter().try_for_each(|request| check(request).map(drop))?;
+        requests.iter().try_for_each(|request| check(request, out).map(drop))?;
         return queue::add(&root, args.given(), Some(id), &args.queue, &args.session, out);
     }
-    let run = check(request)?;
+    let (run, pending) = check(request, out)?;
     if pending == 0 && run.manifest()?.status == RunStatus::Completed {
         return Err(mistake!(
             "run {} has nothing left to run\nto run failed trials again, add `--rerun failed`",
@@ -115,8 +111,19 @@ fn enqueue(
     let path = run.path();
     let is_of_root = root.find(run.id()).is_ok_and(|found| found.path() == path);
     let name = if is_of_root { run.id().into() } else { path.to_string_lossy() };
-    let (root, name) = (run.results_root()?, Some(name.into_owned()));
+    let root = run.results_root()?;
+    let name = Some(name.into_owned());
     queue::add(&root, args.given(), name, &args.queue, &args.session, out)
+}
+
+/// Checks a session. Returns its run and the number of trials that it would run.
+fn check(request: &ResumeRequest, out: &Out) -> Result<(RunDir, u64), EngineError> {
+    let mut pending = 0;
+    let run =
+        runner_engine::preview(request, &mut |notice| out.warn(notice), &mut |_, decision| {
+            pending += u64::from(decision.is_pending);
+        })?;
+    Ok((run, pending))
 }
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.
@@ -128,25 +135,22 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         runs += u64::from(*is_pending);
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
-                (true, _) => one_line(&ResumeLine { v: VERSION, trial, runs: *is_pending, why }),
+                (true, _) => one_line(&ResumeLine {
+                    v: VERSION,
+                    trial: Cow::Borrowed(trial),
+                    runs: *is_pending,
+                    why: why.into(),
+                }),
                 (_, true) if *is_pending => format!("{trial}  runs: {why}"),
                 (_, true) => format!("{trial}  stays: {why}"),
                 (_, false) => trial.to_string(),
             });
         }
     };
-    let (mut has_preview, mut not_selected) = (false, None);
-    for request in requests {
-        match runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each) {
-            Ok(_) => has_preview = true,
-            // `--rerun` may match trials of other runs of the group.
-            Err(error) if error.exit() == Exit::NothingSelected => not_selected = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if let Some(error) = not_selected.filter(|_| !has_preview) {
-        return Err(error.into());
-    }
+    group::preview_each(requests, |request| {
+        runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each)?;
+        Ok(())
+    })?;
     drop(lines);
     let runs = plural(runs, "trial", "trials");
     out.hint(&format!("{runs} would run; nothing was changed"));

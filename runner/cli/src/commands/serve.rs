@@ -1,19 +1,17 @@
 //! `runner serve`: the pages and the HTTP API of a results root.
 
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::{io, thread, time::Duration};
+use std::{io, io::Write as _, path::PathBuf, thread, time::Duration};
 
-use runner_model::exit::Exit;
-use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
+use runner_model::{exit::Exit, units::plural};
 use runner_operations::settings::Settings;
 use runner_record::ResultsRoot;
+use runner_scenario::Notify;
 use runner_serve::{BoundServer, Listen, ServeSettings, links};
 
-use crate::args::RootArgs;
 use crate::text::{CommandError, Out, mistake, style};
+use crate::{args::RootArgs, commands::results::notify};
 
 /// Time in which a browser must read the file of `--open`.
 const OPEN_TIME: Duration = Duration::from_secs(60);
@@ -66,6 +64,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::existing(&path)?;
     let settings = Settings::read(&root)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
+    notify::warn(&settings.keys.notify, &Notify::default(), out);
     let settings = settings.keys.serve;
     let (scenarios, key) = if args.scenarios.is_empty() {
         let in_root = settings.scenarios.iter().map(|folder| path.join(folder));
@@ -122,7 +121,10 @@ fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.existing_path();
     let links = links(&path);
     if links.is_empty() {
-        return Err(mistake!("you run no server for the results root {}", shown_path(&path)));
+        return Err(mistake!(
+            "no server of yours is running for the results root {}\nstart one: runner serve --open",
+            shown_path(&path)
+        ));
     }
     links.iter().for_each(|link| out.data(&visible_line(link)));
     Ok(Exit::Success)

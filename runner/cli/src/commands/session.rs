@@ -6,8 +6,8 @@ use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
-use runner_operations::settings::Settings;
-use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
+use runner_operations::{notify::RunNotifications, settings::Settings};
+use runner_record::{Manifest, ResultsRoot, RowFacts, RunDir, RunHead};
 use runner_report::{Denials, Failures, RunSummary, SincePrevious, phrases, run_facts, short_of};
 
 use crate::{
@@ -39,7 +39,9 @@ pub fn run(
     // Its mistakes are reported before the run, not at its end.
     let settings = Settings::read(&ResultsRoot::existing(&args.root.path())?)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
-    let run = |observer: &mut dyn Observer| run(&mut WithReports { args, observer });
+    let run = |observer: &mut dyn Observer| {
+        run(&mut Prepared { args, settings: &settings, out, observer })
+    };
     let mut events = (args.json && !detach::is_background()).then(|| EventStream::new(out));
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
@@ -60,16 +62,26 @@ pub fn run(
     }))
 }
 
-/// Empties the old files of reports once the run exists: if the session is killed, they must not pass for its reports.
-struct WithReports<'a> {
+/// Prepares the end of a session once the run exists. Warns of receivers that cannot be notified. Empties the old files of reports,
+/// which must not pass for new ones if the session is killed.
+struct Prepared<'a> {
     args: &'a SessionArgs,
+    settings: &'a Settings,
+    out: &'a Out,
     observer: &'a mut dyn Observer,
 }
 
-impl Observer for WithReports<'_> {
+impl Observer for Prepared<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
-        if let RunEvent::Created { .. } = event {
+        if let RunEvent::Created { manifest, directory, .. } = event {
             self.args.reports().for_each(ReportFile::empty);
+            let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
+            if let Ok((root, run)) =
+                root.and_then(|root| Ok((root.clone(), root.find(&manifest.id)?)))
+            {
+                let notifications = RunNotifications::new(&root, self.settings, &run, manifest);
+                notifications.mistakes().iter().for_each(|mistake| self.out.warn(mistake));
+            }
         }
         self.observer.event(event);
     }
@@ -106,11 +118,13 @@ impl<'a> Screen<'a> {
     /// Prints the end of the session.
     fn finish(mut self, ended: &Ended, is_of_group: bool) {
         (self.progress, self.keys) = (None, None);
-        let (out, is_quiet) = (self.out, self.args.quiet);
+        let out = self.out;
+        let is_quiet = self.args.quiet;
         if is_quiet && ended.exit == Exit::Success {
             return;
         }
-        let since = if is_quiet { None } else { changes(ended) };
+        let stored = run_dir(ended).filter(|_| !is_quiet);
+        let since = stored.as_ref().and_then(|run| changes(run, ended));
         let run = summary_of(ended, since.is_some());
         // The list of a group follows its last run.
         if !is_quiet && !is_of_group {
@@ -128,6 +142,7 @@ impl<'a> Screen<'a> {
             (_, Some(message)) => out.data(&summary::indented(message)),
             _ => {}
         }
+        stored.iter().for_each(|run| summary::print_providers(run, &ended.manifest, out));
         let none_run = if ended.ran_nothing() { phrases::NONE_RUN } else { "" };
         out.data(&format!("{}{none_run}", summary::line(&run, self.took)));
         summary::print_gate(ended.manifest.gate.as_ref(), out);
@@ -221,7 +236,7 @@ impl Observer for Screen<'_> {
                 };
                 self.print_start(manifest, directory, *pending, &place);
                 if let Some(progress) = &mut self.progress {
-                    progress.start(manifest);
+                    progress.start(manifest, *pending);
                 }
             }
             RunEvent::Created { .. } => {}
@@ -232,11 +247,15 @@ impl Observer for Screen<'_> {
             }
             RunEvent::Compiled { plugin, took } => {
                 if !self.args.quiet {
-                    let (plugin, took) = (visible_line(plugin), show_duration(*took));
+                    let plugin = visible_line(plugin);
+                    let took = show_duration(*took);
                     self.out.talk(&format!("compiled {plugin} in {took}"));
                 }
             }
             RunEvent::Row { trial, row, line, counts, planned } => {
+                if let Some(progress) = &mut self.progress {
+                    progress.settled += u64::from(row.is_final);
+                }
                 self.print_row(*trial, *row, line, [counts.done(), *planned]);
             }
             RunEvent::Progress { live, planned, in_flight, waits } => {
@@ -278,17 +297,20 @@ impl Observer for Screen<'_> {
                 self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run continues"),
-            RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible_line(text))),
+            RunEvent::Notice(text) => self.out.notice("note:", text),
             RunEvent::Finished { ended } => self.took = ended.took,
         }
     }
 }
 
 /// Returns the changes since the previous run, if they can be read: the end of a session does not fail because of another run.
-fn changes(ended: &Ended) -> Option<SincePrevious> {
-    let root = ResultsRoot::existing(ended.directory.parent()?).ok()?;
-    let run = root.find(ended.directory.to_str()?).ok()?;
-    SincePrevious::read(&root, &run, &ended.manifest).ok()?
+fn changes(run: &RunDir, ended: &Ended) -> Option<SincePrevious> {
+    SincePrevious::read(&run.results_root().ok()?, run, &ended.manifest).ok()?
+}
+
+/// Opens the run of a session. `None` if another program has removed it.
+fn run_dir(ended: &Ended) -> Option<RunDir> {
+    ResultsRoot::existing(ended.directory.parent()?).ok()?.find(ended.directory.to_str()?).ok()
 }
 
 /// Returns the summary of a session's run.

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
-use runner_model::units::{plural, show_duration};
+use runner_model::units::{grouped, plural};
 use runner_model::{Counts, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
-    Failures, MatrixDocument, MetaCounts, MetaResults, Results, RowSelection, RunDocument,
-    TrialDocument, find_trial, phrases, run_facts,
+    Failures, FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results,
+    RowSelection, RunDocument, RunTable, TrialDocument, find_trial_in, other_metrics, phrases,
+    run_facts, short_of,
 };
 use runner_scenario::Filter;
 
@@ -21,7 +22,7 @@ use crate::{
     args::{self, DocumentArgs, RunArgs, whole},
     text::{
         CommandError, Out, Table, grants,
-        matrix::{MatrixLayout, legend},
+        matrix::{self, MatrixLayout, MatrixRow, legend},
         style, summary,
         trials::{self, BLOCK_LINES},
     },
@@ -31,8 +32,8 @@ use crate::{
 const MOST_PAGES: usize = 10;
 /// Values of a key of `meta` that are shown.
 const MOST_VALUES: usize = 20;
-/// Columns of the tables of results.
-const RESULT_COLUMNS: usize = 12;
+/// Providers whose results by `meta` are shown.
+const MOST_PROVIDERS: usize = 20;
 
 /// Show a run, or one of its trials
 #[derive(clap::Args)]
@@ -71,6 +72,13 @@ pub struct Args {
     history: bool,
 }
 
+/// Returns a part of an id, if a filter reads it as such.
+fn word(text: &str) -> Option<&str> {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/_.@#-".contains(letter);
+    let is_operator = ["and", "or", "not"].contains(&&*text.to_lowercase());
+    (text.chars().all(is_plain) && !is_operator).then_some(text)
+}
+
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
@@ -102,12 +110,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(text) = &args.trial {
         let is_one = *json || args.open.is_some() || args.save.is_some();
         let most = if is_one { 1 } else { MOST_PAGES };
-        let trials = find_trial(&run, text)?.named(run.id(), text, most);
-        for (index, trial) in trials.map_err(CommandError::usage)?.into_iter().enumerate() {
+        let table = RunTable::open(&run)?;
+        let found = find_trial_in(&table, text);
+        let filter = matches!(found, FoundTrials::Several(_)).then(|| word(text)).flatten();
+        let trials = found.named(run.id(), text, most).map_err(|message| {
+            let name = short_of(&root, run.id());
+            let list = filter.map(|word| root.command(&["show", &name, "-E", word]));
+            let advice = list.map(|list| format!("\nto show their results: {list}"));
+            CommandError::usage(message + &advice.unwrap_or_default())
+        })?;
+        for (index, trial) in trials.into_iter().enumerate() {
             if index > 0 {
                 out.data("");
             }
-            let mut document = TrialDocument::read(&root, &run, trial)?;
+            let mut document = TrialDocument::read(&root, &table, trial, None)?;
             if let Some(attempt) = args.attempt {
                 document.show_attempt(&root, attempt).map_err(CommandError::usage)?;
             }
@@ -129,7 +145,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         if *json {
             out.document(&document);
         } else {
-            print_matrix(&document, out)?;
+            print_matrix(&document, out);
         }
         return Ok(Exit::Success);
     }
@@ -184,22 +200,21 @@ impl Args {
     }
 }
 
-fn print_matrix(document: &MatrixDocument, out: &Out) -> Result<(), RecordError> {
-    let mut layout = MatrixLayout::new(&document.providers);
-    document.tests.each(|test| layout.measure(test))?;
+fn print_matrix(document: &MatrixDocument, out: &Out) {
+    let mut layout = MatrixLayout::new("test", &document.providers);
+    document.tests.each(|test| layout.measure(&test.into()));
     let (blocks, mut lines) = (layout.fit(out.columns()), out.lines(false));
     for (index, columns) in blocks.iter().enumerate() {
         if index > 0 {
             lines.add("");
         }
         lines.add(&layout.titles(columns));
-        document.tests.each(|test| lines.add(&columns.test(test)))?;
+        document.tests.each(|test| lines.add(&columns.row(&test.into())));
     }
     if blocks.iter().any(|columns| columns.is_short) {
         lines.add(&legend());
     }
     lines.add(&summary::line(&document.run, document.run.head.worked()));
-    Ok(())
 }
 
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.
@@ -232,8 +247,13 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
                 let rows = RunDocument::read(&root, run, &which.unwrap_or(RowSelection::All))?.rows;
                 rows.each(|_, _| is_matched = true)?;
                 if !is_matched {
-                    let known = "words select by ids and messages; `output(\"TEXT\")` and `tag(TAG)` select by others";
-                    out.hint(&format!("note: no trial matches `{word}` of `-E`; {known}"));
+                    let outcome = format!("outcome({word})");
+                    let help = if Filter::parse(&outcome).is_ok() {
+                        format!("did you mean `{outcome}`?")
+                    } else {
+                        "words select by ids and messages; `output(\"TEXT\")` and `tag(TAG)` select by others".to_owned()
+                    };
+                    out.hint(&format!("note: no trial matches `{word}` of `-E`; {help}"));
                 }
             }
         }
@@ -263,7 +283,7 @@ fn print_overview(document: &RunDocument, access: &[String], out: &Out) -> Resul
         out.data(&format!("\n{}", style::bold("granted:")));
         out.data(&format!("  {}", granted.join("\n  ")));
     }
-    let denied = grants::denials(&document.denials, providers);
+    let denied = grants::denials(&document.tables.denials, providers);
     if !denied.is_empty() {
         out.data(&format!("\n{denied}"));
     }
@@ -292,96 +312,127 @@ fn print_history(manifest: &Manifest, out: &Out) {
     }
 }
 
-/// Prints the results of each provider, their metrics, and the results by `meta`.
+/// Prints the results of each provider, their other metrics, and the results by `meta`.
 fn print_results(document: &RunDocument, out: &Out) {
-    let row = |(name, results): (&str, &Results)| {
-        let times = results.durations().map(|time| time.map(show_duration).unwrap_or_default());
-        let score = results.score.map(|score| phrases::number(score.into()));
-        let mut cells = result_row(name, &results.counts, score.unwrap_or_default(), times);
-        cells[RATE] = results.pass_rate.map(|rate| rate.text()).unwrap_or_default();
-        cells
-    };
-    let providers = document.providers.iter().map(|table| (&*table.provider, &table.results));
-    out.data(&format!("\n{}", results("provider…", providers.clone().map(row), out)));
-    let graders = document.graders.iter().map(|table| (&*table.grader, &table.results));
-    if !document.graders.is_empty() {
-        let named = document.graders.iter().map(|table| {
-            let name = format!("{} ({})", table.grader, table.plugin);
-            row((&name, &table.results))
-        });
+    let row = |name: &str, results: &Results| ResultRow::new(name, results.counts, Some(results));
+    let providers = document.tables.providers.iter();
+    let providers = providers.map(|table| row(&table.provider, &table.results));
+    out.data(&format!("\n{}", results("provider…", providers, out)));
+    if !document.tables.graders.is_empty() {
+        let named = document
+            .tables
+            .graders
+            .iter()
+            .map(|table| row(&format!("{} ({})", table.grader, table.plugin), &table.results));
         out.data(&format!("\n{}", results("grader…", named, out)));
     }
-    let tables = providers.chain(graders).filter(|(_, results)| !results.metrics.is_empty());
-    let metrics = tables.map(|(name, results)| {
-        let sums: Vec<_> = results.metrics.iter().map(phrases::metric).collect();
-        visible_line(&format!("  {name}  {}", sums.join(", "))).into_owned()
-    });
-    let metrics: Vec<_> = metrics.collect();
+    let providers = document.tables.providers.iter().map(|table| (&table.provider, &table.results));
+    let graders = document.tables.graders.iter().map(|table| (&table.grader, &table.results));
+    let metrics = providers.chain(graders).map(|(name, results)| (name, other_metrics(results)));
+    let metrics = metrics.filter(|(_, metrics)| !metrics.is_empty());
+    let metrics = metrics
+        .map(|(name, metrics)| format!("\n  {}  {}", visible_line(name), metrics.join(", ")));
+    let metrics: String = metrics.collect();
     if !metrics.is_empty() {
-        let title = style::bold("sums of metrics of the attempts that decided:");
-        out.data(&format!("\n{title}\n{}", metrics.join("\n")));
+        let title = style::bold("sums of other metrics of the attempts that decided:");
+        out.data(&format!("\n{title}{metrics}"));
     }
-    let values = document.meta.iter().flat_map(|MetaResults { key, values }| {
-        let left = values.len().saturating_sub(MOST_VALUES) as u64;
-        let more = format!("{key}: {}", plural(left, "more value", "more values"));
-        let more = (left > 0).then(|| result_row(&more, &Counts::default(), String::new(), TIMES));
-        let row = |MetaCounts { value, counts }: &MetaCounts| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            result_row(&format!("{key} = {value}"), counts, String::new(), TIMES)
-        };
-        values.iter().take(MOST_VALUES).map(row).chain(more).collect::<Vec<_>>()
+    let (by_provider, summed): (Vec<_>, Vec<_>) = (document.tables.meta.iter())
+        .partition(|one| one.values.iter().any(|one| !one.providers.is_empty()));
+    if !by_provider.is_empty() {
+        print_meta(document, &by_provider, out);
+    }
+    let values = summed.iter().flat_map(|one| {
+        let left = left_out(one).map(|left| ResultRow::new(&left, Counts::default(), None));
+        let row = |value: &MetaCounts| ResultRow::new(&value_name(one, value), value.counts, None);
+        one.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
     });
-    if !document.meta.is_empty() {
+    if !summed.is_empty() {
         out.data(&format!("\n{}", results("meta…", values, out)));
     }
 }
 
-/// Index of the pass rate.
-const RATE: usize = 7;
-/// No durations.
-const TIMES: [String; 3] = [const { String::new() }; 3];
+/// Prints the pass rates of each value of keys of `meta` on each provider.
+fn print_meta(document: &RunDocument, keys: &[&MetaResults], out: &Out) {
+    let names = document.tables.providers.iter().map(|table| table.provider.clone());
+    let names: Vec<_> = names.take(MOST_PROVIDERS).collect();
+    let cells = |value: &MetaCounts, text: &dyn Fn(&Counts) -> String| -> Vec<_> {
+        let cell = |name: &String| {
+            let found = value.providers.iter().find(|one| one.provider == *name);
+            found.map_or_else(|| matrix::mark(None), |one| text(&one.counts))
+        };
+        names.iter().map(cell).collect()
+    };
+    let short = |counts: &Counts| {
+        format!("{}/{}", grouped(counts.passed), grouped(counts.passed + counts.bad()))
+    };
+    let rows = keys.iter().flat_map(|one| {
+        let empty = || vec![String::new(); names.len()];
+        let left = left_out(one).map(|left| MatrixRow::new(&left, [empty(), empty()]));
+        let row = |value: &MetaCounts| {
+            let cells = [cells(value, &phrases::pass_rate), cells(value, &short)];
+            MatrixRow::new(&value_name(one, value), cells)
+        };
+        one.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
+    });
+    let (rows, mut layout) = (rows.collect::<Vec<_>>(), MatrixLayout::new("meta", &names));
+    rows.iter().for_each(|row| layout.measure(row));
+    for columns in layout.fit(out.columns()) {
+        out.data(&format!("\n{}", layout.titles(&columns)));
+        rows.iter().for_each(|row| out.data(&columns.row(row)));
+    }
+    let left = document.tables.providers.len().saturating_sub(MOST_PROVIDERS) as u64;
+    if left > 0 {
+        let more = plural(left, "more provider", "more providers");
+        out.data(&format!("… and {more}: `--json` has all"));
+    }
+}
 
-fn results(
-    title: &'static str,
-    rows: impl Iterator<Item = [String; RESULT_COLUMNS]>,
-    out: &Out,
-) -> String {
+fn value_name(of: &MetaResults, MetaCounts { value, .. }: &MetaCounts) -> String {
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    format!("{} = {value}", of.key)
+}
+
+/// Returns the number of values that are not shown, as a text. `None` for 0.
+fn left_out(of: &MetaResults) -> Option<String> {
+    let left = of.values.len().saturating_sub(MOST_VALUES) as u64;
+    (left > 0).then(|| format!("{}: {}", of.key, plural(left, "more value", "more values")))
+}
+
+fn results(title: &'static str, rows: impl Iterator<Item = ResultRow>, out: &Out) -> String {
     let mut table = Table::new([
         (title, 0),
         ("passed>", 0),
         ("failed>", 1),
         ("errors>", 2),
         ("timeouts>", 3),
-        ("skipped>", 10),
-        ("flaky>", 9),
+        ("skipped>", 12),
+        ("flaky>", 11),
         ("pass rate>", 5),
         ("score>", 4),
-        ("p50>", 7),
-        ("p95>", 6),
-        ("max>", 8),
+        ("tokens>", 9),
+        ("cost>", 6),
+        ("p50>", 8),
+        ("p95>", 7),
+        ("max>", 10),
     ]);
-    rows.for_each(|row| table.row(row));
+    for ResultRow { name, counts, cells: [rate, score, tokens, cost, p50, p95, max] } in rows {
+        table.row([
+            name,
+            style::count(counts.passed),
+            style::bad_count(counts.failed),
+            style::bad_count(counts.error),
+            style::bad_count(counts.timeout),
+            style::count(counts.skipped),
+            style::count(counts.flaky),
+            rate,
+            score,
+            tokens,
+            cost,
+            p50,
+            p95,
+            max,
+        ]);
+    }
     table.render(out.columns())
-}
-
-fn result_row(
-    name: &str,
-    counts: &Counts,
-    score: String,
-    [p50, p95, max]: [String; 3],
-) -> [String; RESULT_COLUMNS] {
-    [
-        visible_line(name).into_owned(),
-        style::count(counts.passed),
-        style::bad_count(counts.failed),
-        style::bad_count(counts.error),
-        style::bad_count(counts.timeout),
-        style::count(counts.skipped),
-        style::count(counts.flaky),
-        String::new(),
-        score,
-        p50,
-        p95,
-        max,
-    ]
 }

@@ -45,8 +45,16 @@ impl Target {
         }
     }
 
-    /// As [`Self::find`], for `show` and `logs`. If the name is of no run but of trials of the newest run, the error has the
-    /// command that shows them.
+    /// Finds a run. Refuses a group.
+    pub fn find_run(root: &ResultsRoot, name: &str) -> Result<RunDir, CommandError> {
+        match Self::find(root, name)? {
+            Self::Run(run) => Ok(run),
+            Self::Group(list) => Err(needs_one_run(root, &list)),
+        }
+    }
+
+    /// As [`Self::find`], for `show` and `logs`. If the name is of no run but of trials or of a provider of the newest run, the
+    /// error has the command that shows them.
     pub fn find_for(command: &str, root: &ResultsRoot, name: &str) -> Result<Self, CommandError> {
         let newest = || root.find("latest").ok().and_then(|run| find_trial(&run, name).ok());
         Self::find(root, name).map_err(|error| match (root.find(name), newest()) {
@@ -58,6 +66,18 @@ impl Target {
                 visible_line(name),
                 root.command(&[command, "latest", name])
             ),
+            (Err(RecordError::Unknown { .. }), Some(FoundTrials::Several(trials)))
+                if trials.iter().any(|trial| trial.contains(&format!("@{name}#"))) =>
+            {
+                let trials = format!("*@{name}#*");
+                let quote = if name.contains(',') { "\"" } else { "" };
+                let filter = format!("provider({quote}{name}{quote})");
+                let words = if command == "show" { ["-E", &filter] } else { ["latest", &trials] };
+                mistake!(
+                    "no run matches `{name}`, but a provider of the newest run has this name\nto show its trials: {}",
+                    root.command(&[command, words[0], words[1]])
+                )
+            }
             _ => error,
         })
     }

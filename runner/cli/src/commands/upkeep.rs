@@ -7,7 +7,7 @@ use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
 use runner_operations::{notify::unsent, settings::Settings};
-use runner_record::{DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, Scratch, actor, now};
+use runner_record::{DeadRuns, Manifest, PrunePolicy, Pruning, Scratch, actor, now};
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
 use runner_report::{VerifyDocument, short_id};
 
@@ -83,7 +83,8 @@ pub struct UnpinArgs {
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     let ChangeArgs { yes, document: DocumentArgs { root, json } } = &args.change;
-    let (root, now) = (root.open()?, now());
+    let root = root.open()?;
+    let now = now();
     let age = args.stale_hours.unwrap_or_default();
     let is_old = |run: &Manifest| now.since(run.started_at) >= age;
     let mut problems = Vec::new();
@@ -94,7 +95,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
             problems.push(format!("run {run}: {error}"));
         }
         let ended = swept.ended.iter();
-        let ended = ended.filter_map(|run| Some((root.find_named(&run.id).ok()?, run)));
+        let ended = ended.filter_map(|run| Some((root.find_named(&run.id).ok()?, run.clone())));
         session_end::continue_preempted(&root, out);
         session_end::notify(&ended.collect::<Vec<_>>(), *json, out);
         (swept.ended, swept.skipped)
@@ -108,7 +109,8 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         runs: runs.into_iter().map(DeadRun::from).collect(),
         problems,
     };
-    let (runs, problems) = (&document.runs, &document.problems);
+    let runs = &document.runs;
+    let problems = &document.problems;
     out.document_or(*json, &document, |_| {
         if !runs.is_empty() {
             out.data(&dead_table(runs, now, out.columns()));
@@ -134,9 +136,10 @@ fn changes(runs: &[DeadRun], is_dry_run: bool) -> String {
     let mut statuses = BTreeMap::<RunStatus, u64>::new();
     runs.iter().for_each(|run| *statuses.entry(run.status).or_default() += 1);
     let verb = if is_dry_run { "would become" } else { "became" };
-    let change =
-        |(status, count): (&_, &_)| format!("{} {verb} {status}", plural(*count, "run", "runs"));
-    statuses.iter().map(change).collect::<Vec<_>>().join(", ")
+    let changes = statuses
+        .iter()
+        .map(|(status, count)| format!("{} {verb} {status}", plural(*count, "run", "runs")));
+    changes.collect::<Vec<_>>().join(", ")
 }
 
 fn dead_table(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
@@ -253,9 +256,11 @@ fn totals(pruning: &Pruning, is_dry_run: bool) -> String {
     let bytes = pruning.runs.iter().map(|run| run.bytes).sum();
     let runs = plural(pruning.runs.len() as u64, "run", "runs");
     let mut text = format!("{verb} {runs}, {}", show_size(bytes));
-    let can_resume =
-        |run: &&Pruned| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed);
-    let resumable = pruning.runs.iter().filter(can_resume).count() as u64;
+    let resumable = pruning
+        .runs
+        .iter()
+        .filter(|run| matches!(run.status, RunStatus::Incomplete | RunStatus::Failed))
+        .count() as u64;
     if resumable > 0 {
         let runs = plural(resumable, "run", "runs");
         text += &format!("; {runs} could still be resumed");
@@ -348,7 +353,8 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
     if !root.path().is_dir() {
         return Err(CommandError::usage(no_runs(root.path())));
     }
-    let (path, runs) = (root.path().join("runner.db"), root.reindex()? as u64);
+    let path = root.path().join("runner.db");
+    let runs = root.reindex()? as u64;
     out.data(&format!("rebuilt {} with {}", shown_path(&path), plural(runs, "run", "runs")));
     for run in RunList::read(&root)?.unreadable {
         out.warn(&format!("{}: {}", run.run, run.problem));
@@ -358,8 +364,7 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// Returns an id, short on a screen.
 fn shown_id(id: &str, screen: Option<usize>) -> String {
-    let id = screen.map_or(id, |_| short_id(id));
-    visible_line(id).into_owned()
+    visible_line(screen.map_or(id, |_| short_id(id))).into_owned()
 }
 
 fn hours(text: &str) -> Result<Duration, String> {

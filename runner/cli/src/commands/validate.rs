@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use runner_model::units::{grouped, plural};
 use runner_model::{exit::Exit, visible::visible_line};
+use runner_scenario::Notify;
 
-use super::group;
+use super::{group, results::notify};
 use crate::args::{secret_file, set_var};
 use crate::text::{CommandError, Out, grants, style};
 
@@ -27,13 +28,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
     let set = args.set.iter().cloned().collect();
     let scenarios = group::scenario_files(&args.scenarios, out)?;
-    let (all, mut valid) = (scenarios.len() as u64, 0);
+    let all = scenarios.len() as u64;
+    let mut valid = 0;
     for scenario in scenarios {
         match runner_engine::validate(&scenario, &set, &args.secret_file) {
             Ok(found) => {
                 valid += 1;
+                notify::warn(&Notify::default(), &found.notify, out);
                 for warning in found.notices.iter().chain(&grants::warnings(&found.providers)) {
-                    out.warn(warning);
+                    out.notice(&style::warning("warning:"), warning);
                 }
                 out.data(&format!(
                     "{} {}: {} on {}, {}",

@@ -1,4 +1,5 @@
 use super::{Table, cut, width, wrap};
+use crate::text::style;
 
 const RED: &str = "\u{1b}[31mred\u{1b}[0m";
 
@@ -69,6 +70,20 @@ fn any_text_fits_after_wrapping() {
             assert_eq!(only_words(&wrapped), only_words(&text), "{columns}");
         }
     }
+}
+
+#[test]
+fn names_that_are_cut_lose_their_keys_first() {
+    let table = |name: &str| {
+        let mut table = Table::new([("provider…", 0), ("rate>", 0)]);
+        table.row([name, "100.0 %"].map(String::from));
+        style::plain(&table.render(Some(27)))
+    };
+    let shown = |name| table(name).lines().nth(1).unwrap().to_owned();
+    assert_eq!(shown("m[size=small]"), "m[size=small]  100.0 %");
+    assert_eq!(shown("m[model=small,prompt=terse]"), "m[small,terse]  100.0 %");
+    assert_eq!(shown("a[x=1]@m[size=small]"), "a[x=1]@m[small]  100.0 %");
+    assert_eq!(shown("a-program[with,brackets]"), "a-progra…brackets]  100.0 %");
 }
 
 #[test]

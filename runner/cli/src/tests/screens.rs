@@ -76,7 +76,8 @@ fn read(row: &str) -> RowRef<'_> {
 /// Returns a row with a failed check, whose message has a line that is wider than most terminals.
 fn failed(test: &str, provider: &str) -> String {
     let check = json!({
-        "name": "equals", "verdict": "fail", "message": "at $.total: expected 12, got 13",
+        "kind": "equals", "verdict": "fail",
+        "difference_count": 1, "differences": [{"path": "$.total", "expected": "12", "actual": "13"}],
         "expected": {"total": 12, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
         "actual": {"total": 13, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
     });
@@ -84,13 +85,11 @@ fn failed(test: &str, provider: &str) -> String {
 }
 
 fn trap(test: &str) -> String {
-    let message = "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nerror: no such item";
-    row(
-        test,
-        "model",
-        "error",
-        &json!({"error": {"class": "trap", "code": "unreachable", "message": message}}),
-    )
+    let error = json!({
+        "class": "trap", "code": "unreachable", "message": "the guest trapped",
+        "stderr": "panicked at cart.rs:15:\nerror: no such item",
+    });
+    row(test, "model", "error", &json!({"error": error}))
 }
 
 #[test]
@@ -454,6 +453,38 @@ fn denials_end_with_a_table_to_paste() {
     "#);
 }
 
+/// Progress of a session that has done all of `counts`.
+fn done(counts: &Counts, elapsed: Duration) -> Done<'_> {
+    Done {
+        counts,
+        done: counts.done(),
+        planned: counts.done(),
+        is_again: false,
+        retried: 0,
+        before: 0,
+        elapsed,
+        until_newest: elapsed,
+        per_trial: None,
+    }
+}
+
+#[test]
+fn bars_of_reruns_count_the_trials_of_the_session() {
+    let counts = Counts { passed: 30, failed: 10, ..Counts::default() };
+    let per_trial = Some(Duration::from_secs(1));
+    let again = Done {
+        done: 4,
+        planned: 20,
+        is_again: true,
+        per_trial,
+        ..done(&counts, Duration::from_secs(4))
+    };
+    assert_eq!(
+        bar_lines(80, None, again, "", None),
+        ["0:04 ━━━━──────────────────── 4/20 now  30 passed, 10 failed  1.0/s, 16 s left"]
+    );
+}
+
 #[test]
 fn narrow_progress_bars_have_fewer_parts() {
     let counts = Counts { passed: 40, failed: 2, error: 1, ..Counts::default() };
@@ -464,8 +495,7 @@ fn narrow_progress_bars_have_fewer_parts() {
             let until_newest = elapsed;
             let new = (counts.done() - before) as u32;
             let per_trial = elapsed.checked_div(new);
-            let done =
-                Done { counts, planned, retried: 0, before, elapsed, until_newest, per_trial };
+            let done = Done { planned, before, until_newest, per_trial, ..done(counts, elapsed) };
             let oldest = Option::map(oldest, str::to_owned);
             bar_lines(columns, None, done, "; more wait for memory", oldest).join("\n")
         };
@@ -516,8 +546,8 @@ fn outputs_that_wait_for_graders_are_executed() {
     let bars = [60, 80, 200].map(|columns| {
         let elapsed = Duration::from_secs(75);
         let (counts, until_newest) = (&counts, elapsed);
-        let (retried, before, per_trial) = (0, 0, elapsed.checked_div(17));
-        let done = Done { counts, planned: 20, retried, before, elapsed, until_newest, per_trial };
+        let per_trial = elapsed.checked_div(17);
+        let done = Done { planned: 20, until_newest, per_trial, ..done(counts, elapsed) };
         bar_lines(columns, None, done, "", None).concat()
     });
     let run = run(&json!({
@@ -554,8 +584,8 @@ fn time_left_falls_between_two_completions() {
     let left = |elapsed: u64| {
         let [elapsed, until_newest] = [elapsed, 10].map(Duration::from_secs);
         let counts = &counts;
-        let (retried, before, per_trial) = (0, 0, until_newest.checked_div(40));
-        let done = Done { counts, planned: 60, retried, before, elapsed, until_newest, per_trial };
+        let per_trial = until_newest.checked_div(40);
+        let done = Done { planned: 60, until_newest, per_trial, ..done(counts, elapsed) };
         bar_lines(200, None, done, "", None).concat().split("passed  ").nth(1).unwrap().to_owned()
     };
     assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "3.3/s, 3 s left", "2.9/s, 1 s left"]);
@@ -608,9 +638,7 @@ fn bars_count_retries_and_name_runs_of_groups() {
     let counts = Counts { passed: 3, ..Counts::default() };
     let bar = |columns| {
         let elapsed = Duration::from_secs(1);
-        let (counts, until_newest) = (&counts, elapsed);
-        let (retried, before, per_trial) = (6, 0, None);
-        let done = Done { counts, planned: 12, retried, before, elapsed, until_newest, per_trial };
+        let done = Done { planned: 12, retried: 6, ..done(&counts, elapsed) };
         bar_lines(columns, Some("a (2/3)"), done, "", None).concat()
     };
     assert_eq!(bar(80), "a (2/3) 0:01 ━━━━━━────────────────── 3/12  3 passed, 6 to retry");
@@ -669,7 +697,7 @@ fn help_lists_all_commands() {
     Maintain:
       verify       Check the files of a run for damage
       cleanup      Update the status of runs whose process died
-      notify       Send the notifications of ended runs that are left
+      notify       Send the notifications that were not delivered
       trust        Allow settings, requests and runs that others made, after showing them
       prune        Delete old runs
       pin          Protect a run from `prune`

@@ -41,8 +41,7 @@ fn changed(lines: [&str; 2]) -> Option<[Range<usize>; 2]> {
     let (start, end) = common_ends([left, right]);
     let longest = left.len().max(right.len());
     let is_pair = start + end < longest && 2 * (start + end) >= longest;
-    let part = |at: usize| heads[at] + start..lines[at].len() - end;
-    is_pair.then(|| [part(0), part(1)])
+    is_pair.then(|| [0, 1].map(|line| heads[line] + start..lines[line].len() - end))
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@ use std::{fmt::Display, io, path::Path};
 use runner_engine::EngineError;
 #[cfg(feature = "fleet")]
 use runner_fleet::FleetError;
-use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
-use runner_model::{exit::Exit, status::RunVerdict};
+use runner_model::{exit::Exit, status::RunVerdict, units::grouped};
 use runner_operations::settings::SettingsError;
 use runner_record::{RecordError, ResultsRoot, advice};
 use runner_report::{RunList, RunSummary, phrases};
-use runner_scenario::Problems;
+use runner_scenario::{Problems, similar};
 
 use super::{layout::Table, out, style};
 
@@ -150,7 +149,8 @@ fn record_message(error: &RecordError) -> String {
         None => {
             list_instead(name).or_else(|| group_instead(name, root, &runs)).unwrap_or_else(|| {
                 let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
-                with_runs(&head, runs.iter())
+                let meant = meant(name, &runs).map(|meant| format!("\n{meant}"));
+                with_runs(&head, runs.iter()) + &meant.unwrap_or_default()
             })
         }
         Some(candidates) => {
@@ -158,6 +158,28 @@ fn record_message(error: &RecordError) -> String {
             with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.head.id)))
         }
     }
+}
+
+/// Returns the name of a newest run that a name may mean: the name or file of its scenario, or a slip of `latest`.
+fn meant(name: &str, runs: &[RunSummary]) -> Option<String> {
+    let file = name.strip_suffix(".toml").and_then(|path| path.rsplit('/').next());
+    let own = runs.iter().find(|run| *run.head.scenario == *file.unwrap_or(name));
+    let mut known = runs.iter().map(|run| format!("latest:{}", run.head.scenario));
+    let near = match (own, file) {
+        (Some(run), _) => format!("latest:{}", run.head.scenario),
+        (None, Some(_)) => {
+            let example = known.next()?;
+            return Some(format!(
+                "the newest run of a scenario: `latest:NAME`, such as `{}`",
+                visible_line(&example)
+            ));
+        }
+        (None, None) => {
+            let known: Vec<_> = ["latest".to_owned()].into_iter().chain(known).collect();
+            similar(name, known.iter().map(String::as_str))?.to_owned()
+        }
+    };
+    Some(format!("did you mean `{}`?", visible_line(&near)))
 }
 
 /// Returns a message if a name is the path of a results root.
@@ -179,7 +201,8 @@ fn group_instead(name: &str, root: &Path, runs: &[RunSummary]) -> Option<String>
 
 /// Returns the message about a group that a command about one run got.
 pub fn needs_one_run(root: &ResultsRoot, group: &str) -> String {
-    let (list, group) = (root.command(&["list", "--group", group]), visible_line(group));
+    let list = root.command(&["list", "--group", group]);
+    let group = visible_line(group);
     format!("`{group}` is a group; name one of its runs\nlist its runs: {list}")
 }
 
@@ -194,24 +217,24 @@ pub fn no_runs(root: &Path) -> String {
 /// Returns the message of a `resume` without a run. `None` if the runs cannot be listed.
 fn not_one_incomplete(root: &Path, candidates: &[String], skipped: &[String]) -> Option<String> {
     let results = ResultsRoot::existing(root).ok()?;
-    let command = |words| results.command(words);
     let runs = RunList::read(&results).ok()?.runs;
     let mut lines = match candidates.len() {
         0 if runs.is_empty() => vec![no_runs(root)],
         0 => {
             let head = format!("no run in {} is incomplete; the newest runs are", shown_path(root));
-            let rerun = command(&["resume", "RUN", "--rerun", "failed"]);
+            let rerun = results.command(&["resume", "RUN", "--rerun", "failed"]);
             let rerun = format!("to run failed trials of one again: {rerun}");
             let lost = runs.iter().find(|run| run.head.verdict == RunVerdict::Damaged);
-            let resume = |run: &RunSummary| run.resume_command(&run.short);
-            let lost = lost.map(|run| format!("to replace lost results: {}", resume(run)));
+            let lost = lost
+                .map(|run| format!("to replace lost results: {}", run.resume_command(&run.short)));
             [with_runs(&head, runs.iter()), rerun].into_iter().chain(lost).collect()
         }
         several => {
             let head = format!("{several} runs are incomplete");
             let chosen = runs.iter().filter(|run| candidates.contains(&run.head.id));
-            let resume = format!("to continue one of them: {}", command(&["resume", "RUN"]));
-            let list = command(&["list", "--status", "incomplete"]);
+            let resume =
+                format!("to continue one of them: {}", results.command(&["resume", "RUN"]));
+            let list = results.command(&["list", "--status", "incomplete"]);
             let all = (several > MAX_CANDIDATES).then(|| format!("to list all of them: {list}"));
             [with_runs(&head, chosen), resume].into_iter().chain(all).collect()
         }

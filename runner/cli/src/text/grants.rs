@@ -1,6 +1,6 @@
 //! Grants of providers: given, requested and denied, as lines to paste into a scenario.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use runner_engine::Preview;
 use runner_model::{
@@ -81,20 +81,30 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
     lines
 }
 
-/// Returns a warning for each provider whose plugin requests more than it is granted.
+/// Returns warnings of providers whose plugins request more than they are granted: one for all with the same requests, as those of
+/// a matrix have.
 pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
-    providers
-        .iter()
-        .filter_map(MissingGrants::of)
-        .map(|missing| {
-            let role = if missing.is_grader { "grader" } else { "provider" };
-            format!(
-                "{role} `{}` requests access that is not granted: {}; `runner exec --dry-run` lists the grants to add",
-                missing.name,
-                requests(&missing)
-            )
-        })
-        .collect()
+    let mut groups: Vec<(MissingGrants, usize)> = Vec::new();
+    for missing in providers.iter().filter_map(MissingGrants::of) {
+        match groups.iter_mut().find(|(group, _)| {
+            group.is_grader == missing.is_grader && group.requests == missing.requests
+        }) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((missing, 1)),
+        }
+    }
+    let lines = groups.into_iter().map(|(missing, count)| {
+        let role = if missing.is_grader { "grader" } else { "provider" };
+        let who = match count {
+            1 => format!("{role} `{}` requests", missing.name),
+            _ => format!("{count} {role}s, such as `{}`, request", missing.name),
+        };
+        format!(
+            "{who} access that is not granted: {}; `runner exec --dry-run` lists the grants to add",
+            requests(&missing)
+        )
+    });
+    lines.collect()
 }
 
 fn requests(missing: &MissingGrants) -> String {
@@ -107,6 +117,7 @@ pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
         return String::new();
     }
     let mut lines = vec![style::bold("denied:")];
+    let mut tables = HashSet::new();
     for (name, denials) in denials.by_name() {
         let shown = &denials[..denials.len().min(Denials::MAX_SHOWN)];
         let shown_name = visible_line(name);
@@ -125,7 +136,8 @@ pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
         let (table, granted) =
             known.map_or(("providers", &none), |known| (known.table(), &known.grants));
         let table = table_with(table, name, granted, shown);
-        if !table.is_empty() {
+        // Providers of a matrix get their grants by one table.
+        if !table.is_empty() && tables.insert(table.clone()) {
             lines.push("    to allow it, add to the scenario:".to_owned());
             lines.extend(table.iter().map(|line| format!("      {}", visible_line(line))));
         }

@@ -25,11 +25,10 @@ impl Keys {
     /// Returns `None` unless standard input and standard error are the terminal, and no other program of a pipeline may read
     /// keys from it.
     pub fn open() -> Option<Self> {
-        let is_pipe =
-            |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
         let is_ours = io::stdin().is_terminal()
             && io::stderr().is_terminal()
-            && fstat(io::stdout()).is_ok_and(|stat| !is_pipe(stat));
+            && fstat(io::stdout())
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Fifo);
         is_ours.then_some(Self(()))
     }
 
@@ -42,7 +41,8 @@ impl Keys {
             return Vec::new();
         }
         silence();
-        let (mut keys, mut bytes) = (Vec::new(), [0; 64]);
+        let mut keys = Vec::new();
+        let mut bytes = [0; 64];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now))
             .is_ok_and(|ready| ready > 0)

@@ -9,10 +9,9 @@ pub fn width(text: &str) -> usize {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.len();
     }
-    let unjoined = |piece: &str| piece.chars().filter_map(|one| one.width()).sum();
     pieces(text)
         .filter(|(_, is_style)| !is_style)
-        .map(|(piece, _)| piece.width().max(unjoined(piece)))
+        .map(|(piece, _)| piece.width().max(piece.chars().filter_map(|one| one.width()).sum()))
         .sum()
 }
 
@@ -40,6 +39,19 @@ pub fn cut_middle(text: &str, columns: usize) -> String {
     format!("{}…{}", &text[..start], &text[end.unwrap_or(text.len())..])
 }
 
+/// Shortens the name of a provider of a matrix, at the end of a text: `gpt[size=small,temp=0]` to `gpt[small,0]`.
+pub fn without_keys(text: &str) -> String {
+    let name = text.rfind('@').map_or(0, |at| at + 1);
+    let values = text[name..].find('[').map(|start| text.split_at(name + start + 1));
+    values
+        .and_then(|(start, values)| {
+            let values =
+                values.strip_suffix(']')?.split(',').map(|pair| Some(pair.split_once('=')?.1));
+            Some(format!("{start}{}]", values.collect::<Option<Vec<_>>>()?.join(",")))
+        })
+        .unwrap_or_else(|| text.to_owned())
+}
+
 /// Starts of texts that end with their line and may be pasted into a shell: commands of the program, and the folder of a run.
 /// The terminal wraps them, so that a copy has no line break.
 const PASTED: [&str; 2] = [": runner ", "results: "];
@@ -47,8 +59,7 @@ const PASTED: [&str; 2] = [": runner ", "results: "];
 /// Wraps lines between words to at most `columns`, and at least 20. Words that fit no line are split, except [`PASTED`] texts.
 /// Continued lines are indented, see [`hanging`].
 pub fn wrap(text: &str, columns: usize) -> String {
-    let lines = text.split('\n').map(|line| wrap_line(line, columns.max(20)));
-    lines.collect::<Vec<_>>().join("\n")
+    text.split('\n').map(|line| wrap_line(line, columns.max(20))).collect::<Vec<_>>().join("\n")
 }
 
 fn wrap_line(line: &str, columns: usize) -> String {
@@ -60,7 +71,8 @@ fn wrap_line(line: &str, columns: usize) -> String {
         return wrap_line(text, columns) + pasted;
     }
     let indent = hanging(line, columns / 2);
-    let (mut wrapped, mut column) = (String::new(), 0);
+    let mut wrapped = String::new();
+    let mut column = 0;
     for mut word in words(line) {
         loop {
             let wide = width(word.trim_end());
@@ -99,7 +111,8 @@ fn hanging(line: &str, most: usize) -> usize {
 
 /// Splits a line into words with the spaces after them. A number and the word after it stay together, as in `20 ms`.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    let (mut last, mut has_number) = (' ', false);
+    let mut last = ' ';
+    let mut has_number = false;
     line.split_inclusive(move |character| {
         let is_space = character == ' ';
         let is_end = is_space && (has_number || !last.is_ascii_digit());
@@ -118,7 +131,8 @@ fn split_word(word: &str, columns: usize) -> usize {
 
 /// Returns the byte after the characters that fit into `columns`.
 fn split_at(word: &str, columns: usize) -> usize {
-    let (mut at, mut left) = (0, columns);
+    let mut at = 0;
+    let mut left = columns;
     for (piece, is_style) in pieces(word) {
         if is_style {
             at += piece.len();
@@ -168,8 +182,8 @@ fn style_length(text: &str) -> usize {
     }
 }
 
-/// A table with `N` columns, each with a title and a rank. A title that ends with `>` aligns its cells to the right, and `…` cuts
-/// the middle of long cells, which have no colours. Columns with a rank above 0 are left out if all their cells are empty, and for lack of room, the highest rank first.
+/// A table with `N` columns, each with a title and a rank. A title that ends with `>` aligns its cells to the right, and `…`
+/// shortens the names of providers, which have no colours, and then cuts their middle. Columns with a rank above 0 are left out if all their cells are empty, and for lack of room, the highest rank first.
 pub struct Table<const N: usize> {
     columns: [(&'static str, u8); N],
     rows: Vec<[String; N]>,
@@ -202,35 +216,40 @@ impl<const N: usize> Table<N> {
         });
         let has_titles = titles.iter().any(|title| width(title) > 0);
         let lines = std::iter::once(&titles).filter(|_| has_titles).chain(&self.rows);
-        let has_cells = |index: &usize| {
+        let shown = (0..N).filter(|index| {
             let (_, rank) = self.columns[*index];
             rank == 0 || self.rows.iter().any(|row| !row[*index].is_empty())
-        };
+        });
         let widest = |index: usize| lines.clone().map(|row| width(&row[index])).max();
         let mut widths: Vec<(usize, usize)> =
-            (0..N).filter(has_cells).map(|index| (index, widest(index).unwrap_or(0))).collect();
+            shown.map(|index| (index, widest(index).unwrap_or(0))).collect();
         if let Some(screen) = screen {
             self.fit(&mut widths, screen);
         }
-        lines.map(|row| self.line(row, &widths)).collect::<Vec<_>>().join("\n")
+        let mut rows: Vec<_> = lines.clone().cloned().collect();
+        for (index, columns) in &mut widths {
+            let is_cut = widest(*index).is_some_and(|widest| widest > *columns);
+            if is_cut && self.columns[*index].0.ends_with('…') {
+                rows.iter_mut().for_each(|row| row[*index] = without_keys(&row[*index]));
+                let shortest = rows.iter().map(|row| width(&row[*index])).max();
+                *columns = shortest.unwrap_or(0).min(*columns);
+            }
+        }
+        rows.iter().map(|row| self.line(row, &widths)).collect::<Vec<_>>().join("\n")
     }
 
     /// Leaves columns out and then cuts the widest, until the rest fits.
     fn fit(&self, widths: &mut Vec<(usize, usize)>, screen: usize) {
-        let is_over = |widths: &[(usize, usize)], most: usize| {
-            let columns = widths.iter().map(|(_, width)| GAP + most.min(*width));
-            columns.sum::<usize>() > screen + GAP
-        };
-        while is_over(widths, WIDE) {
-            let rank = |at: &usize| self.columns[widths[*at].0].1;
-            match (0..widths.len()).max_by_key(rank) {
-                Some(least) if rank(&least) > 0 => {
+        while is_over(widths, WIDE, screen) {
+            let ranks = widths.iter().map(|(column, _)| self.columns[*column].1);
+            match ranks.enumerate().max_by_key(|(_, rank)| *rank) {
+                Some((least, rank)) if rank > 0 => {
                     widths.remove(least);
                 }
                 _ => break,
             }
         }
-        while is_over(widths, usize::MAX) {
+        while is_over(widths, usize::MAX, screen) {
             match widths.iter_mut().max_by_key(|(_, width)| *width) {
                 Some((_, widest)) if *widest > NARROWEST => *widest -= 1,
                 _ => break,
@@ -259,3 +278,8 @@ impl<const N: usize> Table<N> {
 #[cfg(test)]
 #[path = "../tests/layout.rs"]
 mod tests;
+
+fn is_over(widths: &[(usize, usize)], most: usize, screen: usize) -> bool {
+    let columns = widths.iter().map(|(_, width)| GAP + most.min(*width));
+    columns.sum::<usize>() > screen + GAP
+}

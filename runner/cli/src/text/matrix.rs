@@ -1,6 +1,7 @@
 //! The matrix of tests and providers, within the columns of a screen, and marks of results.
 
 use std::{
+    collections::HashSet,
     iter::{once, repeat_n},
     ops::Range,
 };
@@ -8,7 +9,7 @@ use std::{
 use runner_model::{units::grouped, visible::visible_line};
 use runner_report::{Mark, MatrixCell, MatrixTest, phrases};
 
-use super::layout::{cut, cut_middle, width};
+use super::layout::{cut, cut_middle, width, without_keys};
 use super::style::{self, Paint};
 
 /// Columns that the ids of tests keep.
@@ -55,7 +56,8 @@ fn word(mark: Mark) -> &'static str {
 /// score.
 fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
     let Some(cell) = cell else { return mark(None) };
-    let (counts, all) = (&cell.counts, Mark::of(&cell.counts));
+    let counts = &cell.counts;
+    let all = Mark::of(&cell.counts);
     let words = match (counts.done(), all) {
         (2.., _) => format!(" {}/{}", grouped(counts.passed), grouped(counts.done())),
         (_, Some(mark)) if !is_short => format!(" {}", word(mark)),
@@ -66,27 +68,52 @@ fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
     format!("{}{words}{}", mark(all), style::dim(&score.unwrap_or_default()))
 }
 
-/// The columns of a matrix: the tests, then the providers. All tests are measured before the first line.
+/// A row of a matrix.
+pub struct MatrixRow {
+    id: String,
+    /// A cell for each provider: in words, and short.
+    cells: [Vec<String>; 2],
+}
+
+impl MatrixRow {
+    pub fn new(id: &str, cells: [Vec<String>; 2]) -> Self {
+        Self { id: visible_line(id).into_owned(), cells }
+    }
+}
+
+impl From<&MatrixTest> for MatrixRow {
+    fn from(test: &MatrixTest) -> Self {
+        let cells = [false, true]
+            .map(|is_short| test.cells.iter().map(|one| cell(one.as_ref(), is_short)).collect());
+        Self::new(&test.test, cells)
+    }
+}
+
+/// The columns of a matrix: the tests or other rows, then the providers. All rows are measured before the first line.
 pub struct MatrixLayout {
+    title: &'static str,
     names: Vec<String>,
-    /// Columns of the ids of tests.
+    /// The names next to short cells.
+    short_names: Vec<String>,
+    /// Columns of the ids of rows.
     id: usize,
     /// Columns of the cells of each provider: in words, and short.
     cells: [Vec<usize>; 2],
 }
 
 impl MatrixLayout {
-    pub fn new(providers: &[String]) -> Self {
+    pub fn new(title: &'static str, providers: &[String]) -> Self {
         let names: Vec<_> = providers.iter().map(|name| visible_line(name).into_owned()).collect();
+        let short_names = names.iter().map(|name| without_keys(name)).collect();
         let cells = [vec![0; names.len()], vec![0; names.len()]];
-        Self { names, id: width("test"), cells }
+        Self { title, names, short_names, id: width(title), cells }
     }
 
-    pub fn measure(&mut self, test: &MatrixTest) {
-        self.id = self.id.max(width(&visible_line(&test.test)));
-        for (widths, is_short) in self.cells.iter_mut().zip([false, true]) {
-            for (columns, one) in widths.iter_mut().zip(&test.cells) {
-                *columns = width(&cell(one.as_ref(), is_short)).max(*columns);
+    pub fn measure(&mut self, row: &MatrixRow) {
+        self.id = self.id.max(width(&row.id));
+        for (widths, cells) in self.cells.iter_mut().zip(&row.cells) {
+            for (columns, one) in widths.iter_mut().zip(cells) {
+                *columns = width(one).max(*columns);
             }
         }
     }
@@ -95,22 +122,24 @@ impl MatrixLayout {
     /// small, the providers are distributed over several blocks.
     pub fn fit(&self, screen: Option<usize>) -> Vec<MatrixColumns> {
         let screen = screen.unwrap_or(usize::MAX);
-        let total =
-            |id: usize, cells: &[usize]| id + cells.iter().map(|one| GAP + one).sum::<usize>();
-        let widths = |cells: &[usize], most: usize| -> Vec<usize> {
-            let names = self.names.iter().map(|name| width(name).min(most));
-            names.zip(cells).map(|(name, cell)| name.max(*cell)).collect()
-        };
-        let words = widths(&self.cells[0], usize::MAX);
+        let words = fitted(&self.names, &self.cells[0], usize::MAX);
         if total(self.id, &words) <= screen {
             let providers = 0..words.len();
             return vec![MatrixColumns { id: self.id, widths: words, providers, is_short: false }];
         }
-        let (widths, least) = (widths(&self.cells[1], MOST_NAME), self.id.min(NARROWEST_ID));
-        let (mut blocks, mut start, mut id) = (Vec::new(), 0, self.id);
+        let least = self.id.min(NARROWEST_ID);
+        let most = (MOST_NAME..=screen.saturating_sub(least + GAP)).find(|most| {
+            let mut cuts = HashSet::new();
+            self.short_names.iter().all(|name| cuts.insert(cut_middle(name, *most)))
+        });
+        let widths = fitted(&self.short_names, &self.cells[1], most.unwrap_or(MOST_NAME));
+        let mut blocks = Vec::new();
+        let mut start = 0;
+        let mut id = self.id;
         while start < widths.len() {
-            let fits = |end: &usize| total(least, &widths[start..*end]) <= screen;
-            let end = (start + 2..=widths.len()).take_while(fits).last().unwrap_or(start + 1);
+            let ends = (start + 2..=widths.len())
+                .take_while(|end| total(least, &widths[start..*end]) <= screen);
+            let end = ends.last().unwrap_or(start + 1);
             let widths = widths[start..end].to_vec();
             id = id.min(screen.saturating_sub(total(0, &widths))).max(least);
             blocks.push(MatrixColumns { id, widths, providers: start..end, is_short: true });
@@ -122,13 +151,14 @@ impl MatrixLayout {
 
     /// Formats the line of names.
     pub fn titles(&self, columns: &MatrixColumns) -> String {
-        let names = self.names[columns.providers.clone()].iter().zip(&columns.widths);
+        let names = if columns.is_short { &self.short_names } else { &self.names };
+        let names = names[columns.providers.clone()].iter().zip(&columns.widths);
         let names = names.map(|(name, columns)| style::dim(&cut_middle(name, *columns)));
-        columns.line(style::dim("test"), names)
+        columns.line(style::dim(self.title), names)
     }
 }
 
-/// Columns that fit a screen: the tests, and some of the providers.
+/// Columns that fit a screen: the ids of rows, and some of the providers.
 pub struct MatrixColumns {
     id: usize,
     widths: Vec<usize>,
@@ -138,15 +168,15 @@ pub struct MatrixColumns {
 }
 
 impl MatrixColumns {
-    /// Formats a test.
-    pub fn test(&self, test: &MatrixTest) -> String {
-        let id = cut(&visible_line(&test.test), self.id);
-        let cells = test.cells[self.providers.clone()].iter();
-        self.line(id, cells.map(|one| cell(one.as_ref(), self.is_short)))
+    /// Formats a row.
+    pub fn row(&self, row: &MatrixRow) -> String {
+        let cells = &row.cells[usize::from(self.is_short)];
+        self.line(cut(&row.id, self.id), cells[self.providers.clone()].iter().cloned())
     }
 
     fn line(&self, id: String, cells: impl Iterator<Item = String>) -> String {
-        let (mut line, columns) = (String::new(), once(&self.id).chain(&self.widths));
+        let mut line = String::new();
+        let columns = once(&self.id).chain(&self.widths);
         for (cell, columns) in once(id).chain(cells).zip(columns) {
             line.push_str(&cell);
             line.extend(repeat_n(' ', columns.saturating_sub(width(&cell)) + GAP));
@@ -154,6 +184,16 @@ impl MatrixColumns {
         line.truncate(line.trim_end_matches(' ').len());
         line
     }
+}
+
+/// Returns the widths of columns whose names may have `most` columns of the screen.
+fn fitted(names: &[String], cells: &[usize], most: usize) -> Vec<usize> {
+    let names = names.iter().map(|name| width(name).min(most));
+    names.zip(cells).map(|(name, cell)| name.max(*cell)).collect()
+}
+
+fn total(id: usize, cells: &[usize]) -> usize {
+    id + cells.iter().map(|cell| GAP + cell).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -176,11 +216,11 @@ mod tests {
             tests.map(|(id, cells)| MatrixTest { test: id.to_owned(), cells: cells.into() });
         let providers = ["small", "model-with-a-long-name", "x\u{1b}[2J"].map(str::to_owned);
         let shown = |screen| {
-            let mut layout = MatrixLayout::new(&providers);
-            tests.iter().for_each(|test| layout.measure(test));
+            let mut layout = MatrixLayout::new("test", &providers);
+            tests.iter().for_each(|test| layout.measure(&test.into()));
             let blocks = layout.fit(screen);
             let lines = blocks.iter().flat_map(|columns| {
-                let tests = tests.iter().map(|test| columns.test(test));
+                let tests = tests.iter().map(|test| columns.row(&test.into()));
                 std::iter::once(layout.titles(columns)).chain(tests)
             });
             lines.map(|line| plain(&line)).collect::<Vec<_>>()
@@ -200,5 +240,19 @@ mod tests {
         let titles: Vec<_> = blocks.iter().step_by(3).collect();
         let names = ["small", "model-wi…long-name", "x\\u{1b}[2J"];
         assert_eq!(titles, names.map(|name| format!("{:22}{name}", "test")).each_ref());
+    }
+
+    #[test]
+    fn short_names_are_distinct() {
+        let names = |names: [&str; 2], screen| {
+            let layout = MatrixLayout::new("test", &names.map(str::to_owned));
+            let blocks = layout.fit(Some(screen)).into_iter();
+            blocks.map(|columns| plain(&layout.titles(&columns))).collect::<Vec<_>>()
+        };
+        let matrix = ["m[model=small,prompt=teacher]", "m[model=large,prompt=teacher]"];
+        assert_eq!(names(matrix, 70), [format!("test  {}  {}", matrix[0], matrix[1])]);
+        assert_eq!(names(matrix, 60), ["test  m[small,teacher]  m[large,teacher]"]);
+        let models = ["provider/small-2026-11-05", "provider/large-2026-11-05"];
+        assert_eq!(names(models, 50), ["test  provider/s…2026-11-05  provider/l…2026-11-05"]);
     }
 }

@@ -115,6 +115,12 @@ impl Out {
         self.talk(&format!("{} {}", style::warning("warning:"), visible_line(text)));
     }
 
+    /// Prints a notice after its title. The lines after the first, which may be pasted into a scenario, are indented.
+    pub fn notice(&self, title: &str, text: &str) {
+        let lines: Vec<_> = text.split('\n').map(visible_line).collect();
+        self.talk(&format!("{title} {}", lines.join("\n  ")));
+    }
+
     /// Waits until all output is read, or until a signal exits the process. Returns the exit code: 7 in place of 0 and 1 if results could not be written.
     pub fn exit(&self, exit: Exit) -> Exit {
         if let Some(spool) = self.spool.take() {

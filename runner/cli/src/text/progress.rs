@@ -1,8 +1,7 @@
 //! Progress of a run: two lines below the others of a terminal, elsewhere a line every 10 seconds.
 
-use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
+use std::{collections::VecDeque, io};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_engine::LongWait;
@@ -52,6 +51,11 @@ pub struct Progress<'a> {
     name: Option<String>,
     /// Trials whose last attempt failed and that wait for a retry.
     pub retried: u64,
+    /// Trials that the session has settled.
+    pub settled: u64,
+    /// Trials that the session has to do, if some of them have a result of an earlier session. Then only these are shown as done or
+    /// left.
+    again: Option<u64>,
     /// Number of trials that were done before the session.
     before: u64,
     pace: Pace,
@@ -87,8 +91,11 @@ impl Pace {
 #[derive(Clone, Copy)]
 pub struct Done<'a> {
     pub counts: &'a Counts,
-    /// Trials of the plan.
+    pub done: u64,
+    /// Trials of the plan, or of the session.
     pub planned: u64,
+    /// Whether `done` and `planned` are of the session.
+    pub is_again: bool,
     /// Trials whose last attempt failed and that wait for a retry.
     pub retried: u64,
     /// Trials that were done before the session.
@@ -122,6 +129,8 @@ impl<'a> Progress<'a> {
             start: now,
             name: None,
             retried: 0,
+            settled: 0,
+            again: None,
             before: 0,
             pace: Pace::default(),
         }
@@ -135,9 +144,12 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Marks the start of the first trials: the time of compilations is not the run's.
-    pub fn start(&mut self, manifest: &Manifest) {
+    /// Marks the start of the first of `pending` trials: the time of compilations is not the run's.
+    pub fn start(&mut self, manifest: &Manifest, pending: u64) {
         let done = manifest.counts.done();
+        let left = manifest.metadata.planned_trial_count.saturating_sub(done);
+        self.again = (pending > left).then_some(pending);
+        let done = if self.again.is_some() { self.settled } else { done };
         (self.start, self.before, self.pace) = (Instant::now(), done, Pace::default());
         self.pace.add(done, Duration::ZERO);
         self.name = manifest.group.as_ref().map(|group| {
@@ -166,15 +178,22 @@ impl<'a> Progress<'a> {
         let oldest_age = live.in_flight.iter().map(|attempt| age(attempt, live.at)).max();
         let oldest_age = oldest_age.unwrap_or_default();
         let elapsed = self.start.elapsed().max(oldest_age);
-        let counts = &live.counts;
+        let done = if self.again.is_some() { self.settled } else { live.counts.done() };
         if self.pace.0.is_empty() {
-            self.before = counts.done();
+            self.before = done;
         }
-        self.pace.add(counts.done(), elapsed);
-        let until_newest = self.pace.0.back().map_or(elapsed, |(_, at)| *at);
-        let per_trial = self.pace.per_trial(in_flight, oldest_age);
-        let (before, retried) = (self.before, self.retried);
-        let done = Done { counts, planned, retried, before, elapsed, until_newest, per_trial };
+        self.pace.add(done, elapsed);
+        let done = Done {
+            counts: &live.counts,
+            done,
+            planned: self.again.unwrap_or(planned),
+            is_again: self.again.is_some(),
+            retried: self.retried,
+            before: self.before,
+            elapsed,
+            until_newest: self.pace.0.back().map_or(elapsed, |(_, at)| *at),
+            per_trial: self.pace.per_trial(in_flight, oldest_age),
+        };
         let compiling = compiling(live);
         match (&self.bar, message_columns()) {
             // The shell or another program has the terminal.
@@ -243,14 +262,14 @@ pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
 pub fn oldest(live: &Live, columns: usize) -> Option<String> {
     let oldest = live.in_flight.iter().max_by_key(|attempt| age(attempt, live.at))?;
     let age = age(oldest, live.at);
-    let running = || format!("running {} s: {}", age.as_secs(), oldest.name());
     let mut slow = slow(&live.in_flight, live.at).into_iter();
-    let first = slow.next().or_else(|| (age >= NAMED_AFTER).then(running))?;
-    let add = |line: String, next: String| {
+    let first = slow.next().or_else(|| {
+        (age >= NAMED_AFTER).then(|| format!("running {} s: {}", age.as_secs(), oldest.name()))
+    })?;
+    Some(slow.fold(cut_middle(&first, columns), |line, next| {
         let more = format!("{line}, {next}");
         if width(&more) > columns { line } else { more }
-    };
-    Some(slow.fold(cut_middle(&first, columns), add))
+    }))
 }
 
 /// Formats a line for pipes.
@@ -259,8 +278,12 @@ fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
     if !counts.is_empty() {
         counts = format!(" ({counts})");
     }
-    let done = phrases::done(done.counts, done.planned);
-    format!("{done}{counts}; {in_flight} running{waiting}")
+    let number = if done.is_again {
+        format!("{} of {} done now", grouped(done.done), grouped(done.planned))
+    } else {
+        phrases::done(done.counts, done.planned)
+    };
+    format!("{number}{counts}; {in_flight} running{waiting}")
 }
 
 /// Adds the number of trials that wait for a retry to counts, if there are some.
@@ -311,15 +334,15 @@ pub fn bar_lines(
     };
     let head = name.map_or_else(|| time.clone(), |name| format!("{name} {time}"));
     let ungraded = done.counts.ungraded;
-    let [number, executed, planned] =
-        [done.counts.done(), done.counts.done() + ungraded, done.planned].map(grouped);
+    let [number, executed, planned] = [done.done, done.done + ungraded, done.planned].map(grouped);
     let number = match ungraded {
+        _ if done.is_again => format!("{number}/{planned} now"),
         0 => format!("{number}/{planned}"),
         _ => format!("{executed}/{planned}, {number} graded"),
     };
-    let new = done.counts.done().saturating_sub(done.before);
+    let new = done.done.saturating_sub(done.before);
     let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
-        let trials = done.planned.saturating_sub(done.counts.done()) as f64;
+        let trials = done.planned.saturating_sub(done.done) as f64;
         // Until the next trial is done the estimate counts down, and is left out when its time has passed.
         let since = done.elapsed.saturating_sub(done.until_newest).as_secs_f64();
         let left = done.per_trial.map(|per_trial| per_trial.as_secs_f64() * trials - since);
@@ -344,7 +367,7 @@ pub fn bar_lines(
     let bar = match room(&rest_of_line).min(BAR_COLUMNS[0]) {
         bar if bar < BAR_COLUMNS[1] => String::new(),
         bar => {
-            let full = (bar as u64 * done.counts.done()).checked_div(done.planned).unwrap_or(0);
+            let full = (bar as u64 * done.done).checked_div(done.planned).unwrap_or(0);
             let full = (full as usize).min(bar);
             format!("{}{} ", "━".repeat(full), "─".repeat(bar - full))
         }

@@ -1,9 +1,8 @@
 //! [`Spool`]: standard output that does not wait for its reader.
 
-use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::{fs::File, io, io::Write as _, time::Duration};
+use std::{fs::File, io, io::Write as _, os::unix::fs::FileExt as _, time::Duration};
 
 /// Bytes that are printed at once.
 const BLOCK: u64 = 64 << 10;
@@ -40,7 +39,8 @@ impl Spool {
     ///
     /// No temporary file or no thread can be created.
     pub fn start() -> io::Result<Self> {
-        let (state, changed) = (Mutex::default(), Condvar::new());
+        let state = Mutex::default();
+        let changed = Condvar::new();
         let queue = Arc::new(Queue { file: tempfile::tempfile()?, state, changed });
         let printing = Arc::clone(&queue);
         let thread = thread::Builder::new().name("output".into());

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use runner_model::units::{grouped, show_duration};
-use runner_model::visible::visible_line;
-use runner_model::{Counts, GateResult, RunStatus, Time, status::RunState};
-use runner_record::now;
-use runner_report::{RunSummary, SincePrevious, phrases, run_facts};
+use runner_model::{Counts, GateResult, Reason, RunStatus, Time, status::RunState};
+use runner_record::{Manifest, RunDir, now};
+use runner_report::{
+    GraderTable, ProviderTable, ResultRow, RowSelection, RunDocument, RunSummary, SincePrevious,
+    phrases, run_facts,
+};
 
-use super::Out;
 use super::style::{self, Paint};
+use super::{Out, Table};
+
+/// Trials of a run that are read for the table of its providers. More would delay the end of a run by seconds.
+const MAX_TRIALS: u64 = 200_000;
 
 /// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
 pub fn line(run: &RunSummary, took: Duration) -> String {
@@ -23,7 +28,8 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
         RunState::Failed => counts.bad(),
         RunState::NotStarted => return headed(run, "") + &exit,
         _ => {
-            let (head, done) = (headed(run, ":"), phrases::done(&counts, run.head.counts.planned));
+            let head = headed(run, ":");
+            let done = phrases::done(&counts, run.head.counts.planned);
             return format!("{head} {done}{}{took}{exit}", in_brackets(&counts));
         }
     };
@@ -61,8 +67,47 @@ pub fn signed(state: RunState, text: &str) -> String {
 /// Prints the result of a gate.
 pub fn print_gate(gate: Option<&GateResult>, out: &Out) {
     if let Some(gate) = gate {
-        out.data(&visible_line(&format!("gate {}", run_facts::gate(gate))));
+        out.data(&format!("gate {}", run_facts::gate_lines(gate).join("\n  ")));
     }
+}
+
+/// Prints a table of the providers and graders of a run if it has several providers.
+pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
+    let providers = manifest.providers.iter().filter(|provider| !provider.is_grader);
+    if providers.count() < 2 || !(1..=MAX_TRIALS).contains(&manifest.counts.done()) {
+        return;
+    }
+    // The end of a session does not fail because of its table.
+    let document =
+        run.results_root().and_then(|root| RunDocument::read(&root, run, &RowSelection::All));
+    if let Ok(document) = document {
+        out.data(&format!("\n{}", results_table(&document, out.columns())));
+    }
+}
+
+/// Formats the results of providers, in the order of the scenario, and the tokens and cost of graders.
+fn results_table(document: &RunDocument, screen: Option<usize>) -> String {
+    let mut table = Table::new([
+        ("provider…", 0),
+        ("pass rate>", 1),
+        ("score>", 2),
+        ("tokens>", 5),
+        ("cost>", 3),
+        ("p50>", 4),
+    ]);
+    for ProviderTable { provider, results } in &document.tables.providers {
+        let row = ResultRow::new(provider, results.counts, Some(results));
+        let [rate, score, tokens, cost, p50, ..] = row.cells;
+        table.row([row.name, rate, score, tokens, cost, p50]);
+    }
+    for GraderTable { grader, results, .. } in &document.tables.graders {
+        let row = ResultRow::new(&format!("{grader} (grader)"), results.counts, Some(results));
+        let [_, _, tokens, cost, p50, ..] = row.cells;
+        if !tokens.is_empty() || !cost.is_empty() {
+            table.row([row.name, String::new(), String::new(), tokens, cost, p50]);
+        }
+    }
+    table.render(screen)
 }
 
 /// Prints the number of changes since the previous run.
@@ -83,8 +128,8 @@ pub fn print_comparison_step(run: &RunSummary, since: Option<&SincePrevious>, ou
 pub fn print_next_steps(run: &RunSummary, out: &Out) {
     if run.head.counts.done.bad() > 0 {
         out.hint(&format!("see why: {}", run.command("show", &run.short, &["--failed"])));
-        // A process works on a running run.
-        if run.head.status.is_terminal() {
+        // A process works on a running run, and without a larger budget nothing runs again.
+        if run.head.status.is_terminal() && run.head.reason != Some(Reason::Budget) {
             let is_cancelled = run.head.status == RunStatus::Cancelled;
             let force: &[&str] = if is_cancelled { &["--force"] } else { &[] };
             let resume = |more: &[&str]| run.command("resume", &run.short, &[more, force].concat());

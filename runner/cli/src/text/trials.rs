@@ -8,11 +8,9 @@ use runner_model::{Outcome, RowRef};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, Section, SincePrevious, phrases};
 
-use super::Out;
-use super::difference::changed_parts;
 use super::layout::{cut, width};
-use super::out::has_colours;
 use super::style::{self, Paint};
+use super::{Out, difference::changed_parts, out::has_colours};
 
 /// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;
@@ -36,10 +34,9 @@ pub fn list(failures: &Failures, since: Option<&SincePrevious>, screen: Option<u
     for (title, groups) in [("failed:", failed), ("skipped:", skipped)] {
         if !groups.is_empty() {
             lines.push(style::bold(title));
-            lines.extend(groups.into_iter().map(|group| group_line(group, since, screen)));
+            lines.extend(groups.into_iter().map(|group| group_line(&group, since, screen)));
         }
     }
-    let more = |left: u64| format!("  … and {}", plural(left, "more trial", "more trials"));
     lines.extend(Some(failures.left_out()).filter(|left| *left > 0).map(more));
     let (retried, all) = failures.retried();
     if all > 0 {
@@ -149,7 +146,8 @@ fn block_within(row: &RowRef<'_>, max_lines: usize, columns: usize) -> String {
             Tone::Actual => format!("      {}", coloured(style::red, style::inverse_red)),
         });
         if part.is_some() && *tone == Tone::Actual && 6 + width(line) <= columns {
-            let (before, marks) = (6 + width(&line[..start]), width(&line[start..end]).max(1));
+            let before = 6 + width(&line[..start]);
+            let marks = width(&line[start..end]).max(1);
             text.push('\n');
             text.extend(repeat_n(' ', before).chain(repeat_n('^', marks)));
         }
@@ -177,9 +175,6 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
     let within = if has_colours() { 0 } else { extent.columns.unwrap_or(usize::MAX) };
     let block = block_within(row, most, within);
     let mut page = shortened(block.lines(), bytes / 2, remedy).join("\n");
-    let screen_lines = |section: &Section| {
-        section.text.lines().map(|line| width(line).div_ceil(columns).max(1) as u64).sum::<u64>()
-    };
     let has_comparison = !extent.is_full && failure::shows_differences(row);
     let mut sections = sections.into_iter().peekable();
     while let Some(section) = sections.next() {
@@ -191,7 +186,7 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
                     shortened(lines.iter().map(String::as_str), columns * BLOCK_LINES, remedy)
                         .concat()
                 }
-                "input" | "expected" | "output" => format!("  {}", marked(line)),
+                "input" | "reference" | "expected" | "output" => format!("  {}", marked(line)),
                 _ => format!("  {}", visible_line(line)),
             };
             // `str::lines` would hide carriage returns.
@@ -207,13 +202,17 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
         };
         let output = sections.next_if(|next| (section.title, next.title) == ("expected", "output"));
         if let Some(output) = output.as_ref().filter(|_| has_comparison)
-            && let [expected, got] = [&section, output].map(screen_lines)
+            && let [expected, got] = [&section, output].map(|section| {
+                let lines = section.text.lines();
+                lines.map(|line| width(line).div_ceil(columns).max(1) as u64).sum::<u64>()
+            })
             && expected.max(got) > BLOCK_LINES as u64
         {
-            let lines = |count| plural(count, "line", "lines");
+            let [expected_lines, lines] =
+                [expected, got].map(|count| plural(count, "line", "lines"));
             let lines = match expected == got {
-                true => format!("{} each", lines(got)),
-                false => format!("{} and {}", lines(expected), lines(got)),
+                true => format!("{lines} each"),
+                false => format!("{expected_lines} and {lines}"),
             };
             page.push_str(&format!("\n{} {lines}: {remedy}", style::bold("expected and output:")));
             continue;
@@ -233,7 +232,9 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
 
 /// Returns the first lines of a text, of at most `most` bytes.
 fn shortened<'a>(lines: impl Iterator<Item = &'a str>, most: usize, remedy: &str) -> Vec<String> {
-    let (mut shown, mut room, mut left) = (Vec::new(), most, 0);
+    let mut shown = Vec::new();
+    let mut room = most;
+    let mut left = 0;
     for line in lines {
         if left > 0 || room == 0 {
             left += 1;
@@ -259,17 +260,22 @@ fn left_out(lines: usize, remedy: &str) -> String {
 
 /// Joins two texts of several lines each, if both fit next to each other.
 fn side_by_side(left: &[String], right: &[String], columns: usize) -> Option<Vec<String>> {
-    let widest = |lines: &[String]| lines.iter().map(|line| width(line)).max();
-    let column = widest(left)? + 4;
+    let [widest, right_widest] =
+        [left, right].map(|lines| lines.iter().map(|line| width(line)).max());
+    let column = widest? + 4;
     // The first line is the title.
-    if left.len().min(right.len()) <= 2 || column + widest(right)? > columns {
+    if left.len().min(right.len()) <= 2 || column + right_widest? > columns {
         return None;
     }
-    let line = |index: usize| {
-        let line = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
-        let mut left = line(left);
+    let lines = (0..left.len().max(right.len())).map(|index| {
+        let [mut left, right] =
+            [left, right].map(|lines| lines.get(index).cloned().unwrap_or_default());
         left.extend(repeat_n(' ', column - width(&left)));
-        (left + &line(right)).trim_end().to_owned()
-    };
-    Some((0..left.len().max(right.len())).map(line).collect())
+        (left + &right).trim_end().to_owned()
+    });
+    Some(lines.collect())
+}
+
+fn more(left: u64) -> String {
+    format!("  … and {}", plural(left, "more trial", "more trials"))
 }

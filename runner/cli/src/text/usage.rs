@@ -21,7 +21,8 @@ pub fn message(error: &Error, arguments: &[OsString], program: &Command) -> Stri
     if usage.is_empty() {
         names = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     }
-    let (mut command, mut name) = (program, "runner".to_owned());
+    let mut command = program;
+    let mut name = "runner".to_owned();
     for part in names {
         if let Some(inner) = command.find_subcommand(part) {
             (command, name) = (inner, format!("{name} {}", inner.get_name()));
@@ -44,7 +45,8 @@ pub fn message(error: &Error, arguments: &[OsString], program: &Command) -> Stri
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => invalid_value(error, &name),
         ErrorKind::TooManyValues => format!("`{}` takes no value", flag(&arg)),
         ErrorKind::ArgumentConflict => {
-            let (arg, other) = (flag(&arg), first(error, ContextKind::PriorArg));
+            let arg = flag(&arg);
+            let other = first(error, ContextKind::PriorArg);
             match flag(&other) {
                 other if other == arg => {
                     let advice =
@@ -77,11 +79,10 @@ fn unknown_command(error: &Error, command: &Command, name: &str) -> String {
 
 fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str) -> String {
     let given = first(error, ContextKind::InvalidArg);
-    let has = |command: &Command, flag: &str| flags(command).any(|known| known == flag);
     let word = given.trim_start_matches('-');
     let mut others = counterparts(&given).filter_map(|other| other.split_once(": "));
-    let other = others.find(|(flag, _)| has(command, flag));
-    let owners = program.get_subcommands().filter(|owner| has(owner, word));
+    let other = others.find(|(flag, _)| flags(command).any(|known| known == *flag));
+    let owners = program.get_subcommands().filter(|owner| flags(owner).any(|known| known == word));
     let owners: Vec<_> = owners.map(|owner| format!("`runner {}`", owner.get_name())).collect();
     let tip = match (gone(name, &given), other, similar(word, flags(command))) {
         (Some(advice), ..) => format!("{advice}\n"),
@@ -109,19 +110,19 @@ fn flags(command: &Command) -> impl Iterator<Item = &str> {
 
 fn missing_arguments(error: &Error, command: &Command, name: &str) -> String {
     let missing = all(error, ContextKind::InvalidArg);
-    let is_missing = |arg: &&Arg| missing.contains(&arg.to_string());
-    let args: Vec<_> = command.get_arguments().filter(is_missing).collect();
+    let args: Vec<_> =
+        command.get_arguments().filter(|arg| missing.contains(&arg.to_string())).collect();
     // A flag that another flag requires is not required by itself.
     let also = if args.iter().all(|arg| arg.is_required_set()) { "" } else { "also " };
-    let with_values = |arg: &&Arg| {
+    let args = args.iter().map(|arg| {
         let values = arg.get_possible_values();
         let values: Vec<_> = values.iter().map(|value| value.get_name()).collect();
         match values[..] {
             [] => format!("`{arg}`"),
             _ => format!("`{arg}` (one of {})", values.join(", ")),
         }
-    };
-    let mut args: Vec<_> = args.iter().map(with_values).collect();
+    });
+    let mut args: Vec<_> = args.collect();
     if args.is_empty() {
         args = missing.iter().map(|arg| format!("`{arg}`")).collect();
     }
@@ -130,7 +131,8 @@ fn missing_arguments(error: &Error, command: &Command, name: &str) -> String {
 
 fn invalid_value(error: &Error, name: &str) -> String {
     let arg = first(error, ContextKind::InvalidArg);
-    let (flag, value) = (flag(&arg), first(error, ContextKind::InvalidValue));
+    let flag = flag(&arg);
+    let value = first(error, ContextKind::InvalidValue);
     let values = all(error, ContextKind::ValidValue);
     if value.is_empty() && error.source().is_none() {
         return match values[..] {

@@ -23,5 +23,5 @@ expect '{"tags": ["a\"]"], "config": {}, "input": {"text": "\u00e9 \ud83d\ude00 
 expect '{"input": {"text": " "}, "config": {}}' \
   '{"err": {"kind": "invalid-input", "code": "no-words", "message": "`text` has no words"}}'
 expect '{"input": {"txt": "to be"}, "config": {}}' \
-  '{"err": {"kind": "invalid-input", "code": "", "message": "`text` is missing, or is no string"}}'
+  '{"err": {"kind": "invalid-input", "code": "", "message": "`text` is missing or not a string"}}'
 echo 'all answers are as expected'

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use runner_model::prepare::{Problem, Ready, RefusedPart};
-use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{FromWorker, Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{Provider, Stdin};
 use runner_model::{
     Digest, ErrorClass, Micros, Places as _, TaskId, TrialId, row::MAX_ROW, template::Template,
@@ -114,12 +114,11 @@ impl Checks {
         Ok(())
     }
 
-    /// Collects the problems in the answer to a task. Ignores answers to other tasks.
-    pub(crate) fn receive(&mut self, task: TaskId, answer: &[u8]) {
-        let Some((test, trial)) = self.in_flight.remove(&task) else {
-            return;
-        };
-        for problem in Self::read_answer(answer) {
+    /// Collects the problems in a worker's message, if it answers a task of these checks.
+    pub(crate) fn receive(&mut self, message: &FromWorker) {
+        let FromWorker::Report { head, body } = message else { return };
+        let Some((test, trial)) = self.in_flight.remove(&head.task) else { return };
+        for problem in Self::read_answer(&body[..head.row_bytes as usize]) {
             if self.found.len() < MAX_SHOWN {
                 self.found.push(test_problem(test, &trial, &problem));
             } else {
@@ -224,7 +223,8 @@ fn bounded(message: &str) -> &str {
 }
 
 fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
-    let (id, provider) = (&trial.test, &trial.provider);
+    let id = &trial.test;
+    let provider = &trial.provider;
     let message = bounded(&problem.message);
     TestProblem {
         test,

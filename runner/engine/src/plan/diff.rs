@@ -1,15 +1,15 @@
 //! [`difference`] and [`changes_since`]: differences between the plan of a run and the current files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use runner_model::{Digest, Fingerprint, digest, provider::Provider, visible::shown_path};
 use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
-use runner_scenario::{Scenario, Suite, load_selected, resolve_selected};
+use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
 
+use super::plan::Plan;
 use super::test_line::{TestLine, tests_at_providers};
-use super::{load::selection, plan::Plan};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -47,7 +47,7 @@ pub(crate) fn difference<'a>(
 pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
-    match load_selected(path, &selection(&manifest.metadata.selection, None, None)) {
+    match load_selected(path, &manifest.metadata.selection.clone().into()) {
         Err(_) if !path.exists() => {
             let path = shown_path(path);
             return Some(format!("{path} is gone; the run continues with its stored copy"));
@@ -96,15 +96,16 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
 
 /// Compares the stored providers and tests with the current ones.
 fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String> {
-    let (stored, suite) = (&plan.scenario.providers, &plan.suite);
+    let stored = &plan.scenario.providers;
+    let suite = &plan.suite;
     let selected = &manifest.metadata.selection;
     // The runs that a filter names may have been deleted.
     let refers_to_runs = selected.has_fixed_tests() || selected.filter.is_some();
     // A shard does not show the tests of the others.
     let is_comparable = !refers_to_runs || selected.shard.is_none();
-    let all = || tests_at_providers(suite, stored, |_| true).unwrap_or_default();
-    let only = refers_to_runs.then(all);
-    let selection = selection(selected, only, None);
+    let only = refers_to_runs
+        .then(|| Arc::new(tests_at_providers(suite, stored, |_| true).unwrap_or_default()));
+    let selection = Selection { only, ..selected.clone().into() };
     let resolved = resolve_selected(live, &selection, tempfile::tempfile);
     let providers = |table| {
         names(table, &provider_digests(table, stored), &provider_digests(table, &live.providers))
@@ -113,8 +114,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     match resolved {
         _ if !is_comparable => {}
         Ok(Ok((new, _))) => {
-            let (old, new) =
-                (test_fingerprints(suite, stored), test_fingerprints(&new, &live.providers));
+            let old = test_fingerprints(suite, stored);
+            let new = test_fingerprints(&new, &live.providers);
             found.extend(names("tests", &old, &new));
         }
         _ => found.push("its tests have problems; see `runner validate`".to_owned()),
@@ -133,7 +134,8 @@ fn provider_digests(table: &str, providers: &[Provider]) -> BTreeMap<String, Dig
 type TestFingerprints = (BTreeSet<String>, Fingerprint, Fingerprint);
 
 fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestFingerprints> {
-    let (fingerprints, mut line) = (Fingerprints::without_provider(), Vec::new());
+    let fingerprints = Fingerprints::without_provider();
+    let mut line = Vec::new();
     let mut print = |test| -> io::Result<(String, TestFingerprints)> {
         suite.line(test, &mut line)?;
         let test = TestLine::read(&line)?;

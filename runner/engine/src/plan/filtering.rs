@@ -1,11 +1,11 @@
 //! Filters over the results of runs.
 
-use std::io::BufReader;
 use std::{collections::HashSet, path::Path};
 
 use runner_model::{RowRef, status::RunVerdict, visible::visible_line};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected, is_latest};
-use runner_scenario::{Filter, RowFilter, TestLabels};
+use runner_record::{RecordError, ResultsRoot, RunDir, Selected, is_latest};
+use runner_results::{RowSelection, RunTable};
+use runner_scenario::Filter;
 
 use crate::EngineError;
 
@@ -41,7 +41,7 @@ fn resolve(filter: &mut Filter, find: &Find<'_>) -> Result<(), EngineError> {
             )));
         }
         let mut tests = HashSet::new();
-        matching_rows(&run, &manifest, &inner.filter, &mut |row| {
+        matching_rows(&run, &inner.filter, |row| {
             tests.insert(format!("{}@{}", &*row.test, &*row.provider));
         })?;
         Ok((run.id().to_owned(), tests))
@@ -77,30 +77,10 @@ pub(crate) fn selected_filter(
 /// Calls `each` with the rows that settle trials and match a resolved filter, in their order on disk.
 pub(crate) fn matching_rows(
     run: &RunDir,
-    manifest: &Manifest,
     filter: &Filter,
-    each: &mut dyn FnMut(&RowRef<'_>),
+    mut each: impl FnMut(&RowRef<'_>),
 ) -> Result<(), RecordError> {
-    let filter = row_filter(run, filter)?;
-    run.settling_rows(manifest, &mut |row| {
-        if filter.matches(row) {
-            each(row);
-        }
-    })?;
-    filter.finish()
-}
-
-/// Prepares a resolved filter for the rows of a run: reads the tags and `meta` that it needs.
-pub(crate) fn row_filter<'a>(
-    run: &'a RunDir,
-    filter: &'a Filter,
-) -> Result<RowFilter<'a, RecordError>, RecordError> {
-    let mut labels = TestLabels::default();
-    if filter.needs_tests() {
-        let suite = BufReader::new(run.content(&run.manifest()?.metadata.suite)?);
-        let (what, path) = ("read the stored tests of", run.path());
-        labels =
-            TestLabels::read(suite).map_err(|source| RecordError::Io { what, path, source })?;
-    }
-    Ok(RowFilter::new(filter, labels, |row| run.log(row)))
+    let table = RunTable::open(run)?;
+    let rows = table.select(&RowSelection::Matching(filter.clone()))?;
+    table.each_row_in_order(&rows, |_, row, _| each(row))
 }

@@ -8,6 +8,7 @@ use runner_model::{
     Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
 };
 use runner_record::{Manifest, RecordError, RunDir};
+use runner_results::RunTable;
 use runner_scenario::{IdGlob, Scenario, Suite};
 use serde::Deserialize;
 
@@ -66,7 +67,9 @@ pub(crate) fn evaluate(
     let Some(Gate(rules)) = &scenario.gate else { return Ok(None) };
     let mut tallies: Vec<_> = rules.iter().map(RuleTally::new).collect();
     let tests = special_tests(rules, run, manifest)?;
-    run.settling_rows(manifest, &mut |row| {
+    // The folder of a merged run has no manifest yet.
+    let table = RunTable::open_as(run, manifest)?;
+    table.each_row(table.settling().map(|row| row.number), |_, row, _| {
         if suite.index(&row.trial).is_none() {
             return;
         }
@@ -146,7 +149,8 @@ impl<'g> RuleTally<'g> {
     fn conditions(&self) -> Vec<GateCondition> {
         /// Sums of weights are rounded.
         const TOLERANCE: f64 = 1e-9;
-        let (rule, sums) = (self.rule, &self.sums);
+        let rule = self.rule;
+        let sums = &self.sums;
         let condition = |key: &str, bound, value: Option<f64>, trials, held| GateCondition {
             scope: rule.scope.clone(),
             key: key.to_owned(),
@@ -179,14 +183,15 @@ impl<'g> RuleTally<'g> {
         if let Some(bound) = rule.min_score {
             let mean = (sums.scored > 0.0).then(|| sums.scores / sums.scored);
             let held = is_least(bound, mean, is_empty);
-            let (trials, weightless) = (sums.scored_trials, sums.scored_weightless);
+            let weightless = sums.scored_weightless;
             conditions.push(GateCondition {
                 weightless,
-                ..condition("min_score", bound, mean, trials - weightless, held)
+                ..condition("min_score", bound, mean, sums.scored_trials - weightless, held)
             });
         }
         if let Some(most) = rule.max_errors {
-            let (errors, held) = (sums.errors as f64, sums.errors <= most);
+            let errors = sums.errors as f64;
+            let held = sums.errors <= most;
             // Errors are counted, and not averaged.
             conditions.push(GateCondition {
                 left_out: 0,

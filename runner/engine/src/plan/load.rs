@@ -1,19 +1,20 @@
 //! Plans a scenario from its files, and describes a plan for a manifest.
 
-use std::{collections::HashSet, fs::File, path::Path};
+use std::collections::{BTreeSet, HashSet};
+use std::{fs::File, path::Path};
 
 use runner_model::visible::quoted;
 use runner_model::{
     Places as _, digest,
-    grants::NetGrant,
+    grants::{NetGrant, is_secret_name},
     provider::{PreparedProvider, Provider},
     units::{grouped, show_sizes_apart},
 };
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
-use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
+use runner_record::{ManifestProvider, Metadata, PluginCache};
 use runner_scenario::{
-    Filter, Scenario, Selection, Suite, load, load_selected, resolve_selected, toml_key,
-    unseen_values,
+    GrantsToml, Scenario, Selection, Suite, load, load_selected, resolve_selected, unseen_values,
+    written_name,
 };
 use serde_json::Value;
 
@@ -24,10 +25,10 @@ use crate::{EngineError, error::machine_error};
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let loaded = match selection.is_some() {
         true => load_selected(path, selection),
-        false => load(path, &selection.overrides.vars),
+        false => load(path, &selection.selected.overrides.vars),
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
-    let mut notices = scenario.override_by(&selection.overrides);
+    let mut notices = scenario.override_by(&selection.selected.overrides);
     let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
     let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
     let cache = PluginCache::open()?;
@@ -61,23 +62,34 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
             return Err(EngineError::Scenario(problems));
         }
     };
-    let suite = suite.of_shard(selection.shard).map_err(machine_error)?;
-    let blobs = ContentSource::from_files(suite.blobs().clone());
+    let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
+    let mut files = suite.blobs().clone();
+    for file in scenario.providers.iter().flat_map(|provider| &provider.files) {
+        files.insert(file.sha256, scenario.folder.join(&file.path));
+    }
+    let blobs = ContentSource::from_files(files);
     let unmatched = scenario.unmatched_of_several(selection);
     notices.extend(unmatched.others);
     let unused =
         graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
     notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
+    // Providers of a matrix share them.
+    let mut unseen = HashSet::new();
     for (index, prepared) in (0..).zip(&providers) {
-        notices.extend(unseen_values(prepared, suite.has_only_input(index)));
+        let values = unseen_values(prepared, suite.has_only_input(index));
+        notices.extend(values.into_iter().filter(|value| unseen.insert(value.clone())));
     }
     notices.extend(unchecked(&suite, &providers));
-    notices.extend(scenario.providers.iter().filter_map(ungranted_server));
+    let mut ungranted: Vec<_> = scenario.providers.iter().filter_map(ungranted_server).collect();
+    // Providers of a matrix get their grants by one table.
+    ungranted.dedup();
+    notices.extend(ungranted);
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
     let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);
     notices.extend(large.map(|provider| {
         let [limit, memory] = show_sizes_apart(provider.limits.memory, memory);
-        let (role, name) = (provider.role(), &provider.name);
+        let role = provider.role();
+        let name = &provider.name;
         format!(
             "`limits.memory` of {role} `{name}` is {limit}, but all attempts of a run have {memory} together"
         )
@@ -96,10 +108,10 @@ fn nothing_selected(scenario: &Scenario, path: &Path, selection: &Selection) -> 
     let mut reasons: Vec<_> = is_optional.chain(unmatched.words).chain(unmatched.others).collect();
     if reasons.len() == missing.len() {
         let given = [
-            ("--test", !selection.tests.is_empty()),
-            ("--exclude", !selection.exclude.is_empty()),
-            ("--provider", !selection.providers.is_empty()),
-            ("--tag", !selection.tags.is_empty()),
+            ("--test", !selection.selected.tests.is_empty()),
+            ("--exclude", !selection.selected.exclude.is_empty()),
+            ("--provider", !selection.selected.providers.is_empty()),
+            ("--tag", !selection.selected.tags.is_empty()),
             ("--last-failed", selection.only.is_some()),
         ];
         let given = given.iter().filter(|(_, is_given)| *is_given);
@@ -119,8 +131,7 @@ fn nothing_selected(scenario: &Scenario, path: &Path, selection: &Selection) -> 
 
 /// Returns a note if tests have no expectation. Those on plain commands alone do not count: an exit code other than 0 fails them.
 fn unchecked(suite: &Suite, providers: &[PreparedProvider]) -> Option<String> {
-    let is_counted = |provider| !providers[usize::from(provider)].is_plain();
-    let tests = match suite.unchecked(is_counted)? {
+    let tests = match suite.unchecked(|provider| !providers[usize::from(provider)].is_plain())? {
         (1, id) => format!("test `{id}` has no expectation"),
         (count, id) => format!("{} tests have no expectation, such as `{id}`", grouped(count)),
     };
@@ -148,10 +159,29 @@ fn ungranted_server(provider: &Provider) -> Option<String> {
         None if !grants.is_empty() => return None,
         None => "https://SERVER".to_owned(),
     };
-    let (role, table, name) = (provider.role(), provider.table(), toml_key(&provider.name));
+    let mut wanted = GrantsToml::from(&provider.grants);
+    wanted.add(&format!("net = [\"{server}\"]"));
+    let is_missing = |name: &&String| !provider.grants.secret_names().contains(&***name);
+    for name in sent_secrets(provider).iter().filter(is_missing) {
+        wanted.add(&format!("secrets = [\"{name}\"]"));
+    }
+    let role = provider.role();
+    let table = wanted.proposal(provider.table(), &provider.name);
+    let name = written_name(&provider.name);
+    let table = table.join("\n");
     Some(format!(
-        "{role} `{name}` is not granted requests to its server; add to the scenario: [{table}.{name}.grants] net = [\"{server}\"]"
+        "{role} `{name}` is not granted requests to its server; add to the scenario:\n{table}"
     ))
+}
+
+/// Returns the names of the secrets that a bundled plugin sends to its server by its configuration.
+fn sent_secrets(provider: &Provider) -> BTreeSet<String> {
+    let key = provider.config.get("api_key_secret").and_then(Value::as_str);
+    let key = key.or_else(|| (&*provider.plugin == "bundled:chat").then_some("OPENAI_API_KEY"));
+    let config = provider.config.to_string();
+    let headers = config.split("{{secret.").skip(1);
+    let headers = headers.filter_map(|rest| Some(rest.split_once("}}")?.0));
+    key.into_iter().chain(headers).filter(|name| is_secret_name(name)).map(str::to_owned).collect()
 }
 
 /// Returns counts and digests of a plan. The caller sets the selection.
@@ -163,29 +193,9 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
-        selection: Selected::default(),
+        selection: Default::default(),
         vars: plan.scenario.vars.clone(),
         has_gate: plan.scenario.gate.is_some(),
-    }
-}
-
-/// Converts the selection of a manifest. `only` are the tests that it refers to by an earlier run, as `test@provider`.
-pub(crate) fn selection(
-    selected: &Selected,
-    only: Option<HashSet<String>>,
-    filter: Option<Filter>,
-) -> Selection {
-    Selection {
-        tests: selected.tests.clone(),
-        exclude: selected.exclude.clone(),
-        providers: selected.providers.clone(),
-        tags: selected.tags.clone(),
-        only,
-        filter,
-        first: selected.first,
-        sample: selected.sample,
-        shard: selected.shard,
-        overrides: selected.overrides.clone(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use runner_model::provider::{PreparedProvider, Provider};
-use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
+use runner_model::provider::PreparedProvider;
+use runner_model::{Budgets, Counts, Limits, Places, SessionSettings, digest, row::read_line};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -157,9 +157,10 @@ impl Plan {
         secret_files: &[PathBuf],
         results: Option<&Path>,
     ) -> Problems {
-        let (scenario, cache) = (&self.scenario, &self.cache);
+        let scenario = &self.scenario;
+        let cache = &self.cache;
         let path = Path::new(scenario.path());
-        let protected = || {
+        let found = mounts::find(&mut self.providers, &scenario.folder, || {
             let mut all = Protected::for_process(cache);
             all.extend(Protected::for_scenario(scenario, path));
             all.extend(
@@ -168,8 +169,7 @@ impl Plan {
             all.extend(secret_files.iter().map(|file| Protected::file("a file of secrets", file)));
             all.extend(results.map(|root| Protected::folder("the results root", root)));
             all
-        };
-        let found = mounts::find(&mut self.providers, &scenario.folder, protected);
+        });
         scenario.provider_problems(&found)
     }
 
@@ -266,19 +266,19 @@ impl Plan {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
         let cores = machine::cores();
         let is_elsewhere = self.remote.is_some();
-        let default = |provider: &Provider| {
-            let is_bounded =
-                self.has_default_jobs && !is_elsewhere && provider.grants.net.is_empty();
-            if is_bounded && self.settings.jobs > cores { cores } else { 0 }
-        };
         let mut session = self.settings.clone();
         if is_elsewhere && self.has_own_jobs() {
             session.jobs = u32::MAX;
         }
         let bounds = providers.map(|provider| Bounds {
-            concurrency: provider.concurrency.unwrap_or_else(|| default(provider)),
+            concurrency: provider.concurrency.unwrap_or_else(|| {
+                let is_bounded =
+                    self.has_default_jobs && !is_elsewhere && provider.grants.net.is_empty();
+                if is_bounded && self.settings.jobs > cores { cores } else { 0 }
+            }),
             rate: provider.rate,
-            memory: provider.limits.memory,
+            memory: provider.limits.all_memory(),
+            stack: provider.limits.more_stack(),
             is_grader: provider.grading.is_some(),
         });
         ScheduleSettings {
@@ -364,7 +364,8 @@ impl Plan {
 
     /// Returns the shapes of the workers for `pending` trials.
     pub(crate) fn shapes(&self, pending: u64) -> Vec<Shape> {
-        let largest = self.providers.iter().map(|prepared| prepared.provider.limits.memory).max();
+        let limits = self.providers.iter().map(|prepared| &prepared.provider.limits);
+        let largest = limits.map(Limits::all_memory).max();
         shapes(
             u64::from(self.settings.jobs).min(pending) as u32,
             machine::cores(),

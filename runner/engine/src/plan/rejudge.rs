@@ -101,7 +101,8 @@ impl Rejudge {
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
         // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
-        let (mut seen, mut rows) = (Fold::new(suite.trials()), BTreeMap::new());
+        let mut seen = Fold::new(suite.trials());
+        let mut rows = BTreeMap::new();
         // Trials with a bad attempt at the plan's own test. Only such an attempt makes a later pass flaky.
         let mut bad = HashSet::new();
         let mut line = Vec::new();

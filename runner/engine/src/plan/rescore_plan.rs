@@ -1,16 +1,15 @@
 //! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::path::Path;
+use std::{collections::BTreeMap, fs::File, path::Path};
 
-use runner_model::provider::Provider;
-use runner_model::row::read_line;
-use runner_model::{Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId};
+use runner_model::{
+    Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, Selected, TestId,
+    provider::Provider, row::read_line,
+};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
+use runner_scenario::{RowFilter, Suite, load_selected, resolve_selected};
 use serde_json::value::RawValue;
 
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
@@ -71,9 +70,9 @@ impl RescorePlan {
         let mut providers = stored_plugins(root, dir, manifest, &stored)?;
         providers.retain(|prepared| prepared.provider.grading.is_none());
         let overrides = manifest.metadata.selection.overrides.clone();
-        let selection = Selection { overrides, ..Selection::default() };
+        let selection = Selected { overrides, ..Selected::default() }.into();
         let mut scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
-        scenario.override_by(&selection.overrides);
+        scenario.override_by(&manifest.metadata.selection.overrides);
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;
@@ -105,7 +104,7 @@ impl RescorePlan {
         scenario.gate.clone_from(&stored.gate);
         // The fingerprints of the rows include the seed.
         scenario.run.seed = stored.run.seed;
-        // The outcomes are old, so they are no reason to stop.
+        // Old outcomes do not stop a rescore.
         scenario.run.fail_fast = FailFast::default();
         if graders.is_empty() {
             scenario.run.budget = Budgets::default();
@@ -113,7 +112,7 @@ impl RescorePlan {
         providers.extend(graders);
         scenario.providers = providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
-        // The stored providers are not called.
+        // A rescore calls graders only, so the stored providers need no mounts, grants and budgets.
         for (prepared, provider) in
             plan.providers.iter_mut().zip(&mut plan.scenario.providers).take(named.len())
         {
@@ -244,8 +243,7 @@ impl RescorePlan {
 
     /// Returns the number of trials whose expectations have changed, and whose stored output cannot be judged.
     pub(crate) fn unjudged(&self) -> usize {
-        let is_unjudged = |reason: &&RescoreReason| matches!(reason, RescoreReason::Unjudgeable(_));
-        self.reasons.iter().filter(is_unjudged).count()
+        self.reasons.iter().filter(|reason| matches!(reason, RescoreReason::Unjudgeable(_))).count()
     }
 
     /// Returns whether no trial keeps a grade of a grader that the plan lacks.
@@ -258,8 +256,7 @@ impl RescorePlan {
 
     /// Returns whether the filter matches a trial that has a result.
     pub(crate) fn has_match(&self) -> bool {
-        let is_unmatched = |reason: &RescoreReason| matches!(reason, RescoreReason::Unmatched(_));
-        !self.reasons.iter().all(is_unmatched)
+        !self.reasons.iter().all(|reason| matches!(reason, RescoreReason::Unmatched(_)))
     }
 
     /// Returns the ids of the tests that the scenario lacks, in the order of the plan.
@@ -271,7 +268,9 @@ impl RescorePlan {
 /// Writes the stored tests with the expectations of the live ones. Also returns the tests that the live suite lacks.
 fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u64, TestId>)> {
     let mut out = BufWriter::new(tempfile::tempfile()?);
-    let (mut old, mut new, mut gone) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let mut old = Vec::new();
+    let mut gone = BTreeMap::new();
+    let mut new = Vec::new();
     for test in 0..stored.tests() {
         stored.line(test, &mut old)?;
         let id = TestLine::read(&old)?.id;

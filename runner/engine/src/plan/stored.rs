@@ -1,13 +1,11 @@
 //! Reads the plan that is stored with a run.
 
-use std::collections::{HashMap, HashSet};
-use std::{io, path::Path};
+use std::{collections::HashSet, io, path::Path};
 
-use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider};
+use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider, status::RunVerdict};
 use runner_prepare::ContentSource;
-use runner_record::{
-    Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir, ShortFingerprints,
-};
+use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
+use runner_results::{RunTable, short};
 use runner_scenario::{Scenario, Suite, parse_stored};
 
 use super::plan::Plan;
@@ -44,7 +42,8 @@ pub(crate) fn whole_tests(
         parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
             .map_err(EngineError::Scenario)?;
     scenario.override_by(&manifest.metadata.selection.overrides);
-    keep_providers(&mut scenario, manifest);
+    // The manifest lacks those that the run's selection left out.
+    scenario.keep_planned(manifest.planned().map(|stored| &*stored.name));
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
@@ -65,21 +64,11 @@ pub(crate) fn stored_plan(
     Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
 }
 
-/// Removes the providers that the run's selection left out.
-fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
-    let names: HashSet<_> = manifest.planned().map(|stored| &*stored.name).collect();
-    scenario.keep_providers(|provider| names.contains(&*provider.name));
-}
-
-/// The fingerprints of a trial's newest result if it passed.
-type Newest = Option<ShortFingerprints>;
-
 /// The result of [`not_passed`].
 #[derive(Debug, Default)]
 pub(crate) struct NotPassed {
     /// As `test@provider`.
     pub(crate) tests: HashSet<String>,
-    passed: HashMap<TrialId, ShortFingerprints>,
     /// Number of trials that passed, and whose test or provider has changed since.
     pub(crate) changed: u64,
     /// Number of trials of the plan that none of the runs has planned.
@@ -87,6 +76,18 @@ pub(crate) struct NotPassed {
     /// Ids of the runs, the newest first.
     pub(crate) runs: Vec<String>,
     pub(crate) skipped: Vec<RecordError>,
+}
+
+/// The newest result of a trial. A plan of 10⁶ trials has one of each, so it has no names.
+#[derive(Clone, Default)]
+struct NewestResult {
+    /// `None` without a result.
+    is_pass: Option<bool>,
+    /// The first bytes of both fingerprints.
+    fingerprints: [u32; 2],
+    /// The run of the result, by its place in [`NotPassed::runs`].
+    run: u8,
+    is_planned: bool,
 }
 
 pub(crate) fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
@@ -104,7 +105,8 @@ pub(crate) fn stored_plugins(
     manifest: &Manifest,
     scenario: &Scenario,
 ) -> Result<Vec<PreparedProvider>, EngineError> {
-    let (mut prepared, mut checked) = (Vec::new(), HashSet::new());
+    let mut prepared = Vec::new();
+    let mut checked = HashSet::new();
     for provider in &scenario.providers {
         let stored =
             manifest.planned().find(|stored| stored.name == *provider.name).ok_or_else(|| {
@@ -143,58 +145,67 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests of a scenario with a trial whose newest result is bad, or that was planned and has no result. Reads
-/// this user's runs from the newest back: until one is of the whole scenario and each trial so far has a result, at most
-/// [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and
-/// the errors of damaged runs, of those of other users, and of those that another key has signed.
+/// Returns the tests of a plan with a trial whose newest result is bad, that was planned and has no result, or that passed and
+/// whose test or provider has changed since. Reads this user's runs from the newest back: until one is of the whole scenario and
+/// each trial so far has a result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also
+/// returns the names of the read runs, and the errors of damaged runs, of those of other users, and of those that another key has
+/// signed.
 pub(crate) fn not_passed(
-    results: &Path,
-    scenario: &str,
+    root: &ResultsRoot,
     path: &Path,
+    plan: &Plan,
 ) -> Result<NotPassed, EngineError> {
-    let root = ResultsRoot::existing(results)?;
     let mut found = NotPassed::default();
-    // The newest results. `None` for a planned trial without a result.
-    let mut trials: HashMap<TrialId, Option<Newest>> = HashMap::new();
+    let mut newest = vec![NewestResult::default(); plan.suite.trials() as usize];
     let mut is_whole = false;
-    let mut results = root.trials()?;
-    for run in root.runs_of(scenario, path)? {
-        if found.runs.len() == MAX_RUNS || is_whole && !trials.values().any(Option::is_none) {
+    for run in root.runs_of(&plan.scenario.name, path)? {
+        if found.runs.len() == MAX_RUNS || is_whole && !newest.iter().any(NewestResult::is_open) {
             break;
         }
-        let own = run.and_then(|(dir, manifest)| Ok((dir.for_use()?, manifest)));
-        let (dir, manifest) = match own {
-            Err(error @ (RecordError::NotOwn { .. } | RecordError::Foreign { .. })) => {
-                found.skipped.push(error);
+        let Some((dir, manifest)) = own_run(run, &mut found.skipped)? else { continue };
+        let number = found.runs.len() as u8;
+        let table = dir.snapshot(|| RunTable::open(&dir))?;
+        table.check_version()?;
+        for row in table.settling() {
+            let index = table.trial_id(row.trial).and_then(|trial| plan.suite.index(&trial));
+            let Some(trial) = index.and_then(|index| newest.get_mut(index as usize)) else {
                 continue;
-            }
-            own => own?,
-        };
-        let mut read = results.of_run(&dir, &Vec::new, &mut |all: &mut Vec<_>, result| {
-            let is_pass = matches!(result.outcome, Outcome::Passed | Outcome::Skipped);
-            all.push((result.trial, is_pass.then_some(result.fingerprints)));
-        })?;
-        let has_other_plan = manifest.sessions.iter().any(|session| session.adopted.is_some());
-        let planned = manifest.metadata.planned_trial_count;
-        if read.is_damaged || has_other_plan || read.trials != planned {
-            let (scenario, suite) = stored_tests(&root, &dir, &manifest)?;
-            let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
-            let is_damaged = read.is_damaged || fold.foreign().is_some();
-            if is_damaged {
-                let problem = "the run is damaged, so none of its tests counts as passed";
-                let (path, problem) = (dir.path(), problem.to_owned());
-                found.skipped.push(RecordError::Foreign { path, problem });
-            }
-            read.results.retain(|(trial, _)| suite.index(trial).is_some());
-            let mut ids = Ids::new(&suite, &scenario.providers);
-            for index in 0..suite.trials() {
-                let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
-                let newest = trials.entry(id).or_default();
-                *newest = newest.or(is_damaged.then_some(None));
+            };
+            if trial.is_pass.is_none() {
+                trial.is_pass = Some(matches!(row.outcome, Outcome::Passed | Outcome::Skipped));
+                (trial.fingerprints, trial.run) = (table.fingerprints(row.number), number);
             }
         }
-        for (trial, newest) in read.results {
-            trials.entry(trial).or_default().get_or_insert(newest);
+        let is_damaged = table.is_foreign(&manifest) || manifest.verdict == RunVerdict::Damaged;
+        let results = table.fold_sums().counts.done();
+        let has_other_plan = manifest.sessions.iter().any(|session| session.adopted.is_some());
+        let planned = manifest.metadata.planned_trial_count;
+        if is_damaged || has_other_plan || results != planned {
+            let (scenario, suite) = stored_tests(root, &dir, &manifest)?;
+            let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
+            let is_damaged = is_damaged || fold.foreign().is_some();
+            if is_damaged {
+                let problem = "the run is damaged, so none of its tests counts as passed";
+                let path = dir.path();
+                let problem = problem.to_owned();
+                found.skipped.push(RecordError::Foreign { path, problem });
+            }
+            for (index, trial) in newest.iter_mut().enumerate() {
+                let is_planned = || {
+                    plan.suite.trial_id(index as u64).is_some_and(|id| suite.index(&id).is_some())
+                };
+                if trial.is_pass.is_some() && trial.run == number && (is_damaged || !is_planned()) {
+                    trial.is_pass = None;
+                }
+            }
+            let mut ids = Ids::new(&suite, &scenario.providers);
+            for index in 0..suite.trials() {
+                let id = ids.trial(index).map_err(|source| unreadable(root, source))?;
+                let Some(index) = plan.suite.index(&id) else { continue };
+                let trial = &mut newest[index as usize];
+                trial.is_planned = true;
+                trial.is_pass = trial.is_pass.or(is_damaged.then_some(false));
+            }
         }
         is_whole |= manifest.metadata.selection.is_whole();
         found.runs.push(dir.id().to_owned());
@@ -202,45 +213,77 @@ pub(crate) fn not_passed(
     if found.runs.is_empty() && !found.skipped.is_empty() {
         return Err(found.skipped.swap_remove(0).into());
     }
-    for (trial, newest) in trials {
-        match newest.flatten() {
-            Some(fingerprints) => {
-                found.passed.insert(trial, fingerprints);
-            }
-            None => {
-                found.tests.insert(test_at(&trial));
-            }
-        }
-    }
+    found.select(plan, &newest).map_err(|source| unreadable(root, source))?;
     Ok(found)
 }
 
-impl NotPassed {
-    /// Returns the tests with a trial that passed.
-    pub(crate) fn passed_tests(&self) -> HashSet<String> {
-        self.passed.keys().map(test_at).collect()
+/// Returns the tests of the plans and results of the runs that [`not_passed`] may read.
+pub(crate) fn known_tests(
+    root: &ResultsRoot,
+    scenario: &str,
+    path: &Path,
+) -> Result<HashSet<String>, EngineError> {
+    let mut tests = HashSet::new();
+    for run in root.runs_of(scenario, path)?.take(MAX_RUNS) {
+        let Some((dir, manifest)) = own_run(run, &mut Vec::new())? else { continue };
+        tests.extend(planned_tests(root, &dir, &manifest)?);
+        let table = RunTable::open(&dir)?;
+        tests.extend(table.settling().filter_map(|row| Some(test_at(&table.trial_id(row.trial)?))));
     }
+    Ok(tests)
+}
 
-    /// Adds the tests of the plan with a trial that passed, and whose test or provider has changed since. Counts the trials that no
-    /// run has planned, if no other test is selected.
-    pub(crate) fn add_changed(&mut self, plan: &Plan) {
+/// Opens a run for use. `None`, with an error in `skipped`, for a run of another user or key.
+fn own_run(
+    run: Result<(RunDir, Manifest), RecordError>,
+    skipped: &mut Vec<RecordError>,
+) -> Result<Option<(RunDir, Manifest)>, RecordError> {
+    match run.and_then(|(dir, manifest)| Ok((dir.for_use()?, manifest))) {
+        Err(error @ (RecordError::NotOwn { .. } | RecordError::Foreign { .. })) => {
+            skipped.push(error);
+            Ok(None)
+        }
+        own => own.map(Some),
+    }
+}
+
+impl NewestResult {
+    fn is_open(&self) -> bool {
+        self.is_planned && self.is_pass.is_none()
+    }
+}
+
+impl NotPassed {
+    /// Selects the tests by the newest results of the plan's trials.
+    fn select(&mut self, plan: &Plan, newest: &[NewestResult]) -> io::Result<()> {
+        let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
         let mut line = Vec::new();
-        let place = |(trial, passed)| Some((plan.suite.index(trial)?, trial, passed));
-        let mut planned: Vec<_> = self.passed.iter().filter_map(place).collect();
-        // In the order of the suite, whose lines are read in blocks.
-        planned.sort_unstable_by_key(|(index, ..)| *index);
-        self.unplanned = plan.suite.trials() - planned.len() as u64;
-        for (index, trial, passed) in planned {
-            let planned = plan.suite.trial(index);
-            let fingerprints = plan.suite.line(planned.test, &mut line).and_then(|()| {
-                Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
-            });
-            // If the test cannot be read, sending its task reports the error.
-            if !fingerprints.is_ok_and(|now| passed.are(now)) {
-                self.tests.insert(test_at(trial));
-                self.changed += 1;
+        for (index, newest) in (0..).zip(newest) {
+            let is_selected = match newest.is_pass {
+                None if !newest.is_planned => {
+                    self.unplanned += 1;
+                    false
+                }
+                Some(true) => {
+                    let planned = plan.suite.trial(index);
+                    let now = plan.suite.line(planned.test, &mut line).and_then(|()| {
+                        Ok(TestLine::read(&line)?
+                            .fingerprints(&plan.fingerprints, planned.provider)?)
+                    });
+                    // If the test cannot be read, sending its task reports the error.
+                    let is_changed = !now.is_ok_and(|(execution, judgement)| {
+                        newest.fingerprints == [execution, judgement].map(short)
+                    });
+                    self.changed += u64::from(is_changed);
+                    is_changed
+                }
+                None | Some(false) => true,
+            };
+            if is_selected {
+                self.tests.insert(test_at(&ids.trial(index)?));
             }
         }
+        Ok(())
     }
 }
 

@@ -210,6 +210,10 @@ pub(super) fn tests_at_providers(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use runner_scenario::{Selection, load, resolve};
+
     use super::TestLine;
 
     #[test]
@@ -217,5 +221,26 @@ mod tests {
         let line = r#"{"id":"a","input":1,"providers":[0],"repeat":2,"tags":["t"],"meta":{"m":1},"timeout":1,"expect":{}"#;
         assert!(TestLine::read(format!("{line}}}").as_bytes()).is_ok());
         assert!(TestLine::read(format!("{line},\"new\":1}}").as_bytes()).is_err());
+    }
+
+    /// `tour_uses_every_key` keeps the scenario complete.
+    #[test]
+    fn each_key_of_tests_is_a_field_of_the_line() {
+        let path = Path::new("../scenario/src/tests/valid/tour.toml");
+        let scenario = load(path, &Default::default());
+        let scenario =
+            scenario.unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
+        let mut file = tempfile::tempfile().unwrap();
+        let suite = resolve(&scenario, &Selection::default(), &mut file);
+        let suite = suite.unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
+        let mut line = Vec::new();
+        for test in 0..suite.tests() {
+            suite.line(test, &mut line).unwrap();
+            let read = TestLine::read(&line).err().map(|error| error.to_string());
+            assert_eq!(
+                read, None,
+                "add the key to `TestLine` in runner/engine/src/plan/test_line.rs"
+            );
+        }
     }
 }

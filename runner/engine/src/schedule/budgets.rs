@@ -172,7 +172,8 @@ impl Spending {
     /// Describes the outputs that lack the metric of a budget. A provider that never reports it may have nothing to measure, unless
     /// it is the cost, and the provider has prices.
     fn missed(&self, account: &Account) -> Option<String> {
-        let (budget, metric) = (&account.name, &account.name.metric);
+        let budget = &account.name;
+        let metric = &account.name.metric;
         if !account.is_measured {
             return Some(format!(
                 "no attempt has measured `{budget}`, so its budget had no effect"
@@ -182,7 +183,8 @@ impl Spending {
             account.provider.is_none_or(|own| own == *provider)
                 && (meter.count(metric) > 0 || metric == COST && !meter.priced.is_empty())
         });
-        let (mut outputs, mut measured) = (0, 0);
+        let mut outputs = 0;
+        let mut measured = 0;
         for (_, meter) in of_account {
             outputs += meter.outputs;
             measured += meter.count(metric);

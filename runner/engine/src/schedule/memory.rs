@@ -10,14 +10,16 @@ const MIN_RESERVE: u64 = 1 << 20;
 pub(super) struct Reserve {
     /// Limit of one attempt, in bytes.
     pub(super) limit: u64,
+    /// The part of `limit` that is always reserved, in bytes.
+    stack: u64,
     /// Largest peak, in bytes.
     largest: u64,
     measured: u32,
 }
 
 impl Reserve {
-    pub(super) fn new(limit: u64) -> Self {
-        Self { limit, largest: 0, measured: 0 }
+    pub(super) fn new(limit: u64, stack: u64) -> Self {
+        Self { limit, stack, largest: 0, measured: 0 }
     }
 
     /// Returns the bytes to reserve for an attempt.
@@ -25,7 +27,8 @@ impl Reserve {
         if self.measured < MIN_SAMPLES {
             return self.limit;
         }
-        self.largest.saturating_mul(2).clamp(MIN_RESERVE.min(self.limit), self.limit)
+        let likely = self.largest.saturating_mul(2).saturating_add(self.stack);
+        likely.clamp(MIN_RESERVE.min(self.limit), self.limit)
     }
 
     /// Adds the peak of an attempt, in bytes.
@@ -42,7 +45,7 @@ mod tests {
     #[test]
     fn twice_the_largest_peak_is_reserved() {
         let limit = 256 * MIN_RESERVE;
-        let mut reserve = Reserve::new(limit);
+        let mut reserve = Reserve::new(limit, 0);
         for _ in 0..MIN_SAMPLES {
             assert_eq!(reserve.bytes(), limit);
             reserve.measure(3 * MIN_RESERVE);
@@ -53,9 +56,14 @@ mod tests {
         reserve.measure(200 * MIN_RESERVE);
         assert_eq!(reserve.bytes(), limit);
         for (limit, each) in [(256 * MIN_RESERVE, MIN_RESERVE), (100, 100)] {
-            let mut reserve = Reserve::new(limit);
+            let mut reserve = Reserve::new(limit, 0);
             (0..MIN_SAMPLES).for_each(|_| reserve.measure(0));
             assert_eq!(reserve.bytes(), each);
         }
+        let stack = 16 * MIN_RESERVE;
+        let mut reserve = Reserve::new(limit + stack, stack);
+        assert_eq!(reserve.bytes(), limit + stack);
+        (0..MIN_SAMPLES).for_each(|_| reserve.measure(MIN_RESERVE));
+        assert_eq!(reserve.bytes(), 2 * MIN_RESERVE + stack);
     }
 }

@@ -204,7 +204,8 @@ impl Schedule {
             // If every trial is done, the stop does not count.
             self.finish(None, None);
         } else if let Some(stop) = &mut self.stop {
-            let (reason, message) = (stop.reason, stop.message.take());
+            let reason = stop.reason;
+            let message = stop.message.take();
             self.finish(Some(reason), message);
         } else if self.is_used_up() {
             let message = self.settings.spending.used_up_by_providers();
@@ -224,8 +225,9 @@ impl Schedule {
         let mut turn = Turn::default();
         while let Some(place) = self.first_lane(&turn) {
             let lane = &mut self.lanes[place];
-            let (memory, is_bounded, is_grader) =
-                (lane.reserved(), lane.is_bounded, lane.kind == LaneKind::Grades);
+            let memory = lane.reserved();
+            let is_bounded = lane.is_bounded;
+            let is_grader = lane.kind == LaneKind::Grades;
             let may_wait = !is_bounded && self.may_queue_ahead();
             match self.workers.choose(may_wait, is_grader, &turn, memory) {
                 Some(worker) => {
@@ -377,7 +379,7 @@ impl Schedule {
         if self.faults < MAX_FAULTS {
             return;
         }
-        let message = row.error.as_ref().map_or("", |error| &error.message);
+        let message = row.error.as_ref().map(ToString::to_string).unwrap_or_default();
         let message = format!("{MAX_FAULTS} attempts in a row could not run: {message}");
         let reason = fault.map_or(Reason::Internal, HostFault::reason);
         self.stop(StopMode::Drain, reason, Some(message));

@@ -44,8 +44,8 @@ impl Schedule {
             None => {
                 self.stop = Some(StopState { mode, reason, message, next });
                 // Tasks that have not started must not start.
-                let take_back = |worker| Effect::TakeBack { worker, keep: 0 };
-                self.effects.extend(self.workers.busy().map(take_back));
+                self.effects
+                    .extend(self.workers.busy().map(|worker| Effect::TakeBack { worker, keep: 0 }));
             }
         }
         if mode > StopMode::Drain {

@@ -1,8 +1,7 @@
 //! Times of the next attempts: [`Pacer`] spaces starts evenly, by a rate, and [`backoff`] delays retries.
 
-use runner_model::provider::Rate;
 use runner_model::test::{ExpectedError, Retries};
-use runner_model::{Micros, Outcome, RowRef, RunTime};
+use runner_model::{Micros, Outcome, RowRef, RunTime, provider::Rate};
 
 /// Longest delay that later starts make up for. Timers and messages cause such delays, which would otherwise slow down
 /// rates of thousands per second. A longer delay is not made up for, because a rate must prevent bursts.

@@ -171,7 +171,8 @@ impl Workers {
     /// Changes the tasks in flight of a worker.
     fn change<T>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> T) -> Option<T> {
         let worker = self.all.get_mut(&id)?;
-        let (load, flights) = (worker.load(), worker.flights.len());
+        let load = worker.load();
+        let flights = worker.flights.len();
         let changed = change(worker);
         self.in_flight = self.in_flight - flights + worker.flights.len();
         if !worker.is_alone && worker.load() != load {
@@ -236,11 +237,10 @@ impl Workers {
     /// Returns the worker that runs suspects of this kind. Only workers on this machine run graders.
     pub(super) fn suspect_worker(&self, for_grader: bool) -> Option<(WorkerId, &Worker)> {
         let mut workers = self.all.iter();
-        let runs = |worker: &Worker| {
+        let (id, worker) = workers.find(|(_, worker)| {
             let slots = if for_grader { worker.grader_slots } else { worker.slots };
             worker.is_alone && slots > 0
-        };
-        let (id, worker) = workers.find(|(_, worker)| runs(worker))?;
+        })?;
         Some((*id, worker))
     }
 
@@ -259,7 +259,7 @@ impl Workers {
         turn: &Turn,
         memory: u64,
     ) -> Option<WorkerId> {
-        let takes = |id: WorkerId, worker: &Worker| {
+        self.least_busy(|id, worker| {
             let waits = may_wait
                 && turn.held_for_slot != Some(id)
                 && worker.is_open
@@ -267,8 +267,7 @@ impl Workers {
             turn.held_for_memory != Some(id)
                 && (worker.has_free_slot(is_grader) || waits)
                 && worker.has_memory(memory)
-        };
-        self.least_busy(takes)
+        })
     }
 
     /// Returns whether a worker has a free slot. If [`Self::choose`] returned `None`, such a worker lacks memory.
@@ -287,11 +286,10 @@ impl Workers {
 
     /// Returns the worker that is likely to have memory for a large attempt first.
     pub(super) fn least_reserved(&self, for_grader: bool) -> Option<WorkerId> {
-        let has_slots = |worker: &Worker| {
+        let workers = self.all.iter().filter(|(_, worker)| {
             let slots = if for_grader { worker.grader_slots } else { worker.slots };
             slots > 0 && !worker.is_alone
-        };
-        let workers = self.all.iter().filter(|(_, worker)| has_slots(worker));
+        });
         let least = workers.min_by_key(|(_, worker)| worker.reserved);
         least.map(|(id, _)| *id)
     }
@@ -303,8 +301,7 @@ impl Workers {
 
     /// If a slot is idle, returns the worker with the most waiting tasks, and the number of them that it keeps.
     pub(super) fn take_back(&mut self) -> Option<(WorkerId, u32)> {
-        let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot(false);
-        if !self.all.values().any(is_idle) {
+        if !self.all.values().any(|worker| !worker.is_alone && worker.has_free_slot(false)) {
             return None;
         }
         let waiting = (self.all.iter_mut())

@@ -7,11 +7,12 @@ use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
 use super::rescore::rescore;
+use super::resume::continue_run;
 use super::run::{PlannedSession, check_machine, lock_root, prestart, run};
 use super::start::{planned, prepare};
 use super::waiting::{close_unstarted, unstarted};
-use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
+use crate::run_parts::RunParts;
 use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::trust::usable;
 use crate::validate::plugin_problems;
@@ -182,7 +183,7 @@ impl Group {
                 match self.end.clone() {
                     Some(end) => {
                         let end = End { at: now(), ..end };
-                        close_unstarted(owned, &work.fold, end, observer)
+                        close_unstarted(owned, &work.fold, end, observer).report(observer)
                     }
                     None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }

@@ -135,7 +135,7 @@ impl TasksInFlight {
         if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
             let provider = &plan.providers[usize::from(grader)].provider;
             let Provider { name, limits, grading, .. } = provider;
-            let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is no grader"))?;
+            let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is not a grader"))?;
             task.kind = TaskKind::Grade;
             task.provider = grader;
             task.attempt = row.asked(name) + 1;
@@ -234,7 +234,35 @@ impl InFlightTask {
         Ok(Ok(()))
     }
 
-    /// Checks a report.
+    /// Checks the report of any task. `decide` gets the task, the new row, and the row as the schedule needs it.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the worker, as the rest of a sentence.
+    pub(super) fn receive<T>(
+        &mut self,
+        head: &ReportHead,
+        mut body: Vec<u8>,
+        providers: &[PreparedProvider],
+        session: u32,
+        decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>) -> T,
+    ) -> Result<(CheckedReport, T), String> {
+        if self.is_judged() {
+            let report = self.check_judged(head, &body, providers, session)?;
+            let row = report.row()?;
+            let decision = decide(self, &row, &report.effort(&row, head));
+            return Ok((report.into(), decision));
+        }
+        let limits = &providers[usize::from(self.task.provider)].provider.limits;
+        let (row, (log, artifacts)) = self.check(head, &body, limits, session)?;
+        let decision = decide(self, &row, &row);
+        let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
+        body.truncate(head.row_bytes as usize);
+        let (row, ungraded) = (body, None);
+        Ok((CheckedReport { outcome, has_denied, row, ungraded, log, artifacts }, decision))
+    }
+
+    /// Checks a report of the provider.
     ///
     /// # Errors
     ///
@@ -350,13 +378,7 @@ impl InFlightTask {
                 format!("two workers that ran nothing else died; the last one {why}"),
             ),
         };
-        RowError {
-            class,
-            code: code.into(),
-            message: message.into(),
-            retry_after_ms: None,
-            details: None,
-        }
+        RowError { class, code: code.into(), message: message.into(), ..RowError::default() }
     }
 }
 

@@ -61,7 +61,7 @@ impl InFlightTask {
             {
                 judgement.outcome = Outcome::Passed;
                 judgement.checks =
-                    stored.checks.iter().filter(|check| !check.own).cloned().collect();
+                    stored.checks.iter().filter(|check| check.kind.is_some()).cloned().collect();
             }
             let mut row = Row::judged(stored, judgement, &graders);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
@@ -117,7 +117,8 @@ impl InFlightTask {
 
     fn stored(&self) -> Result<RowRef<'_>, String> {
         let line = self.stored.as_ref().map_or(&[][..], |stored| &stored.line);
-        read_line(line).map_err(|error| format!("has a task about a line that is no row: {error}"))
+        read_line(line)
+            .map_err(|error| format!("has a task about a line that is not a row: {error}"))
     }
 
     fn graded<'a>(
@@ -153,11 +154,9 @@ impl JudgedReport {
             let message = head.host_fault.map_or("the run was stopped", |fault| fault.as_str());
             effort.outcome = Outcome::Stopped;
             effort.error = Some(RowError {
-                class: None,
                 code: "stopped".into(),
                 message: message.into(),
-                retry_after_ms: None,
-                details: None,
+                ..RowError::default()
             });
         } else if let JudgedWork::Grade(name) = &self.work
             && let Some(place) = row.grades.iter().position(|grade| *grade.grader == **name)

@@ -2,15 +2,16 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, mem, thread};
 
-use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
+use runner_model::{Micros, Places, RunTime, Stage as Shown, TaskId, Time};
 use runner_model::{protocol::SlotWord, recent_output::MOST_SHOWN, visible::visible_line};
 use runner_record::{
     Compiling, InFlight, Live, Manifest, ResultsRoot, Scratch, WaitingTrial, sweep_every,
 };
 
-use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
+use super::coordinator::{Coordinator, PROGRESS_EVERY};
+use super::stage::Stage;
 use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
 
 /// Delay before a stop lists the trials that it is waiting for, in microseconds.
@@ -29,7 +30,7 @@ const MAX_WAITING: usize = 100;
 impl Coordinator<'_> {
     /// Reports a stop, once per session, unless it removes the run.
     pub(super) fn report_stopping(&mut self) {
-        if self.stop.report_at.is_none() && !self.is_unreported {
+        if self.stop.report_at.is_none() && !self.stage.is_unreported() {
             self.stop.report_at = Some(self.now.0 + WAITING_AFTER);
             self.observer.event(&RunEvent::Stopping {
                 signal: self.stop.signal,
@@ -54,7 +55,8 @@ impl Coordinator<'_> {
 
     /// Names the first trials that run in slots. Empty if none runs.
     pub(super) fn named(&self, slots: &[SlotWord]) -> String {
-        let flights = slots.iter().filter_map(|word| self.in_flight.all.get(&TaskId(word.task)));
+        let Stage::Running(running) = &self.stage else { return String::new() };
+        let flights = slots.iter().filter_map(|word| running.tasks.all.get(&TaskId(word.task)));
         let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
         trials.truncate(MAX_NAMED);
@@ -66,34 +68,35 @@ impl Coordinator<'_> {
 
     /// Updates the screen and `live.json`, and sweeps, each at its own interval.
     pub(super) fn report_progress(&mut self) {
-        if self.waiting.is_some() {
+        if matches!(self.stage, Stage::Waiting(_)) {
             return;
         }
-        if let Some(run) = &self.run {
-            run.writer.expect_more(self.schedule.running() > 0);
+        let in_flight = self.schedule.running();
+        if let Some(run) = self.stage.run() {
+            run.writer.expect_more(in_flight > 0);
         }
-        if self.now.0 >= self.timers.progress {
-            self.timers.progress = self.now.0 + PROGRESS_EVERY;
+        if self.now.0 >= self.next_progress {
+            self.next_progress = self.now.0 + PROGRESS_EVERY;
             self.report_awaited();
             self.report_lack_of_memory();
-            let (planned, in_flight) = (self.plan.suite.trials(), self.schedule.running());
             let waits = self.long_wait();
-            if let Some(live) = self.run.as_ref().map(|run| self.live(run)) {
+            if let Some(live) = self.live() {
+                let planned = self.plan.suite.trials();
                 self.observer.event(&RunEvent::Progress { live: &live, planned, in_flight, waits });
             }
         }
-        if self.now.0 >= self.timers.sweep {
-            self.timers.sweep = self.now.0 + Micros::from(sweep_every()).0;
-            self.sweep();
+        if self.now.0 >= self.sweep.next {
+            self.sweep.next = self.now.0 + Micros::from(sweep_every()).0;
+            self.start_sweep();
         }
         self.finish_sweep(Duration::ZERO);
-        if self.now.0 >= self.timers.live {
+        if self.now.0 >= self.next_live {
             self.write_live();
         }
     }
 
     /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.
-    fn sweep(&mut self) {
+    fn start_sweep(&mut self) {
         // The thread may outlive the session, so it opens the root itself.
         let path = self.root.path().to_owned();
         let (ended, received) = mpsc::channel();
@@ -105,7 +108,7 @@ impl Coordinator<'_> {
             let _ = ended.send(swept.unwrap_or_default());
             Scratch::sweep(&env::temp_dir());
         };
-        self.sweeping = Some(received);
+        self.sweep.running = Some(received);
         // The session does not depend on the sweep, so it runs without the thread, too.
         let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
     }
@@ -113,17 +116,17 @@ impl Coordinator<'_> {
     /// Reports the runs that the sweep has ended, and waits up to `patience` for its end.
     pub(super) fn finish_sweep(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
-        while let Some(sweeping) = &self.sweeping {
-            match sweeping.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Some(running) = &self.sweep.running {
+            match running.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(ended) => {
                     for Manifest { id, status, .. } in ended {
                         self.notice(&format!(
                             "the process of run {id} has died; the run is now {status}"
                         ));
-                        self.swept.push(id);
+                        self.sweep.swept.push(id);
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => self.sweeping = None,
+                Err(RecvTimeoutError::Disconnected) => self.sweep.running = None,
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }
@@ -131,16 +134,19 @@ impl Coordinator<'_> {
 
     /// Writes `live.json`, on the thread for it. While the disk is slow, the timer stays due.
     pub(super) fn write_live(&mut self) {
-        if let Some(run) = &self.run
-            && run.live.try_send(self.live(run)).is_ok()
+        if let Some(live) = self.live()
+            && let Some(run) = self.stage.run()
+            && run.live.try_send(live).is_ok()
         {
-            self.timers.live = self.now.0 + LIVE_EVERY;
+            self.next_live = self.now.0 + LIVE_EVERY;
         }
     }
 
     /// Returns the trials that wait, from the start of a long wait to its end.
     fn long_wait(&mut self) -> Option<LongWait> {
-        let (mut waits, mut first) = (LongWait::default(), RunTime(u64::MAX));
+        let Stage::Running(running) = &mut self.stage else { return None };
+        let mut waits = LongWait::default();
+        let mut first = RunTime(u64::MAX);
         for Waiting { lane, why, until, .. } in self.schedule.waiting() {
             let is_grader = self.plan.providers[lane].provider.grading.is_some();
             let count = match why {
@@ -151,32 +157,38 @@ impl Coordinator<'_> {
             *count += 1;
             first = first.min(until);
             if (until - self.now).0 >= LONG_WAIT {
-                self.timers.long_wait = self.timers.long_wait.max(until.0);
+                running.long_wait = running.long_wait.max(until.0);
             }
         }
         waits.next = (first - self.now).into();
-        (self.now.0 < self.timers.long_wait && first.0 < u64::MAX).then_some(waits)
+        (self.now.0 < running.long_wait && first.0 < u64::MAX).then_some(waits)
     }
 
     /// Logs a lack of memory, once per session.
     fn report_lack_of_memory(&mut self) {
-        if !self.has_lacked_memory && self.schedule.waits_for_memory() {
-            self.has_lacked_memory = true;
+        if let Stage::Running(running) = &mut self.stage
+            && self.schedule.waits_for_memory()
+            && !mem::replace(&mut running.has_lacked_memory, true)
+        {
             self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` limit how many run at once");
         }
     }
 
     /// Returns the run time since the first assignments.
     pub(super) fn worked(&self) -> Duration {
-        self.started.map(|since| (self.now - since).into()).unwrap_or_default()
+        let Stage::Running(running) = &self.stage else { return Duration::ZERO };
+        (self.now - running.started).into()
     }
 
-    fn live(&self, run: &ActiveRun) -> Live {
+    /// Returns the state of the session. `None` until the run is open.
+    fn live(&mut self) -> Option<Live> {
+        let session = self.stage.run()?.session;
+        let running = if let Stage::Running(running) = &self.stage { Some(running) } else { None };
         let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.started);
         let (now, at) = (monotonic(), runner_record::now());
         let in_flight = (0..).zip(&slots).filter_map(|(place, word)| {
-            let flight = self.in_flight.all.get(&TaskId(word.task))?;
+            let flight = running?.tasks.all.get(&TaskId(word.task))?;
             let ms = now.saturating_sub(word.started) / 1000;
             let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
             let step = flight.step.as_ref();
@@ -198,23 +210,23 @@ impl Coordinator<'_> {
             let since = Time::from_millis(at.as_millis() - ms as i64);
             Compiling { plugin: plugin.clone(), since }
         });
-        Live {
-            session: run.session,
+        Some(Live {
+            session,
             at,
             worked_ms: self.worked().as_micros() as f64 / 1e3,
             paused: self.pause.at.is_some(),
             stopping: self.schedule.is_stopping(),
-            stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
+            stage: Some(if running.is_some() { Shown::Run } else { Shown::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),
             last_seq: self.fold.last_seq(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting_trials(),
             waits_for_memory: self.schedule.waits_for_memory(),
-            waits_for_workers: self.without_workers.as_ref().and_then(|(_, lack)| lack.clone()),
+            waits_for_workers: running.and_then(|running| running.lack_of_workers()),
             workers: self.pool.len() as u32,
             deaths: self.pool.deaths,
-        }
+        })
     }
 
     /// Returns the trials whose next attempt waits for a backoff or a rate.
@@ -233,22 +245,21 @@ impl Coordinator<'_> {
         waiting.collect()
     }
 
-    pub(super) fn log(&self, line: &str) {
-        let owned = self.run.as_ref().map(|run| &run.owned).or(self.waiting.as_ref());
-        if let Some(owned) = owned {
+    pub(super) fn log(&mut self, line: &str) {
+        if let Some(owned) = self.stage.owned() {
             owned.log(line);
         }
     }
 
     pub(super) fn log_worker(&mut self, line: &str) {
-        if let Some(run) = &self.run {
-            self.worker_log.add(&run.owned, line);
+        if let Some(run) = self.stage.run() {
+            run.worker_log.add(&run.owned, line);
         }
     }
 
     pub(super) fn notice(&mut self, notice: &str) {
-        if self.run.is_none() && self.waiting.is_none() {
-            self.early_notices.push(notice.to_owned());
+        if let Stage::Checking(checking) = &mut self.stage {
+            checking.add_notice(notice);
         }
         self.log(notice);
         self.observer.event(&RunEvent::Notice(notice));

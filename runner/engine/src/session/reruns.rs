@@ -89,12 +89,11 @@ pub(super) fn filtered(
     text: &str,
     root: &ResultsRoot,
     dir: &RunDir,
-    manifest: &Manifest,
 ) -> Result<(Rerun, String), EngineError> {
     let mut filter = Filter::parse(text).map_err(EngineError::Scenario)?;
     resolve_filter(&mut filter, root)?;
     let mut lines = String::new();
-    matching_rows(dir, manifest, &filter, &mut |row| {
+    matching_rows(dir, &filter, |row| {
         lines.push_str(&format!("{}\n", row.trial));
     })?;
     let trials: Digest = digest(lines.as_bytes());

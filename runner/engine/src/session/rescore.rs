@@ -11,14 +11,15 @@ use runner_record::{
 };
 
 use super::reruns::Reruns;
+use runner_results::row_filter;
 use runner_scenario::RowFilter;
 
 use super::resume::claim;
 use super::resume_plan::check_foreign;
 use super::run::{PlannedSession, lock_root, prestart, run};
-use super::run_parts::keep_suite;
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter, row_filter};
+use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter};
+use crate::run_parts::keep_suite;
 use crate::trust::{find_run, owner_notices};
 use crate::{EngineError, RescoreRequest};
 
@@ -59,9 +60,11 @@ pub fn rescore(
         observer.event(&RunEvent::Notice(notice));
     }
     if plan.rejudge.count() == 0 {
-        let text = format!("run {} has nothing to judge", manifest.id);
+        let text = format!("nothing to judge in run {}", manifest.id);
         observer.event(&RunEvent::Notice(&text));
-        return Ok(Ended::of(manifest, dir.path(), Duration::ZERO).report(observer));
+        let ended = Ended::of(manifest, dir.path(), Duration::ZERO);
+        // An earlier session was stopped, and not this one.
+        return Ok(Ended { stop: None, stop_signal: None, ..ended }.report(observer));
     }
     plan.prepare_grants(&request.session)?;
     let Manifest { reason, signal, message, .. } = manifest;

@@ -13,7 +13,7 @@ use super::run::prestart;
 use crate::plan::{Ids, Plan, StoredRow, unreadable};
 use crate::schedule::Assignment;
 use crate::validate::{describe, read_secrets};
-use crate::workers::{PoolEvent, PrestartedWorker};
+use crate::workers::PrestartedWorker;
 use crate::{Decision, EngineError, RescoreRequest, SessionRequest, error::machine_error};
 
 /// Judgements that the worker has at the same time.
@@ -118,8 +118,8 @@ fn judge(
         if in_flight.all.is_empty() {
             return Ok(judged);
         }
-        let (head, body) = match probe.next()? {
-            Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => (head, body),
+        let (head, body) = match probe.next_message()? {
+            Ok(FromWorker::Report { head, body }) => (head, body),
             Ok(_) => continue,
             Err(end) => return Err(end.into_error("outputs were judged")),
         };

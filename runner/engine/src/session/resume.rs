@@ -8,13 +8,13 @@ use runner_record::{
     Manifest, NewPlan, NewSession, Owned, RecordError, ResultsRoot, RunDir, RunHead,
 };
 
-use super::closing::set_gate;
+use super::ending::set_gate;
 use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
 use super::run::{PlannedSession, lock_root, prestart, run};
-use super::run_parts::keep;
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Ids, Plan, changes_since, stored_plan, unreadable};
+use crate::run_parts::keep;
 use crate::trust::{find_run, skipped_notices};
 use crate::{Decision, EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 

@@ -1,15 +1,15 @@
 //! [`PreparedResume`]: a resumed session before it starts: its plan, the trials that it runs, and the reasons.
 
-use std::{collections::HashSet, fs::File, path::Path};
+use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
 use runner_record::{Fold, Manifest, NewPlan, Rerun, ResultsRoot, RunDir};
-use runner_scenario::{Filter, nearest_names};
+use runner_scenario::{Filter, Selection, nearest_names};
 
 use super::reruns::{self, Reruns};
 use crate::plan::{
     Ids, Plan, Rejudge, changes_since, difference, load_plan, manifest_providers, metadata,
-    planned_tests, selected_filter, selection, stored_plan,
+    planned_tests, selected_filter, stored_plan,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
 
@@ -55,8 +55,8 @@ impl PreparedResume {
         plan.override_by(&request.session)?;
 
         let (rerun, filtered) = match &request.rerun {
-            Some(Rerun::Glob(text)) if Filter::is_filter(text) => {
-                let (rerun, result) = reruns::filtered(text, root, dir, manifest)?;
+            Some(Rerun::Glob(text)) if Filter::is_filter(text) && !is_id(&plan, text) => {
+                let (rerun, result) = reruns::filtered(text, root, dir)?;
                 (Some(rerun), Some(result))
             }
             rerun => (rerun.clone(), None),
@@ -248,8 +248,11 @@ fn live_plan(
 ) -> Result<(Plan, File), EngineError> {
     let selected = &manifest.metadata.selection;
     let only = selected.has_fixed_tests().then(|| planned_tests(root, dir, manifest));
-    let filter = selected_filter(selected, &request.session.results)?;
-    let selection = selection(selected, only.transpose()?, filter);
+    let selection = Selection {
+        only: only.transpose()?.map(Arc::new),
+        filter: selected_filter(selected, &request.session.results)?,
+        selected: selected.clone(),
+    };
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = load_plan(path, &selection)?;
     // A word may have matched a test that is gone.
@@ -282,4 +285,10 @@ pub(super) fn verdictless_notice(dir: &RunDir, manifest: &Manifest) -> Option<St
             dir.command("resume", &["--rerun", "errors"])
         )
     })
+}
+
+/// Returns whether a text is the id of a trial or test of a plan.
+fn is_id(plan: &Plan, text: &str) -> bool {
+    let is_trial = |trial: TrialId| plan.suite.index(&trial).is_some();
+    plan.suite.test(text).is_some() || TrialId::parse(text).is_ok_and(is_trial)
 }

@@ -7,7 +7,9 @@ use runner_model::{Reason, SessionSettings};
 use runner_prepare::{children, machine};
 use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
-use super::{coordinator::Coordinator, watchdog::Watchdog};
+use super::coordinator::Coordinator;
+use super::stage::{Checking, Stage};
+use super::watchdog::Watchdog;
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
@@ -112,7 +114,7 @@ pub(crate) fn run(
 
     let coordinator = Coordinator {
         share,
-        is_unreported: session == 1 && !waits,
+        stage: Stage::Checking(Checking::new(session == 1 && !waits)),
         ..Coordinator::new(&plan, fold, root, pool, clock, watchdog.clone(), observer)
     };
     let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));

@@ -1,18 +1,18 @@
 //! `exec`: plans a scenario, creates the run and runs it.
 
-use std::{fs::File, mem, path::Path};
+use std::{collections::HashSet, fs::File, mem, path::Path, sync::Arc};
 
-use runner_model::{Places as _, Shard, units::plural, visible::shown_path};
-use runner_record::{Fold, ResultsRoot, Selected};
-use runner_scenario::load_selected;
+use runner_model::{Places as _, Selected, Shard, units::plural, visible::shown_path};
+use runner_record::{Fold, ResultsRoot};
+use runner_scenario::{Selection, load_selected};
 
 use super::resume;
 use super::run::{PlannedSession, lock_root, prestart, run};
-use super::run_parts::{RunParts, new_run, scenario_path};
 use crate::event::{Ended, Observer};
 use crate::plan::{
-    Plan, difference, load_plan, new_access, not_passed, selected_filter, selection,
+    Plan, difference, known_tests, load_plan, new_access, not_passed, selected_filter,
 };
+use crate::run_parts::{RunParts, new_run, scenario_path};
 use crate::trust::{skipped_notices, usable};
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
@@ -79,66 +79,13 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         )));
     }
     let mut notices = Vec::new();
-    let only = if request.selection.last_failed {
-        let scenario = load_selected(&request.scenario, &selection(&request.selection, None, None));
-        let name = scenario.map_err(EngineError::Scenario)?.name;
-        let path = scenario_path(&request.scenario).unwrap_or_default();
-        let mut found = not_passed(&options.results, &name, &path)?;
-        let root = ResultsRoot::existing(&options.results)?;
-        let exec = || root.command(&["exec", &request.scenario.to_string_lossy()]);
-        if found.runs.is_empty() {
-            let [scenario, results] = [&request.scenario, root.path()].map(shown_path);
-            return Err(EngineError::Usage(format!(
-                "there are no runs of {scenario} in {results}, and `--last-failed` needs one\nto run all of its tests: {}",
-                exec()
-            )));
-        }
-        // Only the plan of tests that passed is needed, but a selection of a million tests takes a second more.
-        let selected = Selected { first: None, sample: None, ..request.selection.clone() };
-        let whole = load_plan(&request.scenario, &selection(&selected, None, None));
-        let plan = whole.or_else(|_| {
-            let passed = selection(&selected, Some(found.passed_tests()), None);
-            load_plan(&request.scenario, &passed)
-        });
-        match plan {
-            Ok((mut plan, _)) => {
-                // Problems of folders are reported with the plan of the selected tests.
-                let _ = plan.find_folders(&[], None);
-                plan.read_folders(&options.results);
-                found.add_changed(&plan);
-            }
-            Err(EngineError::NothingSelected(_)) => {}
-            Err(error) => return Err(error),
-        }
-        notices = skipped_notices(&found.skipped);
-        if found.tests.is_empty() {
-            let unplanned = (found.unplanned > 0).then(|| {
-                let trials = plural(found.unplanned, "trial was", "trials were");
-                format!(
-                    "{trials} not planned in these runs; to run all of the scenario: {}",
-                    exec()
-                )
-            });
-            let lines = notices.into_iter().chain(unplanned).map(|line| format!("\n{line}"));
-            return Err(EngineError::NothingFailed(lines.collect()));
-        }
-        if let [_, .., oldest] = found.runs.as_slice() {
-            let count = found.runs.len();
-            notices.push(format!(
-                "`--last-failed` uses the results of {count} runs; the oldest is {oldest}"
-            ));
-        }
-        if found.changed > 0 {
-            let trials = plural(found.changed, "trial", "trials");
-            notices.push(format!("`--last-failed` selects {trials} that passed and changed since"));
-        }
-        Some(found.tests)
-    } else {
-        None
+    let is_last_failed = request.selection.last_failed;
+    let only = is_last_failed.then(|| last_failed(request, &mut notices)).transpose()?;
+    let selection = Selection {
+        only: only.map(Arc::new),
+        filter: selected_filter(&request.selection, &options.results)?,
+        selected: request.selection.clone(),
     };
-    let filter = selected_filter(&request.selection, &options.results)?;
-    let filter_text = filter.as_ref().map(|filter| filter.text().to_owned());
-    let selection = selection(&request.selection, only, filter);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
     let words = mem::take(&mut plan.unmatched_words);
     if !words.is_empty() && !request.is_shared {
@@ -146,9 +93,60 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     }
     plan.notices.extend(words);
     plan.notices.extend(notices);
-    plan.filter = filter_text;
+    plan.filter = selection.filter.map(|filter| filter.text().to_owned());
     plan.override_by(options)?;
     Ok((plan, suite))
+}
+
+/// Returns the tests that `--last-failed` selects, as `test@provider`, and adds notices about them.
+fn last_failed(
+    request: &ExecRequest,
+    notices: &mut Vec<String>,
+) -> Result<HashSet<String>, EngineError> {
+    let all = Selection::from(Selected { first: None, sample: None, ..request.selection.clone() });
+    let scenario = load_selected(&request.scenario, &all);
+    let name = scenario.map_err(EngineError::Scenario)?.name;
+    let path = scenario_path(&request.scenario).unwrap_or_default();
+    let root = ResultsRoot::existing(&request.session.results)?;
+    let exec = root.command(&["exec", &request.scenario.to_string_lossy()]);
+    if root.runs_of(&name, &path)?.next().is_none() {
+        let [scenario, results] = [&request.scenario, root.path()].map(shown_path);
+        return Err(EngineError::Usage(format!(
+            "there are no runs of {scenario} in {results}, and `--last-failed` needs one\nto run all of its tests: {exec}"
+        )));
+    }
+    // If the plan has mistakes, they may be in tests without a run, which are not selected.
+    let (mut plan, _) = load_plan(&request.scenario, &all).or_else(|_| {
+        let only = Some(Arc::new(known_tests(&root, &name, &path)?));
+        load_plan(&request.scenario, &Selection { only, ..all })
+    })?;
+    // Problems of folders are reported with the plan of the selected tests.
+    let _ = plan.find_folders(&[], None);
+    plan.read_folders(&request.session.results);
+    let found = not_passed(&root, &path, &plan)?;
+    notices.extend(skipped_notices(&found.skipped));
+    if found.tests.is_empty() {
+        if found.unplanned > 0 {
+            let trials = plural(found.unplanned, "trial was", "trials were");
+            notices.push(format!(
+                "{trials} not planned in these runs; to run all of the scenario: {exec}"
+            ));
+        }
+        return Err(EngineError::NothingFailed(
+            notices.iter().map(|line| format!("\n{line}")).collect(),
+        ));
+    }
+    if let [_, .., oldest] = found.runs.as_slice() {
+        let count = found.runs.len();
+        notices.push(format!(
+            "`--last-failed` uses the results of {count} runs; the oldest is {oldest}"
+        ));
+    }
+    if found.changed > 0 {
+        let trials = plural(found.changed, "trial", "trials");
+        notices.push(format!("`--last-failed` selects {trials} that passed and changed since"));
+    }
+    Ok(found.tests)
 }
 
 /// Splits a plan into the parts for creating its run and for working on it.

@@ -1,30 +1,33 @@
-//! The stage `waiting`: the run exists and starts once no other session works in its results root.
+//! [`Stage::Waiting`]: the run exists and starts once no other session works in its results root.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use runner_model::{Reason, RunTime};
 use runner_prepare::machine;
 use runner_record::{End, Fold, Owned, RecordError, in_use, now};
 
-use super::closing::write_end;
-use super::coordinator::{Coordinator, Timers};
+use super::coordinator::{Coordinator, FIRST_LIVE};
+use super::ending::{ends, write_end};
+use super::stage::{Checking, Stage};
 use crate::event::{Ended, Observer};
-use crate::signals;
+use crate::{EngineError, signals};
 
 impl Coordinator<'_> {
     /// Starts the run if the root is free. Otherwise keeps it waiting, and reports the runs that hold the root.
     pub(super) fn wait_for_root(&mut self, owned: Owned) -> Result<(), RecordError> {
-        self.waiting = Some(owned);
+        let id = owned.dir().id().to_owned();
+        self.stage = Stage::Waiting(owned);
         self.try_root()?;
-        let Some(owned) = &self.waiting else { return Ok(()) };
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return Ok(());
+        }
         // Waiting may take days, so another worker is started once the root is free.
         self.pool.drop_prestarted();
         // The error lists the runs that hold the root. If the root is free, the next `try_root` starts the run.
         match self.root.share(self.share) {
             Ok(()) => Ok(()),
             Err(RecordError::RootHeld { root, runs }) => {
-                let notice = format!("run {} waits: {}", owned.dir().id(), in_use(&root, &runs));
-                self.notice(&notice);
+                self.notice(&format!("run {id} waits: {}", in_use(&root, &runs)));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -34,18 +37,23 @@ impl Coordinator<'_> {
     /// Starts the waiting run if the root is free.
     pub(super) fn try_root(&mut self) -> Result<(), RecordError> {
         let is_held = self.pause.at.is_some() || self.schedule.is_stopping();
-        if self.waiting.is_none() || is_held || !self.root.try_share(self.share)? {
+        if !matches!(self.stage, Stage::Waiting(_))
+            || is_held
+            || !self.root.try_share(self.share)?
+        {
             return Ok(());
         }
-        let Some(mut owned) = self.waiting.take() else { return Ok(()) };
+        let checking = Stage::Checking(Checking::new(false));
+        let Stage::Waiting(mut owned) = mem::replace(&mut self.stage, checking) else {
+            return Ok(());
+        };
         signals::pass("waited");
         owned.start()?;
         self.clock.restart();
         self.watchdog.start_time(self.plan.settings.timeout);
-        (self.now, self.timers) = (RunTime::default(), Timers::new());
+        (self.now, self.next_progress, self.next_live) = (RunTime::default(), 0, FIRST_LIVE);
         let started = self.pool.start(&self.plan.shapes(self.schedule.left()));
-        let session = owned.manifest().last_session();
-        self.open(owned, session)?;
+        self.open(owned)?;
         if let Err(error) = started {
             self.fail(Reason::Machine, machine::failure("cannot start a worker", error));
         }
@@ -55,25 +63,27 @@ impl Coordinator<'_> {
     /// Ends a run that has not started.
     pub(super) fn close_waiting(
         mut self,
-        mut owned: Owned,
-        end: (Option<Reason>, Option<String>),
-    ) -> Result<Ended, RecordError> {
+        reason: Option<Reason>,
+        message: Option<String>,
+    ) -> Result<Ended, EngineError> {
+        let Some(mut owned) = self.stage.end() else { return Err(EngineError::Unstarted) };
         self.pool.finish();
         if let Some(by) = self.stop.by.take() {
             owned.note_stopped_by(by);
         }
-        let (reason, message) = end;
         let unstarted = unstarted(reason);
-        let end = End {
+        let own = End {
             signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
             message: message.or(unstarted.message),
             ..unstarted
         };
-        Ok(close_unstarted(owned, &self.fold, end, self.observer))
+        let (end, cut_short) = ends(self.plan, own);
+        let ended = close_unstarted(owned, &self.fold, end, self.observer);
+        Ok(ended.cut_short_by(cut_short).report(self.observer))
     }
 }
 
-/// Writes the end of a run that has not started.
+/// Writes the end of a run that has not started, and does not report it.
 pub(super) fn close_unstarted(
     owned: Owned,
     fold: &Fold,
@@ -82,7 +92,7 @@ pub(super) fn close_unstarted(
 ) -> Ended {
     let directory = owned.dir().path();
     let manifest = write_end(owned, end, fold, observer);
-    Ended::of(manifest, directory, Duration::ZERO).report(observer)
+    Ended::of(manifest, directory, Duration::ZERO)
 }
 
 /// Returns the end of a run that has not started.

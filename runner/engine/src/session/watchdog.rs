@@ -33,6 +33,8 @@ struct WatchdogState {
     is_over: bool,
     /// Deadline of the session's end, and the reason to record if it passes.
     bound: Option<(RunTime, Reason, Option<StopSignal>)>,
+    /// Exit code of a session whose end is in the manifest.
+    settled: Option<Exit>,
     /// Writer of the last words, and the session's number. `None` before the run is created.
     run: Option<(LiveWriter, u32)>,
 }
@@ -49,6 +51,7 @@ impl Watchdog {
             clock,
             is_over: false,
             bound: None,
+            settled: None,
             run: None,
         })));
         let watched = Arc::clone(&watchdog.0);
@@ -77,6 +80,12 @@ impl Watchdog {
         let within = if kill { KILL_BOUND } else { lock(&self.0).grace + STOP_BOUND };
         lock(&self.0).clock.pause(false);
         self.expect_end(within, reason, signal);
+    }
+
+    /// Sets the exit code that the process has if it does not end within its bounds from now on: that of the manifest.
+    pub(crate) fn settle(&self, exit: Exit) {
+        let mut state = lock(&self.0);
+        (state.settled, state.run) = (Some(exit), None);
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -138,8 +147,9 @@ impl WatchdogState {
         };
         let message = "the session did not end within its bounds";
         self.last_words(reason, signal, message.to_owned());
-        let exit =
-            Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None, false);
+        let exit = self.settled.unwrap_or_else(|| {
+            Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None, false)
+        });
         signals::restore_terminal();
         #[allow(clippy::exit, reason = "nothing else ends a process that is stuck")]
         std::process::exit(exit.code().into());

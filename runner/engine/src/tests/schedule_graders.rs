@@ -210,7 +210,7 @@ fn later_grader_is_asked_after_an_error() {
         }
         let second = sent(&harness.ack_ungraded(0));
         assert_eq!(asked(&second), [(0, Some(2))], "{how}");
-        // The trial ends with the error of the first, which is no reason to call the second one again.
+        // The trial ends with the error of the first. The second one is not called again.
         harness.policy.next_grader = None;
         let end = harness.report(second[0].worker, second[0].task, &row("error", 1.0, None));
         assert_eq!(end, [written(second[0].task, true)], "{how}");

@@ -23,8 +23,8 @@ use super::{Ended, EngineError, Observer, Plan, PlannedSession, PrestartedWorker
 use crate::{
     RunEvent, SessionRequest,
     clock::monotonic,
+    run_parts::{RunParts, new_run},
     schedule::Blame,
-    session::run_parts::{RunParts, new_run},
     signals::lock,
     workers::{
         WorkerExit,

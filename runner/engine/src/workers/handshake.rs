@@ -1,147 +1,173 @@
-//! Messages of workers to the pool, each accepted only in certain phases of the worker.
+//! Messages and requests of workers until they can take tasks.
 
-use runner_model::{
-    HostFault, Reason, WorkerId, cache::is_compile_key, prepare::Ready, protocol::FromWorker,
-    visible::visible_line,
-};
+use runner_model::{Digest, Reason, WorkerId, prepare::Ready, protocol::FromWorker};
+use runner_prepare::PrepareError;
 
-use super::link::{Phase, PoolEvent, ReadyWorker, RequestedContent};
-use super::{pool::Pool, supply::plugin_of};
+use super::inputs::Input;
+use super::link::{Fault, Phase, RequestedContent};
+use super::pool::{PluginState, Pool, ReadyWorker};
+use super::worker::PoolWorker;
+use crate::schedule::Shape;
 
-/// Bytes of a worker's message about a plugin.
-const MAX_PROBLEM: usize = 64 << 10;
+/// The session ends when workers on other machines lack content that could not be published this many times in a row.
+const MAX_FAILED_SUPPLIES: u32 = 3;
 
 impl Pool {
-    /// Handles a message.
+    /// Handles messages of a worker. Returns those about tasks and for the log.
+    pub(super) fn receive(&mut self, worker: WorkerId, messages: Vec<FromWorker>) -> Option<Input> {
+        let is_closing = self.content.is_closing();
+        self.workers.get_mut(&worker)?.count(&messages, self.is_held_back);
+        let mut passed_on = Vec::with_capacity(messages.len());
+        for message in messages {
+            // Messages after a fault are not trusted.
+            let entry = self.workers.get_mut(&worker).filter(|entry| entry.is_trusted());
+            let Some(entry) = entry else { break };
+            let handled = match entry.check(&message, is_closing) {
+                Ok(()) => self.handle(worker, message),
+                Err(fault) => Err(fault),
+            };
+            match handled {
+                Ok(message) => passed_on.extend(message),
+                Err(fault) => self.fault(worker, None, fault.to_owned()),
+            }
+        }
+        (!passed_on.is_empty()).then_some(Input::Messages(worker, passed_on))
+    }
+
+    /// Handles a message. Returns it if it is about tasks or for the log.
     ///
     /// # Errors
     ///
     /// A fault of the worker, as the rest of a sentence.
-    pub(super) fn receive_message(
+    fn handle(
         &mut self,
         worker: WorkerId,
         message: FromWorker,
-    ) -> Result<Option<PoolEvent>, &'static str> {
-        let (is_closing, is_remote) = (self.is_closing(), self.is_remote(worker));
-        let Some(entry) = self.workers.get_mut(&worker) else {
-            return Ok(None);
-        };
-        let accepted = match (entry.phase, message) {
-            (Phase::Started, FromWorker::Hello(hello)) => {
-                const OURS: &str = env!("CARGO_PKG_VERSION");
-                if is_remote && hello.version != OURS {
-                    return Err("is of another version");
+    ) -> Result<Option<FromWorker>, Fault> {
+        match message {
+            FromWorker::Hello(hello) => {
+                if let Some(entry) = self.workers.get_mut(&worker)
+                    && let Some(problem) = entry.receive_hello(hello)?
+                {
+                    self.send(Input::Failed(Reason::Internal, problem));
                 }
-                if hello.version != OURS || !is_compile_key(&hello.compile_key) {
-                    let version = visible_line(&hello.version);
-                    let message = format!(
-                        "a worker is of version {version} and this program of version {OURS}; start it again"
-                    );
-                    return Ok(Some(PoolEvent::Failed(Reason::Internal, message)));
-                }
-                (entry.phase, entry.compile_key) = (Phase::Known, hello.compile_key);
-                return Ok(None);
             }
-            (phase, FromWorker::NeedPlugin(plugin)) if is_remote && phase >= Phase::Known => {
-                return self.publish(worker, RequestedContent::Plugin(plugin)).map(|()| None);
-            }
-            (phase, FromWorker::NeedBlob(blob)) if is_remote && phase >= Phase::Known => {
-                return self.publish(worker, RequestedContent::Blob(blob)).map(|()| None);
-            }
-            (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
-                return self.compile(worker, plugin).map(|()| None);
-            }
-            (Phase::Known, FromWorker::Ready(ready)) => return self.receive_ready(worker, ready),
-            (phase, FromWorker::NeedBlob(blob)) if phase >= Phase::Known => {
-                return self.put_blob(worker, blob).map(|()| None);
-            }
-            (Phase::Working, FromWorker::Returned(tasks)) => {
-                // A stopping worker returns tasks without a request.
-                if !is_closing {
-                    let unasked = "returned tasks without a request";
-                    entry.open_take_backs = entry.open_take_backs.checked_sub(1).ok_or(unasked)?;
-                }
-                FromWorker::Returned(tasks)
-            }
-            (phase, FromWorker::Doing(doing)) if phase >= Phase::Known => {
-                let slots = entry.shape.slots.max(1) + entry.shape.graders;
-                if doing.len() > slots as usize {
-                    return Err("reported more running tasks than it has slots");
-                }
-                FromWorker::Doing(doing)
-            }
-            (phase, message @ (FromWorker::Log(_) | FromWorker::Bye)) if phase >= Phase::Known => {
-                message
-            }
-            _ => return Err("sent a message that is not allowed in its phase"),
-        };
-        Ok(Some(PoolEvent::Message(worker, accepted)))
+            FromWorker::NeedPlugin(plugin) => self.supply(worker, plugin, true)?,
+            FromWorker::NeedBlob(blob) => self.supply(worker, blob, false)?,
+            FromWorker::Ready(ready) => self.receive_ready(worker, ready)?,
+            message => return Ok(Some(message)),
+        }
+        Ok(None)
     }
 
-    pub(super) fn receive_ready(
-        &mut self,
-        worker: WorkerId,
-        ready: Ready,
-    ) -> Result<Option<PoolEvent>, &'static str> {
+    /// Makes requested content available to a worker.
+    fn supply(&mut self, worker: WorkerId, digest: Digest, is_plugin: bool) -> Result<(), Fault> {
+        let Some(entry) = self.workers.get_mut(&worker) else { return Ok(()) };
+        let content = RequestedContent { digest, is_plugin, is_remote: entry.is_remote };
+        if content.is_remote {
+            let offer = self.remote.as_ref().and_then(|remote| remote.offer.clone());
+            self.content.publish(worker, content, offer)
+        } else if is_plugin {
+            self.content.compile(worker, content, entry.compile_key(digest)?)
+        } else {
+            self.content.put_blob(worker, content)
+        }
+    }
+
+    /// Handles the result of a compilation or a copy.
+    pub(super) fn supplied(&mut self, content: RequestedContent, result: Result<(), PrepareError>) {
+        let waiting = self.content.finish(content);
+        let remote = self.remote.as_mut().filter(|_| content.is_remote);
+        match (result, remote) {
+            (Ok(()), remote) => {
+                if let Some(remote) = remote {
+                    remote.failed_supplies = 0;
+                }
+                for worker in waiting {
+                    if let Some(entry) = self.workers.get(&worker) {
+                        entry.link.send(content.ready());
+                    }
+                }
+            }
+            // Closing cancels compilations.
+            (Err(_), _) if self.content.is_closing() => {}
+            (Err(error), None) => self.send(self.content.failure(content, error)),
+            // Without the content, the workers that have requested it cannot run their tasks.
+            (Err(error), Some(remote)) => {
+                remote.failed_supplies += u32::from(!waiting.is_empty());
+                if remote.failed_supplies < MAX_FAILED_SUPPLIES {
+                    self.send(Input::Notice(error.to_string()));
+                } else if !self.workers.iter().any(|(worker, entry)| {
+                    !waiting.contains(worker) && !entry.link.slots().is_empty()
+                }) {
+                    // Otherwise this would end the attempts of workers that have the content.
+                    self.send(Input::Failed(Reason::Workers, error.to_string()));
+                }
+                waiting.into_iter().for_each(|worker| self.kill(worker));
+            }
+        }
+    }
+
+    fn receive_ready(&mut self, worker: WorkerId, ready: Ready) -> Result<(), Fault> {
         let described = ready.providers.iter().map(|about| usize::from(about.provider));
-        if !described.eq(0..self.supplies.providers.len()) {
+        if !described.eq(0..self.content.supplies.providers.len()) {
             return Err("described the wrong providers");
         }
-        let problems = self.problems(&ready);
-        if let Some((_, lines)) = problems.as_ref().filter(|_| self.is_remote(worker)) {
-            let name = self.shown(worker);
-            self.kill(worker);
-            return Ok(Some(PoolEvent::Notice(format!("worker {name} cannot join: {lines}"))));
-        }
-        let Some(entry) = self.workers.get_mut(&worker) else {
-            return Ok(None);
-        };
-        if problems.is_none() {
-            entry.phase = Phase::Ready;
-            self.is_described |= entry.describes;
-            if !entry.describes {
-                self.failed_starts = 0;
+        let problems = self.content.supplies.problems(&ready);
+        let shown = self.shown(worker);
+        let Some(entry) = self.workers.get_mut(&worker) else { return Ok(()) };
+        match &problems {
+            Some((_, lines)) if entry.is_remote => {
+                entry.link.kill();
+                let notice = format!("worker {shown} cannot join: {lines}");
+                self.send(Input::Notice(notice));
+                return Ok(());
+            }
+            Some(_) => {}
+            None => {
+                entry.phase = Phase::Ready;
+                if entry.describes {
+                    self.plugins = PluginState::Described;
+                } else {
+                    self.failed_starts = 0;
+                }
             }
         }
-        let is_reported = entry.describes || problems.is_some();
-        Ok(is_reported.then_some(PoolEvent::Described(ready)))
-    }
-
-    /// Returns the problems of providers as lines, with the reason for the run's failure: a lack of memory or files is not the
-    /// plugin's fault.
-    pub(crate) fn problems(&self, ready: &Ready) -> Option<(Reason, String)> {
-        let mut reason = Reason::Plugin;
-        let lines = ready.providers.iter().filter_map(|about| {
-            let problem = about.problem.as_ref()?;
-            reason = HostFault::parse(&problem.code).map_or(reason, HostFault::reason);
-            let provider = self.supplies.providers.get(usize::from(about.provider))?;
-            let most = problem.message.floor_char_boundary(MAX_PROBLEM);
-            let message = visible_line(&problem.message[..most]);
-            Some(format!("{} {message}", plugin_of(provider)))
-        });
-        let lines: Vec<_> = lines.collect();
-        (!lines.is_empty()).then(|| (reason, lines.join("\n")))
+        if entry.describes || problems.is_some() {
+            self.send(Input::Described(ready));
+        }
+        Ok(())
     }
 
     /// Returns the next ready worker, or `None` until the plugins are described. The worker that described them is the first.
     pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
-        let workers = self.workers.iter().filter(|_| self.is_described);
-        let ready = workers.filter(|(worker, entry)| {
+        if self.plugins == PluginState::Unknown {
+            return None;
+        }
+        let ready = self.workers.iter().filter(|(_, entry)| {
             entry.phase == Phase::Ready
-                && (entry.alone
-                    || !self.is_remote(**worker)
-                    || self.usable(**worker, entry.shape).slots > 0)
+                && (entry.alone || !entry.is_remote || self.usable(entry).slots > 0)
         });
         let (worker, entry) = ready.min_by_key(|(_, entry)| !entry.describes)?;
         let (worker, alone) = (*worker, entry.alone);
-        let shape = if alone { entry.shape } else { self.usable(worker, entry.shape) };
+        let shape = if alone { entry.shape } else { self.usable(entry) };
         let entry = self.workers.get_mut(&worker)?;
         (entry.phase, entry.shape) = (Phase::Working, shape);
         Some(ReadyWorker { worker, shape, alone })
     }
 
+    /// Returns the slots that a ready worker may use, so that at most the session's `jobs` attempts run at once.
+    fn usable(&self, entry: &PoolWorker) -> Shape {
+        let jobs = self.remote.as_ref().and_then(|remote| remote.jobs);
+        let Some(jobs) = jobs.filter(|_| entry.is_remote) else { return entry.shape };
+        let working =
+            self.workers.values().filter(|entry| entry.phase == Phase::Working && !entry.alone);
+        let used: u32 = working.map(|entry| entry.shape.slots).sum();
+        Shape { slots: entry.shape.slots.min(jobs.saturating_sub(used)), ..entry.shape }
+    }
+
     /// Marks the checks as passed. From then on the describing worker may be lost without repeating them.
     pub(crate) fn checked(&mut self) {
-        (self.is_checked, self.failed_starts) = (true, 0);
+        (self.plugins, self.failed_starts) = (PluginState::Checked, 0);
     }
 }

@@ -3,19 +3,34 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::{io, thread};
 
-use runner_model::{WorkerId, row::Actor};
+use runner_model::{Reason, WorkerId, prepare::Ready, protocol::FromWorker, row::Actor};
 use runner_prepare::PrepareError;
 use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
-use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerLink};
+use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerExit, WorkerLink};
 use super::remote::SourceEvent;
 use crate::signals::SignalEvent;
 
 /// An event that a session's loop waits for.
 pub(crate) enum Input {
-    Link(WorkerId, LinkEvent),
-    /// The result of a compilation or a blob copy.
+    /// Messages of a worker, in their order. The pool passes on those about tasks and for the log.
+    Messages(WorkerId, Vec<FromWorker>),
+    Exited(WorkerId, WorkerExit),
+    /// The result of a compilation or a blob copy, for the pool.
     Supplied(RequestedContent, Result<(), PrepareError>),
+    /// An event of the source of workers on other machines, for the pool.
+    Source(SourceEvent),
+    /// A plugin is being compiled. Holds its name in the scenario.
+    Compiling(String),
+    /// The compilation of a plugin has ended. Holds its name in the scenario.
+    Compiled(String),
+    /// A worker has loaded the plugins, with their descriptions, or a plugin cannot be compiled. Problems are in
+    /// [`Pool::problems`](super::Pool::problems).
+    Described(Ready),
+    /// A message for the user.
+    Notice(String),
+    /// The session cannot continue.
+    Failed(Reason, String),
     Ack(Ack),
     Signal(SignalEvent),
     /// Another process's request to end the session.
@@ -26,19 +41,34 @@ pub(crate) enum Input {
     Labels(Box<LabelRequest>),
     /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
-    /// An event of the source of workers on other machines.
-    Source(SourceEvent),
 }
 
 /// Starts a worker.
 pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
 
+/// A worker's link, and an item for each of its unread events; see [`event_sink`].
+pub(super) struct Connection {
+    pub(super) link: Box<dyn WorkerLink>,
+    pub(super) unread: Receiver<()>,
+}
+
+impl Connection {
+    /// Connects a worker. `connect` gets the sink of its events.
+    pub(super) fn open(
+        worker: WorkerId,
+        inputs: &Sender<Input>,
+        connect: impl FnOnce(EventSink) -> io::Result<Box<dyn WorkerLink>>,
+    ) -> io::Result<Self> {
+        let (sink, unread) = event_sink(worker, inputs);
+        Ok(Self { link: connect(sink)?, unread })
+    }
+}
+
 /// The first worker of a session, started before its plan is known, because starting a process takes a while. Owns the
 /// session's inputs, because its sink needs them before the pool exists.
 pub(crate) struct PrestartedWorker {
     pub(super) launch: Launch,
-    pub(super) link: Box<dyn WorkerLink>,
-    pub(super) unread: Receiver<()>,
+    pub(super) connection: Connection,
     pub(super) sender: Sender<Input>,
     pub(super) inputs: Receiver<Input>,
 }
@@ -46,15 +76,14 @@ pub(crate) struct PrestartedWorker {
 impl PrestartedWorker {
     pub(crate) fn start(mut launch: Launch) -> io::Result<Self> {
         let (sender, inputs) = mpsc::channel();
-        let (sink, unread) = event_sink(WorkerId(1), &sender);
-        let link = launch(sink)?;
-        Ok(Self { launch, link, unread, sender, inputs })
+        let connection = Connection::open(WorkerId(1), &sender, &mut launch)?;
+        Ok(Self { launch, connection, sender, inputs })
     }
 }
 
 /// Returns a sink that forwards a worker's events to the session, and blocks while [`MAX_UNREAD`] items are unread. For each
 /// event that it reads the session must take [`LinkEvent::items`] items from the receiver.
-pub(super) fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
+fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
     let inputs = inputs.clone();
     let (permits, unread) = mpsc::sync_channel(MAX_UNREAD);
     let sink = Box::new(move |event: LinkEvent| {
@@ -62,7 +91,10 @@ pub(super) fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink
         for _ in 0..event.items() {
             let _ = permits.send(());
         }
-        let _ = inputs.send(Input::Link(worker, event));
+        let _ = inputs.send(match event {
+            LinkEvent::Messages(messages) => Input::Messages(worker, messages),
+            LinkEvent::Exited(exit) => Input::Exited(worker, exit),
+        });
     });
     (sink, unread)
 }

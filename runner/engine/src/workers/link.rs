@@ -1,11 +1,7 @@
-//! [`WorkerLink`]: the connection between the coordinator and a worker, the events of workers, and the data that workers are
-//! prepared with.
+//! [`WorkerLink`]: the connection between the coordinator and a worker, the worker's events, and the content that it requests.
 
-use runner_model::prepare::{Ready, SecretValues};
 use runner_model::protocol::{Doing, FromWorker, SlotWord, ToWorker};
-use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, provider::PreparedProvider};
-use runner_prepare::{ContentSource, PrepareError};
-use runner_record::PluginCache;
+use runner_model::{Digest, TaskId};
 
 use crate::schedule::{Blame, Shape};
 
@@ -37,13 +33,16 @@ pub enum LinkEvent {
 }
 
 impl LinkEvent {
-    /// Returns the number of [`event_sink`](super::inputs::event_sink)'s items for this event: at least 1, and more for the
-    /// memory that it takes.
+    /// Returns the number of items of a worker's sink for this event.
     pub(super) fn items(&self) -> usize {
-        let Self::Messages(messages) = self else { return 1 };
-        let bytes: usize = messages.iter().map(message_bytes).sum();
-        (1 + bytes / BYTES_PER_ITEM).min(MAX_UNREAD)
+        if let Self::Messages(messages) = self { items(messages) } else { 1 }
     }
+}
+
+/// Returns the number of items for messages: at least 1, and more for the memory that they take.
+pub(super) fn items(messages: &[FromWorker]) -> usize {
+    let bytes: usize = messages.iter().map(message_bytes).sum();
+    (1 + bytes / BYTES_PER_ITEM).min(MAX_UNREAD)
 }
 
 /// Estimates the number of bytes that a message takes in memory.
@@ -74,71 +73,8 @@ pub struct WorkerExit {
     pub how: String,
 }
 
-/// Content that a worker requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum RequestedContent {
-    /// A compiled plugin that the cache lacks.
-    Plugin(Digest),
-    /// An attachment or schema that the session's folder lacks.
-    Blob(Digest),
-    /// A plugin that a worker on another machine compiles itself.
-    RemotePlugin(Digest),
-    /// An attachment, schema or large test for a worker on another machine.
-    RemoteBlob(Digest),
-}
-
-impl RequestedContent {
-    pub(super) fn is_remote(self) -> bool {
-        matches!(self, Self::RemotePlugin(_) | Self::RemoteBlob(_))
-    }
-
-    /// Returns the message that announces the content to a worker.
-    pub(super) fn ready(self) -> ToWorker {
-        match self {
-            Self::Plugin(digest) | Self::RemotePlugin(digest) => ToWorker::PluginReady(digest),
-            Self::Blob(digest) | Self::RemoteBlob(digest) => ToWorker::BlobReady(digest),
-        }
-    }
-}
-
-/// A function that compiles or copies content.
-type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
-
-/// A compilation or a copy that has not started.
-pub(super) struct ContentJob {
-    pub(super) supply: RequestedContent,
-    /// Sent when it starts.
-    pub(super) event: Option<PoolEvent>,
-    pub(super) make: Make,
-}
-
-/// Events of workers that the owner of the pool acts on.
-#[derive(Debug)]
-pub(crate) enum PoolEvent {
-    /// A plugin is being compiled. Holds its name in the scenario.
-    Compiling(String),
-    /// The compilation of a plugin has ended. Holds its name in the scenario.
-    Compiled(String),
-    /// A worker has loaded the plugins, with their descriptions, or a plugin cannot be compiled. Problems are in
-    /// [`Pool::problems`](super::Pool::problems).
-    Described(Ready),
-    /// A message about tasks or for the log.
-    Message(WorkerId, FromWorker),
-    Exited(WorkerId, WorkerExit),
-    /// A message for the user.
-    Notice(String),
-    /// The session cannot continue.
-    Failed(Reason, String),
-}
-
-/// A worker that can take tasks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadyWorker {
-    pub(crate) worker: WorkerId,
-    pub(crate) shape: Shape,
-    /// Whether the worker was started for suspects.
-    pub(crate) alone: bool,
-}
+/// The fault of a worker, as the rest of a sentence.
+pub(super) type Fault = &'static str;
 
 /// The state of a worker's start, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,23 +88,24 @@ pub(super) enum Phase {
     Working,
 }
 
-/// Data that workers are prepared with, and content that they may request.
-#[derive(Debug)]
-pub(crate) struct Supplies {
-    /// The run's id, for templates.
-    pub(crate) run: String,
-    /// The session's number, from 1.
-    pub(crate) session: u32,
-    /// Name of the scenario.
-    pub(crate) scenario: String,
-    pub(crate) grace: Micros,
-    pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: ContentSource,
-    pub(crate) blobs: ContentSource,
-    pub(crate) secrets: SecretValues,
-    pub(crate) cache: PluginCache,
-    /// Whether plugins are compiled without optimization.
-    pub(crate) quick: bool,
+/// Content that a worker requests: a plugin, or an attachment, schema or large test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestedContent {
+    pub(super) digest: Digest,
+    pub(super) is_plugin: bool,
+    /// Whether the worker is on another machine, where it compiles plugins itself.
+    pub(super) is_remote: bool,
+}
+
+impl RequestedContent {
+    /// Returns the message that announces the content to a worker.
+    pub(super) fn ready(self) -> ToWorker {
+        if self.is_plugin {
+            ToWorker::PluginReady(self.digest)
+        } else {
+            ToWorker::BlobReady(self.digest)
+        }
+    }
 }
 
 /// Splits `jobs` slots and `memory` bytes among workers, at most one per core. Each gets at least `largest` bytes, the largest

@@ -12,7 +12,7 @@ use runner_model::{Limits, visible::visible_line};
 const MAX_ARTIFACTS: u64 = 330;
 
 /// Requests of a worker on another machine for the same content, because the broker may lose it.
-const REMOTE_REQUESTS: usize = 8;
+const REMOTE_REQUESTS: u64 = 8;
 
 /// Kinds of frames of workers.
 const KINDS: usize = 10;
@@ -35,19 +35,23 @@ pub(super) struct FrameQuota {
 }
 
 impl FrameQuota {
-    pub(super) fn new(plugins: usize, blobs: usize) -> Self {
-        let (plugins, blobs, started) = (plugins as u64, blobs as u64, Instant::now());
-        Self { started, plugins, blobs, frames: 0, tasks: 0, pieces: 0, sent: [0; KINDS] }
-    }
-
-    /// Returns the quota of a worker on another machine.
-    pub(super) fn for_remote(plugins: usize, blobs: usize) -> Self {
-        Self::new(REMOTE_REQUESTS * plugins, REMOTE_REQUESTS * blobs)
+    /// Returns the quota of a worker of a run with `plugins` and `blobs`. `is_remote` if it is on another machine.
+    pub(super) fn new(plugins: usize, blobs: usize, is_remote: bool) -> Self {
+        let requests = if is_remote { REMOTE_REQUESTS } else { 1 };
+        Self {
+            started: Instant::now(),
+            plugins: requests * plugins as u64,
+            blobs: requests * blobs as u64,
+            frames: 0,
+            tasks: 0,
+            pieces: 0,
+            sent: [0; KINDS],
+        }
     }
 
     /// Counts a large test for the worker. One on another machine requests its line.
     pub(super) fn add_large_test(&mut self) {
-        self.blobs += REMOTE_REQUESTS as u64;
+        self.blobs += REMOTE_REQUESTS;
     }
 
     /// Counts a frame for the worker.
@@ -145,7 +149,7 @@ mod tests {
     #[test]
     fn every_kind_of_frame_is_bounded() {
         for (frame, expected) in frames() {
-            let mut quota = FrameQuota::new(2, 3);
+            let mut quota = FrameQuota::new(2, 3, false);
             quota.add_frame();
             quota.add_task(&Limits::default());
             quota.add_task(&Limits::default());
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn remote_worker_may_repeat_requests() {
         let digest = Digest([7; 32]);
-        let mut quota = FrameQuota::for_remote(2, 3);
+        let mut quota = FrameQuota::new(2, 3, true);
         quota.add_large_test();
         assert_eq!(most(&mut quota, &FromWorker::NeedPlugin(digest)), 2 * 8);
         assert_eq!(most(&mut quota, &FromWorker::NeedBlob(digest)), (3 + 1) * 8);
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn log_lines_count_as_they_are_written() {
-        let mut quota = FrameQuota::new(0, 0);
+        let mut quota = FrameQuota::new(0, 0, false);
         let steering = FromWorker::Log("\u{1b}".repeat(100));
         assert!(most(&mut quota, &steering) < (1 << 20) / 300);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, fs::File, io};
+use std::{fmt, fs::File, io, mem};
 
 use runner_model::{Digest, WorkerId};
 
@@ -95,20 +95,49 @@ pub(crate) struct Remote {
     /// Attempts that may run at once on all workers together. `None` without a bound.
     pub(super) jobs: Option<u32>,
     /// Workers for suspects that no suspect has needed yet. Dropped before the offer, which waits for them to end.
-    pub(super) spare: Vec<JoiningWorker>,
+    spare: Vec<JoiningWorker>,
     /// `None` before the session starts.
     pub(super) offer: Option<Arc<dyn Offer>>,
     /// Whether a suspect waits for a spare worker.
-    pub(super) needs_spare: bool,
+    needs_spare: bool,
     /// Last message about a worker. It may explain why the run has no worker.
     pub(super) last_notice: Option<String>,
+    /// Failures in a row to publish content that workers wait for.
+    pub(super) failed_supplies: u32,
     /// Names of all workers that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,
 }
 
 impl Remote {
     pub(crate) fn new(request: RemoteRequest, jobs: Option<u32>) -> Self {
-        let (spare, names) = (Vec::new(), HashMap::new());
-        Self { request, jobs, offer: None, spare, needs_spare: false, last_notice: None, names }
+        Self {
+            request,
+            jobs,
+            spare: Vec::new(),
+            offer: None,
+            needs_spare: false,
+            last_notice: None,
+            failed_supplies: 0,
+            names: HashMap::new(),
+        }
+    }
+
+    /// Returns a worker that joins if it is to be connected now. A spare one is kept until a suspect needs it.
+    pub(super) fn admit(&mut self, joining: JoiningWorker) -> Option<JoiningWorker> {
+        if !joining.is_spare || mem::take(&mut self.needs_spare) {
+            return Some(joining);
+        }
+        // Otherwise processes of disconnected workers would use up the session's links and threads.
+        self.spare.retain(|spare| !(spare.is_gone)());
+        self.spare.push(joining);
+        None
+    }
+
+    /// Returns a worker for suspects. If there is none, the next one that joins is for them.
+    pub(super) fn take_spare(&mut self) -> Option<JoiningWorker> {
+        // The newest one is the least likely to have disconnected.
+        let spare = self.spare.pop();
+        self.needs_spare = spare.is_none();
+        spare
     }
 }

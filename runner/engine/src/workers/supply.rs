@@ -1,157 +1,186 @@
-//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread, and the machine's
-//! memory bounds the number of compilers.
+//! [`Content`]: compiled plugins, attachments, schemas and large tests, which workers request. Each is compiled or copied once, on
+//! a separate thread, and the machine's memory bounds the number of compilers.
 
-use std::{path::Path, sync::Arc, thread};
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+    mpsc::Sender,
+};
+use std::{env, fs, fs::File, io, thread};
 
-use runner_model::prepare::{Described, Problem, Ready, RefusedPart};
-use runner_model::{Digest, ErrorClass, Reason, WorkerId, provider::PreparedProvider};
-use runner_prepare::{PrepareError, compiler, machine};
+use runner_model::prepare::{Described, Problem, Ready, RefusedPart, SecretValues};
+use runner_model::provider::PreparedProvider;
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Digest, ErrorClass, HostFault, Micros, Reason, WorkerId, digest};
+use runner_prepare::{ContentSource, PrepareError, compiler, machine};
+use runner_record::{PluginCache, Scratch};
 use tracing::debug;
 
-use super::inputs::Input;
-use super::link::{ContentJob, PoolEvent, RequestedContent, Supplies};
-use super::pool::{Pool, PoolWorker};
+use super::link::{Fault, RequestedContent};
+use super::{inputs::Input, remote::Offer};
 
-/// The session ends when workers on other machines lack content that could not be published this many times in a row.
-const MAX_FAILED_SUPPLIES: u32 = 3;
+/// Bytes of a worker's message about a plugin.
+const MAX_PROBLEM: usize = 64 << 10;
 
-impl Pool {
-    /// Returns whether workers wait for a plugin or a blob.
-    pub(crate) fn is_supplying(&self) -> bool {
+/// Data that workers are prepared with, and content that they may request.
+#[derive(Debug)]
+pub(crate) struct Supplies {
+    /// The run's id, for templates.
+    pub(crate) run: String,
+    /// The session's number, from 1.
+    pub(crate) session: u32,
+    /// Name of the scenario.
+    pub(crate) scenario: String,
+    pub(crate) grace: Micros,
+    pub(crate) providers: Vec<PreparedProvider>,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
+    pub(crate) secrets: SecretValues,
+    pub(crate) cache: PluginCache,
+    /// Whether plugins are compiled without optimization.
+    pub(crate) quick: bool,
+}
+
+impl Supplies {
+    /// Returns the problems of providers as lines, with the reason for the run's failure: a lack of memory or files is not the
+    /// plugin's fault.
+    pub(super) fn problems(&self, ready: &Ready) -> Option<(Reason, String)> {
+        let mut reason = Reason::Plugin;
+        let mut lines = Vec::new();
+        for about in &ready.providers {
+            let Some(problem) = &about.problem else { continue };
+            reason = HostFault::parse(&problem.code).map_or(reason, HostFault::reason);
+            if let Some(prepared) = self.providers.get(usize::from(about.provider)) {
+                let PreparedProvider { provider, .. } = prepared;
+                let most = problem.message.floor_char_boundary(MAX_PROBLEM);
+                lines.push(format!(
+                    "{} `{}`: plugin `{}` {}",
+                    provider.role(),
+                    provider.name,
+                    provider.plugin,
+                    visible_line(&problem.message[..most])
+                ));
+            }
+        }
+        (!lines.is_empty()).then(|| (reason, lines.join("\n")))
+    }
+}
+
+/// The content that workers of a session may request.
+pub(super) struct Content {
+    pub(super) supplies: Supplies,
+    sender: Sender<Input>,
+    folder: Scratch,
+    /// Set once no more workers are started. Compilations check it and end early.
+    is_closing: Arc<AtomicBool>,
+    /// Workers that wait for a compilation or a copy.
+    waiting: HashMap<RequestedContent, Vec<WorkerId>>,
+    /// Compilations and copies that have not started.
+    queued: VecDeque<ContentJob>,
+    /// Number of running compilations and copies.
+    running: usize,
+}
+
+/// A compilation or a copy that has not started.
+struct ContentJob {
+    content: RequestedContent,
+    /// Sent when it starts.
+    event: Option<Input>,
+    make: Box<dyn FnOnce() -> Result<(), PrepareError> + Send>,
+}
+
+impl Content {
+    /// # Errors
+    ///
+    /// The temporary folder cannot be written.
+    pub(super) fn new(supplies: Supplies, sender: Sender<Input>) -> io::Result<Self> {
+        let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
+        fs::create_dir(folder.path().join("blobs"))?;
+        Ok(Self {
+            supplies,
+            sender,
+            folder,
+            is_closing: Arc::default(),
+            waiting: HashMap::new(),
+            queued: VecDeque::new(),
+            running: 0,
+        })
+    }
+
+    /// Returns the folder of blobs and large tests.
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.folder.path().join("blobs")
+    }
+
+    /// Creates a worker's folder.
+    pub(super) fn make_scratch(&self, worker: WorkerId) -> io::Result<PathBuf> {
+        let scratch = self.folder.path().join(format!("worker-{}", worker.0));
+        fs::create_dir(&scratch).map(|()| scratch)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Cancels compilations.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    /// Returns whether workers wait for content.
+    pub(super) fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    pub(super) fn compile(&mut self, worker: WorkerId, digest: Digest) -> Result<(), &'static str> {
-        let (Some(provider), Some(entry)) =
-            (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
-        else {
+    /// Stops waiting for content on behalf of a worker that has exited.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        self.waiting.values_mut().for_each(|waiting| waiting.retain(|one| *one != worker));
+    }
+
+    /// Stores the line of a large test, which workers request by its digest.
+    pub(super) fn put_line(&self, line: &[u8]) -> io::Result<Digest> {
+        let digest = digest(line);
+        let blob = self.blobs().join(digest.to_string());
+        if !blob.exists() {
+            fs::write(blob, line)?;
+        }
+        Ok(digest)
+    }
+
+    /// Compiles a plugin into the cache.
+    pub(super) fn compile(
+        &mut self,
+        worker: WorkerId,
+        content: RequestedContent,
+        key: String,
+    ) -> Result<(), Fault> {
+        let Some(provider) = self.with_plugin(content) else {
             return Err("requested a plugin that is not part of the run");
         };
-        if entry.requested_plugins.contains(&digest) {
-            return Err("requested a plugin twice");
-        }
-        entry.requested_plugins.push(digest);
-        let (plugins, key) = (self.supplies.plugins.clone(), entry.compile_key.clone());
-        let compiling = PoolEvent::Compiling(shown_plugin(provider));
-        let (cache, quick) = (self.supplies.cache.clone(), self.supplies.quick);
+        let event = Some(Input::Compiling(shown_plugin(provider)));
+        let Supplies { plugins, cache, quick, .. } = &self.supplies;
+        let (plugins, cache, quick) = (plugins.clone(), cache.clone(), *quick);
         let is_cancelled = Arc::clone(&self.is_closing);
         let make = Box::new(move || {
-            compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, quick, &is_cancelled)
+            let plugin = plugins.file(&content.digest)?;
+            compiler::compile(&cache, &content.digest, plugin, &key, quick, &is_cancelled)
         });
-        let supply = RequestedContent::Plugin(digest);
-        self.supply(worker, ContentJob { supply, event: Some(compiling), make });
-        Ok(())
-    }
-
-    /// Adds a worker to those that wait for the content of `job`. The first one queues the job.
-    pub(super) fn supply(&mut self, worker: WorkerId, job: ContentJob) {
-        debug!(worker = worker.0, supply = ?job.supply, "a worker waits");
-        let waiting = self.waiting.entry(job.supply).or_default();
-        if waiting.is_empty() {
-            self.queued.push_back(job);
-        }
-        if !waiting.contains(&worker) {
-            waiting.push(worker);
-        }
-        self.start_jobs();
-    }
-
-    /// Starts queued jobs, each on its own thread: as many as there may be compilers at once.
-    fn start_jobs(&mut self) {
-        while self.supplying < compiler::at_once()
-            && let Some(ContentJob { supply, event, make }) = self.queued.pop_front()
-        {
-            self.supplying += 1;
-            let inputs = self.inputs.clone();
-            let make = move || {
-                // Without a receiver the session has ended.
-                let _ = inputs.send(Input::Supplied(supply, make()));
-            };
-            let thread = thread::Builder::new().name("supply".into()).spawn(make);
-            self.events.extend(match thread {
-                Ok(_) => event,
-                Err(error) => {
-                    let message = machine::failure("cannot start a thread", error);
-                    Some(PoolEvent::Failed(Reason::Machine, message))
-                }
-            });
-        }
-    }
-
-    /// Handles the result of a compilation or a blob copy.
-    pub(crate) fn supplied(&mut self, supply: RequestedContent, result: Result<(), PrepareError>) {
-        self.supplying -= 1;
-        self.start_jobs();
-        if let RequestedContent::Plugin(digest) = supply
-            && let Some(provider) = with_plugin(&self.supplies, &digest)
-        {
-            self.events.push_back(PoolEvent::Compiled(shown_plugin(provider)));
-        }
-        let waiting = self.waiting.remove(&supply).unwrap_or_default();
-        for worker in &waiting {
-            if let Some(entry) = self.workers.get(worker).filter(|_| result.is_ok()) {
-                entry.link.send(supply.ready());
-            }
-        }
-        match result {
-            Ok(()) => self.failed_supplies = 0,
-            // Closing cancels compilations.
-            Err(_) if self.is_closing() => {}
-            // Without the content, the workers that have requested it cannot run their tasks.
-            Err(error) if supply.is_remote() => {
-                self.failed_supplies += u32::from(!waiting.is_empty());
-                let is_busy = |(worker, entry): (&WorkerId, &PoolWorker)| {
-                    !waiting.contains(worker) && !entry.link.slots().is_empty()
-                };
-                if self.failed_supplies < MAX_FAILED_SUPPLIES {
-                    self.events.push_back(PoolEvent::Notice(error.to_string()));
-                } else if !self.workers.iter().any(is_busy) {
-                    // Otherwise this would end the attempts of workers that have the content.
-                    self.events.push_back(PoolEvent::Failed(Reason::Workers, error.to_string()));
-                }
-                waiting.into_iter().for_each(|worker| self.kill(worker));
-            }
-            Err(PrepareError::Refused(message)) => {
-                let mut providers = self.supplies.providers.iter();
-                let provider =
-                    providers.position(|one| supply == RequestedContent::Plugin(one.digest));
-                let (class, code) = (ErrorClass::Protocol, "compile".to_owned());
-                self.events.push_back(match provider {
-                    Some(provider) => PoolEvent::Described(Ready {
-                        providers: vec![Described {
-                            provider: provider as u16,
-                            description: None,
-                            problem: Some(Problem {
-                                class,
-                                code,
-                                message,
-                                refused: RefusedPart::default(),
-                            }),
-                        }],
-                        ..Ready::default()
-                    }),
-                    None => PoolEvent::Failed(Reason::Plugin, message),
-                });
-            }
-            Err(PrepareError::Machine(problem)) => {
-                self.events.push_back(PoolEvent::Failed(Reason::Machine, problem));
-            }
-            Err(PrepareError::Record(error)) => {
-                self.events.push_back(PoolEvent::Failed(Reason::Setup, error.to_string()));
-            }
-        }
+        self.supply(worker, ContentJob { content, event, make })
     }
 
     /// Copies a blob into the session's folder, unless it is there.
     pub(super) fn put_blob(
         &mut self,
         worker: WorkerId,
-        digest: Digest,
-    ) -> Result<(), &'static str> {
+        content: RequestedContent,
+    ) -> Result<(), Fault> {
+        let digest = content.digest;
         if !self.supplies.blobs.has(&digest) {
             return Err("requested a file that is not part of the run");
         }
-        let folder = self.folder.path().join("blobs");
+        let folder = self.blobs();
         let blobs = self.supplies.blobs.clone();
         let make = Box::new(move || {
             if folder.join(digest.to_string()).exists() {
@@ -159,18 +188,123 @@ impl Pool {
             }
             Ok(blobs.put(&digest, &folder)?)
         });
-        self.supply(
-            worker,
-            ContentJob { supply: RequestedContent::Blob(digest), event: None, make },
-        );
+        self.supply(worker, ContentJob { content, event: None, make })
+    }
+
+    /// Makes content available to a worker on another machine. Repeated requests are allowed, because the broker may lose content.
+    pub(super) fn publish(
+        &mut self,
+        worker: WorkerId,
+        content: RequestedContent,
+        offer: Option<Arc<dyn Offer>>,
+    ) -> Result<(), Fault> {
+        let RequestedContent { digest, is_plugin, .. } = content;
+        let source = if is_plugin { &self.supplies.plugins } else { &self.supplies.blobs };
+        let line = self.blobs().join(digest.to_string());
+        if !source.has(&digest) && (is_plugin || !line.exists()) {
+            return Err("requested a file that is not part of the run");
+        }
+        let Some(offer) = offer else { return Ok(()) };
+        let source = source.clone();
+        let make = Box::new(move || {
+            let content = if source.has(&digest) {
+                source.file(&digest)?
+            } else {
+                File::open(line).map_err(|error| cannot_publish(&error))?
+            };
+            offer.publish(&digest, content).map_err(|error| cannot_publish(&error))
+        });
+        self.supply(worker, ContentJob { content, event: None, make })
+    }
+
+    /// Adds a worker to those that wait for the content of `job`. The first one queues the job.
+    fn supply(&mut self, worker: WorkerId, job: ContentJob) -> Result<(), Fault> {
+        let content = job.content;
+        debug!(worker = worker.0, ?content, "a worker waits");
+        // Content has an entry until its job has ended, even if no worker waits any more.
+        if !self.waiting.contains_key(&content) {
+            self.queued.push_back(job);
+        }
+        let waiting = self.waiting.entry(content).or_default();
+        if !waiting.contains(&worker) {
+            waiting.push(worker);
+        }
+        self.start_jobs();
         Ok(())
+    }
+
+    /// Starts queued jobs, each on its own thread: as many as there may be compilers at once.
+    fn start_jobs(&mut self) {
+        while self.running < compiler::at_once()
+            && let Some(ContentJob { content, event, make }) = self.queued.pop_front()
+        {
+            self.running += 1;
+            event.into_iter().for_each(|event| self.send(event));
+            let sender = self.sender.clone();
+            let make = move || {
+                // Without a receiver the session has ended.
+                let _ = sender.send(Input::Supplied(content, make()));
+            };
+            if let Err(error) = thread::Builder::new().name("supply".into()).spawn(make) {
+                let message = machine::failure("cannot start a thread", error);
+                self.send(Input::Failed(Reason::Machine, message));
+            }
+        }
+    }
+
+    /// Sends an event to the session.
+    fn send(&self, event: Input) {
+        // The pool is the receiver.
+        let _ = self.sender.send(event);
+    }
+
+    /// Handles the end of a compilation or a copy. Returns the workers that wait for it.
+    pub(super) fn finish(&mut self, content: RequestedContent) -> Vec<WorkerId> {
+        self.running -= 1;
+        self.start_jobs();
+        if let Some(provider) = self.with_plugin(content).filter(|_| !content.is_remote) {
+            self.send(Input::Compiled(shown_plugin(provider)));
+        }
+        self.waiting.remove(&content).unwrap_or_default()
+    }
+
+    /// Returns the end of a session that lacks content on this machine.
+    pub(super) fn failure(&self, content: RequestedContent, error: PrepareError) -> Input {
+        let message = match error {
+            PrepareError::Machine(problem) => return Input::Failed(Reason::Machine, problem),
+            PrepareError::Record(error) => {
+                return Input::Failed(Reason::Setup, error.to_string());
+            }
+            PrepareError::Refused(message) => message,
+        };
+        let mut providers = self.supplies.providers.iter();
+        let Some(provider) = providers.position(|prepared| has_plugin(prepared, content)) else {
+            return Input::Failed(Reason::Plugin, message);
+        };
+        let refused = RefusedPart::default();
+        let (class, code) = (ErrorClass::Protocol, "compile".to_owned());
+        Input::Described(Ready {
+            providers: vec![Described {
+                provider: provider as u16,
+                description: None,
+                problem: Some(Problem { class, code, message, refused }),
+            }],
+            ..Ready::default()
+        })
+    }
+
+    /// Returns the first provider with a requested plugin.
+    fn with_plugin(&self, content: RequestedContent) -> Option<&PreparedProvider> {
+        self.supplies.providers.iter().find(|prepared| has_plugin(prepared, content))
     }
 }
 
-/// Formats a provider and its plugin for the start of a message.
-pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
-    let provider = &prepared.provider;
-    format!("{} `{}`: plugin `{}`", provider.role(), provider.name, provider.plugin)
+fn has_plugin(prepared: &PreparedProvider, content: RequestedContent) -> bool {
+    content.is_plugin && prepared.digest == content.digest
+}
+
+fn cannot_publish(error: &io::Error) -> PrepareError {
+    PrepareError::Machine(format!("cannot give workers a file of the run: {error}"))
 }
 
 /// Returns the plugin as the scenario names it, or the provider's name in place of a folder such as `.`.
@@ -180,8 +314,16 @@ fn shown_plugin(prepared: &PreparedProvider) -> String {
     if has_name { plugin.clone() } else { prepared.provider.name.to_string() }
 }
 
-/// Returns the first provider with this plugin.
-fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
-    let mut providers = supplies.providers.iter();
-    providers.find(|prepared| prepared.digest == *digest)
+/// Returns the absolute path as text, for a worker.
+pub(super) fn path_text(path: &Path) -> io::Result<String> {
+    let path = std::path::absolute(path)?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| io::Error::other(format!("{} is not UTF-8", shown_path(path.as_ref()))))
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.close();
+    }
 }

@@ -15,7 +15,7 @@ use crate::wire::{Kind, Piece};
 /// Number of tasks or reports in a frame, as between the schedule and a busy worker.
 const BATCH: u64 = 64;
 const LINE: &[u8] = br#"{"id":"greeting","input":"hello","expect":{"equals":"hello"}}"#;
-const ROW: &[u8] = br#"{"v":4,"trial":"greeting@echo#1","attempt":1,"outcome":"passed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.05,"output":"hello","checks":[{"name":"equals","verdict":"pass"}],"usage":{"peak_memory":65536}}"#;
+const ROW: &[u8] = br#"{"v":4,"trial":"greeting@echo#1","attempt":1,"outcome":"passed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.05,"output":"hello","checks":[{"kind":"equals","verdict":"pass"}],"usage":{"peak_memory":65536}}"#;
 
 fn tasks(first: u64) -> ToWorker {
     let task = |id| Task {
@@ -67,7 +67,7 @@ fn run(workers: usize, trials: u64) -> u64 {
         // Long enough that all receipts are due.
         now += Duration::from_millis(5);
         let (coordinator, frames, worker) = &mut links[round as usize % workers];
-        worker.send_frames(reports.clone());
+        worker.send(Kind::Frames, &reports);
         let before = processor_time();
         transfer(worker, coordinator, now);
         while let Some((Kind::Frames, bytes)) = coordinator.take(now) {
@@ -81,7 +81,7 @@ fn run(workers: usize, trials: u64) -> u64 {
         }
         let mut sent = Vec::new();
         tasks(round * BATCH + 1).encode(&mut sent);
-        coordinator.send_frames(sent);
+        coordinator.send(Kind::Frames, &sent);
         transfer(coordinator, worker, now + Duration::from_millis(5));
         spent += processor_time() - before;
         while worker.take(now).is_some() {}

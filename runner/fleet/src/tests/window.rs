@@ -157,7 +157,7 @@ proptest! {
         let mut simulation = Simulation::new(faults);
         let mut sent = [0; 2];
         for (length, wait, end) in lengths {
-            simulation.ends[end].send_frames(bytes(sent[end], length));
+            simulation.ends[end].send(Kind::Frames, &bytes(sent[end], length));
             sent[end] += length;
             for _ in 0..wait {
                 simulation.step();
@@ -190,11 +190,11 @@ proptest! {
                 message.encode(&mut frames[1]);
             }
             for (end, frames) in frames.into_iter().enumerate() {
-                simulation.ends[end].send_frames(frames);
+                simulation.ends[end].send(Kind::Frames, &frames);
             }
             simulation.step();
         }
-        simulation.ends[0].send_control(b"last".to_vec());
+        simulation.ends[0].send(Kind::Control, b"last");
         simulation.finish();
         prop_assert_eq!(decode::<FromWorker>(&simulation.frames(1)), up);
         prop_assert_eq!(decode::<ToWorker>(&simulation.frames(0)), down);
@@ -211,7 +211,7 @@ proptest! {
         let mut window = Window::new(now);
         let total: usize = own.iter().sum();
         for length in own {
-            window.send_frames(vec![1; length]);
+            window.send(Kind::Frames, &vec![1; length]);
         }
         for (kind, offset, received, limit, length) in pieces {
             let kind = [Kind::Receipt, Kind::Frames, Kind::Control][usize::from(kind)];
@@ -275,7 +275,7 @@ fn good_network(reads_every: u64) -> Simulation {
 fn first_frame_is_sent_at_once() {
     let mut simulation = good_network(1);
     simulation.step();
-    simulation.ends[0].send_frames(vec![7; 10]);
+    simulation.ends[0].send(Kind::Frames, &[7; 10]);
     assert!(simulation.ends[0].is_ready());
     let message = simulation.ends[0].next_message(simulation.now).unwrap();
     assert_eq!(Piece::decode(&message).unwrap().content, [7; 10]);
@@ -287,7 +287,7 @@ fn small_frames_are_coalesced_while_one_is_under_way() {
     // 20 frames a millisecond, for a second.
     for _ in 0..1_000 {
         for _ in 0..20 {
-            simulation.ends[0].send_frames(vec![7; 300]);
+            simulation.ends[0].send(Kind::Frames, &[7; 300]);
         }
         simulation.step();
     }
@@ -300,7 +300,7 @@ fn small_frames_are_coalesced_while_one_is_under_way() {
 fn sender_waits_for_a_reader_that_takes_nothing() {
     let mut simulation = good_network(u64::MAX);
     simulation.step();
-    simulation.ends[0].send_frames(bytes(0, 12 << 20));
+    simulation.ends[0].send(Kind::Frames, &bytes(0, 12 << 20));
     for _ in 0..5_000 {
         simulation.step();
     }
@@ -315,7 +315,7 @@ fn sender_waits_for_a_reader_that_takes_nothing() {
 #[test]
 fn nothing_is_repeated_without_end_into_a_cut() {
     let mut window = Window::new(Instant::now());
-    window.send_frames(vec![1; 6 << 20]);
+    window.send(Kind::Frames, &vec![1; 6 << 20]);
     let (start, mut sent) = (Instant::now(), 0);
     for millisecond in 0..30_000 {
         let now = start + millisecond * MILLISECOND;
@@ -331,7 +331,7 @@ fn nothing_is_repeated_without_end_into_a_cut() {
 fn new_connection_repeats_content_at_once() {
     let now = Instant::now();
     let mut window = Window::new(now);
-    window.send_frames(vec![1; 10]);
+    window.send(Kind::Frames, &[1; 10]);
     let first = window.next_message(now).unwrap();
     assert_eq!(window.next_message(now), None);
     window.restart(now);

@@ -60,13 +60,7 @@ impl BoundSecret {
         self.header == header && self.host.matches(url)
     }
 
-    /// Returns the value of `plugin run --grant secret=…`.
-    pub fn flag(&self) -> String {
-        let Self { name, host, header } = self;
-        format!("{name},host={host},header={header}")
-    }
-
-    /// Parses the text of [`Self::flag`]. `None` for a name alone.
+    /// Parses the value of `plugin run --grant secret=…`. `None` for a name alone.
     pub fn of_flag(text: &str) -> Option<Result<Self, String>> {
         let (name, rest) = text.split_once(',')?;
         let parts = rest.strip_prefix("host=").and_then(|rest| rest.split_once(",header="));
@@ -110,7 +104,8 @@ mod tests {
             assert!(!bound.admits(&url(elsewhere), "authorization"), "{elsewhere}");
         }
         assert!(!bound.admits(&url("https://api.example.com/a"), "x-key"));
-        assert_eq!(BoundSecret::of_flag(&bound.flag()), Some(Ok(bound.clone())));
+        let flag = "KEY,host=https://api.example.com,header=authorization";
+        assert_eq!(BoundSecret::of_flag(flag), Some(Ok(bound.clone())));
         assert_eq!(
             bound.element(),
             r#"{ name = "KEY", host = "https://api.example.com", header = "authorization" }"#

@@ -1,4 +1,6 @@
-//! The messages between a supervisor and a worker, [`ToWorker`] and [`FromWorker`], and their parts; and [`PostRequest`].
+//! The messages between a supervisor and a worker, [`ToWorker`] and [`FromWorker`], and their parts; [`PostRequest`] and [`PostAnswer`].
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +183,22 @@ pub struct PostRequest {
     pub headers: Vec<(String, String)>,
     pub body: String,
     pub timeout: Micros,
+    /// Secrets that are redacted in the answer, by name.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// The answer to a [`PostRequest`]. Sent as JSON.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PostAnswer {
+    /// Reason why the request may not be sent.
+    Denied(String),
+    Response {
+        status: u16,
+        /// The receiver's reason for a status that is not 2xx, as one line without secrets.
+        reason: Option<String>,
+        /// Time that the receiver asks to wait.
+        retry_after: Option<Micros>,
+    },
 }
 
 impl TimeoutRule {

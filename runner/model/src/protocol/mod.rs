@@ -20,8 +20,8 @@ use crate::log::MAX_SAID;
 use crate::row::{MAX_ROW, TAIL_BYTES};
 
 pub use self::message::{
-    Doing, FromWorker, Hello, Line, PostRequest, ReportHead, SlotWord, Task, TaskKind, TimeoutRule,
-    ToWorker,
+    Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, ReportHead, SlotWord, Task, TaskKind,
+    TimeoutRule, ToWorker,
 };
 
 /// Bytes before a head: length and kind.
@@ -235,7 +235,9 @@ impl Message for FromWorker {
 
 /// Returns at least the number of values in JSON.
 fn values(json: &[u8]) -> usize {
-    let (mut values, mut is_text, mut is_escaped) = (1, false, false);
+    let mut values = 1;
+    let mut is_text = false;
+    let mut is_escaped = false;
     for byte in json {
         match byte {
             _ if is_escaped => is_escaped = false,

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::line::{RowRef, VERSION, parse};
-use crate::protocol::Task;
-use crate::{ErrorClass, Limits, Outcome};
+use super::row_check::Check;
+use crate::{ErrorClass, Limits, Outcome, protocol::Task};
 
 /// Bytes of a worker's row.
 pub const MAX_ROW: usize = 256 << 10;
@@ -61,6 +61,7 @@ pub fn check_row<'a>(
         (is_time(row.duration_ms), "duration_ms"),
         (is_time(row.suspended_ms), "suspended_ms"),
         (is_error_right && is_class_right, "error"),
+        (row.checks.iter().all(Check::is_possible), "checks"),
         (row.grades.is_empty(), "grades"),
         // One more for an output that does not fit the row.
         (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::check::{MAX_ROW, is_deep};
 use super::{
     line::Row,
-    parts::{Denied, Grade},
+    parts::{Denied, Grade, RowError},
 };
 use crate::{Text, outcome::Verdict};
 
@@ -41,7 +41,12 @@ const ROW_STEPS: [fn(&mut Row<'_>); 6] = [
             (check.expected, check.actual) = (None, None);
         }
     },
-    |row| row.checks.iter_mut().for_each(|check| check.diff = None),
+    |row| {
+        for check in &mut row.checks {
+            check.diff = None;
+            check.differences.truncate(3);
+        }
+    },
     |row| {
         row.checks.iter_mut().for_each(|check| check.details = None);
         if let Some(error) = &mut row.error {
@@ -63,17 +68,14 @@ const GRADE_STEPS: [fn(&mut Vec<Grade<'_>>); 3] = [
     |grades| {
         for grade in grades {
             grade.explanation.iter_mut().for_each(|text| shorten(text, 500));
-            grade.error.iter_mut().for_each(|error| shorten(&mut error.message, 500));
+            grade.error.iter_mut().for_each(|error| shorten_error(error, 500));
             grade.denied.iter_mut().for_each(shorten_denied);
         }
     },
     |grades| {
         for grade in grades {
             grade.explanation = None;
-            if let Some(error) = &mut grade.error {
-                shorten(&mut error.code, 64);
-                shorten(&mut error.message, 100);
-            }
+            grade.error.iter_mut().for_each(|error| shorten_error(error, 50));
             grade.denied.clear();
             grade.metrics.truncate(3);
             for metric in &mut grade.metrics {
@@ -120,16 +122,22 @@ fn shorten_texts(row: &mut Row<'_>) {
     for check in &mut row.checks {
         shorten(&mut check.name, 64);
         check.message.iter_mut().for_each(|text| shorten(text, 200));
+        check.stderr = None;
+        check.differences.clear();
     }
     for metric in &mut row.metrics {
         shorten(&mut metric.name, 64);
         metric.unit.iter_mut().for_each(|text| shorten(text, 32));
     }
     row.denied.iter_mut().for_each(shorten_denied);
-    if let Some(error) = &mut row.error {
-        shorten(&mut error.code, 64);
-        shorten(&mut error.message, 2000);
-    }
+    row.error.iter_mut().for_each(|error| shorten_error(error, 1000));
+}
+
+fn shorten_error(error: &mut RowError<'_>, most: usize) {
+    shorten(&mut error.code, 64);
+    shorten(&mut error.message, most);
+    error.excerpt = None;
+    error.stderr.iter_mut().for_each(|text| shorten(text, most));
 }
 
 fn shorten_denied(denied: &mut Denied<'_>) {

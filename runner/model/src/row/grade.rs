@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{BadReport, check_object, check_parts, is_time};
 use super::line::{Row, RowRef, parse};
-use super::parts::{Check, Grade, RowError};
+use super::parts::{Grade, RowError};
+use super::row_check::Check;
 use crate::enum_text::{default_weight, is_default, is_default_weight};
 use crate::{ErrorClass, MAX_WEIGHT, Outcome, Text, outcome::Verdict};
 
@@ -44,7 +45,7 @@ impl<'a> Row<'a> {
     /// is `passed` without them.
     pub fn judged(stored: RowRef<'a>, judgement: Judgement<'a>, graders: &[&str]) -> Self {
         let mut row = Self::from(stored);
-        let own = row.checks.extract_if(.., |check| check.own).collect::<Vec<_>>();
+        let own = row.checks.extract_if(.., |check| check.kind.is_none()).collect::<Vec<_>>();
         row.checks = judgement.checks.into_iter().chain(own).collect();
         row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
         row.outcome = judgement.outcome;
@@ -69,8 +70,7 @@ impl<'a> Row<'a> {
         let mut row = Self::from(stored);
         row.grades.retain(|old| old.grader != grade.grader);
         row.grades.push(grade);
-        let place = |grade: &Grade<'_>| graders.iter().position(|name| **name == *grade.grader);
-        row.grades.sort_by_key(place);
+        row.grades.sort_by_key(|grade| graders.iter().position(|name| **name == *grade.grader));
         row.outcome = Outcome::Ungraded;
         if !asks_again {
             row.apply_grades(graders);
@@ -87,10 +87,9 @@ impl<'a> Row<'a> {
         let failed = self.grades.iter().find_map(|grade| Some((grade, grade.error.as_ref()?)));
         let error = failed.map(|(grade, error)| RowError {
             class: Some(ErrorClass::Grader),
-            code: error.code.clone(),
             message: format!("grader `{}`: {}", grade.grader, error.message).into(),
             retry_after_ms: None,
-            details: None,
+            ..error.clone()
         });
         let mut verdicts = self.grades.iter().filter_map(|grade| grade.verdict);
         self.outcome = if error.is_some() {
@@ -174,7 +173,10 @@ pub fn check_judgement<'a>(
     });
     let parts = [
         (judgement.outcome.can_be_final(), "outcome"),
-        (judgement.checks.iter().all(|check| !check.own), "checks"),
+        (
+            judgement.checks.iter().all(|check| check.kind.is_some() && check.is_possible()),
+            "checks",
+        ),
         (are_grades_right, "grades"),
     ];
     check_parts("judgement", &parts)?;

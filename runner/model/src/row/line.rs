@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::parts::{
-    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
+    Actor, Artifact, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
 };
+use super::{metric_sums::MetricSums, row_check::Check};
 use crate::enum_text::{default_weight, is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
@@ -17,7 +18,7 @@ use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, out
 pub const VERSION: u8 = 4;
 
 /// The result of an attempt, from a worker, or from the coordinator for a worker that did not answer.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Row<'a> {
     /// Always [`VERSION`].
     #[schemars(extend("const" = VERSION))]
@@ -109,7 +110,7 @@ pub struct Tail {
 }
 
 /// A line, or a worker's part of one, read without copies. [`Row`] and [`Tail`] document the keys.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
 pub struct RowRef<'a> {
     pub v: u8,
@@ -168,11 +169,14 @@ pub struct RowHead {
     pub judged: Option<u64>,
     #[serde(default, rename = "denied", deserialize_with = "is_present")]
     pub has_denied: bool,
-    #[serde(default, rename = "metrics", deserialize_with = "is_present")]
-    pub has_metrics: bool,
+    /// `None` without metrics.
+    pub metrics: Option<MetricSums>,
     pub score: Option<f64>,
     #[serde(default)]
     pub grades: Vec<GradeHead>,
+    pub fingerprint: Fingerprint,
+    pub judgement_fingerprint: Fingerprint,
+    pub worker: Option<Box<str>>,
     #[serde(default)]
     pub flaky: bool,
     pub r#final: bool,
@@ -188,6 +192,8 @@ pub struct GradeHead {
     pub weight: f64,
     #[serde(default, rename = "denied", deserialize_with = "is_present")]
     pub has_denied: bool,
+    #[serde(default)]
+    pub metrics: MetricSums,
 }
 
 /// The reason why a line of `index.jsonl` is not a row.
@@ -220,22 +226,10 @@ impl Row<'_> {
             provider: trial.provider.clone(),
             repeat: trial.repeat,
             attempt,
-            outcome: Outcome::Stopped,
             started_at,
             duration_ms: ms(took),
-            usage: Usage::default(),
-            output: None,
-            verdict: None,
-            score: None,
-            summary: None,
-            checks: Vec::new(),
-            grades: Vec::new(),
-            metrics: Vec::new(),
-            error: None,
-            denied: Vec::new(),
-            artifacts: Vec::new(),
-            truncated: false,
             suspended_ms: ms(suspended),
+            ..Self::default()
         }
     }
 }
@@ -271,6 +265,22 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
 }
 
 impl RowRef<'_> {
+    /// Returns the coordinator's keys. `None` for a worker's row.
+    pub fn tail(&self) -> Option<Tail> {
+        Some(Tail {
+            fingerprint: self.fingerprint?,
+            judgement_fingerprint: self.judgement_fingerprint?,
+            judged: self.judged,
+            worker: self.worker.as_ref().map(ToString::to_string),
+            stopped_by: self.stopped_by.clone(),
+            logs: self.logs,
+            flaky: self.flaky,
+            r#final: self.r#final?,
+            session: self.session?,
+            seq: self.seq?,
+        })
+    }
+
     /// Returns whether the keys `test`, `provider` and `repeat` are those of `trial`.
     pub(super) fn names_trial(&self, trial: &TrialId) -> bool {
         *self.test == *trial.test
@@ -282,15 +292,20 @@ impl RowRef<'_> {
         duration(self.duration_ms)
     }
 
-    /// Returns the end of the attempt by the wall clock.
-    pub fn ended_at(&self) -> Time {
-        self.started_at + self.duration() + duration(self.suspended_ms)
-    }
-
     /// Returns the artifact that is the output. Artifacts of the provider may have the same name.
     pub fn output_artifact(&self) -> Option<&Artifact<'_>> {
         let output = self.output.as_ref().filter(|output| output.get() == OUTPUT_REFERENCE);
         output.and(self.artifacts.first())
+    }
+
+    /// Returns whether the row gives its trial a result. A later row can give another one.
+    pub fn settles(&self) -> bool {
+        self.r#final == Some(true) && self.outcome.can_be_final()
+    }
+
+    /// Returns whether another attempt decides the trial.
+    pub fn is_retried(&self) -> bool {
+        self.r#final == Some(false) && self.outcome != Outcome::Ungraded
     }
 
     /// Returns whether the attempt or one of its graders was denied something.
@@ -317,6 +332,17 @@ impl RowHead {
         self.has_denied || self.grades.iter().any(|grade| grade.has_denied)
     }
 
+    /// Returns whether the provider has metrics, or a grader has answered.
+    pub fn has_sums(&self) -> bool {
+        self.metrics.is_some() || !self.grades.is_empty()
+    }
+
+    /// Returns tokens and cost of the provider and the graders.
+    pub fn sums(&self) -> MetricSums {
+        let grades = self.grades.iter().map(|grade| grade.metrics);
+        grades.fold(self.metrics.unwrap_or_default(), MetricSums::plus)
+    }
+
     /// Returns the end of the attempt by the wall clock, without suspensions.
     pub fn ended_at(&self) -> Time {
         self.started_at + duration(self.duration_ms)
@@ -335,7 +361,7 @@ fn trial_score(
     grades: impl Iterator<Item = (f64, f64)>,
     own: Option<f64>,
 ) -> Option<f64> {
-    // If one grader ends in an error, the scores of the others are no score of the trial. A score of 100 beyond `max_score` is an
+    // If one grader ends in an error, the scores of the others do not count. A score of 100 beyond `max_score` is an
     // error, too, and would outweigh all others in a mean.
     if !matches!(outcome, Outcome::Passed | Outcome::Failed) {
         return None;
@@ -438,7 +464,7 @@ pub fn read_head(line: &[u8]) -> Result<RowHead, BadLine> {
 /// The parts of a line that have texts, unparsed.
 #[derive(Clone, Copy, Debug)]
 pub struct LineTexts<'a> {
-    /// The trial's id.
+    /// The trial's id, as it is in JSON.
     pub trial: &'a [u8],
     /// The keys after `usage`, and of the output only the value.
     pub rest: &'a [u8],
@@ -450,8 +476,16 @@ impl<'a> LineTexts<'a> {
     /// Finds the parts. `None` if the line is not as [`Row`] writes it.
     pub fn of(line: &'a [u8]) -> Option<Self> {
         let keys = line.strip_prefix(br#"{"v":4,"trial":""#)?;
-        let trial = keys.split(|byte| *byte == b'"').next()?;
-        // Names have no braces, so the first one closes `usage`.
+        let mut is_escaped = false;
+        let end = keys.iter().position(|byte| {
+            let is_end = *byte == b'"' && !is_escaped;
+            is_escaped = *byte == b'\\' && !is_escaped;
+            is_end
+        })?;
+        let (trial, keys) = keys.split_at(end);
+        // The test's id follows once more. Other names have no braces, so the first one after it closes `usage`.
+        let test = trial.iter().position(|byte| *byte == b'@')?;
+        let keys = keys.get(br#"","test":""#.len() + test..)?;
         let end = keys.iter().position(|byte| *byte == b'}')?;
         let rest = &keys[end + 1..];
         let output = rest.strip_prefix(br#","output":"#);

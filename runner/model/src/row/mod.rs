@@ -10,7 +10,9 @@ mod check;
 mod fit;
 mod grade;
 mod line;
+mod metric_sums;
 mod parts;
+mod row_check;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
 pub use self::fit::MAX_GRADERS;
@@ -20,10 +22,12 @@ pub use self::line::{
     BadLine, LineTexts, Row, RowHead, RowRef, Tail, VERSION, close_line, duration,
     has_right_checksum, read_head, read_line, reclose_line,
 };
+pub use self::metric_sums::MetricSums;
 pub use self::parts::{
-    Actor, Artifact, BACKTRACE, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT,
-    OUTPUT_REFERENCE, Raw, RowError, STDERR_FOLLOWS, Usage, one_line, panic,
+    Actor, Artifact, BACKTRACE, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE,
+    Raw, RowError, STDERR_FOLLOWS, Usage, panic,
 };
+pub use self::row_check::{Check, CheckKind, Difference, Hint, MAX_DIFFERENCES};
 
 #[cfg(test)]
 #[path = "../tests/row.rs"]

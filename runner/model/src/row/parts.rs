@@ -1,6 +1,6 @@
 //! The values in a row.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,7 +13,7 @@ use crate::{Digest, ErrorClass, Fingerprint, Text, outcome::Verdict};
 pub const OUTPUT_ARTIFACT: &str = "output.json";
 /// The output in the row of an attempt whose output is its first artifact.
 pub const OUTPUT_REFERENCE: &str = r#"{"$artifact":"output.json"}"#;
-/// End of an error's line after which the program's standard error follows.
+/// Words between a message and the end of the standard error.
 pub const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 /// Start of Rust's line after a panic.
 pub const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
@@ -36,38 +36,6 @@ pub struct Usage {
     /// HTTP requests that were sent.
     #[serde(skip_serializing_if = "is_default")]
     pub http_requests: u64,
-}
-
-/// A check of an expectation, or one of the provider's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(bound(deserialize = "'de: 'a"))]
-pub struct Check<'a> {
-    /// The expectation's key, such as `equals`, or the provider's own name.
-    pub name: Text<'a>,
-    /// `pass` or `fail`, or `skip` if the expectation could not be checked.
-    pub verdict: Verdict,
-    /// Whether the provider itself sent the check. All others are made from the test's `expect`.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub own: bool,
-    /// The provider's score.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<f64>")]
-    pub score: Option<Raw<'a>>,
-    /// Reason of the verdict, one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Text<'a>>,
-    /// The expected value, for failed checks of the scenario.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub expected: Option<Raw<'a>>,
-    /// The actual value, for failed checks of the scenario and for exit codes.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub actual: Option<Raw<'a>>,
-    /// Differences of texts from expected to actual, line by line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub diff: Option<Text<'a>>,
-    /// The provider's own details.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub details: Option<Raw<'a>>,
 }
 
 /// The answer of a grader, or the error of its last attempt.
@@ -135,7 +103,7 @@ pub struct Metric<'a> {
 }
 
 /// The reason why an attempt has no verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct RowError<'a> {
     /// The kind of the error. `None` for timeouts and stops.
@@ -145,6 +113,12 @@ pub struct RowError<'a> {
     pub code: Text<'a>,
     /// An explanation for people.
     pub message: Text<'a>,
+    /// The start of the output that is malformed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<Text<'a>>,
+    /// The end of the program's standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<Text<'a>>,
     /// Delay before the next attempt that the provider requests, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
@@ -204,39 +178,17 @@ pub struct LogPlace {
 #[serde(transparent)]
 pub struct Raw<'a>(pub Cow<'a, RawValue>);
 
-impl<'a> Check<'a> {
-    /// Creates a check of the scenario.
-    pub fn new(name: impl Into<Text<'a>>, verdict: Verdict) -> Self {
-        Self {
-            name: name.into(),
-            verdict,
-            own: false,
-            score: None,
-            message: None,
-            expected: None,
-            actual: None,
-            diff: None,
-            details: None,
-        }
-    }
-}
-
-/// Returns the lines of a panic in a trap's message, and the panic as one line.
+/// Returns the lines of a panic in a trap's standard error, and the panic as one line.
 pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
-    if error.class != Some(ErrorClass::Trap) {
-        return None;
-    }
-    let lines = error.message.lines().map(str::trim);
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let stderr = error.stderr.as_ref().filter(|_| error.class == Some(ErrorClass::Trap))?;
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
     let at = lines.iter().position(is_panic)?;
     let place = &lines[at][lines[at].find("panicked at ")?..];
     let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
     Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
         // The runtime of Python components panics after it has printed the exception.
-        (Some(words), Some(above))
-            if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) =>
-        {
+        (Some(words), Some(above)) if *words == PYTHON_PANIC => {
             (vec![above, lines[at], words], above.to_owned())
         }
         (Some(words), _) => {
@@ -247,15 +199,16 @@ pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     })
 }
 
-/// Formats an error as one line: a panic, or else the last line of standard error, next to the line of the error.
-pub fn one_line(error: &RowError<'_>) -> String {
-    let mut lines = error.message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    let line = first.strip_suffix(STDERR_FOLLOWS).unwrap_or(first);
-    match (panic(error), lines.next_back().filter(|_| line != first)) {
-        (Some((_, words)), _) => format!("{words}; {line}"),
-        (None, Some(last)) => format!("{line}{STDERR_FOLLOWS} {last}"),
-        (None, None) => first.to_owned(),
+impl fmt::Display for RowError<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        if let Some(excerpt) = &self.excerpt {
+            write!(formatter, "; it starts with `{excerpt}`")?;
+        }
+        match &self.stderr {
+            Some(stderr) => write!(formatter, "{STDERR_FOLLOWS}\n{stderr}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -30,24 +30,20 @@ impl Form {
     }
 
     /// Returns the extension of files, without the dot.
-    #[must_use]
     pub fn extension(self) -> &'static str {
         self.file().0
     }
 
     /// Returns the usual name of a file.
-    #[must_use]
     pub fn file_name(self) -> &'static str {
         self.file().1
     }
 
-    #[must_use]
     pub fn media_type(self) -> &'static str {
         self.file().2
     }
 
     /// Returns the form that the extension of a file names.
-    #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         let extension = match &*extension {
@@ -59,7 +55,6 @@ impl Form {
     }
 
     /// Lists all extensions for messages: `.html, .xml, .md or .csv`.
-    #[must_use]
     pub fn extensions() -> String {
         let all: Vec<_> = Self::ALL.iter().map(|form| format!(".{}", form.extension())).collect();
         let (last, others) = all.split_last().expect("there are forms");

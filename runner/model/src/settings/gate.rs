@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::enum_text::is_default;
-use crate::units::{plural, show_apart, show_bounds};
+use crate::units::{few_hits, grouped, plural, show_apart, show_interval, show_percent};
 
 /// The largest weight of a test or grader.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -85,7 +85,7 @@ impl fmt::Display for GateScope {
     }
 }
 
-/// Formats the result as `pass rate 95 % of 20 (interval 76 % to 99 %), at least 90 %`.
+/// Formats the result as `pass rate 95 % (76.3–99.2) of 20, at least 90 %`, or `pass rate 2 of 7, at least 90 %`.
 impl fmt::Display for GateCondition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.scope)?;
@@ -102,7 +102,6 @@ impl fmt::Display for GateCondition {
         };
         // Digits after the point that the scenario's value needs.
         let digits = bound.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
-        let digits = digits.max(4);
         match self.key.as_str() {
             "max_errors" => {
                 let errors = plural(value as u64, "error", "errors");
@@ -110,20 +109,26 @@ impl fmt::Display for GateCondition {
             }
             "min_score" => {
                 let [value, bound] = show_apart(value, bound, |one, more| {
-                    trimmed(&format!("{one:.*}", digits + more)).to_owned()
+                    trimmed(&format!("{one:.*}", digits.max(4) + more)).to_owned()
                 });
-                write!(formatter, "mean score {value} of {trials}, at least {bound}")?;
+                write!(formatter, "mean score {value} of {}, at least {bound}", grouped(trials))?;
             }
             _ => {
-                let [value, bound] = show_apart(value, bound, |share, more| {
-                    format!("{} %", trimmed(&format!("{:.*}", digits - 2 + more, share * 100.0)))
+                let [share, bound] = show_apart(value, bound, |share, more| {
+                    let percent = match digits.max(3) - 2 + more {
+                        1 => show_percent(share).trim_end_matches(" %").to_owned(),
+                        digits => format!("{:.digits$}", share * 100.0),
+                    };
+                    format!("{} %", trimmed(&percent))
                 });
-                write!(formatter, "pass rate {value} of {trials}")?;
-                if let Some((low, high)) = self.interval {
-                    let [low, high] = show_bounds(low, high);
-                    write!(formatter, " (95 % interval {low} % to {high} %)")?;
-                }
-                write!(formatter, ", at least {bound}")?;
+                let hits = self.interval.and_then(|interval| few_hits(value, trials, interval));
+                let interval =
+                    self.interval.map(|interval| " ".to_owned() + &show_interval(interval));
+                let rate = match hits {
+                    Some(hits) => hits.to_string(),
+                    None => share + &interval.unwrap_or_default(),
+                };
+                write!(formatter, "pass rate {rate} of {}, at least {bound}", grouped(trials))?;
             }
         }
         let [one, many] = match self.key.as_str() {
@@ -187,9 +192,9 @@ mod tests {
             ("min_score", -1e-5, 0.0, "mean score -0.00001 of 3, at least 0"),
             ("min_score", 20.0, 10.0, "mean score 20 of 3, at least 10"),
             ("pass_rate", 0.899_99, 0.9, "pass rate 89.999 % of 3, at least 90 %"),
-            ("pass_rate", 0.999_996, 1.0, "pass rate 99.9996 % of 3, at least 100 %"),
+            ("pass_rate", 0.999_996, 1.0, "pass rate 99.9 % of 3, at least 100 %"),
             ("pass_rate", 0.9999, 0.999_99, "pass rate 99.99 % of 3, at least 99.999 %"),
-            ("pass_rate", 2.0 / 3.0, 0.6, "pass rate 66.67 % of 3, at least 60 %"),
+            ("pass_rate", 2.0 / 3.0, 0.6, "pass rate 66.7 % of 3, at least 60 %"),
         ] {
             assert_eq!(shown(key, value, bound), expected);
         }

@@ -4,6 +4,7 @@
 mod form;
 mod gate;
 mod overrides;
+mod selected;
 mod shard;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -17,6 +18,7 @@ use crate::enum_text::as_text;
 pub use self::form::{Form, media_type};
 pub use self::gate::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEIGHT};
 pub use self::overrides::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides, SetVars};
+pub use self::selected::Selected;
 pub use self::shard::{MAX_SHARDS, Shard};
 
 /// The largest number of attempts that run at once.

@@ -4,7 +4,7 @@ use std::{slice, time::Duration};
 
 use super::{Grade, Judgement, StandingGrade, check_grade, check_judgement};
 use crate::outcome::Verdict;
-use crate::row::{Check, MAX_GRADERS, MAX_ROW, Metric, Raw, Row, RowError, RowRef};
+use crate::row::{Check, CheckKind, MAX_GRADERS, MAX_ROW, Metric, Raw, Row, RowError, RowRef};
 use crate::{ErrorClass, Fingerprint, Outcome, Text, Time, TrialId};
 
 fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
@@ -12,8 +12,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         class: Some(ErrorClass::Trap),
         code: "unreachable".into(),
         message: "it trapped".into(),
-        retry_after_ms: None,
-        details: None,
+        ..RowError::default()
     });
     Grade {
         grader: grader.to_owned().into(),
@@ -42,8 +41,8 @@ fn row(grades: Vec<Grade<'static>>) -> Row<'static> {
         outcome: Outcome::Ungraded,
         output: Raw::from_string("\"answer\"".to_owned()).ok(),
         checks: vec![
-            Check::new("contains", Verdict::Pass),
-            Check { own: true, ..Check::new("style", Verdict::Pass) },
+            Check::new(CheckKind::Contains, Verdict::Pass),
+            Check::own("style", Verdict::Pass),
         ],
         grades,
         ..Row::new(&trial, 2, Time::from_millis(0), Duration::from_millis(3), Duration::ZERO)
@@ -130,7 +129,7 @@ fn judgement_changes_nothing_else_of_a_row() {
     };
     let judgement = |outcome, grades: &[StandingGrade<'static>]| Judgement {
         outcome,
-        checks: vec![Check::new("equals", Verdict::Pass)],
+        checks: vec![Check::new(CheckKind::Equals, Verdict::Pass)],
         truncated: false,
         grades: grades.to_vec(),
     };
@@ -146,7 +145,7 @@ fn judgement_changes_nothing_else_of_a_row() {
         (one.verdict, one.score, one.min_score, one.weight.to_bits()),
         (Some(Verdict::Fail), Some(0.5), Some(0.7), 3.0_f64.to_bits())
     );
-    let checks: Vec<_> = judged.checks.iter().map(|check| &*check.name).collect();
+    let checks: Vec<_> = judged.checks.iter().map(Check::label).collect();
     assert_eq!(checks, ["equals", "style"]);
     let kept = Row {
         outcome: old.outcome,
@@ -215,7 +214,11 @@ fn forged_judgements_are_refused() {
     let check = |outcome, own, grades: &[&str]| {
         let judgement = Judgement {
             outcome,
-            checks: vec![Check { own, ..Check::new("equals", Verdict::Pass) }],
+            checks: vec![if own {
+                Check::own("equals", Verdict::Pass)
+            } else {
+                Check::new(CheckKind::Equals, Verdict::Pass)
+            }],
             truncated: false,
             grades: grades.iter().map(|grader| standing(grader)).collect(),
         };

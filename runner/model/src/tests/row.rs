@@ -9,7 +9,7 @@ use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
     outcome::Verdict,
     protocol::{Line, Task, TaskKind, TimeoutRule},
-    row::{Check, LogPlace, Usage},
+    row::{Check, CheckKind, LogPlace, Usage},
 };
 
 fn trial() -> TrialId {
@@ -37,7 +37,7 @@ fn row() -> Row<'static> {
         outcome: Outcome::Passed,
         usage: Usage { peak_memory: 1_114_112, bytes_in: 36, bytes_out: 28, ..Usage::default() },
         output: Some(Raw::from_string(r#"{"value":26.097590073968025}"#.into()).unwrap()),
-        checks: vec![Check::new("json", Verdict::Pass)],
+        checks: vec![Check::new(CheckKind::Json, Verdict::Pass)],
         ..Row::new(&trial(), 1, started_at, Duration::from_micros(141), Duration::ZERO)
     }
 }
@@ -60,7 +60,7 @@ fn tail() -> Tail {
 const GOLDEN: &str = concat!(
     r#"{"v":4,"trial":"length@units#1","test":"length","provider":"units","repeat":1,"attempt":1,"outcome":"passed","#,
     r#""started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.141,"usage":{"peak_memory":1114112,"bytes_in":36,"#,
-    r#""bytes_out":28},"output":{"value":26.097590073968025},"checks":[{"name":"json","verdict":"pass"}]"#,
+    r#""bytes_out":28},"output":{"value":26.097590073968025},"checks":[{"kind":"json","verdict":"pass"}]"#,
     r#","fingerprint":"58585858585858585858585858585858","judgement_fingerprint":"36363636363636363636363636363636","#,
     r#""logs":{"at":0,"bytes":120},"final":true,"session":1,"seq":4,"crc":"CRC"}"#,
 );
@@ -89,6 +89,10 @@ fn a_row_has_its_golden_bytes() {
     let without = text.replace(r#""output":{"value":26.097590073968025},"#, "");
     let texts = LineTexts::of(without.as_bytes()).unwrap();
     assert!(texts.output().is_none() && texts.rest.starts_with(br#","checks":"#));
+    let braces = text.replace("length", r#"}\"\\{"#);
+    let texts = LineTexts::of(braces.as_bytes()).unwrap();
+    assert_eq!(texts.trial, br#"}\"\\{@units#1"#);
+    assert_eq!(texts.output(), Some(br#"{"value":26.097590073968025}"#.as_slice()));
     assert_eq!((read.seq, read.session, read.r#final), (Some(4), Some(1), Some(true)));
     assert_eq!(read.output.unwrap().get(), r#"{"value":26.097590073968025}"#);
 }
@@ -137,6 +141,7 @@ fn impossible_rows_of_workers_are_refused() {
         ("\"v\":4", "\"v\":4,\"v\":4"),
         ("\"attempt\":1", "\"attempt\":1,\"unknown\":1"),
         ("passed", "splendid"),
+        ("\"kind\":\"json\"", "\"kind\":\"style\""),
     ] {
         assert!(refuse(from, to).starts_with("not a row"), "{to:?}");
     }
@@ -157,6 +162,9 @@ fn impossible_rows_of_workers_are_refused() {
         ("\"attempt\":1", "\"attempt\":1,\"flaky\":true"),
         ("\"v\":4", "\"v\":3"),
         ("0.141", "-1"),
+        ("\"verdict\"", "\"name\":\"style\",\"verdict\""),
+        ("\"kind\":\"json\"", "\"name\":\"style\",\"difference_count\":1"),
+        ("\"verdict\"", "\"differences\":[{\"path\":\"$\"}],\"verdict\""),
         ("passed", "error"),
         ("passed", "timeout"),
         ("passed", "stopped"),

@@ -3,6 +3,8 @@
 //! A look is the compatibility decomposition without invisible characters, with letters of other scripts replaced by the Latin
 //! ones that they look like. That list is short, and [`difference`] does without it.
 
+use std::borrow::Cow;
+
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use super::visible::{common_ends, steers};
@@ -15,9 +17,15 @@ const HOMOGLYPHS: [&str; 2] = [
 /// Characters after a difference that are compared and shown.
 const MAX_NEXT: usize = 4;
 
-/// Describes the first difference of two texts by code points, such as ` (first difference: U+00E9, got U+0065 U+0301)`. Empty
-/// if it is visible: both characters are ASCII, or letters of one script that do not look alike.
+/// Describes the first difference of two texts as ` (first difference: U+00E9, got U+0065 U+0301)`. Empty if it is visible.
 pub fn difference(expected: &str, got: &str) -> String {
+    let points = differing_points(expected, got);
+    points.map(|points| format!(" (first difference: {points})")).unwrap_or_default()
+}
+
+/// Returns the code points of the first difference of two texts, such as `U+00E9, got U+0065 U+0301`. `None` if it is visible:
+/// both characters are ASCII, or letters of one script that do not look alike.
+pub fn differing_points(expected: &str, got: &str) -> Option<String> {
     let (start, _) = common_ends([expected, got]);
     let rest = [&expected[start..], &got[start..]];
     let is_visible = match rest.map(|rest| rest.chars().next()) {
@@ -28,11 +36,8 @@ pub fn difference(expected: &str, got: &str) -> String {
         }
         [Some(last), None] | [None, Some(last)] => is_plain(last) || script(last).is_some(),
     };
-    if is_visible {
-        return String::new();
-    }
     let [expected, got] = rest.map(code_points);
-    format!(" (first difference: {expected}, got {got})")
+    (!is_visible).then(|| format!("{expected}, got {got}"))
 }
 
 /// Returns whether two different texts look alike.
@@ -80,6 +85,15 @@ pub fn is_invisible(character: char) -> bool {
     // Joiners and variation selectors.
     steers(character)
         || matches!(character, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// Returns a text without differences that cannot be seen: decomposed, and without invisible characters.
+pub fn appearance(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return text.into();
+    }
+    let decomposed = DecomposingNormalizerBorrowed::new_nfd().normalize(text);
+    decomposed.chars().filter(|character| !is_invisible(*character)).collect()
 }
 
 /// Returns a text by its look.

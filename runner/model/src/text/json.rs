@@ -57,7 +57,8 @@ pub fn parse(json: &str) -> Result<Value, String> {
 /// Finds a key that an object has twice, or a number that is not accepted. `json` must be valid.
 pub fn find_fault(json: &str, numbers: Numbers) -> Option<JsonFault> {
     // The keys of all open objects. For each open object or array, the number of keys before it, and its items so far.
-    let (mut keys, mut open) = (Vec::<(Cow<'_, str>, Range<usize>)>::new(), Vec::new());
+    let mut keys = Vec::<(Cow<'_, str>, Range<usize>)>::new();
+    let mut open = Vec::new();
     let mut tokens = Tokens { json, at: 0 }.peekable();
     while let Some((at, token)) = tokens.next() {
         match token.as_bytes()[0] {
@@ -114,7 +115,8 @@ pub fn is_kept(number: &str) -> bool {
     if is_integer(number) {
         return number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
     }
-    let (digits, float) = (significant_digits(number), number.parse().unwrap_or(f64::NAN));
+    let digits = significant_digits(number);
+    let float = number.parse().unwrap_or(f64::NAN);
     let places = digits.len().saturating_sub(1);
     places < MAX_DIGITS && significant_digits(&format!("{float:.places$e}")) == digits
 }
@@ -254,12 +256,11 @@ impl<'a> Iterator for Tokens<'a> {
         let length = match token[0] {
             b'"' => {
                 let mut is_escaped = false;
-                let mut ends = |byte: &u8| {
+                token[1..].iter().position(|byte| {
                     let ends = *byte == b'"' && !is_escaped;
                     is_escaped = *byte == b'\\' && !is_escaped;
                     ends
-                };
-                token[1..].iter().position(&mut ends)? + 2
+                })? + 2
             }
             b'{' | b'}' | b'[' | b']' | b',' | b':' => 1,
             _ => token.iter().position(|byte| b",]} \t\r\n".contains(byte)).unwrap_or(token.len()),

@@ -160,7 +160,7 @@ pub fn without_filter(path: &str) -> Option<&str> {
 ///
 /// # Errors
 ///
-/// A path without a value. A text that is no template stays as it is.
+/// A path without a value. A text without placeholders stays as it is.
 pub fn fill(value: &Value, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
     Ok(match value {
         Value::String(text) => match Template::parse(text) {

@@ -19,7 +19,7 @@ pub fn steers(character: char) -> bool {
         '\u{2028}'..='\u{202e}' => true,
         // Word joiner, invisible operators, isolates, and deprecated controls.
         '\u{2060}'..='\u{206f}' => true,
-        // The last two are no characters, and XML forbids them.
+        // The last two are not characters, and XML forbids them.
         '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' => true,
         // Shorthand and music controls, and tags, which are an invisible alphabet.
         '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' => true,
@@ -69,10 +69,10 @@ pub fn without_commands(text: &str) -> Cow<'_, str> {
     if !text.contains("##[") && !text.split('\n').any(is_command) {
         return text.into();
     }
-    let line = |line: &str| {
-        if is_command(line) { line.replacen("::", ": :", 1) } else { line.to_owned() }
-    };
-    let lines: Vec<_> = text.split('\n').map(line).collect();
+    let lines: Vec<_> = text
+        .split('\n')
+        .map(|line| if is_command(line) { line.replacen("::", ": :", 1) } else { line.to_owned() })
+        .collect();
     lines.join("\n").replace("##[", "# #[").into()
 }
 
@@ -162,7 +162,8 @@ pub fn quoted(word: &str) -> String {
     }
     let is_plain =
         |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
-    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+    // zsh replaces a word with `=` at its start.
+    if !word.is_empty() && !word.starts_with(['#', '=']) && word.chars().all(is_plain) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))

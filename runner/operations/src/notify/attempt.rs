@@ -1,10 +1,9 @@
 //! [`Attempt`]: the result of one attempt to send a [`Message`] to a receiver. [`Deadline`]: the time for attempts.
 
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
-use std::{ffi::OsString, io, path::PathBuf, thread};
+use std::{collections::hash_map::RandomState, ffi::OsString, io, path::PathBuf, thread};
 
 use runner_prepare::children;
 
@@ -22,7 +21,7 @@ pub(super) struct Message {
     pub(super) folder: PathBuf,
     /// Environment variables of commands.
     pub(super) variables: Vec<(&'static str, OsString)>,
-    /// Environment variables whose values no message of a command may have.
+    /// Environment variables whose values are redacted in messages of commands and receivers.
     pub(super) secrets: Vec<String>,
 }
 
@@ -39,21 +38,37 @@ pub(super) enum Attempt {
     Delivered(String),
     /// A further attempt would have the same result.
     Refused(String),
-    Failed(String),
+    Failed {
+        answer: String,
+        /// Time that the receiver asks to wait before the next attempt.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Attempt {
+    pub(super) fn failed(answer: impl Into<String>) -> Self {
+        Self::Failed { answer: answer.into(), retry_after: None }
+    }
 }
 
 impl Deadline<'_> {
-    /// Calls `attempt` with its timeout, at most `longest`, until it returns `false` or the deadline has passed.
-    pub(super) fn repeat(&self, longest: Duration, mut attempt: impl FnMut(Duration) -> bool) {
+    /// Calls `attempt` with its timeout, at most `longest`. Repeats it until it returns `None`, or until the deadline is too early
+    /// for another attempt. Otherwise `attempt` returns the shortest pause before the next one.
+    pub(super) fn repeat(
+        &self,
+        longest: Duration,
+        mut attempt: impl FnMut(Duration) -> Option<Duration>,
+    ) {
         let mut pause = FIRST_PAUSE;
         loop {
             let timeout = longest.min(self.left());
-            if timeout.is_zero() || !attempt(timeout) || self.until.is_none() {
+            if timeout.is_zero() {
                 return;
             }
+            let Some(least) = attempt(timeout).filter(|_| self.until.is_some()) else { return };
             // Between half of the pause and all of it, so that processes that failed together retry at different times.
             let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-            if !self.sleep(pause.mul_f64(0.5 + random / 2.0)) {
+            if !self.sleep(pause.mul_f64(0.5 + random / 2.0).max(least)) {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -70,6 +85,9 @@ impl Deadline<'_> {
 
     /// Returns `false` if there is no time for a further attempt.
     fn sleep(&self, time: Duration) -> bool {
+        if time >= self.left() {
+            return false;
+        }
         let end = Instant::now() + time;
         while Instant::now() < end {
             if self.left().is_zero() {

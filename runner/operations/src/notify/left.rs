@@ -18,6 +18,8 @@ use crate::settings::Settings;
 /// Pause of upkeep after a failed attempt. After [`EARLY`] attempts it doubles, up to an hour.
 const PAUSE: Duration = Duration::from_secs(60);
 const EARLY: u32 = 5;
+/// Longest pause that a receiver may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// A selection of notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,11 @@ impl<'a> RunNotifications<'a> {
         let of_scenario = scenario.map_or_else(Notify::default, |scenario| scenario.notify);
         let receivers = Receivers::new(&settings.keys.notify, &of_scenario);
         Self { root, run, manifest, receivers, changed: settings.changed }
+    }
+
+    /// Returns a warning for each receiver that cannot be notified before its settings are changed.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.receivers.mistakes()
     }
 
     /// Returns the longest time that the process of a session waits.
@@ -100,15 +107,20 @@ impl<'a> RunNotifications<'a> {
         send_all(&with_ids, &self.message(), deadline, |index, attempt| {
             let (receiver, id) = &with_ids[index];
             let sent = &mut sent[index];
-            let (result, answer) = match attempt {
-                Attempt::Delivered(answer) => (NotificationResult::Delivered, answer),
-                Attempt::Refused(answer) => (NotificationResult::Refused, answer),
-                Attempt::Failed(answer) => (NotificationResult::Failed, answer),
+            let (result, answer, retry_after) = match attempt {
+                Attempt::Delivered(answer) => (NotificationResult::Delivered, answer, None),
+                Attempt::Refused(answer) => (NotificationResult::Refused, answer, None),
+                Attempt::Failed { answer, retry_after } => {
+                    (NotificationResult::Failed, answer, retry_after)
+                }
             };
             sent.attempts += 1;
             sent.result = Some(result);
             sent.answer = Some(answer.clone());
-            let line = self.line(receiver, id, sent.event, result, answer);
+            let line = NotificationLine {
+                retry_after_ms: retry_after.map(|time| time.min(LONGEST_PAUSE).as_millis() as u32),
+                ..self.line(receiver, id, sent.event, result, answer)
+            };
             if written.is_ok() {
                 written = log.append(&line);
             }
@@ -143,15 +155,15 @@ impl<'a> RunNotifications<'a> {
         if scope == SendScope::Again {
             return true;
         }
-        let is_delivered = |line: &&&NotificationLine| line.result == NotificationResult::Delivered;
+        let delivered =
+            attempts.iter().rev().find(|line| line.result == NotificationResult::Delivered);
         // A session that ends like the one before needs no notification. Each long session needs one.
-        let is_known = |line: &&NotificationLine| {
+        if delivered.is_some_and(|line| {
             let ending = (line.status, line.reason, line.verdict);
             line.session == self.manifest.last_session()
                 || line.event == NotifiedEvent::End
                     && ending == (run.status, run.reason, run.verdict)
-        };
-        if attempts.iter().rev().find(is_delivered).is_some_and(is_known) {
+        }) {
             return false;
         }
         let mut tried = attempts.iter().filter(|line| line.session == self.manifest.last_session());
@@ -165,7 +177,12 @@ impl<'a> RunNotifications<'a> {
             SendScope::Again | SendScope::All => true,
             SendScope::Expected => is_expected,
             SendScope::Due(now) => {
-                is_expected && last.is_none_or(|line| now < line.at || now.since(line.at) >= pause)
+                is_expected
+                    && last.is_none_or(|line| {
+                        let requested = line.retry_after_ms.unwrap_or_default().into();
+                        let pause = pause.max(Duration::from_millis(requested));
+                        now < line.at || now.since(line.at) >= pause
+                    })
             }
         }
     }
@@ -231,6 +248,7 @@ impl<'a> RunNotifications<'a> {
             verdict: self.manifest.verdict,
             result,
             answer,
+            retry_after_ms: None,
         }
     }
 

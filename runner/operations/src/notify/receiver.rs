@@ -7,7 +7,7 @@ use runner_record::{Manifest, NotifiedEvent};
 use runner_report::{PlannedReceiver, ReceiverKind};
 use runner_scenario::{Notify, NotifyEvents, Webhook, WebhookUrl};
 
-use super::webhook::address;
+use super::webhook::{address, check};
 
 /// The receivers of notifications about a run.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ pub(super) enum Target {
 impl Receivers {
     /// Joins the receivers of a results root and of a scenario. For a receiver in both, the settings of the root apply.
     pub fn new(root: &Notify, scenario: &Notify) -> Self {
-        let (mut all, mut wait) = (Vec::<Receiver>::new(), Duration::ZERO);
+        let mut all = Vec::<Receiver>::new();
+        let mut wait = Duration::ZERO;
         for (notify, is_of_scenario) in [(root, false), (scenario, true)] {
             let webhooks = notify.webhooks.iter().cloned();
             let webhooks =
@@ -59,16 +60,31 @@ impl Receivers {
         Self { all, wait }
     }
 
+    /// Returns a warning for each receiver that cannot be notified before its settings are changed.
+    pub fn mistakes(&self) -> Vec<String> {
+        self.all
+            .iter()
+            .filter_map(|receiver| {
+                let Target::Webhook(webhook) = &receiver.target else { return None };
+                let problem = check(webhook).err()?;
+                let source = if receiver.is_of_scenario { "the scenario" } else { "runner.toml" };
+                Some(format!("a webhook in `[notify]` of {source} will not be notified: {problem}"))
+            })
+            .collect()
+    }
+
     /// Returns the receivers for a plan.
     pub fn planned(&self) -> Vec<PlannedReceiver> {
-        let planned = |receiver: &Receiver| PlannedReceiver {
-            kind: receiver.kind(),
-            to: receiver.to_string(),
-            on: receiver.events.on.clone(),
-            longer_than_ms: receiver.events.longer_than.map(|time| time.as_secs_f64() * 1000.0),
-            is_of_scenario: receiver.is_of_scenario,
-        };
-        self.all.iter().map(planned).collect()
+        self.all
+            .iter()
+            .map(|receiver| PlannedReceiver {
+                kind: receiver.kind(),
+                to: receiver.to_string(),
+                on: receiver.events.on.clone(),
+                longer_than_ms: receiver.events.longer_than.map(|time| time.as_secs_f64() * 1000.0),
+                is_of_scenario: receiver.is_of_scenario,
+            })
+            .collect()
     }
 }
 

@@ -27,15 +27,20 @@ pub(super) fn send_all(
                 deadline.repeat(receiver.events.timeout, |timeout| {
                     let attempt = match &receiver.target {
                         Target::Webhook(webhook) => {
-                            webhook::post(webhook, id, &message.body, timeout, deadline)
+                            webhook::post(webhook, id, message, timeout, deadline)
                         }
                         Target::Command(command) => {
                             run_program(command, message, timeout, deadline)
                         }
                     };
-                    let is_failed = matches!(attempt, Attempt::Failed(_));
+                    let least = match (&attempt, &receiver.target) {
+                        (Attempt::Failed { retry_after, .. }, Target::Webhook(_)) => {
+                            Some(retry_after.unwrap_or_default())
+                        }
+                        _ => None,
+                    };
                     let _ = sender.send((index, attempt));
-                    is_failed && matches!(receiver.target, Target::Webhook(_))
+                    least
                 });
             });
         }
@@ -53,13 +58,13 @@ fn run_program(
     deadline: &Deadline<'_>,
 ) -> Attempt {
     match call(command, message, timeout, deadline) {
-        Err(error) => Attempt::Failed(format!("cannot start a process: {error}")),
+        Err(error) => Attempt::failed(format!("cannot start a process: {error}")),
         Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
-        Ok((Some(_), end)) => Attempt::Failed(end),
+        Ok((Some(_), end)) => Attempt::failed(end),
         Ok((None, _)) if (deadline.is_over)() => {
-            Attempt::Failed("killed because the wait for it ended".to_owned())
+            Attempt::failed("killed because the wait for it ended")
         }
-        Ok((None, _)) => Attempt::Failed(format!(
+        Ok((None, _)) => Attempt::failed(format!(
             "killed because it did not end within {}",
             show_duration(timeout)
         )),

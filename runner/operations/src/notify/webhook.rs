@@ -5,13 +5,14 @@ use std::{env, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac as _};
-use runner_model::{NetGrant, protocol::PostRequest, units::plural};
+use runner_model::protocol::{PostAnswer, PostRequest};
+use runner_model::{NetGrant, units::plural};
 use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
 use runner_record::now;
 use runner_scenario::{Webhook, WebhookUrl};
 use sha2::Sha256;
 
-use super::attempt::{Attempt, Deadline};
+use super::attempt::{Attempt, Deadline, Message};
 
 /// Time for the child to start and to exit.
 const CHILD_TIME: Duration = Duration::from_secs(2);
@@ -27,24 +28,36 @@ const WRONG_STARTS: [&str; 5] = ["v1,", "v1a,", BASE64, "whsk_", "whpk_"];
 pub(super) fn post(
     webhook: &Webhook,
     id: &str,
-    body: &str,
+    message: &Message,
     timeout: Duration,
     deadline: &Deadline<'_>,
 ) -> Attempt {
-    let answer = request(webhook, id, body, timeout).and_then(|request| {
-        send(&request, timeout, deadline)
-            .map_err(|error| format!("cannot start a process: {error}"))?
-    });
-    let status = match answer {
-        Ok(status) => status,
-        Err(reason) => return Attempt::Failed(reason),
+    // A further attempt would fail in the same way: its settings and variables do not change.
+    let request = match request(webhook, id, message, timeout) {
+        Ok(request) => request,
+        Err(mistake) => return Attempt::Refused(mistake),
     };
-    let text = format!("HTTP {status}");
+    let (status, reason, retry_after) = match send(&request, timeout, deadline) {
+        Ok(Ok(PostAnswer::Response { status, reason, retry_after })) => {
+            (status, reason, retry_after.map(Duration::from))
+        }
+        Ok(Ok(PostAnswer::Denied(reason))) => return Attempt::Refused(reason),
+        Ok(Err(reason)) => return Attempt::failed(reason),
+        Err(error) => return Attempt::failed(format!("cannot start a process: {error}")),
+    };
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let answer = format!("HTTP {status}{reason}");
     match status {
-        200..300 => Attempt::Delivered(text),
-        408 | 425 | 429 | 500.. => Attempt::Failed(text),
-        _ => Attempt::Refused(text),
+        200..300 => Attempt::Delivered(answer),
+        408 | 425 | 429 | 500.. => Attempt::Failed { answer, retry_after },
+        _ => Attempt::Refused(answer),
     }
+}
+
+/// Checks the address of a webhook, and its secret if the settings name one.
+pub(super) fn check(webhook: &Webhook) -> Result<(), String> {
+    address(&webhook.url)?;
+    signing_key(webhook).map(drop)
 }
 
 /// Returns the address of a webhook and its origin. Errors contain no part of the address, which may have a secret.
@@ -61,7 +74,7 @@ pub(super) fn address(url: &WebhookUrl) -> Result<(String, NetGrant), String> {
 fn request(
     webhook: &Webhook,
     id: &str,
-    body: &str,
+    Message { body, secrets, .. }: &Message,
     timeout: Duration,
 ) -> Result<PostRequest, String> {
     let (url, _) = address(&webhook.url)?;
@@ -72,32 +85,46 @@ fn request(
         ("webhook-id", id.to_owned()),
         ("webhook-timestamp", time.to_string()),
     ];
-    if let Some(name) = &webhook.secret {
-        let signature = sign(&variable(name)?, id, time, body);
-        let signature = signature.map_err(|problem| format!("the secret in `{name}` {problem}"))?;
-        headers.push(("webhook-signature", signature));
+    if let Some(key) = signing_key(webhook)? {
+        headers.push(("webhook-signature", sign(&key, id, time, body)?));
     }
+    let values = secrets.iter().filter_map(|name| Some((name.clone(), variable(name).ok()?)));
+    // A receiver may repeat any part of its address.
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    let parts = path.split(['/', '?', '&', '=', '#']).chain([path]).zip(1..);
+    let parts = parts.map(|(part, number)| (format!("address {number}"), part.to_owned()));
     Ok(PostRequest {
+        secrets: values.chain(parts).collect(),
         url,
         private: webhook.private,
         headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-        body: body.to_owned(),
+        body: body.clone(),
         timeout: timeout.into(),
     })
+}
+
+/// Returns the key that signs requests. `None` without a secret.
+fn signing_key(webhook: &Webhook) -> Result<Option<Vec<u8>>, String> {
+    let Some(name) = &webhook.secret else { return Ok(None) };
+    key(&variable(name)?).map(Some).map_err(|problem| format!("the secret in `{name}` {problem}"))
 }
 
 /// Returns the value of `webhook-signature` for a body that is sent at `time`, in seconds since 1970.
 ///
 /// # Errors
 ///
-/// The secret cannot be used, as the rest of a sentence without any part of the key.
-fn sign(secret: &str, id: &str, time: i64, body: &str) -> Result<String, String> {
-    let key = key(secret)?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| "has an invalid length")?;
+/// The key's length is invalid.
+fn sign(key: &[u8], id: &str, time: i64, body: &str) -> Result<String, String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| error.to_string())?;
     mac.update(format!("{id}.{time}.{body}").as_bytes());
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
 }
 
+/// Returns the key of a secret.
+///
+/// # Errors
+///
+/// The secret cannot be used, as the rest of a sentence without any part of the key.
 fn key(secret: &str) -> Result<Vec<u8>, String> {
     if let Some(encoded) = secret.strip_prefix(BASE64) {
         let key = STANDARD.decode(encoded).map_err(|_| "is not Base64 after `whsec_`")?;
@@ -125,17 +152,18 @@ fn variable(name: &str) -> Result<String, String> {
     value.ok_or_else(|| format!("the environment variable `{name}` is not set"))
 }
 
-/// Starts the child, and returns the status of the response, or the reason of a failure.
+/// Starts the child, and returns its answer, or the reason of a failure.
 fn send(
     request: &PostRequest,
     timeout: Duration,
     deadline: &Deadline<'_>,
-) -> io::Result<Result<u16, String>> {
-    let (mut stdout, stderr) = (memory_file("stdout", b"")?, memory_file("stderr", b"")?);
-    let value = |name| env::var_os(name).filter(|value| !value.is_empty());
+) -> io::Result<Result<PostAnswer, String>> {
+    let mut stdout = memory_file("stdout", b"")?;
+    let stderr = memory_file("stderr", b"")?;
+    let certificates = CERTIFICATES.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut command = children::program(&["__post"]);
     command
-        .envs(CERTIFICATES.into_iter().filter_map(|name| Some((name, value(name)?))))
+        .envs(certificates.filter(|(_, value)| !value.is_empty()))
         .stdin(memory_file("stdin", &serde_json::to_vec(request)?)?)
         .stdout(stdout.try_clone()?)
         .stderr(stderr.try_clone()?);
@@ -146,7 +174,7 @@ fn send(
     let mut text = String::new();
     stdout.rewind()?;
     stdout.read_to_string(&mut text)?;
-    Ok(match text.parse() {
+    Ok(match serde_json::from_str(&text) {
         Ok(answer) if status.success() => Ok(answer),
         _ if status.code() == Some(1) => Err(stderr_tail(&stderr)),
         _ => Err(format!("the process that sends the request {}", describe_exit(status, &stderr))),
@@ -155,16 +183,17 @@ fn send(
 
 #[cfg(test)]
 mod tests {
-    use super::sign;
+    use super::{key, sign};
 
     #[test]
     fn signature_is_that_of_the_specification() {
         // The example of the specification's own libraries.
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let body = r#"{"test": 2432232314}"#;
-        let signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        let key = key(secret).unwrap();
+        let signed = sign(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
         assert_eq!(signed.unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        assert_ne!(sign("a", "id", 1, body), sign("b", "id", 1, body));
+        assert_ne!(sign(b"a", "id", 1, body), sign(b"b", "id", 1, body));
     }
 
     #[test]
@@ -181,10 +210,10 @@ mod tests {
             ("whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `whsk_`"),
             ("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `whpk_`"),
         ] {
-            let refusal = sign(secret, "id", 1, "").unwrap_err();
+            let refusal = key(secret).unwrap_err();
             assert!(refusal.starts_with(says) && !refusal.contains("fKQ9"), "{secret}: {refusal}");
         }
         // 16 bytes.
-        assert!(sign("whsec_MfKQ9r8GKYqrTwjUPD8ILA==", "id", 1, "").is_ok());
+        assert!(key("whsec_MfKQ9r8GKYqrTwjUPD8ILA==").is_ok());
     }
 }

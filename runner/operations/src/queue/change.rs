@@ -4,8 +4,7 @@ use runner_record::{LockedQueue, QueueState, QueuedRequest, ResultsRoot};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, VERSION};
 
 use super::error::QueueError;
-use crate::launch::kill;
-use crate::settings::Settings;
+use crate::{launch::kill, settings::Settings};
 
 /// A new place in the queue.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +42,8 @@ pub(super) fn add_to(
 pub fn check_run(queue: &LockedQueue, request: &QueuedRequest) -> Result<(), QueueError> {
     let Some(run) = &request.run else { return Ok(()) };
     let mut others = queue.read()?.requests.into_iter();
-    let is_same = |other: &QueuedRequest| {
-        other.run.as_ref() == Some(run) && other.state != QueueState::Refused
-    };
-    match others.find(is_same) {
+    match others.find(|other| other.run.as_ref() == Some(run) && other.state != QueueState::Refused)
+    {
         Some(other) => Err(QueueError::Waits { run: run.clone(), request: other.id }),
         None => Ok(()),
     }
@@ -61,9 +58,9 @@ pub fn list(root: &ResultsRoot) -> Result<QueueDocument, QueueError> {
     let settings = Settings::read(root).map_err(QueueError::Settings)?;
     let found = root.queue()?;
     let active = root.active_runs()?;
-    let is_preempted = |run: &str| found.preempted.iter().any(|one| one == run);
     let active = active.iter().map(|one| {
-        QueueRun::new(one, one.manifest.paused().is_some() && is_preempted(&one.manifest.id))
+        let is_preempted = found.preempted.contains(&one.manifest.id);
+        QueueRun::new(one, one.manifest.paused().is_some() && is_preempted)
     });
     let unreadable = found.unreadable.iter().map(ToString::to_string);
     Ok(QueueDocument {
@@ -174,8 +171,8 @@ fn find<'a>(
     removes: bool,
 ) -> Result<&'a QueuedRequest, QueueError> {
     let list = root.command(&["queue"]);
-    let has_part = |request: &&QueuedRequest| !id.is_empty() && request.id.contains(id);
-    let found: Vec<_> = requests.iter().filter(has_part).collect();
+    let found: Vec<_> =
+        requests.iter().filter(|request| !id.is_empty() && request.id.contains(id)).collect();
     let whole = found.iter().find(|request| request.id == id);
     let request = match (whole, found.as_slice()) {
         (Some(request), _) | (None, [request]) => *request,

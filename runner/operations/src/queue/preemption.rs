@@ -43,7 +43,8 @@ pub fn preempt(
     });
     let by = actor(Some(format!("request {} comes first", request.id)));
     for one in lower.into_iter().take(count as usize) {
-        let (run, request) = (one.manifest.id.clone(), request.id.clone());
+        let run = one.manifest.id.clone();
+        let request = request.id.clone();
         queue.preempt(&Preemption { run, request, by: by.clone() })?;
         match root.ask(&one.run, RequestMode::Pause, &by)? {
             // A run that has ended leaves room, too.
@@ -95,7 +96,7 @@ pub fn continue_locked(root: &ResultsRoot, queue: &LockedQueue) -> Result<(), Qu
         if let Some(run) = run.filter(|run| is_preempted(run, &preemptions)) {
             match root.unpause(&run.run) {
                 Err(error @ RecordError::Io { .. }) => return Err(error.into()),
-                // A suspended process answers later.
+                // A suspended process cannot answer now, and the next step asks again.
                 Ok(Answer::NoAnswer) => continue,
                 _ => {}
             }

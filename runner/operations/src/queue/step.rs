@@ -1,8 +1,7 @@
 //! Starts the request that comes first, if there is room for a run.
 
-use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::{ffi::OsString, path::Path};
 
 use runner_model::exit::Exit;
 use runner_record::{ActiveRun, LockedQueue, QueueState, QueuedRequest, ResultsRoot, TakenRequest};
@@ -84,12 +83,12 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     let requests = queue.read()?.requests;
     let active = root.active_runs()?;
     // A request whose run is already active does not hold up the others.
-    let is_free = |request: &&QueuedRequest| {
+    let mut waiting = requests.iter().filter(|request| may_start(request));
+    let free = waiting.clone().find(|request| {
         let mut runs = active.iter().map(|run| &run.manifest);
         !runs.any(|run| request.continues(&run.id, run.group.as_ref()))
-    };
-    let mut waiting = requests.iter().filter(|request| may_start(request));
-    let Some(first) = waiting.clone().find(is_free).or_else(|| waiting.next()) else {
+    });
+    let Some(first) = free.or_else(|| waiting.next()) else {
         return Ok(Step::Idle);
     };
     if let Some(busy) = busy(root, &queue, first, active)? {
@@ -161,8 +160,8 @@ fn busy(
 ) -> Result<Option<Step>, QueueError> {
     let max = Settings::read(root).map_err(QueueError::Settings)?.keys.max_active_runs;
     let requests = queue.read()?.requests;
-    let is_starting = |other: &&QueuedRequest| other.state == QueueState::Starting;
-    let starting = requests.iter().filter(is_starting).count() as u32;
+    let starting =
+        requests.iter().filter(|other| other.state == QueueState::Starting).count() as u32;
     let preemptions = queue.preemptions()?;
     active.retain(|run| !is_preempted(run, &preemptions));
     let over = (active.len() as u32 + starting + 1).saturating_sub(max);

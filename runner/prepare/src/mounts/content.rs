@@ -4,15 +4,13 @@
 //! Links are not followed. Times, owners and permissions are left out.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::{fs::File, time::SystemTime};
+use std::{ffi::CString, fs::File, time::SystemTime};
 
-use runner_model::grants::FsMode;
 use runner_model::provider::{FolderContent, MountedFolder, PreparedProvider};
-use runner_model::{Digest, digest, units::grouped, visible::shown_path};
+use runner_model::{Digest, digest, grants::FsMode, units::grouped, visible::shown_path};
 use runner_record::PluginCache;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat,
@@ -105,7 +103,8 @@ impl<'a> FolderReader<'a> {
                         continue;
                     }
                     Err(NoDigest::TooLarge) => {
-                        let (files, gib) = (grouped(self.most_files as u64), self.most_bytes >> 30);
+                        let files = grouped(self.most_files as u64);
+                        let gib = self.most_bytes >> 30;
                         format!("has more than {files} files or {gib} GiB")
                     }
                     Err(NoDigest::Results) => "is the results root".to_owned(),
@@ -128,7 +127,8 @@ impl<'a> FolderReader<'a> {
                 let Some(content) = &folder.content else { continue };
                 let read = self.digest(folder, content.without.as_deref());
                 if !read.is_ok_and(|sha256| sha256 == content.sha256) {
-                    let (host, guest) = (shown_path(Path::new(&folder.host)), &folder.guest);
+                    let host = shown_path(Path::new(&folder.host));
+                    let guest = &folder.guest;
                     let table = provider.table();
                     changed
                         .push(format!("folder {host}, `{guest}` of `{table}.{}`", provider.name));
@@ -194,18 +194,20 @@ fn parse_entry(entry: &[u8]) -> Option<HashMap<FileStamp, Digest>> {
         return None;
     }
     let (records, rest) = records.strip_prefix(MAGIC)?.as_chunks::<RECORD>();
-    let record = |record: &[u8; RECORD]| {
-        let (numbers, sha256) = record.split_at(RECORD - 32);
-        let mut stamp = [0; 5];
-        for (number, bytes) in stamp.iter_mut().zip(numbers.as_chunks().0) {
-            *number = u64::from_le_bytes(*bytes);
-        }
-        Some((FileStamp(stamp), Digest(sha256.try_into().ok()?)))
-    };
     if !rest.is_empty() {
         return None;
     }
-    records.iter().map(record).collect()
+    records
+        .iter()
+        .map(|record| {
+            let (numbers, sha256) = record.split_at(RECORD - 32);
+            let mut stamp = [0; 5];
+            for (number, bytes) in stamp.iter_mut().zip(numbers.as_chunks().0) {
+                *number = u64::from_le_bytes(*bytes);
+            }
+            Some((FileStamp(stamp), Digest(sha256.try_into().ok()?)))
+        })
+        .collect()
 }
 
 impl Walk<'_> {
@@ -286,7 +288,8 @@ impl Walk<'_> {
             return Ok(EntryContent::Unreadable);
         };
         let mut file = File::from(file);
-        let (mut state, mut piece) = (Sha256::new(), vec![0; PIECE]);
+        let mut state = Sha256::new();
+        let mut piece = vec![0; PIECE];
         loop {
             match file.read(&mut piece)? {
                 0 => break,

@@ -90,7 +90,8 @@ impl MountPoint {
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let device = str::from_utf8(fields.nth(2)?).ok()?;
-        let (root, at) = (unescaped(fields.next()?), unescaped(fields.next()?));
+        let root = unescaped(fields.next()?);
+        let at = unescaped(fields.next()?);
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
         Some(Self {
             device: device.to_owned(),

@@ -13,9 +13,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io, os::unix::fs::MetadataExt as _};
 
 use runner_model::grants::{FsGrant, FsMode};
-use runner_model::prepare::RefusedPart;
 use runner_model::provider::{MountedFolder, PreparedProvider};
-use runner_model::visible::shown_path;
+use runner_model::{prepare::RefusedPart, visible::shown_path};
 use runner_scenario::ProviderProblem;
 
 pub use self::content::FolderReader;
@@ -63,7 +62,8 @@ pub fn find(
             match find_folder(grant, &path, is_stored) {
                 Ok(folder) => prepared.mounts.push(MountedFolder { content, ..folder }),
                 Err(error) => {
-                    let (path, mount) = (shown_path(&path), &grant.mount);
+                    let path = shown_path(&path);
+                    let mount = &grant.mount;
                     let message = format!(
                         "the folder `{path}`, granted as `{mount}`, cannot be used: {error}"
                     );
@@ -133,21 +133,23 @@ fn check(
     let protected = if granted.iter().any(Granted::is_writable) { protected() } else { Vec::new() };
     let traces = protected.iter().map(|protected| PathTrace::follow(&protected.path));
     let protected: Vec<_> = protected.iter().zip(traces).collect();
-    let refused = |one: &Granted<'_>| {
-        let refusal = one.refuse_kernel(&systems).or_else(|| one.refuse_nested(&granted));
-        if refusal.is_some() || !one.is_writable() {
-            return refusal;
-        }
-        let mut protected = protected.iter();
-        one.refuse_run().or_else(|| {
-            protected.find_map(|(protected, trace)| match trace {
-                Ok(trace) => one.refuse_exposed(protected, trace, &systems),
-                // With a loop of links, the protected path could later lead anywhere.
-                Err(_) => Some(one.refuse_change(protected.what, &protected.path)),
+    granted
+        .iter()
+        .map(|one| {
+            let refusal = one.refuse_kernel(&systems).or_else(|| one.refuse_nested(&granted));
+            if refusal.is_some() || !one.is_writable() {
+                return refusal;
+            }
+            let mut protected = protected.iter();
+            one.refuse_run().or_else(|| {
+                protected.find_map(|(protected, trace)| match trace {
+                    Ok(trace) => one.refuse_exposed(protected, trace, &systems),
+                    // With a loop of links, the protected path could later lead anywhere.
+                    Err(_) => Some(one.refuse_change(protected.what, &protected.path)),
+                })
             })
         })
-    };
-    granted.iter().map(refused).collect()
+        .collect()
 }
 
 impl Granted<'_> {
@@ -196,11 +198,12 @@ impl Granted<'_> {
 
     /// Refuses a folder that a guest could replace, because it is in a writable folder.
     fn refuse_nested(&self, all: &[Granted<'_>]) -> Option<ProviderProblem> {
-        let places = || self.places.iter().map(PathBuf::as_path).chain([self.path()]);
-        let outer = all
-            .iter()
-            .find(|outer| outer.is_writable() && places().any(|place| outer.can_replace(place)))?;
-        let (host, guest) = (&outer.folder.host, &outer.folder.guest);
+        let places = self.places.iter().map(PathBuf::as_path).chain([self.path()]);
+        let outer = all.iter().find(|outer| {
+            outer.is_writable() && places.clone().any(|place| outer.can_replace(place))
+        })?;
+        let host = &outer.folder.host;
+        let guest = &outer.folder.guest;
         let why = format!(
             "is in `{host}` or reached by a link in it, which is granted as `{guest}` with mode `rw`: a guest could replace it by a link to any place"
         );
@@ -209,8 +212,10 @@ impl Granted<'_> {
 
     /// Refuses a writable folder in a run of any results root.
     fn refuse_run(&self) -> Option<ProviderProblem> {
-        let is_run = |folder: &&Path| RUN_FILES.iter().all(|file| folder.join(file).is_file());
-        let run = self.path().ancestors().find(is_run)?;
+        let run = self
+            .path()
+            .ancestors()
+            .find(|folder| RUN_FILES.iter().all(|file| folder.join(file).is_file()))?;
         Some(self.refuse_change("a run", run))
     }
 
@@ -221,8 +226,8 @@ impl Granted<'_> {
         trace: &PathTrace,
         systems: &FileSystems,
     ) -> Option<ProviderProblem> {
-        let is_in = |path: PathBuf| self.path().starts_with(path);
-        let is_around = || systems.paths_of(&trace.end).into_iter().any(is_in);
+        let is_around =
+            || systems.paths_of(&trace.end).into_iter().any(|path| self.path().starts_with(path));
         if self.contains(&trace.end) || protected.with_content && is_around() {
             return Some(self.refuse_change(protected.what, &trace.end));
         }

@@ -62,8 +62,9 @@ impl Protected {
             all.push(Self::file("a plugin", path));
         }
         all.extend(scenario.list_files().map(|file| Self::file("a test list", file)));
-        let folders = scenario.list_folders().into_iter();
-        all.extend(folders.map(|folder| Self::file("a folder of test lists", folder)));
+        all.extend(scenario.matrix_files().map(|file| Self::file("a file of a matrix", file)));
+        let folders = scenario.searched_folders().into_iter();
+        all.extend(folders.map(|folder| Self::file("a folder that globs search", folder)));
         all
     }
 }

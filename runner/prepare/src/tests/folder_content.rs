@@ -107,7 +107,7 @@ fn digest_covers_names_kinds_and_bytes() {
     assert_new("another target");
     mknodat(CWD, data.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     assert_new("a pipe");
-    // Times and permissions are no content.
+    // Times and permissions are not content.
     let before = bench.digest();
     fs::set_permissions(data.join("sub/c.txt"), Permissions::from_mode(0o700)).unwrap();
     let file = File::open(data.join("sub/c.txt")).unwrap();

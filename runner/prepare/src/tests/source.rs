@@ -52,8 +52,8 @@ fn changed_source_makes_plugin_stale() {
         "out.log",
         "NOTES.md",
         "results.csv",
-        "out/runner.db",
-        "run/benchmark.json",
+        "out/.lock",
+        "out/run/x",
     ] {
         write(path, name, "new");
         assert_eq!(source.state(), Ok(SourceState::Fresh), "{name}");

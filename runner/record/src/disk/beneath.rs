@@ -4,13 +4,12 @@
 //! from elsewhere may have a link, a pipe or a folder in place of a file, and other users may replace entries at any
 //! moment. Only regular files are opened, and opening never blocks.
 
-use std::ffi::CString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{ffi::CString, sync::Arc};
 
 use runner_model::Time;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat};
@@ -73,16 +72,17 @@ impl Dir {
     pub(crate) fn open(path: &Path) -> Result<Self, RecordError> {
         let from = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(CWD, from, flags, Mode::empty());
-        Self::new(handle, path.to_owned())
+        Self::new(rustix::fs::openat(CWD, from, flags, Mode::empty()), path.to_owned())
     }
 
     /// Opens a folder as [`Self::open`] does, and creates missing ones with this mode. Their names are synced.
     pub(crate) fn open_or_create(path: &Path, mode: u32) -> Result<Self, RecordError> {
-        let is_missing = |above: &&Path| {
-            !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
-        };
-        let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+        let missing: Vec<_> = path
+            .ancestors()
+            .take_while(|above| {
+                !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
+            })
+            .collect();
         if !missing.is_empty() {
             DirBuilder::new()
                 .recursive(true)
@@ -188,18 +188,16 @@ impl Dir {
     /// Creates a file with this content. Fails if the name exists.
     pub(crate) fn create_with(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
         let mut file = self.create_file(name)?;
-        let written = file.write_all(bytes);
-        written.map(|()| file).map_err(|source| self.error("write", name, source))
+        file.write_all(bytes).map(|()| file).map_err(|source| self.error("write", name, source))
     }
 
     /// Reads a whole file of at most `limit` bytes.
     pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
-        let failed = |source| self.error("read", name, source);
+        let failed = self.failure("read", name);
         let file = self.read(name)?;
         // A sparse file of any length costs its owner nothing.
         if file.metadata().map_err(failed)?.len() > limit {
-            let problem = format!("it is larger than {limit} bytes");
-            return Err(failed(io::Error::other(problem)));
+            return Err(failed(io::Error::other(format!("it is larger than {limit} bytes"))));
         }
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
@@ -353,6 +351,15 @@ impl Dir {
         rustix::fs::fsync(&self.handle).map_err(|source| self.error("sync", ".", source))
     }
 
+    /// Returns a conversion of errors of system calls on an entry.
+    pub(crate) fn failure<'a>(
+        &'a self,
+        what: &'static str,
+        name: &'a str,
+    ) -> impl Fn(io::Error) -> RecordError + Copy + 'a {
+        move |source| self.error(what, name, source)
+    }
+
     /// Builds the error of a system call on an entry.
     pub(crate) fn error(
         &self,
@@ -390,8 +397,7 @@ impl Dir {
         mode: u32,
     ) -> Result<File, RecordError> {
         // Opening a pipe would wait for its other end.
-        let opened = self
-            .open_at(name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(mode as RawMode))
+        self.open_at(name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(mode as RawMode))
             .map_err(io::Error::from)
             .and_then(|handle| {
                 let file = File::from(handle);
@@ -401,8 +407,8 @@ impl Dir {
                 }
                 permissions::share(&file, found.mode(), mode);
                 Ok(file)
-            });
-        opened.map_err(|source| self.explain(what, name, source))
+            })
+            .map_err(|source| self.explain(what, name, source))
     }
 
     /// Adds the kind of an entry to the error of opening it.

@@ -7,12 +7,10 @@ use runner_model::Digest;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest as _, Sha256};
 
-use crate::RecordError;
 use crate::disk::beneath::{Dir, Reader};
-use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place};
-use crate::disk::layout::ROOT_LOCK;
 use crate::disk::lock::{Held, lock_within};
+use crate::{RecordError, disk::durable::Unsynced, disk::layout::ROOT_LOCK};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Remedy for damaged content of a results root.
@@ -76,7 +74,7 @@ impl ContentStore {
 
     /// Locks the store: exclusively to remove entries, shared to add some.
     pub(crate) fn lock(&self, is_alone: bool) -> Result<Held, RecordError> {
-        let failed = |source| self.0.error("take", ROOT_LOCK, source);
+        let failed = self.0.failure("take", ROOT_LOCK);
         let file = self.0.write(ROOT_LOCK)?;
         if lock_within(&file, is_alone, PATIENCE, failed)? {
             return Ok(Held(file));
@@ -114,8 +112,7 @@ impl io::Read for CheckedFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let length = self.file.read(bytes)?;
         self.hash.update(&bytes[..length]);
-        let is_damaged = || Digest(self.hash.clone().finalize().into()) != self.digest;
-        if length == 0 && is_damaged() {
+        if length == 0 && Digest(self.hash.clone().finalize().into()) != self.digest {
             return Err(io::Error::other("its bytes do not match its name"));
         }
         Ok(length)

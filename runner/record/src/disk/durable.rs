@@ -26,8 +26,7 @@ impl Unsynced {
     fn sync(&self) -> Result<(), RecordError> {
         match self {
             Self::Content(file, path) => {
-                let synced = fault::sync_data(path, file);
-                synced.map_err(|source| RecordError::io("sync", path, source))
+                fault::sync_data(path, file).map_err(|source| RecordError::io("sync", path, source))
             }
             Self::Names(dir) => dir.sync(),
         }
@@ -43,15 +42,15 @@ pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError>
     parts.dedup_by(|one, other| one.path() == other.path());
     parts.chunks(MAX_SYNCS).try_for_each(|parts| {
         thread::scope(|scope| {
-            let (first, others) = (&parts[0], &parts[1..]);
-            let threads = others.iter().map(|part| {
-                let thread = thread::Builder::new();
-                thread.spawn_scoped(scope, || part.sync())
-            });
+            let first = &parts[0];
+            let others = &parts[1..];
+            let threads = others
+                .iter()
+                .map(|part| thread::Builder::new().spawn_scoped(scope, || part.sync()));
             let threads: Vec<_> = threads.collect();
             let mut result = first.sync();
             for (part, thread) in others.iter().zip(threads) {
-                // The thread could not be started.
+                // Without a thread, for example at the limit of processes, this one does its work.
                 let synced = thread.map_or_else(
                     |_| part.sync(),
                     |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),

@@ -121,7 +121,8 @@ impl RecordError {
     }
 
     pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
-        let (path, source) = (path.to_owned(), source.into());
+        let path = path.to_owned();
+        let source = source.into();
         Self::Io { what, path, source }
     }
 
@@ -165,13 +166,13 @@ pub fn advice(source: &io::Error) -> &'static str {
 
 /// Returns the start of a message that names the sessions in a results root; see [`RecordError::RootHeld`].
 pub fn in_use(root: &Path, runs: &[(String, u32)]) -> String {
-    let run = |(run, pid): &(String, u32)| match pid {
+    let names = runs.iter().map(|(run, pid)| match pid {
         0 => format!("run {run}"),
         pid => format!("run {run} (process {pid})"),
-    };
+    });
     let sessions = match runs {
         [] => "a session that has no run yet, or whose run only its owner can read".into(),
-        runs => runs.iter().map(run).collect::<Vec<_>>().join(", "),
+        _ => names.collect::<Vec<_>>().join(", "),
     };
     format!("{} is in use by {sessions}", shown_path(root))
 }

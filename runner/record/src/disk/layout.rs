@@ -70,8 +70,9 @@ pub fn default_root() -> PathBuf {
 
 /// Returns a command about the runs of `root` to type into a shell, with `--results` if the root is not the default.
 pub fn command(root: &Path, words: &[&str]) -> String {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let is_default = real(root) == real(&default_root());
+    let [real, default] =
+        [root, &default_root()].map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    let is_default = real == default;
     let mut words: Vec<_> = ["runner"].iter().chain(words).map(|word| quoted(word)).collect();
     if !is_default {
         words.extend(["--results".to_owned(), quoted_path(root)]);

@@ -6,14 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
 
 use runner_model::Time;
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
+use rustix::{fs::FallocateFlags, io::Errno};
 
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::fault::{self, Place};
-use crate::disk::owner::user_name;
-use crate::{Holder, RecordError};
+use crate::{Holder, RecordError, disk::owner::user_name};
 
 pub(crate) const LOCK: &str = "lock";
 /// Readers that probe hold the lock for an instant, so an owner retries.
@@ -40,7 +38,7 @@ impl Lock {
     /// Takes the lock of a run, and creates its file if it is missing.
     pub(crate) fn take(dir: &Dir, run: &str) -> Result<Self, RecordError> {
         let lock = retry_for(PATIENCE, PAUSE, || {
-            let failed = |source| dir.error("take", LOCK, source);
+            let failed = dir.failure("take", LOCK);
             fault::pass(Place::Lock).map_err(failed)?;
             let file = dir.write(LOCK)?;
             if !try_lock(&file, true).map_err(failed)? {
@@ -73,9 +71,10 @@ impl Lock {
     /// Reserves the bytes for a manifest that is `bytes` long now.
     pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
         let Held(file) = &self.file;
-        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE + bytes);
         // A stop signal interrupts it on a tmpfs.
-        match rustix::io::retry_on_intr(reserve) {
+        match rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE + bytes)
+        }) {
             // Not all file systems can.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             reserved => Ok(reserved?),
@@ -117,8 +116,10 @@ pub(crate) fn lock_within(
     patience: Duration,
     failed: impl Fn(io::Error) -> RecordError,
 ) -> Result<bool, RecordError> {
-    let lock = || Ok(try_lock(file, is_alone).map_err(&failed)?.then_some(()));
-    Ok(retry_for(patience, LOCK_PAUSE, lock)?.is_some())
+    Ok(retry_for(patience, LOCK_PAUSE, || {
+        Ok(try_lock(file, is_alone).map_err(&failed)?.then_some(()))
+    })?
+    .is_some())
 }
 
 /// Repeats `attempt` until it returns a value. `None` if it has not after `patience`.
@@ -164,15 +165,13 @@ pub(crate) fn is_held(dir: &Dir) -> bool {
 
 /// Returns the name of this machine.
 pub(crate) fn host() -> String {
-    let system = rustix::system::uname();
-    system.nodename().to_string_lossy().into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Returns the name of the user, for people.
 pub(crate) fn user() -> String {
     let named = ["LOGNAME", "USER"].map(std::env::var);
-    let mut named = named.into_iter().flatten().filter(|name| !name.is_empty());
-    named.next().unwrap_or_else(|| {
+    named.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or_else(|| {
         let number = rustix::process::geteuid().as_raw();
         user_name(number).unwrap_or_else(|| format!("uid {number}"))
     })
@@ -208,8 +207,9 @@ fn read_holder(dir: &Dir) -> Holder {
         token: value("token").unwrap_or_default(),
     };
     // Another program may have locked the file of a dead process, whose number may have a new process by now.
-    let started = || started(holder.pid);
-    if holder.host == host() && started().is_none_or(|started| Some(started) > holder.since) {
+    if holder.host == host()
+        && started(holder.pid).is_none_or(|started| Some(started) > holder.since)
+    {
         (holder.pid, holder.since) = (0, None);
     }
     holder

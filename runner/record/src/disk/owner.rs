@@ -52,10 +52,10 @@ pub(crate) fn is_private(folder: impl AsFd) -> bool {
 
 /// Returns the name of a user.
 pub(super) fn user_name(uid: u32) -> Option<String> {
-    let users = std::fs::read_to_string(USERS).ok()?;
-    users.lines().find_map(|line| {
+    std::fs::read_to_string(USERS).ok()?.lines().find_map(|line| {
         let mut fields = line.split(':');
-        let (name, number) = (fields.next()?, fields.nth(1)?);
+        let name = fields.next()?;
+        let number = fields.nth(1)?;
         (number.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }

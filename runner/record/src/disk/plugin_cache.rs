@@ -1,20 +1,19 @@
-//! [`PluginCache`]: the folder of compiled plugins.
+//! [`PluginCache`]: the folder of compiled plugins, and of tables of results.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::{fs::File, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{fs::File, io::Read as _, os::unix::fs::MetadataExt as _, time::Duration};
 
 use runner_model::{Digest, Time, cache::is_compile_key};
 
-use crate::RecordError;
-use crate::disk::beneath::Dir;
-use crate::disk::fault::now;
 use crate::disk::permissions::{PRIVATE, check_trust};
+use crate::{RecordError, disk::beneath::Dir, disk::fault::now};
 
 /// Time after which an unused entry is removed.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Time for which an entry stays in any case: a session may be about to load it.
 const IN_USE: Duration = Duration::from_secs(3600);
+/// End of the name of a table of results, after 64 hexadecimal digits.
+pub const TABLE: &str = ".table";
 /// Bytes of all entries.
 const MOST_BYTES: u64 = 5 << 30;
 
@@ -46,17 +45,19 @@ impl PluginCache {
 
     /// Reads an entry. `None` if it is missing or belongs to another user.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let mut entry = self.0.read(name).ok()?;
-        let user = rustix::process::geteuid().as_raw();
-        if entry.metadata().ok()?.uid() != user {
-            return None;
-        }
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).ok()?;
+        self.open_entry(name)?.read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
 
-    /// Creates an unnamed file for `__compile` to write to.
+    /// Opens an entry for reading. `None` if it is missing or belongs to another user.
+    pub fn open_entry(&self, name: &str) -> Option<File> {
+        let entry = self.0.read(name).ok()?;
+        let user = rustix::process::geteuid().as_raw();
+        (entry.metadata().ok()?.uid() == user).then_some(entry)
+    }
+
+    /// Creates an unnamed file for the content of an entry.
     pub fn draft(&self) -> Result<File, RecordError> {
         self.0.unnamed()
     }
@@ -65,7 +66,12 @@ impl PluginCache {
     #[expect(clippy::needless_pass_by_value, reason = "the draft is used up")]
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
         draft.sync_all().map_err(|source| self.0.error("sync", name, source))?;
-        self.0.place(&draft, name)?;
+        self.keep_unsynced(&draft, name)
+    }
+
+    /// Names a draft, as [`Self::keep`] does. A loss of power may damage the entry, so its content has to have a checksum.
+    pub fn keep_unsynced(&self, draft: &File, name: &str) -> Result<(), RecordError> {
+        self.0.place(draft, name)?;
         self.trim(now(), MOST_BYTES);
         Ok(())
     }
@@ -73,20 +79,21 @@ impl PluginCache {
     /// Removes entries that were not used for [`UNUSED`], and those that were unused longest until the rest has at most `most`
     /// bytes. Entries that cannot be removed only take space.
     fn trim(&self, now: Time, most: u64) {
-        let entry = |name: String| {
+        let names = self.0.names().unwrap_or_default();
+        let entries = names.into_iter().filter_map(|name| {
             // The folder may contain other files of the user.
-            let (_, end) = (Digest::parse(name.get(..64)?)?, &name[64..]);
+            let _ = Digest::parse(name.get(..64)?)?;
+            let end = &name[64..];
             let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
-            if ![".json", ".files"].contains(&end) && !key.is_some_and(is_compile_key) {
+            if ![".json", ".files", TABLE].contains(&end) && !key.is_some_and(is_compile_key) {
                 return None;
             }
             let found = self.0.read(&name).ok()?.metadata().ok()?;
             // Every read sets the time of access, at least once a day on most systems.
             let used = found.accessed().ok()?.max(found.modified().ok()?);
             Some((now.since(used.into()), found.len(), name))
-        };
-        let names = self.0.names().unwrap_or_default();
-        let mut entries: Vec<_> = names.into_iter().filter_map(entry).collect();
+        });
+        let mut entries: Vec<_> = entries.collect();
         entries.sort();
         let mut size = 0;
         for (unused, length, name) in entries {
@@ -99,15 +106,12 @@ impl PluginCache {
 }
 
 fn place() -> Result<PathBuf, RecordError> {
-    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(folder) = folder("RUNNER_CACHE") {
-        return Ok(folder.into());
-    }
-    if let Some(folder) = folder("XDG_CACHE_HOME") {
-        return Ok(Path::new(&folder).join("runner"));
-    }
-    let home = folder("HOME").ok_or(RecordError::NoCache)?;
-    Ok(Path::new(&home).join(".cache/runner"))
+    let places = [("RUNNER_CACHE", ""), ("XDG_CACHE_HOME", "runner"), ("HOME", ".cache/runner")];
+    let mut places = places.into_iter().filter_map(|(name, inner)| {
+        let folder = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(if inner.is_empty() { folder.into() } else { Path::new(&folder).join(inner) })
+    });
+    places.next().ok_or(RecordError::NoCache)
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@ use std::{io, thread, time::Duration};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::RecordError;
 use crate::disk::beneath::{Dir, Stamp, entries};
-use crate::disk::lock::LOCK;
+use crate::{RecordError, disk::lock::LOCK};
 
 /// Deepest level that is measured. The runner itself makes two.
 const MEASURED_DEPTH: u32 = 64;
@@ -124,7 +123,8 @@ fn note(failure: &mut Result<(), Errno>, removed: Result<(), Errno>) {
 }
 
 fn size(folder: &OwnedFd, depth: u32) -> u64 {
-    let size = |name: CString| {
+    let names = entries(folder, |_| true).unwrap_or_default().into_iter();
+    let sizes = names.filter_map(|name| {
         let found = rustix::fs::statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory if depth > 0 => {
@@ -133,8 +133,8 @@ fn size(folder: &OwnedFd, depth: u32) -> u64 {
             FileType::RegularFile => found.st_size.try_into().ok(),
             _ => None,
         }
-    };
-    entries(folder, |_| true).unwrap_or_default().into_iter().filter_map(size).sum()
+    });
+    sizes.sum()
 }
 
 /// Opens a folder in another one.

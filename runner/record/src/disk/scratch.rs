@@ -3,12 +3,9 @@
 use std::time::{Duration, SystemTime};
 use std::{fs::File, path::Path, sync::mpsc::channel, thread};
 
-use crate::RecordError;
 use crate::disk::beneath::{Dir, random};
-use crate::disk::fault::now;
 use crate::disk::lock::{LOCK, try_lock};
-use crate::disk::owner::is_private;
-use crate::disk::permissions::PRIVATE;
+use crate::{RecordError, disk::fault::now, disk::owner::is_private, disk::permissions::PRIVATE};
 
 const PREFIX: &str = "runner-";
 /// A live process locks its folder within milliseconds.
@@ -65,7 +62,9 @@ impl Scratch {
         // The next sweep need not wait for its age.
         let _ = lock.set_modified(SystemTime::UNIX_EPOCH);
         let Ok(lock) = lock.try_clone() else { return };
-        let (above, dir, name) = (above.clone(), dir.clone(), name.clone());
+        let above = above.clone();
+        let dir = dir.clone();
+        let name = name.clone();
         let (running, done) = channel::<()>();
         let remove = move || {
             let _ = remove(&above, &dir, &name);

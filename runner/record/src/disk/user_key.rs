@@ -12,9 +12,8 @@ use runner_model::{Digest, visible::shown_path};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 
-use crate::RecordError;
-use crate::disk::beneath::Dir;
 use crate::disk::permissions::{OTHERS_WRITE, PRIVATE, check_trust};
+use crate::{RecordError, disk::beneath::Dir};
 
 /// Names a file with a key for several machines, or for machines without a home folder.
 const KEY_FILE: &str = "RUNNER_TRUST_KEY";
@@ -48,46 +47,25 @@ impl UserKey {
     /// There is no key, and none can be created. The text names the reason and the setting.
     pub(crate) fn get() -> Result<&'static Self, &'static str> {
         static USER_KEY: OnceLock<Result<UserKey, String>> = OnceLock::new();
-        let open = || {
-            let mut block = [0; BLOCK];
-            block[..KEY_BYTES].copy_from_slice(&runner_model::digest(&Self::open()?).0);
-            Ok(Self(block))
-        };
-        USER_KEY.get_or_init(open).as_ref().map_err(String::as_str)
+        USER_KEY
+            .get_or_init(|| {
+                let mut block = [0; BLOCK];
+                block[..KEY_BYTES].copy_from_slice(&runner_model::digest(&Self::open()?).0);
+                Ok(Self(block))
+            })
+            .as_ref()
+            .map_err(String::as_str)
     }
 
     fn open() -> Result<Vec<u8>, String> {
         if let Some(path) = variable(KEY_FILE) {
             let path = Path::new(&path);
-            let read = || {
-                // Kubernetes mounts secrets as links.
-                let real = path.canonicalize().map_err(|error| error.to_string())?;
-                let folder = real.parent().ok_or("it is not the path of a file")?;
-                let name = real.file_name().and_then(|name| name.to_str());
-                let folder = Dir::open(folder).map_err(|error| error.to_string())?;
-                read_key(&folder, name.ok_or("it is not the path of a file")?, NAMED_BYTES)?
-                    .ok_or_else(|| "it does not exist".to_owned())
-            };
-            return read().map_err(|problem| {
+            return read_named(path).map_err(|problem| {
                 format!("the key {} of {KEY_FILE} cannot be used: {problem}", shown_path(path))
             });
         }
         let path = state_folder()?;
-        let found = || {
-            let folder = Dir::open_or_create(&path, PRIVATE).map_err(|error| error.to_string())?;
-            let trusted = folder.real_path().and_then(|real| check_trust(&real));
-            trusted.map_err(|error| error.to_string())?;
-            let exact = KEY_BYTES as u64..=KEY_BYTES as u64;
-            match read_key(&folder, KEY, exact.clone())? {
-                Some(key) => Ok(key),
-                None => {
-                    create(&folder).map_err(|error| error.to_string())?;
-                    read_key(&folder, KEY, exact)?
-                        .ok_or_else(|| "another process removed it".into())
-                }
-            }
-        };
-        found().map_err(|problem: String| {
+        read_or_create(&path).map_err(|problem| {
             let key = shown_path(&path.join(KEY));
             format!("the key {key} cannot be used: {problem}; {KEY_FILE} can name another file")
         })
@@ -143,11 +121,12 @@ pub fn key_files() -> Vec<PathBuf> {
 /// Returns the folder of the user's state.
 fn state_folder() -> Result<PathBuf, String> {
     // The specification of base directories: relative paths are ignored.
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .map(|folder| folder.join("runner"))
-        .ok_or_else(|| format!("there is no key: set HOME, XDG_STATE_HOME or {KEY_FILE}"))
+    let places = [("XDG_STATE_HOME", "runner"), ("HOME", ".local/state/runner")];
+    let mut places = places.into_iter().filter_map(|(name, inner)| {
+        let folder = variable(name).map(PathBuf::from).filter(|path| path.is_absolute())?;
+        Some(folder.join(inner))
+    });
+    places.next().ok_or_else(|| format!("there is no key: set HOME, XDG_STATE_HOME or {KEY_FILE}"))
 }
 
 fn variable(name: &str) -> Option<std::ffi::OsString> {
@@ -178,7 +157,8 @@ fn read_key(
     let read = file.take(bytes.end() + 1).read_to_end(&mut key);
     read.map_err(|error| error.to_string())?;
     if !bytes.contains(&(key.len() as u64)) {
-        let (least, most) = (bytes.start(), bytes.end());
+        let least = bytes.start();
+        let most = bytes.end();
         return Err(format!("it has {} bytes, and a key has {least} to {most}", key.len()));
     }
     Ok(Some(key))
@@ -194,8 +174,33 @@ fn create(folder: &Dir) -> Result<(), RecordError> {
     let mut key = [0; KEY_BYTES];
     let filled = getrandom(&mut key, GetRandomFlags::empty());
     filled.map_err(|source| folder.error("create", KEY, source))?;
-    let synced = folder.prepare(KEY, &key)?.sync_all();
-    synced.map_err(|source| folder.error("sync", KEY, source))?;
+    folder.prepare(KEY, &key)?.sync_all().map_err(|source| folder.error("sync", KEY, source))?;
     folder.replace(KEY)?;
     folder.sync()
+}
+
+/// Reads the key that [`KEY_FILE`] names.
+fn read_named(path: &Path) -> Result<Vec<u8>, String> {
+    // Kubernetes mounts secrets as links.
+    let real = path.canonicalize().map_err(|error| error.to_string())?;
+    let folder = real.parent().ok_or("it is not the path of a file")?;
+    let name = real.file_name().and_then(|name| name.to_str());
+    let folder = Dir::open(folder).map_err(|error| error.to_string())?;
+    read_key(&folder, name.ok_or("it is not the path of a file")?, NAMED_BYTES)?
+        .ok_or_else(|| "it does not exist".to_owned())
+}
+
+/// Reads the key of the user's state folder, and creates it if it is missing.
+fn read_or_create(folder: &Path) -> Result<Vec<u8>, String> {
+    let folder = Dir::open_or_create(folder, PRIVATE).map_err(|error| error.to_string())?;
+    let trusted = folder.real_path().and_then(|real| check_trust(&real));
+    trusted.map_err(|error| error.to_string())?;
+    let exact = KEY_BYTES as u64..=KEY_BYTES as u64;
+    match read_key(&folder, KEY, exact.clone())? {
+        Some(key) => Ok(key),
+        None => {
+            create(&folder).map_err(|error| error.to_string())?;
+            read_key(&folder, KEY, exact)?.ok_or_else(|| "another process removed it".into())
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! [`Database`]: `runner.db`, the list of a root's runs in SQLite. If it is deleted, damaged or locked, manifests are
-//! read instead, with the same result. It also has the table of [`super::trials`]. [`ListThread`] writes into it.
+//! read instead, with the same result. [`ListThread`] writes into it.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::HashMap, io, path::PathBuf, thread, time::Duration};
@@ -15,9 +15,8 @@ use crate::run::truth::CheckedManifest;
 use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
-/// Version of [`RunHead`] and of the results in [`super::trials`]. A file of another version, or with other tables than
-/// [`SCHEMA`], is replaced.
-const VERSION: i64 = 14;
+/// Version of [`RunHead`]. A file of another version, or with other tables than [`SCHEMA`], is replaced.
+const VERSION: i64 = 15;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Time for the last entries of [`ListThread`] once the root is dropped.
@@ -26,7 +25,7 @@ const LAST_ENTRIES: Duration = Duration::from_millis(50);
 const LONG_LOG: u64 = 256 << 10;
 const LOG: &str = "runner.db-wal";
 
-/// The runner reads neither the columns of `runs` after `manifest` nor the view. They are for users' queries.
+/// The runner does not read the columns of `runs` after `manifest`. They are for users' queries.
 const SCHEMA: &str = include_str!("../../../../schemas/database.sql");
 
 /// Sets the status `running` before another one, because the list may have missed a session, and the trigger refuses
@@ -109,6 +108,12 @@ impl Database {
         let folder = root.path().canonicalize()?;
         check_trust(&folder)?;
         let connect = || {
+            // A deleted list leaves its shared memory behind, which threads of this process may still have mapped. The locks by
+            // which SQLite finds its users hold between processes only, so the first opening of a new file would truncate it, and
+            // those threads would die of SIGBUS.
+            if root.stat(NAME).map_err(io::Error::other)?.is_none() {
+                remove(root);
+            }
             // SQLite gives its other files the mode of this one.
             root.write(NAME).map_err(io::Error::other)?;
             Ok::<_, io::Error>(connect(folder.join(NAME)))

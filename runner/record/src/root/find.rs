@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use runner_model::RunStatus;
+use runner_model::{RunStatus, visible::shown_path};
 
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, command, is_run_name, parse_latest};
@@ -49,7 +49,8 @@ impl ResultsRoot {
     /// Returns this user's runs that may have been cut short, newest first, and the refusals of those of other users. Does
     /// not read the rows of dead runs.
     pub fn cut_short(&self) -> Result<(Vec<RunHead>, Vec<RecordError>), RecordError> {
-        let (mut runs, mut skipped) = (Vec::new(), Vec::new());
+        let mut runs = Vec::new();
+        let mut skipped = Vec::new();
         for head in self.listed()?.runs {
             if !matches!(head.status, RunStatus::Incomplete | RunStatus::Running) {
                 continue;
@@ -60,7 +61,7 @@ impl ResultsRoot {
             }
             match run.for_use() {
                 Err(error @ RecordError::NotOwn { .. }) => skipped.push(error),
-                // Continuing the run shows other problems.
+                // A command that continues the run reports any other problem with it.
                 _ => runs.push(head),
             }
         }
@@ -87,8 +88,28 @@ impl ResultsRoot {
         scenario: Option<&str>,
     ) -> Result<impl Iterator<Item = Result<RunDir, RecordError>>, RecordError> {
         let ids = self.newest(scenario)?.into_iter();
-        let runs = ids.filter_map(|id| self.open_run(&id).transpose());
-        Ok(runs.map(|run| run?.for_change()))
+        Ok(ids.filter_map(|id| self.open_run(&id).transpose()).map(|run| run?.for_change()))
+    }
+
+    /// Opens this user's runs of a scenario's file, the newest first, with their true state.
+    ///
+    /// # Errors
+    ///
+    /// Items are errors for damaged runs, runs of other users, and runs of other files with this scenario's name.
+    pub fn runs_of(
+        &self,
+        scenario: &str,
+        path: &Path,
+    ) -> Result<impl Iterator<Item = Result<(RunDir, Manifest), RecordError>>, RecordError> {
+        Ok(self.runs_of_user(Some(scenario))?.map(move |run| {
+            let run = run?;
+            let manifest = run.truth()?;
+            let its_path = Path::new(&manifest.scenario_path);
+            if its_path == path {
+                return Ok((run, manifest));
+            }
+            Err(run.dir.refuse(".", format!("it is a run of {}", shown_path(its_path))))
+        }))
     }
 
     /// Opens the runs of the same scenario file that were recorded before `run`, the newest first, with their true state. Skips
@@ -118,8 +139,7 @@ impl ResultsRoot {
 
     /// Opens the run `back` places after the newest, optionally of one scenario.
     fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
-        let ids = self.newest(scenario)?;
-        let run = ids.get(back).map_or(Ok(None), |id| self.open_run(id))?;
+        let run = self.newest(scenario)?.get(back).map_or(Ok(None), |id| self.open_run(id))?;
         // Some commands do not need the manifest, and would not show that the newest run is damaged.
         run.as_ref().map_or(Ok(()), |run| run.manifest().map(drop))?;
         Ok(run)

@@ -61,7 +61,7 @@ impl ResultsRoot {
                 Err(error) if !error.is_missing() => {
                     found.unreadable.push((head.id.clone(), error.to_string()));
                 }
-                // The run was just removed.
+                // Another process has removed the run since the folder was listed.
                 _ => {}
             }
             false
@@ -84,7 +84,7 @@ impl ResultsRoot {
             if truth.status != RunStatus::Running && !has_end {
                 match run.for_change() {
                     Err(error @ RecordError::NotOwn { .. }) => dead.skipped.push(error),
-                    // A sweep reports other problems.
+                    // The sweep opens the run again, and reports any other problem with it.
                     _ => dead.runs.push((run, truth)),
                 }
             }
@@ -121,11 +121,11 @@ impl ResultsRoot {
     /// Replaces the list in SQLite. Returns the number of runs.
     pub fn reindex(&self) -> Result<usize, RecordError> {
         let root = self.own_dir()?;
-        let listed = |name: String| {
+        let runs = self.names()?.into_iter().filter_map(|name| {
             let run = self.open_run(&name).ok()??;
             Some((name, Listed::read(&run).ok()?))
-        };
-        let runs: Vec<_> = self.names()?.into_iter().filter_map(listed).collect();
+        });
+        let runs: Vec<_> = runs.collect();
         let make = || {
             let written = Database::recreate(root)?.write(&runs, std::iter::empty());
             written.map_err(|error| root.error("write", NAME, io::Error::other(error)))
@@ -148,24 +148,28 @@ impl ResultsRoot {
         let names = self.names()?;
         // In parallel, because both take about the same time.
         let (stamps, known) = thread::scope(|scope| {
-            let read = || Database::open(root).and_then(Database::read);
-            let known = thread::Builder::new().spawn_scoped(scope, read);
-            let stamp = |name: &String| {
-                let rows = root.stat(&format!("{name}/{ROWS}"));
-                (root.stat(&format!("{name}/{MANIFEST}")), rows.ok().flatten())
-            };
-            let stamps: Vec<_> = names.iter().map(stamp).collect();
+            let known = thread::Builder::new()
+                .spawn_scoped(scope, || Database::open(root).and_then(Database::read));
+            let stamps: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let rows = root.stat(&format!("{name}/{ROWS}"));
+                    (root.stat(&format!("{name}/{MANIFEST}")), rows.ok().flatten())
+                })
+                .collect();
             // Without a thread, as under a limit of processes, manifests are read.
             (stamps, known.ok().and_then(|known| known.join().ok()?))
         });
         let (mut database, known) = known.unzip();
         let mut known: HashMap<_, _> = known.unwrap_or_default();
-        let (mut found, mut changed, mut bytes) = (Runs::default(), Vec::new(), 0);
+        let mut found = Runs::default();
+        let mut changed = Vec::new();
+        let mut bytes = 0;
         for (name, (stamp, rows)) in names.into_iter().zip(stamps) {
             let stamp = match stamp {
                 Ok(None) if rows.is_none_or(|rows| rows.length == 0) => continue,
                 Ok(stamp) => stamp,
-                // Opening the run shows the problem.
+                // Without a stamp the run is opened, and the error of that says more.
                 Err(_) => None,
             };
             if let Some(known) = known.remove(&name)
@@ -186,7 +190,7 @@ impl ResultsRoot {
                         bytes = 0;
                     }
                 }
-                // The run was just removed.
+                // Another process has removed the run since the folder was listed.
                 Ok(None) => {}
                 Err(error) if error.is_missing() => {}
                 Err(error) if error.is_exhausted() => return Err(error),

@@ -4,21 +4,17 @@
 //! `.number` saves reading all manifests for each new run. Without it, or if runs came or went in another way, the next number
 //! follows from the manifests. Sessions hold the root's `.lock` for their whole time, so this file has a lock of its own.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Read as _;
-use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
+use std::{fs::File, io::Read as _, os::unix::fs::FileExt as _, time::Duration};
 
 use runner_model::Time;
 
-use crate::disk::beneath::Dir;
-use crate::disk::fault::now;
 use crate::disk::layout::{MANIFEST, NUMBER};
 use crate::disk::lock::{Held, lock_within};
-use crate::run::folder::parse_id;
-use crate::run::run_head::is_ahead;
-use crate::{RecordError, ResultsRoot};
+use crate::{
+    RecordError, ResultsRoot, disk::beneath::Dir, disk::fault::now, run::folder::parse_id,
+    run::run_head::is_ahead,
+};
 
 /// Time that other processes may take for their numbers. After it, two runs can get the same one, and their starts decide.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -48,9 +44,9 @@ impl LastNumber {
         let mut text = String::new();
         file.by_ref().take(MAX_BYTES).read_to_string(&mut text).ok()?;
         let mut words = text.strip_suffix('\n')?.split(' ');
-        let mut word = || words.next();
-        let (number, folders) = (word()?.parse().ok()?, word()?.parse().ok()?);
-        Some(Self { number, folders, started_at: Time::from_millis(word()?.parse().ok()?) })
+        let number = words.next()?.parse().ok()?;
+        let folders = words.next()?.parse().ok()?;
+        Some(Self { number, folders, started_at: Time::from_millis(words.next()?.parse().ok()?) })
     }
 
     /// Writes the file. Ignores errors: the next run reads the manifests.
@@ -67,8 +63,10 @@ impl ResultsRoot {
         let root = self.own_dir()?;
         // The file may be another user's.
         let file = root.write(NUMBER).ok();
-        let failed = |source| root.error("take", NUMBER, source);
-        let is_locked = |file: &File| lock_within(file, true, PATIENCE, failed).unwrap_or(false);
+        let is_locked = |file: &File| {
+            lock_within(file, true, PATIENCE, |source| root.error("take", NUMBER, source))
+                .unwrap_or(false)
+        };
         let file = file.filter(is_locked).map(Held);
         let known = file.as_ref().and_then(|Held(file)| LastNumber::read(file));
         let mut last = known.unwrap_or_default();
@@ -82,7 +80,8 @@ impl ResultsRoot {
             last.started_at =
                 runs.iter().map(|run| run.started_at).max().unwrap_or(last.started_at);
         }
-        let (number, now) = (last.number.saturating_add(1), now());
+        let number = last.number.saturating_add(1);
+        let now = now();
         let later = Some(last.started_at).filter(|start| is_ahead(*start, now));
         if let Some(Held(file)) = &file {
             let folders = folders.wrapping_add(hash(root, id));

@@ -11,16 +11,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::beneath::{Dir, Stamp, random};
-use crate::disk::content_store::ContentStore;
 use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, command, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{is_trusted, other_user};
-use crate::disk::removal::remove_folder;
-use crate::root::find::has_bytes;
-use crate::run::folder::parse_id;
 use crate::run::owned::{has_prepared, remove_prepared};
 use crate::{
     Holder, Owned, Pin, QueueState, QueuedRequest, RecordError, ResultsRoot, RunDir, RunHead,
+    disk::content_store::ContentStore, disk::removal::remove_folder, root::find::has_bytes,
+    run::folder::parse_id,
 };
 
 /// Longest time for creating a run.
@@ -198,7 +196,8 @@ impl ResultsRoot {
         let mut ids = BTreeSet::new();
         for name in &policy.runs {
             let run = self.find(name)?;
-            let (root, its_root) = (self.own_dir()?, &run.root);
+            let root = self.own_dir()?;
+            let its_root = &run.root;
             if !root.stamp.is_same_file(&its_root.stamp) {
                 let other = quoted_path(its_root.path());
                 let problem = format!("the run is in another results root; add: --results {other}");
@@ -241,8 +240,7 @@ impl ResultsRoot {
         let unneeded: Vec<_> =
             contents.iter().filter(|(_, name, _)| !needed.contains(name)).collect();
         for some in unneeded.chunks(AT_ONCE) {
-            let lock = (!is_dry).then(|| store.lock(true));
-            let _lock = lock.transpose()?;
+            let _lock = (!is_dry).then(|| store.lock(true)).transpose()?;
             for (shelf, name, stamp) in some {
                 let shelf = store.0.dir(shelf)?;
                 // A new run may have used it meanwhile.
@@ -288,9 +286,10 @@ fn select_runs<'a>(
         let is_meant = is_meant(&run);
         let mut goes = named.contains(&run.id);
         if is_meant {
-            let is_old = |age| run.completed_at.is_some_and(|ended| now.since(ended) > age);
             goes |= !has_rule && !policy.states.is_empty();
-            goes |= policy.older_than.is_some_and(is_old);
+            goes |= policy
+                .older_than
+                .is_some_and(|age| run.completed_at.is_some_and(|ended| now.since(ended) > age));
             goes |= policy.keep_last.is_some_and(|last| place >= last);
             place += 1;
         }
@@ -318,7 +317,8 @@ fn reason_to_stay(run: &RunDir, only_own: bool) -> Result<Option<Stays>, RecordE
     };
     if let Some(Pin { by, .. }) = manifest.pinned {
         let reason = by.reason.iter().map(|reason| format!(": {reason}"));
-        let (user, reason) = (&by.user, reason.collect::<String>());
+        let user = &by.user;
+        let reason = reason.collect::<String>();
         let unpin = run.command("unpin", &[]);
         let why = format!("run {id} is pinned by {user}{reason}; to release it: {unpin}");
         return Ok(Some((false, why)));
@@ -368,7 +368,7 @@ fn delete_run(run: &RunDir, is_dry: bool, only_own: bool) -> Result<Deletion, Re
         }
         taken => taken?,
     };
-    // No manifest will be written.
+    // The lock reserves room for a last manifest, which a deleted run does not need.
     lock.release_reserve();
     // Another process may have had the lock meanwhile.
     let manifest = run.manifest()?;
@@ -377,8 +377,7 @@ fn delete_run(run: &RunDir, is_dry: bool, only_own: bool) -> Result<Deletion, Re
         return Ok(Deletion::Stays((false, why)));
     }
     let gone = move_away(run)?;
-    let removed = run.root.sync().and_then(|()| remove_folder(&run.root, &run.dir, &gone));
-    Ok(Deletion::Gone(removed))
+    Ok(Deletion::Gone(run.root.sync().and_then(|()| remove_folder(&run.root, &run.dir, &gone))))
 }
 
 impl Owned {
@@ -422,8 +421,8 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     }
     let is_run = || has_bytes(&dir, MANIFEST) || has_bytes(&dir, ROWS);
     let is_old = now.since(dir.stamp.changed()) > CREATION;
-    let is_uncreated = || is_run_name(name) && parse_id(name).is_some() && is_old && !is_run();
-    (name.starts_with(GONE) || is_uncreated()) && !lock::is_held(&dir)
+    (name.starts_with(GONE) || is_run_name(name) && parse_id(name).is_some() && is_old && !is_run())
+        && !lock::is_held(&dir)
 }
 
 /// Removes the files that a process prepared for a run before it was killed. An ended run may have no further session.

@@ -7,25 +7,21 @@
 //!
 //! A request starts a program, so each user starts only requests in files of their own that no other user can write.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::{cmp::Reverse, io, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, fs::File, io, time::Duration};
 
 use runner_model::{Digest, RunStatus, Stage, Time, row::Actor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::queue_files::{file_name, is_request, read_file, remove_file, write_file};
-use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::{MANIFEST, QUEUE};
 use crate::disk::lock::{self, Held, lock_within};
-use crate::disk::owner::is_trusted;
 use crate::disk::user_key::{Signed, UserKey};
 use crate::run::{folder::plain, manifest};
 use crate::{
-    GroupPlace, Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry,
-    new_id, now,
+    GroupPlace, Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir,
+    disk::beneath::Dir, disk::owner::is_trusted, new_id, now,
 };
 
 const TAKEN: &str = "taken";
@@ -101,7 +97,7 @@ pub enum QueueState {
 pub struct QueueList {
     /// In the order of their starts, and at the end those that were refused.
     pub requests: Vec<QueuedRequest>,
-    /// Files that are no requests, with the problem.
+    /// Files that are not requests, with the problem.
     pub unreadable: Vec<RecordError>,
     /// Ids of runs that may be paused for requests.
     pub preempted: Vec<String>,
@@ -177,8 +173,7 @@ impl QueuedRequest {
 
     /// Returns whether the request continues this run, or the group of which it is a part.
     pub fn continues(&self, run: &str, group: Option<&GroupPlace>) -> bool {
-        let is_meant = |id: &String| id == run || group.is_some_and(|group| group.id == *id);
-        self.run.as_ref().is_some_and(is_meant)
+        self.run.as_ref().is_some_and(|id| id == run || group.is_some_and(|group| group.id == *id))
     }
 
     /// Returns whether the id is the name of a file.
@@ -195,10 +190,6 @@ impl QueuedRequest {
 impl ResultsRoot {
     /// Reads the queue, and changes nothing.
     pub fn queue(&self) -> Result<QueueList, RecordError> {
-        let opened = |dir: &Dir, name| match dir.dir(name) {
-            Err(error) if error.is_missing() => Ok(None),
-            opened => opened.map(Some),
-        };
         let queue = self.dir().map_or(Ok(None), |root| opened(root, QUEUE))?;
         let Some(queue) = queue else { return Ok(QueueList::default()) };
         let mut found = QueueList::default();
@@ -237,7 +228,8 @@ impl ResultsRoot {
             return Err(RecordError::QueueHeld { lock: dir.path().join(LOCK) });
         }
         let lock = Held(file);
-        let (taken, preempted) = (dir.dir_or_create(TAKEN)?, dir.dir_or_create(PREEMPTED)?);
+        let taken = dir.dir_or_create(TAKEN)?;
+        let preempted = dir.dir_or_create(PREEMPTED)?;
         let queue = LockedQueue { root: self.clone(), dir, taken, preempted, _lock: lock };
         queue.recover()?;
         Ok(queue)
@@ -262,11 +254,10 @@ impl ResultsRoot {
             let (Some(holder), Ok(manifest)) = (lock::holder(&run.dir), run.manifest()) else {
                 continue;
             };
-            let process = |holder: &Holder| (holder.pid, holder.host.clone());
-            let is_same = |other: &&mut ActiveRun| {
-                holder.pid != 0 && process(&other.holder) == process(&holder)
-            };
-            match active.iter_mut().find(is_same) {
+            match active.iter_mut().find(|other| {
+                holder.pid != 0
+                    && (other.holder.pid, &other.holder.host) == (holder.pid, &holder.host)
+            }) {
                 // The runs of a group wait for each other.
                 Some(other) if other.manifest.stage == Stage::Waiting => {
                     *other = ActiveRun { run, manifest, holder };
@@ -288,10 +279,11 @@ impl ResultsRoot {
                 found.extend(run.manifest().ok());
             }
         }
-        let is_of_request = |session: &SessionEntry| {
-            session.request.as_ref().is_some_and(|mark| mark.id == request)
-        };
-        found.retain(|run| run.sessions.iter().any(is_of_request));
+        found.retain(|run| {
+            run.sessions
+                .iter()
+                .any(|session| session.request.as_ref().is_some_and(|mark| mark.id == request))
+        });
         Ok(found)
     }
 }
@@ -405,7 +397,7 @@ impl LockedQueue {
         self.carry(&self.dir, &self.taken, &request)?;
         let name = file_name(&request.id);
         let file = self.taken.write(&name)?;
-        let failed = |source| self.taken.error("lock", &name, source);
+        let failed = self.taken.failure("lock", &name);
         // A reader that probes it has the lock for an instant.
         if !lock_within(&file, true, PATIENCE, failed)? {
             return Err(failed(io::ErrorKind::TimedOut.into()));
@@ -453,7 +445,7 @@ impl LockedQueue {
     /// Handles requests of this user that were cut short.
     fn recover(&self) -> Result<(), RecordError> {
         for dir in [&self.dir, &self.taken, &self.preempted] {
-            // All are written under the lock.
+            // Files are written under the lock, which this process has, so left drafts are from dead processes.
             dir.names()?.iter().filter(|name| name.starts_with(".new-")).for_each(|name| {
                 let _ = dir.remove(name);
             });
@@ -518,8 +510,16 @@ fn is_started(runs: &[Manifest]) -> bool {
     runs.iter().any(|run| match run.group.as_ref().filter(|_| run.sessions.len() == 1) {
         None => true,
         Some(GroupPlace { id, of, .. }) => {
-            let is_member = |run: &&Manifest| run.group.as_ref().is_some_and(|one| one.id == *id);
-            runs.iter().filter(is_member).count() as u32 == *of
+            runs.iter().filter(|run| run.group.as_ref().is_some_and(|one| one.id == *id)).count()
+                as u32
+                == *of
         }
     })
+}
+
+fn opened(dir: &Dir, name: &str) -> Result<Option<Dir>, RecordError> {
+    match dir.dir(name) {
+        Err(error) if error.is_missing() => Ok(None),
+        opened => opened.map(Some),
+    }
 }

@@ -4,10 +4,9 @@ use std::{fs::File, io::Read as _};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::RecordError;
-use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
 use crate::disk::owner::{other_user, user};
+use crate::{RecordError, disk::beneath::Dir};
 
 /// A larger file is not read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -29,7 +28,7 @@ pub(super) fn read_file<T: DeserializeOwned>(
     name: &str,
 ) -> Result<Option<Document<T>>, RecordError> {
     let file = dir.read(name)?;
-    let failed = |source| dir.error("read", name, source);
+    let failed = dir.failure("read", name);
     let length = file.metadata().map_err(failed)?.len();
     if length == 0 {
         return Ok(None);
@@ -56,7 +55,7 @@ pub(super) fn write_file(
     document: &impl Serialize,
 ) -> Result<(), RecordError> {
     let name = file_name(id);
-    let failed = |source| dir.error("write", &name, source);
+    let failed = dir.failure("write", &name);
     fault::pass(Place::QueueWrite).map_err(failed)?;
     let bytes = serde_json::to_vec_pretty(document).unwrap_or_default();
     dir.prepare(&name, &bytes)?.sync_all().map_err(failed)?;

@@ -7,12 +7,10 @@ use std::{fs::File, io::ErrorKind};
 use runner_model::Digest;
 
 use super::database::{ListThread, Listed};
-use crate::RecordError;
-use crate::disk::beneath::Dir;
 use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::durable::{Unsynced, sync_together};
 use crate::disk::layout::{MANIFEST, ROWS, STORE};
-use crate::disk::permissions::of_own_folder;
+use crate::{RecordError, disk::beneath::Dir, disk::permissions::of_own_folder};
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]
@@ -87,8 +85,8 @@ impl ResultsRoot {
 
     /// Returns the folder. Fails if the root is missing.
     pub(crate) fn own_dir(&self) -> Result<&Dir, RecordError> {
-        let missing = || RecordError::io("open the folder", &self.0.path, ErrorKind::NotFound);
-        self.dir().ok_or_else(missing)
+        self.dir()
+            .ok_or_else(|| RecordError::io("open the folder", &self.0.path, ErrorKind::NotFound))
     }
 
     /// Creates an unnamed file for [`Self::keep`], which vanishes if the process dies.
@@ -136,8 +134,7 @@ impl ResultsRoot {
     pub(crate) fn list_early(&self, id: &str, listed: Listed) {
         if let Some(dir) = self.dir() {
             let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
-            let thread = list.get_or_insert_with(|| ListThread::start(dir.clone()));
-            thread.send(id.to_owned(), listed);
+            list.get_or_insert_with(|| ListThread::start(dir.clone())).send(id.to_owned(), listed);
         }
     }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use runner_model::Stage;
 
-use crate::disk::layout::ROOT_LOCK;
 use crate::disk::lock::{self, retry_for, try_lock};
-use crate::{RecordError, ResultsRoot};
+use crate::{RecordError, ResultsRoot, disk::layout::ROOT_LOCK};
 
 /// A child that is just starting may still have the lock file of an ended session open.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -58,7 +57,8 @@ impl ResultsRoot {
     /// Returns the runs that processes work on, with the processes. Waiting runs are left out, because they block no
     /// other.
     fn live_runs(&self) -> Result<Vec<(String, u32)>, RecordError> {
-        let (mut runs, mut waiting) = (Vec::new(), Vec::new());
+        let mut runs = Vec::new();
+        let mut waiting = Vec::new();
         for name in self.names()? {
             let Ok(Some(run)) = self.open_run(&name) else {
                 continue;

@@ -5,10 +5,9 @@ use std::{io, os::unix::ffi::OsStrExt as _};
 
 use runner_model::{Digest, Time, digest, visible::shown_path};
 
-use crate::disk::owner::is_trusted;
 use crate::disk::permissions::{TRUSTED, check_trust};
 use crate::disk::user_key::{self, UserKey};
-use crate::{RecordError, ResultsRoot};
+use crate::{RecordError, ResultsRoot, disk::owner::is_trusted};
 
 const SETTINGS: &str = "runner.toml";
 /// A larger file is refused.

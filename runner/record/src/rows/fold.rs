@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use runner_model::row::{BadLine, RowHead};
 use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, status::RunVerdict};
+use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::ROWS;
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::line_reader::ReadLine};
@@ -219,7 +220,8 @@ impl Fold {
     /// Makes the trials pending that `rerun` selects, and returns their number. `matches` returns whether the ids of
     /// [`Rerun::ids`] select a trial.
     pub fn select(&mut self, rerun: &Rerun, matches: &dyn Fn(&str, u64) -> bool) -> u64 {
-        let (mut selected, ids) = (0, rerun.ids());
+        let mut selected = 0;
+        let ids = rerun.ids();
         for (index, state) in (0..).zip(&mut self.trials) {
             if state.outcome().is_some_and(|outcome| rerun.is_of(outcome))
                 && ids.as_ref().is_none_or(|ids| matches(ids, index))
@@ -262,6 +264,11 @@ impl Fold {
         self.trials.iter().any(|state| state.is_pending() && state.newest() == UNGRADED)
     }
 
+    /// Adds a trial without rows, with the next index.
+    pub fn add_trial(&mut self) {
+        self.trials.push(PackedState::default());
+    }
+
     /// Adds a row that is on disk. `None` if the plan has no such trial.
     pub fn add(&mut self, index: u64, row: RowFacts) -> Option<RowEffect> {
         self.last_seq = self.last_seq.max(row.seq);
@@ -286,6 +293,12 @@ impl Fold {
     /// Returns the counts of the newest final rows.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Returns the sums of a fold whose trials are those that have rows.
+    pub fn sums(&self) -> FoldSums {
+        let trials = self.trials.len() as u64;
+        FoldSums { counts: self.counts, trials, settled: trials - self.left() }
     }
 
     /// Returns the counts of trials that have rows on disk and that the plan lacks.
@@ -341,7 +354,7 @@ impl UnplannedFold {
         let next = self.fold.trials.len();
         let number = *self.numbers.entry(hash(&row.trial)).or_insert(next as u32);
         if number as usize == next {
-            self.fold.trials.push(PackedState::default());
+            self.fold.add_trial();
         }
         // Only a session needs the number of a trial's attempts, and it has a plan.
         let effect = self.fold.add(number.into(), RowFacts { attempt: 1, ..row.into() })?;
@@ -351,20 +364,8 @@ impl UnplannedFold {
         Some((number as usize, effect))
     }
 
-    /// Returns the number that [`Self::add`] returned for the trial.
-    pub fn number(&self, trial: &TrialId) -> Option<usize> {
-        self.numbers.get(&hash(trial)).map(|number| *number as usize)
-    }
-
-    /// Sets counts and verdict of a run that has ended to those of the rows, once all are added. The verdict is `damaged`
-    /// unless the rows are those that the manifest counts.
-    pub fn judge(&self, manifest: &mut Manifest) {
-        self.sums().judge(manifest);
-    }
-
     pub(crate) fn sums(&self) -> FoldSums {
-        let trials = self.fold.trials.len() as u64;
-        FoldSums { counts: self.fold.counts, trials, settled: trials - self.fold.left() }
+        self.fold.sums()
     }
 
     /// Returns the counts of the newest final rows.
@@ -373,11 +374,11 @@ impl UnplannedFold {
     }
 }
 
-/// The sums of an [`UnplannedFold`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FoldSums {
+/// The sums of a fold whose trials are those that have rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldSums {
     /// Counts of the newest final rows.
-    counts: Counts,
+    pub counts: Counts,
     /// Number of trials with rows.
     trials: u64,
     /// Number of trials that are not pending.
@@ -389,8 +390,9 @@ impl FoldSums {
         self.trials > 0
     }
 
-    /// As [`UnplannedFold::judge`].
-    pub(crate) fn judge(&self, manifest: &mut Manifest) {
+    /// Sets counts and verdict of a run that has ended to those of its rows. The verdict is `damaged` unless the rows are those
+    /// that the manifest counts.
+    pub fn judge(&self, manifest: &mut Manifest) {
         let (counts, missing) = self.finish(manifest);
         let is_whole =
             counts == manifest.counts && (missing == 0 || manifest.status != RunStatus::Completed);

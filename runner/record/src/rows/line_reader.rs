@@ -14,6 +14,10 @@ const PIECE: usize = 32 << 10;
 
 /// A line of `index.jsonl`.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all lines are rows, and a box would cost each an allocation"
+)]
 pub enum ReadLine<'a> {
     /// A row as far as folds need it, and its bytes without the line break.
     Row(RowHead, &'a [u8]),
@@ -39,7 +43,8 @@ pub(crate) fn read<T: Send>(
 ) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // The start of the line at `from`, from earlier blocks.
-    let (mut partial, mut at) = (Vec::new(), from);
+    let mut partial = Vec::new();
+    let mut at = from;
     loop {
         let length = match file.read_at(&mut block, at) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

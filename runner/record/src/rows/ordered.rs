@@ -1,15 +1,11 @@
-//! Reads all rows of a run: in the order in which they were written, also if another program has sorted the file, or the ones
-//! that settle trials.
+//! Reads all rows of a run in the order in which they were written, also if another program has sorted the file.
 
-use std::{collections::HashSet, os::unix::fs::FileExt as _};
+use std::os::unix::fs::FileExt as _;
 
-use runner_model::RowRef;
-use runner_model::row::{read_head, read_line};
+use runner_model::row::read_head;
 
-use crate::disk::layout::ROWS;
-use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::{ParsedLine, ReadLine};
-use crate::{Manifest, RecordError, RunDir};
+use crate::{RecordError, RunDir, disk::layout::ROWS};
 
 /// The place of a line in the file.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +29,10 @@ impl RunDir {
         look: fn(&[u8]) -> L,
         add: &mut AddLine<'_, T, L>,
     ) -> Result<T, RecordError> {
-        let (mut value, mut number) = (new(), 0);
-        let (mut last, mut is_ordered) = ((0, 0), true);
+        let mut value = new();
+        let mut number = 0;
+        let mut last = (0, 0);
+        let mut is_ordered = true;
         self.rows_and(0, look, &mut |at, line| {
             number += 1;
             if let ReadLine::Row(row, _) = &line.0 {
@@ -55,7 +53,8 @@ impl RunDir {
         look: fn(&[u8]) -> L,
         add: &mut AddLine<'_, T, L>,
     ) -> Result<T, RecordError> {
-        let (mut places, mut number) = (Vec::new(), 0);
+        let mut places = Vec::new();
+        let mut number = 0;
         self.rows(&mut |at, line| {
             number += 1;
             match line {
@@ -78,39 +77,5 @@ impl RunDir {
             }
         }
         Ok(value)
-    }
-
-    /// Calls `each` with the newest final row of each trial, in their order on disk. Reads the rows twice, and uses some 40 bytes
-    /// per trial.
-    ///
-    /// # Errors
-    ///
-    /// The rows cannot be read.
-    pub fn settling_rows(
-        &self,
-        manifest: &Manifest,
-        each: &mut dyn FnMut(&RowRef<'_>),
-    ) -> Result<(), RecordError> {
-        let (mut fold, mut newest) = (UnplannedFold::new(manifest), Vec::new());
-        self.rows(&mut |_, line| {
-            if let ReadLine::Row(row, _) = line
-                && let Some((number, effect)) = fold.add(&row)
-            {
-                newest.resize(newest.len().max(number + 1), None);
-                if effect.settles {
-                    newest[number] = Some(row.seq);
-                }
-            }
-        })?;
-        // Another program may have doubled rows.
-        let mut left: HashSet<_> = newest.into_iter().flatten().collect();
-        self.rows(&mut |_, line| {
-            if let ReadLine::Row(head, bytes) = line
-                && left.remove(&head.seq)
-                && let Ok(row) = read_line(bytes)
-            {
-                each(&row);
-            }
-        })
     }
 }

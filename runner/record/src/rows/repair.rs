@@ -28,7 +28,7 @@ pub(crate) struct Repaired {
 /// second repair changes nothing.
 pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError> {
     let file = run.dir.write(ROWS)?;
-    let failed = |source| run.dir.error("repair", ROWS, source);
+    let failed = run.dir.failure("repair", ROWS);
     let length = file.metadata().map_err(failed)?.len();
     let last = last_row(&file, length).map_err(failed)?;
     let mut moved = None;
@@ -53,7 +53,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
 /// Appends torn bytes to a separate file. After an interrupted repair the file has them twice.
 fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
     let mut target = run.dir.append(name)?;
-    let failed = |source| run.dir.error("write", name, source);
+    let failed = run.dir.failure("write", name);
     let mut bytes = Reader { file: rows, at: torn.start }.take(torn.end - torn.start);
     io::copy(&mut bytes, &mut target).map_err(failed)?;
     target.sync_all().map_err(failed)?;
@@ -82,7 +82,8 @@ fn last_row(file: &File, length: u64) -> io::Result<LastRow> {
 }
 
 fn last_row_behind(file: &File, from: u64, length: u64) -> io::Result<LastRow> {
-    let (mut last, mut is_last_line) = (LastRow::default(), false);
+    let mut last = LastRow::default();
+    let mut is_last_line = false;
     let end = line_reader::read(file, from, |_| (), &mut |at, (line, _)| {
         if is_last_line {
             last.end = at;

@@ -5,12 +5,10 @@ use std::{fs::File, io, path::Path};
 use runner_model::Digest;
 
 use crate::disk::beneath::{Dir, Stamp};
-use crate::disk::content_store::ContentStore;
 use crate::disk::durable::{Unsynced, sync_together};
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::{ARTIFACTS, LOGS, ROWS};
-use crate::disk::lock;
-use crate::{RecordError, RunDir};
+use crate::{RecordError, RunDir, disk::content_store::ContentStore, disk::lock};
 
 /// A group of this size is written at once.
 const LARGE_ROWS: u64 = 1024;

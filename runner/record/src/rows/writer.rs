@@ -164,7 +164,7 @@ impl Writer {
     /// # Errors
     ///
     /// A row was not written, or another program has changed the file since. Then call [`Owned::distrust_rows`](crate::Owned::distrust_rows).
-    pub fn close(mut self) -> Result<(), Arc<RecordError>> {
+    pub fn close(&mut self) -> Result<(), Arc<RecordError>> {
         self.join();
         match self.shared.lock().failure.take() {
             Some(failure) => Err(failure),

@@ -26,10 +26,15 @@ impl ResultsRoot {
     /// No run can have this name, another process has the folder, or it has other contents.
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
+        let refuse = || root.refuse(name, "not a valid name for a run; choose another");
         if !is_run_name(name) {
-            return Err(root.refuse(name, "not a valid name for a run; choose another"));
+            return Err(refuse());
         }
         let found = RunDir::open(root, name)?;
+        // Commands would take the name for a flag.
+        if found.is_none() && name.starts_with('-') {
+            return Err(refuse());
+        }
         if found.is_none() && root.stat(name)?.is_some() {
             return check_free(root, &root.dir(name)?, name);
         }
@@ -91,10 +96,11 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
         );
         return Err(dir.refuse(MANIFEST, problem));
     }
-    let is_created = |name: &String| {
-        name == LOCK || name.starts_with(UNFINISHED) || CREATED_FILES.contains(&&**name)
-    };
-    match dir.names()?.iter().find(|name| !is_created(name)) {
+    let names = dir.names()?;
+    let mut others = names.iter().filter(|name| {
+        *name != LOCK && !name.starts_with(UNFINISHED) && !CREATED_FILES.contains(&&***name)
+    });
+    match others.next() {
         Some(other) => Err(dir.refuse(
             ".",
             format!("it holds `{other}`, which is not part of a run; choose another folder"),
@@ -112,8 +118,8 @@ pub fn new_id(name: &str, now: Time) -> String {
 
 /// Returns a name as it is in an id.
 pub(crate) fn plain(name: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    let plain = name.replace(|letter| !is_plain(letter), "-");
+    let plain = name
+        .replace(|letter: char| !(letter.is_ascii_alphanumeric() || "._-".contains(letter)), "-");
     plain.chars().take(MAX_NAME).collect()
 }
 
@@ -122,11 +128,13 @@ pub(crate) fn parse_id(id: &str) -> Option<(Time, &str)> {
     let (rest, end) = id.rsplit_once('-')?;
     let (day, rest) = rest.split_once('_')?;
     let mut parts = rest.splitn(5, '-');
-    let mut part = || parts.next();
-    let (hour, minute, second, millis) = (part()?, part()?, part()?, part()?);
-    let time = Time::parse(&format!("{day}T{hour}:{minute}:{second}.{millis}Z"))?;
+    let mut time = day.to_owned();
+    for mark in ["T", ":", ":", "."] {
+        time = time + mark + parts.next()?;
+    }
+    let time = Time::parse(&(time + "Z"))?;
     let is_random = end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_random.then_some((time, part()?))
+    is_random.then_some((time, parts.next()?))
 }
 
 #[cfg(test)]

@@ -73,15 +73,15 @@ impl ResultsRoot {
             if mem::replace(&mut manifest.labels, labels.clone()) == labels {
                 return Ok(Some(Answer::Labelled));
             }
-            let checked = manifest.check_texts();
-            checked.map_err(|problem| run.dir.refuse(MANIFEST, problem))?;
+            manifest.check_texts().map_err(|problem| run.dir.refuse(MANIFEST, problem))?;
             match holder {
                 None => return self.label_unheld(run, &change, by),
                 Some(holder) if holder.is_suspended() => return Ok(Some(Answer::NoAnswer)),
                 // The holder removes a request when it has read it.
                 Some(holder) if run.dir.stat(LABELS)?.is_none() => {
                     sent = format!("{:016x}", random());
-                    let (id, by) = (sent.clone(), by.clone());
+                    let id = sent.clone();
+                    let by = by.clone();
                     let request = LabelRequest { id, token: holder.token, change, by };
                     let bytes = serde_json::to_vec(&request).unwrap_or_default();
                     let file = run.dir.unnamed_with(&bytes);

@@ -11,7 +11,6 @@ use runner_model::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::{layout::MANIFEST, lock};
@@ -220,20 +219,14 @@ impl Manifest {
         struct Format {
             format: u64,
         }
-        let damaged = |error: serde_json::Error| {
-            if error.is_eof() {
-                format!("{DAMAGED}: it is cut off in line {}", error.line())
-            } else {
-                format!("{DAMAGED}: {error}")
-            }
-        };
-        let Format { format } = serde_json::from_str(text).map_err(damaged)?;
+        let Format { format } = serde_json::from_str(text).map_err(|error| damaged_json(&error))?;
         if format != u64::from(FORMAT) {
             return Err(format!(
                 "its format is {format}, and this runner reads and writes format {FORMAT}: use the runner that wrote it"
             ));
         }
-        let mut manifest: Self = serde_json::from_str(text).map_err(damaged)?;
+        let mut manifest: Self =
+            serde_json::from_str(text).map_err(|error| damaged_json(&error))?;
         let trials = manifest.metadata.planned_trial_count;
         if trials > MAX_TRIALS {
             return Err(format!("it plans {trials} trials, and a run has at most {MAX_TRIALS}"));
@@ -292,8 +285,9 @@ impl Manifest {
 
     /// Returns the labels, and the variables of other names as labels.
     pub fn labels_and_vars(&self) -> BTreeMap<String, String> {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let vars = self.metadata.vars.iter().map(|(name, value)| (name.clone(), text(value)));
+        let vars = self.metadata.vars.iter().map(|(name, value)| {
+            (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        });
         let mut all: BTreeMap<_, _> = vars.collect();
         all.extend(self.labels.clone());
         all
@@ -424,12 +418,11 @@ impl Manifest {
     pub(crate) fn worked_ms(&self, now: Time) -> f64 {
         let paused = self.paused().map_or(Duration::ZERO, |pause| now.since(pause.from));
         let sessions = self.sessions.iter().map(|session| {
-            let by_day = || {
+            session.worked_ms.unwrap_or_else(|| {
                 let time = session.ended_at.unwrap_or(now).since(session.started_at);
                 let time = time.saturating_sub(paused).as_millis() as u64;
                 time.saturating_sub(session.suspended_ms) as f64
-            };
-            session.worked_ms.unwrap_or_else(by_day)
+            })
         });
         let sum: f64 = sessions.sum();
         (sum * 1e3).round() / 1e3
@@ -481,3 +474,11 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 #[path = "tests/manifest.rs"]
 mod tests;
+
+fn damaged_json(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        format!("{DAMAGED}: it is cut off in line {}", error.line())
+    } else {
+        format!("{DAMAGED}: {error}")
+    }
+}

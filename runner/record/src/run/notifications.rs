@@ -3,16 +3,14 @@
 //! The process that has locked the file sends notifications of the run. It need not hold the run.
 
 use std::io::{self, Write as _};
-use std::{os::unix::fs::FileExt as _, time::Duration};
+use std::{fs::File, os::unix::fs::FileExt as _, time::Duration};
 
-use runner_model::status::RunVerdict;
-use runner_model::{Reason, RunStatus, Time};
+use runner_model::{Reason, RunStatus, Time, status::RunVerdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::layout::NOTIFICATIONS;
 use crate::disk::lock::{Held, lock_within};
-use crate::{RecordError, RunDir};
+use crate::{RecordError, RunDir, disk::layout::NOTIFICATIONS};
 
 /// A larger file is not read.
 const MAX_BYTES: u64 = 16 << 20;
@@ -65,6 +63,9 @@ pub struct NotificationLine {
     pub result: NotificationResult,
     /// The response, or the reason of a failure, for people.
     pub answer: String,
+    /// Time that the receiver asks to wait before the next attempt, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u32>,
 }
 
 /// The locked `notifications.jsonl` of a run.
@@ -92,9 +93,10 @@ impl RunDir {
         &self,
         patience: Duration,
     ) -> Result<Option<NotificationLog>, RecordError> {
-        let failed = |source| self.dir.error("lock", NOTIFICATIONS, source);
         let file = self.dir.append(NOTIFICATIONS)?;
-        let is_locked = lock_within(&file, true, patience, failed)?;
+        let is_locked = lock_within(&file, true, patience, |source| {
+            self.dir.error("lock", NOTIFICATIONS, source)
+        })?;
         Ok(is_locked.then(|| NotificationLog { file: Held(file), run: self.clone() }))
     }
 }
@@ -103,21 +105,22 @@ impl NotificationLog {
     /// Appends an attempt, and syncs it.
     pub fn append(&mut self, line: &NotificationLine) -> Result<(), RecordError> {
         let Held(file) = &self.file;
-        let append = || -> io::Result<()> {
-            let mut bytes = serde_json::to_vec(line)?;
-            bytes.push(b'\n');
-            let length = file.metadata()?.len();
-            let mut last = [b'\n'];
-            if length > 0 {
-                file.read_exact_at(&mut last, length - 1)?;
-            }
-            // A process died while it wrote the last line.
-            if last != *b"\n" {
-                bytes.insert(0, b'\n');
-            }
-            (&*file).write_all(&bytes)?;
-            file.sync_data()
-        };
-        append().map_err(|source| self.run.dir.error("write", NOTIFICATIONS, source))
+        append(file, line).map_err(|source| self.run.dir.error("write", NOTIFICATIONS, source))
     }
+}
+
+fn append(mut file: &File, line: &NotificationLine) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    // A process died while it wrote the last line.
+    if last != *b"\n" {
+        bytes.insert(0, b'\n');
+    }
+    file.write_all(&bytes)?;
+    file.sync_data()
 }

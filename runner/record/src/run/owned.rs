@@ -8,24 +8,20 @@ use runner_model::{Counts, Digest, GateResult, Reason, RunStatus};
 use runner_model::{exit::Exit, row::Actor, units::plural, visible::visible_line};
 
 use crate::disk::beneath::{Dir, Stamp};
-use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place, now};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::root::database::{Entry, Listed};
-use crate::root::number::NewNumber;
-use crate::rows::repair;
 use crate::rows::writer::{Ack, Writer};
 use crate::run::manifest::{FORMAT, RowsFile, cut};
 use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
-use crate::run::run_dir::Check;
-use crate::run::run_head::new_run_caution;
-use crate::run::truth::end_dead_session;
 use crate::run::{folder, live, signature};
 use crate::{
     End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession, Pause,
-    RecordError, ResultsRoot, RunDir, RunHead, Transition,
+    RecordError, ResultsRoot, RunDir, RunHead, Transition, disk::durable::Unsynced,
+    root::number::NewNumber, rows::repair, run::run_dir::Check, run::run_head::new_run_caution,
+    run::truth::end_dead_session,
 };
 
 /// Newest pauses of a session that the manifest keeps.
@@ -70,7 +66,8 @@ impl ResultsRoot {
             dir.make_private()?;
         }
         let command = command_line(&new.session.command);
-        let (writer, stage) = (new.session.writer, first_stage(&new.session));
+        let writer = new.session.writer;
+        let stage = first_stage(&new.session);
         let first = session_entry(new.session, 1, 0, now);
         let manifest = Manifest {
             format: FORMAT,
@@ -242,7 +239,8 @@ impl Owned {
         let mut manifest = self.manifest.clone();
         let last = manifest.last_session();
         let command = command_line(&session.command);
-        let (writer, stage) = (session.writer, first_stage(&session));
+        let writer = session.writer;
+        let stage = first_stage(&session);
         // The rows may be in another order than they were written in.
         self.last_seq = self.last_seq.max(session.last_seq);
         let removed = session.removed;
@@ -500,8 +498,7 @@ impl Owned {
             return Ok(());
         }
         self.manifest.lost_report = lost;
-        let checked = self.manifest.check_texts();
-        checked.map_err(|problem| self.run.dir.refuse(MANIFEST, problem))?;
+        self.manifest.check_texts().map_err(|problem| self.run.dir.refuse(MANIFEST, problem))?;
         self.lock.release_reserve();
         self.replace_manifest()
     }
@@ -513,7 +510,7 @@ impl Owned {
 
     /// Sets the file of the rows for the next manifest, which counts them.
     fn note_rows(&mut self) {
-        // Without it, readers read the rows.
+        // Without the stamp of the file, readers count the rows again.
         let rows = self.run.dir.stat(ROWS).ok().flatten().filter(|_| !self.distrusts_rows);
         self.manifest.rows = rows.map(RowsFile::from);
     }
@@ -586,7 +583,7 @@ pub(super) fn prepare_manifest(
     dir: &Dir,
     manifest: &Manifest,
 ) -> Result<(File, Vec<u8>), RecordError> {
-    let failed = |source| dir.error("write", MANIFEST, source);
+    let failed = dir.failure("write", MANIFEST);
     fault::pass(Place::ManifestWrite).map_err(failed)?;
     let bytes = manifest.to_bytes().map_err(|error| failed(error.into()))?;
     Ok((dir.prepare(MANIFEST, &bytes)?, bytes))

@@ -3,9 +3,8 @@
 use std::io::{self, BufRead as _, Read as _};
 use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
-use runner_model::log::MAX_SAID;
 use runner_model::row::{Artifact, LogPlace, has_right_checksum};
-use runner_model::{Digest, RowRef, TrialId, digest, visible::shown_path};
+use runner_model::{Digest, RowRef, TrialId, digest, log::MAX_SAID, visible::shown_path};
 use serde::Deserialize;
 
 use crate::disk::beneath::{Dir, Reader, Stamp};
@@ -109,8 +108,10 @@ impl RunDir {
     /// Returns the user, or the owner of another key, who can have decided what the run executes, as the rest of a sentence.
     /// `None` if that is this user.
     pub fn other_author(&self) -> Option<String> {
-        let signed = || Self { check: Check::Key, ..self.clone() }.manifest();
-        match self.check_owner(&self.dir, ".").and_then(|()| signed()) {
+        match self
+            .check_owner(&self.dir, ".")
+            .and_then(|()| Self { check: Check::Key, ..self.clone() }.manifest())
+        {
             Ok(_) => None,
             Err(RecordError::NotOwn { problem, .. }) => Some(problem),
             Err(error) => Some(format!("cannot be read: {error}")),
@@ -235,6 +236,11 @@ impl RunDir {
         read.map_err(|source| self.dir.error("read", ROWS, source))
     }
 
+    /// Returns an error about the file of rows.
+    pub fn refuse_rows(&self, problem: String) -> RecordError {
+        self.dir.refuse(ROWS, problem)
+    }
+
     /// Reads the first `limit` lines of the rows, as far as they are in the first 8 MiB.
     pub fn first_rows(&self, limit: usize) -> Result<Vec<Vec<u8>>, RecordError> {
         const MOST_BYTES: u64 = 8 << 20;
@@ -288,7 +294,8 @@ impl RunDir {
         const GAP: u64 = 2 << 10;
         let rows = self.open_rows()?;
         let mut places = places.peekable();
-        let (mut block, mut lines) = (Vec::new(), Vec::new());
+        let mut block = Vec::new();
+        let mut lines = Vec::new();
         while let Some((start, bytes)) = places.next() {
             let mut end = start + bytes as u64;
             lines.push(0..bytes);
@@ -357,10 +364,12 @@ impl RunDir {
 
     /// Opens an artifact, which is compared with its digest while it is read.
     pub fn open_artifact(&self, artifact: &Artifact<'_>) -> Result<CheckedFile, RecordError> {
-        let (folder, name) = (self.dir.dir(ARTIFACTS)?, artifact.sha256.path());
-        let failed = |source| folder.error("use", &name, source);
+        let folder = self.dir.dir(ARTIFACTS)?;
+        let name = artifact.sha256.path();
+        let failed = folder.failure("use", &name);
         let file = folder.read(&name)?;
-        let (length, bytes) = (file.metadata().map_err(failed)?.len(), artifact.bytes);
+        let length = file.metadata().map_err(failed)?.len();
+        let bytes = artifact.bytes;
         if length != bytes {
             let problem = format!("it has {length} bytes instead of {bytes}{}", self.remedy());
             return Err(failed(io::Error::other(problem)));

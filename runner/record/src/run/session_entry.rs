@@ -115,7 +115,8 @@ pub struct Transition {
 impl Transition {
     /// Returns the creation of a run.
     pub(crate) fn created(at: Time, writer: &str) -> Self {
-        let (to, writer) = (RunStatus::Running, writer.into());
+        let to = RunStatus::Running;
+        let writer = writer.into();
         Self { at, from: None, to, reason: None, writer, by: None }
     }
 }

@@ -8,9 +8,8 @@ use runner_model::{Reason, RunStatus, Time, status::RunVerdict};
 use crate::disk::layout::{MANIFEST, ROWS};
 use crate::disk::{beneath::Stamp, fault::now, lock};
 use crate::rows::fold::{FoldSums, UnplannedFold};
-use crate::rows::line_reader::ReadLine;
 use crate::run::{live, manifest::cut};
-use crate::{Manifest, RecordError, RunDir};
+use crate::{Manifest, RecordError, RunDir, rows::line_reader::ReadLine};
 
 /// Attempts that ran at a death and are kept in the manifest.
 const MAX_RUNNING: usize = 100;
@@ -118,23 +117,26 @@ struct KeptSums {
 fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), RecordError> {
     static KEPT: Mutex<Vec<KeptSums>> = Mutex::new(Vec::new());
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    let (rows, session) = (run.dir.stat(ROWS)?, manifest.last_session());
-    let is_it = |kept: &&KeptSums| Some(kept.rows) == rows && kept.session == session;
-    if let Some(known) = kept().iter().find(is_it) {
+    let rows = run.dir.stat(ROWS)?;
+    let session = manifest.last_session();
+    if let Some(known) =
+        kept().iter().find(|kept| Some(kept.rows) == rows && kept.session == session)
+    {
         return Ok(known.sums);
     }
-    let new = || (UnplannedFold::new(manifest), Time::default());
-    let (fold, last_end) =
-        run.fold_lines(&new, |_| (), &mut |(fold, last_end), _, (line, _)| {
+    let (fold, last_end) = run.fold_lines(
+        &|| (UnplannedFold::new(manifest), Time::default()),
+        |_| (),
+        &mut |(fold, last_end), _, (line, _)| {
             if let ReadLine::Row(row, _) = line {
                 fold.add(&row);
                 *last_end = row.ended_at().max(*last_end);
             }
-        })?;
+        },
+    )?;
     let sums = (fold.sums(), last_end);
     // Another change within the clock's step would not show in the stamp.
-    let is_old = |rows: &Stamp| now().since(rows.changed()) > SETTLED_AGE;
-    if let Some(rows) = rows.filter(is_old)
+    if let Some(rows) = rows.filter(|rows| now().since(rows.changed()) > SETTLED_AGE)
         && run.dir.stat(ROWS)? == Some(rows)
     {
         let mut kept = kept();
@@ -154,7 +156,8 @@ pub(crate) fn end_dead_session(
 ) -> Result<(), RecordError> {
     let (sums, last_row) = sum_rows(run, manifest)?;
     let session = manifest.last_session();
-    let (live, words) = (live::read(&run.dir, session), live::last_words(&run.dir, session));
+    let live = live::read(&run.dir, session);
+    let words = live::last_words(&run.dir, session);
     let last = manifest.sessions.last_mut();
     let began = last.as_ref().map_or(manifest.started_at, |last| last.started_at);
     let pause = last.as_ref().and_then(|last| last.pauses.last());
@@ -164,8 +167,7 @@ pub(crate) fn end_dead_session(
         pause.map(|pause| pause.to.unwrap_or(pause.from)),
         manifest.transitions.last().map(|change| change.at),
     ];
-    let last_sign = signs.into_iter().flatten().fold(last_row, Time::max);
-    let ended = last_sign.min(now).max(began);
+    let ended = signs.into_iter().flatten().fold(last_row, Time::max).min(now).max(began);
     if let (Some(last), Some(live)) = (last, live) {
         manifest.stage = live.stage.unwrap_or(manifest.stage);
         let later = last_row.since(live.at).min(LIVE_AGE).as_millis() as f64;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::{fmt::Display, fs::File, io, mem, path::PathBuf};
 
 use runner_model::row::{BadLine, RowHead, read_line};
-use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
+use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, id_glob, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -86,7 +86,7 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
-        // Read before the rows, which grow.
+        // Before the rows: they only grow, so fewer rows than in `live.json` are a fault.
         let live = self.live();
         let new = || RunCheck {
             run: self,
@@ -105,13 +105,14 @@ impl RunDir {
             line: 0,
             failed: None,
         };
-        // Parses a row, and returns whether it names files.
-        let names_files = |bytes: &[u8]| {
-            let row = read_line(bytes)?;
-            Ok(row.logs.is_some() || !row.artifacts.is_empty())
-        };
-        let mut check =
-            self.fold_lines(&new, names_files, &mut |check, place, (line, names)| {
+        let mut check = self.fold_lines(
+            &new,
+            // Parses a row, and returns whether it names files.
+            |bytes| {
+                let row = read_line(bytes)?;
+                Ok(row.logs.is_some() || !row.artifacts.is_empty())
+            },
+            &mut |check, place, (line, names)| {
                 let number = place.number;
                 check.line = number;
                 match line {
@@ -127,7 +128,8 @@ impl RunDir {
                     }
                     ReadLine::Torn => {}
                 }
-            })?;
+            },
+        )?;
         if let Some(live) = live {
             check.check_live(&live);
         }
@@ -234,8 +236,7 @@ impl RunCheck<'_> {
             }
         }
         self.check_place(row.seq);
-        let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
-        let is_planned = self.places.is_none_or(is_planned);
+        let is_planned = self.places.is_none_or(|places| places.index(&row.trial).is_some());
         if !is_planned {
             self.removed.add(row);
         }
@@ -279,7 +280,7 @@ impl RunCheck<'_> {
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.
     fn row_fault(&mut self, number: usize, trial: &TrialId, problem: &str) {
-        let remedy = Some(self.resume(&["--rerun", &trial.to_string()]));
+        let remedy = Some(self.resume(&["--rerun", &id_glob(&trial.to_string())]));
         let fault = DiskFault { remedy, ..self.line_fault(problem.to_owned()) };
         if self.of_rows.len() < MOST_FAULTS {
             self.of_rows.push((number, fault));
@@ -303,7 +304,8 @@ impl RunCheck<'_> {
             }
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact_or(&artifact.sha256, "") {
-                let (name, why) = (&artifact.name, self.cause(error));
+                let name = &artifact.name;
+                let why = self.cause(error);
                 let problem = format!("its artifact `{name}` is lost: {why}");
                 self.row_fault(trial, &row.trial, &problem);
             }
@@ -362,14 +364,16 @@ impl RunCheck<'_> {
                 "it ends after row {last}, and the session that works on the run has written row {}: another program has changed the file; wait until the session has ended",
                 live.last_seq
             );
-            let (path, remedy) = (self.run.dir.path().join(ROWS), Some(self.resume(&[])));
+            let path = self.run.dir.path().join(ROWS);
+            let remedy = Some(self.resume(&[]));
             self.add(DiskFault { path, line: None, problem, remedy });
         }
     }
 
     /// Compares the counts of the rows with the manifest of a run that has ended.
     fn check_counts(&mut self) -> Vec<DiskFault> {
-        let (mut manifest, mut faults) = (self.manifest.clone(), Vec::new());
+        let mut manifest = self.manifest.clone();
+        let mut faults = Vec::new();
         // Without the row of a trial that the plan lacks, nothing of the run is lost.
         if self.places.is_some() {
             manifest.set_removed(self.removed.counts());
@@ -383,7 +387,8 @@ impl RunCheck<'_> {
             remedy: Some(self.resume(&[])),
         };
         if rows != counted {
-            let (stored, one) = (rows.done(), rows.done() == 1);
+            let stored = rows.done();
+            let one = rows.done() == 1;
             let verb = if one { "is" } else { "are" };
             faults.push(fault(format!(
                 "it counts {} ({} passed), and {stored} ({} passed) {verb} stored",

@@ -12,24 +12,12 @@ use runner_model::{GateResult, Places, Reason, RunStatus, Time};
 use runner_record::{
     Answer, DiskFault, Manifest, MergeFindings, Pruning, RecordError, ResultsRoot, RunDir, Verified,
 };
+use runner_results::plan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::event::{Event, NumberedEvent};
-pub use self::fleet::{BrokerDocument, ConnectedWorker, WorkersDocument};
-pub use self::notify::{
-    Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
-};
-pub use self::plugin::{
-    DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus,
-};
-pub use self::preview::{
-    PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine, ScenarioProblem,
-};
-pub use self::queue::{
-    QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
-};
-use crate::{VERSION, list::RunSummary, stored_tests::read_plan};
+pub use self::{event::*, fleet::*, notify::*, plugin::*, preview::*, queue::*};
+use crate::{VERSION, list::RunSummary};
 
 /// `runner cleanup`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -176,7 +164,7 @@ impl VerifyDocument {
     pub fn read(run: &RunDir) -> Result<Self, RecordError> {
         // The plan must be that of the rows.
         let found = run.snapshot(|| {
-            let plan = read_plan(run);
+            let plan = plan::read(run);
             let places = plan.as_ref().ok().and_then(Option::as_ref);
             let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
             if let Err(problem) = plan {

@@ -3,7 +3,7 @@
 use runner_model::{RunStatus, Time, status::RunEnding};
 use runner_record::{NotificationResult, NotifiedEvent};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{RunSummary, VERSION};
 
@@ -82,7 +82,7 @@ impl SentNotification {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiverKind {
     Webhook,
@@ -90,7 +90,7 @@ pub enum ReceiverKind {
 }
 
 /// A receiver of notifications about a planned run.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedReceiver {
     /// Kind of the receiver.
     pub kind: ReceiverKind,

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use runner_model::log::Said;
 use runner_model::provider::{Description, PluginKind};
-use runner_model::{Digest, row::Grade, row::Row};
+use runner_model::{Digest, log::Said, row::Grade, row::Row};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;

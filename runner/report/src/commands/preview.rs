@@ -1,6 +1,6 @@
 //! The lines of `--dry-run --json`.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use runner_model::{Outcome, ScenarioOverrides, TrialId};
 use runner_record::ManifestProvider;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::PlannedReceiver;
 
 /// A line of `runner exec --dry-run --json`: the plan, then each of its trials; or else each problem of the scenario.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PlanLine<'a> {
     /// Always [`crate::VERSION`].
     pub v: u8,
@@ -20,32 +20,32 @@ pub struct PlanLine<'a> {
 }
 
 /// A part of a plan.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "part", rename_all = "lowercase")]
 pub enum PlanPart<'a> {
     /// The plan.
     Plan {
         /// Name of the scenario.
-        scenario: &'a str,
+        scenario: Cow<'a, str>,
         /// Most attempts that would run at once.
         jobs: u32,
         /// Number of selected trials.
         trials: u64,
         /// Values that replace those of the scenario.
-        overrides: &'a ScenarioOverrides,
+        overrides: Cow<'a, ScenarioOverrides>,
         /// Providers as the manifest would list them.
-        providers: &'a [ManifestProvider],
+        providers: Cow<'a, [ManifestProvider]>,
         /// The real folders, files and secrets that the scenario uses, a sentence for each.
-        access: &'a [String],
+        access: Cow<'a, [String]>,
         /// Granted secrets without a value.
-        missing_secrets: &'a BTreeSet<String>,
+        missing_secrets: Cow<'a, BTreeSet<String>>,
         /// Receivers of a message about the run's end.
-        receivers: &'a [PlannedReceiver],
+        receivers: Cow<'a, [PlannedReceiver]>,
         /// Messages for people.
-        notices: &'a [String],
+        notices: Cow<'a, [String]>,
     },
     /// A selected trial.
-    Trial { trial: &'a TrialId },
+    Trial { trial: Cow<'a, TrialId> },
     /// A problem of the scenario.
     Problem {
         /// A problem of the scenario or of its lists.
@@ -86,38 +86,38 @@ impl ScenarioProblem {
 }
 
 /// A line of `runner resume --dry-run --json`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ResumeLine<'a> {
     /// Always [`crate::VERSION`].
     pub v: u8,
-    pub trial: &'a TrialId,
+    pub trial: Cow<'a, TrialId>,
     /// Whether the trial would run.
     pub runs: bool,
     /// Reason of the decision, for people.
-    pub why: &'a str,
+    pub why: Cow<'a, str>,
 }
 
 /// A line of `runner rescore --dry-run --json`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RescoreLine<'a> {
     /// Always [`crate::VERSION`].
     pub v: u8,
-    pub trial: &'a TrialId,
+    pub trial: Cow<'a, TrialId>,
     /// Whether the trial's output would be judged again.
     pub judged: bool,
     /// Reason of the decision, for people.
-    pub why: &'a str,
+    pub why: Cow<'a, str>,
     #[serde(flatten)]
     pub change: Option<RescoreChange<'a>>,
 }
 
 /// The change of a trial that would be judged again.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RescoreChange<'a> {
     /// The present outcome.
     pub before: Outcome,
     /// The new outcome without calls of graders. `ungraded` if a grader has to decide.
     pub after: Outcome,
     /// Graders that would be called.
-    pub graders: &'a [String],
+    pub graders: Cow<'a, [String]>,
 }

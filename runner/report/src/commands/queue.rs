@@ -169,11 +169,10 @@ impl QueueEntry {
 
     /// Creates the entries of requests in the order of their starts.
     pub fn list(requests: &[QueuedRequest]) -> Vec<Self> {
-        let is_refused = |request: &QueuedRequest| request.state == QueueState::Refused;
-        let numbered = requests.iter().zip(1..);
-        numbered
-            .map(|(request, place)| Self::new(request, (!is_refused(request)).then_some(place)))
-            .collect()
+        let entries = requests.iter().zip(1..).map(|(request, place)| {
+            Self::new(request, (request.state != QueueState::Refused).then_some(place))
+        });
+        entries.collect()
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::iter;
 
-use runner_model::Outcome;
-use runner_model::units::grouped;
+use runner_model::{Outcome, units::grouped};
 use runner_record::{Manifest, RecordError, RunDir};
+use runner_results::{Side, TableRow, pairs, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::side::{Sample, Side, pairs};
 use super::stability::{TestResult, isolated, unstable};
-use crate::failures;
 
 // The order of the variants is that of lists. Tests that are gone come last there: only the base has their rows.
 /// The change of a test on a provider between two runs. Skipped trials are not judged.
@@ -66,7 +64,7 @@ pub struct ClassCounts {
 
 /// The repeats of a test on a provider in a run.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     /// The worst outcome.
     pub outcome: Outcome,
     /// Repeats that passed.
@@ -77,7 +75,6 @@ pub struct Outcomes {
 
 impl Outcomes {
     /// Formats the outcome, or the number of passes if there are several repeats.
-    #[must_use]
     pub fn text(&self) -> String {
         match self.trials {
             1 => self.outcome.to_string(),
@@ -89,44 +86,66 @@ impl Outcomes {
 }
 
 /// Returns the worst of a test's repeats, the first of equal ones.
-pub(crate) fn worst(repeats: &[Sample]) -> Option<&Sample> {
-    repeats.iter().min_by_key(|sample| failures::rank(sample.outcome))
+pub(crate) fn worst(repeats: &[TableRow]) -> Option<&TableRow> {
+    repeats.iter().min_by_key(|row| rank(row.outcome))
 }
 
 /// Sums up a test's repeats. `None` without any.
-pub(crate) fn outcomes(repeats: &[Sample]) -> Option<Outcomes> {
-    let passed = repeats.iter().filter(|sample| sample.outcome == Outcome::Passed).count();
+pub(crate) fn outcomes(repeats: &[TableRow]) -> Option<Outcomes> {
+    let passed = repeats.iter().filter(|row| row.outcome == Outcome::Passed).count();
     let outcome = worst(repeats)?.outcome;
     Some(Outcomes { outcome, passed: passed as u32, trials: repeats.len() as u32 })
 }
 
 impl Class {
-    /// Returns the name in lists.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Regressed => "regressed",
-            Self::StillFailing => "still failing",
-            Self::Fixed => "fixed",
-            Self::Flaky => "flaky",
-            Self::New => "new",
-            Self::NewlySkipped => "newly skipped",
-            Self::Gone => "gone",
-            Self::Passing => "still passing",
-            Self::NotJudged => "not judged in both runs",
-            Self::Unpaired => "in one run only",
-        }
+    /// All classes in the order of texts.
+    const OF_COUNTS: [Self; 10] = [
+        Self::Regressed,
+        Self::Fixed,
+        Self::StillFailing,
+        Self::Flaky,
+        Self::NewlySkipped,
+        Self::New,
+        Self::Gone,
+        Self::Passing,
+        Self::NotJudged,
+        Self::Unpaired,
+    ];
+
+    /// Returns the name in lists. Two providers have no order in time, so one is better or worse, not fixed or regressed.
+    pub(crate) fn title(self, providers: Option<&[String; 2]>) -> String {
+        let none = [String::new(), String::new()];
+        let [base, new] = providers.unwrap_or(&none);
+        let (of_runs, of_providers, name) = match self {
+            Self::Regressed => ("regressed", "worse than ", base),
+            Self::StillFailing => ("still failing", "failing on both", &none[0]),
+            Self::Fixed => ("fixed", "better than ", base),
+            Self::Flaky => ("flaky", "flaky", &none[0]),
+            Self::New => ("new", "only on ", new),
+            Self::NewlySkipped => ("newly skipped", "skipped only on ", new),
+            Self::Gone => ("gone", "only on ", base),
+            Self::Passing => ("still passing", "passing on both", &none[0]),
+            Self::NotJudged => ("not judged in both runs", "skipped on ", base),
+            Self::Unpaired => ("in one run only", "in one run only", &none[0]),
+        };
+        if providers.is_some() { format!("{of_providers}{name}") } else { of_runs.to_owned() }
+    }
+
+    /// Returns whether a test with these results fails in the new run, and the base has no result to compare with.
+    pub(super) fn fails_without_base(self, new: Option<Outcomes>) -> bool {
+        matches!(self, Self::New | Self::NotJudged | Self::Unpaired)
+            && new.is_some_and(|new| new.outcome.is_bad())
     }
 
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
     /// results.
-    fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
+    fn of(sides: [&[TableRow]; 2], has_all: [bool; 2]) -> Self {
         match sides.map(<[_]>::is_empty) {
             [true, _] if has_all[0] => Self::New,
             [_, true] if has_all[1] => Self::Gone,
             [false, false] => Self::of_results(sides.map(|repeats| {
                 let mut result = TestResult::default();
-                repeats.iter().for_each(|one| result.add(one.outcome, one.flaky));
+                repeats.iter().for_each(|one| result.add(one.outcome, one.is_flaky()));
                 result
             })),
             _ => Self::Unpaired,
@@ -173,8 +192,8 @@ pub(crate) fn classes(
         return Ok(classes);
     }
     let changed = iter::zip(pairs(sides[0], sides[1]), &mut classes).filter_map(|(pair, class)| {
-        let sample = pair[1].first().filter(|_| class.0.is_change())?;
-        isolated[usize::from(sample.provider)].then_some((sample.key, class))
+        let row = pair[1].first().filter(|_| class.0.is_change())?;
+        isolated[sides[1].table.provider(row.trial)].then_some((sides[1].key(row), class))
     });
     let (keys, changed): (Vec<_>, Vec<_>) = changed.unzip();
     let unstable = unstable(&new.results_root()?, (new, manifests[1]), &keys)?;
@@ -197,8 +216,8 @@ pub(crate) fn is_judged(outcome: Outcome) -> bool {
 }
 
 impl ClassCounts {
-    pub(crate) fn add(&mut self, class: Class) {
-        *match class {
+    pub(crate) fn of(&mut self, class: Class) -> &mut u64 {
+        match class {
             Class::Regressed => &mut self.regressed,
             Class::StillFailing => &mut self.still_failing,
             Class::Fixed => &mut self.fixed,
@@ -209,11 +228,10 @@ impl ClassCounts {
             Class::Passing => &mut self.passing,
             Class::NotJudged => &mut self.not_judged,
             Class::Unpaired => &mut self.unpaired,
-        } += 1;
+        }
     }
 
     /// Returns the number of tests that are in both runs.
-    #[must_use]
     pub fn paired(&self) -> u64 {
         let Self {
             regressed, still_failing, fixed, flaky, newly_skipped, passing, not_judged, ..
@@ -221,25 +239,12 @@ impl ClassCounts {
         regressed + still_failing + fixed + flaky + newly_skipped + passing + not_judged
     }
 
-    /// Formats counts that are not 0: `2 regressed, 1 fixed`. `failing` is the word for regressed tests.
-    #[must_use]
-    pub fn text(&self, failing: &str) -> String {
-        let words = [
-            (self.regressed, failing),
-            (self.fixed, Class::Fixed.title()),
-            (self.still_failing, Class::StillFailing.title()),
-            (self.flaky, Class::Flaky.title()),
-            (self.newly_skipped, Class::NewlySkipped.title()),
-            (self.new, Class::New.title()),
-            (self.gone, Class::Gone.title()),
-            (self.passing, Class::Passing.title()),
-            (self.not_judged, Class::NotJudged.title()),
-            (self.unpaired, Class::Unpaired.title()),
-        ];
-        let shown = words.iter().filter(|(count, _)| *count > 0);
-        let shown: Vec<_> =
-            shown.map(|(count, word)| format!("{} {word}", grouped(*count))).collect();
-        shown.join(", ")
+    /// Formats counts that are not 0: `2 regressed, 1 fixed`.
+    pub(crate) fn text(mut self, title: impl Fn(Class) -> String) -> String {
+        let counts = Class::OF_COUNTS.map(|class| (*self.of(class), class));
+        let shown = counts.into_iter().filter(|(count, _)| *count > 0);
+        let shown = shown.map(|(count, class)| format!("{} {}", grouped(count), title(class)));
+        shown.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,14 +1,12 @@
 //! Differences between two runs that make a comparison unfair.
 
-use std::collections::BTreeSet;
-use std::iter;
+use std::{collections::BTreeSet, iter};
 
-use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, plural};
-use runner_model::{RunStatus, visible::shown_path};
+use runner_model::{RunStatus, status::RunVerdict, visible::shown_path};
 use runner_record::{Manifest, RunDir};
+use runner_results::{Side, pairs};
 
-use super::side::{Sample, Side, pairs};
 use crate::failures;
 
 /// Names in a list.
@@ -16,7 +14,8 @@ const MAX_NAMES: usize = 5;
 
 /// Returns the reason why results of a run may be missing. `None` for a run with all of them.
 pub(crate) fn incomplete(run: &RunDir, manifest: &Manifest) -> Option<String> {
-    let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
+    let done = manifest.counts.done();
+    let planned = manifest.metadata.planned_trial_count;
     if manifest.verdict == RunVerdict::Damaged {
         Some(format!("is damaged, and results may be missing: {}", run.command("verify", &[])))
     } else if manifest.status == RunStatus::Running {
@@ -39,15 +38,11 @@ pub(crate) fn cautions(
 ) -> Vec<String> {
     let [base, new] = manifests;
     let mut cautions = Vec::new();
-    let runs = iter::zip(["base", "new"], iter::zip(manifests, incomplete));
-    let runs: Vec<_> = match base.id == new.id {
-        true => runs.take(1).map(|(_, run)| ("the run", run)).collect(),
-        false => runs.collect(),
-    };
-    for (name, (_, incomplete)) in &runs {
+    let names: &[_] = if base.id == new.id { &["the run"] } else { &["base", "new"] };
+    for (name, incomplete) in iter::zip(names, incomplete) {
         cautions.extend(incomplete.iter().map(|reason| format!("{name} {reason}")));
     }
-    for (name, (manifest, _)) in &runs {
+    for (name, manifest) in iter::zip(names, manifests) {
         if !manifest.metadata.selection.is_whole() {
             cautions.push(format!("{name} ran only selected tests"));
         }
@@ -87,10 +82,9 @@ pub(crate) fn hosts(run: &Manifest) -> String {
 
 /// Returns the names of providers and graders whose plugin has other bytes.
 fn changed_plugins<'a>(base: &Manifest, new: &'a Manifest) -> Vec<&'a str> {
-    let is_changed = |name: &str, digest| {
-        base.providers.iter().any(|one| one.name == name && one.digest != digest)
-    };
-    let changed = new.providers.iter().filter(|one| is_changed(&one.name, one.digest));
+    let changed = new.providers.iter().filter(|new| {
+        base.providers.iter().any(|base| base.name == new.name && base.digest != new.digest)
+    });
     changed.map(|provider| &*provider.name).collect()
 }
 
@@ -102,27 +96,26 @@ fn named(words: &str, names: &[&str]) -> Option<String> {
 
 /// Counts tests whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.
 fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<String> {
-    let (mut executions, mut judgements, mut repeats) = (0, 0, 0);
-    let first = |one: &[Sample]| one.first().map(|sample| sample.fingerprints);
+    let mut executions = 0;
+    let mut judgements = 0;
+    let mut repeats = 0;
     for [base, now] in pairs(sides[0], sides[1]) {
-        let ([Some([input, judgement]), Some([new_input, new_judgement])], Some(sample)) =
-            ([first(base), first(now)], now.first())
-        else {
-            continue;
-        };
-        let provider = new.providers.get(usize::from(sample.provider));
+        let (Some(first), Some(row)) = (base.first(), now.first()) else { continue };
+        let [input, judgement] = sides[0].table.fingerprints(first.number);
+        let [new_input, new_judgement] = sides[1].table.fingerprints(row.number);
+        let provider = new.providers.get(sides[1].table.provider(row.trial));
         let is_plugin = provider.is_some_and(|one| plugins.contains(&&*one.name));
         executions += u64::from(input != new_input && !is_plugin);
         judgements += u64::from(judgement != new_judgement);
         repeats += u64::from(base.len() != now.len());
     }
-    let count = |count: u64, words: &str| {
-        (count > 0).then(|| format!("{} {words}", plural(count, "test has", "tests have")))
-    };
     let counts = [
-        count(executions, "another input, configuration, limit, grant or granted file"),
-        count(judgements, "other expectations or graders"),
-        count(repeats, "another number of repeats"),
+        (executions, "another input, configuration, limit, grant or granted file"),
+        (judgements, "other expectations or graders"),
+        (repeats, "another number of repeats"),
     ];
-    counts.into_iter().flatten().collect()
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    counts
+        .map(|(count, words)| format!("{} {words}", plural(count, "test has", "tests have")))
+        .collect()
 }

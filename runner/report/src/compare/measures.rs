@@ -1,18 +1,21 @@
 //! [`Measure`]: the change of a rate or a mean between two runs, with its interval and p-value.
 
-use std::iter;
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use runner_model::Outcome;
 use runner_model::statistics::{holm, paired_bootstrap, sign_test, wilson_of_rate};
-use runner_model::units::{grouped, show_bounds, show_duration};
+use runner_model::units::{few_hits, grouped, show_duration, show_interval, show_percent};
+use runner_results::{Side, TableRow, pairs};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::class::is_judged;
-use super::side::{Sample, Side, pairs};
 use crate::phrases;
 
+/// Names of measures.
+pub(crate) const PASS_RATE: &str = "pass rate";
+pub(crate) const DURATION: &str = "duration";
+const FAMILIES: u8 = 3;
 /// The p-value below which a change is significant.
 const SIGNIFICANT: f64 = 0.05;
 
@@ -27,9 +30,9 @@ pub struct Measure {
     /// Unit of both values: `%`, `ms` or that of the metric.
     pub unit: Option<String>,
     /// The value in the base.
-    pub base: Estimate,
+    pub(crate) base: Estimate,
     /// The value in the new run.
-    pub new: Estimate,
+    pub(crate) new: Estimate,
     /// Difference of the values.
     pub change: f64,
     /// `pp` for percentage points, else as `unit`.
@@ -47,12 +50,30 @@ pub struct Measure {
 
 /// A value of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// The rate or the mean, in `unit` of the measure.
     pub value: f64,
     /// Wilson's interval of 95 % for a pass rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<(f64, f64)>,
+}
+
+impl Estimate {
+    /// Returns a pass rate and its interval, from 0 to 1.
+    fn share(&self) -> Option<(f64, (f64, f64))> {
+        let (low, high) = self.interval?;
+        Some((self.value / 100.0, (low / 100.0, high / 100.0)))
+    }
+
+    /// Adds the interval to the text of a percentage.
+    fn with_interval(&self, text: String) -> String {
+        match self.share() {
+            Some((_, interval)) if text.ends_with('%') => {
+                format!("{text} {}", show_interval(interval))
+            }
+            _ => text,
+        }
+    }
 }
 
 /// A rate or a mean that has no [`Measure`], although one is needed to see that the new run is not worse.
@@ -74,18 +95,6 @@ enum Quantity {
     Metric([usize; 2]),
 }
 
-/// Measures whose p-values are corrected together: those that answer one question. Otherwise the number of metrics that a plugin
-/// reports decides whether its failures are significant.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Family {
-    /// Pass rates and scores, for `--fail-on significant`.
-    Quality,
-    /// For `--fail-on slower`.
-    Durations,
-    /// Metrics are never worse.
-    Metrics,
-}
-
 /// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`. Also
 /// returns those that only the base has, of tests that are in both runs, and pass rates and durations that nothing has.
 pub(crate) fn measures(
@@ -96,41 +105,46 @@ pub(crate) fn measures(
 ) -> (Vec<Measure>, Vec<LostMeasure>) {
     let [base, new] = sides;
     let metrics = new.metrics().enumerate().filter_map(|(place, metric)| {
-        let (name, unit) = (metric.0.to_owned(), metric.1.map(str::to_owned));
+        let name = metric.0.to_owned();
+        let unit = metric.1.map(str::to_owned);
         let base = base.metrics().position(|one| one == metric)?;
         Some((Quantity::Metric([base, place]), name, unit))
     });
     let quantities = [
-        (Quantity::Passes, "pass rate".to_owned(), Some("%".to_owned())),
+        (Quantity::Passes, PASS_RATE.to_owned(), Some("%".to_owned())),
         (Quantity::Score, "score".to_owned(), None),
-        (Quantity::Duration, "duration".to_owned(), Some("ms".to_owned())),
+        (Quantity::Duration, DURATION.to_owned(), Some("ms".to_owned())),
     ];
-    let (mut measures, mut lost) = (Vec::new(), Vec::new());
+    let mut measures = Vec::new();
+    let mut lost = Vec::new();
     for (quantity, name, unit) in quantities.into_iter().chain(metrics) {
         let mut values = vec![Vec::new(); providers.len()];
         let mut had_base = vec![false; providers.len()];
         for pair in pairs(base, new) {
-            let [base, new] =
-                [0, 1].map(|at| mean(pair[at], |one| quantity.of(at, sides[at], one)));
-            let Some(provider) = pair[1].first().map(|sample| usize::from(sample.provider)) else {
+            let [before, now] =
+                [0, 1].map(|at| mean(pair[at], |row| quantity.of(at, sides[at], row)));
+            let Some(provider) = pair[1].first().map(|row| new.table.provider(row.trial)) else {
                 continue;
             };
-            had_base[provider] |= base.is_some();
-            if let (Some(base), Some(new)) = (base, new) {
-                values[provider].push([base as f32, new as f32]);
+            had_base[provider] |= before.is_some();
+            if let (Some(before), Some(now)) = (before, now) {
+                values[provider].push([before as f32, now as f32]);
             }
         }
-        let lose = |provider| LostMeasure { provider, name: name.clone() };
+        let has_none = values.iter().all(Vec::is_empty);
         match quantity {
             Quantity::Metric(_) => {}
-            Quantity::Passes | Quantity::Duration if values.iter().all(Vec::is_empty) => {
-                lost.push(lose(None));
+            Quantity::Passes | Quantity::Duration if has_none => {
+                lost.push(LostMeasure { provider: None, name: name.clone() });
             }
             _ => {
-                let losses = iter::zip(providers, iter::zip(&values, had_base));
-                let losses =
-                    losses.filter(|(_, (values, had_base))| values.is_empty() && *had_base);
-                lost.extend(losses.map(|(provider, _)| lose(provider.clone())));
+                for (provider, (values, had_base)) in
+                    iter::zip(providers, iter::zip(&values, had_base))
+                {
+                    if values.is_empty() && had_base {
+                        lost.push(LostMeasure { provider: provider.clone(), name: name.clone() });
+                    }
+                }
             }
         }
         for ((place, provider), values) in iter::zip(0.., providers).zip(&values) {
@@ -147,7 +161,7 @@ pub(crate) fn measures(
         }
     }
     measures.sort_by_key(|(place, ..): &(usize, _, _)| *place);
-    for family in [Family::Quality, Family::Durations, Family::Metrics] {
+    for family in 0..FAMILIES {
         let members = measures.iter_mut().filter(|(_, of, _)| *of == family);
         let p_values: Vec<_> = members.filter_map(|(.., measure)| measure.p.as_mut()).collect();
         let corrected = holm(&p_values.iter().map(|p| **p).collect::<Vec<_>>());
@@ -159,8 +173,9 @@ pub(crate) fn measures(
 }
 
 /// Returns the mean of a test's repeats that have a value, which an `f32` can hold.
-fn mean(repeats: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0.0);
+fn mean(repeats: &[TableRow], value: impl Fn(&TableRow) -> Option<f64>) -> Option<f64> {
+    let mut sum = 0.0;
+    let mut count = 0.0;
     for value in repeats.iter().filter_map(value).filter(|value| value.is_finite()) {
         (sum, count) = (sum + value, count + 1.0);
     }
@@ -168,23 +183,26 @@ fn mean(repeats: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f6
 }
 
 impl Quantity {
-    fn family(self) -> Family {
+    /// Returns the number of its family, below [`FAMILIES`], whose p-values are corrected together: pass rates and scores for
+    /// `--fail-on significant`, durations for `--fail-on slower`, and metrics, which are never worse. Otherwise the number of metrics
+    /// that a plugin reports would decide whether its failures are significant.
+    fn family(self) -> u8 {
         match self {
-            Self::Passes | Self::Score => Family::Quality,
-            Self::Duration => Family::Durations,
-            Self::Metric(_) => Family::Metrics,
+            Self::Passes | Self::Score => 0,
+            Self::Duration => 1,
+            Self::Metric(_) => 2,
         }
     }
 
     /// Returns a trial's value. `at` is 0 for a trial of the base and 1 for one of the new run.
-    fn of(self, at: usize, side: &Side, sample: &Sample) -> Option<f64> {
+    fn of(self, at: usize, side: &Side, row: &TableRow) -> Option<f64> {
         match self {
-            Self::Passes => is_judged(sample.outcome)
-                .then(|| if sample.outcome == Outcome::Passed { 100.0 } else { 0.0 }),
-            Self::Score => Some(sample.score.into()),
-            Self::Duration => matches!(sample.outcome, Outcome::Passed | Outcome::Failed)
-                .then(|| sample.duration_ms.into()),
-            Self::Metric(places) => side.metric(places[at], sample),
+            Self::Passes => is_judged(row.outcome)
+                .then(|| if row.outcome == Outcome::Passed { 100.0 } else { 0.0 }),
+            Self::Score => row.score,
+            Self::Duration => matches!(row.outcome, Outcome::Passed | Outcome::Failed)
+                .then(|| row.duration_ms.into()),
+            Self::Metric(places) => side.metric(places[at], row),
         }
     }
 }
@@ -197,23 +215,25 @@ fn measure(
     seed: u64,
 ) -> Option<Measure> {
     let tests = values.len() as f64;
-    let [base, new] =
-        [0, 1].map(|at| values.iter().map(|pair| f64::from(pair[at])).sum::<f64>() / tests);
     if values.is_empty() {
         return None;
     }
+    let is_rate = matches!(quantity, Quantity::Passes);
+    let [base, new] = [0, 1].map(|at| {
+        let value = values.iter().map(|pair| f64::from(pair[at])).sum::<f64>() / tests;
+        let interval = is_rate.then(|| wilson_of_rate(value / 100.0, tests));
+        Estimate { value, interval: interval.map(|(low, high)| (100.0 * low, 100.0 * high)) }
+    });
     let differences: Vec<_> =
         values.iter().map(|[base, new]| f64::from(*new) - f64::from(*base)).collect();
     let bootstrap = paired_bootstrap(&differences, seed);
-    let is_rate = matches!(quantity, Quantity::Passes);
-    let estimate = |value: f64| {
-        let interval = is_rate.then(|| wilson_of_rate(value / 100.0, tests));
-        Estimate { value, interval: interval.map(|(low, high)| (100.0 * low, 100.0 * high)) }
+    let p = if is_rate {
+        let fallen = differences.iter().filter(|change| **change < 0.0).count();
+        let risen = differences.iter().filter(|change| **change > 0.0).count();
+        Some(sign_test(fallen as u64, risen as u64))
+    } else {
+        bootstrap.map(|bootstrap| bootstrap.p)
     };
-    let count =
-        |is_it: fn(&f64) -> bool| differences.iter().filter(|one| is_it(one)).count() as u64;
-    let sign = || sign_test(count(|change| *change < 0.0), count(|change| *change > 0.0));
-    let p = if is_rate { Some(sign()) } else { bootstrap.map(|bootstrap| bootstrap.p) };
     // Resamples of equal differences are equal, which proves nothing about other tests.
     let is_varied = differences.windows(2).any(|pair| pair[0] != pair[1]);
     let change_unit = if is_rate { Some("pp".to_owned()) } else { unit.clone() };
@@ -221,9 +241,9 @@ fn measure(
         provider,
         name,
         unit,
-        base: estimate(base),
-        new: estimate(new),
-        change: new - base,
+        base,
+        new,
+        change: new.value - base.value,
         change_unit,
         interval: bootstrap.filter(|_| is_varied).map(|bootstrap| bootstrap.interval),
         p: p.filter(|_| differences.iter().any(|change| *change != 0.0)),
@@ -234,43 +254,53 @@ fn measure(
 
 impl Measure {
     /// Returns whether chance alone makes a change like this one improbable.
-    #[must_use]
     pub fn is_significant(&self) -> bool {
         self.p.is_some_and(|p| p < SIGNIFICANT)
     }
 
-    /// Formats base, new, change, its interval, p and the number of tests. A significant change is marked with `*`.
-    #[must_use]
-    pub fn cells(&self) -> [String; 6] {
-        let value = |value: Estimate| {
-            let interval = value.interval.map(|(low, high)| {
-                let [low, high] = show_bounds(low / 100.0, high / 100.0);
-                format!(" ({low}–{high})")
-            });
-            amount(value.value, self.unit.as_deref()) + &interval.unwrap_or_default()
-        };
-        let change = |change: f64| {
-            let text = amount(rounded(change.abs()), self.change_unit.as_deref());
-            // The unit may have digits, too.
-            let number = text.split(' ').next().unwrap_or_default();
-            match number.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
-                true if change < 0.0 => format!("−{text}"),
-                true => format!("+{text}"),
-                false => text,
+    /// Formats base and new: `1 of 4`, `25.0 %`, `12 ms`. Both have the same form.
+    pub(crate) fn values(&self) -> [String; 2] {
+        let values = [self.base, self.new];
+        // Tests with repeats have parts of passes.
+        let mut shares = values.iter().filter_map(|one| one.share());
+        let has_hits = shares.all(|(share, all)| few_hits(share, self.tests, all).is_some());
+        values.map(|value| match value.share() {
+            None => amount(value.value, &self.name, self.unit.as_deref()),
+            Some((share, _)) if has_hits => {
+                format!("{:.0} of {}", share * self.tests as f64, self.tests)
             }
-        };
-        let interval =
-            self.interval.map(|(low, high)| format!("{} to {}", change(low), change(high)));
+            Some((share, _)) => show_percent(share),
+        })
+    }
+
+    /// Formats base, new, change, its interval, p and the number of tests. A significant change is marked with `*`.
+    pub fn cells(&self) -> [String; 6] {
+        let [base, new] = self.values();
+        let interval = self
+            .interval
+            .map(|(low, high)| format!("{} to {}", self.signed(low), self.signed(high)));
         let p = self.p.map(|p| if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") });
         let mark = if self.is_significant() { " *" } else { "" };
         [
-            value(self.base),
-            value(self.new),
-            change(self.change) + mark,
+            self.base.with_interval(base),
+            self.new.with_interval(new),
+            self.signed(self.change) + mark,
             interval.unwrap_or_default(),
             p.unwrap_or_default(),
             grouped(self.tests),
         ]
+    }
+
+    /// Formats a change with its sign.
+    fn signed(&self, change: f64) -> String {
+        let text = amount(rounded(change.abs()), &self.name, self.change_unit.as_deref());
+        // The unit may have digits, too.
+        let number = text.split(' ').next().unwrap_or_default();
+        match number.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
+            true if change < 0.0 => format!("−{text}"),
+            true => format!("+{text}"),
+            false => text,
+        }
     }
 }
 
@@ -279,14 +309,13 @@ fn rounded(value: f64) -> f64 {
     if value > 1e3 { value.round() } else { format!("{value:.2e}").parse().unwrap_or(value) }
 }
 
-/// Formats a positive value with its unit.
-fn amount(value: f64, unit: Option<&str>) -> String {
+/// Formats a positive value of a measure with its unit.
+fn amount(value: f64, name: &str, unit: Option<&str>) -> String {
     match unit {
         Some("ms") => show_duration(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default()),
-        Some("%") => phrases::percent(value / 100.0),
+        Some("%") => show_percent(value / 100.0),
         Some("pp") => format!("{value:.1} pp"),
-        Some("1") | None => phrases::number(value),
-        Some(unit) => format!("{} {unit}", phrases::number(value)),
+        unit => phrases::amount(value, name, unit),
     }
 }
 

@@ -1,21 +1,16 @@
 //! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
 
-use std::iter;
-
-use runner_model::status::RunVerdict;
-use runner_model::units::grouped;
 use runner_model::visible::{cut, visible_line};
-use runner_model::{Places as _, RunStatus, Time, TrialId};
+use runner_model::{Places as _, RunStatus, Time, TrialId, status::RunVerdict, units::grouped};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use runner_results::{RunTable, Scope, Side, key, plan};
 use runner_scenario::Suite;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::changes::{Changed, Changes};
-use super::class::{Class, ClassCounts, classes};
-use super::side::{Scope, Side, pairs};
-use crate::failures::{FailureGroup, key};
-use crate::{list::short_of, phrases, stored_tests};
+use super::class::{Class, ClassCounts};
+use crate::{failures::FailureGroup, list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
 pub const MAX_TRIALS: u64 = 200_000;
@@ -58,7 +53,7 @@ impl SincePrevious {
         manifest: &Manifest,
     ) -> Result<Option<(RunDir, Manifest)>, RecordError> {
         let own = &manifest.metadata.selection;
-        let tests = own.last_failed.then(|| stored_tests::plan(run)).flatten();
+        let tests = own.last_failed.then(|| plan::suite(run)).flatten();
         Ok(root.earlier_runs(manifest)?.take(MAX_EARLIER).find(|(run, earlier)| {
             let selection = &earlier.metadata.selection;
             earlier.status == RunStatus::Completed
@@ -81,10 +76,10 @@ impl SincePrevious {
         manifest: &Manifest,
     ) -> Result<Option<Self>, RecordError> {
         let Some((base, earlier)) = Self::base(root, run, manifest)? else { return Ok(None) };
-        let names =
-            |run: &Manifest| run.providers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        let [old_names, new_names] =
+            [&earlier, manifest].map(|run| run.providers.iter().map(|one| &one.name));
         let has_same_tests =
-            earlier.metadata.suite == manifest.metadata.suite && names(&earlier) == names(manifest);
+            earlier.metadata.suite == manifest.metadata.suite && old_names.eq(new_names);
         let notable = earlier.counts.bad() + manifest.counts.bad() + manifest.counts.skipped;
         if has_same_tests && notable == 0 {
             return Ok(None);
@@ -100,24 +95,19 @@ impl SincePrevious {
         if earlier.counts.done() + manifest.counts.done() > MAX_TRIALS {
             return Ok(Some(since));
         }
-        let sides = [(&base, &earlier), (run, manifest)];
-        let read = |(run, manifest)| Side::read(run, manifest, Scope::default());
-        let [old, new] = sides.map(read);
-        let (old, new) = (old?, new?);
-        let classes = classes(run, [&earlier, manifest], [&old, &new], false)?;
-        let (mut counts, mut changed) = (ClassCounts::default(), Vec::new());
-        for (pair, class) in iter::zip(pairs(&old, &new), classes) {
-            let (word, _) = class;
-            counts.add(word);
-            let key = pair.iter().find_map(|repeats| Some(repeats.first()?.key));
-            since.classes.extend(key.filter(|_| word < Class::Passing).map(|key| (key, word)));
-            let change = Changed::of(pair, class);
-            changed.extend(change.filter(|one| {
-                one.fails_without_base() || one.is_unstable() || word == Class::NewlySkipped
-            }));
-        }
+        let old = Side::new(RunTable::open(&base)?, Scope::default())?;
+        let new = Side::new(RunTable::open(run)?, Scope::default())?;
+        let (counts, mut changed) = Changed::all(run, [&earlier, manifest], [&old, &new], false)?;
         since.counts = Some(counts);
-        since.name_tests(&Changes { base, new: run.clone(), providers: None, changed })?;
+        let known = changed.iter().filter(|one| one.class < Class::Passing).map(|one| {
+            let side = if one.class == Class::Gone { &old } else { &new };
+            (side.key(&side.table.row(one.row)), one.class)
+        });
+        since.classes = known.collect();
+        changed.retain(|one| {
+            one.fails_without_base() || one.changes > 0 || one.class == Class::NewlySkipped
+        });
+        since.name_tests(&Changes { providers: None, changed, tables: [old.table, new.table] })?;
         // The same tests may be skipped in each run.
         let has_changes = !since.named.is_empty() || since.shown_counts().is_some();
         Ok(Some(since).filter(|_| has_changes || !has_same_tests))
@@ -125,9 +115,10 @@ impl SincePrevious {
 
     /// Names the first of these tests.
     fn name_tests(&mut self, changes: &Changes) -> Result<(), RecordError> {
-        changes.first(MOST_NAMED, |change| {
+        changes.first(MOST_NAMED, |change, _| {
             let reason = change.reason.as_deref().unwrap_or_default();
-            let line = format!("{}: {}@{}  {reason}", change.title(), change.test, change.provider);
+            let title = change.title(None);
+            let line = format!("{title}: {}@{}  {reason}", change.test, change.provider);
             self.named.push(cut(visible_line(&line).trim_end(), MOST_CHARACTERS));
         })?;
         let left = changes.changed.len().saturating_sub(self.named.len()) as u64;
@@ -137,7 +128,6 @@ impl SincePrevious {
 
     /// Formats the changes: `since 1f2e3d4c (3 h ago): 2 newly failing, 1 fixed`, and a line for each test whose failure or
     /// change needs a word. `None` without any.
-    #[must_use]
     pub fn text(&self, now: Time) -> Option<String> {
         let counts = self.shown_counts();
         let ago = phrases::ago(now, self.started_at);
@@ -151,12 +141,17 @@ impl SincePrevious {
     /// Formats the numbers of changes. `None` without any.
     fn shown_counts(&self) -> Option<String> {
         let counts = ClassCounts { passing: 0, not_judged: 0, unpaired: 0, ..self.counts? };
-        Some(counts.text("newly failing")).filter(|text| !text.is_empty())
+        Some(counts.text(|class| match class {
+            Class::Regressed => "newly failing".to_owned(),
+            class => class.title(None),
+        }))
+        .filter(|text| !text.is_empty())
     }
 
     /// Returns the change of a trial's test. `None` if it just passes in both runs, or is not known.
     pub(crate) fn class(&self, trial: &str) -> Option<Class> {
-        self.class_of(key(&TrialId::parse(trial).ok()?))
+        let trial = TrialId::parse(trial).ok()?;
+        self.class_of(key(&trial.test, &trial.provider))
     }
 
     fn class_of(&self, key: u64) -> Option<Class> {
@@ -165,11 +160,7 @@ impl SincePrevious {
     }
 
     /// Formats the changes of a group's tests in a word: `new`, `still` or, of some trials, `2 new`.
-    #[must_use]
     pub fn change(&self, group: &FailureGroup) -> Option<String> {
-        let keys = &group.keys;
-        let is =
-            |wanted: Class| keys.iter().filter(|key| self.class_of(**key) == Some(wanted)).count();
         let words = [
             (Class::Regressed, "new"),
             (Class::StillFailing, "still"),
@@ -177,12 +168,13 @@ impl SincePrevious {
             (Class::New, "new test"),
             (Class::NewlySkipped, "new"),
         ];
-        let mut words = words
-            .map(|(class, word)| (is(class), word))
-            .into_iter()
-            .filter(|(count, _)| *count > 0);
+        let words = words.map(|(class, word)| {
+            let keys = group.keys.iter().filter(|key| self.class_of(**key) == Some(class));
+            (keys.count(), word)
+        });
+        let mut words = words.into_iter().filter(|(count, _)| *count > 0);
         match (words.next(), words.next()) {
-            (Some((count, word)), None) if count == keys.len() => Some(word.to_owned()),
+            (Some((count, word)), None) if count == group.keys.len() => Some(word.to_owned()),
             (Some((count, word)), _) => Some(format!("{count} {word}")),
             (None, _) => None,
         }
@@ -191,8 +183,7 @@ impl SincePrevious {
 
 /// Returns whether a run has planned all of these tests on their providers.
 fn has_tests(run: &RunDir, tests: &Suite) -> bool {
-    let trials = || (0..tests.trials()).filter_map(|index| tests.trial_id(index));
-    stored_tests::plan(run).is_some_and(|plan| {
-        trials().filter(|trial| trial.repeat == 1).all(|trial| plan.index(&trial).is_some())
-    })
+    let trials = (0..tests.trials()).filter_map(|index| tests.trial_id(index));
+    let mut first = trials.filter(|trial| trial.repeat == 1);
+    plan::suite(run).is_some_and(|plan| first.all(|trial| plan.index(&trial).is_some()))
 }

@@ -1,13 +1,10 @@
 //! [`TestResult`]: the result of a test in a run. [`Course`] and [`unstable`]: tests whose results change without a cause.
 
-use std::collections::HashMap;
-use std::iter;
+use std::{collections::HashMap, iter};
 
 use runner_model::{Counts, Outcome};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, TrialResult};
-
-use super::side::Scope;
-use crate::{logs::hash, stored_tests};
+use runner_record::{Manifest, ManifestProvider, RecordError, ResultsRoot, RunDir};
+use runner_results::{RunTable, TableRow, hash, key};
 
 /// Newest runs in which the changes of a test are counted.
 pub(crate) const RECENT_RUNS: usize = 10;
@@ -63,9 +60,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn add(&mut self, trial: &TrialResult) {
-        self.result.add(trial.outcome, trial.flaky);
-        self.fingerprints ^= hash(&(trial.trial.repeat, trial.fingerprints)) as u32;
+    /// Adds the newest result of a trial.
+    pub(crate) fn add(&mut self, table: &RunTable, row: TableRow) {
+        self.result.add(row.outcome, row.is_flaky());
+        let fingerprints = table.fingerprints(row.number);
+        self.fingerprints ^= hash(&(table.repeat(row.trial), fingerprints)) as u32;
     }
 }
 
@@ -103,12 +102,13 @@ impl Course {
 /// Returns for each provider of a run whether fingerprints have everything that decides its results: neither it nor a grader of
 /// the run has network, folders or secrets. A service, a model or a file changes without a change of fingerprints.
 pub(crate) fn isolated(run: &Manifest) -> Vec<bool> {
-    let is_isolated = |grants: &runner_model::Grants| {
-        grants.net.is_empty() && grants.fs.is_empty() && grants.secret_names().is_empty()
-    };
-    let mut graders = run.providers.iter().filter(|one| one.is_grader);
-    let are_graders = graders.all(|grader| is_isolated(&grader.grants));
-    run.providers.iter().map(|one| are_graders && is_isolated(&one.grants)).collect()
+    let isolated = run.providers.iter().map(|ManifestProvider { grants, is_grader, .. }| {
+        let is_isolated =
+            grants.net.is_empty() && grants.fs.is_empty() && grants.secret_names().is_empty();
+        (is_isolated, *is_grader)
+    });
+    let are_graders = isolated.clone().all(|(is_isolated, is_grader)| is_isolated || !is_grader);
+    isolated.map(|(is_isolated, _)| are_graders && is_isolated).collect()
 }
 
 /// Returns those of the ascending `keys` of tests that are unstable in a run and the earlier ones of its scenario, with their
@@ -121,7 +121,7 @@ pub(crate) fn unstable(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let (mut trials, mut left) = (root.trials()?, MAX_TRIALS);
+    let mut left = MAX_TRIALS;
     let mut courses = vec![Course::default(); keys.len()];
     let own = iter::once((new.clone(), manifest.clone()));
     for (run, manifest) in own.chain(root.earlier_runs(manifest)?).take(RECENT_RUNS) {
@@ -129,17 +129,15 @@ pub(crate) fn unstable(
         if left == 0 {
             break;
         }
-        let is_planned = stored_tests::is_planned(&run, &manifest);
-        let none = || vec![Seen::default(); keys.len()];
-        let found = trials.of_run(&run, &none, &mut |seen: &mut Vec<Seen>, result| {
-            let key = Scope::default().key(&result.trial);
-            let place = key.and_then(|key| keys.binary_search(&key).ok());
-            if let Some(place) = place.filter(|_| is_planned(&result.trial)) {
-                seen[place].add(&result);
-            }
-        });
         // Runs that cannot be read have no part in the comparison.
-        let seen = found.map(|found| found.results).unwrap_or_default();
+        let Ok(table) = RunTable::open(&run) else { continue };
+        let mut seen = vec![Seen::default(); keys.len()];
+        for row in table.settling() {
+            let (test, provider) = table.names(row.trial);
+            if let Ok(place) = keys.binary_search(&key(test, provider)) {
+                seen[place].add(&table, row);
+            }
+        }
         iter::zip(&mut courses, seen).for_each(|(course, seen)| course.add(seen));
     }
     let courses = iter::zip(keys, courses).filter(|(_, course)| course.is_unstable());

@@ -5,7 +5,7 @@ use std::path::Path;
 use runner_model::grants::{FsGrant, FsMode, is_secret_name};
 use runner_model::{Grants, NetGrant};
 use runner_record::ManifestProvider;
-use runner_scenario::{GrantsToml, toml_key};
+use runner_scenario::{GrantsToml, toml_key, written_name};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,15 +31,17 @@ impl MissingGrants {
             requests.filter(|text| add(text, &mut wanted).unwrap_or(true)).cloned().collect();
         let mut table = Vec::new();
         if wanted != provider.grants {
-            table = GrantsToml::from(&wanted).table(provider.table(), &provider.name);
+            table = GrantsToml::from(&wanted).proposal(provider.table(), &provider.name);
             let mut folders = wanted.fs.iter();
             let needs_scratch = folders.any(|grant| grant.mode == FsMode::ReadWrite);
             if needs_scratch && provider.limits.scratch == 0 {
-                table.push(format!("[{}.{}.limits]", provider.table(), toml_key(&provider.name)));
+                let name = toml_key(written_name(&provider.name));
+                table.push(format!("[{}.{name}.limits]", provider.table()));
                 table.push("scratch = \"16MiB\"".to_owned());
             }
         }
-        let (name, is_grader) = (provider.name.clone(), provider.is_grader);
+        let name = provider.name.clone();
+        let is_grader = provider.is_grader;
         (!requests.is_empty()).then_some(Self { name, is_grader, requests, table })
     }
 }
@@ -67,7 +69,8 @@ fn add(text: &str, grants: &mut Grants) -> Option<bool> {
 
 fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
     let (mode, path) = text.split_once(':')?;
-    let (mode, path) = (FsMode::parse(mode)?, path.trim_matches('/'));
+    let mode = FsMode::parse(mode)?;
+    let path = path.trim_matches('/');
     let mut parts = path.split('/');
     let is_plain = parts.all(|part| !["..", "."].contains(&part) && !part.contains(['\\', '\0']));
     if !is_plain || ["scratch", "files", "artifacts"].contains(&path) {
@@ -78,8 +81,7 @@ fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
     let around = grants.fs.iter();
     let around = around.filter(|granted| Path::new(&mount).starts_with(&granted.mount));
     let nearest = around.max_by_key(|granted| granted.mount.len());
-    let is_granted = |granted: &FsGrant| mode == FsMode::ReadOnly || granted.mode == mode;
-    if nearest.is_some_and(is_granted) {
+    if nearest.is_some_and(|granted| mode == FsMode::ReadOnly || granted.mode == mode) {
         return Some(false);
     }
     match grants.fs.iter_mut().find(|granted| granted.mount == mount) {

@@ -62,13 +62,13 @@ impl Denials {
         }
         let known = self.by_name.entry(name.to_owned()).or_default();
         for denied in denied {
-            let is_it = |known: &&mut Denial| {
-                *known.what == *denied.what && known.grant.as_deref() == denied.grant.as_deref()
-            };
-            if let Some(known) = known.iter_mut().find(is_it) {
+            let what = denied.what.to_string();
+            let grant = denied.grant.as_ref().map(ToString::to_string);
+            let same = known.iter_mut().find(|known| known.what == what && known.grant == grant);
+            if let Some(known) = same {
                 known.count += 1;
             } else if known.len() <= Self::MAX_SHOWN {
-                known.push(Denial::of(denied));
+                known.push(Denial { what, grant, count: 1 });
             }
         }
     }
@@ -83,16 +83,6 @@ impl Denials {
     }
 }
 
-impl Denial {
-    fn of(denied: &Denied<'_>) -> Self {
-        Self {
-            what: denied.what.to_string(),
-            grant: denied.grant.as_ref().map(ToString::to_string),
-            count: 1,
-        }
-    }
-}
-
 /// Formats the grants of a provider or grader, which is in `table` of the scenario, with all of `denied` added. Empty if that
 /// adds nothing.
 pub fn table_with(table: &str, name: &str, granted: &Grants, denied: &[Denial]) -> Vec<String> {
@@ -101,7 +91,7 @@ pub fn table_with(table: &str, name: &str, granted: &Grants, denied: &[Denial]) 
     let added = lines.filter(|line| grants.add(line)).count();
     match added {
         0 => Vec::new(),
-        _ => grants.table(table, name),
+        _ => grants.proposal(table, name),
     }
 }
 

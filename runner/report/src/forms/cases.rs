@@ -1,40 +1,33 @@
 //! [`Cases`]: the trials of a run in the order of its plan, also those without a result. [`FormError`].
 
-use std::{collections::HashSet, fmt, io, mem};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{fmt, fs, io, mem, path::Path};
 
-use runner_model::{Counts, Places as _, RowRef, TrialId};
-use runner_record::RecordError;
-use runner_scenario::Suite;
+use runner_model::{Counts, Outcome, RowRef, TrialId};
+use runner_record::{Manifest, RecordError};
+use runner_results::{PlanOrder, RunTable, TableRow};
+use runner_scenario::load;
 
-use crate::failures::Failures;
-use crate::results::Final;
-use crate::rows::{Line, RowSelection, Rows};
-use crate::{RunDocument, stored_tests};
+use crate::{RunDocument, failures::Failures, rows::Line};
 
-/// Number of a trial without rows.
-const NO_NUMBER: u32 = u32::MAX;
+/// Trials whose tests are all looked up in the files of today: reading the files again takes longer than all the rest.
+const MOST_PLACES: usize = 20_000;
 
-/// The selected trials of a run. Uses 12 bytes per trial.
+/// The selected trials of a run.
 pub(crate) struct Cases<'a> {
-    rows: &'a Rows,
-    /// `None` if it is damaged. Then trials without rows are unknown.
-    pub(crate) suite: Option<Suite>,
-    parts: Vec<Part>,
-}
-
-#[derive(Clone, Copy)]
-struct Part {
-    /// Index of the provider.
-    provider: u16,
-    /// Index of the trial in the plan, if the suite is known.
-    place: u32,
-    /// Number of the trial in [`Settled`](crate::rows::Settled), or [`NO_NUMBER`].
-    number: u32,
+    table: &'a RunTable,
+    pub(crate) order: PlanOrder,
+    /// Places in the plan.
+    places: Vec<u32>,
+    /// Rows of attempts before the result, by trial.
+    unsettling: BTreeMap<u32, Vec<u32>>,
 }
 
 /// A trial with its newest result.
 pub(crate) struct Case<'a> {
     pub(crate) trial: TrialId,
+    /// Index of the test in the suite, if that is known.
+    pub(crate) test: Option<u64>,
     /// The row that settles the trial.
     pub(crate) result: Option<RowRef<'a>>,
     /// The newest row of a trial without a result.
@@ -48,6 +41,8 @@ pub(crate) struct Case<'a> {
 pub(crate) struct CaseCounts {
     pub(crate) counts: Counts,
     pub(crate) without_result: u64,
+    /// Sum of the durations, in milliseconds.
+    pub(crate) duration_ms: f64,
 }
 
 impl CaseCounts {
@@ -59,49 +54,44 @@ impl CaseCounts {
 impl<'a> Cases<'a> {
     /// Finds the trials. `by_provider` sorts by provider first.
     pub(crate) fn read(document: &'a RunDocument, by_provider: bool) -> Result<Self, RecordError> {
-        let rows = &document.rows;
-        let selected = match rows.which {
-            RowSelection::All => None,
-            _ => {
-                let mut selected = HashSet::new();
-                rows.each(|row, _| selected.extend(rows.settled.number(&row.trial)))?;
-                Some(selected)
-            }
-        };
-        let is_selected = |number: &u32| {
-            selected.as_ref().is_none_or(|selected| selected.contains(&(*number as usize)))
-        };
-        let suite = stored_tests::plan(&rows.run);
-        let mut parts = Vec::new();
-        if let Some(suite) = &suite {
-            parts.reserve_exact(suite.trials() as usize);
-            for place in 0..suite.trials() {
-                let number = suite.trial_id(place).and_then(|trial| rows.settled.number(&trial));
-                let number = number.map_or(NO_NUMBER, |number| number as u32);
-                if is_selected(&number) {
-                    let provider = suite.trial(place).provider;
-                    parts.push(Part { provider, place: place as u32, number });
-                }
-            }
-        } else {
-            for number in (0..rows.settled.numbers() as u32).filter(is_selected) {
-                if let Some(newest) = rows.settled.newest(number as usize) {
-                    parts.push(Part { provider: newest.provider, place: 0, number });
-                }
-            }
+        let table = &document.rows.table;
+        let selected = document.rows.trials()?;
+        let order = PlanOrder::read(table);
+        let mut places: Vec<_> = (0..order.len()).collect();
+        if let Some(selected) = selected {
+            places.retain(|place| order.number(*place).is_some_and(|one| selected.contains(&one)));
         }
+        let mut cases = Self { table, order, places, unsettling: table.unsettling() };
         if by_provider {
-            parts.sort_by_key(|part| part.provider);
+            let mut places = mem::take(&mut cases.places);
+            places.sort_by_key(|place| cases.provider(*place));
+            cases.places = places;
         }
-        Ok(Self { rows, suite, parts })
+        Ok(cases)
     }
 
-    /// Groups the trials that failed, also with an error or a timeout.
-    pub(crate) fn failures(mut self) -> Result<Failures, FormError> {
-        let mut parts = mem::take(&mut self.parts);
-        parts.retain(|part| self.result(*part).is_some_and(|result| result.outcome.is_bad()));
-        let (failed, mut failures, mut place) = (Self { parts, ..self }, Failures::default(), 0);
-        failed.each(|_, case| {
+    /// Returns the index of a trial's provider.
+    fn provider(&self, place: u32) -> usize {
+        match &self.order.suite {
+            Some(suite) => suite.trial(place.into()).provider.into(),
+            None => self.table.provider(place),
+        }
+    }
+
+    /// Groups the trials that failed, also with an error or a timeout; if `has_others`, also flaky ones, and skipped ones with a
+    /// reason.
+    pub(crate) fn failures(mut self, has_others: bool) -> Result<Failures, FormError> {
+        let mut places = mem::take(&mut self.places);
+        places.retain(|place| {
+            self.result(*place).is_some_and(|result| {
+                let is_other = result.is_flaky() || result.outcome != Outcome::Passed;
+                result.outcome.is_bad() || has_others && is_other
+            })
+        });
+        self.places = places;
+        let mut failures = Failures::default();
+        let mut place = 0;
+        self.each(|_, case| {
             place += 1;
             case.result.iter().for_each(|row| failures.add(row, place));
             Ok(())
@@ -109,23 +99,68 @@ impl<'a> Cases<'a> {
         Ok(failures)
     }
 
+    /// Returns the places of the tests in the files of today: a path in the project, and a line. Of over [`MOST_PLACES`] trials,
+    /// only of those that failed, which reviewers look for. Empty without these files, and
+    /// for a run of another user, whose scenario may be any file.
+    pub(crate) fn test_places(&self, manifest: &Manifest) -> HashMap<String, (String, usize)> {
+        let path = Path::new(&manifest.scenario_path);
+        let (Some(suite), Ok(_)) = (&self.order.suite, self.table.run().for_use()) else {
+            return HashMap::new();
+        };
+        let Ok(scenario) = load(path, &manifest.metadata.selection.overrides.vars) else {
+            return HashMap::new();
+        };
+        let is_many = self.places.len() > MOST_PLACES;
+        let named = self.places.iter().filter(|place| {
+            !is_many || self.result(**place).is_some_and(|result| result.outcome.is_bad())
+        });
+        let trials = named.filter_map(|place| suite.trial_id((*place).into()));
+        let ids: HashSet<_> = trials.map(|trial| trial.test).collect();
+        let mut files: HashMap<String, String> = HashMap::new();
+        let places = scenario.test_places(&ids.iter().map(|id| &**id).collect()).into_iter();
+        let in_project = places.map(|(test, (file, line))| {
+            let known = files.entry(file).or_insert_with_key(|file| {
+                let real = fs::canonicalize(file).unwrap_or_else(|_| file.into());
+                let inside = real.strip_prefix(scenario.project_folder()).unwrap_or(&real);
+                inside.to_string_lossy().into_owned()
+            });
+            (test, (known.clone(), line))
+        });
+        in_project.collect()
+    }
+
     /// Returns the result of a trial. `None` without one.
-    fn result(&self, part: Part) -> Option<Final> {
-        let newest = self.rows.settled.newest(part.number as usize);
-        newest.filter(|newest| newest.outcome.can_be_final())
+    fn result(&self, place: u32) -> Option<TableRow> {
+        self.table.result(self.order.number(place)?)
     }
 
     /// Returns the results of each provider, in the manifest's order.
     pub(crate) fn counts(&self, providers: usize) -> Vec<CaseCounts> {
         let mut all = vec![CaseCounts::default(); providers];
-        for part in &self.parts {
-            let Some(of) = all.get_mut(usize::from(part.provider)) else { continue };
-            match self.result(*part) {
-                Some(newest) => of.counts.add(newest.outcome, newest.flaky),
+        for place in &self.places {
+            let Some(of) = all.get_mut(self.provider(*place)) else { continue };
+            match self.result(*place) {
+                Some(newest) => {
+                    of.counts.add(newest.outcome, newest.is_flaky());
+                    of.duration_ms += newest.ms();
+                }
                 None => of.without_result += 1,
             }
         }
         all
+    }
+
+    /// Returns the lines of each trial with its place: those of unsettling rows, and last, marked by `true`, that of the newest row
+    /// that counts. A trial without it has an empty line.
+    fn lines(&self) -> impl Iterator<Item = (u32, bool, (u64, usize))> {
+        self.places.iter().flat_map(|place| {
+            let trial = self.order.number(*place);
+            let others = trial.and_then(|trial| self.unsettling.get(&trial)).into_iter().flatten();
+            let newest = trial.and_then(|trial| self.table.newest(trial)).filter(TableRow::counts);
+            let newest = newest.map(|row| self.table.place(row.number)).unwrap_or_default();
+            let others = others.map(|row| (*place, false, self.table.place(*row)));
+            others.chain([(*place, true, newest)])
+        })
     }
 
     /// Calls `each` for every case in order, with its provider's index. The first error ends it.
@@ -133,56 +168,52 @@ impl<'a> Cases<'a> {
         &self,
         mut each: impl FnMut(usize, &Case<'_>) -> io::Result<()>,
     ) -> Result<(), FormError> {
-        // The lines of each case, the newest row last. A trial without it has an empty line.
-        let steps = || {
-            self.parts.iter().flat_map(|part| {
-                let number = part.number as usize;
-                let others = self.rows.settled.unsettling(number).iter().map(|at| (*at, false));
-                let newest = self.rows.settled.newest(number);
-                let last = newest.map_or((0, 0), |newest| (newest.at, newest.bytes as usize));
-                others.chain([(last, true)]).map(|step| (*part, step))
-            })
-        };
-        let (mut next, mut lines, mut written) = (steps(), Vec::new(), Ok(()));
-        let mut add = |line: &[u8]| {
-            let Some((part, (_, is_last))) = next.next() else { return };
+        // A run without rows may have no file of rows.
+        if self.table.rows() == 0 {
+            for place in &self.places {
+                if let Some(case) = self.case(*place, &[]) {
+                    each(self.provider(*place), &case)?;
+                }
+            }
+            return Ok(());
+        }
+        let mut next = self.lines();
+        let mut lines = Vec::new();
+        let mut written = Ok(());
+        self.table.run().rows_at(self.lines().map(|(.., line)| line), &mut |line| {
+            let Some((place, is_last, _)) = next.next() else { return };
             lines.extend(Line::of(line).filter(|_| !line.is_empty()));
             if !is_last {
                 return;
             }
             if written.is_ok()
-                && let Some(case) = self.case(part, &lines)
+                && let Some(case) = self.case(place, &lines)
             {
-                written = each(part.provider.into(), &case);
+                written = each(self.provider(place), &case);
             }
             lines.clear();
-        };
-        // A run without rows may have no file of rows.
-        if self.rows.settled.numbers() == 0 {
-            steps().for_each(|_| add(&[]));
-        } else {
-            self.rows.run.rows_at(steps().map(|(_, (place, _))| place), &mut add)?;
-        }
+        })?;
         Ok(written?)
     }
 
-    fn case<'l>(&self, part: Part, lines: &'l [Line]) -> Option<Case<'l>> {
+    fn case<'l>(&self, place: u32, lines: &'l [Line]) -> Option<Case<'l>> {
         let mut retried: Vec<_> = lines.iter().filter_map(Line::row).collect();
         let newest = retried.pop();
+        let suite = self.order.suite.as_ref();
         let trial = match &newest {
             Some(row) => row.trial.clone(),
-            None => self.suite.as_ref()?.trial_id(part.place.into())?,
+            None => suite?.trial_id(place.into())?,
         };
-        let has_result = self.result(part).is_some();
+        let has_result = self.result(place).is_some();
         let (result, unsettled) = if has_result { (newest, None) } else { (None, newest) };
         // Sessions may have made the same attempt again.
-        let is_before = |row: &RowRef<'_>| {
+        retried.retain(|row| {
             row.outcome.is_bad()
                 && result.as_ref().is_some_and(|result| row.attempt < result.attempt)
-        };
-        retried.retain(is_before);
+        });
         retried.sort_by_key(|row| row.attempt);
-        Some(Case { trial, result, unsettled, retried })
+        let test = suite.map(|suite| suite.trial(place.into()).test);
+        Some(Case { trial, test, result, unsettled, retried })
     }
 }
 

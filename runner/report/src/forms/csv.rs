@@ -1,13 +1,23 @@
 //! The report as CSV: a line for each trial.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, collections::BTreeSet, io, io::Read as _};
 
 use csv::WriterBuilder;
-use runner_model::row::Metric;
-use runner_model::visible::{visible_line, without_commands};
+use runner_model::RowRef;
+use runner_model::visible::{visible, visible_line, without_commands};
+use runner_record::RunDir;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::cases::{Case, Cases, FormError};
 use crate::{RunDocument, failure};
+
+/// Characters of a value. A cell of a spreadsheet has at most 32,767 units of UTF-16.
+const MOST_CHARACTERS: usize = 16_000;
+/// Bytes that are read of an output in a file. A character that is escaped as two surrogates has 12 of them.
+const MOST_BYTES: u64 = 13 * MOST_CHARACTERS as u64;
+/// The columns after those of metrics.
+const VALUES: [&str; 3] = ["input", "output", "meta"];
 
 const COLUMNS: [&str; 11] = [
     "trial",
@@ -28,26 +38,38 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     let metrics = metrics(document);
     let mut csv = WriterBuilder::new().from_writer(writer);
     let named = metrics.iter().map(|name| Cow::from(format!("metrics.{}", visible_line(name))));
-    csv.write_record(COLUMNS.map(Cow::from).into_iter().chain(named).map(|name| text(&name)))
-        .map_err(io::Error::from)?;
-    Cases::read(document, false)?.each(|_, case| Ok(csv.write_record(record(case, &metrics))?))?;
+    let names = COLUMNS.map(Cow::from).into_iter().chain(named).chain(VALUES.map(Cow::from));
+    csv.write_record(names.map(|name| text(&name))).map_err(io::Error::from)?;
+    let cases = Cases::read(document, false)?;
+    let mut line = Vec::new();
+    cases.each(|_, case| {
+        let mut record = record(case, &metrics);
+        let planned = case.test.zip(cases.order.suite.as_ref());
+        if let Some((test, suite)) = planned {
+            suite.line(test, &mut line)?;
+        }
+        let Planned { input, meta } =
+            planned.and_then(|_| serde_json::from_slice(&line).ok()).unwrap_or_default();
+        let output = case.result.as_ref().and_then(|row| output(document.rows.table.run(), row));
+        let [input, meta] = [input, meta].map(|json| json.map(|json| value(json.get())));
+        record.extend([input, output, meta].map(Option::unwrap_or_default));
+        Ok(csv.write_record(record)?)
+    })?;
     Ok(csv.flush()?)
 }
 
 /// Returns the names of the providers' metrics.
 fn metrics(document: &RunDocument) -> Vec<String> {
-    let all = document.providers.iter().flat_map(|table| &table.results.metrics);
-    let mut names: Vec<_> = all.map(|metric| metric.name.to_string()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    let all = document.tables.providers.iter().flat_map(|table| &table.results.metrics);
+    let names: BTreeSet<_> = all.map(|metric| metric.name.to_string()).collect();
+    names.into_iter().collect()
 }
 
 fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
     let trial = &case.trial;
     let mut record = vec![
-        trial.to_string(),
-        trial.test.to_string(),
+        text(&trial.to_string()),
+        text(&trial.test),
         text(&trial.provider),
         trial.repeat.to_string(),
     ];
@@ -67,10 +89,54 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
         if has_reason { text(&failure::headline(row)) } else { String::new() },
     ]);
     record.extend(metrics.iter().map(|name| {
-        let same = |metric: &&Metric<'_>| *metric.name == **name;
-        row.metrics.iter().find(same).map(|metric| metric.value.to_string()).unwrap_or_default()
+        let metric = row.metrics.iter().find(|metric| *metric.name == **name);
+        metric.map(|metric| metric.value.to_string()).unwrap_or_default()
     }));
     record
+}
+
+/// Values of a test in the stored suite.
+#[derive(Default, Deserialize)]
+struct Planned<'a> {
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    meta: Option<&'a RawValue>,
+}
+
+/// Returns the output of a row, or the start of a large one.
+fn output(run: &RunDir, row: &RowRef<'_>) -> Option<String> {
+    let Some(artifact) = row.output_artifact() else {
+        return row.output.as_ref().map(|output| value(output.get()));
+    };
+    start(run.artifact(&artifact.sha256).ok()?)
+}
+
+/// Returns the start of an output in a file.
+fn start(file: impl io::Read) -> Option<String> {
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(value(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Returns a JSON text itself, and any other value as JSON, cut to [`MOST_CHARACTERS`].
+fn value(json: &str) -> String {
+    // For other values, an error would cost more than a row.
+    let plain = if json.starts_with('"') { plain_text(json) } else { None };
+    let shown = text(&visible(plain.as_deref().unwrap_or(json)));
+    match shown.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown,
+    }
+}
+
+/// Returns the text of a string in JSON. If that is cut off, it may end within an escape.
+fn plain_text(json: &str) -> Option<String> {
+    let whole = serde_json::from_str(json).ok();
+    whole.or_else(|| {
+        let mut starts = (0..12).filter_map(|cut| json.get(..json.len().checked_sub(cut)?));
+        starts.find_map(|start| serde_json::from_str(&format!("{start}\"")).ok())
+    })
 }
 
 /// Adds `'` to the start of a text that a spreadsheet would evaluate as a formula.
@@ -78,4 +144,24 @@ fn text(text: &str) -> String {
     let text = without_commands(text);
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     if is_formula { format!("'{text}") } else { text.into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_CHARACTERS, start};
+
+    #[test]
+    fn cut_text_of_escapes_ends_with_a_mark() {
+        for (escape, character) in
+            [(r"\ud83d\ude00", '\u{1f600}'), (r"\u00e9", '\u{e9}'), ("x", 'x')]
+        {
+            for more in [0, 1, 100_000] {
+                let json = format!("\"{}\"", escape.repeat(MOST_CHARACTERS + more));
+                let shown = start(json.as_bytes()).unwrap();
+                let mark = if more > 0 { "…" } else { "" };
+                let expected = character.to_string().repeat(MOST_CHARACTERS) + mark;
+                assert!(shown == expected, "{escape} {more}: {} bytes", shown.len());
+            }
+        }
+    }
 }

@@ -22,30 +22,35 @@ pub(super) fn write(
     let cases = Cases::read(document, true)?;
     let is_held = !is_strict
         && manifest.gate.as_ref().is_some_and(|gate| gate.held)
-        && manifest.verdict == RunVerdict::Passed;
-    let counts = cases.counts(document.providers.len());
-    let sum = |number: fn(&CaseCounts) -> u64| counts.iter().map(number).sum::<u64>();
-    let [failures, errors] = if is_held { [0, 0] } else { [sum(failures), sum(errors)] };
+        && document.run.head.verdict == RunVerdict::Passed;
+    let counts = cases.counts(document.tables.providers.len());
     // Else a run that only its gate fails would have no failure.
     let gate = manifest.gate.as_ref().filter(|gate| !gate.held);
     let of_gate = u64::from(gate.is_some());
-    let failures = failures + of_gate;
-    let (name, tests) = (visible_line(&manifest.scenario), sum(CaseCounts::trials) + of_gate);
+    let bad = counts.iter().filter(|_| !is_held);
+    let failures = bad.clone().map(failures).sum::<u64>() + of_gate;
+    let errors: u64 = bad.map(errors).sum();
+    let name = visible_line(&manifest.scenario);
+    let tests = counts.iter().map(CaseCounts::trials).sum::<u64>() + of_gate;
     writeln!(writer, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
-    let numbers = format!(r#"tests="{tests}" failures="{failures}" errors="{errors}""#);
+    let time = seconds(counts.iter().map(|counts| counts.duration_ms).sum());
+    let numbers =
+        format!(r#"tests="{tests}" failures="{failures}" errors="{errors}" time="{time}""#);
     writeln!(writer, r#"<testsuites name="{}" {numbers}>"#, Xml(&name))?;
 
     let mut starts = counts.iter().enumerate().map(|(provider, counts)| {
-        let is_known = cases.suite.is_some();
+        let is_known = cases.order.suite.is_some();
         suite_start(document, provider, counts, is_held, is_known)
     });
     let mut open = 0;
+    let places = cases.test_places(manifest);
     cases.each(|provider, case| {
         for start in starts.by_ref().take((provider + 1).saturating_sub(open)) {
             writer.write_all(start.as_bytes())?;
             open += 1;
         }
-        let case = case_element(&manifest.scenario, case, is_held);
+        let place = places.get(&*case.trial.test);
+        let case = case_element(&manifest.scenario, case, place, is_held);
         writer.write_all(without_commands(&case).as_bytes())
     })?;
     for start in starts {
@@ -55,9 +60,10 @@ pub(super) fn write(
         writer.write_all(SUITE_END.as_bytes())?;
     }
     if let Some(gate) = gate {
-        let (gate, started) = (run_facts::gate(gate), manifest.started_at);
+        let gate = run_facts::gate(gate);
+        let started = manifest.started_at;
         let suite = format!(
-            r#"    <testsuite name="gate" tests="1" skipped="0" errors="0" failures="1" timestamp="{started}">
+            r#"    <testsuite name="gate" tests="1" skipped="0" errors="0" failures="1" time="0" timestamp="{started}">
         <testcase name="gate" classname="{}.gate">
             <failure message="{}" type="gate"></failure>
         </testcase>
@@ -88,25 +94,23 @@ fn suite_start(
     is_held: bool,
     is_known: bool,
 ) -> String {
-    let (manifest, counts) = (&document.manifest, &of.counts);
-    let mut skipped = counts.skipped + of.without_result;
-    let mut bad = [errors(of), failures(of)];
-    if is_held {
-        skipped += counts.bad();
-        bad = [0, 0];
-    }
+    let manifest = &document.manifest;
+    let counts = &of.counts;
+    let skipped = counts.skipped + of.without_result + if is_held { counts.bad() } else { 0 };
+    let [errors, failures] = if is_held { [0, 0] } else { [errors(of), failures(of)] };
     let mut text = if provider > 0 { SUITE_END.to_owned() } else { String::new() };
-    let (name, tests, started) =
-        (&document.providers[provider].provider, of.trials(), manifest.started_at);
-    let [errors, failures] = bad;
+    let name = &document.tables.providers[provider].provider;
+    let tests = of.trials();
+    let started = manifest.started_at;
+    let time = seconds(of.duration_ms);
     let _ = writeln!(
         text,
-        r#"    <testsuite name="{}" tests="{tests}" skipped="{skipped}" errors="{errors}" failures="{failures}" timestamp="{started}">
+        r#"    <testsuite name="{}" tests="{tests}" skipped="{skipped}" errors="{errors}" failures="{failures}" time="{time}" timestamp="{started}">
         <properties>"#,
         Xml(name),
     );
     let rate = PassRate::of(counts, true);
-    let lost = document.lost_results + document.damaged_lines;
+    let lost = document.lost_results + document.tables.damaged_lines;
     let properties = [
         ("run", Some(document.run.head.id.clone())),
         ("state", Some(phrases::status_text(&document.run.head))),
@@ -130,40 +134,51 @@ fn suite_start(
     text + "        </properties>\n"
 }
 
-fn case_element(scenario: &str, case: &Case<'_>, is_held: bool) -> String {
-    let (trial, scenario) = (case.trial.to_string(), visible_line(scenario));
+fn seconds(ms: f64) -> String {
+    format!("{:.3}", duration(ms).as_secs_f64())
+}
+
+/// Formats a case. `place` is the test's file and line, which readers of these files use for links and annotations, although
+/// Jenkins' schema lacks them.
+fn case_element(
+    scenario: &str,
+    case: &Case<'_>,
+    place: Option<&(String, usize)>,
+    is_held: bool,
+) -> String {
+    let trial = case.trial.to_string();
+    let scenario = visible_line(scenario);
     let class = format!("{scenario}.{}", case.trial.provider);
     let mut text =
         format!(r#"        <testcase name="{}" classname="{}""#, Xml(&trial), Xml(&class));
     if let Some(row) = &case.result {
-        let _ = write!(text, r#" time="{:.3}""#, duration(row.duration_ms).as_secs_f64());
+        let _ = write!(text, r#" time="{}""#, seconds(row.duration_ms));
+    }
+    if let Some((file, line)) = place {
+        let _ = write!(text, r#" file="{}" line="{line}""#, Xml(&visible_line(file)));
     }
     text += ">\n";
-    let skipped = |text: &mut String, message: &str| {
-        let _ = writeln!(text, r#"            <skipped message="{}"/>"#, Xml(message));
-    };
     match &case.result {
-        None => skipped(&mut text, "no result"),
-        Some(row) if row.outcome == Outcome::Skipped => skipped(&mut text, &failure::headline(row)),
+        None => text += &skipped("no result"),
+        Some(row) if row.outcome == Outcome::Skipped => text += &skipped(&failure::headline(row)),
         Some(row) if row.outcome.is_bad() && is_held => {
-            skipped(&mut text, &format!("{}; gate held", row.outcome));
-            let block = block(row);
-            let _ = writeln!(text, "            <system-out>{}</system-out>", Xml(&block));
+            text += &skipped(&format!("{}; gate passed", row.outcome));
+            let _ = writeln!(text, "            <system-out>{}</system-out>", Xml(&block(row)));
         }
         Some(row) => {
-            let is_passed = row.outcome == Outcome::Passed;
-            if !is_passed {
+            let mut names = ["flakyFailure", "flakyError"];
+            if row.outcome != Outcome::Passed {
                 bad_element(&mut text, ["failure", "error"], row);
+                names = ["rerunFailure", "rerunError"];
             }
-            let names = if is_passed {
-                ["flakyFailure", "flakyError"]
-            } else {
-                ["rerunFailure", "rerunError"]
-            };
             case.retried.iter().for_each(|row| bad_element(&mut text, names, row));
         }
     }
     text + "        </testcase>\n"
+}
+
+fn skipped(message: &str) -> String {
+    format!("            <skipped message=\"{}\"/>\n", Xml(message))
 }
 
 /// Adds an attempt as an element: the first name is that of a failure, the second one of an error or timeout.
@@ -171,11 +186,11 @@ fn bad_element(text: &mut String, [failure, error]: [&str; 2], row: &RowRef<'_>)
     let name = if row.outcome == Outcome::Failed { failure } else { error };
     let class = row.error.as_ref().and_then(|error| error.class);
     let class = class.map_or(row.outcome.as_str(), ErrorClass::as_str);
-    let (message, block) = (failure::headline(row), block(row));
-    let (message, block) = (Xml(&message), Xml(&block));
     let _ = writeln!(
         text,
-        r#"            <{name} message="{message}" type="{class}">{block}</{name}>"#
+        r#"            <{name} message="{}" type="{class}">{}</{name}>"#,
+        Xml(&failure::headline(row)),
+        Xml(&block(row))
     );
 }
 

@@ -7,8 +7,7 @@ use runner_model::units::{grouped, plural};
 use runner_model::visible::{visible_line, without_commands};
 
 use super::cases::{CaseCounts, Cases, FormError};
-use crate::failures::FailureGroup;
-use crate::{PassRate, RunDocument, phrases, run_facts};
+use crate::{ResultRow, RunDocument, failures::FailureGroup, phrases, run_facts};
 
 /// Bytes of a report. A comment on GitHub has at most as many characters.
 const MOST_BYTES: usize = 64 << 10;
@@ -26,20 +25,21 @@ pub(super) fn write(
     writer: &mut dyn io::Write,
 ) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
-    let counts = cases.counts(document.providers.len());
+    let counts = cases.counts(document.tables.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
-    let has_plan = cases.suite.is_some();
-    let failed = cases.failures()?;
+    let has_plan = cases.order.suite.is_some();
+    let failed = cases.failures(false)?;
     let mut text = head(document, ran_nothing, &sum, &counts);
     if !has_plan {
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
     }
     text += &table(document, &counts);
-    let (mut shown, mut named) = (0, 0);
+    let mut shown = 0;
+    let mut named = 0;
     for group in failed.sorted() {
-        let section = section(group);
+        let section = section(&group);
         if text.len() + section.len() > MOST_BYTES - TAIL_BYTES {
-            break;
+            continue;
         }
         text += &section;
         (shown, named) = (shown + 1, named + group.trials);
@@ -57,7 +57,8 @@ pub(super) fn write(
 
 /// Formats state and counts, and warnings about results that are missing.
 fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCounts]) -> String {
-    let (run, manifest) = (&document.run, &document.manifest);
+    let run = &document.run;
+    let manifest = &document.manifest;
     let trials: u64 = all.iter().map(CaseCounts::trials).sum();
     let state = phrases::status_text(&run.head);
     let state = if ran_nothing { state + phrases::NONE_RUN } else { state };
@@ -70,13 +71,17 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
         text += &format!("Only trials that match {} are counted and listed.\n", code(filter));
     }
     let gate = manifest.gate.as_ref();
-    text.extend(gate.map(|gate| format!("Gate {}.\n", code(&run_facts::gate(gate)))));
+    let gate = gate.map(run_facts::gate_lines).unwrap_or_default();
+    text.extend(gate.iter().enumerate().map(|(index, line)| match index {
+        0 => format!("\nGate {}\n", code(line)),
+        _ => format!("- {}\n", code(line)),
+    }));
     let missing: u64 = all.iter().map(|counts| counts.without_result).sum();
     let damage = [
         (missing, "trial has no result", "trials have no result"),
         (document.lost_results, "result is lost", "results are lost"),
         (
-            document.damaged_lines,
+            document.tables.damaged_lines,
             "line of the results is damaged",
             "lines of the results are damaged",
         ),
@@ -88,26 +93,22 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
 }
 
 fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
-    let mut text = "\n| provider | passed | failed | errors | timeouts | skipped | flaky | pass rate (95 % interval) |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n".to_owned();
-    for (table, CaseCounts { counts, .. }) in
-        document.providers.iter().zip(all).take(MOST_PROVIDERS)
-    {
-        // A filter selects few trials of a provider, for which the whole run has a rate.
-        let rate = table.results.pass_rate.and_then(|_| PassRate::of(counts, true));
-        let rate = rate.map(|rate| rate.text()).unwrap_or_default();
-        let name = code(&table.provider).replace('|', "\\|");
-        let cells = [
-            counts.passed,
-            counts.failed,
-            counts.error,
-            counts.timeout,
-            counts.skipped,
-            counts.flaky,
-        ];
-        let cells = cells.map(grouped).join(" | ");
-        text += &format!("| {name} | {cells} | {rate} |\n");
+    let tables = document.tables.providers.iter().zip(all).take(MOST_PROVIDERS);
+    // The results are those of the whole run, so they do not belong to the trials of a filter.
+    let is_whole = document.rows.which.filter().is_none();
+    let rows = tables.map(|(table, CaseCounts { counts, .. })| {
+        ResultRow::new(&table.provider, *counts, Some(&table.results).filter(|_| is_whole))
+    });
+    let rows: Vec<_> = rows.collect();
+    let columns = ResultRow::columns(&rows);
+    let titles: String = columns.iter().map(|(title, _)| format!(" {title} |")).collect();
+    let mut text = format!("\n| provider |{titles}\n| --- |{}\n", " ---: |".repeat(columns.len()));
+    for (index, row) in rows.iter().enumerate() {
+        let cells: String =
+            columns.iter().map(|(_, cells)| format!(" {} |", cells[index])).collect();
+        text += &format!("| {} |{cells}\n", code(&row.name).replace('|', "\\|"));
     }
-    let more = document.providers.len().saturating_sub(MOST_PROVIDERS) as u64;
+    let more = document.tables.providers.len().saturating_sub(MOST_PROVIDERS) as u64;
     text.extend(
         (more > 0)
             .then(|| format!("\n{} not shown\n", plural(more, "provider is", "providers are"))),
@@ -126,8 +127,9 @@ fn section(group: &FailureGroup) -> String {
         block += &format!("{}\n", without_commands(line));
     }
     let count = plural(group.trials, "trial", "trials");
-    let (outcome, reason, name) =
-        (group.outcome, escaped(&group.reason), code(&group.first_names()));
+    let outcome = group.outcome;
+    let reason = escaped(&group.reason);
+    let name = code(&group.first_names());
     let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
     let block = if block.trim_end() == group.reason {
         String::new()

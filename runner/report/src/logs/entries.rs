@@ -1,12 +1,11 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 
 use runner_model::log::{Level, LogLine, Said};
-use runner_model::row::{Grade, read_line};
-use runner_model::{RowRef, Text, Time, TrialId};
+use runner_model::{Text, Time, TrialId, row::read_line};
 use runner_record::{ReadLine, RecordError, RunDir};
+use runner_results::hash;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,22 +74,21 @@ impl Reading {
         is_wanted: impl Fn(&TrialId) -> bool,
         mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) -> Result<(), RecordError> {
-        let (seq, grades, damaged) = (&mut self.seq, &mut self.grades, &mut self.damaged);
         self.from = run.rows_from(self.from, &mut |_, line| {
             let ReadLine::Row(head, bytes) = line else {
-                *damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
+                self.damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
                 return;
             };
             // A last row without its line break was read before.
-            if head.seq <= *seq {
+            if head.seq <= self.seq {
                 return;
             }
-            *seq = head.seq;
+            self.seq = head.seq;
             if !is_wanted(&head.trial) {
                 return;
             }
             let Ok(row) = read_line(bytes) else {
-                *damaged += 1;
+                self.damaged += 1;
                 return;
             };
             // A judged row repeats the log of its attempt.
@@ -106,7 +104,7 @@ impl Reading {
             }
             for grade in &row.grades {
                 if let Some(log) = &grade.log
-                    && grades.insert(hash(&(
+                    && self.grades.insert(hash(&(
                         &row.trial,
                         row.attempt,
                         &*grade.grader,
@@ -114,7 +112,9 @@ impl Reading {
                         log,
                     )))
                 {
-                    each(Ok(of_grader(&row, grade, log)));
+                    let session = row.session.unwrap_or(1);
+                    let entry = LogEntry::new(&row.trial, grade.attempt, session, Stream::Log, log);
+                    each(Ok(LogEntry { grader: Some(grade.grader.to_string()), ..entry }));
                 }
             }
         })?;
@@ -122,59 +122,51 @@ impl Reading {
     }
 }
 
-/// Returns a hash for comparisons within this process.
-pub(crate) fn hash(value: &impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::new().hash_one(value)
-}
-
-fn of_grader(row: &RowRef<'_>, grade: &Grade<'_>, log: &str) -> LogEntry {
-    LogEntry {
-        v: VERSION,
-        trial: row.trial.clone(),
-        grader: Some(grade.grader.to_string()),
-        attempt: grade.attempt,
-        session: row.session.unwrap_or(1),
-        stream: Stream::Log,
-        at: None,
-        level: None,
-        text: log.to_owned(),
-        fields: Vec::new(),
+impl LogEntry {
+    /// Creates an entry of a provider that is not a record.
+    pub(super) fn new(
+        trial: &TrialId,
+        attempt: u32,
+        session: u32,
+        stream: Stream,
+        text: &str,
+    ) -> Self {
+        Self {
+            v: VERSION,
+            trial: trial.clone(),
+            grader: None,
+            attempt,
+            session,
+            stream,
+            at: None,
+            level: None,
+            text: text.to_owned(),
+            fields: Vec::new(),
+        }
     }
 }
 
 /// Calls `each` for the records and the outputs of an attempt.
 fn entries(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
-    let entry = |stream, text: &str| LogEntry {
-        v: VERSION,
-        trial: line.trial.clone(),
-        grader: None,
-        attempt: line.attempt,
-        session: line.session,
-        stream,
-        at: None,
-        level: None,
-        text: text.to_owned(),
-        fields: Vec::new(),
-    };
-    let Said { log, dropped, stdout, .. } = &line.said;
-    for record in log {
+    let LogLine { trial, attempt, session, said, .. } = line;
+    for record in &said.log {
         let fields = record.fields.iter();
         each(LogEntry {
             at: Some(record.at),
             level: Some(record.level),
             fields: fields.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            ..entry(Stream::Log, &record.message)
+            ..LogEntry::new(trial, *attempt, *session, Stream::Log, &record.message)
         });
     }
-    if *dropped > 0 {
-        let text = format!("{dropped} more records were over the limit and were dropped");
-        each(entry(Stream::Log, &text));
-    }
-    let stderr = without_records(&line.said);
-    for (stream, text) in [(Stream::Stdout, &**stdout), (Stream::Stderr, &stderr)] {
-        if !text.trim().is_empty() {
-            each(entry(stream, text));
-        }
+    let dropped = match said.dropped {
+        0 => String::new(),
+        count => format!("{count} more records were over the limit and were dropped"),
+    };
+    let stderr = without_records(said);
+    let texts =
+        [(Stream::Log, &*dropped), (Stream::Stdout, &said.stdout), (Stream::Stderr, &stderr)];
+    for (stream, text) in texts.into_iter().filter(|(_, text)| !text.trim().is_empty()) {
+        each(LogEntry::new(trial, *attempt, *session, stream, text));
     }
 }
 
@@ -197,11 +189,11 @@ impl<'a> JsonRecord<'a> {
 pub(crate) fn without_records(said: &Said<'_>) -> String {
     let records: HashSet<(Level, &str)> =
         said.log.iter().map(|record| (record.level, &*record.message)).collect();
-    let is_other = |line: &&str| match JsonRecord::parse(line) {
+    let others = said.stderr.split_inclusive('\n').filter(|line| match JsonRecord::parse(line) {
         Some(record) => !records.contains(&(record.level, &*record.message)),
         None => !records.contains(&(Level::Info, line.trim_end_matches(['\r', '\n']))),
-    };
-    said.stderr.split_inclusive('\n').filter(is_other).collect()
+    });
+    others.collect()
 }
 
 // Programs read and write a line in parts.

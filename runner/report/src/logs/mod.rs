@@ -4,12 +4,12 @@ mod entries;
 
 use std::collections::{HashMap, HashSet};
 
-use runner_model::TrialId;
-use runner_model::log::Level;
 use runner_model::recent_output::{MAX_RECENT, RecentOutput};
+use runner_model::{TrialId, log::Level};
 use runner_record::{InFlight, Live};
+use runner_results::hash;
 
-pub(crate) use self::entries::{JsonRecord, StoredLog, hash, without_records};
+pub(crate) use self::entries::{JsonRecord, StoredLog, without_records};
 pub use self::entries::{LogEntry, Reading, Stream};
 
 /// The output of running attempts that was read.
@@ -30,8 +30,8 @@ struct FollowedOutput {
     bytes: u64,
     /// The start of a line that has no end yet.
     partial: String,
-    /// Hashes of the lines that were passed on.
-    lines: HashSet<u64>,
+    /// Numbers of equal lines that were passed on and are not yet read in the logs, by their hash.
+    lines: HashMap<u64, u32>,
     /// Whether the logs of the whole attempt were read.
     has_ended: bool,
 }
@@ -61,15 +61,14 @@ impl LiveLines {
         };
         let Some(followed) = self.0.get_mut(&attempt) else { return Some(entry) };
         followed.has_ended = true;
-        let is_known = |line: &str| followed.lines.contains(&hash(&line));
         if entry.level.is_some() {
             // Records on standard error of a command have no fields in their lines.
             let fields = entry.fields.iter().map(|(name, value)| format!(" {name}={value}"));
             let whole = format!("{}{}", entry.text, fields.collect::<String>());
-            let is_known = |text: &str| text.lines().all(is_known);
-            return (!is_known(&whole) && !is_known(&entry.text)).then_some(entry);
+            let is_known = followed.remove_all(&whole) || followed.remove_all(&entry.text);
+            return (!is_known).then_some(entry);
         }
-        let left = entry.text.lines().filter(|line| !is_known(message(line)));
+        let left = entry.text.lines().filter(|line| !followed.remove(message(line)));
         entry.text = left.collect::<Vec<_>>().join("\n");
         (!entry.text.trim().is_empty()).then_some(entry)
     }
@@ -83,6 +82,22 @@ impl Attempt {
 }
 
 impl FollowedOutput {
+    /// Removes a line that was passed on. Returns whether there was one.
+    fn remove(&mut self, line: &str) -> bool {
+        let count = self.lines.get_mut(&hash(&line)).filter(|count| **count > 0);
+        count.map(|count| *count -= 1).is_some()
+    }
+
+    /// Removes the lines of a record if all of them were passed on. Returns whether they were.
+    fn remove_all(&mut self, record: &str) -> bool {
+        let mut counts = record.lines().map(|line| self.lines.get(&hash(&line)));
+        let is_known = counts.all(|count| count.is_some_and(|count| *count > 0));
+        for line in record.lines().filter(|_| is_known) {
+            self.remove(line);
+        }
+        is_known
+    }
+
     /// Returns the whole lines that were added since the last call.
     fn read(&mut self, output: &RecentOutput) -> Vec<String> {
         let RecentOutput { bytes, text } = output;
@@ -107,7 +122,7 @@ impl FollowedOutput {
                 Some(JsonRecord { level, message }) => format!("{level}: {}", &*message),
                 None => line.to_owned(),
             };
-            self.lines.insert(hash(&message(&line)));
+            *self.lines.entry(hash(&message(&line))).or_default() += 1;
             lines.push(line);
         }
         lines
@@ -119,4 +134,33 @@ fn message(line: &str) -> &str {
     let record = line.split_once(": ");
     let record = record.filter(|(level, _)| Level::parse(level).is_some());
     record.map_or(line, |(_, message)| message)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_record::Live;
+    use serde_json::json;
+
+    use super::{Level, LiveLines, LogEntry, Stream};
+
+    #[test]
+    fn repeated_lines_of_ended_attempts_are_shown() {
+        let in_flight = serde_json::from_value(json!([{
+            "trial": "a@p#1", "attempt": 1, "ms": 0, "phase": null, "since": "2026-11-20T10:00:00Z",
+            "output": { "bytes": 13, "text": "x\nx\ninfo: r\nx" },
+        }]))
+        .unwrap();
+        let live = Live { in_flight, ..Live::default() };
+        let mut lines = LiveLines::default();
+        let mut passed = Vec::new();
+        lines.read(&live, |_, lines| passed.extend(lines));
+        assert_eq!(passed, ["x", "x", "info: r"]);
+        let mut rest = |level, text| {
+            let entry = LogEntry::new(&live.in_flight[0].trial, 1, 1, Stream::Stdout, text);
+            lines.rest(LogEntry { level, ..entry }).map(|entry| entry.text)
+        };
+        assert_eq!(rest(Some(Level::Info), "r"), None);
+        assert_eq!(rest(Some(Level::Info), "r").as_deref(), Some("r"));
+        assert_eq!(rest(None, "x\nx\nx\nx").as_deref(), Some("x\nx"));
+    }
 }

@@ -2,26 +2,20 @@
 //! of a run.
 
 mod actions;
-mod index;
+mod charts;
+mod failures;
 mod run;
 mod runs;
-mod tables;
 mod trial;
+mod trials;
 
 use runner_model::Time;
 use runner_record::{Live, RecordError, RunCounts, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::actions::{RunAction, RunActions};
-pub use self::index::{
-    MatrixPage, PageStart, ProviderDurations, RunCharts, RunIndex, TimeBin, TrialItem, TrialOrder,
-    TrialQuery, TrialsPage,
-};
-pub use self::run::RunPage;
-pub use self::runs::{RunItem, RunsPage, RunsQuery};
-pub use self::tables::{FailedTrials, FailuresPage, RunTables};
-pub use self::trial::{ReasonLine, TrialPage};
+pub(crate) use self::actions::*;
+pub use self::{charts::*, failures::*, run::*, runs::*, trial::*, trials::*};
 use crate::{ScenarioProblem, VERSION};
 
 /// A server, for the pages that it serves.

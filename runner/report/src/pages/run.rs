@@ -8,35 +8,44 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actions::RunActions;
-use super::index::RunIndex;
-use super::tables::RunTables;
-use crate::{RunSummary, VERSION};
+use crate::{RunSummary, RunTables, SincePrevious, VERSION};
+
+/// The number of rows of a run, their sums, and its changes since the previous one.
+pub type PageTables = (u64, Arc<RunTables>, Arc<Option<SincePrevious>>);
 
 /// A run as `show` prints it, without its rows, with the requests that it accepts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RunPage {
     /// Always [`VERSION`].
-    pub v: u8,
+    v: u8,
     /// Time of the answer.
-    pub now: Time,
-    pub run: RunSummary,
-    pub actions: RunActions,
+    now: Time,
+    run: RunSummary,
+    actions: RunActions,
     /// Present if another user or key made the run: the rest of a sentence about it. Then there are no actions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub foreign: Option<String>,
-    pub manifest: Manifest,
+    foreign: Option<String>,
+    manifest: Manifest,
     /// Present while a process works on the run.
-    pub live: Option<Live>,
+    live: Option<Live>,
     /// Results that the manifest of a run that has ended counts and its rows do not have.
-    pub lost_results: u64,
+    lost_results: u64,
     /// Number of rows. `null` while they are being read, and then the tables are absent.
-    pub rev: Option<u64>,
+    rev: Option<u64>,
     #[serde(flatten)]
-    pub tables: Option<Arc<RunTables>>,
+    tables: Option<Arc<RunTables>>,
+    /// Changes since the previous run. Absent while the run is running, and if there are no changes.
+    #[serde(skip_serializing_if = "is_absent")]
+    since_previous: Arc<Option<SincePrevious>>,
+}
+
+fn is_absent(changes: &Option<SincePrevious>) -> bool {
+    changes.is_none()
 }
 
 impl RunPage {
-    /// Reads a run, whose rows `index` follows. `None` for a page without tables.
+    /// Reads a run. `tables` returns the number of its rows, their sums, and the changes, for the true manifest. `None` for a page
+    /// without tables.
     ///
     /// # Errors
     ///
@@ -44,21 +53,25 @@ impl RunPage {
     pub fn read(
         root: &ResultsRoot,
         run: &RunDir,
-        mut index: Option<&mut RunIndex>,
+        tables: Option<impl FnOnce(&Manifest) -> Result<PageTables, RecordError>>,
         is_read_only: bool,
         now: Time,
     ) -> Result<Self, RecordError> {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
-        let on_disk = match index.as_mut() {
-            Some(index) => index.follow()?,
-            None => run.manifest()?,
-        };
+        let on_disk = run.manifest()?;
         let judged = run.truth()?;
         let is_over = judged.status.is_terminal();
         let lost = on_disk.counts.done().saturating_sub(judged.counts.done());
         let foreign = run.foreign();
         let run = RunSummary::from_run(root, run, &judged);
+        let (rev, tables, since_previous) = match tables {
+            Some(tables) => {
+                let (rev, tables, since) = tables(&judged)?;
+                (Some(rev), Some(tables), since)
+            }
+            None => (None, None, Arc::default()),
+        };
         Ok(Self {
             v: VERSION,
             now,
@@ -67,8 +80,9 @@ impl RunPage {
             run,
             live: live.filter(|_| !is_over),
             lost_results: if is_over { lost } else { 0 },
-            rev: index.as_ref().map(|index| index.rev()),
-            tables: index.map(|index| index.tables(root, &judged)).transpose()?,
+            rev,
+            tables,
+            since_previous,
             manifest: if on_disk.status.is_terminal() { on_disk } else { judged },
         })
     }

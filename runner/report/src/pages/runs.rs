@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Reason, RunStatus, Time};
+use runner_model::{Reason, Time};
 use runner_record::{ResultsRoot, RunHead};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct RunsPage {
     pub runs: Vec<RunItem>,
     /// Runs whose manifest is damaged or of another format.
     pub unreadable: Vec<Unreadable>,
-    /// Numbers of runs by their state, without the query's `state`.
+    /// Numbers of runs by their state, without the query's states.
     pub counts: BTreeMap<String, u64>,
     /// Number of runs that match.
     pub total: u64,
@@ -33,18 +33,17 @@ pub struct RunsPage {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RunItem {
     #[serde(flatten)]
-    pub run: RunSummary,
-    pub actions: RunActions,
+    run: RunSummary,
+    actions: RunActions,
     /// Present if another user or key made the run: the rest of a sentence about it. Then there are no actions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub foreign: Option<String>,
+    foreign: Option<String>,
 }
 
 /// Selection of a page of runs. Empty lists and `None` select all.
 #[derive(Clone, Debug, Default)]
 pub struct RunsQuery {
     pub states: Vec<RunState>,
-    pub statuses: Vec<RunStatus>,
     pub verdicts: Vec<RunVerdict>,
     pub reasons: Vec<Reason>,
     /// A key, with a value or any.
@@ -79,15 +78,15 @@ impl RunsPage {
         is_read_only: bool,
         now: Time,
     ) -> Self {
-        let (mut counts, mut runs) = (BTreeMap::new(), list.runs);
+        let mut counts = BTreeMap::new();
+        let mut runs = list.runs;
         runs.retain(|run| query.matches(&run.head));
         for run in &runs {
             *counts.entry(run.state.as_str().to_owned()).or_default() += 1;
         }
         runs.retain(|run| is_in(&query.states, &run.state));
         let total = runs.len() as u64;
-        let last = query.before.as_ref();
-        let last = last.and_then(|last| runs.iter().position(|run| run.head.id == *last));
+        let last = runs.iter().position(|run| Some(&run.head.id) == query.before.as_ref());
         runs.drain(..last.map_or(0, |last| last + 1));
         let has_more = runs.len() > query.limit;
         runs.truncate(query.limit);
@@ -99,16 +98,14 @@ impl RunsPage {
 
 impl RunsQuery {
     fn matches(&self, run: &RunHead) -> bool {
-        let has_label = |(key, value): &(String, Option<String>)| {
-            let own = run.labels.get(key);
-            own.is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
-        };
-        is_in(&self.statuses, &run.status)
-            && is_in(&self.verdicts, &run.verdict)
+        is_in(&self.verdicts, &run.verdict)
             && (self.reasons.is_empty()
                 || run.reason.is_some_and(|one| self.reasons.contains(&one)))
             && self.since.is_none_or(|since| run.started_at >= since)
-            && self.label.as_ref().is_none_or(has_label)
+            && self.label.as_ref().is_none_or(|(key, value)| {
+                let own = run.labels.get(key);
+                own.is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
+            })
             && self.scenario.as_ref().is_none_or(|scenario| run.scenario == *scenario)
             && self.text.as_ref().is_none_or(|text| has_text(run, &text.to_lowercase()))
     }

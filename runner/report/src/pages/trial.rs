@@ -1,5 +1,7 @@
 //! [`TrialPage`]: a trial, with the texts that a browser would change if it read them as JSON.
 
+use std::collections::BTreeMap;
+
 use runner_model::{Outcome, RowRef};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,37 +13,37 @@ use crate::{Line, TrialDocument, failure, failure::Tone};
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TrialPage {
     #[serde(flatten)]
-    pub trial: TrialDocument,
+    trial: TrialDocument,
     /// The planned input as JSON, with its numbers as written. `null` if the stored tests cannot be read.
-    pub input: Option<String>,
+    input: Option<String>,
     /// The expectations as JSON.
-    pub expected: Option<String>,
+    expected: Option<String>,
     /// The test's reference as JSON. `null` without one.
-    pub reference: Option<String>,
+    reference: Option<String>,
     /// The shown attempt's output as JSON. `null` without one.
-    pub output: Option<String>,
+    output: Option<String>,
     /// The expected output as JSON, if one is compared with all of the output.
-    pub expected_output: Option<String>,
+    expected_output: Option<String>,
     /// Reasons of the shown attempt, as lines.
-    pub reasons: Vec<ReasonLine>,
+    reasons: Vec<ReasonLine>,
     /// Outputs of the shown attempt and of other providers, in the order of their names.
-    pub outputs: Vec<ProviderOutput>,
+    outputs: Vec<ProviderOutput>,
 }
 
 /// The output of a provider for the same test and repeat.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ProviderOutput {
-    pub provider: String,
-    pub trial: String,
-    pub outcome: Outcome,
-    pub flaky: bool,
-    pub duration_ms: f64,
+struct ProviderOutput {
+    provider: String,
+    trial: String,
+    outcome: Outcome,
+    flaky: bool,
+    duration_ms: f64,
     /// Mean score of the trial. `null` without checks or grades that have one.
-    pub score: Option<f64>,
+    score: Option<f64>,
     /// As JSON, with its numbers as written. `null` without one.
-    pub output: Option<String>,
+    output: Option<String>,
     /// Reason of the failure, on one line.
-    pub reason: Option<String>,
+    reason: Option<String>,
 }
 
 impl ProviderOutput {
@@ -62,18 +64,18 @@ impl ProviderOutput {
 
 /// A line of the reasons why a trial did not pass.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ReasonLine {
-    pub tone: Tone,
-    pub text: String,
+struct ReasonLine {
+    tone: Tone,
+    text: String,
 }
 
 impl TrialPage {
     #[must_use]
     pub fn new(trial: TrialDocument) -> Self {
         let planned = trial.planned.as_deref();
-        let [input, expect, reference] =
-            ["input", "expect", "reference"].map(|key| raw(planned?, key));
-        let equals = expect.as_deref().and_then(|expect| raw(expect, "equals"));
+        let [input, expected, reference] =
+            ["input", "expect", "reference"].map(|key| raw(planned?.get(), key));
+        let expected_output = expected.as_deref().and_then(|expect| raw(expect, "equals"));
         let row = trial.row();
         let output = row.as_ref().and_then(|row| Some(row.output.as_ref()?.get().to_owned()));
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
@@ -83,23 +85,12 @@ impl TrialPage {
         outputs.extend(row.as_ref().map(ProviderOutput::new));
         outputs.sort_by(|left, right| left.provider.cmp(&right.provider));
         drop(row);
-        let text = |json: Option<Box<RawValue>>| json.map(|json| json.get().to_owned());
-        Self {
-            input: text(input),
-            expected: text(expect),
-            reference: text(reference),
-            output,
-            expected_output: text(equals),
-            reasons,
-            outputs,
-            trial,
-        }
+        Self { input, expected, reference, output, expected_output, reasons, outputs, trial }
     }
 }
 
 /// Returns the value of a key as it is written.
-fn raw(object: &RawValue, key: &str) -> Option<Box<RawValue>> {
-    let mut keys: std::collections::BTreeMap<String, Box<RawValue>> =
-        serde_json::from_str(object.get()).ok()?;
-    keys.remove(key)
+fn raw(object: &str, key: &str) -> Option<String> {
+    let mut keys: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).ok()?;
+    keys.remove(key).map(|json| json.get().to_owned())
 }

@@ -55,7 +55,7 @@ fn three_changes_without_cause_make_test_unstable() {
     for signs in ["+-+-", "-+++-+", "-++++-+-", "+o-+oo-"] {
         assert!(is_unstable(signs), "{signs}");
     }
-    // Broken, mended, broken again; changed fingerprints; a run with both results is no proof of either.
+    // Broken, mended, broken again; changed fingerprints; a run with both results proves neither.
     for signs in ["-++++-", "+-+", "", "+x-x+x-", "+-x+-", "+~-~+~-"] {
         assert!(!is_unstable(signs), "{signs}");
     }

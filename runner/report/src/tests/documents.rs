@@ -1,6 +1,6 @@
 //! Documents about a small run, as JSON.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use runner_model::{
     Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::snapshot;
 use crate::{
     CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RowSelection,
-    RunDocument, RunList, TrialDocument, VERSION, VerifyDocument, json::write_document,
+    RunDocument, RunList, RunTable, TrialDocument, VERSION, VerifyDocument, json::write_document,
 };
 
 /// Values that differ from run to run.
@@ -39,31 +39,36 @@ const VOLATILE: [&str; 14] = [
 ];
 
 /// An interrupted run: of four trials one passed, one failed and one trapped.
-struct Results {
+pub(crate) struct Results {
     folder: tempfile::TempDir,
     root: ResultsRoot,
-    run: RunDir,
+    pub(crate) run: RunDir,
     manifest: Manifest,
 }
 
 impl Results {
     fn new() -> Self {
+        let failed = json!({
+            "output": 4, "checks": [{"kind": "equals", "verdict": "fail", "expected": 3, "actual": 4}],
+        });
+        let denied = json!([{"what": "the secret `KEY`", "grant": "secrets = [\"KEY\"]"}]);
+        let error = json!({"class": "trap", "code": "unreachable", "message": "no key"});
+        Self::of_rows(&[
+            ("sum@p#1", "passed", json!({"output": 3})),
+            ("sum@p#2", "failed", failed),
+            ("sum@q#1", "error", json!({"error": error, "denied": denied})),
+        ])
+    }
+
+    /// Creates an interrupted run with these rows: a trial, an outcome, and further keys of each.
+    pub(crate) fn of_rows(rows: &[(&str, &str, Value)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
         let suite =
             root.keep_bytes(b"{\"id\":\"sum\",\"input\":[1,2],\"expect\":{\"equals\":3}}\n");
         let owned = root.create(new_run(suite.unwrap())).unwrap();
         let mut writer = owned.writer(Box::new(|_| {})).unwrap();
-        let failed = json!({
-            "output": 4, "checks": [{"name": "equals", "verdict": "fail", "expected": 3, "actual": 4}],
-        });
-        let denied = json!([{"what": "the secret `KEY`", "grant": "secrets = [\"KEY\"]"}]);
-        let error = json!({"class": "trap", "code": "unreachable", "message": "no key"});
-        for (trial, outcome, keys) in [
-            ("sum@p#1", "passed", json!({"output": 3})),
-            ("sum@p#2", "failed", failed),
-            ("sum@q#1", "error", json!({"error": error, "denied": denied})),
-        ] {
+        for (trial, outcome, keys) in rows {
             let trial = TrialId::parse(trial).unwrap();
             let mut row = json!({
                 "v": runner_model::row::VERSION, "trial": trial, "test": trial.test, "provider": trial.provider,
@@ -72,12 +77,12 @@ impl Results {
             });
             row.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
             let log = log::line(br#"{"stdout":"out\n"}"#, &trial, 1, 1).unwrap();
-            let worker = (outcome == "error").then(|| "gpu/3".to_owned());
+            let worker = (*outcome == "error").then(|| "gpu/3".to_owned());
             let tail = Tail { worker, ..tail() };
             writer.row(row.to_string().into_bytes(), tail, Some(log), Vec::new());
         }
         writer.close().unwrap();
-        let mut fold = Fold::new(4);
+        let mut fold = Fold::new(rows.len().max(4) as u64);
         let run = owned.dir().clone();
         let mut index = 0;
         run.rows(&mut |_, line| {
@@ -211,7 +216,7 @@ fn facts_name_the_first_workers() {
         facts.find(|(name, _)| *name == "workers").unwrap().1
     };
     assert_eq!(facts(&document), "gpu: 1 attempt, 1 error");
-    document.workers = vec![document.workers[0].clone(); 1_200];
+    document.tables.workers = vec![document.tables.workers[0].clone(); 1_200];
     assert_eq!(facts(&document).lines().count(), 11);
     assert!(facts(&document).ends_with("\n1,190 more"));
 }
@@ -220,7 +225,9 @@ fn facts_name_the_first_workers() {
 fn trial_has_rows_logs_and_plan() {
     let results = Results::new();
     let trial = TrialId::parse("sum@p#2").unwrap();
-    let document = TrialDocument::read(&results.root, &results.run, trial).unwrap();
+    let document =
+        TrialDocument::read(&results.root, &RunTable::open(&results.run).unwrap(), trial, None)
+            .unwrap();
     results.check("trial", &document);
     let sections = document.sections(&document.row().unwrap());
     let page: Vec<_> =
@@ -234,7 +241,7 @@ fn failures_are_grouped_by_reason() {
     let document = RunDocument::read(&results.root, &results.run, &RowSelection::Failed).unwrap();
     let mut failures = Failures::default();
     document.rows.add_failures(&mut failures).unwrap();
-    let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
+    let group = |group: crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
     let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));
 }
@@ -298,18 +305,4 @@ fn events_have_these_keys() {
     ];
     let events = (1..).zip(events).map(|(n, event)| NumberedEvent { v: VERSION, n, event });
     results.check("events", &events.collect::<Vec<_>>());
-}
-
-/// `durations.json` is the table of both: a browser runs the script of the pages on it.
-#[test]
-fn reports_and_pages_round_durations_equally() {
-    let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../serve/web/base/words.js");
-    let pages = fs::read_to_string(pages).unwrap().replace("/** @type {number} */ ", "");
-    let of_function = |text: &str| {
-        let lines = text.lines().map(|line| line.trim().to_owned());
-        let lines: Vec<_> = lines.skip_while(|line| !line.starts_with("const micros")).collect();
-        let end = lines.iter().position(|line| line.starts_with("return minutes"));
-        lines[..=end.unwrap()].to_vec()
-    };
-    assert_eq!(of_function(include_str!("../forms/html/script.js")), of_function(&pages));
 }

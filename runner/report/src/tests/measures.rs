@@ -1,25 +1,21 @@
-use runner_model::{Outcome, row::Metric};
+use runner_results::{RunTable, Scope, Side};
+use serde_json::{Value, json};
 
 use super::measures;
-use crate::compare::side::{Sample, Side};
+use crate::tests::documents::Results;
 
 /// Returns a run of 20 tests with the outcomes of `passed`, whose durations are 100, 110, … ms plus `more`.
-fn side(passed: impl Fn(usize) -> bool, more: [f32; 20]) -> Side {
-    let sample = |at: usize| Sample {
-        key: at as u64,
-        repeat: 1,
-        seq: at as u32,
-        number: at as u32,
-        fingerprints: [0, 0],
-        duration_ms: 100.0 + 10.0 * at as f32 + more[at],
-        score: f32::NAN,
-        provider: 0,
-        outcome: if passed(at) { Outcome::Passed } else { Outcome::Failed },
-        flaky: false,
+fn side(passed: impl Fn(u32) -> bool, more: [f32; 20], metrics: impl Fn(u32) -> Value) -> Side {
+    let trials: Vec<_> = (0..20).map(|test| format!("t{test:02}@p#1")).collect();
+    let row = |test: u32| {
+        let duration = 100.0 + 10.0 * test as f32 + more[test as usize];
+        let outcome = if passed(test) { "passed" } else { "failed" };
+        let keys = json!({"duration_ms": duration, "metrics": metrics(test)});
+        (trials[test as usize].as_str(), outcome, keys)
     };
-    let mut side = Side::default();
-    side.samples.extend((0..20).map(sample));
-    side
+    let results = Results::of_rows(&(0..20).map(row).collect::<Vec<_>>());
+    let table = RunTable::open(&results.run).unwrap();
+    Side::new(table, Scope { has_metrics: true, ..Scope::default() }).unwrap()
 }
 
 fn assert_close(found: (f64, f64), expected: (f64, f64), tolerance: f64) {
@@ -36,8 +32,8 @@ fn assert_close(found: (f64, f64), expected: (f64, f64), tolerance: f64) {
 fn measures_are_those_of_scipy() {
     let more =
         [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
-    let base = side(|at| at < 18, [0.0; 20]);
-    let new = side(|at| (6..19).contains(&at), more);
+    let base = side(|test| test < 18, [0.0; 20], |_| json!([]));
+    let new = side(|test| (6..19).contains(&test), more, |_| json!([]));
     let measures = |same: bool| measures([&base, &new], &[Some("p".to_owned())], same, 1).0;
     let found = measures(true);
     let [rate, duration] = &found[..] else { panic!("{found:?}") };
@@ -57,17 +53,15 @@ fn measures_are_those_of_scipy() {
 /// `binomtest(0, 8)` is 0.0078125.
 #[test]
 fn metrics_weaken_no_failure() {
-    let mut sides = [side(|_| true, [0.0; 20]), side(|at| at >= 8, [0.0; 20])];
-    for (at, side) in sides.iter_mut().enumerate() {
-        let samples: Vec<_> = side.samples.iter().map(|sample| sample.number).collect();
-        for number in samples {
-            for name in 0..20 {
-                let value = f64::from(number % 7) + at as f64 * f64::from(name % 3);
-                let metric = Metric { name: format!("m{name}").into(), value, unit: None };
-                side.add_metric(&metric, number, 20);
-            }
-        }
-    }
+    let metrics = |test: u32, more: u32| {
+        let metric =
+            |name: u32| json!({"name": format!("m{name}"), "value": test % 7 + more * (name % 3)});
+        (0..20).map(metric).collect::<Value>()
+    };
+    let sides = [
+        side(|_| true, [0.0; 20], |test| metrics(test, 0)),
+        side(|test| test >= 8, [0.0; 20], |test| metrics(test, 1)),
+    ];
     let (found, _) = measures([&sides[0], &sides[1]], &[Some("p".to_owned())], true, 1);
     let [rate, duration, metrics @ ..] = &found[..] else { panic!("{found:?}") };
     assert_close((rate.p.unwrap(), 0.0), (0.0078125, 0.0), 1e-9);

@@ -1,7 +1,7 @@
-//! Snapshots of documents and texts. `INSTA_UPDATE=always cargo test -p runner-report` accepts changed ones.
+//! Snapshots of documents and texts. `./update` accepts changed ones.
 
 mod actions;
-mod documents;
+pub(crate) mod documents;
 
 /// Compares a text with `snapshots/NAME.snap`.
 pub(crate) fn snapshot(name: &str, text: &str) {

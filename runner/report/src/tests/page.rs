@@ -9,7 +9,7 @@ use crate::{LogText, tests::snapshot};
 
 fn line(attempt: u32, is_final: bool) -> Line {
     let checks = ["equals", "contains", "contains", "max_duration", "not.contains", "not.matches"];
-    let checks = checks.map(|name| json!({"name": name, "verdict": "pass"}));
+    let checks = checks.map(|name| json!({"kind": name, "verdict": "pass"}));
     let row = json!({
         "v": row::VERSION, "trial": "a@p#1", "test": "a", "provider": "p", "repeat": 1, "attempt": attempt,
         "outcome": "passed", "started_at": "2026-11-20T09:18:04.015Z", "duration_ms": 2.0, "usage": {"peak_memory": 1024},
@@ -41,7 +41,8 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         "stderr": "{\"level\":\"warn\",\"message\":\"m\",\"fields\":{\"k\":\"v\"}}\nown\n",
     });
     let expect = json!({"max_duration": 1500, "equals": "", "contains": ["a", "b"], "not": {"contains": ["x"], "matches": "y"}});
-    let planned = json!({"input": "hello", "expect": expect});
+    let planned =
+        json!({"input": "hello", "reference": "hi", "meta": {"topic": "words"}, "expect": expect});
     TrialDocument {
         v: 1,
         run: "r".into(),
@@ -61,6 +62,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],
         artifacts: Vec::new(),
         stored: None,
+        settling: None,
         rescores: Vec::new(),
     }
 }
@@ -83,7 +85,8 @@ fn a_page_has_no_empty_sections() {
     let row = document.row().unwrap();
     let titles = |sections: Vec<Section>| sections.into_iter().map(|section| section.title);
     let of_trial: Vec<_> = titles(document.sections(&row)).collect();
-    let parts = ["run", "input", "expected", "output", "checks", "metrics", "usage"];
+    let parts =
+        ["run", "meta", "input", "reference", "expected", "output", "checks", "metrics", "usage"];
     assert_eq!(of_trial, parts);
     let of_call: Vec<_> = titles(call_sections(&row, &Default::default())).collect();
     assert_eq!(of_call, ["checks", "metrics", "usage"]);

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::{cmp::Reverse, io::BufRead as _, iter};
 
 use runner_model::log::{LogLine, Said};
-use runner_model::row::{Artifact, read_line};
+use runner_model::row::Artifact;
 use runner_model::visible::common_ends;
-use runner_model::{Digest, RowRef, RunStatus, Text, TrialId, test::Test};
-use runner_record::{InFlight, ReadLine, RecordError, ResultsRoot, RunDir, WaitingTrial};
-use runner_scenario::{IdGlob, similar};
+use runner_model::{Digest, RowRef, RunStatus, Text, TrialId, id_word, test::Test};
+use runner_record::{InFlight, RecordError, ResultsRoot, RunDir, WaitingTrial};
+use runner_results::RunTable;
+use runner_scenario::{IdGlob, Suite, similar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -55,24 +56,27 @@ pub struct TrialDocument {
     #[schemars(with = "Vec<StoredRow>")]
     pub others: Vec<Line>,
     /// Results of the trial in the newest runs of the scenario, the oldest first.
-    pub history: Vec<PastResult>,
+    pub(super) history: Vec<PastResult>,
     /// The command that repeats the attempt.
     pub reproduce: String,
     /// Logs and output of its attempts.
-    pub logs: Vec<LogText>,
+    pub(crate) logs: Vec<LogText>,
     /// Files of its attempts.
-    pub artifacts: Vec<ArtifactFile>,
+    pub(crate) artifacts: Vec<ArtifactFile>,
     /// The planned test of the rows that no session of `rescore` has judged.
     #[serde(skip)]
     pub stored: Option<Box<RawValue>>,
     /// Sessions of `rescore` with the suites that they judged by.
     #[serde(skip)]
     pub rescores: Vec<(u32, Digest)>,
+    /// `seq` of the row that settles the trial.
+    #[serde(skip)]
+    pub settling: Option<u64>,
 }
 
 /// Logs and output of an attempt.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct LogText {
+pub(crate) struct LogText {
     /// `seq` of the attempt's row.
     pub seq: u64,
     /// Number of the attempt, from 1.
@@ -84,7 +88,7 @@ pub struct LogText {
 
 /// A file that an attempt left.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ArtifactFile {
+pub(crate) struct ArtifactFile {
     /// `seq` of the attempt's row.
     pub seq: u64,
     #[serde(flatten)]
@@ -131,51 +135,47 @@ impl FoundTrials {
     ///
     /// A message with the matches, or with the existing trials if nothing matches.
     pub fn only(self, run: &str, text: &str) -> Result<TrialId, String> {
-        let several =
-            |trials: Vec<_>| (format!("`{text}` matches {} trials", trials.len()), trials);
-        let (head, trials) = match self {
+        let trials = match self {
             Self::One(trial) => return Ok(trial),
-            Self::Named(trials) => several(trials.iter().map(TrialId::to_string).collect()),
-            Self::Several(trials) => several(trials),
+            Self::Named(trials) => trials.iter().map(TrialId::to_string).collect(),
+            Self::Several(trials) => trials,
             Self::Nothing { trials } if trials.is_empty() => {
                 return Err("no trial of the run has a result yet".to_owned());
             }
             Self::Nothing { trials } => {
+                let head = format!("no trial with a result in run {run} matches `{text}`");
                 let near = nearest(&trials, text);
-                let (words, trials) = if near.is_empty() {
-                    ("its trials are", trials)
-                } else {
-                    ("the nearest are", near)
-                };
-                (format!("no trial with a result in run {run} matches `{text}`; {words}"), trials)
+                return Err(match near.is_empty() {
+                    true => listed(&format!("{head}; its trials are"), &trials),
+                    false => listed(&format!("{head}; the nearest are"), &near),
+                });
             }
         };
-        let named = trials.len().min(MOST_NAMED);
-        let (named, left) = trials.split_at(named);
-        let more = match left.len() {
-            0 => String::new(),
-            left => format!("\n… and {left} more"),
-        };
-        Err(format!("{head}:\n{}{more}", named.join("\n")))
+        Err(listed(&format!("`{text}` matches {} trials", trials.len()), &trials))
     }
+}
+
+/// Formats the first trials of a list.
+fn listed(head: &str, trials: &[String]) -> String {
+    let (named, left) = trials.split_at(trials.len().min(MOST_NAMED));
+    let more = match left.len() {
+        0 => String::new(),
+        left => format!("\n… and {left} more"),
+    };
+    format!("{head}:\n{}{more}", named.join("\n"))
 }
 
 /// Returns the trials of which a text may be a slip, sorted by the length of the starts and ends that they share with it, the
 /// longest first.
 fn nearest(trials: &[String], text: &str) -> Vec<String> {
-    let parts = |id: &str| {
-        let (id, _) = id.split_once('#').unwrap_or((id, ""));
-        let (test, provider) = id.split_once('@').unwrap_or((id, ""));
-        (test.to_owned(), provider.to_owned())
-    };
-    let (test, provider) = parts(text);
-    let is_near = |trial: &&String| {
-        let known = parts(trial);
-        let last = known.0.rsplit('/').next();
-        similar(&test, last.into_iter().chain([&*known.0])).is_some()
-            && (provider.is_empty() || similar(&provider, iter::once(&*known.1)).is_some())
-    };
-    let mut near: Vec<_> = trials.iter().take(MOST_COMPARED).filter(is_near).cloned().collect();
+    let (test, provider) = test_and_provider(text);
+    let near = trials.iter().take(MOST_COMPARED).filter(|trial| {
+        let (known, on) = test_and_provider(trial);
+        let last = known.rsplit('/').next();
+        similar(test, last.into_iter().chain([known])).is_some()
+            && (provider.is_empty() || similar(provider, iter::once(on)).is_some())
+    });
+    let mut near: Vec<_> = near.cloned().collect();
     near.sort_by_cached_key(|trial| {
         let (trial, _) = trial.rsplit_once('#').unwrap_or((trial, ""));
         let (start, end) = common_ends([trial, text]);
@@ -184,21 +184,30 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
     near
 }
 
+fn test_and_provider(id: &str) -> (&str, &str) {
+    let (id, _) = id.split_once('#').unwrap_or((id, ""));
+    id.split_once('@').unwrap_or((id, ""))
+}
+
 /// Finds trials that run or have a row by their id, by `test@provider`, test or a glob, or else by a part of their id.
 ///
 /// # Errors
 ///
 /// The rows cannot be read.
 pub fn find_trial(run: &RunDir, text: &str) -> Result<FoundTrials, RecordError> {
-    let mut trials = BTreeSet::new();
-    run.rows(&mut |_, line| {
-        if let ReadLine::Row(row, _) = line {
-            trials.insert(row.trial.to_string());
-        }
-    })?;
-    let running = run.live().into_iter().flat_map(|live| live.in_flight);
-    trials.extend(running.map(|attempt| attempt.trial.to_string()));
-    Ok(find(trials, text))
+    Ok(find_trial_in(&RunTable::open(run)?, text))
+}
+
+/// Finds trials as [`find_trial`] does, in a table.
+#[must_use]
+pub fn find_trial_in(table: &RunTable, text: &str) -> FoundTrials {
+    if let Some(trial) = TrialId::parse(text).ok().filter(|trial| table.find(trial).is_some()) {
+        return FoundTrials::One(trial);
+    }
+    let running = table.run().live().into_iter().flat_map(|live| live.in_flight);
+    let running = running.map(|attempt| attempt.trial);
+    let known = (0..table.trials()).filter_map(|trial| table.trial_id(trial));
+    find(known.chain(running).map(|trial| trial.to_string()).collect(), text)
 }
 
 fn find(trials: BTreeSet<String>, text: &str) -> FoundTrials {
@@ -208,17 +217,16 @@ fn find(trials: BTreeSet<String>, text: &str) -> FoundTrials {
     {
         return FoundTrials::One(trial);
     }
-    let glob = text.contains('*').then(|| IdGlob::new(text).ok()).flatten();
-    let is_named = |trial: &&String| {
+    let glob = text.contains(['*', '\\']).then(|| IdGlob::new(text).ok()).flatten();
+    let named = trials.iter().filter(|trial| {
         let rest = trial.strip_prefix(text);
         rest.is_some_and(|rest| rest.starts_with(['@', '#']))
             || glob.as_ref().is_some_and(|glob| {
                 glob.is_match(trial)
                     || trial.split('@').next().is_some_and(|test| glob.is_match(test))
             })
-    };
-    let named: Vec<_> =
-        trials.iter().filter(is_named).filter_map(|trial| TrialId::parse(trial).ok()).collect();
+    });
+    let named: Vec<_> = named.filter_map(|trial| TrialId::parse(trial).ok()).collect();
     if let [only] = named.as_slice() {
         return FoundTrials::One(only.clone());
     }
@@ -234,50 +242,24 @@ fn find(trials: BTreeSet<String>, text: &str) -> FoundTrials {
 }
 
 impl TrialDocument {
-    /// Reads a trial.
+    /// Reads a trial, from the table of its run. `planned` is its planned test, if that is known.
     ///
     /// # Errors
     ///
     /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
-    pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
-        let planned = planned(root, &run.manifest()?.metadata.suite, &trial.test);
-        let (test, repeat) = (trial.test.clone(), trial.repeat);
-        Self::of_lines(root, run, trial, planned, |each| {
-            run.rows(&mut |_, line| {
-                if let ReadLine::Row(head, bytes) = line
-                    && (&head.trial.test, head.trial.repeat) == (&test, repeat)
-                {
-                    each(bytes);
-                }
-            })
-        })
-    }
-
-    /// Reads a trial whose planned test and rows are known. `read` calls its argument with the rows of the test and repeat on all
-    /// providers, in their order on disk.
-    pub(crate) fn of_lines(
+    pub fn read(
         root: &ResultsRoot,
-        run: &RunDir,
+        table: &RunTable,
         trial: TrialId,
         planned: Option<Box<RawValue>>,
-        read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), RecordError>,
     ) -> Result<Self, RecordError> {
+        let run = table.run();
         let manifest = run.truth()?;
+        let planned =
+            planned.or_else(|| self::planned(root, &manifest.metadata.suite, &trial.test));
         let live = run.live().filter(|_| !manifest.status.is_terminal()).unwrap_or_default();
         let running = live.in_flight.into_iter().find(|one| one.trial == trial);
         let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
-        let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut others = BTreeMap::new();
-        read(&mut |bytes| {
-            let Ok(row) = read_line(bytes) else { return };
-            if row.trial == trial {
-                rows.extend(Line::of(bytes));
-                logs.extend(log(run, &row));
-                artifacts.extend(files(run, &row));
-            } else if row.r#final == Some(true) {
-                others.extend(Line::of(bytes).map(|line| (row.provider.to_string(), line)));
-            }
-        })?;
         let sessions = manifest.sessions.iter();
         let mut document = Self {
             v: VERSION,
@@ -288,20 +270,34 @@ impl TrialDocument {
             planned: None,
             stored: planned,
             trial,
-            rows,
+            rows: Vec::new(),
             shown: None,
             running,
             waiting,
             run_status: manifest.status,
-            others: others.into_values().collect(),
+            others: Vec::new(),
             history: Vec::new(),
             reproduce: String::new(),
-            logs,
-            artifacts,
+            logs: Vec::new(),
+            artifacts: Vec::new(),
             rescores: sessions.filter_map(|one| Some((one.number, one.suite?))).collect(),
+            settling: None,
         };
-        let shown = document.settling().or_else(|| document.rows().next());
-        document.show(root, shown.and_then(|row| row.seq));
+        let mut others = BTreeMap::new();
+        table.each_row_in_order(&table.rows_of_repeat(&document.trial), |indexed, row, line| {
+            let is_result = table.result(indexed.trial) == Some(indexed);
+            if row.trial == document.trial {
+                document.settling = document.settling.or(row.seq.filter(|_| is_result));
+                document.rows.extend(Line::of(line));
+                document.logs.extend(log(run, row));
+                document.artifacts.extend(files(run, row));
+            } else if is_result {
+                others.extend(Line::of(line).map(|line| (row.provider.to_string(), line)));
+            }
+        })?;
+        document.others = others.into_values().collect();
+        let shown = document.settling.or_else(|| document.rows().next()?.seq);
+        document.show(root, shown);
         Ok(document)
     }
 
@@ -311,7 +307,7 @@ impl TrialDocument {
     }
 
     fn settling(&self) -> Option<RowRef<'_>> {
-        self.rows().find(|row| row.r#final == Some(true))
+        self.rows().find(|row| self.settling.is_some() && row.seq == self.settling)
     }
 
     /// Returns the row that the page shows.
@@ -337,7 +333,8 @@ impl TrialDocument {
             Some(suite) => planned(root, suite, &self.test),
             None => self.stored.clone(),
         };
-        let (run, trial) = (short_of(root, &self.run), self.trial.to_string());
+        let run = short_of(root, &self.run);
+        let trial = id_word(&self.trial.to_string());
         let words = ["plugin", "run", "--from", &run, "--trial", &trial];
         let row = self.row();
         // The grader if that decided.
@@ -359,8 +356,8 @@ impl TrialDocument {
         }
         let attempts: BTreeSet<_> = self.rows().map(|row| row.attempt).collect();
         let attempts: Vec<_> = attempts.iter().map(u32::to_string).collect();
-        let (trial, attempts) = (&self.trial, attempts.join(", "));
-        Err(format!("`{trial}` has no attempt {attempt}; its attempts: {attempts}"))
+        let attempts = attempts.join(", ");
+        Err(format!("`{}` has no attempt {attempt}; its attempts: {attempts}", self.trial))
     }
 
     /// Reads the results of the trial in the newest runs of the scenario. Calls `progress` before each run.
@@ -394,16 +391,25 @@ fn log(run: &RunDir, row: &RowRef<'_>) -> Option<LogText> {
 
 fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
     let folder = run.path().join("artifacts");
-    let file = |artifact: &Artifact<'_>| ArtifactFile {
+    let files = row.artifacts.iter().map(|artifact| ArtifactFile {
         seq: row.seq.unwrap_or(0),
         path: folder.join(artifact.sha256.path()).to_string_lossy().into_owned(),
         artifact: Artifact {
             name: artifact.name.clone().into_owned(),
             media_type: artifact.media_type.clone().into_owned(),
-            ..Artifact { name: Text::default(), media_type: Text::default(), ..*artifact }
+            sha256: artifact.sha256,
+            bytes: artifact.bytes,
         },
-    };
-    row.artifacts.iter().map(file).collect()
+    });
+    files.collect()
+}
+
+/// Returns the line of a test in a suite. `None` if the suite lacks it.
+#[must_use]
+pub fn suite_line(suite: &Suite, test: &str) -> Option<Box<RawValue>> {
+    let mut line = Vec::new();
+    suite.line(suite.test(test)? as u64, &mut line).ok()?;
+    RawValue::from_string(String::from_utf8(line).ok()?).ok()
 }
 
 /// Returns the line of a test in the stored suite.
@@ -449,6 +455,7 @@ mod tests {
             ("xy", one("b/xy@p#1")),
             ("b/*", several(&["b/x@p#1", "b/xy@p#1"])),
             ("*@p#1", several(&["a@p#1", "b/x@p#1", "b/xy@p#1"])),
+            (r"\a@p#1", one("a@p#1")),
             ("x", FoundTrials::Several(["b/x@p#1", "b/xy@p#1"].map(String::from).to_vec())),
         ] {
             assert_eq!(find(trials.clone(), text), found, "{text}");

@@ -1,15 +1,17 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::{iter, mem, ops::Add as _, path::Path};
+use std::{iter, ops::Range, path::Path};
 
-use runner_model::{Counts, Time, show_time, status::RunState};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
+use runner_model::status::{RunState, RunVerdict};
+use runner_model::{Counts, Time, row::MetricSums, show_time};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_results::{PassRate, RunTable, TableRow, quantile};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::compare::{Course, RECENT_RUNS, Seen, TestResult, isolated};
-use crate::{Class, PassRate, VERSION, results::quantile, stored_tests};
+use crate::{Class, VERSION};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -28,6 +30,8 @@ pub struct HistoryDocument {
     /// Flaky tests first, then those that do not pass in their newest run, then those that passed least.
     #[schemars(with = "Vec<PastTest<'static>>")]
     pub tests: PastTests,
+    /// Number of all tests. The HTTP API returns a part of them.
+    pub test_count: usize,
     /// Runs of the scenario's name that are left out, with the reasons.
     pub skipped: Vec<String>,
 }
@@ -42,8 +46,21 @@ pub struct PastRun {
     pub state: RunState,
     /// Whether the run has lost results.
     pub is_damaged: bool,
+    /// Whether a test has several trials.
+    pub has_repeats: bool,
     /// Labels and variables.
     pub labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub results: PastResults,
+    /// The same by provider, in the order of the scenario.
+    pub providers: Vec<PastProvider>,
+}
+
+/// Results of a provider.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastProvider {
+    /// The provider's name.
+    pub provider: String,
     #[serde(flatten)]
     pub results: PastResults,
 }
@@ -57,6 +74,8 @@ pub struct PastSum {
     pub runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
+    /// The same by provider, in the order of the scenario.
+    pub providers: Vec<PastProvider>,
 }
 
 /// A test on a provider.
@@ -141,6 +160,8 @@ pub struct HistoryQuery<'a> {
     /// Most runs, the newest.
     pub limit: usize,
     pub by: &'a HistoryGroups,
+    /// Places of the returned tests.
+    pub tests: Range<usize>,
 }
 
 /// Groups of runs that are summed up.
@@ -153,44 +174,46 @@ pub enum HistoryGroups {
 }
 
 /// Sums over trials.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sums {
     counts: Counts,
-    tokens: Option<f64>,
-    cost_usd: Option<f64>,
+    metrics: MetricSums,
+    /// Mean durations of a test's repeats in a run, in milliseconds.
+    durations: Vec<f32>,
 }
 
 impl Sums {
     fn add(&mut self, other: &Self) {
         self.counts = self.counts.plus(other.counts);
-        let sum =
-            |old: Option<f64>, more: Option<f64>| old.into_iter().chain(more).reduce(f64::add);
-        self.tokens = sum(self.tokens, other.tokens);
-        self.cost_usd = sum(self.cost_usd, other.cost_usd);
+        self.metrics = self.metrics.plus(other.metrics);
+        self.durations.extend(&other.durations);
     }
 
-    fn results(self, mut durations: Vec<f32>) -> PastResults {
+    fn results(&self) -> PastResults {
+        let mut durations = self.durations.clone();
         durations.sort_by(f32::total_cmp);
-        let Self { counts, tokens, cost_usd } = self;
+        let MetricSums { tokens, cost_usd } = self.metrics;
         PastResults {
-            counts,
-            pass_rate: PassRate::of(&counts, true).map(|rate| rate.rate),
+            counts: self.counts,
+            pass_rate: PassRate::of(&self.counts, true).map(|rate| rate.rate),
             p50_ms: quantile(&durations, 0.5),
             tokens,
             cost_usd,
         }
     }
-}
 
-impl From<&TrialResult> for Sums {
-    fn from(trial: &TrialResult) -> Self {
-        let mut counts = Counts::default();
-        counts.add(trial.outcome, trial.flaky);
-        Self { counts, tokens: trial.tokens, cost_usd: trial.cost_usd }
+    /// Returns the results of all these providers together, and of each that has any.
+    fn of_providers(of: &[Self], names: &[String]) -> (PastResults, Vec<PastProvider>) {
+        let mut all = Self::default();
+        of.iter().for_each(|sums| all.add(sums));
+        let with_results = iter::zip(names, of).filter(|(_, sums)| sums.counts.done() > 0);
+        let providers = with_results
+            .map(|(name, sums)| PastProvider { provider: name.clone(), results: sums.results() });
+        (all.results(), providers.collect())
     }
 }
 
-/// A test on a provider in one run.
+/// A test on a provider in one run, while its repeats are added.
 #[derive(Clone, Debug, Default)]
 struct Cell {
     sums: Sums,
@@ -199,26 +222,18 @@ struct Cell {
 }
 
 impl Cell {
-    fn add(&mut self, trial: &TrialResult) {
-        self.seen.add(trial);
-        self.ms += trial.duration.0 as f64 / 1e3;
-        self.sums.add(&trial.into());
-    }
-
-    /// Returns the part that is kept.
-    fn kept(&self) -> PastCell {
-        let Self { sums, ms, seen } = self;
-        // The mean duration of the repeats.
-        let ms = (ms / sums.counts.done() as f64) as f32;
-        PastCell { mark: Mark::of(&sums.counts), ms, seen: *seen }
+    fn add(&mut self, table: &RunTable, row: TableRow) {
+        self.seen.add(table, row);
+        self.ms += row.ms();
+        self.sums.counts.add(row.outcome, row.is_flaky());
+        self.sums.metrics = self.sums.metrics.plus(table.sums(row.number));
     }
 }
 
-/// A test on a provider in one of the runs. Takes 12 bytes.
+/// A test on a provider in one of the runs. Takes 8 bytes.
 #[derive(Clone, Copy, Debug)]
 struct PastCell {
     mark: Option<Mark>,
-    ms: f32,
     seen: Seen,
 }
 
@@ -256,69 +271,99 @@ impl Test {
             .peek()
             .is_some_and(|(_, newest)| newest.result.has_failure || newest.result.has_both());
         while let Some((place, seen)) = judged.next() {
-            let is_unstable = || {
-                let mut course = Course::default();
-                let recent = columns[place..].iter().take(RECENT_RUNS);
-                recent.filter_map(|column| column.seen(number)).for_each(|seen| course.add(seen));
-                course.is_unstable() && columns[place].isolated.iter().any(|one| one == provider)
-            };
             let base = judged.peek().map(|(_, base)| base.result);
             let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {
                 None => seen.result.has_both(),
                 Some(Class::Flaky) => true,
-                Some(class) => class.is_change() && is_unstable(),
+                Some(class) => {
+                    class.is_change() && is_unstable(&columns[place..], number, provider)
+                }
             };
             self.flaky_runs += u64::from(is_flaky);
         }
     }
+
+    fn pass_rate(&self) -> f64 {
+        self.sums.counts.passed as f64 / self.sums.counts.done() as f64
+    }
+}
+
+/// Returns whether a test was unstable in the first of these runs, which are the newest first.
+fn is_unstable(columns: &[Column], number: usize, provider: &str) -> bool {
+    let mut course = Course::default();
+    let recent = columns.iter().take(RECENT_RUNS);
+    recent.filter_map(|column| column.seen(number)).for_each(|seen| course.add(seen));
+    course.is_unstable() && columns[0].isolated.iter().any(|one| one == provider)
 }
 
 /// A history whose runs are added from the newest back.
 #[derive(Default)]
 struct Collector {
-    /// By `test@provider`.
-    numbers: HashMap<String, usize>,
-    tests: Vec<Test>,
+    tests: PastTests,
+    /// Numbers of tests, by test and provider.
+    numbers: HashMap<(String, usize), usize>,
     runs: Vec<PastRun>,
-    columns: Vec<Column>,
-    sums: BTreeMap<Option<String>, (u64, Sums, Vec<f32>)>,
+    /// Numbers of runs, and results by the index of the provider.
+    sums: BTreeMap<Option<String>, (u64, Vec<Sums>)>,
 }
 
 impl Collector {
     fn add(
         &mut self,
-        trials: &mut Trials,
         run: &RunDir,
         manifest: &Manifest,
         query: &HistoryQuery<'_>,
     ) -> Result<(), RecordError> {
-        let (numbers, mut name) = (&mut self.numbers, String::new());
-        let is_planned = stored_tests::is_planned(run, manifest);
-        let found = trials.of_run(run, &Vec::new, &mut |cells: &mut Vec<Cell>, trial| {
-            let (test, provider) = (&*trial.trial.test, &*trial.trial.provider);
-            if !(query.is_wanted)(test, provider) || !is_planned(&trial.trial) {
-                return;
+        let PastTests { providers, names, tests, columns, .. } = &mut self.tests;
+        // The newest run has the order of the scenario.
+        for provider in manifest.providers.iter().filter(|one| !one.is_grader) {
+            if !providers.contains(&provider.name) {
+                providers.push(provider.name.clone());
             }
-            name.clear();
-            name.extend([test, "@", provider]);
-            let number = match numbers.get(&name) {
-                Some(number) => *number,
-                None => {
-                    numbers.insert(name.clone(), numbers.len());
-                    numbers.len() - 1
-                }
-            };
-            cells.resize(cells.len().max(number + 1), Cell::default());
-            cells[number].add(&trial);
-        })?;
-        self.tests.resize_with(self.numbers.len(), Test::default);
-        let mut all = Sums::default();
-        for (test, cell) in self.tests.iter_mut().zip(&found.results) {
-            test.sums.add(&cell.sums);
-            all.add(&cell.sums);
         }
-        let cells: Vec<_> = found.results.iter().map(Cell::kept).collect();
-        let durations: Vec<_> = durations(&cells).collect();
+        let table = run.snapshot(|| RunTable::open(run))?;
+        table.check_version()?;
+        let indexes = table.providers().iter();
+        let indexes: Vec<_> =
+            indexes.map(|name| providers.iter().position(|known| known == name)).collect();
+        let mut cells = Vec::<Cell>::new();
+        let mut next = 0_usize;
+        for row in table.settling() {
+            let (test, provider) = table.names(row.trial);
+            let Some(index) = indexes[table.provider(row.trial)] else { continue };
+            if !(query.is_wanted)(test, provider) {
+                continue;
+            }
+            // Most runs have the same tests in the same order, and comparing takes a tenth of a search.
+            let number = [next, next.saturating_sub(1)].into_iter().find(|number| {
+                names.get(*number).is_some_and(|(name, of)| (&**name, *of) == (test, index))
+            });
+            let number = number.unwrap_or_else(|| {
+                let next = names.len();
+                let number = *self.numbers.entry((test.to_owned(), index)).or_insert(next);
+                if number == next {
+                    names.push((test.to_owned(), index));
+                }
+                number
+            });
+            next = number + 1;
+            cells.resize(cells.len().max(number + 1), Cell::default());
+            cells[number].add(&table, row);
+        }
+        let has_repeats = cells.iter().any(|cell| cell.sums.counts.done() > 1);
+        let mut totals = vec![Sums::default(); providers.len()];
+        tests.resize_with(names.len(), Test::default);
+        let tests = tests.iter_mut().zip(names);
+        let kept = tests.zip(cells).map(|((test, (_, provider)), Cell { sums, ms, seen })| {
+            let mark = Mark::of(&sums.counts);
+            let mean = mark.map(|_| (ms / sums.counts.done() as f64) as f32);
+            for all in [&mut test.sums, &mut totals[*provider]] {
+                all.add(&sums);
+                all.durations.extend(mean);
+            }
+            PastCell { mark, seen }
+        });
+        let cells = kept.collect();
         let head = RunHead::from(manifest);
         let key = match query.by {
             HistoryGroups::Run => None,
@@ -326,74 +371,76 @@ impl Collector {
             HistoryGroups::Label(name) => Some(head.labels.get(name).cloned()),
         };
         if let Some(key) = key {
-            let (runs, sums, known) = self.sums.entry(key).or_default();
+            let (runs, sums) = self.sums.entry(key).or_default();
             *runs += 1;
-            sums.add(&all);
-            known.extend(&durations);
+            sums.resize(totals.len(), Sums::default());
+            iter::zip(sums, &totals).for_each(|(sum, totals)| sum.add(totals));
         }
+        let (results, providers) = Sums::of_providers(&totals, providers);
         self.runs.push(PastRun {
             run: head.id.clone(),
             started_at: head.started_at,
             state: head.state(),
-            is_damaged: found.is_damaged,
+            is_damaged: table.is_foreign(manifest) || manifest.verdict == RunVerdict::Damaged,
+            has_repeats,
             labels: head.labels,
-            results: all.results(durations),
+            results,
+            providers,
         });
         let isolated = iter::zip(&manifest.providers, isolated(manifest));
         let isolated = isolated.filter(|(_, is_isolated)| *is_isolated);
         let isolated = isolated.map(|(provider, _)| provider.name.clone()).collect();
-        self.columns.push(Column { cells, isolated });
+        columns.push(Column { cells, isolated });
         Ok(())
-    }
-
-    /// Returns the tests in their order.
-    fn tests(&mut self) -> PastTests {
-        let mut names: Vec<_> = mem::take(&mut self.numbers).into_iter().collect();
-        for (name, number) in &names {
-            let provider = name.split_once('@').map_or("", |(_, provider)| provider);
-            self.tests[*number].judge(&self.columns, *number, provider);
-        }
-        names.sort_by(|(left, one), (right, other)| {
-            let [one, other] = [one, other].map(|number| &self.tests[*number]);
-            let rate =
-                |test: &Test| test.sums.counts.passed as f64 / test.sums.counts.done() as f64;
-            (other.flaky_runs, other.fails)
-                .cmp(&(one.flaky_runs, one.fails))
-                .then(rate(one).total_cmp(&rate(other)))
-                .then_with(|| left.split('@').cmp(right.split('@')))
-        });
-        PastTests {
-            names,
-            tests: mem::take(&mut self.tests),
-            columns: mem::take(&mut self.columns),
-        }
     }
 }
 
 /// The tests of a history in their order. Each is made when it is used: a million of them take 300 MB.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PastTests {
-    /// As `test@provider`, with the numbers of the tests.
+    /// Numbers of tests.
+    order: Vec<usize>,
+    /// Tests by their number, each with the index of its provider.
     names: Vec<(String, usize)>,
+    providers: Vec<String>,
     tests: Vec<Test>,
     /// The newest run first.
     columns: Vec<Column>,
 }
 
 impl PastTests {
+    fn sort(&mut self) {
+        for (number, (_, provider)) in self.names.iter().enumerate() {
+            self.tests[number].judge(&self.columns, number, &self.providers[*provider]);
+        }
+        let mut order: Vec<_> = (0..self.names.len()).collect();
+        order.sort_by(|left, right| {
+            let [one, other] = [left, right].map(|number| &self.tests[*number]);
+            (other.flaky_runs, other.fails)
+                .cmp(&(one.flaky_runs, one.fails))
+                .then(one.pass_rate().total_cmp(&other.pass_rate()))
+                .then_with(|| self.name(*left).cmp(&self.name(*right)))
+        });
+        self.order = order;
+    }
+
+    /// Returns test and provider.
+    fn name(&self, number: usize) -> (&str, &str) {
+        let (test, provider) = &self.names[number];
+        (test, &self.providers[*provider])
+    }
+
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PastTest<'_>> {
-        self.names.iter().map(|(name, number)| {
-            let cells =
-                || self.columns.iter().rev().map(|column| column.cells.get(*number).copied());
+        self.order.iter().map(|number| {
+            let (test, provider) = self.name(*number);
             let Test { sums, flaky_runs, .. } = &self.tests[*number];
-            let all: Vec<_> = cells().flatten().collect();
-            let (test, provider) = name.split_once('@').unwrap_or((name, ""));
+            let columns = self.columns.iter().rev();
             PastTest {
                 test,
                 provider,
                 flaky_runs: *flaky_runs,
-                results: sums.results(durations(&all).collect()),
-                marks: cells().map(|cell| cell?.mark).collect(),
+                results: sums.results(),
+                marks: columns.map(|column| column.cells.get(*number)?.mark).collect(),
             }
         })
     }
@@ -403,11 +450,6 @@ impl Serialize for PastTests {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
-}
-
-/// Returns the durations of the tests that have a result.
-fn durations(cells: &[PastCell]) -> impl Iterator<Item = f32> {
-    cells.iter().filter(|cell| cell.mark.is_some()).map(|cell| cell.ms)
 }
 
 impl HistoryDocument {
@@ -423,7 +465,7 @@ impl HistoryDocument {
         query: &HistoryQuery<'_>,
         progress: &mut dyn FnMut(),
     ) -> Result<Self, RecordError> {
-        let (mut trials, mut found) = (root.trials()?, Collector::default());
+        let mut found = Collector::default();
         let mut skipped = Vec::new();
         for run in root.runs_of(scenario, path)? {
             if found.runs.len() == query.limit {
@@ -433,24 +475,28 @@ impl HistoryDocument {
             let added = run.and_then(|(run, manifest)| {
                 // By another clock, an earlier run may have started later, so the search continues.
                 let is_old = query.since.is_some_and(|since| manifest.started_at < since);
-                if is_old { Ok(()) } else { found.add(&mut trials, &run, &manifest, query) }
+                if is_old { Ok(()) } else { found.add(&run, &manifest, query) }
             });
             skipped.extend(added.err().map(|error| error.to_string()));
         }
-        let tests = found.tests();
         found.runs.reverse();
-        let sum = |(key, (runs, sums, durations)): (_, (_, Sums, _))| PastSum {
-            key,
-            runs,
-            results: sums.results(durations),
-        };
+        found.tests.sort();
+        let order = &mut found.tests.order;
+        let test_count = order.len();
+        order.truncate(query.tests.end);
+        order.drain(..query.tests.start.min(order.len()));
+        let sums = found.sums.into_iter().map(|(key, (runs, sums))| {
+            let (results, providers) = Sums::of_providers(&sums, &found.tests.providers);
+            PastSum { key, runs, results, providers }
+        });
         Ok(Self {
             v: VERSION,
             scenario: scenario.to_owned(),
             scenario_path: path.to_string_lossy().into_owned(),
             runs: found.runs,
-            sums: found.sums.into_iter().map(sum).collect(),
-            tests,
+            sums: sums.collect(),
+            tests: found.tests,
+            test_count,
             skipped,
         })
     }

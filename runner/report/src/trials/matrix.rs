@@ -1,13 +1,14 @@
-//! [`MatrixDocument`]: the results of each test on each provider.
+//! [`MatrixDocument`]: the results of each test on each provider. [`MatrixPage`]: a part of them.
 
 use std::collections::HashSet;
 
 use runner_model::{Counts, Outcome};
-use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use runner_results::{PlanOrder, PlannedTable, RowSelection, RunTable};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::RowSelection};
+use crate::{RunDocument, RunSummary, VERSION, json::Items};
 
 /// `runner show --matrix`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -23,13 +24,15 @@ pub struct MatrixDocument {
     pub tests: MatrixTests,
 }
 
-/// The tests of a matrix, read from disk at each use.
+/// The tests of a matrix, each made when it is used.
 #[derive(Debug)]
 pub struct MatrixTests {
-    rows: Rows,
-    providers: Vec<String>,
-    /// `None` for all tests.
-    selected: Option<HashSet<String>>,
+    table: RunTable,
+    order: PlanOrder,
+    /// Number of providers.
+    providers: usize,
+    /// Trials of which a test has to have one. `None` for all tests with a result.
+    selected: Option<HashSet<u32>>,
 }
 
 /// A test on all providers.
@@ -81,54 +84,108 @@ impl MatrixDocument {
         run: &RunDir,
         which: &RowSelection,
     ) -> Result<Self, RecordError> {
-        let selected = if matches!(which, RowSelection::All) {
-            None
-        } else {
-            let mut selected = HashSet::new();
-            RunDocument::read(root, run, which)?.rows.each(|row, _| {
-                selected.insert(row.test.to_string());
-            })?;
-            Some(selected)
-        };
-        let RunDocument { run, providers, rows, .. } =
-            RunDocument::read(root, run, &RowSelection::Settling)?;
-        let providers: Vec<_> = providers.into_iter().map(|table| table.provider).collect();
-        let tests = MatrixTests { rows, providers: providers.clone(), selected };
+        let RunDocument { run, tables, rows, .. } = RunDocument::read(root, run, which)?;
+        let selected = rows.trials()?;
+        let providers: Vec<_> = tables.providers.into_iter().map(|of| of.provider).collect();
+        let order = PlanOrder::read(&rows.table);
+        let tests = MatrixTests { table: rows.table, order, providers: providers.len(), selected };
         Ok(Self { v: VERSION, run, providers, tests })
     }
 }
 
 impl MatrixTests {
     /// Calls `each` for every test.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be read.
-    pub fn each(&self, mut each: impl FnMut(&MatrixTest)) -> Result<(), RecordError> {
-        let mut test: Option<MatrixTest> = None;
-        self.rows.each_in_plan_order(|row, _| {
-            let place = self.providers.iter().position(|name| **name == *row.provider);
-            let is_selected = self.selected.as_ref().is_none_or(|all| all.contains(&*row.test));
-            let Some(place) = place.filter(|_| is_selected) else { return };
-            if let Some(done) = test.take_if(|test| test.test != *row.test) {
-                each(&done);
+    pub fn each(&self, mut each: impl FnMut(&MatrixTest)) {
+        let is_selected =
+            |trial: u32| self.selected.as_ref().is_none_or(|all| all.contains(&trial));
+        each_test(&self.table, &self.order, self.providers, 0, &mut |test, trials| {
+            let has_result = test.cells.iter().any(Option::is_some);
+            if has_result && trials.iter().any(|trial| is_selected(*trial)) {
+                each(&test);
             }
-            let test = test.get_or_insert_with(|| MatrixTest {
-                test: row.test.to_string(),
-                cells: vec![None; self.providers.len()],
+            true
+        });
+    }
+}
+
+/// Tests of a run in the order of the plan, with their results on each provider.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MatrixPage {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Number of tests.
+    pub total: u64,
+    /// Number of tests before the page.
+    pub offset: u64,
+    /// The names of the providers, in the order of the plan.
+    pub providers: Vec<String>,
+    pub tests: Vec<MatrixTest>,
+}
+
+impl MatrixPage {
+    /// Selects `limit` tests from `offset` on. There are none if the stored tests cannot be read.
+    #[must_use]
+    pub fn new(planned: &PlannedTable, manifest: &Manifest, (offset, limit): (u64, u64)) -> Self {
+        let providers = manifest.planned().filter(|of| !of.is_grader);
+        let providers = providers.map(|of| of.name.clone()).collect::<Vec<_>>();
+        let total = planned.order.suite.as_ref().map_or(0, |suite| suite.tests());
+        let mut page = Self { v: VERSION, total, offset, providers, tests: Vec::new() };
+        if total > 0 && limit > 0 {
+            let providers = page.providers.len();
+            each_test(&planned.table, &planned.order, providers, offset, &mut |test, _| {
+                page.tests.push(test);
+                (page.tests.len() as u64) < limit
             });
-            let cell = test.cells[place].get_or_insert_default();
-            cell.add(row.outcome, row.flaky, row.trial_score());
-        })?;
-        test.iter().for_each(each);
-        Ok(())
+        }
+        page
+    }
+}
+
+/// Calls `each` with the tests from number `first` of the plan on, and the numbers of their trials that have rows, until it
+/// returns `false`.
+fn each_test(
+    table: &RunTable,
+    order: &PlanOrder,
+    providers: usize,
+    first: u64,
+    each: &mut dyn FnMut(MatrixTest, &[u32]) -> bool,
+) {
+    // Trials of a test follow one another in a plan. Without it, they are in the order of their first rows.
+    let mut places: Vec<_> = (0..order.len()).collect();
+    if order.suite.is_none() {
+        places.sort_by_key(|place| table.test(*place));
+    }
+    let start = places.partition_point(|place| test_of(table, order, *place) < first);
+    for places in places[start..]
+        .chunk_by(|left, right| test_of(table, order, *left) == test_of(table, order, *right))
+    {
+        let Some(trial) = order.trial_id(table, places[0]) else { continue };
+        let mut test = MatrixTest { test: trial.test.to_string(), cells: vec![None; providers] };
+        let trials: Vec<_> = places.iter().filter_map(|place| order.number(*place)).collect();
+        for trial in &trials {
+            let cell = test.cells.get_mut(table.provider(*trial));
+            if let (Some(row), Some(cell)) = (table.result(*trial), cell) {
+                let cell: &mut MatrixCell = cell.get_or_insert_default();
+                cell.add(row.outcome, row.is_flaky(), row.score);
+            }
+        }
+        if !each(test, &trials) {
+            return;
+        }
+    }
+}
+
+fn test_of(table: &RunTable, order: &PlanOrder, place: u32) -> u64 {
+    match &order.suite {
+        Some(suite) => suite.trial(place.into()).test,
+        None => table.test(place).into(),
     }
 }
 
 impl Serialize for MatrixTests {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tests = Items::new(serializer)?;
-        let read = self.each(|test| tests.add(test));
-        tests.end(read)
+        self.each(|test| tests.add(test));
+        tests.end(Ok(()))
     }
 }

@@ -13,17 +13,11 @@ use runner_model::log::Said;
 use runner_model::row::{OUTPUT_REFERENCE, RowRef, is_file_name};
 use runner_model::{Digest, TrialId};
 use runner_record::{RecordError, RunDir};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-pub use self::document::{ArtifactFile, FoundTrials, LogText, TrialDocument, find_trial};
-pub use self::history::{
-    HistoryDocument, HistoryGroups, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest,
-    PastTests,
-};
-pub use self::matrix::{MatrixCell, MatrixDocument, MatrixTest, MatrixTests};
 use self::page::record;
-pub use self::page::{Section, call_sections};
-pub use self::past::PastResult;
+pub use self::{document::*, history::*, matrix::*, page::*};
+use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.
 const ARTIFACTS: &str = "artifacts/";
@@ -45,6 +39,25 @@ enum Content {
 }
 
 impl TrialDocument {
+    /// Returns the log and the output of the attempt with this row, as `show` prints them.
+    pub fn log_text(&self, row: &RowRef<'_>) -> String {
+        let Some(said) = self.said(row) else { return String::new() };
+        let mut text: String = said.log.iter().map(|one| record(one) + "\n").collect();
+        let stderr = without_records(&said);
+        for (title, output) in [("standard output", &*said.stdout), ("standard error", &stderr)] {
+            if !output.trim().is_empty() {
+                let end = if output.ends_with('\n') { "" } else { "\n" };
+                text += &format!("── {title} ──\n{output}{end}");
+            }
+        }
+        text
+    }
+
+    fn said(&self, row: &RowRef<'_>) -> Option<Said<'_>> {
+        let log = self.logs.iter().find(|log| Some(log.seq) == row.seq)?;
+        serde_json::from_str(log.said.as_deref()?.get()).ok()
+    }
+
     /// Returns the parts of the attempt with this row.
     pub fn parts(&self, row: &RowRef<'_>) -> Vec<TrialPart> {
         let mut parts = Vec::new();
@@ -67,9 +80,7 @@ impl TrialDocument {
                 },
             );
         }
-        let log = self.logs.iter().find(|log| Some(log.seq) == row.seq);
-        let said = log.and_then(|log| log.said.as_deref().map(RawValue::get));
-        if let Some(said) = said.and_then(|said| serde_json::from_str::<Said<'_>>(said).ok()) {
+        if let Some(said) = self.said(row) {
             let log: String = said.log.iter().map(|one| record(one) + "\n").collect();
             for (name, text) in
                 [("log", &*log), ("stdout", &*said.stdout), ("stderr", &*said.stderr)]
@@ -99,9 +110,9 @@ impl TrialPart {
     ///
     /// A message with the existing names.
     pub fn find<'a>(parts: &'a [Self], trial: &TrialId, name: &str) -> Result<&'a Self, String> {
-        let is_its = |part: &&Self| part.name == name;
-        let artifact = || parts.iter().find(|part| part.name.strip_prefix(ARTIFACTS) == Some(name));
-        parts.iter().find(is_its).or_else(artifact).ok_or_else(|| {
+        let artifact = format!("{ARTIFACTS}{name}");
+        let found = [name, &artifact].map(|name| parts.iter().find(|part| part.name == name));
+        found[0].or(found[1]).ok_or_else(|| {
             let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
             format!("`{trial}` has no part `{name}`; it has:\n{}", names.join("\n"))
         })

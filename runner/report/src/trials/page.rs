@@ -3,11 +3,10 @@
 
 use std::{fmt, time::Duration};
 
-use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
-use runner_model::row::{Check, Grade, duration};
+use runner_model::row::{Artifact, Check, CheckKind, Grade, STDERR_FOLLOWS, duration};
 use runner_model::units::{plural, show_duration, show_size};
-use runner_model::{Outcome, RowRef, outcome::Verdict, visible::cut};
+use runner_model::{Outcome, RowRef, json::Json, outcome::Verdict, visible::cut};
 use serde_json::{Map, Value};
 
 use super::past;
@@ -30,17 +29,18 @@ pub struct Section {
 impl TrialDocument {
     /// Formats the page of one row.
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
-        let (session, at) = (row.session.unwrap_or(1), phrases::zoned_clock(row.started_at));
+        let session = row.session.unwrap_or(1);
+        let at = phrases::zoned_clock(row.started_at);
         let mut page = Page::default();
-        let note = if row.r#final == Some(false) && row.outcome != Outcome::Ungraded {
+        let note = if row.is_retried() {
             "; another attempt decides the trial"
         } else if self.rescored(row).is_some() {
             "; judged by `rescore`"
         } else {
             ""
         };
-        let worker = row.worker.as_ref().map(|worker| format!(", worker {worker}"));
-        let worker = worker.unwrap_or_default();
+        let worker = row.worker.iter().map(|worker| format!(", worker {worker}"));
+        let worker: String = worker.collect();
         page.text("run", format!("{}\nsession {session}, {at}{worker}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {
@@ -48,15 +48,15 @@ impl TrialDocument {
         }
         page.lines("history", past::lines(&self.history).into_iter());
         let planned = self.planned();
-        if let Some(input) = planned.get("input") {
-            page.text("input", pretty(input));
+        let meta = planned["meta"].as_object().into_iter().flatten();
+        page.lines("meta", meta.map(|(key, value)| format!("{key} = {}", pretty(value))));
+        for key in ["input", "reference"] {
+            page.lines(key, planned.get(key).map(pretty).into_iter());
         }
         if let Some(Value::Object(expect)) = planned.get("expect") {
             page.text("expected", expected(expect));
         }
-        if let Some(text) = output(row) {
-            page.text("output", text);
-        }
+        page.lines("output", output(row).into_iter());
         page.lines("other providers", self.others.iter().filter_map(other));
         page.measured(row, &planned["expect"]);
         let seq = row.seq.unwrap_or(0);
@@ -68,13 +68,7 @@ impl TrialDocument {
             }
         }
         let files = self.artifacts.iter().filter(|file| file.seq == seq);
-        page.lines(
-            "files",
-            files.map(|file| {
-                let (name, size) = (&*file.artifact.name, show_size(file.artifact.bytes));
-                format!("{name}, {size}: {}", file.path)
-            }),
-        );
+        page.lines("files", files.map(|one| format!("{}: {}", file(&one.artifact), one.path)));
         page.0
     }
 }
@@ -84,9 +78,12 @@ pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     let mut page = Page::default();
     page.measured(row, &Value::Null);
     page.said(said);
-    let files = row.artifacts.iter();
-    page.lines("files", files.map(|file| format!("{}, {}", &*file.name, show_size(file.bytes))));
+    page.lines("files", row.artifacts.iter().map(file));
     page.0
+}
+
+fn file(artifact: &Artifact<'_>) -> String {
+    format!("{}, {}", &*artifact.name, show_size(artifact.bytes))
 }
 
 /// A page under construction.
@@ -108,18 +105,14 @@ impl Page {
 
     /// Adds checks, metrics and usage.
     fn measured(&mut self, row: &RowRef<'_>, expect: &Value) {
-        let not = &expect["not"];
-        let [mut wanted, mut unwanted] =
-            [expect, not].map(|table| table["contains"].as_array().into_iter().flatten());
+        let [mut wanted, mut unwanted] = [expect, &expect["not"]]
+            .map(|table| table["contains"].as_array().into_iter().flatten());
         let checks = row.checks.iter().filter_map(|check| {
-            let expected = match &*check.name {
-                _ if check.own => None,
-                "contains" => wanted.next(),
-                "not.contains" => unwanted.next(),
-                name => match name.strip_prefix("not.") {
-                    Some(name) => not.get(name),
-                    None => expect.get(name),
-                },
+            let expected = match check.kind {
+                None => None,
+                Some(CheckKind::Contains) => wanted.next(),
+                Some(CheckKind::NotContains) => unwanted.next(),
+                Some(kind) => expect.pointer(&format!("/{}", kind.as_str().replace('.', "/"))),
             };
             // Failed checks are shown above the page.
             (check.verdict != Verdict::Fail).then(|| self::check(check, expected))
@@ -161,8 +154,9 @@ fn attempt(line: &Line) -> Option<String> {
     if row.outcome == Outcome::Ungraded && !row.has_failed_grader() {
         return None;
     }
-    let (session, took) = (row.session.unwrap_or(1), show_duration(row.duration()));
-    let (attempt, outcome) = (row.attempt, row.outcome);
+    let RowRef { attempt, outcome, .. } = row;
+    let session = row.session.unwrap_or(1);
+    let took = show_duration(row.duration());
     let reason = (outcome != Outcome::Passed).then(|| format!("  {}", failure::headline(&row)));
     let reason = reason.unwrap_or_default();
     Some(format!("{attempt} in session {session}: {outcome}, {took}{reason}"))
@@ -197,8 +191,7 @@ fn expected(expect: &Map<String, Value>) -> String {
             "equals" => pretty(expected),
             _ => indented(expected),
         });
-        let is_line = !text.contains('\n');
-        if is_line { format!("{key} {text}") } else { format!("{key}\n{text}") }
+        format!("{key}{}{text}", if text.contains('\n') { '\n' } else { ' ' })
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -213,11 +206,14 @@ fn quantity(key: &str, expected: &Value) -> Option<String> {
 }
 
 fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
-    let text = |value: &Value| quantity(&check.name, value).unwrap_or_else(|| value.to_string());
-    let expected = expected.map(text).filter(|text| text.len() <= SHORT_VALUE);
+    let expected = expected
+        .map(|value| quantity(check.label(), value).unwrap_or_else(|| value.to_string()))
+        .filter(|text| text.len() <= SHORT_VALUE);
     let expected: String = expected.iter().map(|text| format!(" {text}")).collect();
     let message: String = check.message.iter().map(|message| format!(": {message}")).collect();
-    format!("{} {}{expected}{message}", check.verdict, &*check.name)
+    let stderr = check.stderr.iter().map(|stderr| format!("{STDERR_FOLLOWS}\n{stderr}"));
+    let stderr: String = stderr.collect();
+    format!("{} {}{expected}{message}{stderr}", check.verdict, check.label())
 }
 
 /// Formats a grade, with its explanation, its metrics and its log on lines of their own.
@@ -234,16 +230,15 @@ fn grade(grade: &Grade<'_>) -> Vec<String> {
     words.extend((grade.attempt > 1).then(|| format!("attempt {}", grade.attempt)));
     words.push(show_duration(duration(grade.duration_ms)));
     words.extend(grade.metrics.iter().map(phrases::metric));
-    let error = grade.error.as_ref().map(|error| ("error", &error.message));
     let texts = [
-        error,
-        grade.explanation.as_ref().map(|text| ("explanation", text)),
-        grade.log.as_ref().map(|text| ("log", text)),
+        grade.error.as_ref().map(|error| ("error", error.to_string())),
+        grade.explanation.as_ref().map(|text| ("explanation", text.to_string())),
+        grade.log.as_ref().map(|text| ("log", text.to_string())),
     ];
-    let denied = grade.denied.iter().map(|denied| ("denied", &denied.what));
+    let denied = grade.denied.iter().map(|denied| ("denied", denied.what.to_string()));
     let texts = texts.into_iter().flatten().chain(denied).flat_map(|(title, text)| {
-        let rest = text.trim_end().lines().map(|line| format!("    {line}"));
-        std::iter::once(format!("  {title}:")).chain(rest)
+        let lines = text.trim_end().lines().map(|line| format!("    {line}"));
+        [format!("  {title}:")].into_iter().chain(lines).collect::<Vec<_>>()
     });
     [words.join(", ")].into_iter().chain(texts).collect()
 }

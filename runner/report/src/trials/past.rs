@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use runner_model::{Counts, Outcome, RowRef, Time, TrialId};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use runner_record::{Manifest, RecordError, ResultsRoot};
+use runner_results::RunTable;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ const MOST_TRIALS: u64 = 2_000_000;
 
 /// A result of a trial in a run of its scenario.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct PastResult {
+pub(crate) struct PastResult {
     /// The run's id.
     pub run: String,
     /// The start of the run.
@@ -45,11 +46,12 @@ impl PastResult {
         progress: &mut dyn FnMut(),
     ) -> Result<Vec<Self>, RecordError> {
         let own = &manifest.id;
-        let (mut trials, mut found, mut rows) = (root.trials()?, Vec::new(), 0);
+        let mut found = Vec::new();
+        let mut rows = 0;
         let runs = root.runs_of(&manifest.scenario, Path::new(&manifest.scenario_path))?;
-        // Running runs are left out: their results are not in the database, so all rows would be read each time.
-        let is_kept = |(run, of): &(RunDir, Manifest)| of.status.is_terminal() || run.id() == own;
-        for (run, manifest) in runs.flatten().filter(is_kept).take(MOST_RUNS) {
+        // Running runs are left out: their tables are not kept, so all rows would be read each time.
+        let kept = runs.flatten().filter(|(run, of)| of.status.is_terminal() || run.id() == own);
+        for (run, manifest) in kept.take(MOST_RUNS) {
             rows += manifest.counts.done();
             if rows > MOST_TRIALS && !found.is_empty() {
                 break;
@@ -58,8 +60,10 @@ impl PastResult {
                 row.map(|row| (row.outcome, row.flaky, row.duration_ms))
             } else {
                 progress();
-                let result = trials.of_trial(&run, trial).ok().and_then(|found| found.results);
-                result.map(|one| (one.outcome, one.flaky, one.duration.0 as f64 / 1e3))
+                // Rows of another version may be newer than those that this runner reads.
+                let table = RunTable::open(&run).ok().filter(|table| table.check_version().is_ok());
+                let result = table.and_then(|table| table.result(table.find(trial)?));
+                result.map(|row| (row.outcome, row.is_flaky(), row.ms()))
             };
             found.extend(result.map(|(outcome, flaky, duration_ms)| Self {
                 run: run.id().to_owned(),
@@ -73,17 +77,17 @@ impl PastResult {
         Ok(found)
     }
 
-    fn mark(&self) -> Option<Mark> {
+    fn sign(&self) -> Option<char> {
         let mut counts = Counts::default();
         counts.add(self.outcome, self.flaky);
-        Mark::of(&counts)
+        Mark::of(&counts).map(Mark::sign)
     }
 }
 
 /// Formats results as signs, with the newest change.
 pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
     let [first, .., last] = results else { return Vec::new() };
-    let signs: String = results.iter().filter_map(|one| Some(one.mark()?.sign())).collect();
+    let signs: String = results.iter().filter_map(PastResult::sign).collect();
     let since = phrases::zoned_clock(first.run_started_at);
     let pairs = results.iter().zip(&results[1..]);
     let change = pairs.rev().find(|(old, new)| old.outcome != new.outcome);
@@ -97,10 +101,9 @@ pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
         ),
         None => {
             let runs = results.len();
-            let flaky = results.iter().filter(|one| one.flaky).count();
-            let flaky = match flaky {
+            let flaky = match results.iter().filter(|one| one.flaky).count() {
                 0 => String::new(),
-                _ => format!(", in {flaky} of them after an attempt that did not pass"),
+                flaky => format!(", in {flaky} of them after an attempt that did not pass"),
             };
             format!("{} in each of these {runs} runs{flaky}", last.outcome)
         }

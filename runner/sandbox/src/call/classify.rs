@@ -12,7 +12,7 @@ use super::ended::Ending;
 use crate::{
     host_fault::fault_in,
     interrupt::{Halt, HostPanic},
-    message::{cut, cut_redacted, failure, stderr_tail, with_end},
+    message::{cut, cut_redacted, failure, stderr_tail},
     store::{
         Sandbox,
         limiter::{DeniedGrowth, MemoryBudgetFull},
@@ -51,7 +51,7 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
         None => {
             sandbox.host.fault = fault_in(error);
             let stderr = stderr_tail(&sandbox.stderr.text());
-            Ending::Error(with_end(diagnose(error, sandbox), &stderr))
+            Ending::Error(RowError { stderr, ..diagnose(error, sandbox) })
         }
     }
 }
@@ -142,7 +142,10 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
         | Trap::UnalignedPointer => (ErrorClass::Protocol, "passed a malformed value"),
         _ => (ErrorClass::Trap, "trapped"),
     };
-    let message = format!("the guest {what}: {name}{}", place(error));
+    let mut message = format!("the guest {what}: {name}{}", place(error));
+    if trap == Trap::StackOverflow {
+        message += &format!("; `limits.stack` is {}", show_size(sandbox.host.stack));
+    }
     failure(class, trap_code(trap), message)
 }
 
@@ -215,11 +218,13 @@ fn place(error: &wasmtime::Error) -> String {
         frames.filter_map(|frame| frame.func_name().map(readable)).collect();
     // The functions of a panic would hide the one that panicked.
     names.retain(|name| !RUST_LIBRARIES.iter().any(|start| name.starts_with(start)));
-    names.truncate(SHOWN_FUNCTIONS);
-    if names.is_empty() {
-        return String::new();
-    }
-    format!(" in `{}`", names.join("`, called by `"))
+    // The frames of a recursion would hide its callers.
+    let shown = names.chunk_by(|left, right| left == right).map(|same| {
+        let recursive = if same.len() > 1 { " (recursive)" } else { "" };
+        format!("`{}`{recursive}", same[0])
+    });
+    let shown: Vec<_> = shown.take(SHOWN_FUNCTIONS).collect();
+    if shown.is_empty() { String::new() } else { format!(" in {}", shown.join(", called by ")) }
 }
 
 /// Shortens a function's name. Names of Rust are demangled, without the compiler's hash.

@@ -69,11 +69,23 @@ impl Ended {
 /// Appends the likely cause of an error to its message.
 fn with_hint(ending: Ending, hint: Option<&str>) -> Ending {
     match (ending, hint) {
-        (Ending::Error(error), Some(hint)) => {
-            // On a line of its own if the message ends with lines of standard error.
-            let separator = if error.message.contains('\n') { "\n" } else { "; " };
-            Ending::Error(with_end(error, &format!("{separator}{hint}")))
-        }
+        (Ending::Error(error), Some(hint)) => Ending::Error(with_end(error, &format!("; {hint}"))),
         (ending, _) => ending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, with_hint};
+    use crate::message::failure;
+
+    #[test]
+    fn hint_is_not_part_of_standard_error() {
+        let mut error = failure(None, "code", "it failed");
+        error.stderr = Some("last words".into());
+        let ending = with_hint(Ending::Error(error), Some("its folder is full"));
+        let Ending::Error(error) = ending else { panic!("{ending:?}") };
+        assert_eq!(*error.message, *"it failed; its folder is full");
+        assert_eq!(error.stderr.as_deref(), Some("last words"));
     }
 }

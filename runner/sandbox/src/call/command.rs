@@ -16,7 +16,7 @@ use super::{protocol, reply::read_json};
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},
-    message::{failure, quote_start, too_large},
+    message::{failure, too_large, with_excerpt},
     store::{
         MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
         host::{Host, MAX_HANDOVER},
@@ -119,15 +119,16 @@ async fn run_plain(
         files,
     };
     let finished = program.execute(start, Protocol::Plain).await;
-    let read = |exit_code, sandbox: &mut Sandbox| {
-        // The likely reason of the exit code. The exit code is judged in any case.
-        if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
-            sandbox.host.deny(denied.message, None);
-        }
-        read_output(command.output, exit_code, sandbox, call.limits)
-            .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
-    };
-    finished.end(call.limits, read).await
+    finished
+        .end(call.limits, |exit_code, sandbox| {
+            // The likely reason of the exit code. The exit code is judged in any case.
+            if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
+                sandbox.host.deny(denied.message, None);
+            }
+            read_output(command.output, exit_code, sandbox, call.limits)
+                .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
+        })
+        .await
 }
 
 async fn run_json(
@@ -197,7 +198,8 @@ impl ProgramEnd {
 
 impl Program {
     async fn execute(&self, start: ProgramStart<'_>, protocol: Protocol) -> ProgramEnd {
-        let (limits, guard) = (start.limits, start.host.guard.clone());
+        let limits = start.limits;
+        let guard = start.host.guard.clone();
         let redactor = start.host.redactor();
         // Has no tail: a reply counts whole or not at all. Kept without redaction until `shorten`,
         // because replies are redacted as JSON.
@@ -250,8 +252,7 @@ impl Program {
             }
             Self::Component(pre) => {
                 let command = pre.instantiate_async(&mut *store).await?;
-                let ended = command.wasi_cli_run().call_run(store).await?;
-                Ok(i32::from(ended.is_err()))
+                Ok(i32::from(command.wasi_cli_run().call_run(store).await?.is_err()))
             }
         }
     }
@@ -260,7 +261,8 @@ impl Program {
     /// in 0.2.12. The 32 bits of preview 1 are cut to 8.
     pub(crate) fn exit_codes(&self) -> RangeInclusive<i32> {
         let Self::Component(pre) = self else { return 0..=i32::from(u8::MAX) };
-        let (engine, component) = (pre.engine(), pre.instance_pre().component());
+        let engine = pre.engine();
+        let component = pre.instance_pre().component();
         let has_codes = component.component_type().imports(engine).any(|(name, import)| {
             let ComponentItem::ComponentInstance(interface) = import.ty else { return false };
             name.starts_with(EXIT) && interface.get_export(engine, EXIT_WITH_CODE).is_some()
@@ -288,12 +290,10 @@ fn read_output(
 ) -> Result<Raw<'static>, RowError<'static>> {
     let redactor = sandbox.host.redactor();
     let text = String::from_utf8(whole(&sandbox.stdout, limits)?).map_err(|error| {
-        let message = format!(
-            "the standard output is not UTF-8 from byte {} on{}",
-            error.utf8_error().valid_up_to(),
-            quote_start(error.as_bytes(), redactor)
-        );
-        failure(ErrorClass::Protocol, "utf-8", message)
+        let valid = error.utf8_error().valid_up_to();
+        let message = format!("the standard output is not UTF-8 from byte {valid} on");
+        let refusal = failure(ErrorClass::Protocol, "utf-8", message);
+        with_excerpt(refusal, error.as_bytes(), redactor)
     })?;
     let no_json =
         |error: serde_json::Error| failure(ErrorClass::Internal, "json", error.to_string());
@@ -307,6 +307,7 @@ fn read_output(
 }
 
 fn whole(stdout: &Capture, limits: &Limits) -> Result<Vec<u8>, RowError<'static>> {
-    let too_much = |written| too_large("standard output", written, "reply", limits.reply);
-    stdout.take_whole().map_err(too_much)
+    stdout
+        .take_whole()
+        .map_err(|written| too_large("standard output", written, "reply", limits.reply))
 }

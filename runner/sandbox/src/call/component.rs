@@ -159,7 +159,8 @@ impl LinkedComponent {
     ) -> wasmtime::Result<Result<types::Reply, ProviderError>> {
         // The contract's `json` is an alias of `string`, for which the generated types borrow a
         // `String`.
-        let (input, config) = (call.input.to_owned(), call.config.to_owned());
+        let input = call.input.to_owned();
+        let config = call.config.to_owned();
         let Instance { store, exports, .. } = instance;
         let exports = match exports {
             Some(exports) => exports,
@@ -211,6 +212,7 @@ fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
         retry_after_ms: error.retry_after,
         // An error with malformed details is still the provider's error.
         details: error.details.and_then(|details| read_json("details", details, redactor).ok()),
+        ..RowError::default()
     };
     provider_error(read, &sandbox.host.guard.interrupt)
 }
@@ -243,14 +245,13 @@ fn read_check(
 ) -> Result<Check<'static>, RowError<'static>> {
     let score = check.score.map(|score| finite("score of a check", score));
     Ok(Check {
-        own: true,
         score: score.transpose()?.and_then(|score| Raw::of(&score).ok()),
         message: check.message.map(Into::into),
         details: check
             .details
             .map(|details| read_json("details of a check", details, redactor))
             .transpose()?,
-        ..Check::new(check.name, verdict(check.verdict))
+        ..Check::own(check.name, verdict(check.verdict))
     })
 }
 

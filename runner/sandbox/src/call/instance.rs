@@ -2,7 +2,7 @@
 
 use std::{fmt, pin::pin};
 
-use runner_model::{Micros, log::LogRecord, row::RowError, visible::visible_line};
+use runner_model::{Micros, log::LogRecord, visible::visible_line};
 use wasmtime::component::{self, Component, ComponentExportIndex};
 use wasmtime::{Store, format_err};
 
@@ -84,7 +84,7 @@ impl Instance {
         };
         let sandbox = self.store.data_mut();
         let failed = failed.map(|error| match classify(&error, sandbox) {
-            Ending::Error(RowError { message, .. }) => format!("failed: {message}"),
+            Ending::Error(error) => format!("failed: {error}"),
             Ending::Timeout => "failed: timed out".to_owned(),
             Ending::Stopped | Ending::Reply(_) => "failed: stopped".to_owned(),
         });
@@ -105,11 +105,11 @@ impl Lifecycle {
         let Some(export) = component.get_export_index(None, LIFECYCLE) else {
             return Ok(None);
         };
-        let find = |name: &str| {
+        let [setup, teardown] = ["setup", "teardown"].map(|name| {
             let function = component.get_export_index(Some(&export), name);
             function.ok_or_else(|| format_err!("its `{LIFECYCLE}` has no `{name}`"))
-        };
-        Ok(Some(Self { setup: find("setup")?, teardown: find("teardown")? }))
+        });
+        Ok(Some(Self { setup: setup?, teardown: teardown? }))
     }
 
     /// Calls `setup`. The inner error is the provider's.

@@ -13,10 +13,9 @@ use serde_json::value::RawValue;
 use super::classify::{into_error, out_of_memory};
 use super::description::{bounded as bounded_description, read_schema};
 use super::ended::{Ending, Reply};
-use super::field::wrong_field;
-use super::inputs::Call;
 use super::reply::{bounded, provider_error, read_json};
-use crate::message::{failure, quote_start, stderr_tail, with_end};
+use super::{field::wrong_field, inputs::Call};
+use crate::message::{failure, stderr_tail, with_excerpt};
 use crate::{interrupt::Interrupt, redact::Redactor, store::Sandbox};
 
 /// Exit codes of BSD's `sysexits.h`.
@@ -229,26 +228,29 @@ fn parse<'a, T: Deserialize<'a>>(
 ) -> Result<JsonAnswer<T>, RowError<'static>> {
     let error = match (serde_json::from_slice(stdout), exit_code) {
         (Ok(answer @ JsonAnswer::Err(_)), _) | (Ok(answer), 0) => return Ok(answer),
-        (Err(error), 0) => {
-            let message = wrong_field(stdout, &error).unwrap_or_else(|| {
-                let start = quote_start(stdout, sandbox.host.redactor());
+        (Err(error), 0) => match wrong_field(stdout, &error) {
+            Some(message) => failure(ErrorClass::Protocol, "json", message),
+            None => {
                 let advice = match stdout.trim_ascii_start().first() {
                     None | Some(b'{') if !error.to_string().starts_with("trailing") => "",
-                    _ => "; write everything else to standard error, or leave out `protocol = \"json\"` for a plain program",
+                    _ => {
+                        " (write everything else to standard error, or leave out `protocol = \"json\"` for a plain program)"
+                    }
                 };
-                format!(
-                    "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{start}{advice}"
-                )
-            });
-            failure(ErrorClass::Protocol, "json", message)
-        }
+                let message = format!(
+                    "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{advice}"
+                );
+                let error = failure(ErrorClass::Protocol, "json", message);
+                with_excerpt(error, stdout, sandbox.host.redactor())
+            }
+        },
         // Runtimes exit like this after a failed allocation.
         (_, code) => out_of_memory(sandbox).unwrap_or_else(|| {
             let message = format!("the command exited with {code}");
             failure(exit_class(code), format!("exit-{code}"), message)
         }),
     };
-    Err(with_end(error, &stderr_tail(&sandbox.stderr.text())))
+    Err(RowError { stderr: stderr_tail(&sandbox.stderr.text()), ..error })
 }
 
 fn exit_class(code: i32) -> ErrorClass {
@@ -268,6 +270,7 @@ impl JsonError {
             message: self.message.into(),
             retry_after_ms: self.retry_after,
             details: self.details.and_then(|details| read_raw("details", details, redactor).ok()),
+            ..RowError::default()
         };
         provider_error(read, interrupt)
     }
@@ -296,14 +299,13 @@ impl JsonReply {
 impl JsonCheck {
     fn read(self, redactor: Option<&Arc<Redactor>>) -> Result<Check<'static>, RowError<'static>> {
         Ok(Check {
-            own: true,
             score: self.score.and_then(|score| Raw::of(&score).ok()),
             message: self.message.map(Into::into),
             details: self
                 .details
                 .map(|details| read_raw("details of a check", details, redactor))
                 .transpose()?,
-            ..Check::new(self.name, self.verdict)
+            ..Check::own(self.name, self.verdict)
         })
     }
 }

@@ -7,7 +7,7 @@ use runner_model::row::{Raw, RowError};
 
 use super::ended::{Ending, Reply};
 use super::json::compact;
-use crate::message::{failure, quote_start};
+use crate::message::{failure, with_excerpt};
 use crate::{interrupt::Interrupt, redact::Redactor};
 
 const MAX_CHECKS: usize = 10_000;
@@ -47,9 +47,9 @@ pub(crate) fn read_json(
     redactor: Option<&Arc<Redactor>>,
 ) -> Result<Raw<'static>, RowError<'static>> {
     compact(text).map_err(|(error, text)| {
-        let start = quote_start(text.as_bytes(), redactor);
-        let message = format!("the {what} is not JSON: {error}{start}");
-        failure(ErrorClass::Protocol, "json", message)
+        let message = format!("the {what} is not JSON: {error}");
+        let error = failure(ErrorClass::Protocol, "json", message);
+        with_excerpt(error, text.as_bytes(), redactor)
     })
 }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn checks_and_metrics_of_a_reply_are_bounded() {
-        let check = Check::new("", Verdict::Pass);
+        let check = Check::own("", Verdict::Pass);
         let metric = Metric { name: "".into(), value: 0.0, unit: None };
         let refusal = |checks: usize, metrics: usize| {
             let reply = Reply {

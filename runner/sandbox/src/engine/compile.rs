@@ -88,7 +88,8 @@ fn translate(
 
 /// Returns the bytes of a plugin's initial memories, rounded up. `None` if it does not fit a slot.
 fn fits(required: &ResourcesRequired) -> Option<u64> {
-    let (memories, tables) = (required.num_memories, required.num_tables);
+    let memories = required.num_memories;
+    let tables = required.num_tables;
     let is_small = required.max_initial_table_size.unwrap_or(0) <= u64::from(TABLE_ELEMENTS);
     let largest = required.max_initial_memory_size.unwrap_or(0);
     let fits = memories <= MEMORIES && tables <= TABLES && is_small;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use runner_model::cache::Trailer;
+use runner_model::{MAX_STACK, MIN_STACK, cache::Trailer};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     RegallocAlgorithm, WasmBacktraceDetails,
@@ -40,9 +40,11 @@ const RESIDENT_MEMORY: usize = SMALL as usize;
 /// Bytes of all memories of a pool that are cleared by writing zeros. Clearing touches them all: a
 /// thousand guests that wait for servers would hold 250 MiB afterwards.
 const RESIDENT_MEMORIES: usize = 16 * 1024 * 1024;
-/// Bytes of stack for the code of guests that was compiled without optimization. A function's frame
-/// takes up to 13 times as much as with it, for which guests have 512 KiB.
-const QUICK_STACK: usize = 13 * 512 * 1024;
+/// Factor for the stacks of code that was compiled without optimization. A function's frame takes up
+/// to 13 times as much as with it.
+const QUICK_STACK: usize = 13;
+/// Number of sizes of stacks, which are powers of two.
+pub(crate) const STACKS: usize = (MAX_STACK / MIN_STACK).ilog2() as usize + 1;
 /// Bytes of stack for functions of the host that a guest calls, as by default.
 const HOST_STACK: usize = 3 * 512 * 1024;
 /// Bytes of all initial memories of a plugin in the pool for small ones.
@@ -56,6 +58,18 @@ pub(crate) enum Allocation {
     /// The kernel, for each new sandbox: for components with tasks of their own, and for plugins
     /// that do not fit a slot.
     OnDemand,
+}
+
+/// The stack of a guest: `MIN_STACK << self.0` bytes. The machine code does not depend on it, but
+/// wasmtime sets it for a whole engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stack(pub(crate) usize);
+
+impl Stack {
+    pub(crate) fn of(bytes: u64) -> Self {
+        let bytes = bytes.clamp(MIN_STACK, MAX_STACK).next_power_of_two();
+        Self((bytes / MIN_STACK).ilog2() as usize)
+    }
 }
 
 impl Allocation {
@@ -75,14 +89,19 @@ pub(crate) fn compiler(
     bytes: usize,
     quick: bool,
 ) -> wasmtime::Result<Engine> {
-    let mut config = config(allocation, quick);
+    let mut config = config(allocation, quick, Stack(0));
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }
 
 /// Creates an engine that runs `sandboxes` guests at once, in slots with a fixed number of memories
 /// and tables.
-pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::Result<Engine> {
+pub(crate) fn pooled(
+    sandboxes: u32,
+    is_small: bool,
+    quick: bool,
+    stack: Stack,
+) -> wasmtime::Result<Engine> {
     let of_all = |each: u32| sandboxes.saturating_mul(each).saturating_add(2);
     let resident = RESIDENT_MEMORY.min(RESIDENT_MEMORIES / sandboxes.max(1) as usize);
     let mut pool = PoolingAllocationConfig::new();
@@ -95,7 +114,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::R
         .linear_memory_keep_resident(if is_small { resident } else { 0 })
         .async_stack_keep_resident(RESIDENT)
         .table_keep_resident(RESIDENT)
-        // One more for a garbage-collected heap.
+        // One more, because wasmtime counts a garbage-collected heap as a memory.
         .total_memories(of_all(MEMORIES + 1))
         .total_tables(of_all(TABLES))
         .total_stacks(of_all(1))
@@ -111,7 +130,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::R
         .max_memories_per_component(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_tables_per_component(TABLES);
-    let mut config = config(Allocation::Pooled, quick);
+    let mut config = config(Allocation::Pooled, quick, stack);
     config
         // A reused stack must be as clean as a new one.
         .async_stack_zeroing(true)
@@ -120,13 +139,19 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::R
 }
 
 /// Creates an engine that runs guests without slots.
-pub(crate) fn on_demand(quick: bool) -> wasmtime::Result<Engine> {
-    Engine::new(&config(Allocation::OnDemand, quick))
+pub(crate) fn unpooled(
+    allocation: Allocation,
+    quick: bool,
+    stack: Stack,
+) -> wasmtime::Result<Engine> {
+    Engine::new(&config(allocation, quick, stack))
 }
 
 /// `quick` is for code without optimization: an interpreter is compiled in half of the time, runs
 /// slower and takes more stack.
-fn config(allocation: Allocation, quick: bool) -> Config {
+fn config(allocation: Allocation, quick: bool, stack: Stack) -> Config {
+    let stack = (MIN_STACK as usize) << stack.0;
+    let stack = if quick { stack * QUICK_STACK } else { stack };
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -137,14 +162,14 @@ fn config(allocation: Allocation, quick: bool) -> Config {
         .wasm_memory64(false)
         // Each frame copies its function's name, which may have 100,000 bytes.
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
-        // Otherwise an environment variable would decide.
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        // The default reads an environment variable, so results would depend on the machine.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack + HOST_STACK);
     if quick {
         config
             .cranelift_opt_level(OptLevel::None)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
-            .max_wasm_stack(QUICK_STACK)
-            .async_stack_size(QUICK_STACK + HOST_STACK);
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     }
     config
 }

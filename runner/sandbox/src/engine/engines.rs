@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use super::cache;
-use super::config::{self, Allocation};
+use super::config::{self, Allocation, Stack};
 use super::link::{LoadError, link, reason};
 use crate::interrupt::{Interrupt, InterruptState};
 use crate::{plugin::Plugin, store::limiter::MemoryBudget};
@@ -20,9 +20,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// Increase it after a change of compiled code that wasmtime's hash does not contain.
 const FORMAT: &[u8] = b"runner 1";
 
-/// The engines of a worker: with a pool for small memories, with a pool for larger ones, and
-/// without a pool. The first plugin that needs one creates it, and the first of all starts the
-/// ticker thread.
+/// The engines of a worker, for each size of stacks: with a pool for small memories, with a pool for
+/// larger ones, and without a pool. The first plugin that needs one creates it, and the first of all
+/// starts the ticker thread.
 #[derive(Debug)]
 pub struct Engines {
     slots: u32,
@@ -54,8 +54,8 @@ impl Engines {
         key.clone()
     }
 
-    /// Loads and links an entry of the cache, with `quick` also one that was compiled without
-    /// optimization. `None` if there is no intact entry, and the plugin must be compiled.
+    /// Loads and links an entry of the cache for guests with `stack` bytes of stack, with `quick` also
+    /// one that was compiled without optimization. `None` if there is no intact entry, and the plugin must be compiled.
     ///
     /// # Errors
     ///
@@ -65,6 +65,7 @@ impl Engines {
         cache: &Path,
         plugin: &Digest,
         quick: bool,
+        stack: u64,
     ) -> Result<Option<Plugin>, LoadError> {
         let key = Self::compile_key();
         let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
@@ -79,7 +80,7 @@ impl Engines {
         let Some((file, trailer)) = entry else {
             return Ok(None);
         };
-        let engine = self.engine(&trailer, quick)?;
+        let engine = self.engine(&trailer, quick, Stack::of(stack))?;
         let code = cache::deserialize(engine, &file).map_err(|error| {
             let message = format!("does not fit a sandbox slot: {}", reason(&error));
             LoadError::new("pool", message)
@@ -95,16 +96,16 @@ impl Engines {
         self.interrupt.clone()
     }
 
-    fn engine(&self, trailer: &Trailer, quick: bool) -> Result<&Engine, LoadError> {
+    fn engine(&self, trailer: &Trailer, quick: bool, stack: Stack) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
-        if engines.iter().all(|engine| engine.get().is_none()) {
+        if engines.iter().flatten().all(|engine| engine.get().is_none()) {
             start_ticker(&self.interrupt.0).map_err(|error| {
                 let message = format!("cannot run, because no thread can be started: {error}");
                 LoadError::new("host-threads", message)
             })?;
         }
         let is_small = trailer.initial_memory <= config::SMALL;
-        let [small, large, on_demand] = engines;
+        let [small, large, on_demand] = &engines[stack.0];
         let place = match Allocation::from_trailer(trailer) {
             Allocation::Pooled if is_small => small,
             Allocation::Pooled => large,
@@ -113,12 +114,13 @@ impl Engines {
         if let Some(engine) = place.get() {
             return Ok(engine);
         }
-        let engine = match Allocation::from_trailer(trailer) {
+        let allocation = Allocation::from_trailer(trailer);
+        let engine = match allocation {
             // If the process may not reserve the addresses of all slots (`ulimit -v`), each sandbox
             // is allocated on demand. The same limit then bounds its instances.
-            Allocation::Pooled => config::pooled(self.slots, is_small, quick)
-                .or_else(|_| config::compiler(Allocation::Pooled, 0, quick)),
-            Allocation::OnDemand => config::on_demand(quick),
+            Allocation::Pooled => config::pooled(self.slots, is_small, quick, stack)
+                .or_else(|_| config::unpooled(allocation, quick, stack)),
+            Allocation::OnDemand => config::unpooled(allocation, quick, stack),
         };
         let engine = engine.map_err(|error| {
             let message = format!("cannot run, because wasmtime cannot start: {error:#}");
@@ -141,8 +143,7 @@ fn start_ticker(shared: &Arc<InterruptState>) -> io::Result<()> {
             thread::sleep(TICK);
         }
     };
-    let thread = thread::Builder::new().name("epoch-ticker".to_owned());
-    thread.spawn(tick).map(drop)
+    thread::Builder::new().name("epoch-ticker".to_owned()).spawn(tick).map(drop)
 }
 
 /// Feeds a [`Hash`](std::hash::Hash) value to SHA-256.

@@ -62,14 +62,14 @@ impl Inspection {
     /// Refuses imports that the host does not offer, all in one message: wasmtime names only the first. It reports missing
     /// functions of a served interface itself.
     pub(super) fn check_imports(&self) -> Result<(), String> {
-        let is_offered = |import: &&str| match import.split_once("::") {
+        let missing = self.imports.iter().map(String::as_str);
+        let missing = missing.filter(|import| match import.split_once("::") {
             Some((PREVIEW_1, function)) => {
-                PREVIEW_1_FUNCTIONS.split_ascii_whitespace().any(|known| known == function)
+                PREVIEW_1_FUNCTIONS.split_ascii_whitespace().all(|known| known != function)
             }
-            _ => is_served(import),
-        };
-        let imports = self.imports.iter().map(String::as_str);
-        match listed(imports.filter(|import| !is_offered(import)), "") {
+            _ => !is_served(import),
+        });
+        match listed(missing, "") {
             missing if missing.is_empty() => Ok(()),
             missing => Err(format!("has imports that this runner does not offer: {missing}")),
         }
@@ -209,8 +209,8 @@ fn shortened(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Lists the first names for a message, and the number of the others. Returns `nothing` if there
-/// are no names.
+/// Lists the first names for a message, and the number of the others. Returns `nothing` without
+/// names.
 pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>, nothing: &str) -> String {
     const SHOWN: usize = 20;
     let mut names = names.map(|name| format!("`{}`", shortened(name)));
@@ -227,8 +227,7 @@ fn check_version(text: &str) -> Result<(), String> {
     let numbers: Option<Vec<u16>> = text.split('.').map(|number| number.parse().ok()).collect();
     let version: Option<[u16; 3]> = numbers.and_then(|numbers| numbers.try_into().ok());
     let [major, minor, patch] = HOST;
-    let is_served = |version: &[u16; 3]| version[..2] == HOST[..2] && version[2] <= patch;
-    if version.as_ref().is_some_and(is_served) {
+    if version.as_ref().is_some_and(|version| version[..2] == HOST[..2] && version[2] <= patch) {
         return Ok(());
     }
     let remedy = match version {

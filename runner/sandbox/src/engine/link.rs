@@ -7,12 +7,10 @@ use wasmtime::{Engine, StoreContextMut};
 use wasmtime_wasi::p2::{self, bindings::CommandPre};
 use wasmtime_wasi::{I32Exit, WasiView as _, p1};
 
-use super::cache::Code;
-use super::inspect::PREVIEW_1;
+use super::{cache::Code, inspect::PREVIEW_1};
 use crate::call::{command::Program, component::LinkedComponent};
-use crate::contract;
 use crate::store::{Sandbox, clock, host::Host};
-use crate::{fs, message::cut, net, plugin::Linked};
+use crate::{contract, fs, message::cut, net, plugin::Linked};
 
 /// Bytes of a reason in wasmtime's words, in which names are the guest's.
 const MAX_REASON: usize = 4 * 1024;

@@ -63,11 +63,11 @@ impl AttemptFiles {
     ) -> wasmtime::Result<Self> {
         let folders = match FolderRequest::for_call(call, role) {
             Some(request) => {
-                let (root, guarded) = (call.access.scratch.clone(), guard.clone());
-                let create = move || request.create(&root, &guarded);
+                let root = call.access.scratch.clone();
+                let guarded = guard.clone();
                 // If this future is dropped, the thread continues to its own end, and then removes
                 // the folders.
-                Some(guard.bound(pin!(blocking(create))).await?)
+                Some(guard.bound(pin!(blocking(move || request.create(&root, &guarded)))).await?)
             }
             None => None,
         };
@@ -98,7 +98,8 @@ impl AttemptFiles {
         left: &mut Vec<LeftFile>,
     ) -> Option<String> {
         let folder = self.folders.as_ref().and_then(AttemptFolders::artifacts)?;
-        let (files, bytes) = (limits.artifact_files, limits.artifacts);
+        let files = limits.artifact_files;
+        let bytes = limits.artifacts;
         let mut found = std::mem::take(left);
         let (found, message) = blocking(move || {
             let message = leftovers::collect(&folder, files, bytes, &mut found);
@@ -113,7 +114,7 @@ impl AttemptFiles {
     /// too, and blocks. The supervisor removes those of a worker that dies.
     pub(crate) async fn remove(self) {
         if let Some(folders) = self.folders {
-            // The removal continues after a timeout.
+            // The thread of the removal cannot be cancelled, so it continues after a timeout.
             let _ = timeout(REMOVAL_TIME, blocking(move || drop(folders))).await;
         }
     }

@@ -86,7 +86,7 @@ pub(super) enum Effect {
 impl<'a> Guest<'a> {
     pub(super) fn from_caller(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
         let fuel = caller.as_context_mut().hostcall_fuel();
-        // The host offers no shared memories.
+        // Only plain memories: shared ones need threads, which the engine does not have.
         let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
             wasmtime::bail!("missing required memory export");
         };
@@ -121,7 +121,7 @@ impl<'a> Guest<'a> {
 
     /// Returns a charge of nothing, with an effect on `fd` or in it.
     pub(super) fn effect(&mut self, fd: i32, effect: Effect) -> Result<Charge, Errno> {
-        // Before wasmtime closes or moves it.
+        // Now, because afterwards wasmtime has closed or moved the descriptor, and its file is unknown.
         self.counted(fd);
         Ok(Charge { effect, ..Charge::default() })
     }
@@ -275,7 +275,8 @@ impl<'a> Guest<'a> {
     ) -> Result<Charge, Errno> {
         self.change(fd, path)?;
         self.change(new_fd, new_path)?;
-        let (old, new) = (self.text(path), self.text(new_path));
+        let old = self.text(path);
+        let new = self.text(new_path);
         let is_removing = match (self.folder(fd), self.folder(new_fd)) {
             (Some(from), Some(to)) => replaces_folder(&from, &old, &to, &new),
             _ => false,
@@ -315,7 +316,7 @@ impl<'a> Guest<'a> {
             let times = Times { accessed: found.atim, modified: found.mtim };
             let times = links.of(&Link { inode: found.ino, changed: found.ctim, times });
             (found.atim, found.mtim) = (times.accessed, times.modified);
-            // It was just read from there.
+            // The same place was just read, so it can be written.
             let _ = self.memory.write(out, found);
         }
     }
@@ -329,13 +330,13 @@ impl<'a> Guest<'a> {
             let address = u32::try_from(start + index * 8 + 4).ok()?;
             self.memory.read(GuestPtr::<u32>::new(address)).ok()
         });
-        let first = lengths.into_iter().find(|length| *length > 0);
-        u64::from(first.unwrap_or(0))
+        u64::from(lengths.into_iter().find(|length| *length > 0).unwrap_or(0))
     }
 
     /// Returns the position of the next write, or 0 if `fd` has none.
     fn position(&mut self, fd: i32) -> u64 {
-        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        let wasi = &mut self.sandbox.wasi;
+        let memory = &mut self.memory;
         wasi.fd_tell(memory, Fd::from(fd)).unwrap_or(0)
     }
 

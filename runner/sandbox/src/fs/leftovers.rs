@@ -106,8 +106,10 @@ fn keep(
     if before.saturating_add(bytes) > max_bytes {
         return Err(format!("over `limits.artifacts`, {}", show_size(max_bytes)));
     }
-    let is_file = |file: &&LeftFile| matches!(file.content, LeftContent::File(_));
-    if bytes > SMALL && left.iter().filter(is_file).count() >= MAX_OPEN {
+    if bytes > SMALL
+        && left.iter().filter(|file| matches!(file.content, LeftContent::File(_))).count()
+            >= MAX_OPEN
+    {
         let small = show_size(SMALL);
         return Err(format!("more than {MAX_OPEN} artifacts have more than {small}"));
     }

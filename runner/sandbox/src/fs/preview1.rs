@@ -24,7 +24,8 @@ macro_rules! counted {
                         Err(errno) => return Ok(errno as i32),
                     };
                     $guest.refuel();
-                    let (wasi, memory) = (&mut $guest.sandbox.wasi, &mut $guest.memory);
+                    let wasi = &mut $guest.sandbox.wasi;
+                    let memory = &mut $guest.memory;
                     let errno = original::$name(wasi, memory, $($argument),*).await?;
                     $guest.settle(&charge, errno);
                     Ok(errno)
@@ -67,8 +68,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         guest.change(fd, pointer(path, length)).and_then(|()| guest.charge_folder())
     });
     counted!(linker, path_remove_directory(fd: i32, path: i32, length: i32), |guest| {
-        let changed = guest.change(fd, pointer(path, length));
-        changed.and_then(|()| guest.effect(fd, Effect::RemoveFolder))
+        guest.change(fd, pointer(path, length)).and_then(|()| guest.effect(fd, Effect::RemoveFolder))
     });
     counted!(linker, path_unlink_file(fd: i32, path: i32, length: i32), |guest| {
         guest.change(fd, pointer(path, length)).map(|()| Charge::default())
@@ -87,18 +87,19 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
             new_fd: i32, new_path: i32, new_length: i32
         ),
         |guest| {
-            let changed = guest
+            guest
                 .change(fd, pointer(path, length))
-                .and_then(|()| guest.change(new_fd, pointer(new_path, new_length)));
-            changed.and_then(|()| guest.charge(ENTRY))
+                .and_then(|()| guest.change(new_fd, pointer(new_path, new_length)))
+                .and_then(|()| guest.charge(ENTRY))
         }
     );
     counted!(
         linker,
         path_symlink(target: i32, target_length: i32, fd: i32, path: i32, length: i32),
         |guest| {
-            let changed = fits(target_length).and_then(|()| guest.change(fd, pointer(path, length)));
-            changed.and_then(|()| guest.charge(ENTRY))
+            fits(target_length)
+                .and_then(|()| guest.change(fd, pointer(path, length)))
+                .and_then(|()| guest.charge(ENTRY))
         }
     );
     counted!(

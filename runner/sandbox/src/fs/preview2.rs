@@ -127,7 +127,7 @@ impl HostDescriptor for Counted<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
-        // Before it is copied.
+        // First, because a later step copies the path, which may be as long as the memory of the guest.
         if path.len() > MAX_PATH_BYTES {
             return Err(ErrorCode::NameTooLong.into());
         }
@@ -285,7 +285,8 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         self.change(&new_fd, &new_path)?;
-        let (old, new) = (self.folder(&fd)?, self.folder(&new_fd)?);
+        let old = self.folder(&fd)?;
+        let new = self.folder(&new_fd)?;
         let is_removing = replaces_folder(&old, &path, &new, &new_path);
         let quota = self.quota_for(&new_fd).filter(|_| is_removing);
         self.files.rename_at(fd, path, new_fd, new_path).await?;

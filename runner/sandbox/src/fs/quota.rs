@@ -154,8 +154,7 @@ pub(super) fn cost(bytes: u64, offset: u64, size: u64) -> u64 {
     if bytes == 0 {
         return 0;
     }
-    let end = offset.saturating_add(bytes);
-    end.saturating_sub(size).max(bytes)
+    offset.saturating_add(bytes).saturating_sub(size).max(bytes)
 }
 
 /// Returns whether a guest has as many open files or streams as allowed.

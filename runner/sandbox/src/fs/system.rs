@@ -4,8 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::{fs::File, future, panic};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
-use rustix::io::Errno;
-use rustix::path::Arg;
+use rustix::{io::Errno, path::Arg};
 use tokio::task;
 
 /// Opens a folder below `at`. Fails if its last part is a symbolic link.
@@ -57,12 +56,12 @@ pub(super) fn look_up(folder: &File, path: &str, follows: bool) -> rustix::io::R
 
 /// Returns whether renaming one path to the other one would replace a folder, which must be empty.
 pub(super) fn replaces_folder(from: &File, from_path: &str, to: &File, to_path: &str) -> bool {
-    let is_folder = |found: &Stat| FileType::from_raw_mode(found.st_mode).is_dir();
     match (stat_below(from, from_path, false), stat_below(to, to_path, false)) {
         (Ok(from), Ok(to)) => {
             // A folder that is renamed to itself stays.
             let is_same = (from.st_dev, from.st_ino) == (to.st_dev, to.st_ino);
-            is_folder(&from) && is_folder(&to) && !is_same
+            !is_same
+                && [from, to].iter().all(|found| FileType::from_raw_mode(found.st_mode).is_dir())
         }
         _ => false,
     }

@@ -88,12 +88,10 @@ impl Service<Uri> for Connector {
         let Self { mut dial, kept } = self.clone();
         Box::pin(async move {
             if uri.scheme() != Some(&Scheme::HTTPS) {
-                let stream = MaybeHttpsStream::Http(dial.call(uri).await?);
-                return Ok(Wire::new(stream, kept));
+                return Ok(Wire::new(MaybeHttpsStream::Http(dial.call(uri).await?), kept));
             }
             let config = client_config().map_err(ConnectError::Roots)?;
-            let stream = HttpsConnector::from((dial, config)).call(uri).await?;
-            Ok(Wire::new(stream, kept))
+            Ok(Wire::new(HttpsConnector::from((dial, config)).call(uri).await?, kept))
         })
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
         if filled != text {
             bytes -= value.len();
             *value = from_latin_1(&filled).ok_or_else(|| unfit(name))?;
-            // Hides it in debug output.
+            // The value has a secret, which debug output of the client would print.
             value.set_sensitive(true);
             bytes += value.len();
         }

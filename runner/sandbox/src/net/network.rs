@@ -11,8 +11,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::connect::{Connector, Lookup, system_lookup};
 use super::failure::{MAX_HEAD, MAX_HEADERS};
-use super::policy::NetPolicy;
-use super::retry_after::RetryAfter;
+use super::{policy::NetPolicy, retry_after::RetryAfter};
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);

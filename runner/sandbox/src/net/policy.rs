@@ -88,7 +88,8 @@ impl NetPolicy {
         let mut refused = None;
         let mut reachable = Vec::new();
         for address in found {
-            let (ip, port) = (address.ip().to_canonical(), address.port());
+            let ip = address.ip().to_canonical();
+            let port = address.port();
             match special(ip) {
                 Some(what) if !self.is_private && !self.names_address(scheme, ip, port) => {
                     refused.get_or_insert((SocketAddr::new(ip, port), what));

@@ -10,20 +10,25 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use runner_model::{Limits, Time, protocol::PostRequest, visible::visible_line};
+use runner_model::protocol::{PostAnswer, PostRequest};
+use runner_model::{Limits, Time, visible::visible_line};
+use tokio::time::timeout;
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
 use super::failure::{Failure, MAX_HEAD};
 use super::network::{Counts, Network, Traffic};
 use super::policy::{Refusal, origin, read_url};
-use super::retry_after::RetryAfter;
-use super::{headers, response::Incoming, wire::Wire};
+use super::{headers, response::Incoming, retry_after::RetryAfter, wire::Wire};
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
 /// The longest registered method has 17 characters.
 pub(super) const MAX_METHOD_BYTES: usize = 32;
+/// Bytes of a webhook's response that are read for its reason, and the time for them.
+const MAX_REASON: usize = 4 << 10;
+const REASON_TIME: Duration = Duration::from_secs(1);
 
 /// The network of one attempt. Clones share it, and may be used in the background.
 #[derive(Clone)]
@@ -210,12 +215,12 @@ impl Outbound {
     }
 }
 
-/// Posts a document, and returns the status of the response. Follows no redirect, and reads no body.
+/// Posts a document. Follows no redirect. The reason in the answer is the start of the body, unless the status is 2xx.
 ///
 /// # Errors
 ///
 /// The reason why there is no response. Of the address it has only scheme, host and port.
-pub async fn post(request: PostRequest) -> Result<u16, String> {
+pub async fn post(request: PostRequest) -> Result<PostAnswer, String> {
     let url = read_url(&request.url)?;
     let mut builder = Request::post(read_uri(&url).map_err(|error| error.to_string())?);
     for (name, value) in &request.headers {
@@ -225,14 +230,42 @@ pub async fn post(request: PostRequest) -> Result<u16, String> {
     let sent = sent.map_err(|error| error.to_string())?;
     let network = Network::of_webhook(request.private);
     match network.0.client.request(sent).await {
-        Ok(response) => Ok(response.status().as_u16()),
-        Err(error) => Err(match Failure::from_client(&origin(&url), &error) {
-            Failure::Denied(Refusal { denied: Some(denied), .. }) => {
-                format!("{} is allowed only with `private = true`", denied.what)
-            }
-            failure => failure.to_string(),
-        }),
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            let now = Time::from(SystemTime::now());
+            let retry_after = match RetryAfter::read(head.status, &head.headers, now) {
+                Some(RetryAfter::Wait(wait)) => Some(wait.into()),
+                _ => None,
+            };
+            let is_plain = !head.headers.contains_key(header::CONTENT_ENCODING);
+            let reason = match head.status.is_success() {
+                false if is_plain => Some(start_of(body).await),
+                _ => None,
+            };
+            Ok(PostAnswer::Response { status: head.status.as_u16(), reason, retry_after })
+        }
+        Err(error) => match Failure::from_client(&origin(&url), &error) {
+            Failure::Denied(Refusal { denied: Some(denied), .. }) => Ok(PostAnswer::Denied(
+                format!("{} is allowed only with `private = true`", denied.what),
+            )),
+            failure => Err(failure.to_string()),
+        },
     }
+}
+
+/// Reads the start of a body. Returns the bytes so far if the body breaks off or is late.
+async fn start_of(mut body: body::Incoming) -> String {
+    let mut bytes = Vec::new();
+    let read = async {
+        while bytes.len() < MAX_REASON
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+    };
+    let _ = timeout(REASON_TIME, read).await;
+    bytes.truncate(MAX_REASON);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Creates a body in one piece.

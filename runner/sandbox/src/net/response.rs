@@ -71,7 +71,7 @@ impl Incoming {
     pub(super) async fn read(mut self) -> Result<Vec<u8>, Failure> {
         let mut content = Vec::new();
         while let Some(frame) = self.frame().await {
-            // Skips trailers.
+            // Frames without data are trailers, which the contract has no place for.
             if let Ok(data) = frame?.into_data() {
                 content.extend_from_slice(&data);
             }
@@ -85,7 +85,8 @@ impl Incoming {
             return Poll::Pending;
         };
         let end = end.get_or_insert_with(|| {
-            let (guard, duration) = (guard.clone(), *duration);
+            let guard = guard.clone();
+            let duration = *duration;
             Box::pin(async move { guard.sleep(duration).await })
         });
         end.as_mut().poll(context)
@@ -166,7 +167,7 @@ impl Body for Incoming {
 
     fn size_hint(&self) -> SizeHint {
         match self.stream {
-            // Redaction changes the length.
+            // A mark may be shorter or longer than its secret, so the length is unknown.
             Some(_) => SizeHint::default(),
             None => self.body.size_hint(),
         }

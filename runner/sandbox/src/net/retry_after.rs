@@ -35,10 +35,9 @@ impl RetryAfter {
         }
         let now = text(header::DATE).and_then(|date| read_date(&date)).unwrap_or(now);
         Some(match read_date(value) {
-            Some(then) => {
-                let wait = then.as_millis().saturating_sub(now.as_millis());
-                Self::Wait(Duration::from_millis(wait.try_into().unwrap_or(0)))
-            }
+            Some(then) => Self::Wait(Duration::from_millis(
+                then.as_millis().saturating_sub(now.as_millis()).try_into().unwrap_or(0),
+            )),
             None => Self::Unreadable(value.to_owned()),
         })
     }
@@ -104,7 +103,7 @@ mod tests {
             code: "busy".into(),
             message: "no".into(),
             retry_after_ms: ms,
-            details: None,
+            ..RowError::default()
         })
     }
 

@@ -135,7 +135,7 @@ async fn send(
     body: WasiBody,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Background), Failure> {
-    // A stream cannot be sent twice.
+    // Only a request without a body can be sent twice: the stream of a body is read once.
     let again = body.is_end_stream().then(Bytes::new);
     let traffic = outbound.traffic.clone();
     let counted = body.map_frame(move |frame| {

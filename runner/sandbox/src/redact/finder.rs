@@ -100,8 +100,7 @@ impl Finder {
     pub(super) fn find<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = FoundForm> + 'a {
         let (mut at, mut prefixes) = (0, PrefixHashes::default());
         iter::from_fn(move || {
-            let mut starts = text.get(at..)?.windows(START).zip(at..);
-            let found = starts.find_map(|(start, at)| {
+            let found = text.get(at..)?.windows(START).zip(at..).find_map(|(start, at)| {
                 let start = u32::from_le_bytes(*start.first_chunk()?);
                 let (word, bit) = self.filter_bit(start);
                 let may_start = self.filter[word] & bit != 0;
@@ -115,21 +114,22 @@ impl Finder {
     /// Returns the first place of a text from which later bytes may complete a form, or its end.
     pub(super) fn certain(&self, text: &[u8]) -> usize {
         let first = (text.len() + 1).saturating_sub(self.longest);
-        let may_continue = |at: &usize| {
-            let rest = &text[*at..];
-            let Some(start) = rest.first_chunk() else {
-                return self.forms.iter().any(|form| form.may_continue(rest));
-            };
-            let start = u32::from_le_bytes(*start);
-            let (word, bit) = self.filter_bit(start);
-            if self.filter[word] & bit == 0 {
-                return false;
-            }
-            let first = self.forms.partition_point(|form| form.start < start);
-            let forms = self.forms[first..].iter().take_while(|form| form.start == start);
-            forms.into_iter().any(|form| form.may_continue(rest))
-        };
-        (first..text.len()).find(may_continue).unwrap_or(text.len())
+        (first..text.len())
+            .find(|at| {
+                let rest = &text[*at..];
+                let Some(start) = rest.first_chunk() else {
+                    return self.forms.iter().any(|form| form.may_continue(rest));
+                };
+                let start = u32::from_le_bytes(*start);
+                let (word, bit) = self.filter_bit(start);
+                if self.filter[word] & bit == 0 {
+                    return false;
+                }
+                let first = self.forms.partition_point(|form| form.start < start);
+                let forms = self.forms[first..].iter().take_while(|form| form.start == start);
+                forms.into_iter().any(|form| form.may_continue(rest))
+            })
+            .unwrap_or(text.len())
     }
 
     /// Returns the longest form at a place of a text, where `start` is.

@@ -55,12 +55,14 @@ impl Redactor {
             forms.append(&mut own);
         }
         let finder = Finder::new(forms)?;
-        let mark = |name: &String| {
+        let marks = values.keys().map(|name| {
             let marks = [format!("[secret {name}]"), "[secret]".to_owned()];
-            let is_safe = |mark: &String| finder.find(mark.as_bytes()).next().is_none();
-            marks.into_iter().find(is_safe).unwrap_or_else(|| SHORT_MARK.to_owned())
-        };
-        Some(Self { marks: values.keys().map(mark).collect(), finder })
+            marks
+                .into_iter()
+                .find(|mark| finder.find(mark.as_bytes()).next().is_none())
+                .unwrap_or_else(|| SHORT_MARK.to_owned())
+        });
+        Some(Self { marks: marks.collect(), finder })
     }
 
     /// Redacts a text.

@@ -18,7 +18,7 @@ impl Redactor {
         }
         let raw: Option<&RawValue> = serde_json::from_str(text).ok();
         let Some(mut value) = raw.and_then(Json::of) else {
-            // Invalid JSON becomes one redacted string.
+            // A search in invalid JSON could cut it anywhere, so all of it becomes one redacted string.
             let mut text = text.to_owned();
             self.text(&mut text);
             return Some(Json::String(text.into()).to_string());

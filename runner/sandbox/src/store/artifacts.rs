@@ -100,8 +100,9 @@ impl Artifacts {
             });
             self.files.len() - 1
         });
-        let is_in_file = |file: &&LeftFile| matches!(file.content, LeftContent::File(_));
-        let may_open = self.files.iter().filter(is_in_file).count() < MAX_OPEN;
+        let may_open =
+            self.files.iter().filter(|file| matches!(file.content, LeftContent::File(_))).count()
+                < MAX_OPEN;
         let file = &mut self.files[index];
         match write(file, chunk, may_open.then_some(&*self.folder)) {
             Ok(true) => Ok(()),
@@ -156,9 +157,8 @@ fn unnamed_file(folder: &Path) -> io::Result<File> {
 
 /// Returns whether an artifact may have this name. Names never become paths.
 pub(crate) fn is_artifact_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(is_plain)
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name != "."
         && name != ".."
 }

@@ -42,6 +42,8 @@ pub(crate) struct Host {
     files: Vec<AttachedFile>,
     /// Bytes of an attachment in one read. The host holds a copy of them.
     max_read: u64,
+    /// Bytes of the guest's stack, for messages.
+    pub(crate) stack: u64,
     /// Progress messages that are left, and their bytes: as many as log records.
     progress_left: (u64, u64),
 }
@@ -76,6 +78,7 @@ impl Host {
             secrets: Arc::default(),
             files: Vec::new(),
             max_read: limits.memory.min(MAX_HANDOVER),
+            stack: limits.stack,
             progress_left: (limits.log_records, limits.log),
             guard,
         }
@@ -197,7 +200,7 @@ impl log::Host for Host {
             fields: fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         };
         self.redact(&mut record);
-        // Also if the log is full.
+        // First, because the last record is shown even if the log has no room for it.
         self.guard.activity.add_record(&record);
         self.log.push(record);
     }
@@ -236,12 +239,14 @@ impl control::Host for Host {
 impl files::Host for Host {
     fn names(&mut self) -> Vec<files::File> {
         self.calls += 1;
-        let file = |file: &AttachedFile| files::File {
-            name: file.name.clone(),
-            media_type: media_type(&file.name).to_owned(),
-            size: u32::try_from(file.bytes).unwrap_or(u32::MAX),
-        };
-        self.files.iter().map(file).collect()
+        self.files
+            .iter()
+            .map(|file| files::File {
+                name: file.name.clone(),
+                media_type: media_type(&file.name).to_owned(),
+                size: u32::try_from(file.bytes).unwrap_or(u32::MAX),
+            })
+            .collect()
     }
 
     fn read(

@@ -111,8 +111,8 @@ impl Sandbox {
 
     /// Returns whether the guest was denied memory, table elements or file space.
     pub(crate) fn is_spent(&self) -> bool {
-        let is_exceeded = |quota: &Quota| quota.exceeded().is_some();
-        self.limiter.denial().is_some() || self.quota.as_ref().is_some_and(is_exceeded)
+        self.limiter.denial().is_some()
+            || self.quota.as_ref().is_some_and(|quota| quota.exceeded().is_some())
     }
 }
 
@@ -145,7 +145,7 @@ impl StoreRecipe<'_> {
         let mut store = Store::new(engine, sandbox);
         store.set_hostcall_fuel(usize::try_from(self.handover.0).unwrap_or(usize::MAX));
         store.set_max_component_handles(MAX_HANDLES);
-        // Only engines without slots have tasks.
+        // Engines with slots have no tasks, and so no table of them.
         if let Some(tasks) = store.concurrent_resource_table() {
             tasks.set_max_capacity(MAX_TASKS);
             store.data_mut().limiter.allow_on_demand();

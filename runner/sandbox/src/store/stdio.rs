@@ -1,10 +1,9 @@
 //! [`Capture`]: keeps a guest's standard output or error, within bounds. Writes never block or
 //! fail.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::{collections::VecDeque, mem, pin::Pin, time::SystemTime};
+use std::{borrow::Cow, collections::VecDeque, mem, pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
 use runner_model::{Time, units::show_size};
@@ -45,12 +44,9 @@ struct Captured {
 impl Capture {
     /// Keeps `head` bytes from the start and `tail` bytes from the end.
     pub(crate) fn new(head: u64, tail: u64) -> Self {
-        let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        Self(Arc::new(Mutex::new(Captured {
-            head_limit: size(head),
-            tail_limit: size(tail),
-            ..Captured::default()
-        })))
+        let [head_limit, tail_limit] =
+            [head, tail].map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self(Arc::new(Mutex::new(Captured { head_limit, tail_limit, ..Captured::default() })))
     }
 
     /// Redacts all writes.
@@ -118,7 +114,8 @@ impl Capture {
     /// Redacts, then drops all but `most` bytes from the start and as many from the end.
     pub(crate) fn shorten(&self, most: u64, redactor: Option<&Arc<Redactor>>) {
         let shorter = Self::new(most, most).redacted_by(redactor);
-        let (mut kept, mut shorter) = (self.lock(), shorter.lock());
+        let mut kept = self.lock();
+        let mut shorter = shorter.lock();
         shorter.push(&kept.head);
         if kept.dropped > 0
             && let Some(stream) = &mut shorter.stream

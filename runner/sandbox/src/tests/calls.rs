@@ -1,5 +1,6 @@
 //! Calls that end by themselves: inputs, outputs and denied imports.
 
+use runner_model::ErrorClass;
 use runner_model::provider::{OutputForm, Protocol};
 
 use super::support::{Bench, error, guests, output, run_fresh};
@@ -64,7 +65,7 @@ fn plugins_describe_themselves() {
     let broken = bench.text(&printing("", "why", 3));
     let error = describe(&broken, Protocol::Json).unwrap_err();
     assert_eq!(&*error.code, "exit-3");
-    assert!(error.message.ends_with("ends with:\nwhy"), "{error:?}");
+    assert_eq!(error.stderr.as_deref(), Some("why"));
 }
 
 #[test]
@@ -86,9 +87,9 @@ fn command_output_is_read_by_its_form() {
     };
     assert_eq!((reply.output.get(), reply.exit_code), ("null", Some(7)));
     let broken = bench.plain(&bench.text(&printing("{", "", 0)), OutputForm::Json);
-    let (class, code, message) = error(&broken);
-    assert_eq!((class, code), ("protocol", "json"));
-    assert!(message.ends_with("it starts with `{`"), "{message}");
+    let Ending::Error(error) = broken.ending else { panic!("{broken:?}") };
+    assert_eq!((error.class, &*error.code), (Some(ErrorClass::Protocol), "json"));
+    assert_eq!(error.excerpt.as_deref(), Some("{"));
 }
 
 #[test]

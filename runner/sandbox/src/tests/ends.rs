@@ -114,8 +114,7 @@ fn traps_name_the_guests_functions() {
             (
                 "trap",
                 "stack-overflow",
-                "the guest trapped: call stack exhausted in `again`, called by `again`, called by `again`, called by \
-                 `again`, called by `again`",
+                "the guest trapped: call stack exhausted in `again` (recursive); `limits.stack` is 512 KiB",
             ),
         ),
         (

@@ -60,7 +60,7 @@ fn damaged_cache_entry_counts_as_missing() {
     let digest = digest(&wasm);
     let path = bench.cache.path().join(entry_name(&digest, &Engines::compile_key()));
     let whole = fs::read(&path).unwrap();
-    let load = || bench.engines.load(bench.cache.path(), &digest, false);
+    let load = || bench.engines.load(bench.cache.path(), &digest, false, bench.limits.stack);
     for (place, bytes) in [(whole.len() / 2, whole.len()), (0, 100), (0, 10), (0, 0)] {
         let mut damaged = whole[..bytes].to_vec();
         if let Some(byte) = damaged.get_mut(place) {
@@ -75,7 +75,7 @@ fn damaged_cache_entry_counts_as_missing() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
     assert!(matches!(load(), Ok(None)));
     let nowhere = bench.cache.path().join("nowhere");
-    assert!(matches!(bench.engines.load(&nowhere, &digest, false), Ok(None)));
+    assert!(matches!(bench.engines.load(&nowhere, &digest, false, bench.limits.stack), Ok(None)));
 
     let mut entry = compile(&wasm, false).unwrap();
     entry[1000] ^= 1;

@@ -10,7 +10,10 @@ use wasmtime_wasi::WasiView as _;
 use super::support::{Bench, error, output};
 use crate::{
     Ended, Ending, Interrupt,
-    engine::{config, link::component_linker},
+    engine::{
+        config::{self, Allocation, Stack},
+        link::component_linker,
+    },
     interrupt::Guard,
     store::Sandbox,
 };
@@ -369,7 +372,7 @@ fn errors_of_streams_are_short() {
         (export "tell" (func $tell)) (export "memory" (memory $pages))))))
       (func (export "length") (param "error" (own $error)) (result u32)
         (canon lift (core func $core "length"))))"#;
-    let engine = config::on_demand(false).unwrap();
+    let engine = config::unpooled(Allocation::OnDemand, false, Stack(0)).unwrap();
     let component = Component::new(&engine, wat::parse_str(errors).unwrap()).unwrap();
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
     let mut store = Store::new(&engine, Sandbox::bare(&Limits::default(), guard));
@@ -388,4 +391,29 @@ fn errors_of_streams_are_short() {
     assert_eq!(length("why".to_owned()), 3);
     assert_eq!(length("x".repeat(1024)), 1024);
     assert_eq!(length("x".repeat(1 << 20)), 1024 + "…".len() as u32);
+}
+
+#[test]
+fn stack_has_the_size_of_its_limit() {
+    let deep = |levels: u32| {
+        format!(
+            r#"(module (memory (export "memory") 1)
+                 (func $deep (param i32) (result i32)
+                   (if (result i32) (local.get 0)
+                     (then (i32.add (i32.const 1) (call $deep (i32.sub (local.get 0) (i32.const 1)))))
+                     (else (i32.const 0))))
+                 (func (export "_start") (drop (call $deep (i32.const {levels})))))"#
+        )
+    };
+    let mut bench = Bench::new();
+    for (stack, shown) in [(512 << 10, "512 KiB"), (8 << 20, "8 MiB"), (16 << 20, "16 MiB")] {
+        bench.limits.stack = stack;
+        // A frame takes fewer than 64 bytes.
+        output(&run(&bench, &deep(stack as u32 / 64)));
+        let ended = run(&bench, &deep(u32::MAX));
+        let (class, code, message) = error(&ended);
+        assert_eq!((class, code), ("trap", "stack-overflow"));
+        assert!(message.ends_with(&format!("; `limits.stack` is {shown}")), "{message}");
+        output(&run(&bench, &deep(10)));
+    }
 }

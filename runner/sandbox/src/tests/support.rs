@@ -52,7 +52,7 @@ impl Bench {
         let digest = digest(wasm);
         let name = entry_name(&digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), compile(wasm, false).unwrap()).unwrap();
-        let loaded = self.engines.load(self.cache.path(), &digest, false);
+        let loaded = self.engines.load(self.cache.path(), &digest, false, self.limits.stack);
         loaded.map(Option::unwrap)
     }
 
@@ -66,7 +66,7 @@ impl Bench {
         });
         let name = entry_name(digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), entry).unwrap();
-        self.engines.load(self.cache.path(), digest, false).unwrap().unwrap()
+        self.engines.load(self.cache.path(), digest, false, self.limits.stack).unwrap().unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {

@@ -77,7 +77,7 @@ impl Condition {
                 Some(error.is_some_and(|error| {
                     errors.iter().any(|is| match is {
                         ErrorIs::Class(class) => error.class == Some(*class),
-                        ErrorIs::Text(text) => contains(&error.message, text),
+                        ErrorIs::Text(text) => contains(&error.to_string(), text),
                     })
                 }))
             }
@@ -122,15 +122,19 @@ fn word_matches(word: &str, facts: &dyn Facts) -> Option<bool> {
         return Some(contains(&format!("{}@{}", facts.test()?, facts.provider()?), word));
     };
     let failed = row.checks.iter().filter(|check| check.verdict == Verdict::Fail);
-    let checks = failed.flat_map(|check| [Some(&check.name), check.message.as_ref()]);
+    let mut differences = failed.clone().flat_map(|check| &check.differences);
+    let checks = failed
+        .flat_map(|check| [Some(check.label()), check.message.as_deref(), check.stderr.as_deref()]);
     let grades = row.grades.iter().filter(|grade| grade.verdict != Some(Verdict::Pass));
-    let grades = grades.flat_map(|grade| {
-        let error = grade.error.as_ref().map(|error| &error.message);
-        [grade.explanation.as_ref(), error]
-    });
-    let error = row.error.as_ref().map(|error| &error.message);
-    let mut texts = checks.chain(grades).chain([row.summary.as_ref(), error]).flatten();
-    Some(contains(&row.trial.to_string(), word) || texts.any(|text| contains(text, word)))
+    let mut errors = grades.clone().filter_map(|grade| grade.error.as_ref()).chain(&row.error);
+    let grades = grades.map(|grade| grade.explanation.as_deref());
+    let mut texts = checks.chain(grades).chain([row.summary.as_deref()]).flatten();
+    Some(
+        contains(&row.trial.to_string(), word)
+            || texts.any(|text| contains(text, word))
+            || errors.any(|error| contains(&error.to_string(), word))
+            || differences.any(|difference| contains(&difference.to_string(), word)),
+    )
 }
 
 /// Returns whether `text` contains a lower-case text. Letter case does not matter.

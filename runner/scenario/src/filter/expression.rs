@@ -1,6 +1,6 @@
 //! [`Filter`] and its tree.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
 use globset::GlobSet;
 use runner_model::{ErrorClass, Outcome};
@@ -55,13 +55,13 @@ pub(crate) enum Condition {
         at: Range<usize>,
         filter: Box<Expression>,
         /// Set by [`Filter::resolve`]: the matching tests, as `test@provider`.
-        tests: Option<HashSet<String>>,
+        tests: Option<Arc<HashSet<String>>>,
     },
 }
 
 impl Condition {
     /// Creates the condition of a test and provider among these, as `test@provider`.
-    pub(crate) fn of_run(tests: HashSet<String>) -> Self {
+    pub(crate) fn of_run(tests: Arc<HashSet<String>>) -> Self {
         let filter = Box::new(Expression::All(Vec::new()));
         Self::In { run: String::new(), at: 0..0, filter, tests: Some(tests) }
     }
@@ -109,9 +109,9 @@ impl Filter {
         Self::parse(&format!("in({}, {BAD})", quoted(run)))
     }
 
-    /// Returns whether a text is a filter rather than a glob. Ids have no parentheses.
+    /// Returns whether a text is a filter rather than a glob, in which a parenthesis is `\(`.
     pub fn is_filter(text: &str) -> bool {
-        text.contains('(')
+        text.replace("\\(", "").contains('(')
     }
 
     /// Returns the text, which [`Self::parse`] reads.
@@ -126,15 +126,14 @@ impl Filter {
         }
         let text = filters.iter().map(|filter| format!("({})", filter.text));
         let text = text.collect::<Vec<_>>().join(" & ");
-        let shift = |filter: Self, start: &mut usize| {
-            let mut root = filter.root;
-            root.shift(*start + 1);
-            *start += filter.text.len() + ") & (".len();
-            root
-        };
         let mut start = 0;
-        let parts = filters.into_iter().map(|filter| shift(filter, &mut start)).collect();
-        Some(Self { text, root: Expression::All(parts) })
+        let parts = filters.into_iter().map(|mut filter| {
+            filter.root.shift(start + 1);
+            start += filter.text.len() + ") & (".len();
+            filter.root
+        });
+        let root = Expression::All(parts.collect());
+        Some(Self { text, root })
     }
 
     /// Refuses conditions on results, for a selection of tests that have not run.
@@ -332,7 +331,7 @@ impl Expression {
                 filter.resolve(text, look_up, ids)?;
                 let inner = Filter { text: text.to_owned(), root: (**filter).clone() };
                 let (id, found) = look_up(InRun { run, filter: inner })?;
-                *tests = Some(found);
+                *tests = Some(Arc::new(found));
                 ids.push((at.clone(), id));
                 Ok(())
             }
@@ -343,8 +342,9 @@ impl Expression {
 
 /// Quotes an argument, unless it has no special character.
 fn quoted(text: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "-_./~:".contains(character);
-    if !text.is_empty() && text.chars().all(is_plain) {
+    if !text.is_empty()
+        && text.chars().all(|character| character.is_alphanumeric() || "-_./~:".contains(character))
+    {
         return text.to_owned();
     }
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))

@@ -21,9 +21,8 @@ use globset::GlobSet;
 use runner_model::{ErrorClass, Outcome, units::parse_duration};
 
 use self::expression::{ErrorIs, problem};
-use crate::globs::over_ids;
 use crate::problem::{Problem, Problems};
-use crate::reading::similar;
+use crate::{globs::over_ids, reading::similar};
 
 pub use self::evaluate::Facts;
 pub(crate) use self::expression::{Condition, Expression};
@@ -127,8 +126,7 @@ impl<'t> Parser<'t> {
             self.close(start)?;
             inner
         } else {
-            let condition = self.condition(start)?;
-            Expression::Is(condition, start..self.at)
+            Expression::Is(self.condition(start)?, start..self.at)
         };
         self.level -= 1;
         Ok(expression)
@@ -143,8 +141,7 @@ impl<'t> Parser<'t> {
         if word.is_empty() {
             let is_doubled = ["&&", "||"]
                 .contains(&self.text.get(start.saturating_sub(1)..=start).unwrap_or_default());
-            let problem = self.here("expected a word or a function");
-            return Err(problem.with_help(if is_doubled {
+            return Err(self.here("expected a word or a function").with_help(if is_doubled {
                 "write `&` and `|` once".to_owned()
             } else {
                 functions()
@@ -174,8 +171,7 @@ impl<'t> Parser<'t> {
                 Some(name) => format!("did you mean `{name}(…)`?"),
                 None => functions(),
             };
-            let problem = self.problem(at, format!("unknown function `{word}`"));
-            return Err(problem.with_help(help));
+            return Err(self.problem(at, format!("unknown function `{word}`")).with_help(help));
         };
         self.take('(');
         if word == "in" {
@@ -243,7 +239,9 @@ impl<'t> Parser<'t> {
         if self.peek() == Some('"') {
             return self.quoted();
         }
-        let (start, mut depth, mut is_escaped) = (self.at, 0_usize, false);
+        let start = self.at;
+        let mut depth = 0_usize;
+        let mut is_escaped = false;
         let mut ends = self.text[start..].char_indices().filter(|(_, character)| {
             let was_escaped = is_escaped;
             is_escaped = *character == '\\' && !was_escaped;
@@ -264,7 +262,8 @@ impl<'t> Parser<'t> {
     }
 
     fn quoted(&mut self) -> Result<Argument, Problem> {
-        let (start, mut text) = (self.at, String::new());
+        let start = self.at;
+        let mut text = String::new();
         let mut characters = self.text[start + 1..].char_indices();
         while let Some((offset, character)) = characters.next() {
             match character {
@@ -284,41 +283,43 @@ impl<'t> Parser<'t> {
             None => (&*argument.text, None),
             Some((key, value)) => (key.trim_end(), Some(value.trim_start())),
         };
-        let globs = |value: &str| {
+        let value = value.map(|value| {
             let at = argument.at.clone();
             self.globs(&[Argument { text: value.to_owned(), at, is_quoted: false }])
-        };
-        Ok(Condition::Meta { key: key.to_owned(), value: value.map(globs).transpose()? })
+        });
+        Ok(Condition::Meta { key: key.to_owned(), value: value.transpose()? })
     }
 
     fn slower(&self, argument: &Argument) -> Result<Condition, Problem> {
         let text = &argument.text;
-        let refuse = |reason| self.problem(argument.at.clone(), format!("`{text}` {reason}"));
-        parse_duration(text).map(Condition::Slower).map_err(refuse)
+        parse_duration(text)
+            .map(Condition::Slower)
+            .map_err(|reason| self.problem(argument.at.clone(), format!("`{text}` {reason}")))
     }
 
     /// Reads classes of errors, and quoted parts of messages.
     fn errors(&self, arguments: &[Argument]) -> Result<Vec<ErrorIs>, Problem> {
         let classes: Vec<_> = ErrorClass::ALL.iter().map(|class| class.as_str()).collect();
-        let read = |argument: &Argument| {
-            if argument.is_quoted {
-                return Ok(ErrorIs::Text(argument.text.to_lowercase()));
-            }
-            let class = ErrorClass::parse(&argument.text).map(ErrorIs::Class);
-            class.ok_or_else(|| {
-                let help = format!("to search the messages: `error(\"{}\")`", argument.text);
-                self.unknown(argument, &classes, Some(help))
+        arguments
+            .iter()
+            .map(|argument| {
+                if argument.is_quoted {
+                    return Ok(ErrorIs::Text(argument.text.to_lowercase()));
+                }
+                ErrorClass::parse(&argument.text).map(ErrorIs::Class).ok_or_else(|| {
+                    let help = format!("to search the messages: `error(\"{}\")`", argument.text);
+                    self.unknown(argument, &classes, Some(help))
+                })
             })
-        };
-        arguments.iter().map(read).collect()
+            .collect()
     }
 
     fn outcomes(&self, arguments: &[Argument]) -> Result<Vec<Outcome>, Problem> {
         let known: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
-        let read = |argument: &Argument| {
+        let outcomes = arguments.iter().map(|argument| {
             Outcome::parse(&argument.text).ok_or_else(|| self.unknown(argument, &known, None))
-        };
-        arguments.iter().map(read).collect()
+        });
+        outcomes.collect()
     }
 
     fn globs(&self, arguments: &[Argument]) -> Result<GlobSet, Problem> {
@@ -337,11 +338,10 @@ impl<'t> Parser<'t> {
     fn unknown(&self, argument: &Argument, known: &[&str], help: Option<String>) -> Problem {
         let near = similar(&argument.text, known.iter().copied());
         let near = near.map(|word| format!("did you mean `{word}`?"));
-        let known = || format!("known words: `{}`", known.join("`, `"));
         let problem =
             self.problem(argument.at.clone(), format!("unknown word `{}`", argument.text));
-        let help =
-            near.unwrap_or_else(known) + &help.map_or(String::new(), |help| format!("\n{help}"));
+        let help = near.unwrap_or_else(|| format!("known words: `{}`", known.join("`, `")))
+            + &help.map_or(String::new(), |help| format!("\n{help}"));
         problem.with_help(help)
     }
 
@@ -377,7 +377,8 @@ impl<'t> Parser<'t> {
 
     /// Returns the word that comes next; empty before another character.
     fn word(&mut self) -> &'t str {
-        let (at, mut depth) = (self.skip_space(), 0_usize);
+        let at = self.skip_space();
+        let mut depth = 0_usize;
         let text: &'t str = self.text;
         let rest = &text[at..];
         // A comma within the brackets of a name is a part of it.

@@ -1,9 +1,8 @@
 //! [`RowFilter`]: a filter with the facts from a run's rows and its stored tests.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
+use std::{borrow::Cow, cell::RefCell};
 
 use runner_model::{RowRef, Text, log::LogLine, test::MetaValue};
 use serde::Deserialize;

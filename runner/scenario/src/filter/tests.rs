@@ -4,7 +4,7 @@ use runner_model::RowRef;
 
 use super::{Facts, Filter};
 
-const ROW: &str = r#"{"v":1,"trial":"units/km@gpt#2","test":"units/km","provider":"gpt","repeat":2,"attempt":1,"outcome":"error","started_at":"2026-01-01T00:00:00Z","duration_ms":1500,"usage":{},"output":"Not \"Found\"","summary":"gave up","checks":[{"name":"equals","verdict":"fail","message":"differs"}],"error":{"class":"rate-limited","code":"busy","message":"Quota reached"}}"#;
+const ROW: &str = r#"{"v":1,"trial":"units/km@gpt#2","test":"units/km","provider":"gpt","repeat":2,"attempt":1,"outcome":"error","started_at":"2026-01-01T00:00:00Z","duration_ms":1500,"usage":{},"output":"Not \"Found\"","summary":"gave up","checks":[{"kind":"equals","verdict":"fail","message":"differs","stderr":"Aborted"}],"error":{"class":"rate-limited","code":"busy","message":"Quota reached","excerpt":"<html>","stderr":"Disk full"}}"#;
 
 /// A trial with the row [`ROW`], or a test that is not planned yet.
 struct Trial {
@@ -66,6 +66,9 @@ fn conditions_match_their_facts() {
         ("error(trap)", false),
         ("error(\"quota\")", true),
         ("error(trap, \"QUOTA\")", true),
+        ("error(\"disk full\")", true),
+        ("error(\"<html>\")", true),
+        ("error(\"aborted\")", false),
         ("output(\"not \\\"found\\\"\")", true),
         ("output(Found)", true),
         ("output(x)", false),
@@ -79,6 +82,8 @@ fn conditions_match_their_facts() {
         ("quota", true),
         ("\"gave up\"", true),
         ("differs", true),
+        ("aborted", true),
+        ("\"disk full\"", true),
         ("units/*", true),
         ("*@gpt", true),
         ("kilo", false),

@@ -4,10 +4,11 @@ use std::fs::{self, Metadata};
 use std::{borrow::Cow, collections::BTreeSet, io, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
+use runner_model::visible::shown_path;
 use serde_json::Value;
 
 use crate::globs;
-use crate::project::Refusal;
+use crate::project::{Refusal, holds_results};
 use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
 
 /// A file or folder: its noun for messages, a check of its kind, and its place. Must exist if the reader has a project.
@@ -48,7 +49,7 @@ impl Form for NamedFile {
             Ok(Err(reason)) if !is_elsewhere => {
                 let near = files_beside(&path, &project.base).filter(|_| !path.exists());
                 let shown = match display_path(&path) {
-                    shown if shown == file => "in its folder".into(),
+                    shown if shown == file => "looked in its folder".into(),
                     shown => format!("this is {shown}"),
                 };
                 let near = near.map(|near| format!("; {near}")).unwrap_or_default();
@@ -121,46 +122,12 @@ impl Form for ListFiles {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
         let glob = FILE_GLOB.read(at, value, reader)?;
-        let project = reader.project?;
-        let folder = &*project.base;
-        // The search would show names in other folders.
-        if let Err(refusal) = project.check_read(&folder.join(searched(&glob))) {
-            refuse(at, &glob, refusal, "this glob", reader);
-            return None;
-        }
-        let names = match find(folder, &glob) {
-            Ok(names) => names,
-            Err(error) => {
-                let message = format!("the search for `{glob}` failed: {error}");
-                reader.refuse(at, message, "this glob");
-                return None;
-            }
-        };
-        if names.is_empty() {
-            let near =
-                files_beside(&folder.join(&glob), folder).filter(|_| !glob.contains(is_wildcard));
-            let help = near.unwrap_or_else(|| {
-                format!("globs are relative to the scenario, in {}", display_path(folder))
-            });
-            let message = match fs::metadata(folder.join(&glob)) {
-                Ok(metadata) if metadata.is_file() => format!(
-                    "no file matches `{glob}`; for the file of this name, write `\\\\` before `[`, `{{`, `*` and `?`"
-                ),
-                Ok(_) => format!("`{glob}` is not a file"),
-                Err(_) => format!("no file matches `{glob}`"),
-            };
-            reader.refuse(at, message, "matches nothing").help = Some(help);
-            reader.defer_missing_file(at);
-            if let Some((owner, _)) = reader.missing_files.last_mut().filter(|_| self.is_optional) {
-                *owner = FileOwner::Optional;
-            }
-        }
-        let refused = names
-            .iter()
-            .find_map(|name| Some((name, project.check_read(&folder.join(name)).err()?)));
-        if let Some((name, refusal)) = refused {
-            refuse(at, name, refusal, "matched", reader);
-            return None;
+        let names = find_matches(&glob, "test list", at, reader)?;
+        if let Some((owner, _)) = reader.missing_files.last_mut()
+            && names.is_empty()
+            && self.is_optional
+        {
+            *owner = FileOwner::Optional;
         }
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");
@@ -175,11 +142,66 @@ impl Form for ListFiles {
     }
 }
 
-/// Reports a data file outside of the project. It is a mistake of an optional list, too.
-fn refuse(at: &At<'_>, name: &str, refusal: Refusal, label: &str, reader: &mut Reader<'_>) {
-    let problem = reader.refuse(at, format!("test list `{name}` {}", refusal.reason), label);
-    problem.help = refusal.help;
+/// Returns the files that a glob matches, relative to the scenario. Reports a glob without a match. `noun` is for messages. `None`
+/// if the reader has no project, or if the search fails or leads out of the project.
+pub(super) fn find_matches(
+    glob: &str,
+    noun: &str,
+    at: &At<'_>,
+    reader: &mut Reader<'_>,
+) -> Option<BTreeSet<String>> {
+    let project = reader.project?;
+    let folder = &*project.base;
+    // Before the search: its messages would show names in folders outside of the project.
+    let searched = folder.join(searched(glob));
+    if let Err(refusal) = project.check_read(&searched) {
+        return refuse(at, &format!("{noun} `{glob}`"), refusal, "this glob", reader);
+    }
+    let names = match find(folder, glob) {
+        Ok(names) => names,
+        Err(error) => {
+            let message = format!("the search for `{glob}` failed: {error}");
+            reader.refuse(at, message, "this glob");
+            return None;
+        }
+    };
+    let refused =
+        names.iter().find_map(|name| Some((name, project.check_read(&folder.join(name)).err()?)));
+    if let Some((name, refusal)) = refused {
+        return refuse(at, &format!("{noun} `{name}`"), refusal, "matched", reader);
+    }
+    if names.is_empty() {
+        let near = files_beside(&folder.join(glob), folder)
+            .filter(|_| !glob.contains(is_wildcard) && !folder.join(glob).exists());
+        let help = near.unwrap_or_else(|| {
+            let searched = if glob.contains(is_wildcard) { &*searched } else { folder };
+            let searched = shown_path(Path::new(&*display_path(searched)));
+            format!("globs are relative to the scenario; the search was in `{searched}`")
+        });
+        let message = match fs::metadata(folder.join(glob)) {
+            Ok(metadata) if metadata.is_file() => format!(
+                "no file matches `{glob}`; for the file of this name, write `\\\\` before `[`, `{{`, `*` and `?`"
+            ),
+            Ok(_) => format!("`{glob}` is not a file"),
+            Err(_) => format!("no file matches `{glob}`"),
+        };
+        reader.refuse(at, message, "no match").help = Some(help);
+        reader.defer_missing_file(at);
+    }
+    Some(names)
+}
+
+/// Reports a file outside of the project, also in an optional list. Returns `None`.
+fn refuse<T>(
+    at: &At<'_>,
+    file: &str,
+    refusal: Refusal,
+    label: &str,
+    reader: &mut Reader<'_>,
+) -> Option<T> {
+    reader.refuse(at, format!("{file} {}", refusal.reason), label).help = refusal.help;
     reader.defer_missing_file(at);
+    None
 }
 
 /// Returns the part of a glob that is a path: the folder in which [`find`] searches, or the file.
@@ -198,8 +220,8 @@ pub(crate) fn display_path(path: &Path) -> Cow<'_, str> {
 
 /// Finds the regular files that match `glob`, sorted. Names start as the glob does.
 ///
-/// Hidden files and folders match only if a name in the glob has a dot at its start. Follows links, except those to a
-/// folder above them.
+/// Hidden files and folders match only if a name in the glob has a dot at its start. Folders with results are not searched
+/// unless the glob starts with their path. Follows links, except those to a folder above them.
 ///
 /// # Errors
 ///
@@ -267,7 +289,8 @@ impl Search<'_> {
             if name.as_encoded_bytes().starts_with(b".") && !self.includes_hidden {
                 continue;
             }
-            let (path, relative) = (folder.join(&name), inside.join(&name));
+            let path = folder.join(&name);
+            let relative = inside.join(&name);
             let is_match = self.matcher.is_match(&relative);
             let metadata = match fs::metadata(&path) {
                 Ok(metadata) => metadata,
@@ -279,7 +302,7 @@ impl Search<'_> {
                     io::Error::other(format!("the name of `{}` is not UTF-8", display_path(&path)))
                 })?;
                 self.names.insert(format!("{}{relative}", self.base));
-            } else if metadata.is_dir() && above.len() < self.depth {
+            } else if metadata.is_dir() && above.len() < self.depth && !holds_results(&path) {
                 let level = self.levels.get(above.len() - 1);
                 let identity = (metadata.dev(), metadata.ino());
                 // A link to a folder above would be followed for ever.

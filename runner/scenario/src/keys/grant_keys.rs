@@ -127,8 +127,7 @@ fn check_mount(text: &str) -> Result<(), String> {
     if path.is_empty() {
         return Ok(());
     }
-    let is_plain = |part: &str| !matches!(part, "" | "." | "..");
-    if text.contains('\0') || !path.split('/').all(is_plain) {
+    if text.contains('\0') || !path.split('/').all(|part| !matches!(part, "" | "." | "..")) {
         return Err("has a part that is empty, `.` or `..`".to_owned());
     }
     match TAKEN.iter().find(|taken| Path::new(text).starts_with(taken)) {
@@ -197,7 +196,8 @@ fn own_secrets(grants: &Map<String, Value>) -> HashSet<String> {
 
 /// Reports bound secrets that the provider also has itself: it could send those to any host.
 fn check_secrets(grants: &Map<String, Value>, at: &At<'_>, reader: &mut Reader<'_>) {
-    let (own, at) = (own_secrets(grants), at.key("secrets"));
+    let own = own_secrets(grants);
+    let at = at.key("secrets");
     let secrets = grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
     for (index, grant) in secrets.enumerate() {
         let Some(name) = text(grant, "name") else { continue };

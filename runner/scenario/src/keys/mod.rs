@@ -5,6 +5,7 @@
 pub(crate) mod files;
 mod grant_keys;
 pub(crate) mod matrix;
+mod matrix_files;
 mod notify_keys;
 mod provider_keys;
 mod report_keys;
@@ -31,7 +32,7 @@ pub(crate) use self::provider_keys::{
 };
 pub(crate) use self::report_keys::{GATE, REPORT};
 pub(crate) use self::test_keys::{
-    DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
+    DEFAULT_TIMEOUT, DEFAULTS, FILES, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,
 };
 pub(crate) use self::vars::VARS;
@@ -51,43 +52,37 @@ pub(crate) const NAME: Text<String> = Text {
 
 /// Returns the problems of a scenario without providers or tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
-    // A misspelt key is reported once, and not as a missing key, too.
-    let is_misspelt = |key: &str| {
-        let keys = root.as_object().into_iter().flat_map(Map::keys);
-        keys.into_iter().any(|other| {
+    let is_empty = |key| match root.get(key) {
+        // A misspelt key is reported once, and not as a missing key, too.
+        None => !root.as_object().into_iter().flat_map(Map::keys).any(|other| {
             let known = ["providers", "tests", "test_lists"];
             !known.contains(&&**other) && similar(other, known.into_iter()) == Some(key)
-        })
-    };
-    let is_empty = |key| match root.get(key) {
-        None => !is_misspelt(key),
+        }),
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(map)) => map.is_empty(),
         Some(_) => false,
     };
-    let missing = |noun: &str, help: &str| {
-        Problem::for_file(path, format!("the scenario has no {noun}")).with_help(help)
-    };
-    let mut problems = Vec::new();
+    let mut missing = Vec::new();
     if is_empty("providers") {
         let help = "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`";
-        problems.push(missing("providers", help));
+        missing.push(("providers", help));
     }
     if is_empty("tests") && is_empty("test_lists") {
-        problems.push(missing("tests", "write `[[tests]]` or `[[test_lists]]`"));
+        missing.push(("tests", "write `[[tests]]` or `[[test_lists]]`"));
     }
-    problems
+    let problems = missing.into_iter().map(|(noun, help)| {
+        Problem::for_file(path, format!("the scenario has no {noun}")).with_help(help)
+    });
+    problems.collect()
 }
 
 /// Checks a scenario's name. It becomes an argument and a line of programs that notifications start. An error continues a
 /// sentence about the form of names.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let breaks = |one| matches!(one, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    if name.contains(breaks) {
+    if name.contains(|one| matches!(one, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')) {
         return Err("it has a line break".to_owned());
     }
-    let is_plain = name.starts_with(char::is_alphanumeric);
-    is_plain.then_some(()).ok_or_else(|| format!("this is `{name}`"))
+    name.starts_with(char::is_alphanumeric).then_some(()).ok_or_else(|| format!("this is `{name}`"))
 }
 
 /// Reports contradictions between keys.
@@ -155,8 +150,7 @@ fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
         let Some(name) = name.filter(|name| !granted.contains(*name)) else { continue };
         let message =
             format!("no provider is granted the secret `{name}`, so no webhook may sign with it");
-        let problem = reader.refuse(&at.index(index).key("secret"), message, "not granted");
-        problem.help = Some(format!(
+        reader.refuse(&at.index(index).key("secret"), message, "not granted").help = Some(format!(
             "put the webhook into `runner.toml` of the results root, or grant the secret to a provider that needs it: secrets = [\"{name}\"]"
         ));
     }
@@ -165,9 +159,10 @@ fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
 /// Reports a `[gate]` in which no condition is written.
 fn check_gate(root: &Value, reader: &mut Reader<'_>) {
     let Some(gate) = root.get("gate").and_then(Value::as_object) else { return };
-    let has_keys = |rule: &Value| rule.as_object().is_none_or(|keys| !keys.is_empty());
     let has_condition = gate.iter().any(|(key, value)| match key.as_str() {
-        "tags" | "providers" => value.as_object().is_none_or(|rules| rules.values().any(has_keys)),
+        "tags" | "providers" => value.as_object().is_none_or(|rules| {
+            rules.values().any(|rule| rule.as_object().is_none_or(|keys| !keys.is_empty()))
+        }),
         _ => true,
     });
     if !has_condition {
@@ -188,8 +183,7 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     {
         let message = format!("no attempt of {noun} `{name}` fits into this memory");
         let at = At::ROOT.key("run");
-        let problem = reader.refuse(&at.key("memory"), message, "too small");
-        problem.help = Some(format!(
+        reader.refuse(&at.key("memory"), message, "too small").help = Some(format!(
             "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
@@ -198,8 +192,8 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
 
 /// Reports a grader's `min_score` that none of its scores reaches.
 fn check_scores(grader: &Value, at: &At<'_>, reader: &mut Reader<'_>) {
-    let score = |key| grader.get(key).and_then(Value::as_f64);
-    if let (Some(min), Some(max)) = (score("min_score"), score("max_score"))
+    let scores = ["min_score", "max_score"].map(|key| grader.get(key).and_then(Value::as_f64));
+    if let [Some(min), Some(max)] = scores
         && min > max
     {
         let message = "no score of this grader passes: `min_score` is above `max_score`";
@@ -216,13 +210,13 @@ fn check_prices(root: &Value, reader: &mut Reader<'_>) {
     for (glob, prices) in root.get("prices").and_then(Value::as_object).into_iter().flatten() {
         let Ok(set) = globs::over_ids(&[glob]) else { continue };
         let own = at.key(glob);
-        if let Some((_, help)) = unmatched_glob(glob, &names) {
+        let unmatched = unmatched_glob(glob, &names).filter(|_| !may_match_missing(glob, reader));
+        if let Some((_, help)) = unmatched {
             let message = format!("no provider or grader matches `{glob}`");
-            reader.refuse_key(&own, message, "matches nothing").help = Some(help);
+            reader.refuse_key(&own, message, "no match").help = Some(help);
         }
         for metric in prices.as_object().into_iter().flat_map(Map::keys) {
-            let mut matched = names.iter().filter(|name| set.is_match(name));
-            let twice = matched.find_map(|name| {
+            let twice = names.iter().filter(|name| set.is_match(name)).find_map(|name| {
                 Some((name, priced.insert((name, metric), glob).filter(|other| *other != glob)?))
             });
             if let Some((name, other)) = twice {
@@ -252,11 +246,18 @@ fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
 fn check_provider_globs(table: &Value, names: &[&str], at: &At<'_>, reader: &mut Reader<'_>) {
     let at = at.key("providers");
     for (index, glob) in items(table, "providers").iter().take(MAX_GLOBS).enumerate() {
-        let unmatched = glob.as_str().and_then(|glob| unmatched_glob(glob, names));
+        let glob = glob.as_str().filter(|glob| !may_match_missing(glob, reader));
+        let unmatched = glob.and_then(|glob| unmatched_glob(glob, names));
         if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
-            reader.refuse(&at.index(index), message, "matches nothing").help = Some(help);
+            reader.refuse(&at.index(index), message, "no match").help = Some(help);
         }
     }
+}
+
+/// Returns whether a glob may match a provider that an invalid matrix has not made.
+fn may_match_missing(glob: &str, reader: &Reader<'_>) -> bool {
+    let plain = glob.split(['*', '?', '{', '\\']).next().unwrap_or_default();
+    reader.missing_names.iter().any(|start| glob.starts_with(start) || start.starts_with(plain))
 }
 
 /// Returns a message and a help if a valid glob matches no provider. Invalid ones are reported elsewhere.

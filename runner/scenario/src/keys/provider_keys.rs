@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use runner_model::provider::{
-    Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, Reuse, Stdin,
+    Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse, Stdin,
 };
 use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName};
 use serde_json::{Value, json};
 
-use crate::globs;
-use crate::keys::{FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
+use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
-    Reader, SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated, Templates,
-    Word,
+    Reader, SIZE, STACK, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
+    Templates, Word,
 };
+use crate::{globs, project::Refusal, suite::blobs::Blobs};
 
 /// The number of attempts of a run or provider that may run at once.
 pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, MAX_JOBS);
@@ -68,7 +68,46 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     // `keys::matrix` has expanded these before.
     table.optional("matrix", &MATRIX);
     table.optional("name", &MATRIX_NAME);
-    settings(table)
+    let files = table.optional("files", &ProviderFiles).unwrap_or_default();
+    Some(Provider { files, ..settings(table)? })
+}
+
+/// Attachments of all tests of a provider.
+struct ProviderFiles;
+
+impl Form for ProviderFiles {
+    type Out = Vec<ProviderFile>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        let before = reader.missing_files.len();
+        let named = FILES.read(at, value, reader)?;
+        // Missing files are reported already.
+        let is_missing = reader.missing_files.len() > before;
+        for (name, path) in named.iter().filter(|_| !is_missing) {
+            let Some(project) = reader.project else { continue };
+            if reader.files.attached.contains_key(path) {
+                continue;
+            }
+            match Blobs::default().attachment(project, project.base.join(path)) {
+                Ok(found) => drop(reader.files.attached.insert(path.clone(), found)),
+                Err(Refusal { reason, help }) => {
+                    let at = at.key(name);
+                    let message = format!("attachment `{path}` {reason}");
+                    reader.refuse(&at, message, "here").help = help;
+                    reader.defer_missing_file(&at);
+                }
+            }
+        }
+        let files = named.into_iter().filter_map(|(name, path)| {
+            let (sha256, bytes) = *reader.files.attached.get(&path)?;
+            Some(ProviderFile { name, path, sha256, bytes })
+        });
+        Some(files.collect())
+    }
+
+    fn schema(&self) -> Value {
+        FILES.schema()
+    }
 }
 
 fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
@@ -107,6 +146,7 @@ fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
         }),
         output: table.or("output", &OUTPUT, r#""text""#),
         protocol: table.optional("protocol", &PROTOCOL).unwrap_or_default(),
+        files: Vec::new(),
         reuse: table.optional("reuse", &REUSE),
         grants: table.optional("grants", &GRANTS).unwrap_or_default(),
         limits: table.optional("limits", &LIMITS).unwrap_or_default(),
@@ -160,10 +200,10 @@ pub(crate) fn budget_of(
     provider: Option<&ProviderName>,
     metrics: Option<Vec<(String, f64)>>,
 ) -> Budgets {
-    let named = |(metric, most)| {
+    let budgets = metrics.into_iter().flatten().map(|(metric, most)| {
         (BudgetName { provider: provider.map(ToString::to_string), metric }, Some(most))
-    };
-    Budgets(metrics.into_iter().flatten().map(named).collect())
+    });
+    Budgets(budgets.collect())
 }
 
 /// Adds prices to the providers and graders that their globs match.
@@ -182,6 +222,7 @@ fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {
     for limit in Limits::TABLE {
         *(limit.get_mut)(&mut limits) = match limit.unit {
             LimitUnit::Bytes => table.or(limit.key, &SIZE, limit.default),
+            LimitUnit::Stack => table.or(limit.key, &STACK, limit.default),
             LimitUnit::Count(max) => table.or(limit.key, &Integer(0, max), limit.default),
         };
     }

@@ -27,11 +27,9 @@ fn gate(table: &mut Table<'_, '_>) -> Option<Gate> {
     let mut rules = vec![rule(table)];
     let tags = table.optional("tags", &TAGS).unwrap_or_default();
     let providers = table.optional("providers", &PROVIDERS).unwrap_or_default();
-    let scoped = |scope: fn(String) -> GateScope| {
-        move |(name, rule): (String, GateRule)| GateRule { scope: scope(name), ..rule }
-    };
-    rules.extend(tags.into_iter().map(scoped(GateScope::Tag)));
-    rules.extend(providers.into_iter().map(scoped(GateScope::Provider)));
+    let tags = tags.into_iter().map(|(name, rule)| (GateScope::Tag(name), rule));
+    let providers = providers.into_iter().map(|(name, rule)| (GateScope::Provider(name), rule));
+    rules.extend(tags.chain(providers).map(|(scope, rule)| GateRule { scope, ..rule }));
     rules.retain(|rule| *rule != GateRule { scope: rule.scope.clone(), ..GateRule::default() });
     Some(Gate(rules))
 }
@@ -46,8 +44,7 @@ fn rule(table: &mut Table<'_, '_>) -> GateRule {
 }
 
 fn report(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
-    let forms = ReportForm::ALL.iter();
-    let files = forms.map(|form| table.optional(form.as_str(), &FileName(*form)));
+    let files = ReportForm::ALL.iter().map(|form| table.optional(form.as_str(), &FileName(*form)));
     Some(files.flatten().flatten().collect())
 }
 

@@ -7,7 +7,7 @@ use runner_model::template::{Template, lookup};
 use serde_json::Value;
 
 use crate::reading::{Part, Places, Step, dotted, keys, kind, suggest};
-use crate::{keys::WrittenTest, problem::Problem};
+use crate::{grants_toml::written_name, keys::WrittenTest, problem::Problem};
 
 // The command gets both as C strings, which end at a NUL.
 const NUL: &str = "arguments and variables cannot contain a NUL";
@@ -42,7 +42,9 @@ pub(crate) fn test_inputs(provider: &Provider) -> Vec<TestInput<'_>> {
             kind: InputKind::Value { keys, allows_nul },
         }));
     }
-    if let Some(Stdin::File { file }) = &provider.stdin {
+    if let Some(Stdin::File { file }) = &provider.stdin
+        && provider.files.iter().all(|known| known.name != *file)
+    {
         let path = keys(["providers", &provider.name, "stdin", "file"]);
         inputs.push(TestInput { path, kind: InputKind::File(file) });
     }
@@ -70,8 +72,10 @@ pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<P
 /// Returns a warning for each value that never reaches its plugin: the output that a grader judges, `config` of a plain command,
 /// and the `input` of its tests if `has_input`.
 pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String> {
-    let (provider, is_plain) = (&prepared.provider, prepared.is_plain());
-    let (role, name) = (provider.role(), &provider.name);
+    let provider = &prepared.provider;
+    let is_plain = prepared.is_plain();
+    let role = provider.role();
+    let name = written_name(&provider.name);
     let lacks = |root: &str| {
         is_plain
             && !templates(provider).iter().any(|placed| placed.template.keys_of(root).count() > 0)
@@ -94,25 +98,26 @@ pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String
 ///
 /// Metrics count as an output. Without `input`, its input has all of them, and only a plain command can leave them out.
 fn blind_grader(provider: &Provider, is_plain: bool) -> Option<String> {
-    let is_output = |root: &str| ["output", "metrics"].contains(&root);
     let grading = provider.grading.as_ref()?;
     let input = grading.input.as_ref();
     let reads_none = input.is_some_and(|input| !has_placeholder(input, is_output));
-    let is_used = |keys: &[String]| {
-        input.is_some() || keys.first().is_none_or(|first| is_output(first.as_str()))
-    };
-    let is_passed = || {
-        let templates = templates(provider);
-        templates.iter().any(|placed| placed.template.keys_of("input").any(is_used))
-    };
+    let is_passed = templates(provider).iter().any(|placed| {
+        placed.template.keys_of("input").any(|keys| {
+            input.is_some() || keys.first().is_none_or(|first| is_output(first.as_str()))
+        })
+    });
     let fault = if reads_none {
         "its `input` has no `{{output}}` and no `{{metrics}}`"
-    } else if is_plain && !is_passed() {
+    } else if is_plain && !is_passed {
         "its `args` and `stdin` have no `{{input.output}}`"
     } else {
         return None;
     };
     Some(format!("grader `{}` judges every output alike: {fault}", provider.name))
+}
+
+fn is_output(root: &str) -> bool {
+    ["output", "metrics"].contains(&root)
 }
 
 /// Returns whether a text in a value has a placeholder with such a root.
@@ -136,7 +141,7 @@ fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
     match &provider.args {
         Arguments::Each(templates) => {
             for (index, template) in templates.iter().enumerate() {
-                add(&[Step::Key("args".to_owned()), Step::Index(index)], template, false);
+                add(&[Step::Key("args".to_owned()), Step::Item(index)], template, false);
             }
         }
         Arguments::List(template) => add(&keys(["args"]), template, false),

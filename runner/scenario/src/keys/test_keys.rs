@@ -13,7 +13,7 @@ use crate::keys::{FilePlace, ListFiles, NamedFile};
 use crate::reading::{
     Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, NotNull,
     Number, Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue,
-    Templated, Templates, TextOrList,
+    Templated, Templates, TextOrList, WholeText,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -117,7 +117,7 @@ pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
 const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
     let expected = ExpectedText {
-        equals: table.optional("equals", &TEXT),
+        equals: table.optional("equals", &WholeText),
         contains: table.optional("contains", &TextOrList).unwrap_or_default(),
         contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
         matches: table.optional("matches", &Pattern),
@@ -141,7 +141,8 @@ const META: Named<Scalar> = Named {
     pattern: "",
     count: (0, MAX_META),
 };
-const FILES: Named<NamedFile> = Named {
+/// Attachments of a test or a provider: paths by name.
+pub(crate) const FILES: Named<NamedFile> = Named {
     form: NamedFile("attachment", Metadata::is_file, FilePlace::Readable),
     words: "a table",
     refuse: |name| {
@@ -164,25 +165,27 @@ fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
 }
 
 fn meta(table: &mut Table<'_, '_>) -> Meta {
-    let meta_value = |value| match value {
-        Value::Bool(boolean) => Some(MetaValue::Bool(boolean)),
-        Value::Number(number) => Some(MetaValue::Number(number)),
-        Value::String(text) => Some(MetaValue::Text(text.into())),
-        // `Scalar` refuses these.
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    let meta = table.optional("meta", &META).into_iter().flatten();
-    meta.filter_map(|(key, value)| Some((key.into(), meta_value(value)?))).collect()
+    let meta = table.optional("meta", &META).into_iter().flatten().filter_map(|(key, value)| {
+        let value = match value {
+            Value::Bool(boolean) => MetaValue::Bool(boolean),
+            Value::Number(number) => MetaValue::Number(number),
+            Value::String(text) => MetaValue::Text(text.into()),
+            // `Scalar` refuses these.
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        Some((key.into(), value))
+    });
+    meta.collect()
 }
 
 /// Returns the reason if a text is not a valid key of `meta`.
 fn meta_key_error(name: &str) -> Option<String> {
     const MAX_BYTES: usize = 64;
-    let is_plain = |character: char| character.is_alphanumeric() || "_.-".contains(character);
     if name.is_empty() || name.len() > MAX_BYTES {
         return Some(format!("it must have 1 to {MAX_BYTES} bytes"));
     }
-    (!name.chars().all(is_plain)).then(|| "use letters, digits, `_`, `.` and `-`".to_owned())
+    (!name.chars().all(|character| character.is_alphanumeric() || "_.-".contains(character)))
+        .then(|| "use letters, digits, `_`, `.` and `-`".to_owned())
 }
 
 fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
@@ -223,7 +226,8 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let files: Vec<_> = matches.into_iter().flatten().flatten().collect();
     let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
     let id = table.optional("id", &Templated(LIST_ROOTS));
-    let (input, expect) = (Templates(Any, LIST_ROOTS), Templates(EXPECT, LIST_ROOTS));
+    let input = Templates(Any, LIST_ROOTS);
+    let expect = Templates(EXPECT, LIST_ROOTS);
     let fields = [
         ("id", id.map(TemplateValue::Text)),
         ("input", table.optional("input", &input)),

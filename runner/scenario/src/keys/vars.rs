@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::problem::Problem;
 use crate::reading::{
-    Any, At, FILTER_PLACES, Form, Named, Reader, Step, TEXT, TableForm, TextPart, escape,
-    is_pattern, key_of, parts, read_literal, suggest, text_of, visit_templates,
+    Any, At, FILTER_PLACES, FilledText, Form, Named, Reader, Step, TEXT, TableForm, TextPart,
+    escape, is_pattern, key_of, parts, read_literal, suggest, text_of, visit_templates,
 };
 
 /// Values by name.
@@ -20,8 +20,8 @@ pub(crate) const VARS: Named<VarForm> = Named {
     form: VarForm,
     words: "a table",
     refuse: |name| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(is_plain);
+        let is_name = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         (!is_name).then(|| "use 1 to 64 letters, digits, `_` and `-`".to_owned())
     },
     pattern: "^[A-Za-z0-9_-]{1,64}$",
@@ -77,7 +77,7 @@ pub(crate) fn fill(
         };
         reader.problems.push(problem.with_help(help));
     }
-    let value = |(name, default): (&String, &Option<Value>)| {
+    let vars = declared.iter().filter_map(|(name, default)| {
         let value = match (set.get(name), default) {
             (None, default) => default.clone()?,
             // Otherwise `--set version=1.10` would be the number 1.1.
@@ -86,8 +86,8 @@ pub(crate) fn fill(
         };
         // A key that is `null` would count as missing.
         (!value.is_null()).then(|| (name.clone(), value))
-    };
-    let vars: Vars = declared.iter().filter_map(value).collect();
+    });
+    let vars: Vars = vars.collect();
     let mut granted = Vec::new();
     for (key, value) in root.as_object_mut().into_iter().flatten() {
         let role = ["provider", "grader"].into_iter().find(|role| *key == format!("{role}s"));
@@ -114,12 +114,11 @@ pub(crate) fn secret_warnings(set: &SetVars) -> impl Iterator<Item = String> + '
     const WORDS: [&str; 7] =
         ["key", "apikey", "token", "secret", "password", "passwd", "credential"];
     const STARTS: [&str; 7] = ["sk-", "ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA", "eyJ"];
-    let is_secret = |(name, value): &(&String, &String)| {
-        let name = name.to_lowercase();
-        name.split(['_', '-']).any(|word| WORDS.contains(&word))
+    let secret = set.iter().filter(|(name, value)| {
+        name.to_lowercase().split(['_', '-']).any(|word| WORDS.contains(&word))
             || STARTS.iter().any(|start| value.starts_with(start))
-    };
-    set.iter().filter(is_secret).map(|(name, _)| {
+    });
+    secret.map(|(name, _)| {
         format!(
             "the value of `--set {name}` is stored with the run and shown; if it is a secret, write `secrets = [\"{name}\"]` into the provider's grants instead"
         )
@@ -137,19 +136,17 @@ fn fill_text(
 ) {
     let Value::String(text) = &*value else { return };
     let path = at.path();
-    let is_in = |key: &str| matches!(path.get(2), Some(Step::Key(found)) if found == key);
-    let is_text = is_in("args") || is_in("stdin") || is_in("grants");
-    let mut filled = String::new();
-    for part in parts(text) {
-        let (source, name) = match part {
-            TextPart::Text(text) => (text, None),
-            TextPart::Braces => ("{{{{", None),
-            TextPart::Placeholder { source, path } => {
-                (source, key_of(path, "var").filter(|name| !name.is_empty()))
-            }
+    let is_text = matches!(path.get(2), Some(Step::Key(key)) if ["args", "stdin", "grants"].contains(&&**key));
+    let mut filled = FilledText::default();
+    let parts = parts(text);
+    let is_whole = parts.len() == 1;
+    for part in parts {
+        let name = match part {
+            TextPart::Placeholder { path, .. } => key_of(path, "var"),
+            TextPart::Text(_) | TextPart::Braces => None,
         };
-        let Some(name) = name else {
-            filled.push_str(source);
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            filled.push_part(part);
             continue;
         };
         let filtered = without_filter(name);
@@ -165,20 +162,19 @@ fn fill_text(
             *value = Value::Null;
             return;
         };
-        let is_whole = source.len() == text.len();
         let mut found = found.clone();
         if is_pattern(&path) && filtered.is_none() && !is_whole {
             found = regex::escape(&text_of(&found)).into();
         }
-        // The text is read again.
-        escape(&mut found);
         if is_whole && (!is_text || found.is_array() || found.is_object()) {
+            // Placeholders are read again later. Braces of a value must stay text.
+            escape(&mut found);
             *value = found;
             return;
         }
-        filled.push_str(&text_of(&found));
+        filled.push_text(&text_of(&found));
     }
-    *value = Value::String(filled);
+    *value = Value::String(filled.into_text());
 }
 
 /// Returns message and help about a placeholder without a value.

@@ -145,7 +145,8 @@ impl<'a> LineReader<'a> {
 
     /// Adds the next record to a chunk, unless it is an empty line or the header. Returns `false` at the end of the file.
     fn record(&mut self, chunk: &mut Chunk<'a>) -> Result<bool, Problem> {
-        let (mut start, first) = (chunk.bytes.len(), self.line);
+        let mut start = chunk.bytes.len();
+        let first = self.line;
         let bytes = &mut chunk.bytes;
         let read = read_record(&mut self.file, self.format, bytes);
         if !read.map_err(|error| cannot_read(self.shown, &error))? {
@@ -337,7 +338,8 @@ impl<'a> Entry<'a> {
     /// Splits the record into cells of a CSV file.
     fn with_cells(mut self, columns: &'a [String]) -> Result<Self, Problem> {
         let cells = self.cells()?;
-        let (expected, found) = (columns.len(), cells.len());
+        let expected = columns.len();
+        let found = cells.len();
         if expected != found {
             let message = format!("the header has {expected} columns, but this record has {found}");
             let place = Place::new(self.source(), 0..self.text.len(), "this record");
@@ -385,11 +387,10 @@ impl<'a> Entry<'a> {
 
     /// Returns the problem of a fault in JSON that starts at `start`.
     fn refuse(&self, fault: &JsonFault, start: usize) -> Problem {
-        let place = |(span, label): (&Range<usize>, &str)| {
+        let places = fault.places.iter().zip(["here", "first here"]).map(|(span, label)| {
             Place::new(self.source(), start + span.start..start + span.end, label)
-        };
-        let labels = ["here", "first here"].into_iter();
-        let places = fault.places.iter().zip(labels).map(place).collect();
+        });
+        let places = places.collect();
         let help = match fault.places.len() {
             1 => "write it as a string, or with fewer digits",
             _ => "remove one of them",
@@ -400,7 +401,8 @@ impl<'a> Entry<'a> {
     pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {
         match &self.content {
             Content::Json(record) => {
-                let (span, start) = (json_span(record, path, part), self.offset(record));
+                let span = json_span(record, path, part);
+                let start = self.offset(record);
                 Place::new(self.source(), start + span.start..start + span.end, label)
             }
             Content::Csv { columns, cells } => {
@@ -413,7 +415,7 @@ impl<'a> Entry<'a> {
                 Place::new(self.source(), span, label)
             }
             Content::Toml { document, index, .. } => {
-                let record = [Step::Key("tests".to_owned()), Step::Index(*index)];
+                let record = [Step::Key("tests".to_owned()), Step::Item(*index)];
                 document.place(&[&record, path].concat(), part, label)
             }
         }
@@ -440,23 +442,22 @@ fn error_offset(text: &str, error: &serde_json::Error) -> usize {
 /// Returns the range of a value, or of its key, in a record's text.
 // Only problems have places, so the record is parsed again, and valid records cost nothing.
 fn json_span(record: &str, path: &[Step], part: Part) -> Range<usize> {
-    let range = |part: &str| {
-        let start = part.as_ptr() as usize - record.as_ptr() as usize;
-        start..start + part.len()
-    };
-    let (mut key, mut value) = (range(record), record);
+    let mut key = record;
+    let mut value = record;
     for step in path {
         let next = match step {
             Step::Key(name) => json_entry(value, name),
-            Step::Index(index) => json_item(value, *index).map(|item| (item, item)),
+            Step::Item(index) => json_item(value, *index).map(|item| (item, item)),
         };
         let Some((next_key, next)) = next else { break };
-        (key, value) = (range(next_key), next);
+        (key, value) = (next_key, next);
     }
-    match part {
+    let found = match part {
         Part::Key => key,
-        Part::Value => range(value),
-    }
+        Part::Value => value,
+    };
+    let start = found.as_ptr() as usize - record.as_ptr() as usize;
+    start..start + found.len()
 }
 
 /// Returns the texts of a key and its value in an object. A key with escapes has the text of its value.

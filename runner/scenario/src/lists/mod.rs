@@ -155,7 +155,7 @@ impl<'s> AllTests<'s> {
 
     /// Returns the problem of a list that gives no test.
     pub(crate) fn no_tests(&self, list: usize, message: String) -> Problem {
-        let path = [Step::Key("test_lists".to_owned()), Step::Index(list)];
+        let path = [Step::Key("test_lists".to_owned()), Step::Item(list)];
         let problem = Problem::new(message).at_all(self.place(&path, "of this list"));
         problem.with_help("if a list may give no test, set its `optional = true`")
     }
@@ -184,11 +184,13 @@ impl TestChunk<'_> {
                     .try_for_each(|test| visit(Ok(test)))
             }
             Self::Records { tests, list: index, file, before: mut number, records } => {
-                let (list, mut last_pattern) = (&tests.scenario.lists[index], None);
+                let list = &tests.scenario.lists[index];
+                let mut last_pattern = None;
                 records.visit(&mut |entry| {
                     number += 1;
                     visit(entry.map_err(|problem| vec![problem]).and_then(|entry| {
-                        let (number, searches) = (json!(number), Cell::new(0));
+                        let number = json!(number);
+                        let searches = Cell::new(0);
                         let record = Record { tests, list, index, entry, file, number, searches };
                         let test = record.read(&mut last_pattern)?;
                         Ok((Origin::Record(record), test))
@@ -222,7 +224,8 @@ impl Record<'_> {
     /// Reads the record's test.
     fn read(&self, last_pattern: &mut Option<String>) -> Result<WrittenTest, Vec<Problem>> {
         let row = self.entry.value().map_err(|problem| vec![problem])?;
-        let (fields, kind) = (self.list_fields(&row), kind(&row));
+        let fields = self.list_fields(&row);
+        let kind = kind(&row);
         let Value::Object(mut test) = row else {
             let place = self.entry.place(&[], Part::Value, &format!("this is {kind}"));
             return Err(vec![Problem::new("a record must be a JSON object").at(place)]);
@@ -236,7 +239,7 @@ impl Record<'_> {
         }
         let own_meta = test.remove("meta");
         if self.list.has_templates() {
-            // A row may have any keys.
+            // With templates, a record is data for them, so keys that are not of tests are no mistakes.
             let keys = &self.tests.schema["properties"];
             test.retain(|key, _| keys.get(key).is_some());
         }
@@ -266,7 +269,8 @@ impl Record<'_> {
     fn list_fields(&self, row: &Value) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         let list = self.list;
         let roots = [("row", row), ("file", &self.file.names), ("row_number", &self.number)];
-        let (mut fields, mut missing) = (Vec::new(), Vec::new());
+        let mut fields = Vec::new();
+        let mut missing = Vec::new();
         for (key, template) in &list.fields {
             match template.render(&roots) {
                 // A template that is only a number keeps its type, but an id is a text.
@@ -301,7 +305,7 @@ impl Record<'_> {
 
     /// Returns the path of a value of the list in the scenario.
     fn list_path(&self, steps: &[Step]) -> Vec<Step> {
-        let list = [Step::Key("test_lists".to_owned()), Step::Index(self.index)];
+        let list = [Step::Key("test_lists".to_owned()), Step::Item(self.index)];
         [&list, steps].concat()
     }
 
@@ -332,7 +336,7 @@ impl Places for Origin<'_> {
         match self {
             Self::Record(record) => record.places(path, part, label),
             Self::Scenario(tests, index) => {
-                let test = [Step::Key("tests".to_owned()), Step::Index(*index)];
+                let test = [Step::Key("tests".to_owned()), Step::Item(*index)];
                 tests.place(&[&test, path].concat(), label)
             }
         }

@@ -66,8 +66,7 @@ fn read_key(key: String, at: &At<'_>, reader: &mut Reader<'_>) -> String {
         Ok(literal) => literal,
         Err((path, _)) => {
             let message = format!("`{{{{{path}}}}}` is in a key: only values have placeholders");
-            let problem = reader.refuse_key(&at.key(&key), message, "this key");
-            problem.help = Some(escape_help(&path));
+            reader.refuse_key(&at.key(&key), message, "this key").help = Some(escape_help(&path));
             key
         }
     }

@@ -12,7 +12,8 @@ mod table;
 mod templates;
 mod text_file;
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::collections::HashMap;
+use std::{ops::Range, sync::Arc, sync::OnceLock};
 
 use runner_model::{json::is_kept, without_mark};
 use serde_json::{Map, Value};
@@ -27,7 +28,7 @@ pub(crate) use self::form::{
 };
 pub(crate) use self::literals::{read_literal, read_literals};
 pub(crate) use self::path::{At, Part, Places, Step, dotted, is_pattern, keys};
-pub(crate) use self::placeholders::{TextPart, escape, key_of, parts, text_of};
+pub(crate) use self::placeholders::{FilledText, TextPart, escape, key_of, parts, text_of};
 pub use self::reader::similar;
 pub(crate) use self::reader::{
     COMMAND_ROOTS, ENV_ROOTS, FILTER_PLACES, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind,
@@ -35,7 +36,7 @@ pub(crate) use self::reader::{
 };
 pub(crate) use self::scalar::{
     AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,
-    Pattern, RATE, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Text, Word, size,
+    Pattern, RATE, SIZE, STACK, Scalar, TEST_ID, TEXT, TIMEOUT, Text, WholeText, Word, size,
 };
 pub use self::table::gone;
 pub(crate) use self::table::{Table, TableForm};
@@ -50,8 +51,8 @@ pub(crate) type MatrixOrigins = HashMap<String, (String, usize)>;
 pub(crate) struct Document<'a> {
     root: Spanned<DeTable<'a>>,
     source: Arc<Source>,
-    /// Places of providers that a matrix makes are in its table.
-    pub(crate) matrix_origins: MatrixOrigins,
+    /// Places of providers that a matrix makes are in its table. Empty until the matrices are expanded.
+    pub(crate) matrix_origins: OnceLock<MatrixOrigins>,
 }
 
 const SURROGATES: &str =
@@ -68,10 +69,10 @@ impl<'a> Document<'a> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let source = Source::new(path, text, 1);
         if errors.is_empty() {
-            return Ok(Self { root, source, matrix_origins: MatrixOrigins::new() });
+            return Ok(Self { root, source, matrix_origins: OnceLock::new() });
         }
         // An incomplete tree would cause false problems, so nothing else is checked.
-        let problem = |error: &toml::de::Error| {
+        let problems = errors.iter().map(|error| {
             let span = error.span().unwrap_or_default();
             let place = Place::new(&source, span, "here");
             let mut problem =
@@ -83,8 +84,8 @@ impl<'a> Document<'a> {
                 Some(first) => problem.at(Place::new(&source, first, "first here")),
                 None => problem,
             }
-        };
-        let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
+        });
+        let mut problems: Vec<Problem> = problems.collect();
         if let Some(open) = open_bracket(text) {
             // The lines after it were read as its elements.
             problems.truncate(1);
@@ -159,7 +160,7 @@ impl Document<'_> {
         let mut path = path.to_vec();
         if let [Step::Key(top), Step::Key(name), ..] = &mut path[..]
             && top == "providers"
-            && let Some((table, _)) = self.matrix_origins.get(name)
+            && let Some((table, _)) = self.matrix_origins.get().and_then(|all| all.get(name))
         {
             name.clone_from(table);
         }
@@ -194,7 +195,7 @@ impl Document<'_> {
                     let Some((next_key, next)) = table.get_key_value(name.as_str()) else { break };
                     (key, value) = (next_key.span(), next);
                 }
-                (Step::Index(index), DeValue::Array(items)) => {
+                (Step::Item(index), DeValue::Array(items)) => {
                     let Some(next) = items.get(*index) else { break };
                     (key, value) = (next.span(), next);
                 }
@@ -209,7 +210,8 @@ impl Document<'_> {
 }
 
 fn integer(number: &DeInteger<'_>) -> Result<Value, &'static str> {
-    let (digits, radix) = (number.as_str(), number.radix());
+    let digits = number.as_str();
+    let radix = number.radix();
     i64::from_str_radix(digits, radix)
         .map(Value::from)
         .or_else(|_| u64::from_str_radix(digits, radix).map(Value::from))
@@ -231,7 +233,8 @@ fn float(number: &DeFloat<'_>) -> Result<Value, &'static str> {
 fn first_key(text: &str, error: &toml::de::Error) -> Option<Range<usize>> {
     let span = error.span().filter(|_| error.message() == "duplicate key")?;
     let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
-    let (line, key) = (text[start..].lines().next()?.trim(), &text[span.clone()]);
+    let line = text[start..].lines().next()?.trim();
+    let key = &text[span.clone()];
     let mut found = None;
     let mut at = 0;
     for other in text[..start].split_inclusive('\n') {
@@ -240,7 +243,7 @@ fn first_key(text: &str, error: &toml::de::Error) -> Option<Range<usize>> {
         if other.trim() == line && line.starts_with('[') {
             found = Some(at + (span.start - start));
         } else if !line.starts_with('[') && is_header {
-            // Keys of other tables.
+            // Here another table starts, so a key found before is not of this one.
             found = None;
         } else if after.is_some_and(|after| after.starts_with(['=', '.'])) {
             found = Some(at + other.len() - other.trim_start().len());
@@ -256,7 +259,9 @@ fn open_bracket(text: &str) -> Option<usize> {
     if text.contains("\"\"\"") || text.contains("'''") {
         return None;
     }
-    let (mut open, mut quote, mut is_escaped) = (Vec::new(), None, false);
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut is_escaped = false;
     for (at, character) in text.char_indices() {
         match (quote, character) {
             (_, '\n') => quote = None,

@@ -1,13 +1,8 @@
 //! [`At`]: the path to a value that is read, and [`Places`]: where paths are in files.
 
-use crate::problem::Place;
+pub(crate) use runner_model::prepare::PathStep as Step;
 
-/// One step down into a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Key(String),
-    Index(usize),
-}
+use crate::problem::Place;
 
 /// Returns a path of keys.
 pub(crate) fn keys<'k>(path: impl IntoIterator<Item = &'k str>) -> Vec<Step> {
@@ -79,7 +74,7 @@ impl<'a> At<'a> {
         let mut path = parent.path();
         path.push(match step {
             BorrowedStep::Key(key) => Step::Key(key.to_owned()),
-            BorrowedStep::Index(index) => Step::Index(index),
+            BorrowedStep::Index(index) => Step::Item(index),
         });
         path
     }

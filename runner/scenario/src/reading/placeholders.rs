@@ -17,7 +17,7 @@ const PLACEHOLDERS: [(&[&str], &str); 9] = [
     ),
     (
         &["matrix"],
-        "has a value only in `plugin`, `config`, `args`, `stdin` and `grants` of a provider with a `matrix`",
+        "has a value only in `plugin`, `config`, `args`, `stdin`, `files` and `grants` of a provider with a `matrix`",
     ),
     (&["var"], "has no value: write `{{var.NAME}}`, which has one everywhere outside of `[vars]`"),
     (&["vars"], "has no value: a variable of `[vars]` is `{{var.NAME}}`"),
@@ -47,7 +47,8 @@ pub(crate) enum TextPart<'a> {
 
 /// Splits any text into its parts.
 pub(crate) fn parts(text: &str) -> Vec<TextPart<'_>> {
-    let (mut parts, mut rest) = (Vec::new(), text);
+    let mut parts = Vec::new();
+    let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
         if !before.is_empty() {
             parts.push(TextPart::Text(before));
@@ -70,6 +71,48 @@ pub(crate) fn parts(text: &str) -> Vec<TextPart<'_>> {
         parts.push(TextPart::Text(rest));
     }
     parts
+}
+
+/// A text in which values replace placeholders. Values stay text: also a brace at the end of one and a brace after it make no
+/// placeholder when the text is read again.
+#[derive(Default)]
+pub(crate) struct FilledText {
+    text: String,
+    /// Whether the text ends in a brace to which another one would be added.
+    has_open_brace: bool,
+}
+
+impl FilledText {
+    /// Adds a value.
+    pub(crate) fn push_text(&mut self, mut text: &str) {
+        if let Some(rest) = text.strip_prefix('{').filter(|_| self.has_open_brace) {
+            self.text.push_str("{{{");
+            self.has_open_brace = false;
+            text = rest;
+        }
+        if !text.is_empty() {
+            self.text.push_str(&text.replace("{{", "{{{{"));
+            let braces = text.len() - text.trim_end_matches('{').len();
+            self.has_open_brace = braces % 2 == 1;
+        }
+    }
+
+    /// Adds a part that is not a value.
+    pub(crate) fn push_part(&mut self, part: TextPart<'_>) {
+        match part {
+            // Braces that are not closed are reported later.
+            TextPart::Text(source @ "{{") | TextPart::Placeholder { source, .. } => {
+                self.text.push_str(source);
+                self.has_open_brace = false;
+            }
+            TextPart::Text(text) => self.push_text(text),
+            TextPart::Braces => self.text.push_str("{{{{"),
+        }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
 }
 
 /// Returns the keys of a placeholder's path after `root`: `size` of `matrix.size`. Empty if there are none.
@@ -122,7 +165,9 @@ pub(crate) fn escape_help(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TextPart, parts};
+    use runner_model::template::Template;
+
+    use super::{FilledText, TextPart, parts};
 
     #[test]
     fn texts_split_into_their_parts() {
@@ -138,6 +183,30 @@ mod tests {
             ("{{{{{ {{", &[Braces, Text("{ "), Text("{{")]),
         ] {
             assert_eq!(parts(text), expected, "{text}");
+        }
+    }
+    #[test]
+    fn values_that_meet_braces_stay_text() {
+        for (source, values, expected) in [
+            ("{{x}}{{y}}", ["{", "{input.q}}"], "{{input.q}}"),
+            ("{{x}}{input.q}}{{y}}", ["{", ""], "{{input.q}}"),
+            ("a{{{{{{x}}{{y}}b}}", ["{", "{"], "a{{{{b}}"),
+            ("{ {{x}}{{y}}{{{{", ["{{{", "{{{"], "{ {{{{{{{{"),
+            ("{{x}}{{{{{{y}}", ["{", "{a}}"], "{{{{a}}"),
+            ("{{x}}{{y}}{", ["", "{"], "{{"),
+            ("{{x}}}}{{y}}", ["{{", "{}"], "{{}}{}"),
+        ] {
+            let mut filled = FilledText::default();
+            for part in parts(source) {
+                match part {
+                    TextPart::Placeholder { path: "x", .. } => filled.push_text(values[0]),
+                    TextPart::Placeholder { path: "y", .. } => filled.push_text(values[1]),
+                    part => filled.push_part(part),
+                }
+            }
+            let filled = filled.into_text();
+            let template = Template::parse(&filled).unwrap();
+            assert_eq!(template.render_text(&[]).as_deref(), Ok(expected), "{source}: {filled}");
         }
     }
 }

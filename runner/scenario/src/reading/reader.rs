@@ -5,10 +5,9 @@ pub(crate) use runner_model::provider::{COMMAND_ROOTS, ENV_ROOTS};
 use runner_model::template::{Template, TemplateError, TemplatePiece};
 use serde_json::Value;
 
-use crate::problem::Problem;
-use crate::project::Project;
 use crate::reading::placeholders::{escape_help, places_of};
 use crate::reading::{At, Part, Places, Step, dotted, is_pattern};
+use crate::{problem::Problem, project::Project, stored_files::StoredFiles};
 
 /// First keys that a template may have.
 pub(crate) type Roots = &'static [&'static str];
@@ -51,6 +50,10 @@ pub(crate) struct Reader<'p> {
     pub(crate) missing_files: Vec<(FileOwner, Problem)>,
     /// The project in which named files are looked for. `None` skips looking for them.
     pub(crate) project: Option<&'p Project>,
+    /// The files that providers name. Without a project, those of the stored scenario.
+    pub(crate) files: StoredFiles,
+    /// The starts of the names that invalid matrices would have made.
+    pub(crate) missing_names: Vec<String>,
     /// The last valid regular expression.
     pub(crate) last_pattern: Option<String>,
 }
@@ -65,6 +68,8 @@ impl<'p> Reader<'p> {
             refused_nulls: false,
             missing_files: Vec::new(),
             project: None,
+            files: StoredFiles::default(),
+            missing_names: Vec::new(),
             last_pattern: None,
         }
     }
@@ -84,7 +89,7 @@ impl<'p> Reader<'p> {
         let owner = match &at.path()[..] {
             [Step::Key(run), ..] if run == "run" => return,
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
-            [Step::Key(root), Step::Index(index), Step::Key(key), ..]
+            [Step::Key(root), Step::Item(index), Step::Key(key), ..]
                 if root == "test_lists" && key == "files" =>
             {
                 FileOwner::List(*index)
@@ -167,8 +172,9 @@ impl<'p> Reader<'p> {
                 return None;
             }
         };
-        let is_expression = |piece: &TemplatePiece| matches!(piece, TemplatePiece::Expression(_));
-        if template.pieces().iter().any(is_expression) && !is_pattern(&at.path()) {
+        if template.pieces().iter().any(|piece| matches!(piece, TemplatePiece::Expression(_)))
+            && !is_pattern(&at.path())
+        {
             self.refuse(at, FILTER_PLACES, LABEL);
             return None;
         }
@@ -271,9 +277,9 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clo
         names.push(format!("{more} more"));
     }
     if names.is_empty() {
-        return "no name is known here".to_owned();
+        return "there is nothing to choose from".to_owned();
     }
-    format!("known here: {}", names.join(", "))
+    format!("choose from: {}", names.join(", "))
 }
 
 /// Returns the known name that `name` may be a slip of.
@@ -286,7 +292,8 @@ pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&
 /// one differs, and it is not the start of `known`.
 pub(crate) fn slip_distance(name: &str, known: &str) -> Option<usize> {
     const MIN_START: usize = 3;
-    let (name, known) = (name.to_lowercase(), known.to_lowercase());
+    let name = name.to_lowercase();
+    let known = known.to_lowercase();
     let distance = strsim::damerau_levenshtein(&name, &known);
     let is_start = name.len() >= MIN_START && known.starts_with(&name);
     let most = (known.len().min(name.len()) / 3).max(1);

@@ -1,11 +1,11 @@
 //! Forms of texts and numbers.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use regex::Regex;
 use runner_model::units::{parse_age, parse_duration, parse_size};
 use runner_model::{
-    Digest, ErrorClass, FailFast, Micros, TestId, provider::Rate, test::ExpectedError,
+    Digest, ErrorClass, FailFast, Micros, TestId, parse_stack, provider::Rate, test::ExpectedError,
 };
 use serde_json::{Value, json};
 
@@ -54,6 +54,24 @@ pub(crate) const TEXT: Text<String> = Text {
     parse: |text| Ok(text.to_owned()),
 };
 
+/// A text that may be empty.
+pub(crate) struct WholeText;
+
+impl Form for WholeText {
+    type Out = String;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<String> {
+        match value {
+            Value::String(text) => Some(mem::take(text)),
+            _ => reader.refuse_kind(at, value, "a string"),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "string"})
+    }
+}
+
 /// A duration, which may be zero.
 pub(crate) const DURATION: Text<Micros> = Text {
     words: "a duration",
@@ -90,6 +108,14 @@ pub(crate) const SIZE: Text<u64> = Text {
     parse: |text| parse_size(text).map_err(|reason| format!("`{text}` {reason}")),
 };
 
+/// The size of a call stack.
+pub(crate) const STACK: Text<u64> = Text {
+    words: "a size from 512KiB to 16MiB",
+    example: " such as \"8MiB\", or a number of bytes",
+    schema: r#"{"title": "size", "type": ["string", "integer"], "minimum": 524288, "maximum": 16777216, "pattern": "^[0-9]", "examples": ["8MiB"]}"#,
+    parse: |text| parse_stack(text).map_err(|reason| format!("`{text}` {reason}")),
+};
+
 /// Returns a size without reporting an invalid one. `None` if it is absent or invalid.
 pub(crate) fn size(value: Option<&Value>) -> Option<u64> {
     match value? {
@@ -111,16 +137,15 @@ pub(crate) const RATE: Text<Rate> = Text {
 pub(crate) const TEST_ID: Text<TestId> = Text {
     words: "a test id",
     example: "",
-    schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"}"#,
+    schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[^\\s@#]$|^[^\\s@#][^\\r\\n\\t@#]*[^\\s@#]$"}"#,
     parse: |text| {
         TestId::parse(text).map_err(|error| {
-            let is_allowed =
-                |letter: char| letter.is_ascii_alphanumeric() || "_./".contains(letter);
-            let plain = text.replace(|letter| !is_allowed(letter), "-");
-            let (error, plain) = (error.to_string(), TestId::parse(&plain));
-            match (plain, error.split_once(';')) {
-                (Ok(plain), Some((problem, _))) => format!("in `{text}`, {problem}; try `{plain}`"),
-                _ => format!("in `{text}`, {error}"),
+            let plain = TestId::parse(
+                &text.trim().replace(|letter| TestId::parse(&format!("a{letter}b")).is_err(), "-"),
+            );
+            match plain {
+                Ok(plain) => format!("in `{text}`, {error}; try `{plain}`"),
+                Err(_) => format!("in `{text}`, {error}"),
             }
         })
     },

@@ -53,7 +53,8 @@ impl<'a, 'p> Table<'a, 'p> {
 
     /// Returns the schema of the keys that `read` reads.
     fn describe<T>(title: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> Value {
-        let (mut map, mut reader) = (Map::new(), Reader::new(&()));
+        let mut map = Map::new();
+        let mut reader = Reader::new(&());
         let mut table = Table::new(title, &mut map, &At::ROOT, &mut reader);
         table.schema = Some(json!({
             "title": title,
@@ -92,8 +93,7 @@ impl<'a, 'p> Table<'a, 'p> {
         form: &F,
         default: &'static str,
     ) -> F::Out {
-        let value = self.with_default(key, form, default);
-        value.unwrap_or_else(|| {
+        self.with_default(key, form, default).unwrap_or_else(|| {
             form.read(&At::ROOT, &mut parse(default), &mut Reader::new(&()))
                 .expect("a default is of its key's form")
         })
@@ -158,11 +158,10 @@ impl<'a, 'p> Table<'a, 'p> {
 
     fn report_unknown(mut self) {
         // A misspelt key is reported once, and not as a missing key, too.
-        let is_misspelt = |missing: &str| {
+        self.missing.retain(|(missing, _)| {
             let mut keys = self.map.keys().filter(|key| !self.known.contains(&key.as_str()));
             keys.any(|key| similar(key, self.known.iter().copied()) == Some(missing))
-        };
-        self.missing.retain(|(key, _)| is_misspelt(key));
+        });
         for (_, index) in self.missing.iter().rev() {
             self.reader.problems.remove(*index);
         }
@@ -252,13 +251,13 @@ fn description(title: &str, key: &str) -> &'static str {
 /// Returns the advice about `name`, which an earlier version had. `owner` is the title of a table of keys, a file, or a command
 /// such as `runner exec`.
 pub fn gone(owner: &str, name: &str) -> Option<&'static str> {
-    let has = |cell: &str, word: &str| {
-        cell.split(", ").any(|one| one.trim_matches('`') == word.trim_matches('`'))
-    };
     include_str!("../gone.md").lines().find_map(|line| {
         let (owners, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
         let (names, advice) = rest.strip_suffix(" |")?.split_once(" | ")?;
-        (has(owners, owner) && has(names, name)).then_some(advice)
+        let is_found = [(owners, owner), (names, name)].into_iter().all(|(cell, word)| {
+            cell.split(", ").any(|known| known.trim_matches('`') == word.trim_matches('`'))
+        });
+        is_found.then_some(advice)
     })
 }
 

@@ -63,7 +63,8 @@ pub(crate) fn read_text(
 /// type, relative to `base`.
 pub fn files_beside(path: &Path, base: &Path) -> Option<String> {
     const MAX_NAMED: usize = 10;
-    let (folder, end) = (path.parent()?, path.extension()?.to_str()?);
+    let folder = path.parent()?;
+    let end = path.extension()?.to_str()?;
     let entries = if folder == Path::new("") { Path::new(".") } else { folder }.read_dir().ok()?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
@@ -71,22 +72,22 @@ pub fn files_beside(path: &Path, base: &Path) -> Option<String> {
     let folder = folder.strip_prefix(base).unwrap_or(folder);
     let shown = |name: &String| format!("`{}`", shown_path(&folder.join(name)));
     let stem = path.file_stem()?.to_str()?;
-    let distance = |name: &String| {
+    let near = names.iter().filter_map(|name| {
         let parts = name.rsplit_once('.')?;
         // The extension, which all have, would make short names similar.
-        match (parts.0 == stem, parts.1 == end) {
+        let distance = match (parts.0 == stem, parts.1 == end) {
             (_, true) => slip_distance(stem, parts.0),
             (true, false) => slip_distance(end, parts.1),
             (false, false) => None,
-        }
-    };
-    let near = names.iter().filter_map(|name| Some((distance(name)?, name)));
+        };
+        Some((distance?, name))
+    });
     if let Some((_, near)) = near.min() {
         return Some(format!("did you mean {}?", shown(near)));
     }
     let is_same = |name: &&String| Path::new(name).extension().is_some_and(|other| other == end);
     let named: Vec<_> = names.iter().filter(is_same).take(MAX_NAMED).map(shown).collect();
-    (!named.is_empty()).then(|| format!("known here: {}", named.join(", ")))
+    (!named.is_empty()).then(|| format!("choose from: {}", named.join(", ")))
 }
 
 /// Returns the problem of a text that is not UTF-8. `first_line` is the number of its first line.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use runner_model::{Digest, json, without_mark};
@@ -91,15 +91,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn hash(path: &Path) -> io::Result<Blob> {
-    let mut file = open(path)?;
-    let (mut hasher, mut bytes) = (Sha256::new(), 0);
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok((Digest(hasher.finalize().into()), bytes));
-        }
-        hasher.update(&buffer[..count]);
-        bytes += count as u64;
-    }
+    let mut hasher = Sha256::new();
+    let bytes = io::copy(&mut BufReader::with_capacity(64 << 10, open(path)?), &mut hasher)?;
+    Ok((Digest(hasher.finalize().into()), bytes))
 }

@@ -23,7 +23,7 @@ pub(crate) enum TestLimit {
 
 impl TestLimit {
     pub(crate) fn new(selection: &Selection, seed: u32) -> Self {
-        match (selection.first, selection.sample) {
+        match (selection.selected.first, selection.selected.sample) {
             (Some(count), _) => Self::First(count as usize),
             (None, Some(count)) => {
                 Self::Sample { count: count as usize, seed, smallest: BinaryHeap::new() }
@@ -39,7 +39,7 @@ impl TestLimit {
             Self::All => true,
             Self::First(count) => index < *count,
             Self::Sample { count, seed, smallest } => {
-                let entry = (sample_key(*seed, id_of(line).unwrap_or_default()), index);
+                let entry = (sample_key(*seed, &id_of(line).unwrap_or_default()), index);
                 if smallest.len() == *count {
                     if smallest.peek().is_none_or(|largest| entry >= *largest) {
                         return false;
@@ -76,14 +76,16 @@ impl TestLimit {
 }
 
 /// Returns a pseudo-random number of a test. It depends on nothing else, so that other tests do not change the sample.
-fn sample_key(seed: u32, id: &[u8]) -> u64 {
-    let text = [format!("runner-sample-1\0{seed}\0").as_bytes(), id].concat();
-    digest(&text).0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+fn sample_key(seed: u32, id: &str) -> u64 {
+    let text = format!("runner-sample-1\0{seed}\0{id}");
+    digest(text.as_bytes()).0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// Keeps only some tests of a suite, in its file. `tests` are ascending.
 fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite> {
-    let (mut builder, mut line, mut used) = (SuiteBuilder::default(), Vec::new(), HashSet::new());
+    let mut builder = SuiteBuilder::default();
+    let mut line = Vec::new();
+    let mut used = HashSet::new();
     for test in tests {
         suite.line(*test, &mut line)?;
         let test: Test<'_> = serde_json::from_slice(&line)?;
@@ -92,7 +94,8 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
             is_unchecked: test.expect.is_empty(),
             has_only_input: test.input.get() != "null" && test.files.is_empty(),
         };
-        let (providers, repeat) = (test.providers, test.repeat);
+        let providers = test.providers;
+        let repeat = test.repeat;
         line.push(b'\n');
         // A line moves to the front or stays, so lines that follow are not overwritten.
         suite.file.write_all_at(&line, builder.outline.bytes)?;

@@ -1,6 +1,6 @@
 //! [`Suite`]: all resolved tests, on disk, and the indexes of their trials.
 
-mod blobs;
+pub(crate) mod blobs;
 pub(crate) mod limit;
 mod planner;
 pub(crate) mod resolve;
@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Seek};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
-use runner_model::{Digest, Places, ProviderName, Shard, TestId, TrialId};
+use runner_model::{Digest, Places, ProviderName, Shard, TestId, Text, TrialId};
 use runner_model::{provider::Provider, test::Test};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -274,9 +274,8 @@ impl Suite {
     pub fn shards(&self, count: u32) -> io::Result<Vec<u32>> {
         let mut shards = Vec::with_capacity(self.outline.trials as usize);
         for test in 0..self.outline.tests.len() {
-            let id = self.with_line(test, |line| {
-                TestId::parse(&String::from_utf8_lossy(id_of(line).unwrap_or_default()))
-            })?;
+            let id =
+                self.with_line(test, |line| TestId::parse(&id_of(line).unwrap_or_default()))?;
             let (id, (_, shape)) = (id.map_err(io::Error::other)?, self.outline.entry(test));
             for provider in &shape.providers {
                 let provider = &self.names[usize::from(*provider)];
@@ -297,8 +296,7 @@ impl Suite {
     /// Returns the number of tests without expectations, and the id of the first, of those that run on a provider for which
     /// `is_counted` returns true. `None` without such a test, and after [`Suite::open`].
     pub fn unchecked(&self, is_counted: impl Fn(u16) -> bool) -> Option<(u64, String)> {
-        let shapes = self.outline.shapes.iter().zip(&self.outline.facts);
-        let found = shapes.filter(|(shape, facts)| {
+        let found = self.outline.shapes.iter().zip(&self.outline.facts).filter(|(shape, facts)| {
             facts.unchecked > 0 && shape.providers.iter().any(|provider| is_counted(*provider))
         });
         let facts: Vec<_> = found.map(|(_, facts)| *facts).collect();
@@ -329,8 +327,7 @@ impl Suite {
 
     /// Returns the id of a test. `None` if the file is unreadable.
     pub(crate) fn id(&self, test: u64) -> Option<String> {
-        let id = |line: &[u8]| Some(String::from_utf8_lossy(id_of(line)?).into_owned());
-        self.with_line(test as usize, id).ok()?
+        self.with_line(test as usize, |line| Some(id_of(line)?.to_string())).ok()?
     }
 
     /// Returns the number of tests.
@@ -407,8 +404,7 @@ impl Suite {
         if self.members.is_some() {
             return (from..self.trials()).find(|index| self.trial(*index).provider == provider);
         }
-        let mut tests = self.outline.test_of(from)..self.outline.tests.len();
-        tests.find_map(|test| {
+        (self.outline.test_of(from)..self.outline.tests.len()).find_map(|test| {
             let trials = self.outline.trials_of(test, provider)?;
             (from < trials.end).then(|| trials.start.max(from))
         })
@@ -417,9 +413,11 @@ impl Suite {
     /// Returns the index of the test with an id.
     pub fn test(&self, id: &str) -> Option<usize> {
         let has_id = |test: &usize| {
-            self.with_line(*test, |line| id_of(line) == Some(id.as_bytes())).unwrap_or(false)
+            self.with_line(*test, |line| id_of(line).is_some_and(|own| *own == *id))
+                .unwrap_or(false)
         };
-        let (last, tests) = (self.last_found.get(), self.outline.tests.len());
+        let last = self.last_found.get();
+        let tests = self.outline.tests.len();
         let near = (last..tests.min(last + 2)).find(has_id);
         let found = near.or_else(|| self.look_up(id, has_id));
         self.last_found.set(found.unwrap_or(last));
@@ -439,13 +437,11 @@ impl Suite {
     }
 
     fn new_lookup(&self) -> Vec<u64> {
-        let entry = |index: usize| {
-            let hash = self.with_line(index, |line| {
-                hash(&String::from_utf8_lossy(id_of(line).unwrap_or_default()))
-            });
+        let entries = (0..self.outline.tests.len()).map(|index| {
+            let hash = self.with_line(index, |line| hash(&id_of(line).unwrap_or_default()));
             hash.unwrap_or_default() >> INDEX_BITS << INDEX_BITS | index as u64
-        };
-        let mut table: Vec<u64> = (0..self.outline.tests.len()).map(entry).collect();
+        });
+        let mut table: Vec<u64> = entries.collect();
         table.sort_unstable();
         table
     }
@@ -491,11 +487,10 @@ impl Outline {
     }
 }
 
-/// Returns the id in a test's line, which is the first key. Ids have no characters that JSON escapes.
-fn id_of(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(br#"{"id":""#)?;
-    let end = rest.iter().position(|byte| *byte == b'"')?;
-    Some(&rest[..end])
+/// Returns the id in a test's line, which is the first key.
+fn id_of(line: &[u8]) -> Option<Text<'_>> {
+    let rest = line.strip_prefix(br#"{"id":"#)?;
+    Text::deserialize(&mut serde_json::Deserializer::from_slice(rest)).ok()
 }
 
 /// Returns the hash of a test's id. It is never written to disk, since it may change with the toolchain.

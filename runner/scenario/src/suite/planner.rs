@@ -10,13 +10,14 @@ use runner_model::{
     row::{MAX_DEPTH, MAX_GRADERS},
     visible::shown_path,
 };
+use runner_model::{alike::appearance, provider::ProviderFile};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
     filter::Filter,
     globs,
     keys::{
-        DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest,
+        DEFAULT_TIMEOUT, MAX_META, TestSettings, WrittenExpect, WrittenTest,
         template_inputs::{TestInput, test_inputs},
         unmatched_glob,
     },
@@ -92,11 +93,11 @@ pub(crate) type SendBlock<'v> = dyn FnMut(Block) -> ControlFlow<()> + 'v;
 
 impl<'s> PlanRules<'s> {
     pub(crate) fn new(scenario: &'s Scenario, selection: &'s Selection) -> Result<Self, Problem> {
-        let sets = |list: &TestList| {
+        let lists = scenario.lists.iter().map(|list| {
             let select = list.select.as_ref().map(|select| globs::over_ids(select)).transpose()?;
             Ok((select, globs::over_ids(&list.exclude)?))
-        };
-        let lists: Result<_, String> = scenario.lists.iter().map(sets).collect();
+        });
+        let lists: Result<_, String> = lists.collect();
         let tested = scenario.providers.iter().filter(|provider| provider.grading.is_none());
         let names = tested.map(|provider| &*provider.name);
         Ok(Self {
@@ -130,7 +131,7 @@ impl<'s> PlanRules<'s> {
             for problem in added.err().into_iter().flatten() {
                 block.problems.add(MAX_SHOWN, problem);
             }
-            // A block's problems follow its tests.
+            // A block with problems is sent now: its problems are reported after its tests, and before the next block.
             if block.lines.len() < BLOCK_BYTES && block.problems.count() == 0 {
                 return ControlFlow::Continue(());
             }
@@ -158,7 +159,8 @@ impl<'s> PlanRules<'s> {
 impl Planner<'_> {
     /// Adds a test, if it is selected.
     fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Vec<Problem>> {
-        let (hash, end) = (hash(&test.id), self.block.lines.len());
+        let hash = hash(&appearance(&test.id));
+        let end = self.block.lines.len();
         let rules = self.rules;
         let list = match origin {
             Origin::Scenario(..) => None,
@@ -167,7 +169,9 @@ impl Planner<'_> {
             }
         };
         let is_in_list = list.is_some() || matches!(origin, Origin::Scenario(..));
-        let (providers, repeat, facts) = (Vec::new(), 0, TestFacts::default());
+        let providers = Vec::new();
+        let repeat = 0;
+        let facts = TestFacts::default();
         self.block.tests.push(PlannedTest { hash, list, end, providers, repeat, facts });
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
@@ -201,8 +205,8 @@ impl Planner<'_> {
         if self.last_providers.0 != globs {
             for (index, glob) in globs.iter().enumerate() {
                 if let Some((message, help)) = unmatched_glob(glob, &self.rules.all_names) {
-                    let path = [Step::Key("providers".to_owned()), Step::Index(index)];
-                    let places = origin.places(&path, Part::Value, "matches nothing");
+                    let path = [Step::Key("providers".to_owned()), Step::Item(index)];
+                    let places = origin.places(&path, Part::Value, "no match");
                     let problem = Problem::new(message).with_help(help);
                     return Err(vec![problem.at_all(places)]);
                 }
@@ -238,6 +242,7 @@ impl Planner<'_> {
                 Some(problem.at_all(origin.scenario_place(&input.path, "needed here")))
             })
             .collect();
+        problems.extend(self.file_twice(origin, test, providers));
         let expect = &test.expect.expect;
         let graders = || origin.places(&keys(["expect", "graders"]), Part::Value, "named here");
         let has_too_many = expect.graders.len() > MAX_GRADERS;
@@ -285,6 +290,30 @@ impl Planner<'_> {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// Returns the problem of a file that both a test and one of its providers name.
+    fn file_twice(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+        indexes: &[u16],
+    ) -> Option<Problem> {
+        let providers = &self.rules.scenario.providers;
+        let (provider, file) = indexes.iter().find_map(|index| {
+            let provider = providers.get(usize::from(*index))?;
+            let is_named = |file: &&ProviderFile| test.files.iter().any(|own| own.0 == file.name);
+            Some((provider, &provider.files.iter().find(is_named)?.name))
+        })?;
+        let message = format!(
+            "test `{}` and provider `{}` both have a file `{file}`",
+            test.id, provider.name
+        );
+        let of_test = origin.places(&keys(["files", file]), Part::Value, "of the test");
+        let path = keys(["providers", &provider.name, "files", file]);
+        let of_provider = origin.scenario_place(&path, "of the provider");
+        let problem = Problem::new(message).with_help("rename or remove one of them");
+        Some(problem.at_all(of_test).at_all(of_provider))
+    }
+
     fn resolve(
         &mut self,
         origin: &Origin<'_>,
@@ -306,7 +335,7 @@ impl Planner<'_> {
             })?;
             expect.schema = Some(digest);
         }
-        let overrides = &self.rules.selection.overrides;
+        let overrides = &self.rules.selection.selected.overrides;
         let mut retries = settings.retries;
         if let Some(max) = overrides.retries {
             retries.get_or_insert_with(Retries::of_network).max = max;
@@ -345,17 +374,19 @@ impl Planner<'_> {
         origin: &Origin<'_>,
         files: &'t [(String, String)],
     ) -> Result<Vec<Attachment<'t>>, Vec<Problem>> {
-        let attachment = |(name, path): &'t (String, String)| {
-            let (sha256, bytes) = self
-                .rules
-                .blobs()
-                .attachment(&self.rules.scenario.project, origin.folder().join(path))
-                .map_err(|refusal| {
-                    file_problem(origin, &["files", name], "attachment", path, refusal)
-                })?;
-            Ok(Attachment { name: name.as_str().into(), sha256, bytes })
-        };
-        files.iter().map(attachment).collect()
+        files
+            .iter()
+            .map(|(name, path)| {
+                let (sha256, bytes) = self
+                    .rules
+                    .blobs()
+                    .attachment(&self.rules.scenario.project, origin.folder().join(path))
+                    .map_err(|refusal| {
+                        file_problem(origin, &["files", name], "attachment", path, refusal)
+                    })?;
+                Ok(Attachment { name: name.as_str().into(), sha256, bytes })
+            })
+            .collect()
     }
 }
 

@@ -4,14 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write as _};
 use std::{fs::File, ops::ControlFlow};
 
+use runner_model::TestId;
+use runner_model::alike::{appearance, escaped_difference};
+
 use crate::{
     lists::{AllTests, TestChunk},
-    problem::{Problem, Problems},
+    problem::{Place, Problem, Problems},
     scenario::Scenario,
     suite::{
         Suite, SuiteBuilder, hash,
         limit::TestLimit,
-        planner::{Block, MAX_SHOWN, PlanRules, SendBlock, cannot_write},
+        planner::{Block, MAX_SHOWN, PlanRules, cannot_write},
         selection::Selection,
         threads::Threads,
     },
@@ -50,14 +53,14 @@ pub fn resolve_selected(
         Ok(suite) => suite,
         Err(problems) => return Ok(Err(problems)),
     };
-    let is_used = |index: &usize| {
+    let used = (0..scenario.providers.len()).filter(|index| {
         let provider = &scenario.providers[*index];
         match provider.grading {
             Some(_) => suite.graders().contains(&*provider.name),
             None => suite.next_trial(*index as u16, 0).is_some(),
         }
-    };
-    let used: HashSet<_> = (0..scenario.providers.len()).filter(is_used).collect();
+    });
+    let used: HashSet<_> = used.collect();
     if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
         return Ok(Ok((suite, file)));
     }
@@ -85,12 +88,12 @@ pub(crate) fn resolve_on(
     tests.chunk_size = chunk_size.unwrap_or(tests.chunk_size);
     let rules = PlanRules::new(scenario, selection)?;
     let limit = TestLimit::new(selection, scenario.run.seed);
-    let (mut writer, mut found) = (SuiteWriter::new(into, limit), Problems::default());
+    let mut writer = SuiteWriter::new(into, limit);
+    let mut found = Problems::default();
     let mut has_tests = vec![false; scenario.lists.len()];
     // Threads only read and plan. Bounds, repeated ids and the order of problems need all tests in order.
     let _ = tests.visit_chunks(&mut |chunks| {
-        let plan = |chunk, send: &mut SendBlock<'_>| rules.plan(chunk, send);
-        threads.run(chunks, TestChunk::bytes, plan, &mut |block| {
+        threads.run(chunks, TestChunk::bytes, |chunk, send| rules.plan(chunk, send), &mut |block| {
             if let Err(problem) = writer.add(&block) {
                 found.add(MAX_SHOWN, problem);
                 return ControlFlow::Break(());
@@ -172,7 +175,7 @@ fn check_lists(
     }
 }
 
-/// Reports repeated ids.
+/// Reports repeated ids, and ids that look like another one.
 // A hash takes 8 bytes of memory per test. Only ids with equal hashes are compared, in a second read.
 fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
     let mut sorted = hashes.to_vec();
@@ -183,24 +186,31 @@ fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
         return;
     }
     let mut seen = HashSet::new();
-    let is_repeat = |hash: &&u64| repeated.contains(hash) && !seen.insert(**hash);
-    let repeats: Vec<&u64> = hashes.iter().filter(is_repeat).collect();
+    let repeats: Vec<&u64> =
+        hashes.iter().filter(|hash| repeated.contains(hash) && !seen.insert(**hash)).collect();
     let shown: HashSet<&u64> = repeats.iter().copied().take(MAX_SHOWN).collect();
     // The second read counts every repeat of the shown ids.
     found.add_hidden(repeats.iter().filter(|hash| !shown.contains(*hash)).count());
-    let mut first = HashMap::new();
+    let mut first: HashMap<String, (TestId, Vec<Place>)> = HashMap::new();
     // Invalid tests were reported by the first read.
     let _ = tests.visit(&mut |test| {
         if let Ok((origin, test)) = test
-            && shown.contains(&hash(&test.id))
+            && let look = appearance(&test.id).into_owned()
+            && shown.contains(&hash(&look))
         {
-            if let Some(first) = first.get(&test.id) {
-                let problem = Problem::new(format!("the id `{}` is used twice", test.id))
+            if let Some((id, first)) = first.get(&look) {
+                let message = match escaped_difference([&test.id, id]) {
+                    Some([own, other]) => {
+                        format!("the id `{own}` looks the same as the id `{other}`")
+                    }
+                    None => format!("the id `{}` is used twice", test.id),
+                };
+                let problem = Problem::new(message)
                     .at_all(origin.place("and again here"))
                     .at_all(Vec::clone(first));
                 found.add(MAX_SHOWN, problem);
             } else {
-                first.insert(test.id, origin.place("first here"));
+                first.insert(look, (test.id, origin.place("first here")));
             }
         }
         ControlFlow::Continue(())

@@ -1,8 +1,8 @@
 //! [`Selection`]: the tests and providers that the command line selects.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use runner_model::{RowRef, ScenarioOverrides, Shard, Text, provider::Provider};
+use runner_model::{RowRef, Selected, Text, provider::Provider};
 
 use crate::{
     filter::{Condition, Expression, Facts, Filter, meta_text},
@@ -11,38 +11,32 @@ use crate::{
     problem::Problem,
 };
 
-/// The selection of the command line. An empty list selects everything, or excludes nothing.
+/// The selection of the command line, with the results of earlier runs that it refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Globs over test ids.
-    pub tests: Vec<String>,
-    /// Globs over ids of tests that are left out.
-    pub exclude: Vec<String>,
-    /// Globs over provider names.
-    pub providers: Vec<String>,
-    /// Tags. A test must have at least one of them.
-    pub tags: Vec<String>,
+    /// The selection as written. Its filter and `last_failed` are in the other fields.
+    pub selected: Selected,
     /// The only tests and providers, as `test@provider`. `None` selects all.
-    pub only: Option<HashSet<String>>,
+    pub only: Option<Arc<HashSet<String>>>,
     /// A resolved filter.
     pub filter: Option<Filter>,
-    /// Only so many of the selected tests, in order. `None` selects all.
-    pub first: Option<u32>,
-    /// Only so many of the selected tests, by the seed of the run. `None` selects all.
-    pub sample: Option<u32>,
-    /// The part of the selected trials that runs.
-    pub shard: Option<Shard>,
-    pub overrides: ScenarioOverrides,
+}
+
+impl From<Selected> for Selection {
+    fn from(selected: Selected) -> Self {
+        Self { selected, only: None, filter: None }
+    }
 }
 
 impl Selection {
     /// Returns whether tests or providers are selected, so that others may be left out.
     pub fn is_some(&self) -> bool {
-        let lists = [&self.tests, &self.exclude, &self.providers, &self.tags];
+        let Selected { tests, exclude, providers, tags, first, sample, .. } = &self.selected;
+        let lists = [tests, exclude, providers, tags];
         self.only.is_some()
             || self.filter.is_some()
-            || self.first.is_some()
-            || self.sample.is_some()
+            || first.is_some()
+            || sample.is_some()
             || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -52,11 +46,10 @@ impl Selection {
         let (Some(Ok(own)), Ok(Some(filter))) = (own, self.compile()) else {
             return true;
         };
-        let is_selected = |name| {
+        providers.iter().any(|Provider { name, .. }| {
             let facts = TestFacts { test: None, provider: Some(name) };
-            own.is_match(name) && filter.matches(&facts) != Some(false)
-        };
-        providers.iter().any(|provider| is_selected(&provider.name))
+            own.is_match(&**name) && filter.matches(&facts) != Some(false)
+        })
     }
 
     /// Returns the filter that all parts of the selection make together. `None` if it selects everything.
@@ -79,12 +72,13 @@ impl Selection {
             set.map_err(|reason| refuse(format!("too many globs on the command line: {reason}")))
         };
         let is = |condition| Expression::Is(condition, 0..0);
-        let tags = (!self.tags.is_empty()).then(|| self.tags.clone());
+        let Selected { tests, exclude, providers, tags, .. } = &self.selected;
+        let tags = (!tags.is_empty()).then(|| tags.clone());
         let only = self.only.clone().map(Condition::of_run);
-        let exclude = set(&self.exclude)?.map(|globs| is(Condition::Test(globs)));
+        let exclude = set(exclude)?.map(|globs| is(Condition::Test(globs)));
         let parts = [
-            set(&self.providers)?.map(|globs| is(Condition::Provider(globs))),
-            set(&self.tests)?.map(|globs| is(Condition::Test(globs))),
+            set(providers)?.map(|globs| is(Condition::Provider(globs))),
+            set(tests)?.map(|globs| is(Condition::Test(globs))),
             exclude.map(|exclude| Expression::Not(Box::new(exclude))),
             tags.map(|tags| is(Condition::Tag(tags))),
             self.filter.as_ref().map(|filter| filter.root().clone()),

@@ -59,13 +59,16 @@ impl Threads {
             let queue = queue;
             // Only the threads own it: if all of them panic, the items in it are dropped, and nothing waits for these.
             let waiting = Arc::new(Mutex::new(waiting));
-            let start = |_: &usize| {
-                let (waiting, serve) = (Arc::clone(&waiting), &serve);
-                thread::Builder::new().spawn_scoped(scope, move || serve(&waiting)).is_ok()
-            };
-            let threads = (0..self.count()).take_while(start).count();
+            let threads = (0..self.count())
+                .take_while(|_| {
+                    let waiting = Arc::clone(&waiting);
+                    let serve = &serve;
+                    thread::Builder::new().spawn_scoped(scope, move || serve(&waiting)).is_ok()
+                })
+                .count();
             drop(waiting);
-            let (mut running, mut running_bytes) = (VecDeque::new(), 0);
+            let mut running = VecDeque::new();
+            let mut running_bytes = 0;
             for item in iter::once(next).chain(items) {
                 let item_bytes = bytes(&item);
                 while (running.len() > threads || running_bytes + item_bytes > MAX_BYTES)
@@ -80,7 +83,7 @@ impl Threads {
                         running.push_back((item_bytes, results));
                         running_bytes += item_bytes;
                     }
-                    // There are no threads.
+                    // No thread could be started, so this one does the work.
                     Err(SendError((item, _))) => work(item, receive)?,
                 }
             }
@@ -89,8 +92,7 @@ impl Threads {
     }
 
     fn count(&self) -> usize {
-        let cores = || thread::available_parallelism().map_or(1, usize::from);
-        match self.count.unwrap_or_else(cores) {
+        match self.count.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)) {
             // On one core, threads would only alternate.
             1 => 0,
             count => count.min(MAX_THREADS),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use globset::GlobSet;
+use runner_model::visible::quoted;
 
 use crate::{
     filter::Condition,
@@ -29,7 +30,8 @@ pub struct Unmatched {
 impl Scenario {
     /// Returns a message for each argument of a selection that matches no test or provider.
     pub fn unmatched(&self, selection: &Selection) -> Unmatched {
-        let (mut ids, mut tags) = (Vec::new(), BTreeSet::new());
+        let mut ids = Vec::new();
+        let mut tags = BTreeSet::new();
         self.each_test(&mut |id, own| {
             ids.push(id);
             tags.extend(own);
@@ -38,11 +40,12 @@ impl Scenario {
         let names: Vec<_> = providers.chain(self.unused.iter().cloned()).collect();
         let tags: Vec<_> = tags.into_iter().collect();
         let globs = [
-            ("test", "--test", &selection.tests, &ids),
-            ("test", "--exclude", &selection.exclude, &ids),
-            ("provider", "--provider", &selection.providers, &names),
+            ("test", "--test", &selection.selected.tests, &ids),
+            ("test", "--exclude", &selection.selected.exclude, &ids),
+            ("provider", "--provider", &selection.selected.providers, &names),
         ];
-        let (mut unmatched, mut words) = (Vec::new(), Vec::new());
+        let mut unmatched = Vec::new();
+        let mut words = Vec::new();
         for (kind, flag, globs, known) in globs {
             let mut unused: BTreeSet<_> = (0..globs.len()).collect();
             // Invalid globs were refused before.
@@ -52,14 +55,14 @@ impl Scenario {
                         break;
                     }
                     for index in set.matches(name) {
-                        unused.remove(&index);
+                        unused.remove(&(index / 2));
                     }
                 }
             }
             for glob in unused.iter().take(MAX_NAMED).map(|index| &globs[*index]) {
                 let folder = format!("{glob}/");
                 let nearest = if known.iter().any(|name| name.starts_with(&folder)) {
-                    format!("to select the tests in it: `{flag} '{glob}/*'`")
+                    format!("to select the tests in it: `{flag} {}`", quoted(&format!("{glob}/*")))
                 } else {
                     nearest_names(glob, known.iter())
                 };
@@ -73,7 +76,7 @@ impl Scenario {
             0 => "the tests have no tags".to_owned(),
             _ => nearest_names(tag, tags.iter()),
         };
-        for tag in selection.tags.iter().filter(|tag| !tags.contains(tag)) {
+        for tag in selection.selected.tags.iter().filter(|tag| !tags.contains(tag)) {
             unmatched.push(format!("no test has the tag `{tag}`; {}", nearest_tags(tag)));
         }
         if let Some(filter) = &selection.filter {
@@ -120,7 +123,7 @@ impl Scenario {
     }
 
     /// Calls `each` with the id and the tags of every valid test, also of those that a selection leaves out.
-    fn each_test(&self, each: &mut dyn FnMut(String, Vec<String>)) {
+    pub fn each_test(&self, each: &mut dyn FnMut(String, Vec<String>)) {
         let Ok(document) = self.document() else { return };
         let _ = AllTests::new(self, &document).visit(&mut |test| {
             if let Ok((origin, test)) = test {
@@ -136,8 +139,9 @@ impl Scenario {
 
     /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.
     pub fn unmatched_of_several(&self, selection: &Selection) -> Unmatched {
-        let lists = [&selection.tests, &selection.providers, &selection.tags];
-        if selection.exclude.is_empty()
+        let lists =
+            [&selection.selected.tests, &selection.selected.providers, &selection.selected.tags];
+        if selection.selected.exclude.is_empty()
             && selection.filter.is_none()
             && lists.iter().all(|list| list.len() < 2)
         {
@@ -154,14 +158,14 @@ fn is_any(globs: &GlobSet, names: &[String]) -> bool {
 /// Lists the names that a name or glob may be a slip or a part of, or else some of the existing names.
 pub fn nearest_names<N: AsRef<str>>(name: &str, known: impl Iterator<Item = N>) -> String {
     let name = name.replace('*', "");
-    let distance = |known: N| {
+    let known = known.take(MAX_COMPARED).map(|known| {
         let is_part = !name.is_empty() && known.as_ref().contains(&*name);
         let distance = if is_part { Some(0) } else { slip_distance(&name, known.as_ref()) };
         (distance, known)
-    };
-    let mut known: Vec<_> = known.take(MAX_COMPARED).map(distance).collect();
+    });
+    let mut known: Vec<_> = known.collect();
     let near = known.iter().filter(|(distance, _)| distance.is_some()).count();
-    let (word, count) = if near > 0 { ("nearest", near) } else { ("existing", known.len()) };
+    let (word, count) = if near > 0 { ("nearest", near) } else { ("choose from", known.len()) };
     if near > 0 {
         known.sort_by_key(|(distance, _)| distance.unwrap_or(usize::MAX));
     }

@@ -18,19 +18,16 @@ use crate::{
 };
 
 const DOCS: &str = "../../docs";
-const KEYS: [&str; 2] = [
-    "<!-- keys: written by `UPDATE=1 cargo test -p runner-scenario docs` -->\n",
-    "<!-- /keys -->\n",
-];
+const KEYS: [&str; 2] = ["<!-- keys: written by `./update` -->\n", "<!-- /keys -->\n"];
 const TOUR: &str = "src/tests/valid/tour.toml";
 
-/// Compares a file with its expected text. `UPDATE=1` writes it.
+/// Compares a file with its expected text. `UPDATE=1` of `./update` writes it.
 fn compare(path: &str, expected: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, expected).unwrap();
     }
     let found = fs::read_to_string(path).unwrap();
-    assert!(found == expected, "{path} is not up to date: {}", KEYS[0]);
+    assert!(found == expected, "{path} is not up to date: run ./update");
 }
 
 #[test]

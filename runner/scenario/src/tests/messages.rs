@@ -17,11 +17,14 @@ fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
     Ok((scenario, suite))
 }
 
-/// Returns the message of an invalid scenario.
+/// Returns the message of an invalid scenario, with `/repository` for the path of this checkout.
 fn message_of(scenario: &Path) -> String {
+    let checkout = fs::canonicalize("../..").unwrap();
     match suite_of(scenario) {
         Ok(_) => panic!("{} is accepted", scenario.display()),
-        Err(problems) => problems.render(false, 100),
+        Err(problems) => {
+            problems.render(false, 100).replace(checkout.to_str().unwrap(), "/repository")
+        }
     }
 }
 
@@ -41,7 +44,7 @@ fn scenarios() -> Vec<PathBuf> {
     paths
 }
 
-/// `UPDATE=1` writes the messages.
+/// `UPDATE=1` of `./update` writes the messages.
 #[test]
 fn invalid_scenarios_have_the_expected_messages() {
     for path in scenarios() {
@@ -51,7 +54,7 @@ fn invalid_scenarios_have_the_expected_messages() {
             fs::write(&expected, &message).unwrap();
         }
         let expected = fs::read_to_string(&expected).unwrap();
-        assert!(message == expected, "{}:\n{message}\ninstead of\n{expected}", path.display());
+        assert!(message == expected, "{path:?}: run ./update\n{message}\ninstead of\n{expected}");
         assert!(!message.contains(steers), "{}", path.display());
     }
 }

@@ -10,8 +10,16 @@ use crate::{Selection, load, resolve};
 const FILES: [(&str, &str); 4] =
     [("a.txt", "text"), ("a.json", "{}"), ("a.csv", "id\nx\n"), ("sub/a.csv", "id\ny\n")];
 /// Kinds of files, and tests that read one of each from `FOLDER`. The first names attachments relative to its list, `lists/l.toml`.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 8] = [
     ("attachment", "tests = [{ id = 'a', files = { f = 'FOLDER/a.txt' } }]"),
+    (
+        "attachment",
+        "providers.q = { plugin = 'x.wasm', files = { f = 'FOLDER/a.txt' } }\ntests = [{ id = 'a' }]",
+    ),
+    (
+        "file",
+        "providers.q = { plugin = 'x.wasm', matrix = { m = { files = 'FOLDER/*.txt' } } }\ntests = [{ id = 'a' }]",
+    ),
     ("schema", "tests = [{ id = 'a', expect.schema = 'FOLDER/a.json' }]"),
     ("schema", "test_lists = [{ files = ['lists/l.csv'], expect = { schema = 'FOLDER/a.json' } }]"),
     ("test list", "test_lists = [{ files = ['FOLDER/a.csv'] }]"),

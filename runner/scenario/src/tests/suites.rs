@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::Path};
 
 use proptest::prelude::*;
-use runner_model::{Places, TrialId, prepare::RefusedPart, test::Test};
+use runner_model::{Places, Selected, TrialId, prepare::RefusedPart, test::Test};
 use tempfile::TempDir;
 
 use crate::{
@@ -116,12 +116,13 @@ fn command_line_selects_tests_providers_and_tags() {
     let lists = lists();
     let select = |tests: &[&str], providers: &[&str], tags: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let selection = Selection {
+        let selection = Selected {
             tests: owned(tests),
             providers: owned(providers),
             tags: owned(tags),
-            ..Selection::default()
-        };
+            ..Selected::default()
+        }
+        .into();
         let suite = select(&lists, &selection);
         format!("{} {}", ids(&suite), suite.trials())
     };
@@ -139,7 +140,7 @@ fn first_tests_are_those_of_the_plan() {
     let folder = lists();
     let first = |first, tests: &[&str]| {
         let tests = tests.iter().map(|glob| (*glob).to_owned()).collect();
-        select(&folder, &Selection { first: Some(first), tests, ..Selection::default() })
+        select(&folder, &Selected { first: Some(first), tests, ..Selected::default() }.into())
     };
     assert_eq!(ids(&first(3, &[])), "z a b");
     // All repeats on all providers.
@@ -156,9 +157,12 @@ fn sample_depends_on_seed_and_ids_alone() {
     let sample = |numbers: &[usize], seed: u32, count| {
         let scenario = format!("run.seed = {seed}\ntest_lists = [{{ files = ['l.jsonl'] }}]\n");
         let folder = folder(&scenario, &[("l.jsonl", &list(numbers))]);
-        let suite = select(&folder, &Selection { sample: Some(count), ..Selection::default() });
-        let opened =
-            try_resolve(folder.path(), &Selection { sample: Some(count), ..Selection::default() });
+        let suite =
+            select(&folder, &Selected { sample: Some(count), ..Selected::default() }.into());
+        let opened = try_resolve(
+            folder.path(),
+            &Selected { sample: Some(count), ..Selected::default() }.into(),
+        );
         assert_eq!(opened.unwrap().1.digest(), suite.digest());
         ids(&suite).split(' ').map(|id| id[1..].parse().unwrap()).collect::<Vec<usize>>()
     };
@@ -180,7 +184,7 @@ fn sampled_lines_are_those_of_the_plan() {
     let folder = lists();
     let all = lines(&select(&folder, &Selection::default()));
     for count in 1..=6 {
-        let selection = Selection { sample: Some(count), ..Selection::default() };
+        let selection = Selected { sample: Some(count), ..Selected::default() }.into();
         let mut file = tempfile::tempfile().unwrap();
         let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
         let suite = resolve(&scenario, &selection, &mut file).unwrap();
@@ -195,7 +199,7 @@ fn sampled_lines_are_those_of_the_plan() {
 #[test]
 fn invalid_glob_of_command_line_is_refused() {
     let selection =
-        Selection { tests: vec!["fine".to_owned(), "[".to_owned()], ..Selection::default() };
+        Selected { tests: vec!["fine".to_owned(), "[".to_owned()], ..Selected::default() }.into();
     let message = refused(&lists(), &selection);
     assert!(message.contains("`[`") && message.contains("unclosed"), "{message}");
 }
@@ -253,7 +257,7 @@ fn suite_has_bounds() {
     let folder = folder(&format!("{many}{more}"), &[("l.jsonl", &records)]);
     let message = refused(&folder, &Selection::default());
     assert!(message.contains("at most 100,000,000 trials"), "{message}");
-    let selection = Selection { providers: vec!["p".to_owned()], ..Selection::default() };
+    let selection = Selected { providers: vec!["p".to_owned()], ..Selected::default() }.into();
     assert_eq!(select(&folder, &selection).trials(), 34_000_000);
 }
 
@@ -275,7 +279,7 @@ fn stored_scenario_needs_no_other_file() {
     assert_eq!(scenario.timeout.as_millis(), 30_000);
     assert_eq!((scenario.run.seed, scenario.run.concurrency), (7, None));
     let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
-    assert_eq!(names, ["p", "q"]);
+    assert_eq!(names, ["q", "p"]);
 }
 
 #[test]

@@ -12,9 +12,8 @@ use runner_report::{PruneDocument, RequestResult, RunList, RunSummary, VERSION, 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::command_words::check_key;
 use super::keys::{Nothing, RunName};
-use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
+use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route, command_words::check_key};
 use crate::server::Server;
 
 /// Time that a call waits for the end of a run. Longer than an owner may take without a grace period.

@@ -1,9 +1,9 @@
 //! Documents about one or more runs, which commands print, too.
 
-use runner_record::{RunDir, now};
+use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
-    MatrixPage, RunCharts, RunIndex, RunPage, SincePrevious,
+    MatrixPage, PageTables, RunCharts, RunPage, SincePrevious,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -11,14 +11,14 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 use super::keys::{Nothing, RunName, present, since};
-use super::trials::{filter, index};
+use super::trials::{filter, table};
 use super::{HttpProblem, Result, Route};
-use crate::server::Server;
+use crate::{server::Server, tables::ServedTable};
 
 /// Bins of a chart: default and maximum.
 const BINS: usize = 40;
 const MAX_BINS: usize = 1000;
-/// Tests of a page of the matrix: default and maximum.
+/// Tests of a page of the matrix or the history: default and maximum.
 const TESTS: usize = 200;
 const MAX_TESTS: usize = 1000;
 /// Runs of a history: default and maximum.
@@ -85,45 +85,51 @@ struct HistoryKeys {
     /// Number of runs, the newest.
     #[schemars(range(min = 1, max = MAX_RUNS))]
     limit: Option<usize>,
+    /// Tests before the page.
+    #[schemars(range(max = u32::MAX))]
+    tests_offset: Option<usize>,
+    /// Tests of the page.
+    #[schemars(range(min = 1, max = MAX_TESTS))]
+    tests_limit: Option<usize>,
 }
 
-/// Calls `work` with a run and its index.
-fn indexed<T>(
+/// Calls `work` with a run and its table.
+fn with_table<T>(
     server: &Server,
     names: &RunName,
-    work: impl FnOnce(&RunDir, &mut RunIndex) -> Result<T>,
+    work: impl FnOnce(&RunDir, &mut ServedTable) -> Result<T>,
 ) -> Result<T> {
     let run = server.run(&names.run)?;
-    index(server, &run)?.with(&run, |index| work(&run, index))
+    table(server, &run)?.with(&run, |table| work(&run, table))
 }
 
 fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
-    let (run, is_read_only) = (server.run(&names.run)?, server.settings.is_read_only);
+    let run = server.run(&names.run)?;
+    let is_read_only = server.settings.is_read_only;
     let manifest = run.manifest()?;
-    let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
-    let read = |index: Option<&mut RunIndex>| {
-        Ok(RunPage::read(&server.root, &run, index, is_read_only, now())?)
+    let slot = server.tables.of(&run, manifest.metadata.planned_trial_count);
+    let tables = |judged: &Manifest| -> std::result::Result<PageTables, RecordError> {
+        slot.with(&run, |table| table.tables(&server.root, judged))
     };
-    if slot.is_ready_soon(&run, manifest.counts.done()) {
-        slot.with(&run, |index| read(Some(index)))
-    } else {
-        read(None)
-    }
+    let tables = slot.is_ready_soon(&run, manifest.counts.done()).then_some(tables);
+    Ok(RunPage::read(&server.root, &run, tables, is_read_only, now())?)
 }
 
 fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {
     let bins = keys.bins.unwrap_or(BINS);
-    indexed(server, names, |_, index| Ok(index.charts(bins)))
+    with_table(server, names, |_, table| Ok(RunCharts::new(&table.planned.table, bins)))
 }
 
 fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<FailuresPage>> {
-    indexed(server, names, |run, index| Ok(index.failures(&server.root, &run.truth()?)?))
+    with_table(server, names, |run, table| Ok(table.failures(&server.root, &run.truth()?)?))
 }
 
 fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
     let limit = keys.limit.unwrap_or(TESTS) as u64;
     let offset = keys.offset.unwrap_or(0);
-    indexed(server, names, |run, index| Ok(index.matrix(&run.manifest()?, (offset, limit))?))
+    with_table(server, names, |run, table| {
+        Ok(MatrixPage::new(&table.planned, &run.manifest()?, (offset, limit)))
+    })
 }
 
 fn live(server: &Server, names: &RunName, _: &Nothing) -> Result<LivePage> {
@@ -154,7 +160,8 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
         let glob = present(text).map(IdGlob::new).transpose();
         glob.map_err(|problem| HttpProblem::invalid(&problem))
     };
-    let (test, provider) = (glob(&keys.test)?, glob(&keys.provider)?);
+    let test = glob(&keys.test)?;
+    let provider = glob(&keys.provider)?;
     let is_in =
         |glob: &Option<IdGlob>, name: &str| glob.as_ref().is_none_or(|glob| glob.is_match(name));
     let newest = match present(&keys.scenario) {
@@ -165,10 +172,12 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
             found.ok_or_else(|| HttpProblem::not_found(&format!("no run of scenario `{name}`")))?
         }
     };
+    let offset = keys.tests_offset.unwrap_or(0);
     let query = HistoryQuery {
         is_wanted: &|of, on| is_in(&test, of) && is_in(&provider, on),
         since: present(&keys.since).map(since).transpose()?,
         limit: keys.limit.unwrap_or(RUNS),
+        tests: offset..offset + keys.tests_limit.unwrap_or(TESTS),
         by: &match present(&keys.by).unwrap_or("run") {
             "run" => HistoryGroups::Run,
             "day" => HistoryGroups::Day,

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::{http::HeaderMap, response::Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::keys::RunName;
-use super::{HttpProblem, Result, Route};
+use super::{HttpProblem, Result, Route, keys::RunName};
 use crate::events::{RunCursor, follow_run, start};
 use crate::server::Server;
 
@@ -52,7 +50,8 @@ fn last_id(headers: &HeaderMap, after: Option<&String>) -> Option<String> {
 }
 
 fn root(server: &Arc<Server>, _: &(), keys: &RootKeys, headers: &HeaderMap) -> Result<Response> {
-    let (after, watch) = (last_id(headers, keys.after.as_ref()), server.watch.clone());
+    let after = last_id(headers, keys.after.as_ref());
+    let watch = server.watch.clone();
     start(&server.streams, move |stream| watch.follow(after, stream))
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use runner_model::row::is_file_name;
-use runner_report::{Form, FormOptions, RowSelection, RunDocument, TrialPart, write_report};
+use runner_report::{Form, FormOptions, RowSelection, RunDocument, write_report};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -50,7 +50,9 @@ pub(super) fn routes() -> Vec<Route> {
             "Log and output of an attempt",
             TEXT,
             attempt_log,
-        ),
+        )
+        .answering(&[200, 206])
+        .refusing(&[416]),
         Route::bytes(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",
@@ -119,19 +121,13 @@ fn attempt_log(
     server: &Arc<Server>,
     names: &TrialName,
     keys: &LogKeys,
-    _: &HeaderMap,
+    headers: &HeaderMap,
 ) -> Result<Response> {
     let run = server.run(&names.run)?;
     let document = read(server, &run, names, keys.attempt)?;
     let row = document.row().ok_or_else(|| HttpProblem::not_found("the trial has no attempt"))?;
-    let parts = document.parts(&row);
-    let is_log = |part: &&TrialPart| ["log", "stdout", "stderr"].contains(&&*part.name);
-    let mut text = Vec::new();
-    for part in parts.iter().filter(is_log) {
-        let copied = part.open(&run).map(|mut part| io::copy(&mut part, &mut text));
-        copied?.map_err(|error| HttpProblem::storage(&error.to_string()))?;
-    }
-    Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
+    let text = document.log_text(&row);
+    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
 }
 
 fn artifact(

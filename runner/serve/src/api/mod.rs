@@ -60,12 +60,12 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
     for route in routes() {
         router = router.route(&format!("{BASE}{}", route.path), route.handler);
     }
-    let missing = || async {
-        let problem = HttpProblem::not_found("the API has no such call");
-        problem.with_help(format!("list all calls: GET {BASE}/openapi.json"))
-    };
-    let router =
-        router.fallback(missing).method_not_allowed_fallback(|| async { HttpProblem::method() });
+    let router = router
+        .fallback(|| async {
+            let problem = HttpProblem::not_found("the API has no such call");
+            problem.with_help(format!("list all calls: GET {BASE}/openapi.json"))
+        })
+        .method_not_allowed_fallback(|| async { HttpProblem::method() });
     router.with_state(server)
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::Query;
-use axum::http::Uri;
+use axum::{extract::Query, http::Uri};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Number, Value, value::RawValue};
 
@@ -75,8 +74,9 @@ fn has_type(schema: &Value, name: &str) -> bool {
 
 /// Fails if a text is not a number within the bounds of a schema. `null` is the same as no key.
 fn check(name: &str, schema: &Value, text: &str) -> Result<()> {
-    let (least, above, most) =
-        (&schema["minimum"], &schema["exclusiveMinimum"], &schema["maximum"]);
+    let least = &schema["minimum"];
+    let above = &schema["exclusiveMinimum"];
+    let most = &schema["maximum"];
     let is_whole = has_type(schema, "integer");
     let is_within = if is_whole {
         let whole = |bound: &Value| bound.as_number().and_then(Number::as_i128);

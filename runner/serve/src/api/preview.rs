@@ -2,21 +2,20 @@
 //!
 //! Each runs the command line with `--dry-run --json` as a process, which can be ended after a time: a dry run compiles plugins.
 
-use std::collections::BTreeMap;
-use std::{ffi::OsString, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, ops::ControlFlow, time::Duration};
 
-use runner_operations::launch::LaunchError;
-use runner_operations::preview::preview;
+use runner_operations::{launch::LaunchError, preview::preview};
 use runner_record::ManifestProvider;
-use runner_report::{MissingGrants, PlanLine, ScenarioProblem, VERSION};
+use runner_report::{
+    MissingGrants, PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine, VERSION,
+};
 use runner_scenario::GrantsToml;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use super::command_words::CommandWords;
-use super::{HttpProblem, Result};
+use super::{HttpProblem, Result, command_words::CommandWords};
 
 /// Number of dry runs at the same time, of all connections.
 static DRY_RUNS: Semaphore = Semaphore::const_new(2);
@@ -89,47 +88,24 @@ struct OutcomeChange {
     trials: u64,
 }
 
-/// A line of `exec --dry-run --json`.
-#[derive(Deserialize)]
-#[serde(tag = "part", rename_all = "lowercase")]
-enum ExecLine {
-    Plan { providers: Vec<ManifestProvider>, access: Vec<String> },
-    Trial { trial: String },
-    Problem { problem: ScenarioProblem },
-}
-
-/// A line of `resume --dry-run --json`: a trial of the run.
-#[derive(Deserialize)]
-struct ResumeLine {
-    trial: String,
-    runs: bool,
-    why: String,
-}
-
-/// A line of `rescore --dry-run --json`: a trial of the run.
-#[derive(Deserialize)]
-struct RescoreLine {
-    judged: bool,
-    before: Option<String>,
-    after: Option<String>,
-    #[serde(default)]
-    graders: Vec<String>,
-}
-
 /// Plans a start.
 pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
-    let (mut plan, mut trials, mut problems) = (None, Vec::new(), Vec::new());
-    let (mut grants, mut access, mut missing_grants) = (Vec::new(), Vec::new(), Vec::new());
+    let mut plan = None;
+    let mut trials = Vec::new();
+    let mut problems = Vec::new();
+    let mut grants = Vec::new();
+    let mut access = Vec::new();
+    let mut missing_grants = Vec::new();
     let ended = dry_run(words, &mut |line| {
-        match serde_json::from_str(line) {
-            Ok(ExecLine::Plan { providers, access: lines }) => {
-                access = lines;
+        match serde_json::from_str::<PlanLine<'_>>(line).map(|line| line.part) {
+            Ok(PlanPart::Plan { providers, access: lines, .. }) => {
+                access = lines.into_owned();
                 plan = RawValue::from_string(line.to_owned()).ok();
                 grants = providers.iter().flat_map(tables).collect();
                 missing_grants = providers.iter().filter_map(MissingGrants::of).collect();
             }
-            Ok(ExecLine::Trial { trial }) => trials.push(trial),
-            Ok(ExecLine::Problem { problem }) => problems.push(problem),
+            Ok(PlanPart::Trial { trial }) => trials.push(trial.to_string()),
+            Ok(PlanPart::Problem { problem }) => problems.push(problem),
             Err(_) => {}
         }
         if trials.len() < MAX_LISTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -154,12 +130,13 @@ fn tables(provider: &ManifestProvider) -> Vec<String> {
 
 /// Previews a resume.
 pub(super) fn resume(words: &CommandWords<'_>) -> Result<ResumePlan> {
-    let (mut pending, mut trials) = (0, Vec::new());
+    let mut pending = 0;
+    let mut trials = Vec::new();
     dry_run(words, &mut |line| {
-        if let Ok(ResumeLine { trial, why, runs: true }) = serde_json::from_str(line) {
+        if let Ok(ResumeLine { trial, why, runs: true, .. }) = serde_json::from_str(line) {
             pending += 1;
             if trials.len() < MAX_LISTED {
-                trials.push(PendingTrial { trial, why });
+                trials.push(PendingTrial { trial: trial.to_string(), why: why.into_owned() });
             }
         }
         ControlFlow::Continue(())
@@ -169,17 +146,18 @@ pub(super) fn resume(words: &CommandWords<'_>) -> Result<ResumePlan> {
 
 /// Previews a rescore.
 pub(super) fn rescore(words: &CommandWords<'_>) -> Result<RescorePlan> {
-    let (mut judged, mut outcomes) = (0, BTreeMap::<_, u64>::new());
+    let mut judged = 0;
+    let mut outcomes = BTreeMap::<_, u64>::new();
     let mut graders = BTreeMap::<_, u64>::new();
     dry_run(words, &mut |line| {
-        let rescored = serde_json::from_str::<RescoreLine>(line).ok();
+        let rescored = serde_json::from_str::<RescoreLine<'_>>(line).ok();
         if let Some(rescored) = rescored.filter(|rescored| rescored.judged) {
             judged += 1;
-            if let (Some(before), Some(after)) = (rescored.before, rescored.after) {
-                *outcomes.entry((before, after)).or_default() += 1;
-            }
-            for grader in rescored.graders {
-                *graders.entry(grader).or_default() += 1;
+            if let Some(RescoreChange { before, after, graders: called }) = rescored.change {
+                *outcomes.entry((before.to_string(), after.to_string())).or_default() += 1;
+                for grader in called.iter() {
+                    *graders.entry(grader.clone()).or_default() += 1;
+                }
             }
         }
         ControlFlow::Continue(())

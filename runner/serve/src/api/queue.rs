@@ -9,8 +9,7 @@ use runner_report::{QueueChange, QueueDocument};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::keys::Nothing;
-use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
+use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route, keys::Nothing};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {

@@ -11,8 +11,7 @@ use runner_report::json::write_document;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::numbers::NumberKeys;
-use super::{HttpProblem, Result};
+use super::{HttpProblem, Result, numbers::NumberKeys};
 use crate::server::Server;
 
 /// The start of all paths of the API.
@@ -85,10 +84,10 @@ impl Route {
         summary: &'static str,
         work: fn(&Server, &P, &I) -> Result<T>,
     ) -> Self {
-        let work = move |server: &Arc<Server>, names: &P, keys: &I, _: &HeaderMap| {
+        Self::new(Method::GET, path, summary, move |server, names, keys, _| {
             HttpAnswer::from(work(server, names, keys)?).response()
-        };
-        Self::new(Method::GET, path, summary, work).of_document::<T>()
+        })
+        .of_document::<T>()
     }
 
     /// Creates a call that changes nothing and answers with bytes. `work` gets the request's headers.
@@ -117,10 +116,10 @@ impl Route {
         summary: &'static str,
         work: fn(&Server, &P, &I) -> Result<HttpAnswer<T>>,
     ) -> Self {
-        let work = move |server: &Arc<Server>, names: &P, body: &I, _: &HeaderMap| {
+        Self::new(method, path, summary, move |server, names, body, _| {
             work(server, names, body)?.response()
-        };
-        Self::new(method, path, summary, work).of_document::<T>()
+        })
+        .of_document::<T>()
     }
 
     fn new<P: Names, I: Input>(
@@ -154,11 +153,11 @@ impl Route {
                 let shared = Arc::clone(&server);
                 // The semaphore is never closed.
                 let _permit = if is_read { shared.readers.acquire().await.ok() } else { None };
-                let work = move || {
+                let done = tokio::task::spawn_blocking(move || {
                     server.check_root()?;
                     work(&server, &names, &input, &headers)
-                };
-                let done = tokio::task::spawn_blocking(work).await;
+                })
+                .await;
                 done.unwrap_or_else(|_| Err(HttpProblem::internal()))
             }
         };
@@ -167,7 +166,9 @@ impl Route {
             Method::DELETE => (MethodFilter::DELETE, SchemaGenerator::subschema_for::<I>),
             _ => (MethodFilter::POST, SchemaGenerator::subschema_for::<I>),
         };
-        let (document, media_type, handler) = (None, JSON, on(filter, handler));
+        let document = None;
+        let media_type = JSON;
+        let handler = on(filter, handler);
         let (statuses, problems): (&[u16], &[u16]) = (&[200], &[]);
         Self { method, path, summary, input, media_type, document, statuses, problems, handler }
     }

@@ -1,7 +1,7 @@
 //! The server, and the list of runs.
 
+use runner_model::Reason;
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Reason, RunStatus};
 use runner_record::now;
 use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
 use schemars::JsonSchema;
@@ -26,8 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListKeys {
-    /// States, such as `failed,incomplete`.
-    state: Option<String>,
+    /// Words of `runner list --status`, such as `failed,incomplete`.
     status: Option<String>,
     verdict: Option<String>,
     reason: Option<String>,
@@ -57,14 +56,19 @@ fn server(server: &Server, _: &(), _: &Nothing) -> Result<ServerDocument> {
     })
 }
 
+fn states(keys: &ListKeys) -> Result<Vec<RunState>> {
+    let all: Vec<_> = RunState::selectors().collect();
+    let chosen = words("status", &keys.status, &all, |word| word)?;
+    Ok(chosen.into_iter().filter_map(RunState::selected_by).flatten().copied().collect())
+}
+
 fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage> {
     let label = |text: &str| match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (text.to_owned(), None),
     };
     let query = RunsQuery {
-        states: words("state", &keys.state, RunState::ALL, RunState::as_str)?,
-        statuses: words("status", &keys.status, RunStatus::ALL, RunStatus::as_str)?,
+        states: states(keys)?,
         verdicts: words("verdict", &keys.verdict, RunVerdict::ALL, RunVerdict::as_str)?,
         reasons: words("reason", &keys.reason, Reason::ALL, Reason::as_str)?,
         label: present(&keys.label).map(label),

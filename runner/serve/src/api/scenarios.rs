@@ -1,17 +1,15 @@
 //! Scenarios that the server may start: files below its folders, after links are resolved.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, io::Read as _};
 
 use runner_model::{SetVars, visible::shown_path};
 use runner_record::Manifest;
 use runner_report::{ScenarioItem, ScenarioProblem, ScenariosPage, VERSION};
-use runner_scenario::load;
+use runner_scenario::{holds_results, load};
 
-use super::keys::Nothing;
-use super::{BASE, HttpProblem, Result, Route};
+use super::{BASE, HttpProblem, Result, Route, keys::Nothing};
 use crate::server::Server;
 
 /// Levels of folders that are searched.
@@ -63,7 +61,8 @@ fn below(folder: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage> {
-    let (mut found, mut left) = (BTreeMap::new(), MAX_ENTRIES);
+    let mut found = BTreeMap::new();
+    let mut left = MAX_ENTRIES;
     for folder in &server.settings.scenarios {
         // A missing folder has no scenarios.
         if let Ok(folder) = folder.canonicalize() {
@@ -89,13 +88,14 @@ fn search(
             return;
         }
         *left -= 1;
-        let (name, path) = (entry.file_name(), entry.path());
+        let name = entry.file_name();
+        let path = entry.path();
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         let is_built = ["target", "node_modules"].iter().any(|built| name == *built);
         // Links are skipped: they lead out of the folders, in a circle, or to an entry that is found anyway.
         let kind = entry.file_type().ok().filter(|_| !is_hidden && !is_built);
         let Some(kind) = kind else { continue };
-        if kind.is_dir() && depth > 0 {
+        if kind.is_dir() && depth > 0 && !holds_results(&path) {
             search(top, &path, depth - 1, left, found);
         } else if kind.is_file()
             && path.extension().is_some_and(|end| end == "toml")

@@ -1,11 +1,12 @@
 //! Starts runs, and continues and rescores them, as processes of their own.
 
-use std::collections::BTreeMap;
-use std::env;
+use std::{collections::BTreeMap, env, ffi::OsStr, path::Path};
 
 use axum::http::StatusCode;
 use runner_model::units::MAX_DURATION;
-use runner_model::{Budgets, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, RunStatus, digest};
+use runner_model::{
+    Budgets, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, RunStatus, TrialId, digest, id_glob,
+};
 use runner_operations::queue::{self, Step};
 use runner_record::{Manifest, QueuedRequest, RecordError, RunDir, actor};
 use runner_report::{QueueEntry, Started, VERSION};
@@ -80,6 +81,14 @@ struct Exec {
     /// Run only trials whose newest result is not passed.
     #[serde(default)]
     last_failed: bool,
+    /// Run only the first N selected tests.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    first: Option<u32>,
+    /// Run only N selected tests, chosen by the seed.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    sample: Option<u32>,
+    /// Name of the run's folder. A run in it is continued.
+    into: Option<String>,
     #[serde(flatten)]
     options: QueueOptions,
 }
@@ -185,8 +194,11 @@ enum SessionResult<P> {
 fn start(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<StartResult>> {
     let words = exec_words(server, body)?;
     let started = launch(server, &words, (body, &body.options), None);
+    // A preview refuses a folder that holds a run, whatever the problem of the start is.
+    let folder = body.into.as_ref().map(|name| server.root.path().join(name));
+    let has_run = folder.is_some_and(|folder| folder.exists());
     // The message of the process has no places as data, so the scenario is checked again.
-    if started.as_ref().is_err_and(|problem| problem.status == 422) {
+    if !has_run && started.as_ref().is_err_and(|problem| problem.status == 422) {
         preview::plan(&words)?;
     }
     started
@@ -218,6 +230,16 @@ fn exec_words<'a>(server: &'a Server, body: &Exec) -> Result<CommandWords<'a>> {
     words.add_pairs("set", &body.set)?;
     words.add_all("fail-fast", body.fail_fast)?;
     words.set("last-failed", body.last_failed);
+    words.add_all("first", body.first)?;
+    words.add_all("sample", body.sample)?;
+    if let Some(name) = &body.into {
+        // A path would create a run outside of the server's results root.
+        if Path::new(name).file_name() != Some(OsStr::new(name)) {
+            let problem = HttpProblem::invalid(&format!("invalid name `{name}` in `into`"));
+            return Err(problem.with_help("use the name of a folder, without `/`"));
+        }
+        words.add("into", server.root.path().join(name).to_string_lossy())?;
+    }
     Ok(words)
 }
 
@@ -234,6 +256,10 @@ fn resume(
     let has_errors = manifest.status == RunStatus::Completed && manifest.counts.error > 0;
     let rerun = body.rerun.as_deref().or(has_errors.then_some("errors"));
     match rerun {
+        // As a glob, it cannot become a filter that names other runs.
+        Some(id) if TrialId::parse(id).is_ok() && Filter::parse(id).is_err() => {
+            words.add("rerun", id_glob(id))?;
+        }
         Some(filter) if Filter::is_filter(filter) => words.add_filter("rerun", filter)?,
         rerun => words.add_all("rerun", rerun)?,
     }
@@ -299,7 +325,8 @@ fn session<P>(
     run: &RunDir,
 ) -> Result<HttpAnswer<SessionResult<P>>> {
     if let Some(holder) = run.holder() {
-        let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
+        let id = run.id().to_owned();
+        let root = server.root.path().to_owned();
         return Err(RecordError::Held { run: id, root, holder }.into());
     }
     let started = launch(server, words, body, Some(run))?;

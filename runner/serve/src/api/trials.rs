@@ -5,17 +5,16 @@ use std::time::{Duration, Instant};
 use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
-use runner_report::{
-    PageStart, TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial,
-};
+use runner_report::{PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in, suite_line};
+use runner_results::{PlannedTable, TrialOrder, TrialQuery};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::keys::{RunName, present};
 use super::{HttpProblem, Result, Route};
-use crate::indexes::SharedIndex;
 use crate::server::Server;
+use crate::tables::SharedTable;
 
 /// Trials of a page: default and maximum.
 const PAGE: usize = 200;
@@ -85,8 +84,8 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
         until: Instant::now() + SEARCH_TIME,
     };
     let near = present(&keys.near).map(|id| {
-        let unknown = |_| HttpProblem::invalid(&format!("`near` is not the id of a trial: `{id}`"));
-        TrialId::parse(id).map_err(unknown)
+        TrialId::parse(id)
+            .map_err(|_| HttpProblem::invalid(&format!("`near` is not the id of a trial: `{id}`")))
     });
     let start = match near.transpose()? {
         Some(trial) => PageStart::Before(trial),
@@ -94,19 +93,20 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
     };
     let limit = keys.limit.unwrap_or(PAGE);
     let manifest = run.truth()?;
-    let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
+    let slot = server.tables.of(&run, manifest.metadata.planned_trial_count);
     let is_first = query.filter.is_none() && query.text.is_empty() && start == PageStart::Offset(0);
     if is_first && !slot.is_ready_soon(&run, manifest.counts.done()) {
         return Ok(TrialsPage::of_first_rows(&run, limit)?);
     }
-    slot.with(&run, |index| {
-        if keys.rev.is_some_and(|rev| rev > index.rev()) {
+    slot.with(&run, |table| {
+        if keys.rev.is_some_and(|rev| rev > table.rev()) {
             let problem = HttpProblem::invalid("the run has fewer rows than `rev`");
             return Err(problem.with_help("read the first page again, without `rev`"));
         }
-        let since = index.since_previous(&server.root, &manifest)?;
+        let since = table.since_previous(&server.root, &manifest)?;
         let live = run.live();
-        Ok(index.trials(
+        Ok(TrialsPage::read(
+            &mut table.planned,
             &query,
             keys.rev,
             (&start, limit),
@@ -139,20 +139,19 @@ pub(super) fn read(
     names: &TrialName,
     attempt: Option<u32>,
 ) -> Result<TrialDocument> {
-    let trial = find(server, run, &names.trial)?;
-    let indexed = index(server, run)?.with(run, |index| index.document(&server.root, &trial))?;
-    let mut document = match indexed {
-        Some(document) => document,
-        None => {
-            // After `--accept-changes`, a run may have rows of trials that its plan lacks.
-            let document = TrialDocument::read(&server.root, run, trial)?;
-            if document.rows.is_empty() {
-                let problem = format!("run {} has no trial `{}`", run.id(), document.trial);
-                return Err(HttpProblem::not_found(&problem));
-            }
-            document
+    let mut document = table(server, run)?.with(run, |served| {
+        let PlannedTable { table, order, .. } = &served.planned;
+        let trial = find(&served.planned, &names.trial)?;
+        let is_planned = order.place(table, &trial).is_some();
+        let planned = order.suite.as_ref().and_then(|suite| suite_line(suite, &trial.test));
+        let document = TrialDocument::read(&server.root, table, trial, planned)?;
+        // After `--accept-changes`, a run may have rows of trials that its plan lacks.
+        if document.rows.is_empty() && !is_planned {
+            let problem = format!("run {} has no trial `{}`", run.id(), document.trial);
+            return Err(HttpProblem::not_found(&problem));
         }
-    };
+        Ok(document)
+    })?;
     if let Some(attempt) = attempt {
         let shown = document.show_attempt(&server.root, attempt);
         shown.map_err(|problem| HttpProblem::not_found(&problem))?;
@@ -161,20 +160,21 @@ pub(super) fn read(
 }
 
 /// Finds a trial by its id, its place in the plan, or a part of its id.
-fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId> {
+fn find(planned: &PlannedTable, name: &str) -> Result<TrialId> {
+    let run = planned.table.run();
     if let Ok(trial) = TrialId::parse(name) {
         return Ok(trial);
     }
     if let Ok(place) = name.parse() {
-        let found = index(server, run)?.with(run, |index| index.trial(place))?;
+        let found = planned.trial_id(place);
         let problem = format!("run {} has no trial with the number {place}", run.id());
         return found.ok_or_else(|| HttpProblem::not_found(&problem));
     }
-    let found = find_trial(run, name)?.only(run.id(), name);
+    let found = find_trial_in(&planned.table, name).only(run.id(), name);
     found.map_err(|problem| HttpProblem::not_found(&problem))
 }
 
-/// Returns the index of a run.
-pub(super) fn index(server: &Server, run: &RunDir) -> Result<SharedIndex> {
-    Ok(server.indexes.of(run, run.manifest()?.metadata.planned_trial_count))
+/// Returns the table of a run.
+pub(super) fn table(server: &Server, run: &RunDir) -> Result<SharedTable> {
+    Ok(server.tables.of(run, run.manifest()?.metadata.planned_trial_count))
 }

@@ -1,9 +1,8 @@
 //! [`PolledStates`]: states that clients follow. One thread per state reads it repeatedly.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{collections::HashMap, thread};
 
 use tokio::sync::watch::{self, Receiver, Sender};
 
@@ -32,7 +31,8 @@ impl<T: PartialEq + Send + Sync + 'static> PolledStates<T> {
         }
         let (sender, receiver) = watch::channel(None);
         states.insert(name.to_owned(), sender.clone());
-        let (all, name) = (Arc::clone(&self.0), name.to_owned());
+        let all = Arc::clone(&self.0);
+        let name = name.to_owned();
         // If no thread can start, the stream sends only comments.
         let _ = thread::Builder::new().name("follow".into()).spawn(move || {
             loop {

@@ -137,7 +137,7 @@ impl RootState {
     fn add_runs(&mut self, root: &ResultsRoot, list: RunList, is_read_only: bool) {
         let mut left = std::mem::take(&mut self.runs);
         for run in list.runs {
-            // Passing time is no change.
+            // Passing time does not count as a change.
             let head = RunHead { worked_ms: 0.0, ..run.head.clone() };
             let old = left.remove(&head.id);
             let digest = match &old {

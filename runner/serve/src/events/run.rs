@@ -1,14 +1,11 @@
 //! [`follow_run`]: the events of a run, from one thread that reads it while clients follow.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{collections::VecDeque, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
-use runner_model::status::RunVerdict;
-use runner_model::{Reason, RunStatus, row::read_head};
+use runner_model::{Reason, RunStatus, row::read_head, status::RunVerdict};
 use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
 use serde::Serialize;
 use serde_json::json;
@@ -97,8 +94,10 @@ impl RunReader {
         let progress = Progress { rev: self.rev, counts, rate, live: live.as_ref() };
         let mut events = vec![event("progress", None, &progress)];
         if has_ended {
-            let (run, verdict) = (manifest.id.as_str(), manifest.verdict);
-            let (status, reason) = (manifest.status, manifest.reason);
+            let run = manifest.id.as_str();
+            let verdict = manifest.verdict;
+            let status = manifest.status;
+            let reason = manifest.reason;
             events.push(event("finished", None, &Finished { run, status, reason, verdict }));
         }
         Ok(RunSnapshot { end: self.end, events, is_last: has_ended })
@@ -190,7 +189,8 @@ async fn send_rows(
     stream: &EventStream,
 ) -> Result<(), Closed> {
     while cursor.after < end {
-        let (run, after) = (run.clone(), cursor.after);
+        let run = run.clone();
+        let after = cursor.after;
         let read = tokio::task::spawn_blocking(move || read_rows(&run, after, end)).await;
         // The client reconnects with its cursor.
         let (events, next) = read.map_err(|_| Closed)?.map_err(|_| Closed)?;
@@ -209,7 +209,9 @@ fn read_rows(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)> {
     let mut file = run.open_rows().map_err(io::Error::other)?;
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::new(file);
-    let (mut events, mut line, mut at) = (Vec::new(), Vec::new(), from);
+    let mut events = Vec::new();
+    let mut line = Vec::new();
+    let mut at = from;
     while at < end && events.len() < PIECE {
         let start = at;
         line.clear();

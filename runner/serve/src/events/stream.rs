@@ -7,9 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use runner_report::json::one_line;
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::sync::watch::Receiver;
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, sync::watch::Receiver, time::timeout};
 
 use crate::api::{HttpProblem, ProblemKind};
 use crate::body::{Pieces, channel};

@@ -3,14 +3,16 @@
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{self, Command, ExitStatus};
-use std::{env, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, env, mem, sync::Arc, time::Duration};
 
-use runner_model::units::show_duration;
-use runner_model::{NetGrant, protocol::PostRequest, visible::visible_line};
+use runner_model::protocol::{PostAnswer, PostRequest};
+use runner_model::visible::{cut, visible_line};
+use runner_model::{NetGrant, units::show_duration};
 use runner_sandbox::{Redactor, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_group, pidfd_open};
+use serde_json::Value;
 use tokio::{runtime, time::timeout};
 
 use crate::harden::{Openings, harden};
@@ -18,8 +20,11 @@ use crate::harden::{Openings, harden};
 /// Bytes kept of the error output, the last ones.
 const MAX_TAIL: usize = 1 << 10;
 
-/// Runs `__post PARENT_PID`: posts the document of a webhook. Descriptor 0 is the request, 1 receives the status of the
-/// response, 2 the reason of a failure.
+/// Characters of a receiver's reason.
+const MAX_REASON: usize = 200;
+
+/// Runs `__post PARENT_PID`: posts the document of a webhook. Descriptor 0 is the request, 1 receives the answer, 2 the reason of
+/// a failure.
 pub fn post(arguments: &[&str]) -> Result<(), String> {
     let [parent] = arguments else {
         return Err("expected `__post PARENT_PID`".to_owned());
@@ -27,7 +32,9 @@ pub fn post(arguments: &[&str]) -> Result<(), String> {
     harden(parent)?;
     let mut bytes = Vec::new();
     io::stdin().read_to_end(&mut bytes).map_err(|error| format!("cannot read it: {error}"))?;
-    let request: PostRequest = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let mut request: PostRequest =
+        serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let secrets = mem::take(&mut request.secrets);
     let destination = NetGrant::of_address(&request.url)?;
     // Before the files of the system's certificates are closed to this process.
     if destination.to_string().starts_with("https:") {
@@ -40,9 +47,37 @@ pub fn post(arguments: &[&str]) -> Result<(), String> {
     let posted = runtime.block_on(async { timeout(time, runner_sandbox::post(request)).await });
     // Nothing can end a look-up of a name that no server answers.
     runtime.shutdown_background();
-    let status =
+    let mut answer =
         posted.unwrap_or_else(|_| Err(format!("no response within {}", show_duration(time))))?;
-    write!(io::stdout(), "{status}").map_err(|error| format!("cannot write the status: {error}"))
+    if let PostAnswer::Response { reason, .. } = &mut answer {
+        *reason = reason.take().and_then(|body| reason_of(&body, &secrets));
+    }
+    let written = serde_json::to_writer(io::stdout(), &answer);
+    written.map_err(|error| format!("cannot write the answer: {error}"))
+}
+
+/// Returns the reason in the body of a response: a text of its JSON, or else its first line. `None` for a page.
+fn reason_of(body: &str, secrets: &BTreeMap<String, String>) -> Option<String> {
+    let body = body.trim_start_matches('\u{feff}').trim();
+    let in_json = serde_json::from_str(body).ok().and_then(|json: Value| text_of(&json));
+    let mut reason = in_json
+        .or_else(|| body.lines().next().filter(|line| !line.starts_with('<')).map(str::to_owned))?;
+    if let Some(redactor) = Redactor::new(secrets) {
+        redactor.text(&mut reason);
+    }
+    let reason = cut(&visible_line(reason.trim()), MAX_REASON);
+    (!reason.is_empty()).then_some(reason)
+}
+
+/// Returns the text of an error in JSON, in the forms of common services.
+fn text_of(json: &Value) -> Option<String> {
+    match json {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
+        Value::Object(object) => ["message", "error", "detail", "description", "title"]
+            .iter()
+            .find_map(|key| text_of(object.get(*key)?)),
+        _ => None,
+    }
 }
 
 /// Runs `__command PARENT_PID SECRETS PROGRAM [ARGUMENT…]`: a command of `[notify]`, with whose exit code it ends. Kills the

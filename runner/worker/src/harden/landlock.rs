@@ -39,11 +39,10 @@ pub struct Openings<'a> {
 
 impl<'a> Openings<'a> {
     pub fn for_worker(prepare: &'a Prepare) -> Self {
-        let providers = || prepare.providers.iter();
-        let grants = providers().flat_map(|prepared| &prepared.provider.grants.net);
+        let grants = prepare.providers.iter().flat_map(|prepared| &prepared.provider.grants.net);
         Self {
             files: vec![&prepare.cache, &prepare.blobs],
-            mounts: providers().flat_map(|prepared| &prepared.mounts).collect(),
+            mounts: prepare.providers.iter().flat_map(|prepared| &prepared.mounts).collect(),
             scratch: Some(&prepare.scratch),
             ports: grants.map(NetGrant::port).collect(),
         }

@@ -22,20 +22,18 @@ pub fn restrict(has_sockets: bool) -> Result<(), Error> {
 
 /// Returns the filters. The kernel runs both, and the stricter answer counts.
 pub fn programs(has_sockets: bool) -> Result<[BpfProgram; 2], BackendError> {
-    let processor = || TargetArch::try_from(env::consts::ARCH);
-    let errno = |number: i32| SeccompAction::Errno(number as u32);
     // Flags of `clone3` are in memory that a filter cannot read. Without it the C library uses `clone`.
     let absent = SeccompFilter::new(
         BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
         SeccompAction::Allow,
-        errno(libc::ENOSYS),
-        processor()?,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        TargetArch::try_from(env::consts::ARCH)?,
     )?;
     let allowed = SeccompFilter::new(
         allowed(has_sockets)?,
-        errno(libc::EPERM),
+        SeccompAction::Errno(libc::EPERM as u32),
         SeccompAction::Allow,
-        processor()?,
+        TargetArch::try_from(env::consts::ARCH)?,
     )?;
     Ok([absent.try_into()?, allowed.try_into()?])
 }
@@ -58,8 +56,10 @@ fn allowed(has_sockets: bool) -> Result<Calls, BackendError> {
         calls.insert(libc::SYS_socket, sockets()?);
         options.extend(CLIENT_SOCKETS);
     }
-    let option = |(level, name)| rule([masked(1, ALL, level), masked(2, ALL, name)]);
-    let options: Result<_, _> = options.into_iter().map(option).collect();
+    let options: Result<_, _> = options
+        .into_iter()
+        .map(|(level, name)| rule([masked(1, ALL, level), masked(2, ALL, name)]))
+        .collect();
     calls.insert(libc::SYS_setsockopt, options?);
     Ok(calls)
 }
@@ -90,7 +90,7 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
         ] {
             sockets.push(rule([
                 masked(0, ALL, family),
-                // The higher bits are flags.
+                // Without the higher bits, which are flags such as `SOCK_CLOEXEC`.
                 masked(1, 0xf, kind),
                 masked(2, ALL, protocol),
             ])?);
@@ -137,7 +137,7 @@ fn argument_rules() -> [(i64, u8, i32, Vec<i32>); 10] {
         (libc::SYS_ioctl, 1, ALL, [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32).into()),
         // Names of threads and mappings. `harden` has set all else, which must not be undone.
         (libc::SYS_prctl, 0, ALL, vec![libc::PR_SET_NAME, libc::PR_SET_VMA]),
-        // Only limits of this process.
+        // Pid 0 is this process. With another pid, the call changes limits of any process of the user.
         (libc::SYS_prlimit64, 0, ALL, vec![0]),
         // Not datagrams: they could be sent to any socket of the user that has a path.
         (libc::SYS_socketpair, 1, 0xf, vec![libc::SOCK_STREAM]),
@@ -157,11 +157,11 @@ const CALLS: &[i64] = &[
     libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack,
     libc::SYS_restart_syscall, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_madvise,
     libc::SYS_brk, libc::SYS_membarrier, libc::SYS_memfd_create,
-    // Facts about the system.
+    // Facts about the system and this process, which no call here can change.
     libc::SYS_getrandom, libc::SYS_uname, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid,
     libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep, libc::SYS_gettimeofday,
-    // Descriptors.
+    // Use of descriptors. Landlock and the rules above decide which ones the process can get.
     libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64,
     libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_lseek, libc::SYS_close,
     libc::SYS_dup, libc::SYS_pipe2, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate, libc::SYS_fallocate,

@@ -4,9 +4,9 @@ use std::{borrow::Cow, slice, time::Duration};
 
 use runner_model::alike::difference;
 use runner_model::json::{Json, JsonFault, Numbers, find_fault};
-use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
+use runner_model::row::{Check, CheckKind, Hint, MAX_ROW, Raw, is_deep};
 use runner_model::{
-    Row,
+    Row, Text,
     outcome::Verdict,
     test::Expect,
     units::{show_durations_apart, show_sizes_apart},
@@ -15,10 +15,9 @@ use runner_sandbox::{cut, stderr_tail};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::compiled::CompiledCache;
-use super::diff::{self, first_unseen};
-use super::json::{Comparison, is_written_as, text_difference, tree_bytes};
-use super::search::TextSearch;
+use super::diff::{self, is_unseen};
+use super::json::{Comparison, is_written_as, text_difference, tree_bytes, without_fence};
+use super::{compiled::CompiledCache, search::TextSearch};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -26,12 +25,6 @@ const MAX_COPY: usize = 64 << 10;
 /// Appended to the message of a check without `actual`.
 const NOT_REPEATED: &str = "the output is too large to repeat here";
 const TOO_MANY_VALUES: &str = "the output has too many values to compare";
-/// Appended for a provider that is called as a plain command, but answers as one of the JSON protocol.
-const PROTOCOL_HINT: &str =
-    "this looks like an answer of the JSON protocol: set the provider's `protocol = \"json\"`";
-
-/// Start of the end of a message that names a key of the provider.
-const HINT: &str = "; set the provider's `";
 
 /// Facts about an attempt that are not in its row.
 pub struct Evidence<'a> {
@@ -42,27 +35,29 @@ pub struct Evidence<'a> {
     /// `None` if the provider is not a plain command.
     pub exit_code: Option<i32>,
     /// The key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
-    pub json_key: Option<&'static str>,
+    pub json_key: Option<Hint>,
     pub stderr: &'a str,
 }
 
 impl Evidence<'_> {
-    /// Returns the end of the message about a text that is none of these values: the key of the provider that removes the
-    /// difference.
-    fn hint(&self, search: TextSearch, expected: &[Value], output: &Json<'_>) -> String {
-        let (Some(key), Json::String(text)) = (self.json_key, output) else { return String::new() };
+    /// Returns the key of the provider that makes a text one of these values.
+    fn hint(&self, search: TextSearch, expected: &[Value], output: &Json<'_>) -> Option<Hint> {
+        let (Some(key), Json::String(text)) = (self.json_key, output) else { return None };
         let is_trimmed = |expected: &Value| search.value(expected).as_str() == Some(text.trim());
         let is_json = || {
+            // Models write fences around JSON. A plain command has to print JSON alone.
+            let fence = text.find("```").filter(|_| self.exit_code.is_none());
+            let text = fence.map_or(&**text, |start| without_fence(&text[start..]));
             !text.trim_start().starts_with('"')
                 && !looks_like_answer(text)
                 && serde_json::from_str::<IgnoredAny>(text).is_ok()
         };
         if self.exit_code.is_some() && expected.iter().any(is_trimmed) {
-            format!("{HINT}output = \"trimmed\"` to cut white space at its ends")
+            Some(Hint::Trimmed)
         } else if expected.iter().any(|expected| !expected.is_string()) && is_json() {
-            format!("{HINT}{key} = \"json\"` to read it as JSON")
+            Some(key)
         } else {
-            String::new()
+            None
         }
     }
 }
@@ -88,15 +83,19 @@ pub(super) fn check_output(
         let tolerance = expect.tolerance.unwrap_or(0.0);
         let comparison = Comparison { tolerance, allows_more_keys: true };
         checks.search_by(search(false));
-        checks.compare_all("json", expected, comparison);
+        checks.compare_all(CheckKind::Json, expected, comparison);
     }
     match evidence.schema {
         Some(Ok(schema)) => {
             let mismatch = schema_mismatch(schema, output.get(), evidence.max_tree);
-            checks.add("schema", mismatch, &schema.value);
+            checks.add(passed(CheckKind::Schema), mismatch, &schema.value);
         }
         Some(Err(reason)) => {
-            checks.add("schema", Some(format!("the schema {reason}")), &expect.schema);
+            checks.add(
+                passed(CheckKind::Schema),
+                Some(format!("the schema {reason}")),
+                &expect.schema,
+            );
         }
         None => {}
     }
@@ -104,7 +103,7 @@ pub(super) fn check_output(
     if let Some(expected) = expect.error {
         let expected = expected.as_str();
         let message = format!("expected `{expected}`, got a reply");
-        made.push(failed("error", message, &expected, raw(&Value::Null)));
+        made.push(failed(CheckKind::Error, message, &expected, raw(&Value::Null)));
     }
     made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
     made.extend(check_stderr(cache, expect, evidence.stderr));
@@ -115,16 +114,17 @@ pub(super) fn check_output(
     made
 }
 
-/// Extends the message of the first failed comparison if the output of a plain command looks like one of the JSON protocol.
+/// Sets the hint of the first failed comparison if the output of a plain command looks like one of the JSON protocol.
 fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>) {
     let is_comparison = |check: &&mut Check<'_>| {
-        check.verdict == Verdict::Fail && matches!(&*check.name, "equals" | "equals_any" | "json")
+        let is_equals_any = check.kind == Some(CheckKind::EqualsAny);
+        check.verdict == Verdict::Fail
+            && (is_equals_any || check.kind.is_some_and(CheckKind::compares_output))
     };
     if let Some(check) = checks.iter_mut().find(is_comparison)
-        && let Some(message) = &mut check.message
         && looks_like_answer(&as_text(output.get()))
     {
-        *message = format!("{}; {PROTOCOL_HINT}", &**message).into();
+        check.hint = Some(Hint::Protocol);
     }
 }
 
@@ -162,98 +162,119 @@ impl Checks<'_> {
 
     /// Adds the checks to which `ignore_case` applies.
     fn add_texts(&mut self, cache: &CompiledCache, expect: &Expect) {
-        let (search, evidence, json) =
-            (search(expect.ignore_case), self.evidence, self.output.get());
+        let search = search(expect.ignore_case);
+        let evidence = self.evidence;
+        let json = self.output.get();
         self.search_by(search);
         if let Some(expected) = &expect.equals {
-            let is_bounded = || tree_bytes(json) <= evidence.max_tree;
-            if is_written_as(expected, json) && is_bounded() {
+            if is_written_as(expected, json) && tree_bytes(json) <= evidence.max_tree {
                 // Parsing the output as a tree takes longer than all other checks.
-                self.made.push(passed("equals"));
+                self.made.push(passed(CheckKind::Equals));
             } else {
-                self.compare_all("equals", expected, Comparison::EXACT);
+                self.compare_all(CheckKind::Equals, expected, Comparison::EXACT);
             }
         }
-        let (any, parts) = (&expect.equals_any, &expect.contains_any);
+        let any = &expect.equals_any;
+        let parts = &expect.contains_any;
         if !any.is_empty() {
-            self.compare("equals_any", any, |output| {
-                Some(search.is_none_of(output, any)? + &evidence.hint(search, any, output))
+            self.compare(CheckKind::EqualsAny, any, |output, check| {
+                let failure = search.is_none_of(output, any)?;
+                check.hint = evidence.hint(search, any, output);
+                Some(failure)
             });
         }
         for part in &expect.contains {
-            self.compare("contains", part, |output| search.lacks(output, part));
+            self.compare(CheckKind::Contains, part, |output, _| search.lacks(output, part));
         }
         if !parts.is_empty() {
-            self.compare("contains_any", parts, |output| search.lacks_all(output, parts));
+            let kind = CheckKind::ContainsAny;
+            self.compare(kind, parts, |output, _| search.lacks_all(output, parts));
         }
         if let Some(pattern) = &expect.matches {
-            self.add("matches", search.mismatch(cache, &as_text(json), pattern), pattern);
+            let mismatch = search.mismatch(cache, &as_text(json), pattern);
+            self.add(passed(CheckKind::Matches), mismatch, pattern);
         }
         if let Some(unwanted) = &expect.not.equals {
-            self.compare("not.equals", unwanted, |output| search.is(output, unwanted));
+            let kind = CheckKind::NotEquals;
+            self.compare(kind, unwanted, |output, _| search.is(output, unwanted));
         }
         for unwanted in &expect.not.contains {
-            self.compare("not.contains", unwanted, |output| {
+            self.compare(CheckKind::NotContains, unwanted, |output, _| {
                 search.has(output, unwanted, || as_text(json))
             });
         }
         if let Some(pattern) = &expect.not.matches {
-            self.add("not.matches", search.matches(cache, &as_text(json), pattern), pattern);
+            let found = search.matches(cache, &as_text(json), pattern);
+            self.add(passed(CheckKind::NotMatches), found, pattern);
         }
     }
 
-    /// Adds a check that compares the output as a value. `mismatch` returns why it fails.
+    /// Adds a check that compares the output as a value. `mismatch` returns why it fails, and may set other keys.
     fn compare(
         &mut self,
-        name: &'static str,
+        kind: CheckKind,
         expected: &impl Serialize,
-        mismatch: impl FnOnce(&Json<'_>) -> Option<String>,
+        mismatch: impl FnOnce(&Json<'_>, &mut Check<'static>) -> Option<String>,
     ) {
         let value = self.value.get_or_insert_with(|| {
             parse(self.output, self.evidence.max_tree).map(|value| self.search.json(value))
         });
+        let mut check = passed(kind);
         let failure = match value {
-            Ok(value) => mismatch(value),
+            Ok(value) => mismatch(value, &mut check),
             Err(message) => Some(message.clone()),
         };
-        self.add(name, failure, expected);
+        self.add(check, failure, expected);
     }
 
     /// Adds a check that compares all of the output. If it fails, it lists the differences of two objects or arrays, and has a
     /// diff of two texts.
-    fn compare_all(&mut self, name: &'static str, expected: &Value, comparison: Comparison) {
-        let (mut diff, search, evidence) = (None, self.search, self.evidence);
-        self.compare(name, expected, |output| {
+    fn compare_all(&mut self, kind: CheckKind, expected: &Value, comparison: Comparison) {
+        let search = self.search;
+        let evidence = self.evidence;
+        self.compare(kind, expected, |output, check| {
             let folded = search.value(expected);
-            let mismatch = comparison.mismatch(&folded, output)?;
-            diff = diff::diff(&folded, output);
-            Some(match (expected, output) {
-                (Value::Object(_), Json::Object(_)) | (Value::Array(_), Json::Array(_)) => mismatch,
-                _ => {
-                    let case = if search.ignores_case { ", ignoring case" } else { "" };
-                    not_equal(&folded, output, case)
-                        + &evidence.hint(search, slice::from_ref(expected), output)
-                }
+            let differences = comparison.differences(&folded, output);
+            if differences.count == 0 {
+                return None;
+            }
+            if expected.is_object() && matches!(output, Json::Object(_))
+                || expected.is_array() && matches!(output, Json::Array(_))
+            {
+                check.differences = differences.listed;
+                check.difference_count = differences.count;
+                return Some(String::new());
+            }
+            check.diff = diff::diff(&folded, output).map(Into::into);
+            check.code_points = text_difference(&folded, output);
+            check.hint = evidence.hint(search, slice::from_ref(expected), output);
+            check.ignore_case = search.ignores_case;
+            let case = if search.ignores_case { ", ignoring case" } else { "" };
+            Some(if is_unseen(&folded, output) {
+                "the output differs only in white space or invisible characters".to_owned()
+            } else {
+                format!("the output differs from the expected one{case}")
             })
         });
-        if let (Some(check), Some(diff)) = (self.made.last_mut(), diff) {
-            check.diff = Some(diff.into());
-        }
     }
 
-    /// Adds a check of the output, which failed if there is a `failure`.
-    fn add(&mut self, name: &'static str, failure: Option<String>, expected: &impl Serialize) {
-        let check = match failure {
-            None => passed(name),
-            Some(message) => {
-                let actual = self.copy();
-                let message = match actual {
-                    Some(_) => message,
-                    None => format!("{message}; {NOT_REPEATED}"),
-                };
-                failed(name, message, expected, actual)
+    /// Adds a check of the output, which failed if there is a `failure`. Only a check with differences has an empty one.
+    fn add(
+        &mut self,
+        mut check: Check<'static>,
+        failure: Option<String>,
+        expected: &impl Serialize,
+    ) {
+        if let Some(mut message) = failure {
+            check.actual = self.copy();
+            if check.actual.is_none() {
+                message += if message.is_empty() { "" } else { "; " };
+                message += NOT_REPEATED;
             }
-        };
+            check.message = Some(message.into()).filter(|message: &Text<'_>| !message.is_empty());
+            check.verdict = Verdict::Fail;
+            check.expected = raw(expected);
+        }
         self.made.push(check);
     }
 
@@ -293,17 +314,6 @@ fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<Str
     }
 }
 
-/// Describes two values that differ. `case` completes the message about a difference that can be seen.
-fn not_equal(expected: &Value, output: &Json<'_>, case: &str) -> String {
-    let words = match first_unseen(expected, output) {
-        Some((expected, output)) => format!(
-            "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
-        ),
-        None => format!("the output differs from the expected one{case}"),
-    };
-    words + &text_difference(expected, output)
-}
-
 /// Returns the text of a JSON string, or any other value as JSON.
 fn as_text(output: &str) -> Cow<'_, str> {
     serde_json::from_str::<String>(output).map_or(Cow::Borrowed(output), Cow::Owned)
@@ -319,16 +329,17 @@ fn check_exit_code(
 ) -> Option<Check<'static>> {
     let Some(code) = actual else {
         let message = "the provider has no exit code: it is not a plain command";
-        return expected
-            .map(|expected| failed("exit_code", message.into(), &expected, raw(&Value::Null)));
+        return expected.map(|expected| {
+            failed(CheckKind::ExitCode, message.into(), &expected, raw(&Value::Null))
+        });
     };
     if code == expected.unwrap_or(0) {
-        return expected.map(|_| Check { actual: raw(&code), ..passed("exit_code") });
+        return expected.map(|_| Check { actual: raw(&code), ..passed(CheckKind::ExitCode) });
     }
     let expected = expected.unwrap_or(0);
-    let end = stderr_tail(stderr);
-    let message = format!("expected exit code {expected}, got {code}{end}");
-    Some(failed("exit_code", message, &expected, raw(&code)))
+    let message = format!("expected exit code {expected}, got {code}");
+    let check = failed(CheckKind::ExitCode, message, &expected, raw(&code));
+    Some(Check { stderr: stderr_tail(stderr), ..check })
 }
 
 /// Checks the standard error.
@@ -346,7 +357,8 @@ pub(super) fn check_stderr(
         failures.push(format!("the standard error differs from the expected one{points}"));
     }
     let value = Json::String(text);
-    let (parts, not) = (&expected.contains_any, &expected.not);
+    let parts = &expected.contains_any;
+    let not = &expected.not;
     failures.extend(expected.contains.iter().filter_map(|part| search.lacks(&value, part)));
     failures.extend(search.lacks_all(&value, parts).filter(|_| !parts.is_empty()));
     let pattern = expected.matches.as_ref();
@@ -357,13 +369,13 @@ pub(super) fn check_stderr(
     let pattern = not.matches.as_ref();
     failures.extend(pattern.and_then(|pattern| search.matches(cache, stderr, pattern)));
     if failures.is_empty() {
-        return Some(passed("stderr"));
+        return Some(passed(CheckKind::Stderr));
     }
     if stderr.contains(" left out\n") {
         failures.push("`limits.stdio` has cut its middle".to_owned());
     }
-    let message = format!("{}{}", failures.join("; "), stderr_tail(stderr));
-    Some(failed("stderr", message, expected, None))
+    let check = failed(CheckKind::Stderr, failures.join("; "), expected, None);
+    Some(Check { stderr: stderr_tail(stderr), ..check })
 }
 
 /// Checks the score, duration and memory of a row.
@@ -371,50 +383,49 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
     // With graders, `min_score` is about their scores.
     let score = expect.min_score.filter(|_| expect.graders.is_empty()).map(|min| {
         if row.score >= Some(min) {
-            return passed("min_score");
+            return passed(CheckKind::MinScore);
         }
         let got = row.score.map_or("no score".to_owned(), |score| score.to_string());
         let message = format!("expected a score of at least {min}, got {got}");
-        failed("min_score", message, &min, raw(&row.score))
+        failed(CheckKind::MinScore, message, &min, raw(&row.score))
     });
     let duration = expect.max_duration.map(|max| {
         let max_ms = max.0 as f64 / 1e3;
         if row.duration_ms <= max_ms {
-            return passed("max_duration");
+            return passed(CheckKind::MaxDuration);
         }
         let took = Duration::try_from_secs_f64(row.duration_ms / 1e3).unwrap_or_default();
         let [took, max] = show_durations_apart(took, max.into());
         let message = format!("expected at most {max}, took {took}");
-        failed("max_duration", message, &max_ms, raw(&row.duration_ms))
+        failed(CheckKind::MaxDuration, message, &max_ms, raw(&row.duration_ms))
     });
     let memory = expect.max_memory.map(|max| {
         let peak = row.usage.peak_memory;
         if peak <= max {
-            return passed("max_memory");
+            return passed(CheckKind::MaxMemory);
         }
         let [used, max_size] = show_sizes_apart(peak, max);
         let message = format!("expected at most {max_size}, used {used}");
-        failed("max_memory", message, &max, raw(&peak))
+        failed(CheckKind::MaxMemory, message, &max, raw(&peak))
     });
     [score, duration, memory].into_iter().flatten()
 }
 
-pub(super) fn passed(name: &'static str) -> Check<'static> {
-    Check::new(name, Verdict::Pass)
+pub(super) fn passed(kind: CheckKind) -> Check<'static> {
+    Check::new(kind, Verdict::Pass)
 }
 
 pub(super) fn failed(
-    name: &'static str,
+    kind: CheckKind,
     message: String,
     expected: &impl Serialize,
     actual: Option<Raw<'static>>,
 ) -> Check<'static> {
     Check {
-        verdict: Verdict::Fail,
         message: Some(message.into()),
         expected: raw(expected),
         actual,
-        ..passed(name)
+        ..Check::new(kind, Verdict::Fail)
     }
 }
 

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, ops::Range};
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 use runner_model::alike::{escaped_difference, is_invisible};
 use runner_model::{json::Json, visible::marked};
-use runner_sandbox::cut;
 use serde_json::Value;
 
 /// Bytes of a diff. A row, which may have many checks, has at most 256 KiB.
@@ -14,8 +13,6 @@ const MAX_DIFF: usize = 8 << 10;
 const MAX_COMPARED: usize = 128 << 10;
 /// Lines around a change.
 const CONTEXT: u32 = 3;
-/// Bytes of a line in the message about invisible differences.
-const MAX_UNSEEN: usize = 200;
 
 /// Returns a unified line diff of two texts, with invisible characters of changed lines marked.
 ///
@@ -28,7 +25,8 @@ pub(super) fn diff(expected: &Value, output: &Json<'_>) -> Option<String> {
         return None;
     }
     let (skipped, start) = equal_lines(old, new);
-    let (old, new) = (compared(&old[start..]), compared(&new[start..]));
+    let old = compared(&old[start..]);
+    let new = compared(&new[start..]);
     let mut text = unified(old, new, skipped);
     if text.len() > MAX_DIFF {
         text.truncate(text.floor_char_boundary(MAX_DIFF));
@@ -37,25 +35,11 @@ pub(super) fn diff(expected: &Value, output: &Json<'_>) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Returns the first lines that differ, with marks, if two texts differ only in white space and invisible characters.
-pub(super) fn first_unseen(expected: &Value, output: &Json<'_>) -> Option<(String, String)> {
-    let (Value::String(old), Json::String(new)) = (expected, output) else {
-        return None;
-    };
+/// Returns whether two texts differ only in white space and invisible characters.
+pub(super) fn is_unseen(expected: &Value, output: &Json<'_>) -> bool {
+    let (Value::String(old), Json::String(new)) = (expected, output) else { return false };
     let is_seen = |character: &char| !character.is_whitespace() && !is_invisible(*character);
-    if !old.chars().filter(is_seen).eq(new.chars().filter(is_seen)) {
-        return None;
-    }
-    let (mut old, mut new) = (old.split_inclusive('\n'), new.split_inclusive('\n'));
-    loop {
-        let (old, new) = (old.next(), new.next());
-        if old != new {
-            let lines = [old, new].map(Option::unwrap_or_default);
-            let lines = escaped_difference(lines).unwrap_or_else(|| lines.map(str::to_owned));
-            let [old, new] = lines.map(|line| cut(MAX_UNSEEN, marked(&line)));
-            return Some((old, new));
-        }
-    }
+    old.chars().filter(is_seen).eq(new.chars().filter(is_seen))
 }
 
 /// Returns the number of equal lines at the start of both texts, without the last [`CONTEXT`], and their bytes.
@@ -91,14 +75,14 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
             push_line(text, sign, lines.interner[*token]);
         }
     };
-    let is_near = |left: &Hunk, right: &Hunk| right.before.start - left.before.end <= 2 * CONTEXT;
-    for group in hunks.chunk_by(is_near) {
+    for group in hunks.chunk_by(|left, right| right.before.start - left.before.end <= 2 * CONTEXT) {
         let ([first, ..], [.., last]) = (group, group) else {
             continue;
         };
         let mut at = first.before.start.saturating_sub(CONTEXT);
         let end = (last.before.end + CONTEXT).min(lines.before.len() as u32);
-        let (lead, tail) = (first.before.start - at, end - last.before.end);
+        let lead = first.before.start - at;
+        let tail = end - last.before.end;
         let old_range = hunk_range(skipped, at..end);
         let new_range = hunk_range(skipped, first.after.start - lead..last.after.end + tail);
         let _ = writeln!(text, "@@ -{old_range} +{new_range} @@");

@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, io, ops::Range};
 
-use runner_model::alike::{difference, look_alike};
+use runner_model::alike::{differing_points, look_alike};
 use runner_model::json::{Json, is_integer, is_kept};
-use runner_model::{units::grouped, visible::expected_and_got};
+use runner_model::row::{Difference, MAX_DIFFERENCES};
+use runner_model::{Text, units::grouped, visible::cut_around_difference};
 use runner_sandbox::cut;
 use serde_json::Value;
 
@@ -12,8 +13,8 @@ use crate::schema::PathPart;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
-/// Bytes of the lines in a message about differences, before the last one.
-const MAX_DIFFERENCES: usize = 8 << 10;
+/// Bytes of the differences that are listed, before the last one.
+const MAX_LISTED: usize = 8 << 10;
 /// Items that only one of two arrays has, above which they are one difference.
 const MAX_ITEMS: usize = 3;
 /// Keys of an object that are compared with a missing one.
@@ -59,28 +60,23 @@ pub(super) struct Comparison {
 
 /// The places where an output differs.
 #[derive(Default)]
-struct Differences {
-    count: u64,
+pub(super) struct Differences {
+    pub(super) count: u64,
     /// Number after which the comparison may end; 0 for no limit.
     most: u64,
-    /// A line for each, as long as they have at most [`MAX_DIFFERENCES`].
-    lines: String,
+    pub(super) listed: Vec<Difference<'static>>,
+    /// Bytes of `listed` as text.
+    bytes: usize,
 }
 
 impl Comparison {
     pub(super) const EXACT: Self = Self { tolerance: 0.0, allows_more_keys: false };
 
-    /// Describes all places where `output` differs from `expected`: their number if there are several, and a line for each.
-    /// `None` without differences.
-    pub(super) fn mismatch(&self, expected: &Value, output: &Json<'_>) -> Option<String> {
+    /// Returns all places where `output` differs from `expected`.
+    pub(super) fn differences(&self, expected: &Value, output: &Json<'_>) -> Differences {
         let mut found = Differences::default();
         self.compare(&mut Vec::new(), expected, output, &mut found);
-        let lines = found.lines.trim_end();
-        match found.count {
-            0 => None,
-            1 => Some(lines.to_owned()),
-            count => Some(format!("{} differences\n{lines}", grouped(count))),
-        }
+        found
     }
 
     fn compare<'a>(
@@ -111,8 +107,8 @@ impl Comparison {
                 }
             }
             (Value::Array(expected), Json::Array(output)) => {
-                let (both, all) =
-                    (expected.len().min(output.len()), expected.len().max(output.len()));
+                let both = expected.len().min(output.len());
+                let all = expected.len().max(output.len());
                 for index in 0..both {
                     path.push(PathPart::Item(index));
                     self.compare(path, &expected[index], &output[index], found);
@@ -124,7 +120,7 @@ impl Comparison {
                 }
                 for (index, expected) in expected.iter().enumerate().skip(both) {
                     path.push(PathPart::Item(index));
-                    found.missing(path, expected);
+                    found.add(path, || missing(expected));
                     path.pop();
                 }
                 for (index, output) in output.iter().enumerate().skip(both) {
@@ -137,15 +133,16 @@ impl Comparison {
                 if self.tolerance > 0.0 && is_integer(number) && !is_kept(number) =>
             {
                 let number = cut(MAX_SHORT, number);
-                found.add(path, || {
-                    format!("the integer {number} has more than 64 bits, too many for a tolerance")
-                });
+                let words = "has more than 64 bits, too many for a tolerance";
+                found.add_words(path, "", format!("the integer {number} {words}"));
             }
             (expected, output) if self.is_same(expected, output) => {}
             (expected, output) => found.add(path, || {
                 let texts = [cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output)];
-                expected_and_got(&texts[0], &texts[1], MAX_SHORT)
-                    + &text_difference(expected, output)
+                let texts = cut_around_difference([&texts[0], &texts[1]], MAX_SHORT);
+                let [expected_text, actual] = texts.map(|text| Some(text.into()));
+                let code_points = text_difference(expected, output);
+                Difference { expected: expected_text, actual, code_points, ..Difference::default() }
             }),
         }
     }
@@ -165,12 +162,9 @@ impl Comparison {
 }
 
 impl Differences {
-    fn missing(&mut self, path: &[PathPart<'_>], expected: &Value) {
-        self.add(path, || missing(expected));
-    }
-
     fn unexpected(&mut self, path: &[PathPart<'_>], output: &Json<'_>) {
-        self.add(path, || format!("not expected, got {}", cut(MAX_SHORT, output)));
+        let actual = || Some(cut(MAX_SHORT, output).into());
+        self.add(path, || Difference { actual: actual(), ..Difference::default() });
     }
 
     /// Adds items of an array as one difference.
@@ -178,41 +172,54 @@ impl Differences {
         let last = [path, &[PathPart::Item(items.end - 1)]].concat();
         let first = [path, &[PathPart::Item(items.start)]].concat();
         let count = grouped(items.len() as u64);
-        let words = format!(" to ${}: {words} ({count} elements)", shown(&last));
-        self.add_words(&first, || words);
+        self.add_words(
+            &first,
+            &format!(" to ${}", shown(&last)),
+            format!("{words} ({count} elements)"),
+        );
     }
 
-    fn add(&mut self, path: &[PathPart<'_>], words: impl FnOnce() -> String) {
-        self.add_words(path, || format!(": {}", words()));
+    /// Adds a difference without values. `to` is the end of its path.
+    fn add_words(&mut self, path: &[PathPart<'_>], to: &str, words: String) {
+        self.add(path, || Difference {
+            path: to.to_owned().into(),
+            message: Some(words.into()),
+            ..Difference::default()
+        });
     }
 
-    fn add_words(&mut self, path: &[PathPart<'_>], words: impl FnOnce() -> String) {
+    /// Adds a difference whose `path` is only the end of the path.
+    fn add(&mut self, path: &[PathPart<'_>], make: impl FnOnce() -> Difference<'static>) {
         self.count += 1;
-        if self.lines.len() < MAX_DIFFERENCES {
-            self.lines += &format!("at ${}{}\n", shown(path), words());
+        if self.bytes < MAX_LISTED && self.listed.len() < MAX_DIFFERENCES {
+            let mut difference = make();
+            difference.path = format!("${}{}", shown(path), &*difference.path).into();
+            self.bytes += difference.to_string().len();
+            self.listed.push(difference);
         }
     }
 }
 
-fn missing(expected: &Value) -> String {
-    format!("missing, expected {}", cut(MAX_SHORT, expected))
+/// Returns a missing value.
+fn missing(expected: &Value) -> Difference<'static> {
+    Difference { expected: Some(cut(MAX_SHORT, expected).into()), ..Difference::default() }
 }
 
-/// Describes a key that an object lacks, and one of the object that looks alike.
-fn missing_key(key: &str, expected: &Value, output: &BTreeMap<Cow<'_, str>, Json<'_>>) -> String {
-    let mut keys = output.keys().take(MAX_KEYS);
-    let alike = keys.find(|other| look_alike(key, other));
-    let alike = alike
-        .map(|other| format!("; the output has a key that looks alike{}", difference(key, other)));
-    missing(expected) + &alike.unwrap_or_default()
+/// Returns the value of a missing key, with the code points of a key of the object that looks alike.
+fn missing_key(
+    key: &str,
+    expected: &Value,
+    output: &BTreeMap<Cow<'_, str>, Json<'_>>,
+) -> Difference<'static> {
+    let alike = output.keys().take(MAX_KEYS).find(|other| look_alike(key, other));
+    let code_points = alike.and_then(|other| differing_points(key, other)).map(Text::from);
+    Difference { code_points, ..missing(expected) }
 }
 
-/// Describes the first difference of two texts by code points, if it cannot be seen.
-pub(super) fn text_difference(expected: &Value, output: &Json<'_>) -> String {
-    match (expected, output) {
-        (Value::String(expected), Json::String(text)) => difference(expected, text),
-        _ => String::new(),
-    }
+/// Returns the code points of the first difference of two texts, if it cannot be seen.
+pub(super) fn text_difference(expected: &Value, output: &Json<'_>) -> Option<Text<'static>> {
+    let (Value::String(expected), Json::String(text)) = (expected, output) else { return None };
+    differing_points(expected, text).map(Text::from)
 }
 
 fn shown(path: &[PathPart<'_>]) -> String {
@@ -222,7 +229,8 @@ fn shown(path: &[PathPart<'_>]) -> String {
 /// Compares two numbers of JSON.
 fn is_close(left: &str, right: &str, tolerance: f64) -> bool {
     // Above 2^53, different integers are the same float.
-    let (left, right) = (exact(left), exact(right));
+    let left = exact(left);
+    let right = exact(right);
     if left == right {
         return true;
     }
@@ -260,7 +268,9 @@ pub fn max_tree_bytes(reply: u64) -> usize {
 
 /// Estimates the bytes of a JSON text as a tree of values, without parsing it: 4 MiB of text can become 400 MiB.
 pub fn tree_bytes(json: &str) -> usize {
-    let (mut bytes, mut is_text, mut is_escaped) = (json.len(), false, false);
+    let mut bytes = json.len();
+    let mut is_text = false;
+    let mut is_escaped = false;
     for byte in json.bytes() {
         match byte {
             _ if is_escaped => is_escaped = false,
@@ -274,6 +284,19 @@ pub fn tree_bytes(json: &str) -> usize {
         }
     }
     bytes
+}
+
+/// Returns the text between fences as models write them around JSON, or else the text without white space at its ends.
+pub fn without_fence(text: &str) -> &str {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let fenced = || {
+        let (fence, inner) = text.split_at(text.find(|character| character != '`')?);
+        let inner = inner.strip_suffix(fence).filter(|_| fence.len() >= 3)?;
+        let (language, code) = inner.split_once('\n')?;
+        let is_json = ["", "json"].iter().any(|name| language.trim().eq_ignore_ascii_case(name));
+        is_json.then_some(code.trim())
+    };
+    fenced().unwrap_or(text)
 }
 
 #[cfg(test)]

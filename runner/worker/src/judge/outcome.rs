@@ -2,18 +2,12 @@
 
 use std::mem;
 
-use runner_model::row::{Check, RowError};
+use runner_model::row::{Check, CheckKind, RowError};
 use runner_model::test::{Expect, ExpectedError};
 use runner_model::{Outcome, Row, RowRef, outcome::Verdict};
-use runner_sandbox::cut;
 
 use super::checks::{Evidence, check_output, check_stderr, failed, passed, raw};
 use super::compiled::CompiledCache;
-
-/// Bytes of an error's message in a check. The row has the whole error.
-const MAX_MESSAGE: usize = 4 << 10;
-const EXIT_CODE: &str = "exit_code";
-const STDERR: &str = "stderr";
 
 /// Judges a row that has an output and the provider's own checks, or an error. Sets its outcome, and inserts the checks of
 /// the scenario before the provider's.
@@ -64,12 +58,13 @@ pub(super) fn judge_error(expect: &Expect, error: &RowError<'_>) -> (Outcome, Ve
         return (outcome, Vec::new());
     };
     if actual == expected {
-        return (Outcome::Passed, vec![passed("error")]);
+        return (Outcome::Passed, vec![passed(CheckKind::Error)]);
     }
-    let (actual, expected) = (actual.as_str(), expected.as_str());
-    let message = cut(MAX_MESSAGE, &error.message);
-    let message = format!("expected `{expected}`, got `{actual}`: {message}");
-    (outcome, vec![failed("error", message, &expected, raw(&actual))])
+    let actual = actual.as_str();
+    let expected = expected.as_str();
+    // The row has the error.
+    let message = format!("expected `{expected}`, got `{actual}`");
+    (outcome, vec![failed(CheckKind::Error, message, &expected, raw(&actual))])
 }
 
 /// Judges a stored row again by the test's current `expect`, without a call and without graders. Replaces the outcome and the checks of the scenario; all else stays.
@@ -84,9 +79,9 @@ pub fn rejudge<'a>(
 ) -> Row<'a> {
     let mut row = Row { artifacts: Vec::new(), ..stored.into() };
     let (own, old): (Vec<_>, _) =
-        mem::take(&mut row.checks).into_iter().partition(|check| check.own);
+        mem::take(&mut row.checks).into_iter().partition(|check| check.kind.is_none());
     row.checks = own;
-    let is_exit = |check: &Check<'_>| !check.own && *check.name == *EXIT_CODE;
+    let is_exit = |check: &Check<'_>| check.kind == Some(CheckKind::ExitCode);
     let (old_exit, others): (Vec<_>, Vec<_>) = old.into_iter().partition(is_exit);
     let old_exit = old_exit.into_iter().next().filter(|_| evidence.exit_code.is_some());
     let actual = old_exit.as_ref().and_then(|check| check.actual.as_ref());
@@ -98,10 +93,11 @@ pub fn rejudge<'a>(
     if let (Some(new), Some(old)) = (new_exit, old_exit)
         && new.expected == old.expected
     {
-        // The old message quotes the command's standard error.
+        // A judgement has no standard error. Older rows have it in the message.
         new.message = old.message;
+        new.stderr = old.stderr;
     }
-    let stderr = others.into_iter().find(|check| *check.name == *STDERR);
+    let stderr = others.into_iter().find(|check| check.kind == Some(CheckKind::Stderr));
     row.checks.splice(0..0, stderr);
     row
 }

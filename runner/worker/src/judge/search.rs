@@ -26,6 +26,9 @@ pub(super) struct TextSearch {
 impl TextSearch {
     /// Returns the failure if a value does not contain a part.
     pub(super) fn lacks(&self, value: &Json<'_>, part: &Value) -> Option<String> {
+        if let Some(problem) = self.unsearchable(value, &cut(MAX_SHORT, part)) {
+            return Some(problem);
+        }
         let folded = self.value(part);
         (!contains(value, &folded)).then(|| {
             let alike = alike(value, &folded);
@@ -35,6 +38,9 @@ impl TextSearch {
 
     /// Returns the failure if a value contains none of these parts.
     pub(super) fn lacks_all(&self, value: &Json<'_>, parts: &[Value]) -> Option<String> {
+        if let Some(problem) = self.unsearchable(value, &list(parts)) {
+            return Some(problem);
+        }
         let has_one = parts.iter().any(|part| contains(value, &self.value(part)));
         (!has_one).then(|| format!("{} contains none of {}", self.subject, list(parts)))
     }
@@ -59,7 +65,8 @@ impl TextSearch {
         unwanted: &Value,
         text: impl FnOnce() -> Cow<'t, str>,
     ) -> Option<String> {
-        let (subject, shown) = (self.subject, cut(MAX_SHORT, unwanted));
+        let subject = self.subject;
+        let shown = cut(MAX_SHORT, unwanted);
         let place = match (value, &*self.value(unwanted)) {
             (Json::String(folded), Value::String(part)) => {
                 let count = folded[..folded.find(part.as_str())?].chars().count();
@@ -71,13 +78,18 @@ impl TextSearch {
             }
             (Json::String(_), _) => return None,
             // A check of the wrong value would hold for ever.
-            _ => {
-                return Some(format!(
-                    "{subject} is not a string or an array, so it cannot be searched for {shown}"
-                ));
-            }
+            _ => return self.unsearchable(value, &shown),
         };
         Some(format!("{subject} contains {shown} {place}"))
+    }
+
+    /// Returns the failure if a value has no parts.
+    fn unsearchable(&self, value: &Json<'_>, shown: &str) -> Option<String> {
+        let is_searchable = matches!(value, Json::String(_) | Json::Array(_));
+        (!is_searchable).then(|| {
+            let subject = self.subject;
+            format!("{subject} is not a string or an array, so it cannot be searched for {shown}")
+        })
     }
 
     /// Returns the failure if a text does not match, or why the expression is invalid.

@@ -93,10 +93,14 @@ pub(crate) enum PathPart<'a> {
 
 impl fmt::Display for PathPart<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
         match self {
             Self::Item(index) => write!(formatter, "[{index}]"),
-            Self::Key(key) if !key.is_empty() && key.chars().all(is_plain) => {
+            Self::Key(key)
+                if !key.is_empty()
+                    && key.chars().all(|character| {
+                        character.is_alphanumeric() || "_-".contains(character)
+                    }) =>
+            {
                 write!(formatter, ".{key}")
             }
             Self::Key(key) => write!(formatter, "[{}]", Value::from(*key)),
@@ -124,16 +128,6 @@ impl Schema {
     ///
     /// Reason why it is invalid. Completes a sentence that starts with "the schema".
     pub fn new(value: Value) -> Result<Self, String> {
-        let invalid = |error: CompileError| {
-            let reason = match &error {
-                CompileError::ValidationError { src, .. } => refusal(src, &Value::Null).reasons,
-                // `boon` reports a pattern that is too large or has an unknown property as a bug.
-                CompileError::Bug(reason) => reason.to_string(),
-                error => format!("{error:#}"),
-            };
-            let reason = cut(MAX_REASON, reason);
-            format!("is not a valid JSON Schema: {reason}")
-        };
         let mut parts = Parts {
             // Since 2019-09, `format` is only an annotation.
             asserts_formats: value["$schema"]
@@ -154,8 +148,8 @@ impl Schema {
         NUMBERS.into_iter().for_each(|format| compiler.register_format(format));
         let mut schemas = Schemas::new();
         let mut compile = |address: &str, schema| {
-            compiler.add_resource(address, schema).map_err(invalid)?;
-            compiler.compile(address, &mut schemas).map_err(invalid)
+            compiler.add_resource(address, schema).map_err(|error| invalid(&error))?;
+            compiler.compile(address, &mut schemas).map_err(|error| invalid(&error))
         };
         let index = compile(ADDRESS, counted)?;
         let negated = compile(NEGATED, json!({"not": {"$ref": ADDRESS}}))?;
@@ -221,15 +215,17 @@ fn collect_reasons(
             ErrorKind::AdditionalProperties { got } => {
                 let table = error.schema_url.split_once('#').map_or("", |(_, table)| table);
                 let table = schema.pointer(table).unwrap_or(schema);
-                let known = || table["properties"].as_object().into_iter().flat_map(Map::keys);
+                let known = table["properties"].as_object().into_iter().flat_map(Map::keys);
                 part.path.extend(got.first().map(|key| PathStep::Key(cut(MAX_KEY, key))));
-                part.known = known().take(MAX_KNOWN).map(|key| cut(MAX_KEY, key)).collect();
-                match known().map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice() {
+                part.known = known.clone().take(MAX_KNOWN).map(|key| cut(MAX_KEY, key)).collect();
+                match known.map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice() {
                     [] => keys("unknown", got),
-                    known => format!("{} (known: {})", keys("unknown", got), known.join(", ")),
+                    known => {
+                        format!("{} (choose from: {})", keys("unknown", got), known.join(", "))
+                    }
                 }
             }
-            // The server of a bundled plugin.
+            // The pattern of `base_url` in bundled plugins: the regular expression alone would not help users.
             ErrorKind::Pattern { got, want } if *want == "^https?://" => {
                 format!("value must be a URL: write `http://{got}` or `https://{got}`")
             }
@@ -383,8 +379,8 @@ impl Parts {
 
     /// Subtracts the approximate compiled size of a pattern.
     fn add_pattern(&mut self, pattern: &str) -> Result<(), String> {
-        let fits = |size: &usize| RegexBuilder::new(pattern).size_limit(*size).build().is_ok();
-        let size = [16 << 10, 256 << 10, 4 << 20].into_iter().find(fits);
+        let mut sizes = [16 << 10, 256 << 10, 4 << 20].into_iter();
+        let size = sizes.find(|size| RegexBuilder::new(pattern).size_limit(*size).build().is_ok());
         // The default limit of `regex`, with which `boon` refuses a pattern.
         let left = self.patterns.checked_sub(size.unwrap_or(10 << 20));
         self.patterns = left.ok_or("has patterns that are too large")?;
@@ -411,3 +407,13 @@ impl UrlLoader for NoLoader {
 #[cfg(test)]
 #[path = "../tests/schema.rs"]
 mod tests;
+
+fn invalid(error: &CompileError) -> String {
+    let reason = match error {
+        CompileError::ValidationError { src, .. } => refusal(src, &Value::Null).reasons,
+        // `boon` reports a pattern that is too large or has an unknown property as a bug.
+        CompileError::Bug(reason) => reason.to_string(),
+        error => format!("{error:#}"),
+    };
+    format!("is not a valid JSON Schema: {}", cut(MAX_REASON, reason))
+}

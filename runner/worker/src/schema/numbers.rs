@@ -30,7 +30,7 @@ impl NumberRule {
             .filter_map(|keyword| {
                 let number = schema.get(keyword)?.as_number()?;
                 let is_inexact = match keyword {
-                    // Others are invalid, which `boon` reports.
+                    // A factor of 0 or less is invalid and stays, because `boon` then reports it.
                     "multipleOf" => number.as_f64().is_some_and(|number| number > 0.0),
                     _ => integer(number)
                         .is_some_and(|number| number.unsigned_abs() >= MAX_FLOAT_INTEGER.into()),
@@ -81,8 +81,8 @@ pub(super) fn with_integers(value: &mut Value) {
 
 fn integer(number: &Number) -> Option<i128> {
     // Below the end of `i128`, which is 1.7e38.
-    let whole = |float: &f64| float.fract() == 0.0 && float.abs() < 1e38;
-    number.as_i128().or_else(|| number.as_f64().filter(whole).map(|float| float as i128))
+    let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e38);
+    number.as_i128().or_else(|| whole.map(|float| float as i128))
 }
 
 /// Returns whether a decimal number is an integer times another, which is above zero.

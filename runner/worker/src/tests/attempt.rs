@@ -55,7 +55,7 @@ fn error(class: ErrorClass) -> Ending {
         code: "code".into(),
         message: "why".into(),
         retry_after_ms: Some(5),
-        details: None,
+        ..RowError::default()
     })
 }
 
@@ -84,7 +84,7 @@ fn a_reply_becomes_one_compact_row() {
     let report = judged_report(LINE, TimeoutRule::Timeout, ended(reply("2")));
     assert_eq!(
         String::from_utf8(report.row).unwrap(),
-        r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":2,"outcome":"passed","started_at":"2027-01-15T08:00:00.015Z","duration_ms":1.25,"usage":{"peak_memory":65536,"bytes_in":1,"bytes_out":1},"output":2,"checks":[{"name":"equals","verdict":"pass"}]}"#
+        r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":2,"outcome":"passed","started_at":"2027-01-15T08:00:00.015Z","duration_ms":1.25,"usage":{"peak_memory":65536,"bytes_in":1,"bytes_out":1},"output":2,"checks":[{"kind":"equals","verdict":"pass"}]}"#
     );
     let full = Ended {
         denied: vec![Denied { what: "open a socket".into(), grant: None }],
@@ -93,9 +93,8 @@ fn a_reply_becomes_one_compact_row() {
             score: Some(0.25),
             summary: Some("three".into()),
             checks: vec![Check {
-                own: true,
                 score: Some(Raw::of(&0.5).unwrap()),
-                ..Check::new("own", Verdict::Pass)
+                ..Check::own("own", Verdict::Pass)
             }],
             metrics: vec![Metric { name: "length".into(), value: 3.0, unit: None }],
             ..Reply::new(Raw::from_string("3".into()).unwrap())
@@ -106,7 +105,7 @@ fn a_reply_becomes_one_compact_row() {
     let (_, rest) = row.split_once(r#""output":"#).unwrap();
     assert_eq!(
         rest,
-        r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"name":"equals","verdict":"fail","message":"the output differs from the expected one","expected":2,"actual":3},{"name":"own","verdict":"pass","own":true,"score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
+        r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"kind":"equals","verdict":"fail","message":"the output differs from the expected one","expected":2,"actual":3},{"name":"own","verdict":"pass","score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
     );
 }
 

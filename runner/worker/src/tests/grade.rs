@@ -137,7 +137,7 @@ fn parts_of_a_reply_go_before_its_output() {
     assert_eq!(verdict, answered(Some(Verdict::Pass), None, Some("in the output")));
     let score = of(|row| (row.score, row.summary) = (Some(2.0), Some("short".into())));
     assert_eq!(score, answered(None, Some(2.0), Some("short")));
-    let own = |verdict| Check { own: true, ..Check::new("style", verdict) };
+    let own = |verdict| Check::own("style", verdict);
     let mut checked = row("1");
     checked.checks = vec![own(Verdict::Pass)];
     assert_eq!(read(AnswerForm::Object, &checked), Ok(answered(Some(Verdict::Pass), None, None)));
@@ -157,7 +157,7 @@ fn exit_code_of_a_plain_command_is_the_verdict() {
         (ExitCode, text(" fine \n"), pass, None, Some("fine")),
         (ExitCode, text(""), pass, None, Some("why not")),
         (ExitCode, failed(text("")), fail, None, Some("why not")),
-        // What a plain command prints is no answer.
+        // The printed text of a plain command is not an answer.
         (
             ExitCode,
             failed(text(r#"{"verdict":"pass"}"#)),

@@ -74,6 +74,7 @@ fn command_receives_rendered_templates() {
             rate: None,
             budget: Default::default(),
             prices: Default::default(),
+            files: Vec::new(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
         let filled = command_call(&settings, &roots, &files, |path| fs::read(path));

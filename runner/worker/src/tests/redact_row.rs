@@ -34,12 +34,7 @@ fn ended(ending: Ending) -> Ended {
         })
         .into(),
         fixed_limit: None,
-        lost: Some(RowError {
-            code: "artifacts".into(),
-            retry_after_ms: None,
-            details: None,
-            ..error(SECRET)
-        }),
+        lost: Some(RowError { details: None, ..error(SECRET) }),
         host_fault: None,
     }
 }
@@ -49,6 +44,8 @@ fn error(text: &str) -> RowError<'static> {
         class: Some(ErrorClass::Other),
         code: text.to_owned().into(),
         message: text.to_owned().into(),
+        excerpt: Some(text.to_owned().into()),
+        stderr: Some(text.to_owned().into()),
         retry_after_ms: Some(31_337),
         details: Raw::from_string(format!("{{\"a\":\"{text}\"}}")).ok(),
     }
@@ -65,11 +62,10 @@ fn reply(output: &str) -> Ending {
         score: Some(31_337.0),
         summary: Some(SECRET.into()),
         checks: vec![Check {
-            own: true,
             score: Some(raw("31337.5")),
             message: Some(SECRET.into()),
             details: Some(raw(&format!("[\"{SECRET}\"]"))),
-            ..Check::new(SECRET, Verdict::Pass)
+            ..Check::own(SECRET, Verdict::Pass)
         }],
         metrics: vec![metric(SECRET, 1.0), metric("m", 31_337.0)],
         ..Reply::new(raw(output))

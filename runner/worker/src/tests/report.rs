@@ -8,7 +8,7 @@ use runner_model::{
     log::{Level, LogRecord, MAX_SAID, Said},
     outcome::Verdict,
     protocol::{Line, MAX_PIECE, Task, TaskKind, TimeoutRule},
-    row::{Check, Denied, Metric, Raw, RowError, RowRef, check_row},
+    row::{Check, CheckKind, Denied, Metric, Raw, RowError, RowRef, check_row},
 };
 use serde_json::Value;
 
@@ -103,14 +103,14 @@ fn deep_parts_are_removed_from_rows() {
         let mut row = row("1");
         row.outcome = Outcome::Error;
         let part = || Some(nested(levels));
-        let check = Check { details: part(), ..Check::new("own", Verdict::Fail) };
+        let check = Check { details: part(), ..Check::own("own", Verdict::Fail) };
         row.checks = vec![Check { expected: part(), actual: part(), ..check }];
         row.error = Some(RowError {
             class: Some(ErrorClass::Other),
             code: "code".into(),
             message: "message".into(),
-            retry_after_ms: None,
             details: part(),
+            ..RowError::default()
         });
         row
     };
@@ -133,7 +133,7 @@ fn long_row_keeps_failed_checks() {
         actual: Some(Raw::of(&"a".repeat(size)).unwrap()),
         diff: Some("d".repeat(8 << 10).into()),
         details: Some(Raw::of(&"d".repeat(size / 4)).unwrap()),
-        ..Check::new("equals", verdict)
+        ..Check::new(CheckKind::Equals, verdict)
     };
     let with = |count: usize, size| {
         let mut row = row("1");
@@ -171,7 +171,7 @@ fn the_longest_row_fits() {
         Check {
             score: Some(Raw::of(&0.1).unwrap()),
             message: Some(long()),
-            ..Check::new(long(), Verdict::Fail)
+            ..Check::own(long(), Verdict::Fail)
         };
         100
     ];
@@ -182,6 +182,8 @@ fn the_longest_row_fits() {
         class: Some(ErrorClass::Other),
         code: long(),
         message: long(),
+        excerpt: Some(long()),
+        stderr: Some(long()),
         retry_after_ms: Some(u32::MAX),
         details: Some(Raw::of(&long()).unwrap()),
     });

@@ -28,7 +28,7 @@ fn invalid_places_are_named() {
         (json!({"n": "1"}), "`$.n` must be an integer, not a string"),
         (
             json!({"n": 1, "mode": "c", "x": 2}),
-            "`$.mode` must be one of 'a', 'b'; unknown key `x` (known: `mode`, `n`)",
+            "`$.mode` must be one of 'a', 'b'; unknown key `x` (choose from: `mode`, `n`)",
         ),
     ] {
         assert_eq!(mismatch(&schema, &value).as_deref(), Some(reason));

@@ -77,7 +77,7 @@ fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Gives up in order, as many runtimes do, where there is not enough memory.
+/// Gives up cleanly, as many runtimes do, if there is not enough memory.
 fn hoard() -> ExitCode {
     match Vec::<u8>::new().try_reserve(1 << 30) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The provider of `../files` as a program: its first argument is the list, its standard output what came of it.
+//! The provider of `../files` as a program: its first argument is the list, its standard output the list of results.
 
 #![cfg_attr(
     not(target_arch = "wasm32"),

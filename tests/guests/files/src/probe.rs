@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// Does everything in the list, and tells of each what came of it: `{"ok": …}` or `{"err": "noent"}`.
+/// Performs the actions of the list. Returns the result of each: `{"ok": …}` or `{"err": "noent"}`.
 pub(crate) fn act_all(acts: &Value) -> Value {
     let acts = acts.as_array().expect("a list of acts");
     let results = acts.iter().map(|act| match self::act(act) {

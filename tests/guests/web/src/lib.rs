@@ -1,4 +1,4 @@
-//! A guest that sends the requests of its input, by `http.send` or by `wasi:http`, and tells what came back.
+//! A guest that sends the requests of its input, by `http.send` or by `wasi:http`, and returns the responses.
 
 mod wasi;
 

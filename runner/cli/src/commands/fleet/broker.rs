@@ -33,17 +33,20 @@ pub struct CheckArgs {
     json: bool,
 }
 
-pub fn run(command: &BrokerCommand, out: &Out) -> Result<Exit, CommandError> {
-    match command {
-        BrokerCommand::Check(args) => check(args, out),
-        BrokerCommand::Key(args) => key(args, out),
-    }
+#[cfg(not(feature = "fleet"))]
+pub fn run(_: &BrokerCommand, _: &Out) -> Result<Exit, CommandError> {
+    Err(super::flags::absent())
 }
 
 #[cfg(feature = "fleet")]
-fn key(args: &KeyArgs, out: &Out) -> Result<Exit, CommandError> {
-    out.data(&runner_fleet::RunsKey::create(&args.file)?.public());
-    Ok(Exit::Success)
+pub fn run(command: &BrokerCommand, out: &Out) -> Result<Exit, CommandError> {
+    match command {
+        BrokerCommand::Check(args) => check(args, out),
+        BrokerCommand::Key(args) => {
+            out.data(&runner_fleet::RunsKey::create(&args.file)?.public());
+            Ok(Exit::Success)
+        }
+    }
 }
 
 #[cfg(feature = "fleet")]
@@ -65,12 +68,13 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
     };
     out.document_or(args.json, &document, |document| {
         let BrokerDocument { address, server, version, round_trip_ms, problems, .. } = document;
-        let word = |allowed| if allowed { "yes" } else { "no" };
+        let [runs, workers] = [document.allows_runs, document.allows_workers]
+            .map(|is_allowed| if is_allowed { "yes" } else { "no" });
         let name = if server.is_empty() { String::new() } else { format!(" ({server})") };
         out.data(&format!("{address}: nats-server {version}{name}"));
         out.data(&format!("round trip: {round_trip_ms:.1} ms"));
-        out.data(&format!("allows runs: {}", word(document.allows_runs)));
-        out.data(&format!("allows workers: {}", word(document.allows_workers)));
+        out.data(&format!("allows runs: {}", runs));
+        out.data(&format!("allows workers: {}", workers));
         problems.iter().for_each(|problem| out.data(problem));
         out.data("users of the broker need these permissions:");
         for (role, subjects) in &document.permissions {
@@ -79,14 +83,4 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
     });
     let is_useful = document.allows_runs || document.allows_workers;
     Ok(if is_useful { Exit::Success } else { Exit::Bad })
-}
-
-#[cfg(not(feature = "fleet"))]
-fn key(_: &KeyArgs, _: &Out) -> Result<Exit, CommandError> {
-    Err(super::flags::absent())
-}
-
-#[cfg(not(feature = "fleet"))]
-fn check(_: &CheckArgs, _: &Out) -> Result<Exit, CommandError> {
-    Err(super::flags::absent())
 }

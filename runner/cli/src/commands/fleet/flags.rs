@@ -182,16 +182,17 @@ fn moved_password(words: &[OsString]) -> Option<(Vec<OsString>, String)> {
 
 /// Returns an address without user and password.
 fn without_login(address: &str) -> String {
-    let without_login = |part: &str| {
-        let Some((_, place)) = part.rsplit_once('@') else { return part.to_owned() };
-        let scheme = part.split_inclusive("://").next().filter(|scheme| scheme.ends_with("://"));
-        format!("{}{place}", scheme.unwrap_or_default())
-    };
     // A part without a scheme is the rest of a password.
     if address.split(',').any(|part| !part.contains("://")) {
-        return without_login(address);
+        return part_without_login(address);
     }
-    address.split(',').map(without_login).collect::<Vec<_>>().join(",")
+    address.split(',').map(part_without_login).collect::<Vec<_>>().join(",")
+}
+
+fn part_without_login(part: &str) -> String {
+    let Some((_, place)) = part.rsplit_once('@') else { return part.to_owned() };
+    let scheme = part.split_inclusive("://").next().filter(|scheme| scheme.ends_with("://"));
+    format!("{}{place}", scheme.unwrap_or_default())
 }
 
 #[cfg(test)]

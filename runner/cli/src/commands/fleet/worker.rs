@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use runner_model::exit::Exit;
-use runner_model::units::parse_size;
+use runner_model::{exit::Exit, units::parse_size};
 
 use super::flags::BrokerArgs;
 use crate::args::{label, secret_file, whole};
@@ -72,6 +71,12 @@ fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+#[cfg(not(feature = "fleet"))]
+pub fn run(_: &Args, _: &Out) -> Result<Exit, CommandError> {
+    Err(super::flags::absent())
+}
+
+#[cfg(feature = "fleet")]
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     match &args.command {
         Some(WorkerCommand::List(args)) => connected::list(args, out),
@@ -119,8 +124,7 @@ mod connected {
             raised.raise();
         });
         let _listener = listener.map_err(CommandError::failed)?;
-        let mut print = |event: WorkerEvent<'_>| out.talk(&line(&event, &address));
-        runner_fleet::work(options, &mut print, &stop)?;
+        runner_fleet::work(options, &mut |event| out.talk(&line(&event, &address)), &stop)?;
         Ok(Exit::Success)
     }
 
@@ -194,19 +198,5 @@ mod connected {
             ]);
         }
         out.data(table.render(out.columns()).trim_end());
-    }
-}
-
-#[cfg(not(feature = "fleet"))]
-mod connected {
-    use super::super::flags::absent;
-    use super::{Args, CommandError, Exit, ListArgs, Out};
-
-    pub(super) fn work(_: &Args, _: &Out) -> Result<Exit, CommandError> {
-        Err(absent())
-    }
-
-    pub(super) fn list(_: &ListArgs, _: &Out) -> Result<Exit, CommandError> {
-        Err(absent())
     }
 }

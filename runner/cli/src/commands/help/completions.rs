@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 
-use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
+use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
-use runner_model::{Limits, RunStatus, SetVars, TestId, exit::Exit, visible::visible_line};
+use runner_model::visible::visible_line;
+use runner_model::{Limits, RunStatus, SetVars, TestId, TrialId, exit::Exit, id_glob, id_word};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{FoundTrials, RunList, RunSummary, find_trial, phrases, short_id};
-use runner_scenario::parse_stored;
+use runner_scenario::{Selection, holds_results, load_selected, parse_stored};
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -70,12 +71,19 @@ fn candidates(
     last: &str,
     is_attached: bool,
 ) -> Vec<(String, String)> {
-    let (mut command, mut flag, mut given) = (program, None, Vec::new());
+    let mut command = program;
+    let mut flag = None;
+    let mut given = Vec::new();
+    // Number of words that belong to the last flag, so that they are not taken for arguments.
+    let mut left = 0;
     for word in before {
-        if flag.take().is_some() {
+        if flag.is_some() {
+            left -= 1;
+            flag = flag.filter(|_| left > 0);
         } else if word.starts_with('-') {
             let known = command.get_arguments().find(|arg| names(arg).any(|name| name == *word));
             flag = known.filter(|arg| takes_word(arg) || is_attached);
+            left = flag.and_then(Arg::get_num_args).map_or(1, |range| range.min_values().max(1));
         } else if let Some(inner) = command.find_subcommand(word) {
             command = inner;
         } else {
@@ -84,28 +92,35 @@ fn candidates(
     }
     if flag.is_none() && last.starts_with('-') {
         let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
-        let about = |arg: &Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
-        return flags.flat_map(|arg| names(arg).map(move |name| (name, about(arg)))).collect();
+        let listed = flags.flat_map(|arg| {
+            let about = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            names(arg).map(move |name| (name, about.clone()))
+        });
+        return listed.collect();
     }
     if flag.is_none() && command.has_subcommands() {
         let commands = command.get_subcommands().filter(|inner| !inner.is_hide_set());
-        let about =
-            |inner: &Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
-        return commands.map(|inner| (inner.get_name().to_owned(), about(inner))).collect();
+        let listed = commands.map(|inner| {
+            let about = inner.get_about().map(ToString::to_string);
+            (inner.get_name().to_owned(), about.unwrap_or_default())
+        });
+        return listed.collect();
     }
     let mut positionals = command.get_positionals();
     let next = positionals.nth(given.len()).or_else(|| command.get_positionals().last());
     let Some(arg) = flag.or(next) else { return Vec::new() };
     let values = arg.get_possible_values();
     if !values.is_empty() {
-        let named = |value: &PossibleValue| {
+        let names = values.iter().map(|value| {
             let about = value.get_help().map(ToString::to_string);
             (value.get_name().to_owned(), about.unwrap_or_default())
-        };
-        return values.iter().map(named).collect();
+        });
+        // After `passed,`, another value follows.
+        let start = arg.get_value_delimiter().and_then(|mark| last.rfind(mark));
+        let start = start.map_or("", |mark| &last[..=mark]);
+        return names.map(|(name, about)| (format!("{start}{name}"), about)).collect();
     }
     let value = arg.get_value_names().and_then(|names| names.first());
-    let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
         ("RUN" | "BASE" | "NEW", _) => {
             runs(before, last, matches!(command.get_name(), "stop" | "pause" | "unpause"))
@@ -132,11 +147,39 @@ fn candidates(
             let vars = tables.filter_map(|table| table.get("vars")?.as_table().cloned());
             plain(vars.flat_map(|vars| vars.into_iter().map(|(name, _)| name + "=")).collect())
         }
+        ("GLOB", kind @ ("test" | "provider")) if command.get_name() == "history" => {
+            // The scenario is the name of one that has run, or a file.
+            let name = given.first().map(|name| format!("latest:{name}"));
+            let run = name.filter(|name| !name.ends_with(".toml"));
+            let trials = trials(before, run.as_deref().unwrap_or("latest"));
+            let ids = trials.iter().filter_map(|trial| TrialId::parse(trial).ok());
+            let names = ids.map(|trial| match kind {
+                "test" => id_glob(&trial.test),
+                _ => trial.provider.to_string(),
+            });
+            plain(names.collect::<BTreeSet<_>>().into_iter().collect())
+        }
         ("GLOB", "provider") => plain(given.iter().flat_map(|file| provider_names(file)).collect()),
         ("GLOB", "test" | "exclude") => {
-            plain(given.iter().flat_map(|file| test_ids(file)).collect())
+            plain(given.iter().flat_map(|file| test_ids(file)).map(|id| id_glob(&id)).collect())
         }
         (_, "tag") => plain(given.iter().flat_map(|file| tags(file)).collect()),
+        (_, "providers") => {
+            let run = given.first().map_or("latest", |run| run.as_str());
+            let run = open_root(before).and_then(|root| root.find(run)?.manifest());
+            let providers = run.map(|run| run.providers).unwrap_or_default();
+            plain(providers.into_iter().filter(|one| !one.is_grader).map(|one| one.name).collect())
+        }
+        (_, "filter") => {
+            let tags = given.iter().flat_map(|file| tags(file)).map(|tag| format!("tag({tag})"));
+            let outcomes = ["failed", "error", "timeout"].map(|one| format!("outcome({one})"));
+            plain(tags.chain(outcomes).collect())
+        }
+        (_, "by") => plain(["run", "day"].map(str::to_owned).to_vec()),
+        (_, "open") if command.get_name() == "show" => {
+            plain(["output", "input", "log"].map(str::to_owned).to_vec())
+        }
+        (_, "shard") => plain(vec!["auto".to_owned()]),
         ("WHICH", _) => plain(["failed", "errors", "all"].map(str::to_owned).to_vec()),
         (_, "limit") => {
             let limits = Limits::TABLE.iter().map(|limit| (limit.key, limit.about));
@@ -175,7 +218,7 @@ fn trials(before: &[String], run: &str) -> Vec<String> {
     let run = open_root(before).and_then(|root| root.find(run));
     // No id contains a line break.
     match run.and_then(|run| find_trial(&run, "\n")) {
-        Ok(FoundTrials::Nothing { trials }) => trials,
+        Ok(FoundTrials::Nothing { trials }) => trials.iter().map(|id| id_word(id)).collect(),
         _ => Vec::new(),
     }
 }
@@ -200,12 +243,12 @@ fn runs(before: &[String], last: &str, only_running: bool) -> Vec<(String, Strin
     let Ok(mut list) = list else { return Vec::new() };
     list.runs.retain(|run| !only_running || run.head.status == RunStatus::Running);
     let now = now();
-    let about = |run: &RunSummary| {
-        let (status, started) =
-            (phrases::status_text(&run.head), phrases::ago(now, run.head.started_at));
-        format!("{}: {status}, {started}", run.head.scenario)
-    };
-    let runs = list.runs.iter().take(MAX_RUNS).map(|run| (run.short.clone(), about(run)));
+    let runs = list.runs.iter().take(MAX_RUNS).map(|run| {
+        let status = phrases::status_text(&run.head);
+        let started = phrases::ago(now, run.head.started_at);
+        let name = if run.short.starts_with(last) { &run.short } else { &run.head.id };
+        (name.clone(), format!("{}: {status}, {started}", run.head.scenario))
+    });
     let latest = (!only_running).then(|| ("latest".to_owned(), "The newest run".to_owned()));
     latest.into_iter().chain(runs).collect()
 }
@@ -215,13 +258,14 @@ fn runs(before: &[String], last: &str, only_running: bool) -> Vec<(String, Strin
 fn requests(before: &[String]) -> Vec<(String, String)> {
     let queue = open_root(before).and_then(|root| root.queue());
     let requests = queue.map(|queue| queue.requests).unwrap_or_default();
-    let name = |id: &str| {
-        let short = short_id(id);
-        let is_unique = requests.iter().filter(|other| other.id.contains(short)).count() == 1;
-        if is_unique { short.to_owned() } else { id.to_owned() }
-    };
     let own = requests.iter().filter(|request| request.foreign.is_none());
-    own.map(|request| (name(&request.id), request.command.join(" "))).collect()
+    let named = own.map(|request| {
+        let short = short_id(&request.id);
+        let is_unique = requests.iter().filter(|other| other.id.contains(short)).count() == 1;
+        let name = if is_unique { short } else { &request.id };
+        (name.to_owned(), request.command.join(" "))
+    });
+    named.collect()
 }
 
 /// Returns the TOML files and folders whose path starts with `last`.
@@ -235,7 +279,7 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
         let path = format!("{here}{name}");
         match entry.path().is_dir() {
             _ if name.starts_with('.') => None,
-            true => Some(path + "/"),
+            true => (!holds_results(&entry.path())).then(|| path + "/"),
             false => name.ends_with(".toml").then_some(path),
         }
     });
@@ -244,27 +288,39 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
 
 /// Returns the names of a scenario's providers, those of a matrix included.
 fn provider_names(file: &str) -> Vec<String> {
-    let scenario = parse_stored(&text(file), file, &SetVars::new());
+    let read = load_selected(Path::new(file), &Selection::default());
+    // If a file of the scenario is missing, its text still has the names without a matrix of files.
+    let scenario = read.or_else(|_| parse_stored(&text(file), file, &SetVars::new()));
     let providers = scenario.map(|scenario| scenario.providers).unwrap_or_default();
     let providers = providers.into_iter().filter(|provider| provider.grading.is_none());
     providers.map(|provider| provider.name.to_string()).collect()
 }
 
-/// Returns the tags in a scenario's file.
+/// Returns the tags of a scenario's tests.
 fn tags(file: &str) -> BTreeSet<String> {
-    let scenario = table(file);
-    let lists = ["tests", "test_lists"].map(|key| scenario.get(key).and_then(Value::as_array));
-    let tables = lists.into_iter().flatten().flatten().chain(scenario.get("defaults"));
-    let tags = tables.filter_map(|table| table.get("tags")?.as_array());
-    tags.flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect()
+    tests(file).into_iter().flat_map(|(_, tags)| tags).collect()
 }
 
-/// Returns the ids of the tests that a scenario's file lists.
+/// Returns the ids of a scenario's tests.
 pub fn test_ids(file: &str) -> Vec<String> {
+    tests(file).into_iter().map(|(id, _)| id).collect()
+}
+
+/// Returns the ids and tags of a scenario's tests, and of its lists if all of it is valid.
+fn tests(file: &str) -> Vec<(String, Vec<String>)> {
+    let mut tests = Vec::new();
+    if let Ok(scenario) = load_selected(Path::new(file), &Selection::default()) {
+        scenario.each_test(&mut |id, tags| tests.push((id, tags)));
+        return tests;
+    }
     let scenario = table(file);
-    let tests = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
-    let ids = tests.filter_map(|test| test.get("id")?.as_str());
-    ids.filter(|id| TestId::parse(id).is_ok()).map(str::to_owned).collect()
+    let listed = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
+    let found = listed.filter_map(|test| {
+        let tags = test.get("tags").and_then(Value::as_array).cloned().unwrap_or_default();
+        let tags = tags.iter().filter_map(|tag| tag.as_str().map(str::to_owned));
+        Some((test.get("id")?.as_str()?.to_owned(), tags.collect::<Vec<_>>()))
+    });
+    found.filter(|(id, _)| TestId::parse(id).is_ok()).collect()
 }
 
 /// Returns the content of a scenario's file. Empty if it is unreadable.
@@ -276,4 +332,8 @@ fn text(file: &str) -> String {
 /// Parses a scenario's file. Empty if it is invalid.
 fn table(file: &str) -> Table {
     text(file).parse().unwrap_or_default()
+}
+
+fn plain(names: Vec<String>) -> Vec<(String, String)> {
+    names.into_iter().map(|name| (name, String::new())).collect()
 }

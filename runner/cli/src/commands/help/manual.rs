@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io, iter};
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{exit::Exit, units::plural};
@@ -59,11 +59,10 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let name = command.get_bin_name().unwrap_or_default().trim_start_matches("runner ");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let long = format!("{about}.\n\n{}", notes(command).unwrap_or_default());
-    let with_heading = |arg: Arg| {
+    let plain = command.clone().override_usage(usage(command)).mut_args(|arg| {
         let heading = if arg.is_positional() { "Arguments" } else { "Options" };
         if arg.get_help_heading().is_some() { arg } else { arg.help_heading(heading) }
-    };
-    let plain = command.clone().override_usage(usage(command)).mut_args(with_heading);
+    });
     let plain = plain.long_about(long).after_help(None::<&str>);
     let mut page = Vec::new();
     Man::new(plain).source(concat!("runner ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
@@ -85,14 +84,14 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
 fn usage(command: &Command) -> String {
     let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let (positionals, flags): (Vec<_>, Vec<_>) = args.partition(|arg| arg.is_positional());
-    let word = |arg: &Arg| {
-        let is_plain = arg.is_positional() || arg.is_required_set();
-        if is_plain { arg.to_string() } else { format!("[{arg}]") }
-    };
     let is_required = command.is_subcommand_required_set();
     let inner = if is_required { "<COMMAND>" } else { "[COMMAND]" };
     let inner = command.has_subcommands().then(|| inner.to_owned());
-    let words = flags.into_iter().chain(positionals).map(word).chain(inner);
+    let words = flags.into_iter().chain(positionals).map(|arg| {
+        let is_plain = arg.is_positional() || arg.is_required_set();
+        if is_plain { arg.to_string() } else { format!("[{arg}]") }
+    });
+    let words = words.chain(inner);
     let name = command.get_bin_name().unwrap_or_default().to_owned();
     iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }

@@ -4,8 +4,7 @@ use std::iter;
 
 use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
-use runner_model::visible::visible_line;
-use runner_model::{exit::Exit, units::show_size};
+use runner_model::{exit::Exit, units::show_size, visible::visible_line};
 use runner_report::{InspectDocument, VERSION};
 
 use super::provider::provider;
@@ -56,8 +55,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let is_plain = inspection.kind == PluginKind::Command && description.is_none();
     let grader = if is_plain { PLAIN_GRADER } else { GRADER };
-    let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
-    let (imports, exports) = (cut(&inspection.imports), cut(&inspection.exports));
+    let [imports, exports] = [&inspection.imports, &inspection.exports]
+        .map(|names| names[..names.len().min(MAX_SHOWN)].to_vec());
     let left_out =
         inspection.imports.len() + inspection.exports.len() - imports.len() - exports.len();
     if args.json {
@@ -82,19 +81,18 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             inspection.kind,
             show_size(bytes)
         ));
-        let line = |title: &str, text: &str| out.fact(9, title, &visible_line(text));
-        line("sha256", &sha256.to_string());
-        inspection.contract.iter().for_each(|contract| line("contract", contract));
+        line(out, "sha256", &sha256.to_string());
+        inspection.contract.iter().for_each(|contract| line(out, "contract", contract));
         if let Some(description) = &description {
             print_description(description, out);
         }
-        line("grader", grader);
+        line(out, "grader", grader);
         for (title, names) in [("imports", &imports), ("exports", &exports)] {
             let titles = iter::once(title).chain(iter::repeat(""));
-            titles.zip(names).for_each(|(title, name)| line(title, name));
+            titles.zip(names).for_each(|(title, name)| line(out, title, name));
         }
         if left_out > 0 {
-            line("", &format!("… and {left_out} more"));
+            line(out, "", &format!("… and {left_out} more"));
         }
         if let Some(problem) = &problem {
             out.talk(problem.text());
@@ -104,12 +102,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn print_description(about: &Description, out: &Out) {
-    let line = |title: &str, text: &str| out.fact(9, title, &visible_line(text));
-    line("name", &format!("{} {}", about.name, about.version));
+    line(out, "name", &format!("{} {}", about.name, about.version));
     if !about.summary.is_empty() {
-        line("summary", &about.summary);
+        line(out, "summary", &about.summary);
     }
-    about.requests.iter().for_each(|request| line("requests", request));
+    about.requests.iter().for_each(|request| line(out, "requests", request));
     for (title, schema) in [("config", &about.config_schema), ("input", &about.input_schema)] {
         if let Some(schema) = schema {
             out.fact(9, title, &format!("{schema:#}"));
@@ -132,13 +129,16 @@ fn describe(
         task: None,
     };
     let mut described = None;
-    let mut receive = |answer: CallEvent<'_>| match answer {
+    match call(describe, &mut |answer| match answer {
         CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         CallEvent::Described(description) => described = description,
         _ => {}
-    };
-    match call(describe, &mut receive)? {
+    })? {
         CallEnd::Done => Ok(described),
         end => Err(end.into_error("the plugin described itself").into()),
     }
+}
+
+fn line(out: &Out, title: &str, text: &str) {
+    out.fact(9, title, &visible_line(text));
 }

@@ -58,8 +58,9 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
     let kind = kind.and_then(PluginKind::parse);
     let mut templates = Template::all();
     templates.retain(|template| template.language() == language);
-    let has_kind = |template: &Template| kind.is_none_or(|kind| template.manifest.kind == kind);
-    if let Some(place) = templates.iter().position(has_kind) {
+    if let Some(place) =
+        templates.iter().position(|template| kind.is_none_or(|kind| template.manifest.kind == kind))
+    {
         return Ok(templates.swap_remove(place));
     }
     let Some(template) = templates.pop() else {
@@ -76,10 +77,11 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
 fn name(folder: &Path) -> Result<String, CommandError> {
     let name = folder.file_name().unwrap_or(folder.as_os_str());
     let name = name.to_string_lossy();
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(is_plain);
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if is_name {
         return Ok(name.into_owned());
     }

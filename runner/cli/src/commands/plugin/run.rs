@@ -12,12 +12,11 @@ use runner_model::provider::{
     Arguments, COMMAND_ROOTS, Grading, OutputForm, Protocol, Provider, Stdin,
 };
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
-use runner_model::test::Attachment;
-use runner_model::units::show_size;
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
     ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
-    exit::Exit, outcome::Verdict, template::Template, without_mark,
+    exit::Exit, outcome::Verdict, template::Template, test::Attachment, units::show_size,
+    without_mark,
 };
 use runner_report::{GradeDocument, PluginRunDocument, VERSION, call_sections, find_trial};
 use serde_json::{Value, json, value::RawValue};
@@ -247,20 +246,18 @@ fn receive(
     // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
     // check of its digest.
     let mut room = limits.artifacts.saturating_add(limits.reply);
-    let mut receive = |answer: CallEvent<'_>| match answer {
+    Ok(call(&mut |answer| match answer {
         CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         CallEvent::Notice(text) => out.warn(text),
         CallEvent::Described(description) => reply.is_described = description.is_some(),
         CallEvent::Artifact { index, bytes } => {
             let kept = bytes.len().min(room as usize);
             room -= kept as u64;
-            let content = reply.artifacts.entry(index).or_default();
-            content.extend_from_slice(&bytes[..kept]);
+            reply.artifacts.entry(index).or_default().extend_from_slice(&bytes[..kept]);
         }
         CallEvent::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
         CallEvent::Log(line) => out.hint(&visible_line(line)),
-    };
-    Ok(call(&mut receive)?)
+    })?)
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
@@ -271,14 +268,14 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             "only one value can be read from standard input; read the other one from a file: `@FILE`"
         ));
     }
-    let input = json_value("--input", args.input.as_deref(), &limits)?.unwrap_or(Value::Null);
-    let config =
-        json_value("--config", args.config.as_deref(), &limits)?.unwrap_or_else(|| json!({}));
+    let input = json_value("--input", args.input.as_deref().unwrap_or("null"), &limits)?;
+    let config = json_value("--config", args.config.as_deref().unwrap_or("{}"), &limits)?;
     if !config.is_object() {
         return Err(CommandError::usage("`--config` must be a JSON object, such as {\"key\": 1}"));
     }
     let mut files = args.files.clone();
-    let (mut stdin, mut stdin_file) = (None, None);
+    let mut stdin = None;
+    let mut stdin_file = None;
     if let Some(text) = &args.stdin {
         stdin = Some(match read_value("--stdin", text, &limits)? {
             Some(_) if args.grade => {
@@ -335,14 +332,14 @@ fn score(text: &str) -> Result<f64, String> {
 
 fn template(text: &str) -> Result<Template, String> {
     let template = Template::parse(text).map_err(|error| error.to_string())?;
-    let roots = template.check_roots(COMMAND_ROOTS);
-    roots.map_err(|error| error.to_string())?;
+    template.check_roots(COMMAND_ROOTS).map_err(|error| error.to_string())?;
     Ok(template)
 }
 
 /// Reads the content of `@FILE` or `-`, at most `limits.input`. `None` for any other text, which is the value itself.
 fn read_value(flag: &str, text: &str, limits: &Limits) -> Result<Option<Vec<u8>>, CommandError> {
-    let (most, mut bytes) = (limits.input, Vec::new());
+    let most = limits.input;
+    let mut bytes = Vec::new();
     let bound = most.saturating_add(1);
     let read = match text.strip_prefix('@') {
         Some(path) => File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes)),
@@ -359,17 +356,11 @@ fn read_value(flag: &str, text: &str, limits: &Limits) -> Result<Option<Vec<u8>>
     Ok(Some(bytes))
 }
 
-fn json_value(
-    flag: &str,
-    text: Option<&str>,
-    limits: &Limits,
-) -> Result<Option<Value>, CommandError> {
-    let Some(text) = text else { return Ok(None) };
+fn json_value(flag: &str, text: &str, limits: &Limits) -> Result<Value, CommandError> {
     let bytes = read_value(flag, text, limits)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
     let text = str::from_utf8(bytes).map_err(|error| error.to_string());
-    let read = text.and_then(|text| parse(without_mark(text)));
-    read.map(Some).map_err(|error| {
+    text.and_then(|text| parse(without_mark(text))).map_err(|error| {
         mistake!("`{flag}` is not valid JSON: {error}\nfor example: {flag} '\"hello\"', {flag} '{{\"key\": 1}}', {flag} @FILE")
     })
 }
@@ -485,7 +476,7 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
         line("verdict", grade.verdict.map_or("none", Verdict::as_str));
         if let Some(error) = &grade.error {
             let class = error.class.map_or(&*error.code, |class| class.as_str());
-            line("error", &format!("{class}: {}", error.message));
+            line("error", &format!("{class}: {error}"));
             if args.grade && error.class == Some(ErrorClass::Denied) {
                 out.hint("grants of this call are arguments, such as `--grant net=URL`");
             }

@@ -1,20 +1,19 @@
 //! `runner compare`: two runs, or two providers.
 
-use std::{collections::HashSet, ffi::OsStr, io, path::PathBuf};
+use std::{collections::HashSet, io, path::PathBuf};
 
 use runner_engine::resolve_filter;
-use runner_model::exit::Exit;
-use runner_model::units::plural;
-use runner_model::visible::{shown_path, visible_line};
+use runner_model::visible::{cut, shown_path, visible_line};
+use runner_model::{exit::Exit, units::plural};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{
-    Change, Class, ComparisonDocument, Form, Measure, RunSummary, SincePrevious,
-    json::write_document, markdown_code, phrases,
+    ChangeList, ComparisonDocument, Form, Measure, SincePrevious, json::write_document,
+    markdown_code, phrases,
 };
 use runner_scenario::Filter;
 
 use crate::args::{self, DocumentArgs, RunArg};
-use crate::commands::target::{self, Target};
+use crate::commands::target::Target;
 use crate::report_files;
 use crate::text::{CommandError, Out, Table, mistake, style, summary};
 
@@ -24,10 +23,9 @@ const SLOWER: &str = "slower";
 /// Names of measures.
 const PASS_RATE: &str = "pass rate";
 const DURATION: &str = "duration";
-/// Tests of a class that are listed.
-const MOST_LISTED: usize = 20;
 /// Characters of each text in Markdown.
 const MOST_CHARACTERS: usize = 150;
+const MOST_NAMES: usize = 600;
 /// Bytes of Markdown up to the end of the cautions and measures, and of all but the last lines. A comment on GitHub has at most
 /// 64 Ki characters.
 const END_OF_MEASURES: usize = 24 << 10;
@@ -117,10 +115,6 @@ fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
         REGRESSED => name == PASS_RATE,
         _ => name != DURATION,
     };
-    let named = |name: &String, provider: &Option<String>| match provider {
-        Some(provider) => format!("{name} of {provider}"),
-        None => name.clone(),
-    };
     let lost = document.lost.iter().filter(|lost| is_of_kind(&lost.name));
     // A provider may skip all of its tests. Those that it newly skips are counted as such.
     let lost = lost.filter(|lost| what != REGRESSED || lost.provider.is_none());
@@ -134,8 +128,15 @@ fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
     let regressed = document.counts.regressed;
     let timed_out = document.newly_timed_out;
     let changes = [
-        (what == REGRESSED && regressed > 0)
-            .then(|| format!("{} regressed", plural(regressed, "test has", "tests have"))),
+        (what == REGRESSED && regressed > 0).then(|| match &document.providers {
+            Some([base, new]) => {
+                format!(
+                    "{} worse on {new} than on {base}",
+                    plural(regressed, "test is", "tests are")
+                )
+            }
+            None => format!("{} regressed", plural(regressed, "test has", "tests have")),
+        }),
         (what == SLOWER && timed_out > 0).then(|| {
             let tests = plural(timed_out, "test has", "tests have");
             format!("slower: {tests} timed out, and had a duration in base")
@@ -148,12 +149,13 @@ fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
 impl Args {
     /// Returns the form that a flag or else the extension of the file names.
     fn form(&self) -> Result<ComparisonForm, CommandError> {
-        let extension = |path: &PathBuf| path.extension().map(OsStr::to_ascii_lowercase);
         Ok(match &self.output {
             _ if self.document.json => ComparisonForm::Json,
             _ if self.markdown => ComparisonForm::Markdown,
             None => ComparisonForm::Text,
-            Some(path) if extension(path).is_some_and(|end| end == "json") => ComparisonForm::Json,
+            Some(path) if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) => {
+                ComparisonForm::Json
+            }
             Some(path) if Form::of_path(path) == Some(Form::Markdown) => ComparisonForm::Markdown,
             Some(path) => {
                 return Err(mistake!(
@@ -166,29 +168,30 @@ impl Args {
 
     /// Finds the runs.
     fn runs(&self, root: &ResultsRoot) -> Result<[RunDir; 2], CommandError> {
-        let one = |name: &str| match Target::find(root, name)? {
-            Target::Run(run) => Ok(run),
-            Target::Group(list) => Err(target::needs_one_run(root, &list)),
-        };
         let runs = match (&self.base, &self.new) {
-            (Some(base), Some(new)) => [one(base)?, one(new)?],
-            (Some(run), None) if self.providers.is_some() => [one(run)?, one(run)?],
-            (None, None) if self.providers.is_some() => [one("latest")?, one("latest")?],
+            (Some(base), Some(new)) => {
+                [Target::find_run(root, base)?, Target::find_run(root, new)?]
+            }
+            (run, None) if self.providers.is_some() => {
+                let run = Target::find_run(root, run.as_deref().unwrap_or("latest"))?;
+                [run.clone(), run]
+            }
             (Some(base), None) => {
-                let base = one(base)?;
+                let base = Target::find_run(root, base)?;
                 match newest_of_scenario(&base)? {
                     Some(newest) if newest.id() != base.id() => [base, newest],
                     _ => [previous(&base)?, base],
                 }
             }
             (None, _) => {
-                let new = one(&RunArg::default().name_or_latest())?;
+                let new = Target::find_run(root, &RunArg::default().name_or_latest())?;
                 [previous(&new)?, new]
             }
         };
         let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
         if is_one && self.providers.as_ref().is_none_or(|names| names[0] == names[1]) {
-            let (base, id) = (previous(&runs[0]), runs[0].id());
+            let base = previous(&runs[0]);
+            let id = runs[0].id();
             let (other, name) = match &base {
                 Ok(base) => ("the previous run of its scenario", base.id()),
                 Err(_) => ("another run", "RUN"),
@@ -204,13 +207,15 @@ impl Args {
 
 /// Opens this user's newest run of the same scenario file.
 fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
-    let (root, manifest) = (run.results_root()?, run.manifest()?);
+    let root = run.results_root()?;
+    let manifest = run.manifest()?;
     let mut runs = root.runs_of(&manifest.scenario, manifest.scenario_path.as_ref())?;
     Ok(runs.find_map(Result::ok).map(|(run, _)| run))
 }
 
 fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
-    let (root, manifest) = (run.results_root()?, run.manifest()?);
+    let root = run.results_root()?;
+    let manifest = run.manifest()?;
     let Some((base, _)) = SincePrevious::base(&root, run, &manifest)? else {
         return Err(mistake!(
             "{} is the first run of {} that can be compared\nto compare it with another run: {}",
@@ -230,17 +235,19 @@ fn check_provider(run: &RunDir, name: &str) -> Result<(), CommandError> {
     if known.contains(&name) {
         return Ok(());
     }
-    let (name, run) = (visible_line(name), run.id());
+    let name = visible_line(name);
+    let run = run.id();
     let known = known.join(", ");
     Err(mistake!("{run} has no provider `{name}`\nits providers: {known}"))
 }
 
 fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> CommandError {
     let [base, new] = [&document.base, &document.new].map(|run| &run.head.id);
-    let has_no_result = |run: &&RunSummary| run.head.counts.done.done() == 0;
     let problem = if has_filter {
         format!("the filter matches no test that both {base} and {new} have")
-    } else if let Some(run) = [&document.base, &document.new].into_iter().find(has_no_result) {
+    } else if let Some(run) =
+        [&document.base, &document.new].into_iter().find(|run| run.head.counts.done.done() == 0)
+    {
         format!("{} has no results", run.head.id)
     } else {
         let words = ["compare", base, new, "--providers", "A", "B"];
@@ -253,15 +260,14 @@ fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> Command
 }
 
 fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
-    let sides = [("base", &document.base), ("new", &document.new)];
-    for (at, (name, run)) in sides.into_iter().enumerate() {
-        let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
-        out.data(&format!("{} {}", style::dim(&format!("{name:4}")), side(run, provider)));
+    out.data(&format!("{}\n", style::bold(&visible_line(&document.summary))));
+    for (at, name) in ["base", "new "].into_iter().enumerate() {
+        out.data(&format!("{} {}", style::dim(name), side(document, at)));
     }
     for caution in &document.cautions {
         out.data(&format!("{} {}", style::warning("caution:"), visible_line(caution)));
     }
-    out.data(&format!("\n{}", style::bold(&document.counts.text("regressed"))));
+    out.data(&format!("\n{}", visible_line(&document.counts_text())));
     let providers = document.measures.iter().map(|measure| &measure.provider);
     let mut table = Table::new([
         // Without it, measures of several providers look the same.
@@ -281,10 +287,12 @@ fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
     if document.measures.iter().any(Measure::is_significant) {
         out.data(&style::dim("* significant: p below 0.05 after Holm's correction"));
     }
-    for (title, changes, left) in listed(document)? {
-        out.data(&format!("\n{}", style::bold(&format!("{title}:"))));
-        for [test, outcome, reason] in changes {
-            let line = format!("  {}  {outcome}  {}", visible_line(&test), style::dim(&reason));
+    for ChangeList { title, groups, left, .. } in document.changes.lists()? {
+        out.data(&format!("\n{}", style::bold(&visible_line(&format!("{title}:")))));
+        for group in groups {
+            let [name, reason] =
+                [group.name, group.reason].map(|text| visible_line(&text).into_owned());
+            let line = format!("  {name}  {}  {}", group.outcomes, style::dim(&reason));
             out.data(line.trim_end());
         }
         if left > 0 {
@@ -294,12 +302,15 @@ fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Formats a run: short id, time, provider and result.
-fn side(run: &RunSummary, provider: Option<String>) -> String {
+/// Formats a side of the comparison: short id, time, and the run's result or the provider. The result is that of all providers.
+fn side(document: &ComparisonDocument, at: usize) -> String {
+    let run = [&document.base, &document.new][at];
     let started = phrases::clock(run.head.started_at);
-    let line = summary::line(run, std::time::Duration::ZERO);
-    let provider = provider.unwrap_or_default();
-    format!("{} {}, {started}, {provider}{line}", run.short, visible_line(&run.head.scenario))
+    let about = match &document.providers {
+        Some(names) => visible_line(&format!("provider {}", names[at])).into_owned(),
+        None => summary::line(run, std::time::Duration::ZERO),
+    };
+    format!("{} {}, {started}, {about}", run.short, visible_line(&run.head.scenario))
 }
 
 fn cells(measure: &Measure) -> [String; 8] {
@@ -308,61 +319,33 @@ fn cells(measure: &Measure) -> [String; 8] {
     [provider, measure.name.clone(), base, new, change, interval, p, tests]
 }
 
-/// Tests with the same title: their title, the first ones with outcomes and reason, and the number of the others.
-type Listed = (&'static str, Vec<[String; 3]>, u64);
-
-fn listed(document: &ComparisonDocument) -> Result<Vec<Listed>, RecordError> {
-    let mut lists: Vec<(bool, Listed)> = Vec::new();
-    document.changes.each(|change| {
-        let title = change.title();
-        let place = lists.iter().position(|(_, (known, ..))| *known == title);
-        let place = place.unwrap_or_else(|| {
-            let is_first = matches!(change.class, Class::Regressed | Class::NewlySkipped)
-                || change.fails_without_base();
-            lists.push((is_first, (title, Vec::new(), 0)));
-            lists.len() - 1
-        });
-        let (_, (_, tests, left)) = &mut lists[place];
-        match tests.len() {
-            0..MOST_LISTED => tests.push(texts(change)),
-            _ => *left += 1,
-        }
-    })?;
-    // A failure that the base does not have is as bad as a regressed test, and a skip may hide one.
-    lists.sort_by_key(|(is_first, _)| !is_first);
-    Ok(lists.into_iter().map(|(_, listed)| listed).collect())
-}
-
-fn texts(change: &Change<'_>) -> [String; 3] {
-    let outcomes = [change.base, change.new].into_iter().flatten().map(|one| one.text());
-    let outcomes = outcomes.collect::<Vec<_>>().join(" → ");
-    let trial = format!("{}@{}", change.test, change.provider);
-    [trial, outcomes, change.reason.clone().unwrap_or_default()]
-}
-
 fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
-    let mut text = format!("### {}\n\n", document.counts.text("regressed"));
-    for (at, (name, run)) in [("Base", &document.base), ("New", &document.new)].iter().enumerate() {
-        let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
-        text += &format!("* {name}: {}\n", code(&style::plain(&side(run, provider))));
+    let mut text =
+        format!("### {}\n\n{}\n\n", plain(&document.summary), plain(&document.counts_text()));
+    for (at, name) in ["Base", "New"].into_iter().enumerate() {
+        text += &format!("* {name}: {}\n", code(&style::plain(&side(document, at))));
     }
     let cautions = document.cautions.iter();
     let cautions = cautions.map(|caution| format!("* **Caution:** {}\n", code(caution)));
     push_lines(&mut text, END_OF_MEASURES, cautions);
     text += "\n| provider | measure | base | new | change | 95 % interval | p | tests |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
     // A unit is a text of a guest, too.
-    let row = |measure| cells(measure).map(|cell| code(&cell).replace('|', "\\|")).join(" | ");
-    let rows = document.measures.iter().map(|measure| format!("| {} |\n", row(measure)));
+    let rows = document.measures.iter().map(|measure| {
+        format!("| {} |\n", cells(measure).map(|cell| code(&cell).replace('|', "\\|")).join(" | "))
+    });
     let left = push_lines(&mut text, END_OF_MEASURES, rows);
     if left > 0 {
         text += &format!("\n… and {}\n", plural(left, "more measure", "more measures"));
     }
-    for (title, changes, left) in listed(document)? {
-        text += &format!("\n**{title}**\n\n");
-        let line = |[test, outcome, reason]: [String; 3]| {
-            format!("* {}: {outcome} {}\n", code(&test), code(&reason))
-        };
-        let left = left + push_lines(&mut text, END_OF_CHANGES, changes.into_iter().map(line));
+    for ChangeList { title, groups, left, .. } in document.changes.lists()? {
+        text += &format!("\n**{}**\n\n", plain(&title));
+        let lines = groups.iter().map(|group| {
+            let name = markdown_code(&cut(&group.name, MOST_NAMES));
+            format!("* {name}: {} {}\n", group.outcomes, code(&group.reason))
+        });
+        let lost = push_lines(&mut text, END_OF_CHANGES, lines) as usize;
+        let lost = groups[groups.len() - lost..].iter();
+        let left = left + lost.map(|group| group.count).sum::<u64>();
         if left > 0 {
             text += &format!("* … and {left} more\n");
         }
@@ -383,6 +366,12 @@ fn push_lines(text: &mut String, end: usize, lines: impl Iterator<Item = String>
     left
 }
 
+/// Formats a text as it is if it has no markup, and otherwise as code. It may have names of providers.
+fn plain(text: &str) -> String {
+    let is_plain = text.chars().all(|char| char.is_alphanumeric() || " ,.:;%→/-".contains(char));
+    if is_plain { text.to_owned() } else { code(text) }
+}
+
 /// Formats the start of a text as code, which has no markup and no mentions.
 fn code(text: &str) -> String {
     if text.is_empty() {
@@ -390,4 +379,8 @@ fn code(text: &str) -> String {
     }
     let start: String = text.chars().take(MOST_CHARACTERS).collect();
     markdown_code(&start)
+}
+
+fn named(name: &str, provider: &Option<String>) -> String {
+    provider.as_ref().map_or_else(|| name.to_owned(), |provider| format!("{name} of {provider}"))
 }

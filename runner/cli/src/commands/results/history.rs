@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,17 +10,21 @@ use runner_engine::scenario_path;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Time, exit::Exit, status::RunState, visible::visible_line};
 use runner_record::{ResultsRoot, now};
-use runner_report::{HistoryDocument, HistoryGroups, HistoryQuery, PastResults, phrases, short_id};
-use runner_scenario::IdGlob;
+use runner_report::{
+    HistoryDocument, HistoryGroups, HistoryQuery, PastProvider, PastResults, phrases, short_id,
+};
+use runner_scenario::{IdGlob, nearest_names};
 
 use crate::args::{DocumentArgs, whole};
-use crate::commands::list::{glob, since};
+use crate::commands::list::since;
 use crate::text::{CommandError, Out, Table, matrix, mistake, style, summary};
 
 /// Runs without `--limit` and `--since`.
 const NEWEST: usize = 20;
 /// Tests that are listed without `--test`.
 const MOST_TESTS: usize = 50;
+/// Providers of a run that are listed without `--provider`.
+const MOST_PROVIDERS: usize = 8;
 /// Left-out runs, scenarios and labels that a message names.
 const MOST_NAMED: usize = 5;
 /// Time after which a message explains the wait.
@@ -34,11 +37,11 @@ pub struct Args {
     #[arg(value_name = "SCENARIO")]
     scenario: Option<String>,
     /// Only tests whose id matches; repeatable
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    test: Vec<Arc<IdGlob>>,
+    #[arg(long, value_name = "GLOB", value_parser = IdGlob::new)]
+    test: Vec<IdGlob>,
     /// Only providers whose name matches; repeatable
-    #[arg(long, value_name = "GLOB", value_parser = glob)]
-    provider: Vec<Arc<IdGlob>>,
+    #[arg(long, value_name = "GLOB", value_parser = IdGlob::new)]
+    provider: Vec<IdGlob>,
     /// Only runs started since `7d`, `2026-11-20` or `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
@@ -66,24 +69,33 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = args.document.root.open()?;
     let (name, path) = scenario(&root, args.scenario.as_deref())?;
     let all = if args.since.is_some() { usize::MAX } else { NEWEST };
-    let is_in = |globs: &[Arc<IdGlob>], name: &str| {
-        globs.is_empty() || globs.iter().any(|glob| glob.is_match(name))
-    };
     let query = HistoryQuery {
         is_wanted: &|test, provider| is_in(&args.test, test) && is_in(&args.provider, provider),
         since: args.since,
         limit: args.limit.map_or(all, |limit| limit as usize),
         by: &args.by,
+        tests: 0..usize::MAX,
     };
     let document = HistoryDocument::read(&root, &name, &path, &query, &mut explain_wait(out))?;
     if !document.runs.is_empty() && document.tests.iter().next().is_none() {
-        let flags = [("`--test`", &args.test), ("`--provider`", &args.provider)];
-        let flags = flags.iter().filter(|(_, globs)| !globs.is_empty());
-        let flags: Vec<_> = flags.map(|(flag, _)| *flag).collect();
-        if !flags.is_empty() {
-            let (runs, name) = (document.runs.len() as u64, visible_line(&name));
-            let runs = plural(runs, "run", "runs");
-            let problem = format!("no test in {runs} of {name} matches {}", flags.join(" and "));
+        let all = HistoryQuery { is_wanted: &|_, _| true, ..query };
+        let all = HistoryDocument::read(&root, &name, &path, &all, &mut || {})?;
+        let tests: BTreeSet<_> = all.tests.iter().map(|test| test.test.to_owned()).collect();
+        let providers: BTreeSet<_> =
+            all.tests.iter().map(|test| test.provider.to_owned()).collect();
+        let flags = [("test", &args.test, tests), ("provider", &args.provider, providers)];
+        let unmatched = flags.iter().flat_map(|(kind, globs, known)| {
+            let unmatched = globs.iter().filter(|one| !known.iter().any(|name| one.is_match(name)));
+            unmatched.take(MOST_NAMED).map(move |one| {
+                let nearest = nearest_names(&one.text, known.iter());
+                format!("no {kind} matches `--{kind} {}`; {nearest}", one.text)
+            })
+        });
+        let unmatched: Vec<_> = unmatched.map(|line| visible_line(&line).into_owned()).collect();
+        if args.test.len() + args.provider.len() > 0 {
+            let runs = plural(document.runs.len() as u64, "run", "runs");
+            let head = format!("no test is selected in {runs} of {}", visible_line(&name));
+            let problem = [vec![head], unmatched].concat().join("\n");
             return Err(CommandError::new(Exit::NothingSelected, problem));
         }
     }
@@ -168,12 +180,25 @@ fn print(document: &HistoryDocument, args: &Args, out: &Out) {
     }
 }
 
-/// Formats the sums by `--by`, the oldest first.
+/// Formats the sums by `--by`, the oldest first. Several providers have a row each.
 fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> String {
-    let (is_run, now) = (args.by == HistoryGroups::Run, now());
+    let is_run = args.by == HistoryGroups::Run;
+    let now = now();
+    let of_runs = document.runs.iter().map(|run| &run.providers);
+    let of_sums = document.sums.iter().map(|sum| &sum.providers);
+    let mut names = Vec::new();
+    // The newest run has the order of the scenario.
+    for provider in of_runs.rev().chain(of_sums).flatten() {
+        if !names.contains(&&provider.provider) {
+            names.push(&provider.provider);
+        }
+    }
+    let most = if args.provider.is_empty() { MOST_PROVIDERS } else { usize::MAX };
+    let has_many = names.len() > 1;
     let mut table = Table::new([
         (if is_run { "run" } else { "by" }, 0),
         (if is_run { "started (UTC)" } else { "runs" }, 5),
+        ("provider…", if has_many { 0 } else { 10 }),
         ("passed>", 1),
         ("failed>", 2),
         ("skipped>", 8),
@@ -183,12 +208,13 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
         ("tokens>", 7),
         ("cost>", 4),
     ]);
-    let mut row = |key: String, about: String, results: &PastResults| {
+    let mut row = |[key, about]: [&str; 2], provider: &str, results: &PastResults| {
         let counts = &results.counts;
         let [rate, p50, tokens, cost] = cells(results);
         table.row([
-            visible_line(&key).into_owned(),
-            about,
+            visible_line(key).into_owned(),
+            about.to_owned(),
+            visible_line(provider).into_owned(),
             style::count(counts.passed),
             style::bad_count(counts.bad()),
             style::count(counts.skipped),
@@ -199,6 +225,21 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
             cost,
         ]);
     };
+    let mut rows = |head: [&str; 2], results: &PastResults, providers: &[PastProvider]| {
+        let listed = providers
+            .iter()
+            .filter(|one| names.iter().take(most).any(|name| **name == one.provider));
+        let mut listed = listed.filter(|_| has_many).peekable();
+        // A run without results has a row, too.
+        if listed.peek().is_none() {
+            row(head, "", results);
+        }
+        for (index, PastProvider { provider, results }) in listed.enumerate() {
+            // Lines of a pipe are read one by one.
+            let head = if index > 0 && screen.is_some() { [""; 2] } else { head };
+            row(head, provider, results);
+        }
+    };
     if is_run {
         for run in &document.runs {
             let id = screen.map_or(&*run.run, |_| short_id(&run.run));
@@ -208,14 +249,20 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
                 state => format!(" ({})", state.as_str().replace('-', " ")),
             };
             let when = summary::when(now, run.started_at, screen);
-            row(format!("{id}{state}"), when, &run.results);
+            rows([&format!("{id}{state}"), &when], &run.results, &run.providers);
         }
     }
     for sum in &document.sums {
-        let key = sum.key.clone().unwrap_or_else(|| "(none)".to_owned());
-        row(key, grouped(sum.runs), &sum.results);
+        let key = sum.key.as_deref().unwrap_or("(none)");
+        rows([key, &grouped(sum.runs)], &sum.results, &sum.providers);
     }
-    table.render(screen)
+    let mut text = table.render(screen);
+    let left = names.len().saturating_sub(most) as u64;
+    if left > 0 {
+        let more = plural(left, "more provider", "more providers");
+        text += &format!("\n… and {more}: `--provider GLOB` shows them");
+    }
+    text
 }
 
 /// Formats the tests, flaky ones first.
@@ -257,9 +304,13 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
 
 /// Formats pass rate, median duration, tokens and cost.
 fn cells(results: &PastResults) -> [String; 4] {
-    let rate = results.pass_rate.map(phrases::percent);
     let p50 = results.p50_ms.and_then(|ms| Duration::try_from_secs_f64(f64::from(ms) / 1e3).ok());
-    let cost = results.cost_usd.map(|cost| format!("${}", phrases::number(cost)));
+    let rate = Some(phrases::pass_rate(&results.counts));
+    let cost = results.cost_usd.map(phrases::cost);
     let tokens = results.tokens.map(phrases::number);
     [rate, p50.map(show_duration), tokens, cost].map(Option::unwrap_or_default)
+}
+
+fn is_in(globs: &[IdGlob], name: &str) -> bool {
+    globs.is_empty() || globs.iter().any(|one| one.is_match(name))
 }

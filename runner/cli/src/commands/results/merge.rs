@@ -1,7 +1,6 @@
 //! `runner merge`: makes one run of the shards of a plan.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use runner_engine::MergeRequest;
 use runner_model::units::{grouped, plural};
@@ -11,9 +10,8 @@ use runner_record::{MergeFindings, MergeOutcome, ShardFindings};
 use runner_report::MergeDocument;
 
 use crate::args::{RootArgs, typed_command};
-use crate::commands::exec::folder_name;
-use crate::session_end;
 use crate::text::{CommandError, Out, summary};
+use crate::{commands::exec::folder_name, session_end};
 
 /// Make one run of the shards of a plan
 ///
@@ -55,7 +53,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if is_refused && !args.json {
         return Err(CommandError::usage(refusal(&document.found, args)));
     }
-    out.document_or(args.json, &document, |document| print(document, out));
+    out.document_or(args.json, &document, |document| {
+        let manifest = run.as_ref().and_then(|run| Some((run, run.manifest().ok()?)));
+        manifest.iter().for_each(|(run, manifest)| summary::print_providers(run, manifest, out));
+        print(document, out);
+    });
     if is_refused {
         return Ok(Exit::Usage);
     }

@@ -1,18 +1,18 @@
-//! `runner notify`: sends the notifications of ended runs that are left.
+//! `runner notify`: sends the notifications of ended runs that were not delivered.
 
 use std::time::Duration;
 
-use runner_model::exit::Exit;
-use runner_model::{RunStatus, units::show_duration, visible::visible_line};
-use runner_operations::notify::{Deadline, RunNotifications, SendScope, visit_recent};
+use runner_model::{RunStatus, exit::Exit, units::show_duration, visible::visible_line};
+use runner_operations::notify::{Deadline, Receivers, RunNotifications, SendScope, visit_recent};
 use runner_operations::settings::Settings;
-use runner_record::{NotificationResult, RecordError, RunHead, now};
+use runner_record::{NotificationResult, RecordError, now};
 use runner_report::{NotifyDocument, PlannedReceiver, SentNotification, VERSION, short_id};
+use runner_scenario::Notify;
 
 use crate::args::{DocumentArgs, RunArg};
 use crate::text::{CommandError, Out, mistake};
 
-/// Send the notifications of ended runs that are left
+/// Send the notifications that were not delivered
 #[derive(clap::Args)]
 #[command(after_help = "Without RUN, it sends those of all runs that have ended within a day.")]
 pub struct Args {
@@ -32,7 +32,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = args.document.root.open()?;
     let settings = Settings::read(&root)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
-    let (mut notifications, mut exit) = (Vec::new(), Exit::Success);
+    let mut notifications = Vec::new();
+    let mut exit = Exit::Success;
     let mut send = |run: &RunNotifications<'_>, scope| -> Result<(), RecordError> {
         if args.dry_run {
             notifications.extend(run.left(scope)?);
@@ -64,11 +65,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             let notify = root.command(&["notify", "latest", "--again"]);
             return Err(mistake!("`--again` needs a run\nfor the newest run: {notify}"));
         }
-        None => {
-            let is_ended = |head: &RunHead| head.status != RunStatus::Running;
-            let mut visit = |_: &_, run: RunNotifications<'_>| send(&run, SendScope::Expected);
-            visit_recent(&root, &settings, now(), &is_ended, &mut visit)?
-        }
+        None => visit_recent(
+            &root,
+            &settings,
+            now(),
+            &|head| head.status != RunStatus::Running,
+            &mut |_, run| send(&run, SendScope::Expected),
+        )?,
     };
     let document = NotifyDocument { v: VERSION, dry_run: args.dry_run, notifications, problems };
     out.document_or(args.document.json, &document, |document| {
@@ -78,7 +81,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.talk(if args.again {
                 "no receiver is notified of runs that end like this one"
             } else {
-                "no notification is left"
+                "no notification is due"
             });
         }
         document.problems.iter().for_each(|problem| out.warn(problem));
@@ -100,11 +103,20 @@ pub fn text(sent: &SentNotification) -> String {
     let answer = sent.answer.as_deref().unwrap_or_default();
     let result = match sent.result {
         Some(NotificationResult::Delivered) => format!("notified ({answer})"),
-        Some(NotificationResult::Refused) => format!("refused ({answer})"),
-        Some(NotificationResult::Failed) => format!("not notified: {answer}"),
+        Some(NotificationResult::Refused) if answer.starts_with("HTTP ") => {
+            format!("refused ({answer})")
+        }
+        Some(NotificationResult::Refused | NotificationResult::Failed) => {
+            format!("not notified: {answer}")
+        }
         None => "not notified yet".to_owned(),
     };
     visible_line(&format!("{}: {result}", sent.to)).into_owned()
+}
+
+/// Warns of receivers that cannot be notified. Runs start without them.
+pub fn warn(root: &Notify, scenario: &Notify, out: &Out) {
+    Receivers::new(root, scenario).mistakes().iter().for_each(|mistake| out.warn(mistake));
 }
 
 /// Formats a receiver for a plan.

@@ -4,18 +4,19 @@ use std::sync::mpsc::{self, Receiver};
 use std::{env, ffi::OsString, mem, thread, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use runner_model::units::plural;
 use runner_model::visible::{quoted, visible, visible_line};
-use runner_model::{Time, exit::Exit};
+use runner_model::{Time, exit::Exit, units::plural};
 use runner_operations::queue::{self, QueueError, QueuePlace, Step};
+use runner_operations::settings::Settings;
 use runner_operations::upkeep::{Upkeep, UpkeepReport};
 use runner_record::{QueueState, QueuedRequest, ResultsRoot, actor, now, sweep_every};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
+use runner_scenario::Notify;
 
 use crate::args::{DocumentArgs, RootArgs, SessionArgs, join_fail_fast, number};
 use crate::command::{Cli, Command};
-use crate::detach;
 use crate::text::{CommandError, Out, Table, mistake, summary};
+use crate::{commands::results::notify, detach};
 
 /// Time between two reads of a queue.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -128,7 +129,7 @@ pub fn add(
     let folder =
         env::current_dir().ok().and_then(|folder| folder.into_os_string().into_string().ok());
     let folder = folder.ok_or_else(|| {
-        mistake!("the working directory is missing, or its path is not valid UTF-8")
+        mistake!("the current folder is missing, or its path is not valid UTF-8\nrun the command in another folder")
     })?;
     let mut request = QueuedRequest::new(words, folder, actor(None));
     request.run = run;
@@ -146,8 +147,7 @@ pub fn add(
 
 /// Returns the words that the user typed after `runner`.
 fn typed_words() -> Result<Vec<String>, CommandError> {
-    let words = detach::arguments().map(OsString::into_string);
-    words.collect::<Result<_, _>>().map_err(|word| {
+    detach::arguments().map(OsString::into_string).collect::<Result<_, _>>().map_err(|word| {
         let word = word.to_string_lossy().into_owned();
         mistake!("`{}` is not valid UTF-8", visible_line(&word))
     })
@@ -159,8 +159,7 @@ fn with_run(words: &[String], given: Option<&str>, run: &str) -> Vec<String> {
     let appended = [words, &[run.to_owned()]].concat();
     let Some(given) = given else { return appended };
     let from = [given.to_owned(), format!("--from={given}")];
-    let places = (0..words.len()).filter(|at| from.contains(&words[*at]));
-    let mut replaced = places.map(|at| {
+    let mut replaced = (0..words.len()).filter(|at| from.contains(&words[*at])).map(|at| {
         let mut words = words.to_vec();
         words[at] = words[at].replace(given, run);
         words
@@ -187,7 +186,8 @@ fn list(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn print(root: &ResultsRoot, document: &QueueDocument, out: &Out) {
-    let (now, screen) = (now(), out.columns());
+    let now = now();
+    let screen = out.columns();
     let room = document.active.iter().filter(|run| !run.preempted).count() as u64;
     let runs = plural(room, "active run", "active runs");
     out.data(&format!("{runs} of at most {}", document.max_active_runs));
@@ -252,7 +252,6 @@ fn request_table(entries: &[QueueEntry], now: Time, screen: Option<usize>) -> St
         ("since (UTC)", 4),
     ]);
     for entry in entries {
-        let words: Vec<_> = entry.command.iter().map(|word| quoted(word)).collect();
         let state = match entry.state {
             QueueState::Starting => "starting",
             QueueState::Waiting if entry.is_unsigned => "foreign",
@@ -265,7 +264,7 @@ fn request_table(entries: &[QueueEntry], now: Time, screen: Option<usize>) -> St
             visible_line(screen.map_or(&entry.request, |_| &entry.short)).into_owned(),
             state.to_owned(),
             entry.priority.to_string(),
-            visible_line(&words.join(" ")).into_owned(),
+            typed(&entry.command),
             visible_line(&entry.by.user).into_owned(),
             summary::when(now, entry.at, screen),
         ]);
@@ -290,6 +289,10 @@ fn print_change(change: &QueueChange, json: bool, out: &Out) {
 /// Starts requests as there is room. A problem that lasts is printed once.
 fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::open(&args.root.path())?;
+    // Each step reports invalid settings.
+    if let Ok(settings) = Settings::read(&root) {
+        notify::warn(&settings.keys.notify, &Notify::default(), out);
+    }
     if args.once {
         return work_once(&root, args, out);
     }
@@ -355,12 +358,11 @@ fn warn_of_foreign(root: &ResultsRoot, out: &Out) -> Result<bool, CommandError> 
 fn start_upkeep(root: ResultsRoot) -> Result<Receiver<UpkeepReport>, CommandError> {
     let (sender, reports) = mpsc::channel();
     let mut upkeep = Upkeep::new(root);
-    let tend = move || {
+    let started = thread::Builder::new().name("upkeep".into()).spawn(move || {
         while sender.send(upkeep.tick(now())).is_ok() {
             thread::sleep(sweep_every());
         }
-    };
-    let started = thread::Builder::new().name("upkeep".into()).spawn(tend);
+    });
     started.map(|_| reports).map_err(CommandError::failed)
 }
 
@@ -378,8 +380,8 @@ fn print_step(step: &Step, args: &WorkArgs, out: &Out) {
         }
         _ if args.json => {}
         Step::Started { request, started } => {
-            let words = request.command.iter().map(|word| quoted(word)).collect::<Vec<_>>();
-            out.data(&format!("started {}: runner {}", visible_line(&started.id), words.join(" ")));
+            let command = typed(&request.command);
+            out.data(&format!("started {}: runner {command}", visible_line(&started.id)));
         }
         Step::Refused { request, error } => {
             let reason = reason(&error.to_string());
@@ -391,6 +393,12 @@ fn print_step(step: &Step, args: &WorkArgs, out: &Out) {
         }
         Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_) => {}
     }
+}
+
+/// Formats the words of a command as they are typed.
+pub fn typed(command: &[String]) -> String {
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+    visible_line(&words.join(" ")).into_owned()
 }
 
 /// Formats the messages of a process that has started no run. They may quote other files.

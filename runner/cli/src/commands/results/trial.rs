@@ -39,16 +39,16 @@ pub fn open(
 ) -> Result<(), CommandError> {
     let parts = parts(document);
     let part = TrialPart::find(&parts, &document.trial, name).map_err(CommandError::usage)?;
-    let (mut content, failed) = (part.open(run)?, |source| unreadable(run, source));
+    let mut content = part.open(run)?;
     if out.columns().is_some() {
         let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes).map_err(failed)?;
+        content.read_to_end(&mut bytes).map_err(|source| unreadable(run, source))?;
         out.data(String::from_utf8_lossy(&bytes).trim_end_matches('\n'));
         return Ok(());
     }
     let mut chunk = vec![0; CHUNK];
     loop {
-        match content.read(&mut chunk).map_err(failed)? {
+        match content.read(&mut chunk).map_err(|source| unreadable(run, source))? {
             0 => return Ok(()),
             length => out.bytes(&chunk[..length]),
         }

@@ -4,13 +4,13 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::{collections::BTreeMap, path::Path};
 
 use runner_engine::{author, stored_access};
-use runner_model::units::plural;
-use runner_model::visible::{quoted, shown_path, visible_line};
-use runner_model::{Digest, exit::Exit};
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Digest, exit::Exit, units::plural};
 use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir, SettingsFile};
 use runner_report::short_id;
 use runner_scenario::{RootSettings, WebhookUrl};
 
+use super::queue::typed;
 use crate::args::RootArgs;
 use crate::text::{CommandError, Out, mistake};
 
@@ -43,12 +43,8 @@ struct Foreign {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut foreign = Foreign::default();
-    let is_root = |name: &&String| {
-        let path = Path::new(name);
-        path.is_dir() && !path.join("benchmark.json").exists()
-    };
     let root = match &args.target {
-        Some(path) if is_root(&path) => ResultsRoot::existing(path.as_ref())?,
+        Some(path) if is_root(path) => ResultsRoot::existing(path.as_ref())?,
         Some(name) => {
             let run = args.root.open()?.find(name)?;
             foreign.add_run(&run, out)?;
@@ -59,7 +55,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(problem) = root.signing_problem() {
         return Err(mistake!("nothing can be allowed: {problem}"));
     }
-    if args.target.as_ref().is_none_or(|path| is_root(&path)) {
+    if args.target.as_ref().is_none_or(|path| is_root(path)) {
         foreign.add_settings(&root, out)?;
         foreign.add_requests(&root, out)?;
         for head in root.runs()?.runs {
@@ -112,10 +108,7 @@ impl Foreign {
                 out.warn(&why);
             }
             SettingsFile::Unconfirmed { text, digest, .. } => {
-                let keys = RootSettings::parse(&path.to_string_lossy(), &text);
-                let keys = keys.map_err(|problems| {
-                    mistake!("{}", problems.render(false, out.columns().unwrap_or(100)))
-                })?;
+                let keys = RootSettings::parse(&path.to_string_lossy(), &text)?;
                 out.data(&format!("settings {}:", shown_path(&path)));
                 for webhook in &keys.notify.webhooks {
                     let to = match &webhook.url {
@@ -132,21 +125,23 @@ impl Foreign {
                     out.data(&format!("  lets a server start the scenarios of {folder}"));
                 }
                 for command in keys.notify.commands {
-                    let words = command.command.iter().map(|word| quoted(word));
-                    let words = words.collect::<Vec<_>>().join(" ");
-                    out.data(&format!("  starts {}", visible_line(&words)));
-                    let is_relative = |word: &&String| {
+                    out.data(&format!("  starts {}", typed(&command.command)));
+                    let relative = command.command.iter().find(|word| {
                         word.contains('/') && !word.starts_with(['/', '-']) && !word.contains(' ')
-                    };
-                    if let Some(word) = command.command.iter().find(is_relative) {
+                    });
+                    if let Some(word) = relative {
                         out.warn(&format!(
                             "`{word}` is a file in the results root, where others may replace it; name a program elsewhere by its absolute path"
                         ));
                     }
                 }
-                out.data(
-                    "  and sets retention and limits of the queue and of servers, see the file",
-                );
+                let default = RootSettings::default();
+                if keys.retention != default.retention {
+                    out.data("  deletes old runs by `[retention]`");
+                }
+                if keys.max_active_runs != default.max_active_runs {
+                    out.data(&format!("  sets `max_active_runs` to {}", keys.max_active_runs));
+                }
                 self.settings = Some(digest);
             }
         }
@@ -161,13 +156,12 @@ impl Foreign {
                 None => {}
                 Some(why) if !request.is_unsigned => out.warn(&format!("request {id} {why}")),
                 Some(_) => {
-                    let words = request.command.iter().map(|word| quoted(word));
-                    let command = words.collect::<Vec<_>>().join(" ");
-                    let command = visible_line(&command);
-                    let (by, folder) = (&request.by, shown_path(request.folder.as_ref()));
-                    let (user, host) = (visible_line(&by.user), visible_line(&by.host));
+                    let by = &request.by;
+                    let folder = shown_path(request.folder.as_ref());
+                    let user = visible_line(&by.user);
+                    let host = visible_line(&by.host);
                     out.data(&format!("request {id}, made by {user} on {host}:"));
-                    out.data(&format!("  runner {command}"));
+                    out.data(&format!("  runner {}", typed(&request.command)));
                     out.data(&format!("  in {folder}"));
                     self.requests.push(request);
                 }
@@ -191,7 +185,8 @@ impl Foreign {
         };
         let manifest = own.manifest()?;
         let Some(seen) = RunDir::signed_digest(&manifest) else { return Ok(()) };
-        let (scenario, path) = (visible_line(&manifest.scenario), &manifest.scenario_path);
+        let scenario = visible_line(&manifest.scenario);
+        let path = &manifest.scenario_path;
         let mut text = format!(
             "of {scenario} in {}, started by {}, {} at a time:",
             shown_path(path.as_ref()),
@@ -247,4 +242,9 @@ impl Foreign {
         }
         Ok(exit)
     }
+}
+
+fn is_root(name: &str) -> bool {
+    let path = Path::new(name);
+    path.is_dir() && !path.join("benchmark.json").exists()
 }

@@ -40,7 +40,7 @@ static int run(void) {
     json test = json_text(question);
     char *text = json_string(json_get(json_get(test, "input"), "text"));
     char *suffix = json_string(json_get(json_get(test, "config"), "suffix"));
-    if (!text) return refuse("invalid-input", "", "`text` is missing, or is no string");
+    if (!text) return refuse("invalid-input", "", "`text` is missing or not a string");
 
     int words = count_words(text);
     if (words == 0) return refuse("invalid-input", "no-words", "`text` has no words");

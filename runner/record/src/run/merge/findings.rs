@@ -29,18 +29,13 @@ pub struct MergeFindings {
 impl MergeFindings {
     /// Formats the trials without a result, and the missing shards.
     pub fn holes_text(&self) -> String {
-        let some = |names: &mut dyn Iterator<Item = String>, count: u64| {
-            let names: Vec<_> = names.take(MAX_NAMED).collect();
-            let more = if count > names.len() as u64 { ", …" } else { "" };
-            format!("{}{more}", names.join(", "))
-        };
         let mut text = plural(self.left, "trial has no result", "trials have no result");
-        text += &format!(": {}", some(&mut self.holes.iter().map(TrialId::to_string), self.left));
+        text += &format!(": {}", some(self.holes.iter().map(TrialId::to_string), self.left));
         if !self.missing.is_empty() {
-            let mut missing = self.missing.iter().map(|index| format!("{index}/{}", self.count));
+            let missing = self.missing.iter().map(|index| format!("{index}/{}", self.count));
             let count = self.missing.len() as u64;
             let noun = if count == 1 { "shard" } else { "shards" };
-            text += &format!("; missing: {noun} {}", some(&mut missing, count));
+            text += &format!("; missing: {noun} {}", some(missing, count));
         }
         text
     }
@@ -76,4 +71,11 @@ pub struct ShardFindings {
     pub left: u64,
     /// Reasons why it is not merged.
     pub problems: Vec<String>,
+}
+
+/// Lists the first names, of `count`.
+fn some(names: impl Iterator<Item = String>, count: u64) -> String {
+    let names: Vec<_> = names.take(MAX_NAMED).collect();
+    let more = if count > names.len() as u64 { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
 }

@@ -3,32 +3,26 @@
 mod findings;
 mod rows;
 
-use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::{collections::BTreeSet, fs::File};
 
 use runner_model::status::RunVerdict;
-use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Shard, Stage};
+use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Stage};
 
 pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
 pub use self::rows::MergeSource;
 use self::rows::Merged;
 use crate::disk::beneath::{Dir, random};
-use crate::disk::durable::Unsynced;
-use crate::disk::fault::now;
 use crate::disk::layout::{ARTIFACTS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, Lock};
-use crate::disk::owner::is_trusted;
-use crate::disk::permissions::of_own_folder;
-use crate::disk::removal::remove_folder;
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
 use crate::run::owned::{name_manifest, prepare_manifest};
-use crate::run::run_dir::Check;
-use crate::run::signature;
 use crate::{
-    Manifest, ManifestProvider, MergedShard, NewSession, RecordError, ResultsRoot, RunDir,
-    SessionEntry, Transition,
+    Manifest, MergedShard, NewSession, RecordError, ResultsRoot, RunDir, SessionEntry, Transition,
+    disk::durable::Unsynced, disk::fault::now, disk::owner::is_trusted,
+    disk::permissions::of_own_folder, disk::removal::remove_folder, run::run_dir::Check,
+    run::signature,
 };
 
 /// The writer of the last session of a merged run, which runs no trial.
@@ -55,15 +49,16 @@ impl Merge<'_> {
             .shards
             .iter()
             .filter_map(|source| Some((source.manifest.metadata.selection.shard?, source)));
-        let entry = |(shard, MergeSource { run, manifest, .. }): (Shard, &&MergeSource)| {
-            Ok(MergedShard {
-                shard,
-                run: run.id.clone(),
-                sessions: manifest.sessions.len() as u32,
-                bytes: run.dir.stat(ROWS)?.map_or(0, |rows| rows.length),
+        shards
+            .map(|(shard, MergeSource { run, manifest, .. })| {
+                Ok(MergedShard {
+                    shard,
+                    run: run.id.clone(),
+                    sessions: manifest.sessions.len() as u32,
+                    bytes: run.dir.stat(ROWS)?.map_or(0, |rows| rows.length),
+                })
             })
-        };
-        shards.map(entry).collect()
+            .collect()
     }
 }
 
@@ -151,10 +146,11 @@ impl ResultsRoot {
         if merge.holes.is_none() {
             manifest.gate = judge(&run, &manifest);
         }
-        let is_own = |source: &&MergeSource| {
-            is_trusted(&source.run.root) || source.run.other_author().is_none()
-        };
-        if merge.shards.iter().all(is_own) {
+        if merge
+            .shards
+            .iter()
+            .all(|source| is_trusted(&source.run.root) || source.run.other_author().is_none())
+        {
             signature::sign(&mut manifest);
         } else {
             manifest.signature = None;
@@ -250,10 +246,10 @@ fn new_manifest(
         ..plan.clone()
     };
     for shard in shards().skip(1) {
-        let is_new = |one: &&ManifestProvider| {
+        let new = shard.providers.iter().filter(|one| {
             one.is_grader && manifest.providers.iter().all(|other| other.name != one.name)
-        };
-        manifest.list_graders(shard.providers.iter().filter(is_new).cloned().collect());
+        });
+        manifest.list_graders(new.cloned().collect());
     }
     manifest.labels.retain(|key, value| shards().all(|one| one.labels.get(key) == Some(value)));
     manifest.metadata.selection.shard = None;

@@ -1,7 +1,6 @@
 //! [`Merged`]: the rows, logs, artifacts and sessions of a merged run.
 
-use std::os::unix::fs::FileExt as _;
-use std::{collections::HashSet, fs::File};
+use std::{collections::HashSet, fs::File, os::unix::fs::FileExt as _};
 
 use runner_model::row::{LogPlace, Tail, read_line, reclose_line};
 use runner_model::{Digest, Places};
@@ -240,17 +239,5 @@ fn part(line: &[u8]) -> Option<Part> {
     let row = read_line(line).ok()?;
     // Only keys of the tail follow, whose texts cannot contain this.
     let length = line.windows(TAIL.len()).rposition(|key| key == TAIL)?;
-    let tail = Tail {
-        fingerprint: row.fingerprint?,
-        judgement_fingerprint: row.judgement_fingerprint?,
-        judged: row.judged,
-        worker: row.worker.map(|worker| worker.to_string()),
-        stopped_by: row.stopped_by,
-        logs: row.logs,
-        flaky: row.flaky,
-        r#final: row.r#final?,
-        session: row.session?,
-        seq: row.seq?,
-    };
-    Some((length, tail, row.artifacts.iter().map(|artifact| artifact.sha256).collect()))
+    Some((length, row.tail()?, row.artifacts.iter().map(|artifact| artifact.sha256).collect()))
 }

@@ -1,29 +1,48 @@
-//! The report as one page for a browser, which needs no other file and no network.
+//! The report as one page for a browser, which needs no other file and no network: the pages of `runner serve` with the
+//! documents of a run.
 //!
 //! Texts of guests are text: `maud` escapes markup, [`data`] escapes JSON for a script element, and a policy in the page
 //! refuses every other script and style.
 
-mod about;
+mod bundle;
 mod details;
-mod groups;
 mod overview;
-mod sides;
-mod trials;
 
 use std::io;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use runner_model::digest;
-use runner_model::visible::{visible_line, without_commands};
+use runner_model::visible::{cut, visible_line, without_commands};
+use runner_model::{Outcome, RowRef, digest};
+use runner_record::{Live, Manifest};
+use serde::Serialize;
 
-use self::groups::Groups;
-use self::trials::{Trials, data};
-use super::cases::{Cases, FormError};
-use crate::{RunDocument, phrases};
+use self::bundle::data;
+use self::details::Details;
+use self::overview::LONG_REASON;
+use super::cases::{Case, Cases, FormError};
+use crate::list::RunSummary;
+use crate::{
+    FailuresPage, RunActions, RunCharts, RunDocument, RunTables, failure, phrases, run_facts,
+};
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+/// Bins of each chart.
+const BINS: usize = 40;
+
+/// The document of the page of a run. It has no time of the answer: ages are those at the time of reading.
+#[derive(Serialize)]
+struct RunOfReport<'a> {
+    run: &'a RunSummary,
+    actions: RunActions,
+    manifest: &'a Manifest,
+    live: &'a Option<Live>,
+    lost_results: u64,
+    rev: u32,
+    #[serde(flatten)]
+    tables: &'a RunTables,
+    gate: Vec<String>,
+    advice: &'a [String],
+}
 
 /// Writes the page.
 ///
@@ -32,74 +51,107 @@ const SCRIPT: &str = include_str!("script.js");
 /// The rows cannot be read, or the writer fails.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
-    let body = html! {
-        (overview::header(document, cases.suite.is_some()))
-        script #rows type="application/json" { "[" }
+    let failures = Cases::read(document, false)?.failures(true)?;
+    let advice = advice(document, cases.order.suite.is_some());
+    let style = bundle::style();
+    let script = bundle::script();
+    let page = html! {
+        (DOCTYPE)
+        (PreEscaped("<html lang=\"en\">"))
+        (head(document, &style, &script))
+        (PreEscaped("<body>"))
+        header { span.brand { "runner" } button #keys type="button" aria-label="Keys" title="Keys" { "?" } }
+        main #main tabindex="-1" { (overview::view(document, &failures, &advice)) }
     };
-    // The rows follow as JSON while they are read, and the parts that need all of them follow those.
-    let (body, end) = body.0.split_at(body.0.len() - "</script>".len());
-    writer.write_all(head(document).0.as_bytes())?;
-    writer.write_all(body.as_bytes())?;
-    let (mut groups, mut trials) = (Groups::new(document), Trials::new(document));
-    cases.each(|_, case| trials.add(case, &mut groups, writer))?;
-    let names: Vec<_> =
-        document.providers.iter().map(|table| visible_line(&table.provider)).collect();
-    let names = data(&(names, groups.reasons()))?;
-    let rest = html! {
-        script #names type="application/json" { (PreEscaped(names)) }
-        main {
-            (overview::providers(document))
-            (tools(document))
-            (groups.section())
-            p #nothing .quiet hidden { "No trial matches." }
-            (trials.section())
-            (overview::other_results(document))
-            (about::section(document))
-        }
-        script { (PreEscaped(SCRIPT)) }
-    };
-    // The page's own style and script contain no commands.
-    for part in ["]", end, &without_commands(&rest.0), "\n"] {
-        writer.write_all(part.as_bytes())?;
-    }
+    writer.write_all(without_commands(&page.0).as_bytes())?;
+    // Written while the rows are read. The details of failures are collected meanwhile.
+    writer.write_all(b"<script id=\"trials\" type=\"application/json\">[")?;
+    let mut details = Details::new(document, &failures, cases.order.suite.as_ref())?;
+    let gate = document.manifest.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default();
+    let table = &document.rows.table;
+    details.push(
+        "",
+        &RunOfReport {
+            run: &document.run,
+            actions: RunActions::of(&document.run.head, true, false),
+            manifest: &document.manifest,
+            live: &document.live,
+            lost_results: document.lost_results,
+            rev: table.rows(),
+            tables: &document.tables,
+            gate,
+            advice: &advice,
+        },
+    )?;
+    details.push("/summary", &RunCharts::new(table, BINS))?;
+    details.push("/failures", &FailuresPage::of(&failures, None))?;
+    let mut separator = "";
+    cases.each(|_, case| {
+        write!(writer, "{separator}{}", trial(case)?)?;
+        separator = ",\n";
+        details.add(case)
+    })?;
+    let run = data(&document.run.head.id)?;
+    let documents = details.documents;
+    write!(
+        writer,
+        "]</script>\n<script id=\"data\" type=\"application/json\">{{\"run\":{run},\"documents\":{{\n{documents}}}}}</script>\n<script>{script}</script>\n"
+    )?;
     Ok(())
 }
 
-fn head(document: &RunDocument) -> Markup {
-    let [style, script] =
-        [STYLE, SCRIPT].map(|text| BASE64_STANDARD.encode(digest(text.as_bytes()).0));
+fn head(document: &RunDocument, style: &str, script: &str) -> Markup {
+    let [style_hash, script] =
+        [style, script].map(|text| BASE64_STANDARD.encode(digest(text.as_bytes()).0));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
     );
     let run = &document.run.head;
     html! {
-        (DOCTYPE)
-        (PreEscaped("<html lang=\"en\">"))
         head {
             meta charset="utf-8";
             meta http-equiv="Content-Security-Policy" content=(policy);
             meta name="viewport" content="width=device-width, initial-scale=1";
             title { (visible_line(&run.scenario)) ": " (phrases::status_text(run)) }
-            style { (PreEscaped(STYLE)) }
+            style { (PreEscaped(style)) }
         }
     }
 }
 
-/// Formats the fields that select trials, which the script shows.
-fn tools(document: &RunDocument) -> Markup {
-    html! {
-        div #tools .tools role="search" hidden {
-            input #search type="search" aria-label="Search tests and reasons" placeholder="Search tests and reasons";
-            @if document.providers.len() > 1 {
-                select #provider aria-label="Provider" {
-                    option value="" { "All providers" }
-                    @for (index, table) in document.providers.iter().enumerate() {
-                        option value=(index) { (visible_line(&table.provider)) }
-                    }
-                }
-            }
-            button #unfold type="button" { "Unfold all" }
-            span.quiet { kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " failures" }
-        }
+/// Returns advice that the document of the run lacks.
+fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
+    let run = &document.run;
+    let mut advice = Vec::new();
+    if !run.head.status.is_terminal() {
+        advice.push("The run was running when this report was written.".to_owned());
+    } else if run.is_resumable() {
+        advice.push(format!("To continue the run: {}", run.resume_command(&run.short)));
     }
+    if !has_plan {
+        let missing = "The stored tests cannot be read: trials without a result are missing below.";
+        advice.push(missing.to_owned());
+    }
+    if let Some(filter) = document.rows.which.filter() {
+        let filter = visible_line(filter);
+        advice.push(format!(
+            "Failures and trials are those that match {filter}. Other numbers are of the whole run."
+        ));
+    }
+    advice
+}
+
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score.
+fn trial(case: &Case<'_>) -> io::Result<String> {
+    let row = case.result.as_ref();
+    let outcome = row.map(|row| if row.flaky { "flaky" } else { row.outcome.as_str() });
+    let reason = row.or(case.unsettled.as_ref());
+    let reason = reason.filter(|row| row.outcome != Outcome::Passed || row.summary.is_some());
+    data(&(
+        case.trial.to_string(),
+        outcome,
+        row.map(|row| row.attempt),
+        row.map(|row| row.duration_ms),
+        reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
+        row.and_then(RowRef::trial_score),
+    ))
 }

@@ -70,7 +70,11 @@ impl World {
         let guests = COMPILED.each_ref().map(|(digest, compiled)| {
             let name = entry_name(digest, &Engines::compile_key());
             fs::write(bench.cache.path().join(name), compiled).unwrap();
-            bench.engines.load(bench.cache.path(), digest, false).unwrap().unwrap()
+            bench
+                .engines
+                .load(bench.cache.path(), digest, false, bench.limits.stack)
+                .unwrap()
+                .unwrap()
         });
         Self { folder, bench, guests, attached: Vec::new() }
     }

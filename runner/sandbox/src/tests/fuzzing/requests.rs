@@ -75,7 +75,8 @@ pub fn grants(bytes: &[u8]) {
         assert_eq!(NetGrant::parse(&grant.to_string()).as_ref(), Ok(grant));
         let bound = BoundSecret::parse("KEY", &grant.to_string(), "x-key");
         let bound = bound.expect("a secret is bound to whatever can be granted");
-        assert_eq!(BoundSecret::of_flag(&bound.flag()), Some(Ok(bound)));
+        let flag = format!("KEY,host={grant},header=x-key");
+        assert_eq!(BoundSecret::of_flag(&flag), Some(Ok(bound)));
     }
     let Ok(url) = read_url(text) else { return };
     assert_eq!(read_url(url.as_str()).as_ref(), Ok(&url), "{text}");

@@ -1,0 +1,147 @@
+//! [`Stage::Checking`]: from the start of a session to its first tasks. The run is created while a worker describes the plugins
+//! and checks the tests.
+
+use std::{io::ErrorKind, mem, path::Path};
+
+use runner_model::{Reason, Stage as Shown, prepare::Ready};
+use runner_prepare::machine;
+use runner_record::{Owned, RecordError};
+use runner_scenario::Problems;
+
+use super::coordinator::Coordinator;
+use super::requests;
+use super::run_log::{WorkerLog, log_plan};
+use super::stage::{ActiveRun, Checking, DescribedPlugins, Running, Stage};
+use crate::event::RunEvent;
+use crate::plan::Checks;
+use crate::workers::Input;
+
+impl Coordinator<'_> {
+    /// Handles the created or reopened run: reports it and opens it, or waits for the results root.
+    pub(super) fn created(&mut self, owned: Owned) -> Result<(), RecordError> {
+        self.watchdog.watch(owned.live_writer(), owned.manifest().last_session());
+        let watching = requests::watch(owned.requests(), self.watchdog.clone(), self.pool.sender());
+        if let Err(error) = watching {
+            owned.log(&format!("cannot watch for requests of other processes: {error}"));
+        }
+        if !self.stage.is_unreported() {
+            self.observer.event(&created(&owned, &owned.dir().path()));
+        }
+        if owned.manifest().stage == Shown::Waiting {
+            self.wait_for_root(owned)
+        } else {
+            self.open(owned)
+        }
+    }
+
+    /// Opens the writers of rows and of `live.json`.
+    pub(super) fn open(&mut self, owned: Owned) -> Result<(), RecordError> {
+        let inputs = self.pool.sender();
+        let writer = owned.writer(Box::new(move |ack| {
+            // Without a receiver the session has ended.
+            let _ = inputs.send(Input::Ack(ack));
+        }));
+        let writer = match writer {
+            Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
+                // The run has not started, so it is closed like a waiting one.
+                self.stage = Stage::Waiting(owned);
+                let message = machine::failure("cannot start a thread", source);
+                self.fail(Reason::Machine, message);
+                return Ok(());
+            }
+            writer => writer?,
+        };
+        let session = owned.manifest().last_session();
+        log_plan(&owned, self.plan, session, self.plan.left(&self.fold));
+        for notice in owned.notices() {
+            self.observer.event(&RunEvent::Notice(notice));
+        }
+        let Stage::Checking(checking) = &mut self.stage else { return Ok(()) };
+        mem::take(&mut checking.early_notices).iter().for_each(|notice| owned.log(notice));
+        let replaced = mem::take(&mut *self.root.replaced());
+        let replaced = replaced
+            .into_iter()
+            .map(|digest| format!("{digest} in the store was damaged and is replaced"));
+        for notice in self.plan.notices.iter().cloned().chain(replaced) {
+            owned.log(&notice);
+            self.observer.event(&RunEvent::Notice(&notice));
+        }
+        checking.run = Some(ActiveRun {
+            live: owned.live_writer().start(),
+            owned,
+            writer,
+            session,
+            worker_log: WorkerLog::new(),
+            failure: None,
+        });
+        Ok(())
+    }
+
+    /// Handles the descriptions of the plugins, which have no problems.
+    pub(super) fn described(&mut self, ready: Ready) {
+        if let Stage::Checking(checking) = &mut self.stage {
+            let checks = Checks::from_descriptions(&ready, self.plan);
+            let worker = self.pool.next_ready();
+            checking.checks = worker.map(|worker| DescribedPlugins { ready, worker, checks });
+        }
+    }
+
+    /// Sends checks to the worker that described the plugins. Once all have passed, it takes trials like the others.
+    pub(super) fn check_tests(&mut self) {
+        let Stage::Checking(checking) = &mut self.stage else { return };
+        let plugins = checking.checks.as_mut().filter(|_| !self.stop.is_stopping);
+        let Some(DescribedPlugins { worker, checks, .. }) = plugins else { return };
+        let sent = checks.fill(
+            self.plan,
+            |trial| self.fold.trial(trial).is_pending || self.plan.rejudge.has(trial),
+            |task, line| self.pool.assign(worker.worker, task, line),
+        );
+        if let Err(error) = sent {
+            return self.fail(Reason::Machine, machine::failure("cannot send a test", error));
+        }
+        if !checks.is_done(self.plan) || checking.run.is_none() {
+            return;
+        }
+        self.pool.checked();
+        if let Some(lines) = checks.lines() {
+            let problems = checks.problems(self.plan);
+            checking.checks = None;
+            return self.refuse(Reason::Plugin, lines, problems);
+        }
+        self.report_created();
+        let Stage::Checking(checking) = &mut self.stage else { return };
+        if let (Some(plugins), Some(run)) = (checking.checks.take(), checking.run.take()) {
+            self.stage = Stage::Running(Running::new(run, self.now));
+            self.start(plugins.ready, plugins.worker);
+        }
+    }
+
+    /// Ends the session because of plugins, configurations or tests. `lines` are the problems without their places. A new run
+    /// is removed, unless the machine is at fault.
+    pub(super) fn refuse(&mut self, reason: Reason, lines: String, problems: Problems) {
+        match &mut self.stage {
+            Stage::Checking(checking)
+                if checking.is_new && reason == Reason::Plugin && !self.stop.is_stopping =>
+            {
+                checking.refused = Some((lines, problems));
+            }
+            _ => self.fail(reason, lines),
+        }
+    }
+
+    /// Reports the creation of a new run, once.
+    pub(super) fn report_created(&mut self) {
+        if let Stage::Checking(Checking { run: Some(run), is_new, .. }) = &mut self.stage
+            && mem::take(is_new)
+        {
+            if self.pause.at.is_some() {
+                self.pool.pause(true);
+            }
+            self.observer.event(&created(&run.owned, &run.owned.dir().path()));
+        }
+    }
+}
+
+fn created<'a>(owned: &'a Owned, directory: &'a Path) -> RunEvent<'a> {
+    RunEvent::Created { manifest: owned.manifest(), directory, log: owned.log_file() }
+}

@@ -1,0 +1,114 @@
+//! [`RunCharts`]: the durations and the course of a run.
+
+use runner_model::{Counts, Time};
+use runner_results::{RunTable, TableRow};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::VERSION;
+
+/// The durations of a run's trials, and their results over its time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunCharts {
+    /// Always [`VERSION`].
+    v: u8,
+    /// Number of rows that were read.
+    rev: u64,
+    /// Ascending bounds of durations in milliseconds: one more than there are counts.
+    edges_ms: Vec<f64>,
+    /// One for each provider with a result.
+    durations: Vec<ProviderDurations>,
+    /// Start of the first bin.
+    start: Time,
+    /// Length of a bin in milliseconds.
+    step_ms: u64,
+    /// Trials by the end of the attempt that counts.
+    bins: Vec<TimeBin>,
+}
+
+/// Durations of a provider's trials.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProviderDurations {
+    provider: String,
+    /// Numbers of trials between two bounds.
+    counts: Vec<u64>,
+}
+
+/// Trials that ended within a bin.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+struct TimeBin {
+    #[serde(flatten)]
+    counts: Counts,
+}
+
+impl RunCharts {
+    /// Sums up the trials that have a result, with up to `bins` bins.
+    #[must_use]
+    pub fn new(table: &RunTable, bins: usize) -> Self {
+        let durations = table.settling().map(|row| microseconds(&row));
+        let (least, most) = durations
+            .fold((f64::MAX, 0.0_f64), |(least, most), took| (least.min(took), most.max(took)));
+        let edges = edges(least, most, bins);
+        let end = table.settling().map(|row| u64::from(row.ended_ms)).max();
+        let step_ms = end.map_or(1, |end| end / bins as u64 + 1);
+        let mut over_time =
+            vec![TimeBin::default(); end.map_or(0, |end| end / step_ms + 1) as usize];
+        let mut durations = vec![vec![0; edges.len().saturating_sub(1)]; table.providers().len()];
+        for row in table.settling() {
+            let bin = (u64::from(row.ended_ms) / step_ms) as usize;
+            over_time[bin].counts.add(row.outcome, row.is_flaky());
+            let above = edges.partition_point(|edge| *edge <= microseconds(&row));
+            let counts = &mut durations[table.provider(row.trial)];
+            let last = counts.len() - 1;
+            counts[above.saturating_sub(1).min(last)] += 1;
+        }
+        let named = table.providers().iter().zip(durations);
+        let named = named.filter(|(_, counts)| counts.iter().any(|count| *count > 0));
+        let durations = named
+            .map(|(provider, counts)| ProviderDurations { provider: provider.clone(), counts });
+        Self {
+            v: VERSION,
+            rev: table.rows().into(),
+            edges_ms: edges.iter().map(|edge| edge / 1e3).collect(),
+            durations: durations.collect(),
+            start: table.started_at(),
+            step_ms,
+            bins: over_time,
+        }
+    }
+}
+
+/// Returns the duration of an attempt in microseconds. Rows have no fractions of them.
+fn microseconds(row: &TableRow) -> f64 {
+    (f64::from(row.duration_ms) * 1e3).round()
+}
+
+/// Returns bounds at about equal ratios, in whole microseconds: a narrower bin could have no trial. Empty without durations.
+fn edges(least: f64, most: f64, bins: usize) -> Vec<f64> {
+    if least > most {
+        return Vec::new();
+    }
+    let ratio = (most.max(1.0) / least.max(1.0)).powf(1.0 / bins as f64);
+    let mut edges = vec![least];
+    while edges[edges.len() - 1] < most || edges.len() < 2 {
+        let step = edges.len() as i32;
+        let edge = (least.max(1.0) * ratio.powi(step)).round();
+        edges.push(edge.max(edges[edges.len() - 1] + 1.0));
+    }
+    edges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::edges;
+
+    #[test]
+    fn bins_are_whole_microseconds() {
+        assert!(edges(f64::MAX, 0.0, 40).is_empty());
+        assert_eq!(edges(0.0, 0.0, 40), [0.0, 1.0]);
+        assert_eq!(edges(3.0, 7.0, 40), [3.0, 4.0, 5.0, 6.0, 7.0]);
+        let many = edges(2.0, 1e6, 40);
+        assert_eq!(many[..4], [2.0, 3.0, 4.0, 5.0]);
+        assert!(many.len() <= 41 && many.is_sorted() && many[many.len() - 1] >= 1e6, "{many:?}");
+    }
+}

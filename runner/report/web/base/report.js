@@ -1,0 +1,79 @@
+// @ts-check
+// A report: pages without a server. It has the documents of a run, and the addresses of its pages are hashes.
+
+import { parse } from './json.js';
+
+const read = (/** @type {string} */ id) => document.getElementById(id)?.textContent ?? '';
+
+/** The run's id, and documents by the rest of their paths. `null` with a server. @type {{run: string, documents: Record<string, any>} | null} */
+export const report = read('data') ? parse(read('data')) : null;
+
+/** Address of the page above all others. */
+export const home = report ? `/runs/${encodeURIComponent(report.run)}` : '/runs';
+let last = home;
+
+/** The address of the page. */
+export function here() {
+  if (!report) return new URL(location.href);
+  // Other hashes are places in a page.
+  if (location.hash.startsWith('#/')) last = location.hash.slice(1);
+  return new URL(last, 'file:///');
+}
+
+/** An address as the browser needs it. `null` for a page or a file that the report lacks. @param {string} to */
+export const href = (to) => (!report || !to.startsWith('/') ? to : to.startsWith(home) ? `#${to}` : null);
+
+/** The document of a path. `undefined` if the report lacks it. @param {string} path @returns {any} */
+export function answer(path) {
+  const { pathname, search, searchParams } = new URL(path, 'file:///');
+  const name = decodeURIComponent(pathname).slice(decodeURIComponent(home).length);
+  const { documents } = /** @type {NonNullable<typeof report>} */ (report);
+  return name === '/trials' ? page(searchParams) : documents[name + search] ?? documents[name];
+}
+
+/** All trials, in the order of the plan. @type {any[]} */
+let trials = [];
+/** The trials of the last query. */
+let [query, selected] = ['', trials];
+
+/** A page of trials. @param {URLSearchParams} keys */
+function page(keys) {
+  if (!trials.length) {
+    trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score]) => ({
+      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', attempt, duration_ms: ms, headline, score,
+    }));
+  }
+  const [filter, sort] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst'];
+  if (query !== `${sort} ${filter}`) [query, selected] = [`${sort} ${filter}`, trials.filter(matcher(filter)).sort(order(sort))];
+  const near = selected.findIndex((one) => one.trial === keys.get('near'));
+  const start = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 1);
+  return { rev: 0, total: selected.length, of: trials.length, trials: selected.slice(start, start + Number(keys.get('limit'))) };
+}
+
+/** The filters of links and buttons. Any other text is searched for. @param {string} filter @returns {(one: any) => boolean} */
+function matcher(filter) {
+  const [, name, value = ''] = /^(outcome|flaky|test)\((.*)\)$/.exec(filter) ?? [];
+  if (name === 'outcome') return ({ outcome }) => value.split(', ').includes(outcome);
+  if (name === 'flaky') return ({ flaky }) => flaky;
+  if (name === 'test') return ({ trial }) => trial.startsWith(`${value.slice(1, -1)}@`);
+  const words = filter.toLowerCase().replace(/^"(.*)"$/, '$1').split(/\s+/);
+  return ({ trial, headline }) => words.every((word) => `${trial} ${headline ?? ''}`.toLowerCase().includes(word));
+}
+
+const BAD = ['error', 'timeout', 'failed'];
+/** Numbers by which trials are sorted. @type {Record<string, (one: any) => number | null>} */
+const NUMBERS = {
+  worst: ({ outcome, flaky }) => (BAD.includes(outcome) ? BAD.indexOf(outcome) : flaky ? 3 : 4),
+  duration: (one) => one.duration_ms,
+  score: (one) => one.score,
+};
+
+/** @param {string} sort @returns {(one: any, other: any) => number} */
+function order(sort) {
+  const number = NUMBERS[sort.replace('-', '')] ?? (() => 0);
+  return (one, other) => {
+    const [left, right] = [number(one), number(other)];
+    if (left === null || right === null) return Number(left === null) - Number(right === null);
+    return sort.startsWith('-') ? right - left : left - right;
+  };
+}

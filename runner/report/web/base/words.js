@@ -1,0 +1,231 @@
+// @ts-check
+// Formats numbers, times, states and outcomes as the terminal does.
+
+import { now } from './api.js';
+import { el } from './ui.js';
+
+/** A text of runner. Its parts in backquotes become code. @param {string} text */
+export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el('code', null, part) : part));
+
+/** @param {number} value */
+export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
+
+/** @param {number} value @param {string} one @param {string} [many] */
+export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
+
+/** Formats a score or a metric with up to six digits. @param {number} value */
+export function number(value) {
+  const whole = Math.round(Math.abs(value));
+  if ((Number.isInteger(value) || whole >= 1e5) && whole < 1e15) return (value < 0 ? '-' : '') + count(whole);
+  return significant(value, 6);
+}
+
+/** Formats a number with up to this number of digits. @param {number} value @param {number} digits */
+function significant(value, digits) {
+  const [long, power] = value.toExponential(digits).split('e');
+  // `toPrecision` rounds the middle of two numbers up, and the terminal rounds it to the even digit.
+  const isEven = /[02468]5$/.test(long) && Number(`${long}e${power}`) === value;
+  const rounded = Number(isEven ? `${long.slice(0, -1)}e${power}` : value.toPrecision(digits));
+  const size = Math.abs(rounded);
+  if (size > 0 && (size < 1e-9 || size >= 1e15)) return rounded.toExponential().replace('+', '');
+  return size > 0 && size < 1e-6 ? rounded.toFixed(9 + digits).replace(/0+$/, '') : String(rounded);
+}
+
+/** Formats a score and the least one that passes, with more digits if both would read the same. @param {number} score @param {number} least */
+export function scoreAndLeast(score, least) {
+  for (let digits = 6; digits < 23; digits++) {
+    const texts = [score, least].map((one) => (digits > 6 ? significant(one, digits) : number(one)));
+    if (texts[0] !== texts[1]) return texts;
+  }
+  return [score, least].map(number);
+}
+
+/** Formats a share. Only 1 is shown as 100 %, and only 0 as 0 %. @param {number} share */
+export function percent(share) {
+  const tenths = Math.round(1000 * share);
+  return `${((share > 0 && share < 1 ? Math.min(Math.max(tenths, 1), 999) : tenths) / 10).toFixed(1)} %`;
+}
+
+/** Formats the rate of passed trials: from 10 trials on with Wilson's interval, rounded outward. @param {any} counts */
+export function rate({ passed, failed, error, timeout }) {
+  const total = passed + failed + error + timeout;
+  if (!total) return '';
+  if (total < 10) return `${passed} of ${total}`;
+  const share = passed / total;
+  const square = 1.959963984540054 ** 2 / total;
+  const half = Math.sqrt(square * share * (1 - share) + square ** 2 / 4);
+  const bound = (/** @type {number} */ value) => 1000 * Math.min(Math.max((share + square / 2 + value) / (1 + square), 0), 1);
+  return `${percent(share)} (${(Math.floor(bound(-half)) / 10).toFixed(1)}–${(Math.ceil(bound(half)) / 10).toFixed(1)})`;
+}
+
+/** @param {number | null | undefined} ms */
+export function duration(ms) {
+  if (ms === null || ms === undefined) return '';
+  const micros = Math.round(ms * 1000);
+  const rounded = (/** @type {number} */ step) => Math.round(micros / step);
+  if (micros < 1000) return `${micros} µs`;
+  for (const { unit, size, end } of [{ unit: 'ms', size: 1000, end: 999_500 }, { unit: 's', size: 1_000_000, end: 119_500_000 }]) {
+    const tenths = rounded(size / 10);
+    if (micros < end && tenths < 100 && micros % size) return `${(tenths / 10).toFixed(1)} ${unit}`;
+    if (micros < end) return `${rounded(size)} ${unit}`;
+  }
+  const [seconds, minutes, hours] = [1e6, 6e7, 3.6e9].map(rounded);
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** Formats an age by the server's clock. A time of a clock that is ahead of it may be `in 5 min`. @param {string} time */
+function ago(time) {
+  const age = (now() - Date.parse(time)) / 1000;
+  const seconds = Math.abs(age);
+  if (seconds < 60) return 'just now';
+  const [size, unit] = seconds < 3600 ? [60, 'min'] : seconds < 172_800 ? [3600, 'h'] : [86_400, 'd'];
+  const text = `${Math.floor(seconds / size)} ${unit}`;
+  return age < 0 ? `in ${text}` : `${text} ago`;
+}
+
+/** The milliseconds from a time to `clock`, by the server's clock. @param {string} time @param {number} clock */
+export const since = (time, clock) => Math.max(0, clock - Date.parse(time));
+
+/** Times when documents of running runs were first shown. @type {WeakMap<object, number>} */
+const shownAt = new WeakMap();
+
+/** The time that a run has worked, without the time between its sessions. @param {any} run */
+export function worked(run) {
+  if (run.status !== 'running' || run.paused) return duration(run.worked_ms);
+  if (!shownAt.has(run)) shownAt.set(run, now());
+  return duration(run.worked_ms + now() - /** @type {number} */ (shownAt.get(run)));
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
+
+/** A day without its year. */
+export const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+
+/** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
+export function day(time) {
+  const text = date.format(new Date(time));
+  if (text === date.format(now())) return 'Today';
+  return text === date.format(now() - 86_400_000) ? 'Yesterday' : text;
+}
+
+/** A local time with its zone. @param {string} time */
+export const local = (time) => full.format(new Date(time));
+
+/** A local time with its zone in the title. @param {string} time @param {'age' | 'clock' | 'full'} form */
+export function time(time, form) {
+  const text = form === 'age' ? ago(time) : form === 'clock' ? clock.format(new Date(time)) : local(time);
+  return el('time', { datetime: time, title: form === 'full' ? time : local(time) }, text);
+}
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  let tenths = (10 * bytes) / 1024;
+  let unit = 0;
+  // From 1023.95 on, the number would be shown as 1024.0.
+  for (; tenths >= 10239.5 && unit < 4; unit++) tenths /= 1024;
+  // The terminal rounds the middle of two numbers to the even digit.
+  const isEven = tenths % 2 === 0.5;
+  return `${(isEven ? Math.floor(tenths) : Math.round(tenths)) / 10} ${'KMGTP'[unit]}iB`;
+}
+
+/** States of runs in the order of the filters. */
+export const STATE_WORDS = ['failed', 'passed', 'running', 'incomplete', 'cancelled', 'not-started', 'damaged'];
+
+/** Mark and class of each outcome of a trial and each state of a run. @type {Record<string, [string, string]>} */
+const MARKS = {
+  error: ['!', 'error'],
+  timeout: ['◷', 'timeout'],
+  failed: ['✗', 'failed'],
+  flaky: ['~', 'flaky'],
+  passed: ['✓', 'passed'],
+  skipped: ['–', 'skipped'],
+  ungraded: ['…', 'running'],
+  stopped: ['⊘', 'cancelled'],
+  running: ['○', 'running'],
+  paused: ['❚❚', 'paused'],
+  planned: ['·', 'skipped'],
+  incomplete: ['◐', 'incomplete'],
+  cancelled: ['⊘', 'cancelled'],
+  'not-started': ['✗', 'failed'],
+  damaged: ['⚠', 'failed'],
+};
+
+/** The outcome of a trial, with its mark. `text` replaces the word. @param {string} word @param {string} [text] */
+export function outcome(word, text = word) {
+  const [mark, tone] = MARKS[word] ?? ['?', ''];
+  return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
+}
+
+/** The name of a test in a list. Its folders are cut first. @param {string} test */
+export function testName(test) {
+  const at = test.lastIndexOf('/') + 1;
+  return [at > 0 && el('span', { class: 'folders' }, test.slice(0, at)), el('span', { class: 'test' }, test.slice(at))];
+}
+
+/** The state of a run. @param {string} word @param {string} [text] */
+export const state = (word, text = word.replace('not-started', 'could not start')) => outcome(word, text);
+
+/** The state of a run in a few words: the failed trials first, if there are any. @param {any} run */
+export function verdict(run) {
+  const bad = parts(run.counts).filter(([key]) => ['failed', 'error', 'timeout'].includes(key)).map(([, phrase]) => phrase).join(', ');
+  if (run.state === 'failed') return state('failed', bad || 'failed');
+  const detail = run.stopping ? 'stopping' : run.paused ? 'paused' : run.status !== 'running' ? '' : run.stage === 'waiting' ? 'waiting' : run.message ? 'no workers' : '';
+  const failed = bad && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${bad}`) : null;
+  return el('span', null, state(detail === 'paused' ? detail : run.state, detail || undefined), failed);
+}
+
+/** A user with machine and reason. @param {any} by */
+export const actor = ({ user, host, reason }) => `${user} on ${host}${reason ? `: ${reason}` : ''}`;
+
+/** The number of trials that are done. @param {any} counts */
+export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
+
+/** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
+export function parts(counts) {
+  const words = [['failed', 'failed', 'failed'], ['error', 'error', 'errors'], ['timeout', 'timeout', 'timeouts'],
+    ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped']];
+  return words.filter(([key]) => counts[key] > 0).map(([key, one, many]) => [key, plural(counts[key], one, many)]);
+}
+
+/** A bar of the outcomes of a run's trials. @param {any} counts */
+export function bar(counts) {
+  const whole = Math.max(counts.planned ?? 0, done(counts), 1);
+  const words = parts(counts).map(([, phrase]) => phrase).join(', ') || 'no results';
+  const label = `${words}, of ${count(counts.planned ?? done(counts))}`;
+  // Each count above 0 is visible, even with a small share.
+  const pieces = ['failed', 'error', 'timeout', 'skipped', 'passed'].filter((key) => counts[key] > 0).map((key) =>
+    el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(counts[key]), 'min-width': '2px' } }));
+  const left = el('i', { key: 'left', style: { 'flex-grow': String(whole - done(counts)) } });
+  return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);
+}
+
+/** The end of a run in words, and the next step, by its reason. @type {Record<string, [string, string]>} */
+const REASONS = {
+  plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],
+  setup: ['Something that the run needs is missing.', 'See the log, then resume.'],
+  machine: ['The machine ran out of memory, open files or threads.', 'Free some of it, then resume.'],
+  internal: ['A bug in runner.', 'Report it. Resume runs the remaining trials.'],
+  interrupted: ['Interrupted by a signal.', ''],
+  stopped: ['Stopped.', ''],
+  timeout: ['The time limit of the run was reached.', 'Resume gives the remaining trials the same time again.'],
+  crashed: ['The process of the run was killed.', 'No recorded result is lost.'],
+  storage: ['A result could not be stored.', 'Free disk space, then resume.'],
+  'fail-fast': ['Too many trials failed.', ''],
+  budget: ['A budget is used up.', 'Resume with a higher budget in a terminal.'],
+  holes: ['Shards with trials left were merged.', ''],
+  cancelled: ['Cancelled.', ''],
+};
+
+/** The reason of an early end, with its user and the next step. `null` without one. @param {any} run @param {any} [by] @returns {string | null} */
+export function reason(run, by) {
+  if (run.status === 'running' || !run.reason) return null;
+  const [why, help] = REASONS[run.reason] ?? [run.reason, ''];
+  const left = run.counts.planned - done(run.counts);
+  const rest = left > 0 && run.status === 'incomplete' && !help ? `Resume to run the remaining ${plural(left, 'trial')}.` : help;
+  const what = run.signal ? why.replace('a signal', run.signal) : why;
+  return [by ? `${what.slice(0, -1)} by ${actor(by)}.` : what, rest].filter(Boolean).join(' ');
+}

@@ -1,0 +1,138 @@
+// @ts-check
+// Two runs, joined by test and provider: cautions, changes of tests, and changes of rates and means.
+
+import { get, query, runPath, trialPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go } from '../base/router.js';
+import { Rows, cell, head } from '../base/rows.js';
+import { el, link, render, soon, table } from '../base/ui.js';
+import { count, done, duration, local, number, outcome, percent, plural, testName, time, verdict } from '../base/words.js';
+
+/** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
+const CLASSES = [
+  ['regressed', 'regressed', 'failed'],
+  ['still-failing', 'still failing', 'failed'],
+  ['fixed', 'fixed', 'passed'],
+  ['flaky', 'flaky', 'flaky'],
+  ['newly-skipped', 'newly skipped', 'skipped'],
+  ['new', 'new', 'running'],
+  ['gone', 'gone', 'skipped'],
+  ['passing', 'passing', 'passed'],
+  ['not-judged', 'not judged', 'skipped'],
+  ['unpaired', 'only in one run', 'skipped'],
+];
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, kept, server }) {
+  const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
+  const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
+  const { runs } = await get('/runs?limit=1000');
+  // Default: the newest run with results and an earlier run of its scenario.
+  const judged = runs.filter((/** @type {any} */ run) => run.status !== 'running' && done(run.counts) > 0);
+  const earlier = (/** @type {any} */ one) => judged.slice(judged.indexOf(one) + 1).find((/** @type {any} */ other) => other.scenario === one.scenario);
+  const newest = keys.base ? null : judged.find((/** @type {any} */ one) => (!keys.new || one.run === keys.new) && earlier(one));
+  if (newest) [keys.base, keys.new] = [earlier(newest).run, newest.run];
+  /** @type {any} */
+  let [document, error] = [null, null];
+  try {
+    if (keys.base && keys.new) document = await get(`/compare${query({ base: keys.base, new: keys.new, filter: keys.filter })}`);
+  } catch (caught) {
+    if (/** @type {any} */ (caught).status === 401) throw caught;
+    error = caught;
+  }
+  const changes = (document?.changes ?? []).filter((/** @type {any} */ one) => !keys.class || one.class === keys.class);
+
+  const rows = new Rows({
+    label: 'Changed tests',
+    head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
+    row: (/** @type {any} */ one) => [cell('change', el('span', { class: tone(one.class) }, words(one.class))),
+      cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
+      cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
+    height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
+    source: { get count() { return changes.length; }, item: (index) => changes[index], need: () => {} },
+    open: (one) => go(pair(one)),
+  });
+  rows.element.classList.add('compare');
+  rows.place = kept;
+
+  /** The address of the new trial, compared with that of the base. @param {any} one */
+  function pair(one) {
+    const trial = `${one.test}@${one.provider}#1`;
+    if (!one.new) return trialPath(document.base.run, trial);
+    return `${trialPath(document.new.run, trial)}${query({ base: one.base && document.base.run })}`;
+  }
+
+  /** @param {string} key @param {string} label */
+  function choice(key, label) {
+    const chosen = document?.[key].run ?? keys[key];
+    return el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
+      !chosen && el('option', { value: '' }, 'Choose a run…'), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`))));
+  }
+
+  /** @param {any} run @param {string} label */
+  const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')));
+
+  /** The next step while two runs are not chosen. */
+  function empty() {
+    if (runs.length > 1) return el('p', { class: 'empty' }, 'Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.');
+    return el('p', { class: 'empty' }, 'Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run'));
+  }
+
+  function content() {
+    if (!document) return error ? problem(error) : empty();
+    const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
+    return [
+      el('p', null, el('strong', null, document.summary)),
+      el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
+      document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
+      el('div', { class: 'chips', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
+        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
+      el('h2', null, 'Tests'),
+      changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list. Tests that pass in both runs are only counted.'),
+      el('div', { hidden: !changes.length }, rows.element),
+      measures(document.measures),
+    ];
+  }
+
+  const draw = soon(() => {
+    render(place, el('h1', null, 'Compare'), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
+      el('label', null, 'Tests', el('input', { type: 'search', value: keys.filter, placeholder: 'filter, such as tag(smoke)',
+        onchange: (/** @type {any} */ event) => go(to({ filter: event.target.value.trim() })) }))),
+    content());
+    rows.draw();
+  });
+  draw();
+  return { title: () => 'Compare', draw: () => {}, place: () => rows.place, close: () => rows.close() };
+}
+
+const words = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[1] ?? key;
+const tone = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[2] ?? '';
+
+/** The repeats of a test in a run. @param {any} of */
+function side(of) {
+  if (!of) return '–';
+  return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome);
+}
+
+/** Changes of rates and means. @param {any[]} list */
+function measures(list) {
+  if (!list.length) return null;
+  const value = (/** @type {any} */ of, /** @type {any} */ { unit }) => {
+    if (unit === 'ms') return duration(Number(of));
+    return unit === '%' ? percent(of / 100) : `${number(Number(of))}${unit && unit !== '1' ? ` ${unit}` : ''}`;
+  };
+  const signed = (/** @type {number} */ of, /** @type {any} */ { unit, change_unit: own }) => {
+    const size = Math.abs(of);
+    return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : own === 'pp' ? size.toFixed(1) : number(size));
+  };
+  const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
+    el('th', { scope: 'row' }, one.name, one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
+    [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
+      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
+      .map((text) => el('td', { class: 'n' }, text)));
+  const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'];
+  const [changed, same] = [list.filter((one) => one.change !== 0), list.filter((one) => one.change === 0)];
+  return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
+    changed.length > 0 && table('Rates and means', heads, changed.map(row), 'measures'),
+    same.length > 0 && el('details', null, el('summary', null, `${plural(same.length, 'measure')} without a change`), table('Measures without a change', heads, same.map(row), 'measures'))];
+}

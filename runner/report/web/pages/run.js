@@ -1,0 +1,204 @@
+// @ts-check
+// The page of a run: its head with state, reason and actions, and the part that `view` of the address selects.
+
+import { buttons, note } from '../base/actions.js';
+import { get, query, runPath } from '../base/api.js';
+import { follow } from '../base/live.js';
+import { notFound } from '../base/problem.js';
+import { report } from '../base/report.js';
+import { go, rename } from '../base/router.js';
+import { el, link, paced, render, soon } from '../base/ui.js';
+import { actor, bar, count, done, duration, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
+import { about } from './about.js';
+import { log } from './log.js';
+import { matrix } from './matrix.js';
+import { overview } from './overview.js';
+
+/**
+ * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one.
+ * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
+ * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
+ *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, first?: Promise<unknown>,
+ *   ready?: Promise<unknown>, close?: () => void}} Part
+ * `first` is resolved once the part has its data.
+ */
+
+const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, kept: any) => Part]>} */ ({
+  '': ['Overview', overview],
+  matrix: ['Matrix', matrix],
+  log: ['Log', log],
+  about: ['About', about],
+});
+
+// These need a server.
+if (report) for (const name of ['matrix', 'log']) delete VIEWS[name];
+
+/** The longest wait of a page for its first data, in milliseconds. */
+const MAX_WAIT = 1000;
+
+const partOf = (/** @type {string} */ name) => (VIEWS[name] ?? VIEWS[''])[1];
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, names, kept }) {
+  const document = await get(runPath(names[0]));
+  const { run } = document.run;
+  // `latest` and short names become the id, so that a link keeps its run.
+  rename(address, runPath(run) + address.search);
+  const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
+  let [isGone, isOpen] = [false, false];
+  /** @type {RunView} */
+  const view = { run, document, progress: null, redraw: soon(draw) };
+  let shown = name(address);
+  let part = partOf(shown)(view, address, kept);
+
+  async function reload() {
+    try {
+      // A document without tables keeps the older ones.
+      view.document = { ...view.document, ...await get(runPath(run)) };
+      watch();
+    } catch (error) {
+      // Without a connection the page stays as it is.
+      isGone ||= /** @type {any} */ (error).status === 404;
+    }
+    view.redraw();
+  }
+  function watch() {
+    // The server is still reading the results of a large run.
+    if (view.document.rev === null) setTimeout(refresh, 300);
+    const isRunning = view.document.run.status === 'running';
+    if (!isRunning) view.progress = null;
+    follow(isRunning ? run : null);
+  }
+  const refresh = paced(1000, reload);
+  const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
+
+  function draw() {
+    if (!isOpen) return;
+    if (isGone) return render(place, notFound(`The run ${run} has been deleted.`));
+    const tabs = Object.entries(VIEWS).map(([key, [label]]) =>
+      el('a', { href: `${runPath(run)}${query({ view: key })}`, 'aria-current': key === shown ? 'page' : null }, label));
+    render(place, heading(), notes(view), note(run),
+      el('nav', { class: 'tabs', 'aria-label': 'Views of the run' }, tabs), el('div', { key: shown }, part.content()));
+  }
+
+  function heading() {
+    const { run: head, actions, since_previous: previous, manifest, gate = [] } = view.document;
+    const { user, host } = manifest.sessions[0] ?? {};
+    const counts = { ...head.counts, ...view.progress?.counts };
+    // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
+    const resume = head.state === 'failed' ? [] : ['resume'];
+    const { live } = view.progress ?? view.document;
+    const isStopping = head.status === 'running' && Boolean(live?.stopping);
+    const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
+    const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
+    const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
+    const isRunning = head.status === 'running';
+    return el('header', { class: 'run-head' },
+      el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
+        link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
+      el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping, message: live?.waits_for_workers })),
+      el('p', { class: 'facts' },
+        el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
+        head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),
+        el('span', null, `${isRunning ? 'Running for' : 'Took'} ${worked(head)}`),
+        head.pinned && el('span', null, '⚑ pinned'),
+        labels(head)),
+      bar(counts),
+      el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
+      gate.length > 0 && el('p', { class: 'pre' }, `gate ${gate.join('\n')}`),
+      el('div', { class: 'buttons' }, main, rest,
+        previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
+        !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
+  }
+
+  // The page is drawn with its first data, so that nothing moves later. For a large run, that would take the server too long.
+  if (document.rev !== null) await Promise.race([part.first, new Promise((resolve) => setTimeout(resolve, MAX_WAIT))]);
+  isOpen = true;
+  draw();
+  watch();
+  return {
+    title: () => `${titleSign(view)} ${view.document.run.scenario} ${view.document.run.short}`,
+    draw: view.redraw,
+    update(next) {
+      if (name(next) !== shown) {
+        part.close?.();
+        shown = name(next);
+        part = partOf(shown)(view, next, undefined);
+      } else part.update?.(next);
+      view.redraw();
+    },
+    live(event) {
+      const isMine = event.run === run || event.data.run === run || event.name === 'reset';
+      if (!isMine || isGone) return;
+      isGone = event.name === 'gone';
+      if (isGone) return view.redraw();
+      if (event.name === 'progress') view.progress = event.data;
+      else refresh();
+      part.live?.(event);
+      view.redraw();
+    },
+    get keys() { return part.keys; },
+    place: () => part.place?.(),
+    ready: part.ready,
+    close() {
+      follow(null);
+      part.close?.();
+    },
+  };
+}
+
+/** @param {RunView} view */
+function titleSign({ document, progress }) {
+  const { state, counts } = document.run;
+  if (state === 'running') return `${Math.floor((100 * done(progress?.counts ?? counts)) / Math.max(counts.planned, 1))} %`;
+  return { passed: '✓', failed: '✗', incomplete: '◐', cancelled: '⊘' }[/** @type {string} */ (state)] ?? '⚠';
+}
+
+/** Labels, each a link to the runs with it. @param {any} run */
+const labels = (run) => Object.entries(run.labels ?? {}).map(([key, value]) =>
+  el('a', { key, class: 'label', href: `/runs${query({ label: `${key}=${value}` })}` }, `${key}=${value}`));
+
+/** The counts, each a link to its trials. @param {string} run @param {any} counts */
+function tallies(run, counts) {
+  const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()' });
+  const left = counts.planned - done(counts);
+  return [...parts(counts).map(([key, phrase]) =>
+    el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase)),
+  el('span', { class: 'quiet' }, `${left > 0 ? `${count(left)} ` : ''}of ${plural(counts.planned, 'trial')}${left > 0 ? ' left' : ''}`)];
+}
+
+/** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
+function pace({ document, progress }, counts) {
+  const { rate } = progress ?? {};
+  if (document.run.status !== 'running' || document.run.paused || !rate) return null;
+  const left = counts.planned - done(counts);
+  const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min`;
+  return el('span', { class: 'quiet' }, left > 0 ? `${speed}, ${duration((left / rate) * 1000)} left` : speed);
+}
+
+/** Why the run ended early, and damage. @param {RunView} view */
+function notes({ document, progress }) {
+  const { run, damaged_lines: damaged = 0, lost_results: lost, manifest, foreign, advice = [] } = document;
+  const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
+  const why = reason(run, by);
+  const message = run.message !== by?.reason && run.message;
+  const { paused } = run;
+  const session = manifest.sessions.at(-1);
+  const ended = (progress?.rev ?? document.rev) - session?.from_seq;
+  const losses = [
+    damaged > 0 && `Damaged lines of the results: ${count(damaged)}. `,
+    lost > 0 && `Lost results: ${count(lost)}. `,
+  ];
+  return el('div', { 'aria-live': 'polite' },
+    advice.map((/** @type {string} */ text) => el('p', { class: 'note pre' }, text)),
+    foreign && el('p', { class: 'note' }, `The run ${foreign}. The server only shows it. To look at it and allow it: `,
+      el('code', null, `runner trust ${run.short}`)),
+    why && el('p', { class: `note ${run.state}` },
+      message && el('span', { class: 'pre' }, prose(message), '\n'), why),
+    run.status === 'running' && session?.rerun && el('p', { class: 'note' },
+      `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
+    paused && el('p', { class: 'note' },
+      `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
+    damaged + lost > 0 && el('p', { class: 'note bad' }, losses,
+      'Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
+}

@@ -1,0 +1,215 @@
+// @ts-check
+// The list of runs, newest first, by day. Filters are in the address.
+
+import { buttons, note } from '../base/actions.js';
+import { get, query, runPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go, openRow } from '../base/router.js';
+import { Rows, cell, head } from '../base/rows.js';
+import { button, el, link, paced, render, soon } from '../base/ui.js';
+import { DAY, STATE_WORDS, bar, count, day, done, parts, plural, prose, reason, state, time, verdict, worked } from '../base/words.js';
+
+const FIRST = 100;
+const MORE = 1000;
+const KEYS = ['status', 'scenario', 'label', 'q'];
+
+/** Ticked runs by their ids. They stay ticked while filters change. @type {Map<string, any>} */
+const ticked = new Map();
+
+/** Compares runs by the order in which they were recorded, the oldest first. @param {any} left @param {any} right */
+const byRecording = (left, right) => (left.number ?? 0) - (right.number ?? 0)
+  || left.started_at.localeCompare(right.started_at) || (left.run < right.run ? -1 : 1);
+
+/** @param {URL} address */
+const read = (address) => Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, kept, server }) {
+  let filters = read(address);
+  /** @param {number} limit @param {string | null} [before] */
+  const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
+  /** The newest answer, with the runs of all answers. @type {any} */
+  let list = await load(FIRST);
+  /** Runs, with the heading of each day. @type {(any | {day: string})[]} */
+  let items = [];
+  let [error, isLoading, turn] = [/** @type {any} */ (null), false, 0];
+  const narrow = matchMedia('(max-width: 700px)');
+
+  const rows = new Rows({
+    label: 'Runs',
+    head: () => ['Compare', 'State', 'Run', 'Trials', 'Started', 'Duration', 'Actions'].map((name, at) => head(COLUMNS[at], name)),
+    row: (item) => (item.day ? cell('day', item.day) : row(item)),
+    kind: (item) => (item.day ? 'heading' : `is-${item.state}`),
+    height: () => (narrow.matches ? 84 : 48),
+    source: {
+      get count() { return items.length; },
+      item: (index) => items[index],
+      need: (_, to) => { if (to > items.length - 50) void more(); },
+    },
+    open: (item, event) => { if (item.run) openRow(runPath(item.run), event); },
+  });
+
+  function arrange() {
+    const days = list.runs.map((/** @type {any} */ run) => day(run.started_at));
+    items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) =>
+      (narrow.matches || days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
+  }
+
+  /** Reads the newest runs. Older ones that are loaded stay. */
+  async function reload() {
+    const mine = ++turn;
+    try {
+      const answer = await load(FIRST);
+      if (mine !== turn) return;
+      const end = answer.runs.at(-1);
+      const older = answer.next ? list.runs.filter((/** @type {any} */ run) => byRecording(run, end) < 0) : [];
+      list = { ...answer, runs: [...answer.runs, ...older], next: older.length ? list.next : answer.next };
+      [error, isLoading] = [null, false];
+    } catch (caught) {
+      if (mine === turn) error = caught;
+    }
+    draw();
+  }
+
+  async function more() {
+    if (isLoading || !list.next) return;
+    isLoading = true;
+    const mine = turn;
+    const answer = await load(MORE, list.next).catch((caught) => { error = caught; });
+    if (mine !== turn) return;
+    isLoading = false;
+    list = { ...list, next: answer?.next, runs: [...list.runs, ...(answer?.runs ?? [])] };
+    draw();
+  }
+
+  const owner = { redraw: () => draw(), reload, gone: () => void reload() };
+  const refresh = paced(1000, reload);
+
+  /** @param {any} run */
+  function row(run) {
+    const tick = el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`,
+      onchange: () => toggle(run) });
+    const labels = Object.entries(run.labels ?? {}).map(([key, value]) =>
+      el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
+    const name = link(runPath(run.run), run.scenario);
+    name.props.tabindex = -1;
+    const why = run.state === 'cancelled' ? null : run.message ?? reason(run);
+    const isOlder = narrow.matches && day(run.started_at) !== 'Today';
+    return [
+      cell('tick', tick),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(run.message ?? why.split('. ')[0])) : null),
+      cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
+        run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
+        el('small', null, run.short, hasUsers() && run.user && ` by ${run.user}`)),
+      cell('trials', bar(run.counts), el('small', null, trials(run))),
+      cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
+      cell('took', worked(run)),
+      cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
+    ];
+  }
+
+  const hasUsers = () => new Set(list.runs.map((/** @type {any} */ run) => run.user).filter(Boolean)).size > 1;
+
+  /** @param {any} run */
+  function trials(run) {
+    const words = parts(run.counts).map(([, phrase]) => phrase).join(', ');
+    const left = run.counts.planned - done(run.counts);
+    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}` : words;
+  }
+
+  /** @param {any} run */
+  function toggle(run) {
+    if (!ticked.delete(run.run)) ticked.set(run.run, run);
+    draw();
+  }
+
+  function compare() {
+    const [base, next] = [...ticked.values()].sort(byRecording).map((run) => run.run);
+    if (ticked.size === 2) go(`/compare${query({ base, new: next })}`);
+  }
+
+  /** @param {Record<string, string>} change */
+  const to = (change) => `/runs${query({ ...filters, ...change })}`;
+
+  /** @param {string} word */
+  function chip(word) {
+    const chosen = new Set(filters.status.split(',').filter(Boolean));
+    const [isOn, number] = [chosen.has(word), list.counts[word] ?? 0];
+    if (!number && !isOn && word !== 'failed' && word !== 'incomplete') return null;
+    const press = () => {
+      if (!chosen.delete(word)) chosen.add(word);
+      go(to({ status: [...chosen].join(',') }));
+    };
+    return button([state(word), ` ${count(number)}`], press, { key: word, class: 'chip', 'aria-pressed': String(isOn) });
+  }
+
+  let typing = 0;
+  const search = (/** @type {any} */ event) => {
+    clearTimeout(typing);
+    const q = event.target.value.trim();
+    typing = setTimeout(() => go(to({ q }), true), 200);
+  };
+
+  const draw = soon(() => {
+    arrange();
+    const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
+    const isFiltered = KEYS.some((key) => filters[key]);
+    const others = ['scenario', 'label'].filter((key) => filters[key]).map((key) =>
+      el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${filters[key]} ✕`));
+    const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
+      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '],
+        el('code', null, 'runner exec SCENARIO'), '.'];
+    const find = { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs' };
+    const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
+      el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));
+    render(place, el('h1', null, 'Runs'),
+      el('div', { class: 'filters' },
+        el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)),
+        others, el('input', { ...find, value: filters.q, oninput: search })),
+      error && problem(error),
+      el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
+      el('div', { class: 'runs', hidden: !items.length }, rows.element),
+      items.length || error ? null : el('p', { class: 'empty' }, empty),
+      el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' found' : ''}`),
+      ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
+        ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked. Tick two to compare them.`,
+        button('Clear', () => { ticked.clear(); draw(); })));
+    rows.draw();
+  });
+
+  while (list.next && list.runs.length < kept?.count) await more();
+  arrange();
+  draw();
+  rows.place = kept;
+  return {
+    title: () => 'Runs',
+    draw,
+    update(next) {
+      filters = read(next);
+      list = { ...list, runs: [], next: null };
+      rows.place = undefined;
+      void reload();
+    },
+    live({ name, data }) {
+      const index = list.runs.findIndex((/** @type {any} */ run) => run.run === data.run);
+      const isSame = list.runs[index]?.state === data.state;
+      if (name === 'run' && index >= 0) list.runs[index] = data;
+      if (name === 'gone' && index >= 0) list.runs.splice(index, 1);
+      if (name === 'gone') ticked.delete(data.run);
+      if (name === 'run' && isSame) draw();
+      else if (['run', 'gone', 'reset'].includes(name)) refresh();
+    },
+    keys: [
+      ['x', 'Tick a run to compare it', () => { const run = items[rows.active]; if (run?.run) toggle(run); }],
+      ['c', 'Compare the ticked runs', compare],
+      ['j', 'First run of the list', () => { rows.element.focus(); rows.activate(Math.max(1, rows.active)); }],
+    ],
+    place: () => ({ ...rows.place, count: list.runs.length }),
+    close() {
+      clearTimeout(typing);
+      rows.close();
+    },
+  };
+}
+
+const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];

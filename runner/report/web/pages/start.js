@@ -1,0 +1,171 @@
+// @ts-check
+// The start of a run: a scenario, flags of `exec`, the plan with its grants, and the command that does the same.
+
+import { get, post, query, runPath } from '../base/api.js';
+import { isBusy, pair, problem } from '../base/problem.js';
+import { go } from '../base/router.js';
+import { button, copyable, el, facts, render, soon } from '../base/ui.js';
+import { count, plural, prose } from '../base/words.js';
+
+/** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
+const FIELDS = [
+  ['tests', 'Tests (--test)', 'cart/*, pay/*', 'list'],
+  ['exclude', 'Exclude (--exclude)', 'slow/*', 'list'],
+  ['providers', 'Providers (--provider)', 'small*', 'list'],
+  ['tags', 'Tags (--tag)', 'smoke', 'list'],
+  ['filter', 'Filter (--filter)', 'tag(smoke) & !test(slow*)', 'text'],
+  ['first', 'First N tests (--first)', '10', 'number'],
+  ['sample', 'N tests by the seed (--sample)', '50', 'number'],
+  ['repeat', 'Repeats (--repeat)', '1', 'number'],
+  ['retries', 'Retries (--retries)', '2', 'number'],
+  ['jobs', 'Parallel attempts (--jobs)', '4', 'number'],
+  ['timeout_minutes', 'Time limit in minutes (--timeout-minutes)', '30', 'number'],
+  ['fail_fast', 'Stop after N failures (--fail-fast)', '5', 'number'],
+  ['seed', 'Seed (--seed)', '42', 'number'],
+  ['limits', 'Lower limits (--limit)', 'memory=64MiB', 'pairs'],
+  ['set', 'Variables (--set)', 'model=small', 'pairs'],
+  ['labels', 'Labels (--label)', 'commit=1f2e3d4', 'pairs'],
+  ['into', 'Folder of the run (--into)', 'nightly-2026-11-27', 'text'],
+];
+const LAST = 'runner-last-start';
+
+/** The request of the last start in this browser. @returns {Record<string, any> | null} */
+function lastStart() {
+  try {
+    return JSON.parse(localStorage.getItem(LAST) ?? 'null');
+  } catch {
+    return null;
+  }
+}
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, server }) {
+  const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  const paths = scenarios.map((/** @type {any} */ one) => one.path);
+  // An address may name a scenario that is not listed.
+  const options = () => (!scenario || paths.includes(scenario) ? scenarios : [...scenarios, { path: scenario }]);
+  /** Texts of the fields by their key. @type {Record<string, string>} */
+  let texts = {};
+  let scenario = address.searchParams.get('scenario') ?? '';
+  let isLastFailed = false;
+  /** An id for each start, so that a repeated request starts nothing. */
+  let request = id();
+  /** @type {any} */
+  let [plan, error, busy] = [null, null, ''];
+
+  /** @param {string} text @param {string} form */
+  const value = (text, form) => {
+    const parts = text.split(',').map((part) => part.trim()).filter(Boolean);
+    if (form === 'list') return parts;
+    if (form === 'pairs') return Object.fromEntries(parts.map(pair));
+    return form === 'number' ? Number(text) : text;
+  };
+  const body = () => ({ scenario, ...(isLastFailed ? { last_failed: true } : {}),
+    ...Object.fromEntries(FIELDS.filter(([key]) => texts[key]?.trim()).map(([key, , , form]) => [key, value(texts[key].trim(), form)])) });
+
+  let turn = 0;
+  async function check() {
+    const mine = ++turn;
+    if (!scenario) return;
+    [busy, error] = ['check', null];
+    draw();
+    try {
+      const answer = await post('/plan', body());
+      if (mine === turn) plan = answer;
+    } catch (caught) {
+      if (mine === turn) [plan, error] = [null, caught];
+    }
+    if (mine !== turn) return;
+    busy = '';
+    draw();
+  }
+
+  /** @param {boolean} queue */
+  async function start(queue) {
+    [busy, error] = [queue ? 'queue' : 'start', null];
+    draw();
+    try {
+      const answer = await post('/runs', { ...body(), request, ...(queue ? { queue } : {}) });
+      // A second start into the same folder would only continue the run there.
+      localStorage.setItem(LAST, JSON.stringify({ scenario, texts: { ...texts, into: '' }, isLastFailed }));
+      request = id();
+      go(answer.queued ? '/queue' : runPath(answer.id));
+    } catch (caught) {
+      // A refused start can be sent again, with another id.
+      if (/** @type {any} */ (caught).status !== 0) request = id();
+      [busy, error] = ['', caught];
+      draw();
+    }
+  }
+
+  function again() {
+    ({ scenario, texts, isLastFailed } = /** @type {any} */ (lastStart()));
+    void check();
+  }
+
+  let typing = 0;
+  const later = () => {
+    clearTimeout(typing);
+    plan = null;
+    typing = setTimeout(check, 400);
+  };
+
+  function form() {
+    const last = lastStart();
+    const isKnown = last && paths.includes(last.scenario);
+    return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
+      el('div', { class: 'filters fields' }, el('label', null, 'Scenario', el('select', { value: scenario, required: true,
+        onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
+      el('option', { value: '' }, 'Choose…'), options().map((/** @type {any} */ one) => el('option', { value: one.path }, one.name && `${one.name} · `, one.path, one.problems?.length > 0 && ' (invalid)')))),
+      isKnown && button('Same as last time', again)),
+      el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
+        el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
+          step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
+        el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time (--last-failed)'))));
+  }
+
+  function preview() {
+    if (!scenario) return null;
+    if (!plan) return busy === 'check' ? el('p', { class: 'quiet' }, 'Checking…') : null;
+    const { scenario: name, trials, jobs, providers, missing_secrets: missing, receivers, notices } = plan.plan;
+    return [
+      el('h2', null, `${name}: ${plural(trials, 'trial')}, ${jobs} at a time`),
+      notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, prose(text))),
+      plan.missing_grants.map(missingGrants),
+      missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
+      facts([
+        ['Providers', names(providers, false)],
+        ['Graders', names(providers, true)],
+        ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
+        ['Access', plan.access.length > 0 && el('ul', { class: 'names' }, plan.access.map((/** @type {string} */ line) => el('li', null, prose(line))))],
+        ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
+        ['First trials', el('details', null, el('summary', null, plan.trials[0], trials > 1 && ` and ${count(trials - 1)} more`), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
+        ['In a terminal', copyable(plan.command)],
+      ]),
+    ];
+  }
+
+  const draw = soon(() => {
+    render(place, el('h1', null, 'Start a run'),
+      !scenarios.length ? el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.') : form(),
+      preview(),
+      error && problem(error),
+      scenarios.length > 0 && el('p', { class: 'buttons' },
+        button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
+        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) })));
+  });
+  draw();
+  if (scenario) void check();
+  return { title: () => 'Start', draw: () => {} };
+}
+
+/** @param {any[]} providers @param {boolean} areGraders */
+const names = (providers, areGraders) => providers.filter((one) => Boolean(one.is_grader) === areGraders).map((one) => one.name).join(', ');
+
+/** Access that a plugin requests and the scenario does not grant. @param {any} one */
+const missingGrants = (one) => el('div', { class: 'note' },
+  el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests access that is not granted: ',
+    one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])),
+  one.table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': `Grants for ${one.name}` }, one.table.join('\n'))]);
+
+const id = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,0 +1,272 @@
+// @ts-check
+// A trial: why it did not pass, expected and actual output, the outputs of other providers, past results, logs and files.
+
+import { get, now, query, runPath, trialPath } from '../base/api.js';
+import { Diff } from '../base/diff.js';
+import { pretty } from '../base/json.js';
+import { follow } from '../base/live.js';
+import { notFound, problem } from '../base/problem.js';
+import { report } from '../base/report.js';
+import { go, rename, up } from '../base/router.js';
+import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
+import { DAY, duration, local, number, outcome, plural, prose, scoreAndLeast, size, time } from '../base/words.js';
+import { progress } from './activity.js';
+import { tail } from './log.js';
+import { amount } from './tables.js';
+
+const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
+
+/** The parts of a run's id that its page shows: scenario and random number. */
+const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
+const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, names: [run, name] }) {
+  let path = trialPath(run, name);
+  const read = (/** @type {URL} */ from) => ({ attempt: from.searchParams.get('attempt'), base: from.searchParams.get('base') });
+  let keys = read(address);
+  const load = () => get(`${path}${query({ attempt: keys.attempt })}`);
+  /** The trial, and that of the base of a comparison. @type {any} */
+  let [trial, earlier] = await Promise.all([load(), keys.base && get(trialPath(keys.base, name)).catch(() => null)]);
+  // `latest` and short names become ids, so that the page keeps its trial.
+  path = trialPath(trial.run, trial.trial);
+  rename(address, path + address.search + address.hash);
+  const list = sessionStorage.getItem(`list-${trial.run}`) ?? '';
+  const upper = runPath(trial.run) + list;
+  const neighbours = readNeighbours(trial, list);
+  /** The trials before and after this one. @type {{before?: string, after?: string}} */
+  let near = {};
+  /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {[any, number]} */
+  let [own, rev] = [{}, 0];
+  /** @type {any} */
+  let [error, isGone, isClosed] = [null, false, false];
+  /** @type {import('./run.js').Part | null} */
+  let log = null;
+  const diff = new Diff();
+
+  const draw = soon(() => {
+    if (isGone) render(place, notFound(`The run ${trial.run} has been deleted.`));
+    else render(place, error && problem(error), content());
+  });
+  /** Shows another document. @param {any} fresh */
+  function show(fresh) {
+    const isSame = log && fresh.shown === trial.shown;
+    [trial, error] = [fresh, null];
+    // The document can be newer than the last event, and no events follow once the run has ended.
+    if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
+    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
+    followRun();
+    draw();
+  }
+  async function reload() {
+    try {
+      show(await load());
+    } catch (caught) {
+      // Without a connection the page stays as it is.
+      error = /** @type {any} */ (caught).status === 0 ? null : caught;
+      draw();
+    }
+  }
+  const refresh = paced(1000, reload);
+  /** Follows the run while it can add results of the trial. */
+  const followRun = () => follow(trial.run_status === 'running' ? trial.run : null);
+  const turn = async (/** @type {'before' | 'after'} */ side) => {
+    const to = (await neighbours)[side];
+    if (to && !isClosed) go(trialPath(trial.run, to));
+  };
+
+  /** The trial's id without `#1`. */
+  const label = () => trial.trial.replace(/#1$/, '');
+  const shownRow = () => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown) ?? null;
+
+  function content() {
+    const row = shownRow();
+    return [
+      el('header', null,
+        el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
+        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
+        el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
+        took(row), attempts(row)),
+      progress(own, !row && trial.run_status === 'running'), reasons(row), texts(), others(), checks(row), grades(row), past(),
+      log && [el('h2', null, 'Log', el('small', null, 'times in UTC')), log.content()], usage(row), files(),
+      trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
+    ];
+  }
+
+  /** A link to another trial, or a disabled button in its place. @param {string} words @param {string | undefined} to */
+  const step = (words, to) => (to ? link(trialPath(trial.run, to), words) : button(words, () => {}, { disabled: true }));
+
+  /** @param {any} row */
+  function state(row) {
+    if (own.running) return outcome('running', own.paused ? 'paused' : 'running');
+    if (own.waiting) return outcome('planned', 'waiting');
+    return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
+  }
+
+  /** @param {any} row */
+  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
+    row.score === undefined ? null : `, score ${number(row.score)}`);
+
+  /** @param {any} row */
+  function attempts(row) {
+    // Each grade adds a row to its attempt.
+    const newest = [...new Map(trial.rows.map((/** @type {any} */ one) => [one.attempt, one])).values()];
+    if (newest.length < 2) return null;
+    return el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, newest.map((one) =>
+      el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
+  }
+
+  /** The output that is shown next to the actual one. */
+  const other = () => {
+    const text = earlier ? earlier.output : trial.expected_output;
+    // The reason has the lines around the difference.
+    return trial.output === null || text === trial.output || inFile(trial.output) || inFile(text) ? null : text;
+  };
+
+  /** @param {any} row */
+  function reasons(row) {
+    // The columns show the values of the only check that failed.
+    const isShown = !earlier && other() !== null && row.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
+    const lines = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
+    return lines.length > 0 && [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, lines.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
+  }
+
+  /** The values of the trial, next to each other. */
+  function texts() {
+    const [left, { output }] = [other(), trial];
+    const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
+    const cards = [['Input', trial.input], ['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference], ['Output', left === null ? output : null]];
+    const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
+    return [el('h2', null, left === null ? 'Values' : 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))), left !== null && diff.show(pretty(left), pretty(output), heads),
+      el('div', { class: 'cards' }, cards.filter(([, json]) => typeof json === 'string').map(([label, json]) => el('section', { key: label }, el('h3', null, label), block(json, label))))];
+  }
+
+  function others() {
+    const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
+    if (!list.length) return null;
+    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
+      el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
+    one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : block(one.output, `Output of ${one.provider}`));
+    return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
+  }
+
+  /** @param {any} row */
+  function checks(row) {
+    // The reason has the name of a single check.
+    if (!(row?.checks?.length > 1)) return null;
+    return [el('h2', null, 'Checks'), el('ul', { class: 'groups' }, row.checks.map((/** @type {any} */ one) => el('li', null,
+      outcome(VERDICTS[one.verdict] ?? one.verdict, one.kind ?? one.name), one.kind ? null : el('span', { class: 'quiet' }, ' by the provider'),
+      one.score === undefined ? null : ` · ${number(one.score)}`)))];
+  }
+
+  /** @param {any} row */
+  function grades(row) {
+    if (!row?.grades?.length) return null;
+    return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
+      outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
+      one.score === undefined ? null : ` · score ${score(one)}`,
+      one.explanation && el('p', { class: 'pre' }, one.explanation), one.error && el('p', { class: 'pre failed' }, errorText(one.error)), one.log && el('pre', { tabindex: 0 }, one.log))))];
+  }
+
+  /** The results in the last runs of the scenario. */
+  function past() {
+    const list = trial.history;
+    if (list.length < 2) return null;
+    const word = (/** @type {any} */ one) => (one.flaky ? 'flaky' : one.outcome);
+    const last = list.at(-1);
+    const start = list.findLastIndex((/** @type {any} */ one) => word(one) !== word(last)) + 1;
+    const text = start > 0 ? [outcome(word(last)), ' since ', link(runPath(list[start].run), time(list[start].run_started_at, 'full'))]
+      : [outcome(word(last)), ` in each of the last ${plural(list.length, 'run')}`];
+    return [el('h2', null, 'Past results', el('small', null, text)), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
+      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${DAY.format(new Date(one.run_started_at))}`,
+        title: `${word(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(word(one), ''), el('small', null, DAY.format(new Date(one.run_started_at))))))];
+  }
+
+  /** @param {any} row */
+  function usage(row) {
+    if (!row) return null;
+    const { usage: used = {}, metrics = [], denied = [] } = row;
+    const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
+      ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
+      ...metrics.map((/** @type {any} */ one) => [one.name, amount(one)]),
+      ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];
+    return [el('h2', null, 'Usage'), facts(list)];
+  }
+
+  function files() {
+    const list = trial.artifacts.filter((/** @type {any} */ one) => one.seq === trial.shown);
+    if (!list.length) return null;
+    const row = shownRow();
+    return [el('h2', null, 'Files'), el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => {
+      const href = `/api/v1${path}/attempts/${row.attempt}/files/${encodeURIComponent(one.name)}`;
+      return el('li', { key: one.name }, report ? one.name : el('a', { href, download: one.name }, one.name), el('span', { class: 'quiet' }, ` ${size(one.bytes)}, ${one.media_type}`),
+        IMAGES.test(one.media_type) && !report ? el('div', null, el('img', { src: `${href}?inline=1`, alt: one.name, loading: 'lazy' })) : null);
+    }))];
+  }
+
+  show(trial);
+  void neighbours.then((found) => {
+    near = found;
+    draw();
+  });
+  return {
+    title: label,
+    draw,
+    update(next) {
+      const { attempt } = read(next);
+      if (attempt === keys.attempt) return;
+      keys = read(next);
+      void reload();
+    },
+    live({ name: event, run: from, data }) {
+      if (event !== 'reset' && (from ?? data.run) !== trial.run) return;
+      isGone ||= event === 'gone';
+      if (event === 'run') trial.run_status = data.status;
+      if (event === 'finished') own = {};
+      const last = attemptKey(own.running);
+      if (event === 'progress' && data.live && trial.run_status === 'running') {
+        const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial);
+        const { live } = data;
+        own = { ...live, running: mine(live.in_flight), waiting: mine(live.waiting), at: Date.parse(live.at) };
+      }
+      const isNew = event !== 'progress' || data.rev !== rev || attemptKey(own.running) !== last;
+      rev = data.rev ?? rev;
+      if (isNew && !isGone) refresh();
+      draw();
+    },
+    close() {
+      isClosed = true;
+      follow(null);
+    },
+    keys: [['u', 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
+  };
+}
+
+/** The score of a grade, with the least one that passes. @param {any} grade */
+function score({ score: value, min_score: least }) {
+  if (least === undefined) return number(value);
+  const [shown, bound] = scoreAndLeast(value, least);
+  return `${shown} (at least ${bound})`;
+}
+
+/** The name of the file that has a large output. @param {string | null} json */
+const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
+
+/** The parts of an error as one text. @param {any} error */
+const errorText = ({ message, excerpt, stderr }) =>
+  message + (excerpt ? `; it starts with \`${excerpt}\`` : '') + (stderr ? `; its standard error ends with:\n${stderr}` : '');
+
+/** A JSON value as text. @param {string} json @param {string} label */
+const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, pretty(json)));
+
+/** Identifies an attempt of a provider or a grader. @param {any} one */
+const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
+
+/** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
+async function readNeighbours({ run, trial }, list) {
+  const keys = new URLSearchParams(list);
+  const path = `${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), near: trial, limit: 3 })}`;
+  const { trials } = await get(path).catch(() => ({ trials: [] }));
+  const at = trials.findIndex((/** @type {any} */ one) => one.trial === trial);
+  return { before: trials[at - 1]?.trial, after: at < 0 ? undefined : trials[at + 1]?.trial };
+}

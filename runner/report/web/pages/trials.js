@@ -1,0 +1,163 @@
+// @ts-check
+// The list of a run's trials. Filter and order are in the address. All pages of the list are of one revision of the results, so
+// that no trial is skipped or shown twice while the run writes.
+
+import { Problem, get, query, runPath, trialPath } from '../base/api.js';
+import { PAGE, Pages } from '../base/pages.js';
+import { problem } from '../base/problem.js';
+import { report } from '../base/report.js';
+import { go, openRow } from '../base/router.js';
+import { Rows, cell, head } from '../base/rows.js';
+import { button, el, link, loading, paced } from '../base/ui.js';
+import { count, duration, number, outcome, plural, testName } from '../base/words.js';
+
+/** Filters of the buttons above the list. */
+const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
+const HINT = `Search ids and messages${report ? '' : ', or filter: outcome(failed) & slower(2s)'}`;
+/** Columns: class, words and the orders that a click chooses in turn. @type {[string, string, string[]][]} */
+const COLUMNS = [
+  ['outcome', 'Outcome', ['worst']],
+  ['trial', 'Trial', ['plan']],
+  ['reason', 'Reason', []],
+  ['score n', 'Score', ['score', '-score']],
+  ['took n', 'Duration', ['-duration', 'duration']],
+];
+
+/** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
+export function trials(view, address, kept) {
+  const read = (/** @type {URL} */ from) => ({ filter: from.searchParams.get('filter') ?? '', sort: from.searchParams.get('sort') ?? '' });
+  let keys = read(address);
+  /** @type {any} */
+  let [list, error, turn] = [null, null, 0];
+  const narrow = matchMedia('(max-width: 700px)');
+  const path = (/** @type {object} */ more) => `${runPath(view.run)}/trials${query({ ...keys, ...more })}`;
+
+  /** @type {Pages<any>} */
+  const pages = new Pages((offset, limit) => path({ rev: list.rev, offset, limit }), 'trials', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
+  const rows = new Rows({
+    label: 'Trials',
+    head: () => COLUMNS.map(([kind, words, orders]) => head(kind, orders.length ? sorter(words, orders) : words)),
+    row,
+    height: () => (narrow.matches ? 64 : 34),
+    source: pages,
+    open: (item, event) => openRow(trialPath(view.run, item.trial), event),
+  });
+
+  /** @param {string} words @param {string[]} orders */
+  function sorter(words, orders) {
+    const sort = keys.sort || 'worst';
+    const next = orders[(orders.indexOf(sort) + 1) % orders.length];
+    const mark = orders.includes(sort) ? (sort.startsWith('-') ? ' ↓' : ' ↑') : '';
+    return button(words + mark, () => go(to({ sort: next === 'worst' ? '' : next })), { tabindex: -1 });
+  }
+
+  /** @param {any} item */
+  function row(item) {
+    const [test, provider] = split(item.trial);
+    const name = link(trialPath(view.run, item.trial), testName(test), el('span', { class: 'provider' }, provider));
+    Object.assign(name.props, { tabindex: -1, title: item.trial });
+    const word = item.is_running ? 'running' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
+    const isNew = /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome);
+    const attempt = item.attempt > 1 && `attempt ${item.attempt}${item.headline ? ' · ' : ''}`;
+    return [
+      cell('outcome', outcome(word), isNew && el('span', { class: 'badge new' }, 'new')),
+      cell('trial', name),
+      cell('reason', el('span', { title: item.headline }, attempt, item.headline)),
+      cell('score n', item.score === null || item.score === undefined ? '' : number(item.score)),
+      cell('took n', duration(item.duration_ms)),
+    ];
+  }
+
+  /** @param {Record<string, string>} change */
+  const to = (change) => `${runPath(view.run)}${query({ ...keys, ...change })}`;
+
+  /** Reads the newest revision. */
+  async function load() {
+    const mine = ++turn;
+    const { filter } = keys;
+    // The page of a trial has links to the trials before and after it in this list.
+    sessionStorage.setItem(`list-${view.run}`, query(keys));
+    try {
+      if (!isClosed(filter)) throw new Problem(400, { title: 'Incomplete filter', detail: 'A parenthesis or quote is not closed.' });
+      const answer = await get(path({ offset: 0, limit: PAGE }));
+      if (mine !== turn) return;
+      [list, error] = [{ ...answer, filter }, null];
+      // Until the server has read all results, it sends only the first ones.
+      pages.reset(answer.is_partial ? answer.trials.length : answer.total, answer.trials);
+      if (answer.is_partial) setTimeout(() => mine === turn && void load(), 300);
+    } catch (caught) {
+      if (mine !== turn) return;
+      error = caught;
+      if (error.status === 400) pages.reset(0, []);
+    }
+    view.redraw();
+    rows.draw();
+  }
+  // A scrolled list does not move. The newer revision is loaded at the start of the list.
+  let isOld = false;
+  const follow = paced(1000, async () => {
+    isOld = rows.top > 0 || rows.active > 0;
+    if (!isOld) await load();
+    view.redraw();
+  });
+  const newest = () => {
+    isOld = false;
+    void load();
+  };
+
+  let typing = 0;
+  const type = (/** @type {any} */ event) => {
+    clearTimeout(typing);
+    const filter = event.target.value.trim();
+    typing = setTimeout(() => go(to({ filter }), true), 150);
+  };
+  const summary = () => el('small', null,
+    list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
+    list.is_cut && '. The search took too long and is not complete.');
+  const chip = (/** @type {string[]} */ [words, filter]) =>
+    button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
+  const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
+
+  const first = load();
+  return {
+    content: () => el('section', { class: 'trials' },
+      el('h2', null, 'Trials', list && summary()),
+      el('div', { class: 'filters' },
+        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),
+        el('input', { type: 'search', value: keys.filter, placeholder: HINT, 'aria-label': 'Search or filter trials', oninput: type }),
+        isOld && button('Show newer results', newest)),
+      error && problem(error),
+      error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
+      list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
+      !list && !error && loading(),
+      el('div', { hidden: !pages.count }, rows.element)),
+    first,
+    ready: first.then(() => { rows.place = kept; }),
+    live: follow,
+    update(next) {
+      const { filter, sort } = read(next);
+      if (filter === keys.filter && sort === keys.sort) return;
+      keys = { filter, sort };
+      rows.place = undefined;
+      void load();
+    },
+    keys: [['j', 'First trial of the list', () => { rows.element.focus(); rows.activate(Math.max(0, rows.active)); }]],
+    place: () => rows.place,
+    close() {
+      clearTimeout(typing);
+      rows.close();
+    },
+  };
+}
+
+/** Returns whether each parenthesis and quote is closed. In a filter that is being typed, some are not. @param {string} filter */
+function isClosed(filter) {
+  const rest = filter.replace(/"(?:[^"\\]|\\.)*"/g, '');
+  return !rest.includes('"') && rest.split('(').length <= rest.split(')').length;
+}
+
+/** Splits the id of a trial: test, and provider with repeat. @param {string} trial */
+function split(trial) {
+  const at = trial.lastIndexOf('@');
+  return [trial.slice(0, at), trial.slice(at).replace(/#1$/, '')];
+}

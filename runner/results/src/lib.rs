@@ -1,0 +1,36 @@
+//! The results of a run, read once: [`RunTable`], and the questions that it answers.
+//!
+//! `record`'s fold decides whether a row settles its trial. Only this crate picks the row that stands for a trial: the last one
+//! that settles it, or else the last one. A table is kept in the user's cache folder; without it, the rows are read again. This crate may know `model`,
+//! `scenario` and `record`.
+//!
+//! Start reading at [`RunTable`]. `read.rs` makes it and `cache.rs` keeps it, `planned.rs` adds the plan, `select.rs` and `search.rs` find rows, `sums.rs` and `meta.rs` sum them up,
+//! and `join.rs` joins two tables.
+
+mod adding;
+mod cache;
+mod columns;
+mod join;
+mod meta;
+pub mod plan;
+mod planned;
+mod query;
+mod read;
+mod row;
+mod search;
+mod select;
+mod sums;
+mod table;
+
+pub use join::{Scope, Side, hash, keep_selected, key, pairs};
+pub use meta::{MetaCounts, MetaResults, ProviderCounts, TestMeta};
+pub use planned::{Page, PlanOrder, PlannedTable, rank};
+pub use query::{TrialOrder, TrialQuery};
+pub use read::short;
+pub use row::TableRow;
+pub use select::{RowSelection, row_filter};
+pub use sums::{Column, PassRate, Results, columns, quantile};
+pub use table::{RunTable, Totals};
+
+#[cfg(test)]
+mod tests;

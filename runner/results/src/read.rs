@@ -1,0 +1,265 @@
+//! Reads a table, and follows a run that grows.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher as _;
+use std::sync::{OnceLock, atomic::AtomicU32};
+
+use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead};
+use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
+
+use crate::columns::{Names, RowColumns, TrialColumns};
+use crate::row::{DENIES, FINAL, FLAKY, HAS_SUMS, MOST_ATTEMPTS, SETTLES, TableRow};
+use crate::table::{Basis, RunTable, Totals};
+use crate::{adding::Adding, plan};
+
+/// Names of providers that the manifest lacks, whose rows never count. Rows of further ones are added to those of the last one:
+/// names are compared one by one, and the column of providers has 16 bits.
+const MOST_UNKNOWN: usize = 256;
+/// Bytes of a row at least. Memory is reserved for as many as the file can have: a damaged manifest may count more.
+const MIN_ROW: u64 = 256;
+
+/// Returns the first 4 bytes of a fingerprint. Those of different tests are equal only by chance.
+pub fn short(Fingerprint(bytes): Fingerprint) -> u32 {
+    bytes.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+}
+
+impl Basis {
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self {
+            suite: manifest.metadata.suite,
+            started_at: manifest.started_at,
+            last_session: manifest.last_session(),
+            has_adopted: manifest.sessions.iter().any(|session| session.adopted.is_some()),
+            providers: manifest.providers.iter().map(|one| one.name.clone()).collect(),
+        }
+    }
+}
+
+impl RunTable {
+    pub(crate) fn read_from(run: &RunDir, manifest: &Manifest) -> Result<Self, RecordError> {
+        let length = run.rows_file()?.map_or(0, |file| file.length);
+        let done = manifest.counts.done().min(length / MIN_ROW) as usize;
+        let new = || {
+            let mut table = Self::empty(run, Basis::of(manifest));
+            table.rows.reserve(done);
+            table.trials.newest.reserve_exact(done);
+            table
+        };
+        let mut table = new();
+        if !table.add_rows()? {
+            // By session and number, whatever their order in the file. Rows that are added from here on are read by `follow`.
+            let file = run.rows_file()?;
+            table = run.fold_lines(&new, |_| (), &mut |table, place, (line, _)| {
+                table.with_adding(|table, adding| table.add(adding, place.number, place.at, line));
+            })?;
+            table.file = file;
+            // Further rows cannot be added at the end.
+            table.close();
+        }
+        table.mark_unplanned(0);
+        if manifest.status.is_terminal() {
+            table.close();
+        }
+        Ok(table)
+    }
+
+    pub(crate) fn empty(run: &RunDir, basis: Basis) -> Self {
+        Self {
+            run: run.clone(),
+            file: None,
+            tests: Names::default(),
+            providers: basis.providers.clone(),
+            basis,
+            trials: TrialColumns::default(),
+            rows: RowColumns::default(),
+            adding: Some(Adding::default()),
+            sums: FoldSums::default(),
+            unplanned: HashSet::new(),
+            totals: Totals::default(),
+            by_repeat: OnceLock::new(),
+            last_test: AtomicU32::new(0),
+        }
+    }
+
+    fn close(&mut self) {
+        self.sums = self.fold_sums();
+        self.adding = None;
+    }
+
+    /// Returns the sums of the fold over all rows.
+    pub fn fold_sums(&self) -> FoldSums {
+        self.adding.as_ref().map_or(self.sums, |adding| adding.fold.sums())
+    }
+
+    /// Reads the rows that were added since the last call. Reads all again if another plan, other providers, another session or
+    /// another file have replaced those of the table. Returns whether row numbers have another meaning now.
+    ///
+    /// `run` has the id of the table's run, and may be another folder that has replaced that one.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn follow(&mut self, run: &RunDir) -> Result<bool, RecordError> {
+        self.run = run.clone();
+        let manifest = run.manifest()?;
+        let file = run.rows_file()?;
+        if Basis::of(&manifest) == self.basis && self.file == file {
+            if manifest.status.is_terminal() {
+                // A later change of the file is by another program, which does not only add rows.
+                self.close();
+            }
+            return Ok(false);
+        }
+        let is_same_file = match (self.file, file) {
+            (Some(old), Some(new)) => old.inode == new.inode && old.length <= new.length,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let known = self.trials();
+        if Basis::of(&manifest) == self.basis && is_same_file && self.add_rows()? {
+            self.mark_unplanned(known);
+            return Ok(false);
+        }
+        *self = Self::read_from(run, &manifest)?;
+        Ok(true)
+    }
+
+    /// Adds the rows after the last one that was read. Returns `false` if the table has to be read anew, because they are not in
+    /// the order in which they were written.
+    fn add_rows(&mut self) -> Result<bool, RecordError> {
+        let Some(mut adding) = self.adding.take() else { return Ok(false) };
+        // A last row without its line break was read before.
+        if self.rows() > 0 && self.place(self.rows() - 1).0 >= adding.end {
+            return Ok(false);
+        }
+        self.file = self.run.rows_file()?;
+        self.by_repeat = OnceLock::new();
+        let mut is_ordered = true;
+        adding.end = self.run.clone().rows_from(adding.end, &mut |at, line| {
+            if let ReadLine::Row(row, _) = &line {
+                is_ordered &= adding.last <= (row.session, row.seq);
+            }
+            if is_ordered {
+                let number = u64::from(self.rows()) + self.totals.damaged_lines + 1;
+                self.add(&mut adding, number, at, line);
+            }
+        })?;
+        self.adding = Some(adding);
+        Ok(is_ordered)
+    }
+
+    fn with_adding(&mut self, add: impl FnOnce(&mut Self, &mut Adding)) {
+        let mut adding = self.adding.take().unwrap_or_default();
+        add(self, &mut adding);
+        self.adding = Some(adding);
+    }
+
+    fn add(&mut self, adding: &mut Adding, number: u64, at: u64, line: ReadLine<'_>) {
+        match line {
+            ReadLine::Row(row, bytes) => self.add_row(adding, &row, (at, bytes.len())),
+            ReadLine::Damaged(problem) => {
+                self.totals.damaged_lines += 1;
+                if let BadLine::Version(_) = problem {
+                    let other_version = &mut self.totals.other_version;
+                    other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
+                }
+            }
+            ReadLine::Torn => {}
+        }
+    }
+
+    fn add_row(&mut self, adding: &mut Adding, row: &RowHead, place: (u64, usize)) {
+        adding.last = (row.session, row.seq);
+        let first = self.totals.first_rows.entry(row.session).or_insert(row.seq);
+        *first = row.seq.min(*first);
+        // A row of a rescore repeats the worker of the attempt that it judges.
+        if let Some(worker) = row.worker.as_deref().filter(|_| row.judged.is_none()) {
+            let name = worker.rsplit_once('/').map_or(worker, |(name, _)| name);
+            let (attempts, errors) = self.totals.workers.entry(name.to_owned()).or_default();
+            *attempts += 1;
+            *errors += u64::from(row.outcome == runner_model::Outcome::Error);
+        }
+        let trial = self.number(adding, &row.trial);
+        // Only a session needs the number of a trial's attempts, and it has a plan.
+        let effect = adding.fold.add(trial.into(), RowFacts { attempt: 1, ..row.into() });
+        let settles = effect.is_some_and(|effect| effect.settles);
+        if settles && row.session < self.basis.last_session {
+            adding.fold.mark(trial.into());
+        }
+        let flags = [
+            (row.flaky, FLAKY),
+            (settles, SETTLES),
+            (row.has_sums(), HAS_SUMS),
+            (row.denies(), DENIES),
+            (row.r#final, FINAL),
+        ];
+        let attempt = row.attempt.min(MOST_ATTEMPTS) as u8;
+        let number = self.rows();
+        self.rows.fingerprints.push([row.fingerprint, row.judgement_fingerprint].map(short));
+        let ended = row.ended_at().since(self.basis.started_at);
+        let row_of_table = TableRow {
+            number,
+            trial,
+            outcome: row.outcome,
+            duration_ms: row.duration_ms as f32,
+            score: row.trial_score(),
+            // A run may be continued after the 49 days that the column can hold.
+            ended_ms: u32::try_from(ended.as_millis()).unwrap_or(u32::MAX),
+            flags: flags
+                .iter()
+                .filter(|(is, _)| *is)
+                .fold(attempt << 5, |all, (_, flag)| all | flag),
+        };
+        self.rows.push(row_of_table, place, row.sums());
+        self.rows.replace_newest(&mut self.trials.newest, number);
+    }
+
+    /// Returns the number of a trial, and adds the trial if it is new.
+    fn number(&mut self, adding: &mut Adding, trial: &TrialId) -> u32 {
+        let provider = self.providers.iter().position(|name| **name == *trial.provider);
+        let provider = provider.unwrap_or_else(|| {
+            if self.providers.len() < self.basis.providers.len() + MOST_UNKNOWN {
+                self.providers.push(trial.provider.to_string());
+            }
+            self.providers.len() - 1
+        }) as u16;
+        let (names, trials, hasher) = (&mut self.tests, &mut self.trials, &adding.hasher);
+        let hash = hasher.hash_one(&*trial.test);
+        let test = match adding.tests.find(hash, |test| names.get(*test) == &*trial.test) {
+            Some(test) => *test,
+            None => {
+                let test = names.push(&trial.test);
+                let rehash = |test: &u32| hasher.hash_one(names.get(*test));
+                *adding.tests.insert_unique(hash, test, rehash).get()
+            }
+        };
+        let key = (test, provider, trial.repeat);
+        let hash = hasher.hash_one(key);
+        if let Some(number) = adding.trials.find(hash, |number| trials.key(*number) == key) {
+            return *number;
+        }
+        let number = trials.push(key);
+        adding.fold.add_trial();
+        adding.trials.insert_unique(hash, number, |number| hasher.hash_one(trials.key(*number)));
+        number
+    }
+
+    /// Marks trials from number `from` on that the plan lacks. Only a run that took over another plan has such trials, and those
+    /// of providers that the manifest lacks.
+    pub(crate) fn mark_unplanned(&mut self, from: u32) {
+        if from == self.trials() {
+            return;
+        }
+        let suite = self.basis.has_adopted.then(|| plan::suite(&self.run)).flatten();
+        let known = self.basis.providers.len();
+        for trial in from..self.trials() {
+            let is_missing = || {
+                let index = |suite: &runner_scenario::Suite| suite.index(&self.trial_id(trial)?);
+                suite.as_ref().is_some_and(|suite| index(suite).is_none())
+            };
+            if self.provider(trial) >= known || is_missing() {
+                self.unplanned.insert(trial);
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! [`RunTable`]: the rows of a run in columns, and the row that counts for each trial.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use runner_model::row::{MetricSums, read_line};
+use runner_model::{Counts, ProviderName, RowRef, TestId, Time, TrialId, status::RunVerdict};
+use runner_record::{FoldSums, Manifest, RecordError, RowsFile, RunDir};
+
+use crate::columns::{Names, RowColumns, TrialColumns};
+use crate::{adding::Adding, row::NO_ROW, row::TableRow};
+
+/// The rows of a run, read once. Trials have numbers from 0 in the order of their first rows, and rows in the order in which they
+/// were written. Takes 30 bytes a row, 15 a trial, and the ids of tests.
+#[derive(Debug)]
+pub struct RunTable {
+    pub(crate) run: RunDir,
+    pub(crate) basis: Basis,
+    /// The file that was read. `None` without rows.
+    pub(crate) file: Option<RowsFile>,
+    pub(crate) tests: Names,
+    /// Providers of the manifest, then those that only rows name.
+    pub(crate) providers: Vec<String>,
+    pub(crate) trials: TrialColumns,
+    pub(crate) rows: RowColumns,
+    /// `None` unless rows may be added.
+    pub(crate) adding: Option<Adding>,
+    pub(crate) sums: FoldSums,
+    /// Trials that the plan lacks. They have rows, and never count.
+    pub(crate) unplanned: HashSet<u32>,
+    pub(crate) totals: Totals,
+    /// Numbers of rows, by test and repeat. Created by the first question about a trial.
+    pub(crate) by_repeat: OnceLock<Vec<u32>>,
+    /// The test of the last question about a trial.
+    pub(crate) last_test: AtomicU32,
+}
+
+/// The parts of a manifest that a table depends on.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Basis {
+    pub(crate) suite: runner_model::Digest,
+    pub(crate) started_at: Time,
+    pub(crate) last_session: u32,
+    pub(crate) has_adopted: bool,
+    /// Providers, then graders.
+    pub(crate) providers: Vec<String>,
+}
+
+/// Counts over all lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Lines without a readable row.
+    pub damaged_lines: u64,
+    /// The first line of another version, with the reason.
+    pub other_version: Option<String>,
+    /// Attempts and errors by the name of a worker on another machine.
+    pub workers: BTreeMap<String, (u64, u64)>,
+    /// The least number of a row by session.
+    pub(crate) first_rows: BTreeMap<u32, u64>,
+}
+
+impl RunTable {
+    pub fn run(&self) -> &RunDir {
+        &self.run
+    }
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> u32 {
+        self.rows.trial.len() as u32
+    }
+
+    /// Returns the number of trials with a row.
+    pub fn trials(&self) -> u32 {
+        self.trials.test.len() as u32
+    }
+
+    /// Returns the counts over all lines.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    pub fn row(&self, number: u32) -> TableRow {
+        self.rows.row(number)
+    }
+
+    /// Returns the row that settles a planned trial, or else its last one.
+    pub fn newest(&self, trial: u32) -> Option<TableRow> {
+        let number = *self.trials.newest.get(trial as usize)?;
+        self.is_planned(trial).then(|| self.row(number))
+    }
+
+    /// Returns the result of a planned trial.
+    pub fn result(&self, trial: u32) -> Option<TableRow> {
+        self.newest(trial).filter(TableRow::settles)
+    }
+
+    /// Returns the newest row that counts for each trial, in the order of their first rows.
+    pub fn counting(&self) -> impl Iterator<Item = TableRow> {
+        (0..self.trials()).filter_map(|trial| self.newest(trial)).filter(TableRow::counts)
+    }
+
+    /// Returns the newest result of each trial, in the order of their first rows.
+    pub fn settling(&self) -> impl Iterator<Item = TableRow> {
+        (0..self.trials()).filter_map(|trial| self.result(trial))
+    }
+
+    /// Returns the row that counts for each trial among the first `rows` rows, or [`NO_ROW`].
+    pub(crate) fn newest_of_first(&self, rows: u32) -> Vec<u32> {
+        let mut newest = vec![NO_ROW; self.trials() as usize];
+        for number in 0..rows {
+            self.rows.replace_newest(&mut newest, number);
+        }
+        newest
+    }
+
+    /// Sets counts and verdict of a run that has ended to those of its rows. The verdict is `damaged` unless the rows are those
+    /// that the manifest counts; `is_same` if they are as the last session left them.
+    pub fn judge(&self, manifest: &mut Manifest, is_same: bool) {
+        let mut counts = Counts::default();
+        self.counting().for_each(|row| counts.add(row.outcome, row.is_flaky()));
+        if counts == manifest.counts && is_same {
+            return;
+        }
+        self.fold_sums().judge(manifest);
+        if counts != manifest.counts {
+            (manifest.counts, manifest.verdict) = (counts, RunVerdict::Damaged);
+        }
+    }
+
+    /// Returns the rows of attempts that did not end their planned trials, and that no output for graders replaces, by trial.
+    pub fn unsettling(&self) -> BTreeMap<u32, Vec<u32>> {
+        let mut rows = BTreeMap::<_, Vec<_>>::new();
+        for row in (0..self.rows()).map(|number| self.row(number)).filter(TableRow::is_unsettling) {
+            if self.is_planned(row.trial) {
+                rows.entry(row.trial).or_default().push(row.number);
+            }
+        }
+        rows
+    }
+
+    /// Returns whether the plan has a trial with this number.
+    pub fn is_planned(&self, trial: u32) -> bool {
+        self.unplanned.is_empty() || !self.unplanned.contains(&trial)
+    }
+
+    /// Returns the index of a trial's provider in the manifest.
+    pub fn provider(&self, trial: u32) -> usize {
+        self.trials.provider[trial as usize].into()
+    }
+
+    /// Returns test and provider of a trial.
+    pub fn names(&self, trial: u32) -> (&str, &str) {
+        (self.tests.get(self.test(trial)), &self.providers[self.provider(trial)])
+    }
+
+    /// Returns the names of providers: those of the manifest, then those that only rows have.
+    pub fn providers(&self) -> &[String] {
+        &self.providers
+    }
+
+    /// Returns the number of a trial's test, from 0 in the order of first rows.
+    pub fn test(&self, trial: u32) -> u32 {
+        self.trials.test[trial as usize]
+    }
+
+    /// Returns the ids of tests by their number.
+    pub fn test_ids(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.tests.len()).map(|test| self.tests.get(test))
+    }
+
+    /// Returns the repeat of a trial, from 1.
+    pub fn repeat(&self, trial: u32) -> u32 {
+        self.trials.repeat[trial as usize]
+    }
+
+    /// Returns the id of a trial. `None` without such a trial, or if a cache had damaged names.
+    pub fn trial_id(&self, trial: u32) -> Option<TrialId> {
+        let test = *self.trials.test.get(trial as usize)?;
+        Some(TrialId {
+            test: TestId::parse(self.tests.get(test)).ok()?,
+            provider: ProviderName::parse(&self.providers[self.provider(trial)]).ok()?,
+            repeat: self.repeat(trial),
+        })
+    }
+
+    /// Returns the number of a trial. Compares all ids.
+    pub fn find(&self, trial: &TrialId) -> Option<u32> {
+        let provider = self.providers.iter().position(|name| **name == *trial.provider)?;
+        let test = (0..self.tests.len()).find(|test| self.tests.get(*test) == &*trial.test)?;
+        (0..self.trials()).find(|number| {
+            (self.test(*number), self.provider(*number)) == (test, provider)
+                && self.repeat(*number) == trial.repeat
+        })
+    }
+
+    /// Returns the rows of a trial's test and repeat on all providers.
+    pub fn rows_of_repeat(&self, trial: &TrialId) -> Vec<u32> {
+        // Callers ask for trials in the order of the plan, which is nearly that of the tests.
+        let (count, last) = (self.tests.len(), self.last_test.load(Ordering::Relaxed));
+        let mut near = (last..count).chain(0..last.min(count));
+        let Some(test) = near.find(|test| self.tests.get(*test) == &*trial.test) else {
+            return Vec::new();
+        };
+        self.last_test.store(test, Ordering::Relaxed);
+        let key = |row: u32| {
+            let (test, _, repeat) = self.trials.key(self.rows.trial[row as usize]);
+            (test, repeat)
+        };
+        let sorted = self.by_repeat.get_or_init(|| {
+            let mut rows: Vec<_> = (0..self.rows()).collect();
+            rows.sort_by_key(|row| key(*row));
+            rows
+        });
+        let wanted = (test, trial.repeat);
+        let first = sorted.partition_point(|row| key(*row) < wanted);
+        sorted[first..].iter().copied().take_while(|row| key(*row) == wanted).collect()
+    }
+
+    /// Returns the first 4 bytes of the fingerprints of execution and judgement.
+    pub fn fingerprints(&self, row: u32) -> [u32; 2] {
+        self.rows.fingerprints[row as usize]
+    }
+
+    /// Returns tokens and cost of a row's provider and graders.
+    pub fn sums(&self, row: u32) -> MetricSums {
+        self.rows.sums(row)
+    }
+
+    /// Returns the start of the run.
+    pub fn started_at(&self) -> Time {
+        self.basis.started_at
+    }
+
+    /// Returns whether a row cannot belong to the run: its session is unknown or started later.
+    pub fn is_foreign(&self, manifest: &Manifest) -> bool {
+        self.totals.first_rows.iter().any(|(session, seq)| {
+            let entry = manifest.sessions.iter().find(|entry| entry.number == *session);
+            entry.is_none_or(|entry| *seq <= entry.from_seq)
+        })
+    }
+
+    /// Refuses a run with rows of another version, which would be missing in sums.
+    ///
+    /// # Errors
+    ///
+    /// The first such row.
+    pub fn check_version(&self) -> Result<(), RecordError> {
+        let problem = self.totals.other_version.clone();
+        problem.map_or(Ok(()), |problem| Err(self.run.refuse_rows(problem)))
+    }
+
+    /// Returns first byte and length of a row.
+    pub fn place(&self, row: u32) -> (u64, usize) {
+        self.rows.place(row)
+    }
+
+    /// Reads rows from disk, in the order of the file. Skips those that were changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn each_row(
+        &self,
+        numbers: impl IntoIterator<Item = u32>,
+        each: impl FnMut(TableRow, &RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
+        let mut numbers: Vec<_> = numbers.into_iter().collect();
+        // In the order of the file, reading takes half of the time.
+        numbers.sort_unstable_by_key(|number| self.place(*number));
+        self.each_row_in_order(&numbers, each)
+    }
+
+    /// Reads rows from disk, in this order.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn each_row_in_order(
+        &self,
+        numbers: &[u32],
+        mut each: impl FnMut(TableRow, &RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
+        // A new run has no file of rows.
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut next = numbers.iter();
+        self.run.rows_at(numbers.iter().map(|number| self.place(*number)), &mut |line| {
+            if let (Some(number), Ok(row)) = (next.next(), read_line(line)) {
+                each(self.row(*number), &row, line);
+            }
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! [`StoredFiles`]: files that providers name, as a scenario was read with them. A run stores them with the scenario's text, because
+//! the originals may change.
+
+use std::collections::BTreeMap;
+
+use runner_model::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The table of a stored scenario that has the files.
+const TABLE: &str = "stored";
+
+/// Files of matrices and providers. Paths are relative to the scenario.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StoredFiles {
+    /// The matches of each glob of a matrix.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) globs: BTreeMap<String, Vec<String>>,
+    /// The texts that placeholders insert, by path.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) texts: BTreeMap<String, String>,
+    /// The digest and the length of each file that a provider attaches to its tests.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) attached: BTreeMap<String, (Digest, u64)>,
+}
+
+impl StoredFiles {
+    /// Takes the files out of a stored scenario.
+    pub(crate) fn take(root: &mut Value) -> Self {
+        let table = root.as_object_mut().and_then(|root| root.remove(TABLE));
+        table.and_then(|table| serde_json::from_value(table).ok()).unwrap_or_default()
+    }
+
+    /// Adds the files to the text of a scenario. `None` without files.
+    pub(crate) fn added_to(&self, text: &str) -> Option<String> {
+        if *self == Self::default() {
+            return None;
+        }
+        let table = toml::to_string(&json!({ TABLE: self })).ok()?;
+        let note = "# The files that its providers name, when the run started.";
+        Some(format!("{text}\n\n{note}\n{table}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::digest;
+
+    use super::StoredFiles;
+    use crate::reading::Document;
+
+    #[test]
+    fn stored_texts_are_read_back_exactly() {
+        let mut files = StoredFiles::default();
+        files.globs.insert("p/*.{txt,\"md\"}".to_owned(), vec!["p/a b.txt".to_owned()]);
+        for text in ["", "\n", "\r\na\n\n", "'''\"\"\"\\", "\u{feff}\0\u{7f}\u{1b}ä {{x}}\t"] {
+            files.texts.insert(format!("p/{text}.txt"), text.to_owned());
+        }
+        files.attached.insert("s.py".to_owned(), (digest(b"s"), 1 << 40));
+        let text = files.added_to("[run]\nseed = 1").unwrap();
+        let document = Document::parse("s.toml", &text).unwrap_or_else(|_| panic!("{text}"));
+        let mut root = document.value(&mut Vec::new());
+        assert_eq!(StoredFiles::take(&mut root), files);
+        assert_eq!(root, serde_json::json!({"run": {"seed": 1}}));
+    }
+}

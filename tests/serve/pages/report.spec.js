@@ -1,0 +1,101 @@
+// A report as HTML: a file without a server, and without scripts.
+import { mkdirSync } from 'node:fs';
+import { expect, test as base } from '@playwright/test';
+import { accessible, runner, watch } from './fixtures.js';
+
+const RUNS = { every: '2026-01-02_00-00-00-000-every-00000002', hostile: '2026-01-03_00-00-00-000-hostile-33333333', large: '2025-12-31_00-00-00-000-large-77777777' };
+
+const test = base.extend({
+  /** Opens the report of a run. */
+  open: async ({ page }, use, info) => {
+    const wrong = watch(page, 'file:');
+    await use(async (name, hash = '') => {
+      mkdirSync(info.outputDir, { recursive: true });
+      const file = info.outputPath(`${name}.html`);
+      await runner(['report', RUNS[name], '-o', file]);
+      await page.goto(`file://${file}${hash}`);
+    });
+    await accessible(page);
+    expect(wrong).toEqual([]);
+  },
+});
+
+const list = (page) => page.getByRole('grid', { name: 'Trials' }).locator('.rows-body > .row:not([hidden])');
+
+test('report shows failures, details and attempts of a run', async ({ page, open }) => {
+  await open('every');
+  await expect(list(page).first()).toContainText('breaks');
+  await page.locator('.groups').getByRole('link', { name: 'fails@hostile#1' }).click();
+  await expect(page).toHaveURL(/#\/runs\/.*\/trials\/fails%40hostile%231$/);
+  await expect(page.getByRole('region', { name: 'Expected and Actual' })).toContainText('two');
+  await page.getByRole('link', { name: 'Next →' }).click();
+  await expect(page).toHaveURL(/trials\/(?!fails%40hostile%231$)/);
+  await page.goBack();
+  await page.goBack();
+  await expect(list(page).first()).toContainText('breaks');
+  await page.getByRole('link', { name: 'About' }).click();
+  await expect(page.getByText('runner exec')).toBeVisible();
+});
+
+test('report searches, filters and sorts its trials', async ({ page, open }) => {
+  await open('large');
+  await expect(page.locator('.trials h2')).toContainText(/[\d,]+ trials/);
+  await page.getByRole('searchbox').fill('echo-0000019');
+  await expect(list(page)).toHaveCount(1);
+  await page.reload();
+  await expect(list(page)).toHaveCount(1);
+  await page.getByRole('searchbox').fill('nothing at all');
+  await page.getByRole('link', { name: 'Clear the filter' }).click();
+  await page.getByRole('button', { name: 'Not passed' }).click();
+  await expect(list(page).last()).toContainText('failed');
+  await page.getByRole('button', { name: 'All', exact: true }).click();
+  await page.getByRole('button', { name: 'Duration' }).click();
+  await page.getByRole('button', { name: 'Duration ↓' }).click();
+  await expect(page).toHaveURL(/sort=duration/);
+});
+
+test('trial without details names the command for them', async ({ page, open }) => {
+  await open('every', `#/runs/${RUNS.every}/trials/passes%40hostile%231`);
+  await expect(page.getByText('runner show RUN TRIAL')).toBeVisible();
+  await page.getByRole('link', { name: 'All trials' }).click();
+  await expect(list(page).first()).toContainText('breaks');
+});
+
+test('hostile texts stay text in a report', async ({ page, open }) => {
+  await open('hostile');
+  await expect(list(page)).toHaveCount(4);
+  await page.locator('.groups').getByRole('link').first().click();
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('@hostile');
+});
+
+test.describe('', () => {
+  test.use({ javaScriptEnabled: false });
+  base('report without scripts has head, providers and failures', async ({ page }, info) => {
+    mkdirSync(info.outputDir, { recursive: true });
+    const file = info.outputPath('report.html');
+    await runner(['report', RUNS.every, '-o', file]);
+    await page.goto(`file://${file}`);
+    for (const text of ['did not pass', 'Providers', 'it broke', 'breaks@hostile#1']) await expect(page.getByText(text).first()).toBeVisible();
+  });
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme });
+    test('report is accessible at two widths and prints its trials', async ({ page, open }) => {
+      for (const [name, hash] of [['run', ''], ['trial', `#/runs/${RUNS.every}/trials/fails%40hostile%231`], ['about', `#/runs/${RUNS.every}?view=about`]]) {
+        await open('every', hash);
+        for (const width of [400, 2000]) {
+          await page.setViewportSize({ width, height: 900 });
+          await accessible(page);
+          const { SCREENS } = process.env;
+          if (SCREENS) await page.screenshot({ path: `${SCREENS}/report-${name}-${colorScheme}-${width}.png`, fullPage: true });
+        }
+      }
+      await open('every');
+      await page.emulateMedia({ media: 'print' });
+      await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+      await expect(list(page)).toHaveCount(44);
+    });
+  });
+}
