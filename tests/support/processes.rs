@@ -31,8 +31,11 @@ impl Process {
     }
 
     /// Returns whether the process has not ended. A zombie has.
+    ///
+    /// The main thread of a killed process can be a zombie while other threads still hold its files and locks.
     pub(crate) fn is_alive(self) -> bool {
-        self.stat().is_some_and(|(state, _)| state != 'Z')
+        let threads = || fs::read_dir(self.folder().join("task")).map_or(0, Iterator::count);
+        self.stat().is_some_and(|(state, _)| state != 'Z' || threads() > 1)
     }
 
     /// Returns whether the main thread waits in the kernel.
