@@ -84,6 +84,7 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
     }
     long_scenarios(&runner);
     long_texts(&runner);
+    files(&runner);
     large(&runner);
     runner
 }
@@ -103,6 +104,36 @@ fn long_texts(runner: &Runner) {
     runner.write("scenarios/texts.toml", format!("{lists}{provider}"));
     let into = "texts/2026-01-06_00-00-00-000-texts-88888888";
     let args = ["exec", "-q", "scenarios/texts.toml", "--into", into];
+    Running::start(&mut runner.command(&args)).finish().expect(1);
+}
+
+/// Creates a run in `texts`, whose attempts leave files. One is graded.
+fn files(runner: &Runner) {
+    let table = "name,score\n\"a, \"\"b\"\"\",1\n</td><script>alert(1)</script>,2\n";
+    let names = [
+        ("table.csv", table.to_owned()),
+        ("data.json", r#"{"a":1.0,"b":[1,2]}"#.to_owned()),
+        ("page.html", HOSTILE.to_owned()),
+        ("long.log", "a line of the log\n".repeat(5000)),
+    ];
+    let mut tests: Vec<_> = names
+        .iter()
+        .map(|(name, text)| {
+            json!({"id": name, "input": {"do": "artifact", "name": name, "text": text}})
+        })
+        .collect();
+    let zeros = json!({"do": "flood-artifacts", "count": 1, "bytes": 100});
+    tests.push(json!({"id": "zeros", "input": zeros}));
+    let echo = json!({"do": "echo", "value": "What is the answer?"});
+    tests.push(json!({"id": "graded", "input": echo, "expect": {"graders": ["judge"]}}));
+    runner.write("scenarios/files.json", json!(tests).to_string());
+    let lists = "test_lists = [{ files = [\"files.json\"] }]\n";
+    let provider = "[providers.hostile]\nplugin = \"../hostile.wasm\"\n";
+    let grader = "[graders.judge]\nplugin = \"bundled:echo\"\nmin_score = 0.5\n\
+        input = { verdict = \"fail\", score = 0.4, explanation = \"It repeats the question.\" }\n";
+    runner.write("scenarios/files.toml", format!("{lists}{provider}{grader}"));
+    let into = "texts/2026-01-05_00-00-00-000-files-99999999";
+    let args = ["exec", "-q", "scenarios/files.toml", "--into", into];
     Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 
@@ -130,6 +161,8 @@ fn long_scenarios(runner: &Runner) {
         );
     }
     scenario(runner, "slow", "", &naps);
+    let slow = fs::read_to_string(runner.path("scenarios/slow.toml")).unwrap();
+    runner.write("scenarios/slow.toml", format!("description = \"Many short naps.\"\n{slow}"));
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
     let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";
     scenario(runner, "again", "", nap);
@@ -143,6 +176,12 @@ fn long_scenarios(runner: &Runner) {
         "scenarios/leaky.toml",
         "[providers.it]\nplugin = \"../leaky.wasm\"\n[[tests]]\nid = \"a\"\ninput = \"output\"\n",
     );
+    let keys = "language = [\"english\", \"german\", \"french\", \"japanese\"]\nq = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]";
+    let provider = "[providers.gpt]\nplugin = \"bundled:echo\"\n[providers.gpt.matrix]\n";
+    let list = (0..60).map(|number| json!({"id": format!("t-{number:02}"), "input": number, "expect": {"equals": number / 2 * 2}}));
+    runner.write("scenarios/wide.json", json!(list.collect::<Vec<_>>()).to_string());
+    let lists = "test_lists = [{ files = [\"wide.json\"] }]\n";
+    runner.write("scenarios/wide.toml", format!("{lists}{provider}{keys}\n"));
     runner.write(
         "scenarios/broken.toml",
         "name = \"broken\"\nconcurency = 3\n[[tests]]\nid = \"a\"\ninput = 1\n",

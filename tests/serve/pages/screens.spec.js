@@ -25,6 +25,7 @@ for (const colorScheme of ['light', 'dark']) {
           await page.goto(server.origin + path);
           await expect(page.locator('main h1')).toBeVisible();
           await accessible(page);
+          expect(await page.evaluate(() => document.querySelectorAll('*').length)).toBeLessThan(2000);
           const { SCREENS } = process.env;
           if (SCREENS) await page.screenshot({ path: `${SCREENS}/${name}-${colorScheme}-${width}.png`, fullPage: true });
         }

@@ -18,10 +18,11 @@ export class Pages {
   /**
    * `address` returns the path of a page. Its answer has the items as `key`. `changed` is called after a page has arrived.
    * @param {(offset: number, limit: number) => string} address @param {string} key @param {() => void} changed
-   * @param {(error: any) => void} failed
+   * @param {(error: any) => void} failed @param {(answer: any) => boolean} [isSame] returns whether an answer is about the same list
    */
-  constructor(address, key, changed, failed) {
+  constructor(address, key, changed, failed, isSame = () => true) {
     this.address = address;
+    this.isSame = isSame;
     this.key = key;
     this.changed = changed;
     this.failed = failed;
@@ -51,9 +52,10 @@ export class Pages {
     const { pages } = this;
     this.isLoading = true;
     try {
-      const items = (await get(this.address(missing * PAGE, PAGE)))[this.key];
+      const answer = await get(this.address(missing * PAGE, PAGE));
       if (pages !== this.pages) return;
-      pages.set(missing, items);
+      if (!this.isSame(answer)) return this.failed(null);
+      pages.set(missing, answer[this.key]);
       const old = [...pages.keys()].filter((page) => page !== first && page !== last);
       for (const page of old.slice(0, pages.size - MAX_PAGES)) pages.delete(page);
     } catch (error) {

@@ -35,6 +35,17 @@ export const cell = (kind, ...children) => el('div', { role: 'gridcell', class: 
 /** A cell of the head. @param {string} kind @param {...import('./ui.js').Child} children */
 export const head = (kind, ...children) => el('div', { role: 'columnheader', class: kind }, ...children);
 
+/**
+ * The range of the visible columns of a list that is wider than its window. A list has elements for them only.
+ * @param {HTMLElement} element @param {number} count @param {string} width of a column with the space beside it, in `rem`
+ * @returns {[number, number]}
+ */
+export function visibleColumns({ scrollLeft, clientWidth }, count, width) {
+  const pixels = parseFloat(width) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+  // Those below the first column, which stays in place, are drawn, too.
+  return [Math.floor(scrollLeft / pixels), Math.min(count, Math.ceil((scrollLeft + clientWidth) / pixels) + 1)];
+}
+
 const PRINTING = ['beforeprint', 'afterprint'];
 
 /** @template T */

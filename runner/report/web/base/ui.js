@@ -133,6 +133,11 @@ export const table = (label, heads, rows, kind) => el('div', { class: 'wide', ta
   el('table', { class: kind }, el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
     el('tbody', null, rows)));
 
+/** A part that is made once it is opened. @param {Child} summary @param {() => Child} content */
+export const folded = (summary, content) => el('details', {
+  ontoggle: (/** @type {any} */ { target }) => render(target.lastElementChild, target.open && content()),
+}, el('summary', null, summary), el('div', { ref: () => {} }));
+
 /** A list of names and values. Entries without a value are left out. @param {[string, Child][]} rows */
 export const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value)
   .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));

@@ -40,6 +40,24 @@ export function scoreAndLeast(score, least) {
   return [score, least].map(number);
 }
 
+/** Formats US dollars: cents, and below 10 cents two digits. @param {number} value */
+export function money(value) {
+  const size = Math.abs(value);
+  const text = size >= 0.0995 || !size ? size.toFixed(2).replace(/\B(?=(\d{3})+\.)/g, ',') : significant(size, 2);
+  return `${value < 0 ? '−' : ''}$${text}`;
+}
+
+/** Wilson's interval of 95 % of a share, and the share. `null` without trials. @param {any} counts @returns {{share: number, interval: [number, number], total: number} | null} */
+export function wilson({ passed, failed, error, timeout }) {
+  const total = passed + failed + error + timeout;
+  if (!total) return null;
+  const share = passed / total;
+  const square = 1.959963984540054 ** 2 / total;
+  const half = Math.sqrt(square * share * (1 - share) + square ** 2 / 4);
+  const [low, high] = [-half, half].map((one) => Math.min(Math.max((share + square / 2 + one) / (1 + square), 0), 1));
+  return { share, interval: [low, high], total };
+}
+
 /** Formats a share. Only 1 is shown as 100 %, and only 0 as 0 %. @param {number} share */
 export function percent(share) {
   const tenths = Math.round(1000 * share);
@@ -47,15 +65,11 @@ export function percent(share) {
 }
 
 /** Formats the rate of passed trials: from 10 trials on with Wilson's interval, rounded outward. @param {any} counts */
-export function rate({ passed, failed, error, timeout }) {
-  const total = passed + failed + error + timeout;
+export function rate(counts) {
+  const { share, interval: [low, high], total } = wilson(counts) ?? { share: 0, interval: [0, 0], total: 0 };
   if (!total) return '';
-  if (total < 10) return `${passed} of ${total}`;
-  const share = passed / total;
-  const square = 1.959963984540054 ** 2 / total;
-  const half = Math.sqrt(square * share * (1 - share) + square ** 2 / 4);
-  const bound = (/** @type {number} */ value) => 1000 * Math.min(Math.max((share + square / 2 + value) / (1 + square), 0), 1);
-  return `${percent(share)} (${(Math.floor(bound(-half)) / 10).toFixed(1)}–${(Math.ceil(bound(half)) / 10).toFixed(1)})`;
+  if (total < 10) return `${counts.passed} of ${total}`;
+  return `${percent(share)} (${(Math.floor(1000 * low) / 10).toFixed(1)}–${(Math.ceil(1000 * high) / 10).toFixed(1)})`;
 }
 
 /** @param {number | null | undefined} ms */
@@ -159,6 +173,9 @@ export function outcome(word, text = word) {
   const [mark, tone] = MARKS[word] ?? ['?', ''];
   return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
 }
+
+/** The mark of an outcome alone, as a link. @param {string} word @param {Record<string, any>} props */
+export const sign = (word, props) => el('a', { class: `mark ${MARKS[word]?.[1] ?? ''}`, ...props }, MARKS[word]?.[0] ?? '?');
 
 /** The name of a test in a list. Its folders are cut first. @param {string} test */
 export function testName(test) {

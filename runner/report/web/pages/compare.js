@@ -2,6 +2,7 @@
 // Two runs, joined by test and provider: cautions, changes of tests, and changes of rates and means.
 
 import { get, query, runPath, trialPath } from '../base/api.js';
+import { span } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
@@ -125,12 +126,23 @@ function measures(list) {
     const size = Math.abs(of);
     return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : own === 'pp' ? size.toFixed(1) : number(size));
   };
+  // A measure's intervals have one scale, with 0 in it.
+  const scale = (/** @type {any} */ of) => {
+    const ends = list.filter((one) => one.name === of.name).flatMap((one) => [one.change, ...one.interval ?? []]).map(Math.abs);
+    return Math.max(...ends, Number.MIN_VALUE);
+  };
+  const picture = (/** @type {any} */ one) => {
+    if (!one.interval) return '';
+    const most = scale(one);
+    const tone = one.worse ? 'worse' : one.p < 0.05 && one.change > 0 === /rate|score/.test(one.name) ? 'better' : 'plain';
+    return span(one.change, one.interval, [-most, most], tone, 0);
+  };
   const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
     el('th', { scope: 'row' }, one.name, one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
-      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
+      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
-  const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'];
+  const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];
   const [changed, same] = [list.filter((one) => one.change !== 0), list.filter((one) => one.change === 0)];
   return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
     changed.length > 0 && table('Rates and means', heads, changed.map(row), 'measures'),

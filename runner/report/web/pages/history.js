@@ -2,29 +2,36 @@
 // Results of a scenario's tests over its runs: rates by date, and a mark for each test and run.
 
 import { get, query, runPath, trialPath } from '../base/api.js';
-import { columns } from '../base/chart.js';
+import { lines } from '../base/chart.js';
+import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
-import { go } from '../base/router.js';
-import { button, el, link, render, soon, table } from '../base/ui.js';
-import { DAY, count, duration, number, outcome, percent, plural, prose, rate, time } from '../base/words.js';
+import { go, openRow } from '../base/router.js';
+import { Rows, cell, head, visibleColumns } from '../base/rows.js';
+import { el, link, render, soon } from '../base/ui.js';
+import { DAY, count, day, duration, local, money, number, outcome, percent, plural, prose, rate, sign, testName, time } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
-/** The charts: name, value of a run, its text, and the greatest value if it is known. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
+const BAD = ['failed', 'error', 'timeout'];
+/** Width of the column of a run, with the space between two columns. */
+const COLUMN = '4.4rem';
+
+/** The charts: name, value of a run or of a provider in it, its text, and the greatest possible value. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
 const CHARTS = [
   ['Pass rate', (one) => one.pass_rate, percent, 1],
+  ['Score', (one) => one.score ?? null, number],
   ['Median duration', (one) => one.p50_ms, duration],
-  ['Cost', (one) => one.cost_usd, (value) => `$${number(value)}`],
+  ['Cost', (one) => one.cost_usd, money],
   ['Tokens', (one) => one.tokens, (value) => count(Math.round(value))],
 ];
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address }) {
   const keys = Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
-  const runs = (await get('/runs?limit=1000')).runs;
-  const scenarios = [...new Set(runs.map((/** @type {any} */ run) => run.scenario))].sort();
+  const newest = (await get('/runs?limit=1000')).runs;
+  const scenarios = [...new Set(newest.map((/** @type {any} */ run) => run.scenario))].sort();
   const to = (/** @type {Record<string, string>} */ change) => `/history${query({ ...keys, ...change })}`;
-  if (!runs.length) {
+  if (!newest.length) {
     const draw = () => render(place, el('h1', null, 'History'), el('p', null, 'No runs yet. Start one with ', el('code', null, 'runner exec SCENARIO'), '.'));
     draw();
     return { title: () => 'History', draw };
@@ -55,56 +62,91 @@ export async function open({ place, address }) {
 
   function charts() {
     const list = history.sums?.length ? history.sums : history.runs;
-    const name = (/** @type {any} */ one) => (one.run ? DAY.format(new Date(one.started_at)) : one.key ?? 'without');
-    return el('div', { class: 'charts', style: { '--columns': String(list.length) } }, CHARTS.map(([label, value, words, most]) => {
-      const values = list.map(value);
-      if (values.every((/** @type {any} */ one) => one === null)) return null;
-      const text = (/** @type {number} */ at) => `${name(list[at])}: ${values[at] === null ? 'no value' : words(values[at])}`;
-      const top = most ?? Math.max(...values.map((/** @type {any} */ one) => one ?? 0));
-      return el('section', { key: label }, el('h2', null, label, el('span', { class: 'quiet' }, ` 0 – ${words(top)}`)),
-        columns(`${label}: ${list.map((/** @type {any} */ _, /** @type {number} */ at) => text(at)).join('; ')}`, values, top, text, [name(list[0]), name(list.at(-1))]));
+    const days = new Set(list.map((/** @type {any} */ one) => one.run && day(one.started_at)));
+    const runs = list.map((/** @type {any} */ one) => (one.run ? {
+      name: `${day(one.started_at)}, ${clock(one.started_at)}`, href: runPath(one.run),
+      short: days.size > 1 ? DAY.format(new Date(one.started_at)) : clock(one.started_at),
+    } : { name: one.key ?? 'without' }));
+    const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
+    return el('div', { class: 'charts' }, CHARTS.map(([label, value, words, most]) => {
+      const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
+        name,
+        values: list.map((/** @type {any} */ one) => {
+          const of = one.providers.find((/** @type {any} */ of) => of.provider === name);
+          return of ? value(of) : null;
+        }),
+      }));
+      const chart = lines(`${label} of ${history.scenario}`, series, runs, words, most, go);
+      return chart && el('section', { key: label }, el('h2', null, label), chart);
     }));
   }
 
-  function tests() {
-    // The newest run comes first, so that it is visible on a narrow screen.
-    const order = history.runs.map((/** @type {any} */ _, /** @type {number} */ at) => at).reverse();
-    const heads = order.map((/** @type {number} */ at) => {
-      const run = history.runs[at];
-      return el('a', { href: runPath(run.run), title: run.run }, DAY.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock'));
-    });
-    const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
-      el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
-      el('td', { class: 'n' }, rate(test) || '–'),
-      el('td', { class: 'n' }, test.flaky_runs ? count(test.flaky_runs) : ''),
-      order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
-    return table('Tests', ['Test', 'Passed', 'Flaky runs', ...heads], history.tests.map(row), 'marks');
+  const runs = history.runs;
+  const rows = new Rows({
+    label: 'Tests',
+    head: () => {
+      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
+      return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
+        el('div', { role: 'columnheader', class: 'run', key: run.run, style: { '--column': String(from + at + 4) } },
+          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, DAY.format(new Date(run.started_at)))))];
+    },
+    row: (/** @type {any} */ test) => {
+      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
+      return [
+        cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`))),
+        cell('n', rate(test) || '–', test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
+        cell('since', since(test.marks)),
+        runs.slice(from, to).map((/** @type {any} */ _, /** @type {number} */ at) =>
+          el('div', { role: 'gridcell', class: 'run', key: from + at, style: { '--column': String(from + at + 4) } }, mark(test, from + at)))];
+    },
+    height: () => 44,
+    source: new Pages((offset, limit) => `/history${query({ ...keys, tests_offset: offset, tests_limit: limit })}`, 'tests', () => rows.draw(),
+      // Another newest run gives the tests another order.
+      (error) => { if (!error) go(to({}), true); }, (answer) => answer.runs.at(-1).run === runs.at(-1).run),
+    open: (test, event) => openRow(testPath(test), event),
+  });
+  rows.element.classList.add('history', 'sticky');
+  rows.element.style.setProperty('--columns', String(runs.length));
+  /** @type {Pages<any>} */ (rows.options.source).reset(history.test_count, history.tests);
+
+  /** The history of one test. @param {any} test */
+  const testPath = (test) => to({ test: test.test, provider: test.provider });
+
+  /** Since when a test fails. @param {(string | null)[]} marks */
+  function since(marks) {
+    const judged = marks.map((word, at) => /** @type {[string | null, number]} */ ([word, at])).filter(([word]) => word !== null && word !== 'skipped');
+    const good = judged.findLastIndex(([word]) => !BAD.includes(/** @type {string} */ (word)));
+    const first = judged[good + 1];
+    if (!first) return null;
+    const run = runs[first[1]];
+    return el('span', { class: 'failed' }, good < 0 ? `all ${plural(judged.length, 'run')}` : time(run.started_at, 'age'));
   }
 
   /** @param {any} test @param {number} at */
   function mark(test, at) {
     const word = test.marks[at];
-    const { run, has_repeats: hasRepeats } = history.runs[at];
+    const { run, has_repeats: hasRepeats } = runs[at];
     const filter = `test("${test.test}") & provider("${test.provider}")`;
     const href = hasRepeats ? `${runPath(run)}${query({ filter })}` : trialPath(run, `${test.test}@${test.provider}#1`);
-    return word && el('a', { href, 'aria-label': `${word} in ${run}`, title: word }, outcome(word, ''));
+    return word && sign(word, { href, tabindex: -1, 'aria-label': `${word} in ${run}`, title: word });
   }
 
-  async function more() {
-    const next = await get(`/history${query({ ...keys, tests_offset: history.tests.length })}`);
-    // Another run would give the tests another order.
-    const isSame = next.runs.at(-1).run === history.runs.at(-1).run;
-    history = isSame ? { ...next, tests: [...history.tests, ...next.tests] } : await get(`/history${query(keys)}`);
-    draw();
-  }
-
-  const draw = soon(() => render(place, el('h1', null, 'History of ', history.scenario), filters(),
-    history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
-      el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, prose(text))))),
-    charts(), el('h2', null, 'Tests', el('small', null, `${count(history.test_count)} in the last ${plural(history.runs.length, 'run')}. Flaky tests come first, the newest run is on the left.`)),
-    history.tests.length ? [el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word))), tests()]
-      : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
-    history.tests.length < history.test_count && el('p', null, button(`Show more of ${count(history.test_count)} tests`, () => void more()))));
+  let isDrawn = false;
+  const draw = soon(() => {
+    render(place, el('h1', null, 'History of ', history.scenario), filters(),
+      history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
+        el('ul', null, history.skipped.slice(0, PAGE).map((/** @type {string} */ text) => el('li', null, prose(text))))),
+      charts(), el('h2', null, 'Tests', el('small', null, `${count(history.test_count)} in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
+      history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
+        : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
+      el('div', { hidden: !history.tests.length }, rows.element));
+    rows.draw();
+    // At first, the newest runs are visible.
+    if (!isDrawn) rows.element.scrollLeft = rows.element.scrollWidth;
+    isDrawn = true;
+  });
   draw();
-  return { title: () => `History of ${history.scenario}`, draw: () => {} };
+  return { title: () => `History of ${history.scenario}`, draw: () => {}, close: () => rows.close() };
 }
+
+const clock = (/** @type {string} */ at) => /** @type {any} */ (time(at, 'clock').children[0]);

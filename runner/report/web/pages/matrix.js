@@ -5,9 +5,13 @@ import { get, query, runPath, trialPath } from '../base/api.js';
 import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { openRow } from '../base/router.js';
-import { Rows, cell, head } from '../base/rows.js';
-import { el, link, loading, paced } from '../base/ui.js';
-import { count, done, number, outcome, parts, plural, testName } from '../base/words.js';
+import { Rows, cell, head, visibleColumns } from '../base/rows.js';
+import { button, el, link, loading, paced } from '../base/ui.js';
+import { count, done, number, parts, percent, plural, sign, testName, wilson } from '../base/words.js';
+import { parsed } from './tables.js';
+
+/** Whether cells are colours without words. */
+let isDense = false;
 
 /** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
 export function matrix(view, _address, kept) {
@@ -22,25 +26,68 @@ export function matrix(view, _address, kept) {
   /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
   const address = (test, one, provider) =>
     (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
+  const width = () => (isDense ? 1.5 : 7);
+  /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
+  const cells = (content, role) => {
+    const count = list?.providers.length ?? 0;
+    const [from, to] = visibleColumns(rows.element, count, `${width()}rem`);
+    return Array.from({ length: Math.max(0, to - from) }, (_, at) =>
+      el('div', { role, class: 'cell', key: from + at, style: { '--column': String(from + at + 2) } }, content(from + at, from)));
+  };
   const rows = new Rows({
     label: 'Tests and providers',
-    head: () => [head('trial', 'Test'),
-      (list?.providers ?? []).map((/** @type {string} */ name) => head('cell', el('span', { title: name }, name)))],
-    row: ({ test, cells }) => [cell('trial', link(trials(test), testName(test))),
-      cells.map((/** @type {any} */ one, /** @type {number} */ at) =>
-        cell('cell', one && result(one, address(test, one, list.providers[at]))))],
-    height: () => 34,
+    head: () => [head('trial', 'Test'), cells(isDense ? () => '' : heading, 'columnheader')],
+    row: ({ test, cells: all }) => [cell('trial', link(trials(test), testName(test))), isDense ? strip(test, all) : cells((at) => all[at] && result(all[at], address(test, all[at], list.providers[at]), list.providers[at]), 'gridcell')],
+    height: () => (isDense ? 16 : 34),
     source: pages,
     open: (item, event) => openRow(trials(item.test), event),
   });
-  rows.element.classList.add('matrix');
+  rows.element.classList.add('matrix', 'sticky');
+
+  /** The name of a provider, a line for each key of a matrix, and its pass rate. A value stands where it differs from the one to the left. @param {number} at @param {number} first */
+  function heading(at, first) {
+    const { name, keys } = parsed(list.providers[at]);
+    const before = at > first ? parsed(list.providers[at - 1]) : { name: '', keys: [] };
+    const lines = [name, ...keys.map(([, value]) => value)];
+    const old = [before.name, ...before.keys.map(([, value]) => value)];
+    const isNew = lines.map((_, level) => lines.slice(0, level + 1).join() !== old.slice(0, level + 1).join());
+    const share = wilson(view.document.providers?.find((/** @type {any} */ one) => one.provider === list.providers[at]) ?? { passed: 0, failed: 0, error: 0, timeout: 0 });
+    return [lines.map((line, level) => el('span', { title: list.providers[at] }, isNew[level] || level === lines.length - 1 ? line : '\u00a0')),
+      el('span', { class: 'quiet' }, share && percent(share.share))];
+  }
+
+  /** The colours of a test as one element: a cell each would be too many. @param {string} test @param {any[]} all */
+  function strip(test, all) {
+    const stops = all.map((one, at) => `${one ? colour(one) : 'transparent'} ${at * width()}rem ${(at + 1) * width() - 0.1}rem, transparent 0 ${(at + 1) * width()}rem`);
+    const place = (/** @type {any} */ { currentTarget, clientX }) => {
+      const { left, width: pixels } = currentTarget.getBoundingClientRect();
+      return Math.min(all.length - 1, Math.floor(((clientX - left) / pixels) * all.length));
+    };
+    const move = (/** @type {any} */ event) => { event.currentTarget.title = all[place(event)] ? told(all[place(event)], list.providers[place(event)]) : ''; };
+    const open = (/** @type {any} */ event) => {
+      const at = place(event);
+      if (all[at]) openRow(address(test, all[at], list.providers[at]), event);
+      event.stopPropagation();
+    };
+    const counts = parts(all.reduce((sum, one) => ({ ...sum, ...Object.fromEntries(Object.entries(one ?? {}).map(([key, value]) => [key, (sum[key] ?? 0) + Number(value)])) }), {}));
+    return el('div', { role: 'gridcell', class: 'strip', 'aria-label': counts.map(([, phrase]) => phrase).join(', '), onpointermove: move, onclick: open,
+      style: { '--colours': `linear-gradient(to right, ${stops.join(', ')})`, '--cells': String(all.length) } });
+  }
+
+  function resize() {
+    const levels = Math.max(0, ...(list?.providers ?? []).map((/** @type {string} */ name) => parsed(name).keys.length));
+    rows.element.classList.toggle('dense', isDense);
+    for (const [name, value] of [['--columns', String(list?.providers.length ?? 1)], ['--cell', `${width()}rem`], ['--head', isDense ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem`]]) {
+      rows.element.style.setProperty(name, value);
+    }
+  }
 
   const read = async () => {
     try {
       list = await get(path(0, PAGE));
       error = null;
       pages.reset(list.total, list.tests);
-      rows.element.style.setProperty('--columns', String(list.providers.length));
+      resize();
     } catch (caught) {
       error = caught;
     }
@@ -49,10 +96,16 @@ export function matrix(view, _address, kept) {
   };
   // A scrolled list does not change.
   const follow = paced(3000, async () => { if (rows.top === 0) await read(); });
+  const dense = () => {
+    isDense = !isDense;
+    resize();
+    view.redraw();
+    rows.draw();
+  };
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), list ? el('p', { class: 'quiet matrix-size' }, words()) : !error && loading(),
+    content: () => [error && problem(error), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(isDense) })) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
@@ -65,13 +118,29 @@ export function matrix(view, _address, kept) {
 /** The name as a glob that matches it. @param {string} name */
 const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
 
-/** The repeats of a test on a provider. @param {any} one @param {string} href */
-function result(one, href) {
+/** The worst outcome of the repeats of a test. @param {any} one */
+const worst = (one) => ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? (one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped');
+
+/** The mean score of the repeats of a test. `null` without one. @param {any} one */
+const scoreOf = (one) => (typeof one.score === 'number' ? Math.min(Math.max(one.score, 0), 1) : null);
+
+/** @param {any} one */
+function colour(one) {
+  const score = scoreOf(one);
+  if (score !== null) return `color-mix(in oklab, var(--passed) ${Math.round(100 * score)}%, var(--failed))`;
+  return `var(--${worst(one) === 'skipped' ? 'quiet' : worst(one)})`;
+}
+
+/** @param {any} one @param {string} provider */
+const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${number(one.score)}`}`;
+
+/** The repeats of a test on a provider. @param {any} one @param {string} href @param {string} provider */
+function result(one, href, provider) {
   const all = done(one);
-  const good = one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped';
-  const worst = ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? good;
-  const words = all > 1 ? `${count(one.passed)}/${count(all)}` : worst;
-  const hasScore = one.score !== null && one.score !== undefined;
-  return el('a', { href, tabindex: -1, title: parts(one).map(([, phrase]) => phrase).join(', ') },
-    outcome(worst, words), hasScore && el('span', { class: 'quiet' }, ` ${number(one.score)}`));
+  const score = scoreOf(one);
+  const words = [all > 1 && `${count(one.passed)}/${count(all)}`, score !== null && number(one.score)].filter(Boolean).join(' · ');
+  const title = told(one, provider);
+  const link = sign(worst(one), { href, tabindex: -1, title, 'aria-label': title, 'data-scored': score !== null, style: { '--score': String(score ?? 0) } });
+  link.children.push(words && ` ${words}`);
+  return link;
 }

@@ -33,7 +33,7 @@ export function overview(view, address, kept) {
     ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
     content: () => [error && problem(error), previous(view), denials(view.document), failed(view.run, failures),
       view.document.run.status === 'running' ? activity(view.run, live) : null,
-      list.content(), el('div', { class: 'columns' }, tables(view.document), charts(summary))],
+      list.content(), el('div', { class: 'columns' }, tables(view.document, view.redraw), charts(summary))],
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
       read();
@@ -42,6 +42,9 @@ export function overview(view, address, kept) {
   };
 }
 
+/** Providers with a histogram. */
+const MAX_HISTOGRAMS = 6;
+
 /** @param {any} summary */
 function charts(summary) {
   if (!summary?.durations.length) return null;
@@ -49,12 +52,13 @@ function charts(summary) {
   const range = (/** @type {number} */ at) => `${duration(edges[at])} to ${duration(edges[at + 1])}`;
   const words = (/** @type {number} */ at) => parts(bins[at]).map(([, phrase]) => phrase).join(', ');
   const ends = [duration(edges[0]), duration(edges.at(-1))];
-  const histograms = durations.map((/** @type {any} */ { provider, counts }) => [
+  const histograms = durations.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => [
     el('h3', null, provider),
     histogram(`Durations of ${provider}`, counts, (at) => `${range(at)}: ${plural(counts[at], 'trial')}`, ends),
   ]);
   const title = 'Outcomes over time';
   const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
     [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
-  return el('section', null, el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms, bins.length > 1 && [el('h3', null, title), course]);
+  return el('section', null, el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
+    durations.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `The durations of ${plural(durations.length - MAX_HISTOGRAMS, 'other provider')} are only in the table.`), bins.length > 1 && [el('h3', null, title), course]);
 }

@@ -3,11 +3,12 @@
 
 import { buttons, note } from '../base/actions.js';
 import { get, query, runPath } from '../base/api.js';
+import { sparkline } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, count, day, done, parts, plural, prose, reason, state, time, verdict, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, count, day, done, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -15,6 +16,13 @@ const KEYS = ['status', 'scenario', 'label', 'q'];
 
 /** Ticked runs by their ids. They stay ticked while filters change. @type {Map<string, any>} */
 const ticked = new Map();
+
+/** Groups whose runs are shown. @type {Set<string>} */
+const unfolded = new Set();
+/** Scenarios with a picture of their pass rates, and runs in it. */
+const [MAX_TRENDS, TREND] = [8, 30];
+/** States of a group, by its runs: the first that one of them has. */
+const WORST = ['running', 'damaged', 'not-started', 'failed', 'cancelled', 'incomplete', 'passed'];
 
 /** Compares runs by the order in which they were recorded, the oldest first. @param {any} left @param {any} right */
 const byRecording = (left, right) => (left.number ?? 0) - (right.number ?? 0)
@@ -38,21 +46,26 @@ export async function open({ place, address, kept, server }) {
   const rows = new Rows({
     label: 'Runs',
     head: () => ['Compare', 'State', 'Run', 'Trials', 'Started', 'Duration', 'Actions'].map((name, at) => head(COLUMNS[at], name)),
-    row: (item) => (item.day ? cell('day', item.day) : row(item)),
-    kind: (item) => (item.day ? 'heading' : `is-${item.state}`),
+    row: (item) => (item.day ? cell('day', item.day) : item.parts ? groupRow(item) : row(item)),
+    kind: (item) => (item.day ? 'heading' : `is-${item.state}${item.isPart ? ' part' : ''}`),
     height: () => (narrow.matches ? 84 : 48),
     source: {
       get count() { return items.length; },
       item: (index) => items[index],
       need: (_, to) => { if (to > items.length - 50) void more(); },
     },
-    open: (item, event) => { if (item.run) openRow(runPath(item.run), event); },
+    open: (item, event) => {
+      if (item.parts) fold(item.key);
+      else if (item.run) openRow(runPath(item.run), event);
+    },
   });
 
   function arrange() {
-    const days = list.runs.map((/** @type {any} */ run) => day(run.started_at));
-    items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) =>
-      (narrow.matches || days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
+    const entries = folded(list.runs);
+    const days = entries.map((one) => day(one.started_at));
+    items = entries.flatMap((one, at) => [
+      ...(narrow.matches || days[at] === days[at - 1] ? [] : [{ day: days[at] }]), one,
+      ...(one.parts && unfolded.has(one.key) ? one.parts.map((/** @type {any} */ part) => ({ ...part, isPart: true })) : [])]);
   }
 
   /** Reads the newest runs. Older ones that are loaded stay. */
@@ -100,12 +113,45 @@ export async function open({ place, address, kept, server }) {
       cell('state', verdict(run), why ? el('small', { title: why }, prose(run.message ?? why.split('. ')[0])) : null),
       cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
-        el('small', null, run.short, hasUsers() && run.user && ` by ${run.user}`)),
+        el('small', null, run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
     ];
+  }
+
+  /** The row of several runs. @param {any} one */
+  function groupRow(one) {
+    const isOpen = unfolded.has(one.key);
+    return [
+      cell('tick', button(isOpen ? '▾' : '▸', () => fold(one.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${one.name}` })),
+      cell('state', verdict(one)),
+      cell('name', el('span', null, el('strong', null, one.name)), el('small', null, one.words)),
+      cell('trials', bar(one.counts), el('small', null, trials(one))),
+      cell('started', time(one.started_at, 'clock'), el('small', null, time(one.completed_at ?? one.started_at, 'age'))),
+      cell('took', worked(one)), cell('tools', ''),
+    ];
+  }
+
+  /** @param {string} key */
+  function fold(key) {
+    if (!unfolded.delete(key)) unfolded.add(key);
+    draw();
+  }
+
+  /** The pass rates of the newest runs, by scenario. */
+  function trends() {
+    /** @type {Map<string, number[]>} */
+    const rates = new Map();
+    for (const run of list.runs) {
+      const share = run.status !== 'running' && wilson(run.counts)?.share;
+      const known = rates.get(run.scenario) ?? [];
+      if (typeof share === 'number' && known.length < TREND) rates.set(run.scenario, [share, ...known]);
+    }
+    const shown = [...rates].filter(([, values]) => values.length > 1).slice(0, MAX_TRENDS);
+    return shown.length > 0 && el('div', { class: 'trends', role: 'group', 'aria-label': 'Pass rates of the newest runs' }, shown.map(([name, values]) =>
+      el('a', { key: name, href: `/history${query({ scenario: name })}`, title: `History of ${name}` }, el('span', null, name), sparkline(values), percent(/** @type {number} */ (values.at(-1))))));
   }
 
   const hasUsers = () => new Set(list.runs.map((/** @type {any} */ run) => run.user).filter(Boolean)).size > 1;
@@ -166,7 +212,7 @@ export async function open({ place, address, kept, server }) {
       el('div', { class: 'filters' },
         el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)),
         others, el('input', { ...find, value: filters.q, oninput: search })),
-      error && problem(error),
+      error && problem(error), trends(),
       el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
       items.length || error ? null : el('p', { class: 'empty' }, empty),
@@ -200,7 +246,7 @@ export async function open({ place, address, kept, server }) {
       else if (['run', 'gone', 'reset'].includes(name)) refresh();
     },
     keys: [
-      ['x', 'Tick a run to compare it', () => { const run = items[rows.active]; if (run?.run) toggle(run); }],
+      ['x', 'Tick a run to compare it', () => { const run = items[rows.active]; if (run?.run && !run.parts) toggle(run); }],
       ['c', 'Compare the ticked runs', compare],
       ['j', 'First run of the list', () => { rows.element.focus(); rows.activate(Math.max(1, rows.active)); }],
     ],
@@ -209,6 +255,40 @@ export async function open({ place, address, kept, server }) {
       clearTimeout(typing);
       rows.close();
     },
+  };
+}
+
+/** Joins the runs of a command, and the shards of a plan, to one entry each. @param {any[]} runs @returns {any[]} */
+function folded(runs) {
+  /** @type {Map<string, any[]>} */
+  const groups = new Map();
+  const entries = runs.map((run) => {
+    const [part, of] = run.shard?.split('/') ?? [];
+    let key = run.group?.of > 1 ? run.group.id : of > 1 ? `${run.scenario} ${of}` : run.run;
+    // The same shard again is of another run of the plan.
+    while (part && groups.get(key)?.some((other) => other.shard === run.shard)) key += "'";
+    const known = groups.get(key);
+    groups.set(key, [...known ?? [], run]);
+    return known ? null : key;
+  });
+  return entries.filter((key) => key !== null).map((key) => {
+    const all = /** @type {any[]} */ (groups.get(/** @type {string} */ (key)));
+    return all.length < 2 ? all[0] : joined(/** @type {string} */ (key), all);
+  });
+}
+
+/** The entry of several runs, the newest first. @param {string} key @param {any[]} runs */
+function joined(key, runs) {
+  const counts = /** @type {Record<string, number>} */ ({});
+  for (const run of runs) for (const [name, value] of Object.entries(run.counts)) counts[name] = (counts[name] ?? 0) + /** @type {number} */ (value);
+  const state = WORST.find((word) => runs.some((run) => run.state === word)) ?? 'passed';
+  const names = [...new Set(runs.map((run) => run.scenario))];
+  return {
+    key, parts: runs, counts, state, status: state,
+    name: names.length > 3 ? `${names.slice(0, 2).join(', ')} and ${names.length - 2} more` : names.join(', '),
+    words: runs[0].shard ? `${runs.length} of ${runs[0].shard.split('/')[1]} shards` : `${runs.length} of ${runs[0].group.of} runs of one command`,
+    started_at: runs.at(-1).started_at, completed_at: runs[0].completed_at,
+    worked_ms: runs.reduce((sum, run) => sum + run.worked_ms, 0),
   };
 }
 

@@ -1,37 +1,99 @@
 // @ts-check
 // Tables of a run: results by provider, grader and `meta`, and denied access.
 
-import { el, table } from '../base/ui.js';
-import { duration, number, parts, plural, prose, rate } from '../base/words.js';
+import { scatter, span } from '../base/chart.js';
+import { button, el, table } from '../base/ui.js';
+import { duration, money, number, parts, plural, prose, rate, wilson } from '../base/words.js';
 
-/** Results by provider, grader and `meta`. @param {any} document */
-export function tables({ meta = [], ...document }) {
+/** Rows of a table of providers or of a key of `meta`. */
+const MAX_ROWS = 60;
+
+/** Results by provider, grader and `meta`. @param {any} document @param {() => void} redraw */
+export function tables({ meta = [], ...document }, redraw) {
   if (!document.providers) return el('p', { class: 'quiet' }, 'Reading the results…');
-  return el('section', null, el('h2', null, 'Providers'), providers(document), meta.map(group));
+  return el('section', null, el('h2', null, 'Providers'), providers(document, redraw), meta.map(group));
 }
 
 /** Results by the values of a key of `meta`. @param {any} one */
 function group({ key, values }) {
-  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one));
-  return [el('h2', null, `Results by ${key}`), table(key, [key, 'Results'], values.map(row))];
+  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one), passed(one));
+  return [el('h2', null, `Results by ${key}`), table(key, [key, 'Results', 'Pass rate'], values.slice(0, MAX_ROWS).map(row)), rest(values)];
 }
+
+/** @param {any[]} list */
+const rest = (list) => list.length > MAX_ROWS && el('p', { class: 'quiet' }, `${plural(list.length - MAX_ROWS, 'row')} more in `, el('code', null, 'runner show'));
 
 /** @param {any} counts */
 const results = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
 
-/** @param {any} document */
-function providers({ providers, graders = [] }) {
-  const all = [...providers, ...graders];
+/** The pass rate with a picture of its interval. @param {any} counts */
+function passed(counts) {
+  const range = wilson(counts);
+  return el('td', null, rate(counts), range && range.total > 9 && span(range.share, range.interval, [0, 1], 'plain'));
+}
+
+/** Name and keys of a provider of a matrix, such as `gpt[language=english]`. @param {string} name @returns {{name: string, keys: [string, string][]}} */
+export function parsed(name) {
+  const [, base, list] = /^([^[]*)\[(.*)\]$/.exec(name) ?? [];
+  if (!list) return { name, keys: [] };
+  return { name: base, keys: list.split(',').map((one) => /** @type {[string, string]} */ (one.split(/=(.*)/s).slice(0, 2))) };
+}
+
+/** The key by whose values the providers are grouped, by run. @type {Map<string, string>} */
+const pivots = new Map();
+
+/** @param {any} document @param {() => void} redraw */
+function providers({ run, providers, graders = [] }, redraw) {
+  const keys = [...new Set(providers.flatMap((/** @type {any} */ one) => parsed(one.provider).keys.map(([key]) => key)))];
+  const pivot = keys.includes(pivots.get(run.run)) ? pivots.get(run.run) : undefined;
+  const shown = pivot ? grouped(providers, pivot) : providers;
+  const all = [...shown, ...graders];
   const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
-  const hasMetrics = all.some((one) => one.metrics);
-  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.provider ?? one.grader),
-    results(one),
-    el('td', null, rate(one)),
-    hasScore ? el('td', null, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
-    el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
+  const hasMetrics = all.some((one) => one.metrics?.length);
+  const hasTimes = !pivot;
+  // A provider of a matrix has a cell for each key.
+  const names = (/** @type {any} */ one) => {
+    const { name, keys: own } = pivot ? { name: one.provider, keys: [] } : parsed(one.provider ?? one.grader);
+    const values = Object.fromEntries(own);
+    return [el('th', { scope: 'row' }, name), pivot ? null : keys.map((key) => el('td', { key }, values[key] ?? ''))];
+  };
+  const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
+    results(one), passed(one),
+    hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)),
+    hasTimes && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${amount(metric)}`))));
-  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics of the attempts that decided'] : [])];
-  return table('Providers', heads, all.map(row));
+  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), ...(hasTimes ? ['p50 · p95 · max'] : []), ...(hasMetrics ? ['Metrics of the attempts that decided'] : [])];
+  const choose = (/** @type {string} */ key) => {
+    pivots.set(run.run, key);
+    redraw();
+  };
+  const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => choose(key), { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
+  return [keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
+    table('Providers', heads, all.slice(0, MAX_ROWS).map(row)), rest(all), costs(providers)];
+}
+
+/** Sums of the providers with the same value of a key. @param {any[]} providers @param {string} key */
+function grouped(providers, key) {
+  const sums = new Map();
+  for (const one of providers) {
+    const value = Object.fromEntries(parsed(one.provider).keys)[key] ?? 'without';
+    const sum = sums.get(value) ?? { provider: value, passed: 0, failed: 0, error: 0, timeout: 0, skipped: 0, flaky: 0, scores: [] };
+    for (const name of ['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky']) sum[name] += one[name];
+    if (typeof one.score === 'number') sum.scores.push(one.score);
+    sums.set(value, sum);
+  }
+  // Each provider of a matrix has the same tests, so its mean score has the same weight.
+  return [...sums.values()].map(({ scores, ...sum }) => ({ ...sum, score: scores.length ? scores.reduce((/** @type {number} */ all, /** @type {number} */ one) => all + one, 0) / scores.length : null }));
+}
+
+/** Providers by cost and score. @param {any[]} providers */
+function costs(providers) {
+  const points = providers.flatMap((one) => {
+    const cost = one.metrics?.find((/** @type {any} */ metric) => metric.name === 'cost_usd');
+    return cost && typeof one.score === 'number' ? [{ name: one.provider, x: Number(cost.value), y: one.score }] : [];
+  });
+  if (points.length < 2) return null;
+  return [el('h2', null, 'Cost and score'), scatter('Score of each provider by its cost', points.slice(0, MAX_ROWS), [['cost of a trial', money], ['score', number]])];
 }
 
 /** A metric's value with its unit, unless the name ends with it. @param {any} metric */
