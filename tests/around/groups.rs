@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 
 use super::{ENDLESS, SHORT, Worked, listed, sleeping};
@@ -211,6 +211,27 @@ fn assert_resumes(runner: &Runner) {
     let sessions = runs(runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 2]);
     assert_consistent(runner);
+}
+
+#[test]
+fn runs_of_a_group_that_cannot_start_end() {
+    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let mut running = runner.started(&["exec", "set", "--json", "-j", "3"]);
+    running.wait_for_event(|event| event["event"] == "started");
+    // Each session checks this limit when it starts.
+    let little = Rlimit { current: Some(500 << 20), maximum: Some(500 << 20) };
+    let process = Pid::from_raw(running.process().0.cast_signed());
+    prlimit(process, Resource::Data, little).unwrap();
+    let events = running.finish().expect(3).events();
+    let finished = events.iter().filter(|event| event["event"] == "finished");
+    let messages: Vec<_> = finished.map(|event| event["message"].to_string()).collect();
+    assert!(messages.len() == 3 && messages[2].contains("ulimit -d"), "{messages:?}");
+    let [a, b, c] = runs(&runner);
+    assert_eq!(a.ending()[0], "completed");
+    for run in [b, c] {
+        assert_eq!(run.ending()[..2], ["failed", "machine"]);
+    }
+    assert_resumes(&runner);
 }
 
 /// Lets the trials of the second scenario end from now on. A resume reads the stored scenario, whose trials sleep for

@@ -278,11 +278,27 @@ fn incomplete_run_keeps_status_and_judgements() {
     assert_sound(&runner, &run, "incomplete");
     // No trial has run.
     assert_eq!(run.rows().len(), done + 1);
-    // The stored expectations are those of the trials that have yet to run.
-    runner.run(&["resume"]).expect(1);
+    // The stored expectations are those of the trials that have yet to run, and so are the settings.
+    runner.run(&["resume"]).expect(4);
+    let jobs = |session: usize| run.manifest()["sessions"][session]["jobs"].clone();
+    assert_eq!((jobs(0), jobs(2)), (json!(1), json!(1)));
+    runner.run(&["resume", "--fail-fast=off"]).expect(1);
     assert_eq!((run.count("passed"), run.count("failed")), (2, 1));
     assert_eq!(run.rows_of("a").len(), 2);
     assert_sound(&runner, &run, "completed");
+}
+
+#[test]
+fn rescore_checks_only_tests_that_it_judges() {
+    let table = |a: u32, b: &str| format!("a | {ECHO} | equals = {a}\nb | {ECHO} | {b}");
+    let runner = Runner::hostile(&tests(&table(2, "")));
+    runner.exec(&["-j", "1", "--fail-fast", "1"]).expect(4);
+    runner.write("bad.json", r#"{"type":"nonsense"}"#);
+    change(&runner, &table(1, "schema = \"bad.json\""), "");
+    // The other test has yet to run.
+    runner.run(&["rescore"]).expect(4).says(&["1 failed → passed"]);
+    runner.run(&["resume", "--fail-fast=off"]).expect(0);
+    runner.run(&["rescore"]).expect(4).says(&["schema of `expect`"]);
 }
 
 #[test]

@@ -117,18 +117,23 @@ fn waiting_resume_has_an_id_at_once() {
 
 #[test]
 fn stopped_rescore_that_waits_leaves_the_end_of_its_run() {
-    let text = tests("a | { do = \"echo\", value = 1 } | equals = 1");
-    let runner = Runner::hostile(&text);
+    let echo = r#"{ do = "echo", value = 1 }"#;
+    let tests = tests(&format!("a | {echo} | equals = 1\nb | {echo} | equals = 9"));
+    let runner = Runner::hostile(&format!("[gate]\npass_rate = 0.5\n{tests}"));
     runner.exec(&[]).expect(0);
     let (run, ending) = (runner.only_run(), runner.only_run().ending());
+    let gate = run.manifest()["gate"].clone();
     let file = runner.path("scenario.toml");
     let changed = fs::read_to_string(&file).unwrap().replace("equals = 1", "equals = 2");
     fs::write(file, changed).unwrap();
     let long = block(&runner);
     let (running, _) = waiting(&runner, &["rescore", run.id()]);
-    let finished = running.end_by(Signal::TERM).0.expect(143).events().pop().unwrap();
-    assert_eq!(finished["event"], "finished");
-    assert_eq!(run.ending(), ending);
+    let mut events = running.end_by(Signal::TERM).0.expect(143).events();
+    assert_eq!(events.pop().unwrap()["event"], "finished");
+    assert!(
+        events.iter().any(|event| event["text"] == "the session was stopped before it started")
+    );
+    assert_eq!((run.ending(), &run.manifest()["gate"]), (ending, &gate));
     long.end_by(Signal::INT).0.expect(130);
     runner.run(&["rescore", run.id()]).expect(1);
     assert_eq!(run.ending()[3], "failed");

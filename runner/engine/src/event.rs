@@ -144,9 +144,7 @@ impl Ended {
     pub fn ran_nothing(&self) -> bool {
         self.took.is_zero() && self.manifest.status == RunStatus::Completed
     }
-}
 
-impl Ended {
     /// Returns the end of a run as its manifest has it.
     pub fn of(manifest: Manifest, directory: PathBuf, took: Duration) -> Self {
         Self {
@@ -158,16 +156,6 @@ impl Ended {
             took,
             manifest,
             directory,
-        }
-    }
-
-    /// Adds the end of a session of `rescore` that was stopped.
-    pub(crate) fn cut_short_by(self, own: Option<End>) -> Self {
-        match own {
-            None => self,
-            Some(own) => {
-                Self { stop: own.reason, stop_signal: own.signal, cut_short: Some(own), ..self }
-            }
         }
     }
 

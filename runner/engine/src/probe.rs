@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, io, slice, vec};
 
-use runner_model::protocol::{FromWorker, Task, TaskKind};
+use runner_model::protocol::{FromWorker, ReportHead, Task, TaskKind};
 use runner_model::provider::{Description, PreparedProvider, Provider};
 use runner_model::{
     Digest, ErrorClass, Limits, StopSignal, TaskId, WorkerId,
-    prepare::{Problem, Ready},
+    prepare::Ready,
     row::{check_grade, check_row},
     test::Test,
 };
@@ -97,6 +97,36 @@ impl CallEnd {
     }
 }
 
+/// Why a worker gives no answer.
+pub(crate) enum ProbeError {
+    Ended(CallEnd),
+    Failed(EngineError),
+}
+
+impl From<EngineError> for ProbeError {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl ProbeError {
+    /// Returns the end of a call.
+    pub(crate) fn end(self) -> Result<CallEnd, EngineError> {
+        match self {
+            Self::Ended(end) => Ok(end),
+            Self::Failed(error) => Err(error),
+        }
+    }
+
+    /// Returns the error. `what` completes a sentence that starts with "while".
+    pub(crate) fn into_error(self, what: &str) -> EngineError {
+        match self {
+            Self::Ended(end) => end.into_error(what),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
 /// Starts one worker, makes a call, and passes its events to `on_event`.
 ///
 /// # Errors
@@ -138,7 +168,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
         cache,
         quick: true,
     };
-    call_supplied(prestarted, supplies, call.task, on_event)
+    call_supplied(prestarted, supplies, call.task, on_event).or_else(ProbeError::end)
 }
 
 /// Returns a warning for each value that the plugin of a call never gets. The input of a grader is that of the test.
@@ -154,15 +184,11 @@ pub(crate) fn call_supplied(
     supplies: Supplies,
     task: Option<(Task, Vec<u8>)>,
     on_event: &mut dyn FnMut(CallEvent<'_>),
-) -> Result<CallEnd, EngineError> {
+) -> Result<CallEnd, ProbeError> {
     let provider = supplies.providers[0].provider.clone();
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
-    let described = probe.describe(&mut |plugin| on_event(CallEvent::Compiling(plugin)))?;
-    let mut ready = match described {
-        Ok(ready) => ready,
-        Err(end) => return Ok(end),
-    };
+    let mut ready = probe.describe(&mut |plugin| on_event(CallEvent::Compiling(plugin)))?;
     if task.is_none() {
         // No configuration was given.
         for about in &mut ready.providers {
@@ -174,13 +200,13 @@ pub(crate) fn call_supplied(
     let has_input = description.as_ref().is_some_and(|about| about.input_schema.is_some());
     on_event(CallEvent::Described(description));
     if let Some((reason, problems)) = problems {
-        return Err(EngineError::of_pool(reason, problems));
+        return Err(EngineError::of_pool(reason, problems).into());
     }
-    if let Some((task, line)) =
-        task.as_ref().filter(|(task, _)| has_input && task.kind == TaskKind::Run)
-        && let Err(end) = probe.check_input(task, line)?
+    if let Some((task, line)) = &task
+        && has_input
+        && task.kind == TaskKind::Run
     {
-        return Ok(end);
+        probe.check_input(task, line)?;
     }
     signals::pass("call");
     match task {
@@ -269,17 +295,16 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// A plugin that cannot be compiled, or a worker that cannot be used.
+    /// A plugin that cannot be compiled, or a worker that cannot be used or has ended.
     pub(crate) fn describe(
         &mut self,
         compiling: &mut dyn FnMut(&str),
-    ) -> Result<Result<Ready, CallEnd>, EngineError> {
+    ) -> Result<Ready, ProbeError> {
         loop {
             match self.next()? {
-                Ok(Input::Described(ready)) => return Ok(Ok(ready)),
-                Ok(Input::Compiling(plugin)) => compiling(&plugin),
-                Ok(_) => {}
-                Err(end) => return Ok(Err(end)),
+                Input::Described(ready) => return Ok(ready),
+                Input::Compiling(plugin) => compiling(&plugin),
+                _ => {}
             }
         }
     }
@@ -299,30 +324,33 @@ impl Probe {
         Ok(())
     }
 
-    /// Waits for the next message about a task or for the log. The inner error is the end of the call.
+    /// Waits for the next report of a task.
     ///
     /// # Errors
     ///
-    /// A worker that cannot be used.
-    pub(crate) fn next_message(&mut self) -> Result<Result<FromWorker, CallEnd>, EngineError> {
+    /// A worker that cannot be used or has ended.
+    pub(crate) fn next_report(&mut self) -> Result<(ReportHead, Vec<u8>), ProbeError> {
         loop {
-            if let Some(message) = self.messages.next() {
-                return Ok(Ok(message));
-            }
-            match self.next()? {
-                Ok(Input::Messages(_, messages)) => self.messages = messages.into_iter(),
-                Ok(_) => {}
-                Err(end) => return Ok(Err(end)),
+            if let FromWorker::Report { head, body } = self.next_message()? {
+                return Ok((head, body));
             }
         }
     }
 
-    /// Waits for the next event. The inner error is the end of the call.
-    ///
-    /// # Errors
-    ///
-    /// A plugin that cannot be compiled, or a worker that cannot be used.
-    fn next(&mut self) -> Result<Result<Input, CallEnd>, EngineError> {
+    /// Waits for the next message about a task or for the log.
+    fn next_message(&mut self) -> Result<FromWorker, ProbeError> {
+        loop {
+            if let Some(message) = self.messages.next() {
+                return Ok(message);
+            }
+            if let Input::Messages(_, messages) = self.next()? {
+                self.messages = messages.into_iter();
+            }
+        }
+    }
+
+    /// Waits for the next event.
+    fn next(&mut self) -> Result<Input, ProbeError> {
         loop {
             self.pool.flush();
             let input = self.pool.next(POLL_EVERY);
@@ -331,68 +359,50 @@ impl Probe {
             }
             match input {
                 Some(Input::Failed(reason, message)) => {
-                    return Err(EngineError::of_pool(reason, message));
+                    return Err(EngineError::of_pool(reason, message).into());
                 }
-                Some(Input::Exited(_, WorkerExit { how, .. })) => {
-                    // The pool replaces a worker that dies before it takes tasks.
-                    if self.worker.is_some() || self.signal.is_some() {
-                        return Ok(Err(self.end(CallEnd::Lost(how))));
-                    }
+                // The pool replaces a worker that dies before it takes tasks.
+                Some(Input::Exited(_, WorkerExit { how, .. }))
+                    if self.worker.is_some() || self.signal.is_some() =>
+                {
+                    return Err(ProbeError::Ended(self.end(CallEnd::Lost(how))));
                 }
                 Some(Input::Messages(_, messages))
                     if self.signal.is_some()
                         && messages.iter().any(|one| matches!(one, FromWorker::Returned(_))) =>
                 {
                     // A worker that had not started the task does not exit by itself.
-                    return Ok(Err(self.end(CallEnd::Done)));
+                    return Err(ProbeError::Ended(self.end(CallEnd::Done)));
                 }
                 Some(Input::Signal(SignalEvent::Stop(signal, is_second))) => {
                     self.signal = Some(signal);
                     if is_second || self.worker.is_none() {
-                        return Ok(Err(self.end(CallEnd::Done)));
+                        return Err(ProbeError::Ended(self.end(CallEnd::Done)));
                     }
                     // The exit of the worker that has the task ends the call.
                     self.pool.stop(false);
                 }
                 Some(Input::Signal(SignalEvent::Suspend)) => signals::suspend(),
-                Some(input) => return Ok(Ok(input)),
-                None => {
-                    if self.last_input.elapsed() > self.max_silence && !self.pool.is_supplying() {
-                        return Ok(Err(self.end(CallEnd::Late)));
-                    }
+                Some(input) => return Ok(input),
+                None if self.last_input.elapsed() > self.max_silence
+                    && !self.pool.is_supplying() =>
+                {
+                    return Err(ProbeError::Ended(self.end(CallEnd::Late)));
                 }
+                None => {}
             }
         }
     }
 
-    /// Checks a task's input by the schema of its provider. The inner error is the end of the call.
-    ///
-    /// # Errors
-    ///
-    /// The provider refuses the input, or a worker cannot be used.
-    fn check_input(
-        &mut self,
-        task: &Task,
-        line: &[u8],
-    ) -> Result<Result<(), CallEnd>, EngineError> {
+    /// Checks a task's input by the schema of its provider.
+    fn check_input(&mut self, task: &Task, line: &[u8]) -> Result<(), ProbeError> {
         let check = Task { id: TaskId(0), kind: TaskKind::Check, ..task.clone() };
         self.assign(check, line).map_err(machine_error)?;
-        loop {
-            let (head, body) = match self.next_message()? {
-                Ok(FromWorker::Report { head, body }) => (head, body),
-                Ok(_) => continue,
-                Err(end) => return Ok(Err(end)),
-            };
-            let problems = Checks::read_answer(&body[..head.row_bytes as usize]);
-            let refusal = problems.into_iter().find(|problem| problem.code == "input");
-            return match refusal {
-                Some(Problem { message, .. }) => {
-                    let provider = &task.trial.provider;
-                    Err(EngineError::Usage(format!("provider `{provider}` {message}")))
-                }
-                None => Ok(Ok(())),
-            };
-        }
+        let (head, body) = self.next_report()?;
+        let mut problems = Checks::read_answer(&body[..head.row_bytes as usize]).into_iter();
+        let Some(refusal) = problems.find(|problem| problem.code == "input") else { return Ok(()) };
+        let (provider, message) = (&task.trial.provider, refusal.message);
+        Err(EngineError::Usage(format!("provider `{provider}` {message}")).into())
     }
 
     /// Runs one attempt to its end.
@@ -402,15 +412,15 @@ impl Probe {
         line: &[u8],
         provider: &Provider,
         on_event: &mut dyn FnMut(CallEvent<'_>),
-    ) -> Result<CallEnd, EngineError> {
+    ) -> Result<CallEnd, ProbeError> {
         self.max_silence += Duration::from(task.timeout);
         self.assign(task.clone(), line).map_err(machine_error)?;
         loop {
             match self.next_message()? {
-                Ok(FromWorker::Artifact { task: id, index, bytes }) if id == task.id => {
+                FromWorker::Artifact { task: id, index, bytes } if id == task.id => {
                     on_event(CallEvent::Artifact { index, bytes: &bytes });
                 }
-                Ok(FromWorker::Report { head, body }) if head.task == task.id => {
+                FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
                     let checked = match task.kind {
                         TaskKind::Grade => check_grade(row, &provider.name, task.attempt).map(drop),
@@ -422,9 +432,8 @@ impl Probe {
                     on_event(CallEvent::Report { row, log });
                     return Ok(self.end(CallEnd::Done));
                 }
-                Ok(FromWorker::Log(line)) => on_event(CallEvent::Log(&line)),
-                Ok(_) => {}
-                Err(end) => return Ok(end),
+                FromWorker::Log(line) => on_event(CallEvent::Log(&line)),
+                _ => {}
             }
         }
     }

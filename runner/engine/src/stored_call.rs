@@ -7,7 +7,7 @@ use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId, provid
 use runner_record::{ReadLine, RunDir};
 
 use crate::plan::{RowPlace, StoredRow, TestLine, stored_plan, unreadable};
-use crate::probe::{CallEnd, CallEvent, call_supplied};
+use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
 use crate::trust::{owner_notices, usable};
 use crate::workers::{PrestartedWorker, Supplies};
 use crate::{EngineError, session::prestart};
@@ -109,7 +109,8 @@ impl StoredCall {
         for notice in &self.notices {
             on_event(CallEvent::Notice(notice));
         }
-        call_supplied(self.prestarted, self.supplies, Some((self.task, self.line)), on_event)
+        let task = Some((self.task, self.line));
+        call_supplied(self.prestarted, self.supplies, task, on_event).or_else(ProbeError::end)
     }
 }
 

@@ -116,10 +116,9 @@ fn check(plan: &Plan, mut checks: Checks, probe: &mut Probe) -> Result<Problems,
         if checks.is_done(plan) {
             return Ok(checks.problems(plan));
         }
-        match probe.next_message()? {
-            Ok(message) => checks.receive(&message),
-            Err(end) => return Err(end.into_error("inputs were checked")),
-        }
+        let report = probe.next_report();
+        let (head, body) = report.map_err(|error| error.into_error("inputs were checked"))?;
+        checks.receive(&head, &body);
     }
 }
 
@@ -153,8 +152,8 @@ pub(crate) fn describe(
 ) -> Result<(Probe, Ready, Vec<ProviderProblem>), EngineError> {
     let supplies = plan.supplies("validate", 1, None);
     let mut probe = Probe::start(prestarted, supplies)?;
-    let ready = probe.describe(&mut |_| ())?;
-    let ready = ready.map_err(|end| end.into_error("plugins described themselves"))?;
+    let ready = probe.describe(&mut |_| ());
+    let ready = ready.map_err(|error| error.into_error("plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);
     Ok((probe, ready, problems))
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use runner_model::prepare::{Problem, Ready, RefusedPart};
-use runner_model::protocol::{FromWorker, Line, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{Provider, Stdin};
 use runner_model::{
     Digest, ErrorClass, Micros, Places as _, TaskId, TrialId, row::MAX_ROW, template::Template,
@@ -114,9 +114,8 @@ impl Checks {
         Ok(())
     }
 
-    /// Collects the problems in a worker's message, if it answers a task of these checks.
-    pub(crate) fn receive(&mut self, message: &FromWorker) {
-        let FromWorker::Report { head, body } = message else { return };
+    /// Collects the problems in a worker's report, if it answers a task of these checks.
+    pub(crate) fn receive(&mut self, head: &ReportHead, body: &[u8]) {
         let Some((test, trial)) = self.in_flight.remove(&head.task) else { return };
         for problem in Self::read_answer(&body[..head.row_bytes as usize]) {
             if self.found.len() < MAX_SHOWN {

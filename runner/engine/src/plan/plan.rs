@@ -8,7 +8,9 @@ use std::{
 };
 
 use runner_model::provider::PreparedProvider;
-use runner_model::{Budgets, Counts, Limits, Places, SessionSettings, digest, row::read_line};
+use runner_model::{
+    Budgets, Counts, Limits, Places, ProviderName, SessionSettings, digest, row::read_line,
+};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -57,13 +59,13 @@ pub(crate) struct Rescored {
 impl Trials for (&Plan, &Fold) {
     fn next_pending(&self, provider: Option<u16>, from: u64) -> Option<Pending> {
         let (plan, fold) = self;
-        let runs = |trial: &u64| fold.trial(*trial).is_pending && !plan.rejudge.has(*trial);
         let trial = match provider {
             None => plan.rejudge.next(from)?,
             Some(_) if plan.rescored.is_some() => return None,
             Some(provider) => {
-                let next = |from| plan.suite.next_trial(provider, from);
-                successors(next(from), |trial| next(trial + 1)).find(runs)?
+                let first = plan.suite.next_trial(provider, from);
+                successors(first, |trial| plan.suite.next_trial(provider, trial + 1))
+                    .find(|trial| fold.trial(*trial).is_pending && !plan.rejudge.has(*trial))?
             }
         };
         let had_bad = fold.trial(trial).had_bad;
@@ -126,6 +128,11 @@ impl Plan {
         self.remote.clone_from(&session.remote);
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
+    }
+
+    /// Returns whether the session runs or judges a trial.
+    pub(crate) fn is_left(&self, trial: u64, fold: &Fold) -> bool {
+        self.rejudge.has(trial) || self.rescored.is_none() && fold.trial(trial).is_pending
     }
 
     /// Returns the number of trials that the session runs or judges.
@@ -350,16 +357,18 @@ impl Plan {
         )))
     }
 
-    /// Returns the indexes of the graders of a test, in the order in which they judge its outputs.
-    pub(crate) fn graders_of(&self, test: &TestLine<'_>) -> io::Result<Vec<u16>> {
-        let place = |name: String| {
-            let is_grader = |prepared: &PreparedProvider| {
-                prepared.provider.grading.is_some() && *prepared.provider.name == name
-            };
-            let place = self.providers.iter().position(is_grader).map(|place| place as u16);
-            place.ok_or_else(|| io::Error::other(format!("there is no grader `{name}`")))
-        };
-        test.graders()?.into_iter().map(place).collect()
+    /// Returns the indexes and names of the graders of a test, in the order in which they judge its outputs.
+    pub(crate) fn graders_of(&self, test: &TestLine<'_>) -> io::Result<Vec<(u16, ProviderName)>> {
+        let mut graders = Vec::new();
+        for wanted in test.graders()? {
+            let providers = self.providers.iter().map(|prepared| &prepared.provider);
+            let mut providers = (0..).zip(providers).filter(|(_, one)| one.grading.is_some());
+            let grader = providers.find(|(_, one)| *one.name == wanted);
+            let grader = grader.map(|(place, one)| (place, one.name.clone()));
+            let missing = || io::Error::other(format!("there is no grader `{wanted}`"));
+            graders.push(grader.ok_or_else(missing)?);
+        }
+        Ok(graders)
     }
 
     /// Returns the shapes of the workers for `pending` trials.

@@ -43,6 +43,9 @@ impl Coordinator<'_> {
         }));
         let writer = match writer {
             Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
+                if self.stage.is_unreported() {
+                    self.observer.event(&created(&owned, &owned.dir().path()));
+                }
                 // The run has not started, so it is closed like a waiting one.
                 self.stage = Stage::Waiting(owned);
                 let message = machine::failure("cannot start a thread", source);
@@ -91,13 +94,17 @@ impl Coordinator<'_> {
         let Stage::Checking(checking) = &mut self.stage else { return };
         let plugins = checking.checks.as_mut().filter(|_| !self.stop.is_stopping);
         let Some(DescribedPlugins { worker, checks, .. }) = plugins else { return };
+        let mut reason = Reason::Storage;
         let sent = checks.fill(
             self.plan,
-            |trial| self.fold.trial(trial).is_pending || self.plan.rejudge.has(trial),
-            |task, line| self.pool.assign(worker.worker, task, line),
+            |trial| self.plan.is_left(trial, &self.fold),
+            |task, line| {
+                let assigned = self.pool.assign(worker.worker, task, line);
+                assigned.inspect_err(|_| reason = Reason::Machine)
+            },
         );
         if let Err(error) = sent {
-            return self.fail(Reason::Machine, machine::failure("cannot send a test", error));
+            return self.fail(reason, machine::failure("cannot check a test", error));
         }
         if !checks.is_done(self.plan) || checking.run.is_none() {
             return;

@@ -14,7 +14,7 @@ use tracing::debug;
 
 use super::in_flight::CheckedReport;
 use super::run_log::{describe, describe_actor};
-use super::stage::{Checking, Stage, Sweep};
+use super::stage::{Stage, Sweep};
 use super::{requests, watchdog::Watchdog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
@@ -84,39 +84,7 @@ pub(super) struct PauseRequest {
     pub(super) at: Option<u64>,
 }
 
-impl<'a> Coordinator<'a> {
-    /// Creates the coordinator of a session that shares its results root and continues a run.
-    pub(super) fn new(
-        plan: &'a Plan,
-        fold: Fold,
-        root: ResultsRoot,
-        pool: Pool,
-        clock: Clock,
-        watchdog: Watchdog,
-        observer: &'a mut dyn Observer,
-    ) -> Self {
-        Self {
-            schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(plan, &fold)),
-            plan,
-            observer,
-            pool,
-            root,
-            share: Share::default(),
-            clock,
-            fold,
-            watchdog,
-            stage: Stage::Checking(Checking::new(false)),
-            now: RunTime::default(),
-            next_progress: 0,
-            next_live: FIRST_LIVE,
-            compiling: Vec::new(),
-            stop: StopRequest::default(),
-            pause: PauseRequest::default(),
-            sweep: Sweep::new(),
-            end: None,
-        }
-    }
-
+impl Coordinator<'_> {
     /// Runs the session to its end.
     ///
     /// # Errors
@@ -227,14 +195,19 @@ impl<'a> Coordinator<'a> {
             return;
         }
         if let FromWorker::Log(line) = &message {
-            let line = format!("worker {}: {}", self.pool.shown(worker), visible_line(line));
-            return self.log_worker(&line);
+            return self.log_line_of(worker, line);
         }
         match &mut self.stage {
             Stage::Checking(checking) => checking.receive(&message),
             Stage::Running(_) => self.receive_task(worker, message),
             Stage::Waiting(_) | Stage::Ending => {}
         }
+    }
+
+    /// Logs a line that a worker has sent.
+    pub(super) fn log_line_of(&mut self, worker: WorkerId, line: &str) {
+        let line = format!("worker {}: {}", self.pool.shown(worker), visible_line(line));
+        self.log_worker(&line);
     }
 
     fn handle_exit(&mut self, worker: WorkerId, exit: &WorkerExit) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{GateResult, Reason, protocol::FromWorker, visible::visible_line};
+use runner_model::{GateResult, Reason, protocol::FromWorker};
 use runner_record::{Ack, End, Fold, Manifest, Owned, UnwrittenEnd};
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
 const SWEEP_WITHIN: Duration = Duration::from_secs(10);
 /// Interval at which a session that waits for its sweep reads signals.
 const SIGNAL_EVERY: Duration = Duration::from_millis(20);
+/// Message of a session that has only waited.
+pub(super) const UNSTARTED: &str = "the session was stopped before it started";
 /// Time for finished workers to exit.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 
@@ -50,19 +52,17 @@ impl Coordinator<'_> {
             return Err(signal.map_or(EngineError::Unstarted, EngineError::Stopped));
         }
         self.report_created();
-        if matches!(self.stage, Stage::Waiting(_)) {
-            self.close_waiting(reason, message)
-        } else {
-            self.close(reason, message)
-        }
+        self.close(reason, message)
     }
 
-    /// Waits until all rows are on disk, then writes the end of the session. A signal skips the wait for teardowns.
+    /// Waits until all rows are on disk, then writes the end of the session, also of one that has only waited. A signal skips
+    /// the wait for teardowns.
     fn close(
         mut self,
         mut reason: Option<Reason>,
         message: Option<String>,
     ) -> Result<Ended, EngineError> {
+        let has_only_waited = matches!(self.stage, Stage::Waiting(_));
         self.pool.hold_back(false);
         self.pool.finish();
         let closed = self.stage.run().map_or(Ok(()), |run| run.writer.close());
@@ -73,16 +73,18 @@ impl Coordinator<'_> {
                 Input::Signal(SignalEvent::Stop(..)) => is_hurried = true,
                 Input::Signal(SignalEvent::Suspend) => signals::suspend(),
                 Input::Ack(Ack::Written { lines, at, .. }) => self.receive_lines(at, &lines),
-                Input::Messages(_, last) => messages.extend(last),
+                Input::Messages(worker, last) => messages.push((worker, last)),
                 _ => {}
             }
         }
         if self.pool.keeps_instances() && !is_hurried {
             messages.extend(self.pool.wait_for_exits(TEARDOWN_WITHIN));
         }
-        for message in messages {
-            if let FromWorker::Log(line) = message {
-                self.log_worker(&visible_line(&line));
+        for (worker, messages) in messages {
+            for message in messages {
+                if let FromWorker::Log(line) = message {
+                    self.log_line_of(worker, &line);
+                }
             }
         }
         self.now = self.clock.now();
@@ -96,6 +98,7 @@ impl Coordinator<'_> {
         }
         let message = match reason {
             Some(Reason::Storage) => message.or(failure),
+            Some(_) if has_only_waited => message.or_else(|| Some(UNSTARTED.to_owned())),
             Some(reason) => self.end_message(reason, message),
             None => message,
         };
@@ -106,9 +109,12 @@ impl Coordinator<'_> {
                 self.observer.event(&RunEvent::Notice(message));
             }
         }
-        for notice in self.schedule.spending().notices() {
-            owned.log(&notice);
-            self.observer.event(&RunEvent::Notice(&notice));
+        if !has_only_waited {
+            owned.note_times(took, self.clock.suspended());
+            for notice in self.schedule.spending().notices() {
+                owned.log(&notice);
+                self.observer.event(&RunEvent::Notice(&notice));
+            }
         }
         let directory = owned.dir().path();
         let own = End {
@@ -118,7 +124,6 @@ impl Coordinator<'_> {
             at: runner_record::now(),
         };
         let (end, cut_short) = ends(self.plan, own);
-        owned.note_times(took, self.clock.suspended());
         let stopped_by = self.stop.by.take();
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             owned.note_stopped_by(by);
@@ -208,7 +213,7 @@ impl Coordinator<'_> {
 }
 
 /// Returns the end that the manifest gets, and the end of a session of `rescore`, which leaves that of its run.
-pub(super) fn ends(plan: &Plan, own: End) -> (End, Option<End>) {
+fn ends(plan: &Plan, own: End) -> (End, Option<End>) {
     match &plan.rescored {
         // Trials that are left were left before.
         Some(Rescored { before, .. }) if own.reason != Some(Reason::Cancelled) => {

@@ -6,11 +6,11 @@ use std::{collections::VecDeque, path::PathBuf, thread, time::Duration};
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
+use super::ending::{UNSTARTED, write_end};
 use super::rescore::rescore;
 use super::resume::continue_run;
 use super::run::{PlannedSession, check_machine, lock_root, prestart, run};
 use super::start::{planned, prepare};
-use super::waiting::{close_unstarted, unstarted};
 use crate::event::{Ended, Observer};
 use crate::run_parts::RunParts;
 use crate::signals::{self, ListenerGuard, SignalEvent};
@@ -180,12 +180,21 @@ impl Group {
             None => return Err(EngineError::NothingSelected(Vec::new())),
             Some(GroupRun::Waiting(waiting)) => {
                 let (work, owned) = *waiting;
-                match self.end.clone() {
-                    Some(end) => {
-                        let end = End { at: now(), ..end };
-                        close_unstarted(owned, &work.fold, end, observer).report(observer)
+                let prestarted = match self.end.clone() {
+                    Some(end) => Err(End { at: now(), ..end }),
+                    None => prestart().map_err(|error| End {
+                        message: Some(error.to_string()),
+                        ..unstarted(Some(Reason::Machine))
+                    }),
+                };
+                match prestarted {
+                    Ok(prestarted) => run(prestarted, work, true, move || Ok(owned), observer)?,
+                    // A run whose claim is dropped before its end would count as crashed.
+                    Err(end) => {
+                        let directory = owned.dir().path();
+                        let manifest = write_end(owned, end, &work.fold, observer);
+                        Ended::of(manifest, directory, Duration::ZERO).report(observer)
                     }
-                    None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }
             }
             Some(GroupRun::Incomplete(incomplete)) => {
@@ -216,6 +225,11 @@ impl Group {
             }
         }
     }
+}
+
+/// Returns the end of a run that has not started.
+fn unstarted(reason: Option<Reason>) -> End {
+    End { reason, signal: None, message: Some(UNSTARTED.to_owned()), at: now() }
 }
 
 /// Changes labels of the runs that wait, as requested. Returns `false` once the group has ended.

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{PreparedProvider, Provider};
+use runner_model::provider::Provider;
 use runner_model::row::{RowError, check_row, read_line};
 use runner_model::{
-    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
-    TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
+    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, ProviderName, Row, RowRef,
+    RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
 use runner_record::{RecordError, now};
 use sha2::{Digest as _, Sha256};
@@ -38,8 +38,8 @@ pub(crate) struct InFlightTask {
     pub(super) stored: Option<StoredRow>,
     /// The trial's attempt.
     pub(crate) attempt: u32,
-    /// Indexes of the test's graders.
-    pub(super) graders: Vec<u16>,
+    /// Indexes and names of the test's graders.
+    pub(super) graders: Vec<(u16, ProviderName)>,
     /// Received artifacts, by their index in the row.
     drafts: HashMap<u32, Draft>,
     /// Bytes of all drafts.
@@ -145,7 +145,7 @@ impl TasksInFlight {
             };
             policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;
-            let mut others = unanswered(&graders, &answered, &plan.providers);
+            let mut others = unanswered(&graders, &answered).map(|(other, _)| *other);
             policy.next_grader = others.find(|other| *other != grader);
         }
         if let Some(row) = &stored {
@@ -243,17 +243,16 @@ impl InFlightTask {
         &mut self,
         head: &ReportHead,
         mut body: Vec<u8>,
-        providers: &[PreparedProvider],
+        limits: &Limits,
         session: u32,
         decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>) -> T,
     ) -> Result<(CheckedReport, T), String> {
         if self.is_judged() {
-            let report = self.check_judged(head, &body, providers, session)?;
+            let report = self.check_judged(head, &body, session)?;
             let row = report.row()?;
             let decision = decide(self, &row, &report.effort(&row, head));
             return Ok((report.into(), decision));
         }
-        let limits = &providers[usize::from(self.task.provider)].provider.limits;
         let (row, (log, artifacts)) = self.check(head, &body, limits, session)?;
         let decision = decide(self, &row, &row);
         let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
@@ -307,14 +306,13 @@ impl InFlightTask {
         Ok((row, (log, artifacts)))
     }
 
-    /// Returns the indexes of the graders that a row waits for.
+    /// Returns the graders that a row waits for.
     pub(crate) fn next_graders(
         &self,
         row: &RowRef<'_>,
-        providers: &[PreparedProvider],
-    ) -> impl Iterator<Item = u16> {
+    ) -> impl Iterator<Item = &(u16, ProviderName)> {
         let graders = if row.outcome == Outcome::Ungraded { &self.graders[..] } else { &[] };
-        unanswered(graders, row, providers)
+        unanswered(graders, row)
     }
 
     /// Returns whether a pass may count as flaky: for a judged or graded row, only if an earlier attempt did not pass.
@@ -382,17 +380,12 @@ impl InFlightTask {
     }
 }
 
-/// Returns those of `graders`, indexes of providers, that have no grade in a row.
-fn unanswered(
-    graders: &[u16],
+/// Returns those of `graders` that have no grade in a row.
+fn unanswered<'g>(
+    graders: &'g [(u16, ProviderName)],
     row: &RowRef<'_>,
-    providers: &[PreparedProvider],
-) -> impl Iterator<Item = u16> {
-    let has_grade = |grader: &u16| {
-        let name = &*providers[usize::from(*grader)].provider.name;
-        row.grades.iter().any(|grade| *grade.grader == *name)
-    };
-    graders.iter().copied().filter(move |grader| !has_grade(grader))
+) -> impl Iterator<Item = &'g (u16, ProviderName)> {
+    graders.iter().filter(|(_, name)| row.grades.iter().all(|grade| *grade.grader != **name))
 }
 
 impl LostReason {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use runner_model::protocol::{ReportHead, TaskKind};
-use runner_model::provider::PreparedProvider;
 use runner_model::row::{Grade, RowError, Usage, check_grade, check_judgement, read_line};
 use runner_model::{Outcome, Row, RowRef};
 
@@ -42,17 +41,15 @@ impl InFlightTask {
         &self,
         head: &ReportHead,
         body: &[u8],
-        providers: &[PreparedProvider],
         session: u32,
     ) -> Result<JudgedReport, String> {
-        let name = |index: u16| &*providers[usize::from(index)].provider.name;
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
         if body.len() > head.row_bytes as usize || !self.has_no_drafts() {
             return Err(bad(&"a log or artifacts with a judgement"));
         }
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
-            let graders = self.grader_names(providers);
+            let graders = self.grader_names();
             let mut judgement =
                 check_judgement(body, &stored, &graders).map_err(|error| bad(&error))?;
             // Only its graders have not answered. The worker lacks outputs above 8 MiB and the standard error.
@@ -66,10 +63,10 @@ impl InFlightTask {
             let mut row = Row::judged(stored, judgement, &graders);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
-        let grade = check_grade(body, name(self.task.provider), self.task.attempt);
+        let grade = check_grade(body, self.grader(), self.task.attempt);
         match grade.map_err(|error| bad(&error))? {
             Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
-            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade }, providers)),
+            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade })),
             None => Ok(JudgedReport::new(Row::from(stored).fit(), JudgedWork::Interrupted)),
         }
     }
@@ -77,7 +74,6 @@ impl InFlightTask {
     /// Creates the report of a grade or judgement that was lost with its worker.
     pub(crate) fn lost_judged(
         &self,
-        providers: &[PreparedProvider],
         outcome: Outcome,
         error: RowError<'static>,
         took: Duration,
@@ -89,7 +85,7 @@ impl InFlightTask {
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = Grade {
-            grader: providers[usize::from(self.task.provider)].provider.name.to_string().into(),
+            grader: self.grader().into(),
             attempt: self.task.attempt,
             verdict: None,
             own_verdict: None,
@@ -106,13 +102,18 @@ impl InFlightTask {
             asked: None,
             session,
         };
-        Ok(self.graded(stored, grade, providers))
+        Ok(self.graded(stored, grade))
     }
 
     /// Returns the names of the test's graders, in the order of its `expect`.
-    fn grader_names<'a>(&self, providers: &'a [PreparedProvider]) -> Vec<&'a str> {
-        let name = |grader: &u16| &*providers[usize::from(*grader)].provider.name;
-        self.graders.iter().map(name).collect()
+    fn grader_names(&self) -> Vec<&str> {
+        self.graders.iter().map(|(_, name)| &**name).collect()
+    }
+
+    /// Returns the name of the grader that the task calls.
+    fn grader(&self) -> &str {
+        let mut graders = self.graders.iter();
+        graders.find(|(index, _)| *index == self.task.provider).map_or("", |(_, name)| name)
     }
 
     fn stored(&self) -> Result<RowRef<'_>, String> {
@@ -121,13 +122,8 @@ impl InFlightTask {
             .map_err(|error| format!("has a task about a line that is not a row: {error}"))
     }
 
-    fn graded<'a>(
-        &self,
-        stored: RowRef<'a>,
-        grade: Grade<'a>,
-        providers: &[PreparedProvider],
-    ) -> JudgedReport {
-        let (graders, grader) = (self.grader_names(providers), grade.grader.to_string());
+    fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
+        let (graders, grader) = (self.grader_names(), grade.grader.to_string());
         let again = grade.error.is_some();
         let again = again.then(|| Row::graded(stored.clone(), grade.clone(), &graders, true).fit());
         let row = Row::graded(stored, grade, &graders, false).fit();

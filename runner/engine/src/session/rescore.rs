@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use runner_model::{Outcome, Reason, RunStatus, digest, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
-use runner_record::{
-    End, Fold, Manifest, NewSession, Owned, RESCORE, Rerun, ResultsRoot, RunDir, now,
-};
-
-use super::reruns::Reruns;
+use runner_record::{End, Fold, Manifest, NewSession, RESCORE, Rerun, ResultsRoot, RunDir, now};
 use runner_results::row_filter;
 use runner_scenario::RowFilter;
 
+use super::reruns::Reruns;
 use super::resume::claim;
 use super::resume_plan::check_foreign;
-use super::run::{PlannedSession, lock_root, prestart, run};
+use super::run::{PlannedSession, lock_root, prestart, run_further};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter};
 use crate::run_parts::keep_suite;
@@ -47,7 +44,7 @@ pub fn rescore(
 ) -> Result<Ended, EngineError> {
     let prestarted = prestart()?;
     let (request, root, dir, notices) = find(request)?;
-    let is_free = lock_root(&root, request.session.share)?;
+    lock_root(&root, request.session.share)?;
     let mut manifest = dir.manifest()?;
     let owned = claim(&root, &dir, &mut manifest)?;
     let mut prepared = PreparedRescore::new(&root, &dir, &manifest, &request)?;
@@ -78,35 +75,19 @@ pub fn rescore(
     let judged_by = plan.suite.digest();
     let mut graders = manifest_providers(plan);
     graders.retain(|one| one.is_grader);
-    let session = NewSession {
-        suite: Some(judged_by),
-        graders,
-        last_seq: prepared.fold.last_seq(),
-        pending: Some(prepared.fold.left()),
-        removed: prepared.fold.removed(),
-        waits: !is_free,
-        ..plan.session(RESCORE, &request.session)
-    };
-    let work = PlannedSession {
-        id: owned.dir().id().to_owned(),
-        session: owned.manifest().last_session() + 1,
-        fold: prepared.fold,
-        root,
-        share: request.session.share,
-        plan: prepared.plan.plan,
-    };
-    let (store, suite, plugins) = (work.root.clone(), prepared.plan.suite, prepared.plan.sources);
-    let reopen = move || {
-        let mut owned: Owned = owned;
-        keep_suite(&store, suite, &judged_by)?;
-        plugins.keep(&store)?;
-        owned.open_session(session, None)?;
-        Ok(owned)
+    let session =
+        NewSession { suite: Some(judged_by), graders, ..plan.session(RESCORE, &request.session) };
+    let RescorePlan { plan, suite, sources, .. } = prepared.plan;
+    let work = PlannedSession::further(&owned, plan, prepared.fold, request.session.share);
+    let store = move |root: &ResultsRoot| {
+        keep_suite(root, suite, &judged_by)?;
+        sources.keep(root)?;
+        Ok(None)
     };
     let next = command(&dir, &request, &[]);
     let mut tally =
         ChangeTally { before: fold, left: count, changes: BTreeMap::new(), observer, next };
-    let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
+    let ended = run_further(prestarted, work, owned, session, store, &mut tally)?;
     Ok(tally.settle(ended))
 }
 

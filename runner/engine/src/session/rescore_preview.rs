@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::protocol::FromWorker;
 use runner_model::{Outcome, Places as _, RunTime, TaskId, TrialId, WorkerId};
 use runner_record::{Fold, RunDir};
 
@@ -118,23 +117,21 @@ fn judge(
         if in_flight.all.is_empty() {
             return Ok(judged);
         }
-        let (head, body) = match probe.next_message()? {
-            Ok(FromWorker::Report { head, body }) => (head, body),
-            Ok(_) => continue,
-            Err(end) => return Err(end.into_error("outputs were judged")),
-        };
+        let report = probe.next_report();
+        let (head, body) = report.map_err(|error| error.into_error("outputs were judged"))?;
         let Some(flight) = in_flight.all.remove(&head.task) else { continue };
-        let report = flight.check_judged(&head, &body, &plan.providers, 0);
-        let fault = |fault| EngineError::Usage(format!("the worker {fault}"));
-        let report = report.map_err(fault)?;
-        let row = report.row().map_err(fault)?;
-        let graders = flight.next_graders(&row, &plan.providers);
-        let name = |grader| plan.providers[usize::from(grader)].provider.name.to_string();
+        let report = flight.check_judged(&head, &body, 0).map_err(bad_report)?;
+        let row = report.row().map_err(bad_report)?;
         let rejudgement = Rejudgement {
             before: fold.trial(flight.trial).outcome.unwrap_or(Outcome::Ungraded),
             after: row.outcome,
-            graders: graders.map(name).collect(),
+            graders: flight.next_graders(&row).map(|(_, name)| name.to_string()).collect(),
         };
         judged.insert(flight.trial, rejudgement);
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn bad_report(fault: String) -> EngineError {
+    EngineError::Usage(format!("the worker {fault}"))
 }

@@ -1,16 +1,13 @@
 //! `resume`: continues a run with its stored plan or, with `--accept-changes`, with the current files.
 
-use std::{fs::File, time::Duration};
+use std::time::Duration;
 
 use runner_model::{Places as _, RunStatus, TrialId};
-use runner_prepare::ContentSource;
-use runner_record::{
-    Manifest, NewPlan, NewSession, Owned, RecordError, ResultsRoot, RunDir, RunHead,
-};
+use runner_record::{Manifest, NewSession, Owned, RecordError, ResultsRoot, RunDir, RunHead};
 
 use super::ending::set_gate;
 use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
-use super::run::{PlannedSession, lock_root, prestart, run};
+use super::run::{PlannedSession, lock_root, prestart, run_further};
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Ids, Plan, changes_since, stored_plan, unreadable};
@@ -97,7 +94,7 @@ pub(super) fn continue_run(
         // Another process changed the run between the preparation and the claim.
         held = Some(owned);
     };
-    run_prepared(prestarted, request, root, owned, prepared, observer)
+    run_prepared(prestarted, request, owned, prepared, observer)
 }
 
 /// Fails if a granted folder has another content than at the start of the run: its trials would mix results of both.
@@ -117,7 +114,6 @@ fn check_folders(dir: &RunDir, plan: &Plan) -> Result<(), EngineError> {
 fn run_prepared(
     prestarted: PrestartedWorker,
     request: &ResumeRequest,
-    root: ResultsRoot,
     owned: Owned,
     prepared: PreparedResume,
     observer: &mut dyn Observer,
@@ -128,28 +124,17 @@ fn run_prepared(
     }
     let PreparedResume { plan, fold, adopted, rerun, filtered, .. } = prepared;
     if let Some(result) = filtered {
-        root.keep_bytes(result.as_bytes())?;
+        owned.root().keep_bytes(result.as_bytes())?;
     }
-    let is_free = lock_root(&root, request.session.share)?;
-    let session = NewSession {
-        last_seq: fold.last_seq(),
-        rerun,
-        pending: Some(fold.left()),
-        removed: fold.removed(),
-        waits: !is_free,
-        ..plan.session("resume", &request.session)
+    let session = NewSession { rerun, ..plan.session("resume", &request.session) };
+    let (plugins, blobs) = (plan.plugins.clone(), plan.blobs.clone());
+    let work = PlannedSession::further(&owned, plan, fold, request.session.share);
+    let store = move |root: &ResultsRoot| {
+        let Some((plan, suite)) = adopted else { return Ok(None) };
+        keep(root, suite, &plan.metadata.suite, &plugins, &blobs)?;
+        Ok(Some(plan))
     };
-    let work = PlannedSession {
-        id: owned.dir().id().to_owned(),
-        session: owned.manifest().last_session() + 1,
-        fold,
-        root: root.clone(),
-        share: request.session.share,
-        plan,
-    };
-    let (plugins, blobs) = (work.plan.plugins.clone(), work.plan.blobs.clone());
-    let reopen = move || reopen(&root, owned, session, adopted, &plugins, &blobs);
-    run(prestarted, work, !is_free, reopen, observer)
+    run_further(prestarted, work, owned, session, store, observer)
 }
 
 /// Previews [`resume`](crate::resume): calls `notice` with each message for the user, then `each` for every trial in the order
@@ -196,26 +181,6 @@ pub(super) fn claim(
     let owned = root.claim(dir)?;
     signals::pass("claimed");
     manifest.clone_from(owned.manifest());
-    Ok(owned)
-}
-
-/// Stores the adopted plan, if there is one, and starts the session in the manifest.
-fn reopen(
-    root: &ResultsRoot,
-    mut owned: Owned,
-    session: NewSession,
-    adopted: Option<(NewPlan, File)>,
-    plugins: &ContentSource,
-    blobs: &ContentSource,
-) -> Result<Owned, RecordError> {
-    let plan = match adopted {
-        Some((plan, suite)) => {
-            keep(root, suite, &plan.metadata.suite, plugins, blobs)?;
-            Some(plan)
-        }
-        None => None,
-    };
-    owned.open_session(session, plan)?;
     Ok(owned)
 }
 

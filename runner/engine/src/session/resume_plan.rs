@@ -51,7 +51,9 @@ impl PreparedResume {
             notices.extend(changes_since(dir, manifest, &plan));
             (plan, None)
         };
-        restore_settings(&mut plan, manifest);
+        if let Some(settings) = manifest.settings() {
+            plan.settings.clone_from(settings);
+        }
         plan.override_by(&request.session)?;
 
         let (rerun, filtered) = match &request.rerun {
@@ -230,13 +232,6 @@ fn adopted(
     let reason = difference(manifest, &new.metadata, new.providers.iter());
     let is_needed = reason.is_some() || stored_plan(root, dir, manifest).is_err();
     is_needed.then_some((new, suite))
-}
-
-/// Restores the settings of the run's last session.
-fn restore_settings(plan: &mut Plan, manifest: &Manifest) {
-    if let Some(last) = manifest.sessions.last() {
-        plan.settings = last.settings.clone();
-    }
 }
 
 /// Plans the scenario of a run from the current files. Returns its suite in a file, too.

@@ -3,18 +3,18 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::{io, sync::mpsc::Sender, thread};
 
-use runner_model::{Reason, SessionSettings};
+use runner_model::{Reason, RunTime, SessionSettings};
 use runner_prepare::{children, machine};
-use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
+use runner_record::{Fold, NewPlan, NewSession, Owned, RecordError, ResultsRoot, Share};
 
-use super::coordinator::Coordinator;
-use super::stage::{Checking, Stage};
+use super::coordinator::{Coordinator, FIRST_LIVE, PauseRequest, StopRequest};
+use super::stage::{Checking, Stage, Sweep};
 use super::watchdog::Watchdog;
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
 use crate::workers::{EventSink, Input, Launch, Pool, PrestartedWorker, WorkerLink, WorkerProcess};
-use crate::{clock::Clock, plan::Plan};
+use crate::{clock::Clock, plan::Plan, schedule::Schedule};
 
 /// The plan and the state of a session's run.
 pub(crate) struct PlannedSession {
@@ -27,6 +27,15 @@ pub(crate) struct PlannedSession {
     pub(crate) session: u32,
     pub(crate) root: ResultsRoot,
     pub(crate) share: Share,
+}
+
+impl PlannedSession {
+    /// Plans a further session of a claimed run.
+    pub(super) fn further(owned: &Owned, plan: Plan, fold: Fold, share: Share) -> Self {
+        let id = owned.dir().id().to_owned();
+        let session = owned.manifest().last_session() + 1;
+        Self { id, plan, fold, session, root: owned.root().clone(), share }
+    }
 }
 
 /// Returns a function that starts worker processes.
@@ -79,6 +88,36 @@ pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
     PrestartedWorker::start(processes()).map_err(machine_error)
 }
 
+/// Runs a further session of a claimed run to its end. `store` stores content of the session, and returns a plan that replaces
+/// the stored one.
+///
+/// # Errors
+///
+/// Those of [`run`], or another session uses the results root, and `share` does not allow waiting.
+pub(super) fn run_further(
+    prestarted: PrestartedWorker,
+    work: PlannedSession,
+    mut owned: Owned,
+    session: NewSession,
+    store: impl FnOnce(&ResultsRoot) -> Result<Option<NewPlan>, RecordError> + Send + 'static,
+    observer: &mut dyn Observer,
+) -> Result<Ended, EngineError> {
+    let waits = !lock_root(&work.root, work.share)?;
+    let session = NewSession {
+        last_seq: work.fold.last_seq(),
+        pending: Some(work.fold.left()),
+        removed: work.fold.removed(),
+        waits,
+        ..session
+    };
+    let reopen = move || {
+        let plan = store(owned.root())?;
+        owned.open_session(session, plan)?;
+        Ok(owned)
+    };
+    run(prestarted, work, waits, reopen, observer)
+}
+
 /// Runs a session to its end. `create` creates or reopens the run, on a separate thread while workers start. If `waits`, the
 /// run starts once the results root is free.
 ///
@@ -113,9 +152,24 @@ pub(crate) fn run(
     thread::Builder::new().name("create".into()).spawn(create).map_err(machine_error)?;
 
     let coordinator = Coordinator {
+        schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(&plan, &fold)),
+        plan: &plan,
+        observer,
+        pool,
+        root,
         share,
+        clock,
+        fold,
+        watchdog: watchdog.clone(),
         stage: Stage::Checking(Checking::new(session == 1 && !waits)),
-        ..Coordinator::new(&plan, fold, root, pool, clock, watchdog.clone(), observer)
+        now: RunTime::default(),
+        next_progress: 0,
+        next_live: FIRST_LIVE,
+        compiling: Vec::new(),
+        stop: StopRequest::default(),
+        pause: PauseRequest::default(),
+        sweep: Sweep::new(),
+        end: None,
     };
     let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));
     let ended = ended.unwrap_or_else(|panic| {

@@ -102,8 +102,23 @@ impl Coordinator<'_> {
         }
     }
 
+    /// Sends a task. If that fails, takes the task back and ends the session.
     pub(super) fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
-        let Stage::Running(running) = &mut self.stage else { return };
+        let Err((reason, message)) = self.try_send(worker, assignment) else { return };
+        // The worker does not have the task, so neither a report nor its exit would end the attempt.
+        if let Stage::Running(running) = &mut self.stage {
+            running.tasks.all.remove(&assignment.task);
+        }
+        self.apply(|schedule| schedule.returned(worker, &[assignment.task]));
+        self.fail(reason, message);
+    }
+
+    fn try_send(
+        &mut self,
+        worker: WorkerId,
+        assignment: &Assignment,
+    ) -> Result<(), (Reason, String)> {
+        let Stage::Running(running) = &mut self.stage else { return Ok(()) };
         let place = match assignment.grader {
             Some(_) => running.ungraded.get(&assignment.trial).copied(),
             None => self.plan.rejudge.place(assignment.trial),
@@ -111,14 +126,14 @@ impl Coordinator<'_> {
         let stored = place.and_then(|place| StoredRow::read(running.run.owned.dir(), place));
         if stored.is_none() && (assignment.grader.is_some() || place.is_some()) {
             let message = "cannot read a row or an output to judge".to_owned();
-            return self.fail(Reason::Storage, message);
+            return Err((Reason::Storage, message));
         }
-        let task = running.tasks.add(self.plan, self.now, worker, assignment, stored);
-        let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
-        if let Err(error) = sent {
-            // The schedule takes the task back when the killed worker exits.
-            self.fail(Reason::Machine, machine::failure("cannot send a test", error));
-        }
+        let (task, line) = running
+            .tasks
+            .add(self.plan, self.now, worker, assignment, stored)
+            .map_err(|error| (Reason::Storage, format!("cannot read a test: {error}")))?;
+        let sent = self.pool.assign(worker, task, line);
+        sent.map_err(|error| (Reason::Machine, machine::failure("cannot send a test", error)))
     }
 
     /// Handles a worker's message about tasks.
@@ -187,13 +202,13 @@ impl Coordinator<'_> {
     fn report(&mut self, worker: WorkerId, head: &ReportHead, body: Vec<u8>) {
         let Stage::Running(running) = &mut self.stage else { return };
         let Some(flight) = running.tasks.at(worker, head.task) else { return };
-        let providers = &self.plan.providers;
+        let prepared = &self.plan.providers[usize::from(flight.task.provider)];
+        let limits = &prepared.provider.limits;
         let mut is_answer = false;
-        let checked = flight.receive(head, body, providers, running.run.session, |flight, row, effort| {
+        let checked = flight.receive(head, body, limits, running.run.session, |flight, row, effort| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
-            let prepared = &providers[usize::from(flight.task.provider)];
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
-            let grader = flight.next_graders(row, providers).next();
+            let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
             self.schedule.apply(self.now, |schedule| {
                 let fault = head.host_fault;
                 schedule.report(worker, head.task, effort, grader, fault, &flight.policy);
@@ -207,7 +222,7 @@ impl Coordinator<'_> {
         let Stage::Running(running) = &mut self.stage else { return };
         running.tasks.all.remove(&head.task);
         if is_answer && running.answering.insert(provider) {
-            let name = &providers[usize::from(provider)].provider.name;
+            let name = &prepared.provider.name;
             self.notice(&format!("provider `{name}` prints answers of the JSON protocol, which are not read: set its `protocol = \"json\"`"));
         }
     }
@@ -312,9 +327,7 @@ impl Coordinator<'_> {
         let took = Micros(monotonic().saturating_sub(since));
         if flight.is_judged() {
             let error = flight.lost_error(reason, &how);
-            let providers = &self.plan.providers;
-            let outcome = reason.outcome();
-            let report = flight.lost_judged(providers, outcome, error, took.into(), run.session);
+            let report = flight.lost_judged(reason.outcome(), error, took.into(), run.session);
             return Some(report.ok()?.into());
         }
         let started_at = RunTime((self.now - RunTime(took.0)).0);

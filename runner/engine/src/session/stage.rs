@@ -99,8 +99,10 @@ impl Checking {
 
     /// Handles a worker's message about a check.
     pub(super) fn receive(&mut self, message: &FromWorker) {
-        if let Some(plugins) = &mut self.checks {
-            plugins.checks.receive(message);
+        if let Some(plugins) = &mut self.checks
+            && let FromWorker::Report { head, body } = message
+        {
+            plugins.checks.receive(head, body);
         }
     }
 

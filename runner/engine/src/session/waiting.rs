@@ -1,16 +1,14 @@
 //! [`Stage::Waiting`]: the run exists and starts once no other session works in its results root.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use runner_model::{Reason, RunTime};
 use runner_prepare::machine;
-use runner_record::{End, Fold, Owned, RecordError, in_use, now};
+use runner_record::{Owned, RecordError, in_use};
 
 use super::coordinator::{Coordinator, FIRST_LIVE};
-use super::ending::{ends, write_end};
 use super::stage::{Checking, Stage};
-use crate::event::{Ended, Observer};
-use crate::{EngineError, signals};
+use crate::signals;
 
 impl Coordinator<'_> {
     /// Starts the run if the root is free. Otherwise keeps it waiting, and reports the runs that hold the root.
@@ -58,49 +56,5 @@ impl Coordinator<'_> {
             self.fail(Reason::Machine, machine::failure("cannot start a worker", error));
         }
         Ok(())
-    }
-
-    /// Ends a run that has not started.
-    pub(super) fn close_waiting(
-        mut self,
-        reason: Option<Reason>,
-        message: Option<String>,
-    ) -> Result<Ended, EngineError> {
-        let Some(mut owned) = self.stage.end() else { return Err(EngineError::Unstarted) };
-        self.pool.finish();
-        if let Some(by) = self.stop.by.take() {
-            owned.note_stopped_by(by);
-        }
-        let unstarted = unstarted(reason);
-        let own = End {
-            signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
-            message: message.or(unstarted.message),
-            ..unstarted
-        };
-        let (end, cut_short) = ends(self.plan, own);
-        let ended = close_unstarted(owned, &self.fold, end, self.observer);
-        Ok(ended.cut_short_by(cut_short).report(self.observer))
-    }
-}
-
-/// Writes the end of a run that has not started, and does not report it.
-pub(super) fn close_unstarted(
-    owned: Owned,
-    fold: &Fold,
-    end: End,
-    observer: &mut dyn Observer,
-) -> Ended {
-    let directory = owned.dir().path();
-    let manifest = write_end(owned, end, fold, observer);
-    Ended::of(manifest, directory, Duration::ZERO)
-}
-
-/// Returns the end of a run that has not started.
-pub(super) fn unstarted(reason: Option<Reason>) -> End {
-    End {
-        reason,
-        signal: None,
-        message: Some("the run was stopped before it started".to_owned()),
-        at: now(),
     }
 }

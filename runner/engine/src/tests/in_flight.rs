@@ -163,7 +163,7 @@ fn lost_judgement_changes_only_outcome_and_error() {
         worker: None,
     });
     let error = flight.lost_error(LostReason::Crash, "died");
-    let report = flight.lost_judged(&[], Outcome::Error, error, Duration::ZERO, 1).unwrap();
+    let report = flight.lost_judged(Outcome::Error, error, Duration::ZERO, 1).unwrap();
     let row = report.row().unwrap();
     assert_eq!((row.outcome, &*row.error.unwrap().code), (Outcome::Error, "crash"));
     assert_eq!((row.output.unwrap().get(), row.grades.len(), row.metrics.len()), ("1", 0, 1));

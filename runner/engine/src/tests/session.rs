@@ -13,7 +13,7 @@ use runner_model::{
     ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready, RefusedPart},
     protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
-    provider::{Description, PluginKind, PreparedProvider},
+    provider::{Description, PluginKind, PreparedProvider, Reuse},
 };
 use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};
@@ -59,6 +59,8 @@ enum Act {
     Refuse,
     /// Announces another version.
     Stranger,
+    /// Has no schema of inputs, so none is checked, and does not end when it is killed.
+    Unkillable,
 }
 
 struct Fake {
@@ -105,7 +107,13 @@ impl Worker {
             version: version.to_owned(),
             compile_key: "0123456789abcdef".to_owned(),
         }));
-        while let Ok(Some(message)) = frames.recv() {
+        while let Ok(message) = frames.recv() {
+            let Some(message) = message else {
+                if self.act == Act::Unkillable {
+                    continue;
+                }
+                break;
+            };
             match message {
                 ToWorker::Prepare(_) if self.act == Act::NeverReady => {
                     return self.lost(Some(Blame::Died));
@@ -126,7 +134,7 @@ impl Worker {
                                 version: "1".to_owned(),
                                 summary: String::new(),
                                 config_schema: None,
-                                input_schema: Some(true.into()),
+                                input_schema: (self.act != Act::Unkillable).then(|| true.into()),
                                 requests: Vec::new(),
                             }),
                             problem,
@@ -142,7 +150,10 @@ impl Worker {
                     }
                 }
                 ToWorker::TakeBack { .. } => self.send(FromWorker::Returned(Vec::new())),
-                ToWorker::Finish { .. } => return self.lost(None),
+                ToWorker::Finish { .. } => {
+                    self.send(FromWorker::Log("the last line".to_owned()));
+                    return self.lost(None);
+                }
                 _ => {}
             }
         }
@@ -228,6 +239,8 @@ struct EventCounts {
     started: u32,
     signals: Vec<Option<StopSignal>>,
     finished: u32,
+    /// Text of `runner.log`.
+    log: String,
 }
 
 impl Observer for EventCounts {
@@ -249,6 +262,15 @@ fn session(
     script: Script,
     timeout: Duration,
 ) -> (Result<Ended, EngineError>, EventCounts, Vec<String>) {
+    session_with(script, timeout, |_, _| {})
+}
+
+/// Runs a session of 60 trials. `change` gets the plan and the file of its tests, which are also stored in another file.
+fn session_with(
+    script: Script,
+    timeout: Duration,
+    change: fn(&mut Plan, &fs::File),
+) -> (Result<Ended, EngineError>, EventCounts, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.toml");
     fs::write(folder.path().join("p.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
@@ -258,8 +280,9 @@ fn session(
     fs::write(&path, text).unwrap();
     let scenario = load(&path, &Default::default())
         .unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
-    let mut file = tempfile::tempfile().unwrap();
-    let suite = resolve(&scenario, &Selection::default(), &mut file).unwrap();
+    let [mut file, mut planned] = [(); 2].map(|()| tempfile::tempfile().unwrap());
+    resolve(&scenario, &Selection::default(), &mut file).unwrap();
+    let suite = resolve(&scenario, &Selection::default(), &mut planned).unwrap();
     let plugin = b"\0asm\x0d\0\x01\0".as_slice();
     let providers = vec![PreparedProvider {
         provider: scenario.providers[0].clone(),
@@ -272,6 +295,7 @@ fn session(
     let blobs = ContentSource::default();
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     (plan.settings.jobs, plan.settings.timeout) = (2, timeout);
+    change(&mut plan, &planned);
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
     let new_session = plan.session("exec", &SessionRequest::default());
     let parts = RunParts {
@@ -299,6 +323,7 @@ fn session(
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
         |ended| {
+            counts.log = fs::read_to_string(ended.directory.join("runner.log")).unwrap();
             let rows = fs::read_to_string(ended.directory.join("index.jsonl")).unwrap_or_default();
             rows.lines().map(str::to_owned).collect()
         },
@@ -327,8 +352,14 @@ const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn workers_that_answer_complete_a_run() {
-    let (ended, counts, lines) = session(|_| Act::Work, LONG);
+    // The session waits for the last lines of workers that keep instances.
+    let (ended, counts, lines) = session_with(
+        |_| Act::Work,
+        LONG,
+        |plan, _| plan.providers[0].provider.reuse = Some(Reuse::Instance),
+    );
     let manifest = ended.unwrap().manifest;
+    assert!(counts.log.contains("worker 1: the last line"), "{}", counts.log);
     assert_eq!(manifest.status, RunStatus::Completed);
     assert_eq!(manifest.counts.passed, TRIALS);
     assert_eq!((counts.rows, counts.started, counts.finished), (TRIALS, 1, 1));
@@ -359,6 +390,20 @@ fn bad_workers_are_replaced_and_lose_nothing() {
         assert_eq!(codes.is_empty(), act == Act::Double, "{codes:?}");
         assert!(codes.iter().all(|code| code == "lost"), "{codes:?}");
     }
+}
+
+#[test]
+fn unreadable_tests_end_a_session_whose_workers_stay() {
+    let (ended, _, lines) = session_with(
+        |_| Act::Unkillable,
+        Duration::from_secs(3),
+        |_, tests| tests.set_len(0).unwrap(),
+    );
+    let manifest = ended.unwrap().manifest;
+    assert_eq!(manifest.reason, Some(Reason::Storage));
+    let message = manifest.message.unwrap_or_default();
+    assert!(message.starts_with("cannot read a test: "), "{message}");
+    assert_eq!(lines.len(), 0);
 }
 
 #[test]

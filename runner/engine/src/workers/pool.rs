@@ -149,12 +149,12 @@ impl Pool {
     }
 
     /// Waits until all workers have exited, at most for `time`. A signal ends the wait. Returns their last messages.
-    pub(crate) fn wait_for_exits(&mut self, time: Duration) -> Vec<FromWorker> {
+    pub(crate) fn wait_for_exits(&mut self, time: Duration) -> Vec<(WorkerId, Vec<FromWorker>)> {
         let until = Instant::now() + time;
         let mut last = Vec::new();
         while !self.workers.is_empty() {
             match self.next(until.saturating_duration_since(Instant::now())) {
-                Some(Input::Messages(_, messages)) => last.extend(messages),
+                Some(Input::Messages(worker, messages)) => last.push((worker, messages)),
                 Some(Input::Signal(SignalEvent::Stop(..))) => break,
                 Some(Input::Signal(SignalEvent::Suspend)) => signals::suspend(),
                 None if Instant::now() >= until => break,

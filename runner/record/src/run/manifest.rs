@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId,
+    Counts, Digest, GateResult, Reason, RunStatus, SessionSettings, Shard, StopSignal, Time,
+    TrialId,
     row::Actor,
     visible::{quoted_path, visible_line},
 };
@@ -291,6 +292,12 @@ impl Manifest {
         let mut all: BTreeMap<_, _> = vars.collect();
         all.extend(self.labels.clone());
         all
+    }
+
+    /// Returns the settings of the last session that is not one of `rescore`, which has settings of its own.
+    pub fn settings(&self) -> Option<&SessionSettings> {
+        let mut newest_first = self.sessions.iter().rev();
+        newest_first.find(|session| !session.rescores).map(|session| &session.settings)
     }
 
     /// Returns whether a session only judges stored outputs again.

@@ -215,7 +215,7 @@ fn new_manifest(
         writer: MERGE,
         command: merge.command.clone(),
         request: None,
-        settings: plan.sessions.last().map(|last| last.settings.clone()).unwrap_or_default(),
+        settings: plan.settings().cloned().unwrap_or_default(),
         suite: None,
         graders: Vec::new(),
         last_seq,
