@@ -144,6 +144,23 @@ fn same_change_on_providers_is_one_line() {
 }
 
 #[test]
+fn change_of_several_tests_names_each() {
+    let runner = Runner::new(&["hostile"]);
+    let providers: String = (0..10)
+        .map(|number| format!("[providers.p{number}]\nplugin = \"hostile.wasm\"\n"))
+        .collect();
+    for input in ["{ do = \"echo\", value = 1 }", "{ do = \"fail-until\" }"] {
+        runner.scenario(&format!(
+            "{providers}[[tests]]\nid = \"all\"\ninput = {input}\n[[tests]]\nid = \"one\"\nproviders = [\"p0\"]\ninput = {input}\n"
+        ));
+        runner.exec(&["--retries", "1"]).expect(0);
+    }
+    let names: Vec<_> = (0..10).map(|number| format!("all@p{number}")).collect();
+    let flaky = format!("flaky: {} and 1 more passed → passed", names.join(", "));
+    runner.run(&["compare"]).expect(0).says(&[&flaky]);
+}
+
+#[test]
 fn providers_are_worse_or_better_than_each_other() {
     let runner = Runner::new(&[]);
     let provider = |name: &str| format!("[providers.{name}]\nplugin = \"bundled:echo\"\n");

@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runner_model::units::{grouped, plural};
+use runner_model::visible::cut;
 use runner_model::{Outcome, RowRef};
+use runner_results::{key, rank};
 
 use crate::failure::{self, BlockLine, Signature};
-use runner_results::{key, rank};
 
 /// Greatest number of groups by headline, of those by answer, and of those by kind. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -28,6 +29,8 @@ const MOST_APART: usize = 8;
 const SMALL_PART: u64 = 10;
 /// Lines of each value, message and difference in a block.
 const BLOCK_LINES: usize = 12;
+/// Characters of a reason that is kept: an error's message has up to a megabyte on one line.
+const MOST_CHARACTERS: usize = 1000;
 
 /// Trials that did not pass, and skipped ones whose provider gave a reason.
 #[derive(Debug, Default)]
@@ -62,7 +65,7 @@ pub struct FailureGroup {
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
-    /// All reasons of the trial that was added first. Empty for flaky trials.
+    /// All reasons of the first trial of the plan. Empty for flaky trials.
     pub block: Vec<BlockLine>,
     /// Up to [`MOST_TRIALS`] trials, or [`MOST_FLAKY`].
     first: FirstTrials,
@@ -72,7 +75,7 @@ pub struct FailureGroup {
     providers: BTreeSet<String>,
     /// Hash of test and provider of each trial.
     pub(crate) keys: Vec<u64>,
-    /// The keys of [`Signature`].
+    /// The keys of [`Signature`] of the first trial of the plan.
     signature: [u64; 3],
     /// The answer of all trials to their checks.
     got: Option<String>,
@@ -96,7 +99,8 @@ impl Failures {
         let is_kept = is_known || self.retried.len() < MOST_GROUPS;
         let text = is_kept.then(|| {
             let attempts = plural(row.attempt.into(), "attempt", "attempts");
-            format!("{}{} after {attempts}: {}", self.run, row.trial, failure::headline(row))
+            let reason = cut(&failure::headline(row), MOST_CHARACTERS);
+            format!("{}{} after {attempts}: {reason}", self.run, row.trial)
         });
         self.retried.insert(place, text.unwrap_or_default());
     }
@@ -130,20 +134,26 @@ impl Failures {
         let index = self.part_of(row.outcome, keys).or_else(|| {
             let index = self.groups.len();
             self.places.insert((row.outcome, *keys.get(index / MOST_GROUPS)?), index);
+            let parts = vec![index];
+            let got = got.clone();
             self.groups.push(FailureGroup {
-                reason: headline.clone(),
-                block: failure::block(row, BLOCK_LINES),
-                parts: vec![index],
+                parts,
                 signature: keys,
-                got: got.clone(),
+                got,
                 ..FailureGroup::new(row.outcome)
             });
             Some(index)
         });
         let Some(index) = index else { return };
         let group = &mut self.groups[index];
-        group.is_varied |= group.reason != headline;
+        group.is_varied |= group.signature[0] != keys[0];
         group.got.take_if(|known| got.as_ref() != Some(known));
+        // Rows are added in the order of their ends, which differs from run to run.
+        if group.first.first().is_none_or(|(first, _)| place < *first) {
+            group.reason = cut(&headline, MOST_CHARACTERS);
+            group.block = failure::block(row, BLOCK_LINES);
+            group.signature = keys;
+        }
         group.add(&self.run, row, place, MOST_TRIALS);
     }
 
@@ -156,7 +166,7 @@ impl Failures {
         }
         let mut groups = merged(groups, 2, MOST_APART, |group| {
             group.test.is_some()
-                || group.parts[0] / MOST_GROUPS == 2
+                || group.parts.iter().any(|part| part / MOST_GROUPS == 2)
                 || (!group.is_varied && group.trials * SMALL_PART < trials[&group.key(2)])
         });
         for group in groups.iter_mut().filter(|group| group.is_varied) {
@@ -168,6 +178,13 @@ impl Failures {
         groups.sort_by(|one, other| {
             (rank(one.outcome), one.first.first()).cmp(&(rank(other.outcome), other.first.first()))
         });
+        groups
+    }
+
+    /// Returns the groups of [`Self::sorted`] that did not pass.
+    pub fn failed(&self) -> Vec<FailureGroup> {
+        let mut groups = self.sorted();
+        groups.retain(|group| group.outcome.is_bad());
         groups
     }
 
@@ -256,10 +273,11 @@ impl FailureGroup {
 
     /// Adds the trials of another group.
     fn merge(&mut self, mut other: Self) {
-        self.is_varied |= other.is_varied || self.reason != other.reason;
+        self.is_varied |= other.is_varied || self.signature[0] != other.signature[0];
         if other.first.first() < self.first.first() {
             self.reason = other.reason;
             self.block = other.block;
+            self.signature = other.signature;
         }
         self.trials += other.trials;
         self.test.take_if(|test| other.test.as_ref() != Some(test));
@@ -286,8 +304,9 @@ impl FailureGroup {
         if self.first.len() > most {
             self.first.pop_last();
         }
-        if self.providers.len() <= MOST_PROVIDERS {
-            self.providers.insert(row.provider.to_string());
+        self.providers.insert(row.provider.to_string());
+        if self.providers.len() > MOST_PROVIDERS + 1 {
+            self.providers.pop_last();
         }
     }
 

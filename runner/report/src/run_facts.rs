@@ -210,6 +210,8 @@ pub fn doing(live: &Live) -> String {
         };
         lines.push(format!("{trial} waits for {what}{left}"));
     }
+    let more = live.waiting.len().saturating_sub(MOST_NAMED) as u64;
+    lines.extend((more > 0).then(|| plural(more, "more trial waits", "more trials wait")));
     if live.waits_for_memory {
         lines.push("more wait for memory".to_owned());
     }

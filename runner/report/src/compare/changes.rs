@@ -79,6 +79,8 @@ pub struct ChangeGroup {
     pub count: u64,
     /// The first tests, each with its provider.
     tests: Vec<[String; 2]>,
+    /// Whether all of them, also those that are not named, are the same test.
+    is_one_test: bool,
 }
 
 impl ChangeGroup {
@@ -92,8 +94,7 @@ impl ChangeGroup {
 
     fn set_name(&mut self) {
         let [test, _] = &self.tests[0];
-        let is_one_test = self.tests.iter().all(|[other, _]| other == test);
-        self.name = if is_one_test && self.count > 1 {
+        self.name = if self.is_one_test && self.count > 1 {
             let providers = self.tests.iter().map(|[_, provider]| provider.clone());
             format!("{test} on {}", failures::named(&providers.collect::<Vec<_>>(), self.count))
         } else {
@@ -115,7 +116,8 @@ impl ChangeGroup {
             }
         };
         let outcomes = outcomes.to_owned();
-        Self { name, outcomes, reason: group.reason, count: group.trials, tests: Vec::new() }
+        let (reason, count) = (group.reason, group.trials);
+        Self { name, outcomes, reason, count, tests: Vec::new(), is_one_test: false }
     }
 }
 
@@ -136,6 +138,7 @@ impl ChangeList {
         let test = [change.test.to_owned(), change.provider.to_owned()];
         if let Some(group) = known {
             group.count += 1;
+            group.is_one_test &= group.tests[0][0] == test[0];
             if group.tests.len() < MOST_NAMED {
                 group.tests.push(test);
             }
@@ -143,7 +146,14 @@ impl ChangeList {
             let reason = change.reason.clone().unwrap_or_default();
             let name = String::new();
             let tests = vec![test];
-            self.groups.push(ChangeGroup { name, outcomes, reason, count: 1, tests });
+            self.groups.push(ChangeGroup {
+                name,
+                outcomes,
+                reason,
+                count: 1,
+                tests,
+                is_one_test: true,
+            });
         } else {
             self.left += 1;
         }

@@ -75,7 +75,7 @@ impl RunActions {
             pause: RunAction::unless(&[read_only, ended, paused]),
             unpause: RunAction::unless(&[read_only, ended, unpaused]),
             resume: RunAction::unless(&[read_only, running, needs_force, used_up, done]),
-            rerun_failed: RunAction::unless(&[read_only, running, good]),
+            rerun_failed: RunAction::unless(&[read_only, running, needs_force, used_up, good]),
             rescore: RunAction::unless(&[read_only, running, empty]),
             pin: RunAction::unless(&[read_only, running, (is_pinned, "the run is already pinned")]),
             unpin: RunAction::unless(&[read_only, running, unpinned]),

@@ -99,10 +99,10 @@ fn states_allow_these_requests() {
         (damaged(head(Completed)), "rfePdl"),
         (pinned(head(Completed)), "feUl"),
         (missing(head(Incomplete)), "crfePdl"),
-        (for_reason(missing(head(Incomplete)), Reason::Budget), "cfePdl"),
+        (for_reason(missing(head(Incomplete)), Reason::Budget), "cePdl"),
         (empty(head(Incomplete)), "crPdl"),
         (empty(head(Failed)), "crPdl"),
-        (missing(head(Cancelled)), "fePdl"),
+        (missing(head(Cancelled)), "ePdl"),
     ] {
         assert_eq!(allowed(&run), letters, "{run:?}");
         let RunActions { stop, cancel, pause, unpause, resume, rerun_failed, .. } =

@@ -599,3 +599,40 @@ fn many_wrong_answers_are_few_groups() {
     );
     assert_eq!(failures.left_out(), 0);
 }
+
+#[test]
+fn groups_do_not_depend_on_the_order() {
+    let rows = (0..90_u64).map(|number| {
+        let keys =
+            format!(r#","error":{{"class":"trap","code":"c","message":"no key\nat {number}"}}"#);
+        let trial = format!(
+            r#""t{number}@p{}#1","test":"t{number}","provider":"p{}""#,
+            number % 9,
+            number % 9
+        );
+        let json = row("error", &keys).replace(r#""a@p#1","test":"a","provider":"p""#, &trial);
+        (number, json)
+    });
+    let groups = |rows: &mut dyn Iterator<Item = (u64, String)>| {
+        let mut failures = Failures::default();
+        rows.for_each(|(number, json)| failures.add(&read(&json), number));
+        let groups = failures.listed().into_iter().map(|group| {
+            let providers: Vec<_> = group.providers().map(str::to_owned).collect();
+            (group.first_names(), group.block, providers)
+        });
+        groups.collect::<Vec<_>>()
+    };
+    assert_eq!(groups(&mut rows.clone()), groups(&mut rows.rev()));
+}
+
+#[test]
+fn kept_reasons_are_short() {
+    let message = "x".repeat(100_000);
+    let json =
+        row("error", &format!(r#","error":{{"class":"other","code":"c","message":"{message}"}}"#));
+    let mut failures = Failures::default();
+    failures.add(&read(&json), 0);
+    failures.add_retried(&read(&json), 1);
+    assert!(failures.listed()[0].reason.len() < 2000);
+    assert!(failures.retried().0[0].len() < 2000);
+}

@@ -73,8 +73,10 @@ fn activity_names_attempts_and_waiting_trials() {
         ],
         "waits_for_memory": true,
     });
-    let live: Live = serde_json::from_value(live).unwrap();
+    let mut live: Live = serde_json::from_value(live).unwrap();
     snapshot("activity", &doing(&live));
+    live.waiting = vec![live.waiting[0].clone(); 1_012];
+    assert!(doing(&live).ends_with("\n1,002 more trials wait\nmore wait for memory"));
 }
 
 #[test]
