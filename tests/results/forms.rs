@@ -325,7 +325,7 @@ fn markdown_fits_a_comment() {
 }
 
 #[test]
-fn long_reason_hides_no_other_failure_in_markdown() {
+fn long_reasons_are_cut_in_reports() {
     let runner = Runner::new(&["hostile"]);
     let reason = "x".repeat(70_000);
     let list = format!(
@@ -339,7 +339,10 @@ fn long_reason_hides_no_other_failure_in_markdown() {
     runner.exec(&["--quiet"]).expect(1);
     let markdown = report(&runner, &["--markdown"]);
     assert!(markdown.contains("it broke"), "{markdown}");
-    assert!(markdown.contains("\n1 more failed trials are not shown here.\n"), "{markdown}");
+    assert!(markdown.contains("xxx…</code>"), "{markdown}");
+    let csv = report(&runner, &["--csv"]);
+    // A cell of a spreadsheet has at most 32,767 units of UTF-16.
+    assert!(csv.contains(&format!(",{}…,", "x".repeat(16_000))), "{}", csv.len());
 }
 
 #[test]

@@ -6,8 +6,7 @@ use std::{borrow::Cow, collections::HashMap, env, fs, fs::OpenOptions, path::Pat
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_report::{
-    FailureGroup, Failures, Form, FormError, FormOptions, RunDocument, selected_failures,
-    write_report,
+    FailureGroup, Failures, Form, FormError, FormOptions, RunDocument, write_report,
 };
 use runner_scenario::load;
 
@@ -55,7 +54,7 @@ impl System {
         ran_nothing: bool,
         out: &Out,
     ) -> Result<(), FormError> {
-        let failed = selected_failures(document)?;
+        let failed = document.rows.failures()?;
         match self {
             Self::GitHub => {
                 annotate(document, &failed, out);
@@ -63,7 +62,7 @@ impl System {
             }
             Self::GitLab | Self::Buildkite => {
                 let time = document.manifest.completed_at.map_or(0, |time| time.as_millis() / 1000);
-                for (number, group) in failed.sorted().into_iter().take(MOST_SECTIONS).enumerate() {
+                for (number, group) in failed.failed().into_iter().take(MOST_SECTIONS).enumerate() {
                     out.ci(&self.section(number, time, &group));
                 }
                 Ok(())
@@ -89,7 +88,7 @@ impl System {
 /// Prints an annotation for each reason, at the place of its first test.
 fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
     let manifest = &document.manifest;
-    let mut groups = failed.sorted();
+    let mut groups = failed.failed();
     if groups.len() > MOST_ANNOTATIONS {
         groups.truncate(MOST_ANNOTATIONS - 1);
     }

@@ -68,7 +68,7 @@ impl<W: io::Write> io::Write for Visible<W> {
 
 /// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
 /// below U+0020. Also escapes `##[`, the start of a command in a line that a job of GitHub prints.
-fn visible_json(json: &str) -> Cow<'_, str> {
+pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
     const COMMAND: &str = "##[";
     if json.contains(COMMAND) {
         return visible_json(&json.replace(COMMAND, r"\u0023#[")).into_owned().into();

@@ -41,7 +41,7 @@ impl Serialize for Line {
 #[derive(JsonSchema)]
 #[schemars(rename = "Row")]
 #[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct StoredRow {
+pub struct StoredRow {
     #[serde(flatten)]
     row: Row<'static>,
     #[serde(flatten)]
@@ -101,18 +101,33 @@ impl Rows {
         Ok(rows.into_iter().map(|(.., text)| text).collect())
     }
 
-    /// Adds the trials that failed, were skipped with a reason, are flaky, or wait for a retry.
+    /// Groups the failures among the selected rows as [`Self::add_failures`] does.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn failures(&self) -> Result<Failures, RecordError> {
+        let mut failures = Failures::default();
+        self.add_failures(&mut failures)?;
+        Ok(failures)
+    }
+
+    /// Adds the selected trials that failed, were skipped with a reason, are flaky, or wait for a retry.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn add_failures(&self, failures: &mut Failures) -> Result<(), RecordError> {
-        add_failures(&self.table, failures)
+        add_failures(&self.table, self.trials()?.as_ref(), failures)
     }
 }
 
-/// Adds the trials that failed, were skipped with a reason, are flaky, or wait for a retry.
-pub(crate) fn add_failures(table: &RunTable, failures: &mut Failures) -> Result<(), RecordError> {
+/// Adds the trials of `selected`, or of all, that failed, were skipped with a reason, are flaky, or wait for a retry.
+pub(crate) fn add_failures(
+    table: &RunTable,
+    selected: Option<&HashSet<u32>>,
+    failures: &mut Failures,
+) -> Result<(), RecordError> {
     let results = table.settling();
     let listed = results.filter(|row| row.is_flaky() || row.outcome != Outcome::Passed);
     let unsettling = table.unsettling().into_iter();
@@ -120,7 +135,10 @@ pub(crate) fn add_failures(table: &RunTable, failures: &mut Failures) -> Result<
         .filter(|(trial, _)| !table.newest(*trial).is_some_and(|newest| newest.counts()))
         .flat_map(|(_, rows)| rows)
         .filter(|row| table.row(*row).outcome.is_bad());
-    let rows: Vec<_> = listed.map(|row| row.number).chain(retried).collect();
+    let rows = listed.map(|row| row.number).chain(retried);
+    let is_selected =
+        |row: &u32| selected.is_none_or(|trials| trials.contains(&table.row(*row).trial));
+    let rows: Vec<_> = rows.filter(is_selected).collect();
     // Reading the plan takes longer than finding out that there is nothing to name.
     let suite = if rows.is_empty() { None } else { plan::suite(table.run()) };
     table.each_row(rows, |indexed, row, _| {

@@ -265,7 +265,7 @@ pub fn print(
     for run in &list.runs {
         failures.start_run(&run.head.scenario);
         let run = root.find(&run.head.id)?;
-        RunDocument::read(root, &run, &RowSelection::Failed)?.rows.add_failures(&mut failures)?;
+        RunDocument::read(root, &run, &RowSelection::All)?.rows.add_failures(&mut failures)?;
     }
     trials::print_notable(&failures, None, out, true);
     let none_run = if ran_nothing { phrases::NONE_RUN } else { "" };

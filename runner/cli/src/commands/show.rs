@@ -7,9 +7,9 @@ use runner_model::units::{grouped, plural};
 use runner_model::{Counts, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
-    Failures, FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results,
-    RowSelection, RunDocument, RunTable, TrialDocument, find_trial_in, other_metrics, phrases,
-    run_facts, short_of,
+    FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
+    RunDocument, RunTable, TrialDocument, find_trial_in, other_metrics, phrases, run_facts,
+    short_of,
 };
 use runner_scenario::Filter;
 
@@ -287,8 +287,7 @@ fn print_overview(document: &RunDocument, access: &[String], out: &Out) -> Resul
     if !denied.is_empty() {
         out.data(&format!("\n{denied}"));
     }
-    let mut failures = Failures::default();
-    document.rows.add_failures(&mut failures)?;
+    let failures = document.rows.failures()?;
     trials::print_notable(&failures, document.since_previous.as_ref(), out, true);
     summary::print_changes(document.since_previous.as_ref(), out);
     document.damage().iter().for_each(|warning| out.warn(warning));

@@ -1,14 +1,14 @@
 //! [`Cases`]: the trials of a run in the order of its plan, also those without a result. [`FormError`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::{fmt, fs, io, mem, path::Path};
+use std::{fmt, fs, io, path::Path};
 
-use runner_model::{Counts, Outcome, RowRef, TrialId};
+use runner_model::{Counts, RowRef, TrialId};
 use runner_record::{Manifest, RecordError};
 use runner_results::{PlanOrder, RunTable, TableRow};
 use runner_scenario::load;
 
-use crate::{RunDocument, failures::Failures, rows::Line};
+use crate::{RunDocument, rows::Line};
 
 /// Trials whose tests are all looked up in the files of today: reading the files again takes longer than all the rest.
 const MOST_PLACES: usize = 20_000;
@@ -61,42 +61,10 @@ impl<'a> Cases<'a> {
         if let Some(selected) = selected {
             places.retain(|place| order.number(*place).is_some_and(|one| selected.contains(&one)));
         }
-        let mut cases = Self { table, order, places, unsettling: table.unsettling() };
         if by_provider {
-            let mut places = mem::take(&mut cases.places);
-            places.sort_by_key(|place| cases.provider(*place));
-            cases.places = places;
+            places.sort_by_key(|place| provider(table, &order, *place));
         }
-        Ok(cases)
-    }
-
-    /// Returns the index of a trial's provider.
-    fn provider(&self, place: u32) -> usize {
-        match &self.order.suite {
-            Some(suite) => suite.trial(place.into()).provider.into(),
-            None => self.table.provider(place),
-        }
-    }
-
-    /// Groups the trials that failed, also with an error or a timeout; if `has_others`, also flaky ones, and skipped ones with a
-    /// reason.
-    pub(crate) fn failures(mut self, has_others: bool) -> Result<Failures, FormError> {
-        let mut places = mem::take(&mut self.places);
-        places.retain(|place| {
-            self.result(*place).is_some_and(|result| {
-                let is_other = result.is_flaky() || result.outcome != Outcome::Passed;
-                result.outcome.is_bad() || has_others && is_other
-            })
-        });
-        self.places = places;
-        let mut failures = Failures::default();
-        let mut place = 0;
-        self.each(|_, case| {
-            place += 1;
-            case.result.iter().for_each(|row| failures.add(row, place));
-            Ok(())
-        })?;
-        Ok(failures)
+        Ok(Self { table, order, places, unsettling: table.unsettling() })
     }
 
     /// Returns the places of the tests in the files of today: a path in the project, and a line. Of over [`MOST_PLACES`] trials,
@@ -138,7 +106,8 @@ impl<'a> Cases<'a> {
     pub(crate) fn counts(&self, providers: usize) -> Vec<CaseCounts> {
         let mut all = vec![CaseCounts::default(); providers];
         for place in &self.places {
-            let Some(of) = all.get_mut(self.provider(*place)) else { continue };
+            let provider = provider(self.table, &self.order, *place);
+            let Some(of) = all.get_mut(provider) else { continue };
             match self.result(*place) {
                 Some(newest) => {
                     of.counts.add(newest.outcome, newest.is_flaky());
@@ -166,13 +135,13 @@ impl<'a> Cases<'a> {
     /// Calls `each` for every case in order, with its provider's index. The first error ends it.
     pub(crate) fn each(
         &self,
-        mut each: impl FnMut(usize, &Case<'_>) -> io::Result<()>,
+        mut each: impl FnMut(usize, &Case<'_>) -> Result<(), FormError>,
     ) -> Result<(), FormError> {
         // A run without rows may have no file of rows.
         if self.table.rows() == 0 {
             for place in &self.places {
                 if let Some(case) = self.case(*place, &[]) {
-                    each(self.provider(*place), &case)?;
+                    each(provider(self.table, &self.order, *place), &case)?;
                 }
             }
             return Ok(());
@@ -189,11 +158,11 @@ impl<'a> Cases<'a> {
             if written.is_ok()
                 && let Some(case) = self.case(place, &lines)
             {
-                written = each(self.provider(place), &case);
+                written = each(provider(self.table, &self.order, place), &case);
             }
             lines.clear();
         })?;
-        Ok(written?)
+        written
     }
 
     fn case<'l>(&self, place: u32, lines: &'l [Line]) -> Option<Case<'l>> {
@@ -214,6 +183,14 @@ impl<'a> Cases<'a> {
         retried.sort_by_key(|row| row.attempt);
         let test = suite.map(|suite| suite.trial(place.into()).test);
         Some(Case { trial, test, result, unsettled, retried })
+    }
+}
+
+/// Returns the index of the provider of the trial at a place.
+fn provider(table: &RunTable, order: &PlanOrder, place: u32) -> usize {
+    match &order.suite {
+        Some(suite) => suite.trial(place.into()).provider.into(),
+        None => table.provider(place),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, io, io::Read as _};
 use csv::WriterBuilder;
 use runner_model::RowRef;
 use runner_model::visible::{visible, visible_line, without_commands};
-use runner_record::RunDir;
+use runner_record::{RecordError, RunDir};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -46,14 +46,17 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         let mut record = record(case, &metrics);
         let planned = case.test.zip(cases.order.suite.as_ref());
         if let Some((test, suite)) = planned {
-            suite.line(test, &mut line)?;
+            suite.line(test, &mut line).map_err(|source| {
+                let path = document.run.run_dir.clone();
+                RecordError::Io { what: "read the stored tests of", path, source }
+            })?;
         }
         let Planned { input, meta } =
             planned.and_then(|_| serde_json::from_slice(&line).ok()).unwrap_or_default();
         let output = case.result.as_ref().and_then(|row| output(document.rows.table.run(), row));
         let [input, meta] = [input, meta].map(|json| json.map(|json| value(json.get())));
         record.extend([input, output, meta].map(Option::unwrap_or_default));
-        Ok(csv.write_record(record)?)
+        Ok(csv.write_record(record).map_err(io::Error::from)?)
     })?;
     Ok(csv.flush()?)
 }
@@ -86,7 +89,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
         row.started_at.to_string(),
         row.duration_ms.to_string(),
         row.trial_score().map(|score| score.to_string()).unwrap_or_default(),
-        if has_reason { text(&failure::headline(row)) } else { String::new() },
+        if has_reason { cell(&failure::headline(row)) } else { String::new() },
     ]);
     record.extend(metrics.iter().map(|name| {
         let metric = row.metrics.iter().find(|metric| *metric.name == **name);
@@ -119,11 +122,16 @@ fn start(file: impl io::Read) -> Option<String> {
     Some(value(&String::from_utf8_lossy(&bytes)))
 }
 
-/// Returns a JSON text itself, and any other value as JSON, cut to [`MOST_CHARACTERS`].
+/// Returns a JSON text itself, and any other value as JSON.
 fn value(json: &str) -> String {
     // For other values, an error would cost more than a row.
     let plain = if json.starts_with('"') { plain_text(json) } else { None };
-    let shown = text(&visible(plain.as_deref().unwrap_or(json)));
+    cell(&visible(plain.as_deref().unwrap_or(json)))
+}
+
+/// Returns a text of any length, cut to [`MOST_CHARACTERS`].
+fn cell(long: &str) -> String {
+    let shown = text(long);
     match shown.char_indices().nth(MOST_CHARACTERS) {
         Some((end, _)) => format!("{}…", &shown[..end]),
         None => shown,

@@ -51,7 +51,7 @@ pub(super) fn write(
         }
         let place = places.get(&*case.trial.test);
         let case = case_element(&manifest.scenario, case, place, is_held);
-        writer.write_all(without_commands(&case).as_bytes())
+        Ok(writer.write_all(without_commands(&case).as_bytes())?)
     })?;
     for start in starts {
         writer.write_all(start.as_bytes())?;

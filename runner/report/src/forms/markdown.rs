@@ -7,7 +7,7 @@ use runner_model::units::{grouped, plural};
 use runner_model::visible::{visible_line, without_commands};
 
 use super::cases::{CaseCounts, Cases, FormError};
-use crate::{ResultRow, RunDocument, failures::FailureGroup, phrases, run_facts};
+use crate::{FailureGroup, ResultRow, RunDocument, phrases, run_facts};
 
 /// Bytes of a report. A comment on GitHub has at most as many characters.
 const MOST_BYTES: usize = 64 << 10;
@@ -28,7 +28,7 @@ pub(super) fn write(
     let counts = cases.counts(document.tables.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
     let has_plan = cases.order.suite.is_some();
-    let failed = cases.failures(false)?;
+    let failed = document.rows.failures()?;
     let mut text = head(document, ran_nothing, &sum, &counts);
     if !has_plan {
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
@@ -36,7 +36,7 @@ pub(super) fn write(
     text += &table(document, &counts);
     let mut shown = 0;
     let mut named = 0;
-    for group in failed.sorted() {
+    for group in failed.failed() {
         let section = section(&group);
         if text.len() + section.len() > MOST_BYTES - TAIL_BYTES {
             continue;

@@ -8,8 +8,7 @@ mod markdown;
 
 use std::io;
 
-use self::cases::Cases;
-use crate::{Failures, RunDocument};
+use crate::RunDocument;
 
 pub use self::cases::FormError;
 pub use markdown::code as markdown_code;
@@ -41,13 +40,4 @@ pub fn write_report(
         Form::Markdown => markdown::write(document, options.ran_nothing, writer),
         Form::Csv => csv::write(document, writer),
     }
-}
-
-/// Groups the selected trials of a run that failed, in the order of the plan.
-///
-/// # Errors
-///
-/// The rows cannot be read.
-pub fn selected_failures(document: &RunDocument) -> Result<Failures, FormError> {
-    Cases::read(document, false)?.failures(false)
 }

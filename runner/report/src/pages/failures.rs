@@ -53,7 +53,7 @@ impl FailuresPage {
     /// The rows cannot be read.
     pub fn new(table: &RunTable, since: Option<&SincePrevious>) -> Result<Self, RecordError> {
         let mut failures = Failures::default();
-        add_failures(table, &mut failures)?;
+        add_failures(table, None, &mut failures)?;
         Ok(Self::of(&failures, since))
     }
 

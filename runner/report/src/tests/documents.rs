@@ -1,23 +1,23 @@
 //! Documents about a small run, as JSON.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, fs, io, time::Duration};
 
 use runner_model::{
-    Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings,
-    StopSignal, Tail, TrialId, digest, log, provider::PluginKind, row::read_line,
-    status::RunVerdict,
+    Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, SessionSettings, StopSignal,
+    Tail, TrialId, digest, log, provider::PluginKind,
 };
 use runner_record::{
     Answer, End, Fold, Manifest, ManifestProvider, Metadata, NewRun, NewSession, PrunePolicy,
-    ReadLine, ResultsRoot, RunCounts, RunDir, Selected, now,
+    ReadLine, ResultsRoot, RunDir, Selected, now,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RowSelection,
-    RunDocument, RunList, RunTable, TrialDocument, VERSION, VerifyDocument, json::write_document,
+    Form, FormError, FormOptions, PruneDocument, RequestResult, RowSelection, RunDocument, RunList,
+    RunTable, TrialDocument, VERSION, json::write_document, write_report,
 };
 
 /// Values that differ from run to run.
@@ -235,74 +235,53 @@ fn trial_has_rows_logs_and_plan() {
     snapshot("trial_page", &results.without_folder(&page.join("\n\n")));
 }
 
+/// A writer that removes a file while trials are written.
+struct Removing(PathBuf);
+
+impl io::Write for Removing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.starts_with(b"[\"sum@") {
+            let _ = fs::remove_file(&self.0);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn report_needs_rows_and_no_manifest_for_each_trial() {
+    let results = Results::new();
+    let document = RunDocument::read(&results.root, &results.run, &RowSelection::All).unwrap();
+    let write_without = |name: &str| {
+        let mut writer = Removing(results.run.path().join(name));
+        write_report(Form::Html, &document, FormOptions::default(), &mut writer)
+    };
+    write_without("benchmark.json").unwrap();
+    let manifest = serde_json::to_vec(&results.manifest).unwrap();
+    fs::write(results.run.path().join("benchmark.json"), manifest).unwrap();
+    // The report itself can be written.
+    assert!(matches!(write_without("index.jsonl"), Err(FormError::Record(_))));
+}
+
 #[test]
 fn failures_are_grouped_by_reason() {
     let results = Results::new();
     let document = RunDocument::read(&results.root, &results.run, &RowSelection::Failed).unwrap();
-    let mut failures = Failures::default();
-    document.rows.add_failures(&mut failures).unwrap();
+    let failures = document.rows.failures().unwrap();
     let group = |group: crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
     let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));
 }
 
 #[test]
-fn upkeep_documents_have_these_keys() {
+fn prune_has_these_keys() {
     let results = Results::new();
-    results.check("verify", &VerifyDocument::read(&results.run).unwrap());
-    let manifest = results.manifest.clone();
-    let cleanup = CleanupDocument {
-        v: VERSION,
-        dry_run: true,
-        runs: vec![manifest.into()],
-        problems: Vec::new(),
-    };
-    results.check("cleanup", &cleanup);
     let policy = PrunePolicy { keep_last: Some(0), ..PrunePolicy::default() };
     let mut pruning = results.root.prune(&policy, true, now()).unwrap();
     // The size depends on the file system and the lengths of names.
     pruning.runs.iter_mut().for_each(|run| run.bytes = 1);
     results.check("prune", &PruneDocument { v: VERSION, dry_run: true, pruning });
-}
-
-#[test]
-fn events_have_these_keys() {
-    let results = Results::new();
-    let mut lines = Vec::new();
-    let counts = RunCounts::from(&results.manifest);
-    results
-        .run
-        .rows(&mut |_, line| {
-            if let ReadLine::Row(_, bytes) = line {
-                assert!(read_line(bytes).is_ok());
-                lines.push(
-                    serde_json::from_slice::<Box<serde_json::value::RawValue>>(bytes).unwrap(),
-                );
-            }
-        })
-        .unwrap();
-    let (run, run_dir) = ("basic-1", "results/basic-1");
-    let events = [
-        Event::Started { run, run_dir, scenario: "basic", planned: 4, pending: 4, jobs: 2 },
-        Event::Row { row: &lines[0] },
-        Event::Stopping { signal: Some(StopSignal::Interrupt), by: None, in_flight: 1 },
-        Event::Paused { by: None },
-        Event::Unpaused,
-        Event::Progress { run, counts, in_flight: 1, waits_for_memory: false },
-        Event::Notice { text: "a notice" },
-        Event::Finished {
-            run,
-            run_dir,
-            status: RunStatus::Incomplete,
-            reason: Some(Reason::Interrupted),
-            message: None,
-            signal: Some(StopSignal::Interrupt),
-            verdict: RunVerdict::None,
-            counts,
-            took_ms: 5.25,
-            exit_code: 130,
-        },
-    ];
-    let events = (1..).zip(events).map(|(n, event)| NumberedEvent { v: VERSION, n, event });
-    results.check("events", &events.collect::<Vec<_>>());
 }

@@ -7,7 +7,7 @@ use runner_model::log::{LogLine, Said};
 use runner_model::row::Artifact;
 use runner_model::visible::common_ends;
 use runner_model::{Digest, RowRef, RunStatus, Text, TrialId, id_word, test::Test};
-use runner_record::{InFlight, RecordError, ResultsRoot, RunDir, WaitingTrial};
+use runner_record::{InFlight, Manifest, RecordError, ResultsRoot, RunDir, WaitingTrial};
 use runner_results::RunTable;
 use runner_scenario::{IdGlob, Suite, similar};
 use schemars::JsonSchema;
@@ -253,11 +253,22 @@ impl TrialDocument {
         trial: TrialId,
         planned: Option<Box<RawValue>>,
     ) -> Result<Self, RecordError> {
+        Self::of(root, table, &table.run().truth()?, trial, planned)
+    }
+
+    /// Reads a trial of a run with this manifest.
+    pub(crate) fn of(
+        root: &ResultsRoot,
+        table: &RunTable,
+        manifest: &Manifest,
+        trial: TrialId,
+        planned: Option<Box<RawValue>>,
+    ) -> Result<Self, RecordError> {
         let run = table.run();
-        let manifest = run.truth()?;
         let planned =
             planned.or_else(|| self::planned(root, &manifest.metadata.suite, &trial.test));
-        let live = run.live().filter(|_| !manifest.status.is_terminal()).unwrap_or_default();
+        let is_over = manifest.status.is_terminal();
+        let live = if is_over { None } else { run.live() }.unwrap_or_default();
         let running = live.in_flight.into_iter().find(|one| one.trial == trial);
         let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
         let sessions = manifest.sessions.iter();

@@ -1,11 +1,10 @@
 //! The pages of `runner serve` as one script and one style, and data for the script, for a file that needs no other one.
 
-use std::{fmt::Write as _, io};
+use std::io;
 
-use runner_model::visible::steers;
 use serde::Serialize;
 
-use crate::WEB;
+use crate::{WEB, json::visible_json};
 
 /// The module that starts a report.
 const ENTRY: &str = "report.js";
@@ -65,17 +64,7 @@ fn resolve(from: &str, path: &str) -> String {
 /// commands of jobs.
 pub(super) fn data(value: &impl Serialize) -> io::Result<String> {
     let json = serde_json::to_string(value)?;
-    let mut text = String::with_capacity(json.len());
-    for character in json.chars() {
-        if character == '<' || steers(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                let _ = write!(text, "\\u{unit:04x}");
-            }
-        } else {
-            text.push(character);
-        }
-    }
-    Ok(text.replace("##[", r"##\u005b"))
+    Ok(visible_json(&json).replace('<', r"\u003c"))
 }
 
 #[cfg(test)]

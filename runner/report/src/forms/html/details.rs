@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::{io, iter};
 
-use runner_record::ResultsRoot;
+use runner_record::{Manifest, ResultsRoot};
 use runner_scenario::Suite;
 use serde::Serialize;
 
 use super::bundle::data;
-use crate::forms::cases::Case;
+use crate::forms::cases::{Case, FormError};
 use crate::{Failures, RunDocument, TrialDocument, TrialPage, suite_line};
 
 /// Failures with details. The first of each group is one of them, too.
@@ -19,6 +19,8 @@ const MOST_BYTES: usize = 16 << 20;
 pub(super) struct Details<'a> {
     document: &'a RunDocument,
     root: ResultsRoot,
+    /// The true manifest of the run, which is read once for all trials.
+    manifest: Manifest,
     failures: &'a Failures,
     suite: Option<&'a Suite>,
     /// The groups of failures that have one with details.
@@ -33,10 +35,18 @@ impl<'a> Details<'a> {
         document: &'a RunDocument,
         failures: &'a Failures,
         suite: Option<&'a Suite>,
-    ) -> io::Result<Self> {
-        let root = document.rows.table.run().results_root().map_err(io::Error::other)?;
-        let groups = HashSet::new();
-        Ok(Self { document, root, failures, suite, groups, kept: 0, documents: String::new() })
+    ) -> Result<Self, FormError> {
+        let run = document.rows.table.run();
+        Ok(Self {
+            document,
+            root: run.results_root()?,
+            manifest: run.truth()?,
+            failures,
+            suite,
+            groups: HashSet::new(),
+            kept: 0,
+            documents: String::new(),
+        })
     }
 
     /// Adds the document of a path below that of the run.
@@ -47,7 +57,7 @@ impl<'a> Details<'a> {
     }
 
     /// Adds a failure if there is room for it: its deciding attempt, and those before.
-    pub(super) fn add(&mut self, case: &Case<'_>) -> io::Result<()> {
+    pub(super) fn add(&mut self, case: &Case<'_>) -> Result<(), FormError> {
         let Some(row) = case.result.as_ref().filter(|row| row.outcome.is_bad()) else {
             return Ok(());
         };
@@ -62,8 +72,9 @@ impl<'a> Details<'a> {
         let trial = &case.trial;
         let planned = self.suite.and_then(|suite| suite_line(suite, &trial.test));
         for attempt in iter::once(None).chain(case.retried.iter().map(|row| Some(row.attempt))) {
-            let read = TrialDocument::read(&self.root, table, trial.clone(), planned.clone());
-            let mut document = read.map_err(io::Error::other)?;
+            let (manifest, planned) = (&self.manifest, planned.clone());
+            let mut document =
+                TrialDocument::of(&self.root, table, manifest, trial.clone(), planned)?;
             let mut query = String::new();
             if let Some(attempt) = attempt {
                 document.show_attempt(&self.root, attempt).map_err(io::Error::other)?;

@@ -51,7 +51,7 @@ struct RunOfReport<'a> {
 /// The rows cannot be read, or the writer fails.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
-    let failures = Cases::read(document, false)?.failures(true)?;
+    let failures = document.rows.failures()?;
     let advice = advice(document, cases.order.suite.is_some());
     let style = bundle::style();
     let script = bundle::script();
