@@ -146,6 +146,23 @@ fn log_lines_name_their_source() {
 }
 
 #[test]
+fn logs_of_sorted_rows_are_whole() {
+    let runner = speakers();
+    runner.exec(&["-j", "1"]).expect(1);
+    let run = runner.only_run();
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = runner.run(&["logs"]).expect(0).stdout;
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.lines().rev().map(|row| format!("{row}\n")).collect::<String>());
+    let after = runner.run(&["logs"]).expect(0).stdout;
+    assert_eq!(sorted(&after), sorted(&before));
+}
+
+#[test]
 fn long_logs_are_short_on_a_terminal() {
     let runner = Runner::hostile(&tests("a | { do = \"flood-stdout\" } |"));
     runner.exec(&[]);

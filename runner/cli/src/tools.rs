@@ -1,12 +1,38 @@
 //! Finds tools that build plugins, and their versions.
 
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, path::Path};
 
 use runner_prepare::source::Source;
-use runner_report::ToolStatus;
+use runner_report::schemars::{self, JsonSchema};
+use serde::Serialize;
 
 use crate::templates::{Template, Tool};
+
+/// A tool that builds plugins, as it is installed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ToolStatus {
+    /// The language, as an argument of `plugin new`.
+    pub language: &'static str,
+    /// Name of the language for people.
+    #[serde(skip)]
+    pub language_name: String,
+    /// Name of the tool.
+    pub tool: String,
+    /// Version of the tool on `PATH`. `None` if the folder has its own tool, or if the tool is missing.
+    pub version: Option<String>,
+    /// The folder's own tool, which a build uses.
+    pub file: Option<PathBuf>,
+    /// The way to install the tool.
+    pub install: String,
+}
+
+impl ToolStatus {
+    pub fn is_missing(&self) -> bool {
+        self.version.is_none() && self.file.is_none()
+    }
+}
 
 /// Returns the language that builds a plugin. `None` if its build line runs no tool of a template.
 pub fn language(source: &Source) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 //! This crate reads runs through `results` and `record`, and changes no file. It may know `model`, `scenario`, `record` and `results`. [`failure`]
 //! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
 //!
-//! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML. `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results, and
+//! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML. `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results that several crates print, and
 //! `pages/` those of `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
 //! several of them share.
 
@@ -35,10 +35,14 @@ pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use pages::*;
 pub use results::{ResultRow, other_metrics};
-pub use rows::{Line, Rows};
+pub use rows::{Line, Rows, StoredRow};
 pub use run::{GraderTable, ProviderTable, RunDocument, RunTables};
-pub use runner_results::{MetaCounts, MetaResults, PassRate, Results, RowSelection, RunTable};
-pub use schema::{NamedSchema, SCHEMAS, schema_settings};
+pub use runner_results::{
+    MetaCounts, MetaResults, PassRate, Results, RowSelection, RunTable, plan,
+};
+pub use schema::schema_settings;
+/// For documents that only one command has, which are next to it.
+pub use schemars;
 pub use trials::*;
 pub use web::WEB;
 

@@ -5,11 +5,15 @@ use std::{env, time::Duration};
 
 use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
-use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
+use runner_model::{Places, Reason, RunStatus, Time, exit::Exit, row::Actor};
 use runner_operations::{notify::unsent, settings::Settings};
-use runner_record::{DeadRuns, Manifest, PrunePolicy, Pruning, Scratch, actor, now};
-use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
-use runner_report::{VerifyDocument, short_id};
+use runner_record::{
+    DeadRuns, DiskFault, Manifest, PrunePolicy, Pruning, RecordError, RunDir, Scratch, Verified,
+    actor, now,
+};
+use runner_report::schemars::{self, JsonSchema};
+use runner_report::{PruneDocument, RunList, VERSION, plan, short_id};
+use serde::Serialize;
 
 use crate::args::{DocumentArgs, RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::session_end;
@@ -79,6 +83,56 @@ pub struct UnpinArgs {
     run: RunArg,
     #[command(flatten)]
     root: RootArgs,
+}
+
+/// `runner cleanup`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CleanupDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// Runs with a dead process.
+    pub runs: Vec<DeadRun>,
+    /// Runs that could not be written.
+    pub problems: Vec<String>,
+}
+
+/// A run with a dead process.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeadRun {
+    /// The run's id.
+    pub run: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Start of the first session.
+    pub started_at: Time,
+    /// Trials that have a final row.
+    pub done: u64,
+    /// Trials of the plan.
+    pub planned: u64,
+    /// Names of the providers.
+    pub providers: Vec<String>,
+    /// The status that the cleanup writes.
+    pub status: RunStatus,
+    /// Reason of that status.
+    pub reason: Option<Reason>,
+}
+
+impl From<Manifest> for DeadRun {
+    fn from(run: Manifest) -> Self {
+        let providers = run.providers.into_iter().filter(|provider| !provider.is_grader);
+        Self {
+            run: run.id,
+            scenario: run.scenario,
+            started_at: run.started_at,
+            done: run.counts.done(),
+            planned: run.metadata.planned_trial_count,
+            providers: providers.map(|provider| provider.name).collect(),
+            status: run.status,
+            reason: run.reason,
+        }
+    }
 }
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -301,6 +355,47 @@ fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, Comma
     };
     out.talk(&format!("run {} is {state}", run.id()));
     Ok(Exit::Success)
+}
+
+/// The result of a verification.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct VerifyDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run's id.
+    pub run: String,
+    /// The directory as a user would type it.
+    pub run_dir: String,
+    #[serde(flatten)]
+    pub found: Verified,
+}
+
+impl VerifyDocument {
+    /// Verifies a run.
+    ///
+    /// # Errors
+    ///
+    /// The manifest cannot be read.
+    fn read(run: &RunDir) -> Result<Self, RecordError> {
+        // The plan must be that of the rows.
+        let found = run.snapshot(|| {
+            let plan = plan::read(run);
+            let places = plan.as_ref().ok().and_then(Option::as_ref);
+            let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
+            if let Err(problem) = plan {
+                found
+                    .faults
+                    .insert(0, DiskFault { path: run.path(), line: None, problem, remedy: None });
+            }
+            Ok::<_, RecordError>(found)
+        })?;
+        Ok(Self {
+            v: VERSION,
+            run: run.id().to_owned(),
+            run_dir: run.path().to_string_lossy().into_owned(),
+            found,
+        })
+    }
 }
 
 pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {

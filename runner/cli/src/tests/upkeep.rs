@@ -3,9 +3,8 @@
 use insta::assert_snapshot;
 use runner_model::{Reason, RunStatus, Time, status::RunState};
 use runner_record::{DiskFault, Pruned, Pruning, Verified};
-use runner_report::{DeadRun, VerifyDocument};
 
-use super::{dead_table, fault_lines, pruned_table, totals};
+use super::{DeadRun, VerifyDocument, dead_table, fault_lines, pruned_table, totals};
 use crate::text::{style::plain, tests::at_widths};
 
 const ID: &str = "20261120T091804.015Z-6ba42b73";

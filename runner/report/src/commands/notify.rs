@@ -1,4 +1,4 @@
-//! [`Notification`]: the message to the receivers of `[notify]`. [`NotifyDocument`]: the attempts to send it.
+//! [`Notification`]: the message to the receivers of `[notify]`. [`SentNotification`]: the attempts to send it.
 
 use runner_model::{RunStatus, Time, status::RunEnding};
 use runner_record::{NotificationResult, NotifiedEvent};
@@ -42,19 +42,6 @@ impl Notification {
         let timestamp = run.head.completed_at.unwrap_or(now);
         Self { v: VERSION, kind, timestamp, data: run }
     }
-}
-
-/// `runner notify`: the notifications that were left.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct NotifyDocument {
-    /// Always [`VERSION`].
-    pub v: u8,
-    /// Nothing was sent.
-    pub dry_run: bool,
-    /// The notifications that were left.
-    pub notifications: Vec<SentNotification>,
-    /// Runs whose notifications could not be sent, and why.
-    pub problems: Vec<String>,
 }
 
 /// A notification of a run for a receiver.

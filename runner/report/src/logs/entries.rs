@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use runner_model::log::{Level, LogLine, Said};
-use runner_model::{Text, Time, TrialId, row::read_line};
+use runner_model::{RowRef, Text, Time, TrialId, row::read_line};
 use runner_record::{ReadLine, RecordError, RunDir};
 use runner_results::hash;
 use schemars::JsonSchema;
@@ -54,7 +54,9 @@ pub enum Stream {
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     from: u64,
-    seq: u64,
+    /// Numbers of the rows that were read. Another program may have sorted the file, or a last row was read without its line
+    /// break.
+    rows: HashSet<u64>,
     /// Hashes of the grades whose logs were read. Later rows of a trial repeat its grades.
     grades: HashSet<u64>,
     /// Lines of the rows that cannot be read. The output of their attempts is left out.
@@ -79,46 +81,51 @@ impl Reading {
                 self.damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
                 return;
             };
-            // A last row without its line break was read before.
-            if head.seq <= self.seq {
-                return;
-            }
-            self.seq = head.seq;
-            if !is_wanted(&head.trial) {
+            if !self.rows.insert(head.seq) || !is_wanted(&head.trial) {
                 return;
             }
             let Ok(row) = read_line(bytes) else {
                 self.damaged += 1;
                 return;
             };
-            // A judged row repeats the log of its attempt.
-            let log = if row.judged.is_none() { run.log(&row) } else { Ok(None) };
-            match log {
-                Ok(Some(line)) => {
-                    if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
-                        entries(&read, &mut |entry| each(Ok(entry)));
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => each(Err(error)),
-            }
-            for grade in &row.grades {
-                if let Some(log) = &grade.log
-                    && self.grades.insert(hash(&(
-                        &row.trial,
-                        row.attempt,
-                        &*grade.grader,
-                        grade.attempt,
-                        log,
-                    )))
-                {
-                    let session = row.session.unwrap_or(1);
-                    let entry = LogEntry::new(&row.trial, grade.attempt, session, Stream::Log, log);
-                    each(Ok(LogEntry { grader: Some(grade.grader.to_string()), ..entry }));
-                }
-            }
+            self.read_row(run, &row, &mut each);
         })?;
         Ok(())
+    }
+
+    /// Reads the entries of a row, without the logs of grades that earlier rows had.
+    pub fn read_row(
+        &mut self,
+        run: &RunDir,
+        row: &RowRef<'_>,
+        mut each: impl FnMut(Result<LogEntry, RecordError>),
+    ) {
+        // A judged row repeats the log of its attempt.
+        let log = if row.judged.is_none() { run.log(row) } else { Ok(None) };
+        match log {
+            Ok(Some(line)) => {
+                if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
+                    entries(&read, &mut |entry| each(Ok(entry)));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => each(Err(error)),
+        }
+        for grade in &row.grades {
+            if let Some(log) = &grade.log
+                && self.grades.insert(hash(&(
+                    &row.trial,
+                    row.attempt,
+                    &*grade.grader,
+                    grade.attempt,
+                    log,
+                )))
+            {
+                let session = row.session.unwrap_or(1);
+                let entry = LogEntry::new(&row.trial, grade.attempt, session, Stream::Log, log);
+                each(Ok(LogEntry { grader: Some(grade.grader.to_string()), ..entry }));
+            }
+        }
     }
 }
 
@@ -194,16 +201,4 @@ pub(crate) fn without_records(said: &Said<'_>) -> String {
         None => !records.contains(&(Level::Info, line.trim_end_matches(['\r', '\n']))),
     });
     others.collect()
-}
-
-// Programs read and write a line in parts.
-/// A line of `logs.jsonl`: log records and output of an attempt.
-#[derive(JsonSchema)]
-#[schemars(rename = "LogLine")]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) struct StoredLog {
-    #[serde(flatten)]
-    line: LogLine<'static>,
-    /// CRC-32 of all bytes of the line before `,"crc":`, as 8 hexadecimal digits.
-    crc: String,
 }

@@ -9,7 +9,7 @@ use runner_model::{TrialId, log::Level};
 use runner_record::{InFlight, Live};
 use runner_results::hash;
 
-pub(crate) use self::entries::{JsonRecord, StoredLog, without_records};
+pub(crate) use self::entries::{JsonRecord, without_records};
 pub use self::entries::{LogEntry, Reading, Stream};
 
 /// The output of running attempts that was read.

@@ -1,11 +1,11 @@
 //! The server, and the list of runs.
 
-use runner_model::Reason;
 use runner_model::status::{RunState, RunVerdict};
+use runner_model::{Reason, Time};
 use runner_record::now;
-use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
+use runner_report::{RunList, RunsPage, RunsQuery, VERSION};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::keys::{Nothing, present, since, words};
 use super::{Result, Route};
@@ -20,6 +20,23 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/server", "The server", server),
         Route::get("/runs", "The runs of the results root, newest first", list),
     ]
+}
+
+/// A server, for the pages that it serves.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ServerDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Version of the runner.
+    pub version: String,
+    /// The server's time, by which pages show ages.
+    pub now: Time,
+    /// Whether the server refuses every change.
+    pub read_only: bool,
+    /// The results root.
+    pub root: String,
+    /// Whether scenarios can be started.
+    pub scenarios: bool,
 }
 
 /// Selection of runs. Several words of a key are joined by commas.

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, io::Read as _};
 
 use runner_model::{SetVars, visible::shown_path};
 use runner_record::Manifest;
-use runner_report::{ScenarioItem, ScenarioProblem, ScenariosPage, VERSION};
+use runner_report::{ScenarioProblem, VERSION};
 use runner_scenario::{holds_results, load};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{BASE, HttpProblem, Result, Route, keys::Nothing};
 use crate::server::Server;
@@ -21,6 +23,29 @@ const MAX_START: u64 = 256 << 10;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![Route::get("/scenarios", "The scenarios that can be started", list)]
+}
+
+/// The scenarios below the server's folders.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ScenariosPage {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// By path.
+    pub scenarios: Vec<ScenarioItem>,
+    /// Whether there are more files than the server looks at.
+    pub is_cut: bool,
+}
+
+/// A scenario.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ScenarioItem {
+    /// Path relative to its folder.
+    pub path: String,
+    /// The scenario's name. `null` with problems.
+    pub name: Option<String>,
+    /// Problems that prevent a start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ScenarioProblem>,
 }
 
 /// Finds a scenario by its path, which is relative to one of the server's folders.

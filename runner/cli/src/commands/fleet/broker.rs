@@ -1,8 +1,10 @@
 //! `runner broker`: the NATS server that connects workers, and the key that signs runs for them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_model::exit::Exit;
+use runner_report::schemars::{self, JsonSchema};
+use serde::Serialize;
 
 use super::flags::BrokerArgs;
 use crate::text::{CommandError, Out};
@@ -33,6 +35,29 @@ pub struct CheckArgs {
     json: bool,
 }
 
+/// `runner broker check`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BrokerDocument {
+    /// Always [`runner_report::VERSION`].
+    pub v: u8,
+    /// Address without user and password.
+    pub address: String,
+    /// Name of the NATS server.
+    pub server: String,
+    /// Version of the NATS server.
+    pub version: String,
+    /// Time of a message to the server and back, in milliseconds.
+    pub round_trip_ms: f64,
+    /// Whether these credentials allow to run a scenario with workers.
+    pub allows_runs: bool,
+    /// Whether these credentials allow to be a worker.
+    pub allows_workers: bool,
+    /// Reasons why these credentials do not allow runs or workers.
+    pub problems: Vec<String>,
+    /// Subjects on which users of the broker must be allowed to publish, by role: `runs` and `workers`.
+    pub permissions: BTreeMap<&'static str, Vec<String>>,
+}
+
 #[cfg(not(feature = "fleet"))]
 pub fn run(_: &BrokerCommand, _: &Out) -> Result<Exit, CommandError> {
     Err(super::flags::absent())
@@ -51,7 +76,7 @@ pub fn run(command: &BrokerCommand, out: &Out) -> Result<Exit, CommandError> {
 
 #[cfg(feature = "fleet")]
 fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
-    use runner_report::{BrokerDocument, VERSION};
+    use runner_report::VERSION;
 
     let options = args.broker.options()?;
     let report = runner_fleet::check(&options)?;

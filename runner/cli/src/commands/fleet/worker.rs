@@ -1,8 +1,10 @@
 //! `runner worker`: runs attempts of coordinators on other machines, or lists the workers.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_model::{exit::Exit, units::parse_size};
+use runner_report::schemars::{self, JsonSchema};
+use serde::Serialize;
 
 use super::flags::BrokerArgs;
 use crate::args::{label, secret_file, whole};
@@ -63,6 +65,38 @@ struct ListArgs {
     json: bool,
 }
 
+/// `runner worker list`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WorkersDocument {
+    /// Always [`runner_report::VERSION`].
+    pub v: u8,
+    /// The workers that are connected, by name.
+    pub workers: Vec<ConnectedWorker>,
+}
+
+/// A worker on another machine.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ConnectedWorker {
+    /// Name of the worker, as in `worker` of rows.
+    pub name: String,
+    /// Name of the worker's machine.
+    pub host: String,
+    /// The process on that machine.
+    pub pid: u32,
+    /// Start of the worker by the clock of its machine.
+    pub since: String,
+    /// Version of the program.
+    pub version: String,
+    /// Attempts of a run that run at the same time.
+    pub slots: u32,
+    /// Bytes for the memories of all guests of a run.
+    pub memory: u64,
+    /// Labels of `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Ids of the runs that it works on.
+    pub runs: Vec<String>,
+}
+
 fn size(text: &str) -> Result<u64, String> {
     match parse_size(text) {
         Ok(0) => Err("expected more than 0".to_owned()),
@@ -92,10 +126,10 @@ mod connected {
     use runner_model::exit::Exit;
     use runner_model::units::{plural, show_size};
     use runner_model::visible::visible_line;
-    use runner_report::{ConnectedWorker, WorkersDocument};
+    use runner_report::VERSION;
 
     use super::super::flags::BROKER_KEY;
-    use super::{Args, ListArgs};
+    use super::{Args, ConnectedWorker, ListArgs, WorkersDocument};
     use crate::text::{CommandError, Out, Table};
 
     pub(super) fn work(args: &Args, out: &Out) -> Result<Exit, CommandError> {
@@ -154,7 +188,7 @@ mod connected {
 
     pub(super) fn list(args: &ListArgs, out: &Out) -> Result<Exit, CommandError> {
         let workers = runner_fleet::workers(&args.broker.options()?)?;
-        let document = WorkersDocument::new(workers.into_iter().map(|worker| ConnectedWorker {
+        let workers = workers.into_iter().map(|worker| ConnectedWorker {
             name: worker.name,
             host: worker.host,
             pid: worker.pid,
@@ -164,7 +198,10 @@ mod connected {
             memory: worker.memory,
             labels: worker.labels,
             runs: worker.runs,
-        }));
+        });
+        let mut workers: Vec<_> = workers.collect();
+        workers.sort_by(|one, other| one.name.cmp(&other.name));
+        let document = WorkersDocument { v: VERSION, workers };
         out.document_or(args.json, &document, |document| print(document, out));
         Ok(Exit::Success)
     }

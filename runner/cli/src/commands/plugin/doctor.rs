@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use runner_model::{exit::Exit, visible::shown_path};
 use runner_prepare::source::Source;
-use runner_report::{DoctorDocument, ToolStatus, VERSION};
+use runner_report::VERSION;
+use runner_report::schemars::{self, JsonSchema};
+use serde::Serialize;
 
+use crate::templates;
 use crate::text::{CommandError, Out, Table, mistake, style};
-use crate::{templates, tools};
+use crate::tools::{self, ToolStatus};
 
 /// Show which tools for building plugins are installed, and how to install the others
 ///
@@ -24,6 +27,15 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// `runner plugin doctor`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DoctorDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The tools of all languages.
+    pub tools: Vec<ToolStatus>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {

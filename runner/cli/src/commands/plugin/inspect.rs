@@ -4,8 +4,10 @@ use std::iter;
 
 use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
-use runner_model::{exit::Exit, units::show_size, visible::visible_line};
-use runner_report::{InspectDocument, VERSION};
+use runner_model::{Digest, exit::Exit, units::show_size, visible::visible_line};
+use runner_report::VERSION;
+use runner_report::schemars::{self, JsonSchema};
+use serde::Serialize;
 
 use super::provider::provider;
 use crate::text::{CommandError, Out, style};
@@ -27,6 +29,35 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// `runner plugin inspect`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct InspectDocument<'a> {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The plugin as the user typed it.
+    pub plugin: &'a str,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Kind of the plugin.
+    pub kind: PluginKind,
+    /// Version of the exported contract. `null` for commands.
+    pub contract: Option<&'a str>,
+    /// The plugin's description of itself. `null` for plain commands.
+    pub description: Option<&'a Description>,
+    /// The way in which the plugin answers as a grader.
+    pub grader: &'a str,
+    /// The first imports.
+    pub imports: &'a [String],
+    /// The first exports.
+    pub exports: &'a [String],
+    /// Number of further imports and exports.
+    pub left_out: usize,
+    /// The reason why a run would refuse the file.
+    pub problem: Option<String>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {

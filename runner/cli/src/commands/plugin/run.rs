@@ -15,10 +15,14 @@ use runner_model::row::{Grade, OUTPUT_ARTIFACT};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
     ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
-    exit::Exit, outcome::Verdict, template::Template, test::Attachment, units::show_size,
-    without_mark,
+    exit::Exit, log::Said, outcome::Verdict, template::Template, test::Attachment,
+    units::show_size, without_mark,
 };
-use runner_report::{GradeDocument, PluginRunDocument, VERSION, call_sections, find_trial};
+use runner_report::{
+    VERSION, call_sections, find_trial,
+    schemars::{self, JsonSchema},
+};
+use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
@@ -114,6 +118,31 @@ pub struct Args {
     /// Arguments of a plain command, or templates such as `{{input.code}}`
     #[arg(last = true, value_name = "ARGS", value_parser = template)]
     args: Vec<Template>,
+}
+
+/// `runner plugin run`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PluginRunDocument<'a> {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The keys of a row that do not depend on a run.
+    #[schemars(with = "Row<'a>")]
+    pub row: Option<&'a RawValue>,
+    /// The whole output, which may be too large for the row. `null` without one.
+    #[schemars(with = "serde_json::Value")]
+    pub output: Option<&'a RawValue>,
+    /// Log records, standard output and standard error.
+    #[schemars(with = "Option<Said<'a>>")]
+    pub said: Option<&'a RawValue>,
+}
+
+/// `runner plugin run --grade`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GradeDocument<'a> {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The answer, as in a row.
+    pub grade: &'a Grade<'a>,
 }
 
 /// The call, apart from its protocol.

@@ -5,9 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use runner_engine::MergeRequest;
 use runner_model::units::{grouped, plural};
 use runner_model::visible::{quoted, shown_path};
-use runner_model::{RunStatus, exit::Exit};
-use runner_record::{MergeFindings, MergeOutcome, ShardFindings};
-use runner_report::MergeDocument;
+use runner_model::{GateResult, RunStatus, exit::Exit};
+use runner_record::{MergeFindings, MergeOutcome, RecordError, RunDir, ShardFindings};
+use runner_report::schemars::{self, JsonSchema};
+use runner_report::{RunSummary, VERSION};
+use serde::Serialize;
 
 use crate::args::{RootArgs, typed_command};
 use crate::text::{CommandError, Out, summary};
@@ -36,6 +38,33 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long, display_order = 801)]
     json: bool,
+}
+
+/// `runner merge`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MergeDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    #[serde(flatten)]
+    pub found: MergeFindings,
+    /// The merged run. `None` if nothing was merged.
+    pub run: Option<RunSummary>,
+    /// The result of the gate over all trials.
+    pub gate: Option<GateResult>,
+}
+
+impl MergeDocument {
+    /// Reads the merged run.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn read(found: MergeFindings, run: Option<&RunDir>) -> Result<Self, RecordError> {
+        let Some(run) = run else { return Ok(Self { v: VERSION, found, run: None, gate: None }) };
+        let manifest = run.truth()?;
+        let summary = RunSummary::from_run(&run.results_root()?, run, &manifest);
+        Ok(Self { v: VERSION, found, run: Some(summary), gate: manifest.gate })
+    }
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {

@@ -6,8 +6,10 @@ use runner_model::{RunStatus, exit::Exit, units::show_duration, visible::visible
 use runner_operations::notify::{Deadline, Receivers, RunNotifications, SendScope, visit_recent};
 use runner_operations::settings::Settings;
 use runner_record::{NotificationResult, RecordError, now};
-use runner_report::{NotifyDocument, PlannedReceiver, SentNotification, VERSION, short_id};
+use runner_report::schemars::{self, JsonSchema};
+use runner_report::{PlannedReceiver, SentNotification, VERSION, short_id};
 use runner_scenario::Notify;
+use serde::Serialize;
 
 use crate::args::{DocumentArgs, RunArg};
 use crate::text::{CommandError, Out, mistake};
@@ -26,6 +28,19 @@ pub struct Args {
     dry_run: bool,
     #[command(flatten)]
     document: DocumentArgs,
+}
+
+/// `runner notify`: the notifications that were left.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NotifyDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Nothing was sent.
+    pub dry_run: bool,
+    /// The notifications that were left.
+    pub notifications: Vec<SentNotification>,
+    /// Runs whose notifications could not be sent, and why.
+    pub problems: Vec<String>,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
