@@ -1,26 +1,26 @@
 //! Keeps the tables of runs that have ended in the user's cache folder.
 //!
-//! An entry is a head in JSON, then the columns in little-endian order, then the CRC-32 of all before it. It is of one version of
-//! the file of rows, by inode, length and times. Whatever is wrong with an entry, the rows are read again.
+//! An entry is a head in JSON, then the columns in little-endian order, each after its length, then the CRC-32 of all before it. It
+//! is of one version of the file of rows, by inode, length and times. Whatever is wrong with an entry, the rows are read again.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::{fs::File, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{collections::HashSet, fs::File, mem, os::unix::fs::MetadataExt as _, time::Duration};
 
 use runner_model::{Outcome, Time, digest};
 use runner_record::{FoldSums, Manifest, PluginCache, RecordError, RowsFile, RunDir, TABLE, now};
 use serde::{Deserialize, Serialize};
 
-use crate::plan;
+use crate::columns::{RowEntry, TrialEntry};
 use crate::table::{Basis, RunTable, Totals};
 
-/// Version of entries.
-const VERSION: u32 = 1;
+/// Version of entries. Raise it with each change to a key of [`Head`], to the columns or their order, and to the way in which a
+/// value is computed from a row, also if that is in `record` or `model`: an older entry would give other answers.
+/// `entries_change_with_the_version` finds a forgotten one.
+pub(crate) const VERSION: u32 = 2;
 /// Bytes of rows from which a table is kept. Fewer are read within a few milliseconds.
 const MIN_BYTES: u64 = 256 << 10;
 /// Age of the rows from which a table is kept. Another change within the clock's step would not show in the time.
 const MIN_AGE: Duration = Duration::from_secs(1);
-/// Greatest length of a head, which a damaged one may exceed.
-const MAX_HEAD: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -30,16 +30,9 @@ struct Head {
     changed: [i64; 2],
     basis: Basis,
     providers: Vec<String>,
-    unplanned: Vec<u32>,
+    unplanned: HashSet<u32>,
     sums: FoldSums,
     totals: Totals,
-    rows: usize,
-    trials: usize,
-    tests: usize,
-    /// Bytes of the ids of tests.
-    text: usize,
-    /// Entries of the columns of scores, tokens and costs.
-    sparse: [usize; 3],
 }
 
 impl RunTable {
@@ -76,9 +69,7 @@ impl RunTable {
             return Ok(table);
         }
         let mut table = Self::read_from(run, manifest)?;
-        // Without the plan, trials that it lacks would count, also once the plan can be read.
-        let has_plan = !basis.has_adopted || plan::suite(run).is_some();
-        if has_plan && table.file == Some(file) && run.rows_file()? == Some(file) {
+        if !table.lacks_plan && table.file == Some(file) && run.rows_file()? == Some(file) {
             // A full or read-only disk only costs time.
             let _ = cache.draft().map(|draft| {
                 if table.encode(&draft).is_ok() {
@@ -97,21 +88,13 @@ impl RunTable {
             changed: changed(&self.run)?,
             basis: self.basis.clone(),
             providers: self.providers.clone(),
-            unplanned: self.unplanned.iter().copied().collect(),
+            unplanned: self.unplanned.clone(),
             sums: self.fold_sums(),
             totals: self.totals.clone(),
-            rows: self.rows() as usize,
-            trials: self.trials() as usize,
-            tests: self.tests.len() as usize,
-            text: self.tests.text.len(),
-            sparse: [self.rows.score.0.len(), self.rows.tokens.0.len(), self.rows.cost_usd.0.len()],
         };
         let mut writer = Checked { inner: BufWriter::new(draft), crc: Default::default() };
-        let json = serde_json::to_vec(&head)?;
-        writer.write_all(&(json.len() as u64).to_le_bytes())?;
-        writer.write_all(&json)?;
-        writer.write_all(self.tests.text.as_bytes())?;
-        self.columns(&head, &mut writer)?;
+        writer.column(&mut serde_json::to_vec(&head)?)?;
+        self.columns(&mut writer)?;
         let crc = writer.crc.clone().finalize();
         writer.inner.write_all(&crc.to_le_bytes())?;
         writer.inner.flush()
@@ -124,11 +107,8 @@ impl RunTable {
         entry: File,
     ) -> io::Result<Self> {
         let mut reader = Checked { inner: BufReader::new(entry), crc: Default::default() };
-        let mut length = [0; 8];
-        reader.read_exact(&mut length)?;
-        let length = u64::from_le_bytes(length);
         let mut json = Vec::new();
-        (&mut reader).take(length.min(MAX_HEAD)).read_to_end(&mut json)?;
+        reader.column(&mut json)?;
         let head: Head = serde_json::from_slice(&json)?;
         let is_it = head.version == VERSION
             && head.changed == changed(run)?
@@ -136,50 +116,32 @@ impl RunTable {
         if !is_it {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let mut table = Self::empty(run, head.basis.clone());
-        let mut text = Vec::new();
-        (&mut reader).take(head.text as u64).read_to_end(&mut text)?;
-        table.tests.text = String::from_utf8(text).map_err(io::Error::other)?;
-        table.columns(&head, &mut reader)?;
+        let mut table = Self::empty(run, head.basis);
+        table.columns(&mut reader)?;
         let crc = reader.crc.finalize();
         let mut stored = [0; 4];
         reader.inner.read_exact(&mut stored)?;
-        let trials = &table.trials;
-        let is_whole = crc == u32::from_le_bytes(stored)
-            && table.tests.ends.is_sorted()
-            && table.tests.ends.last().is_none_or(|end| *end as usize == table.tests.text.len())
-            && trials.test.iter().all(|test| (*test as usize) < head.tests)
-            && trials.provider.iter().all(|index| usize::from(*index) < head.providers.len())
-            && trials.newest.iter().all(|row| (*row as usize) < head.rows)
-            && table.rows.trial.iter().all(|trial| (*trial as usize) < head.trials);
-        if !is_whole {
+        if crc != u32::from_le_bytes(stored) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        (table.file, table.providers) = (Some(file), head.providers);
+        (table.file, table.providers, table.unplanned) =
+            (Some(file), head.providers, head.unplanned);
         (table.sums, table.totals, table.adding) = (head.sums, head.totals, None);
-        table.unplanned = head.unplanned.into_iter().collect();
         Ok(table)
     }
 
     /// Reads or writes all columns, always in the same order.
-    fn columns(&mut self, head: &Head, codec: &mut impl Codec) -> io::Result<()> {
-        codec.column(&mut self.tests.ends, head.tests)?;
-        let trials = &mut self.trials;
-        codec.column(&mut trials.test, head.trials)?;
-        codec.column(&mut trials.provider, head.trials)?;
-        codec.column(&mut trials.repeat, head.trials)?;
-        codec.column(&mut trials.newest, head.trials)?;
-        let rows = &mut self.rows;
-        codec.column(&mut rows.place, head.rows)?;
-        codec.column(&mut rows.trial, head.rows)?;
-        codec.column(&mut rows.duration_ms, head.rows)?;
-        codec.column(&mut rows.ended_ms, head.rows)?;
-        codec.column(&mut rows.fingerprints, head.rows)?;
-        codec.column(&mut rows.outcome, head.rows)?;
-        codec.column(&mut rows.flags, head.rows)?;
-        codec.column(&mut rows.score.0, head.sparse[0])?;
-        codec.column(&mut rows.tokens.0, head.sparse[1])?;
-        codec.column(&mut rows.cost_usd.0, head.sparse[2])
+    fn columns(&mut self, codec: &mut impl Codec) -> io::Result<()> {
+        let Self { tests, trials, rows, scores, tokens, costs, .. } = self;
+        let mut text = mem::take(&mut tests.text).into_bytes();
+        codec.column(&mut text)?;
+        tests.text = String::from_utf8(text).map_err(io::Error::other)?;
+        codec.column(&mut tests.ends)?;
+        codec.column(trials)?;
+        codec.column(rows)?;
+        codec.column(&mut scores.0)?;
+        codec.column(&mut tokens.0)?;
+        codec.column(&mut costs.0)
     }
 }
 
@@ -215,29 +177,36 @@ impl<F: Write> Write for Checked<F> {
     }
 }
 
-/// Reads a column of `length` entries, or writes it.
+/// Reads a column, or writes it.
 trait Codec {
-    fn column<E: Element>(&mut self, column: &mut Vec<E>, length: usize) -> io::Result<()>;
+    fn column<E: Element>(&mut self, column: &mut Vec<E>) -> io::Result<()>;
 }
 
 /// Entries that are converted at once.
 const BLOCK: usize = 4096;
 
 impl Codec for Checked<BufReader<File>> {
-    fn column<E: Element>(&mut self, column: &mut Vec<E>, length: usize) -> io::Result<()> {
-        let mut block = Vec::new();
+    fn column<E: Element>(&mut self, column: &mut Vec<E>) -> io::Result<()> {
+        let mut block = vec![0; u64::BYTES];
+        self.read_exact(&mut block)?;
+        let length = u64::read(&mut &*block) as usize;
         while column.len() < length {
             block.resize((length - column.len()).min(BLOCK) * E::BYTES, 0);
             self.read_exact(&mut block)?;
+            // A damaged length may be any.
             column.reserve_exact(if column.is_empty() { length.min(1 << 24) } else { 0 });
-            column.extend(block.chunks_exact(E::BYTES).map(E::read));
+            let mut entries = &*block;
+            while !entries.is_empty() {
+                column.push(E::read(&mut entries));
+            }
         }
         Ok(())
     }
 }
 
 impl Codec for Checked<BufWriter<&File>> {
-    fn column<E: Element>(&mut self, column: &mut Vec<E>, _: usize) -> io::Result<()> {
+    fn column<E: Element>(&mut self, column: &mut Vec<E>) -> io::Result<()> {
+        self.write_all(&(column.len() as u64).to_le_bytes())?;
         let mut block = Vec::new();
         for entries in column.chunks(BLOCK) {
             block.clear();
@@ -252,7 +221,8 @@ impl Codec for Checked<BufWriter<&File>> {
 trait Element: Copy {
     const BYTES: usize;
 
-    fn read(bytes: &[u8]) -> Self;
+    /// Takes an entry from the start.
+    fn read(bytes: &mut &[u8]) -> Self;
     fn write(self, bytes: &mut Vec<u8>);
 }
 
@@ -261,10 +231,10 @@ macro_rules! numbers {
         impl Element for $number {
             const BYTES: usize = size_of::<Self>();
 
-            fn read(bytes: &[u8]) -> Self {
-                let mut own = [0; size_of::<Self>()];
-                own.copy_from_slice(bytes);
-                Self::from_le_bytes(own)
+            fn read(bytes: &mut &[u8]) -> Self {
+                let (own, others) = bytes.split_at(Self::BYTES);
+                *bytes = others;
+                own.try_into().map(Self::from_le_bytes).unwrap_or_default()
             }
 
             fn write(self, bytes: &mut Vec<u8>) {
@@ -276,12 +246,34 @@ macro_rules! numbers {
 
 numbers!(u8, u16, u32, u64, f32, f64);
 
-impl Element for [u32; 2] {
-    const BYTES: usize = 8;
+macro_rules! entries {
+    ($($entry:ident { $($key:ident: $of:ty),* })*) => {$(
+        impl Element for $entry {
+            const BYTES: usize = 0 $(+ <$of>::BYTES)*;
 
-    fn read(bytes: &[u8]) -> Self {
-        let both = u64::read(bytes);
-        [both as u32, (both >> 32) as u32]
+            fn read(bytes: &mut &[u8]) -> Self {
+                Self { $($key: <$of>::read(bytes)),* }
+            }
+
+            fn write(self, bytes: &mut Vec<u8>) {
+                $(self.$key.write(bytes);)*
+            }
+        }
+    )*};
+}
+
+entries! {
+    TrialEntry { test: u32, provider: u16, repeat: u32, newest: u32 }
+    RowEntry {
+        place: u64, fingerprints: [u32; 2], trial: u32, duration_ms: f32, ended_ms: u32, outcome: Outcome, flags: u8
+    }
+}
+
+impl Element for [u32; 2] {
+    const BYTES: usize = u64::BYTES;
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        [u32::read(bytes), u32::read(bytes)]
     }
 
     fn write(self, bytes: &mut Vec<u8>) {
@@ -292,13 +284,13 @@ impl Element for [u32; 2] {
 impl Element for Outcome {
     const BYTES: usize = 1;
 
-    fn read(bytes: &[u8]) -> Self {
+    fn read(bytes: &mut &[u8]) -> Self {
         // Bytes without an outcome fail the checksum.
-        Self::ALL.get(usize::from(bytes[0])).copied().unwrap_or(Self::Error)
+        Self::ALL.get(usize::from(u8::read(bytes))).copied().unwrap_or(Self::Error)
     }
 
     fn write(self, bytes: &mut Vec<u8>) {
-        bytes
-            .extend(Self::ALL.iter().position(|outcome| *outcome == self).map(|place| place as u8));
+        let place = Self::ALL.iter().position(|outcome| *outcome == self);
+        bytes.extend(place.map(|place| place as u8));
     }
 }

@@ -7,13 +7,13 @@ use runner_model::row::Metric;
 use runner_record::RecordError;
 use runner_scenario::Filter;
 
-use crate::{RowSelection, RunTable, TableRow};
+use crate::{RunTable, TableRow};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
 const MAX_METRICS: u64 = 20;
 const MAX_METRIC_VALUES: u64 = 4_000_000;
 
-/// The values of a metric by the number of the row. Not a number for rows without it.
+/// The values of a metric by the number of the trial. Not a number for trials without it.
 #[derive(Debug)]
 struct MetricValues {
     name: String,
@@ -73,7 +73,7 @@ impl Side {
         rows.sort_by_key(|row| (keys[row.trial as usize], table.repeat(row.trial)));
         let mut selected = HashSet::new();
         if let Some(filter) = scope.filter {
-            let matching = table.select(&RowSelection::Matching(filter.clone()))?;
+            let matching = table.matching(filter, rows.iter().map(|row| row.number))?;
             selected.extend(matching.iter().map(|row| keys[table.row(*row).trial as usize]));
         }
         let mut side = Self { table, rows, keys, metrics: Vec::new(), selected };
@@ -84,11 +84,12 @@ impl Side {
     }
 
     fn read_metrics(&mut self) -> Result<(), RecordError> {
-        let most = (MAX_METRIC_VALUES / (self.rows.len() as u64).max(1)).min(MAX_METRICS) as usize;
+        let trials = u64::from(self.table.trials()).max(1);
+        let most = (MAX_METRIC_VALUES / trials).min(MAX_METRICS) as usize;
         let with_metrics = self.rows.iter().filter(|row| row.has_sums()).map(|row| row.number);
         let metrics = &mut self.metrics;
         self.table.each_row(with_metrics, |indexed, row, _| {
-            row.metrics.iter().for_each(|metric| add_metric(metrics, metric, indexed.number, most));
+            row.metrics.iter().for_each(|metric| add_metric(metrics, metric, indexed.trial, most));
         })
     }
 
@@ -104,11 +105,19 @@ impl Side {
 
     /// Returns a row's value of the metric at this place of [`Self::metrics`].
     pub fn metric(&self, place: usize, row: &TableRow) -> Option<f64> {
-        self.metrics[place].values.get(row.number as usize).map(|value| f64::from(*value))
+        self.metrics[place].values.get(row.trial as usize).map(|value| f64::from(*value))
     }
 }
 
-fn add_metric(metrics: &mut Vec<MetricValues>, metric: &Metric<'_>, row: u32, most: usize) {
+#[cfg(test)]
+impl Side {
+    /// Returns the number of values that are kept of each metric.
+    pub(crate) fn values(&self) -> Vec<usize> {
+        self.metrics.iter().map(|metric| metric.values.len()).collect()
+    }
+}
+
+fn add_metric(metrics: &mut Vec<MetricValues>, metric: &Metric<'_>, trial: u32, most: usize) {
     let is_it = |known: &MetricValues| {
         (&*known.name, known.unit.as_deref()) == (&*metric.name, metric.unit.as_deref())
     };
@@ -116,17 +125,16 @@ fn add_metric(metrics: &mut Vec<MetricValues>, metric: &Metric<'_>, row: u32, mo
         Some(place) => place,
         None if metrics.len() >= most => return,
         None => {
-            let unit = metric.unit.as_deref();
-            let unit = unit.map(str::to_owned);
+            let unit = metric.unit.as_deref().map(str::to_owned);
             metrics.push(MetricValues { name: metric.name.to_string(), unit, values: Vec::new() });
             metrics.len() - 1
         }
     };
     let values = &mut metrics[place].values;
-    let row = row as usize;
-    // In a file that another program has sorted, numbers do not ascend.
-    values.resize(values.len().max(row + 1), f32::NAN);
-    values[row] = metric.value as f32;
+    let trial = trial as usize;
+    // Rows are read in the order of the file.
+    values.resize(values.len().max(trial + 1), f32::NAN);
+    values[trial] = metric.value as f32;
 }
 
 /// Keeps the tests that a filter matches in either run, with all repeats.

@@ -7,7 +7,6 @@
 //! Start reading at [`RunTable`]. `read.rs` makes it and `cache.rs` keeps it, `planned.rs` adds the plan, `select.rs` and `search.rs` find rows, `sums.rs` and `meta.rs` sum them up,
 //! and `join.rs` joins two tables.
 
-mod adding;
 mod cache;
 mod columns;
 mod join;

@@ -4,7 +4,7 @@ use runner_model::{Outcome, Places as _, TrialId};
 use runner_record::{RecordError, RunDir};
 use runner_scenario::{Filter, Suite};
 
-use crate::query::{TrialOrder, TrialQuery, View};
+use crate::query::{SortKey, TrialOrder, TrialQuery, View};
 use crate::row::NO_ROW;
 use crate::search::Search;
 use crate::{RunTable, TableRow, plan};
@@ -29,7 +29,10 @@ impl PlanOrder {
     /// Reads the plan of a table's run.
     #[must_use]
     pub fn read(table: &RunTable) -> Self {
-        let suite = plan::suite(table.run());
+        Self::of(table, plan::suite(table.run()))
+    }
+
+    fn of(table: &RunTable, suite: Option<Suite>) -> Self {
         let planned = suite.as_ref().map_or(0, |suite| suite.trials() as usize);
         let mut order = Self { suite, trials: vec![NO_TRIAL; planned] };
         order.add(table, 0);
@@ -120,8 +123,10 @@ impl PlannedTable {
     pub fn follow(&mut self, run: &RunDir) -> Result<bool, RecordError> {
         let known = self.table.trials();
         let is_replaced = self.table.follow(run)?;
-        if is_replaced {
-            (self.order, self.snapshot) = (PlanOrder::read(&self.table), None);
+        // A plan that could not be read may be back.
+        let suite = (is_replaced || self.order.suite.is_none()).then(|| plan::suite(run)).flatten();
+        if is_replaced || suite.is_some() {
+            (self.order, self.snapshot) = (PlanOrder::of(&self.table, suite), None);
             self.views.clear();
         } else {
             self.order.add(&self.table, known);
@@ -190,22 +195,17 @@ impl PlannedTable {
 
     /// Returns the selection, which is the last of `views`.
     fn select(&mut self, query: &TrialQuery, rev: u32) -> Result<&View, RecordError> {
-        let filter = query.filter.as_ref().map_or("", Filter::text);
-        let is_it = |view: &View| {
-            !view.is_cut
-                && (view.filter.as_str(), view.text.as_str()) == (filter, query.text.as_str())
-                && (view.order, view.rev) == (query.order, rev)
-        };
-        let view = match self.views.iter().position(is_it) {
-            Some(known) => self.views.remove(known),
+        let known = self.views.iter().position(|view| view.is_of(query, rev));
+        let known = known.map(|known| self.views.remove(known));
+        let known = known.filter(|view| !view.is_outdated(query));
+        let view = match known {
+            Some(view) => view,
             None => {
                 let surplus = (self.views.len() + 1).saturating_sub(MOST_VIEWS);
                 self.views.drain(..surplus);
                 let (mut places, is_cut) = self.find(query)?;
                 self.sort(&mut places, query.order);
-                let filter = filter.to_owned();
-                let text = query.text.clone();
-                View { filter, text, order: query.order, rev, places, is_cut }
+                View { query: query.clone(), rev, places, is_cut }
             }
         };
         self.views.push(view);
@@ -215,16 +215,12 @@ impl PlannedTable {
     /// Returns the places of trials in the order of the plan, and whether the search ended early.
     fn find(&self, query: &TrialQuery) -> Result<(Vec<u32>, bool), RecordError> {
         let places = 0..self.order.len();
-        let text = match &*query.text {
-            "" => None,
-            text => Filter::with_text(text).ok(),
-        };
+        let text = (!query.text.is_empty()).then(|| Filter::with_text(&query.text));
         let has_filter = query.filter.is_some();
-        let filters: Vec<_> = query.filter.iter().cloned().chain(text).collect();
-        if filters.is_empty() {
+        let filters = query.filter.iter().cloned().chain(text);
+        let Some(filter) = Filter::all(filters.collect()) else {
             return Ok((places.collect(), false));
-        }
-        let Some(filter) = Filter::all(filters) else { return Ok((Vec::new(), false)) };
+        };
         let settling = places.clone().filter_map(|place| {
             let row = self.newest_of(place).filter(TableRow::settles)?;
             Some((row.number, place))
@@ -260,29 +256,24 @@ impl PlannedTable {
     }
 
     fn sort(&self, places: &mut [u32], order: TrialOrder) {
-        if order != TrialOrder::Plan {
+        if order.by != SortKey::Plan {
             places.sort_unstable_by(|left, right| {
-                let values = [left, right].map(|place| self.sort_value(*place, order));
+                let values = [left, right].map(|place| order.rank(self.sort_value(*place, order)));
                 values[0].total_cmp(&values[1]).then(left.cmp(right))
             });
         }
     }
 
-    /// Returns the value by which trials are sorted, ascending.
-    fn sort_value(&self, place: u32, order: TrialOrder) -> f64 {
+    /// Returns the value by which trials are sorted.
+    fn sort_value(&self, place: u32, order: TrialOrder) -> Option<f64> {
         let row = self.newest_of(place).filter(TableRow::counts);
-        let (value, is_descending) = match order {
-            TrialOrder::Plan => return f64::from(place),
-            TrialOrder::Worst => return f64::from(row.map_or(MILDEST, badness)),
-            TrialOrder::Duration { descending } => {
-                (row.map(|row| f64::from(row.duration_ms)), descending)
-            }
-            TrialOrder::Score { descending } => (row.and_then(|row| row.score), descending),
-            TrialOrder::Attempts { descending } => {
-                (row.map(|row| f64::from(row.attempt())), descending)
-            }
-        };
-        value.map_or(f64::INFINITY, |value| if is_descending { -value } else { value })
+        match order.by {
+            SortKey::Plan => Some(place.into()),
+            SortKey::Worst => Some(row.map_or(MILDEST, badness).into()),
+            SortKey::Duration => row.map(|row| row.duration_ms.into()),
+            SortKey::Score => row.and_then(|row| row.score),
+            SortKey::Attempts => row.map(|row| row.attempt().into()),
+        }
     }
 }
 

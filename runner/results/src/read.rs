@@ -1,22 +1,39 @@
 //! Reads a table, and follows a run that grows.
 
 use std::collections::HashSet;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{OnceLock, atomic::AtomicU32};
 
+use hashbrown::HashTable;
 use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead};
-use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
+use runner_record::{Fold, FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
+use runner_scenario::Suite;
 
-use crate::columns::{Names, RowColumns, TrialColumns};
-use crate::row::{DENIES, FINAL, FLAKY, HAS_SUMS, MOST_ATTEMPTS, SETTLES, TableRow};
+use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
+use crate::plan;
+use crate::row::{DENIES, FINAL, FLAKY, HAS_SUMS, MOST_ATTEMPTS, NO_ROW, SETTLES};
 use crate::table::{Basis, RunTable, Totals};
-use crate::{adding::Adding, plan};
 
 /// Names of providers that the manifest lacks, whose rows never count. Rows of further ones are added to those of the last one:
 /// names are compared one by one, and the column of providers has 16 bits.
 const MOST_UNKNOWN: usize = 256;
 /// Bytes of a row at least. Memory is reserved for as many as the file can have: a damaged manifest may count more.
 const MIN_ROW: u64 = 256;
+
+/// The state that only further rows need. A table of a run that has ended drops it.
+#[derive(Debug, Default)]
+pub(crate) struct Adding {
+    fold: Fold,
+    /// The first byte that was not read.
+    end: u64,
+    /// Session and number of the last row.
+    last: (u32, u64),
+    hasher: RandomState,
+    /// Numbers of tests, by id.
+    tests: HashTable<u32>,
+    /// Numbers of trials, by test, provider and repeat.
+    trials: HashTable<u32>,
+}
 
 /// Returns the first 4 bytes of a fingerprint. Those of different tests are equal only by chance.
 pub fn short(Fingerprint(bytes): Fingerprint) -> u32 {
@@ -41,18 +58,20 @@ impl RunTable {
         let done = manifest.counts.done().min(length / MIN_ROW) as usize;
         let new = || {
             let mut table = Self::empty(run, Basis::of(manifest));
-            table.rows.reserve(done);
-            table.trials.newest.reserve_exact(done);
+            table.rows.reserve_exact(done);
+            table.trials.reserve_exact(done);
             table
         };
         let mut table = new();
         if !table.add_rows()? {
             // By session and number, whatever their order in the file. Rows that are added from here on are read by `follow`.
             let file = run.rows_file()?;
-            table = run.fold_lines(&new, |_| (), &mut |table, place, (line, _)| {
-                table.with_adding(|table, adding| table.add(adding, place.number, place.at, line));
-            })?;
-            table.file = file;
+            let new = || (new(), Adding::default());
+            let (sorted, adding) =
+                run.fold_lines(&new, |_| (), &mut |(table, adding), place, (line, _)| {
+                    table.add(adding, place.number, place.at, line);
+                })?;
+            table = Self { file, adding: Some(adding), ..sorted };
             // Further rows cannot be added at the end.
             table.close();
         }
@@ -70,11 +89,15 @@ impl RunTable {
             tests: Names::default(),
             providers: basis.providers.clone(),
             basis,
-            trials: TrialColumns::default(),
-            rows: RowColumns::default(),
+            trials: Vec::new(),
+            rows: Vec::new(),
+            scores: Sparse::default(),
+            tokens: Sparse::default(),
+            costs: Sparse::default(),
             adding: Some(Adding::default()),
             sums: FoldSums::default(),
             unplanned: HashSet::new(),
+            lacks_plan: false,
             totals: Totals::default(),
             by_repeat: OnceLock::new(),
             last_test: AtomicU32::new(0),
@@ -103,7 +126,10 @@ impl RunTable {
         self.run = run.clone();
         let manifest = run.manifest()?;
         let file = run.rows_file()?;
-        if Basis::of(&manifest) == self.basis && self.file == file {
+        // Other trials may count now.
+        let has_found_plan = self.lacks_plan && plan::suite(run).is_some();
+        let is_same_basis = Basis::of(&manifest) == self.basis && !has_found_plan;
+        if is_same_basis && self.file == file {
             if manifest.status.is_terminal() {
                 // A later change of the file is by another program, which does not only add rows.
                 self.close();
@@ -116,7 +142,7 @@ impl RunTable {
             (_, None) => false,
         };
         let known = self.trials();
-        if Basis::of(&manifest) == self.basis && is_same_file && self.add_rows()? {
+        if is_same_basis && is_same_file && self.add_rows()? {
             self.mark_unplanned(known);
             return Ok(false);
         }
@@ -148,12 +174,6 @@ impl RunTable {
         Ok(is_ordered)
     }
 
-    fn with_adding(&mut self, add: impl FnOnce(&mut Self, &mut Adding)) {
-        let mut adding = self.adding.take().unwrap_or_default();
-        add(self, &mut adding);
-        self.adding = Some(adding);
-    }
-
     fn add(&mut self, adding: &mut Adding, number: u64, at: u64, line: ReadLine<'_>) {
         match line {
             ReadLine::Row(row, bytes) => self.add_row(adding, &row, (at, bytes.len())),
@@ -168,7 +188,7 @@ impl RunTable {
         }
     }
 
-    fn add_row(&mut self, adding: &mut Adding, row: &RowHead, place: (u64, usize)) {
+    fn add_row(&mut self, adding: &mut Adding, row: &RowHead, (at, bytes): (u64, usize)) {
         adding.last = (row.session, row.seq);
         let first = self.totals.first_rows.entry(row.session).or_insert(row.seq);
         *first = row.seq.min(*first);
@@ -195,23 +215,25 @@ impl RunTable {
         ];
         let attempt = row.attempt.min(MOST_ATTEMPTS) as u8;
         let number = self.rows();
-        self.rows.fingerprints.push([row.fingerprint, row.judgement_fingerprint].map(short));
         let ended = row.ended_at().since(self.basis.started_at);
-        let row_of_table = TableRow {
-            number,
+        self.rows.push(RowEntry {
+            place: at << LENGTH_BITS | bytes as u64,
+            fingerprints: [row.fingerprint, row.judgement_fingerprint].map(short),
             trial,
-            outcome: row.outcome,
             duration_ms: row.duration_ms as f32,
-            score: row.trial_score(),
-            // A run may be continued after the 49 days that the column can hold.
+            // A run may be continued after the 49 days that the entry can hold.
             ended_ms: u32::try_from(ended.as_millis()).unwrap_or(u32::MAX),
+            outcome: row.outcome,
             flags: flags
                 .iter()
                 .filter(|(is, _)| *is)
                 .fold(attempt << 5, |all, (_, flag)| all | flag),
-        };
-        self.rows.push(row_of_table, place, row.sums());
-        self.rows.replace_newest(&mut self.trials.newest, number);
+        });
+        let sums = row.sums();
+        self.scores.set(number, row.trial_score());
+        self.tokens.set(number, sums.tokens);
+        self.costs.set(number, sums.cost_usd);
+        replace_newest(&self.rows, &mut self.trials[trial as usize].newest, number);
     }
 
     /// Returns the number of a trial, and adds the trial if it is new.
@@ -235,12 +257,14 @@ impl RunTable {
         };
         let key = (test, provider, trial.repeat);
         let hash = hasher.hash_one(key);
-        if let Some(number) = adding.trials.find(hash, |number| trials.key(*number) == key) {
+        let key_of = |number: &u32| trials[*number as usize].key();
+        if let Some(number) = adding.trials.find(hash, |number| key_of(number) == key) {
             return *number;
         }
-        let number = trials.push(key);
+        let number = trials.len() as u32;
         adding.fold.add_trial();
-        adding.trials.insert_unique(hash, number, |number| hasher.hash_one(trials.key(*number)));
+        adding.trials.insert_unique(hash, number, |number| hasher.hash_one(key_of(number)));
+        trials.push(TrialEntry { test, provider, repeat: trial.repeat, newest: NO_ROW });
         number
     }
 
@@ -251,10 +275,11 @@ impl RunTable {
             return;
         }
         let suite = self.basis.has_adopted.then(|| plan::suite(&self.run)).flatten();
+        self.lacks_plan = self.basis.has_adopted && suite.is_none();
         let known = self.basis.providers.len();
         for trial in from..self.trials() {
             let is_missing = || {
-                let index = |suite: &runner_scenario::Suite| suite.index(&self.trial_id(trial)?);
+                let index = |suite: &Suite| suite.index(&self.trial_id(trial)?);
                 suite.as_ref().is_some_and(|suite| index(suite).is_none())
             };
             if self.provider(trial) >= known || is_missing() {

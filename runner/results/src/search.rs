@@ -2,7 +2,7 @@
 
 use std::{ops::Range, panic::resume_unwind, thread, time::Instant};
 
-use runner_model::row::{LineTexts, read_line};
+use runner_model::row::LineTexts;
 use runner_record::RecordError;
 use runner_scenario::Filter;
 
@@ -48,15 +48,22 @@ impl Search<'_> {
             return Ok((Vec::new(), false));
         }
         let mut found = Vec::new();
+        let mut failed = Ok(());
         let mut read = 0;
         let is_in_time =
             |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < self.until;
         let in_time = rows.iter().enumerate().take_while(is_in_time);
         let places = in_time.map(|(_, (row, _))| self.table.place(*row));
         self.table.run().rows_at(places, &mut |line| {
-            let (_, place) = rows[read];
+            let (number, place) = rows[read];
             read += 1;
-            let is_match = || read_line(line).is_ok_and(|row| filter.matches(&row));
+            let mut is_match = || match self.table.parse(number, line) {
+                Ok(row) => row.is_some_and(|row| filter.matches(&row)),
+                Err(error) => {
+                    failed = Err(error);
+                    false
+                }
+            };
             let is_match = match (&pattern, LineTexts::of(line)) {
                 (Some(pattern), Some(texts)) => {
                     let is_in_id = pattern.is_match(texts.trial);
@@ -73,6 +80,7 @@ impl Search<'_> {
                 found.push(place);
             }
         })?;
+        failed?;
         filter.finish()?;
         Ok((found, read < rows.len()))
     }

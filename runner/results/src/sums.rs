@@ -102,7 +102,11 @@ impl Column {
         for metric in metrics {
             let mut known = sums.iter();
             match known.position(|sum| (&sum.name, &sum.unit) == (&metric.name, &metric.unit)) {
-                Some(place) => sums[place].value += metric.value,
+                // JSON has no infinite sum.
+                Some(place) => {
+                    let sum = sums[place].value + metric.value;
+                    sums[place].value = sum.clamp(f64::MIN, f64::MAX);
+                }
                 None if sums.len() == MAX_METRICS => {}
                 None => sums.push(Metric {
                     name: metric.name.to_string().into(),
@@ -179,7 +183,17 @@ pub fn columns(table: &RunTable) -> Result<Vec<Column>, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use runner_model::row::Metric;
+
+    use super::{Column, Results, quantile};
+
+    #[test]
+    fn sums_of_metrics_stay_finite() {
+        let mut column = Column::default();
+        let metric = Metric { name: "m".into(), value: f64::MAX, unit: None };
+        column.add_metrics(&[metric.clone(), metric]);
+        assert_eq!(Results::from(column).metrics[0].value, f64::MAX);
+    }
 
     #[test]
     fn quantiles_are_values_that_occur() {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use runner_model::row::{MetricSums, read_line};
+use runner_model::row::{BadLine, MetricSums, read_line};
 use runner_model::{Counts, ProviderName, RowRef, TestId, Time, TrialId, status::RunVerdict};
 use runner_record::{FoldSums, Manifest, RecordError, RowsFile, RunDir};
 
-use crate::columns::{Names, RowColumns, TrialColumns};
-use crate::{adding::Adding, row::NO_ROW, row::TableRow};
+use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
+use crate::{read::Adding, row::NO_ROW, row::TableRow};
 
 /// The rows of a run, read once. Trials have numbers from 0 in the order of their first rows, and rows in the order in which they
-/// were written. Takes 30 bytes a row, 15 a trial, and the ids of tests.
+/// were written. Takes 32 bytes a row, 16 a trial, and the ids of tests.
 #[derive(Debug)]
 pub struct RunTable {
     pub(crate) run: RunDir,
@@ -22,13 +22,19 @@ pub struct RunTable {
     pub(crate) tests: Names,
     /// Providers of the manifest, then those that only rows name.
     pub(crate) providers: Vec<String>,
-    pub(crate) trials: TrialColumns,
-    pub(crate) rows: RowColumns,
+    pub(crate) trials: Vec<TrialEntry>,
+    pub(crate) rows: Vec<RowEntry>,
+    /// By row.
+    pub(crate) scores: Sparse,
+    pub(crate) tokens: Sparse,
+    pub(crate) costs: Sparse,
     /// `None` unless rows may be added.
     pub(crate) adding: Option<Adding>,
     pub(crate) sums: FoldSums,
     /// Trials that the plan lacks. They have rows, and never count.
     pub(crate) unplanned: HashSet<u32>,
+    /// Whether the plan could not be read, so that trials that it lacks count.
+    pub(crate) lacks_plan: bool,
     pub(crate) totals: Totals,
     /// Numbers of rows, by test and repeat. Created by the first question about a trial.
     pub(crate) by_repeat: OnceLock<Vec<u32>>,
@@ -67,12 +73,12 @@ impl RunTable {
 
     /// Returns the number of rows.
     pub fn rows(&self) -> u32 {
-        self.rows.trial.len() as u32
+        self.rows.len() as u32
     }
 
     /// Returns the number of trials with a row.
     pub fn trials(&self) -> u32 {
-        self.trials.test.len() as u32
+        self.trials.len() as u32
     }
 
     /// Returns the counts over all lines.
@@ -81,13 +87,16 @@ impl RunTable {
     }
 
     pub fn row(&self, number: u32) -> TableRow {
-        self.rows.row(number)
+        let RowEntry { trial, outcome, duration_ms, ended_ms, flags, .. } =
+            self.rows[number as usize];
+        let score = self.scores.get(number);
+        TableRow { number, trial, outcome, duration_ms, score, ended_ms, flags }
     }
 
     /// Returns the row that settles a planned trial, or else its last one.
     pub fn newest(&self, trial: u32) -> Option<TableRow> {
-        let number = *self.trials.newest.get(trial as usize)?;
-        self.is_planned(trial).then(|| self.row(number))
+        let entry = self.trials.get(trial as usize)?;
+        self.is_planned(trial).then(|| self.row(entry.newest))
     }
 
     /// Returns the result of a planned trial.
@@ -109,7 +118,8 @@ impl RunTable {
     pub(crate) fn newest_of_first(&self, rows: u32) -> Vec<u32> {
         let mut newest = vec![NO_ROW; self.trials() as usize];
         for number in 0..rows {
-            self.rows.replace_newest(&mut newest, number);
+            let trial = self.rows[number as usize].trial;
+            replace_newest(&self.rows, &mut newest[trial as usize], number);
         }
         newest
     }
@@ -146,7 +156,7 @@ impl RunTable {
 
     /// Returns the index of a trial's provider in the manifest.
     pub fn provider(&self, trial: u32) -> usize {
-        self.trials.provider[trial as usize].into()
+        self.trials[trial as usize].provider.into()
     }
 
     /// Returns test and provider of a trial.
@@ -161,7 +171,7 @@ impl RunTable {
 
     /// Returns the number of a trial's test, from 0 in the order of first rows.
     pub fn test(&self, trial: u32) -> u32 {
-        self.trials.test[trial as usize]
+        self.trials[trial as usize].test
     }
 
     /// Returns the ids of tests by their number.
@@ -171,16 +181,16 @@ impl RunTable {
 
     /// Returns the repeat of a trial, from 1.
     pub fn repeat(&self, trial: u32) -> u32 {
-        self.trials.repeat[trial as usize]
+        self.trials[trial as usize].repeat
     }
 
-    /// Returns the id of a trial. `None` without such a trial, or if a cache had damaged names.
+    /// Returns the id of a trial. `None` without such a trial.
     pub fn trial_id(&self, trial: u32) -> Option<TrialId> {
-        let test = *self.trials.test.get(trial as usize)?;
+        let entry = self.trials.get(trial as usize)?;
         Some(TrialId {
-            test: TestId::parse(self.tests.get(test)).ok()?,
-            provider: ProviderName::parse(&self.providers[self.provider(trial)]).ok()?,
-            repeat: self.repeat(trial),
+            test: TestId::parse(self.tests.get(entry.test)).ok()?,
+            provider: ProviderName::parse(&self.providers[usize::from(entry.provider)]).ok()?,
+            repeat: entry.repeat,
         })
     }
 
@@ -188,10 +198,8 @@ impl RunTable {
     pub fn find(&self, trial: &TrialId) -> Option<u32> {
         let provider = self.providers.iter().position(|name| **name == *trial.provider)?;
         let test = (0..self.tests.len()).find(|test| self.tests.get(*test) == &*trial.test)?;
-        (0..self.trials()).find(|number| {
-            (self.test(*number), self.provider(*number)) == (test, provider)
-                && self.repeat(*number) == trial.repeat
-        })
+        let key = (test, provider as u16, trial.repeat);
+        self.trials.iter().position(|entry| entry.key() == key).map(|number| number as u32)
     }
 
     /// Returns the rows of a trial's test and repeat on all providers.
@@ -204,8 +212,8 @@ impl RunTable {
         };
         self.last_test.store(test, Ordering::Relaxed);
         let key = |row: u32| {
-            let (test, _, repeat) = self.trials.key(self.rows.trial[row as usize]);
-            (test, repeat)
+            let trial = self.trials[self.rows[row as usize].trial as usize];
+            (trial.test, trial.repeat)
         };
         let sorted = self.by_repeat.get_or_init(|| {
             let mut rows: Vec<_> = (0..self.rows()).collect();
@@ -219,12 +227,12 @@ impl RunTable {
 
     /// Returns the first 4 bytes of the fingerprints of execution and judgement.
     pub fn fingerprints(&self, row: u32) -> [u32; 2] {
-        self.rows.fingerprints[row as usize]
+        self.rows[row as usize].fingerprints
     }
 
     /// Returns tokens and cost of a row's provider and graders.
     pub fn sums(&self, row: u32) -> MetricSums {
-        self.rows.sums(row)
+        MetricSums { tokens: self.tokens.get(row), cost_usd: self.costs.get(row) }
     }
 
     /// Returns the start of the run.
@@ -252,14 +260,15 @@ impl RunTable {
 
     /// Returns first byte and length of a row.
     pub fn place(&self, row: u32) -> (u64, usize) {
-        self.rows.place(row)
+        let place = self.rows[row as usize].place;
+        (place >> LENGTH_BITS, (place & ((1 << LENGTH_BITS) - 1)) as usize)
     }
 
     /// Reads rows from disk, in the order of the file. Skips those that were changed meanwhile.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// The file cannot be read, or a line is not a row.
     pub fn each_row(
         &self,
         numbers: impl IntoIterator<Item = u32>,
@@ -275,7 +284,7 @@ impl RunTable {
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// The file cannot be read, or a line is not a row.
     pub fn each_row_in_order(
         &self,
         numbers: &[u32],
@@ -286,10 +295,34 @@ impl RunTable {
             return Ok(());
         }
         let mut next = numbers.iter();
+        let mut failed = Ok(());
         self.run.rows_at(numbers.iter().map(|number| self.place(*number)), &mut |line| {
-            if let (Some(number), Ok(row)) = (next.next(), read_line(line)) {
-                each(self.row(*number), &row, line);
+            let Some(number) = next.next() else { return };
+            match self.parse(*number, line) {
+                Ok(row) => row.iter().for_each(|row| each(self.row(*number), row, line)),
+                Err(error) => failed = Err(error),
             }
-        })
+        })?;
+        failed
+    }
+
+    /// Parses the line of a row. `None` if it was changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The line was counted by the keys of its head, and another one is invalid. Answers without it would differ from the counts.
+    pub(crate) fn parse<'l>(
+        &self,
+        number: u32,
+        line: &'l [u8],
+    ) -> Result<Option<RowRef<'l>>, RecordError> {
+        match read_line(line) {
+            Ok(row) => Ok(Some(row)),
+            Err(BadLine::Checksum) => Ok(None),
+            Err(problem) => {
+                let (test, provider) = self.names(self.rows[number as usize].trial);
+                Err(self.run.refuse_rows(format!("a line of `{test}@{provider}`: {problem}")))
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use runner_record::{
 };
 use runner_scenario::Filter;
 
+use crate::cache::VERSION;
 use crate::table::{Basis, RunTable};
 use crate::{
     PlannedTable, RowSelection, Scope, Side, TableRow, TrialOrder, TrialQuery, keep_selected, pairs,
@@ -67,6 +68,21 @@ fn line(made: &Made, seq: u64) -> Vec<u8> {
     line
 }
 
+/// Returns a final row.
+fn result(trial: &str, outcome: Outcome) -> Made {
+    let trial = TrialId::parse(trial).unwrap();
+    Made { trial, outcome, is_final: true, flaky: false, judged: false }
+}
+
+/// Returns the line of a row that has further keys.
+fn line_with(made: &Made, seq: u64, keys: &str) -> Vec<u8> {
+    let mut line = line(made, seq);
+    line.truncate(line.windows(7).rposition(|part| part == b",\"crc\":").unwrap());
+    line.extend(keys.bytes());
+    close_line(&mut line);
+    line
+}
+
 /// A run without rows.
 struct Run {
     dir: RunDir,
@@ -111,7 +127,7 @@ fn run() -> Run {
             vars: BTreeMap::new(),
             has_gate: false,
         },
-        providers: vec![provider("p"), provider("q")],
+        providers: vec![provider("p"), provider("q"), provider("r")],
         session: NewSession {
             writer: "exec",
             command: Vec::new(),
@@ -136,6 +152,16 @@ impl Run {
         let mut file =
             file.create(true).append(true).open(self.dir.path().join("index.jsonl")).unwrap();
         file.write_all(rows).unwrap();
+    }
+
+    /// Replaces a text of the manifest.
+    fn set(&self, key: &str, value: &str) {
+        let path = self.dir.path().join("benchmark.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let key = format!("\"{key}\": \"");
+        let (before, after) = text.split_once(&key).unwrap();
+        let (_, after) = after.split_once('"').unwrap();
+        fs::write(path, format!("{before}{key}{value}\"{after}")).unwrap();
     }
 
     fn table(&self) -> RunTable {
@@ -173,7 +199,9 @@ fn newest(table: &RunTable) -> Newest {
 fn content(table: &RunTable) -> impl PartialEq + std::fmt::Debug {
     let unplanned = table.unplanned.iter().copied().collect::<std::collections::BTreeSet<_>>();
     let names = (table.tests.clone(), table.providers.clone(), table.trials.clone());
-    (names, table.rows.clone(), unplanned, table.fold_sums(), table.totals.clone())
+    let rows =
+        (table.rows.clone(), table.scores.clone(), table.tokens.clone(), table.costs.clone());
+    (names, rows, unplanned, table.fold_sums(), table.totals.clone())
 }
 
 proptest! {
@@ -251,17 +279,44 @@ proptest! {
     }
 }
 
+/// The entry of a table whose rows have each kind of value. It differs from the one of [`VERSION`] if its layout has changed, or a
+/// value is computed in another way: then `VERSION` rises, and this is the new digest.
+const ENTRY: (u32, &str) = (2, "02a46a69571ed4832c5e5c62d3075654d743b7a8c23b70084f3daf097a6452a6");
+
+#[test]
+fn entries_change_with_the_version() {
+    let run = run();
+    run.set("started_at", "2026-11-20T09:18:00.000Z");
+    let ungraded = result("ungraded@q#2", Outcome::Ungraded);
+    run.write(&line(&Made { is_final: false, ..ungraded }, 1));
+    let retried = Made { is_final: false, ..result("flaky@p#1", Outcome::Error) };
+    run.write(&line(&retried, 2));
+    run.write(&line(&Made { flaky: true, ..result("flaky@p#1", Outcome::Passed) }, 3));
+    let keys = r#","score":0.5,"metrics":[{"name":"tokens_in","value":7},{"name":"cost_usd","value":0.25}],"denied":[{"kind":"net","target":"x"}]"#;
+    run.write(&line_with(&result("rich@p#1", Outcome::Failed), 4, keys));
+    let keys =
+        r#","grades":[{"grader":"g","verdict":"pass","score":1,"weight":2,"duration_ms":1}]"#;
+    run.write(&line_with(&result("graded@p#1", Outcome::Passed), 5, keys));
+    run.write(&line(&result("late@gone#1", Outcome::Timeout), 6));
+    run.write(b"damaged\n");
+    let mut kept = tempfile::tempfile().unwrap();
+    run.table().encode(&kept).unwrap();
+    let mut bytes = Vec::new();
+    kept.rewind().unwrap();
+    kept.read_to_end(&mut bytes).unwrap();
+    let columns = bytes.split_off(8 + usize::from(bytes[0]) + usize::from(bytes[1]) * 256);
+    let mut head: serde_json::Value = serde_json::from_slice(&bytes[8..]).unwrap();
+    // These depend on the machine.
+    (head["file"], head["changed"]) = Default::default();
+    let entry = format!("{head} {:?}", &columns[..columns.len() - 4]);
+    let advice = "raise VERSION in cache.rs, and set ENTRY";
+    assert_eq!((VERSION, &*digest(entry.as_bytes()).to_string()), ENTRY, "{advice}");
+}
+
 #[test]
 fn rows_of_another_version_are_refused() {
     let run = run();
-    let made = Made {
-        trial: TrialId::parse("t@p#1").unwrap(),
-        outcome: Outcome::Passed,
-        is_final: true,
-        flaky: false,
-        judged: false,
-    };
-    run.write(&line(&made, 1));
+    run.write(&line(&result("t@p#1", Outcome::Passed), 1));
     assert!(run.table().check_version().is_ok());
     let mut other = br#"{"v":3,"trial":"t@p#1""#.to_vec();
     close_line(&mut other);
@@ -275,10 +330,7 @@ fn joined_tables_have_each_test_once() {
     let side = |outcomes: &[(&str, Outcome)]| {
         let run = run();
         for (seq, (trial, outcome)) in (1..).zip(outcomes) {
-            let trial = TrialId::parse(trial).unwrap();
-            let made =
-                Made { trial, outcome: *outcome, is_final: true, flaky: false, judged: false };
-            run.write(&line(&made, seq));
+            run.write(&line(&result(trial, *outcome), seq));
         }
         (Side::new(run.table(), Scope::default()).unwrap(), run)
     };
@@ -302,14 +354,8 @@ fn joined_tables_have_each_test_once() {
 fn metrics_do_not_depend_on_the_order_of_lines() {
     let run = run();
     let with_metric = |seq| {
-        let trial = TrialId::parse(&format!("t{seq}@p#1")).unwrap();
-        let outcome = Outcome::Passed;
-        let made = Made { trial, outcome, is_final: true, flaky: false, judged: false };
-        let mut line = line(&made, seq);
-        line.truncate(line.windows(7).rposition(|part| part == b",\"crc\":").unwrap());
-        line.extend(format!(r#","metrics":[{{"name":"m","value":{seq}}}]"#).bytes());
-        close_line(&mut line);
-        line
+        let metrics = format!(r#","metrics":[{{"name":"m","value":{seq}}}]"#);
+        line_with(&result(&format!("t{seq}@p#1"), Outcome::Passed), seq, &metrics)
     };
     run.write(&[3, 1, 2].map(with_metric).concat());
     let side = Side::new(run.table(), Scope { has_metrics: true, ..Scope::default() }).unwrap();
@@ -318,23 +364,88 @@ fn metrics_do_not_depend_on_the_order_of_lines() {
 }
 
 #[test]
+fn metrics_take_memory_by_trials_and_not_by_rows() {
+    let run = run();
+    let retried = Made { is_final: false, ..result("t@p#1", Outcome::Error) };
+    run.write(&(1..100).flat_map(|seq| line(&retried, seq)).collect::<Vec<_>>());
+    let metrics = r#","metrics":[{"name":"m","value":1}]"#;
+    run.write(&line_with(&result("t@p#1", Outcome::Passed), 100, metrics));
+    let side = Side::new(run.table(), Scope { has_metrics: true, ..Scope::default() }).unwrap();
+    assert_eq!(side.values(), [1]);
+}
+
+#[test]
+fn filter_of_a_comparison_ignores_other_providers() {
+    let run = run();
+    use Outcome::{Failed, Passed};
+    let rows = [("a@p#1", Passed), ("a@q#1", Failed), ("b@p#1", Passed), ("b@r#1", Failed)];
+    for (seq, (trial, outcome)) in (1..).zip(rows) {
+        run.write(&line(&result(trial, outcome), seq));
+    }
+    let filter = Filter::parse("outcome(failed)").unwrap();
+    let side = |provider| {
+        let scope = Scope { provider: Some(provider), filter: Some(&filter), has_metrics: false };
+        Side::new(run.table(), scope).unwrap()
+    };
+    let (mut base, mut new) = (side("p"), side("q"));
+    keep_selected([&mut base, &mut new]);
+    let tests = pairs(&base, &new).map(|[left, _]| base.table.names(left[0].trial).0.to_owned());
+    assert_eq!(tests.collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn row_that_only_its_head_fits_is_refused() {
+    let run = run();
+    run.write(&line_with(&result("t@p#1", Outcome::Failed), 1, r#","unknown":true"#));
+    let table = run.table();
+    assert_eq!(table.settling().count(), 1);
+    let problem = table.each_row(0..1, |_, _, _| panic!()).unwrap_err().to_string();
+    assert!(problem.contains("a line of `t@p`") && problem.contains("`unknown`"), "{problem}");
+}
+
+/// Returns a search for a text that has a minute.
+fn query(text: &str) -> TrialQuery {
+    let until = Instant::now() + Duration::from_mins(1);
+    let order = TrialOrder::parse("plan").unwrap();
+    TrialQuery { filter: None, text: text.to_owned(), order, until }
+}
+
+#[test]
+fn text_of_any_length_is_searched() {
+    let run = run();
+    run.write(&line(&result("t@p#1", Outcome::Passed), 1));
+    let mut planned = PlannedTable::read(&run.dir).unwrap();
+    let mut total = |text: &str| planned.page(&query(text), 1, |_| 0, 10).unwrap().total;
+    assert_eq!([total("T@"), total(&"x".repeat(100 << 10))], [1, 0]);
+}
+
+#[test]
+fn search_that_ended_early_is_kept_for_a_while() {
+    let run = run();
+    run.write(&line(&result("t@p#1", Outcome::Passed), 1));
+    let mut planned = PlannedTable::read(&run.dir).unwrap();
+    let now = Instant::now();
+    let mut found = |until| {
+        let page = planned.page(&TrialQuery { until, ..query("t") }, 1, |_| 0, 10).unwrap();
+        (page.is_cut, page.total)
+    };
+    assert_eq!(found(now), (true, 0));
+    assert_eq!(found(now + Duration::from_secs(50)), (true, 0), "the list of another page");
+    assert_eq!(found(now + Duration::from_secs(70)), (false, 1));
+}
+
+#[test]
 fn snapshots_stay_while_trials_are_added() {
     let run = run();
     let write = |seq: u64| {
         let provider = if seq == 2 { "gone" } else { "p" };
-        let trial = TrialId::parse(&format!("t{seq}@{provider}#1")).unwrap();
-        let outcome = Outcome::Passed;
-        run.write(&line(
-            &Made { trial, outcome, is_final: true, flaky: false, judged: false },
-            seq,
-        ));
+        run.write(&line(&result(&format!("t{seq}@{provider}#1"), Outcome::Passed), seq));
     };
     (1..=3).for_each(write);
     let mut planned = PlannedTable::read(&run.dir).unwrap();
-    for (seq, order) in [(4, TrialOrder::Plan), (5, TrialOrder::Worst)] {
-        let (filter, text) = (None, String::new());
-        let query = TrialQuery { filter, text, order, until: Instant::now() };
-        let page = planned.page(&query, 2, |_| 0, 10).unwrap();
+    for (seq, order) in [(4, "plan"), (5, "worst")] {
+        let order = TrialOrder::parse(order).unwrap();
+        let page = planned.page(&TrialQuery { order, ..query("") }, 2, |_| 0, 10).unwrap();
         let rows = page.trials.into_iter().filter_map(|(_, row)| Some(row?.number));
         assert_eq!(rows.collect::<Vec<_>>(), [0]);
         write(seq);
@@ -345,15 +456,10 @@ fn snapshots_stay_while_trials_are_added() {
 #[test]
 fn changed_rows_of_an_ended_run_are_read_again() {
     let run = run();
-    let row = |outcome| {
-        let trial = TrialId::parse("t@p#1").unwrap();
-        line(&Made { trial, outcome, is_final: true, flaky: false, judged: false }, 1)
-    };
+    let row = |outcome| line(&result("t@p#1", outcome), 1);
     run.write(&row(Outcome::Failed));
     let mut table = run.table();
-    let manifest = run.dir.path().join("benchmark.json");
-    let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(manifest, text.replacen("\"running\"", "\"completed\"", 1)).unwrap();
+    run.set("status", "completed");
     assert!(!table.follow(&run.dir).unwrap());
     fs::write(run.dir.path().join("index.jsonl"), row(Outcome::Skipped)).unwrap();
     assert!(table.follow(&run.dir).unwrap());
@@ -368,13 +474,30 @@ fn run_without_rows_has_no_match() {
 }
 
 #[test]
+fn slower_trials_do_not_depend_on_texts() {
+    let run = run();
+    // 1.001 s and 20,000.001 s. A column of the table cannot hold the second one.
+    for seq in [1001, 20_000_001] {
+        run.write(&line(&result(&format!("t{seq}@p#1"), Outcome::Passed), seq));
+    }
+    let slower = |filter: &str| {
+        let filter = Filter::parse(filter).unwrap();
+        run.table().select(&RowSelection::Matching(filter)).unwrap()
+    };
+    for (filter, rows) in
+        [("slower(1s)", vec![0, 1]), ("slower(1001ms)", vec![1]), ("slower(20000s)", vec![])]
+    {
+        assert_eq!(slower(filter), rows, "{filter}");
+        assert_eq!(slower(&format!("{filter} & !output(x)")), rows, "{filter} of rows on disk");
+    }
+}
+
+#[test]
 fn unknown_providers_are_bounded() {
     let run = run();
     let row = |seq: u64| {
         let provider = if seq == 1 { "p".to_owned() } else { format!("unknown-{seq}") };
-        let trial = TrialId::parse(&format!("t@{provider}#1")).unwrap();
-        let outcome = Outcome::Passed;
-        line(&Made { trial, outcome, is_final: true, flaky: false, judged: false }, seq)
+        line(&result(&format!("t@{provider}#1"), Outcome::Passed), seq)
     };
     run.write(&(1..1000).flat_map(row).collect::<Vec<_>>());
     let table = run.table();

@@ -199,13 +199,11 @@ impl Filter {
     }
 
     /// Returns the filter that selects trials with a text in their id, a message or their output.
-    ///
-    /// # Errors
-    ///
-    /// The text is too long.
-    pub fn with_text(text: &str) -> Result<Self, Problems> {
-        let text = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        Self::parse(&format!("{text} | output({text})"))
+    pub fn with_text(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let is = |condition| Expression::Is(condition, 0..0);
+        let output = is(Condition::Output(vec![text.clone()]));
+        Self::new("", Expression::Any(vec![is(Condition::Word(text)), output]))
     }
 
     /// Returns whether there is an `in(RUN, FILTER)`.

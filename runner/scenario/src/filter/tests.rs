@@ -389,6 +389,6 @@ fn line_patterns_have_the_texts_that_rows_need() {
         let pattern = pattern.map(|pattern| format!("(?i-u:{pattern})"));
         assert_eq!(found.as_ref().map(|found| found.as_str()), pattern.as_deref(), "{text}");
     }
-    let pattern = Filter::with_text("Red").unwrap().line_pattern().unwrap();
+    let pattern = Filter::with_text("Red").line_pattern().unwrap();
     assert!(pattern.is_match(b"{\"output\":\"BORED\"}") && !pattern.is_match(b"{}"));
 }
