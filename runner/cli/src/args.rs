@@ -12,7 +12,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{EngineError, SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
 use runner_model::visible::shown_path;
-use runner_model::{Budgets, FailFast, MAX_JOBS, SessionOverrides, exit::Exit, status::RunState};
+use runner_model::{
+    Budgets, FailFast, Form, MAX_JOBS, SessionOverrides, exit::Exit, status::RunState,
+};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 use runner_scenario::Filter;
 
@@ -208,8 +210,8 @@ pub struct SessionArgs {
     wait: bool,
     #[command(flatten, next_help_heading = RESULTS)]
     pub root: RootArgs,
-    /// Write a report: .html, .xml, .md or .csv; repeatable
     #[arg(long, value_name = "FILE", value_parser = ReportFile::parse, help_heading = RESULTS)]
+    #[arg(help = format!("Write a report: {}; repeatable", Form::extensions()))]
     report: Vec<ReportFile>,
     /// Write a report as JUnit's XML
     #[arg(long, value_name = "FILE", value_parser = ReportFile::parse_junit, help_heading = RESULTS)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use runner_engine::resolve_filter;
 use runner_model::{exit::Exit, visible::shown_path};
 use runner_report::{Form, FormError, FormOptions, RowSelection, RunDocument, write_report};
@@ -19,18 +20,8 @@ pub struct Args {
     run: RunArg,
     #[command(flatten)]
     root: RootArgs,
-    /// Write one page for a browser
-    #[arg(long, group = "form")]
-    html: bool,
-    /// Write JUnit's XML, for CI systems
-    #[arg(long, group = "form")]
-    junit: bool,
-    /// Write Markdown, for a comment [default]
-    #[arg(long, group = "form")]
-    markdown: bool,
-    /// Write CSV, with a line for each trial
-    #[arg(long, group = "form")]
-    csv: bool,
+    #[command(flatten)]
+    form: FormFlag,
     /// Write this file; its extension names the form
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -40,6 +31,40 @@ pub struct Args {
     /// In JUnit's XML, report failures also if the gate passes
     #[arg(long)]
     junit_strict: bool,
+}
+
+/// The form that a flag names.
+struct FormFlag(Option<Form>);
+
+/// The form without a flag and a file.
+const DEFAULT: Form = Form::Markdown;
+
+impl clap::Args for FormFlag {
+    fn augment_args(command: Command) -> Command {
+        command.args(Form::ALL.iter().map(|form| {
+            let default = if *form == DEFAULT { " [default]" } else { "" };
+            Arg::new(form.as_str())
+                .long(form.as_str())
+                .help(format!("Write {}{default}", form.content()))
+                .action(ArgAction::SetTrue)
+                .group("form")
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FormFlag {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(Form::ALL.iter().copied().find(|form| matches.get_flag(form.as_str()))))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
@@ -84,16 +109,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 impl Args {
     /// Returns the form that a flag or else the extension of the file names.
     fn form(&self) -> Result<Form, CommandError> {
-        let flags = [
-            (self.html, Form::Html),
-            (self.junit, Form::Junit),
-            (self.markdown, Form::Markdown),
-            (self.csv, Form::Csv),
-        ];
-        if let Some((_, form)) = flags.into_iter().find(|(is_given, _)| *is_given) {
+        if let Some(form) = self.form.0 {
             return Ok(form);
         }
-        let Some(path) = &self.output else { return Ok(Form::Markdown) };
+        let Some(path) = &self.output else { return Ok(DEFAULT) };
         Form::of_path(path).ok_or_else(|| {
             mistake!("{} does not name a form: its extension is not {}\nname the form, such as `--junit`", shown_path(path), Form::extensions())
         })

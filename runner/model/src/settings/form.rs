@@ -19,28 +19,39 @@ text_enum! {
 }
 
 impl Form {
-    /// Returns the extension of files, the usual name of one, and its media type.
-    fn file(self) -> (&'static str, &'static str, &'static str) {
+    /// Returns the extension of files, the usual name of one, its media type, and its content for the help.
+    fn facts(self) -> [&'static str; 4] {
         match self {
-            Self::Html => ("html", "report.html", "text/html; charset=utf-8"),
-            Self::Junit => ("xml", "junit.xml", "application/xml"),
-            Self::Markdown => ("md", "report.md", "text/markdown; charset=utf-8"),
-            Self::Csv => ("csv", "report.csv", "text/csv; charset=utf-8"),
+            Self::Html => {
+                ["html", "report.html", "text/html; charset=utf-8", "one page for a browser"]
+            }
+            Self::Junit => ["xml", "junit.xml", "application/xml", "JUnit's XML, for CI systems"],
+            Self::Markdown => {
+                ["md", "report.md", "text/markdown; charset=utf-8", "Markdown, for a comment"]
+            }
+            Self::Csv => {
+                ["csv", "report.csv", "text/csv; charset=utf-8", "CSV, with a line for each trial"]
+            }
         }
     }
 
     /// Returns the extension of files, without the dot.
     pub fn extension(self) -> &'static str {
-        self.file().0
+        self.facts()[0]
     }
 
     /// Returns the usual name of a file.
     pub fn file_name(self) -> &'static str {
-        self.file().1
+        self.facts()[1]
     }
 
     pub fn media_type(self) -> &'static str {
-        self.file().2
+        self.facts()[2]
+    }
+
+    /// Returns words for the content: `JUnit's XML, for CI systems`.
+    pub fn content(self) -> &'static str {
+        self.facts()[3]
     }
 
     /// Returns the form that the extension of a file names.
@@ -56,7 +67,16 @@ impl Form {
 
     /// Lists all extensions for messages: `.html, .xml, .md or .csv`.
     pub fn extensions() -> String {
-        let all: Vec<_> = Self::ALL.iter().map(|form| format!(".{}", form.extension())).collect();
+        Self::list(|form| format!(".{}", form.extension()))
+    }
+
+    /// Lists all words for documents: `html`, `junit`, `markdown` or `csv`, each in backquotes.
+    pub fn words() -> String {
+        Self::list(|form| format!("`{form}`"))
+    }
+
+    fn list(text: fn(&Self) -> String) -> String {
+        let all: Vec<_> = Self::ALL.iter().map(text).collect();
         let (last, others) = all.split_last().expect("there are forms");
         format!("{} or {last}", others.join(", "))
     }

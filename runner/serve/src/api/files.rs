@@ -67,7 +67,7 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ReportKeys {
-    /// `html`, `junit`, `markdown` or `csv`.
+    #[schemars(description = format!("{}.", Form::words()))]
     form: Option<String>,
     /// A filter that matches the reported trials.
     filter: Option<String>,
@@ -164,9 +164,8 @@ fn report(
 ) -> Result<Response> {
     let word = present(&keys.form).unwrap_or("html");
     let form = Form::parse(word).ok_or_else(|| {
-        let forms: Vec<_> = Form::ALL.iter().map(|form| form.as_str()).collect();
         let problem = HttpProblem::invalid(&format!("`form` has no value `{word}`"));
-        problem.with_help(format!("use {}", forms.join(", ")))
+        problem.with_help(format!("use {}", Form::words()))
     })?;
     let run = server.run(&names.run)?;
     let which =
