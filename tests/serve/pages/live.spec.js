@@ -64,6 +64,9 @@ test('run in its grace period can be interrupted', async ({ page, server }) => {
   await expect(heading(page)).toContainText('○ stopping');
   await expect(button(page, 'Stopping…')).toBeDisabled();
   await expect(button(page, 'Pause')).toHaveCount(0);
+  const left = page.getByText(/Running attempts have 9 min \d+ s to end/);
+  const first = await left.textContent();
+  await expect(left).not.toHaveText(first);
   await button(page, 'Interrupt attempts').click();
   await expect(heading(page)).toContainText('◐ incomplete');
 });

@@ -66,6 +66,13 @@ impl Schedule {
         self.stop.is_some()
     }
 
+    /// Returns the end of the grace period, after which running attempts are interrupted. `None` if no grace period runs.
+    pub fn grace_end(&self) -> Option<RunTime> {
+        let stop = self.stop.as_ref().filter(|stop| stop.mode == StopMode::Stop)?;
+        let Step::Kill(at) = stop.next else { return None };
+        Some(RunTime(at.0.saturating_sub(ANSWER_TIME.0)))
+    }
+
     pub fn stop_reason(&self) -> Option<Reason> {
         self.stop.as_ref().map(|stop| stop.reason)
     }

@@ -216,6 +216,7 @@ impl Coordinator<'_> {
             worked_ms: self.worked().as_micros() as f64 / 1e3,
             paused: self.pause.at.is_some(),
             stopping: self.schedule.is_stopping(),
+            grace_until: self.schedule.grace_end().map(|end| at + Duration::from(end - self.now)),
             stage: Some(if running.is_some() { Shown::Run } else { Shown::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),

@@ -33,6 +33,9 @@ pub struct Live {
     /// Whether the session is stopping: no attempts start, and those in flight have until the end of the grace period.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopping: bool,
+    /// End of the grace period of a stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_until: Option<Time>,
     /// The stage that the session has reached.
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.

@@ -22,20 +22,24 @@ export function activity(run, live) {
   const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
-    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
       row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), duration(one.ms + since(live.at, clock)), lastLine(one))),
+    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
       row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
   ];
   const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
-  const summary = live && [plural(attempts.length, 'attempt'), live.waits_for_memory && ', more wait for memory'];
+  const summary = live && [plural(attempts.length, 'attempt'), waiting.length > 0 && `, ${plural(waiting.length, 'trial')} waiting`, live.waits_for_memory && ', more wait for memory'];
   return el('section', null,
     el('h2', null, 'Running', el('small', null, summary)),
+    live?.grace_until && el('p', { class: 'note live' }, grace(Date.parse(live.grace_until) - now())),
     rows.length ? el('ul', { class: 'activity' }, rows)
       : el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }
+
+/** The rest of the grace period of a stop. @param {number} ms */
+const grace = (ms) => (ms > 0 ? `Running attempts have ${duration(Math.ceil(ms / 1000) * 1000)} to end, then they are interrupted.` : 'Running attempts are being interrupted.');
 
 /**
  * The running attempt of a trial, its wait, or the reason why it has not run. `at` is the time at which the attempt had its age.
