@@ -33,7 +33,7 @@ mod events {
 
     pub(crate) use self::polled_states::PolledStates;
     pub(crate) use self::root::RootWatch;
-    pub(crate) use self::run::{RunCursor, RunSnapshot, follow_run};
+    pub(crate) use self::run::{RunCursor, RunSnapshot, each_line, follow_run};
     pub(crate) use self::stream::{permits, start};
 }
 

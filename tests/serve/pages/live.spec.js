@@ -181,9 +181,20 @@ test('list of runs shows starts and ends as they happen', async ({ page }) => {
   await expect(row).toContainText('◐ incomplete');
 });
 
-test('log of a running run grows from its first line', async ({ page, server }) => {
+test('logs of attempts are shown while they run and once they have ended', async ({ page, server }) => {
   const run = await start('talks', '-j', '2');
   await page.goto(`${server.origin}/runs/${run}?view=log`);
+  await expect(page.getByLabel('Last output of talks@hostile#1')).toContainText('careful');
+  await runner(['stop', run, '--results', LIVE]);
+  const log = page.getByLabel('Log', { exact: true });
+  await expect(log.locator('.head').filter({ hasText: 'talks@hostile#1' })).toBeVisible();
+  await expect(log).toContainText('careful key=value');
+  await expect(page.getByLabel('Last output of talks@hostile#1')).toHaveCount(0);
+});
+
+test('log of a running run grows from its first line', async ({ page, server }) => {
+  const run = await start('talks', '-j', '2');
+  await page.goto(`${server.origin}/runs/${run}?view=log&runner=1`);
   await expect(page.getByText('runner exec scenarios/talks.toml').first()).toBeVisible();
   await runner(['stop', run, '--results', LIVE]);
   await expect(page.getByText('the run is incomplete')).toBeVisible();

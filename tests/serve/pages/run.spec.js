@@ -92,6 +92,8 @@ test('views of a run have its matrix, its log and its facts', async ({ page, ser
   await expect(page).toHaveURL(/view=matrix/);
   await expect(page.getByRole('grid', { name: 'Tests and providers' }).getByText('recovers')).toBeVisible();
   await views.getByRole('link', { name: 'Log' }).click();
+  await expect(page.getByLabel('Log', { exact: true })).toContainText('careful key=value');
+  await page.getByRole('link', { name: 'runner.log' }).click();
   await expect(page.getByText('runner exec -q scenarios/every.toml').first()).toBeVisible();
   await views.getByRole('link', { name: 'About' }).click();
   await expect(page.getByText(EVERY).first()).toBeVisible();

@@ -7,7 +7,7 @@ const PAGES = {
   '/runs': 'team=night',
   [`/runs/${EVERY}`]: 'Durations',
   [`/runs/${EVERY}?view=matrix`]: 'recovers',
-  [`/runs/${EVERY}?view=log`]: 'runner exec',
+  [`/runs/${EVERY}?view=log&runner=1`]: 'runner exec',
   [`/runs/${EVERY}/trials/fails%40hostile%231`]: 'Reproduce',
   [`/compare?base=2026-01-01_00-00-00-000-every-00000001&new=${EVERY}`]: 'regressed',
   '/history?scenario=every': 'recovers',
@@ -53,7 +53,7 @@ test('slow pages show that they load, move nothing, and ask once', async ({ page
     expect(again, path).toEqual([]);
   }
   await page.goto(`${server.origin}/runs/${EVERY}`);
-  for (const [view, text] of [['Matrix', 'recovers'], ['Log', 'runner exec'], ['Overview', 'Durations']]) {
+  for (const [view, text] of [['Matrix', 'recovers'], ['Log', 'careful'], ['Overview', 'Durations']]) {
     await page.getByRole('link', { name: view, exact: true }).click();
     await expect(page.getByText('Loading…')).toBeVisible();
     await expect(page.locator('main').getByText(text).first()).toBeVisible();

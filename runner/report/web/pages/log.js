@@ -1,33 +1,102 @@
 // @ts-check
-// `runner.log` of a run, from its start. New lines appear while the run writes.
+// Logs: of all attempts of a run, of one attempt, and `runner.log`. New lines appear while the run writes.
 
-import { Problem, request, runPath } from '../base/api.js';
+import { Problem, get, query, request, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
-import { button, el, loading, paced, render } from '../base/ui.js';
-import { plural } from '../base/words.js';
+import { button, el, link, loading, paced, render } from '../base/ui.js';
+import { count, plural } from '../base/words.js';
 
 /** Bytes of a request. */
 const CHUNK = 512 * 1024;
+/** Lines that are shown at a time, and that are added by scrolling. */
+const SHOWN = 400;
+const STEP = 150;
+/** Lines that are kept: those at the end. */
+const MAX_LINES = 100_000;
+/** Bytes of rows whose logs are read at first: a run of 10^6 trials has a hundred times as many. */
+const LAST = 2 << 20;
+/** Attempts whose last output is shown. */
+const MAX_RUNNING = 20;
 
-/** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
-export function log(view) {
-  return tail(`${runPath(view.run)}/log`, view.redraw);
+/** `head` is the address and the name of the attempt. @typedef {{text: string, level?: string, head?: [string, string], n: number}} Line */
+/** The next lines, and whether there may be more now. @typedef {{lines: Omit<Line, 'n'>[], more: boolean}} Piece */
+
+/** @param {import('./run.js').RunView} view @param {URL} address @returns {import('./run.js').Part} */
+export function log(view, address) {
+  const isLive = () => view.document.run.status === 'running';
+  const base = runPath(view.run);
+  let isRunner = address.searchParams.has('runner');
+  /** @param {boolean} isFromStart */
+  const all = (isFromStart) => viewer(attempts(view.run, isFromStart), view.redraw, isLive);
+  const open = () => (isRunner ? tail(`${base}/log`, view.redraw, isLive) : all(false));
+  let part = open();
+  const tab = (/** @type {string} */ words, /** @type {boolean} */ is) =>
+    link(`${base}${query({ view: 'log', runner: is ? '1' : '' })}`, words);
+  const chip = (/** @type {string} */ words, /** @type {boolean} */ is) => {
+    const one = tab(words, is);
+    Object.assign(one.props, { class: 'chip', 'aria-current': is === isRunner ? 'page' : null });
+    return one;
+  };
+  const restart = () => {
+    part = all(true);
+    view.redraw();
+  };
+  return {
+    content: () => [el('nav', { class: 'chips', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
+      el('div', { key: String(isRunner) }, part.content(), !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ', button('Show all', restart)),
+        !isRunner && isLive() && running(view))],
+    live: (event) => part.live?.(event),
+    update(next) {
+      if (isRunner === next.searchParams.has('runner')) return;
+      isRunner = !isRunner;
+      part = open();
+    },
+  };
 }
 
-/** A log file that may grow. @param {string} path @param {() => void} redraw @returns {import('./run.js').Part} */
-export function tail(path, redraw) {
-  const place = document.createElement('div');
-  place.className = 'log';
-  place.tabIndex = 0;
-  place.setAttribute('role', 'log');
-  place.setAttribute('aria-label', 'Log');
-  let [bytes, rest, lines, isEnd, search] = [0, '', 0, false, ''];
-  /** @type {any} */
-  let error = null;
+/** The last lines of the running attempts. @param {import('./run.js').RunView} view */
+function running({ run, document, progress }) {
+  const { in_flight: all = [] } = (progress ?? document).live ?? {};
+  const list = all.filter((/** @type {any} */ one) => one.output?.text);
+  return list.length > 0 && [el('h2', null, 'Running', el('small', null, plural(list.length, 'attempt'))),
+    list.slice(0, MAX_RUNNING).map((/** @type {any} */ one) => el('section', { key: `${one.trial} ${one.grader}` },
+      el('h3', null, link(trialPath(run, one.trial), name(one))), el('pre', { tabindex: 0, 'aria-label': `Last output of ${one.trial}` }, one.output.text.trimEnd())))];
+}
+
+/** An attempt, as `runner logs` prints it. @param {any} one */
+const name = ({ trial, grader, attempt }) => `${trial}${grader ? ` ${grader}` : ''}${attempt > 1 ? ` (attempt ${attempt})` : ''}`;
+
+/** The logs of attempts that have ended, in their order. @param {string} run @param {boolean} isFromStart */
+function attempts(run, isFromStart) {
+  /** Logs of graders, which later rows repeat. */
+  const known = new Set();
+  let from = isFromStart ? 0 : null;
+  /** @param {any} entry */
+  const isNew = (entry) => {
+    const key = entry.grader && JSON.stringify([name(entry), entry.text]);
+    return !key || (!known.has(key) && known.add(key));
+  };
+  const lines = (/** @type {any} */ entry) => {
+    const fields = (entry.fields ?? []).map((/** @type {string[]} */ [key, value]) => ` ${key}=${value}`).join('');
+    const head = /** @type {[string, string]} */ ([trialPath(run, entry.trial), name(entry)]);
+    const start = `${entry.at ? `${entry.at.slice(11, 23)} ` : ''}${(entry.level ?? entry.stream).padEnd(6)} `;
+    return `${entry.text.trimEnd()}${fields}`.split('\n').map((text) => ({ head, level: entry.level, text: start + text }));
+  };
+  return async () => {
+    const isFirst = from === null;
+    const answer = await get(`${runPath(run)}/logs${query({ from, last: isFirst ? LAST : null })}`);
+    from = answer.next;
+    return { lines: answer.entries.filter(isNew).flatMap(lines), more: answer.next > answer.from, isCut: isFirst && answer.from > 0 };
+  };
+}
+
+/** A log file that may grow. @param {string} path @param {() => void} redraw @param {() => boolean} isLive */
+export function tail(path, redraw, isLive) {
+  let [bytes, rest] = [0, ''];
   const decoder = new TextDecoder();
 
-  /** Reads a piece. Returns whether more may follow. */
+  /** Reads a piece. */
   async function piece() {
     // Starts at the last known byte: browsers log an error for an empty range.
     const from = Math.max(0, bytes - 1);
@@ -36,47 +105,92 @@ export function tail(path, redraw) {
       if (caught instanceof Problem && caught.status === 416) return null;
       throw caught;
     });
-    if (!answer) return false;
+    if (!answer) return { lines: [], more: false };
     const data = await answer.arrayBuffer();
     // A server that sends the whole file has sent the first bytes again.
     const added = data.slice(bytes - (answer.status === 206 ? from : 0));
     bytes += added.byteLength;
     const parts = (rest + decoder.decode(added, { stream: true })).split('\n');
     rest = parts.pop() ?? '';
-    append(parts);
-    return data.byteLength === CHUNK;
+    const lines = parts.map((text) => ({ text, level: /^\S+ +(error|warn)\b/i.exec(text)?.[1].toLowerCase() }));
+    return { lines, more: data.byteLength === CHUNK };
   }
+  return viewer(piece, redraw, isLive, path);
+}
 
-  /** @param {string[]} texts */
-  function append(texts) {
-    if (!texts.length) return;
-    const isFollowed = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
-    // Blocks that are not visible need no layout.
-    const block = document.createElement('div');
-    block.className = 'block';
-    render(block, texts.map((text) => {
-      lines += 1;
-      const level = /^\S+ +(error|warn)\b/i.exec(text)?.[1].toLowerCase();
-      const number = el('a', { href: `#log-${lines}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': lines });
-      return el('div', { class: `line ${level ?? ''}`, id: `log-${lines}` }, number, text || ' ');
+/**
+ * Lines that are read in pieces. Those around the visible ones have elements.
+ * @param {() => Promise<Piece & {isCut?: boolean}>} piece @param {() => void} redraw @param {() => boolean} isLive @param {string} [path] of the file
+ * @returns {import('./run.js').Part & {isCut: () => boolean}}
+ */
+function viewer(piece, redraw, isLive, path) {
+  const place = Object.assign(document.createElement('div'), { className: 'log', tabIndex: 0, ariaLabel: 'Log' });
+  /** @type {Line[]} */
+  let lines = [];
+  /** Lines with the searched text, and the place of the first one with an element. */
+  let [found, start] = [lines, 0];
+  let [total, search, isEnd, isCut, error] = [0, '', false, false, /** @type {any} */ (null)];
+
+  const matches = (/** @type {Line} */ { text, head }) => `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
+  const clamp = (/** @type {number} */ at) => Math.max(0, Math.min(at, found.length - SHOWN));
+
+  function draw() {
+    render(place, found.slice(start, start + SHOWN).flatMap(({ text, level, head, n }, at) => {
+      const number = el('a', { href: `#log-${n}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': n });
+      const line = el('div', { key: n, class: `line ${level ?? ''}`, id: `log-${n}` }, number, text || ' ');
+      const isFirst = head && (at === 0 || head[1] !== found[start + at - 1].head?.[1]);
+      return isFirst ? [el('div', { key: `head ${n}`, class: 'head' }, link(head[0], head[1])), line] : [line];
     }));
-    place.append(block);
-    if (search) mark(block);
-    if (isFollowed && isEnd) place.scrollTop = place.scrollHeight;
   }
 
-  /** Hides lines without the searched text. @param {Element} block */
-  function mark(block) {
-    for (const line of /** @type {Iterable<HTMLElement>} */ (/** @type {unknown} */ (block.children))) {
-      line.hidden = !line.textContent?.toLowerCase().includes(search);
-    }
+  /** Shows the lines from this place on. Lines that stay do not move. @param {number} at */
+  function move(at) {
+    if (clamp(at) === start) return;
+    const nodes = /** @type {HTMLElement[]} */ ([...place.children]);
+    const anchor = nodes.find((node) => node.id && node.offsetTop + node.offsetHeight > place.scrollTop);
+    const top = anchor?.offsetTop ?? 0;
+    start = clamp(at);
+    draw();
+    if (anchor?.isConnected) place.scrollTop += anchor.offsetTop - top;
+  }
+
+  function showEnd() {
+    start = clamp(found.length);
+    draw();
+    place.scrollTop = place.scrollHeight;
+  }
+
+  place.onscroll = () => {
+    if (place.scrollTop < place.clientHeight) move(start - STEP);
+    else if (place.scrollTop + 2 * place.clientHeight > place.scrollHeight) move(start + STEP);
+  };
+
+  /** @param {Omit<Line, 'n'>[]} added */
+  function append(added) {
+    const isFollowed = isEnd && start + SHOWN >= found.length && place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+    for (const line of added) lines.push({ ...line, n: ++total });
+    const left = lines.length - MAX_LINES;
+    if (left > 0) [lines, start] = [lines.slice(left), Math.max(0, start - left)];
+    found = search ? lines.filter(matches) : lines;
+    if (isFollowed) showEnd();
+    else draw();
   }
 
   const read = paced(500, async () => {
     try {
-      while (await piece());
+      for (let more = true; more;) {
+        const next = await piece();
+        ({ more } = next);
+        isCut ||= Boolean(next.isCut);
+        if (next.lines.length) append(next.lines);
+        redraw();
+      }
       // An address with `#log-120` marks this line, once the list is in the page.
-      if (!isEnd && location.hash) setTimeout(() => location.replace(location.hash), 100);
+      const marked = Number(/^#log-(\d+)$/.exec(location.hash)?.[1]);
+      if (!isEnd && marked) {
+        move(marked - STEP);
+        setTimeout(() => location.replace(location.hash), 100);
+      }
       [isEnd, error] = [true, null];
     } catch (caught) {
       error = /** @type {Problem} */ (caught).status === 0 ? null : caught;
@@ -86,16 +200,24 @@ export function tail(path, redraw) {
   read();
   const type = (/** @type {any} */ event) => {
     search = event.target.value.toLowerCase();
-    for (const block of place.children) mark(block);
+    found = search ? lines.filter(matches) : lines;
+    start = 0;
+    draw();
+    redraw();
   };
   return {
-    content: () => [error && problem(error),
-      el('div', { class: 'filters' },
-        el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
-        el('span', { class: 'quiet' }, plural(lines, 'line')),
-        button('Go to the end', () => { place.scrollTop = place.scrollHeight; }),
-        !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
-      isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines && !isEnd && !error && loading(), place],
+    content: () => {
+      // A reader is told of each new line of a live log.
+      place.role = isLive() ? 'log' : 'region';
+      return [error && problem(error),
+        el('div', { class: 'filters' },
+          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
+          el('span', { class: 'quiet' }, search && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
+          button('Go to the end', showEnd),
+          path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
+        isEnd && !lines.length ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place)];
+    },
     live: read,
+    isCut: () => isCut,
   };
 }

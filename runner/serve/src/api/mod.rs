@@ -6,6 +6,7 @@ mod documents;
 mod events;
 mod files;
 mod keys;
+mod logs;
 mod numbers;
 mod openapi;
 mod preview;
@@ -40,6 +41,7 @@ fn routes() -> Vec<Route> {
         trials::routes(),
         documents::routes(),
         files::routes(),
+        logs::routes(),
         scenarios::routes(),
         actions::routes(),
         start::routes(),

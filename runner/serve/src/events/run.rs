@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
-use std::{collections::VecDeque, os::unix::fs::FileExt as _, sync::Arc};
+use std::{collections::VecDeque, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
 use runner_model::{Reason, RunStatus, row::read_head, status::RunVerdict};
@@ -206,33 +206,47 @@ async fn send_rows(
 /// Reads the rows between two offsets of the file, up to the end of a piece. Returns their events, and the offset after the last
 /// row.
 fn read_rows(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)> {
+    let mut events = Vec::new();
+    let next = each_line(run, from, end, |Range { start, end }, line| {
+        // Browsers read `\r` as a line break, which would end the event's data.
+        if !line.contains(&b'\r') && read_head(line).is_ok() {
+            events.extend(format!("id: {end}\nevent: row\ndata: ").bytes());
+            events.extend_from_slice(line);
+            events.extend(b"\n\n");
+        } else {
+            events.extend(event("damaged", Some(&end.to_string()), &json!({ "byte": start })));
+        }
+        events.len() < PIECE
+    })?;
+    Ok((events.into(), next))
+}
+
+/// Calls `each` with the lines of the rows between two offsets, each with its place in the file, until it returns `false`. A line that
+/// is too long is empty. Returns the offset after the last whole line.
+pub(crate) fn each_line(
+    run: &RunDir,
+    from: u64,
+    end: u64,
+    mut each: impl FnMut(Range<u64>, &[u8]) -> bool,
+) -> io::Result<u64> {
     let mut file = run.open_rows().map_err(io::Error::other)?;
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::new(file);
-    let mut events = Vec::new();
-    let mut line = Vec::new();
-    let mut at = from;
-    while at < end && events.len() < PIECE {
-        let start = at;
+    let (mut at, mut line, mut is_wanted) = (from, Vec::new(), true);
+    while is_wanted && at < end {
         line.clear();
-        at += reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
-        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        if !is_whole {
-            at += reader.skip_until(b'\n')? as u64;
+        let mut length = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+        if line.pop_if(|last| *last == b'\n').is_none() {
+            if length < MAX_LINE {
+                break;
+            }
+            line.clear();
+            length += reader.skip_until(b'\n')? as u64;
         }
-        // Browsers read `\r` as a line break, which would end the event's data.
-        if is_whole && !line.contains(&b'\r') && read_head(&line).is_ok() {
-            events.extend(format!("id: {at}\nevent: row\ndata: ").bytes());
-            events.append(&mut line);
-            events.extend(b"\n\n");
-        } else {
-            events.extend(event("damaged", Some(&at.to_string()), &json!({ "byte": start })));
-        }
-        if at == start {
-            break;
-        }
+        is_wanted = each(at..at + length, &line);
+        at += length;
     }
-    Ok((events.into(), at))
+    Ok(at)
 }
 
 /// Returns whether an offset is 0 or directly after a row.
