@@ -32,6 +32,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages/activity.js"
     "pages/compare.js"
     "pages/failures.js"
+    "pages/files.js"
     "pages/history.js"
     "pages/log.js"
     "pages/matrix.js"

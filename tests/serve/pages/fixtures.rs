@@ -83,8 +83,8 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
         }
     }
     long_scenarios(&runner);
-    long_texts(&runner);
     files(&runner);
+    long_texts(&runner);
     large(&runner);
     runner
 }

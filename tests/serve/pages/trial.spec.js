@@ -17,6 +17,11 @@ test('failed trial has expected and actual output in columns', async ({ page, se
   await expect(outputs(page).locator('mark').last()).toBeInViewport({ ratio: 1 });
 });
 
+test('trial has its reason first and its receipts last', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
+  await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Other providers/, /^Past results/, /^Input/, /^Usage/, /^Reproduce/]);
+});
+
 test('trial shows numbers as they are written', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'large@hostile#1'));
   await expect(outputs(page)).toContainText('12345678901234567891');
@@ -55,7 +60,7 @@ test('printed trial has its run, its values and its whole log, without buttons',
   await expect(page.getByText('every 00000002')).toBeVisible();
   await expect(page.getByText('runner plugin run --from')).toBeVisible();
   await expect(page.locator('button, .buttons, nav').filter({ visible: true })).toHaveCount(0);
-  const log = page.getByRole('log');
+  const log = page.getByLabel('Log', { exact: true });
   expect(await log.evaluate((element) => element.scrollHeight - element.clientHeight)).toBe(0);
 });
 
@@ -111,6 +116,37 @@ test.describe('', () => {
     await page.setViewportSize({ width: 400, height: 900 });
     const [old, fresh] = await Promise.all(['old', 'fresh'].map((kind) => outputs(page).locator(`.${kind}`).boundingBox()));
     expect(fresh.y).toBeGreaterThan(old.y);
+  });
+
+  test('files open in place as text or as a table', async ({ page, server }) => {
+    const open = async (name) => {
+      await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', `${name}@hostile#1`));
+      await page.locator('summary').filter({ hasText: name === 'zeros' ? 'file-0' : name }).click();
+    };
+    await open('table.csv');
+    const table = page.getByRole('region', { name: 'table.csv' });
+    await expect(table.getByRole('columnheader')).toHaveText(['name', 'score']);
+    await expect(table.getByRole('cell')).toHaveText(['a, "b"', '1', '</td><script>alert(1)</script>', '2']);
+    await open('data.json');
+    await expect(page.getByLabel('data.json', { exact: true })).toHaveText('{\n  "a": 1.0,\n  "b": [\n    1,\n    2\n  ]\n}');
+    await open('page.html');
+    await expect(page.getByLabel('page.html', { exact: true })).toContainText('<script>alert(1)</script>');
+    await expect(page.getByRole('link', { name: 'Download page.html' })).toHaveAttribute('download', 'page.html');
+    await open('long.log');
+    const log = page.getByLabel('long.log', { exact: true });
+    const lines = async () => (await log.textContent()).split('\n').length;
+    await expect.poll(lines).toBe(3641);
+    await page.getByRole('button', { name: 'Show more of' }).click();
+    await expect.poll(lines).toBe(5001);
+    await expect(page.getByRole('button', { name: 'Show more of' })).toHaveCount(0);
+    await open('zeros');
+    await expect(page.getByText('The file is not a text.')).toBeVisible();
+  });
+
+  test('explanation of a grader is shown once, after the output', async ({ page, server }) => {
+    await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', 'graded@hostile#1'));
+    await expect(page.getByText('It repeats the question.')).toHaveCount(1);
+    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Grades/, /^Input/, /^Usage/, /^Reproduce/]);
   });
 
   test('output in a file has the lines around its difference', async ({ page, server }) => {

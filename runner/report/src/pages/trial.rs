@@ -76,7 +76,11 @@ impl TrialPage {
         let [input, expected, reference] =
             ["input", "expect", "reference"].map(|key| raw(planned?.get(), key));
         let expected_output = expected.as_deref().and_then(|expect| raw(expect, "equals"));
-        let row = trial.row();
+        let mut row = trial.row();
+        // The page has them next to the grades.
+        for grade in row.iter_mut().flat_map(|row| &mut row.grades) {
+            grade.explanation = None;
+        }
         let output = row.as_ref().and_then(|row| Some(row.output.as_ref()?.get().to_owned()));
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
         let reasons = lines.map(|(tone, text)| ReasonLine { tone, text }).collect();

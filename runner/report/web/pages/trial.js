@@ -6,15 +6,13 @@ import { Diff } from '../base/diff.js';
 import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
-import { report } from '../base/report.js';
 import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
 import { DAY, duration, local, number, outcome, plural, prose, scoreAndLeast, size, time } from '../base/words.js';
 import { progress } from './activity.js';
+import { fileList } from './files.js';
 import { tail } from './log.js';
 import { amount } from './tables.js';
-
-const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
@@ -48,13 +46,14 @@ export async function open({ place, address, names: [run, name] }) {
     if (isGone) render(place, notFound(`The run ${trial.run} has been deleted.`));
     else render(place, error && problem(error), content());
   });
+  const showFiles = fileList(draw);
   /** Shows another document. @param {any} fresh */
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
     // The document can be newer than the last event, and no events follow once the run has ended.
     if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
-    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
+    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
     followRun();
     draw();
   }
@@ -81,14 +80,16 @@ export async function open({ place, address, names: [run, name] }) {
 
   function content() {
     const row = shownRow();
+    // Without an output, the log has the reason.
+    const isBroken = trial.output === null;
     return [
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(row), texts(), others(), checks(row), grades(row), past(),
-      log && [el('h2', null, 'Log', el('small', null, 'times in UTC')), log.content()], usage(row), files(),
+      progress(own, !row && trial.run_status === 'running'), reasons(row), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
+      !isBroken && logs(), usage(row), files(row),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
   }
@@ -126,20 +127,28 @@ export async function open({ place, address, names: [run, name] }) {
   /** @param {any} row */
   function reasons(row) {
     // The columns show the values of the only check that failed.
-    const isShown = !earlier && other() !== null && row.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
+    const isShown = !earlier && other() !== null && !row.grades?.some((/** @type {any} */ one) => one.error) && row.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
     const lines = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
     return lines.length > 0 && [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, lines.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
   }
 
-  /** The values of the trial, next to each other. */
+  /** The output, next to the expected one or that of the base. */
   function texts() {
-    const [left, { output }] = [other(), trial];
+    const left = other();
+    if (trial.output === null) return null;
     const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
-    const cards = [['Input', trial.input], ['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference], ['Output', left === null ? output : null]];
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
-    return [el('h2', null, left === null ? 'Values' : 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))), left !== null && diff.show(pretty(left), pretty(output), heads),
-      el('div', { class: 'cards' }, cards.filter(([, json]) => typeof json === 'string').map(([label, json]) => el('section', { key: label }, el('h3', null, label), block(json, label))))];
+    return [el('h2', null, 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))),
+      left === null ? cards([['Output', trial.output]], false) : diff.show(pretty(left), pretty(trial.output), heads),
+      cards([['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference]])];
   }
+
+  function input() {
+    const judged = trial.output === null ? [['Expectations', trial.expected], ['Reference', trial.reference]] : [];
+    return [trial.input !== null && [el('h2', null, 'Input'), cards([['Input', trial.input]], false)], cards(judged)];
+  }
+
+  const logs = () => log && [el('h2', null, 'Log', el('small', null, 'times in UTC')), log.content()];
 
   function others() {
     const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
@@ -165,7 +174,7 @@ export async function open({ place, address, names: [run, name] }) {
     return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
       one.score === undefined ? null : ` · score ${score(one)}`,
-      one.explanation && el('p', { class: 'pre' }, one.explanation), one.error && el('p', { class: 'pre failed' }, errorText(one.error)), one.log && el('pre', { tabindex: 0 }, one.log))))];
+      one.explanation && el('p', { class: 'pre' }, one.explanation), one.log && el('pre', { tabindex: 0 }, one.log))))];
   }
 
   /** The results in the last runs of the scenario. */
@@ -193,15 +202,10 @@ export async function open({ place, address, names: [run, name] }) {
     return [el('h2', null, 'Usage'), facts(list)];
   }
 
-  function files() {
+  /** @param {any} row */
+  function files(row) {
     const list = trial.artifacts.filter((/** @type {any} */ one) => one.seq === trial.shown);
-    if (!list.length) return null;
-    const row = shownRow();
-    return [el('h2', null, 'Files'), el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => {
-      const href = `/api/v1${path}/attempts/${row.attempt}/files/${encodeURIComponent(one.name)}`;
-      return el('li', { key: one.name }, report ? one.name : el('a', { href, download: one.name }, one.name), el('span', { class: 'quiet' }, ` ${size(one.bytes)}, ${one.media_type}`),
-        IMAGES.test(one.media_type) && !report ? el('div', null, el('img', { src: `${href}?inline=1`, alt: one.name, loading: 'lazy' })) : null);
-    }))];
+    return list.length > 0 && [el('h2', null, 'Files'), showFiles(list, `${path}/attempts/${row.attempt}/files`)];
   }
 
   show(trial);
@@ -252,12 +256,12 @@ function score({ score: value, min_score: least }) {
 /** The name of the file that has a large output. @param {string | null} json */
 const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
 
-/** The parts of an error as one text. @param {any} error */
-const errorText = ({ message, excerpt, stderr }) =>
-  message + (excerpt ? `; it starts with \`${excerpt}\`` : '') + (stderr ? `; its standard error ends with:\n${stderr}` : '');
-
 /** A JSON value as text. @param {string} json @param {string} label */
 const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, pretty(json)));
+
+/** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] */
+const cards = (list, hasHeads = true) => el('div', { class: 'cards' }, list.map(([label, json]) =>
+  (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label))))));
 
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;

@@ -100,7 +100,9 @@ impl Guest for Hostile {
             }
             "artifact" => {
                 let name = input["name"].as_str().expect("`name` is a string");
-                Ok(reply(&json!([append(name, b"one "), append(name, b"two")])))
+                let chunks = input["text"].as_str().map_or(vec!["one ", "two"], |text| vec![text]);
+                let appended = chunks.iter().map(|chunk| append(name, chunk.as_bytes()));
+                Ok(reply(&json!(appended.collect::<Vec<_>>())))
             }
             "picture" => {
                 let left = artifacts::append(text(&input, "name"), "image/png", DOT);
