@@ -129,6 +129,10 @@ fn start_is_refused_while_a_run_is_active() {
     let remove = || site.ask("DELETE", &format!("/queue/{id}"), Some(&json!({})));
     remove().expect(200);
     remove().refuses(404, &[id]);
+    let restore = || site.post(&format!("/queue/{id}/restore"), &json!({}));
+    assert_eq!(restore().expect(200).document()["priority"], 7);
+    restore().refuses(404, &[id]);
+    remove().expect(200);
     assert_eq!(runner.runs().len(), 1);
 }
 

@@ -33,7 +33,7 @@ pub mod queue {
     mod preemption;
     mod step;
 
-    pub use self::change::{QueuePlace, add, list, move_request, remove};
+    pub use self::change::{QueuePlace, add, list, move_request, remove, restore};
     pub use self::error::QueueError;
     pub use self::preemption::continue_preempted;
     pub use self::step::{Step, start, step};

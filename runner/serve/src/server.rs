@@ -1,9 +1,11 @@
 //! [`ServeSettings`]: the flags of `runner serve`. [`Server`]: the state that requests share.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use runner_model::visible::shown_path;
-use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
 use crate::events::{self, PolledStates, RootWatch, RunSnapshot};
@@ -64,6 +66,8 @@ pub(crate) struct Server {
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) run_states: PolledStates<Arc<RunSnapshot>>,
     pub(crate) watch: RootWatch,
+    /// The last requests that clients removed from the queue, the oldest first.
+    pub(crate) removed: Mutex<VecDeque<QueuedRequest>>,
 }
 
 impl Server {
@@ -87,6 +91,7 @@ impl Server {
             tables: Tables::default(),
             streams: events::permits(),
             run_states: PolledStates::default(),
+            removed: Mutex::default(),
         })
     }
 

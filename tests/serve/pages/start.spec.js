@@ -86,7 +86,7 @@ test.describe('', () => {
   test('requests are moved and removed', async ({ page, server }) => {
     await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     for (const name of ['good', 'every']) {
-      await runner(['exec', `scenarios/${name}.toml`, '--results', LIVE, '--queue']);
+      await runner(['exec', `scenarios/${name}.toml`, '--results', LIVE, '--queue', '--priority', '0']);
     }
     await page.goto(`${server.origin}/queue`);
     const requests = page.getByRole('region', { name: 'Requests' }).locator('tbody tr');
@@ -100,3 +100,13 @@ test.describe('', () => {
     }
   });
 });
+    await button(page, 'Undo').click();
+    await expect(requests).toHaveCount(1);
+    await expect(requests).toContainText('good.toml');
+    await expect(button(page, 'Undo')).toHaveCount(0);
+    await page.getByLabel('Priority of').fill('9');
+    await page.keyboard.press('Tab');
+    await expect.poll(async () => JSON.parse(await runner(['queue', '--json', '--results', LIVE])).requests[0].priority).toBe(9);
+    await expect(requests.locator('code')).not.toContainText('--priority');
+    await button(page, 'Remove').click();
+    await expect(requests).toHaveCount(0);

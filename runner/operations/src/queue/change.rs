@@ -152,6 +152,18 @@ pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     Ok(removed)
 }
 
+/// Adds a request that was removed, with its old place and signature.
+///
+/// # Errors
+///
+/// Another request continues the same run, or the request cannot be written.
+pub fn restore(root: &ResultsRoot, request: &QueuedRequest) -> Result<QueueChange, QueueError> {
+    let queue = root.lock_queue()?;
+    check_run(&queue, request)?;
+    queue.write(request)?;
+    change(&queue, QueueResult::Queued, request)
+}
+
 /// Returns the result of a change, with the request as it is in the queue now.
 fn change(
     queue: &LockedQueue,

@@ -62,7 +62,7 @@ pub struct QueueEntry {
     pub preempts: bool,
     /// Id of the run or group that is continued.
     pub run: Option<String>,
-    /// The words after `runner`.
+    /// The words after `runner`, without `--priority`.
     pub command: Vec<String>,
     /// The working directory.
     pub folder: String,
@@ -155,7 +155,7 @@ impl QueueEntry {
             priority: request.priority,
             preempts: request.preempts,
             run: request.run,
-            command: request.command,
+            command: without_priority(request.command),
             folder: request.folder,
             by: request.by,
             at: request.at,
@@ -174,6 +174,17 @@ impl QueueEntry {
         });
         entries.collect()
     }
+}
+
+/// Removes `--priority` from words: the priority may have been changed since.
+fn without_priority(mut words: Vec<String>) -> Vec<String> {
+    let mut is_value = false;
+    words.retain(|word| {
+        let is_kept = !is_value && word != "--priority" && !word.starts_with("--priority=");
+        is_value = word == "--priority";
+        is_kept
+    });
+    words
 }
 
 impl QueueChange {

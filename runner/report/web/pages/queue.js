@@ -10,8 +10,8 @@ import { actor, plural, prose, state, time } from '../base/words.js';
 export async function open({ place, server }) {
   /** @type {any} */
   let queue = await get('/queue');
-  let [busy, error] = ['', /** @type {any} */ (null)];
-  const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), content()));
+  let [busy, error, removed] = ['', /** @type {any} */ (null), /** @type {any} */ (null)];
+  const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), undo(), content()));
   const refresh = paced(500, async () => {
     try {
       queue = await get('/queue');
@@ -21,12 +21,13 @@ export async function open({ place, server }) {
     draw();
   });
 
-  /** @param {string} request @param {() => Promise<any>} send */
+  /** Sends a change of a request, whose answer may be a removal. @param {string} request @param {() => Promise<any>} send */
   async function change(request, send) {
     [busy, error] = [request, null];
     draw();
     try {
-      await send();
+      const answer = await send();
+      removed = answer.result === 'removed' ? answer : null;
       queue = await get('/queue');
     } catch (caught) {
       error = caught;
@@ -36,6 +37,9 @@ export async function open({ place, server }) {
   }
 
   const path = (/** @type {string} */ request) => `/queue/${encodeURIComponent(request)}`;
+
+  const undo = () => el('div', { role: 'status' }, removed && el('p', { class: 'note' }, 'Removed ', el('code', null, `runner ${removed.command.join(' ')}`), ' ',
+    button('Undo', () => change(removed.request, () => post(`${path(removed.request)}/restore`)), { disabled: Boolean(busy) })));
 
   function content() {
     const waiting = queue.requests.filter((/** @type {any} */ one) => one.place !== null);

@@ -1,5 +1,7 @@
 //! The queue of the results root.
 
+use std::sync::PoisonError;
+
 use axum::http::Method;
 use runner_engine::EngineError;
 use runner_operations::queue::{self, QueueError, QueuePlace};
@@ -12,11 +14,16 @@ use serde::Deserialize;
 use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route, keys::Nothing};
 use crate::server::Server;
 
+/// Removed requests that are kept, so that a removal can be undone.
+const MAX_REMOVED: usize = 16;
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/queue", "The active runs, and the requests that wait", list).refusing(&[422]),
         Route::post("/queue/{id}/move", "Move a request", move_request).refusing(&[404, 409, 503]),
         Route::change(Method::DELETE, "/queue/{id}", "Remove a request", remove)
+            .refusing(&[404, 409, 503]),
+        Route::post("/queue/{id}/restore", "Undo the removal of a request", restore)
             .refusing(&[404, 409, 503]),
     ]
 }
@@ -60,7 +67,25 @@ fn move_request(server: &Server, path: &RequestId, body: &Move) -> Result<HttpAn
 }
 
 fn remove(server: &Server, path: &RequestId, _: &Nothing) -> Result<HttpAnswer<QueueChange>> {
-    Ok(queue::remove(&server.root, &path.id)?.into())
+    let before = server.root.queue()?.requests;
+    let change = queue::remove(&server.root, &path.id)?;
+    let mut removed = server.removed.lock().unwrap_or_else(PoisonError::into_inner);
+    removed.extend(before.into_iter().find(|one| one.id == change.entry.request));
+    if removed.len() > MAX_REMOVED {
+        removed.pop_front();
+    }
+    Ok(change.into())
+}
+
+fn restore(server: &Server, path: &RequestId, _: &Nothing) -> Result<HttpAnswer<QueueChange>> {
+    let mut removed = server.removed.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(place) = removed.iter().position(|one| one.id == path.id) else {
+        let detail = format!("this server has not removed a request `{}`", path.id);
+        return Err(HttpProblem::not_found(&detail));
+    };
+    let change = queue::restore(&server.root, &removed[place])?;
+    removed.remove(place);
+    Ok(change.into())
 }
 
 impl From<QueueError> for HttpProblem {
