@@ -31,6 +31,7 @@ pub(crate) const MAX_SHOWN: usize = 100;
 pub struct Scenario {
     /// `name`, or the file's name without its extension.
     pub name: String,
+    pub description: Option<String>,
     /// The file's text with the files that providers name, as it is stored with a run.
     pub text: String,
     /// The file's text, if it differs from `text`.
@@ -392,7 +393,7 @@ pub fn schema() -> Value {
 /// Reads the keys at the top. The caller adds text, folder and path.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let name = table.optional("name", &NAME).unwrap_or_default();
-    table.optional("description", &TEXT);
+    let description = table.optional("description", &TEXT);
     table.optional("vars", &VARS);
     let gate = table.optional("gate", &GATE);
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
@@ -402,6 +403,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     add_prices(&mut providers, table.optional("prices", &PRICES).unwrap_or_default());
     Some(Scenario {
         name,
+        description,
         providers,
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),

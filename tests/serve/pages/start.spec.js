@@ -4,7 +4,7 @@ import { LIVE, detach, expect, runner, stopRuns, test } from './fixtures.js';
 test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-const choose = (page, name) => page.getByLabel('Scenario').selectOption(name);
+const choose = (page, name) => page.getByRole('list', { name: 'Scenarios' }).getByRole('listitem').filter({ hasText: name }).getByRole('link').click();
 
 test.afterEach(stopRuns);
 
@@ -29,6 +29,20 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
 });
 
+test('scenarios are listed and found by their name and description', async ({ page, server }) => {
+  await page.goto(`${server.origin}/start`);
+  const list = page.getByRole('list', { name: 'Scenarios' });
+  await expect(list).toContainText('slow');
+  await page.getByRole('searchbox', { name: 'Search scenarios' }).fill('short naps');
+  await expect(list.getByRole('listitem')).toHaveText(['slow slow.tomlMany short naps.']);
+  await list.getByRole('link', { name: 'slow' }).click();
+  await expect(page).toHaveURL(/scenario=slow.toml/);
+  await expect(page.getByRole('heading', { name: /slow: 60 trials/ })).toBeVisible();
+  await expect(page.getByText('Many short naps.')).toBeVisible();
+  await page.goBack();
+  await expect(list).toBeVisible();
+});
+
 test('start shows the grants that a plugin lacks', async ({ page, server }) => {
   await page.goto(`${server.origin}/start?scenario=leaky.toml`);
   const note = page.locator('.note').filter({ hasText: 'is not granted' });
@@ -42,9 +56,10 @@ test.describe('', () => {
   test('broken scenario lists every problem with its place', async ({ page, server }) => {
     await page.goto(`${server.origin}/start?scenario=broken.toml`);
     await expect(page.getByRole('alert')).toContainText('concurency');
-    await expect(page.getByLabel('Scenario')).toHaveValue('broken.toml');
+    await expect(page.locator('.start code').first()).toHaveText('broken.toml');
     await expect(page.getByRole('alert').getByRole('listitem').filter({ hasText: 'concurency' })).toContainText('broken.toml:2:');
     await expect(button(page, 'Start')).toBeDisabled();
+    await page.getByRole('link', { name: 'Choose another' }).click();
     await choose(page, 'good.toml');
     await page.locator('summary').filter({ hasText: 'Flags' }).click();
     await page.getByLabel('Labels (--label)').fill('night');
@@ -98,8 +113,6 @@ test.describe('', () => {
       await button(page, 'Remove').first().click();
       await expect(requests).toHaveCount(left);
     }
-  });
-});
     await button(page, 'Undo').click();
     await expect(requests).toHaveCount(1);
     await expect(requests).toContainText('good.toml');
@@ -110,3 +123,5 @@ test.describe('', () => {
     await expect(requests.locator('code')).not.toContainText('--priority');
     await button(page, 'Remove').click();
     await expect(requests).toHaveCount(0);
+  });
+});

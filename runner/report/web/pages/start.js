@@ -4,7 +4,7 @@
 import { get, post, query, runPath } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
-import { button, copyable, el, facts, render, soon } from '../base/ui.js';
+import { button, copyable, el, facts, link, render, soon } from '../base/ui.js';
 import { count, plural, prose } from '../base/words.js';
 
 /** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
@@ -27,6 +27,8 @@ const FIELDS = [
   ['labels', 'Labels (--label)', 'commit=1f2e3d4', 'pairs'],
   ['into', 'Folder of the run (--into)', 'nightly-2026-11-27', 'text'],
 ];
+/** Scenarios that are listed. A search finds the others. */
+const MAX_LISTED = 50;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
@@ -41,13 +43,13 @@ function lastStart() {
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
   const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
-  const paths = scenarios.map((/** @type {any} */ one) => one.path);
-  // An address may name a scenario that is not listed.
-  const options = () => (!scenario || paths.includes(scenario) ? scenarios : [...scenarios, { path: scenario }]);
+  const title = (/** @type {any} */ one) => one.name ?? one.path;
+  scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => title(one).localeCompare(title(other)));
+  const find = (/** @type {string} */ path) => scenarios.find((/** @type {any} */ one) => one.path === path);
   /** Texts of the fields by their key. @type {Record<string, string>} */
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
-  let isLastFailed = false;
+  let [search, isLastFailed] = ['', false];
   /** An id for each start, so that a repeated request starts nothing. */
   let request = id();
   /** @type {any} */
@@ -99,8 +101,9 @@ export async function open({ place, address, server }) {
   }
 
   function again() {
-    ({ scenario, texts, isLastFailed } = /** @type {any} */ (lastStart()));
-    void check();
+    const last = /** @type {any} */ (lastStart());
+    ({ texts, isLastFailed } = last);
+    go(`/start${query({ scenario: last.scenario })}`);
   }
 
   let typing = 0;
@@ -110,14 +113,31 @@ export async function open({ place, address, server }) {
     typing = setTimeout(check, 400);
   };
 
+  /** All scenarios, to choose one. */
+  function list() {
+    const words = search.toLowerCase().split(/\s+/);
+    const found = scenarios.filter((/** @type {any} */ one) =>
+      words.every((word) => `${one.name} ${one.path} ${one.description}`.toLowerCase().includes(word)));
+    const item = (/** @type {any} */ one) => el('li', { key: one.path },
+      el('p', null, link(`/start${query({ scenario: one.path })}`, el('strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
+        one.problems?.length && el('span', { class: 'failed' }, plural(one.problems.length, 'problem'))),
+      one.description && el('p', null, one.description));
+    const type = (/** @type {any} */ event) => {
+      search = event.target.value.trim();
+      draw();
+    };
+    return [el('div', { class: 'filters' },
+      el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios', oninput: type }),
+      find(lastStart()?.scenario) && button('Same as last time', again)),
+    el('ul', { class: 'groups', 'aria-label': 'Scenarios' }, found.slice(0, MAX_LISTED).map(item)),
+    el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
+  }
+
   function form() {
-    const last = lastStart();
-    const isKnown = last && paths.includes(last.scenario);
+    const { name, description } = find(scenario) ?? {};
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
-      el('div', { class: 'filters fields' }, el('label', null, 'Scenario', el('select', { value: scenario, required: true,
-        onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
-      el('option', { value: '' }, 'Choose…'), options().map((/** @type {any} */ one) => el('option', { value: one.path }, one.name && `${one.name} · `, one.path, one.problems?.length > 0 && ' (invalid)')))),
-      isKnown && button('Same as last time', again)),
+      el('p', null, name && [el('strong', null, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
+      description && el('p', null, description),
       el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
           step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
@@ -147,16 +167,25 @@ export async function open({ place, address, server }) {
 
   const draw = soon(() => {
     render(place, el('h1', null, 'Start a run'),
-      !scenarios.length ? el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.') : form(),
+      scenario ? form() : scenarios.length ? list() : el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.'),
       preview(),
       error && problem(error),
-      scenarios.length > 0 && el('p', { class: 'buttons' },
+      scenario && el('p', { class: 'buttons' },
         button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
         button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) })));
   });
   draw();
   if (scenario) void check();
-  return { title: () => 'Start', draw: () => {} };
+  return {
+    title: () => 'Start',
+    draw: () => {},
+    update(next) {
+      scenario = next.searchParams.get('scenario') ?? '';
+      [plan, error] = [null, null];
+      draw();
+      void check();
+    },
+  };
 }
 
 /** @param {any[]} providers @param {boolean} areGraders */

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::Read as _};
 use runner_model::{SetVars, visible::shown_path};
 use runner_record::Manifest;
 use runner_report::{ScenarioProblem, VERSION};
-use runner_scenario::{holds_results, load};
+use runner_scenario::{Scenario, holds_results, load};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -43,6 +43,8 @@ pub struct ScenarioItem {
     pub path: String,
     /// The scenario's name. `null` with problems.
     pub name: Option<String>,
+    /// The scenario's purpose. `null` without one.
+    pub description: Option<String>,
     /// Problems that prevent a start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ScenarioProblem>,
@@ -140,10 +142,10 @@ fn has_provider(path: &Path) -> bool {
 }
 
 fn item(path: String, file: &Path) -> ScenarioItem {
-    match load(file, &SetVars::default()) {
-        Ok(scenario) => ScenarioItem { path, name: Some(scenario.name), problems: Vec::new() },
-        Err(problems) => {
-            ScenarioItem { path, name: None, problems: ScenarioProblem::all(&problems).collect() }
-        }
-    }
+    let (scenario, problems) = match load(file, &SetVars::default()) {
+        Ok(scenario) => (scenario, Vec::new()),
+        Err(problems) => (Scenario::default(), ScenarioProblem::all(&problems).collect()),
+    };
+    let name = problems.is_empty().then_some(scenario.name);
+    ScenarioItem { path, name, description: scenario.description, problems }
 }
