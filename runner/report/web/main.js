@@ -38,8 +38,8 @@ function showState(state) {
   place.className = state;
   place.title = state === 'lost' ? 'Runs continue without the server.' : '';
   render(place, words[state]);
-  // A visible form keeps its token and its problem.
-  if (state === 'login' && !document.querySelector('.login')) void show(undefined, true);
+  // A visible form keeps its token and its problem. The place of the state has the same class.
+  if (state === 'login' && !document.querySelector('form.login')) void show(undefined, true);
 }
 
 async function readServer() {

@@ -1,4 +1,5 @@
 // Active runs, and the actions of users on them.
+import { readFileSync } from 'node:fs';
 import { LIVE, Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
 test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
@@ -149,7 +150,14 @@ test.describe('', () => {
     await server.kill();
     await expect(page.getByRole('status')).toContainText('Connection lost');
     await expect(page.locator('.activity li')).toHaveCount(2);
-    const next = await Server.start(`--results ${LIVE}`, server.port);
+    const next = await Server.start(`--results ${LIVE} --token-file token`, server.port);
+    await expect(page.getByRole('heading', { name: 'Log in' })).toBeVisible();
+    await expect(page.getByRole('alert')).toHaveCount(0);
+    expect(new URL(page.url()).pathname).toBe(`/runs/${run}`);
+    await page.getByLabel('Token').fill(readFileSync(`${process.env.ROOT}/token`, 'utf8'));
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await expect(page.locator('.activity li')).toHaveCount(2);
+    expect(new URL(page.url()).pathname).toBe(`/runs/${run}`);
     const again = await browser.newPage();
     await again.goto(next.link);
     await again.goto(`${next.origin}/runs/${run}`);

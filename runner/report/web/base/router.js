@@ -138,6 +138,6 @@ function decoded(part) {
 
 /** Updates the title of the document, also for screen readers. */
 export function title() {
-  const text = `${visibleLine(shown?.title() ?? 'Not found')} · runner`;
+  const text = `${visibleLine(shown?.title() ?? (document.querySelector('form.login') ? 'Log in' : 'Not found'))} · runner`;
   if (document.title !== text) document.title = text;
 }
