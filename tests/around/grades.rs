@@ -83,7 +83,7 @@ fn sessions_end_with_the_cost_of_graders() {
     let price = "[prices.meter]\ntokens = 100_000\n";
     runner.scenario(&format!("{GRADED}{second}{price}"));
     let ran = runner.exec(&[]).expect(1);
-    ran.says(&["provider pass rate score tokens cost p50", "meter (grader) 10 $1 "]);
+    ran.says(&["provider pass rate score tokens cost p50", "meter (grader) 10 $1.00 "]);
     assert!(!ran.stdout.contains("judge (grader)"), "{}", ran.stdout);
 }
 

@@ -71,7 +71,7 @@ fn sessions_end_with_a_table_of_providers() {
     runner.scenario(&format!("{gate}{providers}{tests}"));
     let ran = runner.exec(&[]).expect(1);
     let titles = "provider pass rate score tokens p50";
-    let [b, a] = ["b 4 of 8 0.5 5,600 ", "a 66.7 % (39.0–86.2) 0.666667 8,400 "];
+    let [b, a] = ["b 4 of 8 0.5 5,600 ", "a 66.7 % (39.0–86.2) 0.67 8,400 "];
     // The order is that of the file.
     ran.says(&[&format!("{titles} {b}"), a]);
     let gate = "gate failed:\n  ✗ pass rate 60 % (38.6–78.2) of 20, at least 90 %\n  ✓ 0 errors, at most 0\n";
@@ -89,7 +89,7 @@ fn sessions_end_with_a_table_of_providers() {
     for part in [
         "\nGate `failed:`\n- `✗ pass rate 60 % (38.6–78.2) of 20, at least 90 %`\n- `✓ 0 errors",
         "| provider | passed | failed | pass rate | score | tokens | p50 |",
-        "| `a` | 8 | 4 | 66.7 % (39.0–86.2) | 0.666667 | 8,400 | ",
+        "| `a` | 8 | 4 | 66.7 % (39.0–86.2) | 0.67 | 8,400 | ",
     ] {
         assert!(markdown.contains(part), "{part} is not in {markdown}");
     }

@@ -159,6 +159,7 @@ fn guests_cannot_command_a_job() {
         &["show", "latest", "--json"],
         &["report"],
         &["report", "--csv"],
+        &["report", "--trace"],
         &["report", "--junit"],
         &["report", "--html"],
     ] {

@@ -1,11 +1,11 @@
-//! Reports as JUnit's XML, Markdown and CSV: `runner report`, `[report]`, `--report` and `--junit`.
+//! Reports as JUnit's XML, Markdown, CSV and traces: `runner report`, `[report]`, `--report` and `--junit`.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::{collections::BTreeSet, fs};
 
 use regex::Regex;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
 use crate::support::{
@@ -174,6 +174,28 @@ fn hostile_texts_stay_text_in_forms() {
     let named = report(&runner, &["--junit"]);
     assert!(named.contains(r#"classname="a\u{1b}\u{202e}.a""#), "{named}");
     check_junit(&named);
+}
+
+#[test]
+fn trace_has_each_attempt_in_lanes() {
+    let runner = every_outcome("");
+    runner.exec(&["-j", "1"]).expect(1);
+    let run = runner.only_run();
+    let trace: Value = serde_json::from_str(&report(&runner, &["--trace"])).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let attempts: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
+    assert_eq!(attempts.len(), run.rows().len());
+    let late = attempts.iter().filter(|event| event["name"] == "late@a#1");
+    assert_eq!(late.map(|event| &event["args"]["attempt"]).collect::<Vec<_>>(), [1, 2, 3]);
+    // One attempt ran at a time. The time of one that is interrupted can reach into the next one.
+    assert!(
+        attempts.iter().all(|event| event["tid"].as_u64() < Some(3) && event["pid"] == 0),
+        "{events:?}"
+    );
+    let names = events.iter().filter(|event| event["name"] == "process_name");
+    assert_eq!(names.map(|event| &event["args"]["name"]).collect::<Vec<_>>(), ["this machine"]);
+    let selected = report(&runner, &["--trace", "-E", "test(formula) & provider(a)"]);
+    assert!(!selected.contains("sum@a"), "{selected}");
 }
 
 #[test]
@@ -569,14 +591,17 @@ fn reports_are_refused_where_they_cannot_be_written() {
     for (path, says) in [
         ("folder.md", "it is a folder; name a file in it"),
         ("none/x.md", "there is no folder none"),
-        ("x.pdf", "x.pdf does not name a form: its extension is not .html, .xml, .md or .csv"),
+        (
+            "x.pdf",
+            "x.pdf does not name a form: its extension is not .html, .xml, .md, .csv or .trace",
+        ),
     ] {
         runner.run(&["report", "-o", path]).expect(2).says(&[says]);
     }
     for (path, says) in [
         ("folder.md", "it is a folder; name a file in it"),
         ("none/x.md", "there is no folder none"),
-        ("x.pdf", "expected a file that ends in .html, .xml, .md or .csv"),
+        ("x.pdf", "expected a file that ends in .html, .xml, .md, .csv or .trace"),
     ] {
         let ran = runner.exec(&["--report", path]).expect(2);
         ran.says(&[says]);

@@ -605,6 +605,7 @@ fn comparisons_histories_and_reports_are_those_of_commands() {
         ("junit", "application/xml"),
         ("csv", "text/csv"),
         ("markdown", "text/markdown"),
+        ("trace", "application/octet-stream"),
     ] {
         let report = site.ask("GET", &format!("/runs/latest/report?form={form}"), None).expect(200);
         assert_eq!(

@@ -56,21 +56,26 @@ pub fn short_counts(counts: &Counts) -> String {
     shown.map(|(sign, count)| format!("{sign} {}", grouped(*count))).collect::<Vec<_>>().join("  ")
 }
 
-/// Formats a score, a metric or its sum, with up to six digits after rounding: `0.333333`, `12,345`, `1.5e-30`.
+/// Formats a score, a metric or its sum for people: with three significant digits, below 1 with two, from 1,000 on without a
+/// fraction: `0.33`, `45.7`, `12,345`, `1.5e-30`. A value between 0 and 1 never reads as 1.
 pub fn number(value: f64) -> String {
     let whole = value.round().abs();
-    if (value.fract() == 0.0 || whole >= 1e5) && whole < 1e15 {
+    if (value.fract() == 0.0 || whole >= 1e3) && whole < 1e15 {
         let sign = if value < 0.0 { "-" } else { "" };
         return format!("{sign}{}", grouped(whole as u64));
     }
-    significant(value, 6)
+    if value.abs() > 1.0 {
+        return significant(value, 3);
+    }
+    let mut texts = (2..17).map(|digits| significant(value, digits));
+    texts.find(|text| !matches!(&**text, "1" | "-1")).unwrap_or_else(|| value.to_string())
 }
 
-/// Formats a score and the least one that passes, with more than six digits if both would read the same.
+/// Formats a score and the least one that passes, with more digits if both would read the same.
 pub fn score_and_least(score: f64, least: f64) -> [String; 2] {
     show_apart(score, least, |one, form| match form {
         0 => number(one),
-        more => significant(one, 6 + more),
+        more => significant(one, 2 + more),
     })
 }
 
@@ -91,9 +96,16 @@ pub fn pass_rate(counts: &Counts) -> String {
     }
 }
 
-/// Formats a cost in dollars: `$0.0018`.
+/// Formats a cost in dollars: `$12.30`, and below 10 cents with two significant digits: `$0.0018`.
 pub fn cost(dollars: f64) -> String {
-    format!("${}", number(dollars))
+    let cents = (dollars.abs() * 100.0).round();
+    let sign = if dollars < 0.0 { "-" } else { "" };
+    match dollars.abs() {
+        0.0 | 0.0995..1e13 => {
+            format!("{sign}${}.{:02}", grouped((cents / 100.0) as u64), cents as u64 % 100)
+        }
+        size => format!("{sign}${}", significant(size, 2)),
+    }
 }
 
 /// Formats a value of a metric, with its unit if it is needed: not `1`, and not one that the metric's name ends with.
@@ -173,7 +185,7 @@ mod tests {
     use runner_model::{Time, row::Grade, units::show_size};
     use serde_json::json;
 
-    use super::{ago, grade, number};
+    use super::{ago, cost, grade, number};
 
     #[test]
     fn ages_of_clocks_that_are_ahead_are_distances() {
@@ -197,6 +209,11 @@ mod tests {
         for (value, shown) in numbers {
             assert_eq!(number(value), shown, "{value}");
         }
+        let costs: Vec<(f64, String)> =
+            serde_json::from_str(include_str!("tests/costs.json")).unwrap();
+        for (value, shown) in costs {
+            assert_eq!(cost(value), shown, "{value}");
+        }
         let sizes: Vec<(u64, String)> =
             serde_json::from_str(include_str!("tests/sizes.json")).unwrap();
         for (bytes, shown) in sizes {
@@ -206,7 +223,7 @@ mod tests {
 
     #[test]
     fn missed_score_has_more_digits() {
-        for (score, shown) in [(0.699_999_9, "fail 0.6999999"), (1.0 / 3.0, "fail 0.333333")] {
+        for (score, shown) in [(0.699_999_9, "fail 0.6999999"), (1.0 / 3.0, "fail 0.33")] {
             let found = json!({
                 "grader": "g", "attempt": 1, "duration_ms": 1.0, "verdict": "fail", "score": score, "min_score": 0.7,
             });

@@ -42,6 +42,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages/runs.js"
     "pages/start.js"
     "pages/tables.js"
+    "pages/timeline.js"
     "pages/trial.js"
     "pages/trials.js"
     "report.js"

@@ -60,6 +60,8 @@ pub(crate) struct RowEntry {
     pub(crate) ended_ms: u32,
     pub(crate) outcome: Outcome,
     pub(crate) flags: u8,
+    /// Number of the worker on another machine, from 1. 0 for this machine.
+    pub(crate) worker: u16,
 }
 
 /// Replaces the newest row of a trial unless that settles the trial and this one does not.

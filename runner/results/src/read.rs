@@ -1,39 +1,23 @@
 //! Reads a table, and follows a run that grows.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{OnceLock, atomic::AtomicU32};
 
-use hashbrown::HashTable;
 use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead};
-use runner_record::{Fold, FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
+use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
 use runner_scenario::Suite;
 
 use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
 use crate::plan;
 use crate::row::{DENIES, FINAL, FLAKY, HAS_SUMS, MOST_ATTEMPTS, NO_ROW, SETTLES};
-use crate::table::{Basis, RunTable, Totals};
+use crate::table::{Adding, Basis, RunTable, Totals};
 
 /// Names of providers that the manifest lacks, whose rows never count. Rows of further ones are added to those of the last one:
 /// names are compared one by one, and the column of providers has 16 bits.
 const MOST_UNKNOWN: usize = 256;
 /// Bytes of a row at least. Memory is reserved for as many as the file can have: a damaged manifest may count more.
 const MIN_ROW: u64 = 256;
-
-/// The state that only further rows need. A table of a run that has ended drops it.
-#[derive(Debug, Default)]
-pub(crate) struct Adding {
-    fold: Fold,
-    /// The first byte that was not read.
-    end: u64,
-    /// Session and number of the last row.
-    last: (u32, u64),
-    hasher: RandomState,
-    /// Numbers of tests, by id.
-    tests: HashTable<u32>,
-    /// Numbers of trials, by test, provider and repeat.
-    trials: HashTable<u32>,
-}
 
 /// Returns the first 4 bytes of a fingerprint. Those of different tests are equal only by chance.
 pub fn short(Fingerprint(bytes): Fingerprint) -> u32 {
@@ -199,6 +183,7 @@ impl RunTable {
             *attempts += 1;
             *errors += u64::from(row.outcome == runner_model::Outcome::Error);
         }
+        let worker = row.worker.as_deref().map_or(0, |worker| self.process(worker));
         let trial = self.number(adding, &row.trial);
         // Only a session needs the number of a trial's attempts, and it has a plan.
         let effect = adding.fold.add(trial.into(), RowFacts { attempt: 1, ..row.into() });
@@ -228,12 +213,23 @@ impl RunTable {
                 .iter()
                 .filter(|(is, _)| *is)
                 .fold(attempt << 5, |all, (_, flag)| all | flag),
+            worker,
         });
         let sums = row.sums();
         self.scores.set(number, row.trial_score());
         self.tokens.set(number, sums.tokens);
         self.costs.set(number, sums.cost_usd);
         replace_newest(&self.rows, &mut self.trials[trial as usize].newest, number);
+    }
+
+    /// Returns the number of a worker's process, and adds the process if it is new. Those after many have the last number.
+    fn process(&mut self, worker: &str) -> u16 {
+        let processes = &mut self.totals.processes;
+        let next = processes.len().saturating_add(1).min(usize::from(u16::MAX - 1)) as u16;
+        match processes.get(worker) {
+            Some(number) => *number,
+            None => *processes.entry(worker.to_owned()).or_insert(next),
+        }
     }
 
     /// Returns the number of a trial, and adds the trial if it is new.

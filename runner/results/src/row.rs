@@ -17,6 +17,8 @@ pub struct TableRow {
     pub score: Option<f64>,
     /// End of the attempt, in milliseconds since the run's start.
     pub ended_ms: u32,
+    /// Number of the worker on another machine, for [`RunTable::worker`](crate::RunTable::worker). 0 for this machine.
+    pub worker: u16,
     pub(crate) flags: u8,
 }
 

@@ -1,15 +1,17 @@
 //! [`RunTable`]: the rows of a run in columns, and the row that counts for each trial.
 
 use std::collections::{BTreeMap, HashSet};
+use std::hash::RandomState;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hashbrown::HashTable;
 use runner_model::row::{BadLine, MetricSums, read_line};
 use runner_model::{Counts, ProviderName, RowRef, TestId, Time, TrialId, status::RunVerdict};
-use runner_record::{FoldSums, Manifest, RecordError, RowsFile, RunDir};
+use runner_record::{Fold, FoldSums, Manifest, RecordError, RowsFile, RunDir};
 
 use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
-use crate::{read::Adding, row::NO_ROW, row::TableRow};
+use crate::{row::NO_ROW, row::TableRow};
 
 /// The rows of a run, read once. Trials have numbers from 0 in the order of their first rows, and rows in the order in which they
 /// were written. Takes 32 bytes a row, 16 a trial, and the ids of tests.
@@ -62,8 +64,25 @@ pub struct Totals {
     pub other_version: Option<String>,
     /// Attempts and errors by the name of a worker on another machine.
     pub workers: BTreeMap<String, (u64, u64)>,
+    /// Numbers from 1 of these workers' processes, by their names in rows.
+    pub(crate) processes: BTreeMap<String, u16>,
     /// The least number of a row by session.
     pub(crate) first_rows: BTreeMap<u32, u64>,
+}
+
+/// The state that only further rows need. A table of a run that has ended drops it.
+#[derive(Debug, Default)]
+pub(crate) struct Adding {
+    pub(crate) fold: Fold,
+    /// The first byte that was not read.
+    pub(crate) end: u64,
+    /// Session and number of the last row.
+    pub(crate) last: (u32, u64),
+    pub(crate) hasher: RandomState,
+    /// Numbers of tests, by id.
+    pub(crate) tests: HashTable<u32>,
+    /// Numbers of trials, by test, provider and repeat.
+    pub(crate) trials: HashTable<u32>,
 }
 
 impl RunTable {
@@ -87,10 +106,10 @@ impl RunTable {
     }
 
     pub fn row(&self, number: u32) -> TableRow {
-        let RowEntry { trial, outcome, duration_ms, ended_ms, flags, .. } =
+        let RowEntry { trial, outcome, duration_ms, ended_ms, flags, worker, .. } =
             self.rows[number as usize];
         let score = self.scores.get(number);
-        TableRow { number, trial, outcome, duration_ms, score, ended_ms, flags }
+        TableRow { number, trial, outcome, duration_ms, score, ended_ms, worker, flags }
     }
 
     /// Returns the row that settles a planned trial, or else its last one.
@@ -102,6 +121,12 @@ impl RunTable {
     /// Returns the result of a planned trial.
     pub fn result(&self, trial: u32) -> Option<TableRow> {
         self.newest(trial).filter(TableRow::settles)
+    }
+
+    /// Returns the name of a worker on another machine with the number of its process, by the number in rows.
+    pub fn worker(&self, number: u16) -> Option<&str> {
+        let mut processes = self.totals.processes.iter();
+        processes.find(|(_, process)| **process == number).map(|(name, _)| name.as_str())
     }
 
     /// Returns the newest row that counts for each trial, in the order of their first rows.

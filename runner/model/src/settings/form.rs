@@ -15,6 +15,8 @@ text_enum! {
         Markdown = "markdown",
         /// A table with a line for each trial.
         Csv = "csv",
+        /// The attempts over time, for trace viewers.
+        Trace = "trace",
     }
 }
 
@@ -32,6 +34,12 @@ impl Form {
             Self::Csv => {
                 ["csv", "report.csv", "text/csv; charset=utf-8", "CSV, with a line for each trial"]
             }
+            Self::Trace => [
+                "trace",
+                "report.trace",
+                "application/json",
+                "the attempts over time, for Perfetto",
+            ],
         }
     }
 
@@ -65,12 +73,12 @@ impl Form {
         Self::ALL.iter().copied().find(|form| form.extension() == extension)
     }
 
-    /// Lists all extensions for messages: `.html, .xml, .md or .csv`.
+    /// Lists all extensions for messages: `.html, .xml, .md, .csv or .trace`.
     pub fn extensions() -> String {
         Self::list(|form| format!(".{}", form.extension()))
     }
 
-    /// Lists all words for documents: `html`, `junit`, `markdown` or `csv`, each in backquotes.
+    /// Lists all words for documents: `html`, `junit`, `markdown`, `csv` or `trace`, each in backquotes.
     pub fn words() -> String {
         Self::list(|form| format!("`{form}`"))
     }

@@ -5,6 +5,7 @@ mod csv;
 mod html;
 mod junit;
 mod markdown;
+mod trace;
 
 use std::io;
 
@@ -39,5 +40,6 @@ pub fn write_report(
         Form::Junit => junit::write(document, options.junit_strict, writer),
         Form::Markdown => markdown::write(document, options.ran_nothing, writer),
         Form::Csv => csv::write(document, writer),
+        Form::Trace => trace::write(document, writer),
     }
 }

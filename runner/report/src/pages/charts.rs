@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use crate::VERSION;
 
-/// The durations of a run's trials, and their results over its time.
+/// Bins of a histogram of scores.
+const SCORE_BINS: usize = 20;
+
+/// The durations and scores of a run's trials, and their results over its time.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RunCharts {
     /// Always [`VERSION`].
@@ -17,7 +20,11 @@ pub struct RunCharts {
     /// Ascending bounds of durations in milliseconds: one more than there are counts.
     edges_ms: Vec<f64>,
     /// One for each provider with a result.
-    durations: Vec<ProviderDurations>,
+    durations: Vec<ProviderHistogram>,
+    /// Ascending bounds of scores at equal distances: one more than there are counts. Empty without scores.
+    score_edges: Vec<f64>,
+    /// One for each provider with a score.
+    scores: Vec<ProviderHistogram>,
     /// Start of the first bin.
     start: Time,
     /// Length of a bin in milliseconds.
@@ -26,11 +33,11 @@ pub struct RunCharts {
     bins: Vec<TimeBin>,
 }
 
-/// Durations of a provider's trials.
+/// A histogram of a provider's trials.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ProviderDurations {
+struct ProviderHistogram {
     provider: String,
-    /// Numbers of trials between two bounds.
+    /// Numbers of trials from a bound to the next one.
     counts: Vec<u64>,
 }
 
@@ -62,20 +69,49 @@ impl RunCharts {
             let last = counts.len() - 1;
             counts[above.saturating_sub(1).min(last)] += 1;
         }
-        let named = table.providers().iter().zip(durations);
-        let named = named.filter(|(_, counts)| counts.iter().any(|count| *count > 0));
-        let durations = named
-            .map(|(provider, counts)| ProviderDurations { provider: provider.clone(), counts });
+        let (score_edges, scores) = scores(table);
         Self {
             v: VERSION,
             rev: table.rows().into(),
             edges_ms: edges.iter().map(|edge| edge / 1e3).collect(),
-            durations: durations.collect(),
+            durations: named(table, durations),
+            score_edges,
+            scores: named(table, scores),
             start: table.started_at(),
             step_ms,
             bins: over_time,
         }
     }
+}
+
+/// Names the histograms that have a count.
+fn named(table: &RunTable, counts: Vec<Vec<u64>>) -> Vec<ProviderHistogram> {
+    let named = table.providers().iter().zip(counts);
+    named
+        .filter(|(_, counts)| counts.iter().any(|count| *count > 0))
+        .map(|(provider, counts)| ProviderHistogram { provider: provider.clone(), counts })
+        .collect()
+}
+
+/// Returns bounds from the least to the greatest score, and a histogram for each provider.
+fn scores(table: &RunTable) -> (Vec<f64>, Vec<Vec<u64>>) {
+    let all = table.settling().filter_map(|row| row.score);
+    let (least, most) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), score| {
+        (least.min(score), most.max(score))
+    });
+    if least > most {
+        return (Vec::new(), Vec::new());
+    }
+    // Most scores are from 0 to 1, and then two runs have the same bounds.
+    let (least, most) = (least.min(0.0), most.max(1.0));
+    let step = (most - least) / SCORE_BINS as f64;
+    let mut counts = vec![vec![0; SCORE_BINS]; table.providers().len()];
+    for row in table.settling() {
+        let Some(score) = row.score else { continue };
+        let bin = ((score - least) / step) as usize;
+        counts[table.provider(row.trial)][bin.min(SCORE_BINS - 1)] += 1;
+    }
+    ((0..=SCORE_BINS).map(|bin| least + step * bin as f64).collect(), counts)
 }
 
 /// Returns the duration of an attempt in microseconds. Rows have no fractions of them.

@@ -5,6 +5,7 @@ mod charts;
 mod failures;
 mod run;
 mod runs;
+pub(crate) mod timeline;
 mod trial;
 mod trials;
 
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub(crate) use self::actions::*;
-pub use self::{charts::*, failures::*, run::*, runs::*, trial::*, trials::*};
+pub use self::{charts::*, failures::*, run::*, runs::*, timeline::Timeline, trial::*, trials::*};
 use crate::VERSION;
 
 /// The progress of a run.

@@ -1,7 +1,7 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::{iter, ops::Range, path::Path};
+use std::{cmp::Reverse, iter, ops::Range, path::Path};
 
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::{Counts, Time, row::MetricSums, show_time};
@@ -87,6 +87,8 @@ pub struct PastTest<'a> {
     pub provider: &'a str,
     /// Number of runs in which the test was flaky, compared with the run before.
     pub flaky_runs: u64,
+    /// Number of the newest runs, one after another, in which the test did not pass. 0 if it passed in the newest one.
+    pub failing_runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
     /// The test's result in each of `runs`.
@@ -100,6 +102,8 @@ pub struct PastResults {
     pub counts: Counts,
     /// Share of the trials that passed, without skipped ones. `null` without any.
     pub pass_rate: Option<f64>,
+    /// Mean score of the trials that have one. `null` without any.
+    pub score: Option<f64>,
     /// Median duration of a test in a run, in milliseconds. `null` without any.
     pub p50_ms: Option<f32>,
     /// Tokens of providers and graders in the attempts that decided. `null` if none reported any.
@@ -178,6 +182,8 @@ pub enum HistoryGroups {
 struct Sums {
     counts: Counts,
     metrics: MetricSums,
+    /// Sum and number of the scores.
+    scores: (f64, u64),
     /// Mean durations of a test's repeats in a run, in milliseconds.
     durations: Vec<f32>,
 }
@@ -186,6 +192,7 @@ impl Sums {
     fn add(&mut self, other: &Self) {
         self.counts = self.counts.plus(other.counts);
         self.metrics = self.metrics.plus(other.metrics);
+        self.scores = (self.scores.0 + other.scores.0, self.scores.1 + other.scores.1);
         self.durations.extend(&other.durations);
     }
 
@@ -196,6 +203,7 @@ impl Sums {
         PastResults {
             counts: self.counts,
             pass_rate: PassRate::of(&self.counts, true).map(|rate| rate.rate),
+            score: (self.scores.1 > 0).then(|| self.scores.0 / self.scores.1 as f64),
             p50_ms: quantile(&durations, 0.5),
             tokens,
             cost_usd,
@@ -227,6 +235,9 @@ impl Cell {
         self.ms += row.ms();
         self.sums.counts.add(row.outcome, row.is_flaky());
         self.sums.metrics = self.sums.metrics.plus(table.sums(row.number));
+        if let Some(score) = row.score {
+            self.sums.scores = (self.sums.scores.0 + score, self.sums.scores.1 + 1);
+        }
     }
 }
 
@@ -257,20 +268,21 @@ impl Column {
 struct Test {
     sums: Sums,
     flaky_runs: u64,
-    /// Whether the newest result is not a pass.
-    fails: bool,
+    /// Runs since the last pass that judged the test.
+    failing_runs: u64,
+    /// Whether a run before these judged the test.
+    has_passed: bool,
 }
 
 impl Test {
-    /// Counts the runs in which the test was flaky. `columns` start with the newest.
+    /// Counts the runs in which the test was flaky, and those in which it fails. `columns` start with the newest.
     fn judge(&mut self, columns: &[Column], number: usize, provider: &str) {
         let mut judged = iter::zip(0.., columns)
             .filter_map(|(place, column)| Some((place, column.seen(number)?)))
             .peekable();
-        self.fails = judged
-            .peek()
-            .is_some_and(|(_, newest)| newest.result.has_failure || newest.result.has_both());
         while let Some((place, seen)) = judged.next() {
+            self.has_passed |= !seen.result.has_failure;
+            self.failing_runs += u64::from(!self.has_passed);
             let base = judged.peek().map(|(_, base)| base.result);
             let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {
                 None => seen.result.has_both(),
@@ -281,6 +293,16 @@ impl Test {
             };
             self.flaky_runs += u64::from(is_flaky);
         }
+    }
+
+    /// Returns the place in lists: tests that began to fail last, those that failed in each run, flaky ones, and the others.
+    fn rank(&self) -> (u8, u64, Reverse<u64>) {
+        let group = match (self.failing_runs, self.has_passed) {
+            (0, _) => 2,
+            (_, true) => 0,
+            (_, false) => 1,
+        };
+        (group, self.failing_runs, Reverse(self.flaky_runs))
     }
 
     fn pass_rate(&self) -> f64 {
@@ -416,8 +438,8 @@ impl PastTests {
         let mut order: Vec<_> = (0..self.names.len()).collect();
         order.sort_by(|left, right| {
             let [one, other] = [left, right].map(|number| &self.tests[*number]);
-            (other.flaky_runs, other.fails)
-                .cmp(&(one.flaky_runs, one.fails))
+            one.rank()
+                .cmp(&other.rank())
                 .then(one.pass_rate().total_cmp(&other.pass_rate()))
                 .then_with(|| self.name(*left).cmp(&self.name(*right)))
         });
@@ -433,12 +455,13 @@ impl PastTests {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PastTest<'_>> {
         self.order.iter().map(|number| {
             let (test, provider) = self.name(*number);
-            let Test { sums, flaky_runs, .. } = &self.tests[*number];
+            let Test { sums, flaky_runs, failing_runs, .. } = &self.tests[*number];
             let columns = self.columns.iter().rev();
             PastTest {
                 test,
                 provider,
                 flaky_runs: *flaky_runs,
+                failing_runs: *failing_runs,
                 results: sums.results(),
                 marks: columns.map(|column| column.cells.get(*number)?.mark).collect(),
             }

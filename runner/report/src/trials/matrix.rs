@@ -98,12 +98,11 @@ impl MatrixTests {
     pub fn each(&self, mut each: impl FnMut(&MatrixTest)) {
         let is_selected =
             |trial: u32| self.selected.as_ref().is_none_or(|all| all.contains(&trial));
-        each_test(&self.table, &self.order, self.providers, 0, &mut |test, trials| {
+        each_test(&self.table, &self.order, self.providers, &mut |test, trials| {
             let has_result = test.cells.iter().any(Option::is_some);
             if has_result && trials.iter().any(|trial| is_selected(*trial)) {
-                each(&test);
+                each(test);
             }
-            true
         });
     }
 }
@@ -113,7 +112,7 @@ impl MatrixTests {
 pub struct MatrixPage {
     /// Always [`VERSION`].
     pub v: u8,
-    /// Number of tests.
+    /// Number of selected tests.
     pub total: u64,
     /// Number of tests before the page.
     pub offset: u64,
@@ -122,57 +121,111 @@ pub struct MatrixPage {
     pub tests: Vec<MatrixTest>,
 }
 
+/// Selection and order of the tests of a [`MatrixPage`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MatrixQuery {
+    /// Only tests whose providers have different outcomes or scores.
+    pub differs: bool,
+    /// Tests with the most trials that did not pass first, and then those with the lowest score, instead of the plan's order.
+    pub worst_first: bool,
+    /// Tests before the page.
+    pub offset: usize,
+    /// Tests of the page.
+    pub limit: usize,
+}
+
 impl MatrixPage {
-    /// Selects `limit` tests from `offset` on. There are none if the stored tests cannot be read.
+    /// Selects a page of the tests. There are none if the stored tests cannot be read.
     #[must_use]
-    pub fn new(planned: &PlannedTable, manifest: &Manifest, (offset, limit): (u64, u64)) -> Self {
+    pub fn new(planned: &PlannedTable, manifest: &Manifest, query: MatrixQuery) -> Self {
+        let PlannedTable { table, order, .. } = planned;
         let providers = manifest.planned().filter(|of| !of.is_grader);
         let providers = providers.map(|of| of.name.clone()).collect::<Vec<_>>();
-        let total = planned.order.suite.as_ref().map_or(0, |suite| suite.tests());
-        let mut page = Self { v: VERSION, total, offset, providers, tests: Vec::new() };
-        if total > 0 && limit > 0 {
-            let providers = page.providers.len();
-            each_test(&planned.table, &planned.order, providers, offset, &mut |test, _| {
-                page.tests.push(test);
-                (page.tests.len() as u64) < limit
-            });
+        let places: Vec<_> = (0..order.len()).collect();
+        let is_same =
+            |left: &u32, right: &u32| test_of(table, order, *left) == test_of(table, order, *right);
+        let mut tests: Vec<&[u32]> = match order.suite {
+            Some(_) => places.chunk_by(is_same).collect(),
+            None => Vec::new(),
+        };
+        let cells = |places: &[u32]| cells(table, order, providers.len(), places).0;
+        if query.differs {
+            tests.retain(|places| differs(&cells(places)));
         }
-        page
+        if query.worst_first {
+            let keys = tests.iter().map(|places| badness(&cells(places)));
+            let mut sorted: Vec<_> = keys.zip(&tests).map(|(key, places)| (key, *places)).collect();
+            sorted.sort_by(|((bad, score), _), ((other_bad, other_score), _)| {
+                other_bad.cmp(bad).then(score.total_cmp(other_score))
+            });
+            tests = sorted.into_iter().map(|(_, places)| places).collect();
+        }
+        let shown = tests.iter().skip(query.offset).take(query.limit);
+        let shown = shown.filter_map(|places| {
+            let test = order.trial_id(table, places[0])?.test.to_string();
+            Some(MatrixTest { test, cells: cells(places) })
+        });
+        let tests_of_page = shown.collect();
+        let (total, offset) = (tests.len() as u64, query.offset as u64);
+        Self { v: VERSION, total, offset, providers, tests: tests_of_page }
     }
 }
 
-/// Calls `each` with the tests from number `first` of the plan on, and the numbers of their trials that have rows, until it
-/// returns `false`.
+/// Returns whether providers have different shares of passes, or different scores.
+fn differs(cells: &[Option<MatrixCell>]) -> bool {
+    let mut results = cells.iter().flatten().map(|cell| {
+        let Counts { passed, .. } = cell.counts;
+        (passed as f64 / cell.counts.done().max(1) as f64, cell.score)
+    });
+    let first = results.next();
+    results.any(|result| Some(result) != first)
+}
+
+/// Returns the number of trials that did not pass, and the mean score.
+fn badness(cells: &[Option<MatrixCell>]) -> (u64, f64) {
+    let bad = cells.iter().flatten().map(|cell| cell.counts.bad()).sum();
+    let scores: Vec<_> = cells.iter().flatten().filter_map(|cell| cell.score).collect();
+    (bad, scores.iter().sum::<f64>() / scores.len().max(1) as f64)
+}
+
+/// Calls `each` with the tests in the order of the plan, and the numbers of their trials that have rows.
 fn each_test(
     table: &RunTable,
     order: &PlanOrder,
     providers: usize,
-    first: u64,
-    each: &mut dyn FnMut(MatrixTest, &[u32]) -> bool,
+    each: &mut dyn FnMut(&MatrixTest, &[u32]),
 ) {
     // Trials of a test follow one another in a plan. Without it, they are in the order of their first rows.
     let mut places: Vec<_> = (0..order.len()).collect();
     if order.suite.is_none() {
         places.sort_by_key(|place| table.test(*place));
     }
-    let start = places.partition_point(|place| test_of(table, order, *place) < first);
-    for places in places[start..]
-        .chunk_by(|left, right| test_of(table, order, *left) == test_of(table, order, *right))
+    for places in
+        places.chunk_by(|left, right| test_of(table, order, *left) == test_of(table, order, *right))
     {
         let Some(trial) = order.trial_id(table, places[0]) else { continue };
-        let mut test = MatrixTest { test: trial.test.to_string(), cells: vec![None; providers] };
-        let trials: Vec<_> = places.iter().filter_map(|place| order.number(*place)).collect();
-        for trial in &trials {
-            let cell = test.cells.get_mut(table.provider(*trial));
-            if let (Some(row), Some(cell)) = (table.result(*trial), cell) {
-                let cell: &mut MatrixCell = cell.get_or_insert_default();
-                cell.add(row.outcome, row.is_flaky(), row.score);
-            }
-        }
-        if !each(test, &trials) {
-            return;
+        let (cells, trials) = cells(table, order, providers, places);
+        each(&MatrixTest { test: trial.test.to_string(), cells }, &trials);
+    }
+}
+
+/// Returns the results of a test on each provider, and the numbers of its trials that have rows.
+fn cells(
+    table: &RunTable,
+    order: &PlanOrder,
+    providers: usize,
+    places: &[u32],
+) -> (Vec<Option<MatrixCell>>, Vec<u32>) {
+    let mut cells = vec![None; providers];
+    let trials: Vec<_> = places.iter().filter_map(|place| order.number(*place)).collect();
+    for trial in &trials {
+        let cell = cells.get_mut(table.provider(*trial));
+        if let (Some(row), Some(cell)) = (table.result(*trial), cell) {
+            let cell: &mut MatrixCell = cell.get_or_insert_default();
+            cell.add(row.outcome, row.is_flaky(), row.score);
         }
     }
+    (cells, trials)
 }
 
 fn test_of(table: &RunTable, order: &PlanOrder, place: u32) -> u64 {

@@ -13,11 +13,13 @@ export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 /** @param {number} value @param {string} one @param {string} [many] */
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
-/** Formats a score or a metric with up to six digits. @param {number} value */
+/** Formats a score or a metric as `phrases::number` does: two digits below 1, three from 1 on, none after the point from 1,000 on. @param {number} value */
 export function number(value) {
   const whole = Math.round(Math.abs(value));
-  if ((Number.isInteger(value) || whole >= 1e5) && whole < 1e15) return (value < 0 ? '-' : '') + count(whole);
-  return significant(value, 6);
+  if ((Number.isInteger(value) || whole >= 1e3) && whole < 1e15) return (value < 0 ? '-' : '') + count(whole);
+  if (Math.abs(value) > 1) return significant(value, 3);
+  for (let digits = 2; digits < 17; digits++) if (Math.abs(Number(significant(value, digits))) !== 1) return significant(value, digits);
+  return String(value);
 }
 
 /** Formats a number with up to this number of digits. @param {number} value @param {number} digits */
@@ -33,18 +35,19 @@ function significant(value, digits) {
 
 /** Formats a score and the least one that passes, with more digits if both would read the same. @param {number} score @param {number} least */
 export function scoreAndLeast(score, least) {
-  for (let digits = 6; digits < 23; digits++) {
-    const texts = [score, least].map((one) => (digits > 6 ? significant(one, digits) : number(one)));
+  for (let digits = 2; digits < 19; digits++) {
+    const texts = [score, least].map((one) => (digits > 2 ? significant(one, digits) : number(one)));
     if (texts[0] !== texts[1]) return texts;
   }
   return [score, least].map(number);
 }
 
-/** Formats US dollars: cents, and below 10 cents two digits. @param {number} value */
+/** Formats US dollars as `phrases::cost` does: cents, and below 10 cents two digits. @param {number} value */
 export function money(value) {
   const size = Math.abs(value);
-  const text = size >= 0.0995 || !size ? size.toFixed(2).replace(/\B(?=(\d{3})+\.)/g, ',') : significant(size, 2);
-  return `${value < 0 ? '−' : ''}$${text}`;
+  const cents = Math.round(100 * size);
+  const text = size >= 0.0995 || !size ? `${count(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, '0')}` : significant(size, 2);
+  return `${value < 0 ? '-' : ''}$${text}`;
 }
 
 /** Wilson's interval of 95 % of a share, and the share. `null` without trials. @param {any} counts @returns {{share: number, interval: [number, number], total: number} | null} */

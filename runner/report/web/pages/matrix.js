@@ -4,7 +4,7 @@
 import { get, query, runPath, trialPath } from '../base/api.js';
 import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
-import { openRow } from '../base/router.js';
+import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
 import { count, done, number, parts, percent, plural, sign, testName, wilson } from '../base/words.js';
@@ -13,18 +13,20 @@ import { parsed } from './tables.js';
 /** Whether cells are colours without words. */
 let isDense = false;
 
-/** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
-export function matrix(view, _address, kept) {
+/** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
+export function matrix(view, address, kept) {
+  const choice = (/** @type {URL} */ from) => ({ differs: from.searchParams.get('differs'), worst_first: from.searchParams.get('worst_first') });
+  let keys = choice(address);
   /** @type {any} */
   let [list, error] = [null, null];
-  const path = (/** @type {number} */ offset, /** @type {number} */ limit) => `${runPath(view.run)}/matrix${query({ offset, limit })}`;
+  const path = (/** @type {number} */ offset, /** @type {number} */ limit) => `${runPath(view.run)}/matrix${query({ ...keys, offset, limit })}`;
   /** @type {Pages<any>} */
   const pages = new Pages(path, 'tests', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
   /** @param {string} test @param {string} [provider] */
   const trials = (test, provider) =>
     `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
   /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
-  const address = (test, one, provider) =>
+  const trialsOf = (test, one, provider) =>
     (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const width = () => (isDense ? 1.5 : 7);
   /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
@@ -37,7 +39,7 @@ export function matrix(view, _address, kept) {
   const rows = new Rows({
     label: 'Tests and providers',
     head: () => [head('trial', 'Test'), cells(isDense ? () => '' : heading, 'columnheader')],
-    row: ({ test, cells: all }) => [cell('trial', link(trials(test), testName(test))), isDense ? strip(test, all) : cells((at) => all[at] && result(all[at], address(test, all[at], list.providers[at]), list.providers[at]), 'gridcell')],
+    row: ({ test, cells: all }) => [cell('trial', link(trials(test), testName(test))), isDense ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at]), 'gridcell')],
     height: () => (isDense ? 16 : 34),
     source: pages,
     open: (item, event) => openRow(trials(item.test), event),
@@ -66,7 +68,7 @@ export function matrix(view, _address, kept) {
     const move = (/** @type {any} */ event) => { event.currentTarget.title = all[place(event)] ? told(all[place(event)], list.providers[place(event)]) : ''; };
     const open = (/** @type {any} */ event) => {
       const at = place(event);
-      if (all[at]) openRow(address(test, all[at], list.providers[at]), event);
+      if (all[at]) openRow(trialsOf(test, all[at], list.providers[at]), event);
       event.stopPropagation();
     };
     const counts = parts(all.reduce((sum, one) => ({ ...sum, ...Object.fromEntries(Object.entries(one ?? {}).map(([key, value]) => [key, (sum[key] ?? 0) + Number(value)])) }), {}));
@@ -102,14 +104,23 @@ export function matrix(view, _address, kept) {
     view.redraw();
     rows.draw();
   };
+  const toggle = (/** @type {string} */ label, /** @type {'differs' | 'worst_first'} */ key) =>
+    button(label, () => go(`${runPath(view.run)}${query({ view: 'matrix', ...keys, [key]: keys[key] ? null : 'true' })}`, true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(isDense) })) : !error && loading(),
+    content: () => [error && problem(error), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(isDense) })) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
     live: follow,
+    update(next) {
+      const fresh = choice(next);
+      if (query(fresh) === query(keys)) return;
+      keys = fresh;
+      rows.place = undefined;
+      void read();
+    },
     place: () => rows.place,
     close: () => rows.close(),
   };

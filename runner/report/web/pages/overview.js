@@ -5,7 +5,7 @@ import { get, runPath } from '../base/api.js';
 import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
-import { duration, parts, plural, time } from '../base/words.js';
+import { duration, number, parts, plural, time } from '../base/words.js';
 import { activity } from './activity.js';
 import { failed, previous } from './failures.js';
 import { denials, tables } from './tables.js';
@@ -56,9 +56,14 @@ function charts(summary) {
     el('h3', null, provider),
     histogram(`Durations of ${provider}`, counts, (at) => `${range(at)}: ${plural(counts[at], 'trial')}`, ends),
   ]);
+  const { scores = [], score_edges: bounds = [] } = summary;
+  const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => [
+    el('h3', null, provider),
+    histogram(`Scores of ${provider}`, counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}: ${plural(counts[at], 'trial')}`, [number(bounds[0]), number(bounds.at(-1))]),
+  ]);
   const title = 'Outcomes over time';
   const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
     [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
-  return el('section', null, el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
+  return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, 'trials by score')), pictures], el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
     durations.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `The durations of ${plural(durations.length - MAX_HISTOGRAMS, 'other provider')} are only in the table.`), bins.length > 1 && [el('h3', null, title), course]);
 }

@@ -13,6 +13,7 @@ import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
 import { overview } from './overview.js';
+import { timeline } from './timeline.js';
 
 /**
  * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one.
@@ -26,12 +27,13 @@ import { overview } from './overview.js';
 const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, kept: any) => Part]>} */ ({
   '': ['Overview', overview],
   matrix: ['Matrix', matrix],
+  timeline: ['Timeline', timeline],
   log: ['Log', log],
   about: ['About', about],
 });
 
 // These need a server.
-if (report) for (const name of ['matrix', 'log']) delete VIEWS[name];
+if (report) for (const name of ['matrix', 'timeline', 'log']) delete VIEWS[name];
 
 /** The longest wait of a page for its first data, in milliseconds. */
 const MAX_WAIT = 1000;

@@ -3,7 +3,7 @@
 use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
-    MatrixPage, PageTables, RunCharts, RunPage, SincePrevious,
+    MatrixPage, MatrixQuery, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/runs/{run}/summary", "Durations, and results over time", charts),
         Route::get("/runs/{run}/failures", "Trials that did not pass, by reason", failures),
         Route::get("/runs/{run}/matrix", "Results of each test on each provider", matrix),
+        Route::get("/runs/{run}/timeline", "Attempts over time", timeline),
         Route::get("/runs/{run}/live", "Attempts that run now", live),
         Route::get("/compare", "Two runs, joined by test and provider", compare),
         Route::get("/history", "Results of tests over the runs of a scenario", history),
@@ -47,10 +48,25 @@ struct ChartKeys {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct TimelineKeys {
+    /// Milliseconds since the start of the run. By default, 0.
+    #[schemars(range(max = u32::MAX))]
+    from: Option<u64>,
+    /// Milliseconds since the start of the run. By default, the end of the last attempt.
+    #[schemars(range(max = u32::MAX))]
+    to: Option<u64>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct MatrixKeys {
+    /// Only tests whose providers have different outcomes or scores.
+    differs: Option<bool>,
+    /// Tests with the most trials that did not pass first, and then those with the lowest score.
+    worst_first: Option<bool>,
     /// Tests before the page.
     #[schemars(range(max = u32::MAX))]
-    offset: Option<u64>,
+    offset: Option<usize>,
     /// Tests of the page.
     #[schemars(range(min = 1, max = MAX_TESTS))]
     limit: Option<usize>,
@@ -115,6 +131,12 @@ fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
     Ok(RunPage::read(&server.root, &run, tables, is_read_only, now())?)
 }
 
+fn timeline(server: &Server, names: &RunName, keys: &TimelineKeys) -> Result<Timeline> {
+    with_table(server, names, |run, table| {
+        Ok(Timeline::read(&table.planned.table, &run.truth()?, keys.from, keys.to)?)
+    })
+}
+
 fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {
     let bins = keys.bins.unwrap_or(BINS);
     with_table(server, names, |_, table| Ok(RunCharts::new(&table.planned.table, bins)))
@@ -125,10 +147,14 @@ fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<Failure
 }
 
 fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
-    let limit = keys.limit.unwrap_or(TESTS) as u64;
-    let offset = keys.offset.unwrap_or(0);
+    let query = MatrixQuery {
+        differs: keys.differs.unwrap_or(false),
+        worst_first: keys.worst_first.unwrap_or(false),
+        offset: keys.offset.unwrap_or(0),
+        limit: keys.limit.unwrap_or(TESTS),
+    };
     with_table(server, names, |run, table| {
-        Ok(MatrixPage::new(&table.planned, &run.manifest()?, (offset, limit)))
+        Ok(MatrixPage::new(&table.planned, &run.manifest()?, query))
     })
 }
 
