@@ -151,7 +151,7 @@ function result(one, href, provider) {
   const score = scoreOf(one);
   const words = [all > 1 && `${count(one.passed)}/${count(all)}`, score !== null && number(one.score)].filter(Boolean).join(' · ');
   const title = told(one, provider);
-  const link = sign(worst(one), { href, tabindex: -1, title, 'aria-label': title, 'data-scored': score !== null, style: { '--score': String(score ?? 0) } });
+  const link = sign(worst(one), { href, tabindex: -1, title, 'data-scored': score !== null, style: { '--score': String(score ?? 0) } });
   link.children.push(words && ` ${words}`);
   return link;
 }
