@@ -211,7 +211,7 @@ pub struct SessionArgs {
     #[command(flatten, next_help_heading = RESULTS)]
     pub root: RootArgs,
     #[arg(long, value_name = "FILE", value_parser = ReportFile::parse, help_heading = RESULTS)]
-    #[arg(help = format!("Write a report: {}; repeatable", Form::extensions()))]
+    #[arg(help = format!("Write {}; repeatable", Form::extensions()))]
     report: Vec<ReportFile>,
     /// Write a report as JUnit's XML
     #[arg(long, value_name = "FILE", value_parser = ReportFile::parse_junit, help_heading = RESULTS)]

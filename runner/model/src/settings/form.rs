@@ -37,7 +37,7 @@ impl Form {
             Self::Trace => [
                 "trace",
                 "report.trace",
-                "application/json",
+                "application/octet-stream",
                 "the attempts over time, for Perfetto",
             ],
         }

@@ -1,6 +1,6 @@
 //! [`MatrixDocument`]: the results of each test on each provider. [`MatrixPage`]: a part of them.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use runner_model::{Counts, Outcome};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
@@ -121,23 +121,18 @@ pub struct MatrixPage {
     pub tests: Vec<MatrixTest>,
 }
 
-/// Selection and order of the tests of a [`MatrixPage`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MatrixQuery {
-    /// Only tests whose providers have different outcomes or scores.
-    pub differs: bool,
-    /// Tests with the most trials that did not pass first, and then those with the lowest score, instead of the plan's order.
-    pub worst_first: bool,
-    /// Tests before the page.
-    pub offset: usize,
-    /// Tests of the page.
-    pub limit: usize,
-}
-
 impl MatrixPage {
-    /// Selects a page of the tests. There are none if the stored tests cannot be read.
+    /// Selects a page of the tests; if `differs`, of those whose providers have different outcomes or scores. In the order of the
+    /// worst, tests with the most trials that did not pass come first, and then those with the lowest score. There are none if the
+    /// stored tests cannot be read.
     #[must_use]
-    pub fn new(planned: &PlannedTable, manifest: &Manifest, query: MatrixQuery) -> Self {
+    pub fn new(
+        planned: &PlannedTable,
+        manifest: &Manifest,
+        differs: bool,
+        is_worst_first: bool,
+        page: Range<usize>,
+    ) -> Self {
         let PlannedTable { table, order, .. } = planned;
         let providers = manifest.planned().filter(|of| !of.is_grader);
         let providers = providers.map(|of| of.name.clone()).collect::<Vec<_>>();
@@ -149,10 +144,10 @@ impl MatrixPage {
             None => Vec::new(),
         };
         let cells = |places: &[u32]| cells(table, order, providers.len(), places).0;
-        if query.differs {
-            tests.retain(|places| differs(&cells(places)));
+        if differs {
+            tests.retain(|places| has_differences(&cells(places)));
         }
-        if query.worst_first {
+        if is_worst_first {
             let keys = tests.iter().map(|places| badness(&cells(places)));
             let mut sorted: Vec<_> = keys.zip(&tests).map(|(key, places)| (key, *places)).collect();
             sorted.sort_by(|((bad, score), _), ((other_bad, other_score), _)| {
@@ -160,19 +155,19 @@ impl MatrixPage {
             });
             tests = sorted.into_iter().map(|(_, places)| places).collect();
         }
-        let shown = tests.iter().skip(query.offset).take(query.limit);
+        let shown = tests.iter().skip(page.start).take(page.len());
         let shown = shown.filter_map(|places| {
             let test = order.trial_id(table, places[0])?.test.to_string();
             Some(MatrixTest { test, cells: cells(places) })
         });
         let tests_of_page = shown.collect();
-        let (total, offset) = (tests.len() as u64, query.offset as u64);
+        let (total, offset) = (tests.len() as u64, page.start as u64);
         Self { v: VERSION, total, offset, providers, tests: tests_of_page }
     }
 }
 
 /// Returns whether providers have different shares of passes, or different scores.
-fn differs(cells: &[Option<MatrixCell>]) -> bool {
+fn has_differences(cells: &[Option<MatrixCell>]) -> bool {
     let mut results = cells.iter().flatten().map(|cell| {
         let Counts { passed, .. } = cell.counts;
         (passed as f64 / cell.counts.done().max(1) as f64, cell.score)

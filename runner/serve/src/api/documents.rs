@@ -3,7 +3,7 @@
 use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
-    MatrixPage, MatrixQuery, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
+    MatrixPage, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -147,14 +147,11 @@ fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<Failure
 }
 
 fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
-    let query = MatrixQuery {
-        differs: keys.differs.unwrap_or(false),
-        worst_first: keys.worst_first.unwrap_or(false),
-        offset: keys.offset.unwrap_or(0),
-        limit: keys.limit.unwrap_or(TESTS),
-    };
+    let offset = keys.offset.unwrap_or(0);
+    let page = offset..offset + keys.limit.unwrap_or(TESTS);
+    let [differs, is_worst_first] = [keys.differs, keys.worst_first].map(Option::unwrap_or_default);
     with_table(server, names, |run, table| {
-        Ok(MatrixPage::new(&table.planned, &run.manifest()?, query))
+        Ok(MatrixPage::new(&table.planned, &run.manifest()?, differs, is_worst_first, page))
     })
 }
 
