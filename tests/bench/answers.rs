@@ -7,6 +7,8 @@ use runner_model::row::read_line;
 
 use crate::{Bench, Done, measured, newest, plain_read};
 
+/// Runs of a history.
+const RUNS: usize = 20;
 /// Shards of the plan.
 const SHARDS: u32 = 4;
 /// Iterations of the guest's loop: about 1 ms.
@@ -70,6 +72,45 @@ impl Bench {
                 times(typed)
             );
         }
+        self.history(self.n / 10)
+    }
+
+    /// Measures the history of [`RUNS`] runs of `trials` trials, whose tables are in the cache.
+    fn history(&self, trials: u64) -> Done {
+        let folder = self.folder.path().join("past");
+        fs::create_dir(&folder)?;
+        let tests: String =
+            (0..trials).map(|id| format!("{{\"id\":\"t{id}\",\"input\":{id}}}\n")).collect();
+        fs::write(folder.join("list.jsonl"), tests)?;
+        let scenario = folder.join("past.toml");
+        fs::write(
+            &scenario,
+            format!(
+                "[providers.echo]\nplugin = {:?}\n[[test_lists]]\nfiles = [\"list.jsonl\"]\n\
+                 expect = {{ matches = \"[1-9]$\" }}\n",
+                self.guests[1].file
+            ),
+        )?;
+        let (scenario, results) = (scenario.display().to_string(), folder.join("results"));
+        let root = results.display().to_string();
+        for _ in 0..RUNS {
+            self.watched(&["exec", "-q", "-j", "2", "--results", &root, &scenario])?;
+        }
+        let base = plain_read(&newest(&results)?.join("index.jsonl"))?.as_secs_f64();
+        let mut took = Vec::new();
+        for _ in 0..6 {
+            took.push(self.watched(&["history", "--results", &root])?);
+        }
+        let (first, _) = took.remove(0);
+        took.sort_by_key(|(took, _)| *took);
+        let (later, peak) = took[2];
+        println!(
+            "\nhistory of {RUNS} runs of {trials} rows: s, times the reading of one run's rows as JSON"
+        );
+        for (name, took) in [("first", first), ("later, median of 5", later)] {
+            println!("  {name:22}  {:.2} ({:.2})", took.as_secs_f64(), took.as_secs_f64() / base);
+        }
+        println!("  memory, MB: {peak:.1}");
         Ok(())
     }
 

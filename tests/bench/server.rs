@@ -24,7 +24,10 @@ impl Bench {
     /// Measures the server of a root with a run of `n` trials.
     pub fn serve(&self) -> Done {
         let scenario = self.scenario(&self.guests[1], self.n)?;
-        self.exec(&scenario, 2)?;
+        // Two runs, for comparison and history.
+        for _ in 0..2 {
+            self.exec(&scenario, 2)?;
+        }
         let results = self.results();
         let run = newest(&results)?;
         let rows = run.join("index.jsonl");
@@ -38,7 +41,7 @@ impl Bench {
         thread::sleep(Duration::from_secs(2));
         let idle = server.memory("VmRSS:")?;
         let call = format!("/runs/{}", run.file_name().unwrap_or_default().to_string_lossy());
-        for (name, query) in [
+        for (name, path) in [
             ("first page", "/trials"),
             ("page of all rows", "/trials?offset=200"),
             ("tables", ""),
@@ -48,12 +51,27 @@ impl Bench {
             ("search, no trial", "/trials?q=zzz"),
             ("search, all ids", "/trials?q=t"),
             ("search, all outputs", "/trials?q=number"),
+            ("failures", "/failures"),
+            ("charts", "/summary"),
+            ("matrix", "/matrix"),
+            ("matrix, worst first", "/matrix?differs=true&worst_first=true"),
+            ("timeline", "/timeline"),
+            ("first comparison", "compare"),
+            ("comparison", "compare"),
+            ("first history", "history"),
+            ("history", "history"),
         ] {
             let began = Instant::now();
-            server.ask("GET", &format!("{call}{query}"), "")?;
+            let path = match path {
+                "compare" => "/compare".to_owned(),
+                "history" => "/history?scenario=bench".to_owned(),
+                part => format!("{call}{part}"),
+            };
+            server.ask("GET", &path, "")?;
             let took = began.elapsed().as_secs_f64();
             println!("  {name:22}  {took:.2} ({:.2})", took / base.as_secs_f64());
         }
+        println!("  memory, MB: at most {:.1}", server.memory("VmHWM:")?);
         drop(server);
         // The second half of the rows is made again.
         let length = fs::metadata(&rows)?.len() / 2;
