@@ -537,6 +537,21 @@ fn sorted_and_doubled_rows_are_merged_once() {
     runner.run(&["verify", "again"]).expect(0).says(&["nothing is damaged"]);
 }
 
+/// The tail of a row has its place by the text that the runner writes.
+#[test]
+fn row_in_another_form_is_not_left_out() {
+    let runner = all_kinds_of_rows();
+    let shards = run_shards(&runner, 2);
+    let shard = at(&runner, &shards[0]);
+    let rows = shard.text("index.jsonl");
+    let first = rows.lines().next().unwrap();
+    let spaced = sealed(&first.replacen(",\"fingerprint\":", ", \"fingerprint\":", 1));
+    shard.write("index.jsonl", rows.replacen(first, &spaced, 1));
+    runner.run(&["verify", &shards[0]]).expect(0);
+    merge(&runner, &shards, &[]).expect(2).says(&["index.jsonl: a line of `", "is not a row"]);
+    assert!(!runner.path("results/whole").exists());
+}
+
 #[test]
 fn one_of_two_merges_into_a_folder_wins() {
     let runner = all_kinds_of_rows();

@@ -9,7 +9,7 @@ use super::{ended, going_on, naps};
 use crate::messages::transcript::Transcript;
 use crate::support::{
     random::times,
-    run::sealed,
+    run::{Run, sealed},
     runner::{Runner, tests},
     running::Running,
     wait::wait_until,
@@ -93,6 +93,51 @@ fn show_and_resume_count_damaged_lines_alike() {
             ran.says(&["its result still counts", "1 fault"]);
         }
     }
+}
+
+/// Changes the first row of a run so that only its head is accepted.
+fn refuse_first_row(run: &Run) {
+    let rows = run.text("index.jsonl");
+    let first = rows.lines().next().unwrap();
+    let refused = sealed(&first.replacen("\"usage\":{", "\"usage\":7,\"other\":{", 1));
+    run.write("index.jsonl", rows.replacen(first, &refused, 1));
+}
+
+#[test]
+fn trial_with_a_refused_row_is_not_forgotten() {
+    let scenario =
+        |expected| tests(&format!("a | {{ do = \"echo\", value = 1 }} | equals = {expected}"));
+    let runner = Runner::hostile(&scenario(1));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    refuse_first_row(&run);
+    for form in ["--junit", "--csv"] {
+        runner.run(&["report", form]).expect(2).says(&["a line of `a@hostile`: not a row"]);
+    }
+    runner.scenario(&format!("{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n", scenario(2)));
+    runner.run(&["rescore"]).expect(0).says(&["1 trial cannot be judged again"]);
+    runner.run(&["rescore", "--explain"]).expect(0).says(&["its output cannot be read"]);
+    // Its stored output cannot be judged by the new expectation, so it runs.
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    assert_eq!((run.rows().len(), run.count("failed")), (2, 1));
+}
+
+#[test]
+fn budget_without_the_metrics_of_a_row_is_refused() {
+    let runner = Runner::hostile(
+        "[run.budget]\nmetrics = { tokens = 3 }\n[[tests]]\nid = \"a\"\nrepeat = 9\ninput = { do = \"measure\", tokens = 1 }\n",
+    );
+    runner.exec(&["-j", "1"]).expect(4);
+    let run = runner.only_run();
+    refuse_first_row(&run);
+    let resume = ["resume", "-j", "1", "--budget", "tokens=4"];
+    let says = "a line of `a@hostile#1`: not a row";
+    runner.run(&resume).expect(2).says(&[says, "to run the trial again, remove the line"]);
+    assert_eq!(run.rows().len(), 3);
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.split_once('\n').unwrap().1);
+    runner.run(&resume).expect(4);
+    assert_eq!(run.rows().len(), 4);
 }
 
 #[test]

@@ -336,7 +336,7 @@ impl RunTable {
     /// # Errors
     ///
     /// The line was counted by the keys of its head, and another one is invalid. Answers without it would differ from the counts.
-    pub(crate) fn parse<'l>(
+    pub fn parse<'l>(
         &self,
         number: u32,
         line: &'l [u8],

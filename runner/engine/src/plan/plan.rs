@@ -313,9 +313,20 @@ impl Plan {
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         // A judged row repeats the metrics and grades of the row that it replaces.
         let mut counted = HashSet::new();
+        let mut refused = Ok(());
         run.rows(&mut |_, line| {
-            let ReadLine::Row(_, bytes) = line else { return };
-            let Ok(row) = read_line(bytes) else { return };
+            let ReadLine::Row(head, bytes) = line else { return };
+            let row = match read_line(bytes) {
+                Ok(row) => row,
+                // Without its metrics, a budget would allow too much.
+                Err(problem) => {
+                    let trial = head.trial;
+                    refused = Err(run.refuse_rows(format!(
+                        "a line of `{trial}`: {problem}; to run the trial again, remove the line"
+                    )));
+                    return;
+                }
+            };
             if row.judged.is_none()
                 && let Some(provider) = places.get(&*row.provider)
             {
@@ -339,6 +350,7 @@ impl Plan {
                 }
             }
         })?;
+        refused?;
         let is_closed = |trial| {
             let provider = self.suite.trial(trial).provider;
             !self.rejudge.has(trial) && self.spending.is_used_up_by(provider)

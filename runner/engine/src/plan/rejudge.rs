@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read as _};
 
-use runner_model::row::{LogPlace, read_line};
+use runner_model::row::{LogPlace, RowHead, read_line};
 use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
@@ -118,15 +118,15 @@ impl Rejudge {
             if !settles && !is_ungraded && !head.outcome.is_bad() {
                 return;
             }
-            let Ok(row) = read_line(bytes) else { return };
-            // If the test cannot be read, sending its task reports the error.
             let is_kept = !is_ungraded && keeps(head.session);
-            let change = change(suite, fingerprints, index, &row, is_kept, &mut line);
+            let change = change(suite, fingerprints, index, &head, bytes, is_kept, &mut line);
+            // The row cannot be judged, or the test cannot be read, which sending its task reports.
             let mut change = change.unwrap_or(Change::Run);
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
                 let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
-                if StoredRow::has_output(run, &row, place) {
+                let row = read_line(bytes);
+                if row.is_ok_and(|row| StoredRow::has_output(run, &row, place)) {
                     rows.insert(index, place);
                 } else {
                     change = Change::Run;
@@ -135,7 +135,7 @@ impl Rejudge {
             if settles && change != Change::Nothing {
                 seen.mark(index);
             }
-            if row.outcome.is_bad() && change == Change::Nothing {
+            if head.outcome.is_bad() && change == Change::Nothing {
                 bad.insert(index);
             }
         })?;
@@ -183,7 +183,8 @@ fn change(
     suite: &Suite,
     fingerprints: &Fingerprints,
     index: u64,
-    row: &RowRef<'_>,
+    head: &RowHead,
+    bytes: &[u8],
     is_kept: bool,
     line: &mut Vec<u8>,
 ) -> io::Result<Change> {
@@ -191,11 +192,11 @@ fn change(
     suite.line(planned.test, line)?;
     let test = TestLine::read(line)?;
     let (execution, judgement) = test.fingerprints(fingerprints, planned.provider)?;
-    Ok(if row.fingerprint != Some(execution) {
+    Ok(if head.fingerprint != execution {
         Change::Run
-    } else if is_kept || row.judgement_fingerprint == Some(judgement) {
+    } else if is_kept || head.judgement_fingerprint == judgement {
         Change::Nothing
-    } else if unjudgeable(row, &test)?.is_none() {
+    } else if unjudgeable(&read_line(bytes).map_err(io::Error::other)?, &test)?.is_none() {
         Change::Judge
     } else {
         Change::Run

@@ -153,17 +153,18 @@ impl RescorePlan {
             let Some(effect) = effect.filter(|effect| effect.settles || is_ungraded) else {
                 return;
             };
-            let Ok(row) = read_line(bytes) else { return };
             let had_bad = effect.bad_before;
             let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
             let before = reasons[index as usize];
             // An interrupted rescore of a trial that matched has left it ungraded.
             let has_matched = is_ungraded && !matches!(before, RescoreReason::Unmatched(_));
-            let reason = if has_matched || filter.is_none_or(|filter| filter.matches(&row)) {
-                let reason = self.reason(dir, index, &row, place, &mut line);
-                reason.unwrap_or(UNREADABLE)
-            } else {
-                RescoreReason::Unmatched("the filter does not match it")
+            let reason = match read_line(bytes) {
+                Err(_) => UNREADABLE,
+                Ok(row) if has_matched || filter.is_none_or(|filter| filter.matches(&row)) => {
+                    let reason = self.reason(dir, index, &row, place, &mut line);
+                    reason.unwrap_or(UNREADABLE)
+                }
+                Ok(_) => RescoreReason::Unmatched("the filter does not match it"),
             };
             reasons[index as usize] = reason;
             if matches!(reason, RescoreReason::Judged(_)) {

@@ -8,7 +8,7 @@ use runner_record::{Manifest, RecordError};
 use runner_results::{PlanOrder, RunTable, TableRow};
 use runner_scenario::load;
 
-use crate::{RunDocument, rows::Line};
+use crate::RunDocument;
 
 /// Trials whose tests are all looked up in the files of today: reading the files again takes longer than all the rest.
 const MOST_PLACES: usize = 20_000;
@@ -119,16 +119,14 @@ impl<'a> Cases<'a> {
         all
     }
 
-    /// Returns the lines of each trial with its place: those of unsettling rows, and last, marked by `true`, that of the newest row
-    /// that counts. A trial without it has an empty line.
-    fn lines(&self) -> impl Iterator<Item = (u32, bool, (u64, usize))> {
+    /// Returns the rows of each trial with its place: the unsettling ones, and last, marked by `true`, the newest one that counts.
+    fn rows(&self) -> impl Iterator<Item = (u32, bool, Option<u32>)> {
         self.places.iter().flat_map(|place| {
             let trial = self.order.number(*place);
             let others = trial.and_then(|trial| self.unsettling.get(&trial)).into_iter().flatten();
             let newest = trial.and_then(|trial| self.table.newest(trial)).filter(TableRow::counts);
-            let newest = newest.map(|row| self.table.place(row.number)).unwrap_or_default();
-            let others = others.map(|row| (*place, false, self.table.place(*row)));
-            others.chain([(*place, true, newest)])
+            let others = others.map(|row| (*place, false, Some(*row)));
+            others.chain([(*place, true, newest.map(|row| row.number))])
         })
     }
 
@@ -140,33 +138,39 @@ impl<'a> Cases<'a> {
         // A run without rows may have no file of rows.
         if self.table.rows() == 0 {
             for place in &self.places {
-                if let Some(case) = self.case(*place, &[]) {
+                if let Some(case) = self.case(*place, Vec::new()) {
                     each(provider(self.table, &self.order, *place), &case)?;
                 }
             }
             return Ok(());
         }
-        let mut next = self.lines();
-        let mut lines = Vec::new();
+        let mut next = self.rows();
+        let mut lines: Vec<(u32, Vec<u8>)> = Vec::new();
         let mut written = Ok(());
-        self.table.run().rows_at(self.lines().map(|(.., line)| line), &mut |line| {
-            let Some((place, is_last, _)) = next.next() else { return };
-            lines.extend(Line::of(line).filter(|_| !line.is_empty()));
+        // A trial without a row has an empty line.
+        let line_of = |row: Option<u32>| row.map(|row| self.table.place(row)).unwrap_or_default();
+        self.table.run().rows_at(self.rows().map(|(.., row)| line_of(row)), &mut |line| {
+            let Some((place, is_last, row)) = next.next() else { return };
+            lines.extend(row.map(|row| (row, line.to_vec())));
             if !is_last {
                 return;
             }
-            if written.is_ok()
-                && let Some(case) = self.case(place, &lines)
-            {
-                written = each(provider(self.table, &self.order, place), &case);
+            if written.is_ok() {
+                let rows = lines.iter().map(|(row, line)| self.table.parse(*row, line));
+                written = match rows.filter_map(Result::transpose).collect() {
+                    Ok(rows) => self.case(place, rows).map_or(Ok(()), |case| {
+                        each(provider(self.table, &self.order, place), &case)
+                    }),
+                    Err(error) => Err(FormError::Record(error)),
+                };
             }
             lines.clear();
         })?;
         written
     }
 
-    fn case<'l>(&self, place: u32, lines: &'l [Line]) -> Option<Case<'l>> {
-        let mut retried: Vec<_> = lines.iter().filter_map(Line::row).collect();
+    /// Returns the case of a trial with these rows, as [`Self::rows`] returns them.
+    fn case<'l>(&self, place: u32, mut retried: Vec<RowRef<'l>>) -> Option<Case<'l>> {
         let newest = retried.pop();
         let suite = self.order.suite.as_ref();
         let trial = match &newest {

@@ -131,12 +131,15 @@ impl<'a> Merged<'a> {
                 self.logs.block.clear();
                 copied.is_started = true;
             }
-            let (ReadLine::Row(row, bytes), Some(Some(part))) = (line, part) else { return };
+            let (ReadLine::Row(row, bytes), Some(part)) = (line, part) else { return };
             let is_removed = has_removed && places.index(&row.trial).is_none();
             // Another program may have doubled the row.
             if copied.failed.is_none() && row.seq > copied.last && !is_removed {
                 copied.last = row.seq;
-                let added = self.add_row(run, logs.as_ref(), copied, bytes, part);
+                let refused = || run.refuse_rows(format!("a line of `{}` is not a row", row.trial));
+                let added = part
+                    .ok_or_else(refused)
+                    .and_then(|part| self.add_row(run, logs.as_ref(), copied, bytes, part));
                 copied.failed = added.err();
             }
         })?;
@@ -234,7 +237,7 @@ fn log_of_session(mut line: Vec<u8>, old: u32, new: u32) -> Vec<u8> {
     line
 }
 
-/// Splits a row into the worker's part and the tail. `None` if it is damaged.
+/// Splits a row into the worker's part and the tail. `None` if no runner has written it.
 fn part(line: &[u8]) -> Option<Part> {
     let row = read_line(line).ok()?;
     // Only keys of the tail follow, whose texts cannot contain this.
