@@ -356,9 +356,11 @@ fn advice_after_a_budget_is_used_up_works() {
         "[run.budget]\nmetrics = { tokens = 1 }\n[[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"measure\", tokens = 1 }\nexpect = { equals = 2 }\n",
     );
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["see why: runner show", "--budget tokens=VALUE"]);
+    ran.says(&["see why: runner show", "--budget tokens=2"]);
     assert!(!ran.stderr.contains("--rerun") && !ran.stderr.contains("--accept"), "{}", ran.stderr);
     runner.run(&["resume", "--rerun", "failed"]).expect(2).says(&["so no trial could start"]);
+    runner.run(&["resume", "-j", "1", "--budget", "tokens=2"]).expect(4);
+    assert_eq!(runner.only_run().rows().len(), 2);
 }
 
 #[test]

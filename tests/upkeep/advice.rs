@@ -77,15 +77,15 @@ fn list_advises_a_budget_where_resume_needs_one() {
     );
     runner.exec(&["-j", "1"]).expect(4);
     for args in [["list"], ["show"]] {
-        runner.run(&args).expect(0).says(&["--budget tokens=VALUE"]);
+        runner.run(&args).expect(0).says(&["--budget tokens=2"]);
     }
     let runner = Runner::hostile(
         "[graders.judge]\nplugin = \"hostile.wasm\"\nmin_score = 0.5\ninput = { do = \"measure\", score = 1, tokens = 2 }\n\
          budget = { metrics = { tokens = 1 } }\n\
          [[tests]]\nid = \"a\"\nrepeat = 9\ninput = { do = \"echo\" }\nexpect = { graders = [\"judge\"] }\n",
     );
-    runner.exec(&["-j", "1"]).expect(4).says(&["--budget judge:tokens=VALUE"]);
-    runner.run(&["list"]).expect(0).says(&["--budget judge:tokens=VALUE"]);
+    runner.exec(&["-j", "1"]).expect(4).says(&["--budget judge:tokens=3"]);
+    runner.run(&["list"]).expect(0).says(&["--budget judge:tokens=3"]);
 }
 
 #[test]

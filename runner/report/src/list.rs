@@ -102,11 +102,9 @@ impl RunSummary {
     /// Returns the command that continues the run, or its group.
     pub fn resume_command(&self, run: &str) -> String {
         // `resume` refuses a cancelled run, and one whose budget is used up.
-        let budgets = budgets_of(self.head.message.as_deref().unwrap_or_default());
+        let budgets = self.head.larger_budgets.iter();
         let more: Vec<&str> = match self.head.reason {
-            Some(Reason::Budget) => {
-                budgets.iter().flat_map(|budget| ["--budget", budget.as_str()]).collect()
-            }
+            Some(Reason::Budget) => budgets.flat_map(|budget| ["--budget", budget]).collect(),
             Some(Reason::Cancelled) => vec!["--force"],
             _ => Vec::new(),
         };
@@ -118,19 +116,6 @@ impl RunSummary {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)
             || self.head.verdict == RunVerdict::Damaged
     }
-}
-
-/// Returns arguments of `--budget` that raise the budgets that a run's message names, without their values: `tokens=VALUE`, or
-/// `NAME:tokens=VALUE` for that of a provider or grader.
-fn budgets_of(message: &str) -> Vec<String> {
-    let named = message.split("the budget of `").skip(1);
-    let named = named.filter_map(|rest| rest.split_once("` is used up"));
-    let budgets = named.map(|(words, _)| match words.split_once("` of `") {
-        Some((metric, name)) => format!("{name}:{metric}=VALUE"),
-        None => format!("{words}=VALUE"),
-    });
-    let budgets: Vec<_> = budgets.collect();
-    if budgets.is_empty() { vec!["METRIC=VALUE".to_owned()] } else { budgets }
 }
 
 /// Serializes a path, whose bytes may not be text.
@@ -165,21 +150,12 @@ fn ends<'a>(ids: &[&'a str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{budgets_of, ends};
+    use super::ends;
 
     #[test]
     fn short_ids_are_unique() {
         let ids = ["2026-a-00000001", "2026-b-00000002", "2027-a-00000001"];
         assert_eq!(ends(&ids), ["00000002"]);
         assert_eq!(ends(&["night-1", "night-2", "a-1"]), ["a-1", "night-1", "night-2"]);
-    }
-
-    #[test]
-    fn every_budget_that_is_used_up_is_raised() {
-        let matrix = "the budget of `tokens` of `m[a=1,b=2]` is used up: 9 of 5";
-        let both = format!("{matrix}; the budget of `cost` is used up: 2 of 1");
-        assert_eq!(budgets_of(matrix), ["m[a=1,b=2]:tokens=VALUE"]);
-        assert_eq!(budgets_of(&both), ["m[a=1,b=2]:tokens=VALUE", "cost=VALUE"]);
-        assert_eq!(budgets_of("stopped"), ["METRIC=VALUE"]);
     }
 }

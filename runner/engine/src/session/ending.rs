@@ -121,6 +121,7 @@ impl Coordinator<'_> {
             reason,
             signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
             message,
+            larger_budgets: self.schedule.spending().larger(),
             at: runner_record::now(),
         };
         let (end, cut_short) = ends(self.plan, own);
@@ -204,7 +205,8 @@ impl Coordinator<'_> {
             let notice = format!("the run could not be removed: {error}");
             self.observer.event(&RunEvent::Notice(&notice));
             let signal = self.stop.signal.filter(|_| reason == Some(Reason::Interrupted));
-            let end = End { reason, signal, message, at: runner_record::now() };
+            let at = runner_record::now();
+            let end = End { reason, signal, message, at, ..End::default() };
             write_end(owned, end, &self.fold, self.observer);
         }
         self.pool.wait_for_exits(EXIT_WITHIN);

@@ -229,7 +229,7 @@ impl Group {
 
 /// Returns the end of a run that has not started.
 fn unstarted(reason: Option<Reason>) -> End {
-    End { reason, signal: None, message: Some(UNSTARTED.to_owned()), at: now() }
+    End { reason, message: Some(UNSTARTED.to_owned()), at: now(), ..End::default() }
 }
 
 /// Changes labels of the runs that wait, as requested. Returns `false` once the group has ended.

@@ -64,10 +64,10 @@ pub fn rescore(
         return Ok(Ended { stop: None, stop_signal: None, ..ended }.report(observer));
     }
     plan.prepare_grants(&request.session)?;
-    let Manifest { reason, signal, message, .. } = manifest;
+    let Manifest { reason, signal, message, larger_budgets, .. } = manifest;
     // A completed run may have lost results since.
     let reason = reason.or_else(|| (fold.left() > 0).then_some(Reason::Storage));
-    let before = End { reason, signal, message, at: now() };
+    let before = End { reason, signal, message, larger_budgets, at: now() };
     plan.rescored = Some(Rescored { before, replaces_grades });
     notices.iter().for_each(|notice| owned.log(notice));
 

@@ -126,6 +126,7 @@ impl WatchdogState {
                 signal,
                 message: Some(message),
                 at: runner_record::now(),
+                ..End::default()
             };
             let (written, is_written) = mpsc::sync_channel(1);
             let write = move || {

@@ -116,7 +116,7 @@ pub struct WaitingTrial {
 }
 
 /// The end of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Reason for trials that are left. `None` if no trials are left.
     pub reason: Option<Reason>,
@@ -124,6 +124,9 @@ pub struct End {
     pub signal: Option<StopSignal>,
     /// Details for people.
     pub message: Option<String>,
+    /// Arguments of `--budget` that would let the trials run, if a budget is the reason.
+    #[serde(default)]
+    pub larger_budgets: Vec<String>,
     pub at: Time,
 }
 

@@ -27,6 +27,8 @@ const MAX_NAME: usize = 255;
 const MAX_TEXTS: usize = 64 << 10;
 /// Bytes of a session's `message`. The rest is cut.
 const MAX_TEXT: usize = 16 << 10;
+/// Budgets of a session's `larger_budgets`. `resume` lists the others.
+pub(crate) const MAX_LARGER_BUDGETS: usize = 16;
 /// Bytes of an error that quotes a damaged manifest.
 const MAX_PROBLEM: usize = 1000;
 /// Start of the problem of a manifest that can only be restored.
@@ -61,6 +63,9 @@ pub struct Manifest {
     /// Details of the reason, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Arguments of `--budget` with which `resume` continues the run, if budgets are used up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub larger_budgets: Vec<String>,
     /// The reports that the last session could not write, with the causes, for people. The exit code is then 7 in place of 0 or 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_report: Option<String>,
@@ -270,6 +275,7 @@ impl Manifest {
             &self.labels,
             &self.metadata.vars,
             &self.message,
+            &self.larger_budgets,
             &self.lost_report,
             &self.group,
             &self.pinned,
@@ -451,6 +457,7 @@ impl Manifest {
         self.status = from.next(to)?;
         self.reason = reason;
         self.message = None;
+        self.larger_budgets.clear();
         self.signal = None;
         self.verdict = self.verdict_of(self.counts);
         self.completed_at = to.is_terminal().then_some(at);

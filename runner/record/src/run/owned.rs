@@ -13,7 +13,7 @@ use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::root::database::{Entry, Listed};
 use crate::rows::writer::{Ack, Writer};
-use crate::run::manifest::{FORMAT, RowsFile, cut};
+use crate::run::manifest::{FORMAT, MAX_LARGER_BUDGETS, RowsFile, cut};
 use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
 use crate::run::{folder, live, signature};
@@ -78,6 +78,7 @@ impl ResultsRoot {
             status: RunStatus::Running,
             reason: None,
             message: None,
+            larger_budgets: Vec::new(),
             lost_report: None,
             stage,
             signal: None,
@@ -393,7 +394,7 @@ impl Owned {
         let Err(error) = self.write_end(end, fold) else { return Ok(self.manifest) };
         self.manifest = before;
         let message = failure.or(Some(error.to_string()));
-        let end = End { reason: Some(Reason::Storage), signal: None, message, at };
+        let end = End { reason: Some(Reason::Storage), message, at, ..End::default() };
         if lock::check(&self.run.dir, &self.lock.stamp).is_ok() {
             self.live_writer().last_words(self.manifest.last_session(), &end);
         }
@@ -455,6 +456,8 @@ impl Owned {
         if reason.is_some() {
             self.manifest.signal = end.signal;
             self.manifest.message = end.message.map(cut);
+            self.manifest.larger_budgets = end.larger_budgets;
+            self.manifest.larger_budgets.truncate(MAX_LARGER_BUDGETS);
         }
         if status == RunStatus::Completed {
             self.manifest.stage = Stage::Finish;

@@ -30,6 +30,9 @@ pub struct RunHead {
     pub reason: Option<Reason>,
     /// Details of the reason, for people. In a running run, present only while it waits for workers on other machines.
     pub message: Option<String>,
+    /// Arguments of `--budget` with which `resume` continues the run, if budgets are used up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub larger_budgets: Vec<String>,
     /// The reports that the last session could not write, with the causes, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_report: Option<String>,
@@ -119,6 +122,7 @@ impl From<&Manifest> for RunHead {
             status: manifest.status,
             reason: manifest.reason,
             message: manifest.message.clone(),
+            larger_budgets: manifest.larger_budgets.clone(),
             lost_report: manifest.lost_report.clone(),
             signal: manifest.signal,
             verdict: manifest.verdict,

@@ -15,6 +15,7 @@ fn head(status: RunStatus) -> RunHead {
         status,
         reason: None,
         message: None,
+        larger_budgets: Vec::new(),
         signal: None,
         verdict: RunVerdict::None,
         stage: Stage::Run,

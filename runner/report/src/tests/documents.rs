@@ -93,7 +93,8 @@ impl Results {
         })
         .unwrap();
         let (reason, signal) = (Some(Reason::Interrupted), Some(StopSignal::Interrupt));
-        let end = End { reason, signal, message: Some("stopped by Ctrl-C".into()), at: now() };
+        let message = Some("stopped by Ctrl-C".into());
+        let end = End { reason, signal, message, at: now(), ..End::default() };
         let manifest = owned.finish(end, &fold).unwrap();
         Self { folder, root, run, manifest }
     }

@@ -20,7 +20,7 @@ fn several(path: &Path) -> (ResultsRoot, RunDir) {
     let (_, owned) = begin(path, 1);
     write_rows(&owned, 1..=1);
     let fold = crate::tests::fold(&owned, 1);
-    let end = End { reason: None, signal: None, message: None, at: SystemTime::now().into() };
+    let end = End { at: SystemTime::now().into(), ..End::default() };
     owned.finish(end, &fold).unwrap();
     let bad = path.join("bad");
     fs::create_dir(&bad).unwrap();

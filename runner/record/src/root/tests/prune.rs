@@ -23,7 +23,7 @@ fn ended(root: &ResultsRoot) -> RunDir {
     write_rows(&owned, 1..=1);
     let run = owned.dir().clone();
     let fold = crate::tests::fold(&owned, 1);
-    let end = End { reason: None, signal: None, message: None, at: now() };
+    let end = End { at: now(), ..End::default() };
     owned.finish(end, &fold).unwrap();
     run
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use runner_model::{Reason, RunStatus, Time};
+use runner_model::{Reason, RunStatus};
 
 use super::{Answer, POLL_EVERY, RequestMode};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn end(reason: Reason) -> End {
-    End { reason: Some(reason), signal: None, message: None, at: Time::default() }
+    End { reason: Some(reason), ..End::default() }
 }
 
 #[test]

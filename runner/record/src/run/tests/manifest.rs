@@ -30,6 +30,7 @@ fn manifest() -> Manifest {
         status: RunStatus::Incomplete,
         reason: Some(Reason::Interrupted),
         message: Some("stopped by Ctrl-C".into()),
+        larger_budgets: Vec::new(),
         stage: Stage::Run,
         signal: Some(StopSignal::Interrupt),
         verdict: RunVerdict::None,

@@ -18,8 +18,8 @@ fn end(reason: Option<Reason>) -> End {
     End {
         reason,
         signal: (reason == Some(Reason::Interrupted)).then_some(StopSignal::Interrupt),
-        message: None,
         at: SystemTime::now().into(),
+        ..End::default()
     }
 }
 

@@ -41,7 +41,7 @@ fn run() -> (tempfile::TempDir, RunDir) {
     writer.close().unwrap();
     let run = owned.dir().clone();
     let fold = crate::tests::fold(&owned, 3);
-    let end = End { reason: None, signal: None, message: None, at: now() };
+    let end = End { at: now(), ..End::default() };
     owned.finish(end, &fold).unwrap();
     (folder, run)
 }
