@@ -234,6 +234,25 @@ fn runs_of_a_group_that_cannot_start_end() {
     assert_resumes(&runner);
 }
 
+#[test]
+fn run_of_a_group_whose_session_cannot_start_has_the_reason() {
+    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let temporary = runner.path("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = runner.command(&["exec", "set", "--json", "-j", "3"]);
+    let mut running = Running::start(command.env("TMPDIR", &temporary));
+    running.wait_for_event(|event| event["event"] == "started");
+    // Each session creates its temporary folder when it starts.
+    std::fs::rename(&temporary, runner.path("elsewhere")).unwrap();
+    running.finish().expect(3);
+    let [a, b, c] = runs(&runner);
+    assert_eq!(a.ending()[0], "completed");
+    for run in [b, c] {
+        assert_eq!(run.ending()[..2], ["failed", "machine"]);
+        assert!(run.manifest()["message"].as_str().unwrap().contains("temporary"));
+    }
+}
+
 /// Lets the trials of the second scenario end from now on. A resume reads the stored scenario, whose trials sleep for
 /// less time than a stop takes.
 const LONG: Duration = Duration::from_secs(4);

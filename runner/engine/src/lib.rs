@@ -123,7 +123,7 @@ mod workers {
 
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
 ///
-/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. The data of a session's stages is in `stage`, and the
+/// Start reading at `start::exec`, `PreparedSession::run`, `Coordinator::run`. The data of a session's stages is in `stage`, and the
 /// coordinator's part for each in `checking`, `waiting`, `running` (messages and rows) and `ending`. `progress` has the screen
 /// and `live.json`. `watchdog` and `requests` run on separate threads.
 mod session {

@@ -9,7 +9,7 @@ use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, no
 use super::ending::{UNSTARTED, write_end};
 use super::rescore::rescore;
 use super::resume::continue_run;
-use super::run::{PlannedSession, check_machine, lock_root, prestart, run};
+use super::run::{PlannedSession, PreparedSession, check_machine, lock_root, prestart};
 use super::start::{planned, prepare};
 use crate::event::{Ended, Observer};
 use crate::run_parts::RunParts;
@@ -180,15 +180,16 @@ impl Group {
             None => return Err(EngineError::NothingSelected(Vec::new())),
             Some(GroupRun::Waiting(waiting)) => {
                 let (work, owned) = *waiting;
-                let prestarted = match self.end.clone() {
+                let prepare = || PreparedSession::new(prestart()?, &work, true);
+                let prepared = match self.end.clone() {
                     Some(end) => Err(End { at: now(), ..end }),
-                    None => prestart().map_err(|error| End {
+                    None => prepare().map_err(|error| End {
                         message: Some(error.to_string()),
                         ..unstarted(Some(Reason::Machine))
                     }),
                 };
-                match prestarted {
-                    Ok(prestarted) => run(prestarted, work, true, move || Ok(owned), observer)?,
+                match prepared {
+                    Ok(prepared) => prepared.run(work, move || Ok(owned), observer)?,
                     // A run whose claim is dropped before its end would count as crashed.
                     Err(end) => {
                         let directory = owned.dir().path();

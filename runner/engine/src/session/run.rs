@@ -1,4 +1,4 @@
-//! [`run`]: runs a session of a new or a resumed run.
+//! [`PreparedSession`]: runs a session of a new or a resumed run.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::{io, sync::mpsc::Sender, thread};
@@ -93,7 +93,7 @@ pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
 ///
 /// # Errors
 ///
-/// Those of [`run`], or another session uses the results root, and `share` does not allow waiting.
+/// Those of [`PreparedSession`], or another session uses the results root, and `share` does not allow waiting.
 pub(super) fn run_further(
     prestarted: PrestartedWorker,
     work: PlannedSession,
@@ -115,69 +115,99 @@ pub(super) fn run_further(
         owned.open_session(session, plan)?;
         Ok(owned)
     };
-    run(prestarted, work, waits, reopen, observer)
+    PreparedSession::new(prestarted, &work, waits)?.run(work, reopen, observer)
 }
 
-/// Runs a session to its end. `create` creates or reopens the run, on a separate thread while workers start. If `waits`, the
-/// run starts once the results root is free.
-///
-/// # Errors
-///
-/// The run cannot be created or written. If a new run's configurations or tests have problems, there is no run.
-pub(crate) fn run(
-    prestarted: PrestartedWorker,
-    work: PlannedSession,
+/// The workers and threads of a session whose run is not created or reopened yet.
+pub(crate) struct PreparedSession {
     waits: bool,
-    create: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
-    observer: &mut dyn Observer,
-) -> Result<Ended, EngineError> {
-    let PlannedSession { id, plan, fold, session, root, share } = work;
-    let supplies = plan.supplies(&id, session, Some(&root));
-    let mut pool = Pool::new(prestarted, supplies, plan.remote_workers()).map_err(machine_error)?;
-    let clock = Clock::start();
-    let SessionSettings { timeout, grace, .. } = plan.settings;
-    let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;
-    if !waits {
-        watchdog.start_time(timeout);
-        pool.start(&plan.shapes(plan.left(&fold))).map_err(machine_error)?;
-    }
-    let sender = pool.sender();
-    let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine_error)?;
-    signals::pass("create");
-    let create = move || {
-        let created = panic::catch_unwind(AssertUnwindSafe(create));
-        // Without a receiver the session has ended.
-        let _ = sender.send(Input::Created(Box::new(created)));
-    };
-    thread::Builder::new().name("create".into()).spawn(create).map_err(machine_error)?;
+    pool: Pool,
+    clock: Clock,
+    watchdog: Watchdog,
+    _listener: signals::ListenerGuard,
+}
 
-    let coordinator = Coordinator {
-        schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(&plan, &fold)),
-        plan: &plan,
-        observer,
-        pool,
-        root,
-        share,
-        clock,
-        fold,
-        watchdog: watchdog.clone(),
-        stage: Stage::Checking(Checking::new(session == 1 && !waits)),
-        now: RunTime::default(),
-        next_progress: 0,
-        next_live: FIRST_LIVE,
-        compiling: Vec::new(),
-        stop: StopRequest::default(),
-        pause: PauseRequest::default(),
-        sweep: Sweep::new(),
-        end: None,
-    };
-    let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));
-    let ended = ended.unwrap_or_else(|panic| {
-        watchdog.panicked(&*panic);
-        panic::resume_unwind(panic)
-    });
-    watchdog.end();
-    ended
+impl PreparedSession {
+    /// Starts workers, unless the session `waits` for its results root.
+    ///
+    /// # Errors
+    ///
+    /// A process, thread or file cannot be created, or the session cannot be offered to other machines.
+    pub(crate) fn new(
+        prestarted: PrestartedWorker,
+        work: &PlannedSession,
+        waits: bool,
+    ) -> Result<Self, EngineError> {
+        let PlannedSession { id, plan, fold, session, root, .. } = work;
+        let supplies = plan.supplies(id, *session, Some(root));
+        let pool = Pool::new(prestarted, supplies, plan.remote_workers());
+        let mut pool = pool.map_err(machine_error)?;
+        let clock = Clock::start();
+        let SessionSettings { timeout, grace, .. } = plan.settings;
+        let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;
+        if !waits {
+            watchdog.start_time(timeout);
+            pool.start(&plan.shapes(plan.left(fold))).map_err(machine_error)?;
+        }
+        let listener = listen_for_signals(watchdog.clone(), pool.sender());
+        Ok(Self { waits, pool, clock, watchdog, _listener: listener.map_err(machine_error)? })
+    }
+
+    /// Runs the session to its end. `create` creates or reopens the run, on a separate thread while workers start.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be created or written. If a new run's configurations or tests have problems, there is no run.
+    pub(crate) fn run(
+        self,
+        work: PlannedSession,
+        create: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
+        observer: &mut dyn Observer,
+    ) -> Result<Ended, EngineError> {
+        let PlannedSession { plan, fold, session, root, share, .. } = work;
+        let Self { waits, pool, clock, watchdog, _listener } = self;
+        let sender = pool.sender();
+        signals::pass("create");
+        let create = move || {
+            let created = panic::catch_unwind(AssertUnwindSafe(create));
+            // Without a receiver the session has ended.
+            let _ = sender.send(Input::Created(Box::new(created)));
+        };
+        if waits {
+            // No worker starts meanwhile, and a thread that cannot be started would drop the claim of a run.
+            create();
+        } else {
+            thread::Builder::new().name("create".into()).spawn(create).map_err(machine_error)?;
+        }
+
+        let coordinator = Coordinator {
+            schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(&plan, &fold)),
+            plan: &plan,
+            observer,
+            pool,
+            root,
+            share,
+            clock,
+            fold,
+            watchdog: watchdog.clone(),
+            stage: Stage::Checking(Checking::new(session == 1 && !waits)),
+            now: RunTime::default(),
+            next_progress: 0,
+            next_live: FIRST_LIVE,
+            compiling: Vec::new(),
+            stop: StopRequest::default(),
+            pause: PauseRequest::default(),
+            sweep: Sweep::new(),
+            end: None,
+        };
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));
+        let ended = ended.unwrap_or_else(|panic| {
+            watchdog.panicked(&*panic);
+            panic::resume_unwind(panic)
+        });
+        watchdog.end();
+        ended
+    }
 }
 
 /// Sends signals to the coordinator, and also to the watchdog, because the coordinator may be stuck.

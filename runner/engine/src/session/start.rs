@@ -7,7 +7,7 @@ use runner_record::{Fold, ResultsRoot};
 use runner_scenario::{Selection, load_selected};
 
 use super::resume;
-use super::run::{PlannedSession, lock_root, prestart, run};
+use super::run::{PlannedSession, PreparedSession, lock_root, prestart};
 use crate::event::{Ended, Observer};
 use crate::plan::{
     Plan, difference, known_tests, load_plan, new_access, not_passed, selected_filter,
@@ -57,7 +57,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         return resume::continue_run(prestarted, &request, observer, None);
     }
     parts.new.session.waits = !is_free;
-    run(prestarted, work, !is_free, || parts.create(), observer)
+    PreparedSession::new(prestarted, &work, !is_free)?.run(work, || parts.create(), observer)
 }
 
 /// Plans the scenario of a request, with its mounts and secrets.

@@ -19,7 +19,9 @@ use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};
 use runner_scenario::{Selection, load, resolve};
 
-use super::{Ended, EngineError, Observer, Plan, PlannedSession, PrestartedWorker, run};
+use super::{
+    Ended, EngineError, Observer, Plan, PlannedSession, PreparedSession, PrestartedWorker,
+};
 use crate::{
     RunEvent, SessionRequest,
     clock::monotonic,
@@ -319,7 +321,8 @@ fn session_with(
         Ok(Box::new(fake(script(number), sink)))
     }));
     let mut counts = EventCounts::default();
-    let ended = run(prestarted.unwrap(), work, false, || parts.create(), &mut counts);
+    let prepared = PreparedSession::new(prestarted.unwrap(), &work, false);
+    let ended = prepared.and_then(|prepared| prepared.run(work, || parts.create(), &mut counts));
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
         |ended| {
