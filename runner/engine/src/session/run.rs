@@ -148,6 +148,7 @@ impl PreparedSession {
         if !waits {
             watchdog.start_time(timeout);
             pool.start(&plan.shapes(plan.left(fold))).map_err(machine_error)?;
+            pool.offer().map_err(EngineError::Machine)?;
         }
         let listener = listen_for_signals(watchdog.clone(), pool.sender());
         Ok(Self { waits, pool, clock, watchdog, _listener: listener.map_err(machine_error)? })

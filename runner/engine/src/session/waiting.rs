@@ -50,10 +50,13 @@ impl Coordinator<'_> {
         self.clock.restart();
         self.watchdog.start_time(self.plan.settings.timeout);
         (self.now, self.next_progress, self.next_live) = (RunTime::default(), 0, FIRST_LIVE);
-        let started = self.pool.start(&self.plan.shapes(self.schedule.left()));
+        let started = match self.pool.start(&self.plan.shapes(self.schedule.left())) {
+            Ok(()) => self.pool.offer().map_err(|problem| (Reason::Workers, problem)),
+            Err(error) => Err((Reason::Machine, machine::failure("cannot start a worker", error))),
+        };
         self.open(owned)?;
-        if let Err(error) = started {
-            self.fail(Reason::Machine, machine::failure("cannot start a worker", error));
+        if let Err((reason, message)) = started {
+            self.fail(reason, message);
         }
         Ok(())
     }

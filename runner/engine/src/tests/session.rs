@@ -25,6 +25,7 @@ use super::{
 use crate::{
     RunEvent, SessionRequest,
     clock::monotonic,
+    remote::{Offer, OfferedSession, RemoteRequest, SourceSink, WorkerSource},
     run_parts::{RunParts, new_run},
     schedule::Blame,
     signals::lock,
@@ -299,7 +300,9 @@ fn session_with(
     (plan.settings.jobs, plan.settings.timeout) = (2, timeout);
     change(&mut plan, &planned);
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
-    let new_session = plan.session("exec", &SessionRequest::default());
+    let mut new_session = plan.session("exec", &SessionRequest::default());
+    new_session.waits = plan.remote_workers().is_some();
+    let waits = new_session.waits;
     let parts = RunParts {
         root: root.clone(),
         suite: file,
@@ -321,7 +324,7 @@ fn session_with(
         Ok(Box::new(fake(script(number), sink)))
     }));
     let mut counts = EventCounts::default();
-    let prepared = PreparedSession::new(prestarted.unwrap(), &work, false);
+    let prepared = PreparedSession::new(prestarted.unwrap(), &work, waits);
     let ended = prepared.and_then(|prepared| prepared.run(work, || parts.create(), &mut counts));
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
@@ -406,6 +409,41 @@ fn unreadable_tests_end_a_session_whose_workers_stay() {
     assert_eq!(manifest.reason, Some(Reason::Storage));
     let message = manifest.message.unwrap_or_default();
     assert!(message.starts_with("cannot read a test: "), "{message}");
+    assert_eq!(lines.len(), 0);
+}
+
+#[derive(Debug)]
+struct NoBroker;
+
+impl WorkerSource for NoBroker {
+    fn offer(&self, _: OfferedSession, _: SourceSink) -> Result<Arc<dyn Offer>, String> {
+        Err("the broker refuses the user".to_owned())
+    }
+
+    fn address(&self) -> String {
+        "nats://broker".to_owned()
+    }
+
+    fn worker_command(&self) -> String {
+        "runner worker".to_owned()
+    }
+}
+
+/// A run that waited for its results root exists when its session is offered.
+#[test]
+fn failed_offer_names_workers_as_the_reason() {
+    let (ended, _, lines) = session_with(
+        |_| Act::Work,
+        LONG,
+        |plan, _| {
+            let remote = RemoteRequest { source: Arc::new(NoBroker), patience: LONG };
+            let request = SessionRequest { remote: Some(remote), ..SessionRequest::default() };
+            plan.override_by(&request).unwrap();
+        },
+    );
+    let manifest = ended.unwrap().manifest;
+    assert_eq!(manifest.reason, Some(Reason::Workers));
+    assert_eq!(manifest.message.as_deref(), Some("the broker refuses the user"));
     assert_eq!(lines.len(), 0);
 }
 

@@ -178,7 +178,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// No process can be started, or workers on other machines cannot be offered the session.
+    /// No process can be started.
     pub(crate) fn start(&mut self, shapes: &[Shape]) -> io::Result<()> {
         let has_graders = self.has_graders();
         let shapes = shapes
@@ -192,12 +192,15 @@ impl Pool {
             all.graders += shape.graders;
             all.memory += shape.memory;
         }
-        self.add(all, false)?;
-        self.offer()
+        self.add(all, false)
     }
 
-    /// Offers the session to workers on other machines.
-    fn offer(&mut self) -> io::Result<()> {
+    /// Offers the session to workers on other machines, if attempts run there.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user.
+    pub(crate) fn offer(&mut self) -> Result<(), String> {
         let Supplies { run, session, scenario, .. } = &self.content.supplies;
         let session =
             OfferedSession { run: run.clone(), session: *session, scenario: scenario.clone() };
@@ -207,8 +210,7 @@ impl Pool {
             let _ = inputs.send(Input::Source(event));
         });
         if let Some(remote) = &mut self.remote {
-            let offer = remote.request.source.offer(session, sink).map_err(io::Error::other)?;
-            remote.offer = Some(offer);
+            remote.offer = Some(remote.request.source.offer(session, sink)?);
         }
         Ok(())
     }
