@@ -60,6 +60,41 @@ test('slow pages show that they load, move nothing, and ask once', async ({ page
   }
 });
 
+test('page that is left stays until the next one has its data', async ({ page, server }) => {
+  let release = () => {};
+  const held = new Promise((resolve) => { release = () => resolve(undefined); });
+  await page.route(/api\/v1\/(queue|history)/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  const [main, heading] = [page.locator('main'), page.getByRole('heading', { level: 1 })];
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  await expect(heading).toContainText('every');
+  await page.evaluate(() => scrollTo(0, 200));
+  // A click of the tester would scroll to the link.
+  const click = (name) => page.getByRole('link', { name, exact: true }).evaluate((link) => link.click());
+  await click('Queue');
+  await expect(main).toHaveAttribute('aria-busy', 'true');
+  await expect(page).toHaveURL(/queue$/);
+  await expect(heading).toContainText('every');
+  await expect(page.getByText('Loading…')).toHaveCount(0);
+  // Its keys are closed, and its links are not.
+  await page.keyboard.press('j');
+  await expect(page.getByRole('grid', { name: 'Trials' })).not.toBeFocused();
+  await click('History');
+  await expect(page).toHaveURL(/history$/);
+  await expect(heading).toContainText('every');
+  release();
+  await expect(heading).toContainText('History of');
+  await expect(main).not.toHaveAttribute('aria-busy', 'true');
+  expect(await page.evaluate(() => scrollY)).toBe(0);
+  await page.goBack();
+  await expect(heading).toContainText('Queue');
+  await page.goBack();
+  await expect(heading).toContainText('every');
+  await expect.poll(() => page.evaluate(() => scrollY)).toBe(200);
+});
+
 test.describe('', () => {
   test.use({ flags: `--results ${LIVE} --scenarios scenarios`, allowed: /ERR_INTERNET_DISCONNECTED|ERR_NETWORK/ });
   test.afterEach(stopRuns);

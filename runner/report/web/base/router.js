@@ -4,7 +4,7 @@
 import { noAnswer } from './api.js';
 import { login, notFound, problem } from './problem.js';
 import { here, href, report } from './report.js';
-import { loading, render } from './ui.js';
+import { drawNow, render } from './ui.js';
 import { visibleLine } from './visible.js';
 
 /**
@@ -91,6 +91,8 @@ export function openRow(to, event) {
 
 export const current = () => shown;
 
+const frame = () => /** @type {HTMLElement} */ (document.querySelector('main'));
+
 /** Shows the page of the current address. @param {any} [kept] @param {boolean} [again] opens the page even if it is shown */
 export async function show(kept, again = false) {
   const address = here();
@@ -103,11 +105,14 @@ export async function show(kept, again = false) {
   [shown, path] = [null, address.pathname];
   const [pattern, load, menu] = routes.find(([pattern]) => pattern.test(path)) ?? [/^/, null, ''];
   for (const item of document.querySelectorAll('nav a')) item.ariaCurrent = item.getAttribute('href') === menu ? 'page' : null;
-  // A page that was left draws into an element that is no longer in the document.
+  // The page that was left is closed, and stays readable until this one has its first data.
   const place = document.createElement('div');
   place.className = 'page';
-  /** @type {HTMLElement} */ (document.querySelector('main')).replaceChildren(place);
-  render(place, loading());
+  frame().ariaBusy = 'true';
+  const replace = () => {
+    frame().replaceChildren(place);
+    frame().ariaBusy = null;
+  };
   try {
     const names = (pattern.exec(path) ?? []).slice(1).map(decoded);
     const open = await load?.().catch((error) => { throw error instanceof TypeError ? noAnswer() : error; });
@@ -115,6 +120,8 @@ export async function show(kept, again = false) {
     if (mine !== turn) return page?.close?.();
     [shown, path] = [page ?? null, here().pathname];
     if (!page) render(place, notFound(`No page has the address ${path}.`));
+    replace();
+    drawNow();
     title();
     scrollTo(0, 0);
     await (kept?.scroll && page?.ready);
@@ -124,6 +131,7 @@ export async function show(kept, again = false) {
     const isUnknown = /** @type {any} */ (error).status === 404;
     if (/** @type {any} */ (error).status === 401) login(place);
     else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
+    replace();
   }
 }
 
@@ -138,6 +146,7 @@ function decoded(part) {
 
 /** Updates the title of the document, also for screen readers. */
 export function title() {
+  if (frame().ariaBusy) return;
   const text = `${visibleLine(shown?.title() ?? (document.querySelector('form.login') ? 'Log in' : 'Not found'))} · runner`;
   if (document.title !== text) document.title = text;
 }

@@ -86,16 +86,20 @@ function set(node, last, props) {
   }
 }
 
+/** Functions that draw soon. @type {Set<() => void>} */
+const waiting = new Set();
+
 /** Returns a function that calls `draw` soon, once for several calls. @param {() => void} draw */
 export function soon(draw) {
-  let timer = 0;
+  const now = () => { if (waiting.delete(now)) draw(); };
   return () => {
-    timer ||= setTimeout(() => {
-      timer = 0;
-      draw();
-    }, 16);
+    if (!waiting.has(now)) setTimeout(now, 16);
+    waiting.add(now);
   };
 }
+
+/** Draws now instead of soon, so that a page that has just been opened is never empty. */
+export const drawNow = () => [...waiting].forEach((now) => now());
 
 /**
  * Returns a function that repeats `work` at most every `ms`, and pauses for three times the duration of the work: reading a million

@@ -65,6 +65,7 @@ export async function open({ place, address, names, kept }) {
     view.redraw();
   }
   function watch() {
+    if (!isOpen) return;
     // The server is still reading the results of a large run.
     if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
@@ -143,6 +144,7 @@ export async function open({ place, address, names, kept }) {
     place: () => part.place?.(),
     ready: part.ready,
     close() {
+      isOpen = false;
       follow(null);
       part.close?.();
     },

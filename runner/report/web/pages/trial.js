@@ -68,7 +68,7 @@ export async function open({ place, address, names: [run, name] }) {
   }
   const refresh = paced(1000, reload);
   /** Follows the run while it can add results of the trial. */
-  const followRun = () => follow(trial.run_status === 'running' ? trial.run : null);
+  const followRun = () => isClosed || follow(trial.run_status === 'running' ? trial.run : null);
   const turn = async (/** @type {'before' | 'after'} */ side) => {
     const to = (await neighbours)[side];
     if (to && !isClosed) go(trialPath(trial.run, to));
