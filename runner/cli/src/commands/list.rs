@@ -139,7 +139,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
         };
         table.row([
             visible_line(id).into_owned(),
-            summary::headed(run, ""),
+            summary::headed(run, run.head.failed_gate.as_ref().map_or("", |_| " (gate)")),
             scenario_cell(run, !is_of_group && screen.is_none_or(|columns| columns >= WITH_GROUP)),
             done_cell(run),
             style::bad_count(run.head.counts.done.bad()),

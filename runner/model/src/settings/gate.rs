@@ -75,6 +75,15 @@ pub struct GateCondition {
     pub held: bool,
 }
 
+impl GateResult {
+    /// Formats the first condition that does not hold. `None` if the gate holds.
+    pub fn failure(&self) -> Option<String> {
+        let failed = self.conditions.iter().find(|condition| !condition.held);
+        let text = || failed.map_or_else(|| "not evaluated".to_owned(), ToString::to_string);
+        (!self.held).then(text)
+    }
+}
+
 impl fmt::Display for GateScope {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

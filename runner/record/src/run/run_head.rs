@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::status::{RunState, RunVerdict, Stage};
-use runner_model::{Counts, Reason, RunStatus, Shard, StopSignal, Time, row::duration};
+use runner_model::{Counts, GateResult, Reason, RunStatus, Shard, StopSignal, Time, row::duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub struct RunHead {
     /// The reports that the last session could not write, with the causes, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_report: Option<String>,
+    /// The first condition that makes the gate of a completed run fail, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_gate: Option<String>,
     /// The signal that stopped the run.
     pub signal: Option<StopSignal>,
     /// The result of the trials. `none` until the run is completed.
@@ -124,6 +127,7 @@ impl From<&Manifest> for RunHead {
             message: manifest.message.clone(),
             larger_budgets: manifest.larger_budgets.clone(),
             lost_report: manifest.lost_report.clone(),
+            failed_gate: manifest.gate.as_ref().and_then(GateResult::failure),
             signal: manifest.signal,
             verdict: manifest.verdict,
             stage: manifest.stage,

@@ -34,6 +34,7 @@ fn head(status: RunStatus) -> RunHead {
         shard: None,
         pinned: None,
         lost_report: None,
+        failed_gate: None,
     }
 }
 

@@ -106,11 +106,12 @@ export async function open({ place, address, kept, server }) {
       el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
     const name = link(runPath(run.run), run.scenario);
     name.props.tabindex = -1;
-    const why = run.state === 'cancelled' ? null : run.message ?? reason(run);
+    const gate = narrow.matches && failedGate(run);
+    const why = run.state === 'cancelled' ? null : gate || (run.message ?? reason(run));
     const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', tick),
-      cell('state', verdict(run), why ? el('small', { title: why }, prose(run.message ?? why.split('. ')[0])) : null),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(gate || (run.message ?? why.split('. ')[0]))) : null),
       cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
         el('small', null, run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`)),
@@ -160,7 +161,8 @@ export async function open({ place, address, kept, server }) {
   function trials(run) {
     const words = parts(run.counts).map(([, phrase]) => phrase).join(', ');
     const left = run.counts.planned - done(run.counts);
-    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}` : words;
+    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}`
+      : [words, failedGate(run)].filter(Boolean).join(' · ');
   }
 
   /** @param {any} run */
@@ -288,8 +290,12 @@ function joined(key, runs) {
     name: names.length > 3 ? `${names.slice(0, 2).join(', ')} and ${names.length - 2} more` : names.join(', '),
     words: runs[0].shard ? `${runs.length} of ${runs[0].shard.split('/')[1]} shards` : `${runs.length} of ${runs[0].group.of} runs of one command`,
     started_at: runs.at(-1).started_at, completed_at: runs[0].completed_at,
+    group: runs[0].group?.id, failed_gate: runs.find((run) => run.failed_gate)?.failed_gate,
     worked_ms: runs.reduce((sum, run) => sum + run.worked_ms, 0),
   };
 }
 
 const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];
+/** @param {any} run */
+const failedGate = (run) => run.failed_gate && `gate: ${run.failed_gate}`;
+
