@@ -101,6 +101,26 @@ fn runs_are_filtered_counted_and_paged() {
 }
 
 #[test]
+#[test]
+fn runs_are_filtered_by_group() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    fs::copy(runner.path("scenario.toml"), runner.path("other.toml")).unwrap();
+    for _ in 0..2 {
+        runner.run(&["exec", "-q", "scenario.toml", "other.toml"]).expect(0);
+    }
+    let site = Site::start(&runner, &[]);
+    let group = site.get("/runs")["runs"][0]["group"]["id"].as_str().unwrap().to_owned();
+    let end = &group[group.len() - 8..];
+    for query in [format!("group={group}"), format!("group={end}"), format!("q={end}")] {
+        let page = site.get(&format!("/runs?{query}"));
+        assert_eq!(keys(&page["runs"], "scenario"), ["other", "scenario"], "{query}");
+        assert_eq!(page["runs"][0]["group"]["id"], *group);
+    }
+    assert_eq!(site.get("/runs?group=none")["total"], 0);
+    let listed = runner.run(&["list", "--group", end, "--json"]).expect(0).document();
+    assert_eq!(keys(&listed["runs"], "scenario"), ["other", "scenario"]);
+}
+
 fn misspelt_queries_are_refused() {
     let (_runner, site, _) = mixed();
     for (path, says) in [

@@ -85,6 +85,7 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
     long_scenarios(&runner);
     files(&runner);
     long_texts(&runner);
+    everything(&runner);
     large(&runner);
     runner
 }
@@ -162,6 +163,72 @@ fn long_scenarios(runner: &Runner) {
     }
     scenario(runner, "slow", "", &naps);
     let slow = fs::read_to_string(runner.path("scenarios/slow.toml")).unwrap();
+/// Creates two groups of runs in `everything`, of two scenarios that have all parts of a run: variables, labels, a gate that fails,
+/// grades, metrics, retries and denials. A run is judged again.
+fn everything(runner: &Runner) {
+    let write = |name: &str, value: u32| {
+        let retries = "retries = { max = 1, on = [\"internal\", \"unavailable\"] }";
+        let head = format!(
+            r#"
+            name = "{name}"
+            vars = {{ tone = "terse" }}
+            [gate]
+            pass_rate = 0.99
+            [gate.tags.hard]
+            min_score = 0.9
+            [gate.providers."host*"]
+            max_errors = 0
+            [defaults]
+            meta = {{ topic = "dates" }}
+            {retries}
+            [providers.hostile]
+            plugin = "../hostile.wasm"
+            [graders.judge]
+            plugin = "bundled:echo"
+            input = {{ verdict = "pass", score = 0.4375, explanation = "{{{{var.tone}}}}" }}
+            [[tests]]
+            id = "measured"
+            tags = ["hard"]
+            repeat = 12
+            input = {{ do = "measure", score = 0.53125, tokens = 12 }}
+            [[tests]]
+            id = "graded"
+            input = {{ do = "echo", value = 1 }}
+            expect = {{ graders = ["judge"] }}
+            "#
+        );
+        let table = format!(
+            "net | {{ do = \"http\" }} |
+            recovers | {{ do = \"fail-until\", attempt = 2 }} | equals = 2
+            breaks | {{ do = \"error\", kind = \"internal\", message = \"it broke\" }} |
+            skips | {{ do = \"verdict\", verdict = \"skip\" }} |
+            changes | {{ do = \"echo\", value = 1 }} | equals = {value}"
+        );
+        runner.write(&format!("scenarios/{name}.toml"), head + &tests(&table));
+    };
+    let root = ["--results", "everything"];
+    let finish = |args: &[&str]| {
+        Running::start(&mut runner.command(&[args, &root].concat())).finish().expect(1);
+    };
+    for value in [1, 2] {
+        ["everything", "alike"].iter().for_each(|name| write(name, value));
+        finish(&[
+            "exec",
+            "-q",
+            "scenarios/everything.toml",
+            "scenarios/alike.toml",
+            "--set",
+            "tone=dry",
+            "--label",
+            "team=night",
+            "--seed",
+            "7",
+        ]);
+    }
+    write("everything", 1);
+    finish(&["rescore", "-q", "latest:everything"]);
+}
+
     runner.write("scenarios/slow.toml", format!("description = \"Many short naps.\"\n{slow}"));
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
     let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";

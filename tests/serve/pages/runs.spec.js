@@ -120,3 +120,25 @@ test.describe('', () => {
     await expect(page.getByRole('grid', { name: 'Runs' }).getByText('changed')).toHaveCount(0);
   });
 });
+
+test.describe('', () => {
+  test.use({ flags: '--results everything' });
+  test('group is a row with its failed gate, and a filter', async ({ page }) => {
+    const words = '2 of 2 runs of one command';
+    const group = rows(page).filter({ hasText: words });
+    await expect(group).toHaveCount(2);
+    await expect(group.first()).toContainText(/gate: pass rate .*, at least 99 %/);
+    await group.first().getByRole('link', { name: words }).click();
+    await expect(page).toHaveURL(/\?group=/);
+    await expect(run(page, 'alike')).toHaveCount(1);
+    await expect(run(page, 'everything')).toContainText(/gate: pass rate .*, at least 99 %/);
+    await page.setViewportSize({ width: 400, height: 900 });
+    await expect(run(page, 'everything').locator('.state small')).toContainText(/gate: pass rate/);
+    await run(page, 'everything').getByRole('link', { name: 'everything' }).click();
+    const facts = page.locator('.facts').getByText('1 of 2 in group');
+    await facts.getByRole('link').click();
+    await expect(page).toHaveURL(/\?group=/);
+    await page.getByRole('link', { name: /^group: .* ✕$/ }).click();
+    await expect(group).toHaveCount(2);
+  });
+});

@@ -50,7 +50,9 @@ pub struct RunsQuery {
     pub label: Option<(String, Option<String>)>,
     /// The scenario's name.
     pub scenario: Option<String>,
-    /// Part of an id, a scenario's name, a user's name, a message or a label.
+    /// Id of a group, or a part of it.
+    pub group: Option<String>,
+    /// Part of an id, also of a group, a scenario's name, a user's name, a message or a label.
     pub text: Option<String>,
     /// Earliest start.
     pub since: Option<Time>,
@@ -107,6 +109,10 @@ impl RunsQuery {
                 own.is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
             })
             && self.scenario.as_ref().is_none_or(|scenario| run.scenario == *scenario)
+            && self
+                .group
+                .as_ref()
+                .is_none_or(|part| run.group.as_ref().is_some_and(|group| group.id.contains(part)))
             && self.text.as_ref().is_none_or(|text| has_text(run, &text.to_lowercase()))
     }
 }
@@ -117,7 +123,8 @@ fn is_in<T: PartialEq>(wanted: &[T], value: &T) -> bool {
 
 fn has_text(run: &RunHead, text: &str) -> bool {
     let labels = run.labels.iter().flat_map(|(key, value)| [key, value]);
+    let group = run.group.as_ref().map(|group| &group.id);
     let texts = [&run.id, &run.scenario].into_iter().chain(&run.user).chain(&run.message);
-    let mut texts = texts.chain(labels);
+    let mut texts = texts.chain(group).chain(labels);
     texts.any(|one| one.to_lowercase().contains(text))
 }

@@ -12,7 +12,7 @@ import { DAY, STATE_WORDS, bar, count, day, done, parts, percent, plural, prose,
 
 const FIRST = 100;
 const MORE = 1000;
-const KEYS = ['status', 'scenario', 'label', 'q'];
+const KEYS = ['status', 'scenario', 'label', 'group', 'q'];
 
 /** Ticked runs by their ids. They stay ticked while filters change. @type {Map<string, any>} */
 const ticked = new Map();
@@ -61,7 +61,8 @@ export async function open({ place, address, kept, server }) {
   });
 
   function arrange() {
-    const entries = folded(list.runs);
+    /** @type {any[]} */
+    const entries = filters.group ? list.runs : folded(list.runs);
     const days = entries.map((one) => day(one.started_at));
     items = entries.flatMap((one, at) => [
       ...(narrow.matches || days[at] === days[at - 1] ? [] : [{ day: days[at] }]), one,
@@ -128,7 +129,7 @@ export async function open({ place, address, kept, server }) {
     return [
       cell('tick', button(isOpen ? '▾' : '▸', () => fold(one.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${one.name}` })),
       cell('state', verdict(one)),
-      cell('name', el('span', null, el('strong', null, one.name)), el('small', null, one.words)),
+      cell('name', el('span', null, el('strong', null, one.name)), el('small', null, one.group ? link(to({ group: one.group }), one.words) : one.words)),
       cell('trials', bar(one.counts), el('small', null, trials(one))),
       cell('started', time(one.started_at, 'clock'), el('small', null, time(one.completed_at ?? one.started_at, 'age'))),
       cell('took', worked(one)), cell('tools', ''),
@@ -202,12 +203,12 @@ export async function open({ place, address, kept, server }) {
     arrange();
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
-    const others = ['scenario', 'label'].filter((key) => filters[key]).map((key) =>
+    const others = ['scenario', 'label', 'group'].filter((key) => filters[key]).map((key) =>
       el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${filters[key]} ✕`));
     const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
       : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '],
         el('code', null, 'runner exec SCENARIO'), '.'];
-    const find = { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs' };
+    const find = { type: 'search', placeholder: 'Search scenario, id, label or group', 'aria-label': 'Search runs' };
     const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
       el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));
     render(place, el('h1', null, 'Runs'),
@@ -289,13 +290,13 @@ function joined(key, runs) {
     key, parts: runs, counts, state, status: state,
     name: names.length > 3 ? `${names.slice(0, 2).join(', ')} and ${names.length - 2} more` : names.join(', '),
     words: runs[0].shard ? `${runs.length} of ${runs[0].shard.split('/')[1]} shards` : `${runs.length} of ${runs[0].group.of} runs of one command`,
-    started_at: runs.at(-1).started_at, completed_at: runs[0].completed_at,
     group: runs[0].group?.id, failed_gate: runs.find((run) => run.failed_gate)?.failed_gate,
+    started_at: runs.at(-1).started_at, completed_at: runs[0].completed_at,
     worked_ms: runs.reduce((sum, run) => sum + run.worked_ms, 0),
   };
 }
 
-const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];
 /** @param {any} run */
 const failedGate = (run) => run.failed_gate && `gate: ${run.failed_gate}`;
 
+const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];

@@ -51,7 +51,9 @@ struct ListKeys {
     label: Option<String>,
     /// The scenario's name.
     scenario: Option<String>,
-    /// Part of an id, a scenario's name, a user's name, a message or a label.
+    /// Id of a group, or a part of it.
+    group: Option<String>,
+    /// Part of an id, also of a group, a scenario's name, a user's name, a message or a label.
     q: Option<String>,
     /// Only runs that started since an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`.
     since: Option<String>,
@@ -90,6 +92,7 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage> {
         reasons: words("reason", &keys.reason, Reason::ALL, Reason::as_str)?,
         label: present(&keys.label).map(label),
         scenario: present(&keys.scenario).map(str::to_owned),
+        group: present(&keys.group).map(str::to_owned),
         text: present(&keys.q).map(str::to_owned),
         since: present(&keys.since).map(since).transpose()?,
         before: present(&keys.before).map(str::to_owned),
