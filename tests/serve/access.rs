@@ -40,7 +40,9 @@ impl Browser {
         assert!(address.starts_with('/') && !address.contains("login"), "{address}");
         let cookie = answer.header("set-cookie")?;
         let (cookie, rest) = cookie.split_once("; ").unwrap();
-        assert_eq!(rest, "HttpOnly; SameSite=Strict; Path=/");
+        let attributes = "HttpOnly; SameSite=Strict; Path=/";
+        let age = if host.contains(".localhost:") { "" } else { "; Max-Age=2592000" };
+        assert_eq!(rest, format!("{attributes}{age}"));
         Some(Self { host, cookie: format!("Cookie: {cookie}") })
     }
 
@@ -658,4 +660,40 @@ fn browsers_at_an_allowed_name_can_log_in() {
     };
     assert_eq!(change(&[]), 401);
     assert_eq!(change(&[&browser.host.replace("Host: ", "Origin: http://")]), 404);
+}
+
+#[test]
+fn logins_at_an_allowed_name_outlive_a_restart() {
+    let runner = Runner::new(&[]);
+    let flags = ["--allow-host", "box.example", "--allow-host", "other.example"];
+    let site = Site::start(&runner, &flags);
+    let browser = Browser::open(&site, &site.link).unwrap();
+    // Logins at `localhost` end with the server, also those of a server with other names.
+    let page = format!("http://127.0.0.1:{}/", site.port);
+    let login = site.post("/login", &json!({ "token": site.token, "page": page })).document();
+    let local = Browser::open(&site, login["link"].as_str().unwrap()).unwrap();
+    assert_eq!(local.get(&site, &[SAME_ORIGIN]), 200);
+    let restart = |site: Site| {
+        site.running.kill();
+        let args =
+            ["serve", "--listen", &format!("127.0.0.1:{}", site.port), "--token-file", "token"];
+        Site::started(&runner, runner.started(&[&args[..], &flags].concat()))
+    };
+    let site = restart(site);
+    assert_eq!(browser.get(&site, &[]), 200);
+    let at = |host: &str, of: &Browser| {
+        let host = format!("Host: {host}:{}", site.port);
+        let headers = [&host, &of.cookie, SAME_ORIGIN];
+        site.send("GET", "/api/v1/runs", &headers, "").status
+    };
+    assert_eq!(at("BOX.example", &browser), 200);
+    assert_eq!(at("other.example", &browser), 401);
+    assert_eq!(at("box.example", &local), 401);
+    assert_eq!(local.get(&site, &[SAME_ORIGIN]), 401);
+    let fresh = site.post("/login", &json!({ "token": site.token, "page": page })).document();
+    let name = fresh["link"].as_str().unwrap().split(['/', ':']).nth(3).unwrap().to_owned();
+    assert_eq!((at(&name, &browser), at(&name, &local)), (401, 401), "{name}");
+    fs::remove_file(runner.path("token")).unwrap();
+    let site = restart(site);
+    assert_eq!(browser.get(&site, &[]), 401);
 }

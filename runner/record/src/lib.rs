@@ -74,7 +74,7 @@ pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::layout::{command, default_root, is_latest, is_run_name};
 pub use disk::plugin_cache::{PluginCache, TABLE};
-pub use disk::{scratch::Scratch, user_key::key_files};
+pub use disk::{scratch::Scratch, user_key::{key_files, sign_login}};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use axum::http::{HeaderMap, Method, Uri, header, request::Parts};
+use runner_record::now;
 use url::{Host, Url};
 
 use crate::api::{HttpProblem, ProblemKind};
-use crate::{login::Logins, token::Token};
+use crate::login::{self, LOGIN_TIME, Logins, is_logged_in};
+use crate::token::Token;
 
 /// Bytes of a request's headers and address.
 const MAX_HEADERS: usize = 32 << 10;
@@ -30,15 +32,25 @@ pub(crate) struct Access {
     logins: Logins,
 }
 
-/// Kind of the server's name in a request.
+/// The server's name in a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum HostName {
+enum HostName<'a> {
     /// The name of [`Access::login_host`].
-    Login,
+    Login(&'a str),
     /// A name of `--allow-host`.
-    Allowed,
+    Allowed(&'a str),
     /// Another name of this machine.
     Local,
+}
+
+impl<'a> HostName<'a> {
+    /// Returns the name, if browsers can log in at it. At another one, other programs of the machine would get the cookie.
+    fn login_name(self) -> Option<&'a str> {
+        match self {
+            Self::Login(name) | Self::Allowed(name) => Some(name),
+            Self::Local => None,
+        }
+    }
 }
 
 impl Access {
@@ -65,8 +77,8 @@ impl Access {
         let page = Url::parse(page).ok()?;
         let authority = page.as_str().split('/').nth(2)?;
         let origin = match self.host_name(authority)? {
-            HostName::Allowed => page.origin().ascii_serialization(),
-            HostName::Login | HostName::Local => {
+            HostName::Allowed(_) => page.origin().ascii_serialization(),
+            HostName::Login(_) | HostName::Local => {
                 let port = page.port().map(|port| format!(":{port}")).unwrap_or_default();
                 format!("http://{}{port}", self.login_host)
             }
@@ -83,14 +95,17 @@ impl Access {
         // Browsers read two slashes at the start as the name of another server.
         let path = request.uri.path().trim_start_matches(['/', '\\']);
         let address = format!("/{path}{mark}{rest}");
-        // At another name, other programs of the machine would get the cookie.
-        let is_login = request.method == Method::GET
-            && matches!(self.host(request), Ok(HostName::Login | HostName::Allowed));
-        let browser = is_login.then(|| self.logins.redeem(secret, Instant::now())).flatten();
-        let cookie = browser.map(|browser| {
-            let name = self.cookie_name();
-            let secret = browser.text();
-            format!("{name}={secret}; HttpOnly; SameSite=Strict; Path=/")
+        let host = self.host(request).ok().filter(|_| request.method == Method::GET);
+        let host = host.and_then(|host| Some((host, host.login_name()?)));
+        let host = host.filter(|_| self.logins.redeem(secret, Instant::now()));
+        let cookie = host.map(|(host, name)| {
+            let cookie = login::cookie(&self.token, name, now());
+            // A name below `localhost` ends with the server.
+            let age = match host {
+                HostName::Allowed(_) => format!("; Max-Age={}", LOGIN_TIME.as_secs()),
+                _ => String::new(),
+            };
+            format!("{}={cookie}; HttpOnly; SameSite=Strict; Path=/{age}", self.cookie_name())
         });
         Some((address, cookie))
     }
@@ -134,7 +149,7 @@ impl Access {
     }
 
     /// Checks the names of the server in a request. A site with a name that resolves to this machine could read the answers.
-    fn host(&self, request: &Parts) -> Result<HostName, HttpProblem> {
+    fn host(&self, request: &Parts) -> Result<HostName<'_>, HttpProblem> {
         let mut hosts = request.headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| self.host_name(host.to_str().ok()?));
         let is_same =
@@ -146,21 +161,23 @@ impl Access {
         })
     }
 
-    fn host_name(&self, host: &str) -> Option<HostName> {
+    fn host_name(&self, host: &str) -> Option<HostName<'_>> {
         if host.contains(['@', '/', '?', '#', '\\']) {
             return None;
         }
         let url = Url::parse(&format!("http://{host}/")).ok()?;
-        let is_allowed = |name: &str| self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
+        let name = url.host_str()?;
         // A proxy with this name has a port of its own.
-        if url.host_str().is_some_and(is_allowed) {
-            return Some(HostName::Allowed);
+        if let Some(allowed) = self.hosts.iter().find(|host| host.eq_ignore_ascii_case(name)) {
+            return Some(HostName::Allowed(allowed));
         }
         if self.port.is_some_and(|port| url.port_or_known_default() != Some(port)) {
             return None;
         }
         match url.host()? {
-            Host::Domain(name) if name == self.login_host => Some(HostName::Login),
+            Host::Domain(name) if name == self.login_host => {
+                Some(HostName::Login(&self.login_host))
+            }
             // Browsers resolve all names below `localhost` themselves, so no DNS server can lead them here.
             Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
                 Some(HostName::Local)
@@ -189,7 +206,7 @@ impl Access {
             .with_help("send it from a page of this server, or from a program with the token"))
     }
 
-    fn is_authenticated(&self, headers: &HeaderMap, host: HostName, is_write: bool) -> bool {
+    fn is_authenticated(&self, headers: &HeaderMap, host: HostName<'_>, is_write: bool) -> bool {
         if let Some(value) = text(headers, "authorization") {
             return value.strip_prefix("Bearer ").is_some_and(|token| self.token.is(token));
         }
@@ -198,18 +215,17 @@ impl Access {
             // Over HTTP, browsers send this header only to their own machine. `SameSite` stops other sites, which could not read
             // the answer anyway.
             None => {
-                host == HostName::Allowed && (!is_write || headers.contains_key(header::ORIGIN))
+                matches!(host, HostName::Allowed(_))
+                    && (!is_write || headers.contains_key(header::ORIGIN))
             }
         };
-        if host == HostName::Local || !is_from_page {
-            return false;
-        }
+        let Some(host) = host.login_name().filter(|_| is_from_page) else { return false };
         let name = self.cookie_name();
         let cookies =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut pairs =
             cookies.flat_map(|cookies| cookies.split("; ")).filter_map(|one| one.split_once('='));
-        pairs.any(|(key, value)| key == name && self.logins.has_browser(value))
+        pairs.any(|(key, value)| key == name && is_logged_in(&self.token, host, value, now()))
     }
 
     /// Returns the cookie's name. All ports share cookies, and two servers must not replace each other's.

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use runner_model::visible::shown_path;
+use runner_model::{Digest, visible::shown_path};
 use runner_scenario::open_named;
 use subtle::ConstantTimeEq as _;
 
@@ -16,6 +16,12 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
 /// A secret text of letters, digits, `-`, `_` and `.`.
 #[derive(Clone)]
 pub(crate) struct Token(String);
+
+impl From<Digest> for Token {
+    fn from(digest: Digest) -> Self {
+        Self(digest.to_string())
+    }
+}
 
 impl Token {
     /// Creates a token of 256 bits.

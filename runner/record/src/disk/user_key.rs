@@ -34,6 +34,7 @@ const CONFIRMED: &str = "settings";
 pub(crate) enum Signed {
     Run,
     Request,
+    Login,
 }
 
 /// The key of this user.
@@ -47,14 +48,13 @@ impl UserKey {
     /// There is no key, and none can be created. The text names the reason and the setting.
     pub(crate) fn get() -> Result<&'static Self, &'static str> {
         static USER_KEY: OnceLock<Result<UserKey, String>> = OnceLock::new();
-        USER_KEY
-            .get_or_init(|| {
-                let mut block = [0; BLOCK];
-                block[..KEY_BYTES].copy_from_slice(&runner_model::digest(&Self::open()?).0);
-                Ok(Self(block))
-            })
-            .as_ref()
-            .map_err(String::as_str)
+        USER_KEY.get_or_init(|| Ok(Self::of(&Self::open()?))).as_ref().map_err(String::as_str)
+    }
+
+    fn of(secret: &[u8]) -> Self {
+        let mut block = [0; BLOCK];
+        block[..KEY_BYTES].copy_from_slice(&runner_model::digest(secret).0);
+        Self(block)
     }
 
     fn open() -> Result<Vec<u8>, String> {
@@ -85,12 +85,18 @@ impl UserKey {
         let prefix: &[u8] = match kind {
             Signed::Run => b"runner-run-1\0",
             Signed::Request => b"runner-request-1\0",
+            Signed::Login => b"runner-login-1\0",
         };
         let mut code = Hmac::<Sha256>::new(&self.0.into());
         code.update(prefix);
         code.update(document);
         code
     }
+}
+
+/// Returns the signature of a login at a server, by its token.
+pub fn sign_login(token: &str, login: &str) -> Digest {
+    UserKey::of(token.as_bytes()).sign(Signed::Login, login.as_bytes())
 }
 
 /// Returns whether the user has confirmed the settings with this digest.
