@@ -6,6 +6,7 @@ mod duties;
 mod events;
 mod labels;
 mod live;
+mod matrix;
 mod notify;
 mod queue;
 mod reading;

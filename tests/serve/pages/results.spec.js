@@ -49,6 +49,11 @@ test.describe('', () => {
   });
 });
 
+test('hostile answers are visible text', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/2026-01-03_00-00-00-000-hostile-33333333?view=matrix&answers=true`);
+  await expect(page.locator('.answer').filter({ hasText: '<script>' }).first()).toContainText('\\u{202e}');
+});
+
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
@@ -159,6 +164,34 @@ test.describe('', () => {
     await page.getByRole('button', { name: 'by language' }).click();
     await expect(providers.getByRole('row')).toHaveCount(5);
     await expect(providers.getByRole('row').filter({ hasText: 'english' })).toContainText('passed');
+  });
+
+  test('matrix shows answers side by side in few elements', async ({ page, server }) => {
+    await runner(['exec', '-q', 'scenarios/wide.toml', '--into', `${LIVE}/answers`], [0, 1]);
+    const asked = [];
+    page.on('request', (request) => { if (request.url().includes('/matrix?')) asked.push(new URL(request.url()).searchParams.get('limit')); });
+    const grid = page.getByRole('grid', { name: 'Tests and providers' });
+    for (const width of [400, 1280, 2000]) {
+      await page.setViewportSize({ width, height: 1600 });
+      await page.goto(`${server.origin}/runs/answers?view=matrix&answers=true`);
+      await expect(grid.locator('.answer').first()).toHaveText('0');
+      expect(await elements(page), `${width}`).toBeLessThan(MOST_ELEMENTS);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+      // Wide enough to read.
+      expect((await grid.locator('.answer').first().boundingBox()).width).toBeGreaterThan(200);
+      await grid.evaluate((element) => { [element.scrollLeft, element.scrollTop] = [element.scrollWidth, element.scrollHeight]; });
+      await expect(grid.getByRole('columnheader').last()).toContainText('0.9');
+      await expect(grid.locator('.answer').filter({ hasText: '59' }).first()).toBeVisible();
+      expect(await elements(page), `${width}`).toBeLessThan(MOST_ELEMENTS);
+    }
+    expect(new Set(asked)).toEqual(new Set(['25']));
+    await page.getByRole('button', { name: 'Answers' }).click();
+    await expect(page).toHaveURL(/view=matrix$/);
+    await expect(grid.locator('.answer')).toHaveCount(0);
+    await page.goBack();
+    await page.goto(`${server.origin}/runs/answers?view=matrix&answers=true`);
+    await grid.getByRole('gridcell').filter({ hasText: '✓' }).getByRole('link').first().click();
+    await expect(page).toHaveURL(/trials\/t-/);
   });
 
   test('runs of one command are one row that unfolds', async ({ page, server }) => {

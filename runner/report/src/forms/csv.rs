@@ -1,16 +1,15 @@
 //! The report as CSV: a line for each trial.
 
-use std::{borrow::Cow, collections::BTreeSet, io, io::Read as _};
+use std::{borrow::Cow, collections::BTreeSet, io};
 
 use csv::WriterBuilder;
-use runner_model::RowRef;
 use runner_model::visible::{visible, visible_line, without_commands};
-use runner_record::{RecordError, RunDir};
+use runner_record::RecordError;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::cases::{Case, Cases, FormError};
-use crate::{RunDocument, failure};
+use crate::{RunDocument, failure, trials::output};
 
 /// Characters of a value. A cell of a spreadsheet has at most 32,767 units of UTF-16.
 const MOST_CHARACTERS: usize = 16_000;
@@ -53,7 +52,10 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         }
         let Planned { input, meta } =
             planned.and_then(|_| serde_json::from_slice(&line).ok()).unwrap_or_default();
-        let output = case.result.as_ref().and_then(|row| output(document.rows.table.run(), row));
+        let row = case.result.as_ref();
+        let output = row
+            .and_then(|row| output::start(document.rows.table.run(), row, MOST_BYTES))
+            .map(|text| cell(&visible(&text)));
         let [input, meta] = [input, meta].map(|json| json.map(|json| value(json.get())));
         record.extend([input, output, meta].map(Option::unwrap_or_default));
         Ok(csv.write_record(record).map_err(io::Error::from)?)
@@ -107,26 +109,9 @@ struct Planned<'a> {
     meta: Option<&'a RawValue>,
 }
 
-/// Returns the output of a row, or the start of a large one.
-fn output(run: &RunDir, row: &RowRef<'_>) -> Option<String> {
-    let Some(artifact) = row.output_artifact() else {
-        return row.output.as_ref().map(|output| value(output.get()));
-    };
-    start(run.artifact(&artifact.sha256).ok()?)
-}
-
-/// Returns the start of an output in a file.
-fn start(file: impl io::Read) -> Option<String> {
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(value(&String::from_utf8_lossy(&bytes)))
-}
-
 /// Returns a JSON text itself, and any other value as JSON.
 fn value(json: &str) -> String {
-    // For other values, an error would cost more than a row.
-    let plain = if json.starts_with('"') { plain_text(json) } else { None };
-    cell(&visible(plain.as_deref().unwrap_or(json)))
+    cell(&visible(&output::text(json)))
 }
 
 /// Returns a text of any length, cut to [`MOST_CHARACTERS`].
@@ -138,15 +123,6 @@ fn cell(long: &str) -> String {
     }
 }
 
-/// Returns the text of a string in JSON. If that is cut off, it may end within an escape.
-fn plain_text(json: &str) -> Option<String> {
-    let whole = serde_json::from_str(json).ok();
-    whole.or_else(|| {
-        let mut starts = (0..12).filter_map(|cut| json.get(..json.len().checked_sub(cut)?));
-        starts.find_map(|start| serde_json::from_str(&format!("{start}\"")).ok())
-    })
-}
-
 /// Adds `'` to the start of a text that a spreadsheet would evaluate as a formula.
 fn text(text: &str) -> String {
     let text = without_commands(text);
@@ -156,7 +132,7 @@ fn text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_CHARACTERS, start};
+    use super::{MOST_BYTES, MOST_CHARACTERS, value};
 
     #[test]
     fn cut_text_of_escapes_ends_with_a_mark() {
@@ -165,7 +141,7 @@ mod tests {
         {
             for more in [0, 1, 100_000] {
                 let json = format!("\"{}\"", escape.repeat(MOST_CHARACTERS + more));
-                let shown = start(json.as_bytes()).unwrap();
+                let shown = value(&json[..json.len().min(MOST_BYTES as usize)]);
                 let mark = if more > 0 { "…" } else { "" };
                 let expected = character.to_string().repeat(MOST_CHARACTERS) + mark;
                 assert!(shown == expected, "{escape} {more}: {} bytes", shown.len());

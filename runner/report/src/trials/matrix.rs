@@ -1,14 +1,23 @@
 //! [`MatrixDocument`]: the results of each test on each provider. [`MatrixPage`]: a part of them.
 
-use std::{collections::HashSet, ops::Range};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
-use runner_model::{Counts, Outcome};
+use runner_model::{Counts, Outcome, RowRef, visible::cut};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use runner_results::{PlanOrder, PlannedTable, RowSelection, RunTable};
+use runner_scenario::Suite;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use crate::{RunDocument, RunSummary, VERSION, json::Items};
+use super::{document::suite_line, output};
+use crate::{RunDocument, RunSummary, VERSION, failure, json::Items};
+
+/// Characters of an answer or an input.
+const ANSWER: usize = 300;
+/// Bytes that are read of an output in a file. A character that is escaped as two surrogates has 12 of them.
+const ANSWER_BYTES: u64 = 13 * ANSWER as u64;
 
 /// `runner show --matrix`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -118,21 +127,55 @@ pub struct MatrixPage {
     pub offset: u64,
     /// The names of the providers, in the order of the plan.
     pub providers: Vec<String>,
-    pub tests: Vec<MatrixTest>,
+    pub tests: Vec<MatrixRow>,
+}
+
+/// The tests of a [`MatrixPage`].
+#[derive(Clone, Debug)]
+pub struct MatrixQuery {
+    /// Only tests whose providers have different outcomes or scores.
+    pub differs: bool,
+    /// Tests with the most trials that did not pass come first, and then those with the lowest score.
+    pub is_worst_first: bool,
+    /// Whether the page has inputs and answers, which are read from disk.
+    pub has_answers: bool,
+    pub page: Range<usize>,
+}
+
+/// A test of a page.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MatrixRow {
+    #[serde(flatten)]
+    pub test: MatrixTest,
+    /// Start of the planned input: a text, or any other value as JSON. Only with answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// One for each of `providers`, `null` without a result. Only with answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Option<MatrixAnswer>>,
+}
+
+/// The answer of a provider: of its first repeat that did not pass, or else of its first one.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct MatrixAnswer {
+    /// Start of the output: a text, or any other value as JSON. `null` without an output.
+    pub output: Option<String>,
+    /// Start of the reason why the trial did not pass.
+    pub reason: Option<String>,
 }
 
 impl MatrixPage {
-    /// Selects a page of the tests; if `differs`, of those whose providers have different outcomes or scores. In the order of the
-    /// worst, tests with the most trials that did not pass come first, and then those with the lowest score. There are none if the
-    /// stored tests cannot be read.
-    #[must_use]
-    pub fn new(
+    /// Selects a page of the tests. There are none if the stored tests cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The rows of answers cannot be read.
+    pub fn read(
         planned: &PlannedTable,
         manifest: &Manifest,
-        differs: bool,
-        is_worst_first: bool,
-        page: Range<usize>,
-    ) -> Self {
+        query: &MatrixQuery,
+    ) -> Result<Self, RecordError> {
+        let MatrixQuery { differs, is_worst_first, has_answers, page } = query.clone();
         let PlannedTable { table, order, .. } = planned;
         let providers = manifest.planned().filter(|of| !of.is_grader);
         let providers = providers.map(|of| of.name.clone()).collect::<Vec<_>>();
@@ -155,15 +198,67 @@ impl MatrixPage {
             });
             tests = sorted.into_iter().map(|(_, places)| places).collect();
         }
-        let shown = tests.iter().skip(page.start).take(page.len());
-        let shown = shown.filter_map(|places| {
+        let shown: Vec<_> = tests.iter().skip(page.start).take(page.len()).copied().collect();
+        let answers = if has_answers {
+            read_answers(table, order, providers.len(), &shown)?
+        } else {
+            vec![Vec::new(); shown.len()]
+        };
+        let rows = shown.iter().zip(answers).filter_map(|(places, answers)| {
             let test = order.trial_id(table, places[0])?.test.to_string();
-            Some(MatrixTest { test, cells: cells(places) })
+            let suite = order.suite.as_ref().filter(|_| has_answers);
+            let input = suite.and_then(|suite| input(suite, &test));
+            Some(MatrixRow { test: MatrixTest { test, cells: cells(places) }, input, answers })
         });
-        let tests_of_page = shown.collect();
+        let rows = rows.collect();
         let (total, offset) = (tests.len() as u64, page.start as u64);
-        Self { v: VERSION, total, offset, providers, tests: tests_of_page }
+        Ok(Self { v: VERSION, total, offset, providers, tests: rows })
     }
+}
+
+/// Reads the answers of tests, whose places in the plan these are.
+fn read_answers(
+    table: &RunTable,
+    order: &PlanOrder,
+    providers: usize,
+    tests: &[&[u32]],
+) -> Result<Vec<Vec<Option<MatrixAnswer>>>, RecordError> {
+    // Test and provider, by the row of the answer.
+    let mut places = HashMap::new();
+    for (test, of_test) in tests.iter().enumerate() {
+        let mut rows = vec![None; providers];
+        for row in of_test.iter().filter_map(|place| table.result(order.number(*place)?)) {
+            match rows.get_mut(table.provider(row.trial)) {
+                Some(Some((_, is_bad))) if *is_bad || !row.outcome.is_bad() => {}
+                Some(chosen) => *chosen = Some((row.number, row.outcome.is_bad())),
+                None => {}
+            }
+        }
+        let rows = rows.iter().enumerate();
+        places.extend(rows.filter_map(|(provider, row)| Some((row.as_ref()?.0, (test, provider)))));
+    }
+    let mut answers = vec![vec![None; providers]; tests.len()];
+    table.each_row(places.keys().copied(), |indexed, row, _| {
+        let (test, provider) = places[&indexed.number];
+        answers[test][provider] = Some(MatrixAnswer::read(table.run(), row));
+    })?;
+    Ok(answers)
+}
+
+impl MatrixAnswer {
+    fn read(run: &RunDir, row: &RowRef<'_>) -> Self {
+        let output = output::start(run, row, ANSWER_BYTES);
+        let reason = row.outcome.is_bad().then(|| failure::headline(row));
+        let [output, reason] = [output, reason].map(|text| text.map(|text| cut(&text, ANSWER)));
+        Self { output, reason }
+    }
+}
+
+/// Returns the start of a test's input.
+fn input(suite: &Suite, test: &str) -> Option<String> {
+    let line = suite_line(suite, test)?;
+    let keys: BTreeMap<&str, &RawValue> = serde_json::from_str(line.get()).ok()?;
+    Some(cut(&output::text(keys.get("input")?.get()), ANSWER))
 }
 
 /// Returns whether providers have different shares of passes, or different scores.

@@ -4,6 +4,7 @@
 mod document;
 mod history;
 mod matrix;
+pub(crate) mod output;
 mod page;
 mod past;
 

@@ -5,7 +5,7 @@ import { get, getNow } from './api.js';
 
 /** @template T @typedef {import('./rows.js').Source<T>} Source */
 
-/** Items of a page, and number of pages that are kept. */
+/** Items of a page by default, and number of pages that are kept. */
 export const PAGE = 200;
 const MAX_PAGES = 40;
 
@@ -27,6 +27,8 @@ export class Pages {
     this.changed = changed;
     this.failed = failed;
     this.count = 0;
+    /** Items of a page. A change needs a reset. */
+    this.size = PAGE;
     this.isLoading = false;
     /** @type {Map<number, T[]>} */
     this.pages = new Map();
@@ -34,7 +36,7 @@ export class Pages {
 
   /** @param {number} index */
   item(index) {
-    return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
+    return this.pages.get(Math.floor(index / this.size))?.[index % this.size];
   }
 
   /** Replaces all items with another list, whose first page is known. @param {number} count @param {T[]} first */
@@ -46,13 +48,13 @@ export class Pages {
 
   /** @param {number} from @param {number} to */
   async need(from, to) {
-    const [first, last] = [Math.floor(from / PAGE), Math.floor((to - 1) / PAGE)];
+    const [first, last] = [Math.floor(from / this.size), Math.floor((to - 1) / this.size)];
     const missing = [first, last].find((page) => !this.pages.has(page));
     if (this.isLoading || missing === undefined) return;
     const { pages } = this;
     this.isLoading = true;
     try {
-      const answer = await get(this.address(missing * PAGE, PAGE));
+      const answer = await get(this.address(missing * this.size, this.size));
       if (pages !== this.pages) return;
       if (!this.isSame(answer)) return this.failed(null);
       pages.set(missing, answer[this.key]);
@@ -70,8 +72,8 @@ export class Pages {
   /** Loads the first items to print them. @param {number} count */
   print(count) {
     try {
-      for (let page = 0; page * PAGE < count; page += 1) {
-        if (!this.pages.has(page)) this.pages.set(page, getNow(this.address(page * PAGE, PAGE))[this.key]);
+      for (let page = 0; page * this.size < count; page += 1) {
+        if (!this.pages.has(page)) this.pages.set(page, getNow(this.address(page * this.size, this.size))[this.key]);
       }
     } catch {
       // Loaded items are printed.

@@ -10,6 +10,12 @@ export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2
 /** @param {number} value */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 
+/** The colour of a share or a score from 0 to 1: that of failures, yellow in the middle, and that of passed trials. @param {number} share */
+export function heat(share) {
+  const at = 2 * Math.min(Math.max(share, 0), 1) - 1;
+  return `color-mix(in oklab, var(--${at < 0 ? 'failed' : 'passed'}) ${Math.round(100 * Math.abs(at))}%, var(--middle))`;
+}
+
 /** @param {number} value @param {string} one @param {string} [many] */
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 

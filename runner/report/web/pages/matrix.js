@@ -7,15 +7,19 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, done, number, parts, percent, plural, sign, testName, wilson } from '../base/words.js';
-import { parsed } from './tables.js';
+import { count, done, heat, number, parts, percent, plural, sign, testName, wilson } from '../base/words.js';
+import { parsed, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
 let isDense = false;
+/** Tests of a page with answers. */
+const ANSWERED = 25;
+const KEYS = ['differs', 'worst_first', 'answers'];
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
 export function matrix(view, address, kept) {
-  const choice = (/** @type {URL} */ from) => ({ differs: from.searchParams.get('differs'), worst_first: from.searchParams.get('worst_first') });
+  const choice = (/** @type {URL} */ from) => Object.fromEntries(KEYS.map((key) => [key, from.searchParams.get(key)]));
+  const narrow = matchMedia('(max-width: 700px)');
   let keys = choice(address);
   /** @type {any} */
   let [list, error] = [null, null];
@@ -28,7 +32,8 @@ export function matrix(view, address, kept) {
   /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
   const trialsOf = (test, one, provider) =>
     (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
-  const width = () => (isDense ? 1.5 : 7);
+  const form = () => (list?.isAnswered ? 'answers' : isDense ? 'dense' : 'plain');
+  const width = () => ({ answers: narrow.matches ? 14 : 20, dense: 1.5, plain: 7 })[form()];
   /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
   const cells = (content, role) => {
     const count = list?.providers.length ?? 0;
@@ -38,9 +43,10 @@ export function matrix(view, address, kept) {
   };
   const rows = new Rows({
     label: 'Tests and providers',
-    head: () => [head('trial', 'Test'), cells(isDense ? () => '' : heading, 'columnheader')],
-    row: ({ test, cells: all }) => [cell('trial', link(trials(test), testName(test))), isDense ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at]), 'gridcell')],
-    height: () => (isDense ? 16 : 34),
+    head: () => [head('trial', 'Test'), cells(form() === 'dense' ? () => '' : heading, 'columnheader')],
+    row: ({ test, cells: all, input, answers = [] }) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
+      form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[at]), 'gridcell')],
+    height: () => ({ answers: 182, dense: 16, plain: 34 })[form()],
     source: pages,
     open: (item, event) => openRow(trials(item.test), event),
   });
@@ -78,16 +84,18 @@ export function matrix(view, address, kept) {
 
   function resize() {
     const levels = Math.max(0, ...(list?.providers ?? []).map((/** @type {string} */ name) => parsed(name).keys.length));
-    rows.element.classList.toggle('dense', isDense);
-    for (const [name, value] of [['--columns', String(list?.providers.length ?? 1)], ['--cell', `${width()}rem`], ['--head', isDense ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem`]]) {
+    for (const name of ['dense', 'answers']) rows.element.classList.toggle(name, form() === name);
+    for (const [name, value] of [['--columns', String(list?.providers.length ?? 1)], ['--cell', `${width()}rem`], ['--head', form() === 'dense' ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem`]]) {
       rows.element.style.setProperty(name, value);
     }
   }
 
   const read = async () => {
     try {
-      list = await get(path(0, PAGE));
-      error = null;
+      const [mine, size] = [keys, keys.answers ? ANSWERED : PAGE];
+      const answer = await get(path(0, size));
+      if (mine !== keys) return;
+      [list, error, pages.size] = [{ ...answer, isAnswered: keys.answers }, null, size];
       pages.reset(list.total, list.tests);
       resize();
     } catch (caught) {
@@ -99,17 +107,19 @@ export function matrix(view, address, kept) {
   // A scrolled list does not change.
   const follow = paced(3000, async () => { if (rows.top === 0) await read(); });
   const dense = () => {
-    isDense = !isDense;
+    isDense = form() !== 'dense';
+    if (list.isAnswered) return go(to({ answers: null }), true);
     resize();
     view.redraw();
     rows.draw();
   };
-  const toggle = (/** @type {string} */ label, /** @type {'differs' | 'worst_first'} */ key) =>
-    button(label, () => go(`${runPath(view.run)}${query({ view: 'matrix', ...keys, [key]: keys[key] ? null : 'true' })}`, true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
+  const to = (/** @type {Record<string, string | null>} */ change) => `${runPath(view.run)}${query({ view: 'matrix', ...keys, ...change })}`;
+  const toggle = (/** @type {string} */ label, /** @type {string} */ key) =>
+    button(label, () => go(to({ [key]: keys[key] ? null : 'true' }), true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(isDense) })) : !error && loading(),
+    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') })) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
@@ -138,20 +148,21 @@ const scoreOf = (one) => (typeof one.score === 'number' ? Math.min(Math.max(one.
 /** @param {any} one */
 function colour(one) {
   const score = scoreOf(one);
-  if (score !== null) return `color-mix(in oklab, var(--passed) ${Math.round(100 * score)}%, var(--failed))`;
+  if (score !== null) return heat(score);
   return `var(--${worst(one) === 'skipped' ? 'quiet' : worst(one)})`;
 }
 
 /** @param {any} one @param {string} provider */
 const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${number(one.score)}`}`;
 
-/** The repeats of a test on a provider. @param {any} one @param {string} href @param {string} provider */
-function result(one, href, provider) {
+/** The repeats of a test on a provider, with an answer if that is shown. @param {any} one @param {string} href @param {string} provider @param {any} [answer] */
+function result(one, href, provider, answer) {
   const all = done(one);
   const score = scoreOf(one);
   const words = [all > 1 && `${count(one.passed)}/${count(all)}`, score !== null && number(one.score)].filter(Boolean).join(' · ');
-  const title = told(one, provider);
-  const link = sign(worst(one), { href, tabindex: -1, title, 'data-scored': score !== null, style: { '--score': String(score ?? 0) } });
+  const title = [told(one, provider), answer?.reason].filter(Boolean).join('\n');
+  const link = sign(worst(one), { href, tabindex: -1, title, 'data-scored': score !== null, style: { '--heat': heat(score ?? 0) } });
   link.children.push(words && ` ${words}`);
+  if (answer) link.children.push(el('span', { class: answer.output === null ? 'answer quiet' : 'answer' }, answer.output ?? answer.reason ?? 'no output'));
   return link;
 }

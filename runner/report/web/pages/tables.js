@@ -3,7 +3,7 @@
 
 import { scatter, span } from '../base/chart.js';
 import { button, el, table } from '../base/ui.js';
-import { duration, money, number, parts, plural, prose, rate, wilson } from '../base/words.js';
+import { duration, heat, money, number, parts, percent, plural, prose, rate, wilson } from '../base/words.js';
 
 /** Rows of a table of providers or of a key of `meta`. */
 const MAX_ROWS = 60;
@@ -18,6 +18,29 @@ export function tables({ meta = [], ...document }, redraw) {
 function group({ key, values }) {
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one), passed(one));
   return [el('h2', null, `Results by ${key}`), table(key, [key, 'Results', 'Pass rate'], values.slice(0, MAX_ROWS).map(row)), rest(values)];
+}
+
+/** Providers and values of `meta` in the table of pass rates. */
+const [MAX_PROVIDERS, MAX_VALUES] = [12, 12];
+
+/** The providers by their pass rates, the best first, of all tests and by `meta`. @param {any} document */
+export function strengths({ providers = [], meta = [] }) {
+  if (providers.length < 2) return null;
+  const share = (/** @type {any} */ one) => (one ? wilson(one)?.share ?? null : null);
+  const shown = [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1)).slice(0, MAX_PROVIDERS);
+  const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers]));
+  const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words) => {
+    const best = Math.max(...all.map((one) => one ?? -1));
+    return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one) => el('td', { class: one === best ? 'best' : null,
+      style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : words(one))));
+  };
+  const of = (/** @type {any[]} */ list) => shown.map(({ provider }) => share(list.find((one) => one.provider === provider)));
+  const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
+  return [el('h2', null, 'Pass rates', el('small', null, 'the best provider first')),
+    table('Pass rates of the providers', ['Tests', ...shown.map((one) => one.provider)], [row('All', of(providers), percent),
+      scores.some((one) => one !== null) && row('Mean score', scores, number),
+      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat'),
+    providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
 }
 
 /** @param {any[]} list */

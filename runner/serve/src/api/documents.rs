@@ -3,7 +3,7 @@
 use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
-    MatrixPage, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
+    MatrixPage, MatrixQuery, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -21,6 +21,8 @@ const MAX_BINS: usize = 1000;
 /// Tests of a page of the matrix or the history: default and maximum.
 const TESTS: usize = 200;
 const MAX_TESTS: usize = 1000;
+/// Tests of a page of the matrix with answers, which are read from disk: maximum.
+const MAX_ANSWERED: usize = 25;
 /// Runs of a history: default and maximum.
 const RUNS: usize = 20;
 const MAX_RUNS: usize = 1000;
@@ -64,6 +66,8 @@ struct MatrixKeys {
     differs: Option<bool>,
     /// Tests with the most trials that did not pass first, and then those with the lowest score.
     worst_first: Option<bool>,
+    /// Inputs of tests, and answers of providers. A page then has at most 25 tests.
+    answers: Option<bool>,
     /// Tests before the page.
     #[schemars(range(max = u32::MAX))]
     offset: Option<usize>,
@@ -147,11 +151,14 @@ fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<Failure
 }
 
 fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
+    let [differs, is_worst_first, has_answers] =
+        [keys.differs, keys.worst_first, keys.answers].map(Option::unwrap_or_default);
+    let most = if has_answers { MAX_ANSWERED } else { MAX_TESTS };
     let offset = keys.offset.unwrap_or(0);
-    let page = offset..offset + keys.limit.unwrap_or(TESTS);
-    let [differs, is_worst_first] = [keys.differs, keys.worst_first].map(Option::unwrap_or_default);
+    let page = offset..offset + keys.limit.unwrap_or(TESTS).min(most);
+    let query = MatrixQuery { differs, is_worst_first, has_answers, page };
     with_table(server, names, |run, table| {
-        Ok(MatrixPage::new(&table.planned, &run.manifest()?, differs, is_worst_first, page))
+        Ok(MatrixPage::read(&table.planned, &run.manifest()?, &query)?)
     })
 }
 
