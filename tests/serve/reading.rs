@@ -183,6 +183,7 @@ fn page_of_a_graded_run_agrees_with_show() {
     let site = Site::start(&runner, &[]);
     let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
     assert_eq!((&page["graders"], &page["providers"]), (&shown["graders"], &shown["providers"]));
+    assert_eq!(site.get("/runs/latest/summary")["scores"][0]["grader"], "judge");
 }
 
 #[test]

@@ -249,10 +249,35 @@ fn everything(runner: &Runner) {
     runner.write("scenarios/wide.json", json!(list.collect::<Vec<_>>()).to_string());
     let lists = "test_lists = [{ files = [\"wide.json\"] }]\n";
     runner.write("scenarios/wide.toml", format!("{lists}{provider}{keys}\n"));
+    graded(runner);
     runner.write(
         "scenarios/broken.toml",
         "name = \"broken\"\nconcurency = 3\n[[tests]]\nid = \"a\"\ninput = 1\n",
     );
+}
+
+/// Writes a scenario with two graders and two providers. One of these is better at a topic.
+fn graded(runner: &Runner) {
+    let both = ["left", "right"];
+    let tests = [("math", "x", &both[..]), ("law", "y", &both[..1]), ("law", "x", &both[1..])];
+    let tests: Vec<_> = tests
+        .iter()
+        .map(|(topic, expected, providers)| {
+            json!({"id": format!("{topic}-{expected}"), "meta": {"topic": topic}, "input": "x",
+                "providers": providers, "expect": {"equals": expected, "graders": ["strict", "kind"]}})
+        })
+        .collect();
+    runner.write("scenarios/graded.json", json!(tests).to_string());
+    let grader = |name: &str, score: f64| {
+        format!(
+            "[graders.{name}]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"pass\", score = {score} }}\n"
+        )
+    };
+    let graders = grader("strict", 0.3) + &grader("kind", 0.9);
+    let provider = |name: &str| format!("[providers.{name}]\nplugin = \"bundled:echo\"\n");
+    let lists = "test_lists = [{ files = [\"graded.json\"] }]\n";
+    let providers = provider("left") + &provider("right");
+    runner.write("scenarios/graded.toml", format!("{lists}{providers}{graders}"));
 }
 
 /// Creates a large run, of which a tenth fails, and many small ones.

@@ -194,6 +194,19 @@ test.describe('', () => {
     await expect(page).toHaveURL(/trials\/t-/);
   });
 
+  test('run of several graders has their scores and its best provider', async ({ page, server }) => {
+    await runner(['exec', '-q', 'scenarios/graded.toml', '--into', `${LIVE}/graded`], [0, 1]);
+    await page.goto(`${server.origin}/runs/graded`);
+    for (const name of ['left by kind', 'right by strict']) {
+      await expect(page.getByRole('img', { name: `Scores of ${name}` })).toBeVisible();
+    }
+    await expect(page.getByText('trials by score of each grader')).toBeVisible();
+    await page.goto(`${server.origin}/runs/graded?view=matrix`);
+    const rates = page.getByRole('region', { name: 'Pass rates of the providers' });
+    await expect(rates.getByRole('row').first()).toHaveText('Testsrightleft');
+    await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).locator('.best')).toHaveText('100.0 %');
+  });
+
   test('runs of one command are one row that unfolds', async ({ page, server }) => {
     await runner(['exec', '-q', 'scenarios/good.toml', 'scenarios/leaky.toml', '--results', LIVE, '--label', 'of=group'], [0, 1]);
     await page.goto(`${server.origin}/runs?label=of%3Dgroup`);

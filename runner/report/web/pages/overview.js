@@ -56,14 +56,18 @@ function charts(summary) {
     el('h3', null, provider),
     histogram(`Durations of ${provider}`, counts, (at) => `${range(at)}: ${plural(counts[at], 'trial')}`, ends),
   ]);
-  const { scores = [], score_edges: bounds = [] } = summary;
-  const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => [
-    el('h3', null, provider),
-    histogram(`Scores of ${provider}`, counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}: ${plural(counts[at], 'trial')}`, [number(bounds[0]), number(bounds.at(-1))]),
-  ]);
+  const { scores = [], score_edges: bounds = [], score_sample: sample } = summary;
+  const graders = new Set(scores.map((/** @type {any} */ one) => one.grader));
+  const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, grader, counts }) => {
+    const name = graders.size > 1 ? `${provider} ${grader ? `by ${grader}` : 'itself'}` : provider;
+    return [el('h3', null, name),
+      histogram(`Scores of ${name}`, counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}: ${plural(counts[at], 'trial')}`, [number(bounds[0]), number(bounds.at(-1))])];
+  });
+  const how = `trials by score${graders.size > 1 ? ' of each grader' : scores[0]?.grader ? ` of grader ${scores[0].grader}` : ''}${sample ? `, of a sample of ${plural(sample, 'trial')}` : ''}`;
   const title = 'Outcomes over time';
   const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
     [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
-  return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, 'trials by score')), pictures], el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
+  return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), pictures,
+    scores.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${plural(scores.length - MAX_HISTOGRAMS, 'other pair')} of provider and grader.`)], el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
     durations.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `The durations of ${plural(durations.length - MAX_HISTOGRAMS, 'other provider')} are only in the table.`), bins.length > 1 && [el('h3', null, title), course]);
 }

@@ -143,7 +143,9 @@ fn timeline(server: &Server, names: &RunName, keys: &TimelineKeys) -> Result<Tim
 
 fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {
     let bins = keys.bins.unwrap_or(BINS);
-    with_table(server, names, |_, table| Ok(RunCharts::new(&table.planned.table, bins)))
+    with_table(server, names, |run, table| {
+        Ok(RunCharts::read(&table.planned.table, &run.manifest()?, bins)?)
+    })
 }
 
 fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<FailuresPage>> {

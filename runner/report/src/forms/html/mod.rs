@@ -83,7 +83,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
             advice: &advice,
         },
     )?;
-    details.push("/summary", &RunCharts::new(table, BINS))?;
+    details.push("/summary", &RunCharts::read(table, &document.manifest, BINS)?)?;
     details.push("/failures", &FailuresPage::of(&failures, None))?;
     let mut separator = "";
     cases.each(|_, case| {
