@@ -1,5 +1,7 @@
 //! Runs whose attempts run on workers: their rows, their ends, and the choice of workers.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -9,6 +11,7 @@ use super::network::{
 };
 use super::support::{
     guests::command,
+    http::Site,
     processes::workers,
     run::Run,
     runner::{Runner, tests},
@@ -80,6 +83,49 @@ fn killed_worker_costs_no_row() {
     assert_eq!(canonical(&run), expected);
     assert_eq!(used_workers(&run), ["a", "b"]);
     drop(second);
+}
+
+#[test]
+fn lost_worker_is_on_the_page_of_its_run() {
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
+    numbered(&runner, 1000, 100);
+    let address = broker.address();
+    let [lost, _kept] = ["lost", "kept"].map(|name| start_worker(&runner, &address, name, &[]));
+    let mut running = runner.start(&["--broker", &address]);
+    running.wait_for_rows(1);
+    let site = Site::start(&runner, &["--read-only"]);
+    let page = || site.get("/runs/latest");
+    let joined = |page: &Value, name: &str| {
+        let joined = page["live"]["joined"].as_array().into_iter().flatten();
+        joined.cloned().find(|one| one["worker"] == name)
+    };
+    let runs = |page: &Value, name: &str| {
+        let mut attempts = page["live"]["in_flight"].as_array().into_iter().flatten();
+        attempts.any(|attempt| attempt["worker"] == name)
+    };
+    wait_until("both workers run attempts", || {
+        let page = page();
+        ["lost", "kept"]
+            .iter()
+            .all(|name| joined(&page, name) == Some(json!({ "worker": name })) && runs(&page, name))
+    });
+    lost.kill();
+    let killed = Instant::now();
+    wait_until("the page has the lost worker", || {
+        joined(&page(), "lost").is_some_and(|one| one["lost_at"].is_string())
+    });
+    assert!(killed.elapsed() < 2 * SOON, "{:?}", killed.elapsed());
+    let page = page();
+    assert!(!runs(&page, "lost") && joined(&page, "kept") == Some(json!({ "worker": "kept" })));
+    wait_until("`show` has the lost worker, and the attempts of the other", || {
+        let shown = runner.run(&["show"]).expect(0).stdout;
+        let has = |name: &str, words: &str| {
+            let mut lines = shown.lines().filter(|line| line.contains(&format!("{name}: ")));
+            lines.any(|line| line.ends_with(words))
+        };
+        has("lost", ", lost just now") && has("kept", " in flight")
+    });
+    running.end_by(Signal::INT);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use runner_engine::remote::{
     EventSink, LinkEvent, SourceEvent, SourceSink, WorkerExit, WorkerLink, monotonic,
 };
-use runner_model::Digest;
 use runner_model::protocol::{FrameBuffer, FromWorker, Message, SlotWord, ToWorker};
+use runner_model::{Digest, worker_of};
 use tokio::sync::mpsc::Receiver;
 
 use crate::broker::{Stored, lock};
@@ -177,9 +177,4 @@ impl Notices {
             (self.events)(SourceEvent::Notice(last.to_owned()));
         }
     }
-}
-
-/// Returns the worker's part of the name of a process.
-pub(crate) fn worker_of(process: &str) -> &str {
-    process.rsplit_once('/').map_or(process, |(worker, _)| worker)
 }

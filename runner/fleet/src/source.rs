@@ -10,7 +10,7 @@ use runner_engine::remote::{
     EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, SourceEvent, SourceSink,
     WorkerLink, WorkerSource,
 };
-use runner_model::{Digest, digest, units::plural, visible::quoted};
+use runner_model::{Digest, digest, units::plural, visible::quoted, worker_of};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
@@ -20,7 +20,7 @@ use crate::broker::{Broker, block_on, host, lock, runtime, token};
 use crate::channel::{self, ChannelSender};
 use crate::key::{DocumentKind, RunsKey, sign};
 use crate::list::{list, prepare_runs};
-use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
+use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close};
 use crate::seal::{KeyExchange, Opener, Sealer};
 use crate::wire::{
     JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OUR_VERSION, OfferDocument, Role, VERSION,

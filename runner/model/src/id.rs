@@ -73,6 +73,11 @@ pub struct TaskId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u32);
 
+/// Returns the worker's part of the name of a process on another machine, such as `gpu-3f2a` of `gpu-3f2a/1`.
+pub fn worker_of(process: &str) -> &str {
+    process.rsplit_once('/').map_or(process, |(worker, _)| worker)
+}
+
 /// The reason why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]

@@ -74,7 +74,10 @@ pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::layout::{command, default_root, is_latest, is_run_name};
 pub use disk::plugin_cache::{PluginCache, TABLE};
-pub use disk::{scratch::Scratch, user_key::{key_files, sign_login}};
+pub use disk::{
+    scratch::Scratch,
+    user_key::{key_files, sign_login},
+};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{
@@ -85,7 +88,9 @@ pub use rows::fold::{Fold, FoldSums, RowEffect, RowFacts, TrialState, UnplannedF
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
-pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
+pub use run::live::{
+    Compiling, End, InFlight, JoinedWorker, Live, LiveWriter, WaitingTrial, running_at_death,
+};
 pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, Pin, RowsFile};
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
 pub use run::metadata::{ManifestProvider, Metadata, Selected};

@@ -9,10 +9,11 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
 use runner_model::{GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
-    GroupPlace, Holder, InFlight, Live, Manifest, SessionEntry, Transition, running_at_death,
+    GroupPlace, Holder, InFlight, JoinedWorker, Live, Manifest, SessionEntry, Transition,
+    running_at_death,
 };
 
-use crate::{RunDocument, RunSummary, failures::named, phrases};
+use crate::{RunDocument, RunSummary, failures::named, phrases, run::WorkerTable};
 
 /// Maximum number of attempts, waiting trials and workers in a list.
 const MOST_NAMED: usize = 10;
@@ -23,7 +24,7 @@ impl RunDocument {
     /// Returns names and values of the run's facts. A value has one or more lines.
     pub fn facts(&self, now: Time) -> Vec<(&'static str, String)> {
         let mut facts = facts(&self.run, &self.manifest, now);
-        let workers = self.workers();
+        let workers = self.workers(now);
         facts.extend((!workers.is_empty()).then(|| ("workers", workers.join("\n"))));
         let mut retries: Vec<_> = self.tables.retries.iter().collect();
         retries.sort_by_key(|(_, count)| Reverse(**count));
@@ -37,14 +38,32 @@ impl RunDocument {
     }
 
     /// Formats up to [`MOST_NAMED`] workers on other machines, and the number of further workers.
-    pub(crate) fn workers(&self) -> Vec<String> {
-        let shown = self.tables.workers.iter().take(MOST_NAMED).map(|one| {
+    fn workers(&self, now: Time) -> Vec<String> {
+        let mut workers = self.tables.workers.clone();
+        let (joined, in_flight) =
+            self.live.as_ref().map_or((&[][..], &[][..]), |live| (&*live.joined, &*live.in_flight));
+        for JoinedWorker { worker, .. } in joined {
+            if workers.iter().all(|one| one.worker != *worker) {
+                workers.push(WorkerTable { worker: worker.clone(), attempts: 0, errors: 0 });
+            }
+        }
+        let shown = workers.iter().take(MOST_NAMED).map(|one| {
             let errors = plural(one.errors, "error", "errors");
             let errors = if one.errors > 0 { format!(", {errors}") } else { String::new() };
             let attempts = plural(one.attempts, "attempt", "attempts");
-            format!("{}: {attempts}{errors}", visible_line(&one.worker))
+            let running =
+                in_flight.iter().filter(|attempt| attempt.worker.as_ref() == Some(&one.worker));
+            let running = match running.count() {
+                0 => String::new(),
+                running => format!(", {running} in flight"),
+            };
+            let lost = joined.iter().find(|joined| joined.worker == one.worker);
+            let lost = lost.and_then(|joined| joined.lost_at);
+            let lost =
+                lost.map(|at| format!(", lost {}", phrases::ago(now, at))).unwrap_or_default();
+            format!("{}: {attempts}{errors}{running}{lost}", visible_line(&one.worker))
         });
-        let more = self.tables.workers.len().saturating_sub(MOST_NAMED);
+        let more = workers.len().saturating_sub(MOST_NAMED);
         shown.chain((more > 0).then(|| format!("{} more", grouped(more as u64)))).collect()
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::sync::{OnceLock, atomic::AtomicU32};
 
-use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead};
+use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead, worker_of};
 use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
 use runner_scenario::Suite;
 
@@ -178,8 +178,8 @@ impl RunTable {
         *first = row.seq.min(*first);
         // A row of a rescore repeats the worker of the attempt that it judges.
         if let Some(worker) = row.worker.as_deref().filter(|_| row.judged.is_none()) {
-            let name = worker.rsplit_once('/').map_or(worker, |(name, _)| name);
-            let (attempts, errors) = self.totals.workers.entry(name.to_owned()).or_default();
+            let name = worker_of(worker).to_owned();
+            let (attempts, errors) = self.totals.workers.entry(name).or_default();
             *attempts += 1;
             *errors += u64::from(row.outcome == runner_model::Outcome::Error);
         }

@@ -114,3 +114,22 @@ test.describe('', () => {
     await expect(page.getByText('%zz')).toBeVisible();
   });
 });
+
+test('lost workers come first, and running attempts are with their workers', async ({ page }) => {
+  const [title, heads, ...rows] = await page.evaluate(async () => {
+    const [{ workers }, { render }] = await Promise.all([import('/web/pages/activity.js'), import('/web/base/ui.js')]);
+    const tables = [{ worker: 'a', attempts: 1200, errors: 2 }, { worker: 'b', attempts: 4, errors: 0 }];
+    const joined = [{ worker: 'a' }, { worker: 'b', lost_at: new Date().toISOString() }, { worker: 'c' }];
+    const flight = ['a', 'c', 'c', 'c', 'c'].map((worker, at) => ({ worker, trial: `t${at}@p#1` }));
+    const place = document.createElement('div');
+    render(place, workers({ run: { run: 'r' }, workers: tables }, { joined, in_flight: flight }));
+    const rows = [...place.querySelectorAll('tr')].map((row) => [...row.cells].map((cell) => cell.textContent.trim()).join(' | '));
+    render(place, workers({ run: { run: 'r' }, workers: tables }, null));
+    return [place.querySelector('h2').textContent, ...rows, place.querySelectorAll('th').length];
+  });
+  expect(title).toBe('Workers');
+  expect(heads).toBe('Worker | State | Attempts | Errors | Runs now');
+  expect(rows).toEqual([
+    'b | ⚠ lost just now | 4 | 0 | ', 'a | connected | 1,200 | 2 | t0@p#1', 'c | connected | 0 | 0 | t1@p#1 t2@p#1 t3@p#1 and 1 more', 5,
+  ]);
+});

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{env, mem, thread};
 
-use runner_model::{Micros, Places, RunTime, Stage as Shown, TaskId, Time};
+use runner_model::{Micros, Places, RunTime, Stage as Shown, TaskId, Time, worker_of};
 use runner_model::{protocol::SlotWord, recent_output::MOST_SHOWN, visible::visible_line};
 use runner_record::{
     Compiling, InFlight, Live, Manifest, ResultsRoot, Scratch, WaitingTrial, sweep_every,
@@ -22,7 +22,7 @@ const MAX_NAMED: usize = 3;
 const LIVE_EVERY: u64 = 200_000;
 /// Wait of a trial that is shown, in microseconds.
 const LONG_WAIT: u64 = 3_000_000;
-/// Running attempts in `live.json`.
+/// Running attempts, and workers on other machines, in `live.json`.
 const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
@@ -198,6 +198,7 @@ impl Coordinator<'_> {
                 trial: flight.task.trial.clone(),
                 grader: provider.grading.as_ref().map(|_| provider.name.to_string()),
                 attempt: flight.task.attempt,
+                worker: self.pool.name(flight.worker).map(|name| worker_of(name).to_owned()),
                 ms,
                 phase: step.map(|step| step.phase),
                 what: what.map(|step| visible_line(&step.what).into_owned()),
@@ -227,6 +228,7 @@ impl Coordinator<'_> {
             waits_for_workers: running.and_then(|running| running.lack_of_workers()),
             workers: self.pool.len() as u32,
             deaths: self.pool.deaths,
+            joined: self.pool.joined().take(MAX_LIVE).collect(),
         })
     }
 

@@ -11,6 +11,7 @@ use runner_model::prepare::{Prepare, Ready, SecretValues};
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, SlotWord, Task, ToWorker};
 use runner_model::{Reason, TaskId, WorkerId};
 use runner_prepare::machine;
+use runner_record::JoinedWorker;
 use tracing::debug;
 
 use super::inputs::{Connection, Input, Launch, PrestartedWorker};
@@ -284,7 +285,7 @@ impl Pool {
         let worker = self.new_id();
         let shape = joining.shape();
         if let Some(remote) = &mut self.remote {
-            remote.names.insert(worker, joining.name.into());
+            remote.add(worker, joining.name);
         }
         let connect = |sink| Ok((joining.connect)(sink));
         let connection = Connection::open(worker, &self.sender, connect)?;
@@ -363,6 +364,10 @@ impl Pool {
             self.send(Input::Failed(reason, message));
         }
         self.deaths += 1;
+        // Workers that exit at the end of a session are not lost.
+        if let Some(remote) = self.remote.as_mut().filter(|_| !self.content.is_closing()) {
+            remote.remove(worker);
+        }
         // The schedule starts another worker for suspects by itself, but only if it knew this one.
         let is_last = self.is_closing() || ends_session || alone && phase == Phase::Working;
         if !is_last {
@@ -392,6 +397,11 @@ impl Pool {
         let has_worker =
             self.workers.values().any(|entry| entry.is_remote && entry.phase > Phase::Started);
         (!has_worker).then_some((&remote.request, remote.last_notice.as_deref()))
+    }
+
+    /// Returns the workers on other machines that have joined, by name.
+    pub(crate) fn joined(&self) -> impl Iterator<Item = JoinedWorker> {
+        self.remote.iter().flat_map(Remote::joined)
     }
 
     /// Returns the name of a worker on another machine, also after its exit.

@@ -1,11 +1,12 @@
 //! [`WorkerSource`]: workers on other machines, which join a session while it runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, fs::File, io, mem};
 
-use runner_model::{Digest, WorkerId};
+use runner_model::{Digest, Time, WorkerId, worker_of};
+use runner_record::{JoinedWorker, now};
 
 use super::link::{EventSink, WorkerLink};
 use crate::schedule::Shape;
@@ -104,8 +105,10 @@ pub(crate) struct Remote {
     pub(super) last_notice: Option<String>,
     /// Failures in a row to publish content that workers wait for.
     pub(super) failed_supplies: u32,
-    /// Names of all workers that have joined.
+    /// Names of all processes that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,
+    /// Number of connected processes by worker, and the time at which the last one was lost.
+    joined: BTreeMap<String, (u32, Option<Time>)>,
 }
 
 impl Remote {
@@ -119,7 +122,34 @@ impl Remote {
             last_notice: None,
             failed_supplies: 0,
             names: HashMap::new(),
+            joined: BTreeMap::new(),
         }
+    }
+
+    /// Adds a process that is being connected.
+    pub(super) fn add(&mut self, process: WorkerId, name: String) {
+        let (processes, lost_at) = self.joined.entry(worker_of(&name).to_owned()).or_default();
+        *processes += 1;
+        *lost_at = None;
+        self.names.insert(process, name.into());
+    }
+
+    /// Removes a process that has exited.
+    pub(super) fn remove(&mut self, process: WorkerId) {
+        let name = self.names.get(&process).map(|name| worker_of(name));
+        if let Some((processes, lost_at)) = name.and_then(|name| self.joined.get_mut(name)) {
+            *processes -= 1;
+            *lost_at = (*processes == 0).then(now);
+        }
+    }
+
+    /// Returns the workers that have joined, by name.
+    pub(super) fn joined(&self) -> impl Iterator<Item = JoinedWorker> {
+        let joined = self.joined.iter();
+        joined.map(|(worker, (_, lost_at))| JoinedWorker {
+            worker: worker.clone(),
+            lost_at: *lost_at,
+        })
     }
 
     /// Returns a worker that joins if it is to be connected now. A spare one is kept until a suspect needs it.

@@ -57,10 +57,23 @@ pub struct Live {
     /// Message with the command that starts a worker. Present only while the session waits for workers on other machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for_workers: Option<String>,
-    /// Workers that are alive.
+    /// Worker processes that are alive.
     pub workers: u32,
-    /// Workers that died and were replaced.
+    /// Worker processes that have exited.
     pub deaths: u32,
+    /// Workers on other machines that have joined the session, by name, at most 1,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<JoinedWorker>,
+}
+
+/// A worker on another machine that has joined a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JoinedWorker {
+    /// The worker's name.
+    pub worker: String,
+    /// Time at which its last process has left or was lost. `None` while one is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_at: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +84,9 @@ pub struct InFlight {
     pub grader: Option<String>,
     /// Number of the attempt of the provider or grader, from 1.
     pub attempt: u32,
+    /// The name of its worker on another machine. `None` on the machine of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
     /// Milliseconds since its start.
     pub ms: u64,
     /// Current step of the guest. `None` before its worker has reported one.

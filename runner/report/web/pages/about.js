@@ -35,7 +35,6 @@ function content({ run, document }) {
       ['Seed', metadata.seed && String(metadata.seed)],
       ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
       ['Version', `runner ${metadata.runner_version}`],
-      ['Workers', document.workers?.map((/** @type {any} */ one) => el('div', null, `${one.worker}: ${plural(one.attempts, 'attempt')}, ${plural(one.errors, 'error')}`))],
       ['Files', !report && [['benchmark.json', ''], ['runner.log', '/log'], ['index.jsonl', '/rows']].map(([name, path]) =>
         [el('a', { href: `/api/v1${runPath(run)}${path}`, download: '' }, name), ' '])],
     ]),

@@ -1,12 +1,14 @@
 // @ts-check
-// The attempts in flight with their last line of output, trials that wait, and plugins that are being compiled.
+// The attempts in flight with their last line of output, trials that wait, plugins that are being compiled, and workers.
 
 import { now, trialPath } from '../base/api.js';
-import { el, link } from '../base/ui.js';
-import { count, duration, plural, since } from '../base/words.js';
+import { el, link, table } from '../base/ui.js';
+import { count, duration, plural, since, state, time } from '../base/words.js';
 
 /** Number of listed attempts, and of listed waiting trials. */
 const MAX_LISTED = 20;
+/** Number of listed workers, and of the named attempts of each. */
+const [MAX_WORKERS, MAX_ATTEMPTS] = [60, 3];
 
 /** @type {Record<string, string>} */
 const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
@@ -26,20 +28,44 @@ export function activity(run, live) {
       row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), duration(one.ms + since(live.at, clock)), lastLine(one))),
     ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
+      row(`${one.trial} waits`, trial(one), `${one.grader ? `grader ${one.grader} ` : ''}${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
   ];
   const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
-  const summary = live && [plural(attempts.length, 'attempt'), waiting.length > 0 && `, ${plural(waiting.length, 'trial')} waiting`, live.waits_for_memory && ', more wait for memory'];
+  const summary = live && [plural(attempts.length, 'attempt'), waiting.length > 0 && `, ${plural(waiting.length, 'trial')} waiting`, live.waits_for_memory && ', more wait for memory',
+    live.workers > 0 && `, ${plural(live.workers, 'worker process', 'worker processes')}`, live.deaths > 0 && `, ${count(live.deaths)} ended`];
   return el('section', null,
     el('h2', null, 'Running', el('small', null, summary)),
     live?.grace_until && el('p', { class: 'note live' }, grace(Date.parse(live.grace_until) - now())),
-    rows.length ? el('ul', { class: 'activity' }, rows)
-      : el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
+    rows.length > 0 && el('ul', { class: 'activity' }, rows),
+    (!rows.length || live?.waits_for_workers) && el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }
 
 /** The rest of the grace period of a stop. @param {number} ms */
 const grace = (ms) => (ms > 0 ? `Running attempts have ${duration(Math.ceil(ms / 1000) * 1000)} to end, then they are interrupted.` : 'Running attempts are being interrupted.');
+
+/** Workers on other machines: lost ones first, then those with the most errors. @param {any} document @param {any} live the run's `live.json` */
+export function workers({ run, workers: rows = [] }, live) {
+  const known = new Map(rows.map((/** @type {any} */ one) => [one.worker, one]));
+  const joined = new Map((live?.joined ?? []).map((/** @type {any} */ one) => [one.worker, one.lost_at]));
+  const lost = [...joined].flatMap(([name, at]) => (at ? [name] : []));
+  const names = [...new Set([...lost, ...known.keys(), ...joined.keys()])];
+  if (!names.length) return null;
+  const row = (/** @type {string} */ name) => {
+    const { attempts = 0, errors = 0 } = known.get(name) ?? {};
+    const running = live?.in_flight.filter((/** @type {any} */ one) => one.worker === name) ?? [];
+    const at = joined.get(name);
+    return el('tr', { key: name }, el('th', { scope: 'row' }, name),
+      live && el('td', null, at ? [state('damaged', 'lost'), ' ', time(at, 'age')] : joined.has(name) ? 'connected' : ''),
+      el('td', null, count(attempts)), el('td', null, count(errors)),
+      live && el('td', null, running.slice(0, MAX_ATTEMPTS).map((/** @type {any} */ { trial }) => [link(trialPath(run.run, trial), trial), ' ']),
+        running.length > MAX_ATTEMPTS && `and ${count(running.length - MAX_ATTEMPTS)} more`));
+  };
+  const heads = ['Worker', live && 'State', 'Attempts', 'Errors', live && 'Runs now'].filter(Boolean);
+  return [el('h2', null, 'Workers', el('small', null, live && `${count(joined.size - lost.length)} connected${lost.length ? `, ${count(lost.length)} lost` : ''}`)),
+    table('Workers', heads, names.slice(0, MAX_WORKERS).map(row)),
+    names.length > MAX_WORKERS && el('p', { class: 'quiet' }, `${plural(names.length - MAX_WORKERS, 'worker')} more in `, el('code', null, 'runner show --json'))];
+}
 
 /**
  * The running attempt of a trial, its wait, or the reason why it has not run. `at` is the time at which the attempt had its age.

@@ -6,7 +6,7 @@ import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
 import { duration, number, parts, plural, time } from '../base/words.js';
-import { activity } from './activity.js';
+import { activity, workers } from './activity.js';
 import { failed, previous } from './failures.js';
 import { denials, tables } from './tables.js';
 import { trials } from './trials.js';
@@ -32,8 +32,9 @@ export function overview(view, address, kept) {
     first: Promise.all([first, list.first]),
     ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
     content: () => [error && problem(error), previous(view), denials(view.document), failed(view.run, failures),
-      view.document.run.status === 'running' ? activity(view.run, live) : null,
-      list.content(), el('div', { class: 'columns' }, tables(view.document, view.redraw), charts(summary))],
+      view.document.run.status === 'running' ? el('div', null, activity(view.run, live), workers(view.document, live)) : null,
+      list.content(), el('div', { class: 'columns' }, tables(view.document, view.redraw), charts(summary)),
+      view.document.run.status === 'running' ? null : workers(view.document, null)],
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
       read();
