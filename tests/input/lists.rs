@@ -148,6 +148,30 @@ fn missing_optional_lists_are_named() {
 }
 
 #[test]
+fn lists_of_files_need_ids_that_differ() {
+    let mut transcript = Transcript::default();
+    for keys in [
+        "input = \"{{row.text}}\"",
+        "id = \"{{file.stem}}\"",
+        "id = \"{{row.json.id}}\"",
+        "id = \"{{file.stem}}\"\nselect = [\"none\"]",
+    ] {
+        let runner =
+            echo(&format!("[[test_lists]]\nfiles = [\"c/*\"]\nformat = \"file\"\n{keys}\n"));
+        fs::create_dir(runner.path("c")).unwrap();
+        runner.write("c/a.json", "{");
+        runner.write("c/a.txt", "");
+        transcript.refused(&runner, &[]);
+    }
+    for format in ["\"files\"", "1"] {
+        let runner = echo(&format!("{LIST}format = {format}\n"));
+        runner.write("list.txt", "");
+        transcript.refused(&runner, &[]);
+    }
+    transcript.check("lists_of_files_need_ids_that_differ");
+}
+
+#[test]
 fn names_with_brackets_need_escapes() {
     let runner = echo("[[test_lists]]\nfiles = ['a[1].jsonl']\n");
     runner.write("a[1].jsonl", "{\"id\": \"a\"}\n");

@@ -49,6 +49,24 @@ fn inserted_and_moved_tests_keep_what_has_run() {
 }
 
 #[test]
+fn edited_file_of_a_list_of_files_runs_only_its_test() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.echo]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"cases/*.in\"]\n\
+         format = \"file\"\nid = \"{{file.stem}}\"\ninput = \"{{row.text}}\"\nexpect = { contains = \"1\" }\n",
+    );
+    fs::create_dir(runner.path("cases")).unwrap();
+    for name in ["a", "b", "c"] {
+        runner.write(&format!("cases/{name}.in"), format!("{name} 1\n"));
+    }
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    runner.write("cases/b.in", "b 2\n");
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    assert_rows(&run, &[("a", 1), ("b", 2), ("c", 1)]);
+}
+
+#[test]
 fn accepted_files_replace_lost_stored_ones() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let lose = [run.dir.join("scenario.toml"), runner.path("results/store")];

@@ -96,6 +96,8 @@ pub(crate) enum ListFormat {
     Json,
     /// Tables `[[tests]]`.
     Toml,
+    /// The file is a record. Only a list with `format = "file"` has such files.
+    File,
 }
 
 impl ListFormat {
@@ -115,6 +117,8 @@ impl ListFormat {
 pub(crate) struct ListFiles {
     /// Whether the glob may match nothing.
     pub(crate) is_optional: bool,
+    /// Whether each file is a record, so that files may have any name.
+    pub(crate) has_any_name: bool,
 }
 
 impl Form for ListFiles {
@@ -129,9 +133,11 @@ impl Form for ListFiles {
         {
             *owner = FileOwner::Optional;
         }
-        for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
+        let is_refused =
+            |name: &&String| !self.has_any_name && ListFormat::from_name(name).is_none();
+        for name in names.iter().filter(is_refused) {
             let message = format!("`{name}` is not a test list");
-            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`; a line of `.jsonl` is `{\"id\": \"a\", \"input\": \"x\"}`".to_owned();
+            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`; with `format = \"file\"`, each file is a test".to_owned();
             reader.refuse(at, message, "matched").help = Some(help);
         }
         Some(names)

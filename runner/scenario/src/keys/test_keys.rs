@@ -13,7 +13,7 @@ use crate::keys::{FilePlace, ListFiles, NamedFile};
 use crate::reading::{
     Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, NotNull,
     Number, Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue,
-    Templated, Templates, TextOrList, WholeText,
+    Templated, Templates, TextOrList, WholeText, Word,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -58,6 +58,8 @@ pub(crate) struct TestList {
     pub(crate) files: Vec<String>,
     /// Whether it may have no tests.
     pub(crate) is_optional: bool,
+    /// Whether each file is a record.
+    pub(crate) is_of_files: bool,
 }
 
 /// The keys shared by `[defaults]`, test lists and tests.
@@ -101,7 +103,8 @@ impl TestSettings {
 impl TestList {
     /// Returns whether records are data for templates. If not, they are tests.
     pub(crate) fn has_templates(&self) -> bool {
-        self.fields.iter().any(|(key, value)| *key == "id" || value.is_template())
+        self.is_of_files
+            || self.fields.iter().any(|(key, value)| *key == "id" || value.is_template())
     }
 }
 
@@ -134,6 +137,8 @@ const NOT: TableForm<Unwanted> = TableForm("`not` of `expect`", |table| {
         matches: table.optional("matches", &Pattern),
     })
 });
+/// A format of a list whose files do not show it by their names.
+const FORMAT: Word<()> = Word(|| vec!["file"], |word| (word == "file").then_some(()));
 const META: Named<Scalar> = Named {
     form: Scalar(256),
     words: "a table",
@@ -221,11 +226,14 @@ fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let is_optional = table.or("optional", &Boolean, "false");
-    let matches = table.required("files", &Globs(List(1, ListFiles { is_optional })));
+    let is_of_files = table.optional("format", &FORMAT).is_some();
+    let form = ListFiles { is_optional, has_any_name: is_of_files };
+    let matches = table.required("files", &Globs(List(1, form)));
     let mut seen = HashSet::new();
     let files: Vec<_> = matches.into_iter().flatten().flatten().collect();
     let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
-    let id = table.optional("id", &Templated(LIST_ROOTS));
+    let id = Templated(LIST_ROOTS);
+    let id = if is_of_files { table.required("id", &id) } else { table.optional("id", &id) };
     let input = Templates(Any, LIST_ROOTS);
     let expect = Templates(EXPECT, LIST_ROOTS);
     let fields = [
@@ -243,6 +251,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
         exclude: table.or("exclude", &Globs(List(0, GLOB)), "[]"),
         files,
         is_optional,
+        is_of_files,
     })
 }
 

@@ -6,7 +6,8 @@ use std::{
     borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, iter, path::Path, sync::Arc,
 };
 
-use runner_model::json::{JsonFault, Numbers, find_fault};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use runner_model::json::{self, JsonFault, Numbers, find_fault};
 use runner_model::{Text, without_mark};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -15,7 +16,8 @@ use crate::{
     lists::csv::{Cell, QuoteState, cells},
     problem::{Place, Problem, Source, line_breaks},
     reading::{
-        AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, kind, not_utf8, read_text,
+        AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, kind, not_utf8, open_named,
+        read_text,
     },
 };
 
@@ -47,6 +49,8 @@ enum Content<'a> {
         index: usize,
         value: Value,
     },
+    /// A whole file.
+    File(Value),
 }
 
 /// Consecutive records of a list. Another thread may split and parse them.
@@ -92,6 +96,7 @@ pub(crate) fn visit_chunks(
         }
         ListFormat::Json => visit_json,
         ListFormat::Toml => visit_toml,
+        ListFormat::File => return visit(&mut in_chunks(size, [file_entry(path, shown)])),
     };
     let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
     match read_text(path, shown, "test list", help) {
@@ -109,6 +114,33 @@ fn in_chunks<'a>(
         let chunk = Chunk { others: entries.by_ref().take(size).collect(), ..Chunk::new("") };
         (chunk.count() > 0).then_some(chunk)
     })
+}
+
+/// Reads a file as a record: its `text`, or its `bytes` in base64 if they are not UTF-8, and the value of valid JSON as `json`.
+fn file_entry<'a>(path: &Path, shown: &'a str) -> Result<Entry<'a>, Problem> {
+    let mut bytes = Vec::new();
+    let file = open_named(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    file.map_err(|error| cannot_read(shown, &error))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = "a file that is a record has at most 16 MiB";
+        let help = "attach larger files by `files` of a test";
+        return Err(Problem::for_file(shown, message.to_owned()).with_help(help));
+    }
+    let mut record = Map::new();
+    match String::from_utf8(bytes) {
+        Ok(text) => {
+            let is_json = path.extension().is_some_and(|end| end == "json");
+            if let Some(Ok(json)) = is_json.then(|| json::parse(without_mark(&text))) {
+                record.insert("json".to_owned(), json);
+            }
+            record.insert("text".to_owned(), text.into());
+        }
+        Err(error) => {
+            record.insert("bytes".to_owned(), BASE64_STANDARD.encode(error.as_bytes()).into());
+        }
+    }
+    let content = Content::File(record.into());
+    Ok(Entry { content, ..Entry::from_text(shown, "", "", 1) })
 }
 
 fn cannot_read(shown: &str, error: &io::Error) -> Problem {
@@ -381,7 +413,7 @@ impl<'a> Entry<'a> {
                 let values = cells.iter().map(|(_, text)| Value::from(&**text));
                 Ok(Value::Object(columns.iter().cloned().zip(values).collect::<Map<_, _>>()))
             }
-            Content::Toml { value, .. } => Ok(value.clone()),
+            Content::Toml { value, .. } | Content::File(value) => Ok(value.clone()),
         }
     }
 
@@ -418,6 +450,7 @@ impl<'a> Entry<'a> {
                 let record = [Step::Key("tests".to_owned()), Step::Item(*index)];
                 document.place(&[&record, path].concat(), part, label)
             }
+            Content::File(_) => Place::new(self.source(), 0..0, label),
         }
     }
 }

@@ -117,9 +117,12 @@ impl<'s> AllTests<'s> {
         visit: &mut VisitTestChunks<'_>,
     ) -> ControlFlow<()> {
         // A list has only files of a known format.
-        let Some(format) = ListFormat::from_name(name) else {
-            return ControlFlow::Continue(());
+        let format = if self.scenario.lists[list].is_of_files {
+            Some(ListFormat::File)
+        } else {
+            ListFormat::from_name(name)
         };
+        let Some(format) = format else { return ControlFlow::Continue(()) };
         let path = self.scenario.folder.join(name);
         let file = ListFile {
             names: file_names(name),
@@ -207,6 +210,16 @@ fn file_names(file: &str) -> Value {
     let [name, stem] = [path.file_name(), path.file_stem()]
         .map(|part| part.unwrap_or_default().to_string_lossy().into_owned());
     json!({"name": name, "path": file, "stem": stem})
+}
+
+/// Returns the reason why a file lacks a key of files that are records.
+fn file_help(key: &str) -> Option<&'static str> {
+    match key {
+        "json" => Some("only files whose name ends in `.json` have it, and only with valid JSON"),
+        "text" => Some("the file is not UTF-8: `row.bytes` has its content in base64"),
+        "bytes" => Some("the file is UTF-8: `row.text` has its content"),
+        _ => None,
+    }
 }
 
 /// Adds the `meta` of a record to that of its list. The record's keys win.
@@ -298,7 +311,9 @@ impl Record<'_> {
             && let key = path.0.split('.').nth(1).unwrap_or_default()
             && !row.contains_key(key)
         {
-            problem.help = Some(suggest(key, row.keys().map(String::as_str)));
+            let of_file = self.list.is_of_files.then(|| file_help(key)).flatten();
+            let help = || suggest(key, row.keys().map(String::as_str));
+            problem.help = Some(of_file.map_or_else(help, str::to_owned));
         }
         problem
     }

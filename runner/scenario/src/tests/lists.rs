@@ -45,6 +45,59 @@ fn lists_of_all_formats_make_the_same_tests() {
     }
 }
 
+#[test]
+fn each_file_of_a_list_of_files_is_a_test() {
+    let scenario = "
+        [[test_lists]]
+        files = ['cases/*']
+        format = 'file'
+        id = '{{file.stem}}'
+        input = { name = '{{file.name}}', number = '{{row_number}}', text = '{{row.text}}' }
+        [[test_lists]]
+        files = ['json/*.json']
+        format = 'file'
+        id = 'json/{{file.stem}}'
+        input = '{{row.json}}'
+    ";
+    // Its keys are no test's.
+    let json = "\u{feff}{\"id\": \"other\", \"input\": 7}";
+    let files =
+        [("cases/a.in", "1 2\r\n"), ("cases/b", ""), ("cases/c.toml", "{"), ("json/d.json", json)];
+    let suite = select(&folder(scenario, &files), &Selection::default());
+    assert_eq!(ids(&suite), "a b c json/d");
+    let inputs = lines(&suite);
+    let inputs = inputs.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let inputs: Vec<_> = inputs.map(|mut test| test["input"].take()).collect();
+    assert_eq!(inputs[0], json!({"name": "a.in", "number": 1, "text": "1 2\r\n"}));
+    assert_eq!(inputs[1], json!({"name": "b", "number": 1, "text": ""}));
+    assert_eq!(inputs[2]["text"], "{");
+    assert_eq!(inputs[3], json!({"id": "other", "input": 7}));
+}
+
+#[test]
+fn file_that_is_not_text_is_a_test_by_its_bytes() {
+    let written = |input: &str| {
+        let folder = folder(
+            &format!(
+                "[[test_lists]]\nfiles = ['*.bin']\nformat = 'file'\nid = '{{{{file.stem}}}}'\ninput = '{input}'\n"
+            ),
+            &[],
+        );
+        fs::write(folder.path().join("x.bin"), [0xff, 0]).unwrap();
+        folder
+    };
+    let suite = select(&written("{{row.bytes}}"), &Selection::default());
+    let test: Value = serde_json::from_str(&lines(&suite)[0]).unwrap();
+    assert_eq!(test["input"], "/wA=");
+    for (input, help) in [
+        ("{{row.text}}", "the file is not UTF-8: `row.bytes` has its content in base64"),
+        ("{{row.json}}", "files whose name ends in `.json` have it, and only with valid JSON"),
+    ] {
+        let problems = refused(&written(input), &Selection::default());
+        assert!(problems.contains(help), "{problems}");
+    }
+}
+
 /// The cells have line breaks, quotes and other bytes than ASCII, and cross many blocks of the reader.
 #[test]
 fn csv_records_may_cross_blocks() {
