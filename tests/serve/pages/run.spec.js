@@ -7,13 +7,55 @@ const trials = (page) => page.getByRole('grid', { name: 'Trials' }).getByRole('r
 test('failures are shown with their values, and new ones first', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${EVERY}`);
   await expect(page.getByRole('heading', { level: 1 })).toContainText(/every\s+✗ \d+ failed/);
-  const groups = page.locator('.groups > li');
+  const groups = page.locator('.group');
   await expect(groups.first()).toContainText('new');
   await expect(groups.filter({ hasText: 'fails@hostile#1' })).toContainText('expected "2", got "two"');
   await expect(groups.filter({ hasText: 'differs@hostile#1' })).toContainText('$.b[1]: expected 3, got 2');
   // Numbers are those of the row, which JavaScript cannot hold.
   await expect(groups.filter({ hasText: 'large@hostile#1' })).toContainText('12345678901234567891');
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
+});
+
+test('reason opens in place and leads to its trials', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  await expect(page.locator('section .counts').getByRole('link', { name: 'internal: 4' })).toBeVisible();
+  const group = page.locator('.group').filter({ hasText: 'fails@hostile#1' });
+  await group.getByText('expected "2", got "two"').click();
+  await expect(group.getByRole('region', { name: 'Expected and Actual' }).first()).toContainText('two');
+  await group.locator('summary').filter({ hasText: 'fails@other#1' }).click();
+  await expect(group.getByRole('region', { name: 'Expected and Actual' })).toHaveCount(2);
+  await expect(page).toHaveURL(new RegExp(`${EVERY}$`));
+  const heading = page.getByRole('heading', { name: /^Trials/ });
+  await group.getByRole('link', { name: 'and 3 more' }).click();
+  await expect(heading).toContainText('4 of 44 trials match');
+  await expect(heading).toBeInViewport();
+  await expect(trials(page).filter({ hasText: 'fails@' })).toHaveCount(4);
+  await page.getByRole('button', { name: /^Reason: equals: .*two/ }).click();
+  await expect(heading).toHaveText('Trials44 trials');
+  await page.goBack();
+  await expect(heading).toContainText('4 of 44');
+  await page.locator('section .counts').getByRole('link', { name: 'internal: 4' }).click();
+  await expect(page.getByRole('button', { name: 'Reason: internal' })).toBeVisible();
+  await expect(trials(page).filter({ hasText: 'breaks@' })).toHaveCount(4);
+  // The next trial is the next one of the list.
+  await trials(page).filter({ hasText: 'breaks@' }).last().getByRole('link').click();
+  await expect(page.getByRole('link', { name: '← Previous' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Next →' })).toBeDisabled();
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results texts' });
+  test('twenty reasons leave the list of trials in sight', async ({ page, server }) => {
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-reasons-12121212`);
+    const list = page.getByRole('grid', { name: 'Trials' });
+    await expect(page.locator('.group')).toHaveCount(20);
+    const top = await list.evaluate((one) => one.getBoundingClientRect().top + scrollY);
+    console.log(`list of trials starts at ${top} px`);
+    expect(top).toBeLessThan(900);
+    await page.getByText('2 more reasons').first().click();
+    await expect(page.locator('.group').filter({ visible: true })).toHaveCount(14);
+  });
 });
 
 test('long verdict fits a narrow screen', async ({ page, server }) => {
@@ -82,7 +124,11 @@ test('every provider of a matrix is in reach on a narrow screen', async ({ page,
   const last = page.getByRole('columnheader').last();
   await last.scrollIntoViewIfNeeded();
   await expect(last).toBeInViewport({ ratio: 1 });
-  await expect(page.getByRole('link', { name: 'recovers' })).toBeInViewport({ ratio: 1 });
+  // The names of tests stay in place.
+  const [name, grid] = [page.getByRole('link', { name: 'recovers' }), page.getByRole('grid', { name: 'Tests and providers' })];
+  const [inner, outer] = await Promise.all([name, grid].map((one) => one.boundingBox()));
+  expect(inner.x).toBeGreaterThanOrEqual(outer.x);
+  expect(inner.x).toBeLessThan(outer.x + outer.width);
 });
 
 test('views of a run have its matrix, its log and its facts', async ({ page, server }) => {
@@ -112,6 +158,126 @@ test.describe('', () => {
     await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
     await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
     await expect(page.getByText('%zz')).toBeVisible();
+  });
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results everything' });
+
+  /** Keys of `show --json` that no view shows, by the reason. A new key belongs on a view, or here. */
+  const HIDDEN = {
+    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
+    'as in `run`': 'manifest.completed_at manifest.counts manifest.group manifest.id manifest.labels manifest.larger_budgets manifest.lost_report manifest.message manifest.number manifest.pinned manifest.reason manifest.scenario manifest.signal manifest.stage manifest.started_at manifest.status manifest.verdict live.counts live.at live.worked_ms',
+    'as in `manifest.providers`': 'manifest.planned_graders',
+    'only the sum': 'manifest.sessions.adopted',
+    'only as a pass rate': 'meta.values.providers',
+    'an age that grows': 'live.in_flight.ms live.in_flight.since live.compiling.since live.waiting.until',
+    'steps of an attempt with its text': 'live.in_flight.phase live.in_flight.output.bytes manifest.sessions.in_flight.phase manifest.sessions.in_flight.since manifest.sessions.in_flight.output.bytes',
+    'in the message, or for commands': 'run.larger_budgets',
+    'for links': 'since_previous.run',
+    'for checks at the start': 'manifest.providers.mounts.device manifest.providers.mounts.inode manifest.providers.mounts.content manifest.providers.description.config_schema manifest.providers.description.input_schema',
+    'absent in a pause': 'run.paused.to',
+    'of a running run': 'run.stage',
+  };
+  /** The words that stand for some values. */
+  const WORDS = {
+    'run.reason': 'Interrupted by SIGTERM', 'manifest.gate.held': 'gate failed:', 'manifest.gate.conditions.held': '✗ pass rate', 'manifest.gate.conditions.key': 'pass rate',
+    'manifest.gate.conditions.weightless': 'without 1 skipped trial', 'manifest.metadata.has_gate': 'gate failed:', 'manifest.providers.grader': ', grader', 'manifest.sessions.rescores': 'Judged again',
+    'live.paused': 'Paused since', 'live.stopping': '○ stopping', 'live.grace_until': 'Running attempts are being interrupted', 'live.stage': 'Running', 'live.waiting.why': 'waits for its retry', 'live.waits_for_memory': 'more wait for memory',
+  };
+  const by = { user: 'ada', host: 'box', reason: 'for lunch' };
+  const at = (minute) => `2026-05-06T07:${minute}:09.123Z`;
+  const flight = { trial: 'late@hostile#1', grader: 'judge', attempt: 37, worker: 'gpu-7', ms: 4321, phase: 'waiting', since: at(10), what: 'http api.example.com:443', output: { bytes: 9, text: 'last words' } };
+  /** Values of keys that the run of the fixtures lacks: for its page after its end, and while it runs. */
+  const ENDED = {
+    lost_results: 43, damaged_lines: 44, workers: [{ worker: 'gpu-1', attempts: 1203, errors: 45 }],
+    run: { counts: { ungraded: 46 }, message: 'It met `SIGTERM`.', reason: 'interrupted', signal: 'SIGTERM', lost_report: 'no space for `junit.xml`', shard: '3/64', pinned: { at: at(11), by } },
+    providers: [{ ungraded: 47 }], meta: [{ values: [{ ungraded: 48 }] }],
+    graders: [{ passed: 11, ungraded: 49, pass_rate: { rate: 1, interval: [0.7411, 1] }, metrics: [{ name: 'work', unit: 'joule', value: 0.125 }] }],
+    manifest: {
+      gate: { conditions: [{ weightless: 1 }] },
+      merged: [{ shard: '5/64', run: 'part-5', sessions: 51 }],
+      metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
+      providers: [{
+        limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
+        grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }] },
+      }],
+      sessions: [{
+        budgets: { tokens: 12345 }, fail_fast: 56, request: { id: 'nightly-7', priority: 57 }, rerun: { filter: 'outcome(failed)' }, pending: 58, suspended_ms: 61000,
+        pauses: [{ from: at(12), to: at(13), by }], stopped_by: by, in_flight: [flight],
+      }],
+      transitions: [{ reason: 'stopped', by }],
+    },
+  };
+  const RUNNING = {
+    run: { status: 'running', state: 'running', completed_at: null, paused: { from: at(14), by } },
+    live: {
+      at: at(19), paused: true, stopping: true, grace_until: at(15), stage: 'run', compiling: [{ plugin: 'slow.wasm', since: at(16) }], in_flight: [flight],
+      waiting: [{ trial: 'next@hostile#1', grader: 'judge', why: 'retry', until: at(17) }], waits_for_memory: true, waits_for_workers: 'no worker is there', workers: 62, deaths: 63,
+      joined: [{ worker: 'gpu-7' }, { worker: 'gpu-8', lost_at: at(18) }],
+    },
+  };
+
+  /** Returns the first value of each key of a schema without keys of its own. @returns {[string, any][]} */
+  function leaves({ $defs, ...schema }, document) {
+    const found = new Map();
+    const parts = (node) => [node, ...[node.$ref && $defs[node.$ref.split('/').pop()], ...node.anyOf ?? [], ...node.oneOf ?? [], ...node.allOf ?? []]
+      .flatMap((part) => (part ? parts(part) : []))];
+    const walk = (node, values, path) => {
+      const all = parts(node);
+      const inner = all.flatMap(({ items, additionalProperties }) => [items, additionalProperties]).filter((part) => typeof part === 'object');
+      const keys = all.flatMap(({ properties }) => Object.entries(properties ?? {}));
+      for (const part of inner) walk(part, values.flatMap((value) => (typeof value === 'object' ? Object.values(value) : [])), path);
+      for (const [key, part] of keys) {
+        const own = values.flatMap((value) => (Object.hasOwn(Object(value), key) && value[key] !== null ? [value[key]] : []));
+        walk(part, own, path ? `${path}.${key}` : key);
+      }
+      if (!inner.length && !keys.length) found.set(path, found.get(path) ?? values[0]);
+    };
+    walk(schema, [document], '');
+    return [...found];
+  }
+
+  test('every key of a run is on one of its views', async ({ page, server }) => {
+    const { runs } = JSON.parse(await runner(['list', '--json', '--results', 'everything', '--scenario', 'everything']));
+    const schema = JSON.parse(await runner(['schema', 'show']));
+    delete schema.properties.rows;
+    const path = `/runs/${runs[0].run}`;
+    const merge = (value, patch) => (patch === null || typeof patch !== 'object' ? patch
+      : Object.entries(patch).reduce((all, [key, one]) => Object.assign(all, { [key]: merge(all[key], one) }), value ?? (Array.isArray(patch) ? [] : {})));
+    const own = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+    for (const patch of [ENDED, RUNNING]) {
+      const document = merge(structuredClone(own), patch);
+      await page.unrouteAll();
+      await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+      await page.route(`**/api/v1${path}/events*`, (route) => route.fulfill({ contentType: 'text/event-stream', body: '' }));
+      let texts = '';
+      for (const view of ['', 'matrix', 'timeline', 'log', 'about']) {
+        await page.goto(`${server.origin}${path}?view=${view}`);
+        await expect(page.getByRole('heading', { level: 1 })).toContainText('everything');
+        await expect(page.locator('.loading')).toHaveCount(0);
+        texts += await page.evaluate(() => {
+          const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          const nodes = [...document.querySelectorAll('[title], time')].map((one) => `${one.title} ${one.dateTime ?? ''}`);
+          while (walker.nextNode()) nodes.push(walker.currentNode.nodeValue);
+          return nodes.join(' ');
+        });
+      }
+      const shown = leaves(schema, document).filter(([key]) => /^(live|run\.paused)\./.test(key) === (patch === RUNNING))
+        .map(([key, value]) => [key, value === undefined ? value : WORDS[key] ?? value]);
+      const missing = await page.evaluate(async ({ shown, texts }) => {
+        const { count, duration, money, number, percent } = await import('/web/base/words.js');
+        const plain = (text) => text.replace(/[`\s]/g, '');
+        const forms = (value) => [value, count(value), duration(value), number(value), percent(value), money(value),
+          (Math.floor(1000 * value) / 10).toFixed(1), (Math.ceil(1000 * value) / 10).toFixed(1)];
+        const is = (value) => (typeof value === 'object' ? Object.values(value).every(is)
+          : typeof value !== 'number' ? plain(texts).includes(plain(String(value)))
+            : forms(value).some((form) => new RegExp(`(?<![\\d.,])${String(form).replace(/[.$]/g, '\\$&')}(?!\\d|[.,]\\d)`).test(texts)));
+        return shown.filter(([, value]) => value === undefined || !is(value)).map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
+      }, { shown, texts });
+      const hidden = Object.values(HIDDEN).flatMap((keys) => keys.split(' '));
+      expect(missing.filter((line) => !hidden.some((key) => line.startsWith(`${key}: `) || line.startsWith(`${key}.`)))).toEqual([]);
+    }
   });
 });
 

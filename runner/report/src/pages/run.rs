@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actions::RunActions;
-use crate::{RunSummary, RunTables, SincePrevious, VERSION};
+use crate::{RunSummary, RunTables, SincePrevious, VERSION, run_facts};
 
 /// The number of rows of a run, their sums, and its changes since the previous one.
 pub type PageTables = (u64, Arc<RunTables>, Arc<Option<SincePrevious>>);
@@ -34,6 +34,8 @@ pub struct RunPage {
     rev: Option<u64>,
     #[serde(flatten)]
     tables: Option<Arc<RunTables>>,
+    /// The result of the gate as lines, for people. Empty without one.
+    gate: Vec<String>,
     /// Changes since the previous run. Absent while the run is running, and if there are no changes.
     #[serde(skip_serializing_if = "is_absent")]
     since_previous: Arc<Option<SincePrevious>>,
@@ -83,6 +85,7 @@ impl RunPage {
             rev,
             tables,
             since_previous,
+            gate: judged.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default(),
             manifest: if on_disk.status.is_terminal() { on_disk } else { judged },
         })
     }

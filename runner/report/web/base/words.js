@@ -213,7 +213,7 @@ export const done = (counts) => counts.passed + counts.failed + counts.error + c
 /** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
 export function parts(counts) {
   const words = [['failed', 'failed', 'failed'], ['error', 'error', 'errors'], ['timeout', 'timeout', 'timeouts'],
-    ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped']];
+    ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped'], ['ungraded', 'ungraded', 'ungraded']];
   return words.filter(([key]) => counts[key] > 0).map(([key, one, many]) => [key, plural(counts[key], one, many)]);
 }
 

@@ -4,7 +4,7 @@
 import { runPath } from '../base/api.js';
 import { report } from '../base/report.js';
 import { el, facts } from '../base/ui.js';
-import { actor, duration, plural, prose, time } from '../base/words.js';
+import { actor, count, done, duration, percent, plural, prose, time } from '../base/words.js';
 
 /** @param {Record<string, any>} table */
 const entries = (table) => Object.entries(table).map(([name, value]) => {
@@ -17,6 +17,10 @@ export function about(view) {
   return { content: () => content(view) };
 }
 
+/** @param {any} one */
+const attempt = ({ trial, grader, attempt, worker, ms, what, output }) =>
+  el('div', null, `${trial}${grader ? ` judged by ${grader}` : ''}, attempt ${attempt}${worker ? ` on ${worker}` : ''}, after ${duration(ms)}${what ? `: ${what}` : ''}`, output && el('pre', null, output.text));
+
 /** @param {import('./run.js').RunView} view */
 function content({ run, document }) {
   const { manifest, run: head } = document;
@@ -27,11 +31,16 @@ function content({ run, document }) {
     el('h2', null, 'Run'),
     facts([
       ['Id', code(run)],
+      ['Number', head.number && count(head.number)],
       ['Folder', code(head.run_dir)],
       ['Scenario', [code(manifest.scenario_path), ' ', code(metadata.scenario_sha256)]],
       ['Tests', code(metadata.suite)],
       ['Variables and labels', named.length > 0 && named],
       ['Selection', Object.keys(metadata.selection ?? {}).length > 0 && entries(metadata.selection)],
+      ['Group', head.group && ['run ', `${head.group.place} of ${head.group.of} in `, code(head.group.id)]],
+      ['Merged from', manifest.merged?.map((/** @type {any} */ one) => el('div', null, `shard ${one.shard}: `, code(one.run), `, ${plural(one.sessions, 'session')}`))],
+      ['Pinned by', head.pinned && [actor(head.pinned.by), ', ', time(head.pinned.at, 'full')]],
+      ['Retries', Object.entries(document.retries ?? {}).map(([why, number]) => `${plural(Number(number), 'attempt')}: ${why}`).join(', ')],
       ['Seed', metadata.seed && String(metadata.seed)],
       ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
       ['Version', `runner ${metadata.runner_version}`],
@@ -45,22 +54,31 @@ function content({ run, document }) {
     el('h2', null, 'Sessions'),
     manifest.sessions.map((/** @type {any} */ one) => facts([
       [`Session ${one.number}`, el('code', null, one.command.join(' '))],
+      ['Judged again', one.rescores && ['by the tests ', code(one.suite)]],
+      ['Runs again', one.rerun && [one.rerun.filter ?? one.rerun, one.pending && `: ${plural(one.pending, 'trial')}`]],
       ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
       ['Time', [time(one.started_at, 'full'), ' – ', one.ended_at ? time(one.ended_at, 'full') : 'running']],
-      ['Worked', one.worked_ms && duration(one.worked_ms)],
+      ['Worked', one.worked_ms && [duration(one.worked_ms), one.suspended_ms && `, paused or suspended ${duration(one.suspended_ms)}`]],
+      ['Pauses', one.pauses?.map((/** @type {any} */ { from, to, by }) => el('div', null, time(from, 'full'), ' – ', to && time(to, 'full'), by && `, ${actor(by)}`))],
       ['Stopped by', one.stopped_by && actor(one.stopped_by)],
       ['Parallel attempts', String(one.jobs)],
       ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
+      ['Time to stop', one.grace_ms && duration(one.grace_ms)],
+      ['Stops after', one.fail_fast && (one.fail_fast < 1 ? `${percent(one.fail_fast)} bad trials` : plural(one.fail_fast, 'bad trial'))],
+      ['Budgets', one.budgets && entries(one.budgets)],
+      ['Request', one.request && [code(one.request.id), `, priority ${one.request.priority}`]],
       ['Sandbox', one.wall],
-      ['Changes', one.adopted && 'took over changes of the scenario'],
-      ['End', one.in_flight?.length && 'its process died'],
+      ['Changes', one.adopted && ['took over changes of the scenario', done(one.adopted) > 0 && `; ${plural(done(one.adopted), 'trial')} left out`]],
+      ['End', one.in_flight?.length && ['its process died while these ran: ', one.in_flight.map(attempt)]],
     ])),
     el('h2', null, 'Providers and graders'),
-    manifest.providers.map((/** @type {any} */ one) => facts([
-      [one.name, el('code', null, one.plugin)],
+    [...manifest.providers, ...manifest.planned_graders ?? []].map((/** @type {any} */ one) => facts([
+      [one.name, [el('code', null, one.plugin), `, ${one.kind}${one.grader ? ', grader' : ''}`]],
       ['Plugin', one.description ? `${one.description.name} ${one.description.version ?? ''} ${one.description.summary ?? ''}` : null],
+      ['Requests', one.description?.requests?.join(', ')],
       ['Digest', code(one.digest)],
       ['Grants', one.grants && entries(one.grants)],
+      ['Folders', one.mounts?.map((/** @type {any} */ { host, guest, mode }) => el('div', null, `${host} as ${guest}: ${mode}`))],
       ['Limits', el('details', null, el('summary', null, 'Show'), entries(one.limits ?? {}))],
     ])),
   ];

@@ -87,6 +87,7 @@ export async function open({ place, address, names, kept }) {
   function heading() {
     const { run: head, actions, since_previous: previous, manifest, gate = [] } = view.document;
     const { user, host } = manifest.sessions[0] ?? {};
+    const rescored = manifest.sessions.findLast((/** @type {any} */ one) => one.rescores);
     const counts = { ...head.counts, ...view.progress?.counts };
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
     const resume = head.state === 'failed' ? [] : ['resume'];
@@ -107,6 +108,8 @@ export async function open({ place, address, names, kept }) {
         head.pinned && el('span', null, '⚑ pinned'),
         head.group?.of > 1 && el('span', null, `${head.group.place} of ${head.group.of} in group `,
           link(`/runs${query({ group: head.group.id })}`, head.group.id.split('-').at(-1))),
+        head.pinned && el('span', null, '⚑ pinned'),
+        rescored && el('span', null, 'Judged again ', time(rescored.started_at, 'full')),
         head.shard && el('span', null, `Shard ${head.shard.replace('/', ' of ')}`),
         labels(head)),
       bar(counts),
@@ -205,7 +208,8 @@ function notes({ document, progress }) {
     run.status === 'running' && session?.rerun && el('p', { class: 'note' },
       `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
     paused && el('p', { class: 'note' },
-      `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
+      'Paused since ', time(paused.from, 'clock'), `${paused.by ? `, by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
+    run.lost_report && el('p', { class: 'note bad' }, 'Report lost: ', prose(run.lost_report)),
     damaged + lost > 0 && el('p', { class: 'note bad' }, losses,
       'Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
 }

@@ -107,16 +107,16 @@ export async function open({ place, address, kept, server }) {
       el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
     const name = link(runPath(run.run), run.scenario);
     name.props.tabindex = -1;
-    const gate = narrow.matches && failedGate(run);
-    const why = run.state === 'cancelled' ? null : gate || (run.message ?? reason(run));
+    const gate = narrow.matches ? failedGate(run) : null;
+    const why = run.state === 'cancelled' ? null : gate ?? run.message ?? reason(run);
     const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', tick),
-      cell('state', verdict(run), why ? el('small', { title: why }, prose(gate || (run.message ?? why.split('. ')[0]))) : null),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(gate ?? run.message ?? why.split('. ')[0])) : null),
       cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
         el('small', null, run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`)),
-      cell('trials', bar(run.counts), el('small', null, trials(run))),
+      cell('trials', bar(run.counts), el('small', { title: failedGate(run) }, trials(run))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
@@ -130,7 +130,7 @@ export async function open({ place, address, kept, server }) {
       cell('tick', button(isOpen ? '▾' : '▸', () => fold(one.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${one.name}` })),
       cell('state', verdict(one)),
       cell('name', el('span', null, el('strong', null, one.name)), el('small', null, one.group ? link(to({ group: one.group }), one.words) : one.words)),
-      cell('trials', bar(one.counts), el('small', null, trials(one))),
+      cell('trials', bar(one.counts), el('small', { title: failedGate(one) }, trials(one))),
       cell('started', time(one.started_at, 'clock'), el('small', null, time(one.completed_at ?? one.started_at, 'age'))),
       cell('took', worked(one)), cell('tools', ''),
     ];
@@ -162,8 +162,7 @@ export async function open({ place, address, kept, server }) {
   function trials(run) {
     const words = parts(run.counts).map(([, phrase]) => phrase).join(', ');
     const left = run.counts.planned - done(run.counts);
-    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}`
-      : [words, failedGate(run)].filter(Boolean).join(' · ');
+    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}` : failedGate(run) ?? words;
   }
 
   /** @param {any} run */
@@ -204,7 +203,7 @@ export async function open({ place, address, kept, server }) {
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
     const others = ['scenario', 'label', 'group'].filter((key) => filters[key]).map((key) =>
-      el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${filters[key]} ✕`));
+      el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${key === 'group' ? filters[key].split('-').at(-1) : filters[key]} ✕`));
     const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
       : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '],
         el('code', null, 'runner exec SCENARIO'), '.'];
@@ -297,6 +296,6 @@ function joined(key, runs) {
 }
 
 /** @param {any} run */
-const failedGate = (run) => run.failed_gate && `gate: ${run.failed_gate}`;
+const failedGate = (run) => (run.failed_gate ? `gate: ${run.failed_gate}` : null);
 
 const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];
