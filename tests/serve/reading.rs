@@ -101,7 +101,6 @@ fn runs_are_filtered_counted_and_paged() {
 }
 
 #[test]
-#[test]
 fn runs_are_filtered_by_group() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
     fs::copy(runner.path("scenario.toml"), runner.path("other.toml")).unwrap();
@@ -121,6 +120,7 @@ fn runs_are_filtered_by_group() {
     assert_eq!(keys(&listed["runs"], "scenario"), ["other", "scenario"]);
 }
 
+#[test]
 fn misspelt_queries_are_refused() {
     let (_runner, site, _) = mixed();
     for (path, says) in [

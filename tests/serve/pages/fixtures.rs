@@ -84,8 +84,8 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
     }
     long_scenarios(&runner);
     files(&runner);
-    long_texts(&runner);
     everything(&runner);
+    long_texts(&runner);
     large(&runner);
     runner
 }
@@ -138,31 +138,6 @@ fn files(runner: &Runner) {
     Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 
-/// Writes `scenarios/NAME.toml`, whose provider is the hostile guest. `defaults` are keys of `[defaults]`, and tables.
-fn scenario(runner: &Runner, name: &str, defaults: &str, table: &str) {
-    let provider = "[providers.hostile]\nplugin = \"../hostile.wasm\"\n";
-    let text = format!("name = \"{name}\"\n[defaults]\n{defaults}\n{provider}{}", tests(table));
-    runner.write(&format!("scenarios/{name}.toml"), text);
-}
-
-fn run(runner: &Runner, name: &str, id: &str, args: &[&str], code: i32) {
-    let (file, into) = (format!("scenarios/{name}.toml"), format!("results/{id}"));
-    let args = [&["exec", "-q", &file, "--into", &into], args].concat();
-    Running::start(&mut runner.command(&args)).finish().expect(code);
-}
-
-/// Writes scenarios for runs that a test starts and stops itself.
-fn long_scenarios(runner: &Runner) {
-    let mut naps = String::new();
-    for number in 0..60 {
-        let expected = if number % 10 == 3 { "late" } else { "slept" };
-        let _ = writeln!(
-            naps,
-            "nap-{number:02} | {{ do = \"sleep\", ms = 300 }} | equals = \"{expected}\""
-        );
-    }
-    scenario(runner, "slow", "", &naps);
-    let slow = fs::read_to_string(runner.path("scenarios/slow.toml")).unwrap();
 /// Creates two groups of runs in `everything`, of two scenarios that have all parts of a run: variables, labels, a gate that fails,
 /// grades, metrics, retries and denials. A run is judged again.
 fn everything(runner: &Runner) {
@@ -229,6 +204,31 @@ fn everything(runner: &Runner) {
     finish(&["rescore", "-q", "latest:everything"]);
 }
 
+/// Writes `scenarios/NAME.toml`, whose provider is the hostile guest. `defaults` are keys of `[defaults]`, and tables.
+fn scenario(runner: &Runner, name: &str, defaults: &str, table: &str) {
+    let provider = "[providers.hostile]\nplugin = \"../hostile.wasm\"\n";
+    let text = format!("name = \"{name}\"\n[defaults]\n{defaults}\n{provider}{}", tests(table));
+    runner.write(&format!("scenarios/{name}.toml"), text);
+}
+
+fn run(runner: &Runner, name: &str, id: &str, args: &[&str], code: i32) {
+    let (file, into) = (format!("scenarios/{name}.toml"), format!("results/{id}"));
+    let args = [&["exec", "-q", &file, "--into", &into], args].concat();
+    Running::start(&mut runner.command(&args)).finish().expect(code);
+}
+
+/// Writes scenarios for runs that a test starts and stops itself.
+fn long_scenarios(runner: &Runner) {
+    let mut naps = String::new();
+    for number in 0..60 {
+        let expected = if number % 10 == 3 { "late" } else { "slept" };
+        let _ = writeln!(
+            naps,
+            "nap-{number:02} | {{ do = \"sleep\", ms = 300 }} | equals = \"{expected}\""
+        );
+    }
+    scenario(runner, "slow", "", &naps);
+    let slow = fs::read_to_string(runner.path("scenarios/slow.toml")).unwrap();
     runner.write("scenarios/slow.toml", format!("description = \"Many short naps.\"\n{slow}"));
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
     let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";
