@@ -201,7 +201,7 @@ fn failures_have_their_change_once_the_run_has_ended() {
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
     let site = Site::start(&runner, &[]);
-    let change = || site.get("/runs/latest/failures")["groups"][0]["change"].clone();
+    let change = || site.get("/runs/latest/failures")["kinds"][0]["groups"][0]["change"].clone();
     assert_eq!(change(), Value::Null);
     // Its last row is that of the answer before.
     running.kill();

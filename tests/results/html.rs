@@ -174,7 +174,7 @@ fn many_trials_are_data_for_the_script() {
     let details = documents.as_object().unwrap().keys();
     let details = details.filter(|key| key.starts_with("/trials/") && !key.ends_with("/log"));
     assert_eq!(details.count(), 500);
-    assert_eq!(documents["/failures"]["groups"][0]["trials"], 600);
+    assert_eq!(documents["/failures"]["kinds"][0]["groups"][0]["trials"], 600);
     assert_eq!(rows[599][4], "equals: expected 2, got 1");
 }
 

@@ -1,6 +1,7 @@
 //! Documents and files over HTTP.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::symlink,
     process::Command,
@@ -566,10 +567,10 @@ fn failures_charts_and_matrix_sum_a_run_up() {
     runner.exec(&[]).expect(1);
     let failures = site.get("/runs/latest/failures");
     assert_eq!(
-        (&failures["trials"], keys(&failures["groups"], "outcome")),
-        (&json!(3), vec!["error", "failed"])
+        (&failures["trials"], keys(&failures["kinds"], "kind")),
+        (&json!(3), vec!["trap", "equals"])
     );
-    let group = &failures["groups"][1];
+    let group = &failures["kinds"][1]["groups"][0];
     assert_eq!((&group["trials"], &group["change"]), (&json!(2), &json!("still")));
     assert_eq!(group["first"], json!(["b/fail@hostile#1", "b/other@hostile#1"]));
     assert_eq!(
@@ -593,6 +594,129 @@ fn failures_charts_and_matrix_sum_a_run_up() {
         (&json!(4), vec!["b/fail", "b/other"])
     );
     assert_eq!(matrix["tests"][0]["cells"][0]["failed"], 1);
+}
+
+/// Returns the trials of a kind or a group of failures.
+#[track_caller]
+fn of_group(site: &Site, of: &Value, more: &str) -> Vec<String> {
+    let path =
+        format!("/runs/latest/trials?limit=1000&group={}{more}", of["key"].as_str().unwrap());
+    let page = site.get(&path);
+    let reason = of.get("reason").unwrap_or(&of["kind"]);
+    assert_eq!((&page["reason"], &page["of"]), (reason, &site.get("/runs/latest/trials")["of"]));
+    let trials = keys(&page["trials"], "trial").into_iter().map(str::to_owned);
+    trials.take(page["total"].as_u64().unwrap() as usize).collect()
+}
+
+/// Compares the list of each kind and group of failures with their numbers, and returns these: kind, trials, groups.
+#[track_caller]
+fn check_groups(site: &Site) -> Vec<(String, u64, Vec<u64>)> {
+    let failures = site.get("/runs/latest/failures");
+    let trials = |of: &Value| of["trials"].as_u64().unwrap();
+    let kinds = failures["kinds"].as_array().unwrap().iter().map(|kind| {
+        let all = of_group(site, kind, "");
+        assert_eq!(all.len() as u64, trials(kind).min(1000), "{kind}");
+        let mut left: BTreeSet<_> = all.into_iter().collect();
+        let groups = kind["groups"].as_array().unwrap().iter().map(|group| {
+            let list = of_group(site, group, "&sort=plan");
+            let first = group["first"].as_array().unwrap();
+            assert_eq!(list.len() as u64, trials(group), "{group}");
+            assert_eq!(json!(list[..first.len()]), json!(first), "{group}");
+            // No trial is in two groups.
+            assert!(trials(kind) > 1000 || list.iter().all(|trial| left.remove(trial)), "{group}");
+            trials(group)
+        });
+        let groups: Vec<_> = groups.collect();
+        let left_out = kind["left_out"].as_u64().unwrap();
+        assert_eq!(groups.iter().sum::<u64>() + left_out, trials(kind));
+        assert!(trials(kind) > 1000 || left.len() as u64 == left_out, "{left:?}");
+        (kind["kind"].as_str().unwrap().to_owned(), trials(kind), groups)
+    });
+    kinds.collect()
+}
+
+#[test]
+fn list_of_a_group_has_its_trials() {
+    let mut list = String::new();
+    for number in 0..12 {
+        let value = |value: i32| format!("{{ do = \"echo\", value = {value} }}");
+        list += &format!("values-{number} | {} | equals = \"city {number}\"\n", value(number));
+        list += &format!("same-{number} | {} | equals = \"city {number}\"\n", value(-1));
+        list += &format!("lacks-{number} | {} | contains = \"x{}\"\n", value(1), number % 3);
+        let error = format!("do = \"error\", kind = \"internal\", message = \"case {number}\"");
+        list += &format!("error-{number} | {{ {error} }} |\n");
+    }
+    let list = tests(&format!("{list}good | {{ do = \"echo\", value = 1 }} | equals = 1"));
+    let repeats = r#"
+        [[tests]]
+        id = "again"
+        repeat = 17
+        input = { do = "echo", value = 1 }
+        expect = { json = [2] }
+        [[tests]]
+        id = "judged"
+        repeat = 3
+        input = { do = "echo", value = 1 }
+        expect = { graders = ["judge"] }
+        [graders.judge]
+        plugin = "hostile.wasm"
+        min_score = 0.7
+        input = { do = "judge", text = "{\"score\":0.5,\"explanation\":\"no\"}" }
+    "#;
+    let runner = Runner::hostile(&format!("{list}{repeats}"));
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &[]);
+    let kinds = check_groups(&site);
+    let kinds: Vec<_> =
+        kinds.iter().map(|(kind, all, groups)| (&**kind, *all, &**groups)).collect();
+    assert_eq!(
+        kinds,
+        [
+            ("internal", 12, &[12][..]),
+            ("equals", 24, &[12, 12]),
+            ("json", 17, &[17]),
+            ("contains", 12, &[4, 4, 4]),
+            ("grader judge below 0.7", 3, &[3]),
+        ]
+    );
+    let failures = site.get("/runs/latest/failures");
+    let group = &failures["kinds"][1]["groups"][0];
+    let chosen = of_group(&site, group, "&filter=test(*-1)%20or%20outcome(passed)");
+    assert!(matches!(&chosen[..], [only] if only.ends_with("-1@hostile#1")), "{chosen:?}");
+    assert_eq!(of_group(&site, group, "&q=-11@").len(), 1);
+    assert_eq!(of_group(&site, group, "&q=good"), [""; 0]);
+    let path = "/runs/latest/trials?group=nothing";
+    site.ask("GET", path, None).refuses(400, &["`nothing`", "/runs/{run}/failures"]);
+}
+
+#[test]
+fn kind_lists_trials_of_groups_that_are_not_kept() {
+    const TRIALS: usize = 4000;
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"t\"\nrepeat = {TRIALS}\ninput = {{ do = \"error\", kind = \"internal\", message = \"WORD\" }}\n"
+    ));
+    runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
+    let run = runner.only_run();
+    let rows = String::from_utf8(run.bytes("index.jsonl")).unwrap();
+    let first = rows.lines().next().unwrap();
+    let row = |number: usize| {
+        // Words without values, each of which is a group of its own.
+        let word: String = number.to_string().bytes().map(|digit| char::from(digit + 50)).collect();
+        let row = first.replacen("#1\"", &format!("#{number}\""), 1).replace("WORD", &word);
+        let row = row.replacen("\"repeat\":1,", &format!("\"repeat\":{number},"), 1);
+        sealed(&row.replacen("\"seq\":1,", &format!("\"seq\":{number},"), 1)) + "\n"
+    };
+    run.write("index.jsonl", (1..=TRIALS).map(row).collect::<String>());
+    let site = Site::start(&runner, &[]);
+    let kinds = check_groups(&site);
+    assert_eq!(kinds, [("internal".to_owned(), TRIALS as u64, vec![1; 10])]);
+    let failures = site.get("/runs/latest/failures");
+    let key = failures["kinds"][0]["key"].as_str().unwrap();
+    let page = site.get(&format!("/runs/latest/trials?sort=plan&group={key}&offset=3999"));
+    assert_eq!(
+        (&page["total"], keys(&page["trials"], "trial")),
+        (&json!(TRIALS), vec!["t@hostile#4000"])
+    );
 }
 
 #[test]

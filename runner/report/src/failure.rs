@@ -78,37 +78,76 @@ pub fn headline(row: &RowRef<'_>) -> String {
     }
 }
 
+/// Returns what decided a row in a few words: the check, the grader with its verdict or least score, or the class of the error.
+pub(crate) fn kind(row: &RowRef<'_>) -> String {
+    let class = |error: &RowError<'_>| {
+        error.class.map_or_else(|| error.code.to_string(), |class| class.to_string())
+    };
+    let words = match (deciding_grade(row), deciding_check(row), &row.error) {
+        (Some(grade), ..) => {
+            let end = match (&grade.error, grade.score, grade.min_score) {
+                (Some(error), ..) => format!(": {}", class(error)),
+                (None, Some(score), Some(least)) if score < least => {
+                    format!(" below {}", phrases::number(least))
+                }
+                _ => format!(": {}", grade.verdict.map_or("error", Verdict::as_str)),
+            };
+            format!("grader {}{end}", &*grade.grader)
+        }
+        (None, Some(check), _) => check.label().to_owned(),
+        (None, None, Some(error)) if row.outcome == Outcome::Error => class(error),
+        (None, None, None) if row.outcome == Outcome::Failed => "verdict".to_owned(),
+        _ => row.outcome.to_string(),
+    };
+    cut(&visible_line(&words), SHORT_VALUE)
+}
+
 /// The parts of a failure by which it is grouped with others.
 #[derive(Clone, Debug)]
 pub(crate) struct Signature {
-    /// Hashes of the headline, of the output that failed a check (without the expected value), and of the headline without
-    /// numbers, quoted texts and JSON.
+    /// Hashes of the kind with one of these: the headline; the output that failed a check, without the expected value, or the
+    /// explanation of a grade without numbers; the headline without numbers, quoted texts and JSON.
     pub(crate) keys: [u64; 3],
-    /// The output as a line: `equals: got "I do not know"`.
-    pub(crate) got: Option<String>,
+    /// The headline without the values that the second key leaves out.
+    pub(crate) answer: Option<String>,
 }
 
 impl Signature {
-    pub(crate) fn of(row: &RowRef<'_>, headline: &str) -> Self {
+    pub(crate) fn of(row: &RowRef<'_>, kind: &str, headline: &str) -> Self {
+        let grade = deciding_grade(row);
+        if let Some(grade) = grade.filter(|grade| grade.error.is_none()) {
+            let words = explanation(grade).next().unwrap_or_default();
+            let end = if words.is_empty() { "" } else { ": " };
+            let line = format!("{kind}{end}{words} (scores differ)");
+            // Each text of a model is another one.
+            let keys = keys(kind, headline, &without_values(words), "");
+            return Self { keys, answer: Some(visible_line(&line).into_owned()) };
+        }
         let check = deciding_check(row).filter(|check| {
-            deciding_grade(row).is_none()
-                && check.kind.is_some_and(|kind| !kind.has_values_in_message())
+            grade.is_none() && check.kind.is_some_and(|kind| !kind.has_values_in_message())
         });
-        let Some((check, output)) =
-            check.and_then(|check| Some((check, check.actual.as_ref()?.get())))
-        else {
-            let kind = hash(&without_values(headline));
-            return Self { keys: [hash(&headline), hash(&headline), kind], got: None };
+        let output = check.and_then(|check| check.actual.as_ref());
+        let (Some(check), Some(output)) = (check, output) else {
+            return Self {
+                keys: keys(kind, headline, headline, &without_values(headline)),
+                answer: None,
+            };
         };
-        let kind = if check.kind.is_some_and(CheckKind::compares_output) {
+        let rest = if check.kind.is_some_and(CheckKind::compares_output) {
             String::new()
         } else {
             without_values(headline)
         };
-        let line = format!("{}: got {}", check.label(), cut(output, SHORT_VALUE));
-        let [answer, kind] = [output, &*kind].map(|text| hash(&(check.label(), text)));
-        Self { keys: [hash(&headline), answer, kind], got: Some(marked(&line)) }
+        let output = output.get();
+        let line =
+            format!("{}: got {} (expected values differ)", check.label(), cut(output, SHORT_VALUE));
+        Self { keys: keys(kind, headline, output, &rest), answer: Some(marked(&line)) }
     }
+}
+
+/// Hashes texts with their kind and level, so that failures of two kinds or levels never share a key.
+fn keys(kind: &str, headline: &str, answer: &str, rest: &str) -> [u64; 3] {
+    [hash(&(0, kind, headline)), hash(&(1, kind, answer)), hash(&(2, kind, rest))]
 }
 
 /// Replaces numbers, texts in quotes and JSON by `0`.

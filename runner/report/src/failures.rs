@@ -12,8 +12,10 @@ use runner_results::{key, rank};
 
 use crate::failure::{self, BlockLine, Signature};
 
-/// Greatest number of groups by headline, of those by answer, and of those by kind. Further trials are only counted.
+/// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
+/// Greatest number of kinds. Trials of further ones are only counted.
+const MOST_KINDS: usize = 30;
 /// Groups that [`Failures::listed`] returns.
 const MOST_LISTED: usize = 20;
 /// Providers that a group names.
@@ -22,11 +24,10 @@ const MOST_PROVIDERS: usize = 5;
 const MOST_FLAKY: usize = 10;
 /// Trials that a group names.
 const MOST_TRIALS: usize = 3;
-/// Headlines of a kind that stay apart: as long as a reader sees all of them, merging only hides what failed.
+/// Headlines that differ only in values and stay apart: as long as a reader sees all of them, merging only hides what failed.
 const MOST_APART: usize = 8;
-/// Of many trials of a kind, some have the same headline by chance. A headline of less than one in this number of trials is
-/// not a group of its own.
-const SMALL_PART: u64 = 10;
+/// Of many trials, some have the same headline by chance. A headline of one in this number of trials is not a group of its own.
+const SMALL_PART: u64 = 5;
 /// Lines of each value, message and difference in a block.
 const BLOCK_LINES: usize = 12;
 /// Characters of a reason that is kept: an error's message has up to a megabyte on one line.
@@ -36,10 +37,12 @@ const MOST_CHARACTERS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Failures {
     groups: Vec<FailureGroup>,
+    /// In the order of their first rows.
+    pub(crate) kinds: Vec<FailureKind>,
     /// Number of trials that did not pass.
     pub trials: u64,
     /// Number of trials in `groups` and in groups that are not kept.
-    grouped: u64,
+    pub(crate) grouped: u64,
     /// Indexes in `groups` by a key of [`Signature`].
     places: BTreeMap<(Outcome, u64), usize>,
     flaky: Option<FailureGroup>,
@@ -57,6 +60,21 @@ const RUN_PLACES: u64 = 1 << 40;
 
 /// The first trials of the plan, with their places in it.
 type FirstTrials = BTreeSet<(u64, String)>;
+
+/// The trials that the same check, grader or class of error has decided.
+#[derive(Debug)]
+pub(crate) struct FailureKind {
+    pub(crate) outcome: Outcome,
+    pub(crate) label: String,
+    pub(crate) trials: u64,
+}
+
+/// Numbers of a failure's kind and part. `None` for those that are not kept.
+#[derive(Clone, Copy, Debug)]
+pub struct FailurePlace {
+    pub(crate) kind: Option<u16>,
+    pub(crate) part: Option<u16>,
+}
 
 /// Trials with the same outcome and reason.
 #[derive(Clone, Debug)]
@@ -77,11 +95,14 @@ pub struct FailureGroup {
     pub(crate) keys: Vec<u64>,
     /// The keys of [`Signature`] of the first trial of the plan.
     signature: [u64; 3],
-    /// The answer of all trials to their checks.
-    got: Option<String>,
+    /// The answer of all trials, in [`Signature`].
+    answer: Option<String>,
     /// Whether headlines differ.
     is_varied: bool,
-    /// The [`Failures::part`]s of the group. Of each further [`MOST_GROUPS`] of them, all trials have the next key in `signature`.
+    /// Number of the kind of all trials.
+    pub(crate) kind: Option<u16>,
+    /// The parts of the group, the first of which names it. Of each further [`MOST_GROUPS`] of them, all trials have the next key
+    /// in `signature`.
     pub(crate) parts: Vec<usize>,
 }
 
@@ -116,8 +137,8 @@ impl Failures {
         (texts.take(MOST_LISTED).collect(), self.retried.len() as u64)
     }
 
-    /// Adds a row that settles its trial, the one at `place` of the plan.
-    pub fn add(&mut self, row: &RowRef<'_>, place: u64) {
+    /// Adds a row that settles its trial, the one at `place` of the plan. `None` if it is not a failure.
+    pub fn add(&mut self, row: &RowRef<'_>, place: u64) -> Option<FailurePlace> {
         let place = self.first_place.saturating_add(place);
         if row.flaky {
             let flaky = self.flaky.get_or_insert_with(|| FailureGroup::new(row.outcome));
@@ -125,29 +146,39 @@ impl Failures {
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
         if !row.outcome.is_bad() && !is_explained_skip {
-            return;
+            return None;
         }
         self.trials += u64::from(row.outcome.is_bad());
         self.grouped += 1;
-        let headline = failure::headline(row);
-        let Signature { keys, got } = Signature::of(row, &headline);
-        let index = self.part_of(row.outcome, keys).or_else(|| {
+        let (label, headline) = (failure::kind(row), failure::headline(row));
+        let Signature { keys, answer } = Signature::of(row, &label, &headline);
+        let kind = self.kind_of(row.outcome, &label).or_else(|| {
+            let is_kept = self.kinds.len() < MOST_KINDS;
+            is_kept.then(|| {
+                self.kinds.push(FailureKind { outcome: row.outcome, label, trials: 0 });
+                self.kinds.len() as u16 - 1
+            })
+        });
+        if let Some(kind) = kind {
+            self.kinds[usize::from(kind)].trials += 1;
+        }
+        let part = self.part_of(row.outcome, keys).or_else(|| {
             let index = self.groups.len();
             self.places.insert((row.outcome, *keys.get(index / MOST_GROUPS)?), index);
-            let parts = vec![index];
-            let got = got.clone();
             self.groups.push(FailureGroup {
-                parts,
+                parts: vec![index],
                 signature: keys,
-                got,
+                answer: answer.clone(),
+                kind,
                 ..FailureGroup::new(row.outcome)
             });
             Some(index)
         });
-        let Some(index) = index else { return };
-        let group = &mut self.groups[index];
+        let added = FailurePlace { kind, part: part.map(|part| part as u16) };
+        let Some(part) = part else { return Some(added) };
+        let group = &mut self.groups[part];
         group.is_varied |= group.signature[0] != keys[0];
-        group.got.take_if(|known| got.as_ref() != Some(known));
+        group.answer.take_if(|known| answer.as_ref() != Some(known));
         // Rows are added in the order of their ends, which differs from run to run.
         if group.first.first().is_none_or(|(first, _)| place < *first) {
             group.reason = cut(&headline, MOST_CHARACTERS);
@@ -155,25 +186,23 @@ impl Failures {
             group.signature = keys;
         }
         group.add(&self.run, row, place, MOST_TRIALS);
+        Some(added)
     }
 
     /// Returns the groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
     pub fn sorted(&self) -> Vec<FailureGroup> {
-        let groups = merged(self.groups.clone(), 1, MOST_TRIALS, |group| group.got.is_some());
+        let groups = merged(self.groups.clone(), 1, MOST_TRIALS, |group| group.answer.is_some());
         let mut trials = HashMap::<_, u64>::new();
         for group in &groups {
             *trials.entry(group.key(2)).or_default() += group.trials;
         }
         let mut groups = merged(groups, 2, MOST_APART, |group| {
-            group.test.is_some()
-                || group.parts.iter().any(|part| part / MOST_GROUPS == 2)
-                || (!group.is_varied && group.trials * SMALL_PART < trials[&group.key(2)])
+            group.parts.iter().any(|part| part / MOST_GROUPS == 2)
+                || group.trials * SMALL_PART <= trials[&group.key(2)]
         });
         for group in groups.iter_mut().filter(|group| group.is_varied) {
-            group.reason = match &group.got {
-                Some(got) => format!("{got} (expected values differ)"),
-                None => format!("{} (values differ)", group.reason),
-            };
+            let varied = format!("{} (values differ)", group.reason);
+            group.reason = group.answer.take().unwrap_or(varied);
         }
         groups.sort_by(|one, other| {
             (rank(one.outcome), one.first.first()).cmp(&(rank(other.outcome), other.first.first()))
@@ -188,9 +217,24 @@ impl Failures {
         groups
     }
 
-    /// Returns which of the `parts` of a group a row belongs to. `None` if its group is not kept.
-    pub(crate) fn part(&self, row: &RowRef<'_>) -> Option<usize> {
-        self.part_of(row.outcome, Signature::of(row, &failure::headline(row)).keys)
+    /// Returns kind and part of a failure that was added.
+    pub(crate) fn place(&self, row: &RowRef<'_>) -> FailurePlace {
+        let label = failure::kind(row);
+        let keys = Signature::of(row, &label, &failure::headline(row)).keys;
+        let part = self.part_of(row.outcome, keys).map(|part| part as u16);
+        FailurePlace { kind: self.kind_of(row.outcome, &label), part }
+    }
+
+    fn kind_of(&self, outcome: Outcome, label: &str) -> Option<u16> {
+        let mut kinds = self.kinds.iter();
+        let place = kinds.position(|kind| kind.label == label && kind.outcome == outcome);
+        place.map(|place| place as u16)
+    }
+
+    /// Returns the hash of each part, which is the same as long as the part has trials.
+    pub(crate) fn part_keys(&self) -> impl Iterator<Item = (Option<u16>, u64)> {
+        let groups = self.groups.iter().enumerate();
+        groups.map(|(part, group)| (group.kind, group.signature[part / MOST_GROUPS]))
     }
 
     fn part_of(&self, outcome: Outcome, keys: [u64; 3]) -> Option<usize> {
@@ -260,8 +304,9 @@ impl FailureGroup {
             providers: BTreeSet::new(),
             keys: Vec::new(),
             signature: [0; 3],
-            got: None,
+            answer: None,
             is_varied: false,
+            kind: None,
             parts: Vec::new(),
         }
     }
@@ -281,7 +326,7 @@ impl FailureGroup {
         }
         self.trials += other.trials;
         self.test.take_if(|test| other.test.as_ref() != Some(test));
-        self.got.take_if(|got| other.got.as_ref() != Some(got));
+        self.answer.take_if(|answer| other.answer.as_ref() != Some(answer));
         self.first.append(&mut other.first);
         self.first = std::mem::take(&mut self.first).into_iter().take(MOST_TRIALS).collect();
         self.providers.append(&mut other.providers);

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::{Failures, failure, json::Items};
+use crate::{Failures, failure, failures::FailurePlace, json::Items};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -118,15 +118,17 @@ impl Rows {
     ///
     /// A file cannot be read.
     pub fn add_failures(&self, failures: &mut Failures) -> Result<(), RecordError> {
-        add_failures(&self.table, self.trials()?.as_ref(), failures)
+        add_failures(&self.table, self.trials()?.as_ref(), failures, |_, _| {})
     }
 }
 
-/// Adds the trials of `selected`, or of all, that failed, were skipped with a reason, are flaky, or wait for a retry.
+/// Adds the trials of `selected`, or of all, that failed, were skipped with a reason, are flaky, or wait for a retry. Calls `each`
+/// with the row and the place of each failure.
 pub(crate) fn add_failures(
     table: &RunTable,
     selected: Option<&HashSet<u32>>,
     failures: &mut Failures,
+    mut each: impl FnMut(u32, FailurePlace),
 ) -> Result<(), RecordError> {
     let results = table.settling();
     let listed = results.filter(|row| row.is_flaky() || row.outcome != Outcome::Passed);
@@ -144,7 +146,10 @@ pub(crate) fn add_failures(
     table.each_row(rows, |indexed, row, _| {
         let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
         match place {
-            _ if indexed.settles() => failures.add(row, place.unwrap_or(u64::MAX)),
+            _ if indexed.settles() => {
+                let added = failures.add(row, place.unwrap_or(u64::MAX));
+                added.into_iter().for_each(|added| each(indexed.number, added));
+            }
             Some(place) => failures.add_retried(row, place),
             None => {}
         }

@@ -38,6 +38,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages/matrix.js"
     "pages/overview.js"
     "pages/queue.js"
+    "pages/reason.js"
     "pages/run.js"
     "pages/runs.js"
     "pages/start.js"

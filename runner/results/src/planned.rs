@@ -218,13 +218,19 @@ impl PlannedTable {
         let text = (!query.text.is_empty()).then(|| Filter::with_text(&query.text));
         let has_filter = query.filter.is_some();
         let filters = query.filter.iter().cloned().chain(text);
-        let Some(filter) = Filter::all(filters.collect()) else {
+        let filter = Filter::all(filters.collect());
+        let numbers = query.rows.as_deref();
+        if filter.is_none() && numbers.is_none() {
             return Ok((places.collect(), false));
-        };
+        }
         let settling = places.clone().filter_map(|place| {
-            let row = self.newest_of(place).filter(TableRow::settles)?;
-            Some((row.number, place))
+            let row = self.newest_of(place).filter(TableRow::settles)?.number;
+            let is_in = numbers.is_none_or(|numbers| numbers.binary_search(&row).is_ok());
+            is_in.then_some((row, place))
         });
+        let Some(filter) = filter else {
+            return Ok((settling.map(|(_, place)| place).collect(), false));
+        };
         let (mut rows, mut is_cut): (Vec<_>, _) = (settling.collect(), false);
         let mut found: Vec<u32> = if filter.needs_texts() {
             rows.sort_unstable_by_key(|(row, _)| self.table.place(*row));
@@ -240,7 +246,7 @@ impl PlannedTable {
             let is_match = |(row, _): &&(u32, u32)| matching.next_if_eq(row).is_some();
             rows.iter().filter(is_match).map(|(_, place)| *place).collect()
         };
-        if !has_filter {
+        if !has_filter && numbers.is_none() {
             found.extend(places.filter(|place| self.is_planned_with(*place, &query.text)));
         }
         found.sort_unstable();

@@ -1,5 +1,6 @@
 //! [`TrialQuery`]: a selection of trials in an order.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use runner_scenario::Filter;
@@ -14,14 +15,17 @@ pub struct TrialQuery {
     pub filter: Option<Filter>,
     /// Text in the id, a message or the output. Empty for all trials.
     pub text: String,
+    /// Numbers of rows, ascending, one of which settles the trial. `None` for all trials.
+    pub rows: Option<Arc<[u32]>>,
     pub order: TrialOrder,
     /// Deadline of a search in texts, which then finds less.
     pub until: Instant,
 }
 
 impl TrialQuery {
-    fn key(&self) -> (Option<&str>, &str, TrialOrder) {
-        (self.filter.as_ref().map(Filter::text), &self.text, self.order)
+    fn key(&self) -> (Option<&str>, &str, Option<&[u32]>, TrialOrder) {
+        let filter = self.filter.as_ref().map(Filter::text);
+        (filter, &self.text, self.rows.as_deref(), self.order)
     }
 }
 

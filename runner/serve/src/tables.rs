@@ -10,8 +10,8 @@ use runner_results::PlannedTable;
 
 /// Bytes of all tables.
 const MAX_BYTES: u64 = 256 << 20;
-/// Bytes of a table for each planned trial: its row, its id, its place in the plan, and kept selections.
-const BYTES_PER_TRIAL: u64 = 100;
+/// Bytes of a table for each planned trial: its row, its id, its places in the plan and in groups of failures, and kept selections.
+const BYTES_PER_TRIAL: u64 = 112;
 
 /// Results above which the first answers about a run do not wait for its table.
 const MANY_RESULTS: u64 = 50_000;

@@ -83,6 +83,7 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
         }
     }
     long_scenarios(&runner);
+    reasons(&runner);
     files(&runner);
     everything(&runner);
     long_texts(&runner);
@@ -105,6 +106,30 @@ fn long_texts(runner: &Runner) {
     runner.write("scenarios/texts.toml", format!("{lists}{provider}"));
     let into = "texts/2026-01-06_00-00-00-000-texts-88888888";
     let args = ["exec", "-q", "scenarios/texts.toml", "--into", into];
+    Running::start(&mut runner.command(&args)).finish().expect(1);
+}
+
+/// Creates a run in `texts` with four kinds of failures of five reasons each.
+fn reasons(runner: &Runner) {
+    let mut tests = Vec::new();
+    for word in ["London", "Paris", "Rome", "Vienna", "Warsaw"] {
+        for (kind, expect) in [
+            ("equals", json!("Oslo")),
+            ("contains", json!(word.to_uppercase())),
+            ("json", json!([word])),
+        ] {
+            let input = json!({"do": "echo", "value": word});
+            tests.push(json!({"id": format!("capitals/{kind}-of-{word}"), "input": input, "expect": {kind: expect}}));
+        }
+        let input = json!({"do": "error", "kind": "unavailable", "message": format!("no answer from {word}")});
+        tests.push(json!({"id": format!("capitals/service-of-{word}"), "input": input}));
+    }
+    runner.write("scenarios/reasons.json", json!(tests).to_string());
+    let lists = "test_lists = [{ files = [\"reasons.json\"] }]\n";
+    let provider = "[providers.hostile]\nplugin = \"../hostile.wasm\"\n";
+    runner.write("scenarios/reasons.toml", format!("{lists}{provider}"));
+    let into = "texts/2026-01-04_00-00-00-000-reasons-12121212";
+    let args = ["exec", "-q", "scenarios/reasons.toml", "--into", into];
     Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 

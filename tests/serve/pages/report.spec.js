@@ -25,15 +25,25 @@ const list = (page) => page.getByRole('grid', { name: 'Trials' }).locator('.rows
 test('report shows failures, details and attempts of a run', async ({ page, open }) => {
   await open('every');
   await expect(list(page).first()).toContainText('breaks');
-  await page.locator('.groups').getByRole('link', { name: 'fails@hostile#1' }).click();
-  await expect(page).toHaveURL(/#\/runs\/.*\/trials\/fails%40hostile%231$/);
+  await page.locator('.groups').getByRole('link', { name: 'fails@other#1' }).click();
+  await expect(page).toHaveURL(/#\/runs\/.*\/trials\/fails%40other%231$/);
   await expect(page.getByRole('region', { name: 'Expected and Actual' })).toContainText('two');
   await page.getByRole('link', { name: 'Next →' }).click();
-  await expect(page).toHaveURL(/trials\/(?!fails%40hostile%231$)/);
+  await expect(page).toHaveURL(/trials\/(?!fails%40other%231$)/);
   await page.goBack();
   await page.goBack();
   await expect(list(page).first()).toContainText('breaks');
-  await page.getByRole('link', { name: 'About' }).click();
+  const group = page.locator('.group').filter({ hasText: 'fails@other#1' });
+  await group.locator('summary').first().click();
+  await expect(group.getByRole('region', { name: 'Expected and Actual' })).toContainText('two');
+  await group.getByRole('link', { name: 'and 3 more' }).click();
+  await expect(page.locator('.trials h2')).toContainText('4 of 44 trials match');
+  await expect(list(page).filter({ hasText: 'fails@' })).toHaveCount(4);
+  await page.locator('.counts').getByRole('link', { name: 'internal: 4' }).click();
+  await expect(list(page).filter({ hasText: 'breaks@' })).toHaveCount(4);
+  await page.getByRole('button', { name: 'Reason: internal' }).click();
+  await expect(page.locator('.trials h2')).toHaveText('Trials44 trials');
+  await page.getByRole('link', { name: 'About', exact: true }).click();
   await expect(page.getByText('runner exec')).toBeVisible();
 });
 

@@ -9,20 +9,20 @@ test('failures are shown with their values, and new ones first', async ({ page, 
   await expect(page.getByRole('heading', { level: 1 })).toContainText(/every\s+✗ \d+ failed/);
   const groups = page.locator('.group');
   await expect(groups.first()).toContainText('new');
-  await expect(groups.filter({ hasText: 'fails@hostile#1' })).toContainText('expected "2", got "two"');
-  await expect(groups.filter({ hasText: 'differs@hostile#1' })).toContainText('$.b[1]: expected 3, got 2');
+  await expect(groups.filter({ hasText: 'fails@other#1' })).toContainText('expected "2", got "two"');
+  await expect(groups.filter({ hasText: 'differs@other#1' })).toContainText('$.b[1]: expected 3, got 2');
   // Numbers are those of the row, which JavaScript cannot hold.
-  await expect(groups.filter({ hasText: 'large@hostile#1' })).toContainText('12345678901234567891');
+  await expect(groups.filter({ hasText: 'large@other#1' })).toContainText('12345678901234567891');
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
 });
 
 test('reason opens in place and leads to its trials', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${EVERY}`);
   await expect(page.locator('section .counts').getByRole('link', { name: 'internal: 4' })).toBeVisible();
-  const group = page.locator('.group').filter({ hasText: 'fails@hostile#1' });
+  const group = page.locator('.group').filter({ hasText: 'fails@other#1' });
   await group.getByText('expected "2", got "two"').click();
   await expect(group.getByRole('region', { name: 'Expected and Actual' }).first()).toContainText('two');
-  await group.locator('summary').filter({ hasText: 'fails@other#1' }).click();
+  await group.locator('summary').filter({ hasText: 'fails@hostile#1' }).click();
   await expect(group.getByRole('region', { name: 'Expected and Actual' })).toHaveCount(2);
   await expect(page).toHaveURL(new RegExp(`${EVERY}$`));
   const heading = page.getByRole('heading', { name: /^Trials/ });
@@ -65,6 +65,17 @@ test('long verdict fits a narrow screen', async ({ page, server }) => {
   await expect(mark).toContainText('failed');
   const [end, width] = await mark.evaluate((one) => [one.getBoundingClientRect().right, document.documentElement.clientWidth]);
   expect(end).toBeLessThanOrEqual(width);
+});
+
+test('run whose budget is used up has the command that continues it', async ({ page, server }) => {
+  await page.route(`**/api/v1/runs/${EVERY}`, async (route) => {
+    const response = await route.fetch();
+    const document = await response.json();
+    Object.assign(document.run, { status: 'incomplete', state: 'incomplete', reason: 'budget', larger_budgets: ['other:tokens=40'] });
+    await route.fulfill({ response, json: document });
+  });
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  await expect(page.locator('.note.incomplete')).toContainText("runner resume 00000002 --budget 'other:tokens=40'");
 });
 
 test('trials are found by plain words, by a filter, and by keys', async ({ page, server }) => {

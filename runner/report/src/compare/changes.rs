@@ -132,7 +132,8 @@ impl ChangeList {
                 self.failures.push((outcomes, Failures::default()));
                 self.failures.len() - 1
             });
-            return self.failures[known].1.add(row, place);
+            self.failures[known].1.add(row, place);
+            return;
         }
         let known = self.groups.iter_mut().find(|group| group.is_of(change, &outcomes));
         let test = [change.test.to_owned(), change.provider.to_owned()];

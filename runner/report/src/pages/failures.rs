@@ -1,23 +1,29 @@
-//! [`FailuresPage`]: the failures of a run, grouped.
+//! [`FailuresPage`]: the failures of a run by kind and reason.
+
+use std::cmp::Reverse;
 
 use runner_model::Outcome;
 use runner_record::RecordError;
-use runner_results::RunTable;
+use runner_results::{RunTable, hash, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::failures::FailurePlace;
 use crate::{Failures, SincePrevious, VERSION, rows::add_failures};
 
-/// The trials of a run that did not pass, or were skipped with a reason, by outcome and reason.
+/// Groups of a kind that are listed.
+const MOST_LISTED: usize = 10;
+
+/// The trials of a run that did not pass, or were skipped with a reason, by kind and reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FailuresPage {
     /// Always [`VERSION`].
     v: u8,
     /// Number of trials that did not pass.
     trials: u64,
-    /// Up to 20 groups: errors, timeouts, failures, then skipped trials.
-    groups: Vec<FailedTrials>,
-    /// Number of trials in other groups.
+    /// Up to 30 kinds: those with new failures, then errors, timeouts, failures and skipped trials.
+    kinds: Vec<FailureKind>,
+    /// Number of trials of other kinds.
     left_out: u64,
     /// One name for all flaky trials. `null` without any.
     flaky: Option<String>,
@@ -25,12 +31,38 @@ pub struct FailuresPage {
     retried: Vec<String>,
     /// Number of trials that wait for a retry.
     retries: u64,
+    /// For each part of [`Failures`] its own key, and that of its group.
+    #[serde(skip)]
+    parts: Vec<[String; 2]>,
+    /// Keys by the number of the kind.
+    #[serde(skip)]
+    kind_keys: Vec<String>,
+    /// Rows with their places. Takes 12 bytes for each.
+    #[serde(skip)]
+    rows: Vec<(u32, FailurePlace)>,
+}
+
+/// Trials that the same check, grader or class of error has decided.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FailureKind {
+    /// Selects the trials of the kind: `/runs/{run}/trials?group=KEY`.
+    key: String,
+    outcome: Outcome,
+    /// An expectation such as `equals`, a check of the provider, `grader NAME below 0.7`, `grader NAME: VERDICT`, a class of
+    /// errors, or `timeout`.
+    kind: String,
+    trials: u64,
+    /// Up to 10 groups: those with new failures, then those with the most trials.
+    groups: Vec<FailedTrials>,
+    /// Number of trials in other groups.
+    left_out: u64,
 }
 
 /// Trials with the same outcome and reason.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FailedTrials {
-    outcome: Outcome,
+    /// Selects the trials of the group, as the key of a kind does.
+    key: String,
     /// One line.
     reason: String,
     trials: u64,
@@ -45,6 +77,12 @@ struct FailedTrials {
     change: Option<String>,
 }
 
+impl FailedTrials {
+    fn is_new(&self) -> bool {
+        self.change.as_ref().is_some_and(|change| change.contains("new"))
+    }
+}
+
 impl FailuresPage {
     /// Groups the failures of a table.
     ///
@@ -53,30 +91,95 @@ impl FailuresPage {
     /// The rows cannot be read.
     pub fn new(table: &RunTable, since: Option<&SincePrevious>) -> Result<Self, RecordError> {
         let mut failures = Failures::default();
-        add_failures(table, None, &mut failures)?;
-        Ok(Self::of(&failures, since))
+        let mut rows = Vec::new();
+        add_failures(table, None, &mut failures, |row, place| rows.push((row, place)))?;
+        Ok(Self { rows, ..Self::of(&failures, since) })
     }
 
     /// Lists grouped failures.
     pub(crate) fn of(failures: &Failures, since: Option<&SincePrevious>) -> Self {
         let (retried, retries) = failures.retried();
-        let groups = failures.listed().into_iter().map(|group| FailedTrials {
-            outcome: group.outcome,
-            name: group.name(),
-            first: group.first().map(str::to_owned).collect(),
-            providers: group.providers().map(str::to_owned).collect(),
-            change: since.and_then(|since| since.change(&group)),
-            reason: group.reason,
-            trials: group.trials,
+        let kinds = failures.kinds.iter().map(|kind| FailureKind {
+            key: format!("{:012x}", hash(&(kind.outcome.as_str(), &kind.label)) >> 16),
+            outcome: kind.outcome,
+            kind: kind.label.clone(),
+            trials: kind.trials,
+            groups: Vec::new(),
+            left_out: kind.trials,
+        });
+        let mut kinds: Vec<_> = kinds.collect();
+        let kind_keys: Vec<_> = kinds.iter().map(|kind| kind.key.clone()).collect();
+        let own_key = |(kind, part): (Option<u16>, u64)| {
+            let kind = kind.map_or("", |kind| &kind_keys[usize::from(kind)]);
+            format!("{kind}-{:012x}", part >> 16)
+        };
+        let mut parts: Vec<_> =
+            failures.part_keys().map(own_key).map(|key| [key.clone(), key]).collect();
+        for group in failures.sorted() {
+            let key = parts[group.parts[0]][0].clone();
+            for part in &group.parts {
+                parts[*part][1].clone_from(&key);
+            }
+            let Some(kind) = group.kind else { continue };
+            kinds[usize::from(kind)].groups.push(FailedTrials {
+                key,
+                name: group.name(),
+                first: group.first().map(str::to_owned).collect(),
+                providers: group.providers().map(str::to_owned).collect(),
+                change: since.and_then(|since| since.change(&group)),
+                reason: group.reason,
+                trials: group.trials,
+            });
+        }
+        for kind in &mut kinds {
+            kind.groups.sort_by_key(|group| (!group.is_new(), Reverse(group.trials)));
+            kind.groups.truncate(MOST_LISTED);
+            kind.left_out -= kind.groups.iter().map(|group| group.trials).sum::<u64>();
+        }
+        kinds.sort_by_key(|kind| {
+            let is_new = kind.groups.first().is_some_and(FailedTrials::is_new);
+            (!is_new, rank(kind.outcome), Reverse(kind.trials))
         });
         Self {
             v: VERSION,
             trials: failures.trials,
-            groups: groups.collect(),
-            left_out: failures.left_out(),
+            left_out: failures.grouped - kinds.iter().map(|kind| kind.trials).sum::<u64>(),
+            kinds,
             flaky: failures.flaky(),
             retried: retried.into_iter().map(str::to_owned).collect(),
             retries,
+            parts,
+            kind_keys,
+            rows: Vec::new(),
         }
+    }
+
+    /// Returns the key of a failure's group, which starts with that of its kind, or else the key of its kind.
+    pub(crate) fn key(&self, place: FailurePlace) -> Option<&str> {
+        let group = place.part.map(|part| &self.parts[usize::from(part)][1]);
+        group.or_else(|| self.kind_keys.get(usize::from(place.kind?))).map(String::as_str)
+    }
+
+    /// Returns the reason of a group, or the label of a kind, and the numbers of its rows, ascending. Also finds a group by its key
+    /// from before it was merged with others. `None` for an unknown key.
+    pub fn group(&self, key: &str) -> Option<(String, Vec<u32>)> {
+        let kind = self.kind_keys.iter().position(|kind| kind == key).map(|kind| kind as u16);
+        let part = self.parts.iter().find(|[own, _]| own == key);
+        let key = match part {
+            Some([_, group]) => group,
+            None => &self.kind_keys[usize::from(kind?)],
+        };
+        let is_in: Vec<_> = self.parts.iter().map(|[_, group]| group == key).collect();
+        let rows = self.rows.iter().filter(|(_, place)| match kind {
+            Some(_) => place.kind == kind,
+            None => place.part.is_some_and(|part| is_in[usize::from(part)]),
+        });
+        let mut rows: Vec<_> = rows.map(|(row, _)| *row).collect();
+        rows.sort_unstable();
+        // A group that is not listed has the label of its kind.
+        let kind = self.kinds.iter().find(|kind| key.starts_with(&kind.key));
+        let group = kind.and_then(|kind| kind.groups.iter().find(|group| group.key == *key));
+        let reason = group.map(|group| &group.reason).or(kind.map(|kind| &kind.kind));
+        Some((reason.unwrap_or(key).clone(), rows))
     }
 }

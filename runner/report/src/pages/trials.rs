@@ -32,6 +32,9 @@ pub struct TrialsPage {
     total: u64,
     /// Number of planned trials.
     of: u64,
+    /// Reason of the failures that `group` selects. Absent without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Number of trials before the page.
     offset: u64,
     /// Whether the search took too long and found only a part.
@@ -102,6 +105,7 @@ impl TrialsPage {
             rev: 0,
             total: planned,
             of: planned,
+            reason: None,
             offset: 0,
             is_cut: false,
             is_partial: true,
@@ -165,6 +169,7 @@ impl TrialsPage {
             rev: rev.into(),
             total: page.total as u64,
             of: planned.order.len().into(),
+            reason: None,
             offset: page.offset as u64,
             is_cut: page.is_cut,
             is_partial: false,

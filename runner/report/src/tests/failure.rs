@@ -1,7 +1,7 @@
 use runner_model::RowRef;
 
-use super::{Tone, block, headline};
-use crate::Failures;
+use super::{Tone, block, headline, kind};
+use crate::{Failures, FailuresPage};
 
 fn row(outcome: &str, keys: &str) -> String {
     format!(
@@ -615,7 +615,9 @@ fn groups_do_not_depend_on_the_order() {
     });
     let groups = |rows: &mut dyn Iterator<Item = (u64, String)>| {
         let mut failures = Failures::default();
-        rows.for_each(|(number, json)| failures.add(&read(&json), number));
+        for (number, json) in rows {
+            failures.add(&read(&json), number);
+        }
         let groups = failures.listed().into_iter().map(|group| {
             let providers: Vec<_> = group.providers().map(str::to_owned).collect();
             (group.first_names(), group.block, providers)
@@ -635,4 +637,88 @@ fn kept_reasons_are_short() {
     failures.add_retried(&read(&json), 1);
     assert!(failures.listed()[0].reason.len() < 2000);
     assert!(failures.retried().0[0].len() < 2000);
+}
+
+#[test]
+fn kinds_name_check_grader_or_error() {
+    let check = |keys: &str| row("failed", &format!(r#","checks":[{{{keys},"verdict":"fail"}}]"#));
+    let error = |outcome: &str, keys: &str| row(outcome, &format!(r#","error":{{{keys}}}"#));
+    let grade = |outcome: &str, keys: &str| graded(outcome, &[keys]);
+    let below = r#""verdict":"fail","score":0.66,"min_score":0.7,"explanation":"below 0.9: no""#;
+    for (json, expected) in [
+        (check(r#""kind":"equals","message":"contains: x""#), "equals"),
+        (check(r#""name":"polite\n""#), r"polite\n"),
+        (grade("failed", below), r"grader g\u{1b} below 0.7"),
+        (
+            grade("failed", r#""verdict":"fail","score":0.9,"min_score":0.7"#),
+            r"grader g\u{1b}: fail",
+        ),
+        (
+            grade("error", r#""error":{"class":"denied","code":"a","message":""}"#),
+            r"grader g\u{1b}: denied",
+        ),
+        (grade("error", r#""error":{"code":"timeout","message":""}"#), r"grader g\u{1b}: timeout"),
+        (error("error", r#""class":"denied","code":"a","message":"no""#), "denied"),
+        (error("error", r#""code":"lost","message":"no""#), "lost"),
+        (error("timeout", r#""code":"trial_timeout","message":"no""#), "timeout"),
+        (row("failed", r#","verdict":"fail","summary":"it is bad""#), "verdict"),
+        (row("skipped", r#","summary":"not today""#), "skipped"),
+    ] {
+        assert_eq!(kind(&read(&json)), expected);
+    }
+}
+
+#[test]
+fn scores_with_one_explanation_are_one_group() {
+    let mut failures = Failures::default();
+    for number in 0..40_u64 {
+        let words = [
+            "It repeats the question.".to_owned(),
+            format!("Reason {}", "x".repeat(number as usize)),
+        ];
+        let grade = format!(
+            r#""verdict":"fail","score":0.{number:02},"min_score":0.7,"explanation":"{}""#,
+            words[number as usize % 2]
+        );
+        let json = graded("failed", &[&grade])
+            .replace(r#""a@p#1","test":"a""#, &format!(r#""t{number}@p#1","test":"t{number}""#));
+        failures.add(&read(&json), number);
+    }
+    let groups = failures.listed();
+    assert_eq!(
+        groups.iter().map(|group| (group.trials, &*group.reason)).collect::<Vec<_>>(),
+        [
+            (20, r"grader g\u{1b} below 0.7: It repeats the question. (scores differ)"),
+            (20, r"grader g\u{1b}: score 0.01 < 0.7: Reason x (values differ)"),
+        ]
+    );
+}
+
+#[test]
+fn kinds_are_counted_up_to_a_bound() {
+    let mut failures = Failures::default();
+    for number in 0..100_u64 {
+        let keys = format!(r#","checks":[{{"name":"check-{}","verdict":"fail"}}]"#, number % 40);
+        failures.add(&read(&row("failed", &keys)), number);
+    }
+    let page = serde_json::to_value(FailuresPage::of(&failures, None)).unwrap();
+    let trials = page["kinds"].as_array().unwrap().iter().map(|kind| kind["trials"].as_u64());
+    assert_eq!(trials.collect::<Vec<_>>(), [[Some(3); 20].as_slice(), &[Some(2); 10]].concat());
+    assert_eq!((&page["trials"], &page["left_out"]), (&100.into(), &20.into()));
+}
+
+#[test]
+fn headline_without_values_is_apart_from_others() {
+    // The first headline reads as the others do without their values.
+    let groups = |codes: &[u32]| {
+        let mut failures = Failures::default();
+        for (place, code) in codes.iter().enumerate() {
+            let keys =
+                format!(r#","error":{{"class":"other","code":"c","message":"code {code}"}}"#);
+            failures.add(&read(&row("error", &keys)), place as u64);
+        }
+        failures.listed().iter().map(|group| group.trials).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(&[0, 7]), [1, 1]);
+    assert_eq!(groups(&[7, 0]), [1, 1]);
 }

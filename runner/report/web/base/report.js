@@ -39,15 +39,19 @@ let [query, selected] = ['', trials];
 /** A page of trials. @param {URLSearchParams} keys */
 function page(keys) {
   if (!trials.length) {
-    trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score]) => ({
-      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', attempt, duration_ms: ms, headline, score,
+    trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score, group]) => ({
+      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', attempt, duration_ms: ms, headline, score, group,
     }));
   }
-  const [filter, sort] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst'];
-  if (query !== `${sort} ${filter}`) [query, selected] = [`${sort} ${filter}`, trials.filter(matcher(filter)).sort(order(sort))];
+  const [filter, sort, group] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst', keys.get('group') ?? ''];
+  // The key of a group starts with that of its kind.
+  const isOf = (/** @type {any} */ one) => !group || one.group === group || one.group?.startsWith(`${group}-`);
+  if (query !== `${sort} ${group} ${filter}`) [query, selected] = [`${sort} ${group} ${filter}`, trials.filter(isOf).filter(matcher(filter)).sort(order(sort))];
   const near = selected.findIndex((one) => one.trial === keys.get('near'));
   const start = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 1);
-  return { rev: 0, total: selected.length, of: trials.length, trials: selected.slice(start, start + Number(keys.get('limit'))) };
+  const { kinds } = /** @type {NonNullable<typeof report>} */ (report).documents['/failures'];
+  const reason = kinds.flatMap((/** @type {any} */ one) => [{ ...one, reason: one.kind }, ...one.groups]).find((/** @type {any} */ one) => one.key === group)?.reason;
+  return { rev: 0, reason, total: selected.length, of: trials.length, trials: selected.slice(start, start + Number(keys.get('limit'))) };
 }
 
 /** The filters of links and buttons. Any other text is searched for. @param {string} filter @returns {(one: any) => boolean} */

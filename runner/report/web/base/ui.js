@@ -137,8 +137,9 @@ export const table = (label, heads, rows, kind) => el('div', { class: 'wide', ta
   el('table', { class: kind }, el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
     el('tbody', null, rows)));
 
-/** A part that is made once it is opened. @param {Child} summary @param {() => Child} content */
-export const folded = (summary, content) => el('details', {
+/** A part that is made once it is opened. @param {Child} summary @param {() => Child} content @param {boolean} [open] */
+export const folded = (summary, content, open = false) => el('details', {
+  open,
   ontoggle: (/** @type {any} */ { target }) => render(target.lastElementChild, target.open && content()),
 }, el('summary', null, summary), el('div', { ref: () => {} }));
 

@@ -1,9 +1,11 @@
 // @ts-check
-// The failed trials of a run by reason, new failures first, and the changes since the previous run.
+// The failed trials of a run by kind and reason, new failures first, and the changes since the previous run.
 
-import { query, runPath, trialPath } from '../base/api.js';
-import { el, link } from '../base/ui.js';
+import { get, query, runPath, trialPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { el, folded, link, loading, render } from '../base/ui.js';
 import { count, outcome, plural, time } from '../base/words.js';
+import { reason } from './reason.js';
 
 /** Changes of tests: key, words and class. */
 const CHANGES = [
@@ -28,31 +30,55 @@ export function previous({ document, run }) {
     changes.length ? changes : el('span', { class: 'quiet' }, 'no changes'));
 }
 
+/** Kinds and reasons of a kind that are shown at first, and reasons of all of them. */
+const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
+
 /** @param {string} run @param {any} failures */
 export function failed(run, failures) {
-  const { groups = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
-  if (!groups.length && !flaky && !retries) return null;
-  const sorted = [...groups].sort((left, right) => Number(isNew(right)) - Number(isNew(left)));
+  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
+  if (!kinds.length && !flaky && !retries) return null;
   const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
+  const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
   return el('section', null,
     el('h2', null, heading),
-    el('ul', { class: 'groups' }, sorted.map((one) => group(run, one))),
-    leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} with other reasons are in the list below.`),
+    kinds.length > 1 && el('p', { class: 'counts' }, kinds.map((/** @type {any} */ one) =>
+      el('a', { key: one.key, class: one.outcome, href: listPath(run, one.key) }, `${one.kind}: ${count(one.trials)}`))),
+    some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
+    leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
     flaky && el('p', null, outcome('flaky'), ' ', link(`${runPath(run)}${query({ filter: 'flaky()' })}`, flaky)),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));
 }
 
-/** @param {any} group */
-const isNew = ({ change }) => /new/.test(change);
+/** The list of the trials of a kind or a group. @param {string} run @param {string} group */
+const listPath = (run, group) => `${runPath(run)}${query({ group })}`;
 
-/** @param {string} run @param {any} one */
-function group(run, one) {
-  const rest = one.trials - one.first.length;
-  const others = `${runPath(run)}${query({ filter: `outcome(${one.outcome})` })}`;
-  return el('li', null,
-    el('p', null, outcome(one.outcome, count(one.trials)), ' ',
-      one.change && el('span', { class: isNew(one) ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre' }, one.reason)),
-    el('p', { class: 'names' },
-      one.first.map((/** @type {string} */ trial) => link(trialPath(run, trial), trial)),
-      rest > 0 && link(others, `and ${count(rest)} more`)));
+/** The first items, and the others folded. @param {import('../base/ui.js').Child[]} items @param {number} most @param {string} noun */
+const some = (items, most, noun) => [items.slice(0, most), items.length > most &&
+  el('details', { key: 'more', class: 'more' }, el('summary', null, plural(items.length - most, `more ${noun}`)), items.slice(most))];
+
+/** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
+const kind = (run, one, most) => el('div', { key: one.key, class: 'kind' },
+  el('h3', null, outcome(one.outcome, one.kind), ' ', count(one.trials)),
+  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group)), most, 'reason'),
+    one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
+
+/** Trials with the same reason. @param {string} run @param {any} one */
+function reasons(run, one) {
+  const isNew = /new/.test(one.change);
+  const head = [el('b', null, count(one.trials)), ' ',
+    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre', title: one.reason }, one.reason)];
+  const examples = () => one.first.map((/** @type {string} */ trial, /** @type {number} */ at) => folded(trial, () => example(run, trial), at === 0));
+  return el('div', { key: one.key, class: 'group' }, folded(head, examples),
+    el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]),
+      one.trials > 1 && link(listPath(run, one.key), `and ${count(one.trials - 1)} more`)));
 }
+
+/** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */
+const example = (run, trial) => el('div', { ref: async (/** @type {HTMLElement} */ place) => {
+  render(place, loading());
+  try {
+    render(place, reason(await get(trialPath(run, trial))), el('p', null, link(trialPath(run, trial), 'All about this trial')));
+  } catch (error) {
+    render(place, problem(error));
+  }
+} });

@@ -12,6 +12,7 @@ import { DAY, duration, local, number, outcome, plural, prose, scoreAndLeast, si
 import { progress } from './activity.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
+import { block, cards, lines, other } from './reason.js';
 import { amount } from './tables.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
@@ -88,7 +89,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(row), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
+      progress(own, !row && trial.run_status === 'running'), reasons(), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
       !isBroken && logs(), usage(row), files(row),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
@@ -117,24 +118,14 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  /** The output that is shown next to the actual one. */
-  const other = () => {
-    const text = earlier ? earlier.output : trial.expected_output;
-    // The reason has the lines around the difference.
-    return trial.output === null || text === trial.output || inFile(trial.output) || inFile(text) ? null : text;
-  };
-
-  /** @param {any} row */
-  function reasons(row) {
-    // The columns show the values of the only check that failed.
-    const isShown = !earlier && other() !== null && !row.grades?.some((/** @type {any} */ one) => one.error) && row.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
-    const lines = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
-    return lines.length > 0 && [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, lines.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
+  function reasons() {
+    const shown = lines(trial, earlier);
+    return shown && [el('h2', null, 'Reason'), shown];
   }
 
   /** The output, next to the expected one or that of the base. */
   function texts() {
-    const left = other();
+    const left = other(trial, earlier);
     if (trial.output === null) return null;
     const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
@@ -253,23 +244,13 @@ function score({ score: value, min_score: least }) {
   return `${shown} (at least ${bound})`;
 }
 
-/** The name of the file that has a large output. @param {string | null} json */
-const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
-
-/** A JSON value as text. @param {string} json @param {string} label */
-const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, pretty(json)));
-
-/** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] */
-const cards = (list, hasHeads = true) => el('div', { class: 'cards' }, list.map(([label, json]) =>
-  (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label))))));
-
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
 
 /** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
 async function readNeighbours({ run, trial }, list) {
   const keys = new URLSearchParams(list);
-  const path = `${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), near: trial, limit: 3 })}`;
+  const path = `${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), group: keys.get('group'), near: trial, limit: 3 })}`;
   const { trials } = await get(path).catch(() => ({ trials: [] }));
   const at = trials.findIndex((/** @type {any} */ one) => one.trial === trial);
   return { before: trials[at - 1]?.trial, after: at < 0 ? undefined : trials[at + 1]?.trial };

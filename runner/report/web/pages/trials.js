@@ -25,7 +25,7 @@ const COLUMNS = [
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
 export function trials(view, address, kept) {
-  const read = (/** @type {URL} */ from) => ({ filter: from.searchParams.get('filter') ?? '', sort: from.searchParams.get('sort') ?? '' });
+  const read = (/** @type {URL} */ from) => Object.fromEntries(['filter', 'sort', 'group'].map((name) => [name, from.searchParams.get(name) ?? '']));
   let keys = read(address);
   /** @type {any} */
   let [list, error, turn] = [null, null, 0];
@@ -112,7 +112,7 @@ export function trials(view, address, kept) {
     typing = setTimeout(() => go(to({ filter }), true), 150);
   };
   const summary = () => el('small', null,
-    list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
+    list.filter || list.reason ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
     list.is_cut && '. The search took too long and is not complete.');
   const chip = (/** @type {string[]} */ [words, filter]) =>
     button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
@@ -125,21 +125,24 @@ export function trials(view, address, kept) {
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),
         el('input', { type: 'search', value: keys.filter, placeholder: HINT, 'aria-label': 'Search or filter trials', oninput: type }),
+        keys.group && button([el('span', null, 'Reason: ', list?.reason ?? keys.group), ' ✕'], () => go(to({ group: '' })), { class: 'chip reason', title: 'Show trials with all reasons' }),
         isOld && button('Show newer results', newest)),
       error && problem(error),
-      error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
-      list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
+      error?.status === 400 && keys.filter && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
+      list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '', group: '' }), 'Clear the filter')) : null,
       !list && !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)),
     first,
     ready: first.then(() => { rows.place = kept; }),
     live: follow,
     update(next) {
-      const { filter, sort } = read(next);
-      if (filter === keys.filter && sort === keys.sort) return;
-      keys = { filter, sort };
+      const fresh = read(next);
+      if (query(fresh) === query(keys)) return;
+      // The link to a group is above the list, maybe out of sight.
+      const isFar = fresh.group && fresh.group !== keys.group;
+      keys = fresh;
       rows.place = undefined;
-      void load();
+      void load().then(() => isFar && rows.element.closest('section')?.scrollIntoView());
     },
     keys: [['j', 'First trial of the list', () => { rows.element.focus(); rows.activate(Math.max(0, rows.active)); }]],
     place: () => rows.place,

@@ -407,7 +407,7 @@ fn row_that_only_its_head_fits_is_refused() {
 fn query(text: &str) -> TrialQuery {
     let until = Instant::now() + Duration::from_mins(1);
     let order = TrialOrder::parse("plan").unwrap();
-    TrialQuery { filter: None, text: text.to_owned(), order, until }
+    TrialQuery { filter: None, text: text.to_owned(), rows: None, order, until }
 }
 
 #[test]

@@ -38,6 +38,8 @@ struct ListKeys {
     filter: Option<String>,
     /// Text in the id, a message or the output.
     q: Option<String>,
+    /// Key of a kind or a group of failures in `/runs/{run}/failures`.
+    group: Option<String>,
     /// `worst`, `plan`, `duration`, `score` or `attempts`; the last three with `-` for descending order.
     sort: Option<String>,
     /// Number of rows that the page is about, from an earlier page. By default, all.
@@ -77,9 +79,10 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
         problem
             .with_help("use worst, plan, duration, -duration, score, -score, attempts, -attempts")
     })?;
-    let query = TrialQuery {
+    let mut query = TrialQuery {
         filter: filter(server, present(&keys.filter))?,
         text: present(&keys.q).unwrap_or_default().to_owned(),
+        rows: None,
         order,
         until: Instant::now() + SEARCH_TIME,
     };
@@ -94,7 +97,9 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
     let limit = keys.limit.unwrap_or(PAGE);
     let manifest = run.truth()?;
     let slot = server.tables.of(&run, manifest.metadata.planned_trial_count);
-    let is_first = query.filter.is_none() && query.text.is_empty() && start == PageStart::Offset(0);
+    let group = present(&keys.group);
+    let is_whole = query.filter.is_none() && query.text.is_empty() && group.is_none();
+    let is_first = is_whole && start == PageStart::Offset(0);
     if is_first && !slot.is_ready_soon(&run, manifest.counts.done()) {
         return Ok(TrialsPage::of_first_rows(&run, limit)?);
     }
@@ -104,15 +109,26 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
             return Err(problem.with_help("read the first page again, without `rev`"));
         }
         let since = table.since_previous(&server.root, &manifest)?;
+        let mut reason = None;
+        if let Some(key) = group {
+            let failures = table.failures(&server.root, &manifest)?;
+            let (words, rows) = failures.group(key).ok_or_else(|| {
+                let problem = format!("no failures of the run are in the group `{key}`");
+                HttpProblem::invalid(&problem).with_help("read the groups: /runs/{run}/failures")
+            })?;
+            (reason, query.rows) = (Some(words.to_owned()), Some(rows.into()));
+        }
         let live = run.live();
-        Ok(TrialsPage::read(
+        let mut page = TrialsPage::read(
             &mut table.planned,
             &query,
             keys.rev,
             (&start, limit),
             Option::as_ref(&since),
             live.as_ref(),
-        )?)
+        )?;
+        page.reason = reason;
+        Ok(page)
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Details<'a> {
     failures: &'a Failures,
     suite: Option<&'a Suite>,
     /// The groups of failures that have one with details.
-    groups: HashSet<usize>,
+    groups: HashSet<u16>,
     kept: usize,
     /// Members of a JSON object: a document by the end of its path.
     pub(super) documents: String,
@@ -61,8 +61,8 @@ impl<'a> Details<'a> {
         let Some(row) = case.result.as_ref().filter(|row| row.outcome.is_bad()) else {
             return Ok(());
         };
-        let group = self.failures.part(row);
-        let is_first = group.is_some_and(|group| self.groups.insert(group));
+        let part = self.failures.place(row).part;
+        let is_first = part.is_some_and(|part| self.groups.insert(part));
         let has_room = self.kept < MOST_FAILURES || is_first;
         if !has_room || self.documents.len() > MOST_BYTES {
             return Ok(());

@@ -84,10 +84,12 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         },
     )?;
     details.push("/summary", &RunCharts::read(table, &document.manifest, BINS)?)?;
-    details.push("/failures", &FailuresPage::of(&failures, None))?;
+    let groups = FailuresPage::of(&failures, None);
+    details.push("/failures", &groups)?;
     let mut separator = "";
     cases.each(|_, case| {
-        write!(writer, "{separator}{}", trial(case)?)?;
+        let failed = case.result.as_ref().map(|row| groups.key(failures.place(row)));
+        write!(writer, "{separator}{}", trial(case, failed.flatten())?)?;
         separator = ",\n";
         details.add(case)
     })?;
@@ -140,18 +142,22 @@ fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
     advice
 }
 
-/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score.
-fn trial(case: &Case<'_>) -> io::Result<String> {
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group.
+fn trial(case: &Case<'_>, key: Option<&str>) -> io::Result<String> {
     let row = case.result.as_ref();
     let outcome = row.map(|row| if row.flaky { "flaky" } else { row.outcome.as_str() });
     let reason = row.or(case.unsettled.as_ref());
     let reason = reason.filter(|row| row.outcome != Outcome::Passed || row.summary.is_some());
-    data(&(
+    let mut text = data(&(
         case.trial.to_string(),
         outcome,
         row.map(|row| row.attempt),
         row.map(|row| row.duration_ms),
         reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
         row.and_then(RowRef::trial_score),
-    ))
+    ))?;
+    if let Some(key) = key {
+        text.insert_str(text.len() - 1, &format!(",\"{key}\""));
+    }
+    Ok(text)
 }

@@ -1,0 +1,42 @@
+// @ts-check
+// Why a trial did not pass: the lines of its reason, and its output next to the expected one.
+
+import { Diff } from '../base/diff.js';
+import { pretty } from '../base/json.js';
+import { el } from '../base/ui.js';
+
+/** The name of the file that has a large output. @param {string | null} json */
+export const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
+
+/** A JSON value as text. @param {string} json @param {string} label */
+export const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, pretty(json)));
+
+/** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] */
+export const cards = (list, hasHeads = true) => el('div', { class: 'cards' }, list.map(([label, json]) =>
+  (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label))))));
+
+/** The output that is shown next to that of a trial. `earlier` is the trial in the base of a comparison. @param {any} trial @param {any} [earlier] */
+export function other(trial, earlier) {
+  const text = earlier ? earlier.output : trial.expected_output;
+  // The reason has the lines around the difference.
+  return trial.output === null || text === trial.output || inFile(trial.output) || inFile(text) ? null : text;
+}
+
+/** @param {any} trial */
+const shownRow = (trial) => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown);
+
+/** The lines of the reason. @param {any} trial @param {any} [earlier] */
+export function lines(trial, earlier) {
+  const row = shownRow(trial);
+  // The columns show the values of the only check that failed.
+  const isShown = !earlier && other(trial) !== null && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
+  const shown = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
+  return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)));
+}
+
+/** The reason of a trial with all explanations, and its output, next to the expected one if that is known. @param {any} trial */
+export function reason(trial) {
+  const left = other(trial);
+  const output = trial.output !== null && cards([['Output', trial.output]], false);
+  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre' }, one.explanation)), left === null ? output : new Diff().show(pretty(left), pretty(trial.output), ['Expected', 'Actual'])];
+}
