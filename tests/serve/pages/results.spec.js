@@ -6,6 +6,7 @@ const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00
 
 test('comparison has changed tests and opens them', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  await expect(page.locator('h1 + .lead.failed')).toContainText('regressed');
   const tests = page.getByRole('grid', { name: 'Changed tests' }).getByRole('row');
   await expect(tests.filter({ hasText: 'large@hostile' })).toContainText('regressed');
   // A long name of a test is cut, and its provider stays.
@@ -56,6 +57,7 @@ test('hostile answers are visible text', async ({ page, server }) => {
 
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
+  await expect(page.locator('h1 + .lead')).toContainText(/tests? failing/);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
   await expect(row).toContainText('2 of 3');
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
@@ -136,6 +138,8 @@ test('history has a line for each provider, and opens the run at the pointer', a
 test('comparison draws intervals, and the run those of its providers', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
   const measures = page.getByRole('region', { name: 'Rates and means' });
+  await page.getByText(/other measures?$/).click();
+  await expect(page.getByRole('region', { name: 'Other measures' }).getByRole('row').nth(1)).toBeVisible();
   await expect(measures.getByRole('row').filter({ has: page.locator('svg.span') }).first()).toContainText(' to ');
   await page.goto(`${server.origin}/runs/${NEW}`);
   const providers = page.getByRole('region', { name: 'Providers' });

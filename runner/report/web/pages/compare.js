@@ -6,7 +6,7 @@ import { span } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
-import { el, link, render, soon, table } from '../base/ui.js';
+import { el, folded, link, render, soon, table } from '../base/ui.js';
 import { count, done, duration, local, number, outcome, percent, plural, testName, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
@@ -83,20 +83,19 @@ export async function open({ place, address, kept, server }) {
     if (!document) return error ? problem(error) : empty();
     const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
-      el('p', null, el('strong', null, document.summary)),
       el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
       document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
-      el('div', { class: 'chips', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
-        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
-      el('h2', null, 'Tests'),
-      changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list. Tests that pass in both runs are only counted.'),
-      el('div', { hidden: !changes.length }, rows.element),
       measures(document.measures),
+      el('h2', null, 'Tests', el('small', null, changes.length > 0 && plural(changes.length, 'test'))),
+      el('div', { class: 'chips filters', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
+        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
+      changes.length ? null : el('p', { class: 'quiet' }, 'No tests in this list. Tests that pass in both runs are only counted.'),
+      el('div', { hidden: !changes.length }, rows.element),
     ];
   }
 
   const draw = soon(() => {
-    render(place, el('h1', null, 'Compare'), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
+    render(place, el('h1', null, 'Compare'), document && lead(document.summary), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
       el('label', null, 'Tests', el('input', { type: 'search', value: keys.filter, placeholder: 'filter, such as tag(smoke)',
         onchange: (/** @type {any} */ event) => go(to({ filter: event.target.value.trim() })) }))),
     content());
@@ -109,13 +108,22 @@ export async function open({ place, address, kept, server }) {
 const words = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[1] ?? key;
 const tone = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[2] ?? '';
 
+/** The summary in the colour of its verdict. @param {string} text */
+function lead(text) {
+  const word = /\b(worse|better|mixed|unclear)\b/.exec(text)?.[0] ?? '';
+  return el('p', { class: `lead ${{ worse: 'failed', better: 'passed', mixed: 'flaky', unclear: 'flaky' }[word] ?? ''}` }, text);
+}
+
 /** The repeats of a test in a run. @param {any} of */
 function side(of) {
   if (!of) return '–';
   return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome);
 }
 
-/** Changes of rates and means. @param {any[]} list */
+/** Measures that are shown at once. */
+const MAX_MEASURES = 12;
+
+/** Changes of rates and means: of pass rates and scores first, and significant ones. The others are folded. @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
   const value = (/** @type {any} */ of, /** @type {any} */ { unit }) => {
@@ -143,8 +151,10 @@ function measures(list) {
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];
-  const [changed, same] = [list.filter((one) => one.change !== 0), list.filter((one) => one.change === 0)];
+  const isMain = (/** @type {any} */ one) => Number((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name));
+  const main = list.filter((one) => one.change !== 0).sort((one, other) => isMain(other) - isMain(one)).slice(0, MAX_MEASURES);
+  const others = list.filter((one) => !main.includes(one));
   return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
-    changed.length > 0 && table('Rates and means', heads, changed.map(row), 'measures'),
-    same.length > 0 && el('details', null, el('summary', null, `${plural(same.length, 'measure')} without a change`), table('Measures without a change', heads, same.map(row), 'measures'))];
+    main.length > 0 && table('Rates and means', heads, main.map(row), 'measures'),
+    others.length > 0 && folded(plural(others.length, 'other measure'), () => table('Other measures', heads, others.map(row), 'measures'))];
 }

@@ -82,13 +82,14 @@ export async function open({ place, address }) {
   }
 
   const runs = history.runs;
+  const isOneDay = new Set(runs.map((/** @type {any} */ run) => day(run.started_at))).size < 2;
   const rows = new Rows({
     label: 'Tests',
     head: () => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
       return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
         el('div', { role: 'columnheader', class: 'run', key: run.run, style: { '--column': String(from + at + 4) } },
-          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, DAY.format(new Date(run.started_at)))))];
+          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, isOneDay ? clock(run.started_at) : DAY.format(new Date(run.started_at)))))];
     },
     row: (/** @type {any} */ test) => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
@@ -112,14 +113,27 @@ export async function open({ place, address }) {
   /** The history of one test. @param {any} test */
   const testPath = (test) => to({ test: test.test, provider: test.provider });
 
-  /** Since when a test fails. @param {(string | null)[]} marks */
-  function since(marks) {
+  /** The first run of those since which a test fails. `all` is their number if it never passed. @param {(string | null)[]} marks */
+  function firstFailure(marks) {
     const judged = marks.map((word, at) => /** @type {[string | null, number]} */ ([word, at])).filter(([word]) => word !== null && word !== 'skipped');
     const good = judged.findLastIndex(([word]) => !BAD.includes(/** @type {string} */ (word)));
     const first = judged[good + 1];
-    if (!first) return null;
-    const run = runs[first[1]];
-    return el('span', { class: 'failed' }, good < 0 ? `all ${plural(judged.length, 'run')}` : time(run.started_at, 'age'));
+    return first ? { run: runs[first[1]], all: good < 0 ? judged.length : 0 } : null;
+  }
+
+  /** @param {(string | null)[]} marks */
+  function since(marks) {
+    const first = firstFailure(marks);
+    return first && el('span', { class: 'failed' }, first.all ? `all ${plural(first.all, 'run')}` : time(first.run.started_at, 'age'));
+  }
+
+  /** A summary. Tests that began to fail last come first in the list. */
+  function lead() {
+    const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
+    const newest = begins.find((/** @type {any} */ one) => !one.all);
+    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No test fails.');
+    return el('p', { class: 'lead failed' }, `${plural(begins.length, 'test')}${begins.length === PAGE ? ' or more' : ''} failing`,
+      newest && [', the last one since ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
   }
 
   /** @param {any} test @param {number} at */
@@ -133,7 +147,7 @@ export async function open({ place, address }) {
 
   let isDrawn = false;
   const draw = soon(() => {
-    render(place, el('h1', null, 'History of ', history.scenario), filters(),
+    render(place, el('h1', null, 'History of ', history.scenario), lead(), filters(),
       history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
         el('ul', null, history.skipped.slice(0, PAGE).map((/** @type {string} */ text) => el('li', null, prose(text))))),
       charts(), el('h2', null, 'Tests', el('small', null, `${count(history.test_count)} in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
