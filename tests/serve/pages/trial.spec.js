@@ -17,6 +17,14 @@ test('failed trial has expected and actual output in columns', async ({ page, se
   await expect(outputs(page).locator('mark').last()).toBeInViewport({ ratio: 1 });
 });
 
+test('long words and long reasons keep a trial in its bounds', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'breaks@hostile#1'));
+  await page.locator('.cards .reason').evaluate((reason) => { reason.textContent = 'W'.repeat(900); });
+  await page.locator('.reasons p').first().evaluate((reason) => { reason.textContent = 'line\n'.repeat(5000); });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
+  expect((await page.locator('.reasons').boundingBox()).height).toBeLessThan(900);
+});
+
 test('trial has its reason first and its receipts last', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
   await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Other providers/, /^Past results/, /^Input/, /^Usage/, /^Reproduce/]);

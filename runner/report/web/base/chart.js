@@ -62,16 +62,17 @@ export function outcomes(label, bins, title, ends) {
   return chart(label, bins.length, columns, ends);
 }
 
-/** An axis around values, with up to five round numbers. @param {number[]} values @param {number} [most] the greatest possible value */
-function axis(values, most = Infinity) {
+/** An axis around values, with up to five round numbers whose `words` differ. @param {number[]} values @param {(value: number) => string} words @param {number} [most] the greatest possible value @param {number} [range] @returns {{ticks: number[], place: (value: number) => number}} */
+function axis(values, words, most = Infinity, range = 0) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   // Equal values are drawn in the middle.
-  const range = high - low || Math.abs(high) / 5 || 1;
+  range ||= high - low || Math.abs(high) / 5 || 1;
   const power = 10 ** Math.floor(Math.log10(range / 3));
   const step = power * ([1, 2, 5].find((one) => (one * power * 4) >= range) ?? 10);
   const first = Math.max(Math.floor((low - range / 20) / step), low >= 0 ? 0 : -Infinity);
   const last = Math.min(Math.ceil((high + range / 20) / step), Math.ceil(most / step));
   const ticks = Array.from({ length: last - first + 1 }, (_, at) => Number(((first + at) * step).toPrecision(12)));
+  if (new Set(ticks.map(words)).size < ticks.length && range < 100 * Math.abs(high)) return axis(values, words, most, 2 * range);
   const [least, size] = [ticks[0], (last - first) * step || 1];
   return { ticks, place: (/** @type {number} */ value) => round((100 * (value - least)) / size) };
 }
@@ -98,7 +99,7 @@ export function lines(label, series, runs, words, most, open) {
   const shown = series.slice(0, MAX_LINES);
   const values = shown.flatMap((one) => one.values.filter((value) => value !== null));
   if (!values.length) return null;
-  const { ticks, place } = axis(/** @type {number[]} */ (values), most);
+  const { ticks, place } = axis(/** @type {number[]} */ (values), words, most);
   const x = (/** @type {number} */ at) => (runs.length < 2 ? 50 : round((100 * at) / (runs.length - 1)));
   const text = (/** @type {number | null} */ value) => (value === null ? '–' : words(value));
   const path = (/** @type {(number | null)[]} */ list) => list.map((value, at) => {
@@ -145,7 +146,7 @@ export function lines(label, series, runs, words, most, open) {
  * @param {string} label @param {{name: string, x: number, y: number}[]} points @param {[string, (value: number) => string][]} axes name and words of x and y
  */
 export function scatter(label, points, [[nameX, wordsX], [nameY, wordsY]]) {
-  const [x, y] = [axis(points.map((one) => one.x)), axis(points.map((one) => one.y))];
+  const [x, y] = [axis(points.map((one) => one.x), wordsX), axis(points.map((one) => one.y), wordsY)];
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.name), el('td', { class: 'n' }, wordsX(one.x)), el('td', { class: 'n' }, wordsY(one.y)));
   return el('figure', { class: 'plot', 'aria-label': label },
     el('p', { class: 'legend quiet' }, `${nameY} by ${nameX}`),
@@ -173,7 +174,7 @@ export function span(value, [low, high], [least, most], kind, zero) {
 
 /** Shares of the last runs as a small line. @param {number[]} shares */
 export function sparkline(shares) {
-  const { place } = axis(shares, 1);
+  const { place } = axis(shares, String, 1);
   const points = shares.map((share, at) => `${at ? 'L' : 'M'}${round((100 * at) / (shares.length - 1))} ${round(100 - place(share))}`);
   return el('svg', { class: 'sparkline', viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, el('path', { class: 'stroke tone-0', d: points.join('') }));
 }

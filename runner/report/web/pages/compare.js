@@ -147,7 +147,7 @@ function measures(list) {
   };
   const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
     el('th', { scope: 'row' }, one.name, one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
-    [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
+    [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];

@@ -8,13 +8,13 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { DAY, count, day, duration, local, money, number, outcome, percent, plural, prose, rate, sign, testName, time } from '../base/words.js';
+import { DAY, count, day, done, duration, local, money, number, outcome, percent, plural, prose, sign, testName, time } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
 const BAD = ['failed', 'error', 'timeout'];
 /** Width of the column of a run, with the space between two columns. */
-const COLUMN = '4.4rem';
+const COLUMN = '3.7rem';
 
 /** The charts: name, value of a run or of a provider in it, its text, and the greatest possible value. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
 const CHARTS = [
@@ -95,7 +95,7 @@ export async function open({ place, address }) {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
       return [
         cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`))),
-        cell('n', rate(test) || '–', test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
+        cell('n', judged(test) ? `${count(test.passed)} of ${count(judged(test))}` : '–', test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
         cell('since', since(test.marks)),
         runs.slice(from, to).map((/** @type {any} */ _, /** @type {number} */ at) =>
           el('div', { role: 'gridcell', class: 'run', key: from + at, style: { '--column': String(from + at + 4) } }, mark(test, from + at)))];
@@ -162,5 +162,8 @@ export async function open({ place, address }) {
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {}, close: () => rows.close() };
 }
+
+/** The number of results without skipped ones. @param {any} test */
+const judged = (test) => done(test) - test.skipped;
 
 const clock = (/** @type {string} */ at) => /** @type {any} */ (time(at, 'clock').children[0]);
