@@ -68,12 +68,9 @@ test('long verdict fits a narrow screen', async ({ page, server }) => {
 });
 
 test('run whose budget is used up has the command that continues it', async ({ page, server }) => {
-  await page.route(`**/api/v1/runs/${EVERY}`, async (route) => {
-    const response = await route.fetch();
-    const document = await response.json();
-    Object.assign(document.run, { status: 'incomplete', state: 'incomplete', reason: 'budget', larger_budgets: ['other:tokens=40'] });
-    await route.fulfill({ response, json: document });
-  });
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1/runs/${EVERY}`);
+  Object.assign(document.run, { status: 'incomplete', state: 'incomplete', reason: 'budget', larger_budgets: ['other:tokens=40'] });
+  await page.route(`**/api/v1/runs/${EVERY}`, (route) => route.fulfill({ json: document }));
   await page.goto(`${server.origin}/runs/${EVERY}`);
   await expect(page.locator('.note.incomplete')).toContainText("runner resume 00000002 --budget 'other:tokens=40'");
 });

@@ -73,6 +73,35 @@ test('list is printed up to a bound', async ({ page, server }) => {
   expect(await grid.getByRole('row').count()).toBeLessThan(100);
 });
 
+test('log and timeline of a large run state their limits', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${LARGE}?view=log`);
+  await expect(page.getByText('The newest attempts have no output.')).toBeVisible();
+  await expect(page.getByRole('searchbox', { name: 'Search the log' })).toBeHidden();
+  await page.goto(`${server.origin}/runs/${LARGE}?view=timeline`);
+  await expect(page.getByText('one mark in the colour of the worst')).toBeVisible();
+});
+
+test('history of twelve runs fits, and labels of its axes differ', async ({ page, server }) => {
+  const history = await page.evaluate(async () => (await fetch('/api/v1/history?scenario=every')).json());
+  const [first] = history.runs;
+  history.runs = Array.from({ length: 12 }, (_, at) => ({ ...first, run: `${first.run}-${at}`, providers: first.providers.map((one) => ({ ...one, cost_usd: 0.0287 + 0.00002 * at })) }));
+  history.tests = history.tests.map((one) => ({ ...one, passed: 8, failed: 4, error: 0, timeout: 0, skipped: 1, marks: Array(12).fill('failed') }));
+  await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: history }));
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.goto(`${server.origin}/history?scenario=every`);
+  const passed = page.getByRole('grid', { name: 'Tests' }).getByText('8 of 12').first();
+  await expect(passed).toBeVisible();
+  const [left, edge] = await passed.evaluate((cell) => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return [text, cell.parentElement.querySelector('.trial')].map((one) => one.getBoundingClientRect()).map((box, at) => (at ? box.right : box.left));
+  });
+  expect(left).toBeGreaterThan(edge);
+  const labels = await page.getByRole('figure', { name: 'Cost of every' }).locator('.tick').allTextContents();
+  expect(labels.length).toBeGreaterThan(1);
+  expect(new Set(labels).size).toBe(labels.length);
+});
+
 test('each of many trials has the next and the previous one', async ({ page, server }) => {
   const last = process.env.RUNNER_TESTS === 'full' ? 999_999 : 19_999;
   const name = (number) => `echo-${String(number).padStart(7, '0')}`;

@@ -43,7 +43,7 @@ export function log(view, address) {
     view.redraw();
   };
   return {
-    content: () => [el('nav', { class: 'chips', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
+    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
       el('div', { key: String(isRunner) }, part.content(), !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ', button('Show all', restart)),
         !isRunner && isLive() && running(view))],
     live: (event) => part.live?.(event),
@@ -210,12 +210,12 @@ function viewer(piece, redraw, isLive, path) {
       // A reader is told of each new line of a live log.
       place.role = isLive() ? 'log' : 'region';
       return [error && problem(error),
-        el('div', { class: 'filters' },
+        el('div', { class: 'filters', hidden: isEnd && !lines.length },
           el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
           el('span', { class: 'quiet' }, search && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
           button('Go to the end', showEnd),
           path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
-        isEnd && !lines.length ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place)];
+        isEnd && !lines.length ? el('p', { class: 'empty' }, isCut ? 'The newest attempts have no output.' : 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place)];
     },
     live: read,
     isCut: () => isCut,

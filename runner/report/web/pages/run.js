@@ -195,15 +195,16 @@ function notes({ document, progress }) {
   const session = manifest.sessions.at(-1);
   const ended = (progress?.rev ?? document.rev) - session?.from_seq;
   const losses = [
-    damaged > 0 && `Damaged lines of the results: ${count(damaged)}. `,
-    lost > 0 && `Lost results: ${count(lost)}. `,
+    damaged > 0 && `${plural(damaged, 'line')} of the results cannot be read. `,
+    lost > 0 && `${plural(lost, 'result')} lost. `,
   ];
   return el('div', { 'aria-live': 'polite' },
     advice.map((/** @type {string} */ text) => el('p', { class: 'note pre' }, text)),
     foreign && el('p', { class: 'note' }, `The run ${foreign}. The server only shows it. To look at it and allow it: `,
       el('code', null, `runner trust ${run.short}`)),
     why && el('p', { class: `note ${run.state}` },
-      message && el('span', { class: 'pre' }, prose(message), '\n'), why),
+      message && el('span', { class: 'pre' }, prose(message), '\n'), why,
+      run.reason === 'budget' && run.larger_budgets && [' ', el('code', null, `runner resume ${run.short}${run.larger_budgets.map((/** @type {string} */ one) => ` --budget '${one}'`).join('')}`)]),
     run.status === 'running' && session?.rerun && el('p', { class: 'note' },
       `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
     paused && el('p', { class: 'note' },

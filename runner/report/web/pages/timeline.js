@@ -105,7 +105,7 @@ export function timeline(view, address) {
 
   /** @param {any} span */
   const words = (span) => [
-    span.wait ? `waits after ${span.wait}` : outcome(span.outcome),
+    span.wait ? `waits after ${span.wait}` : outcome(span.outcome, span.trial ? span.outcome : `${span.outcome} is the worst`),
     ` ${duration(span.to_ms - span.from_ms)} from ${duration(span.from_ms) || '0 ms'}`,
     span.trial ? ` ${span.trial}, attempt ${span.attempt}` : ` ${plural(span.attempts, 'attempt')}`];
 
@@ -159,7 +159,7 @@ export function timeline(view, address) {
           onpointermove: move, onpointerup: release, onpointerleave: () => { if (tip) tip.hidden = true; } }),
         el('div', { class: 'tip', hidden: true, ref: (/** @type {HTMLElement} */ node) => { tip = node; } })),
       el('p', { class: 'counts' }, ['passed', 'failed', 'error', 'timeout', 'skipped'].map((word) => outcome(word)), outcome('flaky', 'wait before a retry'), el('span', { class: 'quiet' }, '■ pause')),
-      el('p', { class: 'quiet' }, 'Drag to zoom. A click opens the trial.'),
+      el('p', { class: 'quiet' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.attempts > 1) && ' Attempts closer than a pixel are one mark in the colour of the worst.'),
       folded('Values', values)];
   }
 
