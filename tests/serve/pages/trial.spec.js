@@ -154,6 +154,7 @@ test.describe('', () => {
   test('explanation of a grader is shown once, after the output', async ({ page, server }) => {
     await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', 'graded@hostile#1'));
     await expect(page.getByText('It repeats the question.')).toHaveCount(1);
+    await expect(page.getByRole('heading', { name: 'Expectations' })).toHaveCount(0);
     await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Grades/, /^Input/, /^Usage/, /^Reproduce/]);
   });
 

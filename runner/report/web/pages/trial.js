@@ -127,11 +127,13 @@ export async function open({ place, address, names: [run, name] }) {
   function texts() {
     const left = other(trial, earlier);
     if (trial.output === null) return null;
-    const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
+    const expected = Object.keys(trial.planned?.expect ?? {});
+    // The columns show a single expectation, and the grades name the graders.
+    const isShown = expected.every((key) => key === 'graders') || (left !== null && !earlier && expected.length === 1);
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
     return [el('h2', null, 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))),
       left === null ? cards([['Output', trial.output]], false) : diff.show(pretty(left), pretty(trial.output), heads),
-      cards([['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference]])];
+      cards([['Expectations', isShown ? null : trial.expected], ['Reference', trial.reference]])];
   }
 
   function input() {
