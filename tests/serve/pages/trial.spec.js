@@ -18,9 +18,13 @@ test('failed trial has expected and actual output in columns', async ({ page, se
 });
 
 test('long words and long reasons keep a trial in its bounds', async ({ page, server }) => {
-  await page.goto(server.origin + trial(NEW, 'breaks@hostile#1'));
-  await page.locator('.cards .reason').evaluate((reason) => { reason.textContent = 'W'.repeat(900); });
-  await page.locator('.reasons p').first().evaluate((reason) => { reason.textContent = 'line\n'.repeat(5000); });
+  const path = trial(NEW, 'breaks@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  document.reasons[0].text = 'line\n'.repeat(5000);
+  document.outputs.forEach((one) => { one.reason = 'W'.repeat(900); });
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+  await page.goto(server.origin + path);
+  await expect(page.locator('.cards .reason')).toContainText('WWW');
   expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
   expect((await page.locator('.reasons').boundingBox()).height).toBeLessThan(900);
 });

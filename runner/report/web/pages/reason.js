@@ -31,7 +31,7 @@ export function lines(trial, earlier) {
   // The columns show the values of the only check that failed.
   const isShown = !earlier && other(trial) !== null && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
   const shown = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
-  return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)));
+  return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}`, tabindex: line.text.length > 1000 ? 0 : null }, line.text)));
 }
 
 /** The reason of a trial with all explanations, and its output, next to the expected one if that is known. @param {any} trial */
