@@ -76,11 +76,11 @@ pub struct GateCondition {
 }
 
 impl GateResult {
-    /// Formats the first condition that does not hold. `None` if the gate holds.
+    /// Formats the first condition that does not hold, for a list of runs. `None` if the gate holds.
     pub fn failure(&self) -> Option<String> {
         let failed = self.conditions.iter().find(|condition| !condition.held);
-        let text = || failed.map_or_else(|| "not evaluated".to_owned(), ToString::to_string);
-        (!self.held).then(text)
+        let text = || failed.map(|condition| format!("{condition:#}"));
+        (!self.held).then(|| text().unwrap_or_else(|| "not evaluated".to_owned()))
     }
 }
 
@@ -94,7 +94,8 @@ impl fmt::Display for GateScope {
     }
 }
 
-/// Formats the result as `pass rate 95 % (76.3–99.2) of 20, at least 90 %`, or `pass rate 2 of 7, at least 90 %`.
+/// Formats the result as `pass rate 95 % (76.3–99.2) of 20, at least 90 %`, or `pass rate 2 of 7, at least 90 %`. `{:#}` leaves out
+/// the interval and the trials that do not count.
 impl fmt::Display for GateCondition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.scope)?;
@@ -131,8 +132,8 @@ impl fmt::Display for GateCondition {
                     format!("{} %", trimmed(&percent))
                 });
                 let hits = self.interval.and_then(|interval| few_hits(value, trials, interval));
-                let interval =
-                    self.interval.map(|interval| " ".to_owned() + &show_interval(interval));
+                let interval = self.interval.filter(|_| !formatter.alternate());
+                let interval = interval.map(|interval| " ".to_owned() + &show_interval(interval));
                 let rate = match hits {
                     Some(hits) => hits.to_string(),
                     None => share + &interval.unwrap_or_default(),
@@ -153,7 +154,7 @@ impl fmt::Display for GateCondition {
         ];
         let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
         let parts: Vec<_> = parts.map(|(count, one, many)| plural(count, one, many)).collect();
-        if parts.is_empty() {
+        if parts.is_empty() || formatter.alternate() {
             Ok(())
         } else {
             write!(formatter, " (without {})", parts.join(" and "))
@@ -173,10 +174,10 @@ fn trimmed(number: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{GateCondition, GateScope};
+    use super::{GateCondition, GateResult, GateScope};
 
-    fn shown(key: &str, value: f64, bound: f64) -> String {
-        let condition = GateCondition {
+    fn condition(key: &str, value: f64, bound: f64) -> GateCondition {
+        GateCondition {
             scope: GateScope::All,
             key: key.to_owned(),
             bound,
@@ -186,8 +187,21 @@ mod tests {
             left_out: 0,
             weightless: 0,
             held: value >= bound,
-        };
-        condition.to_string()
+        }
+    }
+
+    #[test]
+    fn failure_in_a_list_is_short() {
+        let held = condition("min_score", 0.8, 0.7);
+        let mut failed = condition("pass_rate", 0.7, 0.9);
+        (failed.interval, failed.trials, failed.left_out) = (Some((0.371, 0.902)), 20, 2);
+        let long = "pass rate 70 % (37.1–90.2) of 20, at least 90 % (without 2 skipped trials)";
+        assert_eq!(failed.to_string(), long);
+        let mut gate = GateResult { held: false, conditions: vec![held, failed] };
+        assert_eq!(gate.failure().unwrap(), "pass rate 70 % of 20, at least 90 %");
+        assert_eq!(GateResult::default().failure().unwrap(), "not evaluated");
+        gate.held = true;
+        assert_eq!(gate.failure(), None);
     }
 
     #[test]
@@ -205,7 +219,7 @@ mod tests {
             ("pass_rate", 0.9999, 0.999_99, "pass rate 99.99 % of 3, at least 99.999 %"),
             ("pass_rate", 2.0 / 3.0, 0.6, "pass rate 66.7 % of 3, at least 60 %"),
         ] {
-            assert_eq!(shown(key, value, bound), expected);
+            assert_eq!(condition(key, value, bound).to_string(), expected);
         }
     }
 }
