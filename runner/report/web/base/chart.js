@@ -138,7 +138,7 @@ export function lines(label, series, runs, words, most, open) {
       ticks.map((tick) => mark('tick', place(tick), words(tick))),
       named(runs.length).map((at) => mark('name', x(at), runs[at].short ?? runs[at].name)),
       el('div', { class: 'tip', hidden: true, ref: () => {} })),
-    folded('Values', () => table(label, ['', ...series.map((one) => one.name)], runs.slice(first).map(row), 'values')));
+    folded('Values', () => table(label, ['Name', ...series.map((one) => one.name)], runs.slice(first).map(row), 'values')));
 }
 
 /**
@@ -158,7 +158,7 @@ export function scatter(label, points, [[nameX, wordsX], [nameY, wordsY]]) {
       y.ticks.map((tick) => mark('tick', y.place(tick), wordsY(tick))),
       x.ticks.map((tick) => mark('name', x.place(tick), wordsX(tick))),
       points.map((one) => el('span', { class: x.place(one.x) > 60 ? 'point left' : 'point', style: { '--at': `${x.place(one.x)}%`, '--up': `${y.place(one.y)}%` }, title: `${one.name}: ${wordsX(one.x)}, ${wordsY(one.y)}` }, one.name))),
-    folded('Values', () => table(label, ['', nameX, nameY], points.slice(0, MAX_CELLS / 3).map(row), 'values')));
+    folded('Values', () => table(label, ['Name', nameX, nameY], points.slice(0, MAX_CELLS / 3).map(row), 'values')));
 }
 
 /**

@@ -109,6 +109,8 @@ export async function show(kept, again = false) {
   const place = document.createElement('div');
   place.className = 'page';
   frame().ariaBusy = 'true';
+  // Its fields know only the address that was left: a second choice would undo the first one.
+  for (const one of frame().querySelectorAll('button, input, select, textarea')) /** @type {any} */ (one).disabled = true;
   const replace = () => {
     frame().replaceChildren(place);
     frame().ariaBusy = null;

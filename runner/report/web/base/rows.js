@@ -38,12 +38,14 @@ export const head = (kind, ...children) => el('div', { role: 'columnheader', cla
 /**
  * The range of the visible columns of a list that is wider than its window. A list has elements for them only.
  * @param {HTMLElement} element @param {number} count @param {string} width of a column with the space beside it, in `rem`
+ * @param {number} [before] width of other columns that are scrolled, too, in `rem`
  * @returns {[number, number]}
  */
-export function visibleColumns({ scrollLeft, clientWidth }, count, width) {
-  const pixels = parseFloat(width) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+export function visibleColumns({ scrollLeft, clientWidth }, count, width, before = 0) {
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const pixels = parseFloat(width) * rem;
   // Those below the first column, which stays in place, are drawn, too.
-  return [Math.floor(scrollLeft / pixels), Math.min(count, Math.ceil((scrollLeft + clientWidth) / pixels) + 1)];
+  return [Math.max(0, Math.floor((scrollLeft - before * rem) / pixels)), Math.min(count, Math.ceil((scrollLeft + clientWidth) / pixels) + 1)];
 }
 
 const PRINTING = ['beforeprint', 'afterprint'];

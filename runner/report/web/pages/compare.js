@@ -123,7 +123,7 @@ function side(of) {
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;
 
-/** Changes of rates and means: of pass rates and scores first, and significant ones. The others are folded. @param {any[]} list */
+/** Changes of rates and means: of pass rates and scores, and significant ones. The others are folded. @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
   const value = (/** @type {any} */ of, /** @type {any} */ { unit }) => {
@@ -151,8 +151,7 @@ function measures(list) {
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];
-  const isMain = (/** @type {any} */ one) => Number((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name));
-  const main = list.filter((one) => one.change !== 0).sort((one, other) => isMain(other) - isMain(one)).slice(0, MAX_MEASURES);
+  const main = list.filter((one) => one.change !== 0 && ((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name))).slice(0, MAX_MEASURES);
   const others = list.filter((one) => !main.includes(one));
   return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
     main.length > 0 && table('Rates and means', heads, main.map(row), 'measures'),

@@ -15,6 +15,8 @@ const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 const BAD = ['failed', 'error', 'timeout'];
 /** Width of the column of a run, with the space between two columns. */
 const COLUMN = '3.7rem';
+/** Width of the columns between the tests and the runs, in `rem`. */
+const BEFORE = 15;
 
 /** The charts: name, value of a run or of a provider in it, its text, and the greatest possible value. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
 const CHARTS = [
@@ -86,13 +88,13 @@ export async function open({ place, address }) {
   const rows = new Rows({
     label: 'Tests',
     head: () => {
-      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
+      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
         el('div', { role: 'columnheader', class: 'run', key: run.run, style: { '--column': String(from + at + 4) } },
           el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, isOneDay ? clock(run.started_at) : DAY.format(new Date(run.started_at)))))];
     },
     row: (/** @type {any} */ test) => {
-      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN);
+      const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [
         cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`))),
         cell('n', judged(test) ? `${count(test.passed)} of ${count(judged(test))}` : '–', test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),

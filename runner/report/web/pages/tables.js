@@ -30,14 +30,20 @@ export function strengths({ providers = [], meta = [] }) {
   const shown = [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1)).slice(0, MAX_PROVIDERS);
   const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers]));
   const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words) => {
-    const best = Math.max(...all.map((one) => one ?? -1));
-    return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one) => el('td', { class: one === best ? 'best' : null,
+    const known = all.filter((one) => one !== null);
+    // Without a difference, no provider is the best one.
+    const best = Math.min(...known) < Math.max(...known) ? Math.max(...known) : null;
+    return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one) => el('td', { class: one !== null && one === best ? 'best' : null,
       style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : words(one))));
   };
   const of = (/** @type {any[]} */ list) => shown.map(({ provider }) => share(list.find((one) => one.provider === provider)));
+  const title = (/** @type {string} */ provider) => {
+    const { name, keys } = parsed(provider);
+    return [name, keys.map(([, value]) => value).join(', ')].filter(Boolean).join(' ');
+  };
   const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
   return [el('h2', null, 'Pass rates', el('small', null, 'the best provider first')),
-    table('Pass rates of the providers', ['Tests', ...shown.map((one) => one.provider)], [row('All', of(providers), percent),
+    table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(one.provider))], [row('All', of(providers), percent),
       scores.some((one) => one !== null) && row('Mean score', scores, number),
       values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat'),
     providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
