@@ -79,11 +79,16 @@ pub fn headline(row: &RowRef<'_>) -> String {
 }
 
 /// Returns what decided a row in a few words: the check, the grader with its verdict or least score, or the class of the error.
-pub(crate) fn kind(row: &RowRef<'_>) -> String {
+pub(crate) fn kind(row: &RowRef<'_>) -> Cow<'static, str> {
+    let (grade, check) = (deciding_grade(row), deciding_check(row));
+    // Most failures have this kind, which needs no copy.
+    if let (None, Some(kind)) = (grade, check.and_then(|check| check.kind)) {
+        return kind.as_str().into();
+    }
     let class = |error: &RowError<'_>| {
         error.class.map_or_else(|| error.code.to_string(), |class| class.to_string())
     };
-    let words = match (deciding_grade(row), deciding_check(row), &row.error) {
+    let words = match (grade, check, &row.error) {
         (Some(grade), ..) => {
             let end = match (&grade.error, grade.score, grade.min_score) {
                 (Some(error), ..) => format!(": {}", class(error)),
@@ -99,7 +104,7 @@ pub(crate) fn kind(row: &RowRef<'_>) -> String {
         (None, None, None) if row.outcome == Outcome::Failed => "verdict".to_owned(),
         _ => row.outcome.to_string(),
     };
-    cut(&visible_line(&words), SHORT_VALUE)
+    cut(&visible_line(&words), SHORT_VALUE).into()
 }
 
 /// The parts of a failure by which it is grouped with others.

@@ -155,7 +155,11 @@ impl Failures {
         let kind = self.kind_of(row.outcome, &label).or_else(|| {
             let is_kept = self.kinds.len() < MOST_KINDS;
             is_kept.then(|| {
-                self.kinds.push(FailureKind { outcome: row.outcome, label, trials: 0 });
+                self.kinds.push(FailureKind {
+                    outcome: row.outcome,
+                    label: label.into_owned(),
+                    trials: 0,
+                });
                 self.kinds.len() as u16 - 1
             })
         });
