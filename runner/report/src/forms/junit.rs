@@ -204,14 +204,21 @@ struct Xml<'a>(&'a str);
 
 impl fmt::Display for Xml<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|char| match char {
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '&' => f.write_str("&amp;"),
-            '"' => f.write_str("&quot;"),
-            '\'' => f.write_str("&apos;"),
-            '\0'..'\t' | '\x0b' | '\x0c' | '\x0e'..' ' | '\u{fffe}' | '\u{ffff}' => Ok(()),
-            char => f.write_char(char),
-        })
+        let mut written = 0;
+        for (at, char) in self.0.char_indices() {
+            let escaped = match char {
+                '<' => "&lt;",
+                '>' => "&gt;",
+                '&' => "&amp;",
+                '"' => "&quot;",
+                '\'' => "&apos;",
+                '\0'..'\t' | '\x0b' | '\x0c' | '\x0e'..' ' | '\u{fffe}' | '\u{ffff}' => "",
+                _ => continue,
+            };
+            f.write_str(&self.0[written..at])?;
+            f.write_str(escaped)?;
+            written = at + char.len_utf8();
+        }
+        f.write_str(&self.0[written..])
     }
 }
