@@ -1,12 +1,12 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
-use std::collections::{BTreeMap, HashMap};
-use std::{cmp::Reverse, iter, ops::Range, path::Path};
+use std::{cmp::Reverse, collections::BTreeMap, iter, ops::Range, path::Path};
 
+use hashbrown::HashTable;
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Counts, Time, row::MetricSums, show_time};
+use runner_model::{Counts, Outcome, Time, row::MetricSums, show_time};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
-use runner_results::{PassRate, RunTable, TableRow, quantile};
+use runner_results::{PassRate, RunTable, TableRow, hash, quantile};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -221,31 +221,56 @@ impl Sums {
     }
 }
 
+/// Numbers of trials of a test. There may be a million of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct TestCounts {
+    passed: u32,
+    failed: u32,
+    error: u32,
+    timeout: u32,
+    skipped: u32,
+    flaky: u32,
+}
+
+impl TestCounts {
+    fn add(&mut self, outcome: Outcome, flaky: bool) {
+        let count = match outcome {
+            Outcome::Passed => &mut self.passed,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Error => &mut self.error,
+            Outcome::Timeout => &mut self.timeout,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::Ungraded | Outcome::Stopped => return,
+        };
+        *count += 1;
+        self.flaky += u32::from(flaky);
+    }
+}
+
+impl From<TestCounts> for Counts {
+    fn from(counts: TestCounts) -> Self {
+        let TestCounts { passed, failed, error, timeout, skipped, flaky } = counts;
+        let [passed, failed, error, timeout, skipped, flaky] =
+            [passed, failed, error, timeout, skipped, flaky].map(u64::from);
+        Self { passed, failed, error, timeout, skipped, flaky, ungraded: 0 }
+    }
+}
+
 /// A test on a provider in one run, while its repeats are added.
 #[derive(Clone, Debug, Default)]
 struct Cell {
-    sums: Sums,
+    counts: TestCounts,
     ms: f64,
     seen: Seen,
 }
 
-impl Cell {
-    fn add(&mut self, table: &RunTable, row: TableRow) {
-        self.seen.add(table, row);
-        self.ms += row.ms();
-        self.sums.counts.add(row.outcome, row.is_flaky());
-        self.sums.metrics = self.sums.metrics.plus(table.sums(row.number));
-        if let Some(score) = row.score {
-            self.sums.scores = (self.sums.scores.0 + score, self.sums.scores.1 + 1);
-        }
-    }
-}
-
-/// A test on a provider in one of the runs. Takes 8 bytes.
+/// A test on a provider in one of the runs.
 #[derive(Clone, Copy, Debug)]
 struct PastCell {
     mark: Option<Mark>,
     seen: Seen,
+    /// Mean duration of the repeats in milliseconds.
+    ms: f32,
 }
 
 /// The tests in one of the runs.
@@ -266,15 +291,26 @@ impl Column {
 /// A test on a provider.
 #[derive(Debug, Default)]
 struct Test {
-    sums: Sums,
-    flaky_runs: u64,
+    counts: TestCounts,
+    /// Sums of metrics, and sum and number of the scores. `None` without any.
+    values: Option<Box<(MetricSums, (f64, u64))>>,
+    flaky_runs: u32,
     /// Runs since the last pass that judged the test.
-    failing_runs: u64,
+    failing_runs: u32,
     /// Whether a run before these judged the test.
     has_passed: bool,
 }
 
 impl Test {
+    fn add(&mut self, row: &TableRow, metrics: MetricSums) {
+        self.counts.add(row.outcome, row.is_flaky());
+        if row.score.is_some() || metrics != MetricSums::default() {
+            let (sums, scores) = &mut **self.values.get_or_insert_default();
+            *sums = sums.plus(metrics);
+            add_score(scores, row.score);
+        }
+    }
+
     /// Counts the runs in which the test was flaky, and those in which it fails. `columns` start with the newest.
     fn judge(&mut self, columns: &[Column], number: usize, provider: &str) {
         let mut judged = iter::zip(0.., columns)
@@ -282,7 +318,7 @@ impl Test {
             .peekable();
         while let Some((place, seen)) = judged.next() {
             self.has_passed |= !seen.result.has_failure;
-            self.failing_runs += u64::from(!self.has_passed);
+            self.failing_runs += u32::from(!self.has_passed);
             let base = judged.peek().map(|(_, base)| base.result);
             let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {
                 None => seen.result.has_both(),
@@ -291,12 +327,12 @@ impl Test {
                     class.is_change() && is_unstable(&columns[place..], number, provider)
                 }
             };
-            self.flaky_runs += u64::from(is_flaky);
+            self.flaky_runs += u32::from(is_flaky);
         }
     }
 
     /// Returns the place in lists: tests that began to fail last, those that failed in each run, flaky ones, and the others.
-    fn rank(&self) -> (u8, u64, Reverse<u64>) {
+    fn rank(&self) -> (u8, u32, Reverse<u32>) {
         let group = match (self.failing_runs, self.has_passed) {
             (0, _) => 2,
             (_, true) => 0,
@@ -306,8 +342,57 @@ impl Test {
     }
 
     fn pass_rate(&self) -> f64 {
-        self.sums.counts.passed as f64 / self.sums.counts.done() as f64
+        let counts = Counts::from(self.counts);
+        counts.passed as f64 / counts.done() as f64
     }
+}
+
+fn add_score((sum, scores): &mut (f64, u64), score: Option<f64>) {
+    if let Some(score) = score {
+        (*sum, *scores) = (*sum + score, *scores + 1);
+    }
+}
+
+/// Names of tests by their numbers, each with the index of its provider. A million of them take 30 MB.
+#[derive(Debug, Default)]
+struct TestNames {
+    text: String,
+    /// End in `text`, and index of the provider.
+    ends: Vec<(u32, u16)>,
+    /// Numbers, by the hash of test and provider.
+    numbers: HashTable<u32>,
+}
+
+impl TestNames {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, number: usize) -> (&str, usize) {
+        name_of(&self.text, &self.ends, number)
+    }
+
+    /// Returns the number of a test on a provider. A new one gets the next number, up to 4 GiB of names.
+    fn number(&mut self, test: &str, provider: usize) -> Option<usize> {
+        let Self { text, ends, numbers } = self;
+        let is_it = |number: &u32| name_of(text, ends, *number as usize) == (test, provider);
+        if let Some(number) = numbers.find(hash(&(test, provider)), is_it) {
+            return Some(*number as usize);
+        }
+        let end = u32::try_from(text.len() + test.len()).ok()?;
+        let (number, provider) = (ends.len(), u16::try_from(provider).ok()?);
+        text.push_str(test);
+        ends.push((end, provider));
+        let hash_of = |number: &u32| hash(&name_of(text, ends, *number as usize));
+        numbers.insert_unique(hash(&(test, usize::from(provider))), number as u32, hash_of);
+        Some(number)
+    }
+}
+
+fn name_of<'t>(text: &'t str, ends: &[(u32, u16)], number: usize) -> (&'t str, usize) {
+    let start = number.checked_sub(1).map_or(0, |before| ends[before].0 as usize);
+    let (end, provider) = ends[number];
+    (&text[start..end as usize], provider.into())
 }
 
 /// Returns whether a test was unstable in the first of these runs, which are the newest first.
@@ -322,8 +407,6 @@ fn is_unstable(columns: &[Column], number: usize, provider: &str) -> bool {
 #[derive(Default)]
 struct Collector {
     tests: PastTests,
-    /// Numbers of tests, by test and provider.
-    numbers: HashMap<(String, usize), usize>,
     runs: Vec<PastRun>,
     /// Numbers of runs, and results by the index of the provider.
     sums: BTreeMap<Option<String>, (u64, Vec<Sums>)>,
@@ -349,6 +432,7 @@ impl Collector {
         let indexes: Vec<_> =
             indexes.map(|name| providers.iter().position(|known| known == name)).collect();
         let mut cells = Vec::<Cell>::new();
+        let mut totals = vec![Sums::default(); providers.len()];
         let mut next = 0_usize;
         for row in table.settling() {
             let (test, provider) = table.names(row.trial);
@@ -357,33 +441,32 @@ impl Collector {
                 continue;
             }
             // Most runs have the same tests in the same order, and comparing takes a tenth of a search.
-            let number = [next, next.saturating_sub(1)].into_iter().find(|number| {
-                names.get(*number).is_some_and(|(name, of)| (&**name, *of) == (test, index))
-            });
-            let number = number.unwrap_or_else(|| {
-                let next = names.len();
-                let number = *self.numbers.entry((test.to_owned(), index)).or_insert(next);
-                if number == next {
-                    names.push((test.to_owned(), index));
-                }
-                number
-            });
+            let number = [next, next.saturating_sub(1)].into_iter();
+            let mut number = number
+                .filter(|number| *number < names.len() && names.get(*number) == (test, index));
+            let Some(number) = number.next().or_else(|| names.number(test, index)) else {
+                continue;
+            };
             next = number + 1;
-            cells.resize(cells.len().max(number + 1), Cell::default());
-            cells[number].add(&table, row);
+            tests.resize_with(names.len(), Test::default);
+            cells.resize(names.len(), Cell::default());
+            let (metrics, total) = (table.sums(row.number), &mut totals[index]);
+            tests[number].add(&row, metrics);
+            total.counts.add(row.outcome, row.is_flaky());
+            total.metrics = total.metrics.plus(metrics);
+            add_score(&mut total.scores, row.score);
+            let cell = &mut cells[number];
+            cell.counts.add(row.outcome, row.is_flaky());
+            cell.ms += row.ms();
+            cell.seen.add(&table, row);
         }
-        let has_repeats = cells.iter().any(|cell| cell.sums.counts.done() > 1);
-        let mut totals = vec![Sums::default(); providers.len()];
-        tests.resize_with(names.len(), Test::default);
-        let tests = tests.iter_mut().zip(names);
-        let kept = tests.zip(cells).map(|((test, (_, provider)), Cell { sums, ms, seen })| {
-            let mark = Mark::of(&sums.counts);
-            let mean = mark.map(|_| (ms / sums.counts.done() as f64) as f32);
-            for all in [&mut test.sums, &mut totals[*provider]] {
-                all.add(&sums);
-                all.durations.extend(mean);
-            }
-            PastCell { mark, seen }
+        let counts = |cell: &Cell| Counts::from(cell.counts);
+        let has_repeats = cells.iter().any(|cell| counts(cell).done() > 1);
+        let kept = cells.iter().enumerate().map(|(number, cell)| {
+            let mark = Mark::of(&counts(cell));
+            let ms = (cell.ms / counts(cell).done().max(1) as f64) as f32;
+            totals[names.get(number).1].durations.extend(mark.map(|_| ms));
+            PastCell { mark, seen: cell.seen, ms }
         });
         let cells = kept.collect();
         let head = RunHead::from(manifest);
@@ -421,9 +504,8 @@ impl Collector {
 #[derive(Debug, Default)]
 pub struct PastTests {
     /// Numbers of tests.
-    order: Vec<usize>,
-    /// Tests by their number, each with the index of its provider.
-    names: Vec<(String, usize)>,
+    order: Vec<u32>,
+    names: TestNames,
     providers: Vec<String>,
     tests: Vec<Test>,
     /// The newest run first.
@@ -431,39 +513,57 @@ pub struct PastTests {
 }
 
 impl PastTests {
-    fn sort(&mut self) {
-        for (number, (_, provider)) in self.names.iter().enumerate() {
-            self.tests[number].judge(&self.columns, number, &self.providers[*provider]);
+    /// Keeps the tests at these places of the order.
+    fn select(&mut self, places: &Range<usize>) {
+        for number in 0..self.names.len() {
+            let provider = &self.providers[self.names.get(number).1];
+            self.tests[number].judge(&self.columns, number, provider);
         }
-        let mut order: Vec<_> = (0..self.names.len()).collect();
-        order.sort_by(|left, right| {
-            let [one, other] = [left, right].map(|number| &self.tests[*number]);
+        let compare = |left: &u32, right: &u32| {
+            let [one, other] = [left, right].map(|number| &self.tests[*number as usize]);
             one.rank()
                 .cmp(&other.rank())
                 .then(one.pass_rate().total_cmp(&other.pass_rate()))
                 .then_with(|| self.name(*left).cmp(&self.name(*right)))
-        });
+        };
+        let mut order: Vec<_> = (0..self.names.len() as u32).collect();
+        // A page has few of many tests.
+        if places.end < order.len() {
+            order.select_nth_unstable_by(places.end, compare);
+            order.truncate(places.end);
+        }
+        order.sort_unstable_by(compare);
+        order.drain(..places.start.min(order.len()));
         self.order = order;
     }
 
     /// Returns test and provider.
-    fn name(&self, number: usize) -> (&str, &str) {
-        let (test, provider) = &self.names[number];
-        (test, &self.providers[*provider])
+    fn name(&self, number: u32) -> (&str, &str) {
+        let (test, provider) = self.names.get(number as usize);
+        (test, &self.providers[provider])
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PastTest<'_>> {
         self.order.iter().map(|number| {
             let (test, provider) = self.name(*number);
-            let Test { sums, flaky_runs, failing_runs, .. } = &self.tests[*number];
-            let columns = self.columns.iter().rev();
+            let Test { counts, values, flaky_runs, failing_runs, .. } =
+                &self.tests[*number as usize];
+            let cells = || {
+                let columns = self.columns.iter().rev();
+                columns.map(|column| {
+                    column.cells.get(*number as usize).filter(|cell| cell.mark.is_some())
+                })
+            };
+            let (metrics, scores) = values.as_deref().copied().unwrap_or_default();
+            let durations = cells().flatten().map(|cell| cell.ms).collect();
+            let sums = Sums { counts: (*counts).into(), metrics, scores, durations };
             PastTest {
                 test,
                 provider,
-                flaky_runs: *flaky_runs,
-                failing_runs: *failing_runs,
+                flaky_runs: (*flaky_runs).into(),
+                failing_runs: (*failing_runs).into(),
                 results: sums.results(),
-                marks: columns.map(|column| column.cells.get(*number)?.mark).collect(),
+                marks: cells().map(|cell| cell?.mark).collect(),
             }
         })
     }
@@ -503,11 +603,8 @@ impl HistoryDocument {
             skipped.extend(added.err().map(|error| error.to_string()));
         }
         found.runs.reverse();
-        found.tests.sort();
-        let order = &mut found.tests.order;
-        let test_count = order.len();
-        order.truncate(query.tests.end);
-        order.drain(..query.tests.start.min(order.len()));
+        let test_count = found.tests.names.len();
+        found.tests.select(&query.tests);
         let sums = found.sums.into_iter().map(|(key, (runs, sums))| {
             let (results, providers) = Sums::of_providers(&sums, &found.tests.providers);
             PastSum { key, runs, results, providers }
