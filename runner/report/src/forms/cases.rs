@@ -12,6 +12,8 @@ use crate::RunDocument;
 
 /// Trials whose tests are all looked up in the files of today: reading the files again takes longer than all the rest.
 const MOST_PLACES: usize = 20_000;
+/// Trials whose tests are not looked up at all, for the same reason.
+const TOO_MANY_PLACES: usize = 200_000;
 
 /// The selected trials of a run.
 pub(crate) struct Cases<'a> {
@@ -68,13 +70,16 @@ impl<'a> Cases<'a> {
     }
 
     /// Returns the places of the tests in the files of today: a path in the project, and a line. Of over [`MOST_PLACES`] trials,
-    /// only of those that failed, which reviewers look for. Empty without these files, and
-    /// for a run of another user, whose scenario may be any file.
+    /// only of those that failed, which reviewers look for. Empty for over [`TOO_MANY_PLACES`], without these files, and for a run
+    /// of another user, whose scenario may be any file.
     pub(crate) fn test_places(&self, manifest: &Manifest) -> HashMap<String, (String, usize)> {
         let path = Path::new(&manifest.scenario_path);
         let (Some(suite), Ok(_)) = (&self.order.suite, self.table.run().for_use()) else {
             return HashMap::new();
         };
+        if self.places.len() > TOO_MANY_PLACES {
+            return HashMap::new();
+        }
         let Ok(scenario) = load(path, &manifest.metadata.selection.overrides.vars) else {
             return HashMap::new();
         };
