@@ -113,7 +113,8 @@ export async function open({ place, address, names, kept }) {
         labels(head)),
       bar(counts),
       el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
-      gate.length > 0 && el('p', { class: 'pre' }, `gate ${gate.join('\n')}`),
+      gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
+        el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
       el('div', { class: 'buttons' }, main, rest,
         previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
         !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));

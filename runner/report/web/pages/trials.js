@@ -118,9 +118,10 @@ export function trials(view, address, kept) {
     button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
+  const isScored = () => (view.document.providers ?? []).some((/** @type {any} */ { score }) => typeof score === 'number');
   const first = load();
   return {
-    content: () => el('section', { class: 'trials' },
+    content: () => el('section', { class: isScored() ? 'trials' : 'trials unscored' },
       el('h2', null, 'Trials', list && summary()),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),

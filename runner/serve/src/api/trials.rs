@@ -116,7 +116,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
                 let problem = format!("no failures of the run are in the group `{key}`");
                 HttpProblem::invalid(&problem).with_help("read the groups: /runs/{run}/failures")
             })?;
-            (reason, query.rows) = (Some(words.to_owned()), Some(rows.into()));
+            (reason, query.rows) = (Some(words), Some(rows.into()));
         }
         let live = run.live();
         let mut page = TrialsPage::read(
