@@ -31,7 +31,9 @@ mod time;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use grants::{Grants, NetGrant};
-pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId, id_glob, id_word, worker_of};
+pub use id::{
+    IdError, ProviderName, TaskId, TestId, TrialId, WorkerId, id_glob, id_word, worker_of,
+};
 pub use limits::{Limit, LimitUnit, Limits, MAX_STACK, MIN_STACK, parse_stack};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
