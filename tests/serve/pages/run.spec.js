@@ -179,6 +179,7 @@ test.describe('', () => {
     'as in `manifest.providers`': 'manifest.planned_graders',
     'only the sum': 'manifest.sessions.adopted',
     'only as a pass rate': 'meta.values.providers',
+    'with its interval': 'run.failed_gate',
     'an age that grows': 'live.in_flight.ms live.in_flight.since live.compiling.since live.waiting.until',
     'steps of an attempt with its text': 'live.in_flight.phase live.in_flight.output.bytes manifest.sessions.in_flight.phase manifest.sessions.in_flight.since manifest.sessions.in_flight.output.bytes',
     'in the message, or for commands': 'run.larger_budgets',
