@@ -1,6 +1,6 @@
 //! Statistics, compared with values of other programs.
 
-use super::{holm, paired_bootstrap, percentile, sign_test, wilson};
+use super::{SplitMix, holm, paired_bootstrap, percentile, sign_test, wilson};
 
 fn is_near(value: f64, expected: f64, by: f64) -> bool {
     (value - expected).abs() < by
@@ -73,8 +73,8 @@ fn bootstrap_is_near_all_possible_resamples() {
 #[test]
 fn bootstrap_of_many_differences_is_near_the_normal_one() {
     for count in [90_000_u64, 110_000, 1_000_003] {
-        let word = |number: u64| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64;
-        let values: Vec<_> = (0..count).map(|number| word(number) / 1e6 - 8.3).collect();
+        let mut random = SplitMix(9);
+        let values: Vec<_> = (0..count).map(|_| (random.next() >> 40) as f64 / 1e6 - 8.3).collect();
         let mean = values.iter().sum::<f64>() / count as f64;
         let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         let half = 1.959_964 * square.sqrt() / count as f64;
