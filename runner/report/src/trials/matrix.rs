@@ -127,7 +127,7 @@ pub struct MatrixPage {
     pub offset: u64,
     /// The names of the providers, in the order of the plan.
     pub providers: Vec<String>,
-    pub tests: Vec<MatrixRow>,
+    tests: Vec<MatrixRow>,
 }
 
 /// The tests of a [`MatrixPage`].
@@ -144,24 +144,24 @@ pub struct MatrixQuery {
 
 /// A test of a page.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct MatrixRow {
+struct MatrixRow {
     #[serde(flatten)]
-    pub test: MatrixTest,
+    test: MatrixTest,
     /// Start of the planned input: a text, or any other value as JSON. Only with answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub input: Option<String>,
+    input: Option<String>,
     /// One for each of `providers`, `null` without a result. Only with answers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub answers: Vec<Option<MatrixAnswer>>,
+    answers: Vec<Option<MatrixAnswer>>,
 }
 
 /// The answer of a provider: of its first repeat that did not pass, or else of its first one.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct MatrixAnswer {
+struct MatrixAnswer {
     /// Start of the output: a text, or any other value as JSON. `null` without an output.
-    pub output: Option<String>,
+    output: Option<String>,
     /// Start of the reason why the trial did not pass.
-    pub reason: Option<String>,
+    reason: Option<String>,
 }
 
 impl MatrixPage {
