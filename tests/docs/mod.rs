@@ -158,14 +158,14 @@ fn files_page_lists_all_files() {
 }
 
 #[test]
-fn pages_have_at_most_180_kilobytes() {
-    // 150, the page about workers on other machines with its configurations and keys, the rules of comparisons and judges, and
-    // a page of checks.
+fn pages_have_at_most_210_kilobytes() {
+    // 150, the page about workers on other machines with its configurations and keys, the rules of comparisons and judges,
+    // a page of checks, and known failures and accepted outputs with their two tutorials.
     let folders = ["docs", "docs/tutorials", "docs/shards"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let files = files.map(|file| file.unwrap().metadata().unwrap()).filter(fs::Metadata::is_file);
     let bytes: u64 = files.map(|file| file.len()).sum();
-    assert!(bytes <= 180 << 10, "{bytes} bytes: remove what another page or a help has");
+    assert!(bytes <= 210 << 10, "{bytes} bytes: remove what another page or a help has");
 }
 
 #[test]
