@@ -285,7 +285,9 @@ impl GivenShard {
         let reruns = Reruns::read(&root, run, manifest, None, None)?;
         let suite = &whole.suite;
         let providers = &whole.scenario.providers;
-        let fold = Fold::of(run, manifest, &members, &reruns.selector(suite, providers))?;
+        let known = run.known(manifest)?;
+        let fold =
+            Fold::of(run, manifest, &members, &known, &reruns.selector(suite, providers))?;
         let mut ids = Ids::new(suite, providers);
         let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());
         for (trial, _) in own.filter(|(trial, _)| fold.trial(*trial).is_pending) {

@@ -15,6 +15,7 @@ mod digest;
 pub mod exit;
 pub mod grants;
 mod id;
+pub mod known;
 mod limits;
 pub mod log;
 pub mod outcome;
@@ -44,7 +45,7 @@ pub use settings::{
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;
-pub use text::{Text, alike, json, recent_output, template, units, visible, without_mark};
+pub use text::{Text, alike, globs, json, recent_output, template, units, visible, without_mark};
 pub use time::{Micros, RunClock, RunTime, Time, show_time, use_local_zone};
 
 /// Maps trials to indexes in the plan. The suite implements it, so that a fold over rows need not know the suite.

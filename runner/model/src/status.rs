@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::enum_text::{is_default, text_enum};
-use crate::{HostFault, Outcome, units::plural};
+use crate::{HostFault, Outcome, known::KnownState, units::plural};
 
 text_enum! {
     pub enum RunStatus {
@@ -89,9 +89,9 @@ text_enum! {
 
 text_enum! {
     pub enum RunVerdict {
-        /// Every trial passed or was skipped. With a gate: it holds.
+        /// Every trial passed, was skipped, or is a known failure. With a gate: it holds, and with known failures, no trial is unexpected.
         Passed = "passed",
-        /// A trial failed, ended in an error or timed out, or the run ended early because of too many. With a gate: it does not hold.
+        /// A trial failed, ended in an error or timed out unexpectedly, or passed although it is a known failure, or the run ended early because of too many. With a gate: it does not hold.
         Failed = "failed",
         /// Rows that the run's last session counted are lost or changed.
         Damaged = "damaged",
@@ -259,16 +259,28 @@ pub struct Counts {
     /// Trials without a final row whose newest row waits for a grader. They are not done.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ungraded: u64,
+    /// Trials in `failed`, `error` and `timeout` whose result is a known failure.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub known: u64,
+    /// Trials in `passed` that the list of known failures expects to fail.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unexpected_passes: u64,
 }
 
-/// Writes counts that are not 0: `6 passed, 3 failed, 1 flaky`.
+/// Writes counts that are not 0: `6 passed, 3 failed, 1 flaky`. Beside known failures: `6 passed, 1 unexpected, 2 known, 1 flaky`.
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [failed, error, timeout, unexpected] = match self.has_known() {
+            true => [0, 0, 0, self.unexpected()],
+            false => [self.failed, self.error, self.timeout, 0],
+        };
         let words = [
-            (self.passed, "passed", "passed"),
-            (self.failed, "failed", "failed"),
-            (self.error, "error", "errors"),
-            (self.timeout, "timeout", "timeouts"),
+            (self.passed.saturating_sub(self.unexpected_passes), "passed", "passed"),
+            (unexpected, "unexpected", "unexpected"),
+            (self.known, "known", "known"),
+            (failed, "failed", "failed"),
+            (error, "error", "errors"),
+            (timeout, "timeout", "timeouts"),
             (self.skipped, "skipped", "skipped"),
             (self.flaky, "flaky", "flaky"),
         ];
@@ -284,6 +296,28 @@ impl Counts {
         if let Some(count) = self.count(outcome) {
             *count += 1;
             self.flaky += u64::from(flaky);
+        }
+    }
+
+    /// Counts a result beside the list of known failures, after [`Self::add`].
+    pub fn add_state(&mut self, state: KnownState) {
+        if let Some(count) = self.of_state(state) {
+            *count += 1;
+        }
+    }
+
+    /// Undoes [`Self::add_state`].
+    pub fn remove_state(&mut self, state: KnownState) {
+        if let Some(count) = self.of_state(state) {
+            *count -= 1;
+        }
+    }
+
+    fn of_state(&mut self, state: KnownState) -> Option<&mut u64> {
+        match state {
+            KnownState::Unlisted => None,
+            KnownState::Known => Some(&mut self.known),
+            KnownState::UnexpectedPass => Some(&mut self.unexpected_passes),
         }
     }
 
@@ -316,6 +350,8 @@ impl Counts {
             skipped: join(self.skipped, other.skipped),
             flaky: join(self.flaky, other.flaky),
             ungraded: join(self.ungraded, other.ungraded),
+            known: join(self.known, other.known),
+            unexpected_passes: join(self.unexpected_passes, other.unexpected_passes),
         }
     }
 
@@ -336,15 +372,26 @@ impl Counts {
         self.passed + self.failed + self.error + self.timeout + self.skipped
     }
 
-    /// Returns the number of trials that make the verdict `failed`.
+    /// Returns the number of trials that failed, ended in an error or timed out.
     pub fn bad(&self) -> u64 {
         self.failed + self.error + self.timeout
+    }
+
+    /// Returns the number of trials that make the verdict `failed`: bad ones that are not known, and passes that are not expected.
+    pub fn unexpected(&self) -> u64 {
+        self.bad().saturating_sub(self.known) + self.unexpected_passes
+    }
+
+    /// Returns whether known failures change what the counts mean. Then texts name unexpected and known results in place of
+    /// outcomes.
+    pub fn has_known(&self) -> bool {
+        self.known + self.unexpected_passes > 0
     }
 
     /// Returns the verdict of a run with these counts. A run that ended early because of bad trials has failed.
     pub fn verdict(&self, status: RunStatus, reason: Option<Reason>) -> RunVerdict {
         match status {
-            RunStatus::Completed if self.bad() > 0 => RunVerdict::Failed,
+            RunStatus::Completed if self.unexpected() > 0 => RunVerdict::Failed,
             RunStatus::Completed => RunVerdict::Passed,
             RunStatus::Incomplete if reason == Some(Reason::FailFast) => RunVerdict::Failed,
             _ => RunVerdict::None,

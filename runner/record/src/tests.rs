@@ -33,7 +33,7 @@ use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
     Budgets, Counts, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings,
-    Tail, TestId, Time, TrialId, row::RowError,
+    Tail, TestId, Time, TrialId, known::Known, row::RowError,
 };
 
 use crate::{
@@ -65,7 +65,8 @@ pub(crate) fn folder() -> tempfile::TempDir {
 }
 
 pub(crate) fn fold(owned: &Owned, trials: u64) -> Fold {
-    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &|_, _| false).unwrap()
+    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &Known::default(), &|_, _| false)
+        .unwrap()
 }
 
 pub(crate) fn settings() -> SessionSettings {
@@ -85,6 +86,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         request: None,
         settings: settings(),
         suite: None,
+        known: None,
         graders: Vec::new(),
         last_seq: 0,
         rerun: None,

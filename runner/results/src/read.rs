@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
-use std::sync::{OnceLock, atomic::AtomicU32};
+use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
+use runner_model::known::KnownState;
 use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead, worker_of};
 use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
 use runner_scenario::Suite;
@@ -30,6 +31,7 @@ impl Basis {
             suite: manifest.metadata.suite,
             started_at: manifest.started_at,
             last_session: manifest.last_session(),
+            known: manifest.known(),
             has_adopted: manifest.sessions.iter().any(|session| session.adopted.is_some()),
             providers: manifest.providers.iter().map(|one| one.name.clone()).collect(),
         }
@@ -40,8 +42,11 @@ impl RunTable {
     pub(crate) fn read_from(run: &RunDir, manifest: &Manifest) -> Result<Self, RecordError> {
         let length = run.rows_file()?.map_or(0, |file| file.length);
         let done = manifest.counts.done().min(length / MIN_ROW) as usize;
+        let known = run.known(manifest)?;
+        let adding = || Adding { known: Arc::clone(&known), ..Adding::default() };
         let new = || {
             let mut table = Self::empty(run, Basis::of(manifest));
+            table.adding = Some(adding());
             table.rows.reserve_exact(done);
             table.trials.reserve_exact(done);
             table
@@ -50,7 +55,7 @@ impl RunTable {
         if !table.add_rows()? {
             // By session and number, whatever their order in the file. Rows that are added from here on are read by `follow`.
             let file = run.rows_file()?;
-            let new = || (new(), Adding::default());
+            let new = || (new(), adding());
             let (sorted, adding) =
                 run.fold_lines(&new, |_| (), &mut |(table, adding), place, (line, _)| {
                     table.add(adding, place.number, place.at, line);
@@ -78,6 +83,7 @@ impl RunTable {
             scores: Sparse::default(),
             tokens: Sparse::default(),
             costs: Sparse::default(),
+            states: Vec::new(),
             adding: Some(Adding::default()),
             sums: FoldSums::default(),
             unplanned: HashSet::new(),
@@ -186,7 +192,8 @@ impl RunTable {
         let worker = row.worker.as_deref().map_or(0, |worker| self.process(worker));
         let trial = self.number(adding, &row.trial);
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let effect = adding.fold.add(trial.into(), RowFacts { attempt: 1, ..row.into() });
+        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &adding.known) };
+        let effect = adding.fold.add(trial.into(), facts);
         let settles = effect.is_some_and(|effect| effect.settles);
         if settles && row.session < self.basis.last_session {
             adding.fold.mark(trial.into());
@@ -200,6 +207,10 @@ impl RunTable {
         ];
         let attempt = row.attempt.min(MOST_ATTEMPTS) as u8;
         let number = self.rows();
+        if facts.state != KnownState::Unlisted {
+            self.states.resize(number as usize, KnownState::Unlisted as u8);
+            self.states.push(facts.state as u8);
+        }
         let ended = row.ended_at().since(self.basis.started_at);
         self.rows.push(RowEntry {
             place: at << LENGTH_BITS | bytes as u64,

@@ -1,6 +1,6 @@
 //! [`TableRow`]: a row of a table.
 
-use runner_model::Outcome;
+use runner_model::{Counts, Outcome, known::KnownState};
 
 /// No row, in a list of row numbers.
 pub(crate) const NO_ROW: u32 = u32::MAX;
@@ -19,6 +19,8 @@ pub struct TableRow {
     pub ended_ms: u32,
     /// Number of the worker on another machine, for [`RunTable::worker`](crate::RunTable::worker). 0 for this machine.
     pub worker: u16,
+    /// The result beside the known failures.
+    pub state: KnownState,
     pub(crate) flags: u8,
 }
 
@@ -31,6 +33,19 @@ pub(crate) const FINAL: u8 = 16;
 pub(crate) const MOST_ATTEMPTS: u32 = 7;
 
 impl TableRow {
+    /// Adds the row to counts.
+    pub fn count(&self, counts: &mut Counts) {
+        counts.add(self.outcome, self.is_flaky());
+        if self.settles() {
+            counts.add_state(self.state);
+        }
+    }
+
+    /// Returns whether the result makes the verdict `failed`.
+    pub fn is_unexpected(&self) -> bool {
+        self.state.is_unexpected(self.outcome)
+    }
+
     /// Returns whether the trial passed after an attempt that did not.
     pub fn is_flaky(&self) -> bool {
         self.flags & FLAKY != 0

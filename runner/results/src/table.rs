@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::RandomState;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
+use runner_model::known::{Known, KnownState};
 use runner_model::row::{BadLine, MetricSums, read_line};
 use runner_model::{Counts, ProviderName, RowRef, TestId, Time, TrialId, status::RunVerdict};
 use runner_record::{Fold, FoldSums, Manifest, RecordError, RowsFile, RunDir};
@@ -30,6 +31,8 @@ pub struct RunTable {
     pub(crate) scores: Sparse,
     pub(crate) tokens: Sparse,
     pub(crate) costs: Sparse,
+    /// Places in [`KnownState::ALL`]. Its end without listed results is missing.
+    pub(crate) states: Vec<u8>,
     /// `None` unless rows may be added.
     pub(crate) adding: Option<Adding>,
     pub(crate) sums: FoldSums,
@@ -51,6 +54,8 @@ pub(crate) struct Basis {
     pub(crate) started_at: Time,
     pub(crate) last_session: u32,
     pub(crate) has_adopted: bool,
+    /// The list of known failures.
+    pub(crate) known: Option<runner_model::Digest>,
     /// Providers, then graders.
     pub(crate) providers: Vec<String>,
 }
@@ -74,6 +79,7 @@ pub struct Totals {
 #[derive(Debug, Default)]
 pub(crate) struct Adding {
     pub(crate) fold: Fold,
+    pub(crate) known: Arc<Known>,
     /// The first byte that was not read.
     pub(crate) end: u64,
     /// Session and number of the last row.
@@ -109,7 +115,9 @@ impl RunTable {
         let RowEntry { trial, outcome, duration_ms, ended_ms, flags, worker, .. } =
             self.rows[number as usize];
         let score = self.scores.get(number);
-        TableRow { number, trial, outcome, duration_ms, score, ended_ms, worker, flags }
+        let state = self.states.get(number as usize).copied().unwrap_or_default();
+        let state = KnownState::ALL.get(usize::from(state)).copied().unwrap_or_default();
+        TableRow { number, trial, outcome, duration_ms, score, ended_ms, worker, state, flags }
     }
 
     /// Returns the row that settles a planned trial, or else its last one.
@@ -153,7 +161,7 @@ impl RunTable {
     /// that the manifest counts; `is_same` if they are as the last session left them.
     pub fn judge(&self, manifest: &mut Manifest, is_same: bool) {
         let mut counts = Counts::default();
-        self.counting().for_each(|row| counts.add(row.outcome, row.is_flaky()));
+        self.counting().for_each(|row| row.count(&mut counts));
         if counts == manifest.counts && is_same {
             return;
         }

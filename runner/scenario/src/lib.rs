@@ -11,7 +11,6 @@
 //! resolves these on several threads; and `suite/resolve.rs`, which writes the suite.
 
 mod filter;
-mod globs;
 mod grants_toml;
 mod keys;
 mod late_problems;
@@ -25,7 +24,7 @@ mod stored_files;
 mod suite;
 
 pub use filter::{Facts, Filter, InRun, RowFilter, TestLabels};
-pub use globs::IdGlob;
+pub use runner_model::globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl};
 pub use keys::{files::check_kind, template_inputs::unseen_values};

@@ -5,9 +5,10 @@ use std::{
     io,
     iter::successors,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use runner_model::provider::PreparedProvider;
+use runner_model::{known::Known, provider::PreparedProvider};
 use runner_model::{
     Budgets, Counts, Limits, Places, ProviderName, SessionSettings, digest, row::read_line,
 };
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     /// Present if the session only judges the rows of `rejudge`.
     pub(crate) rescored: Option<Rescored>,
     pub(crate) settings: SessionSettings,
+    /// The known failures that the session judges by.
+    pub(crate) known: Arc<Known>,
     /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
     /// Workers on other machines. `None` runs all attempts on this machine.
@@ -100,6 +103,7 @@ impl Plan {
                 // Only a command line sets the others.
                 ..SessionSettings::default()
             },
+            known: Arc::default(),
             remote: None,
             spending: Spending::default(),
             secrets: Secrets::default(),
@@ -149,6 +153,7 @@ impl Plan {
             request: request.request.clone(),
             settings: self.settings.clone(),
             suite: None,
+            known: None,
             graders: Vec::new(),
             rerun: None,
             pending: None,

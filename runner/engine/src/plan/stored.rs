@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, io, path::Path};
 
-use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider, status::RunVerdict};
+use runner_model::{Outcome, Places as _, TrialId, known::Known};
+use runner_model::{provider::PreparedProvider, status::RunVerdict};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_results::{RunTable, short};
@@ -61,7 +62,9 @@ pub(crate) fn stored_plan(
     let plugins = ContentSource::stored(root, providers.iter().map(|prepared| prepared.digest));
     let blobs = ContentSource::stored(root, stored(dir, dir.blobs(manifest))?);
     let cache = PluginCache::open()?;
-    Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
+    let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    plan.known = stored(dir, dir.known(manifest))?;
+    Ok(plan)
 }
 
 /// The result of [`not_passed`].
@@ -182,7 +185,7 @@ pub(crate) fn not_passed(
         let planned = manifest.metadata.planned_trial_count;
         if is_damaged || has_other_plan || results != planned {
             let (scenario, suite) = stored_tests(root, &dir, &manifest)?;
-            let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
+            let fold = Fold::of(&dir, &manifest, &suite, &Known::default(), &|_, _| false)?;
             let is_damaged = is_damaged || fold.foreign().is_some();
             if is_damaged {
                 let problem = "the run is damaged, so none of its tests counts as passed";

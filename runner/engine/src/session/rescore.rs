@@ -125,7 +125,7 @@ impl PreparedRescore {
         let plan = &rescored.plan;
         let reruns = Reruns::read(root, dir, manifest, None, None)?;
         let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
-        let fold = Fold::of(dir, manifest, &plan.suite, &matches)?;
+        let fold = Fold::of(dir, manifest, &plan.suite, &plan.known, &matches)?;
         check_foreign(dir, &fold)?;
         let mut notices = owner_notices(dir, manifest);
         drop(matches);

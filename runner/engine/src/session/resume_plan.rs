@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
-use runner_record::{Fold, Manifest, NewPlan, Rerun, ResultsRoot, RunDir};
+use runner_record::{Fold, Manifest, NewPlan, Rerun, ResultsRoot, RunDir, TrialState};
 use runner_scenario::{Filter, Selection, nearest_names};
 
 use super::reruns::{self, Reruns};
@@ -65,7 +65,7 @@ impl PreparedResume {
         };
         let reruns = Reruns::read(root, dir, manifest, rerun.as_ref(), filtered.as_ref())?;
         let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
-        let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
+        let before = Fold::of(dir, manifest, &plan.suite, &plan.known, &matches)?;
         // A new plan may lack trials of the run, so their rows are not foreign.
         if !is_live {
             check_foreign(dir, &before)?;
@@ -138,10 +138,10 @@ impl PreparedResume {
 
     /// Decides about a trial.
     pub(super) fn decision(&self, trial: u64, id: &TrialId) -> Decision {
-        let outcome = self.fold.trial(trial).outcome;
+        let TrialState { outcome, state, .. } = self.fold.trial(trial);
         let ended = outcome.map_or("", verb);
         let is_selected = |rerun: &&Rerun| {
-            outcome.is_some_and(|outcome| rerun.is_of(outcome))
+            outcome.is_some_and(|outcome| rerun.is_of(outcome, state))
                 && rerun.ids().is_none_or(|ids| self.reruns.matches(&ids, id))
         };
         let (is_pending, why) = match self.rerun.as_ref().filter(is_selected) {

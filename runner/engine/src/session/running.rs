@@ -7,7 +7,7 @@ use runner_model::protocol::{FromWorker, ReportHead, TaskKind};
 use runner_model::provider::{PluginKind, PreparedProvider, Protocol};
 use runner_model::units::{plural, show_duration};
 use runner_model::{Micros, Outcome, Places, Reason, RowRef, RunTime, Stage as Shown};
-use runner_model::{TaskId, WorkerId, prepare::Ready};
+use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready};
 use runner_prepare::machine;
 use runner_record::{Ack, RowFacts};
 use tracing::debug;
@@ -375,6 +375,8 @@ impl Coordinator<'_> {
         if run.writer.pending().0 > MAX_PENDING {
             self.pool.hold_back(true);
         }
+        let TrialId { test, provider, .. } = &flight.task.trial;
+        let state = self.plan.known.state(test, provider, report.outcome);
         let facts = RowFacts {
             outcome: report.outcome,
             attempt: flight.attempt,
@@ -382,6 +384,7 @@ impl Coordinator<'_> {
             flaky,
             is_judged,
             has_denied: report.has_denied,
+            state,
             seq,
         };
         unacked.push_back((flight.trial, facts));

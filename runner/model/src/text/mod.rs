@@ -2,6 +2,7 @@
 
 pub mod alike;
 pub(crate) mod enum_text;
+pub mod globs;
 pub mod json;
 pub mod recent_output;
 pub mod template;

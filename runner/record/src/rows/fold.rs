@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
+use runner_model::known::{Known, KnownState};
 use runner_model::row::{BadLine, RowHead};
 use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, status::RunVerdict};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,8 @@ pub struct Fold {
     trials: Vec<PackedState>,
     /// Attempts of trials that have more than one.
     attempts: HashMap<u64, u32>,
+    /// Trials whose result is a known failure or an unexpected pass.
+    states: HashMap<u64, KnownState>,
     counts: Counts,
     last_seq: u64,
     /// Lines without a readable row.
@@ -40,10 +44,21 @@ pub struct RowFacts {
     pub is_judged: bool,
     /// The attempt or one of its graders was denied something.
     pub has_denied: bool,
+    /// The result beside the known failures.
+    pub state: KnownState,
     /// The row's number in the run; 0 if it has no number.
     pub seq: u64,
 }
 
+impl RowFacts {
+    /// Returns the facts of a row beside the known failures.
+    pub fn new(row: &RowHead, known: &Known) -> Self {
+        let state = known.state(&row.trial.test, &row.trial.provider, row.outcome);
+        Self { state, ..row.into() }
+    }
+}
+
+/// Without known failures, for callers that need no counts.
 impl From<&RowHead> for RowFacts {
     fn from(row: &RowHead) -> Self {
         Self {
@@ -53,6 +68,7 @@ impl From<&RowHead> for RowFacts {
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
             has_denied: row.denies(),
+            state: KnownState::Unlisted,
             seq: row.seq,
         }
     }
@@ -69,6 +85,8 @@ pub struct TrialState {
     pub had_bad: bool,
     /// The trial has no final row, or none since a session selected it to run again.
     pub is_pending: bool,
+    /// The newest result beside the known failures.
+    pub state: KnownState,
 }
 
 /// The effect of a row on its trial.
@@ -161,12 +179,13 @@ impl Fold {
         Self { trials: vec![PackedState::default(); trials as usize], ..Self::default() }
     }
 
-    /// Folds the rows of a run by its plan. The `rerun` of a session selects among the rows before that session.
+    /// Folds the rows of a run by its plan, beside `known`. The `rerun` of a session selects among the rows before that session.
     /// `matches` returns whether the ids of [`Rerun::ids`] select a trial.
     pub fn of(
         run: &RunDir,
         manifest: &Manifest,
         places: &dyn Places,
+        known: &Known,
         matches: &dyn Fn(&str, u64) -> bool,
     ) -> Result<Self, RecordError> {
         let reruns =
@@ -196,7 +215,7 @@ impl Fold {
                             removed.add(&row);
                         }
                         // No trial has the index `u64::MAX`.
-                        fold.add(index.unwrap_or(u64::MAX), (&row).into());
+                        fold.add(index.unwrap_or(u64::MAX), RowFacts::new(&row, known));
                     }
                     ReadLine::Damaged(problem @ BadLine::Version(_)) => {
                         other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
@@ -223,7 +242,8 @@ impl Fold {
         let mut selected = 0;
         let ids = rerun.ids();
         for (index, state) in (0..).zip(&mut self.trials) {
-            if state.outcome().is_some_and(|outcome| rerun.is_of(outcome))
+            let known = self.states.get(&index).copied().unwrap_or_default();
+            if state.outcome().is_some_and(|outcome| rerun.is_of(outcome, known))
                 && ids.as_ref().is_none_or(|ids| matches(ids, index))
             {
                 state.set(MARK, MARK);
@@ -277,7 +297,16 @@ impl Fold {
             let attempts = self.attempts.entry(index).or_default();
             *attempts = row.attempt.max(*attempts);
         }
-        Some(state.add(row, &mut self.counts))
+        let effect = state.add(row, &mut self.counts);
+        if effect.settles {
+            let old = match row.state {
+                KnownState::Unlisted => self.states.remove(&index),
+                state => self.states.insert(index, state),
+            };
+            self.counts.remove_state(old.unwrap_or_default());
+            self.counts.add_state(row.state);
+        }
+        Some(effect)
     }
 
     pub fn trial(&self, index: u64) -> TrialState {
@@ -287,6 +316,7 @@ impl Fold {
             ungraded: state.newest() == UNGRADED,
             had_bad: state.newest() == BAD || state.has(BAD_BEFORE),
             is_pending: state.is_pending(),
+            state: self.states.get(&index).copied().unwrap_or_default(),
         }
     }
 
@@ -339,14 +369,16 @@ pub struct UnplannedFold {
     fold: Fold,
     /// Numbers of the trials by 64 bits of a hash.
     numbers: HashMap<u64, u32>,
+    known: Arc<Known>,
     /// Number of the last session.
     last_session: u32,
 }
 
 impl UnplannedFold {
     /// Creates a fold without rows.
-    pub fn new(manifest: &Manifest) -> Self {
-        Self { last_session: manifest.last_session(), ..Self::default() }
+    pub fn new(manifest: &Manifest, known: &Arc<Known>) -> Self {
+        let known = Arc::clone(known);
+        Self { known, last_session: manifest.last_session(), ..Self::default() }
     }
 
     /// Adds a row. Returns the number of its trial, from 0, and the effect.
@@ -357,7 +389,9 @@ impl UnplannedFold {
             self.fold.add_trial();
         }
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let effect = self.fold.add(number.into(), RowFacts { attempt: 1, ..row.into() })?;
+        let effect = self
+            .fold
+            .add(number.into(), RowFacts { attempt: 1, ..RowFacts::new(row, &self.known) })?;
         if effect.settles && row.session < self.last_session {
             self.fold.mark(number.into());
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runner_model::{Digest, Outcome};
+use runner_model::{Digest, Outcome, known::KnownState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rerun {
-    /// Trials that failed, ended in an error or timed out.
+    /// Trials that failed, ended in an error or timed out and are not known failures, and unexpected passes.
     Failed,
     /// Trials that ended in an error or timed out.
     Errors,
@@ -29,10 +29,10 @@ pub enum Rerun {
 }
 
 impl Rerun {
-    /// Returns whether trials with this outcome are selected. [`Self::ids`] selects by id.
-    pub fn is_of(&self, outcome: Outcome) -> bool {
+    /// Returns whether trials with this result are selected. [`Self::ids`] selects by id.
+    pub fn is_of(&self, outcome: Outcome, state: KnownState) -> bool {
         match self {
-            Self::Failed => outcome.is_bad(),
+            Self::Failed => state.is_unexpected(outcome),
             Self::Errors => matches!(outcome, Outcome::Error | Outcome::Timeout),
             Self::All | Self::Glob(_) | Self::Filter { .. } => true,
         }

@@ -238,8 +238,19 @@ impl Manifest {
             return Err(format!("it plans {trials} trials, and a run has at most {MAX_TRIALS}"));
         }
         // Another program may have written the file, and sums of its counts must not overflow.
-        let Counts { passed, failed, error, timeout, skipped, flaky, ungraded } = manifest.counts;
-        let counts = [passed, failed, error, timeout, skipped, flaky, ungraded];
+        let Counts {
+            passed,
+            failed,
+            error,
+            timeout,
+            skipped,
+            flaky,
+            ungraded,
+            known,
+            unexpected_passes,
+        } = manifest.counts;
+        let counts =
+            [passed, failed, error, timeout, skipped, flaky, ungraded, known, unexpected_passes];
         if counts.into_iter().any(|count| count > MAX_TRIALS) {
             return Err(format!("{DAMAGED}: it has more than {MAX_TRIALS} results"));
         }
@@ -370,10 +381,16 @@ impl Manifest {
     /// Returns the verdict of a run with these counts, by the result of its gate if there is one.
     pub(crate) fn verdict_of(&self, counts: Counts) -> RunVerdict {
         match (&self.gate, self.status) {
-            (Some(gate), RunStatus::Completed) if gate.held => RunVerdict::Passed,
-            (Some(_), RunStatus::Completed) => RunVerdict::Failed,
+            (Some(gate), RunStatus::Completed) if !gate.held => RunVerdict::Failed,
+            // Without a list, the gate is the only rule.
+            (Some(_), RunStatus::Completed) if self.known().is_none() => RunVerdict::Passed,
             _ => counts.verdict(self.status, self.reason),
         }
+    }
+
+    /// Returns the list in the store of the known failures that the run is judged by. `None` without a list.
+    pub fn known(&self) -> Option<Digest> {
+        self.sessions.iter().rev().find_map(|session| session.known)
     }
 
     /// Returns the current pause, if the run is paused.

@@ -40,6 +40,8 @@ pub struct NewSession {
     pub settings: SessionSettings,
     /// The tests in the store whose expectations [`RESCORE`] judges by.
     pub suite: Option<Digest>,
+    /// The known failures in the store that the session judges by. `None` for those of the session before it.
+    pub known: Option<Digest>,
     /// The graders that [`RESCORE`] judges by.
     pub graders: Vec<ManifestProvider>,
     /// Number of the last row that the caller has read; 0 for a new run.
@@ -98,6 +100,7 @@ pub(super) fn session_entry(
         pending: session.pending,
         rescores: session.writer == RESCORE,
         suite: session.suite,
+        known: session.known,
         adopted: None,
         pauses: Vec::new(),
         suspended_ms: 0,

@@ -44,6 +44,9 @@ pub struct SessionEntry {
     /// The tests in the store whose expectations a session of `rescore` judged by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<Digest>,
+    /// The known failures in the store that the session judged by. Absent if it judged by those of the session before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Digest>,
     /// Present if the session took over another plan: the counts of trials that have rows and that this plan lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,

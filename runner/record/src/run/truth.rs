@@ -124,8 +124,9 @@ fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), Recor
     {
         return Ok(known.sums);
     }
+    let list = run.known(manifest)?;
     let (fold, last_end) = run.fold_lines(
-        &|| (UnplannedFold::new(manifest), Time::default()),
+        &|| (UnplannedFold::new(manifest, &list), Time::default()),
         |_| (),
         &mut |(fold, last_end), _, (line, _)| {
             if let ReadLine::Row(row, _) = line {

@@ -1,8 +1,9 @@
 //! Compares the files of a run with each other. Repairs nothing.
 
 use std::collections::{BTreeSet, HashSet};
-use std::{fmt::Display, fs::File, io, mem, path::PathBuf};
+use std::{fmt::Display, fs::File, io, mem, path::PathBuf, sync::Arc};
 
+use runner_model::known::Known;
 use runner_model::row::{BadLine, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, id_glob, units::plural};
 use schemars::JsonSchema;
@@ -52,6 +53,23 @@ pub struct DiskFault {
 }
 
 impl RunDir {
+    /// Reads the known failures that the run is judged by.
+    ///
+    /// # Errors
+    ///
+    /// The list is lost or damaged.
+    pub fn known(&self, manifest: &Manifest) -> Result<Arc<Known>, RecordError> {
+        let Some(digest) = manifest.known() else { return Ok(Arc::default()) };
+        let list = io::read_to_string(self.content(&digest)?).map_err(|error| error.to_string());
+        let list =
+            list.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+        let known = list.and_then(Known::new);
+        known.map(Arc::new).map_err(|problem| {
+            self.dir
+                .refuse(MANIFEST, format!("its list of known failures cannot be read: {problem}"))
+        })
+    }
+
     /// Opens content of the run in the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         let store = ContentStore(self.root.dir(STORE)?);
@@ -88,12 +106,14 @@ impl RunDir {
         let ends_here = !is_held && manifest.status.is_terminal();
         // Before the rows: they only grow, so fewer rows than in `live.json` are a fault.
         let live = self.live();
+        // Its loss is reported below.
+        let known = self.known(&manifest).unwrap_or_default();
         let new = || RunCheck {
             run: self,
             places,
             manifest: &manifest,
             found: Verified::default(),
-            fold: UnplannedFold::new(&manifest),
+            fold: UnplannedFold::new(&manifest, &known),
             removed: UnplannedFold::default(),
             damaged: Vec::new(),
             more_damaged: 0,
@@ -331,7 +351,8 @@ impl RunCheck<'_> {
             Some(Rerun::Filter { trials, .. }) => Some(*trials),
             _ => None,
         }));
-        needed.extend(manifest.sessions.iter().filter_map(|session| session.suite));
+        let lists = manifest.sessions.iter().flat_map(|session| [session.suite, session.known]);
+        needed.extend(lists.flatten());
         // The loop below reports a list that cannot be read.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {

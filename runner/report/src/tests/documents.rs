@@ -158,6 +158,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
                 budgets: Budgets::default(),
             },
             suite: None,
+            known: None,
             graders: Vec::new(),
             last_seq: 0,
             rerun: None,

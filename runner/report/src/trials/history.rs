@@ -252,7 +252,7 @@ impl From<TestCounts> for Counts {
         let TestCounts { passed, failed, error, timeout, skipped, flaky } = counts;
         let [passed, failed, error, timeout, skipped, flaky] =
             [passed, failed, error, timeout, skipped, flaky].map(u64::from);
-        Self { passed, failed, error, timeout, skipped, flaky, ungraded: 0 }
+        Self { passed, failed, error, timeout, skipped, flaky, ..Self::default() }
     }
 }
 

@@ -18,11 +18,11 @@ mod syntax;
 use std::ops::Range;
 
 use globset::GlobSet;
-use runner_model::{ErrorClass, Outcome, units::parse_duration};
+use runner_model::{ErrorClass, Outcome, globs::over_ids, units::parse_duration};
 
 use self::expression::{ErrorIs, problem};
 use crate::problem::{Problem, Problems};
-use crate::{globs::over_ids, reading::similar};
+use crate::reading::similar;
 
 pub use self::evaluate::Facts;
 pub(crate) use self::expression::{Condition, Expression};

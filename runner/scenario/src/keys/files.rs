@@ -4,10 +4,9 @@ use std::fs::{self, Metadata};
 use std::{borrow::Cow, collections::BTreeSet, io, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
-use runner_model::visible::shown_path;
+use runner_model::{globs, visible::shown_path};
 use serde_json::Value;
 
-use crate::globs;
 use crate::project::{Refusal, holds_results};
 use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
 

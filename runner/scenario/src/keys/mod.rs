@@ -15,12 +15,12 @@ pub(crate) mod vars;
 
 use std::collections::{HashMap, HashSet};
 
-use runner_model::{Limits, units::show_size};
+use runner_model::{Limits, globs, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
-use crate::{globs, problem::Problem};
+use crate::problem::Problem;
 
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
 pub(crate) use self::grant_keys::GRANTS;

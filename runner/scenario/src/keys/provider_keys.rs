@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse, Stdin,
 };
-use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName};
+use runner_model::{
+    BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
+};
 use serde_json::{Value, json};
 
 use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
@@ -14,7 +16,7 @@ use crate::reading::{
     Reader, SIZE, STACK, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
     Templates, Word,
 };
-use crate::{globs, project::Refusal, suite::blobs::Blobs};
+use crate::{project::Refusal, suite::blobs::Blobs};
 
 /// The number of attempts of a run or provider that may run at once.
 pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, MAX_JOBS);

@@ -1,9 +1,8 @@
 //! The keys of `[gate]` and `[report]`, which apply once the trials of a run are done.
 
-use runner_model::{Form as ReportForm, Gate, GateRule, GateScope};
+use runner_model::{Form as ReportForm, Gate, GateRule, GateScope, globs};
 use serde_json::{Value, json};
 
-use crate::globs;
 use crate::reading::{At, Form, Integer, Named, Number, Reader, Table, TableForm};
 
 pub(crate) const GATE: TableForm<Gate> = TableForm("`[gate]`", gate);

@@ -5,11 +5,11 @@ use std::{mem, time::Duration};
 use regex::Regex;
 use runner_model::units::{parse_age, parse_duration, parse_size};
 use runner_model::{
-    Digest, ErrorClass, FailFast, Micros, TestId, parse_stack, provider::Rate, test::ExpectedError,
+    Digest, ErrorClass, FailFast, Micros, TestId, globs, parse_stack, provider::Rate,
+    test::ExpectedError,
 };
 use serde_json::{Value, json};
 
-use crate::globs;
 use crate::reading::{At, Form, Reader, suggest};
 
 /// A text that `parse` accepts.

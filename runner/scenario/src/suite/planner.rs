@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::Path
 use globset::GlobSet;
 use runner_model::test::{Attachment, Retries, Test};
 use runner_model::{
-    Digest, Text,
+    Digest, Text, globs,
     row::{MAX_DEPTH, MAX_GRADERS},
     visible::shown_path,
 };
@@ -15,7 +15,6 @@ use serde_json::{Value, value::to_raw_value};
 
 use crate::{
     filter::Filter,
-    globs,
     keys::{
         DEFAULT_TIMEOUT, MAX_META, TestSettings, WrittenExpect, WrittenTest,
         template_inputs::{TestInput, test_inputs},

@@ -2,11 +2,10 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
-use runner_model::{RowRef, Selected, Text, provider::Provider};
+use runner_model::{RowRef, Selected, Text, globs, provider::Provider};
 
 use crate::{
     filter::{Condition, Expression, Facts, Filter, meta_text},
-    globs,
     keys::{TestList, TestSettings},
     problem::Problem,
 };

@@ -3,11 +3,10 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use globset::GlobSet;
-use runner_model::visible::quoted;
+use runner_model::{globs, visible::quoted};
 
 use crate::{
     filter::Condition,
-    globs,
     lists::{AllTests, Origin},
     reading::slip_distance,
     scenario::Scenario,

@@ -1,9 +1,9 @@
 //! The fold agrees with the rows on disk.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
-use runner_model::{Counts, Outcome, row::read_head};
+use runner_model::{Counts, Outcome, known::KnownState, row::read_head};
 
 use super::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 use crate::{
@@ -96,7 +96,7 @@ proptest! {
 
         // A plain search for the newest final rows finds the same counts.
         let (mut finals, mut newest) = (BTreeMap::new(), BTreeMap::new());
-        let mut unplanned = UnplannedFold::new(session.owned.manifest());
+        let mut unplanned = UnplannedFold::new(session.owned.manifest(), &Arc::default());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
                 unplanned.add(&row);
@@ -138,16 +138,17 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         let row = read_head(line.strip_suffix(b"\n").unwrap()).unwrap();
         fold.add(index, (&row).into());
     };
+    let state = KnownState::Unlisted;
     add(&mut fold, 0, 1, Outcome::Stopped, false, false);
     assert_eq!(
         fold.trial(0),
-        TrialState { outcome: None, ungraded: false, had_bad: false, is_pending: true }
+        TrialState { outcome: None, ungraded: false, had_bad: false, is_pending: true, state }
     );
     add(&mut fold, 0, 2, Outcome::Failed, false, false);
     add(&mut fold, 0, 3, Outcome::Ungraded, false, false);
     assert_eq!(
         fold.trial(0),
-        TrialState { outcome: None, ungraded: true, had_bad: true, is_pending: true }
+        TrialState { outcome: None, ungraded: true, had_bad: true, is_pending: true, state }
     );
     add(&mut fold, 0, 3, Outcome::Passed, true, true);
     assert_eq!(
@@ -157,6 +158,7 @@ fn a_trial_remembers_what_matters_of_its_rows() {
             ungraded: false,
             had_bad: true,
             is_pending: false,
+            state,
         }
     );
     assert_eq!(fold.attempts(0), 3);
@@ -188,6 +190,7 @@ fn judged_row_replaces_the_row_of_its_attempt() {
             flaky: false,
             is_judged,
             has_denied: false,
+            state: KnownState::Unlisted,
             seq: 1,
         };
         let expected = RowEffect { settles: true, bad_before };

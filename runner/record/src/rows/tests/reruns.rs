@@ -2,6 +2,7 @@
 //! plain search through the rows.
 
 use proptest::prelude::*;
+use runner_model::known::{Known, KnownState};
 use runner_model::{Counts, Outcome, RunStatus, Tail};
 
 use super::{Fold, RowFacts};
@@ -58,7 +59,7 @@ impl Model {
             |after| (self.finals.iter()).any(|(trial, _, seq)| *trial == index && *seq > after);
         let is_owed = |(rerun, from): &(Rerun, u64)| {
             let outcome = self.outcome(index, *from);
-            outcome.is_some_and(|outcome| rerun.is_of(outcome))
+            outcome.is_some_and(|outcome| rerun.is_of(outcome, KnownState::Unlisted))
                 && rerun.ids().is_none_or(|glob| matches(&glob, index))
                 && !has_row_after(*from)
         };
@@ -104,6 +105,7 @@ impl Session {
             flaky: false,
             is_judged: false,
             has_denied: false,
+            state: KnownState::Unlisted,
             seq,
         };
         self.live.add(*index, facts);
@@ -131,8 +133,10 @@ impl Session {
         assert_eq!((truth.status, truth.counts), (owned.manifest().status, model.counts()));
 
         model.trials = trials.unwrap_or(model.trials);
-        let fold =
-            |owned: &Owned| Fold::of(run, owned.manifest(), &Plan(model.trials), &matches).unwrap();
+        let fold = |owned: &Owned| {
+            Fold::of(run, owned.manifest(), &Plan(model.trials), &Known::default(), &matches)
+                .unwrap()
+        };
         let mut before = fold(&owned);
         if let Some(rerun) = &rerun {
             before.select(rerun, &matches);

@@ -187,8 +187,8 @@ impl ResultsRoot {
 
 /// Returns the plugins, tests, attachments and schemas of a run.
 fn contents(run: &RunDir, manifest: &Manifest) -> Result<BTreeSet<Digest>, RecordError> {
-    let contents =
-        manifest.plugins().chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
+    let contents = manifest.plugins().chain([manifest.metadata.suite]);
+    let contents = contents.chain(manifest.metadata.blobs).chain(manifest.known());
     Ok(contents.chain(run.blobs(manifest)?).collect())
 }
 
@@ -217,6 +217,7 @@ fn new_manifest(
         request: None,
         settings: plan.settings().cloned().unwrap_or_default(),
         suite: None,
+        known: plan.known(),
         graders: Vec::new(),
         last_seq,
         rerun: None,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use globset::{ErrorKind, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
-use runner_model::id_glob;
+use crate::id_glob;
 
 /// Levels of braces in a glob. `globset` parses them by recursion, and a regular expression has at most 125.
 const MAX_LEVELS: usize = 100;
@@ -39,7 +39,7 @@ impl IdGlob {
 /// # Errors
 ///
 /// The mistake, which continues a sentence.
-pub(crate) fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
+pub fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     let mut parsed = Vec::with_capacity(2 * globs.len());
     for text in globs.iter().map(AsRef::as_ref) {
         parsed.push(parse(&escape_names(text), Glob::new)?);
@@ -53,7 +53,7 @@ pub(crate) fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
 /// # Errors
 ///
 /// The mistake, which continues a sentence.
-pub(crate) fn over_files(text: &str) -> Result<GlobSet, String> {
+pub fn over_files(text: &str) -> Result<GlobSet, String> {
     let glob = parse(text, |text| GlobBuilder::new(text).literal_separator(true).build())?;
     compile(vec![glob])
 }

@@ -1,0 +1,275 @@
+//! Known failures: [`KnownList`], the list that a session judged by, and [`Known`], which finds the entry of a trial.
+
+use std::collections::HashMap;
+
+use globset::GlobSet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, Time, digest::Fingerprint, globs};
+
+/// The known failures of a run, as a session stores them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownList {
+    /// A pass that no entry expects is a failure.
+    pub strict: bool,
+    /// In the order of the files. The last one that applies to a trial decides.
+    pub entries: Vec<KnownEntry>,
+}
+
+/// An entry of a list: trials that are expected not to pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownEntry {
+    /// Globs over the ids of tests.
+    pub tests: Vec<String>,
+    /// Globs over the names of providers. Empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<String>,
+    /// The reason, for people.
+    pub reason: String,
+    /// The last day on which the entry applies, as `2027-03-01`, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The expected outcomes.
+    pub outcomes: Vec<Outcome>,
+    /// A pass is expected, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky: bool,
+    /// Hash of the tests and expectations that the entry was written for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Fingerprint>,
+    /// The list as the scenario names it. `None` for an entry of the scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line of the entry in its file, from 1.
+    pub line: u32,
+    /// Why the entry does not apply. Set when a session starts, which has the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
+}
+
+/// Why an entry does not apply to the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stale {
+    /// The run was made after the entry's last day.
+    Expired,
+    /// The tests or their expectations are not those that the entry was written for.
+    Changed,
+    /// The plan has no such trial.
+    Unmatched,
+}
+
+/// A result beside the known failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KnownState {
+    /// No entry applies, or the outcome counts as without one.
+    #[default]
+    Unlisted,
+    /// The trial did not pass, as expected.
+    Known,
+    /// The trial passed although a failure was expected.
+    UnexpectedPass,
+}
+
+impl KnownState {
+    pub const ALL: [Self; 3] = [Self::Unlisted, Self::Known, Self::UnexpectedPass];
+
+    /// Returns the word of the state in documents. Empty if the result counts as without a list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unlisted => "",
+            Self::Known => "known",
+            Self::UnexpectedPass => "unexpected-pass",
+        }
+    }
+
+    /// Returns whether a result with this outcome makes the verdict `failed`.
+    pub fn is_unexpected(self, outcome: Outcome) -> bool {
+        match self {
+            Self::Unlisted => outcome.is_bad(),
+            Self::Known => false,
+            Self::UnexpectedPass => true,
+        }
+    }
+}
+
+impl KnownEntry {
+    /// Returns whether the entry has expired in a run that was started at this time.
+    pub fn is_expired(&self, started_at: Time) -> bool {
+        let day = started_at.to_string();
+        self.until.as_ref().is_some_and(|until| **until < day[..day.len().min(until.len())])
+    }
+}
+
+/// Finds the entries of trials. Without entries, every result is [`KnownState::Unlisted`].
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    list: KnownList,
+    /// Entries by the id of a test.
+    by_id: HashMap<Box<str>, Vec<u32>>,
+    /// Globs with wildcards, and the entries of the set's globs.
+    globs: GlobSet,
+    of_globs: Vec<u32>,
+    /// Globs over providers by entry. `None` for all.
+    providers: Vec<Option<GlobSet>>,
+}
+
+impl Known {
+    /// Compiles a list.
+    ///
+    /// # Errors
+    ///
+    /// A glob is invalid, or there are too many with wildcards. The reason continues a sentence.
+    pub fn new(list: KnownList) -> Result<Self, String> {
+        let mut known = Self { list, ..Self::default() };
+        let mut wild = Vec::new();
+        for (number, entry) in (0..).zip(&known.list.entries) {
+            for text in &entry.tests {
+                // The text of a glob matches the id with this text, too.
+                known.by_id.entry(text.as_str().into()).or_default().push(number);
+                match literal(text) {
+                    Some(id) if id == *text => {}
+                    Some(id) => known.by_id.entry(id.into()).or_default().push(number),
+                    None => {
+                        wild.push(text.as_str());
+                        known.of_globs.push(number);
+                    }
+                }
+            }
+            let all = entry.providers.is_empty();
+            let globs = (!all).then(|| globs::over_ids(&entry.providers)).transpose()?;
+            known.providers.push(globs);
+        }
+        known.globs = globs::over_ids(&wild)?;
+        Ok(known)
+    }
+
+    pub fn list(&self) -> &KnownList {
+        &self.list
+    }
+
+    /// Returns whether the list has no entry.
+    pub fn is_empty(&self) -> bool {
+        self.list.entries.is_empty()
+    }
+
+    /// Returns the numbers of all entries whose globs match a trial, from 0, ascending. Stale ones are among them.
+    pub fn matching(&self, test: &str, provider: &str) -> Vec<u32> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        // A set has two globs for each text.
+        let wild = self.globs.matches(test).into_iter().map(|glob| self.of_globs[glob / 2]);
+        let by_id = self.by_id.get(test).into_iter().flatten().copied();
+        let mut found: Vec<_> = wild.chain(by_id).collect();
+        found.sort_unstable();
+        found.dedup();
+        let has_provider = |number: &u32| {
+            let globs = self.providers[*number as usize].as_ref();
+            globs.is_none_or(|globs| globs.is_match(provider))
+        };
+        found.retain(has_provider);
+        found
+    }
+
+    /// Returns the entry that decides about a trial: the last one that applies.
+    pub fn entry(&self, test: &str, provider: &str) -> Option<&KnownEntry> {
+        let mut found = self.matching(test, provider).into_iter().rev();
+        found.find_map(|number| {
+            Some(&self.list.entries[number as usize]).filter(|one| one.stale.is_none())
+        })
+    }
+
+    /// Compares a result of a trial with the list.
+    pub fn state(&self, test: &str, provider: &str, outcome: Outcome) -> KnownState {
+        if !outcome.is_bad() && outcome != Outcome::Passed {
+            return KnownState::Unlisted;
+        }
+        match self.entry(test, provider) {
+            Some(entry) if entry.outcomes.contains(&outcome) => KnownState::Known,
+            Some(entry) if outcome == Outcome::Passed && !entry.flaky && self.list.strict => {
+                KnownState::UnexpectedPass
+            }
+            _ => KnownState::Unlisted,
+        }
+    }
+}
+
+/// Returns the only id that a glob without wildcards matches.
+fn literal(glob: &str) -> Option<String> {
+    let mut id = String::with_capacity(glob.len());
+    let mut characters = glob.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => id.push(characters.next()?),
+            '*' | '?' | '[' | ']' | '{' | '}' => return None,
+            character => id.push(character),
+        }
+    }
+    Some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Known, KnownEntry, KnownList, KnownState, Stale};
+    use crate::{Outcome, Time, id_glob};
+
+    fn entry(test: &str) -> KnownEntry {
+        let (tests, outcomes) = (vec![test.to_owned()], vec![Outcome::Failed]);
+        KnownEntry { tests, outcomes, reason: "r".into(), ..KnownEntry::default() }
+    }
+
+    fn known(entries: Vec<KnownEntry>) -> Known {
+        Known::new(KnownList { strict: true, entries }).unwrap()
+    }
+
+    #[test]
+    fn the_last_entry_that_applies_decides() {
+        let mut stale = entry("a/b");
+        stale.stale = Some(Stale::Changed);
+        let error = KnownEntry { outcomes: vec![Outcome::Error], ..entry("a/b") };
+        let known = known(vec![entry("a/*"), error, stale]);
+        assert_eq!(known.matching("a/b", "p"), [0, 1, 2]);
+        assert_eq!(known.state("a/b", "p", Outcome::Error), KnownState::Known);
+        assert_eq!(known.state("a/b", "p", Outcome::Failed), KnownState::Unlisted);
+        assert_eq!(known.state("a/b", "p", Outcome::Passed), KnownState::UnexpectedPass);
+        assert_eq!(known.state("a/c", "p", Outcome::Failed), KnownState::Known);
+        assert_eq!(known.state("b", "p", Outcome::Passed), KnownState::Unlisted);
+    }
+
+    #[test]
+    fn ids_with_wildcards_match_as_they_are_and_escaped() {
+        for id in ["a[1]", "*", "a?", "{a}", "a\\b", "-x"] {
+            for text in [id.to_owned(), id_glob(id)] {
+                let known = known(vec![entry(&text)]);
+                assert_eq!(known.state(id, "p", Outcome::Failed), KnownState::Known, "{text}");
+            }
+            let known = known(vec![entry(&id_glob(id))]);
+            assert_eq!(known.state("ab", "p", Outcome::Failed), KnownState::Unlisted, "{id}");
+        }
+    }
+
+    #[test]
+    fn entries_are_of_their_providers() {
+        let of = KnownEntry { providers: vec!["gpt[size=*]".into(), "b".into()], ..entry("*") };
+        let known = known(vec![of]);
+        for (provider, state) in [
+            ("gpt[size=small]", KnownState::Known),
+            ("b", KnownState::Known),
+            ("gpt", KnownState::Unlisted),
+        ] {
+            assert_eq!(known.state("a", provider, Outcome::Failed), state, "{provider}");
+        }
+    }
+
+    #[test]
+    fn an_entry_expires_after_its_day() {
+        let until = KnownEntry { until: Some("2027-03-01".into()), ..entry("a") };
+        let on = |text: &str| until.is_expired(Time::parse(text).unwrap());
+        assert!(!on("2027-03-01T23:59:59.999Z"));
+        assert!(on("2027-03-02T00:00:00.000Z"));
+        assert!(!on("2026-12-31T00:00:00.000Z"));
+    }
+}
