@@ -13,6 +13,7 @@
 mod filter;
 mod grants_toml;
 mod keys;
+mod known;
 mod late_problems;
 mod lists;
 mod problem;

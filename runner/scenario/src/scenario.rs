@@ -12,9 +12,10 @@ use runner_model::{
 use serde_json::{Map, Value, json};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, LIST, NAME, NOTIFY, NamedFile, Notify,
-    PRICES, PROVIDERS, REPORT, TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices,
-    budget_of, check_keys, check_name, files, matrix, missing_parts, template_inputs, vars,
+    BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, KNOWN, LIST, NAME, NOTIFY, NamedFile,
+    Notify, PRICES, PROVIDERS, REPORT, TEST, TestList, TestSettings, VARS, Vars, WrittenKnown,
+    WrittenTest, add_prices, budget_of, check_keys, check_name, files, matrix, missing_parts,
+    template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -56,6 +57,8 @@ pub struct Scenario {
     granted: Vec<String>,
     /// `None` if all trials must pass.
     pub gate: Option<Gate>,
+    /// `[known]`, whose lists [`Self::known_list`] reads.
+    pub(crate) known: Option<WrittenKnown>,
     /// Names of reports that each session writes into the run's folder. Their extensions are those of the forms.
     pub reports: Vec<String>,
     /// Receivers of a message about the run's end, in addition to those of the results root.
@@ -409,6 +412,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
         gate,
+        known: table.optional("known", &KNOWN),
         reports: table.optional("report", &REPORT).unwrap_or_default(),
         notify: table.optional("notify", &NOTIFY).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),

@@ -4,6 +4,7 @@
 
 pub(crate) mod files;
 mod grant_keys;
+mod known_keys;
 pub(crate) mod matrix;
 mod matrix_files;
 mod notify_keys;
@@ -24,6 +25,7 @@ use crate::problem::Problem;
 
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
 pub(crate) use self::grant_keys::GRANTS;
+pub(crate) use self::known_keys::{KNOWN, KNOWN_LIST, WrittenKnown};
 pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use self::notify_keys::{NOTIFY, ROOT_NOTIFY};
 pub use self::notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};

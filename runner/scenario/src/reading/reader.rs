@@ -84,10 +84,11 @@ impl<'p> Reader<'p> {
         self.report(at, Part::Value, message.into(), label)
     }
 
-    /// Moves the last problem, which is about a file, to the missing files. One of `[run]` stays, since every selection needs it.
+    /// Moves the last problem, which is about a file, to the missing files. Those of `[run]` and `[known]`
+    /// stay, since every selection needs them.
     pub(crate) fn defer_missing_file(&mut self, at: &At<'_>) {
         let owner = match &at.path()[..] {
-            [Step::Key(run), ..] if run == "run" => return,
+            [Step::Key(table), ..] if table == "run" || table == "known" => return,
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
             [Step::Key(root), Step::Item(index), Step::Key(key), ..]
                 if root == "test_lists" && key == "files" =>

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     Selection,
     key_tables::{scenario_tables, settings_tables},
-    keys::{DEFAULTS, LIST, TEST},
+    keys::{DEFAULTS, KNOWN_LIST, LIST, TEST},
     lists::TOML_LIST,
     load, parse_stored,
     reading::{Document, Form},
@@ -90,7 +90,7 @@ fn note(schema: &Value, all: &mut BTreeSet<(String, String)>) {
 #[test]
 fn every_key_has_one_sentence() {
     let mut all = BTreeSet::new();
-    let tables = [SCENARIO.schema(), SETTINGS.schema(), TOML_LIST.schema()];
+    let tables = [SCENARIO.schema(), SETTINGS.schema(), TOML_LIST.schema(), KNOWN_LIST.schema()];
     note(&tables.into(), &mut all);
     let mut title = "";
     for line in include_str!("../keys.md").lines() {
@@ -157,8 +157,10 @@ fn valid_scenarios_are_accepted() {
     for path in own.iter().chain(&examples) {
         let mut file = tempfile::tempfile().unwrap();
         let scenario = load(Path::new(path), &Default::default());
-        let suite =
-            scenario.and_then(|scenario| resolve(&scenario, &Selection::default(), &mut file));
+        let suite = scenario.and_then(|scenario| {
+            scenario.known_list(false)?;
+            resolve(&scenario, &Selection::default(), &mut file)
+        });
         let problems = suite.err().map(|problems| problems.render(false, 100));
         assert_eq!(problems, None, "{path}");
     }

@@ -14,6 +14,7 @@ fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
     let scenario = load(scenario, &Default::default())?;
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, &Selection::default(), &mut file)?;
+    scenario.known_list(false)?;
     Ok((scenario, suite))
 }
 

@@ -1,0 +1,97 @@
+//! The keys of `[known]`, and of lists of known failures.
+
+use std::collections::{BTreeSet, HashSet};
+
+use runner_model::known::KnownEntry;
+use runner_model::{Fingerprint, Outcome, Time};
+use serde_json::Value;
+
+use super::files::find_matches;
+use crate::reading::{
+    At, Boolean, FILE_GLOB, Form, GLOB, Globs, List, Reader, Table, TableForm, Text, WholeText,
+    Word,
+};
+
+/// `[known]` of a scenario.
+#[derive(Debug)]
+pub(crate) struct WrittenKnown {
+    pub(crate) strict: bool,
+    /// The lists that its globs match, relative to the scenario. Empty in a stored scenario.
+    pub(crate) files: Vec<String>,
+    /// Entries without the file and line. A reason may be empty.
+    pub(crate) entries: Vec<KnownEntry>,
+}
+
+pub(crate) const KNOWN: TableForm<WrittenKnown> = TableForm("`[known]`", |table| {
+    let files = table.optional("files", &Globs(List(1, KnownFiles)));
+    let mut seen = HashSet::new();
+    let files = files.into_iter().flatten().flatten();
+    Some(WrittenKnown {
+        files: files.filter(|name| seen.insert(name.clone())).collect(),
+        entries: table.optional("failures", &FAILURES).unwrap_or_default(),
+        strict: table.or("strict", &Boolean, "true"),
+    })
+});
+/// A file that `[known]` names.
+pub(crate) const KNOWN_LIST: TableForm<Vec<KnownEntry>> =
+    TableForm("a list of known failures", |table| table.with_default("failures", &FAILURES, "[]"));
+const FAILURES: List<TableForm<KnownEntry>> = List(0, TableForm("`[[known.failures]]`", failure));
+const OUTCOMES: [Outcome; 3] = [Outcome::Failed, Outcome::Error, Outcome::Timeout];
+const OUTCOME: Word<Outcome> = Word(
+    || OUTCOMES.map(Outcome::as_str).to_vec(),
+    |word| OUTCOMES.into_iter().find(|outcome| outcome.as_str() == word),
+);
+const DATE: Text<String> = Text {
+    words: "a date",
+    example: " such as 2027-03-01",
+    schema: r#"{"title": "date", "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "examples": ["2027-03-01"]}"#,
+    parse: |text| {
+        let is_date = Time::parse(&format!("{text}T00:00:00Z")).is_some();
+        let is_date = is_date && text.len() == "2027-03-01".len();
+        is_date.then(|| text.to_owned()).ok_or_else(|| format!("this is `{text}`"))
+    },
+};
+const JUDGED: Text<Fingerprint> = Text {
+    words: "32 hexadecimal digits, as `runner known --update` writes them",
+    example: "",
+    schema: r#"{"type": "string", "pattern": "^[0-9a-f]{32}$"}"#,
+    parse: |text| Fingerprint::parse(text).ok_or_else(|| format!("this is `{text}`")),
+};
+
+fn failure(table: &mut Table<'_, '_>) -> Option<KnownEntry> {
+    let tests = table.required("tests", &Globs(List(1, GLOB)));
+    let providers = table.with_default("providers", &Globs(List(1, GLOB)), r#"["*"]"#);
+    let reason = table.required("reason", &WholeText);
+    Some(KnownEntry {
+        providers: providers.unwrap_or_default(),
+        until: table.optional("until", &DATE),
+        outcomes: table.or("outcomes", &List(1, OUTCOME), r#"["failed"]"#),
+        flaky: table.or("flaky", &Boolean, "false"),
+        judged: table.optional("judged", &JUDGED),
+        tests: tests?,
+        reason: reason?,
+        ..KnownEntry::default()
+    })
+}
+
+/// A glob over lists of known failures. The output is the names it matches, or `None` if the reader has no folder.
+struct KnownFiles;
+
+impl Form for KnownFiles {
+    type Out = BTreeSet<String>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        let glob = FILE_GLOB.read(at, value, reader)?;
+        let names = find_matches(&glob, "list of known failures", at, reader)?;
+        for name in names.iter().filter(|name| !name.ends_with(".toml")) {
+            let message = format!("`{name}` is not a list of known failures");
+            let help = "its name must end in `.toml`".to_owned();
+            reader.refuse(at, message, "matched").help = Some(help);
+        }
+        Some(names)
+    }
+
+    fn schema(&self) -> Value {
+        FILE_GLOB.schema()
+    }
+}
