@@ -19,7 +19,7 @@ const HOSTILE: &str = "</pre></script><script>alert(1)</script><img src=x onerro
 const EVERY: &str = r#"
     passes   | { do = "echo", value = 1 } | equals = 1
     fails    | { do = "echo", value = "one\ntwo\nthree" } | equals = "one\n2\nthree"
-    differs  | { do = "echo", value = { a = 1.0, b = [1, 2] } } | json = { a = 1, b = [1, 3] }
+    differs  | { do = "echo", value = { a = 1.0, b = [1, 2], c = "more" } } | json = { a = 1.05, b = [1, 3] }, tolerance = 0.1
     breaks   | { do = "error", kind = "internal", code = "E1", message = "it broke" } |
     skips    | { do = "verdict", verdict = "skip" } |
     recovers | { do = "fail-until", attempt = 2 } | equals = 2

@@ -39,7 +39,16 @@ test('trial shows numbers as they are written', async ({ page, server }) => {
   await expect(outputs(page)).toContainText('12345678901234567891');
   await expect(outputs(page)).toContainText('12345678901234567890');
   await page.goto(server.origin + trial(NEW, 'differs@hostile#1'));
-  await expect(page.getByLabel('Output', { exact: true })).toContainText('"a": 1.0');
+  await expect(outputs(page)).toContainText('"a": 1.0');
+});
+
+test('json expectation is in columns without differences that it allows', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'differs@hostile#1'));
+  await expect(page.getByRole('heading', { name: /^Output/ })).toHaveText('Outputonly the expected keys are compared, and numbers may differ by 0.1');
+  await expect(outputs(page).locator('mark')).toHaveText(['3', '2']);
+  await expect(outputs(page).getByText('"c": "more"')).toHaveCount(2);
+  await expect(page.getByRole('heading', { name: 'Expectations' })).toHaveCount(0);
+  await expect(page.locator('.cards').getByText('the same output')).toBeVisible();
 });
 
 test('repeats of a trial have their numbers', async ({ page, server }) => {
@@ -74,6 +83,16 @@ test('printed trial has its run, its values and its whole log, without buttons',
   await expect(page.locator('button, .buttons, nav').filter({ visible: true })).toHaveCount(0);
   const log = page.getByLabel('Log', { exact: true });
   expect(await log.evaluate((element) => element.scrollHeight - element.clientHeight)).toBe(0);
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results texts' });
+  test('printed differences have the number of lines that are left out', async ({ page, server }) => {
+    await page.goto(server.origin + trial('2026-01-06_00-00-00-000-texts-88888888', 'long@echo#1'));
+    await expect(outputs(page).locator('mark').first()).toBeVisible();
+    await page.emulateMedia({ media: 'print' });
+    await expect(outputs(page).getByText('27 equal lines')).toBeVisible();
+  });
 });
 
 test('keys lead through the filtered list and back to it', async ({ page, server }) => {

@@ -129,6 +129,14 @@ export const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: '
 
 /** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
 export function day(time) {
+const SECONDS = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
+
+/** Formats times in the order of a list as days, or as times of their only day, with seconds if two would read the same. @param {string[]} times @returns {(time: string) => string} */
+export function short(times) {
+  const texts = (/** @type {Intl.DateTimeFormat} */ form) => new Set(times.map((one) => form.format(new Date(one)))).size;
+  const form = texts(DAY) > 1 ? DAY : texts(clock) < times.length ? SECONDS : clock;
+  return (time) => form.format(new Date(time));
+}
   const text = date.format(new Date(time));
   if (text === date.format(now())) return 'Today';
   return text === date.format(now() - 86_400_000) ? 'Yesterday' : text;

@@ -2,7 +2,7 @@
 // Why a trial did not pass: the lines of its reason, and its output next to the expected one.
 
 import { Diff } from '../base/diff.js';
-import { pretty } from '../base/json.js';
+import { contained, pretty } from '../base/json.js';
 import { el } from '../base/ui.js';
 
 /** The name of the file that has a large output. @param {string | null} json */
@@ -15,28 +15,31 @@ export const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }
 export const cards = (list, hasHeads = true) => el('div', { class: 'cards' }, list.map(([label, json]) =>
   (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label))))));
 
-/** The output that is shown next to that of a trial. `earlier` is the trial in the base of a comparison. @param {any} trial @param {any} [earlier] */
-export function other(trial, earlier) {
-  const text = earlier ? earlier.output : trial.expected_output;
+/** The expected and the actual output of a trial, if they differ. `earlier` is the trial in the base of a comparison. @param {any} trial @param {any} [earlier] @returns {string[] | null} */
+export function columns(trial, earlier) {
+  const { output, planned, expected } = trial;
+  const left = earlier ? earlier.output : trial.expected_output;
   // The reason has the lines around the difference.
-  return trial.output === null || text === trial.output || inFile(trial.output) || inFile(text) ? null : text;
+  if (output === null || inFile(output) || inFile(left)) return null;
+  const texts = left !== null ? [left, output] : !earlier && planned?.expect?.json !== undefined ? contained(expected, output, planned.expect.tolerance ?? 0) : null;
+  return texts && texts[0] !== texts[1] ? texts.map(pretty) : null;
 }
 
-/** @param {any} trial */
-const shownRow = (trial) => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown);
+/** The row that is shown. @param {any} trial @returns {any} */
+export const shownRow = (trial) => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown);
 
 /** The lines of the reason. @param {any} trial @param {any} [earlier] */
 export function lines(trial, earlier) {
   const row = shownRow(trial);
   // The columns show the values of the only check that failed.
-  const isShown = !earlier && other(trial) !== null && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
+  const isShown = !earlier && columns(trial) && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
   const shown = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
   return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}`, tabindex: line.text.length > 1000 ? 0 : null }, line.text)));
 }
 
 /** The reason of a trial with all explanations, and its output, next to the expected one if that is known. @param {any} trial */
 export function reason(trial) {
-  const left = other(trial);
+  const texts = columns(trial);
   const output = trial.output !== null && cards([['Output', trial.output]], false);
-  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre' }, one.explanation)), left === null ? output : new Diff().show(pretty(left), pretty(trial.output), ['Expected', 'Actual'])];
+  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre' }, one.explanation)), texts ? new Diff().show(texts[0], texts[1], ['Expected', 'Actual']) : output];
 }

@@ -3,16 +3,16 @@
 
 import { get, now, query, runPath, trialPath } from '../base/api.js';
 import { Diff } from '../base/diff.js';
-import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
+import { report } from '../base/report.js';
 import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { DAY, duration, local, number, outcome, plural, prose, scoreAndLeast, size, time } from '../base/words.js';
+import { duration, local, number, outcome, plural, prose, scoreAndLeast, short, size, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
-import { block, cards, lines, other } from './reason.js';
+import { block, cards, columns, lines, shownRow } from './reason.js';
 import { amount } from './tables.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
@@ -77,16 +77,15 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** The trial's id without `#1`. */
   const label = () => trial.trial.replace(/#1$/, '');
-  const shownRow = () => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown) ?? null;
 
   function content() {
-    const row = shownRow();
+    const row = shownRow(trial);
     // Without an output, the log has the reason.
     const isBroken = trial.output === null;
     return [
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
-        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
+        el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
@@ -125,14 +124,17 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** The output, next to the expected one or that of the base. */
   function texts() {
-    const left = other(trial, earlier);
+    const found = columns(trial, earlier);
     if (trial.output === null) return null;
-    const expected = Object.keys(trial.planned?.expect ?? {});
+    const { tolerance, ...rest } = trial.planned?.expect ?? {};
+    const expected = Object.keys(rest);
     // The columns show a single expectation, and the grades name the graders.
-    const isShown = expected.every((key) => key === 'graders') || (left !== null && !earlier && expected.length === 1);
+    const isShown = expected.every((key) => key === 'graders') || (found && !earlier && expected.length === 1);
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
-    return [el('h2', null, 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))),
-      left === null ? cards([['Output', trial.output]], false) : diff.show(pretty(left), pretty(trial.output), heads),
+    const how = earlier ? el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))
+      : found && trial.expected_output === null && el('small', null, 'only the expected keys are compared', tolerance > 0 && `, and numbers may differ by ${number(tolerance)}`);
+    return [el('h2', null, 'Output', how),
+      found ? diff.show(found[0], found[1], heads) : cards([['Output', trial.output]], false),
       cards([['Expectations', isShown ? null : trial.expected], ['Reference', trial.reference]])];
   }
 
@@ -148,7 +150,7 @@ export async function open({ place, address, names: [run, name] }) {
     if (!list.length) return null;
     const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
       el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
-    one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : block(one.output, `Output of ${one.provider}`));
+    one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : one.output === trial.output ? el('p', { class: 'quiet' }, 'the same output') : block(one.output, `Output of ${one.provider}`));
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
   }
 
@@ -175,13 +177,13 @@ export async function open({ place, address, names: [run, name] }) {
     const list = trial.history;
     if (list.length < 2) return null;
     const word = (/** @type {any} */ one) => (one.flaky ? 'flaky' : one.outcome);
-    const last = list.at(-1);
+    const [last, name] = [list.at(-1), short(list.map((/** @type {any} */ one) => one.run_started_at))];
     const start = list.findLastIndex((/** @type {any} */ one) => word(one) !== word(last)) + 1;
     const text = start > 0 ? [outcome(word(last)), ' since ', link(runPath(list[start].run), time(list[start].run_started_at, 'full'))]
       : [outcome(word(last)), ` in each of the last ${plural(list.length, 'run')}`];
     return [el('h2', null, 'Past results', el('small', null, text)), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
-      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${DAY.format(new Date(one.run_started_at))}`,
-        title: `${word(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(word(one), ''), el('small', null, DAY.format(new Date(one.run_started_at))))))];
+      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${name(one.run_started_at)}`,
+        title: `${word(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(word(one), ''), el('small', null, name(one.run_started_at)))))];
   }
 
   /** @param {any} row */
