@@ -118,6 +118,15 @@ test('each of many trials has the next and the previous one', async ({ page, ser
 test.describe('', () => {
   test.use({ flags: '--results many' });
   test('many runs open at once', async ({ page, server }) => {
+test('labels of runs in one minute differ', async ({ page, server }) => {
+  const history = await page.evaluate(async () => (await fetch('/api/v1/history?scenario=every')).json());
+  history.runs.forEach((run, at) => { run.started_at = `2026-03-01T10:20:0${at}Z`; });
+  await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: history }));
+  await page.goto(`${server.origin}/history?scenario=every`);
+  await expect(page.getByRole('figure', { name: 'Pass rate of every' }).locator('.name')).toHaveText(['11:20:00', '11:20:01']);
+  await expect(page.getByRole('grid', { name: 'Tests' }).getByRole('columnheader', { name: '11:20:01' })).toBeVisible();
+});
+
     const rows = page.getByRole('grid', { name: 'Runs' }).getByRole('row');
     const first = await took(() => page.goto(`${server.origin}/runs`), () => expect(rows.nth(5)).toBeVisible());
     console.log(`many runs: first page ${first.toFixed()} ms`);

@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { DAY, count, day, done, duration, local, money, number, outcome, percent, plural, prose, sign, testName, time } from '../base/words.js';
+import { count, done, duration, local, money, number, outcome, percent, plural, prose, short, sign, testName, time } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
@@ -33,11 +33,12 @@ export async function open({ place, address }) {
   const newest = (await get('/runs?limit=1000')).runs;
   const scenarios = [...new Set(newest.map((/** @type {any} */ run) => run.scenario))].sort();
   const to = (/** @type {Record<string, string>} */ change) => `/history${query({ ...keys, ...change })}`;
-  if (!newest.length) {
-    const draw = () => render(place, el('h1', null, 'History'), el('p', null, 'No runs yet. Start one with ', el('code', null, 'runner exec SCENARIO'), '.'));
-    draw();
-    return { title: () => 'History', draw };
-  }
+  /** A page without results. @param {...import('../base/ui.js').Child} content */
+  const plain = (...content) => {
+    render(place, el('h1', null, 'History'), ...content);
+    return { title: () => 'History', draw: () => {} };
+  };
+  if (!newest.length) return plain(el('p', null, 'No runs yet. Start one with ', el('code', null, 'runner exec SCENARIO'), '.'));
 
   /** @type {any} */
   let history = { scenario: keys.scenario };
@@ -58,17 +59,12 @@ export async function open({ place, address }) {
   } catch (error) {
     // The user can change an invalid filter.
     if (/** @type {any} */ (error).status !== 400) throw error;
-    render(place, el('h1', null, 'History'), filters(), problem(error));
-    return { title: () => 'History', draw: () => {} };
+    return plain(filters(), problem(error));
   }
 
   function charts() {
     const list = history.sums?.length ? history.sums : history.runs;
-    const days = new Set(list.map((/** @type {any} */ one) => one.run && day(one.started_at)));
-    const runs = list.map((/** @type {any} */ one) => (one.run ? {
-      name: `${day(one.started_at)}, ${clock(one.started_at)}`, href: runPath(one.run),
-      short: days.size > 1 ? DAY.format(new Date(one.started_at)) : clock(one.started_at),
-    } : { name: one.key ?? 'without' }));
+    const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : { name: one.key ?? 'without' }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
     return el('div', { class: 'charts' }, CHARTS.map(([label, value, words, most]) => {
       const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
@@ -84,14 +80,14 @@ export async function open({ place, address }) {
   }
 
   const runs = history.runs;
-  const isOneDay = new Set(runs.map((/** @type {any} */ run) => day(run.started_at))).size < 2;
+  const name = short(runs.map((/** @type {any} */ run) => run.started_at));
   const rows = new Rows({
     label: 'Tests',
     head: () => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
         el('div', { role: 'columnheader', class: 'run', key: run.run, style: { '--column': String(from + at + 4) } },
-          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, isOneDay ? clock(run.started_at) : DAY.format(new Date(run.started_at)))))];
+          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, name(run.started_at))))];
     },
     row: (/** @type {any} */ test) => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
@@ -115,24 +111,24 @@ export async function open({ place, address }) {
   /** The history of one test. @param {any} test */
   const testPath = (test) => to({ test: test.test, provider: test.provider });
 
-  /** The first run of those since which a test fails. `all` is their number if it never passed. @param {(string | null)[]} marks */
+  /** The first run since which a test fails, and the number of runs since then. @param {(string | null)[]} marks */
   function firstFailure(marks) {
     const judged = marks.map((word, at) => /** @type {[string | null, number]} */ ([word, at])).filter(([word]) => word !== null && word !== 'skipped');
     const good = judged.findLastIndex(([word]) => !BAD.includes(/** @type {string} */ (word)));
     const first = judged[good + 1];
-    return first ? { run: runs[first[1]], all: good < 0 ? judged.length : 0 } : null;
+    return first ? { run: runs[first[1]], isAlways: good < 0, count: judged.length - good - 1 } : null;
   }
 
   /** @param {(string | null)[]} marks */
   function since(marks) {
     const first = firstFailure(marks);
-    return first && el('span', { class: 'failed' }, first.all ? `all ${plural(first.all, 'run')}` : time(first.run.started_at, 'age'));
+    return first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
   }
 
   /** A summary. Tests that began to fail last come first in the list. */
   function lead() {
     const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
-    const newest = begins.find((/** @type {any} */ one) => !one.all);
+    const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
     if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No test fails.');
     return el('p', { class: 'lead failed' }, `${plural(begins.length, 'test')}${begins.length === PAGE ? ' or more' : ''} failing`,
       newest && [', the last one since ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
@@ -167,5 +163,3 @@ export async function open({ place, address }) {
 
 /** The number of results without skipped ones. @param {any} test */
 const judged = (test) => done(test) - test.skipped;
-
-const clock = (/** @type {string} */ at) => /** @type {any} */ (time(at, 'clock').children[0]);
