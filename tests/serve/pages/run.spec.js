@@ -210,6 +210,34 @@ test.describe('', () => {
       providers: [{
         limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
         grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }] },
+test('log marks the searched words and selects warnings', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=log`);
+  const log = page.getByLabel('Log', { exact: true });
+  await page.getByRole('searchbox', { name: 'Search the log' }).fill('CAREFUL');
+  await expect(log.locator('mark').first()).toHaveText('careful');
+  await page.getByRole('button', { name: 'Warnings and errors' }).click();
+  await expect(page.getByRole('button', { name: 'Warnings and errors' })).toHaveAttribute('aria-pressed', 'true');
+  await expect(log.locator('.line:not(.warn, .error, .stderr)')).toHaveCount(0);
+  await expect(log.locator('.line.warn').first()).toBeVisible();
+});
+
+test('timeline shows a part of the run, and moves it', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=timeline`);
+  await expect(page.locator('.timeline ~ .counts')).toContainText('failed');
+  const button = (name) => page.getByRole('button', { name, exact: true });
+  await expect(button('Earlier')).toBeDisabled();
+  await button('Zoom in').click();
+  await expect(page).toHaveURL(/from=\d+&to=\d+/);
+  await expect(button('Earlier')).toBeEnabled();
+  await button('Later').click();
+  await expect(button('Later')).toBeDisabled();
+  await button('Whole run').click();
+  await expect(page).not.toHaveURL(/from=/);
+  await page.getByText('Values').click();
+  await page.getByRole('region', { name: 'Attempts over time' }).getByRole('link').first().click();
+  await expect(page).toHaveURL(/trials\//);
+});
+
       }],
       sessions: [{
         budgets: { tokens: 12345 }, fail_fast: 56, request: { id: 'nightly-7', priority: 57 }, rerun: { filter: 'outcome(failed)' }, pending: 58, suspended_ms: 61000,

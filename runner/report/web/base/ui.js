@@ -119,7 +119,7 @@ export function paced(ms, work) {
   };
   return () => {
     isWanted = true;
-    if (!isBusy) void run();
+    return isBusy ? undefined : run();
   };
 }
 

@@ -11,6 +11,8 @@ import { count, plural } from '../base/words.js';
 const CHUNK = 512 * 1024;
 /** Lines that are shown at a time, and that are added by scrolling. */
 const SHOWN = 400;
+/** Lines that need no button to go to the end. */
+const FEW = 20;
 const STEP = 150;
 /** Lines that are kept: those at the end. */
 const MAX_LINES = 100_000;
@@ -18,6 +20,10 @@ const MAX_LINES = 100_000;
 const LAST = 2 << 20;
 /** Attempts whose last output is shown. */
 const MAX_RUNNING = 20;
+/** Time, and level or stream, at the start of a line. */
+const START = /^(?:[\dT:.Z-]{8,} +)?(?:(?:error|warn|info|debug|trace|stdout|stderr)\b *)?/i;
+/** Levels and streams that a button selects. */
+const BAD = ['error', 'warn', 'stderr'];
 
 /** `head` is the address and the name of the attempt. @typedef {{text: string, level?: string, head?: [string, string], n: number}} Line */
 /** The next lines, and whether there may be more now. @typedef {{lines: Omit<Line, 'n'>[], more: boolean}} Piece */
@@ -31,13 +37,8 @@ export function log(view, address) {
   const all = (isFromStart) => viewer(attempts(view.run, isFromStart), view.redraw, isLive);
   const open = () => (isRunner ? tail(`${base}/log`, view.redraw, isLive) : all(false));
   let part = open();
-  const tab = (/** @type {string} */ words, /** @type {boolean} */ is) =>
-    link(`${base}${query({ view: 'log', runner: is ? '1' : '' })}`, words);
-  const chip = (/** @type {string} */ words, /** @type {boolean} */ is) => {
-    const one = tab(words, is);
-    Object.assign(one.props, { class: 'chip', 'aria-current': is === isRunner ? 'page' : null });
-    return one;
-  };
+  const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
+    el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === isRunner ? 'page' : null }, words);
   const restart = () => {
     part = all(true);
     view.redraw();
@@ -46,6 +47,7 @@ export function log(view, address) {
     content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
       el('div', { key: String(isRunner) }, part.content(), !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ', button('Show all', restart)),
         !isRunner && isLive() && running(view))],
+    first: part.first,
     live: (event) => part.live?.(event),
     update(next) {
       if (isRunner === next.searchParams.has('runner')) return;
@@ -81,7 +83,7 @@ function attempts(run, isFromStart) {
     const fields = (entry.fields ?? []).map((/** @type {string[]} */ [key, value]) => ` ${key}=${value}`).join('');
     const head = /** @type {[string, string]} */ ([trialPath(run, entry.trial), name(entry)]);
     const start = `${entry.at ? `${entry.at.slice(11, 23)} ` : ''}${(entry.level ?? entry.stream).padEnd(6)} `;
-    return `${entry.text.trimEnd()}${fields}`.split('\n').map((text) => ({ head, level: entry.level, text: start + text }));
+    return `${entry.text.trimEnd()}${fields}`.split('\n').map((text) => ({ head, level: entry.level ?? entry.stream, text: start + text }));
   };
   return async () => {
     const isFirst = from === null;
@@ -129,15 +131,23 @@ function viewer(piece, redraw, isLive, path) {
   let lines = [];
   /** Lines with the searched text, and the place of the first one with an element. */
   let [found, start] = [lines, 0];
-  let [total, search, isEnd, isCut, error] = [0, '', false, false, /** @type {any} */ (null)];
+  let [total, search, isBad, hasBad, isEnd, isCut, error] = [0, '', false, false, false, false, /** @type {any} */ (null)];
 
-  const matches = (/** @type {Line} */ { text, head }) => `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
+  const matches = (/** @type {Line} */ { text, head, level }) => (!isBad || BAD.includes(level ?? '')) && `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
+  const filtered = () => (search || isBad ? lines.filter(matches) : lines);
+  /** A line with the searched text marked. @param {string} text */
+  function content(text) {
+    const [start] = /** @type {string[]} */ (START.exec(text));
+    const rest = text.slice(start.length);
+    const at = search ? rest.toLowerCase().indexOf(search) : -1;
+    return [el('span', { class: 'quiet' }, start), at < 0 ? rest || ' ' : [rest.slice(0, at), el('mark', null, rest.slice(at, at + search.length)), rest.slice(at + search.length)]];
+  }
   const clamp = (/** @type {number} */ at) => Math.max(0, Math.min(at, found.length - SHOWN));
 
   function draw() {
     render(place, found.slice(start, start + SHOWN).flatMap(({ text, level, head, n }, at) => {
       const number = el('a', { href: `#log-${n}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': n });
-      const line = el('div', { key: n, class: `line ${level ?? ''}`, id: `log-${n}` }, number, text || ' ');
+      const line = el('div', { key: n, class: `line ${level ?? ''}`, id: `log-${n}` }, number, el('span', null, content(text)));
       const isFirst = head && (at === 0 || head[1] !== found[start + at - 1].head?.[1]);
       return isFirst ? [el('div', { key: `head ${n}`, class: 'head' }, link(head[0], head[1])), line] : [line];
     }));
@@ -171,7 +181,8 @@ function viewer(piece, redraw, isLive, path) {
     for (const line of added) lines.push({ ...line, n: ++total });
     const left = lines.length - MAX_LINES;
     if (left > 0) [lines, start] = [lines.slice(left), Math.max(0, start - left)];
-    found = search ? lines.filter(matches) : lines;
+    found = filtered();
+    hasBad ||= added.some(({ level }) => BAD.includes(level ?? ''));
     if (isFollowed) showEnd();
     else draw();
   }
@@ -197,11 +208,9 @@ function viewer(piece, redraw, isLive, path) {
     }
     redraw();
   });
-  read();
-  const type = (/** @type {any} */ event) => {
-    search = event.target.value.toLowerCase();
-    found = search ? lines.filter(matches) : lines;
-    start = 0;
+  const first = read();
+  const filter = () => {
+    [found, start] = [filtered(), 0];
     draw();
     redraw();
   };
@@ -211,12 +220,14 @@ function viewer(piece, redraw, isLive, path) {
       place.role = isLive() ? 'log' : 'region';
       return [error && problem(error),
         el('div', { class: 'filters', hidden: isEnd && !lines.length },
-          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
-          el('span', { class: 'quiet' }, search && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
-          button('Go to the end', showEnd),
+          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); filter(); } }),
+          hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
+          el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
+          found.length > FEW && button('Go to the end', showEnd),
           path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
-        isEnd && !lines.length ? el('p', { class: 'empty' }, isCut ? 'The newest attempts have no output.' : 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place)];
+        isEnd && !lines.length ? el('p', { class: 'empty' }, isCut ? 'The newest attempts have no output.' : 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place), found.length > SHOWN && el('p', { class: 'printed quiet' }, `${plural(found.length - SHOWN, 'more line')}, not printed`)];
     },
+    first,
     live: read,
     isCut: () => isCut,
   };
