@@ -243,12 +243,15 @@ test('timeline shows a part of the run, and moves it', async ({ page, server }) 
         budgets: { tokens: 12345 }, fail_fast: 56, request: { id: 'nightly-7', priority: 57 }, rerun: { filter: 'outcome(failed)' }, pending: 58, suspended_ms: 61000,
         pauses: [{ from: at(12), to: at(13), by }], stopped_by: by, in_flight: [flight],
       }],
+    await expect(page.getByText('There is no run none.')).toBeVisible();
       transitions: [{ reason: 'stopped', by }],
     },
   };
   const RUNNING = {
     run: { status: 'running', state: 'running', completed_at: null, paused: { from: at(14), by } },
     live: {
+    await page.getByRole('link', { name: 'All trials of the run' }).click();
+    await expect(page.getByRole('grid', { name: 'Trials' })).toBeVisible();
       at: at(19), paused: true, stopping: true, grace_until: at(15), stage: 'run', compiling: [{ plugin: 'slow.wasm', since: at(16) }], in_flight: [flight],
       waiting: [{ trial: 'next@hostile#1', grader: 'judge', why: 'retry', until: at(17) }], waits_for_memory: true, waits_for_workers: 'no worker is there', workers: 62, deaths: 63,
       joined: [{ worker: 'gpu-7' }, { worker: 'gpu-8', lost_at: at(18) }],

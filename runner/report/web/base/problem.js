@@ -66,4 +66,4 @@ export function pair(text) {
 }
 
 /** The page for an address without a page. @param {string} text */
-export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text.charAt(0).toUpperCase() + text.slice(1))), el('p', null, link(home, report ? 'All trials' : 'All runs')));
+export const notFound = (text, of = /^\/runs\/[^/]+(?=\/trials\/)/.exec(location.pathname)?.[0]) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text.charAt(0).toUpperCase() + text.slice(1).replace(/; to list all \w+: .*/s, '.'))), el('p', { class: 'buttons' }, of && link(of, 'All trials of the run'), link(home, report ? 'All trials' : 'All runs')));

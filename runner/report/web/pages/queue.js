@@ -4,17 +4,20 @@
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, link, paced, render, soon, table } from '../base/ui.js';
-import { actor, plural, prose, state, time } from '../base/words.js';
+import { actor, bar, count, done, plural, prose, state, time } from '../base/words.js';
+
+/** The queue, and the runs with their counts. */
+const read = () => Promise.all([get('/queue'), get('/runs?status=running&limit=200')]);
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, server }) {
   /** @type {any} */
-  let queue = await get('/queue');
+  let [queue, { runs }] = await read();
   let [busy, error, removed] = ['', /** @type {any} */ (null), /** @type {any} */ (null)];
   const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), undo(), content()));
   const refresh = paced(500, async () => {
     try {
-      queue = await get('/queue');
+      [queue, { runs }] = await read();
     } catch (caught) {
       error = caught;
     }
@@ -28,7 +31,7 @@ export async function open({ place, server }) {
     try {
       const answer = await send();
       removed = answer.result === 'removed' ? answer : null;
-      queue = await get('/queue');
+      [queue, { runs }] = await read();
     } catch (caught) {
       error = caught;
     }
@@ -47,15 +50,21 @@ export async function open({ place, server }) {
     const { active, max_active_runs: limit } = queue;
     return [
       queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
-      el('h2', null, 'Active'),
-      el('p', { class: 'quiet' }, `${plural(active.length, 'active run')}, limit ${limit} (`, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'), ').'),
-      el('ul', { class: 'history' }, active.map((/** @type {any} */ run) => el('li', { key: run.run },
-        state('running', ''), link(runPath(run.run), `${run.scenario} ${run.short}`), ' since ', time(run.started_at, 'clock'), ` by ${run.user}`,
-        run.priority ? `, priority ${run.priority}` : null, run.preempted ? ', paused for another run' : run.paused ? ', paused' : null))),
+      el('h2', null, 'Active', el('small', null, `${active.length} of ${plural(limit, 'run')} at once, by `, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'))),
+      active.length ? table('Active runs', ['Run', 'Done', 'By', 'Since', 'Notes'], active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
       el('h2', null, 'Waiting'),
       waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one ', !server.read_only && [link('/start', 'here'), ', or '], 'with ', el('code', null, 'runner exec --queue'), '.'),
       refused.length > 0 && [el('h2', null, 'Refused'), list(refused)],
     ];
+  }
+
+  /** @param {any} run */
+  function activeRow(run) {
+    const counts = runs.find((/** @type {any} */ one) => one.run === run.run)?.counts;
+    const pause = run.preempted ? 'paused for another run' : run.paused && 'paused';
+    return el('tr', { key: run.run }, el('td', null, state(pause ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
+      el('td', null, counts && [`${count(done(counts))} of ${count(counts.planned)} `, bar(counts)]), el('td', null, run.user), el('td', null, time(run.started_at, 'age')),
+      el('td', null, [pause, run.priority && `priority ${run.priority}`].filter(Boolean).join(', ')));
   }
 
   /** @param {any[]} requests */

@@ -5,7 +5,7 @@ import { get, post, query, runPath } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, copyable, el, facts, link, render, soon } from '../base/ui.js';
-import { count, plural, prose } from '../base/words.js';
+import { count, duration, plural, prose, time, verdict } from '../base/words.js';
 
 /** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
 const FIELDS = [
@@ -29,6 +29,8 @@ const FIELDS = [
 ];
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
+/** Runs among which the last one of a scenario is looked for. */
+const RECENT = 200;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
@@ -42,7 +44,7 @@ function lastStart() {
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
-  const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  const [{ scenarios }, { runs }] = await Promise.all([server.scenarios ? get('/scenarios') : { scenarios: [] }, get(`/runs?limit=${RECENT}`)]);
   const title = (/** @type {any} */ one) => one.name ?? one.path;
   scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => title(one).localeCompare(title(other)));
   const find = (/** @type {string} */ path) => scenarios.find((/** @type {any} */ one) => one.path === path);
@@ -113,6 +115,12 @@ export async function open({ place, address, server }) {
     typing = setTimeout(check, 400);
   };
 
+  /** The result of the last run. @param {string | null} name of a scenario */
+  function lastRun(name) {
+    const run = runs.find((/** @type {any} */ one) => one.scenario === name);
+    return run && [verdict(run), ' ', link(runPath(run.run), time(run.started_at, 'age')), run.status !== 'running' && ` in ${duration(run.worked_ms)}`];
+  }
+
   /** All scenarios, to choose one. */
   function list() {
     const words = search.toLowerCase().split(/\s+/);
@@ -121,7 +129,7 @@ export async function open({ place, address, server }) {
     const item = (/** @type {any} */ one) => el('li', { key: one.path },
       el('p', null, link(`/start${query({ scenario: one.path })}`, el('strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
         one.problems?.length && el('span', { class: 'failed' }, plural(one.problems.length, 'problem'))),
-      one.description && el('p', null, one.description));
+      el('p', null, lastRun(one.name)), one.description && el('p', { class: 'quiet' }, one.description));
     const type = (/** @type {any} */ event) => {
       search = event.target.value.trim();
       draw();
@@ -129,15 +137,15 @@ export async function open({ place, address, server }) {
     return [el('div', { class: 'filters' },
       el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios', oninput: type }),
       find(lastStart()?.scenario) && button('Same as last time', again)),
-    el('ul', { class: 'groups', 'aria-label': 'Scenarios' }, found.slice(0, MAX_LISTED).map(item)),
+    el('ul', { class: 'groups scenarios', 'aria-label': 'Scenarios' }, found.slice(0, MAX_LISTED).map(item)),
     el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
   }
 
   function form() {
     const { name, description } = find(scenario) ?? {};
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
-      el('p', null, name && [el('strong', null, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
-      description && el('p', null, description),
+      el('p', null, name && [el('span', { class: 'lead' }, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
+      description && el('p', { class: 'quiet' }, description),
       el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
           step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
@@ -151,9 +159,10 @@ export async function open({ place, address, server }) {
     return [
       el('h2', null, `${name}: ${plural(trials, 'trial')}, ${jobs} at a time`),
       notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, prose(text))),
-      plan.missing_grants.map(missingGrants),
+      missingGrants(plan.missing_grants),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       facts([
+        ['Last run', lastRun(name)],
         ['Providers', names(providers, false)],
         ['Graders', names(providers, true)],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
@@ -170,7 +179,7 @@ export async function open({ place, address, server }) {
       scenario ? form() : scenarios.length ? list() : el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.'),
       preview(),
       error && problem(error),
-      scenario && el('p', { class: 'buttons' },
+      scenario && el('p', { class: 'buttons foot' },
         button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
         button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) })));
   });
@@ -191,10 +200,10 @@ export async function open({ place, address, server }) {
 /** @param {any[]} providers @param {boolean} areGraders */
 const names = (providers, areGraders) => providers.filter((one) => Boolean(one.is_grader) === areGraders).map((one) => one.name).join(', ');
 
-/** Access that a plugin requests and the scenario does not grant. @param {any} one */
-const missingGrants = (one) => el('div', { class: 'note' },
-  el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests access that is not granted: ',
-    one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])),
-  one.table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': `Grants for ${one.name}` }, one.table.join('\n'))]);
+/** Access that plugins request and the scenario does not grant. @param {any[]} list */
+const missingGrants = (list, table = list.flatMap((one) => one.table)) => list.length > 0 && el('div', { class: 'note' },
+  el('p', null, 'These plugins request access that is not granted:'),
+  el('ul', null, list.map((one) => el('li', null, el('code', null, one.name), ' ', one.is_grader && 'as a grader ', one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])))),
+  table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': 'Missing grants' }, table.join('\n'))]);
 
 const id = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
