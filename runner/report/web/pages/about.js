@@ -4,13 +4,19 @@
 import { runPath } from '../base/api.js';
 import { report } from '../base/report.js';
 import { el, facts } from '../base/ui.js';
-import { actor, count, done, duration, percent, plural, prose, time } from '../base/words.js';
+import { actor, count, done, duration, number, percent, plural, prose, time } from '../base/words.js';
 
 /** @param {Record<string, any>} table */
 const entries = (table) => Object.entries(table).map(([name, value]) => {
-  const parts = [value].flat().map((part) => (typeof part === 'object' ? JSON.stringify(part) : part));
+  const parts = [value].flat().map((part) => (typeof part === 'object' ? JSON.stringify(part) : typeof part === 'number' ? number(part) : part));
   return el('div', null, `${name}: ${parts.join(', ')}`);
 });
+
+/** The first digits of a digest, which unfolds. @param {string | undefined} text */
+const digest = (text) => text && el('details', null, el('summary', null, el('code', null, text.slice(0, 12))), el('code', null, text));
+
+/** Names of providers or graders with the same facts, by these. @param {any[]} list @returns {Record<string, string[]>} */
+const alike = (list) => list.reduce((all, { name, ...one }) => ({ ...all, [JSON.stringify(one)]: [...all[JSON.stringify(one)] ?? [], name] }), {});
 
 /** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
 export function about(view) {
@@ -27,59 +33,58 @@ function content({ run, document }) {
   const { metadata } = manifest;
   const code = (/** @type {any} */ text) => (text === undefined ? null : el('code', null, text));
   const named = Object.entries({ ...metadata.vars, ...head.labels }).map(([key, value]) => el('div', null, `${key} = ${value}`));
-  return [
-    el('h2', null, 'Run'),
-    facts([
-      ['Id', code(run)],
-      ['Number', head.number && count(head.number)],
-      ['Folder', code(head.run_dir)],
-      ['Scenario', [code(manifest.scenario_path), ' ', code(metadata.scenario_sha256)]],
-      ['Tests', code(metadata.suite)],
-      ['Variables and labels', named.length > 0 && named],
-      ['Selection', Object.keys(metadata.selection ?? {}).length > 0 && entries(metadata.selection)],
-      ['Group', head.group && ['run ', `${head.group.place} of ${head.group.of} in `, code(head.group.id)]],
-      ['Merged from', manifest.merged?.map((/** @type {any} */ one) => el('div', null, `shard ${one.shard}: `, code(one.run), `, ${plural(one.sessions, 'session')}`))],
-      ['Pinned by', head.pinned && [actor(head.pinned.by), ', ', time(head.pinned.at, 'full')]],
-      ['Retries', Object.entries(document.retries ?? {}).map(([why, number]) => `${plural(Number(number), 'attempt')}: ${why}`).join(', ')],
-      ['Seed', metadata.seed && String(metadata.seed)],
-      ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
-      ['Version', `runner ${metadata.runner_version}`],
-      ['Files', !report && [['benchmark.json', ''], ['runner.log', '/log'], ['index.jsonl', '/rows']].map(([name, path]) =>
-        [el('a', { href: `/api/v1${runPath(run)}${path}`, download: '' }, name), ' '])],
-    ]),
-    el('h2', null, 'History'),
-    el('ul', { class: 'history' }, manifest.transitions.map((/** @type {any} */ one) => el('li', null, time(one.at, 'full'), ' ',
-      el('strong', null, one.to), ' by ', el('code', null, one.writer), one.reason ? [' (', prose(one.reason), ')'] : null,
-      one.by && `, ${actor(one.by)}`))),
-    el('h2', null, 'Sessions'),
-    manifest.sessions.map((/** @type {any} */ one) => facts([
-      [`Session ${one.number}`, el('code', null, one.command.join(' '))],
-      ['Judged again', one.rescores && ['by the tests ', code(one.suite)]],
-      ['Runs again', one.rerun && [one.rerun.filter ?? one.rerun, one.pending && `: ${plural(one.pending, 'trial')}`]],
-      ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
-      ['Time', [time(one.started_at, 'full'), ' – ', one.ended_at ? time(one.ended_at, 'full') : 'running']],
-      ['Worked', one.worked_ms && [duration(one.worked_ms), one.suspended_ms && `, paused or suspended ${duration(one.suspended_ms)}`]],
-      ['Pauses', one.pauses?.map((/** @type {any} */ { from, to, by }) => el('div', null, time(from, 'full'), ' – ', to && time(to, 'full'), by && `, ${actor(by)}`))],
-      ['Stopped by', one.stopped_by && actor(one.stopped_by)],
-      ['Parallel attempts', String(one.jobs)],
-      ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
-      ['Time to stop', one.grace_ms && duration(one.grace_ms)],
-      ['Stops after', one.fail_fast && (one.fail_fast < 1 ? `${percent(one.fail_fast)} bad trials` : plural(one.fail_fast, 'bad trial'))],
-      ['Budgets', one.budgets && entries(one.budgets)],
-      ['Request', one.request && [code(one.request.id), `, priority ${one.request.priority}`]],
-      ['Sandbox', one.wall],
-      ['Changes', one.adopted && ['took over changes of the scenario', done(one.adopted) > 0 && `; ${plural(done(one.adopted), 'trial')} left out`]],
-      ['End', one.in_flight?.length && ['its process died while these ran: ', one.in_flight.map(attempt)]],
-    ])),
-    el('h2', null, 'Providers and graders'),
-    [...manifest.providers, ...manifest.planned_graders ?? []].map((/** @type {any} */ one) => facts([
-      [one.name, [el('code', null, one.plugin), `, ${one.kind}${one.grader ? ', grader' : ''}`]],
-      ['Plugin', one.description ? `${one.description.name} ${one.description.version ?? ''} ${one.description.summary ?? ''}` : null],
-      ['Requests', one.description?.requests?.join(', ')],
-      ['Digest', code(one.digest)],
-      ['Grants', one.grants && entries(one.grants)],
-      ['Folders', one.mounts?.map((/** @type {any} */ { host, guest, mode }) => el('div', null, `${host} as ${guest}: ${mode}`))],
-      ['Limits', el('details', null, el('summary', null, 'Show'), entries(one.limits ?? {}))],
-    ])),
-  ];
+  return el('div', { class: 'about' },
+    el('section', null, el('h2', null, 'Run'),
+      facts([
+        ['Id', code(run)],
+        ['Number', head.number && count(head.number)],
+        ['Folder', code(head.run_dir)],
+        ['Scenario', [code(manifest.scenario_path), digest(metadata.scenario_sha256)]],
+        ['Tests', digest(metadata.suite)],
+        ['Variables and labels', named.length > 0 && named],
+        ['Selection', Object.keys(metadata.selection ?? {}).length > 0 && entries(metadata.selection)],
+        ['Group', head.group && ['run ', `${head.group.place} of ${head.group.of} in `, code(head.group.id)]],
+        ['Merged from', manifest.merged?.map((/** @type {any} */ one) => el('div', null, `shard ${one.shard}: `, code(one.run), `, ${plural(one.sessions, 'session')}`))],
+        ['Pinned by', head.pinned && [actor(head.pinned.by), ', ', time(head.pinned.at, 'full')]],
+        ['Retries', Object.entries(document.retries ?? {}).map(([why, number]) => `${plural(Number(number), 'attempt')}: ${why}`).join(', ')],
+        ['Seed', metadata.seed && String(metadata.seed)],
+        ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
+        ['Version', `runner ${metadata.runner_version}`],
+        ['Files', !report && [['benchmark.json', ''], ['runner.log', '/log'], ['index.jsonl', '/rows']].map(([name, path]) =>
+          [el('a', { href: `/api/v1${runPath(run)}${path}`, download: '' }, name), ' '])],
+      ])),
+    el('section', null, el('h2', null, 'Providers and graders'),
+      Object.entries(alike([...manifest.providers, ...manifest.planned_graders ?? []])).map(([key, names, one = JSON.parse(key)]) => [el('h3', null, names.join(', ')), facts([
+        ['Plugin', [el('code', null, one.plugin), `, ${one.kind}${one.grader ? ', grader' : ''}`,
+          one.description && el('div', null, [one.description.name, one.description.version, one.description.summary].filter(Boolean).join(' '))]],
+        ['Requests', one.description?.requests?.join(', ')],
+        ['Digest', digest(one.digest)],
+        ['Grants', one.grants && entries(one.grants)],
+        ['Folders', one.mounts?.map((/** @type {any} */ { host, guest, mode }) => el('div', null, `${host} as ${guest}: ${mode}`))],
+        ['Limits', el('details', null, el('summary', null, 'Show'), entries(one.limits ?? {}))],
+      ])])),
+    el('section', null, el('h2', null, 'Sessions'),
+      manifest.sessions.map((/** @type {any} */ one) => facts([
+        [`Session ${one.number}`, el('code', null, one.command.join(' '))],
+        ['Judged again', one.rescores && ['by the tests', digest(one.suite)]],
+        ['Runs again', one.rerun && [one.rerun.filter ?? one.rerun, one.pending && `: ${plural(one.pending, 'trial')}`]],
+        ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
+        ['Time', [time(one.started_at, 'full'), ' – ', one.ended_at ? time(one.ended_at, 'full') : 'running']],
+        ['Worked', one.worked_ms && [duration(one.worked_ms), one.suspended_ms && `, paused or suspended ${duration(one.suspended_ms)}`]],
+        ['Pauses', one.pauses?.map((/** @type {any} */ { from, to, by }) => el('div', null, time(from, 'full'), ' – ', to && time(to, 'full'), by && `, ${actor(by)}`))],
+        ['Stopped by', one.stopped_by && actor(one.stopped_by)],
+        ['Parallel attempts', String(one.jobs)],
+        ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
+        ['Time to stop', one.grace_ms && duration(one.grace_ms)],
+        ['Stops after', one.fail_fast && (one.fail_fast < 1 ? `${percent(one.fail_fast)} bad trials` : plural(one.fail_fast, 'bad trial'))],
+        ['Budgets', one.budgets && entries(one.budgets)],
+        ['Request', one.request && [code(one.request.id), `, priority ${one.request.priority}`]],
+        ['Sandbox', one.wall],
+        ['Changes', one.adopted && ['took over changes of the scenario', done(one.adopted) > 0 && `; ${plural(done(one.adopted), 'trial')} left out`]],
+        ['End', one.in_flight?.length && ['its process died while these ran: ', one.in_flight.map(attempt)]],
+      ]))),
+    el('section', null, el('h2', null, 'History'),
+      el('ul', { class: 'history' }, manifest.transitions.map((/** @type {any} */ one) => el('li', null, time(one.at, 'full'), ' ',
+        el('strong', null, one.to), ' by ', el('code', null, one.writer), one.reason ? [' (', prose(one.reason), ')'] : null,
+        one.by && `, ${actor(one.by)}`)))));
 }
