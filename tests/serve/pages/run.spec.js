@@ -18,7 +18,8 @@ test('failures are shown with their values, and new ones first', async ({ page, 
 
 test('reason opens in place and leads to its trials', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${EVERY}`);
-  await expect(page.locator('section .counts').getByRole('link', { name: 'internal: 4' })).toBeVisible();
+  // The kind is not repeated in its reasons.
+  await expect(page.locator('.kind', { has: page.getByRole('link', { name: /equals/ }) }).locator('.group .pre').first()).toHaveText(/^expected /);
   const group = page.locator('.group').filter({ hasText: 'fails@other#1' });
   await group.getByText('expected "2", got "two"').click();
   await expect(group.getByRole('region', { name: 'Expected and Actual' }).first()).toContainText('two');
@@ -34,7 +35,7 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
   await expect(heading).toHaveText('Trials44 trials');
   await page.goBack();
   await expect(heading).toContainText('4 of 44');
-  await page.locator('section .counts').getByRole('link', { name: 'internal: 4' }).click();
+  await page.locator('.kind').getByRole('link', { name: 'internal 4' }).click();
   await expect(page.getByRole('button', { name: 'Reason: internal' })).toBeVisible();
   await expect(trials(page).filter({ hasText: 'breaks@' })).toHaveCount(4);
   // The next trial is the next one of the list.
@@ -45,6 +46,12 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
 
 test.describe('', () => {
   test.use({ flags: '--results texts' });
+  test('scores of a single grader have its name', async ({ page, server }) => {
+    await page.goto(`${server.origin}/runs/2026-01-05_00-00-00-000-files-99999999`);
+    await expect(page.getByRole('heading', { name: 'Scores' })).toHaveText('Scorestrials by score of grader judge');
+    await expect(page.getByRole('img', { name: 'Scores of hostile', exact: true })).toBeVisible();
+  });
+
   test('twenty reasons leave the list of trials in sight', async ({ page, server }) => {
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-reasons-12121212`);
@@ -73,6 +80,47 @@ test('run whose budget is used up has the command that continues it', async ({ p
   await page.route(`**/api/v1/runs/${EVERY}`, (route) => route.fulfill({ json: document }));
   await page.goto(`${server.origin}/runs/${EVERY}`);
   await expect(page.locator('.note.incomplete')).toContainText("runner resume 00000002 --budget 'other:tokens=40'");
+});
+
+test('view of a run stays until the next one has its data', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  const grid = page.getByRole('grid', { name: 'Tests and providers' });
+  const views = page.getByRole('navigation', { name: 'Views of the run' });
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await page.route('**/matrix?*', async (route) => { await held; await route.continue(); });
+  // Only the data ends the wait.
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 1000);
+  await views.getByRole('link', { name: 'Matrix' }).click();
+  await page.clock.runFor(100);
+  await expect(views.getByRole('link', { name: 'Matrix' })).toHaveAttribute('aria-current', 'page');
+  await expect(trials(page).first()).toBeVisible();
+  await expect(page.locator('.loading')).toHaveCount(0);
+  release();
+  await page.clock.resume();
+  await expect(grid.getByText('recovers')).toBeVisible();
+  await expect(page.getByRole('grid', { name: 'Trials' })).toHaveCount(0);
+  // A view that is left before it was shown is not shown later.
+  for (const name of ['Overview', 'About']) await views.getByRole('link', { name }).click();
+  await expect(page.getByRole('heading', { name: 'Sessions' })).toBeVisible();
+  await expect(page.getByRole('grid')).toHaveCount(0);
+});
+
+test('providers have a column for each metric', async ({ page, server }) => {
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1/runs/${EVERY}`);
+  document.providers[0].metrics = [{ name: 'cost_usd', value: 0.0054, unit: 'USD' }, { name: 'first_ms', value: 7, unit: 'ms' }, { name: 'tokens', value: 1234, unit: 'tokens' }];
+  Object.assign(document.run, { state: 'passed' });
+  document.actions.resume.allowed = true;
+  document.actions.rerun_failed.allowed = true;
+  await page.route(`**/api/v1/runs/${EVERY}`, (route) => route.fulfill({ json: document }));
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  const table = page.getByRole('region', { name: 'Providers' });
+  await expect(table.getByRole('columnheader')).toHaveText(['Provider', 'Results', 'Pass rate', 'Score', 'p50 · p95 · max', 'cost_usd', 'tokens']);
+  await expect(table.getByRole('row').nth(1).getByRole('cell')).toHaveText([/failed/, /%/, /^\d\.\d\d$/, /·/, '$0.0054', '1,234']);
+  // A run with a gate can pass with errors, which `Rerun failed` runs again.
+  await expect(page.getByRole('button', { name: 'Rerun failed' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Resume' })).toHaveCount(0);
 });
 
 test('trials are found by plain words, by a filter, and by keys', async ({ page, server }) => {
@@ -129,7 +177,7 @@ test.describe('', () => {
 test('every provider of a matrix is in reach on a narrow screen', async ({ page, server }) => {
   await page.setViewportSize({ width: 400, height: 900 });
   await page.goto(`${server.origin}/runs/${EVERY}?view=matrix`);
-  const last = page.getByRole('columnheader').last();
+  const last = page.getByRole('grid').getByRole('columnheader').nth(2);
   await last.scrollIntoViewIfNeeded();
   await expect(last).toBeInViewport({ ratio: 1 });
   // The names of tests stay in place.
@@ -151,6 +199,13 @@ test('views of a run have its matrix, its log and its facts', async ({ page, ser
   await expect(page.getByText('runner exec -q scenarios/every.toml').first()).toBeVisible();
   await views.getByRole('link', { name: 'About' }).click();
   await expect(page.getByText(EVERY).first()).toBeVisible();
+  // Providers with the same facts have them once.
+  const providers = page.locator('section', { has: page.getByRole('heading', { name: 'Providers and graders' }) });
+  await expect(providers.getByRole('heading', { level: 3 })).toHaveText(['other, hostile']);
+  const digest = providers.getByText(/^[0-9a-f]{64}$/);
+  await expect(digest).toBeHidden();
+  await providers.getByText(/^[0-9a-f]{12}$/).click();
+  await expect(digest).toBeVisible();
   await page.goBack();
   await expect(page).toHaveURL(/view=log/);
 });

@@ -28,6 +28,9 @@ export function number(value) {
   return String(value);
 }
 
+/** A score with both digits after the point, for columns. @param {number} value */
+export const score = (value) => number(value).replace(/^0\.\d$/, '$&0');
+
 /** Formats a number with up to this number of digits. @param {number} value @param {number} digits */
 function significant(value, digits) {
   const [long, power] = value.toExponential(digits).split('e');

@@ -41,8 +41,6 @@ export function failed(run, failures) {
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
   return el('section', null,
     el('h2', null, heading),
-    kinds.length > 1 && el('p', { class: 'counts' }, kinds.map((/** @type {any} */ one) =>
-      el('a', { key: one.key, class: one.outcome, href: listPath(run, one.key) }, `${one.kind}: ${count(one.trials)}`))),
     some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
     flaky && el('p', null, outcome('flaky'), ' ', link(`${runPath(run)}${query({ filter: 'flaky()' })}`, flaky)),
@@ -58,15 +56,16 @@ const some = (items, most, noun) => [items.slice(0, most), items.length > most &
 
 /** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
 const kind = (run, one, most) => el('div', { key: one.key, class: 'kind' },
-  el('h3', null, outcome(one.outcome, one.kind), ' ', count(one.trials)),
-  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group)), most, 'reason'),
+  el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'unexpected' : one.outcome, one.kind), ' ', count(one.trials))),
+  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group, one.kind)), most, 'reason'),
     one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
 
-/** Trials with the same reason. @param {string} run @param {any} one */
-function reasons(run, one) {
+/** Trials with the same reason, which is shown without the kind. @param {string} run @param {any} one @param {string} kind */
+function reasons(run, one, kind) {
   const isNew = /new/.test(one.change);
+  const words = one.reason.startsWith(`${kind}: `) ? one.reason.slice(kind.length + 2) : one.reason;
   const head = [el('b', null, count(one.trials)), ' ',
-    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre', title: one.reason }, one.reason)];
+    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre', title: one.reason }, words)];
   const examples = () => one.first.map((/** @type {string} */ trial, /** @type {number} */ at) => folded(trial, () => example(run, trial), at === 0));
   return el('div', { key: one.key, class: 'group' }, folded(head, examples),
     el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]),

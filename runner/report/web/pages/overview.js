@@ -8,7 +8,7 @@ import { el, paced } from '../base/ui.js';
 import { duration, number, parts, plural, time } from '../base/words.js';
 import { activity, workers } from './activity.js';
 import { failed, previous } from './failures.js';
-import { denials, tables } from './tables.js';
+import { denials, groups, results } from './tables.js';
 import { trials } from './trials.js';
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
@@ -31,10 +31,16 @@ export function overview(view, address, kept) {
     ...list,
     first: Promise.all([first, list.first]),
     ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
-    content: () => [error && problem(error), previous(view), denials(view.document), failed(view.run, failures),
-      view.document.run.status === 'running' ? el('div', null, activity(view.run, live), workers(view.document, live)) : null,
-      list.content(), el('div', { class: 'columns' }, tables(view.document, view.redraw), charts(summary)),
-      view.document.run.status === 'running' ? null : workers(view.document, null)],
+    content: () => {
+      const { document, run, redraw } = view;
+      const isRunning = document.run.status === 'running';
+      // People look for the best provider of a graded run, and for the failures of any other one.
+      const isGraded = !isRunning && (document.providers ?? []).some((/** @type {any} */ one) => typeof one.score === 'number');
+      const table = el('section', { key: 'providers' }, results(document, redraw));
+      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures)),
+        isRunning && el('div', null, activity(run, live), workers(document, live)),
+        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary), !isRunning && workers(document, null)];
+    },
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
       read();
@@ -53,22 +59,19 @@ function charts(summary) {
   const range = (/** @type {number} */ at) => `${duration(edges[at])} to ${duration(edges[at + 1])}`;
   const words = (/** @type {number} */ at) => parts(bins[at]).map(([, phrase]) => phrase).join(', ');
   const ends = [duration(edges[0]), duration(edges.at(-1))];
-  const histograms = durations.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => [
-    el('h3', null, provider),
-    histogram(`Durations of ${provider}`, counts, (at) => `${range(at)}: ${plural(counts[at], 'trial')}`, ends),
-  ]);
+  const tile = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {number[]} */ counts, /** @type {(at: number) => string} */ words, /** @type {string[]} */ ends) =>
+    el('div', { key: name }, el('h3', null, name), histogram(`${kind} of ${name}`, counts, (at) => `${words(at)}: ${plural(counts[at], 'trial')}`, ends));
+  const histograms = durations.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => tile(provider, 'Durations', counts, range, ends));
   const { scores = [], score_edges: bounds = [], score_sample: sample } = summary;
   const graders = new Set(scores.map((/** @type {any} */ one) => one.grader));
-  const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, grader, counts }) => {
-    const name = graders.size > 1 ? `${provider} ${grader ? `by ${grader}` : 'itself'}` : provider;
-    return [el('h3', null, name),
-      histogram(`Scores of ${name}`, counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}: ${plural(counts[at], 'trial')}`, [number(bounds[0]), number(bounds.at(-1))])];
-  });
+  const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, grader, counts }) => tile(graders.size > 1 ? `${provider} ${grader ? `by ${grader}` : 'itself'}` : provider,
+    'Scores', counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}`, [number(bounds[0]), number(bounds.at(-1))]));
   const how = `trials by score${graders.size > 1 ? ' of each grader' : scores[0]?.grader ? ` of grader ${scores[0].grader}` : ''}${sample ? `, of a sample of ${plural(sample, 'trial')}` : ''}`;
   const title = 'Outcomes over time';
   const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
     [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
-  return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), pictures,
-    scores.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${plural(scores.length - MAX_HISTOGRAMS, 'other pair')} of provider and grader.`)], el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms,
-    durations.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `The durations of ${plural(durations.length - MAX_HISTOGRAMS, 'other provider')} are only in the table.`), bins.length > 1 && [el('h3', null, title), course]);
+  const others = (/** @type {any[]} */ list) => list.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${list.length - MAX_HISTOGRAMS} more are not drawn.`);
+  return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), el('div', { class: 'tiles' }, pictures), others(scores)],
+    el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), el('div', { class: 'tiles' }, histograms,
+      bins.length > 1 && el('div', { key: title }, el('h3', null, title), course)), others(durations));
 }

@@ -52,6 +52,23 @@ export async function open({ place, address, names, kept }) {
   const view = { run, document, progress: null, redraw: soon(draw) };
   let shown = name(address);
   let part = partOf(shown)(view, address, kept);
+  // The view of the content, and the part of the next one, which is shown once it has its data.
+  let [drawn, coming] = [shown, /** @type {Part | null} */ (null)];
+  const wait = (/** @type {Part} */ { first }) => Promise.race([first, new Promise((resolve) => setTimeout(resolve, MAX_WAIT))]);
+
+  /** @param {URL} next */
+  async function change(next) {
+    coming?.close?.();
+    shown = name(next);
+    const mine = partOf(shown)(view, next, undefined);
+    coming = mine;
+    view.redraw();
+    await wait(mine);
+    if (mine !== coming || !isOpen) return;
+    part.close?.();
+    [part, coming, drawn] = [mine, null, shown];
+    view.redraw();
+  }
 
   async function reload() {
     try {
@@ -81,7 +98,8 @@ export async function open({ place, address, names, kept }) {
     const tabs = Object.entries(VIEWS).map(([key, [label]]) =>
       el('a', { href: `${runPath(run)}${query({ view: key })}`, 'aria-current': key === shown ? 'page' : null }, label));
     render(place, heading(), notes(view), note(run),
-      el('nav', { class: 'tabs', 'aria-label': 'Views of the run' }, tabs), el('div', { key: shown }, part.content()));
+      el('nav', { class: 'tabs', 'aria-label': 'Views of the run' }, tabs),
+      el('div', { key: drawn, 'aria-busy': coming && 'true', inert: Boolean(coming) }, part.content()));
   }
 
   function heading() {
@@ -90,7 +108,7 @@ export async function open({ place, address, names, kept }) {
     const rescored = manifest.sessions.findLast((/** @type {any} */ one) => one.rescores);
     const counts = { ...head.counts, ...view.progress?.counts };
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
-    const resume = head.state === 'failed' ? [] : ['resume'];
+    const resume = ['failed', 'passed'].includes(head.state) ? [] : ['resume'];
     const { live } = view.progress ?? view.document;
     const isStopping = head.status === 'running' && Boolean(live?.stopping);
     const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
@@ -121,7 +139,7 @@ export async function open({ place, address, names, kept }) {
   }
 
   // The page is drawn with its first data, so that nothing moves later. For a large run, that would take the server too long.
-  if (document.rev !== null) await Promise.race([part.first, new Promise((resolve) => setTimeout(resolve, MAX_WAIT))]);
+  if (document.rev !== null) await wait(part);
   isOpen = true;
   draw();
   watch();
@@ -129,11 +147,8 @@ export async function open({ place, address, names, kept }) {
     title: () => `${titleSign(view)} ${view.document.run.scenario} ${view.document.run.short}`,
     draw: view.redraw,
     update(next) {
-      if (name(next) !== shown) {
-        part.close?.();
-        shown = name(next);
-        part = partOf(shown)(view, next, undefined);
-      } else part.update?.(next);
+      if (name(next) !== shown) return void change(next);
+      (coming ?? part).update?.(next);
       view.redraw();
     },
     live(event) {
@@ -143,7 +158,7 @@ export async function open({ place, address, names, kept }) {
       if (isGone) return view.redraw();
       if (event.name === 'progress') view.progress = event.data;
       else refresh();
-      part.live?.(event);
+      for (const one of [part, coming]) one?.live?.(event);
       view.redraw();
     },
     get keys() { return part.keys; },
@@ -152,7 +167,7 @@ export async function open({ place, address, names, kept }) {
     close() {
       isOpen = false;
       follow(null);
-      part.close?.();
+      for (const one of [part, coming]) one?.close?.();
     },
   };
 }

@@ -3,31 +3,40 @@
 
 import { scatter, span } from '../base/chart.js';
 import { button, el, table } from '../base/ui.js';
-import { duration, heat, money, number, parts, percent, plural, prose, rate, wilson } from '../base/words.js';
+import { done, duration, heat, money, number, parts, percent, plural, prose, rate, score, wilson } from '../base/words.js';
 
-/** Rows of a table of providers or of a key of `meta`. */
-const MAX_ROWS = 60;
+/** Rows of a table of providers or of a key of `meta`, and columns of metrics. */
+const [MAX_ROWS, MAX_METRICS] = [60, 8];
+/** Units of time. */
+const TIME = /^([nuµμm]?s|sec|seconds|min|h)$/;
 
-/** Results by provider, grader and `meta`. @param {any} document @param {() => void} redraw */
-export function tables({ meta = [], ...document }, redraw) {
+/** Results by provider and grader. @param {any} document @param {() => void} redraw */
+export function results(document, redraw) {
   if (!document.providers) return el('p', { class: 'quiet' }, 'Reading the results…');
-  return el('section', null, el('h2', null, 'Providers'), providers(document, redraw), meta.map(group));
+  return [el('h2', null, 'Providers'), providers(document, redraw)];
 }
 
-/** Results by the values of a key of `meta`. @param {any} one */
-function group({ key, values }) {
-  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one), passed(one));
-  return [el('h2', null, `Results by ${key}`), table(key, [key, 'Results', 'Pass rate'], values.slice(0, MAX_ROWS).map(row)), rest(values)];
+/** Results by the values of each key of `meta`, and the providers by cost and score. @param {any} document */
+export function groups({ meta = [], providers = [] }) {
+  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), counted(one), passed(one));
+  const all = meta.map((/** @type {any} */ { key, values }) => el('section', { key }, el('h2', null, `Results by ${key}`),
+    table(key, [key, 'Results', 'Pass rate'], values.slice(0, MAX_ROWS).map(row)), rest(values)));
+  return el('div', { key: 'groups', class: 'tiles fit' }, costs(providers), all);
 }
 
 /** Providers and values of `meta` in the table of pass rates. */
 const [MAX_PROVIDERS, MAX_VALUES] = [12, 12];
 
+/** @param {any} one */
+const share = (one) => (one ? wilson(one)?.share ?? null : null);
+
+/** Providers, the best first. @param {any[]} providers */
+export const ranked = (providers) => [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1));
+
 /** The providers by their pass rates, the best first, of all tests and by `meta`. @param {any} document */
 export function strengths({ providers = [], meta = [] }) {
   if (providers.length < 2) return null;
-  const share = (/** @type {any} */ one) => (one ? wilson(one)?.share ?? null : null);
-  const shown = [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1)).slice(0, MAX_PROVIDERS);
+  const shown = ranked(providers).slice(0, MAX_PROVIDERS);
   const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers]));
   const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words) => {
     const known = all.filter((one) => one !== null);
@@ -43,9 +52,9 @@ export function strengths({ providers = [], meta = [] }) {
   };
   const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
   return [el('h2', null, 'Pass rates', el('small', null, 'the best provider first')),
-    table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(one.provider))], [row('All', of(providers), percent),
-      scores.some((one) => one !== null) && row('Mean score', scores, number),
-      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat'),
+    el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(one.provider))], [row('All', of(providers), percent),
+      scores.some((one) => one !== null) && row('Mean score', scores, score),
+      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat')),
     providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
 }
 
@@ -53,12 +62,12 @@ export function strengths({ providers = [], meta = [] }) {
 const rest = (list) => list.length > MAX_ROWS && el('p', { class: 'quiet' }, `${plural(list.length - MAX_ROWS, 'row')} more in `, el('code', null, 'runner show'));
 
 /** @param {any} counts */
-const results = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
+const counted = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
 
 /** The pass rate with a picture of its interval. @param {any} counts */
 function passed(counts) {
   const range = wilson(counts);
-  return el('td', null, rate(counts), range && range.total > 9 && span(range.share, range.interval, [0, 1], 'plain'));
+  return el('td', { class: 'metric' }, rate(counts), range && range.total > 9 && span(range.share, range.interval, [0, 1], 'plain'));
 }
 
 /** Name and keys of a provider of a matrix, such as `gpt[language=english]`. @param {string} name @returns {{name: string, keys: [string, string][]}} */
@@ -78,27 +87,30 @@ function providers({ run, providers, graders = [] }, redraw) {
   const shown = pivot ? grouped(providers, pivot) : providers;
   const all = [...shown, ...graders];
   const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
-  const hasMetrics = all.some((one) => one.metrics?.length);
+  // Sums of times have no meaning, because calls run at the same time.
+  const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))];
   const hasTimes = !pivot;
   // A provider of a matrix has a cell for each key.
   const names = (/** @type {any} */ one) => {
     const { name, keys: own } = pivot ? { name: one.provider, keys: [] } : parsed(one.provider ?? one.grader);
     const values = Object.fromEntries(own);
-    return [el('th', { scope: 'row' }, name), pivot ? null : keys.map((key) => el('td', { key }, values[key] ?? ''))];
+    return [el('th', { scope: 'row' }, name, one.grader && el('span', { class: 'quiet' }, ' grader')), pivot ? null : keys.map((key) => el('td', { key }, values[key] ?? ''))];
   };
   const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
-    results(one), passed(one),
-    hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)),
+    counted(one), passed(one),
+    hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : score(one.score)),
     hasTimes && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${amount(metric)}`))));
-  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), ...(hasTimes ? ['p50 · p95 · max'] : []), ...(hasMetrics ? ['Metrics of the attempts that decided'] : [])];
+    metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name).map(amount))));
+  const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
+  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Score')] : []), ...(hasTimes ? ['p50 · p95 · max'] : []), ...metrics.slice(0, MAX_METRICS).map(numeric)];
   const choose = (/** @type {string} */ key) => {
     pivots.set(run.run, key);
     redraw();
   };
   const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => choose(key), { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
   return [keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
-    table('Providers', heads, all.slice(0, MAX_ROWS).map(row)), rest(all), costs(providers)];
+    table('Providers', heads, all.slice(0, MAX_ROWS).map(row), 'providers'), rest(all),
+    metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums over the attempts that decided.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
 }
 
 /** Sums of the providers with the same value of a key. @param {any[]} providers @param {string} key */
@@ -119,14 +131,14 @@ function grouped(providers, key) {
 function costs(providers) {
   const points = providers.flatMap((one) => {
     const cost = one.metrics?.find((/** @type {any} */ metric) => metric.name === 'cost_usd');
-    return cost && typeof one.score === 'number' ? [{ name: one.provider, x: Number(cost.value), y: one.score }] : [];
+    return cost && typeof one.score === 'number' ? [{ name: one.provider, x: 1000 * Number(cost.value) / done(one), y: one.score }] : [];
   });
   if (points.length < 2) return null;
-  return [el('h2', null, 'Cost and score'), scatter('Score of each provider by its cost', points.slice(0, MAX_ROWS), [['cost of a trial', money], ['score', number]])];
+  return el('section', { key: '' }, el('h2', null, 'Cost and score'), scatter('Score of each provider by its cost', points.slice(0, MAX_ROWS), [['cost of 1,000 trials', money], ['score', score]]));
 }
 
 /** A metric's value with its unit, unless the name ends with it. @param {any} metric */
-export const amount = ({ name, value, unit }) => `${number(Number(value))}${unit && unit !== '1' && !name.toLowerCase().endsWith(unit.toLowerCase()) ? ` ${unit}` : ''}`;
+export const amount = ({ name, value, unit }) => (unit === 'USD' ? money(Number(value)) : `${number(Number(value))}${unit && unit !== '1' && !name.toLowerCase().endsWith(unit.toLowerCase()) ? ` ${unit}` : ''}`);
 
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
 export function denials({ denials = {} }) {

@@ -9,7 +9,7 @@ import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, duration, number, outcome, plural, testName } from '../base/words.js';
+import { count, duration, outcome, plural, score, testName } from '../base/words.js';
 
 /** Filters of the buttons above the list. */
 const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
@@ -63,7 +63,7 @@ export function trials(view, address, kept) {
       cell('outcome', outcome(word), isNew && el('span', { class: 'badge new' }, 'new')),
       cell('trial', name),
       cell('reason', el('span', { title: item.headline }, attempt, item.headline)),
-      cell('score n', item.score === null || item.score === undefined ? '' : number(item.score)),
+      cell('score n', item.score === null || item.score === undefined ? '' : score(item.score)),
       cell('took n', duration(item.duration_ms)),
     ];
   }
