@@ -17,6 +17,7 @@ const MAX_PRINTED = 1000;
  */
 
 /**
+ * `height` is that of a row. Where rows differ, `start` is the distance from the start of the list to a row.
  * @template T
  * @typedef {{
  *   label: string,
@@ -24,6 +25,7 @@ const MAX_PRINTED = 1000;
  *   row: (item: T, index: number) => import('./ui.js').Child,
  *   kind?: (item: T) => string,
  *   height: () => number,
+ *   start?: (index: number) => number,
  *   source: Source<T>,
  *   open: (item: T, event: Event) => void,
  * }} RowsOptions
@@ -59,6 +61,8 @@ export class Rows {
     this.active = -1;
     /** Distance from the start of the list to the first visible pixel. */
     this.top = 0;
+    /** The first visible row of the last drawing, and its start. Rows above it may have become higher since. */
+    this.anchor = { row: 0, start: 0 };
     /** The last position that this list gave the scroll bar. Any other is from the user. */
     this.bar = 0;
     const make = (/** @type {string} */ className, /** @type {string?} */ role = null) =>
@@ -105,10 +109,19 @@ export class Rows {
   #sizes() {
     const row = this.options.height();
     const view = Math.max(row, this.element.clientHeight - this.headRow.offsetHeight);
-    const height = this.options.source.count * row;
+    const height = this.#start(this.options.source.count);
     // Pixels of the list for a pixel of the scroll bar.
     const scale = height <= MAX_HEIGHT ? 1 : (height - view) / (MAX_HEIGHT - view);
     return { row, view, height, scale };
+  }
+
+  #start = (/** @type {number} */ index) => this.options.start?.(index) ?? index * this.options.height();
+
+  /** The row at a distance from the start of the list. @param {number} place @returns {number} */
+  #at(place, low = 0, high = this.options.source.count) {
+    if (high - low < 2) return low;
+    const middle = Math.floor((low + high) / 2);
+    return this.#start(middle) <= place ? this.#at(place, middle, high) : this.#at(place, low, middle);
   }
 
   /** @param {number} top */
@@ -153,11 +166,11 @@ export class Rows {
 
   /** Moves to a row. @param {number} index */
   activate(index) {
-    const { row, view } = this.#sizes();
+    const { view } = this.#sizes();
     this.active = Math.max(0, Math.min(index, this.options.source.count - 1));
-    const start = this.active * row;
+    const start = this.#start(this.active);
     if (start < this.top) this.#moveTo(start);
-    else this.#moveTo(Math.max(this.top, start + row - view));
+    else this.#moveTo(Math.max(this.top, this.#start(this.active + 1) - view));
   }
 
   draw() {
@@ -165,11 +178,12 @@ export class Rows {
     if (this.isPrinted) return this.#print(source);
     const { row, view, height, scale } = this.#sizes();
     this.element.style.setProperty('--row', `${row}px`);
-    this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
+    this.element.style.setProperty('--rows', String(Math.max(1, Math.min(height / row, 500))));
     // Outside of the document, it has no scroll position, and a restored one must stay.
     if (!this.element.isConnected) return;
     this.active = Math.min(this.active, source.count - 1);
     if (this.element.scrollTop !== this.bar) this.top = this.element.scrollTop * scale;
+    this.top += this.#start(this.anchor.row) - this.anchor.start;
     this.top = Math.max(0, Math.min(this.top, height - view));
     this.element.setAttribute('aria-rowcount', String(source.count + 1));
     this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
@@ -178,13 +192,14 @@ export class Rows {
     if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.element.scrollTop = this.top / scale;
     this.bar = this.element.scrollTop;
     render(this.headRow, el('div', { role: 'row', class: 'row' }, this.options.head()));
-    const first = Math.floor(this.top / row);
-    const shown = Math.min(source.count - first, Math.ceil(view / row) + 2);
+    const first = this.#at(this.top);
+    this.anchor = { row: first, start: this.#start(first) };
+    const shown = Math.min(source.count - first, this.#at(this.top + view) - first + 2);
     const size = Math.max(shown, this.body.childElementCount);
     // Item i is in element i modulo the number of elements, so that scrolling by a row changes one element.
     const nodes = Array.from({ length: size }, (_, place) => {
       const index = first + ((place - (first % size) + size) % size);
-      return index < first + shown ? this.#row(index, row) : el('div', { role: 'row', class: 'row', hidden: true });
+      return index < first + shown ? this.#row(index, this.#start(index)) : el('div', { role: 'row', class: 'row', hidden: true });
     });
     render(this.body, nodes);
     const isActiveShown = this.active >= first && this.active < first + shown;
@@ -198,15 +213,15 @@ export class Rows {
     const count = Math.min(source.count, MAX_PRINTED);
     source.print?.(count);
     const left = source.count - count;
-    render(this.body, Array.from({ length: count }, (_, index) => this.#row(index, 0)),
+    render(this.body, Array.from({ length: count }, (_, index) => this.#row(index)),
       left > 0 && el('p', { class: 'quiet' }, `and ${plural(left, 'more row')}, not printed`));
   }
 
-  /** @param {number} index @param {number} height */
-  #row(index, height) {
+  /** @param {number} index @param {number} [start] */
+  #row(index, start = this.top) {
     const item = this.options.source.item(index);
     const kind = `row ${index === this.active ? 'active' : ''} ${item === undefined ? '' : this.options.kind?.(item) ?? ''}`;
-    const style = { transform: `translateY(${index * height - this.top}px)` };
+    const style = { transform: `translateY(${start - this.top}px)`, '--row': this.options.start ? `${this.#start(index + 1) - this.#start(index)}px` : '' };
     const props = { role: 'row', class: kind, id: `row-${index}`, 'aria-rowindex': index + 2, 'data-index': index, style };
     return el('div', props, item === undefined ? cell('quiet', '…') : this.options.row(item, index));
   }

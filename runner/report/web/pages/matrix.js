@@ -7,13 +7,15 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, done, heat, number, parts, percent, plural, sign, testName, wilson } from '../base/words.js';
-import { parsed, strengths } from './tables.js';
+import { count, done, heat, parts, percent, plural, score, sign, testName, wilson } from '../base/words.js';
+import { parsed, ranked, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
 let isDense = false;
 /** Tests of a page with answers. */
 const ANSWERED = 25;
+/** The most lines of an answer, and the height of a row before its answers are known. */
+const [MAX_LINES, ANSWER] = [8, 118];
 const KEYS = ['differs', 'worst_first', 'answers'];
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
@@ -23,6 +25,8 @@ export function matrix(view, address, kept) {
   let keys = choice(address);
   /** @type {any} */
   let [list, error] = [null, null];
+  /** Places of the providers in the order of the columns. @type {number[]} */
+  let order = [];
   const path = (/** @type {number} */ offset, /** @type {number} */ limit) => `${runPath(view.run)}/matrix${query({ ...keys, offset, limit })}`;
   /** @type {Pages<any>} */
   const pages = new Pages(path, 'tests', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
@@ -33,7 +37,7 @@ export function matrix(view, address, kept) {
   const trialsOf = (test, one, provider) =>
     (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const form = () => (list?.isAnswered ? 'answers' : isDense ? 'dense' : 'plain');
-  const width = () => ({ answers: narrow.matches ? 14 : 20, dense: 1.5, plain: 7 })[form()];
+  const width = () => ({ answers: narrow.matches ? 14 : 20, dense: 1.5, plain: 6 })[form()];
   /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
   const cells = (content, role) => {
     const count = list?.providers.length ?? 0;
@@ -41,12 +45,14 @@ export function matrix(view, address, kept) {
     return Array.from({ length: Math.max(0, to - from) }, (_, at) =>
       el('div', { role, class: 'cell', key: from + at, style: { '--column': String(from + at + 2) } }, content(from + at, from)));
   };
+  /** @type {Rows<any>} */
   const rows = new Rows({
     label: 'Tests and providers',
     head: () => [head('trial', 'Test'), cells(form() === 'dense' ? () => '' : heading, 'columnheader')],
-    row: ({ test, cells: all, input, answers = [] }) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
-      form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[at]), 'gridcell')],
-    height: () => ({ answers: 182, dense: 16, plain: 34 })[form()],
+    row: ({ test, cells: unsorted, input, answers = [] }, _, all = order.map((at) => unsorted[at])) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
+      form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[order[at]]), 'gridcell')],
+    height: () => ({ answers: ANSWER, dense: 16, plain: 34 })[form()],
+    start: (index) => (form() === 'answers' ? start(index) : index * rows.options.height()),
     source: pages,
     open: (item, event) => openRow(trials(item.test), event),
   });
@@ -82,6 +88,29 @@ export function matrix(view, address, kept) {
       style: { '--colours': `linear-gradient(to right, ${stops.join(', ')})`, '--cells': String(all.length) } });
   }
 
+  /** Orders the columns as in the table of pass rates. Those of a matrix stay in groups, and those of a running run in their places. @param {string[]} names */
+  function arrange(names) {
+    const isFixed = view.document.run.status === 'running' || names.some((name) => parsed(name).keys.length);
+    const best = isFixed ? [] : ranked(view.document.providers ?? []).map(({ provider }) => names.indexOf(provider)).filter((at) => at >= 0);
+    order = [...new Set([...best, ...names.keys()])];
+    return order.map((at) => names[at]);
+  }
+
+  /** Starts of the rows of pages of answers, for a width. The lines of texts are estimated, and longer ones are cut. @type {WeakMap<any[], {all: number, starts: number[]}>} */
+  const known = new WeakMap();
+  /** @param {any[]} tests */
+  function starts(tests) {
+    const [all, parts] = [rows.element.clientWidth / 16, 1 + 2 * list.providers.length];
+    const [first, other] = [Math.max(narrow.matches ? 9 : 16, all / parts), Math.max(width(), (2 * all) / parts)];
+    const lines = (/** @type {string} */ text, /** @type {number} */ rems) => text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / (2.3 * rems - 3))), 0);
+    const height = (/** @type {any} */ { test, input, answers = [] }) => 34 + 21 * Math.min(MAX_LINES, Math.max(
+      lines(test, first) + (input ? lines(input, first) : 0) - 1, ...answers.map((/** @type {any} */ one) => lines(one?.output ?? one?.reason ?? '', other))));
+    if (known.get(tests)?.all !== all) known.set(tests, { all, starts: tests.reduce((sum, one) => [...sum, sum.at(-1) + height(one) - ANSWER], [0]) });
+    return known.get(tests)?.starts ?? [];
+  }
+  const start = (/** @type {number} */ index) => [...pages.pages].reduce((sum, [page, tests]) =>
+    sum + starts(tests)[Math.min(Math.max(index - page * pages.size, 0), tests.length)], ANSWER * index);
+
   function resize() {
     const levels = Math.max(0, ...(list?.providers ?? []).map((/** @type {string} */ name) => parsed(name).keys.length));
     for (const name of ['dense', 'answers']) rows.element.classList.toggle(name, form() === name);
@@ -95,7 +124,7 @@ export function matrix(view, address, kept) {
       const [mine, size] = [keys, keys.answers ? ANSWERED : PAGE];
       const answer = await get(path(0, size));
       if (mine !== keys) return;
-      [list, error, pages.size] = [{ ...answer, isAnswered: keys.answers }, null, size];
+      [list, error, pages.size] = [{ ...answer, providers: arrange(answer.providers), isAnswered: keys.answers }, null, size];
       pages.reset(list.total, list.tests);
       resize();
     } catch (caught) {
@@ -119,7 +148,7 @@ export function matrix(view, address, kept) {
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', { class: 'filters' }, el('p', { class: 'quiet' }, words()), toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') })) : !error && loading(),
+    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, words())), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') }))) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
@@ -147,21 +176,21 @@ const scoreOf = (one) => (typeof one.score === 'number' ? Math.min(Math.max(one.
 
 /** @param {any} one */
 function colour(one) {
-  const score = scoreOf(one);
-  if (score !== null) return heat(score);
+  const value = scoreOf(one);
+  if (value !== null) return heat(value);
   return `var(--${worst(one) === 'skipped' ? 'quiet' : worst(one)})`;
 }
 
 /** @param {any} one @param {string} provider */
-const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${number(one.score)}`}`;
+const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${score(one.score)}`}`;
 
 /** The repeats of a test on a provider, with an answer if that is shown. @param {any} one @param {string} href @param {string} provider @param {any} [answer] */
 function result(one, href, provider, answer) {
   const all = done(one);
-  const score = scoreOf(one);
-  const words = [all > 1 && `${count(one.passed)}/${count(all)}`, score !== null && number(one.score)].filter(Boolean).join(' · ');
+  const shown = scoreOf(one);
+  const words = [all > 1 && `${count(one.passed)}/${count(all)}`, shown !== null && score(one.score)].filter(Boolean).join(' · ');
   const title = [told(one, provider), answer?.reason].filter(Boolean).join('\n');
-  const link = sign(worst(one), { href, tabindex: -1, title, 'data-scored': score !== null, style: { '--heat': heat(score ?? 0) } });
+  const link = sign(worst(one), { href, tabindex: -1, title, 'data-scored': shown !== null, style: { '--heat': heat(shown ?? 0) } });
   link.children.push(words && ` ${words}`);
   if (answer) link.children.push(el('span', { class: answer.output === null ? 'answer quiet' : 'answer' }, answer.output ?? answer.reason ?? 'no output'));
   return link;
