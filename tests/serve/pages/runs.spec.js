@@ -82,6 +82,26 @@ test('runs of several users have their names', async ({ page }) => {
   await expect(run(page, 'good')).toContainText(' by ');
 });
 
+test('pass rate has its change since the run before, and its course', async ({ page, server }) => {
+  const json = await page.evaluate(async () => (await fetch('/api/v1/runs?limit=100')).json());
+  const at = json.runs.findIndex((run) => run.scenario === 'good');
+  const rated = (name, number, passed, state) => ({ ...json.runs[at], run: `${json.runs[at].run}${name}`, short: name, number, state, counts: { ...json.runs[at].counts, planned: 8, passed, failed: 8 - passed } });
+  json.runs.splice(at, 1, rated('newest', 9003, 6, 'passed'), rated('part', 9002, 1, 'incomplete'), rated('older', 9001, 7, 'failed'));
+  await page.route('**/api/v1/runs?*', (route) => route.fulfill({ json }));
+  await page.goto(`${server.origin}/runs`);
+  const row = (name) => rows(page).filter({ hasText: name });
+  await expect(row('newest')).toContainText('6 of 8 passed ▼ 12.5 pp');
+  await expect(row('newest')).toContainText('gate allows 2 failed');
+  await expect(row('older')).not.toContainText(' pp');
+  await expect(page.getByRole('link', { name: 'good 75.0 %' })).toHaveAttribute('href', '/history?scenario=good');
+  // Filters leave out runs.
+  await page.goto(`${server.origin}/runs?q=good`);
+  await expect(row('newest')).toContainText('6 of 8 passed');
+  await expect(row('newest')).not.toContainText(' pp');
+  const heights = await Promise.all([page.locator('.runs .heading').first(), row('newest')].map(async (one) => (await one.boundingBox()).height));
+  expect(heights[0]).toBeLessThan(heights[1]);
+});
+
 test('names in backquotes are shown as code', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/latest?view=about`);
   await expect(page.locator('.history code').first()).toBeVisible();

@@ -174,7 +174,7 @@ export function span(value, [low, high], [least, most], kind, zero) {
 
 /** Shares of the last runs as a small line. @param {number[]} shares */
 export function sparkline(shares) {
-  const { place } = axis(shares, String, 1);
-  const points = shares.map((share, at) => `${at ? 'L' : 'M'}${round((100 * at) / (shares.length - 1))} ${round(100 - place(share))}`);
+  const [low, high] = [Math.min(...shares) - 0.02, Math.max(...shares) + 0.02];
+  const points = shares.map((share, at) => `${round((100 * at) / (shares.length - 1))} ${round(100 * (high - share) / (high - low))}`);
   return el('svg', { class: 'sparkline', viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, el('path', { class: 'stroke tone-0', d: points.join('') }));
 }

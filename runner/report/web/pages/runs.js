@@ -40,15 +40,16 @@ export async function open({ place, address, kept, server }) {
   let list = await load(FIRST);
   /** Runs, with the heading of each day. @type {(any | {day: string})[]} */
   let items = [];
-  let [error, isLoading, turn] = [/** @type {any} */ (null), false, 0];
+  let [starts, error, isLoading, turn] = [[0], /** @type {any} */ (null), false, 0];
   const narrow = matchMedia('(max-width: 700px)');
 
   const rows = new Rows({
     label: 'Runs',
     head: () => ['Compare', 'State', 'Run', 'Trials', 'Started', 'Duration', 'Actions'].map((name, at) => head(COLUMNS[at], name)),
-    row: (item) => (item.day ? cell('day', item.day) : item.parts ? groupRow(item) : row(item)),
+    row: (item) => (item.day ? cell('day', item.day) : row(item)),
     kind: (item) => (item.day ? 'heading' : `is-${item.state}${item.isPart ? ' part' : ''}`),
     height: () => (narrow.matches ? 84 : 48),
+    start: (index) => starts[index] ?? 0,
     source: {
       get count() { return items.length; },
       item: (index) => items[index],
@@ -67,6 +68,8 @@ export async function open({ place, address, kept, server }) {
     items = entries.flatMap((one, at) => [
       ...(narrow.matches || days[at] === days[at - 1] ? [] : [{ day: days[at] }]), one,
       ...(one.parts && unfolded.has(one.key) ? one.parts.map((/** @type {any} */ part) => ({ ...part, isPart: true })) : [])]);
+    starts = [0];
+    for (const item of items) starts.push(/** @type {number} */ (starts.at(-1)) + (item.day ? 36 : rows.options.height()));
   }
 
   /** Reads the newest runs. Older ones that are loaded stay. */
@@ -99,40 +102,27 @@ export async function open({ place, address, kept, server }) {
   const owner = { redraw: () => draw(), reload, gone: () => void reload() };
   const refresh = paced(1000, reload);
 
-  /** @param {any} run */
+  /** The row of a run, or of several. @param {any} run */
   function row(run) {
-    const tick = el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`,
-      onchange: () => toggle(run) });
+    const isOpen = unfolded.has(run.key);
     const labels = Object.entries(run.labels ?? {}).map(([key, value]) =>
       el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
     const name = link(runPath(run.run), run.scenario);
     name.props.tabindex = -1;
-    const gate = narrow.matches ? failedGate(run) : null;
-    const why = run.state === 'cancelled' ? null : gate ?? run.message ?? reason(run);
+    const why = run.state === 'cancelled' ? null : gate(run) ?? run.message ?? reason(run);
     const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
-      cell('tick', tick),
-      cell('state', verdict(run), why ? el('small', { title: why }, prose(gate ?? run.message ?? why.split('. ')[0])) : null),
-      cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
-        run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
-        el('small', null, run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`)),
-      cell('trials', bar(run.counts), el('small', { title: failedGate(run) }, trials(run))),
+      cell('tick', run.parts ? button(isOpen ? '▾' : '▸', () => fold(run.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${run.name}` })
+        : el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`, onchange: () => toggle(run) })),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(why.split('. ')[0])) : null),
+      cell('name', el('span', null, run.parts ? el('strong', null, run.name) : name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
+        run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
+      el('small', null, run.parts ? run.group ? link(to({ group: run.group }), run.words) : run.words
+        : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, labels])),
+      cell('trials', bar(run.counts), el('small', null, trials(run), difference(run))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
-      cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
-    ];
-  }
-
-  /** The row of several runs. @param {any} one */
-  function groupRow(one) {
-    const isOpen = unfolded.has(one.key);
-    return [
-      cell('tick', button(isOpen ? '▾' : '▸', () => fold(one.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${one.name}` })),
-      cell('state', verdict(one)),
-      cell('name', el('span', null, el('strong', null, one.name)), el('small', null, one.group ? link(to({ group: one.group }), one.words) : one.words)),
-      cell('trials', bar(one.counts), el('small', { title: failedGate(one) }, trials(one))),
-      cell('started', time(one.started_at, 'clock'), el('small', null, time(one.completed_at ?? one.started_at, 'age'))),
-      cell('took', worked(one)), cell('tools', ''),
+      cell('tools', run.parts ? '' : buttons(run.run, run.actions, ['failed', 'passed'].includes(run.state) ? [] : ['stop', 'resume'], owner)),
     ];
   }
 
@@ -142,27 +132,32 @@ export async function open({ place, address, kept, server }) {
     draw();
   }
 
-  /** The pass rates of the newest runs, by scenario. */
+  /** The pass rates of the newest runs, by scenario. Each run gets the one before it, unless filters leave out runs. */
   function trends() {
-    /** @type {Map<string, number[]>} */
-    const rates = new Map();
-    for (const run of list.runs) {
-      const share = run.status !== 'running' && wilson(run.counts)?.share;
-      const known = rates.get(run.scenario) ?? [];
-      if (typeof share === 'number' && known.length < TREND) rates.set(run.scenario, [share, ...known]);
+    const isAll = KEYS.every((key) => key === 'scenario' || !filters[key]);
+    /** @type {Map<string, any[]>} */
+    const scenarios = new Map();
+    for (const run of list.runs.filter(isWhole).reverse()) {
+      const all = scenarios.get(run.scenario) ?? [];
+      run.before = isAll && all.at(-1)?.counts.planned === run.counts.planned ? all.at(-1) : null;
+      // The scenario of the newest run is the last one.
+      scenarios.delete(run.scenario);
+      scenarios.set(run.scenario, [...all.slice(1 - TREND), run]);
     }
-    const shown = [...rates].filter(([, values]) => values.length > 1).slice(0, MAX_TRENDS);
-    return shown.length > 0 && el('div', { class: 'trends', role: 'group', 'aria-label': 'Pass rates of the newest runs' }, shown.map(([name, values]) =>
-      el('a', { key: name, href: `/history${query({ scenario: name })}`, title: `History of ${name}` }, el('span', null, name), sparkline(values), percent(/** @type {number} */ (values.at(-1))))));
+    const shown = [...scenarios].filter(([, all]) => all.length > 1).slice(-MAX_TRENDS).reverse();
+    return shown.length > 0 && el('div', { class: 'trends', role: 'group', 'aria-label': 'Pass rates of the newest runs' }, shown.map(([name, all, shares = all.map(shareOf)]) =>
+      el('a', { key: name, href: `/history${query({ scenario: name })}`, title: `History of ${name}` }, el('span', null, name), sparkline(shares), el('b', null, percent(shares[shares.length - 1])))));
   }
 
   const hasUsers = () => new Set(list.runs.map((/** @type {any} */ run) => run.user).filter(Boolean)).size > 1;
 
   /** @param {any} run */
   function trials(run) {
-    const words = parts(run.counts).map(([, phrase]) => phrase).join(', ');
-    const left = run.counts.planned - done(run.counts);
-    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}` : failedGate(run) ?? words;
+    const { counts } = run;
+    const phrases = (/** @type {RegExp} */ keys) => parts(counts).filter(([key]) => keys.test(key)).map(([, phrase]) => phrase).join(', ');
+    if (done(counts) < counts.planned) return [`${count(done(counts))} of ${count(counts.planned)}`, phrases(/./)].filter(Boolean).join(': ');
+    // The failed ones are in the state.
+    return [`${count(counts.passed)} of ${count(counts.planned)} passed`, phrases(/known|flaky|skipped|ungraded/)].filter(Boolean).join(', ');
   }
 
   /** @param {any} run */
@@ -210,7 +205,7 @@ export async function open({ place, address, kept, server }) {
     const find = { type: 'search', placeholder: 'Search scenario, id, label or group', 'aria-label': 'Search runs' };
     const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
       el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));
-    render(place, el('h1', null, 'Runs'),
+    render(place, el('h1', null, 'Runs', total > 0 && el('small', { class: 'quiet' }, ` ${count(list.total ?? total)}${isFiltered ? ' found' : ''}`)),
       el('div', { class: 'filters' },
         el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)),
         others, el('input', { ...find, value: filters.q, oninput: search })),
@@ -218,7 +213,6 @@ export async function open({ place, address, kept, server }) {
       el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
       items.length || error ? null : el('p', { class: 'empty' }, empty),
-      el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' found' : ''}`),
       ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
         ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked. Tick two to compare them.`,
         button('Clear', () => { ticked.clear(); draw(); })));
@@ -295,7 +289,23 @@ function joined(key, runs) {
   };
 }
 
+/** The condition of the gate that failed, or the failures that a gate allows. @param {any} run */
+function gate(run) {
+  if (run.failed_gate) return `gate: ${run.failed_gate}`;
+  const bad = parts(run.counts).filter(([key]) => /failed|error|timeout/.test(key)).map(([, phrase]) => phrase).join(', ');
+  return run.state === 'passed' && bad ? `gate allows ${bad}` : null;
+}
+
+/** Whether a run has ended with all of its trials. @param {any} run */
+const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts);
+
 /** @param {any} run */
-const failedGate = (run) => (run.failed_gate ? `gate: ${run.failed_gate}` : null);
+const shareOf = (run) => wilson(run.counts)?.share ?? 0;
+
+/** The change of the pass rate since the run before, in percentage points. @param {any} run */
+function difference(run) {
+  const change = run.before ? 100 * (shareOf(run) - shareOf(run.before)) : 0;
+  return Math.abs(change) >= 0.05 && el('span', { class: change > 0 ? 'passed' : 'failed', title: `${percent(shareOf(run.before))} passed in ${run.before.short}` }, ` ${change > 0 ? '▲' : '▼'} ${Math.abs(change).toFixed(1)} pp`);
+}
 
 const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];
