@@ -596,6 +596,35 @@ fn failures_charts_and_matrix_sum_a_run_up() {
     assert_eq!(matrix["tests"][0]["cells"][0]["failed"], 1);
 }
 
+#[test]
+fn joined_attempts_of_a_timeline_are_counted() {
+    let mut table = String::new();
+    for number in 0..40 {
+        // Each wait has a lane, so that the spans of an attempt's lane have to be long.
+        table += &format!(
+            "a-{number} | {{ do = \"echo\", value = {} }} | equals = 0
+            b-{number} | {{ do = \"error\", kind = \"internal\" }} |\n",
+            number % 4
+        );
+    }
+    let retries = "[defaults]\nretries = { max = 1, backoff = \"1s\", on = [\"internal\"] }\n";
+    let runner = Runner::hostile(&(retries.to_owned() + &tests(&table)));
+    runner.exec(&["-j", "2"]).expect(1);
+    let site = Site::start(&runner, &[]);
+    let timeline = site.get("/runs/latest/timeline");
+    let spans = timeline["spans"].as_array().unwrap().iter().filter(|span| span["wait"].is_null());
+    let spans: Vec<_> = spans.collect();
+    let of = |span: &Value, outcome: &str| match &span["counts"] {
+        Value::Null => u64::from(span["outcome"] == outcome),
+        counts => counts[outcome].as_u64().unwrap(),
+    };
+    let sums = ["passed", "failed", "error", "timeout"]
+        .map(|outcome| spans.iter().map(|span| of(span, outcome)).sum::<u64>());
+    assert_eq!(sums, [10, 30, 80, 0], "{timeline}");
+    assert!(spans.iter().all(|span| span["counts"].is_null() == (span["attempts"] == 1)));
+    assert!(spans.iter().any(|span| !span["counts"].is_null()), "{timeline}");
+}
+
 /// Returns the trials of a kind or a group of failures.
 #[track_caller]
 fn of_group(site: &Site, of: &Value, more: &str) -> Vec<String> {

@@ -6,6 +6,7 @@ const PAGES = {
   runs: '/runs',
   run: `/runs/${every}`,
   matrix: `/runs/${every}?view=matrix`,
+  timeline: `/runs/${every}?view=timeline`,
   log: `/runs/${every}?view=log`,
   about: `/runs/${every}?view=about`,
   trial: `/runs/${every}/trials/fails%40hostile%231`,

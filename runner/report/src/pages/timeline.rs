@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use runner_model::{ErrorClass, Outcome, Time};
+use runner_model::{Counts, ErrorClass, Outcome, Time};
 use runner_record::{Manifest, RecordError};
 use runner_results::{RunTable, TableRow, rank};
 use schemars::JsonSchema;
@@ -62,6 +62,8 @@ struct Span {
     outcome: Outcome,
     /// Number of attempts.
     attempts: u64,
+    /// Numbers of attempts by outcome, without interrupted ones. `null` for a single attempt.
+    counts: Option<Counts>,
     /// The trial. `null` for several.
     trial: Option<String>,
     /// Number of the attempt. `null` for several.
@@ -111,6 +113,13 @@ impl Timeline {
             {
                 last.to_ms = last.to_ms.max(part.to_ms);
                 last.attempts += 1;
+                let first = last.outcome;
+                let counts = last.counts.get_or_insert_with(|| {
+                    let mut counts = Counts::default();
+                    counts.add(first, false);
+                    counts
+                });
+                counts.add(outcome, false);
                 (last.trial, last.attempt) = (None, None);
                 if rank(outcome) < rank(last.outcome) {
                     last.outcome = outcome;
@@ -120,7 +129,17 @@ impl Timeline {
             let Part { lane, from_ms, to_ms, .. } = *part;
             let trial = table.trial_id(part.row.trial).map(|trial| trial.to_string());
             let attempt = Some(part.row.attempt());
-            let span = Span { lane, from_ms, to_ms, outcome, attempts: 1, trial, attempt, wait };
+            let span = Span {
+                lane,
+                from_ms,
+                to_ms,
+                outcome,
+                attempts: 1,
+                counts: None,
+                trial,
+                attempt,
+                wait,
+            };
             spans.push((span, part.row.number));
         }
         name_waits(table, &mut spans)?;

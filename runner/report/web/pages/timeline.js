@@ -5,14 +5,31 @@ import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, folded, link, loading, paced, render, table } from '../base/ui.js';
-import { count, duration, outcome, plural } from '../base/words.js';
+import { count, duration, outcome, parts, plural } from '../base/words.js';
 
-/** Heights of a lane and of the axis, in pixels. */
-const [LANE, MIN_LANE, AXIS] = [14, 3, 22];
+/** Heights of a lane, of the words above lanes and of the axis, in pixels. */
+const [LANE, MIN_LANE, HEAD, AXIS] = [22, 3, 20, 22];
 /** Height of all lanes if they are many. */
 const MOST = 560;
+/** Width of a mark that has its name, of a letter of it, and of a mark of the axis, in pixels. */
+const [NAMED, LETTER, TICK] = [40, 7, 90];
 /** Rows of the table of values. */
 const MAX_ROWS = 200;
+/** Milliseconds between two marks of the axis. */
+const STEPS = [...[1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]), 1e4, 2e4, 3e4, ...[1, 2, 5, 10, 20, 30, 60, 120, 360, 720, 1440].map((minutes) => 6e4 * minutes)];
+/** From the top of a mark to its bottom. */
+const OUTCOMES = ['failed', 'error', 'timeout', 'skipped', 'passed'];
+
+const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
+
+/** The numbers of attempts of a mark by outcome. @param {any} span @returns {[string, number][]} */
+const mix = ({ counts, outcome: one, attempts }) => (counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, counts[word]])).filter(([, number]) => number > 0) : [[one, attempts]]);
+
+/** The name of a trial in a mark. @param {string} trial */
+const name = (trial) => trial.replace(/#1$|^.*\//g, '');
+
+/** What a lane has. @param {any} lane */
+const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
 
 /** @param {import('./run.js').RunView} view @param {URL} address @returns {import('./run.js').Part} */
 export function timeline(view, address) {
@@ -22,10 +39,9 @@ export function timeline(view, address) {
   let [shown, error, turn] = [null, null, 0];
   /** The pixel where the pointer was pressed, and where it is. @type {[number, number] | null} */
   let drag = null;
+  const tip = Object.assign(document.createElement('div'), { className: 'tip', hidden: true });
   /** @type {HTMLCanvasElement | undefined} */
   let canvas;
-  /** @type {HTMLElement | undefined} */
-  let tip;
 
   const load = async () => {
     const mine = ++turn;
@@ -39,88 +55,109 @@ export function timeline(view, address) {
   };
   const to = (/** @type {number | null} */ from, /** @type {number | null} */ until) =>
     go(`${runPath(view.run)}${query({ view: 'timeline', from: from === null ? null : Math.round(from), to: until === null ? null : Math.round(until) })}`, true);
-  const zoom = (/** @type {number} */ factor, /** @type {number} */ at) => {
-    const [from, until] = [at - (at - shown.from_ms) * factor, at + (shown.to_ms - at) * factor];
-    to(Math.max(0, from), Math.min(shown.end_ms, Math.max(until, from + 1)));
+  /** Shows a range of another length, moved by some of its lengths. @param {number} factor @param {number} [far] */
+  const look = (factor, far = 0) => {
+    const { from_ms: from, to_ms: until, end_ms: end } = shown;
+    const size = Math.min(end, Math.max(1, (until - from) * factor));
+    const start = Math.min(Math.max(0, (from + until - size) / 2 + far * size), end - size);
+    to(start, start + size);
   };
-  const middle = () => (shown.from_ms + shown.to_ms) / 2;
 
-  const height = () => Math.max(MIN_LANE, Math.min(LANE, MOST / Math.max(1, shown.lanes.length)));
+  /** The height of lanes, the top of each, and the height of all. */
+  function places() {
+    const { lanes } = shown;
+    const size = Math.max(MIN_LANE, Math.min(LANE, MOST / Math.max(1, lanes.length)));
+    const hasHeads = lanes.some((/** @type {any} */ lane) => kind(lane) !== kind(lanes[0]));
+    let bottom = 0;
+    const tops = lanes.map((/** @type {any} */ lane, /** @type {number} */ at) => {
+      bottom += size + (hasHeads && (!at || kind(lane) !== kind(lanes[at - 1])) ? HEAD : 0);
+      return bottom - size;
+    });
+    return { size, tops, bottom };
+  }
   const timeAt = (/** @type {number} */ x) => shown.from_ms + (x / /** @type {HTMLCanvasElement} */ (canvas).clientWidth) * (shown.to_ms - shown.from_ms);
 
   function paint() {
     if (!canvas?.isConnected || !shown) return;
     const { clientWidth: width } = canvas;
-    const tall = Math.ceil(shown.lanes.length * height() + AXIS);
+    const { size: lane, tops, bottom } = places();
+    const tall = Math.ceil(bottom + AXIS);
     const scale = devicePixelRatio || 1;
     [canvas.width, canvas.height] = [width * scale, tall * scale];
     canvas.style.height = `${tall}px`;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     context.scale(scale, scale);
-    const style = getComputedStyle(canvas);
-    const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`);
     // Custom properties keep `light-dark()`, which a canvas does not know.
     const probe = document.createElement('i');
     canvas.after(probe);
-    const colours = Object.fromEntries(['passed', 'failed', 'error', 'timeout', 'quiet', 'flaky', 'line', 'soft', 'none'].map((name) => {
-      probe.style.color = colour(name);
+    const colours = Object.fromEntries([...OUTCOMES, 'quiet', 'flaky', 'line', 'soft', 'none', 'page'].map((name) => {
+      probe.style.color = `var(--${name})`;
       return [name, getComputedStyle(probe).color];
     }));
     probe.remove();
-    const x = (/** @type {number} */ ms) => ((ms - shown.from_ms) / (shown.to_ms - shown.from_ms || 1)) * width;
-    const lanes = tall - AXIS;
-    context.fillStyle = colours.soft;
-    context.fillRect(0, 0, width, lanes);
-    context.fillStyle = colours.none;
-    for (const [from, until] of shown.pauses) context.fillRect(x(from), 0, Math.max(1, x(until) - x(from)), lanes);
+    const fill = (/** @type {string} */ colour, /** @type {number} */ left, /** @type {number} */ top, /** @type {number} */ wide, /** @type {number} */ high) => {
+      context.fillStyle = colour;
+      context.fillRect(left, top, wide, high);
+    };
+    const range = shown.to_ms - shown.from_ms || 1;
+    const x = (/** @type {number} */ ms) => Math.round(((ms - shown.from_ms) / range) * width);
+    fill(colours.soft, 0, 0, width, bottom);
+    for (const [from, until] of shown.pauses) fill(colours.none, x(from), 0, Math.max(1, x(until) - x(from)), bottom);
+    context.font = getComputedStyle(canvas).font;
+    const step = STEPS.find((one) => range / one <= width / TICK) ?? range;
+    for (let at = Math.ceil(shown.from_ms / step) * step; at <= shown.to_ms; at += step) {
+      const wide = context.measureText(clock(at)).width;
+      fill(colours.line, x(at), 0, 1, bottom);
+      context.fillStyle = colours.quiet;
+      context.fillText(clock(at), Math.min(Math.max(0, x(at) - wide / 2), width - wide), tall - 6);
+    }
+    tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => top > (at && tops[at - 1] + lane) && context.fillText(kind(shown.lanes[at]), 4, top - 5));
+    const height = lane - (lane > 5 ? 2 : 0.5);
     for (const span of shown.spans) {
-      const [left, top, size] = [x(span.from_ms), span.lane * height(), height() - (height() > 5 ? 2 : 0.5)];
-      context.fillStyle = colours[span.wait ? 'flaky' : { skipped: 'quiet', ungraded: 'quiet' }[/** @type {string} */ (span.outcome)] ?? span.outcome];
-      context.globalAlpha = span.wait ? 0.45 : 1;
-      // A line between two attempts, so that they stay apart.
-      context.fillRect(left, top + (span.wait ? size / 3 : 0), Math.max(1, x(span.to_ms) - left - 0.5), span.wait ? size / 3 : size);
+      const [left, right] = [x(span.from_ms), x(span.to_ms)];
+      // A line between two wide marks keeps them apart.
+      const wide = Math.max(1, right - left - Number(right - left > 3));
+      let top = tops[span.lane];
+      const end = top + height;
+      if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
+      else mix(span).forEach(([word, number], at, all) => {
+        const size = at === all.length - 1 ? end - top : Math.max(1, (height * number) / span.attempts);
+        fill(colours[word] ?? colours.quiet, left, top, wide, size);
+        top += size;
+      });
+      if (!span.trial || span.wait || wide < NAMED || lane < LANE) continue;
+      context.fillStyle = colours.page;
+      const start = Math.max(left, 0);
+      context.fillText(name(span.trial).slice(0, (left + wide - start - 8) / LETTER), start + 5, end - 6);
     }
-    context.globalAlpha = 1;
-    context.fillStyle = colours.quiet;
-    context.font = style.font;
-    for (let at = 0; at <= 4; at += 1) {
-      const text = duration(shown.from_ms + (at / 4) * (shown.to_ms - shown.from_ms)) || '0 ms';
-      const wide = context.measureText(text).width;
-      context.fillText(text, Math.min(Math.max(0, (at / 4) * width - wide / 2), width - wide), tall - 6);
-    }
-    if (drag) {
-      context.globalAlpha = 0.25;
-      context.fillRect(Math.min(...drag), 0, Math.abs(drag[1] - drag[0]), lanes);
-      context.globalAlpha = 1;
-    }
+    if (drag) fill('#8886', Math.min(...drag), 0, Math.abs(drag[1] - drag[0]), bottom);
   }
 
   /** The attempt at a place. @param {{offsetX: number, offsetY: number}} event */
   function at({ offsetX, offsetY }) {
-    const [lane, ms] = [Math.floor(offsetY / height()), timeAt(offsetX)];
+    const { size, tops } = places();
+    const [lane, ms] = [tops.findIndex((/** @type {number} */ top) => top <= offsetY && offsetY < top + size), timeAt(offsetX)];
     const slack = timeAt(2) - timeAt(0);
     const found = shown.spans.filter((/** @type {any} */ span) => span.lane === lane && span.from_ms - slack <= ms && ms <= span.to_ms + slack);
     return found.find((/** @type {any} */ span) => span.from_ms <= ms && ms <= span.to_ms) ?? found[0];
   }
 
-  /** @param {any} span */
-  const words = (span) => [
-    span.wait ? `waits after ${span.wait}` : outcome(span.outcome, span.trial ? span.outcome : `${span.outcome} is the worst`),
-    ` ${duration(span.to_ms - span.from_ms)} from ${duration(span.from_ms) || '0 ms'}`,
-    span.trial ? ` ${span.trial}, attempt ${span.attempt}` : ` ${plural(span.attempts, 'attempt')}`];
+  /** The outcome of an attempt, or the numbers of outcomes. @param {any} span */
+  const result = (span) => (span.wait ? `waits after ${span.wait}` : span.counts ? parts(span.counts).map(([word, text]) => [outcome(word, text), ' ']) : outcome(span.outcome));
 
   /** @param {PointerEvent} event */
-  function move(event) {
+  function point(event) {
     if (drag) {
       drag = [drag[0], event.offsetX];
       return paint();
     }
     const span = at(event);
-    if (!tip) return;
     tip.hidden = !span;
     if (!span) return;
     const { worker } = shown.lanes[span.lane];
-    render(tip, el('span', null, words(span)), worker && el('span', { class: 'quiet' }, `on ${worker}`));
+    render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, result(span)),
+      el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`));
+    tip.style.setProperty('--up', `${places().tops[span.lane]}px`);
     tip.style.setProperty('--at', `${event.offsetX}px`);
     tip.classList.toggle('left', event.offsetX > /** @type {HTMLCanvasElement} */ (canvas).clientWidth / 2);
   }
@@ -138,7 +175,7 @@ export function timeline(view, address) {
   function values() {
     const row = (/** @type {any} */ span) => el('tr', null,
       el('td', null, span.trial ? link(trialPath(view.run, span.trial), span.trial) : plural(span.attempts, 'attempt')),
-      el('td', null, span.wait ? `waits after ${span.wait}` : outcome(span.outcome)), el('td', { class: 'n' }, duration(span.from_ms) || '0 ms'), el('td', { class: 'n' }, duration(span.to_ms - span.from_ms)),
+      el('td', null, result(span)), el('td', { class: 'n' }, clock(span.from_ms)), el('td', { class: 'n' }, duration(span.to_ms - span.from_ms)),
       el('td', null, shown.lanes[span.lane].worker ?? ''));
     return table('Attempts over time', ['Attempt', 'Outcome', 'Start', 'Duration', 'Worker'], shown.spans.slice(0, MAX_ROWS).map(row), 'values');
   }
@@ -148,25 +185,28 @@ export function timeline(view, address) {
     const isWhole = shown.from_ms === 0 && shown.to_ms >= shown.end_ms;
     setTimeout(paint);
     const lanes = shown.lanes.filter((/** @type {any} */ lane) => !lane.is_waiting).length;
+    if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
+    const sums = /** @type {Record<string, number>} */ ({});
+    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : mix(span)))) sums[word] = (sums[word] ?? 0) + number;
     return [error && problem(error),
-      el('div', { class: 'filters' }, el('p', { class: 'quiet' }, `${plural(lanes, 'attempt')} at once, ${duration(shown.from_ms) || '0 ms'} to ${duration(shown.to_ms)}`),
-        button('+', () => zoom(0.5, middle()), { 'aria-label': 'Zoom in' }), button('−', () => zoom(2, middle()), { 'aria-label': 'Zoom out', disabled: isWhole }),
+      el('div', { class: 'filters' }, el('span', { class: 'buttons' },
+        button('+', () => look(0.5), { 'aria-label': 'Zoom in' }), button('−', () => look(2), { 'aria-label': 'Zoom out', disabled: isWhole }),
+        button('←', () => look(1, -0.5), { 'aria-label': 'Earlier', disabled: shown.from_ms <= 0 }), button('→', () => look(1, 0.5), { 'aria-label': 'Later', disabled: shown.to_ms >= shown.end_ms }),
         button('Whole run', () => to(null, null), { disabled: isWhole }),
-        el('a', { class: 'chip', href: `/api/v1${runPath(view.run)}/report?form=trace`, download: `${view.document.run.short}.trace` }, 'Trace for Perfetto')),
+        el('a', { href: `/api/v1${runPath(view.run)}/report?form=trace`, download: `${view.document.run.short}.trace` }, 'Trace for Perfetto')),
+      el('p', { class: 'quiet' }, `${clock(shown.from_ms)} to ${clock(shown.to_ms)}, up to ${plural(lanes, 'attempt')} at once`)),
       el('figure', { class: 'timeline', 'aria-label': 'Attempts over time' },
         el('canvas', { ref: (/** @type {HTMLCanvasElement} */ node) => { canvas = node; }, role: 'img', 'aria-label': `${count(shown.spans.length)} attempts or groups of attempts over time`,
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
-          onpointermove: move, onpointerup: release, onpointerleave: () => { if (tip) tip.hidden = true; } }),
-        el('div', { class: 'tip', hidden: true, ref: (/** @type {HTMLElement} */ node) => { tip = node; } })),
-      el('p', { class: 'counts' }, ['passed', 'failed', 'error', 'timeout', 'skipped'].map((word) => outcome(word)), outcome('flaky', 'wait before a retry'), el('span', { class: 'quiet' }, '■ pause')),
-      el('p', { class: 'quiet' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.attempts > 1) && ' Attempts closer than a pixel are one mark in the colour of the worst.'),
+          onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
+      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.length > 0 && el('span', { class: 'quiet' }, '■ pause')),
+      el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];
   }
 
-  const resized = () => paint();
-  addEventListener('resize', resized);
-  const dark = matchMedia('(prefers-color-scheme: dark)');
-  dark.addEventListener('change', resized);
+  const open = new AbortController();
+  addEventListener('resize', paint, open);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', paint, open);
   const first = load();
   return {
     content,
@@ -179,9 +219,6 @@ export function timeline(view, address) {
       keys = fresh;
       void load();
     },
-    close() {
-      removeEventListener('resize', resized);
-      dark.removeEventListener('change', resized);
-    },
+    close: () => open.abort(),
   };
 }
