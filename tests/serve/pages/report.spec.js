@@ -106,6 +106,9 @@ for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ media: 'print' });
       await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
       await expect(list(page)).toHaveCount(44);
+      // No reason and no name is cut.
+      const cut = await page.locator('.group summary, .group .names a').evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).length);
+      expect(cut).toBe(0);
     });
   });
 }

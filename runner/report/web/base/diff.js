@@ -2,7 +2,7 @@
 // Two texts next to each other: their lines are paired, lines that are the same are folded, and words that differ are marked.
 
 import { button, el, render, table } from './ui.js';
-import { count, plural } from './words.js';
+import { plural } from './words.js';
 
 /** Cells of the table of lines. Larger texts are paired only by their common start and end. */
 const MAX_CELLS = 1_000_000;
@@ -165,7 +165,7 @@ export class Diff {
       draw();
     };
     return [table(heads.join(' and '), heads, rows, 'diff'),
-      at < this.#pairs.length ? el('p', null, button(`Show more of ${count(this.#pairs.length - at)} lines`, more)) : null];
+      at < this.#pairs.length ? el('p', { class: 'fold' }, button(plural(this.#pairs.length - at, 'more line'), more)) : null];
   }
 
   /** Whether each pair is at most [`CONTEXT`] lines from a difference. A single line is not folded. */

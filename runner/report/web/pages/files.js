@@ -56,7 +56,7 @@ export function fileList(redraw) {
     if (!one.bytes) return el('p', { class: 'quiet' }, 'The file is empty.');
     if (file.text.includes('\0')) return el('p', { class: 'quiet' }, 'The file is not a text.');
     return [file.text && preview(one, file.text, isWhole), file.error && problem(file.error),
-      !isWhole && (file.bytes || !file.isBusy ? button(`Show more of ${size(one.bytes - file.bytes)}`, () => void read(file), { disabled: file.isBusy }) : loading())];
+      !isWhole && (file.bytes || !file.isBusy ? el('p', { class: 'fold' }, button(`Show more of ${size(one.bytes - file.bytes)}`, () => void read(file), { disabled: file.isBusy })) : loading())];
   }
 
   /** @param {any[]} files @param {string} folder path of the files */

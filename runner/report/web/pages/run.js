@@ -116,7 +116,7 @@ export async function open({ place, address, names, kept }) {
     const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     const isRunning = head.status === 'running';
     return el('header', { class: 'run-head' },
-      el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
+      !report && el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
       el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping, message: live?.waits_for_workers })),
       el('p', { class: 'facts' },

@@ -60,7 +60,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         (PreEscaped("<html lang=\"en\">"))
         (head(document, &style, &script))
         (PreEscaped("<body>"))
-        header { span.brand { "runner" } button #keys type="button" aria-label="Keys" title="Keys" { "?" } }
+        header { span.brand { "runner" } span #root .quiet { "report" } button #keys type="button" aria-label="Keys" title="Keys" { "?" } }
         main #main tabindex="-1" { (overview::view(document, &failures, &advice)) }
     };
     writer.write_all(without_commands(&page.0).as_bytes())?;
