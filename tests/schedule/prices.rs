@@ -62,7 +62,7 @@ fn priced_metrics_become_one_cost() {
     }
     let metrics = &run.row("sum")["metrics"];
     assert_eq!(metrics[0], json!({"name": "cost_usd", "value": 5.5, "unit": "USD"}));
-    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd 5.5 input 3"]);
+    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd $5.50 input 3"]);
     runner.run(&["verify"]).expect(0);
 }
 

@@ -96,7 +96,11 @@ pub fn pass_rate(counts: &Counts) -> String {
     }
 }
 
-/// Formats a cost in dollars: `$12.30`, and below 10 cents with two significant digits: `$0.0018`.
+/// The unit of costs.
+pub(crate) const USD: &str = "USD";
+
+/// Formats a cost in dollars: `$12.30`, below 10 cents with two significant digits: `$0.0018`, and below a thousandth of a cent
+/// only as such: `<$0.00001`.
 pub fn cost(dollars: f64) -> String {
     let cents = (dollars.abs() * 100.0).round();
     let sign = if dollars < 0.0 { "-" } else { "" };
@@ -104,13 +108,16 @@ pub fn cost(dollars: f64) -> String {
         0.0 | 0.0995..1e13 => {
             format!("{sign}${}.{:02}", grouped((cents / 100.0) as u64), cents as u64 % 100)
         }
+        ..0.000_01 => format!("{sign}<$0.00001"),
         size => format!("{sign}${}", significant(size, 2)),
     }
 }
 
-/// Formats a value of a metric, with its unit if it is needed: not `1`, and not one that the metric's name ends with.
+/// Formats a value of a metric, with its unit if it is needed: not `1`, and not one that the metric's name ends with. A value in
+/// `USD` is a [`cost`].
 pub(crate) fn amount(value: f64, name: &str, unit: Option<&str>) -> String {
     match unit {
+        Some(USD) => cost(value),
         Some(unit) if unit != "1" && !name.to_lowercase().ends_with(&unit.to_lowercase()) => {
             format!("{} {unit}", number(value))
         }

@@ -20,6 +20,19 @@ test('comparison has changed tests and opens them', async ({ page, server }) => 
   await expect(tests.filter({ hasText: 'large@' })).toHaveCount(0);
 });
 
+const read = (page, path) => page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+
+test('costs of a comparison are those of 1,000 trials', async ({ page, server }) => {
+  const cost = (value) => ({ value, interval: null });
+  const json = await read(page, `/compare?base=${BASE}&new=${NEW}`);
+  json.measures = [{ name: 'cost_usd', unit: 'USD', provider: 'hostile', base: cost(0.000041), new: cost(0.0009), change: 0.000859, change_unit: 'USD', interval: [0.0000085, 0.00117], p: 0.01, tests: 12, worse: false }];
+  await page.route('**/api/v1/compare?*', (route) => route.fulfill({ json }));
+  await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  await expect(page.getByRole('region', { name: 'Rates and means' }).getByRole('row').last()).toHaveText('cost_usd per 1,000 @hostile$0.041$0.90+$0.86+$0.0085 to +$1.170.01012');
+  // Each field has the state of its run below.
+  await expect(page.locator('.fields > div').first()).toContainText(/failed.* ago 00000001/);
+});
+
 test('two ticked runs are compared, the older one as base', async ({ page }) => {
   for (const run of [NEW, BASE]) await page.getByRole('checkbox', { name: run }).check();
   await page.getByRole('button', { name: 'Compare', exact: true }).click();
@@ -53,6 +66,36 @@ test.describe('', () => {
 test('hostile answers are visible text', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/2026-01-03_00-00-00-000-hostile-33333333?view=matrix&answers=true`);
   await expect(page.locator('.answer').filter({ hasText: '<script>' }).first()).toContainText('\\u{202e}');
+});
+
+test('rows of answers are as high as their texts', async ({ page, server }) => {
+  const run = '2026-01-03_00-00-00-000-hostile-33333333';
+  const answer = (words) => ({ output: words, reason: null });
+  const long = 'one of many words '.repeat(30).trim();
+  const json = await read(page, `/runs/${run}/matrix`);
+  await page.route('**/matrix?*', async (route) => {
+    const at = Number(new URL(route.request().url()).searchParams.get('offset'));
+    const tests = Array.from({ length: 25 }, (_, row) => ({ ...json.tests[0], test: `t${at + row}`, input: 'short', answers: [answer(at + row === 27 ? long : `answer ${at + row}`)] }));
+    await route.fulfill({ json: { ...json, total: 50, tests } });
+  });
+  await page.goto(`${server.origin}/runs/${run}?view=matrix&answers=true`);
+  const grid = page.getByRole('grid');
+  const row = (name) => grid.getByRole('row').filter({ has: page.getByRole('link', { name, exact: true }) });
+  const height = async (name) => (await row(name).boundingBox()).height;
+  await expect(row('t0')).toBeVisible();
+  expect(await height('t0')).toBeLessThan(80);
+  await grid.focus();
+  await page.keyboard.press('End');
+  await expect(row('t49')).toBeInViewport({ ratio: 0.9 });
+  for (let step = 0; step < 22; step += 1) await page.keyboard.press('ArrowUp');
+  await expect(row('t27')).toBeInViewport({ ratio: 0.9 });
+  const text = row('t27').locator('.answer');
+  await expect(text).toContainText(long);
+  expect(await height('t27')).toBeGreaterThan(await height('t28'));
+  expect(await text.evaluate((one) => one.scrollHeight - one.clientHeight)).toBeLessThanOrEqual(1);
+  // Rows follow each other without a gap.
+  const [above, below] = await Promise.all(['t27', 't28'].map((name) => row(name).boundingBox()));
+  expect(Math.abs(above.y + above.height - below.y)).toBeLessThan(1);
 });
 
 test('history has a mark for each test and run', async ({ page, server }) => {
@@ -212,6 +255,10 @@ test.describe('', () => {
     await page.goto(`${server.origin}/runs/graded?view=matrix`);
     const rates = page.getByRole('region', { name: 'Pass rates of the providers' });
     await expect(rates.getByRole('row').first()).toHaveText('Testsrightleft');
+    // Both tables have the same columns.
+    await expect(page.getByRole('grid').getByRole('columnheader')).toHaveText(['Test', /^right/, /^left/]);
+    const columns = await Promise.all([rates, page.getByRole('grid')].map(async (one) => (await one.getByRole('columnheader', { name: 'left' }).boundingBox()).x));
+    expect(Math.abs(columns[0] - columns[1])).toBeLessThan(4);
     await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).locator('.best')).toHaveText('100.0 %');
   });
 

@@ -258,6 +258,12 @@ impl Measure {
         self.p.is_some_and(|p| p < SIGNIFICANT)
     }
 
+    /// The measure's name. Costs are those of 1,000 trials: those of one are too small to read.
+    pub fn title(&self) -> String {
+        let factor = if self.unit.as_deref() == Some(phrases::USD) { " per 1,000" } else { "" };
+        self.name.clone() + factor
+    }
+
     /// Formats base and new: `1 of 4`, `25.0 %`, `12 ms`. Both have the same form.
     pub(crate) fn values(&self) -> [String; 2] {
         let values = [self.base, self.new];
@@ -315,6 +321,7 @@ fn amount(value: f64, name: &str, unit: Option<&str>) -> String {
         Some("ms") => show_duration(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default()),
         Some("%") => show_percent(value / 100.0),
         Some("pp") => format!("{value:.1} pp"),
+        Some(phrases::USD) => phrases::cost(1e3 * value),
         unit => phrases::amount(value, name, unit),
     }
 }

@@ -168,7 +168,7 @@ export function scatter(label, points, [[nameX, wordsX], [nameY, wordsY]]) {
 export function span(value, [low, high], [least, most], kind, zero) {
   const x = (/** @type {number} */ one) => round(2 + (96 * (Math.min(Math.max(one, least), most) - least)) / (most - least || 1));
   return el('svg', { class: `span ${kind}`, viewBox: '0 0 100 12', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
-    el('path', { class: 'grid', d: `M2 6h96${zero === undefined ? '' : `M${x(zero)} 0v12`}` }),
+    el('path', { class: 'grid', d: 'M2 6h96' }), zero !== undefined && el('path', { class: 'zero', d: `M${x(zero)} 0v12` }),
     el('path', { class: 'range', d: `M${x(low)} 6H${x(high)}` }), el('path', { class: 'dot', d: `M${x(value)} 6h0` }));
 }
 

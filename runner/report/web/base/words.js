@@ -51,12 +51,12 @@ export function scoreAndLeast(score, least) {
   return [score, least].map(number);
 }
 
-/** Formats US dollars as `phrases::cost` does: cents, and below 10 cents two digits. @param {number} value */
+/** Formats US dollars as `phrases::cost` does: cents, below 10 cents two digits, and below a thousandth of a cent only as such. @param {number} value */
 export function money(value) {
   const size = Math.abs(value);
   const cents = Math.round(100 * size);
-  const text = size >= 0.0995 || !size ? `${count(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, '0')}` : significant(size, 2);
-  return `${value < 0 ? '-' : ''}$${text}`;
+  const text = size >= 0.0995 || !size ? `$${count(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, '0')}` : size < 1e-5 ? '<$0.00001' : `$${significant(size, 2)}`;
+  return (value < 0 ? '-' : '') + text;
 }
 
 /** Wilson's interval of 95 % of a share, and the share. `null` without trials. @param {any} counts @returns {{share: number, interval: [number, number], total: number} | null} */

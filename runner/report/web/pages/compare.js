@@ -7,7 +7,8 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, folded, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, local, number, outcome, percent, plural, testName, time, verdict } from '../base/words.js';
+import { count, done, duration, local, money, number, outcome, percent, plural, score, testName, time, verdict } from '../base/words.js';
+import { amount } from './tables.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -46,7 +47,7 @@ export async function open({ place, address, kept, server }) {
   const rows = new Rows({
     label: 'Changed tests',
     head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
-    row: (/** @type {any} */ one) => [cell('change', el('span', { class: tone(one.class) }, words(one.class))),
+    row: (/** @type {any} */ one) => [cell('change', CLASSES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words))),
       cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
       cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
     height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
@@ -57,33 +58,25 @@ export async function open({ place, address, kept, server }) {
   rows.place = kept;
 
   /** The address of the new trial, compared with that of the base. @param {any} one */
-  function pair(one) {
-    const trial = `${one.test}@${one.provider}#1`;
-    if (!one.new) return trialPath(document.base.run, trial);
-    return `${trialPath(document.new.run, trial)}${query({ base: one.base && document.base.run })}`;
-  }
+  const pair = (one) => trialPath((one.new ? document.new : document.base).run, `${one.test}@${one.provider}#1`) + query({ base: one.new && one.base && document.base.run });
 
-  /** @param {string} key @param {string} label */
+  /** A field for a run, with its state below. @param {string} key @param {string} label */
   function choice(key, label) {
-    const chosen = document?.[key].run ?? keys[key];
-    return el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
-      !chosen && el('option', { value: '' }, 'Choose a run…'), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`))));
+    const run = document?.[key];
+    const chosen = run?.run ?? keys[key];
+    return el('div', null, el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
+      !chosen && el('option', { value: '' }, 'Choose a run…'), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`)))),
+      run && el('p', null, verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')), ' ', link(runPath(run.run), run.short)));
   }
-
-  /** @param {any} run @param {string} label */
-  const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')));
 
   /** The next step while two runs are not chosen. */
-  function empty() {
-    if (runs.length > 1) return el('p', { class: 'empty' }, 'Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.');
-    return el('p', { class: 'empty' }, 'Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run'));
-  }
+  const empty = () => el('p', { class: 'empty' }, runs.length > 1 ? ['Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.']
+    : ['Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run')]);
 
   function content() {
     if (!document) return error ? problem(error) : empty();
     const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
-      el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
       document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
       measures(document.measures),
       el('h2', null, 'Tests', el('small', null, changes.length > 0 && plural(changes.length, 'test'))),
@@ -105,9 +98,6 @@ export async function open({ place, address, kept, server }) {
   return { title: () => 'Compare', draw: () => {}, place: () => rows.place, close: () => rows.close() };
 }
 
-const words = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[1] ?? key;
-const tone = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[2] ?? '';
-
 /** The summary in the colour of its verdict. @param {string} text */
 function lead(text) {
   const word = /\b(worse|better|mixed|unclear)\b/.exec(text)?.[0] ?? '';
@@ -126,13 +116,15 @@ const MAX_MEASURES = 12;
 /** Changes of rates and means: of pass rates and scores, and significant ones. The others are folded. @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
-  const value = (/** @type {any} */ of, /** @type {any} */ { unit }) => {
+  const value = (/** @type {any} */ of, /** @type {any} */ { name, unit }) => {
     if (unit === 'ms') return duration(Number(of));
-    return unit === '%' ? percent(of / 100) : `${number(Number(of))}${unit && unit !== '1' ? ` ${unit}` : ''}`;
+    // Those of one trial are too small to read.
+    if (unit === 'USD') return money(1000 * of);
+    return unit === '%' ? percent(of / 100) : name === 'score' ? score(Number(of)) : amount({ name, value: of, unit });
   };
   const signed = (/** @type {number} */ of, /** @type {any} */ { unit, change_unit: own }) => {
     const size = Math.abs(of);
-    return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : own === 'pp' ? size.toFixed(1) : number(size));
+    return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : unit === 'USD' ? money(1000 * size) : own === 'pp' ? size.toFixed(1) : number(size));
   };
   // A measure's intervals have one scale, with 0 in it.
   const scale = (/** @type {any} */ of) => {
@@ -146,11 +138,14 @@ function measures(list) {
     return span(one.change, one.interval, [-most, most], tone, 0);
   };
   const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
-    el('th', { scope: 'row' }, one.name, one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
+    el('th', { scope: 'row' }, one.name, one.unit === 'USD' && ' per 1,000', one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];
+  // A measure of all providers is in one place.
+  const names = [...new Set(list.map((one) => one.name))];
+  list = [...list].sort((one, other) => names.indexOf(one.name) - names.indexOf(other.name));
   const main = list.filter((one) => one.change !== 0 && ((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name))).slice(0, MAX_MEASURES);
   const others = list.filter((one) => !main.includes(one));
   return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),

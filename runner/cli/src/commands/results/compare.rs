@@ -316,7 +316,7 @@ fn side(document: &ComparisonDocument, at: usize) -> String {
 fn cells(measure: &Measure) -> [String; 8] {
     let provider = measure.provider.clone().unwrap_or_default();
     let [base, new, change, interval, p, tests] = measure.cells();
-    [provider, measure.name.clone(), base, new, change, interval, p, tests]
+    [provider, measure.title(), base, new, change, interval, p, tests]
 }
 
 fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
