@@ -19,9 +19,7 @@ const digest = (text) => text && el('details', null, el('summary', null, el('cod
 const alike = (list) => list.reduce((all, { name, ...one }) => ({ ...all, [JSON.stringify(one)]: [...all[JSON.stringify(one)] ?? [], name] }), {});
 
 /** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
-export function about(view) {
-  return { content: () => content(view) };
-}
+export const about = (view) => ({ content: () => content(view) });
 
 /** @param {any} one */
 const attempt = ({ trial, grader, attempt, worker, ms, what, output }) =>

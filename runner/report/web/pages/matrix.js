@@ -7,8 +7,8 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, done, heat, parts, percent, plural, score, sign, testName, wilson } from '../base/words.js';
-import { parsed, ranked, strengths } from './tables.js';
+import { count, done, heat, parts, percent, plural, score, sign, testName } from '../base/words.js';
+import { parsed, ranked, share, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
 let isDense = false;
@@ -31,11 +31,9 @@ export function matrix(view, address, kept) {
   /** @type {Pages<any>} */
   const pages = new Pages(path, 'tests', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
   /** @param {string} test @param {string} [provider] */
-  const trials = (test, provider) =>
-    `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
+  const trials = (test, provider) => `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
   /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
-  const trialsOf = (test, one, provider) =>
-    (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
+  const trialsOf = (test, one, provider) => (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const form = () => (list?.isAnswered ? 'answers' : isDense ? 'dense' : 'plain');
   const width = () => ({ answers: narrow.matches ? 14 : 20, dense: 1.5, plain: 6 })[form()];
   /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
@@ -65,9 +63,9 @@ export function matrix(view, address, kept) {
     const lines = [name, ...keys.map(([, value]) => value)];
     const old = [before.name, ...before.keys.map(([, value]) => value)];
     const isNew = lines.map((_, level) => lines.slice(0, level + 1).join() !== old.slice(0, level + 1).join());
-    const share = wilson(view.document.providers?.find((/** @type {any} */ one) => one.provider === list.providers[at]) ?? { passed: 0, failed: 0, error: 0, timeout: 0 });
+    const rate = share(view.document.providers?.find((/** @type {any} */ one) => one.provider === list.providers[at]));
     return [lines.map((line, level) => el('span', { title: list.providers[at] }, isNew[level] || level === lines.length - 1 ? line : '\u00a0')),
-      el('span', { class: 'quiet' }, share && percent(share.share))];
+      el('span', { class: 'quiet' }, rate !== null && percent(rate))];
   }
 
   /** The colours of a test as one element: a cell each would be too many. @param {string} test @param {any[]} all */
@@ -78,8 +76,7 @@ export function matrix(view, address, kept) {
       return Math.min(all.length - 1, Math.floor(((clientX - left) / pixels) * all.length));
     };
     const move = (/** @type {any} */ event) => { event.currentTarget.title = all[place(event)] ? told(all[place(event)], list.providers[place(event)]) : ''; };
-    const open = (/** @type {any} */ event) => {
-      const at = place(event);
+    const open = (/** @type {any} */ event, at = place(event)) => {
       if (all[at]) openRow(trialsOf(test, all[at], list.providers[at]), event);
       event.stopPropagation();
     };
@@ -96,9 +93,9 @@ export function matrix(view, address, kept) {
     return order.map((at) => names[at]);
   }
 
-  /** Starts of the rows of pages of answers, for a width. The lines of texts are estimated, and longer ones are cut. @type {WeakMap<any[], {all: number, starts: number[]}>} */
+  /** @type {WeakMap<any[], {all: number, starts: number[]}>} */
   const known = new WeakMap();
-  /** @param {any[]} tests */
+  /** Starts of the rows of a page of answers. The lines of texts are estimated, and longer ones are cut. @param {any[]} tests */
   function starts(tests) {
     const [all, parts] = [rows.element.clientWidth / 16, 1 + 2 * list.providers.length];
     const [first, other] = [Math.max(narrow.matches ? 9 : 16, all / parts), Math.max(width(), (2 * all) / parts)];
@@ -114,9 +111,8 @@ export function matrix(view, address, kept) {
   function resize() {
     const levels = Math.max(0, ...(list?.providers ?? []).map((/** @type {string} */ name) => parsed(name).keys.length));
     for (const name of ['dense', 'answers']) rows.element.classList.toggle(name, form() === name);
-    for (const [name, value] of [['--columns', String(list?.providers.length ?? 1)], ['--cell', `${width()}rem`], ['--head', form() === 'dense' ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem`]]) {
-      rows.element.style.setProperty(name, value);
-    }
+    const sizes = { '--columns': String(list?.providers.length ?? 1), '--cell': `${width()}rem`, '--head': form() === 'dense' ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem` };
+    for (const [name, value] of Object.entries(sizes)) rows.element.style.setProperty(name, value);
   }
 
   const read = async () => {
@@ -145,10 +141,9 @@ export function matrix(view, address, kept) {
   const to = (/** @type {Record<string, string | null>} */ change) => `${runPath(view.run)}${query({ view: 'matrix', ...keys, ...change })}`;
   const toggle = (/** @type {string} */ label, /** @type {string} */ key) =>
     button(label, () => go(to({ [key]: keys[key] ? null : 'true' }), true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
-  const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, words())), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') }))) : !error && loading(),
+    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`)), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') }))) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),

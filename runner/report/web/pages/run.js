@@ -60,8 +60,7 @@ export async function open({ place, address, names, kept }) {
   async function change(next) {
     coming?.close?.();
     shown = name(next);
-    const mine = partOf(shown)(view, next, undefined);
-    coming = mine;
+    const mine = coming = partOf(shown)(view, next, undefined);
     view.redraw();
     await wait(mine);
     if (mine !== coming || !isOpen) return;

@@ -55,10 +55,7 @@ export async function open({ place, address, kept, server }) {
       item: (index) => items[index],
       need: (_, to) => { if (to > items.length - 50) void more(); },
     },
-    open: (item, event) => {
-      if (item.parts) fold(item.key);
-      else if (item.run) openRow(runPath(item.run), event);
-    },
+    open: (item, event) => (item.parts ? fold(item.key) : item.run && openRow(runPath(item.run), event)),
   });
 
   function arrange() {
@@ -105,17 +102,14 @@ export async function open({ place, address, kept, server }) {
   /** The row of a run, or of several. @param {any} run */
   function row(run) {
     const isOpen = unfolded.has(run.key);
-    const labels = Object.entries(run.labels ?? {}).map(([key, value]) =>
-      el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
-    const name = link(runPath(run.run), run.scenario);
-    name.props.tabindex = -1;
+    const labels = Object.entries(run.labels ?? {}).map(([key, value]) => el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
     const why = run.state === 'cancelled' ? null : gate(run) ?? run.message ?? reason(run);
     const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', run.parts ? button(isOpen ? '▾' : '▸', () => fold(run.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${run.name}` })
         : el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`, onchange: () => toggle(run) })),
       cell('state', verdict(run), why ? el('small', { title: why }, prose(why.split('. ')[0])) : null),
-      cell('name', el('span', null, run.parts ? el('strong', null, run.name) : name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
+      cell('name', el('span', null, run.parts ? el('strong', null, run.name) : el('a', { href: runPath(run.run), tabindex: -1 }, run.scenario), run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
       el('small', null, run.parts ? run.group ? link(to({ group: run.group }), run.words) : run.words
         : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, labels])),
@@ -197,11 +191,9 @@ export async function open({ place, address, kept, server }) {
     arrange();
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
-    const others = ['scenario', 'label', 'group'].filter((key) => filters[key]).map((key) =>
-      el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${key === 'group' ? filters[key].split('-').at(-1) : filters[key]} ✕`));
+    const others = ['scenario', 'label', 'group'].filter((key) => filters[key]).map((key) => el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${key === 'group' ? filters[key].split('-').at(-1) : filters[key]} ✕`));
     const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
-      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '],
-        el('code', null, 'runner exec SCENARIO'), '.'];
+      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '], el('code', null, 'runner exec SCENARIO'), '.'];
     const find = { type: 'search', placeholder: 'Search scenario, id, label or group', 'aria-label': 'Search runs' };
     const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
       el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));

@@ -28,7 +28,7 @@ export function groups({ meta = [], providers = [] }) {
 const [MAX_PROVIDERS, MAX_VALUES] = [12, 12];
 
 /** @param {any} one */
-const share = (one) => (one ? wilson(one)?.share ?? null : null);
+export const share = (one) => (one ? wilson(one)?.share ?? null : null);
 
 /** Providers, the best first. @param {any[]} providers */
 export const ranked = (providers) => [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1));
@@ -46,13 +46,10 @@ export function strengths({ providers = [], meta = [] }) {
       style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : words(one))));
   };
   const of = (/** @type {any[]} */ list) => shown.map(({ provider }) => share(list.find((one) => one.provider === provider)));
-  const title = (/** @type {string} */ provider) => {
-    const { name, keys } = parsed(provider);
-    return [name, keys.map(([, value]) => value).join(', ')].filter(Boolean).join(' ');
-  };
+  const title = (/** @type {ReturnType<typeof parsed>} */ { name, keys }) => [name, keys.map(([, value]) => value).join(', ')].filter(Boolean).join(' ');
   const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
   return [el('h2', null, 'Pass rates', el('small', null, 'the best provider first')),
-    el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(one.provider))], [row('All', of(providers), percent),
+    el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(parsed(one.provider)))], [row('All', of(providers), percent),
       scores.some((one) => one !== null) && row('Mean score', scores, score),
       values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat')),
     providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
@@ -89,7 +86,6 @@ function providers({ run, providers, graders = [] }, redraw) {
   const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
   // Sums of times have no meaning, because calls run at the same time.
   const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))];
-  const hasTimes = !pivot;
   // A provider of a matrix has a cell for each key.
   const names = (/** @type {any} */ one) => {
     const { name, keys: own } = pivot ? { name: one.provider, keys: [] } : parsed(one.provider ?? one.grader);
@@ -99,15 +95,11 @@ function providers({ run, providers, graders = [] }, redraw) {
   const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
     counted(one), passed(one),
     hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : score(one.score)),
-    hasTimes && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
+    !pivot && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name).map(amount))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
-  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Score')] : []), ...(hasTimes ? ['p50 · p95 · max'] : []), ...metrics.slice(0, MAX_METRICS).map(numeric)];
-  const choose = (/** @type {string} */ key) => {
-    pivots.set(run.run, key);
-    redraw();
-  };
-  const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => choose(key), { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
+  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map(numeric)];
+  const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => { pivots.set(run.run, key); redraw(); }, { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
   return [keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
     table('Providers', heads, all.slice(0, MAX_ROWS).map(row), 'providers'), rest(all),
     metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums over the attempts that decided.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
