@@ -14,7 +14,7 @@ import { trials } from './trials.js';
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
 export function overview(view, address, kept) {
   /** @type {any} */
-  let [failures, summary, live, error] = [null, null, view.document.live, null];
+  let [failures, summary, live, error, isGraded] = [null, null, view.document.live, null, null];
   const list = trials(view, address, kept);
   const load = async () => {
     try {
@@ -34,8 +34,8 @@ export function overview(view, address, kept) {
     content: () => {
       const { document, run, redraw } = view;
       const isRunning = document.run.status === 'running';
-      // People look for the best provider of a graded run, and for the failures of any other one.
-      const isGraded = !isRunning && (document.providers ?? []).some((/** @type {any} */ one) => typeof one.score === 'number');
+      // People look for the best provider of a graded run, and for the failures of any other one. At the end of a run, nothing moves.
+      isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
       return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures)),
         isRunning && el('div', null, activity(run, live), workers(document, live)),
