@@ -32,6 +32,8 @@ fn add_keys(schema: &Value, prefix: &str, keys: &mut BTreeSet<String>) {
 const FAILING: &str = r#"
 equals       | { do = "echo", value = "a" } | equals = "b"
 equals_any   | { do = "echo", value = "a" } | equals_any = ["b", "c"]
+file         | { do = "echo", value = "a" } | file = "none.txt"
+trim         | { do = "echo", value = "a" } | trim = true, equals = " b "
 contains     | { do = "echo", value = "a" } | contains = "b"
 contains_any | { do = "echo", value = "a" } | contains_any = ["b", "c"]
 matches      | { do = "echo", value = "a" } | matches = "^b"

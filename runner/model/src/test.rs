@@ -126,6 +126,12 @@ pub struct Expect {
     /// Values of which the whole output is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub equals_any: Vec<Value>,
+    /// The golden file whose content is `equals`, relative to the scenario. Without `equals`, there is no such file yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Whether `equals` ignores white space at the ends of two texts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub trim: bool,
     /// Parts of the output: texts in a text, or values in a list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contains: Vec<Value>,

@@ -256,7 +256,8 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
 }
 
 /// Checks of texts, to which `ignore_case` applies.
-const OF_TEXTS: &[&str] = &["equals", "equals_any", "contains", "contains_any", "matches", "not"];
+const OF_TEXTS: &[&str] =
+    &["equals", "equals_any", "file", "contains", "contains_any", "matches", "not"];
 
 /// Reports `ignore_case` without a check that it applies to.
 fn check_ignored_case(table: &mut Table<'_, '_>) {
@@ -270,6 +271,8 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     let expect = Expect {
         equals: table.optional("equals", &Any),
         equals_any: table.optional("equals_any", &List(1, Any)).unwrap_or_default(),
+        file: table.optional("file", &TEXT),
+        trim: table.optional("trim", &Boolean).unwrap_or_default(),
         contains: table.optional("contains", &TextOrList).unwrap_or_default(),
         contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
         matches: table.optional("matches", &Pattern),
@@ -290,6 +293,12 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         table.optional("schema", &NamedFile("schema", Metadata::is_file, FilePlace::Readable));
     if expect.tolerance.is_some() && !table.has("json") {
         table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
+    }
+    if table.has("file") && table.has("equals") {
+        table.refuse_key("file", "`file` and `equals` exclude each other: both are the output");
+    }
+    if table.has("trim") && !table.has("file") && !table.has("equals") {
+        table.refuse_key("trim", "`trim` is for `file` and `equals`, which are missing");
     }
     check_ignored_case(table);
     let of_outputs = ["json", "schema", "min_score", "exit_code", "graders"];

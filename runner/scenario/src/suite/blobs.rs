@@ -5,12 +5,15 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use runner_model::{Digest, json, without_mark};
+use runner_model::{Digest, json, row::MAX_DEPTH, without_mark};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::project::{Project, Refusal};
 
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
+/// Bytes of a golden file. It is in its test's line, which must fit into one frame with a stored output.
+pub(crate) const MAX_GOLDEN_BYTES: u64 = 4 << 20;
 
 /// Attachments and schemas of tests.
 #[derive(Default)]
@@ -75,6 +78,36 @@ impl Blobs {
     }
 }
 
+/// Reads the expected output of a scenario in `project`: the value of a `.json` file, or else a text. `None` without such a
+/// file.
+pub(crate) fn golden_file(project: &Project, path: &Path) -> Result<Option<Value>, Refusal> {
+    project.check_read(path)?;
+    let mut bytes = Vec::new();
+    match open(path).and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(read_error(&error).into()),
+        Ok(_) if bytes.len() as u64 > MAX_GOLDEN_BYTES => {
+            return Err("has more than 4 MiB".to_owned().into());
+        }
+        Ok(_) => {}
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    if !is_json(path) {
+        return Ok(Some(text.into()));
+    }
+    let value =
+        json::parse(without_mark(&text)).map_err(|error| format!("is not JSON: {error}"))?;
+    if is_deep(&value, MAX_DEPTH) {
+        return Err(format!("has more than {MAX_DEPTH} levels").into());
+    }
+    Ok(Some(value))
+}
+
+/// Returns whether a golden file has JSON, by its name.
+pub(crate) fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "json")
+}
+
 fn read_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
@@ -94,4 +127,13 @@ fn hash(path: &Path) -> io::Result<Blob> {
     let mut hasher = Sha256::new();
     let bytes = io::copy(&mut BufReader::with_capacity(64 << 10, open(path)?), &mut hasher)?;
     Ok((Digest(hasher.finalize().into()), bytes))
+}
+
+/// Returns whether a value has more than `levels` levels.
+pub(crate) fn is_deep(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deep(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deep(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }

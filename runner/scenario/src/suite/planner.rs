@@ -11,7 +11,7 @@ use runner_model::{
     visible::shown_path,
 };
 use runner_model::{alike::appearance, provider::ProviderFile};
-use serde_json::{Value, value::to_raw_value};
+use serde_json::value::to_raw_value;
 
 use crate::{
     filter::Filter,
@@ -27,7 +27,7 @@ use crate::{
     scenario::Scenario,
     suite::{
         TestFacts,
-        blobs::Blobs,
+        blobs::{Blobs, golden_file, is_deep},
         hash,
         selection::{Selection, narrow},
     },
@@ -334,6 +334,12 @@ impl Planner<'_> {
             })?;
             expect.schema = Some(digest);
         }
+        if let Some(path) = &expect.file {
+            let Scenario { project, folder, .. } = self.rules.scenario;
+            expect.equals = golden_file(project, &folder.join(path)).map_err(|refusal| {
+                file_problem(origin, &["expect", "file"], "golden file", path, refusal)
+            })?;
+        }
         let overrides = &self.rules.selection.selected.overrides;
         let mut retries = settings.retries;
         if let Some(max) = overrides.retries {
@@ -408,13 +414,4 @@ fn file_problem(
     let path = keys(path.iter().copied());
     let problem = Problem { help, ..Problem::new(format!("{noun} `{file}` {reason}")) };
     vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
-}
-
-/// Returns whether a value has more than `levels` levels.
-fn is_deep(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deep(item, levels - 1)),
-        Value::Object(map) => levels == 0 || map.values().any(|item| is_deep(item, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
 }
