@@ -80,13 +80,13 @@ fn unwritable_results_root_exits_7() {
 }
 
 /// Forbids creating files in a folder, or allows it again.
-pub(super) fn lock(folder: &Path, is_locked: bool) {
+pub(crate) fn lock(folder: &Path, is_locked: bool) {
     let mode = if is_locked { 0o555 } else { 0o755 };
     fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Returns the program, without root's right to ignore modes.
-pub(super) fn ordinary(runner: &Runner, args: &[&str]) -> Command {
+pub(crate) fn ordinary(runner: &Runner, args: &[&str]) -> Command {
     if !rustix::process::geteuid().is_root() {
         return runner.command(args);
     }

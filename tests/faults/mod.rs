@@ -2,7 +2,7 @@
 
 mod beside;
 mod clock;
-mod disk;
+pub(crate) mod disk;
 mod exhaustion;
 mod failpoints;
 mod files;

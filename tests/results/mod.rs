@@ -1,5 +1,6 @@
 //! Answers about runs: pages, reports, comparisons, history, schemas, and shards that are merged.
 
+mod accept;
 mod changes;
 mod ci;
 mod classes;

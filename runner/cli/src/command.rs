@@ -9,7 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::fleet::{broker, worker};
 use crate::commands::help::{completions, manual, schema};
-use crate::commands::results::{compare, history, merge, notify, queue, trust};
+use crate::commands::results::{accept, compare, history, merge, notify, queue, trust};
 use crate::commands::{control, exec, follow, init, list, plugin};
 use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
@@ -39,6 +39,7 @@ pub enum Command {
     Exec(Box<exec::Args>),
     Resume(resume::Args),
     Rescore(rescore::Args),
+    Accept(accept::Args),
     Merge(merge::Args),
     Validate(validate::Args),
     List(list::Args),
@@ -95,7 +96,7 @@ pub enum PluginCommand {
 /// The groups of the help. Commands outside of these groups are not listed.
 pub const GROUPS: [(&str, &[&str]); 8] = [
     ("Start", &["init", "validate"]),
-    ("Run", &["exec", "resume", "rescore", "merge"]),
+    ("Run", &["exec", "resume", "rescore", "accept", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
     ("Use several machines", &["worker", "broker"]),
@@ -114,6 +115,7 @@ impl Command {
             Self::Exec(args) => exec::run(args, out),
             Self::Resume(args) => resume::run(args, out),
             Self::Rescore(args) => rescore::run(args, out),
+            Self::Accept(args) => accept::run(args, out),
             Self::Merge(args) => merge::run(args, out),
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),

@@ -58,6 +58,7 @@ mod commands {
 
     /// Commands about results of trials, the ends of runs, the queue and trust, and the texts of their answers.
     pub mod results {
+        pub mod accept;
         pub mod compare;
         pub mod history;
         pub mod merge;

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod accept;
 mod clock;
 mod error;
 mod event;
@@ -171,6 +172,7 @@ pub mod remote {
 
 pub use runner_record::{Answer, Share};
 
+pub use self::accept::{AcceptRequest, Acceptance, accept};
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};

@@ -20,6 +20,7 @@ mod disk {
     pub(crate) mod plugin_cache;
     pub(crate) mod removal;
     pub(crate) mod scratch;
+    pub(crate) mod user_folder;
     pub(crate) mod user_key;
 }
 
@@ -76,6 +77,7 @@ pub use disk::layout::{command, default_root, is_latest, is_run_name};
 pub use disk::plugin_cache::{PluginCache, TABLE};
 pub use disk::{
     scratch::Scratch,
+    user_folder::{Replacement, UserFolder},
     user_key::{key_files, sign_login},
 };
 pub use root::list::{DeadRuns, Runs, Swept};

@@ -10,6 +10,7 @@
 //! `lists/entries.rs`, which reads test lists; `lists/mod.rs`, which makes tests of their records; `suite/planner.rs`, which
 //! resolves these on several threads; and `suite/resolve.rs`, which writes the suite.
 
+mod accepted;
 mod filter;
 mod grants_toml;
 mod keys;
@@ -24,6 +25,7 @@ mod settings;
 mod stored_files;
 mod suite;
 
+pub use accepted::{AcceptedOutputs, FileEdit, ReadFile, accept_outputs};
 pub use filter::{Facts, Filter, InRun, RowFilter, TestLabels};
 pub use runner_model::globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};

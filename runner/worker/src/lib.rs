@@ -41,6 +41,7 @@ mod judge {
     mod search;
 
     pub use self::compiled::{CompiledCache, SharedSchema};
+    pub use self::diff::text_diff;
     pub use self::json::{max_tree_bytes, tree_bytes, without_fence};
     pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
 
@@ -53,6 +54,7 @@ use std::io::{self, Write as _};
 use std::{env, process};
 
 pub use harden::offered;
+pub use judge::text_diff;
 
 /// Entry point of the target `schemas` in `fuzz/`.
 #[cfg(fuzzing)]

@@ -260,6 +260,11 @@ impl RescorePlan {
         !self.reasons.iter().all(|reason| matches!(reason, RescoreReason::Unmatched(_)))
     }
 
+    /// Returns whether the scenario lacks a test.
+    pub(crate) fn is_gone(&self, test: u64) -> bool {
+        self.gone.contains_key(&test)
+    }
+
     /// Returns the ids of the tests that the scenario lacks, in the order of the plan.
     pub(crate) fn gone(&self) -> impl ExactSizeIterator<Item = &TestId> {
         self.gone.values()

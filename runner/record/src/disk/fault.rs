@@ -29,6 +29,8 @@ pub(crate) enum Place {
     ManifestRename,
     /// Before an entry of the store or an artifact gets its name.
     StoreKeep,
+    /// Before an accepted file replaces a file of the user.
+    UserFileRename,
     /// Before a lock is taken.
     Lock,
     /// Before a request of the queue is written.

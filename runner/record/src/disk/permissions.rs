@@ -35,6 +35,16 @@ pub(crate) fn of_file_in(folder: u32) -> u32 {
     by_folder(folder, umask()) & 0o666
 }
 
+/// Returns the mode of a new file among files of the user.
+pub(crate) fn of_user_file() -> u32 {
+    0o666 & !umask()
+}
+
+/// Returns the mode of a new folder among files of the user.
+pub(crate) fn of_user_folder() -> u32 {
+    0o777 & !umask()
+}
+
 /// Returns the umask. The system call that returns it also sets it, so it is read from `/proc`.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();

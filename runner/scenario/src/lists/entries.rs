@@ -474,7 +474,7 @@ fn error_offset(text: &str, error: &serde_json::Error) -> usize {
 
 /// Returns the range of a value, or of its key, in a record's text.
 // Only problems have places, so the record is parsed again, and valid records cost nothing.
-fn json_span(record: &str, path: &[Step], part: Part) -> Range<usize> {
+pub(crate) fn json_span(record: &str, path: &[Step], part: Part) -> Range<usize> {
     let mut key = record;
     let mut value = record;
     for step in path {

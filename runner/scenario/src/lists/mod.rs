@@ -8,6 +8,7 @@ use std::{cell::Cell, iter, ops::ControlFlow};
 
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::entries::json_span;
 use self::entries::{Chunk, Entry, visit_chunks};
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::problem::{Place, Problem};
@@ -322,6 +323,36 @@ impl Record<'_> {
     fn list_path(&self, steps: &[Step]) -> Vec<Step> {
         let list = [Step::Key("test_lists".to_owned()), Step::Item(self.index)];
         [&list, steps].concat()
+    }
+
+    /// Returns the record's file, relative to the scenario, and its number in it, from 1, if it has its own `expect`.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it has none.
+    pub(crate) fn own_expect(&self) -> Result<(&str, usize), String> {
+        match self.list.fields.iter().find(|(key, _)| *key == "expect") {
+            Some((_, expect)) if expect.is_template() => {
+                Err("its `equals` comes from a template".to_owned())
+            }
+            Some(_) => Err("its `equals` is that of a whole test list".to_owned()),
+            None => {
+                let number = self.number.as_u64().unwrap_or_default() as usize;
+                Ok((self.file.names["path"].as_str().unwrap_or_default(), number))
+            }
+        }
+    }
+
+    /// Returns whether a record chooses the folder of its golden file: the template of its list starts with a key of the record.
+    pub(crate) fn chooses_folder(&self) -> bool {
+        let Some((_, expect)) = self.list.fields.iter().find(|(key, _)| *key == "expect") else {
+            return false;
+        };
+        let expect = expect.clone().into_value();
+        let file = expect["file"].as_str().unwrap_or("{{row}}");
+        file.split_once("{{").is_some_and(|(folder, rest)| {
+            !folder.contains('/') && rest.contains("row")
+        })
     }
 
     /// Returns whether a value of the test is from the list, not the record.

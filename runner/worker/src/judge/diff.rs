@@ -24,15 +24,19 @@ pub(super) fn diff(expected: &Value, output: &Json<'_>) -> Option<String> {
     if is_line(old) && is_line(new) {
         return None;
     }
+    let text = text_diff(old, new);
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns a unified line diff of two texts, without its end if it is long. Invisible characters of changed lines are marked.
+pub fn text_diff(old: &str, new: &str) -> String {
     let (skipped, start) = equal_lines(old, new);
-    let old = compared(&old[start..]);
-    let new = compared(&new[start..]);
-    let mut text = unified(old, new, skipped);
+    let mut text = unified(compared(&old[start..]), compared(&new[start..]), skipped);
     if text.len() > MAX_DIFF {
         text.truncate(text.floor_char_boundary(MAX_DIFF));
         text.push_str("\n… (cut)\n");
     }
-    (!text.is_empty()).then_some(text)
+    text
 }
 
 /// Returns whether two texts differ only in white space and invisible characters.

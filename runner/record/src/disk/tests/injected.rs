@@ -119,6 +119,7 @@ impl Fault {
             "manifest-write" => Place::ManifestWrite,
             "manifest-rename" => Place::ManifestRename,
             "store-keep" => Place::StoreKeep,
+            "user-file-rename" => Place::UserFileRename,
             "lock" => Place::Lock,
             "queue-write" => Place::QueueWrite,
             "queue-move" => Place::QueueMove,

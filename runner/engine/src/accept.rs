@@ -1,0 +1,283 @@
+//! [`accept`]: replaces the expectations of failed tests by their stored outputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{io, ops::Range};
+
+use runner_model::row::{CheckKind, read_line};
+use runner_model::{Outcome, Places as _, RowRef, Selected, digest, json};
+use runner_model::{outcome::Verdict, test::Test};
+use runner_record::{
+    Fold, Manifest, ReadLine, Replacement, Rerun, ResultsRoot, RunDir, UserFolder,
+};
+use runner_results::row_filter;
+use runner_scenario::{AcceptedOutputs, Filter, RowFilter, accept_outputs};
+use runner_scenario::{load_selected, parse_stored};
+use serde_json::Value;
+
+use crate::plan::{Ids, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable};
+use crate::{EngineError, SessionRequest, trust::find_run};
+
+/// Bytes of a file with expectations.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A request to accept the outputs of a run.
+#[derive(Debug)]
+pub struct AcceptRequest {
+    /// Name of the run. `None` takes the newest of this user.
+    pub run: Option<String>,
+    /// The trials whose tests are accepted. `None` selects all that did not pass.
+    pub filter: Option<Filter>,
+    /// Path of the results root.
+    pub results: PathBuf,
+}
+
+/// The files that change if the outputs of a run are accepted.
+#[derive(Debug)]
+pub struct Acceptance {
+    /// The changes, and the tests whose outputs cannot be accepted.
+    pub outputs: AcceptedOutputs,
+    /// The folder of the scenario.
+    pub folder: PathBuf,
+    /// The command that judges the run by its new expectations.
+    pub next: String,
+    /// Messages for the user.
+    pub notices: Vec<String>,
+    opened: UserFolder,
+}
+
+/// Finds the new expectations of the failed tests of a run. Writes nothing before [`Acceptance::write`].
+///
+/// # Errors
+///
+/// The run or its scenario cannot be used, or the filter matches no trial.
+pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
+    let session = SessionRequest::new(&request.results);
+    let (_, root, dir, notices) = find_run(&session, |root| match &request.run {
+        Some(name) => Ok((root.find(name)?, Vec::new())),
+        None => Ok(root.newest_for_use()?),
+    })?;
+    dir.snapshot(|| {
+        let manifest = dir.truth()?;
+        if manifest.metadata.selection.shard.is_some() {
+            return Err(EngineError::Usage(
+                "a shard lacks trials of its tests: accept the outputs of the merged run"
+                    .to_owned(),
+            ));
+        }
+        let path = Path::new(&manifest.scenario_path);
+        let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
+        let stored = StoredOutputs::read(&root, &dir, &manifest, &plan, request.filter.clone())?;
+        let (outputs, refused) = stored.outputs().map_err(|source| unreadable(&root, source))?;
+        let overrides = manifest.metadata.selection.overrides.clone();
+        let selection = Selected { overrides, ..Selected::default() }.into();
+        let scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
+        let opened = UserFolder::open(&scenario.folder)?;
+        let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
+        let mut accepted =
+            accept_outputs(&scenario, outputs, &mut read).map_err(EngineError::Scenario)?;
+        accepted.refused.extend(refused);
+        Ok(Acceptance {
+            outputs: accepted,
+            folder: scenario.folder,
+            next: dir.command("rescore", &[]),
+            notices: notices.clone(),
+            opened,
+        })
+    })
+}
+
+impl Acceptance {
+    /// Replaces the files, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// A file has changed since [`accept`], or cannot be written.
+    pub fn write(&self) -> Result<(), EngineError> {
+        let files = self.outputs.files.iter().map(|(path, edit)| Replacement {
+            path,
+            old: edit.old.as_deref(),
+            new: edit.new.as_bytes(),
+        });
+        Ok(self.opened.replace(&files.collect::<Vec<_>>())?)
+    }
+}
+
+/// The newest results of a run, and the tests that a filter selects among the failed ones.
+struct StoredOutputs<'p> {
+    dir: &'p RunDir,
+    plan: &'p RescorePlan,
+    /// By trial. `None` without a result.
+    places: Vec<Option<RowPlace>>,
+    /// Indexes of tests.
+    selected: BTreeSet<u64>,
+    has_secrets: bool,
+}
+
+impl<'p> StoredOutputs<'p> {
+    fn read(
+        root: &ResultsRoot,
+        dir: &'p RunDir,
+        manifest: &Manifest,
+        plan: &'p RescorePlan,
+        mut filter: Option<Filter>,
+    ) -> Result<Self, EngineError> {
+        let text = dir.scenario(manifest)?;
+        let vars = &manifest.metadata.selection.overrides.vars;
+        let stored =
+            parse_stored(&text, &manifest.scenario, vars).map_err(EngineError::Scenario)?;
+        let has_secrets =
+            stored.providers.iter().any(|provider| !provider.grants.secret_names().is_empty());
+        if let Some(filter) = &mut filter {
+            resolve_filter(filter, root)?;
+        }
+        let rows = filter.as_ref().map(|filter| row_filter(dir, filter)).transpose()?;
+        let suite = &plan.plan.suite;
+        let mut seen = Fold::new(suite.trials());
+        let mut places = vec![None; suite.trials() as usize];
+        let mut is_selected = vec![false; places.len()];
+        dir.rows(&mut |at, read| {
+            let ReadLine::Row(head, bytes) = read else { return };
+            let Some(index) = suite.index(&head.trial) else { return };
+            if seen.add(index, (&head).into()).is_none_or(|effect| !effect.settles) {
+                return;
+            }
+            let bytes_len = bytes.len() as u32;
+            places[index as usize] = Some(RowPlace { at, bytes: bytes_len, ..RowPlace::default() });
+            is_selected[index as usize] = head.outcome.is_bad()
+                && rows
+                    .as_ref()
+                    .is_none_or(|filter| read_line(bytes).is_ok_and(|row| filter.matches(&row)));
+        })?;
+        rows.map_or(Ok(()), RowFilter::finish)?;
+        let trials = (0..suite.trials()).filter(|trial| is_selected[*trial as usize]);
+        let selected: BTreeSet<_> = trials.map(|trial| suite.trial(trial).test).collect();
+        if let (Some(filter), true) = (filter, selected.is_empty()) {
+            let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
+            return Err(EngineError::NothingMeant(rerun, String::new()));
+        }
+        Ok(Self { dir, plan, places, selected, has_secrets })
+    }
+
+    /// Returns the outputs of the selected tests by id, and the reasons why tests have none to accept.
+    #[allow(clippy::type_complexity, reason = "both are by the id of a test")]
+    fn outputs(&self) -> io::Result<(BTreeMap<String, Value>, BTreeMap<String, String>)> {
+        let suite = &self.plan.plan.suite;
+        let (mut outputs, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        let mut line = Vec::new();
+        let mut trial = 0;
+        while trial < suite.trials() {
+            let test = suite.trial(trial).test;
+            let after = (trial..suite.trials()).find(|next| suite.trial(*next).test != test);
+            let trials = trial..after.unwrap_or(suite.trials());
+            trial = trials.end;
+            if !self.selected.contains(&test) {
+                continue;
+            }
+            suite.line(test, &mut line)?;
+            let id = TestLine::read(&line)?.id.to_string();
+            let output = if self.plan.is_gone(test) {
+                Err("the scenario has no such test".to_owned())
+            } else {
+                self.output(trials, &line)
+            };
+            match output {
+                Ok(Some(output)) => drop(outputs.insert(id, output)),
+                Ok(None) => {}
+                Err(why) => drop(refused.insert(id, why)),
+            }
+        }
+        Ok((outputs, refused))
+    }
+
+    /// Returns the output of all trials of a test. `None` if it is the expected one already.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be accepted.
+    fn output(&self, trials: Range<u64>, line: &[u8]) -> Result<Option<Value>, String> {
+        let test: Test<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let mut ids = Ids::new(&self.plan.plan.suite, &self.plan.plan.scenario.providers);
+        let mut accepted: Option<(String, Value)> = None;
+        let mut is_compared = false;
+        let mut has_changed = false;
+        for trial in trials {
+            let name = ids.trial(trial).map_err(|error| error.to_string())?.to_string();
+            let place = self.places[trial as usize];
+            let place = place.ok_or_else(|| format!("`{name}` has no result"))?;
+            let stored = StoredRow::read(self.dir, place);
+            let stored = stored.ok_or_else(|| format!("the output of `{name}` cannot be read"))?;
+            let row: RowRef<'_> =
+                serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string())?;
+            has_changed |= self.has_changed(trial, line, &row, &name)?;
+            let output = self.output_of(&row).map_err(|why| format!("`{name}` {why}"))?;
+            is_compared |= row.checks.iter().any(|check| {
+                check.kind == Some(CheckKind::Equals) && check.verdict == Verdict::Fail
+            });
+            match &accepted {
+                Some((first, other)) if *other != output => {
+                    return Err(format!("`{first}` and `{name}` have different outputs"));
+                }
+                Some(_) => {}
+                None => accepted = Some((name, output)),
+            }
+        }
+        let accepted = accepted.map(|(_, output)| output);
+        if test.expect.equals == accepted {
+            return Ok(None);
+        }
+        if has_changed {
+            let next = self.dir.command("rescore", &[]);
+            return Err(format!(
+                "its expectations have changed since it was judged; first run: {next}"
+            ));
+        }
+        if !is_compared && (test.expect.equals.is_some() || test.expect.file.is_some()) {
+            return Err("its `equals` or `file` holds, and another expectation does not".to_owned());
+        }
+        Ok(accepted)
+    }
+
+    /// Returns the output of a row, or the reason why it is not a whole one, as the end of a sentence.
+    fn output_of(&self, row: &RowRef<'_>) -> Result<Value, String> {
+        match row.outcome {
+            Outcome::Error => return Err("ended in an error".to_owned()),
+            Outcome::Timeout => return Err("ended in a timeout".to_owned()),
+            _ => {}
+        }
+        let output = row.output.as_ref().ok_or("has no output")?.get();
+        if row.output_artifact().is_some() {
+            return Err("has an output of more than 8 MiB".to_owned());
+        }
+        if row.truncated {
+            return Err("has a result that was cut".to_owned());
+        }
+        // A mark of the redactor.
+        if self.has_secrets && (output.contains("[secret") || output.contains("***")) {
+            return Err("has an output with a redacted secret".to_owned());
+        }
+        json::parse(output).map_err(|why| format!("has an output that no file can have: {why}"))
+    }
+
+    /// Returns whether the expectations of a test are others than those that judged a row.
+    ///
+    /// # Errors
+    ///
+    /// Its input, attachments or provider differ, so the output is not its own.
+    fn has_changed(
+        &self,
+        trial: u64,
+        line: &[u8],
+        row: &RowRef<'_>,
+        name: &str,
+    ) -> Result<bool, String> {
+        let provider = self.plan.plan.suite.trial(trial).provider;
+        let fingerprints = TestLine::read(line)
+            .and_then(|test| Ok(test.fingerprints(&self.plan.plan.fingerprints, provider)?));
+        let (execution, judgement) = fingerprints.map_err(|error| error.to_string())?;
+        if row.fingerprint != Some(execution) {
+            return Err(format!("the test or the provider of `{name}` has changed since it ran"));
+        }
+        Ok(row.judgement_fingerprint != Some(judgement))
+    }
+}

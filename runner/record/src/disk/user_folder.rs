@@ -1,0 +1,154 @@
+//! [`UserFolder`]: reads and replaces files of the user below one folder, without following links.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::beneath::{Dir, random};
+use super::fault::{self, Place};
+use super::{durable::Unsynced, durable::sync_together, permissions};
+use crate::RecordError;
+
+const OWNER_WRITES: u32 = 0o200;
+
+/// A folder with files of the user.
+#[derive(Debug)]
+pub struct UserFolder(Dir);
+
+/// A new content of a file.
+pub struct Replacement<'a> {
+    /// The path relative to the folder.
+    pub path: &'a str,
+    /// The present content. `None` if the file is missing.
+    pub old: Option<&'a [u8]>,
+    pub new: &'a [u8],
+}
+
+/// A new file under its temporary name.
+struct Draft<'a> {
+    folder: Dir,
+    name: &'a str,
+    temporary: String,
+}
+
+impl UserFolder {
+    /// Opens a folder that the user named.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        Dir::open(path).map(Self)
+    }
+
+    /// Reads a file of at most `limit` bytes. `None` if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, is larger or read-only, or a part of the path is a link.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, RecordError> {
+        let (folder, name) = split(path);
+        let opened = folder.map_or_else(|| Ok(self.0.clone()), |folder| self.folder(folder, None));
+        match opened.and_then(|dir| Ok((mode_to_keep(&dir, name)?, dir.read_all(name, limit)?))) {
+            Ok((_, bytes)) => Ok(Some(bytes)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces all files. Either none is replaced, or an error names one that is not. A kill leaves the old or the new content of
+    /// each file.
+    ///
+    /// # Errors
+    ///
+    /// A file has changed, or cannot be written.
+    pub fn replace(&self, files: &[Replacement<'_>]) -> Result<(), RecordError> {
+        let (mut drafts, mut created, mut unsynced) = (Vec::new(), Vec::new(), Vec::new());
+        let prepared = files.iter().try_for_each(|file| {
+            let (folder, name) = split(file.path);
+            let folder = match folder {
+                Some(folder) => self.folder(folder, Some(&mut created))?,
+                None => self.0.clone(),
+            };
+            let limit = file.old.map_or(0, <[u8]>::len) as u64;
+            if self.read(file.path, limit).ok().as_ref().map(Option::as_deref) != Some(file.old) {
+                return Err(folder.refuse(name, "it has changed; nothing was written"));
+            }
+            let mode = file.old.map(|_| mode_to_keep(&folder, name)).transpose()?;
+            let temporary = format!(".accept-{:016x}", random());
+            let draft = Draft { folder, name, temporary };
+            let written = draft.write(file.new, mode.unwrap_or_else(permissions::of_user_file))?;
+            let path = draft.folder.path().join(&draft.temporary);
+            drafts.push(draft);
+            unsynced.push(Unsynced::Content(written, path));
+            Ok(())
+        });
+        if let Err(error) = prepared.and_then(|()| sync_together(unsynced)) {
+            for draft in drafts {
+                let _ = draft.folder.remove(&draft.temporary);
+            }
+            // Those that others have filled meanwhile stay.
+            for (above, name) in created.into_iter().rev() {
+                let _ = above.remove_folder(&name);
+            }
+            return Err(error);
+        }
+        for Draft { folder, name, temporary } in &drafts {
+            let renamed = fault::pass(Place::UserFileRename)
+                .map_err(|source| folder.error("replace", name, source))
+                .and_then(|()| folder.rename(temporary, name));
+            if let Err(error) = renamed {
+                drafts.iter().for_each(|draft| drop(draft.folder.remove(&draft.temporary)));
+                return Err(error);
+            }
+        }
+        let folders = drafts.into_iter().map(|draft| draft.folder);
+        let folders = folders.chain(created.into_iter().map(|(above, _)| above));
+        sync_together(folders.map(Unsynced::Names).collect())
+    }
+
+    /// Opens a folder below this one. Creates missing ones if `created` is given, and adds them to it.
+    fn folder(
+        &self,
+        path: &str,
+        mut created: Option<&mut Vec<(Dir, String)>>,
+    ) -> Result<Dir, RecordError> {
+        path.split('/').try_fold(self.0.clone(), |dir, name| match (dir.dir(name), &mut created) {
+            (Err(error), Some(created)) if error.is_missing() => {
+                let folder = dir.create_dir(name, permissions::of_user_folder())?;
+                created.push((dir, name.to_owned()));
+                Ok(folder)
+            }
+            (opened, _) => opened,
+        })
+    }
+}
+
+impl Draft<'_> {
+    fn write(&self, bytes: &[u8], mode: u32) -> Result<File, RecordError> {
+        let mut file = self.folder.create_file(&self.temporary)?;
+        let written = file.set_permissions(Permissions::from_mode(mode));
+        written.and_then(|()| file.write_all(bytes)).map(|()| file).map_err(|source| {
+            let _ = self.folder.remove(&self.temporary);
+            self.folder.error("write", self.name, source)
+        })
+    }
+}
+
+/// Splits the folders off a path.
+fn split(path: &str) -> (Option<&str>, &str) {
+    path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name))
+}
+
+/// Returns the mode of a file that may be replaced.
+fn mode_to_keep(folder: &Dir, name: &str) -> Result<u32, RecordError> {
+    let metadata = folder
+        .read(name)?
+        .metadata()
+        .map_err(|source: io::Error| folder.error("read", name, source))?;
+    match metadata.permissions().mode() & 0o777 {
+        mode if mode & OWNER_WRITES > 0 => Ok(mode),
+        _ => Err(folder.refuse(name, "it is read-only")),
+    }
+}

@@ -1,0 +1,419 @@
+//! [`accept_outputs`]: golden files, scenarios and test lists with accepted outputs in place of their expectations.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Component, Path};
+use std::{mem, ops::ControlFlow, ops::Range};
+
+use runner_model::{row::MAX_DEPTH, visible::steers, without_mark};
+use serde_json::{Value, value::RawValue};
+
+use crate::grants_toml::{toml_key, toml_string};
+use crate::keys::ListFormat;
+use crate::lists::{AllTests, Origin, json_span};
+use crate::problem::{Problem, Problems};
+use crate::reading::{Document, MAX_BYTES, Part, Step, escape};
+use crate::scenario::Scenario;
+use crate::suite::blobs::{MAX_GOLDEN_BYTES, is_deep, is_json};
+
+/// The files with expectations that accepted outputs replace.
+#[derive(Debug, Default)]
+pub struct AcceptedOutputs {
+    /// The files that change, by their path relative to the scenario's folder.
+    pub files: BTreeMap<String, FileEdit>,
+    /// The reason for each test whose output cannot be accepted, by its id.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// A file before and after its expectations are replaced.
+#[derive(Debug)]
+pub struct FileEdit {
+    /// `None` if the file is missing.
+    pub old: Option<Vec<u8>>,
+    pub new: String,
+    /// Number of tests whose expectations change.
+    pub tests: usize,
+}
+
+/// Reads a file below the scenario's folder, without links. `None` if it is missing.
+///
+/// # Errors
+///
+/// The reason why the file may not be replaced.
+pub type ReadFile<'r> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, String> + 'r;
+
+/// An expectation in the text of a file.
+struct Place {
+    /// The test's index in a scenario, or the number of its record, from 0.
+    record: usize,
+    test: String,
+    old: Value,
+    new: Value,
+}
+
+/// The expectations of a file, and its format.
+struct Edited {
+    format: ListFormat,
+    /// Whether `{{` in its texts starts a placeholder.
+    has_placeholders: bool,
+    places: Vec<Place>,
+}
+
+/// Finds the expectations of tests in their files, and replaces them by the tests' outputs. Writes nothing. An expectation that
+/// more than one test has is replaced only if all of them have the same output.
+///
+/// # Errors
+///
+/// Problems of the scenario's lists.
+pub fn accept_outputs(
+    scenario: &Scenario,
+    mut outputs: BTreeMap<String, Value>,
+    read: &mut ReadFile<'_>,
+) -> Result<AcceptedOutputs, Problems> {
+    let document = scenario.document().map_err(|problems| Problems::first(1, problems))?;
+    let tests = AllTests::new(scenario, &document);
+    let mut accepted = AcceptedOutputs::default();
+    let mut edited = BTreeMap::<String, Edited>::new();
+    let mut golden = BTreeMap::<String, Vec<(String, Value)>>::new();
+    // The number of tests that name each golden file.
+    let mut users = HashMap::<String, usize>::new();
+    let mut problem: Option<Vec<Problem>> = None;
+    let _ = tests.visit(&mut |test| {
+        let (origin, mut test) = match test {
+            Ok(test) => test,
+            Err(problems) => {
+                problem = Some(problems);
+                return ControlFlow::Break(());
+            }
+        };
+        let file = test.expect.expect.file.as_deref().map(|file| golden_path(&origin, file));
+        if let Some(Ok(path)) = &file {
+            *users.entry(path.clone()).or_default() += 1;
+        }
+        let Some(new) = outputs.remove(&*test.id) else { return ControlFlow::Continue(()) };
+        let id = test.id.to_string();
+        let old = test.expect.expect.equals.take();
+        let found = match (file, old) {
+            (Some(path), _) => {
+                path.map(|path| golden.entry(path).or_default().push((id.clone(), new)))
+            }
+            (None, Some(old)) => place_of(scenario, &origin).map(|(path, format, record)| {
+                let has_placeholders = matches!(origin, Origin::Scenario(..));
+                let empty = Edited { format, has_placeholders, places: Vec::new() };
+                let places = &mut edited.entry(path).or_insert(empty).places;
+                places.push(Place { record, test: id.clone(), old, new });
+            }),
+            (None, None) => Err("it has neither `equals` nor `file`".to_owned()),
+        };
+        accepted.refused.extend(found.err().map(|why| (id, why)));
+        ControlFlow::Continue(())
+    });
+    if let Some(problems) = problem {
+        return Err(Problems::first(1, problems));
+    }
+    let inputs = inputs_of(scenario);
+    for (path, tests) in golden {
+        let new = golden_text(&path, &tests, users[&path], &inputs);
+        let new = new.and_then(|new| Ok((read(&path)?, new)));
+        accepted.add(path, new, tests.into_iter().map(|(id, _)| id).collect());
+    }
+    for (path, mut file) in edited {
+        let old = read(&path).and_then(|old| old.ok_or_else(|| "the file is gone".to_owned()));
+        let text = old
+            .and_then(|old| String::from_utf8(old).map_err(|_| "the file is not UTF-8".to_owned()));
+        let new = text.and_then(|text| {
+            let new = file.apply(&path, &text, &mut accepted.refused)?;
+            Ok((Some(text.into_bytes()), new))
+        });
+        accepted.add(path, new, file.places.into_iter().map(|place| place.test).collect());
+    }
+    Ok(accepted)
+}
+
+impl AcceptedOutputs {
+    /// Adds a file with its text before and after, or the reason why it does not change.
+    fn add(
+        &mut self,
+        path: String,
+        texts: Result<(Option<Vec<u8>>, String), String>,
+        tests: Vec<String>,
+    ) {
+        match texts {
+            Ok((old, new)) if old.as_deref() != Some(new.as_bytes()) => {
+                self.files.insert(path, FileEdit { old, new, tests: tests.len() });
+            }
+            Ok(_) => {}
+            Err(why) => self.refused.extend(tests.into_iter().map(|test| (test, why.clone()))),
+        }
+    }
+}
+
+/// Returns a path relative to the scenario's folder in its simplest form.
+///
+/// # Errors
+///
+/// It leads out of the folder, or has a hidden name, such as `.git`, whose files decide what programs do.
+pub(crate) fn inside(path: &str) -> Result<String, String> {
+    let mut names = Vec::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) => names.push(name.to_string_lossy()),
+            _ => return Err(format!("`{path}` leads out of the scenario's folder")),
+        }
+    }
+    if names.iter().any(|name| name.starts_with('.')) {
+        return Err(format!("`{path}` is hidden"));
+    }
+    Ok(names.join("/"))
+}
+
+/// Returns the simplest path of a golden file. A record chooses only a name below a folder that its list states.
+fn golden_path(origin: &Origin<'_>, file: &str) -> Result<String, String> {
+    if let Origin::Record(record) = origin
+        && record.chooses_folder()
+    {
+        return Err(format!("a record chooses the folder of `{file}`: write one into the list"));
+    }
+    inside(file)
+}
+
+/// Returns the file, its format and the index of a test whose own `equals` is in it.
+fn place_of(
+    scenario: &Scenario,
+    origin: &Origin<'_>,
+) -> Result<(String, ListFormat, usize), String> {
+    match origin {
+        Origin::Scenario(_, index) => {
+            let name = Path::new(&scenario.path).file_name().unwrap_or_default();
+            Ok((inside(&name.to_string_lossy())?, ListFormat::Toml, *index))
+        }
+        Origin::Record(record) => {
+            let (path, number) = record.own_expect()?;
+            let path = inside(path)?;
+            let lists = scenario.lists.iter().flat_map(|list| &list.files);
+            if lists.filter(|file| inside(file).as_ref() == Ok(&path)).count() > 1 {
+                return Err("several lists read its record".to_owned());
+            }
+            let format = ListFormat::from_name(&path).unwrap_or(ListFormat::File);
+            Ok((path, format, number - 1))
+        }
+    }
+}
+
+/// Returns the files and folders that a scenario reads as something else than golden files: an output in one of them would
+/// choose what runs.
+fn inputs_of(scenario: &Scenario) -> HashSet<String> {
+    let own = Path::new(&scenario.path).file_name().unwrap_or_default().to_string_lossy();
+    let read = scenario.list_files().chain(scenario.matrix_files());
+    let read: Vec<_> = read.chain(scenario.known_files().map(|(_, path)| path)).collect();
+    let read = read.iter().filter_map(|path| path.strip_prefix(&scenario.folder).ok()?.to_str());
+    let plugins = scenario.providers.iter().flat_map(|provider| {
+        let files = provider.files.iter().map(|file| file.path.as_str());
+        files.chain([provider.plugin.as_str()])
+    });
+    let all = [&*own].into_iter().chain(read).chain(plugins);
+    all.filter_map(|path| inside(path).ok()).collect()
+}
+
+/// Returns the text of a golden file with the output of all tests that name it.
+fn golden_text(
+    path: &str,
+    tests: &[(String, Value)],
+    users: usize,
+    inputs: &HashSet<String>,
+) -> Result<String, String> {
+    let (first, output) = &tests[0];
+    if let Some((other, _)) = tests.iter().find(|(_, other)| other != output) {
+        return Err(format!("`{path}` is also for another output: of `{first}` and `{other}`"));
+    }
+    if users != tests.len() {
+        return Err(format!("`{path}` is also for tests whose output is not accepted"));
+    }
+    let mut above = Path::new(path).ancestors();
+    if above.any(|part| part.to_str().is_some_and(|part| inputs.contains(part))) {
+        return Err(format!("the scenario reads `{path}` also for another purpose"));
+    }
+    let text = match output {
+        output if is_json(Path::new(path)) => {
+            let json = serde_json::to_string_pretty(output).map_err(|error| error.to_string())?;
+            json + "\n"
+        }
+        Value::String(text) => text.clone(),
+        _ => {
+            return Err(format!(
+                "its output is not a text, which `{path}` needs to be: a `.json` file has any value"
+            ));
+        }
+    };
+    if text.len() as u64 > MAX_GOLDEN_BYTES || is_deep(output, MAX_DEPTH) {
+        return Err("its output has more than 4 MiB or too many levels".to_owned());
+    }
+    Ok(text)
+}
+
+impl Edited {
+    /// Returns the text with the new expectations. Drops places that cannot be edited, with their reasons.
+    fn apply(
+        &mut self,
+        path: &str,
+        text: &str,
+        refused: &mut BTreeMap<String, String>,
+    ) -> Result<String, String> {
+        let body = without_mark(text);
+        let mark = &text[..text.len() - body.len()];
+        let text = ListText::new(self.format, path, body).ok_or("the file has changed")?;
+        let mut edits = Vec::new();
+        let mut expected = text.value();
+        for place in mem::take(&mut self.places) {
+            match self.edit(&text, &mut expected, &place) {
+                Ok(edit) => {
+                    edits.push(edit);
+                    self.places.push(place);
+                }
+                Err(why) => drop(refused.insert(place.test, why)),
+            }
+        }
+        edits.sort_by_key(|(range, _)| range.start);
+        let mut new = mark.to_owned();
+        let mut end = 0;
+        for (range, value) in edits {
+            new.push_str(&body[end..range.start]);
+            new.push_str(&value);
+            end = range.end;
+        }
+        new.push_str(&body[end..]);
+        if new.len() as u64 > MAX_BYTES {
+            return Err(format!("`{path}` would have more than 16 MiB"));
+        }
+        // Nothing else may have changed, whatever the text was.
+        let new_text = ListText::new(self.format, path, without_mark(&new));
+        if new_text.is_none_or(|text| text.value() != expected) {
+            return Err(format!("`{path}` cannot be edited without other changes"));
+        }
+        Ok(new)
+    }
+
+    /// Returns the range of an expectation and its new text. Sets it in `expected`, the value of the whole file.
+    fn edit(
+        &self,
+        text: &ListText<'_>,
+        expected: &mut Value,
+        place: &Place,
+    ) -> Result<(Range<usize>, String), String> {
+        let Place { record, old, new, .. } = place;
+        let mut new = new.clone();
+        if self.has_placeholders {
+            escape(&mut new);
+        }
+        let record_value = match self.format {
+            ListFormat::Toml => expected.get_mut("tests").and_then(|tests| tests.get_mut(*record)),
+            _ => expected.get_mut(*record),
+        };
+        let value = record_value.and_then(|test| test.pointer_mut("/expect/equals"));
+        let value = value.ok_or("its `equals` is not in the file")?;
+        if value != old {
+            return Err("its `equals` comes from a template".to_owned());
+        }
+        let steps = ["expect", "equals"].map(|key| Step::Key(key.to_owned()));
+        let edit = match text {
+            ListText::Toml(document, body) => {
+                let test = [Step::Key("tests".to_owned()), Step::Item(*record)];
+                let span = document.place(&[&test[..], &steps].concat(), Part::Value, "").span;
+                let written = &body[span.clone()];
+                // The place of a table with a header of its own is the header.
+                if toml_value(&format!("x = {written}")).as_ref() != Some(old) {
+                    return Err("its `equals` is a table of its own in the file".to_owned());
+                }
+                let has_lines = written.starts_with("\"\"\"") || written.starts_with("'''");
+                (span, to_toml(&new, has_lines)?)
+            }
+            ListText::Json(records, body) => {
+                let start = records[*record].as_ptr() as usize - body.as_ptr() as usize;
+                let span = json_span(records[*record], &steps, Part::Value);
+                (start + span.start..start + span.end, new.to_string())
+            }
+        };
+        *value = new;
+        Ok(edit)
+    }
+}
+
+/// The text of a scenario or a list whose records may change.
+enum ListText<'a> {
+    Toml(Document<'a>, &'a str),
+    /// The texts of the records, and the whole text.
+    Json(Vec<&'a str>, &'a str),
+}
+
+impl<'a> ListText<'a> {
+    /// Parses a text. `None` if it is invalid, or if its records have no `equals`.
+    fn new(format: ListFormat, path: &str, body: &'a str) -> Option<Self> {
+        match format {
+            ListFormat::Toml => Some(Self::Toml(Document::parse(path, body).ok()?, body)),
+            ListFormat::Json => {
+                let records: Vec<&RawValue> = serde_json::from_str(body).ok()?;
+                Some(Self::Json(records.into_iter().map(RawValue::get).collect(), body))
+            }
+            ListFormat::Lines => {
+                let lines = body.split('\n').map(str::trim_ascii).filter(|line| !line.is_empty());
+                Some(Self::Json(lines.collect(), body))
+            }
+            ListFormat::Csv | ListFormat::File => None,
+        }
+    }
+
+    /// Returns the tests or records as JSON. One that is not valid is null.
+    fn value(&self) -> Value {
+        match self {
+            Self::Toml(document, _) => document.value(&mut Vec::new()),
+            Self::Json(records, _) => {
+                let values = records.iter().map(|text| serde_json::from_str::<Value>(text));
+                values.map(Result::unwrap_or_default).collect()
+            }
+        }
+    }
+}
+
+/// Returns the value of the only key of a document.
+fn toml_value(text: &str) -> Option<Value> {
+    let value = Document::parse("", text).ok()?.value(&mut Vec::new());
+    value.as_object().filter(|table| table.len() == 1)?.get("x").cloned()
+}
+
+/// Formats a value as TOML, on one line unless it is a text and `has_lines` is true.
+///
+/// # Errors
+///
+/// TOML has no null.
+fn to_toml(value: &Value, has_lines: bool) -> Result<String, String> {
+    Ok(match value {
+        Value::Null => return Err("its output has a null, which TOML lacks".to_owned()),
+        Value::String(text) if has_lines && text.contains('\n') => {
+            let mut lines = "\"\"\"\n".to_owned();
+            for character in text.chars() {
+                match character {
+                    '\n' => lines.push('\n'),
+                    '"' | '\\' => lines.extend(['\\', character]),
+                    character if character.is_control() || steers(character) => {
+                        lines += &format!("\\U{:08X}", u32::from(character));
+                    }
+                    character => lines.push(character),
+                }
+            }
+            lines + "\"\"\""
+        }
+        Value::String(text) => toml_string(text),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| to_toml(item, false));
+            format!("[{}]", items.collect::<Result<Vec<_>, _>>()?.join(", "))
+        }
+        Value::Object(map) if map.is_empty() => "{}".to_owned(),
+        Value::Object(map) => {
+            let entries = map
+                .iter()
+                .map(|(key, value)| Ok(format!("{} = {}", toml_key(key), to_toml(value, false)?)));
+            format!("{{ {} }}", entries.collect::<Result<Vec<_>, String>>()?.join(", "))
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    })
+}

@@ -1,0 +1,449 @@
+//! `accept`: outputs that become golden files, and `equals` of scenarios and test lists.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::fs::symlink, path::Path};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::faults::disk::{lock, ordinary};
+use crate::messages::transcript::Transcript;
+use crate::support::{runner::Runner, running::Running, wait::wait_until};
+
+const ECHO: &str = "[providers.echo]\nplugin = \"bundled:echo\"\n";
+/// A list of files, each a test with a golden file next to it.
+const CASES: &str = "[[test_lists]]\nfiles = [\"cases/*.in\"]\nformat = \"file\"\nid = \"{{file.stem}}\"\ninput = \"{{row.text}}\"\nexpect = { file = \"cases/{{file.stem}}.out\" }\n";
+
+/// A scenario with the bundled echo.
+fn echo(scenario: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!("{scenario}\n{ECHO}"));
+    runner
+}
+
+/// Two cases without golden files, whose run has failed.
+fn cases() -> Runner {
+    let runner = echo(CASES);
+    fs::create_dir(runner.path("cases")).unwrap();
+    runner.write("cases/a.in", "one\n");
+    runner.write("cases/b.in", "two\n");
+    runner.exec(&[]).expect(1);
+    runner
+}
+
+fn read(runner: &Runner, name: &str) -> String {
+    fs::read_to_string(runner.path(name)).unwrap()
+}
+
+/// Accepts all outputs. Fails unless `rescore` makes the run green without a call.
+#[track_caller]
+fn accept_all(runner: &Runner) {
+    runner.run(&["accept", "--yes"]).expect(0).says(&["runner rescore"]);
+    runner.run(&["rescore"]).expect(0);
+    let rows = runner.only_run().rows();
+    for row in rows.iter().filter(|row| row["outcome"] == "failed") {
+        let is_judged = |other: &&serde_json::Value| other["judged"] == row["seq"];
+        let judged = rows.iter().find(is_judged).expect("the row is judged");
+        assert_eq!(judged["outcome"], "passed");
+    }
+    runner.run(&["accept", "--yes"]).expect(0).says(&["nothing to accept"]);
+}
+
+/// Returns the names of a folder's entries, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn golden_files_get_the_outputs() {
+    let runner = echo(
+        r#"
+        [[tests]]
+        id = "text"
+        input = "one\ntwo \u001b[31m"
+        expect = { file = "new/folder/text.txt" }
+        [[tests]]
+        id = "json"
+        input = { b = [1, 2.5], a = "x" }
+        expect = { file = "json.json" }
+        "#,
+    );
+    runner.write("json.json", "\u{feff}{\"b\": []}");
+    fs::set_permissions(runner.path("json.json"), fs::Permissions::from_mode(0o640)).unwrap();
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&["equals: no such file yet: `runner accept` writes `new/folder/text.txt`"]);
+    let shown = runner.run(&["accept", "--dry-run"]).expect(0);
+    assert!(!shown.stdout.contains('\u{1b}'), "{}", shown.stdout);
+    shown.says(&["new/folder/text.txt (1 test, new)", "+two \\u{1b}[31m", "nothing was written"]);
+    assert!(!runner.path("new").exists());
+    accept_all(&runner);
+    assert_eq!(read(&runner, "new/folder/text.txt"), "one\ntwo \u{1b}[31m");
+    let json = "{\n  \"a\": \"x\",\n  \"b\": [\n    1,\n    2.5\n  ]\n}\n";
+    assert_eq!(read(&runner, "json.json"), json);
+    let mode = fs::metadata(runner.path("json.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(names(&runner.path("new/folder")), ["text.txt"]);
+}
+
+#[test]
+fn edited_golden_file_judges_only_its_test() {
+    let runner = cases();
+    accept_all(&runner);
+    let run = runner.only_run();
+    let before = run.rows().len();
+    runner.write("cases/b.out", "other\n");
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    let rows = run.rows();
+    assert_eq!(rows.len(), before + 1);
+    assert_eq!((&rows[before]["test"], &rows[before]["outcome"]), (&json!("b"), &json!("failed")));
+    assert!(rows[before]["judged"].is_u64());
+    runner.write("cases/b.out", "two\n");
+    runner.run(&["rescore"]).expect(0);
+}
+
+#[test]
+fn trimmed_golden_files_ignore_white_space_at_both_ends() {
+    let tests = r#"
+        [[tests]]
+        id = "trimmed"
+        input = "  a b\n"
+        expect = { file = "a.txt", trim = true }
+        [[tests]]
+        id = "equals"
+        input = "a b"
+        expect = { equals = " A b\t", trim = true, ignore_case = true }
+        [[tests]]
+        id = "exact"
+        input = "  a b\n"
+        expect = { file = "a.txt" }
+    "#;
+    let runner = echo(tests);
+    runner.write("a.txt", "\n\na b ");
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let outcomes = ["trimmed", "equals", "exact"].map(|test| run.row(test)["outcome"].clone());
+    assert_eq!(outcomes, ["passed", "passed", "failed"]);
+    // The file is that of a test that passes, too.
+    runner
+        .run(&["accept", "--yes"])
+        .expect(2)
+        .says(&["also for tests whose output is not accepted"]);
+    assert_eq!(read(&runner, "a.txt"), "\n\na b ");
+}
+
+#[test]
+fn scenarios_keep_comments_and_layout() {
+    let runner = Runner::new(&[]);
+    let scenario = r##"# First.
+[providers.echo]   # Its name.
+plugin = 'bundled:echo'
+
+[[tests]]
+id = "text" # a
+input = "a {{{{var.x}} \"q\" \\ \u001b é"
+expect   =   { contains = "a", equals = 'old'   } # after
+
+[[tests]]
+id = "lines"
+input = "1\n\"\"\"2\\\n"
+expect.equals = """
+1
+2"""
+[[tests]]
+id = "value"
+input = { a = [1, -2.5, true], "b c" = {}, d = 1979-05-27 }
+[tests.expect]
+# The value.
+equals = [
+  1, # one
+]
+
+[[tests]]
+id = "good"
+input = 1
+expect = { equals = 1 }
+"##;
+    runner.scenario(scenario);
+    runner.exec(&[]).expect(1);
+    accept_all(&runner);
+    let new = scenario
+        .replace("'old'", r#""a {{{{var.x}} \"q\" \\ \u001b é""#)
+        .replace("\"\"\"\n1\n2\"\"\"", "\"\"\"\n1\n\\\"\\\"\\\"2\\\\\n\"\"\"")
+        .replace("[\n  1, # one\n]", r#"{ a = [1, -2.5, true], "b c" = {}, d = "1979-05-27" }"#);
+    assert_eq!(read(&runner, "scenario.toml"), new);
+    // The text is that of the output, also for a new run.
+    runner.exec(&[]).expect(0);
+}
+
+#[test]
+fn records_of_lists_get_the_outputs() {
+    let runner = echo("[[test_lists]]\nfiles = [\"lists/*\"]\n");
+    fs::create_dir(runner.path("lists")).unwrap();
+    let lines = "\u{feff}{\"id\": \"l1\",  \"input\": \"{{row.x}}\", \"expect\": {\"equals\" : 1}}\r\n\n {\"id\": \"l2\", \"input\": 2, \"expect\": {\"equals\": 2}}\n{\"id\": \"l3\", \"input\": {\"a\": null}, \"expect\": {\"equals\": [] }}";
+    runner.write("lists/a.jsonl", lines);
+    let array = "[\n  {\"id\": \"j1\", \"input\": \"x\",\n   \"expect\": {\n    \"equals\": \"y\"}}, {\"id\": \"j2\", \"input\": 1, \"expect\": {\"equals\": 1}}\n]\n";
+    runner.write("lists/b.json", array);
+    let tables = "# Tests.\n[[tests]]\nid = \"t1\"\ninput = \"{{row.x}}\"\nexpect = { equals = \"b\" } # b\n";
+    runner.write("lists/c.toml", tables);
+    runner.exec(&[]).expect(1);
+    accept_all(&runner);
+    let new = lines.replace("\"equals\" : 1", "\"equals\" : \"{{row.x}}\"");
+    assert_eq!(read(&runner, "lists/a.jsonl"), new.replace("[] }", "{\"a\":null} }"));
+    assert_eq!(read(&runner, "lists/b.json"), array.replace("\"y\"", "\"x\""));
+    assert_eq!(read(&runner, "lists/c.toml"), tables.replace("\"b\" }", "\"{{row.x}}\" }"));
+}
+
+/// Each test of this scenario has a reason why its output cannot be accepted.
+const REFUSED: &str = r#"
+    name = "refused"
+    [vars]
+    want = "old"
+    [providers.hostile]
+    plugin = "hostile.wasm"
+    [providers.other]
+    plugin = "hostile.wasm"
+    config = { other = true }
+    [[tests]]
+    id = "repeats"
+    input = { do = "test" }
+    repeat = 2
+    expect = { file = "repeats.json" }
+    [[tests]]
+    id = "error"
+    input = { do = "trap" }
+    expect = { equals = 1 }
+    [[tests]]
+    id = "timeout"
+    input = { do = "sleep" }
+    timeout = "50ms"
+    expect = { file = "timeout.txt" }
+    [[tests]]
+    id = "edited"
+    input = { do = "echo", value = 1 }
+    expect = { equals = 2 }
+    [[tests]]
+    id = "expected"
+    input = { do = "echo", value = 1 }
+    expect = { equals = 3 }
+    [[tests]]
+    id = "var"
+    input = { do = "echo", value = "new" }
+    expect = { equals = "{{var.want}}" }
+    [[tests]]
+    id = "header"
+    input = { do = "echo", value = { a = 1 } }
+    [tests.expect.equals]
+    a = 2
+    [[tests]]
+    id = "contains"
+    input = { do = "echo", value = "a" }
+    expect = { contains = "b" }
+    [[tests]]
+    id = "holds"
+    input = { do = "echo", value = "a" }
+    expect = { equals = "A", ignore_case = true, contains = "b" }
+    [[tests]]
+    id = "null"
+    input = { do = "echo" }
+    expect = { equals = 1 }
+    [[tests]]
+    id = "not a text"
+    input = { do = "echo", value = 1 }
+    expect = { file = "one.txt" }
+    [[tests]]
+    id = "hidden"
+    input = { do = "echo", value = "a" }
+    expect = { file = "a/.git/config" }
+    [[tests]]
+    id = "above"
+    input = { do = "echo", value = "a" }
+    expect = { file = "none/../a.txt" }
+    [[tests]]
+    id = "shared 1"
+    input = { do = "echo", value = "a" }
+    expect = { file = "shared.txt" }
+    [[tests]]
+    id = "shared 2"
+    input = { do = "echo", value = "b" }
+    expect = { file = "./shared.txt" }
+    [[tests]]
+    id = "own list"
+    input = { do = "echo", value = "a" }
+    expect = { file = "list.jsonl" }
+    [[test_lists]]
+    files = ["list.jsonl"]
+    id = "list/{{row.id}}"
+    input = { do = "echo", value = "{{row.id}}" }
+    expect = { equals = "{{row.want}}" }
+    [[test_lists]]
+    files = ["list.jsonl"]
+    id = "constant/{{row.id}}"
+    input = { do = "echo", value = "{{row.id}}" }
+    expect = { equals = "constant" }
+    [[test_lists]]
+    files = ["list.jsonl"]
+    id = "path/{{row.id}}"
+    input = { do = "echo", value = "{{row.id}}" }
+    expect = { file = "{{row.path}}" }
+"#;
+
+#[test]
+fn each_refused_test_has_a_reason() {
+    let runner = Runner::new(&["hostile"]);
+    runner.write("list.jsonl", "{\"id\": \"a\", \"want\": \"b\", \"path\": \"Makefile\"}\n");
+    let providers = "[[tests]]\nid = \"providers\"\ninput = { do = \"test\" }\nproviders = [\"*\"]\nexpect = { equals = 1 }\n";
+    runner.scenario(&format!("{REFUSED}{providers}"));
+    runner.exec(&["-j", "1"]).expect(1);
+    let edited = read(&runner, "scenario.toml")
+        .replace(
+            "value = 1 }\n    expect = { equals = 2 }",
+            "value = 4 }\n    expect = { equals = 2 }",
+        )
+        .replace("equals = 3", "equals = 5");
+    runner.scenario(&edited);
+    let mut transcript = Transcript::default();
+    let before = names(&runner.path(""));
+    // Messages name twenty tests.
+    transcript.run(&runner, &["accept", "--yes"]).expect(2);
+    for filter in ["test(list/*) or test(constant/*) or test(path/*)", "test(shared*) or test(var)"]
+    {
+        transcript.run(&runner, &["accept", "--yes", "-E", filter]).expect(2);
+    }
+    transcript.run(&runner, &["accept", "-E", "test(none)"]).expect(5);
+    transcript.check("each_refused_test_has_a_reason");
+    assert_eq!(read(&runner, "scenario.toml"), edited);
+    assert_eq!(names(&runner.path("")), before);
+}
+
+#[test]
+fn redacted_and_large_outputs_are_refused() {
+    let runner = Runner::hostile_with(
+        "grants = { secrets = [\"KEY\"] }",
+        "[[tests]]\nid = \"a\"\ninput = { do = \"secret\" }\nexpect = { file = \"a.txt\" }\n",
+    );
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    Running::start(command.env("KEY", "a-long-secret")).finish().expect(1);
+    runner.run(&["accept", "--yes"]).expect(2).says(&["redacted secret", "nothing was written"]);
+    assert!(!runner.path("a.txt").exists());
+
+    let large = "x".repeat(5 << 20);
+    let runner = echo("[[test_lists]]\nfiles = [\"*.jsonl\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n");
+    let record = json!({"id": "a", "input": large, "expect": {"file": "a/b.txt"}});
+    runner.write("list.jsonl", record.to_string());
+    runner.exec(&[]).expect(1);
+    runner.run(&["accept", "--yes"]).expect(2).says(&["more than 4 MiB"]);
+    assert!(!runner.path("a").exists());
+}
+
+#[test]
+fn golden_files_outside_of_the_project_are_not_read() {
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"l.jsonl\"]\nid = \"{{row.id}}\"\nexpect = { file = \"cases/{{row.path}}\" }\n",
+    );
+    fs::create_dir(runner.path("cases")).unwrap();
+    for path in ["../../x", "../../../../../../etc/passwd"] {
+        runner.write("l.jsonl", json!({"id": "a", "path": path}).to_string());
+        runner.refused(&[], &["golden file", "leads out of the project"]);
+    }
+    // A device has no end.
+    symlink("/dev/zero", runner.path("cases/zero")).unwrap();
+    runner.write("l.jsonl", "{\"id\": \"a\", \"path\": \"zero\"}");
+    runner.refused(&[], &["golden file", "leads out of the project"]);
+    runner.write("l.jsonl", "{\"id\": \"a\", \"path\": \"big\"}");
+    fs::File::create(runner.path("cases/big")).unwrap().set_len(1 << 40).unwrap();
+    runner.refused(&[], &["golden file `cases/big` has more than 4 MiB"]);
+    runner.write("cases/big", [0xff]);
+    runner.refused(&[], &["golden file `cases/big` is not UTF-8"]);
+}
+
+#[test]
+fn links_are_not_followed() {
+    let runner = cases();
+    runner.write("victim", "kept");
+    symlink("../victim", runner.path("cases/a.out")).unwrap();
+    // With the link, the expectation is the content of its target.
+    runner.run(&["accept", "--yes"]).expect(0).says(&["a: ", "changed since it was judged"]);
+    fs::remove_file(runner.path("cases/b.out")).unwrap();
+    runner.exec(&[]).expect(1);
+    runner.run(&["accept", "--yes"]).expect(0).says(&["a: ", "symbolic link"]);
+    assert_eq!(read(&runner, "victim"), "kept");
+    assert_eq!(read(&runner, "cases/b.out"), "two\n");
+
+    let runner = cases();
+    fs::rename(runner.path("cases"), runner.path("real")).unwrap();
+    symlink("real", runner.path("cases")).unwrap();
+    runner.run(&["accept", "--yes"]).expect(2).says(&["symbolic link"]);
+    assert_eq!(names(&runner.path("real")), ["a.in", "b.in"]);
+}
+
+#[test]
+fn nothing_is_written_without_an_answer() {
+    let runner = cases();
+    runner.run(&["accept"]).expect(2).says(&["nothing was written", "--yes"]);
+    runner.run(&["accept", "--dry-run"]).expect(0).says(&["nothing was written"]);
+    assert_eq!(names(&runner.path("cases")), ["a.in", "b.in"]);
+}
+
+#[test]
+fn unwritable_folder_leaves_all_files_as_they_are() {
+    let runner = echo(
+        "[[tests]]\nid = \"a\"\ninput = 1\nexpect = { file = \"a/1.json\" }\n[[tests]]\nid = \"b\"\ninput = 1\nexpect = { file = \"b/c/1.json\" }\n[[tests]]\nid = \"c\"\ninput = 1\nexpect = { file = \"d/1.json\" }\n",
+    );
+    for folder in ["a", "d"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+    }
+    runner.write("a/1.json", "2");
+    runner.exec(&[]).expect(1);
+    lock(&runner.path("d"), true);
+    let ran = Running::start(&mut ordinary(&runner, &["accept", "--yes"])).finish().expect(7);
+    lock(&runner.path("d"), false);
+    ran.says(&["d/"]);
+    assert_eq!(
+        (&*read(&runner, "a/1.json"), names(&runner.path("a"))),
+        ("2", vec!["1.json".into()])
+    );
+    assert!(!runner.path("b").exists() && names(&runner.path("d")).is_empty());
+    // A file that its owner may not write stays, too.
+    fs::set_permissions(runner.path("a/1.json"), fs::Permissions::from_mode(0o444)).unwrap();
+    runner.run(&["accept", "--yes"]).expect(0).says(&["a: ", "read-only"]);
+    assert_eq!((&*read(&runner, "a/1.json"), &*read(&runner, "d/1.json")), ("2", "1\n"));
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn killed_accept_leaves_each_file_whole() {
+    let runner = cases();
+    runner.write("cases/a.out", "old");
+    runner.write("cases/b.out", "old");
+    runner.run(&["rescore"]).expect(1);
+    let mut command = runner.command(&["accept", "--yes"]);
+    let ran = Running::start(command.env("RUNNER_FAULT", "user-file-rename:kill:2")).finish();
+    assert_eq!(ran.code, None);
+    assert_eq!([read(&runner, "cases/a.out"), read(&runner, "cases/b.out")], ["one\n", "old"]);
+    runner.run(&["accept", "--yes"]).expect(0);
+    assert_eq!(read(&runner, "cases/b.out"), "two\n");
+    runner.run(&["rescore"]).expect(0);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn link_in_place_of_a_folder_is_not_written_through() {
+    let runner = cases();
+    fs::create_dir(runner.path("victim")).unwrap();
+    runner.write("victim/b.out", "kept");
+    let mut command = runner.command(&["accept", "--yes"]);
+    let running = Running::start(command.env("RUNNER_FAULT", "user-file-rename:stop:2"));
+    wait_until("it is about to rename", || running.process().is_stopped());
+    fs::rename(runner.path("cases"), runner.path("moved")).unwrap();
+    symlink("victim", runner.path("cases")).unwrap();
+    running.process().signal(Signal::CONT);
+    running.finish().expect(0);
+    assert_eq!(names(&runner.path("victim")), ["b.out"]);
+    assert_eq!(
+        (&*read(&runner, "victim/b.out"), &*read(&runner, "moved/b.out")),
+        ("kept", "two\n")
+    );
+}
