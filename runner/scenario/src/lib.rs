@@ -15,6 +15,7 @@ mod filter;
 mod grants_toml;
 mod keys;
 mod known;
+mod known_update;
 mod late_problems;
 mod lists;
 mod problem;
@@ -31,6 +32,9 @@ pub use runner_model::globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl};
 pub use keys::{files::check_kind, template_inputs::unseen_values};
+pub use known_update::{
+    KnownResults, KnownSource, KnownUpdate, PairResults, known_sources, update_known,
+};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::{ListedProblem, Problems};
 pub use project::{holds_results, is_run};

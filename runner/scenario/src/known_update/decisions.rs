@@ -1,0 +1,418 @@
+//! [`Decisions`]: the changes that make a list of known failures expect results.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use runner_model::known::{Known, KnownEntry, KnownList};
+use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob};
+
+use super::text::{ListText, NewEntry, array_of};
+use crate::grants_toml::toml_string;
+
+/// Tests that a glob stands for at least.
+const MIN_GROUP: usize = 3;
+
+/// A test on a provider.
+#[derive(Clone, Debug)]
+pub struct PairResults {
+    pub test: String,
+    pub provider: String,
+    /// The outcomes of its repeats, once each. Empty if the run has no results or skipped all.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The results that lists have to expect.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownResults<'a> {
+    /// All pairs of the plan, in its order.
+    pub pairs: &'a [PairResults],
+    /// Fingerprints of tests and expectations, by the ids of tests.
+    pub judged: &'a HashMap<String, Fingerprint>,
+    /// Entries that have expired by this time do not apply.
+    pub now: Time,
+    /// The reason of new entries.
+    pub reason: &'a str,
+}
+
+/// The change of an entry.
+pub(super) enum Change {
+    /// Its globs stay. It gets another fingerprint if there is one.
+    Keep(Option<Fingerprint>),
+    Remove,
+    /// It is split into parts.
+    Split(Vec<EntryPart>),
+}
+
+/// A part of the pairs of an entry.
+pub(super) struct EntryPart {
+    /// `None` for all providers of the entry.
+    providers: Option<Vec<String>>,
+    flaky: bool,
+    /// Replacements of the entry's globs. Only of the first part, which replaces the entry.
+    edits: Vec<Option<Vec<String>>>,
+    /// Globs for exactly these tests.
+    globs: Vec<String>,
+}
+
+impl Change {
+    /// Returns the number of entries that the entry becomes.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Keep(_) => 1,
+            Self::Remove => 0,
+            Self::Split(parts) => parts.len(),
+        }
+    }
+
+    /// Edits the entry in its file.
+    pub(super) fn apply(
+        &self,
+        text: &mut ListText<'_>,
+        index: usize,
+        entry: &KnownEntry,
+        results: KnownResults<'_>,
+    ) {
+        let parts = match self {
+            Self::Keep(judged) => {
+                return judged.iter().for_each(|judged| {
+                    text.set(index, "judged", &format!("\"{judged}\""));
+                });
+            }
+            Self::Remove => return text.remove(index),
+            Self::Split(parts) => parts,
+        };
+        for (number, part) in parts.iter().enumerate() {
+            let judged = entry.judged.and_then(|_| judged_of(&part.globs, results));
+            if number > 0 {
+                text.add_entry_after(
+                    index,
+                    &NewEntry {
+                        tests: part.globs.clone(),
+                        providers: part
+                            .providers
+                            .clone()
+                            .unwrap_or_else(|| entry.providers.clone()),
+                        reason: entry.reason.clone(),
+                        until: entry.until.clone(),
+                        outcomes: entry.outcomes.iter().map(|outcome| outcome.as_str()).collect(),
+                        flaky: part.flaky,
+                        judged: judged.map(|judged| judged.to_string()),
+                    },
+                );
+                continue;
+            }
+            text.set_tests(index, &part.edits);
+            if let Some(providers) = &part.providers {
+                let names: Vec<_> = providers.iter().map(|name| toml_string(name)).collect();
+                text.set(index, "providers", &array_of(&names, "providers"));
+            }
+            if part.flaky && !entry.flaky {
+                text.set(index, "flaky", "true");
+            }
+            if let Some(judged) = judged.filter(|judged| Some(*judged) != entry.judged) {
+                text.set(index, "judged", &format!("\"{judged}\""));
+            }
+        }
+    }
+}
+
+/// Returns the fingerprint for an entry with these globs: only one for a single test has any.
+fn judged_of(globs: &[String], results: KnownResults<'_>) -> Option<Fingerprint> {
+    let [test] = globs else { return None };
+    results.judged.get(test).copied()
+}
+
+/// The changes that make a list expect its results.
+pub(super) struct Decisions {
+    pub(super) changes: Vec<Change>,
+    pub(super) added: Vec<NewEntry>,
+    /// Whether a pair fails with an expired entry only, by pair.
+    pub(super) held: Vec<bool>,
+    pub(super) expired: Vec<(usize, usize)>,
+    pub(super) unmatched: Vec<usize>,
+}
+
+/// Why a pair stays in an entry, or not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Kept,
+    Flaky,
+    Dropped,
+}
+
+/// The results of a pair.
+struct Results {
+    bad: Vec<Outcome>,
+    has_passed: bool,
+}
+
+impl Results {
+    fn of(pair: &PairResults) -> Self {
+        let mut bad: Vec<_> =
+            pair.outcomes.iter().copied().filter(|outcome| outcome.is_bad()).collect();
+        bad.sort_by_key(|outcome| outcome.as_str());
+        Self { bad, has_passed: pair.outcomes.contains(&Outcome::Passed) }
+    }
+
+    fn is_pass(&self) -> bool {
+        self.has_passed && self.bad.is_empty()
+    }
+}
+
+impl Decisions {
+    pub(super) fn new(list: &KnownList, results: KnownResults<'_>) -> Result<Self, String> {
+        let mut plain = list.clone();
+        plain.entries.iter_mut().for_each(|entry| entry.stale = None);
+        let known = Known::new(plain)?;
+        let mut pairs_of = vec![Vec::new(); list.entries.len()];
+        for (number, pair) in results.pairs.iter().enumerate() {
+            for entry in known.matching(&pair.test, &pair.provider) {
+                pairs_of[entry as usize].push(number);
+            }
+        }
+        let of_pairs: Vec<_> = results.pairs.iter().map(Results::of).collect();
+        let plan = PlannedTests::new(results.pairs);
+        let mut is_expected = vec![false; results.pairs.len()];
+        let mut changes = Vec::new();
+        // The last entry that matches decides, so the pairs that it drops are left to those before it.
+        for (entry, pairs) in list.entries.iter().zip(&pairs_of).rev() {
+            let all_pass = pairs.iter().all(|pair| of_pairs[*pair].is_pass());
+            if !pairs.is_empty() && all_pass && !entry.flaky {
+                changes.push(Change::Remove);
+                continue;
+            }
+            if entry.is_expired(results.now) {
+                changes.push(Change::Keep(None));
+                continue;
+            }
+            let has_results = |pair: &usize| !results.pairs[*pair].outcomes.is_empty();
+            let mut fates = Vec::new();
+            for pair in pairs {
+                let Results { bad, has_passed } = &of_pairs[*pair];
+                let fate = match () {
+                    () if !has_results(pair) || is_expected[*pair] => Fate::Kept,
+                    () if !bad.iter().all(|outcome| entry.outcomes.contains(outcome)) => {
+                        Fate::Dropped
+                    }
+                    () if !has_passed || entry.flaky || !list.strict => Fate::Kept,
+                    () if bad.is_empty() => Fate::Dropped,
+                    () => Fate::Flaky,
+                };
+                fates.push(fate);
+                is_expected[*pair] |= has_results(pair) && fate != Fate::Dropped;
+            }
+            if fates.iter().all(|fate| *fate == Fate::Kept) {
+                let judged = entry.judged.filter(|_| pairs.iter().any(has_results));
+                let judged = judged.and_then(|_| judged_of(&entry.tests, results));
+                changes.push(Change::Keep(judged.filter(|judged| Some(*judged) != entry.judged)));
+                continue;
+            }
+            // A part with passes only would be removed by the next update.
+            for (pair, fate) in pairs.iter().zip(&mut fates) {
+                if of_pairs[*pair].is_pass() && !entry.flaky {
+                    *fate = Fate::Dropped;
+                }
+            }
+            changes.push(if fates.iter().all(|fate| *fate == Fate::Dropped) {
+                Change::Remove
+            } else {
+                let fates = pairs.iter().map(|pair| &results.pairs[*pair]).zip(fates);
+                Change::Split(split(entry, &fates.collect::<Vec<_>>(), &plan)?)
+            });
+        }
+        changes.reverse();
+        let mut held = vec![false; results.pairs.len()];
+        let mut expired = Vec::new();
+        let is_new = |pair: usize| !is_expected[pair] && !of_pairs[pair].bad.is_empty();
+        for (number, (entry, pairs)) in list.entries.iter().zip(&pairs_of).enumerate() {
+            if entry.is_expired(results.now) {
+                let failing: Vec<_> = pairs.iter().copied().filter(|pair| is_new(*pair)).collect();
+                failing.iter().for_each(|pair| held[*pair] = true);
+                expired.extend((!failing.is_empty()).then_some((number, failing.len())));
+            }
+        }
+        let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !held[*pair]);
+        let new = new.map(|pair| (&results.pairs[pair], &of_pairs[pair]));
+        let added = plan.new_entries(new, results);
+        let unmatched = pairs_of.iter().enumerate().filter(|(_, pairs)| pairs.is_empty());
+        Ok(Self {
+            changes,
+            added,
+            held,
+            expired,
+            unmatched: unmatched.map(|(number, _)| number).collect(),
+        })
+    }
+}
+
+/// Splits an entry into parts with the pairs that stay in it.
+fn split(
+    entry: &KnownEntry,
+    pairs: &[(&PairResults, Fate)],
+    plan: &PlannedTests<'_>,
+) -> Result<Vec<EntryPart>, String> {
+    let mut by_test = BTreeMap::<&str, BTreeMap<Fate, Vec<&str>>>::new();
+    for (pair, fate) in pairs {
+        by_test.entry(&pair.test).or_default().entry(*fate).or_default().push(&pair.provider);
+    }
+    let mut parts = BTreeMap::<(bool, Option<Vec<String>>), BTreeSet<String>>::new();
+    for (test, fates) in &by_test {
+        for (fate, providers) in fates.iter().filter(|(fate, _)| **fate != Fate::Dropped) {
+            let names = providers.iter().map(|name| provider_glob(name));
+            let providers = (fates.len() > 1).then(|| names.collect());
+            let key = (*fate == Fate::Flaky, providers);
+            parts.entry(key).or_default().insert((*test).to_owned());
+        }
+    }
+    let all = &entry.providers;
+    let all = (!all.is_empty()).then(|| over_ids(all)).transpose()?;
+    let parts = parts.into_iter().enumerate();
+    parts
+        .map(|(number, ((flaky, providers), tests))| {
+            let of_part = |provider: &str| match &providers {
+                Some(names) => names.iter().any(|name| *name == provider_glob(provider)),
+                None => all.as_ref().is_none_or(|all| all.is_match(provider)),
+            };
+            let planned = plan.tests_of(&tests, of_part);
+            let edits = match number {
+                0 => globs_of(entry, &by_test, &tests, &planned)?,
+                _ => Vec::new(),
+            };
+            let globs = grouped(&tests, &planned).into_iter().map(|(glob, _)| glob).collect();
+            Ok(EntryPart { providers, flaky: flaky || entry.flaky, edits, globs })
+        })
+        .collect()
+}
+
+/// Returns the replacement of each glob of an entry, so that it matches only `kept` among the entry's tests.
+fn globs_of(
+    entry: &KnownEntry,
+    all: &BTreeMap<&str, BTreeMap<Fate, Vec<&str>>>,
+    kept: &BTreeSet<String>,
+    planned: &[&str],
+) -> Result<Vec<Option<Vec<String>>>, String> {
+    let mut edits = Vec::new();
+    for glob in &entry.tests {
+        let is_plain = !glob.contains(['*', '?', '[', '{', '\\']);
+        let tests: BTreeSet<_> = if is_plain {
+            all.get_key_value(glob.as_str()).into_iter().map(|(test, _)| *test).collect()
+        } else {
+            let set = over_ids(&[glob])?;
+            all.keys().copied().filter(|test| set.is_match(test)).collect()
+        };
+        let stay: BTreeSet<_> = tests
+            .iter()
+            .filter(|test| kept.contains(**test))
+            .map(|test| (*test).to_owned())
+            .collect();
+        edits.push(
+            (stay.len() != tests.len())
+                .then(|| grouped(&stay, planned).into_iter().map(|(glob, _)| glob).collect()),
+        );
+    }
+    Ok(edits)
+}
+
+/// Returns globs that match exactly these tests among the planned ones, which are sorted: a prefix up to a `/` if all planned
+/// tests with it are among them, and they are at least [`MIN_GROUP`]. Each with its first test.
+fn grouped<'t>(tests: &'t BTreeSet<String>, planned: &[&str]) -> Vec<(String, &'t str)> {
+    let sorted: Vec<_> = tests.iter().map(String::as_str).collect();
+    let with_prefix = |sorted: &[&str], prefix: &str| {
+        let start = sorted.partition_point(|test| *test < prefix);
+        start + sorted[start..].partition_point(|test| test.starts_with(prefix)) - start
+    };
+    let mut globs = Vec::new();
+    let mut number = 0;
+    while let Some(test) = sorted.get(number) {
+        let prefixes = test.match_indices('/').map(|(at, _)| &test[..=at]);
+        let group = prefixes
+            .map(|prefix| (prefix, with_prefix(&sorted, prefix)))
+            .find(|(prefix, count)| *count >= MIN_GROUP && with_prefix(planned, prefix) == *count);
+        number += match group {
+            Some((prefix, count)) => {
+                globs.push((format!("{}*", id_glob(prefix)), *test));
+                count
+            }
+            None => {
+                globs.push((id_glob(test), *test));
+                1
+            }
+        };
+    }
+    globs
+}
+
+/// Returns a glob that matches one provider. Brackets of a matrix stay as they are.
+fn provider_glob(name: &str) -> String {
+    if name.contains(['*', '?', '{', '\\']) { id_glob(name) } else { name.to_owned() }
+}
+
+/// The tests of a plan.
+struct PlannedTests<'a> {
+    pairs: &'a [PairResults],
+    /// Names of all providers.
+    providers: BTreeSet<&'a str>,
+    /// Places of tests in the plan.
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> PlannedTests<'a> {
+    fn new(pairs: &'a [PairResults]) -> Self {
+        let mut places = HashMap::new();
+        for (place, pair) in pairs.iter().enumerate() {
+            places.entry(pair.test.as_str()).or_insert(place);
+        }
+        Self { pairs, providers: pairs.iter().map(|pair| pair.provider.as_str()).collect(), places }
+    }
+
+    /// Returns the tests with one of these providers, sorted. Empty for fewer `tests` than [`grouped`] groups.
+    fn tests_of(&self, tests: &BTreeSet<String>, is_of: impl Fn(&str) -> bool) -> Vec<&'a str> {
+        if tests.len() < MIN_GROUP {
+            return Vec::new();
+        }
+        let providers: BTreeSet<_> =
+            self.providers.iter().copied().filter(|provider| is_of(provider)).collect();
+        let pairs = self.pairs.iter().filter(|pair| providers.contains(pair.provider.as_str()));
+        let tests: BTreeSet<_> = pairs.map(|pair| pair.test.as_str()).collect();
+        tests.into_iter().collect()
+    }
+
+    /// Returns entries for pairs that no entry expects, in the order of the plan.
+    fn new_entries<'p>(
+        &self,
+        new: impl Iterator<Item = (&'p PairResults, &'p Results)>,
+        results: KnownResults<'_>,
+    ) -> Vec<NewEntry> {
+        type Kind = (Vec<&'static str>, bool);
+        let mut by_test = BTreeMap::<(&str, Kind), BTreeSet<&str>>::new();
+        for (pair, Results { bad, has_passed }) in new {
+            let outcomes = bad.iter().map(|outcome| outcome.as_str()).collect();
+            let key = (pair.test.as_str(), (outcomes, *has_passed));
+            by_test.entry(key).or_default().insert(&pair.provider);
+        }
+        let mut groups = BTreeMap::<(Kind, BTreeSet<&str>), BTreeSet<String>>::new();
+        for ((test, kind), providers) in by_test {
+            groups.entry((kind, providers)).or_default().insert(test.to_owned());
+        }
+        let mut entries = Vec::new();
+        for (((outcomes, flaky), providers), tests) in groups {
+            let is_all = providers == self.providers;
+            let planned = self.tests_of(&tests, |provider| providers.contains(provider));
+            for (glob, first) in grouped(&tests, &planned) {
+                let globs = vec![glob];
+                let names = providers.iter().map(|name| provider_glob(name));
+                let entry = NewEntry {
+                    judged: judged_of(&globs, results).map(|judged| judged.to_string()),
+                    tests: globs,
+                    providers: if is_all { Vec::new() } else { names.collect() },
+                    reason: results.reason.to_owned(),
+                    until: None,
+                    outcomes: outcomes.clone(),
+                    flaky,
+                };
+                entries.push((self.places.get(first).copied(), entry));
+            }
+        }
+        entries.sort_by_key(|(place, _)| *place);
+        entries.into_iter().map(|(_, entry)| entry).collect()
+    }
+}

@@ -1,0 +1,393 @@
+//! Lists before and after an update.
+
+use std::collections::HashMap;
+use std::env;
+
+use proptest::prelude::*;
+use runner_model::known::{Known, KnownEntry, KnownList, KnownState};
+use runner_model::{Digest, Fingerprint, Outcome, Time, digest};
+
+use super::text::ListText;
+use super::{KnownResults, KnownSource, KnownUpdate, PairResults, set_stale, update_known};
+
+const NOW: &str = "2027-01-01T00:00:00.000Z";
+
+fn pair(text: &str) -> PairResults {
+    let (test, rest) = text.split_once('@').unwrap();
+    let (provider, outcomes) = rest.split_once(' ').unwrap();
+    let outcomes = outcomes.split(' ').filter(|word| *word != "-");
+    let outcomes =
+        outcomes.map(|word| *Outcome::ALL.iter().find(|one| one.as_str() == word).unwrap());
+    PairResults { test: test.into(), provider: provider.into(), outcomes: outcomes.collect() }
+}
+
+fn fingerprint(test: &str) -> Fingerprint {
+    Digest::fingerprint(&digest(test.as_bytes()))
+}
+
+/// Sources with a strict list, and their results.
+struct Case {
+    strict: bool,
+    sources: Vec<KnownSource>,
+    pairs: Vec<PairResults>,
+    judged: HashMap<String, Fingerprint>,
+}
+
+impl Case {
+    fn new(text: &str, pairs: &[&str]) -> Self {
+        let pairs: Vec<_> = pairs.iter().map(|text| pair(text)).collect();
+        let sources = vec![KnownSource {
+            file: Some("known.toml".into()),
+            path: "known.toml".into(),
+            text: text.into(),
+        }];
+        Self { strict: true, sources, judged: judged(&pairs), pairs }
+    }
+
+    fn list(&self) -> KnownList {
+        let entries = self.sources.iter().flat_map(|source| {
+            let text = ListText::new(&source.text, source.file.is_some()).unwrap();
+            let entries = text.read().unwrap().into_iter();
+            entries.map(|entry| KnownEntry { file: source.file.clone(), line: 7, ..entry })
+        });
+        KnownList { strict: self.strict, entries: entries.collect() }
+    }
+
+    fn results(&self) -> KnownResults<'_> {
+        let now = Time::parse(NOW).unwrap();
+        KnownResults { pairs: &self.pairs, judged: &self.judged, now, reason: "new" }
+    }
+
+    fn update(&mut self) -> Result<KnownUpdate, String> {
+        let update = update_known(&self.list(), &self.sources, self.results())?;
+        for (index, text) in &update.texts {
+            self.sources[*index].text.clone_from(text);
+        }
+        Ok(update)
+    }
+
+    /// Updates the lists twice. Returns the text of the first one.
+    #[track_caller]
+    fn updated(mut self) -> String {
+        self.update().unwrap();
+        let again = self.update().unwrap();
+        assert!(again.texts.is_empty(), "{:?}", again.texts);
+        self.sources.swap_remove(0).text
+    }
+
+    /// Returns the pairs that would make a run with the same results red.
+    fn unexpected(&self) -> Vec<String> {
+        let mut list = self.list();
+        set_stale(&mut list, self.results());
+        let known = Known::new(list).unwrap();
+        let is_bad = |pair: &PairResults, outcome: &Outcome| match known.state(
+            &pair.test,
+            &pair.provider,
+            *outcome,
+        ) {
+            KnownState::Known => false,
+            KnownState::UnexpectedPass => true,
+            KnownState::Unlisted => outcome.is_bad(),
+        };
+        let pairs = self.pairs.iter();
+        let pairs = pairs.filter(|pair| pair.outcomes.iter().any(|outcome| is_bad(pair, outcome)));
+        pairs.map(|pair| format!("{}@{}", pair.test, pair.provider)).collect()
+    }
+}
+
+fn judged(pairs: &[PairResults]) -> HashMap<String, Fingerprint> {
+    pairs.iter().map(|pair| (pair.test.clone(), fingerprint(&pair.test))).collect()
+}
+
+#[test]
+fn new_failures_become_entries() {
+    let case = Case::new(
+        "# The suite's failures.\n",
+        &[
+            "a/1@p failed",
+            "a/2@p failed",
+            "a/3@p failed",
+            "b/1@p error",
+            "b/2@p passed failed",
+            "c@p passed",
+        ],
+    );
+    let (error, flaky) = (fingerprint("b/1"), fingerprint("b/2"));
+    assert_eq!(
+        case.updated(),
+        format!(
+            "# The suite's failures.\n\n[[failures]]\ntests = [\"a/*\"]\nreason = \"new\"\n\n[[failures]]\ntests = [\"b/1\"]\nreason = \"new\"\noutcomes = [\"error\"]\njudged = \"{error}\"\n\n[[failures]]\ntests = [\"b/2\"]\nreason = \"new\"\nflaky = true\njudged = \"{flaky}\"\n"
+        )
+    );
+}
+
+#[test]
+fn a_group_has_only_failures() {
+    let mut texts = vec!["a/1@p failed", "a/2@p failed", "a/3@p failed"];
+    for (other, groups) in [
+        ("a/4@p passed", false),
+        // It was not selected.
+        ("a/4@p -", false),
+        ("a/4@p error", false),
+        // The entries of the others name their provider.
+        ("a/4@q failed", true),
+        ("ab/4@p passed", true),
+        ("a/4@p failed", true),
+    ] {
+        texts.push(other);
+        let new = Case::new("", &texts).updated();
+        assert_eq!(new.contains("\"a/*\""), groups, "{other}:\n{new}");
+        texts.pop();
+    }
+}
+
+#[test]
+fn entries_are_of_their_failing_providers() {
+    let new =
+        Case::new("", &["a@p failed", "a@q[size=1] passed", "b@p failed", "b@q[size=1] failed"]);
+    let (a, b) = (fingerprint("a"), fingerprint("b"));
+    assert_eq!(
+        new.updated(),
+        format!(
+            "[[failures]]\ntests = [\"a\"]\nproviders = [\"p\"]\nreason = \"new\"\njudged = \"{a}\"\n\n[[failures]]\ntests = [\"b\"]\nreason = \"new\"\njudged = \"{b}\"\n"
+        )
+    );
+}
+
+#[test]
+fn entries_of_passes_are_removed_with_their_comments() {
+    let text = "# All of it.\n\n# A.\n[[failures]] # first\ntests = ['a']\nreason = 'r'\n\n# B.\n[[failures]]\n  tests = ['b'] # why\n  reason = '''\nlong'''\n\n# C.\n# More.\n[[failures]]\ntests = ['c']\nreason = 'r'";
+    let kept =
+        "# All of it.\n\n# B.\n[[failures]]\n  tests = ['b'] # why\n  reason = '''\nlong'''\n";
+    assert_eq!(Case::new(text, &["a@p passed", "b@p failed", "c@p passed"]).updated(), kept);
+    assert_eq!(Case::new(text, &["a@p failed", "b@p failed", "c@p failed"]).updated(), text);
+    // Trials that were skipped or left out decide nothing.
+    assert_eq!(Case::new(text, &["a@p -", "b@p -", "c@p -"]).updated(), text);
+    let text = "# Its first line.\n[[failures]]\ntests = ['a']\nreason = 'r'\nflaky = true\n[[failures]]\ntests = ['b']\nreason = 'r'\n";
+    let kept = "# Its first line.\n[[failures]]\ntests = ['a']\nreason = 'r'\nflaky = true\n";
+    assert_eq!(Case::new(text, &["a@p passed", "b@p passed"]).updated(), kept);
+    let text = "# Its first line.\n[[failures]]\ntests = ['a']\nreason = 'r'\n";
+    assert_eq!(Case::new(text, &["a@p passed"]).updated(), "# Its first line.\n");
+}
+
+#[test]
+fn entries_of_passes_and_failures_are_narrowed() {
+    let text = "[[failures]]\r\ntests = [\r\n  'a', # one\r\n  'b', # two\r\n  'c/*' # all\r\n]\r\nreason = 'r'\r\n";
+    let case = Case::new(text, &["a@p failed", "b@p passed", "c/1@p failed", "c/2@p passed"]);
+    assert_eq!(
+        case.updated(),
+        "[[failures]]\r\ntests = [\r\n  'a', # one\r\n  \"c/1\" # all\r\n]\r\nreason = 'r'\r\n"
+    );
+    let text = "[[failures]]\ntests = ['*']\nreason = 'r'\nuntil = 2027-03-01\n";
+    let pairs = [
+        "a@p failed",
+        "a@q passed",
+        "b@p failed",
+        "b@q failed",
+        "c@p passed failed",
+        "c@q failed passed",
+    ];
+    assert_eq!(
+        Case::new(text, &pairs).updated(),
+        "[[failures]]\ntests = [\"b\"]\nreason = 'r'\nuntil = 2027-03-01\n\n[[failures]]\ntests = [\"a\"]\nproviders = [\"p\"]\nreason = \"r\"\nuntil = 2027-03-01\n\n[[failures]]\ntests = [\"c\"]\nreason = \"r\"\nuntil = 2027-03-01\nflaky = true\n"
+    );
+}
+
+#[test]
+fn another_outcome_needs_another_reason() {
+    let text = "[[failures]]\ntests = ['a', 'b']\nreason = 'r'\n";
+    let new = fingerprint("a");
+    assert_eq!(
+        Case::new(text, &["a@p error", "b@p failed"]).updated(),
+        format!(
+            "[[failures]]\ntests = ['b']\nreason = 'r'\n\n[[failures]]\ntests = [\"a\"]\nreason = \"new\"\noutcomes = [\"error\"]\njudged = \"{new}\"\n"
+        )
+    );
+}
+
+#[test]
+fn stale_entries_get_the_present_fingerprint() {
+    let text = "[[failures]]\ntests = ['a']\nreason = 'r'\njudged = '00000000000000000000000000000000' # old\n";
+    let new = fingerprint("a").to_string();
+    let updated = text.replace("'00000000000000000000000000000000'", &format!("\"{new}\""));
+    assert_eq!(Case::new(text, &["a@p failed"]).updated(), updated);
+    assert_eq!(Case::new(text, &["a@p -"]).updated(), text);
+    assert_eq!(Case::new(text, &["a@p passed"]).updated(), "");
+}
+
+#[test]
+fn expired_entries_stay_and_are_named() {
+    let text = "[[failures]]\ntests = ['*']\nreason = 'r'\nuntil = 2026-12-31\n";
+    let mut case = Case::new(text, &["a@p failed", "b@p passed"]);
+    let update = case.update().unwrap();
+    assert_eq!((update.texts.len(), update.expired), (0, vec![(0, 1)]));
+    assert_eq!(case.unexpected(), ["a@p"]);
+    assert_eq!(Case::new(text, &["a@p passed"]).updated(), "");
+    // On its last day, it applies.
+    let text = text.replace("2026-12-31", "2027-01-01");
+    assert_eq!(Case::new(&text, &["a@p failed"]).updated(), text);
+}
+
+#[test]
+fn entries_of_scenarios_are_edited_in_place() {
+    let scenario = "name = 's'\n[known]\nfiles = ['known.toml']\n[[known.failures]]\ntests = ['a', 'b']\nreason = 'r'\n[providers.p]\nplugin = 'bundled:echo'\n";
+    let mut case = Case::new("", &["a@p failed", "b@p passed", "c@p failed"]);
+    case.sources.push(KnownSource { file: None, path: "s.toml".into(), text: scenario.into() });
+    case.update().unwrap();
+    assert_eq!(case.sources[1].text, scenario.replace(", 'b'", ""));
+    assert!(case.sources[0].text.contains("tests = [\"c\"]"));
+    case.sources.remove(0);
+    let problem = case.update().unwrap_err();
+    assert!(problem.contains("names no list"), "{problem}");
+}
+
+#[test]
+fn entries_in_other_forms_are_refused_with_their_place() {
+    for text in ["failures = [{ tests = ['a'], reason = 'r' }]\n"] {
+        let problem = Case::new(text, &["a@p passed"]).update().unwrap_err();
+        assert!(problem.starts_with("the entry at `known.toml`:7 must change"), "{problem}");
+        assert_eq!(Case::new(text, &["a@p failed"]).updated(), text);
+    }
+}
+
+#[test]
+fn ids_and_names_become_globs_of_them_alone() {
+    let new =
+        Case::new("", &["a[1]@p failed", "a1@p passed", "-*@p failed", "b@p failed"]).updated();
+    assert!(new.contains(r#""a\\[1\\]""#) && new.contains(r#""\\-\\*""#), "{new}");
+}
+
+/// A random number below `below`.
+fn draw(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % below
+}
+
+fn pick<'t>(seed: &mut u64, from: &[&'t str]) -> &'t str {
+    from[draw(seed, from.len() as u64) as usize]
+}
+
+fn random_entry(seed: &mut u64, header: &str, number: usize) -> String {
+    let globs = ["a/*", "a/b/*", "*", "a/b/1", "a/1", "a/2", "c", "d[1]", "{a,c}*", "*1", "gone"];
+    let mut draw_globs = |all: &[&str], quote: &str| {
+        let count = 1 + draw(seed, 3);
+        let globs: Vec<_> =
+            (0..count).map(|_| format!("{quote}{}{quote}", pick(seed, all))).collect();
+        if draw(seed, 2) == 0 {
+            format!("[{}]", globs.join(", "))
+        } else {
+            format!("[\n  {}, # of {number}\n]", globs.join(",\n  "))
+        }
+    };
+    let tests = draw_globs(&globs, "'");
+    let providers = draw_globs(&["p", "q*", "q[size=1]", "*"], "\"");
+    let is_single = draw(seed, 3) == 0;
+    let tests =
+        if is_single { format!("['{}']", pick(seed, &["a/1", "a/b/2", "c"])) } else { tests };
+    let mut text = format!("# Comment {number}.\n{header} # header {number}\ntests = {tests}\n");
+    let mut add = |chance: u64, line: &str| {
+        if draw(seed, chance) == 0 {
+            text += line;
+        }
+    };
+    add(3, &format!("providers = {providers}\n"));
+    add(1, &format!("reason = '''reason {number}''' # kept\n"));
+    add(6, "until = 2026-12-31 # past\n");
+    add(4, "outcomes = ['error', \"failed\"]\n");
+    add(5, "flaky = true\n");
+    if is_single {
+        add(2, "judged = '00000000000000000000000000000000'\n");
+    }
+    text + pick(seed, &["", "\n", "# After.\n\n", "\n\n"])
+}
+
+fn random_case(seed: &mut u64) -> Case {
+    let tests =
+        ["a/1", "a/2", "a/3", "a/b/1", "a/b/2", "a/b/3", "c", "d[1]", "d1", "e/1", "e/2", "e/3"];
+    let providers = ["p", "q[size=1]", "q[size=2]"];
+    let providers = &providers[..1 + draw(seed, 3) as usize];
+    let weight = 1 + draw(seed, 6);
+    let mut pairs = Vec::new();
+    for test in tests {
+        for provider in providers {
+            let kind = draw(seed, 9 + weight);
+            let outcomes = match kind {
+                0 => "-",
+                1 => "error",
+                2 => "passed failed",
+                3 => "failed timeout",
+                4 | 5 => "passed",
+                _ if weight > 3 => "passed",
+                _ => "failed",
+            };
+            if draw(seed, 12) > 0 {
+                pairs.push(pair(&format!("{test}@{provider} {outcomes}")));
+            }
+        }
+    }
+    let mut number = 0;
+    let mut text = |seed: &mut u64, header: &str, head: &str| {
+        let count = draw(seed, 5);
+        let entries: String = (0..count)
+            .map(|_| {
+                number += 1;
+                random_entry(seed, header, number)
+            })
+            .collect();
+        format!("{head}{entries}")
+    };
+    let head = pick(seed, &["", "# A header.\n", "# A header.\n\n"]);
+    let first = text(seed, "[[failures]]", head);
+    let second = text(seed, "[[failures]]", "");
+    let own = text(seed, "[[known.failures]]", "name = 's'\n");
+    let sources = [(Some("a.toml"), first), (Some("b.toml"), second), (None, own)];
+    let sources = sources.map(|(file, text)| KnownSource {
+        file: file.map(str::to_owned),
+        path: String::new(),
+        text,
+    });
+    let strict = draw(seed, 4) > 0;
+    Case { strict, sources: sources.into(), judged: judged(&pairs), pairs }
+}
+
+fn cases() -> u32 {
+    if env::var("RUNNER_TESTS").is_ok_and(|tests| tests == "full") { 10_000 } else { 100 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn updated_lists_expect_all_results(mut seed in any::<u64>()) {
+        let mut case = random_case(&mut seed);
+        let old = case.sources.clone();
+        let before = case.list();
+        let update = case.update().unwrap_or_else(|why| panic!("{why}\n{:#?}\n{}\n---\n{}\n---\n{}", case.pairs, old[0].text, old[1].text, old[2].text));
+        let sources = || old.iter().zip(&case.sources).map(|(old, new)| format!("{}\n=>\n{}", old.text, new.text)).collect::<Vec<_>>().join("\n---\n");
+        // Only tests of expired entries may still fail.
+        let expired = before.entries.iter().filter(|entry| entry.until.is_some()).cloned();
+        let expired = Known::new(KnownList { strict: true, entries: expired.collect() }).unwrap();
+        for pair in case.unexpected() {
+            let (test, provider) = pair.split_once('@').unwrap();
+            prop_assert!(!expired.matching(test, provider).is_empty(), "{pair}\n{}", sources());
+            prop_assert!(!update.expired.is_empty());
+        }
+        // A first comment and all of entries that stay survive.
+        for (old, new) in old.iter().zip(&case.sources) {
+            prop_assert!(!old.text.starts_with("# A header.") || new.text.starts_with("# A header."));
+            for number in 1..20 {
+                let reason = format!("reason = '''reason {number}''' # kept");
+                let comment = format!("# Comment {number}.\n");
+                let header = format!(" # header {number}\n");
+                for text in [comment, header] {
+                    let is_kept = new.text.contains(&reason);
+                    prop_assert!(!is_kept || new.text.contains(&text), "{text}\n{}", sources());
+                }
+            }
+            prop_assert_eq!(new.text.contains("\n\n\n"), old.text.contains("\n\n\n") && new.text.contains("\n\n\n"));
+        }
+        let texts = sources();
+        let again = case.update().unwrap();
+        prop_assert!(again.texts.is_empty(), "{:#?}\n{texts}", again.texts);
+    }
+}
