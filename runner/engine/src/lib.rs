@@ -26,6 +26,7 @@ mod plan {
     mod diff;
     mod filtering;
     pub(crate) mod gate;
+    mod known;
     mod load;
     #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
     mod plan;
@@ -40,7 +41,8 @@ mod plan {
     pub(crate) use self::diff::{changes_since, difference};
     pub(crate) use self::filtering::{matching_rows, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
-    pub(crate) use self::load::{load_plan, manifest_providers, metadata};
+    pub(crate) use self::known::has_same_known;
+    pub(crate) use self::load::{load_plan, load_plan_at, manifest_providers, metadata};
     pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
     pub(crate) use self::rescore_plan::RescorePlan;

@@ -11,7 +11,7 @@ use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcom
 use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, is_run_name};
 use runner_scenario::{Scenario, Suite};
 
-use crate::plan::{Ids, difference, gate, unreadable, whole_tests};
+use crate::plan::{Ids, difference, gate, has_same_known, unreadable, whole_tests};
 use crate::{EngineError, error::machine_error, session::Reruns};
 
 /// Most trials without a result, and most faults of a shard, that are listed.
@@ -204,11 +204,14 @@ fn compare(given: &mut [GivenShard]) -> Option<usize> {
     }
     let (_, base) = plans.into_values().max_by_key(|(count, place)| (*count, Reverse(*place)))?;
     let first = shown_path(&given[base].path);
-    let (plan, count) =
-        given[base].opened.as_ref().map(|one| (one.source.manifest.clone(), one.shard.count()))?;
+    let (base_run, plan, count) = given[base]
+        .opened
+        .as_ref()
+        .map(|one| (one.source.run.clone(), one.source.manifest.clone(), one.shard.count()))?;
     let mut last: Option<(Shard, String)> = None;
     for GivenShard { path, opened, problems, .. } in given {
-        let Some(OpenedShard { source: MergeSource { manifest, .. }, shard, .. }) = opened else {
+        let Some(OpenedShard { source: MergeSource { run, manifest, .. }, shard, .. }) = opened
+        else {
             continue;
         };
         if shard.count() != count {
@@ -216,6 +219,11 @@ fn compare(given: &mut [GivenShard]) -> Option<usize> {
             problems.push(format!("it is one of {own} shards, and {first} is one of {count}"));
         } else if let Some(reason) = difference(&plan, &manifest.metadata, manifest.planned()) {
             problems.push(format!("it has another plan than {first}: {reason}"));
+        } else if !has_same_known((&base_run, &plan), (run, manifest)) {
+            problems.push(format!(
+                "it has other known failures than {first}\nto judge it by the current ones: {}",
+                run.command("rescore", &[])
+            ));
         }
         let path = shown_path(path);
         if let Some((_, other)) = last.replace((*shard, path)).filter(|(same, _)| same == shard) {
@@ -286,8 +294,7 @@ impl GivenShard {
         let suite = &whole.suite;
         let providers = &whole.scenario.providers;
         let known = run.known(manifest)?;
-        let fold =
-            Fold::of(run, manifest, &members, &known, &reruns.selector(suite, providers))?;
+        let fold = Fold::of(run, manifest, &members, &known, &reruns.selector(suite, providers))?;
         let mut ids = Ids::new(suite, providers);
         let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());
         for (trial, _) in own.filter(|(trial, _)| fold.trial(*trial).is_pending) {

@@ -17,6 +17,8 @@ pub(crate) struct RunParts {
     pub(crate) suite: File,
     pub(crate) plugins: ContentSource,
     pub(crate) blobs: ContentSource,
+    /// The known failures, as JSON.
+    pub(crate) known: Option<String>,
     pub(crate) new: NewRun,
 }
 
@@ -25,6 +27,9 @@ impl RunParts {
     pub(crate) fn create(self) -> Result<Owned, RecordError> {
         let suite = &self.new.metadata.suite;
         keep(&self.root, self.suite, suite, &self.plugins, &self.blobs)?;
+        if let Some(known) = &self.known {
+            self.root.keep_bytes(known.as_bytes())?;
+        }
         self.root.create(self.new)
     }
 }

@@ -112,8 +112,9 @@ pub struct Known {
     /// Globs with wildcards, and the entries of the set's globs.
     globs: GlobSet,
     of_globs: Vec<u32>,
-    /// Globs over providers by entry. `None` for all.
-    providers: Vec<Option<GlobSet>>,
+    /// Indexes in `provider_sets` by entry. `None` for all providers.
+    providers: Vec<Option<u32>>,
+    provider_sets: Vec<GlobSet>,
 }
 
 impl Known {
@@ -125,6 +126,7 @@ impl Known {
     pub fn new(list: KnownList) -> Result<Self, String> {
         let mut known = Self { list, ..Self::default() };
         let mut wild = Vec::new();
+        let mut sets = HashMap::new();
         for (number, entry) in (0..).zip(&known.list.entries) {
             for text in &entry.tests {
                 // The text of a glob matches the id with this text, too.
@@ -138,11 +140,22 @@ impl Known {
                     }
                 }
             }
-            let all = entry.providers.is_empty();
-            let globs = (!all).then(|| globs::over_ids(&entry.providers)).transpose()?;
-            known.providers.push(globs);
+            // Compiling a set takes longer than all else, and most entries have the same.
+            let set = match sets.get(&entry.providers) {
+                _ if entry.providers.is_empty() => None,
+                Some(set) => Some(*set),
+                None => {
+                    let set = known.provider_sets.len() as u32;
+                    known.provider_sets.push(globs::over_ids(&entry.providers)?);
+                    sets.insert(&entry.providers, set);
+                    Some(set)
+                }
+            };
+            known.providers.push(set);
         }
-        known.globs = globs::over_ids(&wild)?;
+        if !wild.is_empty() {
+            known.globs = globs::over_ids(&wild)?;
+        }
         Ok(known)
     }
 
@@ -157,6 +170,13 @@ impl Known {
 
     /// Returns the numbers of all entries whose globs match a trial, from 0, ascending. Stale ones are among them.
     pub fn matching(&self, test: &str, provider: &str) -> Vec<u32> {
+        let mut found = self.of_test(test);
+        found.retain(|number| self.has_provider(*number, provider));
+        found
+    }
+
+    /// Returns the numbers of all entries whose globs match a test, whatever their providers are, ascending.
+    pub fn of_test(&self, test: &str) -> Vec<u32> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -166,12 +186,13 @@ impl Known {
         let mut found: Vec<_> = wild.chain(by_id).collect();
         found.sort_unstable();
         found.dedup();
-        let has_provider = |number: &u32| {
-            let globs = self.providers[*number as usize].as_ref();
-            globs.is_none_or(|globs| globs.is_match(provider))
-        };
-        found.retain(has_provider);
         found
+    }
+
+    /// Returns whether the globs of an entry match a provider.
+    pub fn has_provider(&self, number: u32, provider: &str) -> bool {
+        let set = self.providers[number as usize];
+        set.is_none_or(|set| self.provider_sets[set as usize].is_match(provider))
     }
 
     /// Returns the entry that decides about a trial: the last one that applies.
@@ -180,6 +201,16 @@ impl Known {
         found.find_map(|number| {
             Some(&self.list.entries[number as usize]).filter(|one| one.stale.is_none())
         })
+    }
+
+    /// Returns the outcomes of a trial that are unexpected. `None` if no entry applies.
+    pub fn unexpected(&self, test: &str, provider: &str) -> Option<Vec<Outcome>> {
+        let entry = self.entry(test, provider)?;
+        let is_unexpected = |outcome: &Outcome| match outcome {
+            Outcome::Passed => self.list.strict && !entry.flaky,
+            outcome => outcome.is_bad() && !entry.outcomes.contains(outcome),
+        };
+        Some(Outcome::ALL.iter().copied().filter(is_unexpected).collect())
     }
 
     /// Compares a result of a trial with the list.

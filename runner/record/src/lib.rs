@@ -93,7 +93,7 @@ pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{
     Compiling, End, InFlight, JoinedWorker, Live, LiveWriter, WaitingTrial, running_at_death,
 };
-pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, Pin, RowsFile};
+pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, NO_KNOWN, Pin, RowsFile};
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
 pub use run::metadata::{ManifestProvider, Metadata, Selected};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};

@@ -346,12 +346,12 @@ impl Scenario {
         self.files.globs.values().flatten().map(|file| self.folder.join(file))
     }
 
-    /// Returns the folders that the globs of its test lists and matrices search.
+    /// Returns the folders that the globs of its test lists, known failures and matrices search.
     pub fn searched_folders(&self) -> Vec<PathBuf> {
         // `TestList::files` has only matches, so the globs are read from the text.
         let document = Document::parse(&self.path, &self.text);
         let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
-        let lists = root["test_lists"].as_array().into_iter().flatten();
+        let lists = root["test_lists"].as_array().into_iter().flatten().chain([&root["known"]]);
         let globs = lists.filter_map(|list| list["files"].as_array()).flatten();
         let globs = globs.filter_map(Value::as_str);
         let globs = globs.chain(self.files.globs.keys().map(String::as_str));

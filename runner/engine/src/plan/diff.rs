@@ -8,8 +8,8 @@ use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
 
-use super::plan::Plan;
 use super::test_line::{TestLine, tests_at_providers};
+use super::{known::has_same_entries, plan::Plan};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -67,6 +67,14 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
                 if found.is_empty() && is_other {
                     found.push("only keys that do not affect results".to_owned());
                 }
+            }
+            if (is_other || live.known_files().any(|(_, file)| is_newer(&file)))
+                && live.known_list(true).is_ok_and(|list| {
+                    list.is_some() != manifest.known().is_some()
+                        || list.is_some_and(|list| !has_same_entries(&list, plan.known.list()))
+                })
+            {
+                found.push("its known failures changed".to_owned());
             }
             for provider in &live.providers {
                 let stored = manifest.planned().find(|stored| stored.name == *provider.name);

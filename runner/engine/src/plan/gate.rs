@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader};
 
+use runner_model::known::KnownState;
 use runner_model::statistics::wilson_of_rate;
 use runner_model::{
     Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
@@ -35,6 +36,7 @@ struct Sums {
     /// Trials of tests with weight 0: of `trials`, and of `scored_trials`.
     weightless: u64,
     scored_weightless: u64,
+    /// Without known failures.
     errors: u64,
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn evaluate(
     let tests = special_tests(rules, run, manifest)?;
     // The folder of a merged run has no manifest yet.
     let table = RunTable::open_as(run, manifest)?;
+    let known = run.known(manifest)?;
     table.each_row(table.settling().map(|row| row.number), |_, row, _| {
         if suite.index(&row.trial).is_none() {
             return;
@@ -79,6 +82,9 @@ pub(crate) fn evaluate(
         for tally in &mut tallies {
             if tally.includes(row, tags) {
                 tally.sums.add(row, weight);
+                let is_error = matches!(row.outcome, Outcome::Error | Outcome::Timeout);
+                let state = known.state(&row.test, &row.provider, row.outcome);
+                tally.sums.errors += u64::from(is_error && state != KnownState::Known);
             }
         }
     })?;
@@ -222,7 +228,6 @@ impl Sums {
             self.scored_trials += 1;
             self.scored_weightless += weightless;
         }
-        self.errors += u64::from(matches!(row.outcome, Outcome::Error | Outcome::Timeout));
     }
 
     /// Returns Wilson's interval of a rate. Weighted trials count as Kish's effective sample size, (Σw)² ÷ Σw².

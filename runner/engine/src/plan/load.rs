@@ -5,24 +5,33 @@ use std::{fs::File, path::Path};
 
 use runner_model::visible::quoted;
 use runner_model::{
-    Places as _, digest,
+    Places as _, Time, digest,
     grants::{NetGrant, is_secret_name},
     provider::{PreparedProvider, Provider},
     units::{grouped, show_sizes_apart},
 };
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
-use runner_record::{ManifestProvider, Metadata, PluginCache};
+use runner_record::{ManifestProvider, Metadata, PluginCache, now};
 use runner_scenario::{
     GrantsToml, Scenario, Selection, Suite, load, load_selected, resolve_selected, unseen_values,
     written_name,
 };
 use serde_json::Value;
 
-use super::plan::Plan;
+use super::{known::known_failures, plan::Plan};
 use crate::{EngineError, error::machine_error};
 
-/// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
+/// Plans a scenario for a new run. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
+    load_plan_at(path, selection, now())
+}
+
+/// Plans a scenario as [`load_plan`] does, for a run that was made at `made_at`.
+pub(crate) fn load_plan_at(
+    path: &Path,
+    selection: &Selection,
+    made_at: Time,
+) -> Result<(Plan, File), EngineError> {
     let loaded = match selection.is_some() {
         true => load_selected(path, selection),
         false => load(path, &selection.selected.overrides.vars),
@@ -62,6 +71,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
             return Err(EngineError::Scenario(problems));
         }
     };
+    let known = known_failures(&scenario, &suite, selection.is_some(), made_at)?;
     let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
     let mut files = suite.blobs().clone();
     for file in scenario.providers.iter().flat_map(|provider| &provider.files) {
@@ -95,6 +105,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         )
     }));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    plan.set_known(known, &mut notices)?;
     plan.notices = notices;
     plan.unmatched_words = unmatched.words;
     Ok((plan, file))

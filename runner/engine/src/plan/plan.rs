@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) settings: SessionSettings,
     /// The known failures that the session judges by.
     pub(crate) known: Arc<Known>,
+    /// The list that the session stores, as JSON. `None` if it judges by that of the session before.
+    pub(crate) new_known: Option<String>,
     /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
     /// Workers on other machines. `None` runs all attempts on this machine.
@@ -104,6 +106,7 @@ impl Plan {
                 ..SessionSettings::default()
             },
             known: Arc::default(),
+            new_known: None,
             remote: None,
             spending: Spending::default(),
             secrets: Secrets::default(),
@@ -153,7 +156,7 @@ impl Plan {
             request: request.request.clone(),
             settings: self.settings.clone(),
             suite: None,
-            known: None,
+            known: self.new_known.as_ref().map(|list| digest(list.as_bytes())),
             graders: Vec::new(),
             rerun: None,
             pending: None,

@@ -9,12 +9,12 @@ use runner_model::{
 };
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{RowFilter, Suite, load_selected, resolve_selected};
+use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::RawValue;
 
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
-use super::{plan::Plan, test_line::TestLine};
+use super::{known::known_failures, plan::Plan, test_line::TestLine};
 use crate::{Decision, EngineError};
 
 /// Keys of a test's line that come from the scenario. With another input or other attachments, the fingerprint of the test
@@ -76,6 +76,9 @@ impl RescorePlan {
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;
+        let run_selection = Selection::from(manifest.metadata.selection.clone());
+        let is_selected = run_selection.is_some();
+        let known = known_failures(&scenario, &live, is_selected, manifest.started_at)?;
 
         let named: Vec<Provider> =
             providers.iter().map(|prepared| prepared.provider.clone()).collect();
@@ -112,6 +115,12 @@ impl RescorePlan {
         providers.extend(graders);
         scenario.providers = providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+        let mut notices = Vec::new();
+        plan.set_known(known, &mut notices)?;
+        if plan.keep_known(dir, manifest) {
+            notices.push("the known failures have changed since the run started".to_owned());
+        }
+        plan.notices = notices;
         // A rescore calls graders only, so the stored providers need no mounts, grants and budgets.
         for (prepared, provider) in
             plan.providers.iter_mut().zip(&mut plan.scenario.providers).take(named.len())

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io};
 
 use runner_model::{
-    Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId,
+    Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId, digest,
     protocol::TimeoutRule, provider::Provider,
 };
 use runner_prepare::{Fingerprints, TestParts};
@@ -105,6 +105,16 @@ impl<'a> TestLine<'a> {
 }
 
 impl TestLine<'_> {
+    /// Returns the fingerprint of the test and its expectations, whatever its providers are.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(crate) fn judged(&self) -> serde_json::Result<Fingerprint> {
+        let (execution, judgement) = self.fingerprints(&Fingerprints::without_provider(), 0)?;
+        Ok(digest(&[execution.0, judgement.0].concat()).fingerprint())
+    }
+
     /// Parses the expectations.
     ///
     /// # Errors
@@ -136,6 +146,7 @@ impl TestLine<'_> {
             retries: retries.unwrap_or_else(|| provider.default_retries()),
             trial_timeout: self.trial_timeout,
             next_grader: None,
+            unexpected: None,
         })
     }
 

@@ -40,7 +40,7 @@ pub struct Schedule {
     pub(super) last_task: u64,
     /// Trials without a final row.
     pub(super) left: u64,
-    /// Trials of this session that ended badly.
+    /// Trials of this session that ended unexpectedly.
     pub(super) bad: u64,
     pub(super) waits_for_memory: bool,
     pub(super) unacked_rows: u64,
@@ -338,10 +338,11 @@ impl Schedule {
         if self.retry(trial, ending, policy) {
             self.write(task, None, false, false);
         } else if ending.is_some() {
-            self.end_badly(trial, task, None, policy.next_grader);
+            let is_unexpected = policy.is_unexpected(row.outcome);
+            self.end_badly(trial, task, None, policy.next_grader, is_unexpected);
         } else {
             self.write(task, None, true, flaky);
-            self.settle(row.outcome.is_bad());
+            self.settle(policy.is_unexpected(row.outcome));
         }
     }
 
@@ -352,11 +353,12 @@ impl Schedule {
         task: TaskId,
         lost: Option<LostReason>,
         next_grader: Option<u16>,
+        is_unexpected: bool,
     ) {
         self.write(task, lost, next_grader.is_none(), false);
         match next_grader {
             Some(grader) => self.wait_for_grader(trial, grader),
-            None => self.settle(true),
+            None => self.settle(is_unexpected),
         }
     }
 

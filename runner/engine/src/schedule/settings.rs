@@ -1,6 +1,6 @@
 //! Inputs of a schedule: settings, bounds of providers, and pending trials.
 
-use runner_model::{Micros, RunTime, SessionSettings, provider::Rate, test::Retries};
+use runner_model::{Micros, Outcome, RunTime, SessionSettings, provider::Rate, test::Retries};
 
 use super::budgets::Spending;
 
@@ -72,6 +72,18 @@ pub struct Policy {
     pub trial_timeout: Option<Micros>,
     /// Index of the grader to call if the grader of this task ends in an error. `None` if no other is to be called.
     pub next_grader: Option<u16>,
+    /// The outcomes that `fail_fast` counts. `None` for failures, errors and timeouts.
+    pub unexpected: Option<Vec<Outcome>>,
+}
+
+impl Policy {
+    /// Returns whether `fail_fast` counts a final row with this outcome.
+    pub(super) fn is_unexpected(&self, outcome: Outcome) -> bool {
+        match &self.unexpected {
+            Some(unexpected) => unexpected.contains(&outcome),
+            None => outcome.is_bad(),
+        }
+    }
 }
 
 /// A pending trial.

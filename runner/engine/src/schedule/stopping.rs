@@ -77,7 +77,7 @@ impl Schedule {
         self.stop.as_ref().map(|stop| stop.reason)
     }
 
-    /// Returns the number of final rows of this session that are failures, errors or timeouts.
+    /// Returns the number of final rows of this session that `fail_fast` counts.
     pub fn bad(&self) -> u64 {
         self.bad
     }
@@ -124,10 +124,10 @@ impl Schedule {
     }
 
     /// Counts a final row.
-    pub(super) fn settle(&mut self, is_bad: bool) {
+    pub(super) fn settle(&mut self, is_unexpected: bool) {
         self.left -= 1;
-        self.bad += u64::from(is_bad);
-        if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
+        self.bad += u64::from(is_unexpected);
+        if is_unexpected && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
             let trials = plural(self.bad, "trial", "trials");
             let message = format!("{trials} did not pass, which is the limit of `fail_fast`");
             self.stop(StopMode::Drain, Reason::FailFast, Some(message));

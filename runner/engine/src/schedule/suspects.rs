@@ -4,7 +4,7 @@
 //! again, one at a time, in a separate worker. A trial whose worker dies twice while it runs alone is a crash. Without that,
 //! the run would restart workers without end.
 
-use runner_model::{TaskId, WorkerId};
+use runner_model::{Outcome, TaskId, WorkerId};
 
 use super::effect::{Blame, Effect, LostReason};
 use super::{
@@ -88,7 +88,8 @@ impl Schedule {
         let trial = self.end_attempt(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
             let next = policy.and_then(|policy| policy.next_grader);
-            self.end_badly(trial, task, Some(LostReason::Crash), next);
+            let is_unexpected = policy.is_none_or(|policy| policy.is_unexpected(Outcome::Error));
+            self.end_badly(trial, task, Some(LostReason::Crash), next, is_unexpected);
             return;
         }
         // In a stop, a worker without blame is one that we killed.
@@ -108,7 +109,9 @@ impl Schedule {
         if self.retry(trial, Some(Ending::STUCK), policy) {
             self.write(task, Some(LostReason::Stuck), false, false);
         } else {
-            self.end_badly(trial, task, Some(LostReason::Stuck), policy.next_grader);
+            let is_unexpected = policy.is_unexpected(Outcome::Timeout);
+            let next = policy.next_grader;
+            self.end_badly(trial, task, Some(LostReason::Stuck), next, is_unexpected);
         }
     }
 }

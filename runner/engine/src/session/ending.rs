@@ -187,9 +187,14 @@ impl Coordinator<'_> {
             Reason::FailFast => {
                 let is_own = settings.fail_fast == scenario.run.fail_fast;
                 let name = if is_own { "fail_fast" } else { "--fail-fast" };
-                let trials = plural(self.schedule.bad(), "trial", "trials");
+                let (one, many) = if self.plan.known.is_empty() {
+                    ("trial did not pass", "trials did not pass")
+                } else {
+                    ("trial is unexpected", "trials are unexpected")
+                };
+                let trials = plural(self.schedule.bad(), one, many);
                 let most = Value::from(settings.fail_fast);
-                Some(format!("{trials} did not pass, and `{name}` is {most}"))
+                Some(format!("{trials}, and `{name}` is {most}"))
             }
             _ => message,
         }

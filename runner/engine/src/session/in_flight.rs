@@ -148,6 +148,7 @@ impl TasksInFlight {
             let mut others = unanswered(&graders, &answered).map(|(other, _)| *other);
             policy.next_grader = others.find(|other| *other != grader);
         }
+        policy.unexpected = plan.known.unexpected(&task.trial.test, &task.trial.provider);
         if let Some(row) = &stored {
             self.line.extend(&row.bytes);
         }

@@ -56,7 +56,7 @@ pub fn rescore(
     for notice in &notices {
         observer.event(&RunEvent::Notice(notice));
     }
-    if plan.rejudge.count() == 0 {
+    if plan.rejudge.count() == 0 && plan.new_known.is_none() {
         let text = format!("nothing to judge in run {}", manifest.id);
         observer.event(&RunEvent::Notice(&text));
         let ended = Ended::of(manifest, dir.path(), Duration::ZERO);
@@ -78,10 +78,14 @@ pub fn rescore(
     let session =
         NewSession { suite: Some(judged_by), graders, ..plan.session(RESCORE, &request.session) };
     let RescorePlan { plan, suite, sources, .. } = prepared.plan;
+    let known = plan.new_known.clone();
     let work = PlannedSession::further(&owned, plan, prepared.fold, request.session.share);
     let store = move |root: &ResultsRoot| {
         keep_suite(root, suite, &judged_by)?;
         sources.keep(root)?;
+        if let Some(known) = known {
+            root.keep_bytes(known.as_bytes())?;
+        }
         Ok(None)
     };
     let next = command(&dir, &request, &[]);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use runner_model::{Places as _, RunStatus, TrialId};
-use runner_record::{Manifest, NewSession, Owned, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_model::{Places as _, RunStatus, TrialId, digest};
+use runner_record::{
+    Manifest, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir, RunHead,
+};
 
 use super::ending::set_gate;
 use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
@@ -123,9 +125,16 @@ fn run_prepared(
         observer.event(&RunEvent::Notice(notice));
     }
     let PreparedResume { plan, fold, adopted, rerun, filtered, .. } = prepared;
-    if let Some(result) = filtered {
-        owned.root().keep_bytes(result.as_bytes())?;
+    for text in filtered.iter().chain(&plan.new_known) {
+        owned.root().keep_bytes(text.as_bytes())?;
     }
+    let rerun = match (rerun, &filtered) {
+        (Some(Rerun::Failed), Some(lines)) => {
+            let (filter, trials) = ("unexpected()".to_owned(), digest(lines.as_bytes()));
+            Some(Rerun::Filter { filter, trials })
+        }
+        (rerun, _) => rerun,
+    };
     let session = NewSession { rerun, ..plan.session("resume", &request.session) };
     let (plugins, blobs) = (plan.plugins.clone(), plan.blobs.clone());
     let work = PlannedSession::further(&owned, plan, fold, request.session.share);

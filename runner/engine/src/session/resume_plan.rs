@@ -8,8 +8,8 @@ use runner_scenario::{Filter, Selection, nearest_names};
 
 use super::reruns::{self, Reruns};
 use crate::plan::{
-    Ids, Plan, Rejudge, changes_since, difference, load_plan, manifest_providers, metadata,
-    planned_tests, selected_filter, stored_plan,
+    Ids, Plan, Rejudge, changes_since, difference, load_plan_at, manifest_providers, metadata,
+    planned_tests, selected_filter, stored_plan, unreadable,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
 
@@ -24,7 +24,7 @@ pub(super) struct PreparedResume {
     /// `--rerun` of the request, with the result of a filter.
     pub(super) rerun: Option<Rerun>,
     pub(super) reruns: Reruns,
-    /// The trials that the filter of `rerun` matches, to be stored: a line for each id.
+    /// The trials that `rerun` selects by a filter or by known failures, to be stored: a line for each id.
     pub(super) filtered: Option<String>,
     /// A plan that replaces the stored one, and the file with its suite.
     pub(super) adopted: Option<(NewPlan, File)>,
@@ -71,8 +71,14 @@ impl PreparedResume {
             check_foreign(dir, &before)?;
         }
         let mut fold = before.clone();
-        let selected = rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
+        let is_by_list = rerun == Some(Rerun::Failed) && !plan.known.is_empty();
+        let selected = match &rerun {
+            // A later list must not change the selection.
+            Some(Rerun::Failed) if is_by_list => Some(fold.select_unexpected()),
+            rerun => rerun.as_ref().map(|rerun| fold.select(rerun, &matches)),
+        };
         drop(matches);
+        let filtered = if is_by_list { Some(unexpected(root, &plan, &before)?) } else { filtered };
         let adopted = suite.and_then(|suite| adopted(root, dir, manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if adopted.is_some()
@@ -133,7 +139,10 @@ impl PreparedResume {
     }
 
     pub(super) fn has_nothing_to_do(&self, manifest: &Manifest) -> bool {
-        manifest.status == RunStatus::Completed && self.adopted.is_none() && self.fold.left() == 0
+        manifest.status == RunStatus::Completed
+            && self.adopted.is_none()
+            && self.plan.new_known.is_none()
+            && self.fold.left() == 0
     }
 
     /// Decides about a trial.
@@ -166,6 +175,21 @@ impl PreparedResume {
         };
         Decision { is_pending, why }
     }
+}
+
+/// Returns the ids of the trials whose results are unexpected, which `--rerun failed` selects: a line for each.
+fn unexpected(root: &ResultsRoot, plan: &Plan, fold: &Fold) -> Result<String, EngineError> {
+    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+    let is_unexpected = |trial: &u64| {
+        let TrialState { outcome, state, .. } = fold.trial(*trial);
+        outcome.is_some_and(|outcome| Rerun::Failed.is_of(outcome, state))
+    };
+    let mut lines = String::new();
+    for trial in (0..plan.suite.trials()).filter(is_unexpected) {
+        let id = ids.trial(trial).map_err(|source| unreadable(root, source))?;
+        lines.push_str(&format!("{id}\n"));
+    }
+    Ok(lines)
 }
 
 /// Returns whether the plan of a session is that of the current files. A failed run has no rows, so it is planned again.
@@ -249,7 +273,8 @@ fn live_plan(
         selected: selected.clone(),
     };
     let path = Path::new(&manifest.scenario_path);
-    let (mut plan, suite) = load_plan(path, &selection)?;
+    let (mut plan, suite) = load_plan_at(path, &selection, manifest.started_at)?;
+    plan.keep_known(dir, manifest);
     // A word may have matched a test that is gone.
     plan.notices.append(&mut plan.unmatched_words);
     let session = &request.session;

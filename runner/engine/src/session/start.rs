@@ -43,6 +43,8 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         };
         let [old, new] = [manifest.metadata.selection.shard, request.selection.shard];
         let other = (old != new).then(|| format!("it has {}, not {}", of(old), of(new)));
+        let has_other_known = !work.plan.has_known_of(&there, &manifest);
+        let other = other.or(has_other_known.then(|| "its known failures have changed".to_owned()));
         if let Some(reason) = reason.map(str::to_owned).or(other) {
             return Err(EngineError::Usage(format!(
                 "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: {}",
@@ -170,6 +172,7 @@ pub(crate) fn prepare(
         suite,
         plugins: plan.plugins.clone(),
         blobs: plan.blobs.clone(),
+        known: plan.new_known.clone(),
         new,
     };
     let work = PlannedSession {

@@ -304,6 +304,7 @@ fn session_with(
     new_session.waits = plan.remote_workers().is_some();
     let waits = new_session.waits;
     let parts = RunParts {
+        known: None,
         root: root.clone(),
         suite: file,
         plugins: plan.plugins.clone(),

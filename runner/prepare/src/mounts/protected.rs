@@ -63,6 +63,8 @@ impl Protected {
         }
         all.extend(scenario.list_files().map(|file| Self::file("a test list", file)));
         all.extend(scenario.matrix_files().map(|file| Self::file("a file of a matrix", file)));
+        let known = scenario.known_files();
+        all.extend(known.map(|(_, file)| Self::file("a list of known failures", file)));
         let folders = scenario.searched_folders().into_iter();
         all.extend(folders.map(|folder| Self::file("a folder that globs search", folder)));
         all

@@ -237,15 +237,26 @@ impl Fold {
     }
 
     /// Makes the trials pending that `rerun` selects, and returns their number. `matches` returns whether the ids of
-    /// [`Rerun::ids`] select a trial.
+    /// [`Rerun::ids`] select a trial. [`Rerun::Failed`] is of a session without known failures: a list that is read later must not
+    /// change what it selects.
     pub fn select(&mut self, rerun: &Rerun, matches: &dyn Fn(&str, u64) -> bool) -> u64 {
-        let mut selected = 0;
         let ids = rerun.ids();
+        self.select_if(|index, outcome, _| {
+            rerun.is_of(outcome, KnownState::Unlisted)
+                && ids.as_ref().is_none_or(|ids| matches(ids, index))
+        })
+    }
+
+    /// Makes the trials pending whose results are unexpected, and returns their number.
+    pub fn select_unexpected(&mut self) -> u64 {
+        self.select_if(|_, outcome, state| Rerun::Failed.is_of(outcome, state))
+    }
+
+    fn select_if(&mut self, is_of: impl Fn(u64, Outcome, KnownState) -> bool) -> u64 {
+        let mut selected = 0;
         for (index, state) in (0..).zip(&mut self.trials) {
             let known = self.states.get(&index).copied().unwrap_or_default();
-            if state.outcome().is_some_and(|outcome| rerun.is_of(outcome, known))
-                && ids.as_ref().is_none_or(|ids| matches(ids, index))
-            {
+            if state.outcome().is_some_and(|outcome| is_of(index, outcome, known)) {
                 state.set(MARK, MARK);
                 if state.newest() == UNGRADED {
                     // The output of an interrupted `rescore` waits for no grader any more.

@@ -7,6 +7,7 @@ use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, GateResult, Reason, RunStatus, SessionSettings, Shard, StopSignal, Time,
     TrialId,
+    digest,
     row::Actor,
     visible::{quoted_path, visible_line},
 };
@@ -35,6 +36,9 @@ const MAX_PROBLEM: usize = 1000;
 const DAMAGED: &str = "it is damaged";
 /// A fold needs a byte for each trial.
 const MAX_TRIALS: u64 = 100_000_000;
+
+/// The list, as JSON, of a session that judges by no known failures, after one that did.
+pub const NO_KNOWN: &str = "null";
 
 /// Version of manifests, their `format`.
 pub const FORMAT: u32 = 3;
@@ -390,7 +394,8 @@ impl Manifest {
 
     /// Returns the list in the store of the known failures that the run is judged by. `None` without a list.
     pub fn known(&self) -> Option<Digest> {
-        self.sessions.iter().rev().find_map(|session| session.known)
+        let known = self.sessions.iter().rev().find_map(|session| session.known);
+        known.filter(|list| *list != digest(NO_KNOWN.as_bytes()))
     }
 
     /// Returns the current pause, if the run is paused.

@@ -326,8 +326,14 @@ impl Suite {
     }
 
     /// Returns the id of a test. `None` if the file is unreadable.
-    pub(crate) fn id(&self, test: u64) -> Option<String> {
+    pub fn id(&self, test: u64) -> Option<String> {
         self.with_line(test as usize, |line| Some(id_of(line)?.to_string())).ok()?
+    }
+
+    /// Returns the names of the providers that a test runs on.
+    pub fn providers(&self, test: u64) -> impl Iterator<Item = &str> {
+        let (_, shape) = self.outline.entry(test as usize);
+        shape.providers.iter().filter_map(|index| Some(&**self.names.get(usize::from(*index))?))
     }
 
     /// Returns the number of tests.

@@ -135,8 +135,9 @@ impl ResultsRoot {
         self.copy_contents(first, &copied)?;
         let mut merged = Merged::create(&run.dir)?;
         for source in &merge.shards {
-            let suites = source.manifest.sessions.iter().filter_map(|session| session.suite);
-            let needed = suites.chain(source.manifest.plugins());
+            let sessions = source.manifest.sessions.iter();
+            let lists = sessions.flat_map(|session| [session.suite, session.known]).flatten();
+            let needed = lists.chain(source.manifest.plugins());
             let needed = needed.filter(|digest| copied.insert(*digest)).collect();
             self.copy_contents(&source.run, &needed)?;
             merged.add(self, source, merge.places)?;
@@ -188,7 +189,7 @@ impl ResultsRoot {
 /// Returns the plugins, tests, attachments and schemas of a run.
 fn contents(run: &RunDir, manifest: &Manifest) -> Result<BTreeSet<Digest>, RecordError> {
     let contents = manifest.plugins().chain([manifest.metadata.suite]);
-    let contents = contents.chain(manifest.metadata.blobs).chain(manifest.known());
+    let contents = contents.chain(manifest.metadata.blobs);
     Ok(contents.chain(run.blobs(manifest)?).collect())
 }
 
@@ -211,13 +212,15 @@ fn new_manifest(
 ) -> Result<Manifest, RecordError> {
     let shards = || merge.shards.iter().map(|source| &source.manifest);
     let started_at = shards().map(|one| one.started_at).min().unwrap_or(plan.started_at);
+    // The day on which the run was made decides which entries have expired.
+    let first = shards().min_by_key(|one| one.started_at).unwrap_or(plan);
     let session = NewSession {
         writer: MERGE,
         command: merge.command.clone(),
         request: None,
         settings: plan.settings().cloned().unwrap_or_default(),
         suite: None,
-        known: plan.known(),
+        known: first.known(),
         graders: Vec::new(),
         last_seq,
         rerun: None,

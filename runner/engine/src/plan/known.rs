@@ -1,0 +1,175 @@
+//! Known failures of a plan: finds the entries that do not apply, and compares lists.
+
+use std::{io, sync::Arc};
+
+use runner_model::known::{Known, KnownEntry, KnownList, Stale};
+use runner_model::{Time, units::grouped};
+use runner_record::{Manifest, NO_KNOWN, RunDir};
+use runner_scenario::{Scenario, Suite};
+
+use super::plan::Plan;
+use super::test_line::TestLine;
+use crate::error::{EngineError, machine_error};
+
+/// Entries that a notice names.
+const MAX_NAMED: usize = 3;
+
+/// Reads the known failures of a scenario, and notices about the entries that do not apply to the run. `suite` has the tests of
+/// all shards; with a selection, it may lack tests, and no entry is [`Stale::Unmatched`]. `made_at` is the start of the run. `None`
+/// without `[known]`.
+///
+/// # Errors
+///
+/// Problems of the lists.
+pub(crate) fn known_failures(
+    scenario: &Scenario,
+    suite: &Suite,
+    is_selected: bool,
+    made_at: Time,
+) -> Result<Option<(Known, Vec<String>)>, EngineError> {
+    let Some(mut list) = scenario.known_list(false).map_err(EngineError::Scenario)? else {
+        return Ok(None);
+    };
+    let compile = |list| {
+        Known::new(list).map_err(|problem| {
+            EngineError::Usage(format!("the known failures cannot be used: {problem}"))
+        })
+    };
+    for entry in &mut list.entries {
+        entry.stale = entry.is_expired(made_at).then_some(Stale::Expired);
+    }
+    let known = compile(list)?;
+    let stale = stale_by_tests(&known, suite, is_selected).map_err(machine_error)?;
+    let is_changed = stale.iter().any(Option::is_some);
+    let mut list = known.list().clone();
+    for (entry, stale) in list.entries.iter_mut().zip(stale) {
+        entry.stale = entry.stale.or(stale);
+    }
+    let notices = notices(&list.entries, scenario.path());
+    // The globs of a stale entry stay in the set.
+    let known = if is_changed { compile(list)? } else { known };
+    Ok(Some((known, notices)))
+}
+
+/// Compares the entries with the tests of a plan.
+fn stale_by_tests(
+    known: &Known,
+    suite: &Suite,
+    is_selected: bool,
+) -> io::Result<Vec<Option<Stale>>> {
+    let entries = &known.list().entries;
+    let unmatched = (!is_selected).then_some(Stale::Unmatched);
+    let mut stale = vec![unmatched; entries.len()];
+    let has_judged = entries.iter().any(|entry| entry.judged.is_some());
+    let mut open = entries.len();
+    let mut is_met = vec![false; entries.len()];
+    let mut line = Vec::new();
+    for test in 0..suite.tests() {
+        if open == 0 || is_selected && !has_judged {
+            break;
+        }
+        let id = suite.id(test).ok_or_else(|| io::Error::other("a test cannot be read"))?;
+        let mut judged = None;
+        for number in known.of_test(&id) {
+            let place = number as usize;
+            if is_met[place] || !suite.providers(test).any(|name| known.has_provider(number, name))
+            {
+                continue;
+            }
+            is_met[place] = true;
+            open -= 1;
+            stale[place] = None;
+            let Some(wanted) = entries[place].judged else { continue };
+            if judged.is_none() {
+                suite.line(test, &mut line)?;
+                judged = Some(TestLine::read(&line)?.judged()?);
+            }
+            stale[place] = (judged != Some(wanted)).then_some(Stale::Changed);
+        }
+    }
+    Ok(stale)
+}
+
+/// Returns a notice for each reason why entries do not apply.
+fn notices(entries: &[KnownEntry], scenario: &str) -> Vec<String> {
+    let kinds = [
+        (Stale::Expired, "they have expired"),
+        (Stale::Changed, "their tests have changed; to confirm them: runner known --update"),
+        (Stale::Unmatched, "they match no trial"),
+    ];
+    let notice = |(stale, words): (Stale, &str)| {
+        let all: Vec<_> = entries.iter().filter(|entry| entry.stale == Some(stale)).collect();
+        let named = all
+            .iter()
+            .take(MAX_NAMED)
+            .map(|entry| format!("`{}:{}`", entry.file.as_deref().unwrap_or(scenario), entry.line));
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if let Some(more @ 1..) = all.len().checked_sub(MAX_NAMED) {
+            named += &format!(" and {} more", grouped(more as u64));
+        }
+        (!all.is_empty()).then(|| format!("known failures in {named} do not apply: {words}"))
+    };
+    kinds.into_iter().filter_map(notice).collect()
+}
+
+/// Returns whether lists have the same entries, whatever tests and days decide which of them apply.
+pub(crate) fn has_same_entries(one: &KnownList, other: &KnownList) -> bool {
+    let parts = |entry: &KnownEntry| KnownEntry { line: 0, stale: None, ..entry.clone() };
+    one.strict == other.strict && one.entries.iter().map(parts).eq(other.entries.iter().map(parts))
+}
+
+/// Returns whether lists judge alike, whatever the lines of their entries and the days are on which they were read.
+pub(crate) fn is_same(one: &KnownList, other: &KnownList) -> bool {
+    let expired = Some(Stale::Expired);
+    let mut pairs = one.entries.iter().zip(&other.entries).map(|(one, other)| [one, other]);
+    has_same_entries(one, other)
+        && pairs.all(|[one, other]| {
+            one.stale == other.stale || [one.stale, other.stale].contains(&expired)
+        })
+}
+
+/// Returns whether two runs have the same known failures. A list that cannot be read differs from all.
+pub(crate) fn has_same_known(one: (&RunDir, &Manifest), other: (&RunDir, &Manifest)) -> bool {
+    match (one.1.known(), other.1.known()) {
+        (Some(first), Some(second)) if first != second => {
+            let [first, second] = [one, other].map(|(run, manifest)| run.known(manifest));
+            first.is_ok_and(|first| second.is_ok_and(|second| is_same(first.list(), second.list())))
+        }
+        (first, second) => first == second,
+    }
+}
+
+impl Plan {
+    /// Judges by the known failures that [`known_failures`] read, and adds its notices.
+    pub(crate) fn set_known(
+        &mut self,
+        known: Option<(Known, Vec<String>)>,
+        notices: &mut Vec<String>,
+    ) -> Result<(), EngineError> {
+        let Some((known, found)) = known else { return Ok(()) };
+        let list = serde_json::to_string(known.list());
+        self.new_known = Some(list.map_err(|error| machine_error(error.into()))?);
+        self.known = Arc::new(known);
+        notices.extend(found);
+        Ok(())
+    }
+
+    /// Returns whether a run has the known failures of the plan, which is not stored.
+    pub(crate) fn has_known_of(&self, run: &RunDir, manifest: &Manifest) -> bool {
+        let has_list = manifest.known().is_some();
+        let is_known =
+            || run.known(manifest).is_ok_and(|own| is_same(own.list(), self.known.list()));
+        has_list == self.new_known.is_some() && (!has_list || is_known())
+    }
+
+    /// Keeps the stored known failures of a run if they are those of the plan. Returns whether they differ.
+    pub(crate) fn keep_known(&mut self, run: &RunDir, manifest: &Manifest) -> bool {
+        let is_kept = self.has_known_of(run, manifest);
+        if is_kept {
+            self.new_known = None;
+        } else {
+            self.new_known.get_or_insert_with(|| NO_KNOWN.to_owned());
+        }
+        !is_kept
+    }
+}
