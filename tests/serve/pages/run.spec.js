@@ -210,17 +210,48 @@ test('views of a run have its matrix, its log and its facts', async ({ page, ser
   await expect(page).toHaveURL(/view=log/);
 });
 
+test('log marks the searched words and selects warnings', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=log`);
+  const log = page.getByLabel('Log', { exact: true });
+  await page.getByRole('searchbox', { name: 'Search the log' }).fill('CAREFUL');
+  await expect(log.locator('mark').first()).toHaveText('careful');
+  await page.getByRole('button', { name: 'Warnings and errors' }).click();
+  await expect(page.getByRole('button', { name: 'Warnings and errors' })).toHaveAttribute('aria-pressed', 'true');
+  await expect(log.locator('.line:not(.warn, .error, .stderr)')).toHaveCount(0);
+  await expect(log.locator('.line.warn').first()).toBeVisible();
+});
+
+test('timeline shows a part of the run, and moves it', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=timeline`);
+  await expect(page.locator('.timeline ~ .counts')).toContainText('failed');
+  const button = (name) => page.getByRole('button', { name, exact: true });
+  await expect(button('Earlier')).toBeDisabled();
+  await button('Zoom in').click();
+  await expect(page).toHaveURL(/from=\d+&to=\d+/);
+  await expect(button('Earlier')).toBeEnabled();
+  await button('Later').click();
+  await expect(button('Later')).toBeDisabled();
+  await button('Whole run').click();
+  await expect(page).not.toHaveURL(/from=/);
+  await page.getByText('Values').click();
+  await page.getByRole('region', { name: 'Attempts over time' }).getByRole('link').first().click();
+  await expect(page).toHaveURL(/trials\//);
+});
+
 test.describe('', () => {
   test.use({ allowed: /status of 404/ });
   test('unknown addresses are named', async ({ page, server }) => {
     await page.goto(`${server.origin}/runs/none`);
     await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+    await expect(page.getByText('There is no run none.')).toBeVisible();
     await page.goto(`${server.origin}/nothing`);
     await expect(page.getByText('No page has the address /nothing')).toBeVisible();
     await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
     await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
     await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
     await expect(page.getByText('%zz')).toBeVisible();
+    await page.getByRole('link', { name: 'All trials of the run' }).click();
+    await expect(page.getByRole('grid', { name: 'Trials' })).toBeVisible();
   });
 });
 
@@ -265,48 +296,17 @@ test.describe('', () => {
       providers: [{
         limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
         grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }] },
-test('log marks the searched words and selects warnings', async ({ page, server }) => {
-  await page.goto(`${server.origin}/runs/${EVERY}?view=log`);
-  const log = page.getByLabel('Log', { exact: true });
-  await page.getByRole('searchbox', { name: 'Search the log' }).fill('CAREFUL');
-  await expect(log.locator('mark').first()).toHaveText('careful');
-  await page.getByRole('button', { name: 'Warnings and errors' }).click();
-  await expect(page.getByRole('button', { name: 'Warnings and errors' })).toHaveAttribute('aria-pressed', 'true');
-  await expect(log.locator('.line:not(.warn, .error, .stderr)')).toHaveCount(0);
-  await expect(log.locator('.line.warn').first()).toBeVisible();
-});
-
-test('timeline shows a part of the run, and moves it', async ({ page, server }) => {
-  await page.goto(`${server.origin}/runs/${EVERY}?view=timeline`);
-  await expect(page.locator('.timeline ~ .counts')).toContainText('failed');
-  const button = (name) => page.getByRole('button', { name, exact: true });
-  await expect(button('Earlier')).toBeDisabled();
-  await button('Zoom in').click();
-  await expect(page).toHaveURL(/from=\d+&to=\d+/);
-  await expect(button('Earlier')).toBeEnabled();
-  await button('Later').click();
-  await expect(button('Later')).toBeDisabled();
-  await button('Whole run').click();
-  await expect(page).not.toHaveURL(/from=/);
-  await page.getByText('Values').click();
-  await page.getByRole('region', { name: 'Attempts over time' }).getByRole('link').first().click();
-  await expect(page).toHaveURL(/trials\//);
-});
-
       }],
       sessions: [{
         budgets: { tokens: 12345 }, fail_fast: 56, request: { id: 'nightly-7', priority: 57 }, rerun: { filter: 'outcome(failed)' }, pending: 58, suspended_ms: 61000,
         pauses: [{ from: at(12), to: at(13), by }], stopped_by: by, in_flight: [flight],
       }],
-    await expect(page.getByText('There is no run none.')).toBeVisible();
       transitions: [{ reason: 'stopped', by }],
     },
   };
   const RUNNING = {
     run: { status: 'running', state: 'running', completed_at: null, paused: { from: at(14), by } },
     live: {
-    await page.getByRole('link', { name: 'All trials of the run' }).click();
-    await expect(page.getByRole('grid', { name: 'Trials' })).toBeVisible();
       at: at(19), paused: true, stopping: true, grace_until: at(15), stage: 'run', compiling: [{ plugin: 'slow.wasm', since: at(16) }], in_flight: [flight],
       waiting: [{ trial: 'next@hostile#1', grader: 'judge', why: 'retry', until: at(17) }], waits_for_memory: true, waits_for_workers: 'no worker is there', workers: 62, deaths: 63,
       joined: [{ worker: 'gpu-7' }, { worker: 'gpu-8', lost_at: at(18) }],
