@@ -129,9 +129,6 @@ const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 
 /** A day without its year. */
 export const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
-
-/** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
-export function day(time) {
 const SECONDS = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
 
 /** Formats times in the order of a list as days, or as times of their only day, with seconds if two would read the same. @param {string[]} times @returns {(time: string) => string} */
@@ -140,6 +137,9 @@ export function short(times) {
   const form = texts(DAY) > 1 ? DAY : texts(clock) < times.length ? SECONDS : clock;
   return (time) => form.format(new Date(time));
 }
+
+/** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
+export function day(time) {
   const text = date.format(new Date(time));
   if (text === date.format(now())) return 'Today';
   return text === date.format(now() - 86_400_000) ? 'Yesterday' : text;
