@@ -39,7 +39,7 @@ test('report shows failures, details and attempts of a run', async ({ page, open
   await group.getByRole('link', { name: 'and 3 more' }).click();
   await expect(page.locator('.trials h2')).toContainText('4 of 44 trials match');
   await expect(list(page).filter({ hasText: 'fails@' })).toHaveCount(4);
-  await page.locator('.counts').getByRole('link', { name: 'internal: 4' }).click();
+  await page.locator('.kind').getByRole('link', { name: 'internal 4' }).click();
   await expect(list(page).filter({ hasText: 'breaks@' })).toHaveCount(4);
   await page.getByRole('button', { name: 'Reason: internal' }).click();
   await expect(page.locator('.trials h2')).toHaveText('Trials44 trials');
