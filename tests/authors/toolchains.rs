@@ -347,8 +347,8 @@ fn conformance_example_judges_every_parser() {
     succeed(write_lists, &plugin.shell_in(&root, write_lists));
     let results = plugin.path("results");
     let ran = plugin.shell_in(&root, &format!("{exec} --results {}", results.display()));
-    // Parsers differ from the suite, and the scenario has no gate.
-    assert_eq!(ran.status.code(), Some(1), "{}", String::from_utf8_lossy(&ran.stderr));
+    // Where parsers differ from the suite, they are known to.
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
 
     let rows = plugin.rows();
     assert_eq!(rows.len(), 3554);

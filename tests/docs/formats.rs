@@ -246,6 +246,11 @@ fn real_output_matches_its_schema() {
     checked.check_all("event", &lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     checked.check("manifest", &runner.runs().pop().unwrap().manifest());
 
+    let known = "[[known.failures]]\ntests = [\"log*\"]\nproviders = [\"*\"]\nuntil = 2099-01-01\nreason = \"slow\"\n";
+    runner.write("known.toml", format!("{ROWS}{known}"));
+    runner.run(&["exec", "known.toml"]).expect(1);
+    checked.check("known", &document(&["known"]));
+
     runner.write("chat.toml", CHAT.replace("SERVER", &server.origin()));
     runner.run(&["exec", "chat.toml"]).expect(1);
     checked.check("show", &runner.show(&runner.runs().pop().unwrap()));

@@ -38,6 +38,7 @@ pages! {
     blocks_of_files_page_work: "docs/files.md";
     blocks_of_first_page_work: "docs/README.md";
     blocks_of_json_page_work: "docs/json.md";
+    blocks_of_known_page_work: "docs/known.md";
     blocks_of_network_page_work: "docs/network.md";
     blocks_of_operations_page_work: "docs/operations.md";
     blocks_of_outcomes_page_work: "docs/outcomes.md";
@@ -49,6 +50,7 @@ pages! {
     blocks_of_settings_page_work: "docs/settings.md";
     blocks_of_shards_page_work: "docs/shards.md";
     blocks_of_workers_page_work: "docs/workers.md";
+    blocks_of_tutorial_about_conformance_work: "docs/tutorials/conformance.md";
     blocks_of_tutorial_about_models_work: "docs/tutorials/chat-model.md";
     blocks_of_tutorial_about_nights_work: "docs/tutorials/nightly.md";
     blocks_of_tutorial_about_parsers_work: "docs/tutorials/parsers.md";

@@ -9,7 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::fleet::{broker, worker};
 use crate::commands::help::{completions, manual, schema};
-use crate::commands::results::{accept, compare, history, merge, notify, queue, trust};
+use crate::commands::results::{accept, compare, history, known, merge, notify, queue, trust};
 use crate::commands::{control, exec, follow, init, list, plugin};
 use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
@@ -40,6 +40,7 @@ pub enum Command {
     Resume(resume::Args),
     Rescore(rescore::Args),
     Accept(accept::Args),
+    Known(known::Args),
     Merge(merge::Args),
     Validate(validate::Args),
     List(list::Args),
@@ -96,7 +97,7 @@ pub enum PluginCommand {
 /// The groups of the help. Commands outside of these groups are not listed.
 pub const GROUPS: [(&str, &[&str]); 8] = [
     ("Start", &["init", "validate"]),
-    ("Run", &["exec", "resume", "rescore", "accept", "merge"]),
+    ("Run", &["exec", "resume", "rescore", "accept", "known", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
     ("Use several machines", &["worker", "broker"]),
@@ -116,6 +117,7 @@ impl Command {
             Self::Resume(args) => resume::run(args, out),
             Self::Rescore(args) => rescore::run(args, out),
             Self::Accept(args) => accept::run(args, out),
+            Self::Known(args) => known::run(args, out),
             Self::Merge(args) => merge::run(args, out),
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),

@@ -61,6 +61,7 @@ mod commands {
         pub mod accept;
         pub mod compare;
         pub mod history;
+        pub mod known;
         pub mod merge;
         pub mod notify;
         pub mod queue;

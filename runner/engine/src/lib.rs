@@ -10,6 +10,7 @@ mod accept;
 mod clock;
 mod error;
 mod event;
+mod known_lists;
 mod merge;
 pub mod probe;
 mod request;
@@ -176,6 +177,7 @@ pub use runner_record::{Answer, Share};
 
 pub use self::accept::{AcceptRequest, Acceptance, accept};
 pub use self::error::EngineError;
+pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};
 pub use self::plan::{access, resolve_filter, resolve_filter_in};

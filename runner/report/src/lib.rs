@@ -38,7 +38,7 @@ pub use results::{ResultRow, other_metrics};
 pub use rows::{Line, Rows, StoredRow};
 pub use run::{GraderTable, ProviderTable, RunDocument, RunTables};
 pub use runner_results::{
-    MetaCounts, MetaResults, PassRate, Results, RowSelection, RunTable, plan,
+    MetaCounts, MetaResults, PassRate, PlanOrder, Results, RowSelection, RunTable, plan,
 };
 pub use schema::schema_settings;
 /// For documents that only one command has, which are next to it.

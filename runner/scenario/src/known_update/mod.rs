@@ -27,18 +27,21 @@ pub struct KnownSource {
     pub text: String,
 }
 
-/// Reads the lists of a scenario in the order in which they apply, and the scenario.
+/// Reads the lists of a scenario in the order in which they apply, and the scenario if it has entries of its own.
 ///
 /// # Errors
 ///
 /// A file that must not be replaced, as the end of a sentence with its name.
 pub fn known_sources(
     scenario: &Scenario,
+    list: &KnownList,
     read: &mut ReadFile<'_>,
 ) -> Result<Vec<KnownSource>, String> {
     let own = Path::new(scenario.path()).file_name().unwrap_or_default().to_string_lossy();
     let lists = scenario.known_files().map(|(file, _)| (Some(file.to_owned()), file));
-    let sources = lists.chain([(None, &*own)]).map(|(file, path)| {
+    let has_own = list.entries.iter().any(|entry| entry.file.is_none());
+    let own = has_own.then_some((None, &*own));
+    let sources = lists.chain(own).map(|(file, path)| {
         let path = inside(path)?;
         let bytes = read(&path)?.ok_or_else(|| format!("`{path}` is gone"))?;
         let text = String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8"))?;

@@ -17,7 +17,9 @@ use crate::commands::plugin::{
     inspect::InspectDocument,
     run::{GradeDocument, PluginRunDocument},
 };
-use crate::commands::results::{merge::MergeDocument, notify::NotifyDocument};
+use crate::commands::results::{
+    known::KnownDocument, merge::MergeDocument, notify::NotifyDocument,
+};
 use crate::commands::upkeep::{CleanupDocument, VerifyDocument};
 use crate::text::{CommandError, Out, Table, events::NumberedEvent};
 
@@ -60,6 +62,7 @@ const SCHEMAS: &[(&str, &str, MakeSchema)] = &[
     ("show", "Document of `show`", of::<RunDocument>),
     ("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
     ("compare", "Document of `compare`", of::<ComparisonDocument>),
+    ("known", "Document of `known`", of::<KnownDocument>),
     ("merge", "Document of `merge`", of::<MergeDocument>),
     ("show-matrix", "Document of `show --matrix`", of::<MatrixDocument>),
     ("history", "Document of `history`", of::<HistoryDocument>),

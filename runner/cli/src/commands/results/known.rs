@@ -1,0 +1,306 @@
+//! `runner known`: the known failures of a run, and lists that expect its results.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+
+use runner_engine::{KnownChanges, KnownRequest};
+use runner_model::exit::Exit;
+use runner_model::known::{KnownEntry, KnownState, Stale};
+use runner_model::units::{grouped, plural};
+use runner_model::visible::{visible, visible_line};
+use runner_record::{RecordError, RunDir};
+use runner_report::schemars::{self, JsonSchema};
+use runner_report::{PlanOrder, RunTable, VERSION};
+use serde::Serialize;
+
+use crate::args::{DocumentArgs, RunArgs};
+use crate::commands::target::Target;
+use crate::text::{CommandError, Out, Table, mistake, style};
+
+/// Globs of an entry that the table has.
+const MAX_GLOBS: usize = 2;
+/// Entries of a kind that are named.
+const MAX_NAMED: usize = 20;
+
+/// Print the known failures of a run, or update their lists
+///
+/// `--update` edits the lists that the scenario names so that they expect the results of the run: it adds failures, removes
+/// entries whose trials pass, and keeps comments and reasons. It shows the difference of each file, and asks. New entries have
+/// an empty reason, which `exec` refuses until you write it.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Write the results of the run into the lists
+    #[arg(long, conflicts_with = "json")]
+    update: bool,
+    /// Reason of new entries
+    #[arg(long, value_name = "TEXT", requires = "update")]
+    reason: Option<String>,
+    /// Write without asking
+    #[arg(short, long, requires = "update")]
+    yes: bool,
+}
+
+/// `runner known`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KnownDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run's id.
+    pub run: String,
+    /// Passes that no entry expects make the run fail.
+    pub strict: bool,
+    /// In the order in which they apply: the last one that matches a trial decides.
+    pub entries: Vec<KnownLine>,
+}
+
+/// An entry of a list of known failures.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KnownLine {
+    /// The entry beside the results of the run.
+    pub state: EntryState,
+    /// Trials of the plan that its globs match.
+    pub trials: u64,
+    /// Trials that did not pass, as the entry expects.
+    pub known: u64,
+    /// Trials with another result than the entry expects.
+    pub unexpected: u64,
+    /// Globs over the ids of tests.
+    pub tests: Vec<String>,
+    /// Globs over the names of providers. Empty for all.
+    pub providers: Vec<String>,
+    /// The reason, for people.
+    pub reason: String,
+    /// The last day on which the entry applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Outcomes that the entry expects.
+    pub outcomes: Vec<String>,
+    /// A pass is expected, too.
+    pub flaky: bool,
+    /// The list as the scenario names it. Absent for an entry of the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line of the entry in its file, from 1.
+    pub line: u32,
+}
+
+/// The state of an entry beside the results of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryState {
+    /// A trial passed, or did not pass with another outcome.
+    Unexpected,
+    /// The run was started after the entry's last day.
+    Expired,
+    /// The test or its expectations are others than those of the entry.
+    Changed,
+    /// The plan has no such trial.
+    Unmatched,
+    /// All of its results are expected.
+    Known,
+}
+
+impl EntryState {
+    fn of(entry: &KnownEntry, unexpected: u64) -> Self {
+        match entry.stale {
+            Some(Stale::Expired) => Self::Expired,
+            Some(Stale::Changed) => Self::Changed,
+            Some(Stale::Unmatched) => Self::Unmatched,
+            None if unexpected > 0 => Self::Unexpected,
+            None => Self::Known,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unexpected => "unexpected",
+            Self::Expired => "expired",
+            Self::Changed => "changed",
+            Self::Unmatched => "unmatched",
+            Self::Known => "known",
+        }
+    }
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
+    let root = root.open()?;
+    if args.update {
+        let reason = args.reason.clone().unwrap_or_default();
+        let results = root.path().to_owned();
+        let request = KnownRequest { run: run.name(), reason, results };
+        return update(&runner_engine::update_known(&request)?, args.yes, out);
+    }
+    let run = Target::find_run(&root, &run.name_or_latest())?;
+    let document = run.snapshot(|| KnownDocument::read(&run))?;
+    out.document_or(*json, &document, |document| document.print(&run, out));
+    Ok(Exit::Success)
+}
+
+impl KnownDocument {
+    /// Compares the known failures of a run with its results.
+    fn read(run: &RunDir) -> Result<Self, RecordError> {
+        let known = run.known(&run.manifest()?)?;
+        let table = RunTable::open(run)?;
+        let order = PlanOrder::read(&table);
+        let entries = &known.list().entries;
+        // Trials, known results and unexpected ones.
+        let mut counts = vec![[0; 3]; entries.len()];
+        for place in 0..order.len() {
+            let Some(trial) = order.trial_id(&table, place) else { continue };
+            let matching = known.matching(&trial.test, &trial.provider);
+            matching.iter().for_each(|entry| counts[*entry as usize][0] += 1);
+            let applies = |entry: &&u32| entries[**entry as usize].stale.is_none();
+            let row = order.number(place).and_then(|number| table.result(number));
+            if let (Some(entry), Some(row)) = (matching.iter().rev().find(applies), row) {
+                let [_, known, unexpected] = &mut counts[*entry as usize];
+                *known += u64::from(row.state == KnownState::Known);
+                *unexpected += u64::from(row.is_unexpected());
+            }
+        }
+        let lines = entries.iter().zip(counts).map(|(entry, [trials, known, unexpected])| {
+            let outcomes = entry.outcomes.iter().map(|outcome| outcome.to_string());
+            KnownLine {
+                state: EntryState::of(entry, unexpected),
+                trials,
+                known,
+                unexpected,
+                tests: entry.tests.clone(),
+                providers: entry.providers.clone(),
+                reason: entry.reason.clone(),
+                until: entry.until.clone(),
+                outcomes: outcomes.collect(),
+                flaky: entry.flaky,
+                file: entry.file.clone(),
+                line: entry.line,
+            }
+        });
+        let strict = known.list().strict;
+        Ok(Self { v: VERSION, run: run.id().to_owned(), strict, entries: lines.collect() })
+    }
+
+    fn print(&self, run: &RunDir, out: &Out) {
+        if self.entries.is_empty() {
+            out.talk("the run has no list of known failures");
+            return;
+        }
+        let mut table = Table::new([
+            ("state", 0),
+            ("trials>", 0),
+            ("tests", 0),
+            ("providers", 3),
+            ("until", 2),
+            ("place", 1),
+            ("reason", 0),
+        ]);
+        let mut lines: Vec<_> = self.entries.iter().collect();
+        lines.sort_by_key(|line| line.state);
+        for line in &lines {
+            table.row([
+                line.state.word().to_owned(),
+                grouped(line.trials),
+                globs(&line.tests),
+                globs(&line.providers),
+                line.until.clone().unwrap_or_default(),
+                place(line.file.as_deref(), line.line),
+                visible_line(&line.reason).into_owned(),
+            ]);
+        }
+        out.data(&table.render(out.columns()));
+        let known: u64 = lines.iter().map(|line| line.known).sum();
+        let mut parts = vec![plural(known, "known failure", "known failures")];
+        for lines in lines.chunk_by(|one, other| one.state == other.state) {
+            if lines[0].state != EntryState::Known {
+                let entries = plural(lines.len() as u64, "entry", "entries");
+                parts.push(format!("{entries} {}", lines[0].state.word()));
+            }
+        }
+        let is_clean = parts.len() == 1;
+        let sign = if is_clean { style::green("✓") } else { style::red("✗") };
+        out.data(&format!("{sign} {}", parts.join(", ")));
+        if !is_clean {
+            let command = run.command("known", &["--update"]);
+            out.hint(&format!("to write the results into the lists: {command}"));
+        }
+    }
+}
+
+/// Formats the first globs of an entry.
+fn globs(all: &[String]) -> String {
+    let shown = all.iter().take(MAX_GLOBS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = all.len().saturating_sub(MAX_GLOBS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    visible_line(&(shown + &more)).into_owned()
+}
+
+fn place(file: Option<&str>, line: u32) -> String {
+    format!("{}:{line}", visible_line(file.unwrap_or("scenario")))
+}
+
+/// Shows the changes of lists, and writes them if the user agrees.
+fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandError> {
+    changes.notices.iter().for_each(|notice| out.warn(notice));
+    let update = &changes.update;
+    for (index, new) in &update.texts {
+        let source = &changes.sources[*index];
+        out.data(&style::bold(&visible_line(&source.path)));
+        out.data(visible(&runner_worker::text_diff(&source.text, new)).trim_end());
+    }
+    let named = |index: &usize| {
+        let entry = &changes.entries[*index];
+        (place(entry.file.as_deref(), entry.line), entry.until.clone().unwrap_or_default())
+    };
+    for (entry, pairs) in update.expired.iter().take(MAX_NAMED) {
+        let (place, until) = named(entry);
+        let trials = plural(*pairs as u64, "test still fails", "tests still fail");
+        out.warn(&format!(
+            "{place}: expired on {until}, and {trials}: fix it, or write a later `until`"
+        ));
+    }
+    for entry in update.unmatched.iter().take(MAX_NAMED) {
+        out.warn(&format!("{}: matches no trial; remove it", named(entry).0));
+    }
+    let hidden = [update.expired.len(), update.unmatched.len()];
+    let hidden: usize = hidden.iter().map(|count| count.saturating_sub(MAX_NAMED)).sum();
+    if hidden > 0 {
+        out.warn(&format!(
+            "{} more are expired or match no trial",
+            plural(hidden as u64, "entry", "entries")
+        ));
+    }
+    if update.texts.is_empty() {
+        out.talk("nothing to update");
+        return Ok(Exit::Success);
+    }
+    let counts =
+        [(update.added, "added"), (update.changed, "changed"), (update.removed, "removed")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts.map(|(count, verb)| format!("{count} {verb}")).collect();
+    let files = plural(update.texts.len() as u64, "file", "files");
+    if !yes && !confirm(&format!("{} in {files}", counts.join(", ")), out)? {
+        out.talk("nothing was written");
+        return Ok(Exit::Success);
+    }
+    changes.write()?;
+    out.talk(&format!("wrote {files}: {}", counts.join(", ")));
+    let lacks_reason = |text: &String| text.contains("\nreason = \"\"\n");
+    if update.added > 0 && update.texts.values().any(lacks_reason) {
+        out.hint("write the reason of each new entry into its empty `reason`");
+    }
+    out.hint(&format!("to judge the run by them: {}", changes.next));
+    Ok(Exit::Success)
+}
+
+/// Asks the user at the terminal.
+fn confirm(changes: &str, out: &Out) -> Result<bool, CommandError> {
+    if !io::stdin().is_terminal() {
+        return Err(mistake!(
+            "nothing was written\nto write {changes} without a question, add `--yes`"
+        ));
+    }
+    out.talk(&format!("Write {changes}? [y/N]"));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,263 @@
+//! [`update_known`]: lists of known failures that expect the results of a run.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected};
+use runner_model::{known::KnownEntry, status::RunVerdict};
+use runner_record::{Manifest, Replacement, ResultsRoot, RunDir, UserFolder, now};
+use runner_results::{PlanOrder, RunTable, short};
+use runner_scenario::{KnownResults, KnownSource, KnownUpdate, PairResults, Suite};
+use runner_scenario::{known_sources, load_selected};
+
+use crate::plan::{Ids, RescorePlan, TestLine, unreadable};
+use crate::{EngineError, SessionRequest, trust::find_run};
+
+/// Bytes of a list, or of a scenario.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A request to update lists of known failures.
+#[derive(Debug)]
+pub struct KnownRequest {
+    /// Name of the run. `None` takes the newest of this user.
+    pub run: Option<String>,
+    /// The reason of new entries.
+    pub reason: String,
+    /// Path of the results root.
+    pub results: PathBuf,
+}
+
+/// The files that change if the known failures of a scenario become those of a run.
+#[derive(Debug)]
+pub struct KnownChanges {
+    /// The changes of the sources.
+    pub update: KnownUpdate,
+    /// The lists, and the scenario with its own entries.
+    pub sources: Vec<KnownSource>,
+    /// The entries before the update.
+    pub entries: Vec<KnownEntry>,
+    /// The folder of the scenario.
+    pub folder: PathBuf,
+    /// The command that judges the run by the new lists.
+    pub next: String,
+    /// Messages for the user.
+    pub notices: Vec<String>,
+    opened: UserFolder,
+}
+
+/// Finds the lists of known failures that expect the results of a run. Writes nothing before [`KnownChanges::write`].
+///
+/// # Errors
+///
+/// The run has not completed, the scenario has other tests or lists by now, or a list cannot be edited.
+pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError> {
+    let session = SessionRequest::new(&request.results);
+    let (_, root, dir, notices) = find_run(&session, |root| match &request.run {
+        Some(name) => Ok((root.find(name)?, Vec::new())),
+        None => Ok(root.newest_for_use()?),
+    })?;
+    dir.snapshot(|| {
+        let manifest = dir.truth()?;
+        check_completed(&dir, &manifest)?;
+        let path = Path::new(&manifest.scenario_path);
+        let selected = manifest.metadata.selection.overrides.clone();
+        let selection = Selected { overrides: selected, ..Selected::default() }.into();
+        let scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
+        let list = scenario.known_list(true).map_err(EngineError::Scenario)?.unwrap_or_default();
+        if scenario.known_files().next().is_none() && list.entries.is_empty() {
+            return Err(EngineError::Usage(format!(
+                "{} names no list of known failures\nto add one, create an empty file `known.toml` next to it, and write into the scenario:\n[known]\nfiles = [\"known.toml\"]",
+                shown_path(path)
+            )));
+        }
+        let stored = dir.known(&manifest)?;
+        if written(&list.entries) != written(&stored.list().entries) {
+            return Err(EngineError::Usage(format!(
+                "the known failures have changed since run {}\nto judge the run by the present ones: {}",
+                dir.id(),
+                dir.command("rescore", &[])
+            )));
+        }
+        let opened = UserFolder::open(&scenario.folder)?;
+        let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
+        let sources = known_sources(&scenario, &list, &mut read).map_err(EngineError::Usage)?;
+        let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
+        let tests = PlannedTests::read(&root, &plan.live)?;
+        let pairs = tests.pairs(&root, &dir, &manifest, &plan)?;
+        let results = KnownResults {
+            pairs: &pairs,
+            judged: &tests.judged,
+            now: now(),
+            reason: &request.reason,
+        };
+        let update = runner_scenario::update_known(&list, &sources, results)
+            .map_err(|why| EngineError::Usage(format!("{why}; nothing was written")))?;
+        Ok(KnownChanges {
+            update,
+            sources,
+            entries: list.entries,
+            folder: scenario.folder,
+            next: dir.command("rescore", &[]),
+            notices: notices.clone(),
+            opened,
+        })
+    })
+}
+
+impl KnownChanges {
+    /// Replaces the files, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// A file has changed since [`update_known`], or cannot be written.
+    pub fn write(&self) -> Result<(), EngineError> {
+        let files = self.update.texts.iter().map(|(index, new)| Replacement {
+            path: &self.sources[*index].path,
+            old: Some(self.sources[*index].text.as_bytes()),
+            new: new.as_bytes(),
+        });
+        Ok(self.opened.replace(&files.collect::<Vec<_>>())?)
+    }
+}
+
+/// Refuses a run that lacks results.
+fn check_completed(dir: &RunDir, manifest: &Manifest) -> Result<(), EngineError> {
+    let run = dir.id();
+    let (problem, advice) = match (manifest.status, manifest.verdict) {
+        (_, RunVerdict::Damaged) => ("is damaged", dir.command("verify", &[])),
+        (RunStatus::Completed, _) if manifest.metadata.selection.shard.is_some() => {
+            return Err(EngineError::Usage(
+                "a shard lacks trials of its tests: update the lists from the merged run"
+                    .to_owned(),
+            ));
+        }
+        (RunStatus::Completed, _) => return Ok(()),
+        (RunStatus::Running, _) => ("is running", dir.command("wait", &[])),
+        _ => ("has not completed", dir.command("resume", &[])),
+    };
+    Err(EngineError::Usage(format!(
+        "run {run} {problem}, so lists cannot expect its results\nfirst run: {advice}"
+    )))
+}
+
+/// Returns entries without the parts that are not written.
+fn written(entries: &[KnownEntry]) -> Vec<KnownEntry> {
+    entries.iter().map(|entry| KnownEntry { line: 0, stale: None, ..entry.clone() }).collect()
+}
+
+/// The tests of a scenario as it is now.
+struct PlannedTests {
+    /// Ids of tests, and names of providers, in the order of the plan.
+    pairs: Vec<(String, String)>,
+    judged: HashMap<String, Fingerprint>,
+}
+
+impl PlannedTests {
+    fn read(root: &ResultsRoot, suite: &Suite) -> Result<Self, EngineError> {
+        let mut pairs = Vec::new();
+        let mut judged = HashMap::new();
+        let mut line = Vec::new();
+        let mut read = |trial: u64| -> io::Result<()> {
+            if suite.trial(trial).repeat > 1 {
+                return Ok(());
+            }
+            let id = suite.trial_id(trial).ok_or_else(|| io::Error::other("a test is lost"))?;
+            let test = id.test.to_string();
+            if !judged.contains_key(&test) {
+                suite.line(suite.trial(trial).test, &mut line)?;
+                judged.insert(test.clone(), TestLine::read(&line)?.judged()?);
+            }
+            pairs.push((test, id.provider.to_string()));
+            Ok(())
+        };
+        let read = (0..suite.trials()).try_for_each(&mut read);
+        read.map_err(|source| unreadable(root, source))?;
+        Ok(Self { pairs, judged })
+    }
+
+    /// Returns the results of the tests in a run.
+    ///
+    /// # Errors
+    ///
+    /// The run's tests are others than these.
+    fn pairs(
+        &self,
+        root: &ResultsRoot,
+        dir: &RunDir,
+        manifest: &Manifest,
+        plan: &RescorePlan,
+    ) -> Result<Vec<PairResults>, EngineError> {
+        let table = RunTable::open(dir)?;
+        table.check_version()?;
+        let order = PlanOrder::read(&table);
+        let suite = &plan.plan.suite;
+        let mut ids = Ids::new(suite, &plan.plan.scenario.providers);
+        let mut outcomes = HashMap::<(String, String), Vec<Outcome>>::new();
+        let (mut line, mut last) = (Vec::new(), None);
+        for place in 0..suite.trials() {
+            let trial = suite.trial(place);
+            let unreadable = |source| unreadable(root, source);
+            let id = ids.trial(place).map_err(unreadable)?;
+            let row = order.number(place as u32).and_then(|number| table.result(number));
+            let row = row.ok_or_else(|| EngineError::Usage(format!("`{id}` has no result")))?;
+            if plan.is_gone(trial.test) {
+                let why = format!("the scenario has no test `{}`", id.test);
+                return Err(other_tests(dir, &why, "exec"));
+            }
+            if last.replace(trial.test) != Some(trial.test) {
+                suite.line(trial.test, &mut line).map_err(unreadable)?;
+            }
+            let now = TestLine::read(&line)
+                .and_then(|test| Ok(test.fingerprints(&plan.plan.fingerprints, trial.provider)?));
+            let (execution, judgement) = now.map_err(unreadable)?;
+            match table.fingerprints(row.number) {
+                [ran, _] if ran != short(execution) => {
+                    return Err(other_tests(
+                        dir,
+                        &format!("`{id}` has changed since it ran"),
+                        "exec",
+                    ));
+                }
+                [_, judged] if judged != short(judgement) => {
+                    let why =
+                        format!("the expectations of `{id}` have changed since it was judged");
+                    return Err(other_tests(dir, &why, "rescore"));
+                }
+                _ => {}
+            }
+            let of_pair =
+                outcomes.entry((id.test.to_string(), id.provider.to_string())).or_default();
+            let decides = row.outcome.is_bad() || row.outcome == Outcome::Passed;
+            if decides && !of_pair.contains(&row.outcome) {
+                of_pair.push(row.outcome);
+            }
+        }
+        let is_whole = manifest.metadata.selection.is_whole();
+        let pairs = self.pairs.iter().map(|pair| {
+            let (test, provider) = pair.clone();
+            match outcomes.remove(pair) {
+                None if is_whole => {
+                    let why = format!("it lacks the test `{test}` on `{provider}`");
+                    Err(other_tests(dir, &why, "exec"))
+                }
+                found => Ok(PairResults { test, provider, outcomes: found.unwrap_or_default() }),
+            }
+        });
+        pairs.collect()
+    }
+}
+
+/// Returns the error of a run with other tests than the scenario.
+fn other_tests(dir: &RunDir, why: &str, command: &str) -> EngineError {
+    let next = match command {
+        "rescore" => dir.command("rescore", &[]),
+        _ => dir.command("resume", &["--accept-changes"]),
+    };
+    let why = visible_line(why);
+    EngineError::Usage(format!(
+        "run {} has other tests than the scenario: {why}\nfirst run: {next}",
+        dir.id()
+    ))
+}
