@@ -225,7 +225,7 @@ fn entries_are_shown_by_state() {
     let shown = runner.run(&["known"]).expect(0);
     shown.says(&["known.toml:4 fixed", "2020-01-01 known.toml:10 late", "0 gone"]);
     shown.says(&["✗ 2 known failures, 1 entry unexpected, 1 entry expired, 1 entry unmatched"]);
-    shown.says(&["known --update"]);
+    shown.says(&["runner known", "--update"]);
     let document = runner.run(&["known", "--json"]).expect(0).document();
     let states = ["known", "unexpected", "unmatched", "expired"].map(|state| json!(state));
     for (number, state) in states.iter().enumerate() {
