@@ -319,6 +319,20 @@ fn each_refused_test_has_a_reason() {
 }
 
 #[test]
+fn known_failures_are_accepted_on_request() {
+    let runner = echo(
+        "[[known.failures]]\ntests = [\"a\"]\nreason = \"a bug\"\n[[tests]]\nid = \"a\"\ninput = 1\nexpect = { file = \"a.json\" }\n",
+    );
+    runner.write("a.json", "2\n");
+    runner.exec(&[]).expect(0);
+    let ran = runner.run(&["accept", "--yes"]).expect(0);
+    ran.says(&["1 known failure is left out", "nothing to accept"]);
+    assert_eq!(read(&runner, "a.json"), "2\n");
+    runner.run(&["accept", "--yes", "-E", "known()"]).expect(0);
+    assert_eq!(read(&runner, "a.json"), "1\n");
+}
+
+#[test]
 fn redacted_and_large_outputs_are_refused() {
     let runner = Runner::hostile_with(
         "grants = { secrets = [\"KEY\"] }",
@@ -330,7 +344,9 @@ fn redacted_and_large_outputs_are_refused() {
     assert!(!runner.path("a.txt").exists());
 
     let large = "x".repeat(5 << 20);
-    let runner = echo("[[test_lists]]\nfiles = [\"*.jsonl\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n");
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"*.jsonl\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n",
+    );
     let record = json!({"id": "a", "input": large, "expect": {"file": "a/b.txt"}});
     runner.write("list.jsonl", record.to_string());
     runner.exec(&[]).expect(1);

@@ -8,6 +8,7 @@ mod compare;
 mod forms;
 mod history;
 mod html;
+mod known;
 mod known_update;
 mod matrix;
 mod merge;

@@ -6,7 +6,7 @@ use std::{io, ops::Range};
 
 use runner_model::row::{CheckKind, read_line};
 use runner_model::{Outcome, Places as _, RowRef, Selected, digest, json};
-use runner_model::{outcome::Verdict, test::Test};
+use runner_model::{outcome::Verdict, test::Test, units::plural};
 use runner_record::{
     Fold, Manifest, ReadLine, Replacement, Rerun, ResultsRoot, RunDir, UserFolder,
 };
@@ -77,11 +77,16 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
         let mut accepted =
             accept_outputs(&scenario, outputs, &mut read).map_err(EngineError::Scenario)?;
         accepted.refused.extend(refused);
+        let mut notices = notices.clone();
+        if stored.left_out > 0 {
+            let known = plural(stored.left_out, "known failure is", "known failures are");
+            notices.push(format!("{known} left out; to accept them, add: -E 'known()'"));
+        }
         Ok(Acceptance {
             outputs: accepted,
             folder: scenario.folder,
             next: dir.command("rescore", &[]),
-            notices: notices.clone(),
+            notices,
             opened,
         })
     })
@@ -111,6 +116,8 @@ struct StoredOutputs<'p> {
     places: Vec<Option<RowPlace>>,
     /// Indexes of tests.
     selected: BTreeSet<u64>,
+    /// Number of known failures that are not selected.
+    left_out: u64,
     has_secrets: bool,
 }
 
@@ -136,6 +143,10 @@ impl<'p> StoredOutputs<'p> {
         let mut seen = Fold::new(suite.trials());
         let mut places = vec![None; suite.trials() as usize];
         let mut is_selected = vec![false; places.len()];
+        // Right expectations would become wrong answers that are known.
+        let known = dir.known(manifest)?;
+        let takes_known = filter.as_ref().is_some_and(|filter| filter.text().contains("known("));
+        let mut is_known = vec![false; places.len()];
         dir.rows(&mut |at, read| {
             let ReadLine::Row(head, bytes) = read else { return };
             let Some(index) = suite.index(&head.trial) else { return };
@@ -144,19 +155,24 @@ impl<'p> StoredOutputs<'p> {
             }
             let bytes_len = bytes.len() as u32;
             places[index as usize] = Some(RowPlace { at, bytes: bytes_len, ..RowPlace::default() });
-            is_selected[index as usize] = head.outcome.is_bad()
+            let is_failed = head.outcome.is_bad()
                 && rows
                     .as_ref()
                     .is_none_or(|filter| read_line(bytes).is_ok_and(|row| filter.matches(&row)));
+            let state = known.state(&head.trial.test, &head.trial.provider, head.outcome);
+            let is_left_out = !takes_known && !state.is_unexpected(head.outcome);
+            is_selected[index as usize] = is_failed && !is_left_out;
+            is_known[index as usize] = is_failed && is_left_out;
         })?;
+        let left_out = is_known.iter().filter(|known| **known).count() as u64;
         rows.map_or(Ok(()), RowFilter::finish)?;
         let trials = (0..suite.trials()).filter(|trial| is_selected[*trial as usize]);
         let selected: BTreeSet<_> = trials.map(|trial| suite.trial(trial).test).collect();
-        if let (Some(filter), true) = (filter, selected.is_empty()) {
+        if let (Some(filter), true, 0) = (filter, selected.is_empty(), left_out) {
             let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
             return Err(EngineError::NothingMeant(rerun, String::new()));
         }
-        Ok(Self { dir, plan, places, selected, has_secrets })
+        Ok(Self { dir, plan, places, selected, left_out, has_secrets })
     }
 
     /// Returns the outputs of the selected tests by id, and the reasons why tests have none to accept.

@@ -350,9 +350,8 @@ impl Record<'_> {
         };
         let expect = expect.clone().into_value();
         let file = expect["file"].as_str().unwrap_or("{{row}}");
-        file.split_once("{{").is_some_and(|(folder, rest)| {
-            !folder.contains('/') && rest.contains("row")
-        })
+        file.split_once("{{")
+            .is_some_and(|(folder, rest)| !folder.contains('/') && rest.contains("row"))
     }
 
     /// Returns whether a value of the test is from the list, not the record.
