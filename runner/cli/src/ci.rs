@@ -111,6 +111,11 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
         let message = data(&format!("{}: {}", group.first_names(), group.reason));
         out.ci(&format!("::{level} {place},title={title}::{message}"));
     }
+    if failed.known > 0 {
+        let text = plural(failed.known, "known failure is", "known failures are");
+        let command = document.run.command("show", &document.run.short, &["-E", "known()"]);
+        out.ci(&format!("::notice::{}", data(&format!("{text} not listed: {command}"))));
+    }
     let left: u64 = failed.trials - groups.iter().map(|group| group.trials).sum::<u64>();
     if left > 0 {
         let trials = plural(left, "more trial", "more trials");

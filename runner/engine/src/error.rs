@@ -142,7 +142,7 @@ fn nothing_meant(rerun: &Rerun, nearest: &str) -> String {
             };
         }
     };
-    format!("nothing to run again: {trials}")
+    format!("nothing to run again: {trials}{nearest}")
 }
 
 /// Returns the word of `--rerun` that a glob may be a slip of.

@@ -270,10 +270,7 @@ pub struct Counts {
 /// Writes counts that are not 0: `6 passed, 3 failed, 1 flaky`. Beside known failures: `6 passed, 1 unexpected, 2 known, 1 flaky`.
 impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [failed, error, timeout, unexpected] = match self.has_known() {
-            true => [0, 0, 0, self.unexpected()],
-            false => [self.failed, self.error, self.timeout, 0],
-        };
+        let [failed, error, timeout, unexpected] = self.unexpected_or_outcomes();
         let words = [
             (self.passed.saturating_sub(self.unexpected_passes), "passed", "passed"),
             (unexpected, "unexpected", "unexpected"),
@@ -299,7 +296,7 @@ impl Counts {
         }
     }
 
-    /// Counts a result beside the list of known failures, after [`Self::add`].
+    /// Counts a result by the list of known failures, after [`Self::add`].
     pub fn add_state(&mut self, state: KnownState) {
         if let Some(count) = self.of_state(state) {
             *count += 1;
@@ -386,6 +383,21 @@ impl Counts {
     /// outcomes.
     pub fn has_known(&self) -> bool {
         self.known + self.unexpected_passes > 0
+    }
+
+    /// Returns the counts without unexpected results.
+    #[must_use]
+    pub fn expected(self) -> Self {
+        let passed = self.passed.saturating_sub(self.unexpected_passes);
+        Self { passed, failed: self.known, error: 0, timeout: 0, unexpected_passes: 0, ..self }
+    }
+
+    /// Returns failures, errors and timeouts, and then the number of unexpected results, which replaces them if [`Self::has_known`].
+    pub fn unexpected_or_outcomes(&self) -> [u64; 4] {
+        match self.has_known() {
+            true => [0, 0, 0, self.unexpected()],
+            false => [self.failed, self.error, self.timeout, 0],
+        }
     }
 
     /// Returns the verdict of a run with these counts. A run that ended early because of bad trials has failed.

@@ -3,14 +3,16 @@
 //! Trials with the same headline are a group. If there are many with the same answer to different expectations, or many whose
 //! headlines differ only in values, these are one group.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runner_model::units::{grouped, plural};
 use runner_model::visible::cut;
-use runner_model::{Outcome, RowRef};
+use runner_model::{Outcome, RowRef, known::KnownState};
 use runner_results::{key, rank};
 
-use crate::failure::{self, BlockLine, Signature};
+use crate::failure::{self, BlockLine, Signature, Tone};
+use crate::trials::PASSES;
 
 /// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -41,6 +43,8 @@ pub struct Failures {
     pub(crate) kinds: Vec<FailureKind>,
     /// Number of trials that did not pass.
     pub trials: u64,
+    /// Number of known failures, which are in no group.
+    pub known: u64,
     /// Number of trials in `groups` and in groups that are not kept.
     pub(crate) grouped: u64,
     /// Indexes in `groups` by a key of [`Signature`].
@@ -137,21 +141,40 @@ impl Failures {
         (texts.take(MOST_LISTED).collect(), self.retried.len() as u64)
     }
 
+    /// Adds a row as [`Self::add`] does, by the known failures: they are only counted, and an unexpected pass is a failure.
+    pub fn add_result(
+        &mut self,
+        row: &RowRef<'_>,
+        place: u64,
+        state: KnownState,
+    ) -> Option<FailurePlace> {
+        match state {
+            KnownState::Known => {
+                self.known += 1;
+                None
+            }
+            KnownState::Unlisted | KnownState::UnexpectedPass => self.add_row(row, place, state),
+        }
+    }
+
     /// Adds a row that settles its trial, the one at `place` of the plan. `None` if it is not a failure.
     pub fn add(&mut self, row: &RowRef<'_>, place: u64) -> Option<FailurePlace> {
+        self.add_row(row, place, KnownState::Unlisted)
+    }
+
+    fn add_row(&mut self, row: &RowRef<'_>, place: u64, state: KnownState) -> Option<FailurePlace> {
         let place = self.first_place.saturating_add(place);
         if row.flaky {
             let flaky = self.flaky.get_or_insert_with(|| FailureGroup::new(row.outcome));
             flaky.add(&self.run, row, place, MOST_FLAKY);
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
-        if !row.outcome.is_bad() && !is_explained_skip {
+        if !state.is_unexpected(row.outcome) && !is_explained_skip {
             return None;
         }
-        self.trials += u64::from(row.outcome.is_bad());
+        self.trials += u64::from(state.is_unexpected(row.outcome));
         self.grouped += 1;
-        let (label, headline) = (failure::kind(row), failure::headline(row));
-        let Signature { keys, answer } = Signature::of(row, &label, &headline);
+        let (label, headline, Signature { keys, answer }) = signature(row, state);
         let kind = self.kind_of(row.outcome, &label).or_else(|| {
             let is_kept = self.kinds.len() < MOST_KINDS;
             is_kept.then(|| {
@@ -187,6 +210,9 @@ impl Failures {
         if group.first.first().is_none_or(|(first, _)| place < *first) {
             group.reason = cut(&headline, MOST_CHARACTERS);
             group.block = failure::block(row, BLOCK_LINES);
+            if state == KnownState::UnexpectedPass {
+                group.block.insert(0, (Tone::Reason, PASSES.to_owned()));
+            }
             group.signature = keys;
         }
         group.add(&self.run, row, place, MOST_TRIALS);
@@ -217,14 +243,13 @@ impl Failures {
     /// Returns the groups of [`Self::sorted`] that did not pass.
     pub fn failed(&self) -> Vec<FailureGroup> {
         let mut groups = self.sorted();
-        groups.retain(|group| group.outcome.is_bad());
+        groups.retain(FailureGroup::is_failure);
         groups
     }
 
     /// Returns kind and part of a failure that was added.
-    pub(crate) fn place(&self, row: &RowRef<'_>) -> FailurePlace {
-        let label = failure::kind(row);
-        let keys = Signature::of(row, &label, &failure::headline(row)).keys;
+    pub(crate) fn place(&self, row: &RowRef<'_>, state: KnownState) -> FailurePlace {
+        let (label, _, Signature { keys, .. }) = signature(row, state);
         let part = self.part_of(row.outcome, keys).map(|part| part as u16);
         FailurePlace { kind: self.kind_of(row.outcome, &label), part }
     }
@@ -261,6 +286,16 @@ impl Failures {
     pub fn flaky(&self) -> Option<String> {
         self.flaky.as_ref().map(FailureGroup::name)
     }
+}
+
+/// Returns label, headline and signature of a failure.
+fn signature(row: &RowRef<'_>, state: KnownState) -> (Cow<'static, str>, String, Signature) {
+    let (label, headline) = match state {
+        KnownState::UnexpectedPass => (PASSES.into(), PASSES.to_owned()),
+        _ => (failure::kind(row), failure::headline(row)),
+    };
+    let signature = Signature::of(row, &label, &headline);
+    (label, headline, signature)
 }
 
 /// Merges groups with the same outcome and the same key at `level`, if over `most` of them are `alike`.
@@ -357,6 +392,11 @@ impl FailureGroup {
         if self.providers.len() > MOST_PROVIDERS + 1 {
             self.providers.pop_last();
         }
+    }
+
+    /// Returns whether the trials count as failed, and are not skipped.
+    pub fn is_failure(&self) -> bool {
+        self.outcome != Outcome::Skipped
     }
 
     /// Returns the first trials, in the order of the plan.

@@ -46,6 +46,9 @@ pub struct RunSummary {
     pub run_dir: PathBuf,
     /// Exit code of the command that ended the run; `null` while it is running.
     pub exit_code: Option<u8>,
+    /// Unexpected results of a run with known failures, for people. Empty in lists.
+    #[serde(skip)]
+    pub unexpected: String,
 }
 
 impl RunList {
@@ -84,7 +87,7 @@ impl RunSummary {
         let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict, is_lost);
         let exit_code = head.status.is_terminal().then(|| exit.code());
         let state = head.state();
-        Self { head, state, short, run_dir, exit_code }
+        Self { head, state, short, run_dir, exit_code, unexpected: String::new() }
     }
 
     /// Creates the summary of a run in the state of `manifest`.

@@ -49,9 +49,14 @@ pub fn grade(grade: &Grade<'_>) -> String {
     format!("{verdict} {score}")
 }
 
-/// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts failures, errors and timeouts.
+/// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts unexpected results, and `≈` known failures.
 pub fn short_counts(counts: &Counts) -> String {
-    let signs = [('✓', counts.passed), ('✗', counts.bad()), ('○', counts.skipped)];
+    let signs = [
+        ('✓', counts.passed.saturating_sub(counts.unexpected_passes)),
+        ('✗', counts.unexpected()),
+        ('≈', counts.known),
+        ('○', counts.skipped),
+    ];
     let shown = signs.iter().filter(|(_, count)| *count > 0);
     shown.map(|(sign, count)| format!("{sign} {}", grouped(*count))).collect::<Vec<_>>().join("  ")
 }

@@ -44,12 +44,12 @@ impl ResultRow {
 
     /// Returns the columns of counts and results, without names and without columns that no row has a value for.
     pub fn columns(rows: &[Self]) -> Vec<(&'static str, Vec<String>)> {
-        let titles = ["passed", "failed", "errors", "timeouts", "skipped", "flaky"];
+        let titles = ["passed", "failed", "errors", "timeouts", "known", "skipped", "flaky"];
         let titles = titles.into_iter().chain(RESULT_TITLES);
         let columns = titles.enumerate().map(|(index, title)| {
             let cells = rows.iter().map(|row| {
-                let Counts { passed, failed, error, timeout, skipped, flaky, .. } = row.counts;
-                let counts = [passed, failed, error, timeout, skipped, flaky];
+                let Counts { passed, failed, error, timeout, known, skipped, flaky, .. } = row.counts;
+                let counts = [passed, failed, error, timeout, known, skipped, flaky];
                 match counts.get(index) {
                     Some(0) => String::new(),
                     Some(count) => grouped(*count),

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use runner_model::row::{Row, Tail, read_line};
-use runner_model::{Outcome, Places as _, RowRef};
+use runner_model::{Outcome, Places as _, RowRef, known::KnownState};
 use runner_record::RecordError;
-use runner_results::{RowSelection, RunTable, hash, plan, rank};
+use runner_results::{PlanOrder, RowSelection, RunTable, hash, plan, rank};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::{Failures, failure, failures::FailurePlace, json::Items};
+use crate::{Failures, KnownResult, KnownTrial, failure, failures::FailurePlace, json::Items};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -84,8 +84,9 @@ impl Rows {
     /// A file cannot be read.
     pub fn grouped(
         &self,
-        format: impl Fn(&RowRef<'_>) -> String,
+        format: impl Fn(&RowRef<'_>, Option<&KnownResult>) -> String,
     ) -> Result<Vec<String>, RecordError> {
+        let known = self.table.known()?;
         let mut rows = Vec::new();
         let mut first = HashMap::new();
         let suite = plan::suite(self.table.run());
@@ -95,10 +96,30 @@ impl Rows {
             let group = (rank(row.outcome), hash(&failure::headline(row)));
             let first = first.entry(group).or_insert(place);
             *first = place.min(*first);
-            rows.push((group, place, format(row)));
+            rows.push((group, place, format(row, KnownResult::of(&known, row).as_ref())));
         })?;
         rows.sort_by_key(|(group, place, _)| (group.0, first[group], *place));
         Ok(rows.into_iter().map(|(.., text)| text).collect())
+    }
+
+    /// Returns the selected trials whose results the list of known failures changes, in the order of their rows on disk.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub(crate) fn known(&self) -> Result<Vec<KnownTrial>, RecordError> {
+        let known = self.table.known()?;
+        let mut trials = Vec::new();
+        let mut rows = self.table.select(&self.which)?;
+        rows.retain(|row| {
+            let row = self.table.row(*row);
+            row.state != KnownState::Unlisted && self.table.result(row.trial) == Some(row)
+        });
+        self.table.each_row_in_order(&rows, |_, row, _| {
+            let trial = row.trial.to_string();
+            trials.extend(KnownResult::of(&known, row).map(|known| KnownTrial { trial, known }));
+        })?;
+        Ok(trials)
     }
 
     /// Groups the failures among the selected rows as [`Self::add_failures`] does.
@@ -112,42 +133,61 @@ impl Rows {
         Ok(failures)
     }
 
+    /// Groups failures as [`Self::failures`] does, without reading the plan again.
+    pub(crate) fn failures_in(&self, order: &PlanOrder) -> Result<Failures, RecordError> {
+        let mut failures = Failures::default();
+        let selected = self.trials()?;
+        add_failures(&self.table, selected.as_ref(), Some(order), &mut failures, |_, _| {})?;
+        Ok(failures)
+    }
+
     /// Adds the selected trials that failed, were skipped with a reason, are flaky, or wait for a retry.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
     pub fn add_failures(&self, failures: &mut Failures) -> Result<(), RecordError> {
-        add_failures(&self.table, self.trials()?.as_ref(), failures, |_, _| {})
+        add_failures(&self.table, self.trials()?.as_ref(), None, failures, |_, _| {})
     }
 }
 
-/// Adds the trials of `selected`, or of all, that failed, were skipped with a reason, are flaky, or wait for a retry. Calls `each`
-/// with the row and the place of each failure.
+/// Adds the trials of `selected`, or of all, that failed unexpectedly, were skipped with a reason, are flaky, or wait for a retry.
+/// Calls `each` with the row and the place of each failure. Reads the plan without its `order`.
 pub(crate) fn add_failures(
     table: &RunTable,
     selected: Option<&HashSet<u32>>,
+    order: Option<&PlanOrder>,
     failures: &mut Failures,
     mut each: impl FnMut(u32, FailurePlace),
 ) -> Result<(), RecordError> {
+    let is_selected = |trial| selected.is_none_or(|trials| trials.contains(&trial));
     let results = table.settling();
-    let listed = results.filter(|row| row.is_flaky() || row.outcome != Outcome::Passed);
+    let listed = results.filter(|row| {
+        // Rows of known failures are not read.
+        failures.known += u64::from(row.state == KnownState::Known && is_selected(row.trial));
+        let is_notable = row.is_flaky() || row.outcome != Outcome::Passed || row.is_unexpected();
+        is_notable && row.state != KnownState::Known
+    });
     let unsettling = table.unsettling().into_iter();
     let retried = unsettling
         .filter(|(trial, _)| !table.newest(*trial).is_some_and(|newest| newest.counts()))
         .flat_map(|(_, rows)| rows)
         .filter(|row| table.row(*row).outcome.is_bad());
     let rows = listed.map(|row| row.number).chain(retried);
-    let is_selected =
-        |row: &u32| selected.is_none_or(|trials| trials.contains(&table.row(*row).trial));
-    let rows: Vec<_> = rows.filter(is_selected).collect();
+    let rows: Vec<_> = rows.filter(|row| is_selected(table.row(*row).trial)).collect();
     // Reading the plan takes longer than finding out that there is nothing to name.
-    let suite = if rows.is_empty() { None } else { plan::suite(table.run()) };
+    let is_read = order.is_some() || rows.is_empty();
+    let suite = if is_read { None } else { plan::suite(table.run()) };
+    let places = order.map(|order| order.places(table)).unwrap_or_default();
     table.each_row(rows, |indexed, row, _| {
-        let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
+        let place = match &suite {
+            Some(suite) => suite.index(&row.trial),
+            None => places.get(indexed.trial as usize).copied().flatten().map(u64::from),
+        };
         match place {
             _ if indexed.settles() => {
-                let added = failures.add(row, place.unwrap_or(u64::MAX));
+                let place = place.unwrap_or(u64::MAX);
+                let added = failures.add_result(row, place, indexed.state);
                 added.into_iter().for_each(|added| each(indexed.number, added));
             }
             Some(place) => failures.add_retried(row, place),

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::rows::{Rows, StoredRow};
-use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary};
+use crate::{
+    KnownTrial, SincePrevious, VERSION, compare::unexpected, denials::Denials, list::RunSummary,
+};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -29,6 +31,9 @@ pub struct RunDocument {
     /// Changes since the previous run. Absent if all tests are the same and none is bad in either run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_previous: Option<SincePrevious>,
+    /// Trials among the selected rows that are known failures or unexpected passes. Absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<KnownTrial>,
     /// The selected rows.
     #[schemars(with = "Vec<StoredRow>")]
     pub rows: Rows,
@@ -118,13 +123,16 @@ impl RunDocument {
         }
         let is_over = judged.status.is_terminal();
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
+        let mut summary = RunSummary::from_run(root, run, &judged);
+        summary.unexpected = unexpected(&table, None);
         Ok(Self {
             v: VERSION,
-            run: RunSummary::from_run(root, run, &judged),
+            run: summary,
             live: live.filter(|_| !is_over),
             tables: RunTables::new(&table, &on_disk)?,
             manifest: if has_ended { on_disk } else { judged },
             since_previous: None,
+            known: Vec::new(),
             lost_results: if is_over { lost_results } else { 0 },
             rows: Rows { table, which: which.clone() },
         })
@@ -134,6 +142,17 @@ impl RunDocument {
     pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) {
         let changes = run.truth().and_then(|manifest| SincePrevious::read(root, run, &manifest));
         self.since_previous = changes.ok().flatten();
+        self.run.unexpected = unexpected(&self.rows.table, self.since_previous.as_ref());
+    }
+
+    /// Adds the known failures and unexpected passes among the selected rows.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn list_known(&mut self) -> Result<(), RecordError> {
+        self.known = self.rows.known()?;
+        Ok(())
     }
 }
 

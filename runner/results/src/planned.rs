@@ -1,6 +1,6 @@
 //! [`PlannedTable`]: a table with the places of its trials in the plan, also of those without rows, and selections of them.
 
-use runner_model::{Outcome, Places as _, TrialId};
+use runner_model::{Outcome, Places as _, TrialId, known::KnownState};
 use runner_record::{RecordError, RunDir};
 use runner_scenario::{Filter, Suite};
 
@@ -12,7 +12,7 @@ use crate::{RunTable, TableRow, plan};
 /// Selections that are kept. Each takes 4 bytes per trial.
 const MOST_VIEWS: usize = 3;
 /// The last place in the order of the worst.
-const MILDEST: u8 = 4;
+const MILDEST: u8 = 5;
 /// No trial with rows, in a list of trials.
 const NO_TRIAL: u32 = u32::MAX;
 
@@ -81,6 +81,19 @@ impl PlanOrder {
             Some(suite) => suite.trial_id(place.into()),
             None => table.trial_id(place),
         }
+    }
+
+    /// Returns the places of trials in the plan, by their numbers. `None` for those that the plan lacks. Empty without the plan.
+    #[must_use]
+    pub fn places(&self, table: &RunTable) -> Vec<Option<u32>> {
+        let known = if self.suite.is_some() { table.trials() as usize } else { 0 };
+        let mut places = vec![None; known];
+        for (place, trial) in (0..).zip(&self.trials) {
+            if let Some(of_trial) = places.get_mut(*trial as usize) {
+                *of_trial = Some(place);
+            }
+        }
+        places
     }
 
     /// Returns the number of the trial at a place. `None` without rows.
@@ -285,7 +298,11 @@ impl PlannedTable {
 
 /// Returns the place of a row in the order of the worst.
 fn badness(row: TableRow) -> u8 {
-    if row.outcome.is_bad() || row.is_flaky() { rank(row.outcome) } else { MILDEST }
+    match row.state {
+        KnownState::Known => MILDEST - 1,
+        _ if row.is_unexpected() || row.is_flaky() => rank(row.outcome),
+        _ => MILDEST,
+    }
 }
 
 /// A part of the trials that a query selects.

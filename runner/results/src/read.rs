@@ -84,6 +84,7 @@ impl RunTable {
             tokens: Sparse::default(),
             costs: Sparse::default(),
             states: Vec::new(),
+            known: OnceLock::new(),
             adding: Some(Adding::default()),
             sums: FoldSums::default(),
             unplanned: HashSet::new(),

@@ -1,6 +1,6 @@
 //! [`RowSelection`]: rows of a table for a document.
 
-use std::io::BufReader;
+use std::{io::BufReader, sync::Arc};
 
 use runner_model::{Outcome, RowRef, Text, TrialId};
 use runner_record::{RecordError, RunDir};
@@ -12,7 +12,7 @@ use crate::{RunTable, TableRow};
 #[derive(Clone, Debug)]
 pub enum RowSelection {
     All,
-    /// Rows that settle their trials with a failure, an error or a timeout.
+    /// Rows that settle their trials with a result that makes the verdict `failed`.
     Failed,
     /// All rows of trials that passed after an attempt that did not, except `ungraded` ones.
     Flaky,
@@ -41,7 +41,7 @@ impl RunTable {
         let mut rows: Vec<u32> = match which {
             RowSelection::All => (0..self.rows()).collect(),
             RowSelection::Failed => {
-                self.settling().filter(|row| row.outcome.is_bad()).map(|row| row.number).collect()
+                self.settling().filter(TableRow::is_unexpected).map(|row| row.number).collect()
             }
             RowSelection::Flaky => {
                 let rows = (0..self.rows()).map(|number| self.row(number));
@@ -84,11 +84,11 @@ impl RunTable {
     }
 }
 
-/// Prepares a resolved filter for the rows of a run: reads the tags and `meta` that it needs.
+/// Prepares a resolved filter for the rows of a run: reads the tags, `meta` and known failures that it needs.
 ///
 /// # Errors
 ///
-/// The stored tests cannot be read.
+/// The stored tests or known failures cannot be read.
 pub fn row_filter<'a>(
     run: &'a RunDir,
     filter: &'a Filter,
@@ -101,7 +101,11 @@ pub fn row_filter<'a>(
         labels =
             TestLabels::read(suite).map_err(|source| RecordError::Io { what, path, source })?;
     }
-    Ok(RowFilter::new(filter, labels, |row| run.log(row)))
+    let mut known = Arc::default();
+    if filter.needs_known() {
+        known = run.known(&run.manifest()?)?;
+    }
+    Ok(RowFilter::new(filter, labels, known, |row| run.log(row)))
 }
 
 /// Creates a row with the keys that a filter without texts reads.

@@ -71,7 +71,7 @@ pub struct Column {
 impl Column {
     /// Adds a trial, without its metrics.
     fn add(&mut self, row: TableRow, repeat: u32) {
-        self.counts.add(row.outcome, row.is_flaky());
+        row.count(&mut self.counts);
         self.has_repeats |= repeat > 1;
         if row.settles() {
             self.durations.push(row.duration_ms);

@@ -33,6 +33,8 @@ pub struct RunTable {
     pub(crate) costs: Sparse,
     /// Places in [`KnownState::ALL`]. Its end without listed results is missing.
     pub(crate) states: Vec<u8>,
+    /// Read by [`Self::known`].
+    pub(crate) known: OnceLock<Arc<Known>>,
     /// `None` unless rows may be added.
     pub(crate) adding: Option<Adding>,
     pub(crate) sums: FoldSums,
@@ -94,6 +96,19 @@ pub(crate) struct Adding {
 impl RunTable {
     pub fn run(&self) -> &RunDir {
         &self.run
+    }
+
+    /// Reads the known failures that the run is judged by.
+    ///
+    /// # Errors
+    ///
+    /// The list is lost or damaged.
+    pub fn known(&self) -> Result<Arc<Known>, RecordError> {
+        if let (None, Some(_)) = (self.known.get(), self.basis.known) {
+            let known = self.run.known(&self.run.manifest()?)?;
+            let _ = self.known.set(known);
+        }
+        Ok(self.known.get().cloned().unwrap_or_default())
     }
 
     /// Returns the number of rows.

@@ -1,5 +1,5 @@
 // Comparisons, the history of tests, and their charts.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { LIVE, expect, runner, test } from './fixtures.js';
 
 const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
@@ -270,5 +270,49 @@ test.describe('', () => {
     await expect(rows.filter({ has: page.getByRole('link', { name: 'good', exact: true }) })).toHaveCount(0);
     await page.getByRole('button', { name: /Runs of/ }).click();
     await expect(rows.filter({ has: page.getByRole('link', { name: 'good', exact: true }) })).toHaveCount(1);
+  });
+});
+
+const KNOWN_RUN = 'known/2026-01-07_00-00-00-000-known-00000007';
+const KNOWN = `
+[[known.failures]]
+tests = ["dates/*"]
+reason = "offset lost, <b>issue 375</b>"
+[[known.failures]]
+tests = ["fixed"]
+reason = "not yet"
+[providers.echo]
+plugin = "bundled:echo"
+${[['fine', 'a'], ['dates/offset', 'b'], ['dates/local', 'c'], ['fixed', 'a'], ['fresh', 'd']].map(([id, output]) => `[[tests]]\nid = "${id}"\ninput = "a"\nexpect = { equals = "${output}" }`).join('\n')}
+`;
+
+test.describe('', () => {
+  // The server is started after this.
+  mkdirSync(`${process.env.ROOT}/known`, { recursive: true });
+  test.use({ flags: '--results known --scenarios scenarios' });
+  test('known failures have a chip, and unexpected passes are failures', async ({ page, server }) => {
+    writeFileSync(`${process.env.ROOT}/known.toml`, KNOWN);
+    await runner(['exec', '-q', 'known.toml', '--into', KNOWN_RUN], [1]);
+    await page.goto(`${server.origin}/runs/latest`);
+    const head = page.locator('.run-head');
+    await expect(head.locator('h1')).toContainText('2 unexpected');
+    await expect(head.getByRole('img', { name: '2 unexpected, 2 known, 1 passed, of 5' })).toBeVisible();
+    const failures = page.locator('section').filter({ has: page.getByRole('heading', { name: /^Failures/ }) });
+    await expect(failures.getByRole('heading', { name: 'passes although known' })).toBeVisible();
+    await expect(failures).toContainText('2 known failures left out');
+    await expect(failures).not.toContainText('dates/');
+
+    await head.getByRole('link', { name: '2 known' }).click();
+    const trials = page.getByRole('grid', { name: 'Trials' }).getByRole('row');
+    await expect(trials.filter({ hasText: 'dates/' })).toHaveCount(2);
+    await expect(trials.filter({ hasText: 'fresh' })).toHaveCount(0);
+    await expect(trials.filter({ hasText: 'offset' })).toContainText('known');
+    await page.getByRole('link', { name: 'dates/offset' }).click();
+    await expect(page.locator('.note')).toHaveText('≈ known: offset lost, <b>issue 375</b>');
+
+    await page.goto(`${server.origin}/runs/latest`);
+    await head.getByRole('link', { name: '2 unexpected' }).click();
+    await expect(trials.filter({ hasText: 'fixed' })).toContainText('passes although known');
+    await expect(trials.filter({ hasText: 'dates/' })).toHaveCount(0);
   });
 });

@@ -136,7 +136,7 @@ fn has_work(run: &RunSummary, request: &ResumeRequest) -> bool {
     match run.head.status {
         RunStatus::Completed => {
             let has_rerun = match &request.rerun {
-                Some(Rerun::Failed) => counts.failed + counts.error + counts.timeout > 0,
+                Some(Rerun::Failed) => counts.unexpected() > 0,
                 Some(Rerun::Errors) => counts.error + counts.timeout > 0,
                 Some(Rerun::All | Rerun::Glob(_) | Rerun::Filter { .. }) => true,
                 None => false,

@@ -1,14 +1,16 @@
 //! A session of `exec` or `resume`, and its output for people: failures as they happen, progress, and the summary.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
+use runner_model::known::{Known, KnownState};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_operations::{notify::RunNotifications, settings::Settings};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunDir, RunHead};
-use runner_report::{Denials, Failures, RunSummary, SincePrevious, phrases, run_facts, short_of};
+use runner_report::{Denials, Failures, KnownResult, RunSummary, SincePrevious};
+use runner_report::{phrases, run_facts, short_of, unexpected_of};
 
 use crate::{
     args::SessionArgs,
@@ -21,7 +23,7 @@ use crate::{
         grants,
         keys::{Keys, restore_terminal},
         progress::{Progress, waiting},
-        summary,
+        style, summary,
         trials::{self, BLOCK_LINES},
     },
 };
@@ -93,6 +95,7 @@ struct Screen<'a> {
     progress: Option<Progress<'a>>,
     keys: Option<Keys>,
     failures: Failures,
+    known: Arc<Known>,
     denials: Denials,
     took: Duration,
     is_stopping: bool,
@@ -108,6 +111,7 @@ impl<'a> Screen<'a> {
             progress: (!args.quiet).then(|| Progress::new(out)),
             keys: Keys::open(),
             failures: Failures::default(),
+            known: Arc::default(),
             denials: Denials::default(),
             took: Duration::ZERO,
             is_stopping: false,
@@ -123,9 +127,12 @@ impl<'a> Screen<'a> {
         if is_quiet && ended.exit == Exit::Success {
             return;
         }
-        let stored = run_dir(ended).filter(|_| !is_quiet);
+        let stored = find_run(&ended.directory).filter(|_| !is_quiet);
         let since = stored.as_ref().and_then(|run| changes(run, ended));
-        let run = summary_of(ended, since.is_some());
+        let mut run = summary_of(ended, since.is_some());
+        if let Some(stored) = &stored {
+            run.unexpected = unexpected_of(stored, &run.head.counts.done, since.as_ref());
+        }
         // The list of a group follows its last run.
         if !is_quiet && !is_of_group {
             // A single failure was printed just above.
@@ -185,7 +192,7 @@ impl<'a> Screen<'a> {
 
     /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
     fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
-        let is_failure = facts.is_final && facts.outcome.is_bad();
+        let is_failure = facts.is_final && facts.state.is_unexpected(facts.outcome);
         let is_retried = !facts.is_final && facts.outcome.is_bad();
         if !is_retried && facts.outcome != Outcome::Stopped {
             self.failures.remove_retried(trial);
@@ -193,6 +200,8 @@ impl<'a> Screen<'a> {
         let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
         let is_shown = is_failure || is_retried || is_notable || self.args.verbose;
         if !is_shown && !facts.has_denied {
+            let is_known = facts.is_final && facts.state == KnownState::Known;
+            self.failures.known += u64::from(is_known);
             return;
         }
         // This process has just written the line, so it is a row.
@@ -205,14 +214,16 @@ impl<'a> Screen<'a> {
             return;
         }
         if facts.is_final {
-            self.failures.add(&row, trial);
+            self.failures.add_result(&row, trial, facts.state);
         } else if is_retried {
             self.failures.add_retried(&row, trial);
         }
         if is_failure {
             let count = self.failures.trials;
             if count <= MAX_BLOCKS {
-                self.out.data(&format!("{place}{}", trials::block(&row, BLOCK_LINES)));
+                let known = KnownResult::of(&self.known, &row);
+                let block = trials::block(&row, known.as_ref(), BLOCK_LINES);
+                self.out.data(&format!("{place}{block}"));
             } else if count == MAX_BLOCKS + 1 {
                 // The end of the session prints the command that shows them.
                 self.out
@@ -221,7 +232,10 @@ impl<'a> Screen<'a> {
         } else if self.args.verbose && !facts.is_final && facts.outcome != Outcome::Stopped {
             self.out.data(&format!("{place}{}", trials::retried_line(&row)));
         } else if self.args.verbose {
-            self.out.data(&format!("{place}{}", trials::line(&row)));
+            let known =
+                KnownResult::of(&self.known, &row).map(|known| format!(" {}", known.line()));
+            let known = style::yellow(&known.unwrap_or_default());
+            self.out.data(&format!("{place}{}{known}", trials::line(&row)));
         }
     }
 }
@@ -230,6 +244,9 @@ impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs, broker } => {
+                // A list that cannot be read is reported by the session.
+                let run = find_run(directory);
+                self.known = run.and_then(|run| run.known(manifest).ok()).unwrap_or_default();
                 let place = match broker {
                     Some(address) => format!("on the workers at {address}"),
                     None => format!("{jobs} at a time"),
@@ -309,15 +326,16 @@ fn changes(run: &RunDir, ended: &Ended) -> Option<SincePrevious> {
 }
 
 /// Opens the run of a session. `None` if another program has removed it.
-fn run_dir(ended: &Ended) -> Option<RunDir> {
-    ResultsRoot::existing(ended.directory.parent()?).ok()?.find(ended.directory.to_str()?).ok()
+fn find_run(directory: &Path) -> Option<RunDir> {
+    ResultsRoot::existing(directory.parent()?).ok()?.find(directory.to_str()?).ok()
 }
 
 /// Returns the summary of a session's run.
 fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     let id = &ended.manifest.id;
     // Only the next steps name the run, and a short id must be unique in the root.
-    let has_steps = has_changes || ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
+    let has_steps =
+        has_changes || ended.exit != Exit::Success || ended.manifest.counts.unexpected() > 0;
     let root = ended.directory.parent().filter(|_| has_steps);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));

@@ -58,8 +58,8 @@ pub struct Args {
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
-    /// Show only failures, errors and timeouts, with reasons
-    #[arg(long, conflicts_with = "trial")]
+    /// Show only unexpected results
+    #[arg(long, visible_alias = "unexpected", conflicts_with = "trial")]
     failed: bool,
     /// Show trials that match `slower(2s)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER", conflicts_with = "trial")]
@@ -156,6 +156,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut document = RunDocument::read(&root, &run, &args.which(&root)?)?;
     document.compare(&root, &run);
     if *json {
+        document.list_known()?;
         out.document(&document);
     } else {
         print_overview(&document, &runner_engine::access(&run, &document.manifest), out)?;
@@ -184,8 +185,12 @@ impl Args {
     }
 
     fn which(&self, root: &ResultsRoot) -> Result<RowSelection, CommandError> {
+        self.selection(root, self.failed)
+    }
+
+    fn selection(&self, root: &ResultsRoot, failed: bool) -> Result<RowSelection, CommandError> {
         let mut filters = args::filters(&self.filter)?;
-        if self.failed && !filters.is_empty() {
+        if failed && !filters.is_empty() {
             filters.push(Filter::failed());
         }
         Ok(match Filter::all(filters) {
@@ -193,7 +198,7 @@ impl Args {
                 resolve_filter(&mut filter, root)?;
                 RowSelection::Matching(filter)
             }
-            None if self.failed => RowSelection::Failed,
+            None if failed => RowSelection::Failed,
             None if self.flaky => RowSelection::Flaky,
             None => RowSelection::All,
         })
@@ -222,13 +227,13 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
     let root = run.results_root()?;
     let document = RunDocument::read(&root, run, &args.which(&root)?)?;
     let blocks = if !args.flaky {
-        document.rows.grouped(|row| trials::block(row, BLOCK_LINES))?
+        document.rows.grouped(|row, known| trials::block(row, known, BLOCK_LINES))?
     } else {
         // Attempts of several trials alternate on disk.
         let mut trials = BTreeMap::<_, Vec<_>>::new();
         document.rows.each(|row, _| {
             let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
-            trials.entry(trial).or_default().push(trials::block(row, BLOCK_LINES));
+            trials.entry(trial).or_default().push(trials::block(row, None, BLOCK_LINES));
         })?;
         trials.into_values().flatten().collect()
     };
@@ -257,6 +262,10 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
                 }
             }
         }
+    }
+    if args.failed && document.run.head.counts.done.known > 0 {
+        let all = RunDocument::read(&root, run, &args.selection(&root, false)?)?;
+        trials::known(&all.rows.failures()?).iter().for_each(|known| out.data(known));
     }
     out.data(&summary::line(&document.run, document.run.head.worked()));
     Ok(())
@@ -405,6 +414,7 @@ fn results(title: &'static str, rows: impl Iterator<Item = ResultRow>, out: &Out
         ("failed>", 1),
         ("errors>", 2),
         ("timeouts>", 3),
+        ("known>", 3),
         ("skipped>", 12),
         ("flaky>", 11),
         ("pass rate>", 5),
@@ -422,6 +432,7 @@ fn results(title: &'static str, rows: impl Iterator<Item = ResultRow>, out: &Out
             style::bad_count(counts.failed),
             style::bad_count(counts.error),
             style::bad_count(counts.timeout),
+            style::count(counts.known),
             style::count(counts.skipped),
             style::count(counts.flaky),
             rate,

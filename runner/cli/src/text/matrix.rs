@@ -60,6 +60,8 @@ fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
     let all = Mark::of(&cell.counts);
     let words = match (counts.done(), all) {
         (2.., _) => format!(" {}/{}", grouped(counts.passed), grouped(counts.done())),
+        (_, Some(_)) if !is_short && counts.known > 0 => " known".to_owned(),
+        (_, Some(_)) if !is_short && counts.unexpected_passes > 0 => " unexpected".to_owned(),
         (_, Some(mark)) if !is_short => format!(" {}", word(mark)),
         _ => String::new(),
     };

@@ -24,6 +24,18 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
     let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
     let mut others = counts;
     let count = match run.state {
+        RunState::Passed if counts.has_known() => {
+            return format!("{} {counts}{took}", headed(run, ":"));
+        }
+        RunState::Failed if counts.has_known() => {
+            let unexpected = grouped(counts.unexpected());
+            let details = match run.unexpected.as_str() {
+                "" => String::new(),
+                details => format!(" ({details})"),
+            };
+            let head = headed(run, &format!(": {unexpected} unexpected{details}"));
+            return format!("{head}, {}{took}", counts.expected());
+        }
         RunState::Passed => std::mem::take(&mut others.passed),
         RunState::Failed => counts.bad(),
         RunState::NotStarted => return headed(run, "") + &exit,
@@ -126,7 +138,7 @@ pub fn print_comparison_step(run: &RunSummary, since: Option<&SincePrevious>, ou
 
 /// Prints the commands that show why trials failed and that continue the run.
 pub fn print_next_steps(run: &RunSummary, out: &Out) {
-    if run.head.counts.done.bad() > 0 {
+    if run.head.counts.done.unexpected() > 0 {
         out.hint(&format!("see why: {}", run.command("show", &run.short, &["--failed"])));
         // A process works on a running run, and without a larger budget nothing runs again.
         if run.head.status.is_terminal() && run.head.reason != Some(Reason::Budget) {

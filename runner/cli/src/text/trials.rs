@@ -6,7 +6,7 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
 use runner_model::{Outcome, RowRef};
 use runner_report::failure::{self, Tone};
-use runner_report::{FailureGroup, Failures, Section, SincePrevious, phrases};
+use runner_report::{FailureGroup, Failures, KnownResult, Section, SincePrevious, phrases};
 
 use super::layout::{cut, width};
 use super::style::{self, Paint};
@@ -30,7 +30,7 @@ pub fn list(failures: &Failures, since: Option<&SincePrevious>, screen: Option<u
     let mut lines = Vec::new();
     let groups = failures.listed();
     let (failed, skipped): (Vec<_>, Vec<_>) =
-        groups.into_iter().partition(|group| group.outcome.is_bad());
+        groups.into_iter().partition(FailureGroup::is_failure);
     for (title, groups) in [("failed:", failed), ("skipped:", skipped)] {
         if !groups.is_empty() {
             lines.push(style::bold(title));
@@ -38,6 +38,7 @@ pub fn list(failures: &Failures, since: Option<&SincePrevious>, screen: Option<u
         }
     }
     lines.extend(Some(failures.left_out()).filter(|left| *left > 0).map(more));
+    lines.extend(known(failures));
     let (retried, all) = failures.retried();
     if all > 0 {
         lines.push(style::bold("not done:"));
@@ -54,7 +55,7 @@ pub fn print_notable(
     out: &Out,
     with_failures: bool,
 ) {
-    let is_listed = failures.listed().iter().any(|group| with_failures || !group.outcome.is_bad());
+    let is_listed = failures.listed().iter().any(|group| with_failures || !group.is_failure());
     if is_listed || failures.retried().1 > 0 {
         out.data(&format!("\n{}", list(failures, since, out.columns())));
     }
@@ -69,7 +70,12 @@ fn group_line(
     since: Option<&SincePrevious>,
     screen: Option<usize>,
 ) -> String {
-    let mut head = format!("  {}", style::outcome(group.outcome));
+    let outcome = match group.outcome {
+        // A pass that is not expected.
+        Outcome::Passed => style::red("✗ passed"),
+        outcome => style::outcome(outcome),
+    };
+    let mut head = format!("  {outcome}");
     let space = HEAD_WIDTH.saturating_sub(width(&head));
     head.extend(repeat_n(' ', space));
     if let Some(since) = since {
@@ -119,13 +125,19 @@ pub fn retried_line(row: &RowRef<'_>) -> String {
 }
 
 /// Formats a row with its reasons, each of at most `max_lines` lines.
-pub fn block(row: &RowRef<'_>, max_lines: usize) -> String {
-    block_within(row, max_lines, 0)
+pub fn block(row: &RowRef<'_>, known: Option<&KnownResult>, max_lines: usize) -> String {
+    block_within(row, known, max_lines, 0)
 }
 
 /// Formats a block. Marks the changed parts of lines by colours, and by `^` below lines of at most `columns` columns.
-fn block_within(row: &RowRef<'_>, max_lines: usize, columns: usize) -> String {
+fn block_within(
+    row: &RowRef<'_>,
+    known: Option<&KnownResult>,
+    max_lines: usize,
+    columns: usize,
+) -> String {
     let mut text = line(row);
+    text.extend(known.map(|known| format!("\n    {}", style::yellow(&known.line()))));
     let lines = failure::block(row, max_lines);
     let parts = changed_parts(&lines);
     for ((tone, line), part) in lines.iter().zip(parts) {
@@ -173,7 +185,7 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
     let remedy = extent.remedy;
     let columns = extent.columns.unwrap_or(NO_SCREEN);
     let within = if has_colours() { 0 } else { extent.columns.unwrap_or(usize::MAX) };
-    let block = block_within(row, most, within);
+    let block = block_within(row, None, most, within);
     let mut page = shortened(block.lines(), bytes / 2, remedy).join("\n");
     let has_comparison = !extent.is_full && failure::shows_differences(row);
     let mut sections = sections.into_iter().peekable();
@@ -274,6 +286,13 @@ fn side_by_side(left: &[String], right: &[String], columns: usize) -> Option<Vec
         (left + &right).trim_end().to_owned()
     });
     Some(lines.collect())
+}
+
+/// Formats the number of known failures that a list leaves out. `None` for 0.
+pub fn known(failures: &Failures) -> Option<String> {
+    let count = Some(failures.known).filter(|known| *known > 0)?;
+    let text = plural(count, "known failure is", "known failures are");
+    Some(style::dim(&format!("  {text} left out: `-E 'known()'` shows them")))
 }
 
 fn more(left: u64) -> String {

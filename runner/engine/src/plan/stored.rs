@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, io, path::Path};
 
-use runner_model::{Outcome, Places as _, TrialId, known::Known};
+use runner_model::{Places as _, TrialId, known::Known, known::KnownState};
 use runner_model::{provider::PreparedProvider, status::RunVerdict};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
@@ -74,6 +74,8 @@ pub(crate) struct NotPassed {
     pub(crate) tests: HashSet<String>,
     /// Number of trials that passed, and whose test or provider has changed since.
     pub(crate) changed: u64,
+    /// Number of known failures that are not selected.
+    pub(crate) known: u64,
     /// Number of trials of the plan that none of the runs has planned.
     pub(crate) unplanned: u64,
     /// Ids of the runs, the newest first.
@@ -84,8 +86,9 @@ pub(crate) struct NotPassed {
 /// The newest result of a trial. A plan of 10⁶ trials has one of each, so it has no names.
 #[derive(Clone, Default)]
 struct NewestResult {
-    /// `None` without a result.
+    /// Whether the result is expected. `None` without a result.
     is_pass: Option<bool>,
+    is_known: bool,
     /// The first bytes of both fingerprints.
     fingerprints: [u32; 2],
     /// The run of the result, by its place in [`NotPassed::runs`].
@@ -148,7 +151,7 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests of a plan with a trial whose newest result is bad, that was planned and has no result, or that passed and
+/// Returns the tests of a plan with a trial whose newest result is unexpected, that was planned and has no result, or that passed and
 /// whose test or provider has changed since. Reads this user's runs from the newest back: until one is of the whole scenario and
 /// each trial so far has a result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also
 /// returns the names of the read runs, and the errors of damaged runs, of those of other users, and of those that another key has
@@ -175,7 +178,8 @@ pub(crate) fn not_passed(
                 continue;
             };
             if trial.is_pass.is_none() {
-                trial.is_pass = Some(matches!(row.outcome, Outcome::Passed | Outcome::Skipped));
+                trial.is_pass = Some(!row.is_unexpected());
+                trial.is_known = row.state == KnownState::Known;
                 (trial.fingerprints, trial.run) = (table.fingerprints(row.number), number);
             }
         }
@@ -278,6 +282,7 @@ impl NotPassed {
                         newest.fingerprints == [execution, judgement].map(short)
                     });
                     self.changed += u64::from(is_changed);
+                    self.known += u64::from(newest.is_known && !is_changed);
                     is_changed
                 }
                 None | Some(false) => true,

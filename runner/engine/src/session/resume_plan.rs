@@ -98,7 +98,7 @@ impl PreparedResume {
         }
         let last = manifest.sessions.last();
         let in_flight = last.into_iter().flat_map(|session| &session.in_flight);
-        Ok(Self {
+        let mut prepared = Self {
             plan,
             fold,
             before,
@@ -109,7 +109,9 @@ impl PreparedResume {
             adopted,
             in_flight: in_flight.map(|attempt| attempt.trial.clone()).collect(),
             notices,
-        })
+        };
+        prepared.notices.extend(prepared.left_out());
+        Ok(prepared)
     }
 
     /// Fails if `--rerun` selects no trial and nothing else is to do, or if its glob matches no trial of the plan.
@@ -123,7 +125,8 @@ impl PreparedResume {
         };
         let Rerun::Glob(glob) = rerun else {
             let is_refused = is_done && !request.accept_changes;
-            let nothing = EngineError::NothingMeant(rerun.clone(), String::new());
+            let known = self.left_out().map(|known| format!("; {known}")).unwrap_or_default();
+            let nothing = EngineError::NothingMeant(rerun.clone(), known);
             return if is_refused { Err(nothing) } else { Ok(()) };
         };
         let suite = &self.plan.suite;
@@ -136,6 +139,14 @@ impl PreparedResume {
         let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
         let nearest = nearest_names(glob, trials.map(|id| id.to_string()));
         Err(EngineError::NothingMeant(rerun.clone(), format!("; {nearest}")))
+    }
+
+    /// Returns the number of known failures that `--rerun failed` leaves out, as a notice.
+    fn left_out(&self) -> Option<String> {
+        let known = self.before.counts().known;
+        let is_left_out = self.rerun == Some(Rerun::Failed) && known > 0;
+        let known = plural(known, "known failure", "known failures");
+        is_left_out.then(|| format!("`--rerun failed` leaves out {known}"))
     }
 
     pub(super) fn has_nothing_to_do(&self, manifest: &Manifest) -> bool {

@@ -127,6 +127,10 @@ fn last_failed(
     plan.read_folders(&request.session.results);
     let found = not_passed(&root, &path, &plan)?;
     notices.extend(skipped_notices(&found.skipped));
+    if found.known > 0 {
+        let known = plural(found.known, "known failure", "known failures");
+        notices.push(format!("`--last-failed` leaves out {known}"));
+    }
     if found.tests.is_empty() {
         if found.unplanned > 0 {
             let trials = plural(found.unplanned, "trial was", "trials were");

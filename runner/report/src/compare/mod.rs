@@ -7,6 +7,7 @@ mod measures;
 mod since_previous;
 mod stability;
 mod summary;
+mod unexpected;
 
 use runner_model::{Outcome, units::plural};
 use runner_record::{Manifest, RecordError, RunDir};
@@ -17,6 +18,8 @@ use serde::Serialize;
 
 pub use self::{changes::*, class::*, measures::*, since_previous::*};
 pub(crate) use stability::{Course, RECENT_RUNS, Seen, TestResult, isolated};
+pub(crate) use unexpected::unexpected;
+pub use unexpected::unexpected_of;
 
 use crate::{RunSummary, VERSION};
 

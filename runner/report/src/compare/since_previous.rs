@@ -154,7 +154,8 @@ impl SincePrevious {
         self.class_of(key(&trial.test, &trial.provider))
     }
 
-    fn class_of(&self, key: u64) -> Option<Class> {
+    /// Returns the change of the test with this key.
+    pub(crate) fn class_of(&self, key: u64) -> Option<Class> {
         let place = self.classes.binary_search_by_key(&key, |(key, _)| *key).ok()?;
         Some(self.classes[place].1)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::{fmt, fs, io, path::Path};
 
-use runner_model::{Counts, RowRef, TrialId};
+use runner_model::{Counts, Outcome, RowRef, TrialId, known::KnownState};
 use runner_record::{Manifest, RecordError};
 use runner_results::{PlanOrder, RunTable, TableRow};
 use runner_scenario::load;
@@ -32,6 +32,8 @@ pub(crate) struct Case<'a> {
     pub(crate) test: Option<u64>,
     /// The row that settles the trial.
     pub(crate) result: Option<RowRef<'a>>,
+    /// The result by the known failures.
+    pub(crate) state: KnownState,
     /// The newest row of a trial without a result.
     pub(crate) unsettled: Option<RowRef<'a>>,
     /// Bad attempts before the result, oldest first.
@@ -43,6 +45,10 @@ pub(crate) struct Case<'a> {
 pub(crate) struct CaseCounts {
     pub(crate) counts: Counts,
     pub(crate) without_result: u64,
+    /// Unexpected results without errors and timeouts.
+    pub(crate) failures: u64,
+    /// Unexpected errors and timeouts.
+    pub(crate) errors: u64,
     /// Sum of the durations, in milliseconds.
     pub(crate) duration_ms: f64,
 }
@@ -85,7 +91,7 @@ impl<'a> Cases<'a> {
         };
         let is_many = self.places.len() > MOST_PLACES;
         let named = self.places.iter().filter(|place| {
-            !is_many || self.result(**place).is_some_and(|result| result.outcome.is_bad())
+            !is_many || self.result(**place).is_some_and(|result| result.is_unexpected())
         });
         let trials = named.filter_map(|place| suite.trial_id((*place).into()));
         let ids: HashSet<_> = trials.map(|trial| trial.test).collect();
@@ -115,7 +121,10 @@ impl<'a> Cases<'a> {
             let Some(of) = all.get_mut(provider) else { continue };
             match self.result(*place) {
                 Some(newest) => {
-                    of.counts.add(newest.outcome, newest.is_flaky());
+                    newest.count(&mut of.counts);
+                    let is_error = matches!(newest.outcome, Outcome::Error | Outcome::Timeout);
+                    let count = if is_error { &mut of.errors } else { &mut of.failures };
+                    *count += u64::from(newest.is_unexpected());
                     of.duration_ms += newest.ms();
                 }
                 None => of.without_result += 1,
@@ -182,8 +191,9 @@ impl<'a> Cases<'a> {
             Some(row) => row.trial.clone(),
             None => suite?.trial_id(place.into())?,
         };
-        let has_result = self.result(place).is_some();
-        let (result, unsettled) = if has_result { (newest, None) } else { (None, newest) };
+        let settled = self.result(place);
+        let (result, unsettled) = if settled.is_some() { (newest, None) } else { (None, newest) };
+        let state = settled.map(|row| row.state).unwrap_or_default();
         // Sessions may have made the same attempt again.
         retried.retain(|row| {
             row.outcome.is_bad()
@@ -191,7 +201,7 @@ impl<'a> Cases<'a> {
         });
         retried.sort_by_key(|row| row.attempt);
         let test = suite.map(|suite| suite.trial(place.into()).test);
-        Some(Case { trial, test, result, unsettled, retried })
+        Some(Case { trial, test, result, state, unsettled, retried })
     }
 }
 

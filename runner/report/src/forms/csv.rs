@@ -32,17 +32,22 @@ const COLUMNS: [&str; 11] = [
     "reason",
 ];
 
+/// The column of a run with a list of known failures, after [`COLUMNS`]: empty, `known` or `unexpected-pass`.
+const KNOWN: &str = "known";
+
 /// Writes the report.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
     let metrics = metrics(document);
+    let known = document.manifest.known().map(|_| KNOWN);
     let mut csv = WriterBuilder::new().from_writer(writer);
     let named = metrics.iter().map(|name| Cow::from(format!("metrics.{}", visible_line(name))));
-    let names = COLUMNS.map(Cow::from).into_iter().chain(named).chain(VALUES.map(Cow::from));
+    let names = COLUMNS.map(Cow::from).into_iter().chain(known.map(Cow::from)).chain(named);
+    let names = names.chain(VALUES.map(Cow::from));
     csv.write_record(names.map(|name| text(&name))).map_err(io::Error::from)?;
     let cases = Cases::read(document, false)?;
     let mut line = Vec::new();
     cases.each(|_, case| {
-        let mut record = record(case, &metrics);
+        let mut record = record(case, &metrics, known.is_some());
         let planned = case.test.zip(cases.order.suite.as_ref());
         if let Some((test, suite)) = planned {
             suite.line(test, &mut line).map_err(|source| {
@@ -70,7 +75,7 @@ fn metrics(document: &RunDocument) -> Vec<String> {
     names.into_iter().collect()
 }
 
-fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
+fn record(case: &Case<'_>, metrics: &[String], has_known: bool) -> Vec<String> {
     let trial = &case.trial;
     let mut record = vec![
         text(&trial.to_string()),
@@ -80,7 +85,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
     ];
     let Some(row) = &case.result else {
         record.push("no result".to_owned());
-        record.resize(COLUMNS.len() + metrics.len(), String::new());
+        record.resize(COLUMNS.len() + usize::from(has_known) + metrics.len(), String::new());
         return record;
     };
     let has_reason = row.outcome.is_bad() || row.summary.is_some();
@@ -93,6 +98,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
         row.trial_score().map(|score| score.to_string()).unwrap_or_default(),
         if has_reason { cell(&failure::headline(row)) } else { String::new() },
     ]);
+    record.extend(has_known.then(|| case.state.as_str().to_owned()));
     record.extend(metrics.iter().map(|name| {
         let metric = row.metrics.iter().find(|metric| *metric.name == **name);
         metric.map(|metric| metric.value.to_string()).unwrap_or_default()

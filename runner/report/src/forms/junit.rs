@@ -7,7 +7,7 @@ use runner_model::visible::{visible_line, without_commands};
 use runner_model::{ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict};
 
 use super::cases::{Case, CaseCounts, Cases, FormError};
-use crate::{PassRate, RunDocument, failure, phrases, run_facts};
+use crate::{KnownResult, PassRate, RunDocument, failure, phrases, run_facts};
 
 /// Lines of each value, message and difference of a failure.
 const BLOCK_LINES: usize = 200;
@@ -20,6 +20,7 @@ pub(super) fn write(
 ) -> Result<(), FormError> {
     let manifest = &document.manifest;
     let cases = Cases::read(document, true)?;
+    let known = document.rows.table.known()?;
     let is_held = !is_strict
         && manifest.gate.as_ref().is_some_and(|gate| gate.held)
         && document.run.head.verdict == RunVerdict::Passed;
@@ -28,8 +29,8 @@ pub(super) fn write(
     let gate = manifest.gate.as_ref().filter(|gate| !gate.held);
     let of_gate = u64::from(gate.is_some());
     let bad = counts.iter().filter(|_| !is_held);
-    let failures = bad.clone().map(failures).sum::<u64>() + of_gate;
-    let errors: u64 = bad.map(errors).sum();
+    let failures = bad.clone().map(|of| of.failures).sum::<u64>() + of_gate;
+    let errors: u64 = bad.map(|of| of.errors).sum();
     let name = visible_line(&manifest.scenario);
     let tests = counts.iter().map(CaseCounts::trials).sum::<u64>() + of_gate;
     writeln!(writer, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
@@ -50,7 +51,9 @@ pub(super) fn write(
             open += 1;
         }
         let place = places.get(&*case.trial.test);
-        let case = case_element(&manifest.scenario, case, place, is_held);
+        let result = case.result.as_ref();
+        let listed = result.and_then(|row| KnownResult::of(&known, row));
+        let case = case_element(&manifest.scenario, case, place, listed, is_held);
         Ok(writer.write_all(without_commands(&case).as_bytes())?)
     })?;
     for start in starts {
@@ -78,14 +81,6 @@ pub(super) fn write(
 
 const SUITE_END: &str = "    </testsuite>\n";
 
-fn failures(of: &CaseCounts) -> u64 {
-    of.counts.failed
-}
-
-fn errors(of: &CaseCounts) -> u64 {
-    of.counts.error + of.counts.timeout
-}
-
 /// Returns the end of the suite before it, the start tag of a provider's suite, and its properties.
 fn suite_start(
     document: &RunDocument,
@@ -96,8 +91,9 @@ fn suite_start(
 ) -> String {
     let manifest = &document.manifest;
     let counts = &of.counts;
-    let skipped = counts.skipped + of.without_result + if is_held { counts.bad() } else { 0 };
-    let [errors, failures] = if is_held { [0, 0] } else { [errors(of), failures(of)] };
+    let bad = if is_held { counts.bad() } else { counts.known };
+    let skipped = counts.skipped + of.without_result + bad;
+    let [errors, failures] = if is_held { [0, 0] } else { [of.errors, of.failures] };
     let mut text = if provider > 0 { SUITE_END.to_owned() } else { String::new() };
     let name = &document.tables.providers[provider].provider;
     let tests = of.trials();
@@ -144,6 +140,7 @@ fn case_element(
     scenario: &str,
     case: &Case<'_>,
     place: Option<&(String, usize)>,
+    listed: Option<KnownResult>,
     is_held: bool,
 ) -> String {
     let trial = case.trial.to_string();
@@ -161,11 +158,21 @@ fn case_element(
     match &case.result {
         None => text += &skipped("no result"),
         Some(row) if row.outcome == Outcome::Skipped => text += &skipped(&failure::headline(row)),
-        Some(row) if row.outcome.is_bad() && is_held => {
-            text += &skipped(&format!("{}; gate passed", row.outcome));
+        Some(row) if row.outcome.is_bad() && (is_held || listed.is_some()) => {
+            let why = listed.map_or_else(|| "gate passed".to_owned(), |listed| listed.line());
+            text += &skipped(&format!("{}; {why}", row.outcome));
             let _ = writeln!(text, "            <system-out>{}</system-out>", Xml(&block(row)));
         }
         Some(row) => {
+            if let Some(listed) = listed {
+                let line = listed.line();
+                let _ = writeln!(
+                    text,
+                    r#"            <failure message="{}" type="{}"></failure>"#,
+                    Xml(&line),
+                    listed.state.as_str()
+                );
+            }
             let mut names = ["flakyFailure", "flakyError"];
             if row.outcome != Outcome::Passed {
                 bad_element(&mut text, ["failure", "error"], row);

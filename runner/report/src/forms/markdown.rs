@@ -28,7 +28,7 @@ pub(super) fn write(
     let counts = cases.counts(document.tables.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
     let has_plan = cases.order.suite.is_some();
-    let failed = document.rows.failures()?;
+    let failed = document.rows.failures_in(&cases.order)?;
     let mut text = head(document, ran_nothing, &sum, &counts);
     if !has_plan {
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
@@ -47,6 +47,11 @@ pub(super) fn write(
     if named < failed.trials {
         let more = if shown > 0 { "more failed trials" } else { "failed trials" };
         text += &format!("\n{} {more} are not shown here.\n", grouped(failed.trials - named));
+    }
+    if failed.known > 0 {
+        let known = plural(failed.known, "known failure is", "known failures are");
+        let command = document.run.command("show", &document.run.short, &["-E", "known()"]);
+        text += &format!("\n{known} not listed: {}\n", code(&command));
     }
     if failed.trials > 0 {
         let command = document.run.command("show", &document.run.short, &["--failed"]);

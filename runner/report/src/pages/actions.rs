@@ -66,7 +66,7 @@ impl RunActions {
         let needs_force = (is_cancelled, "the run was cancelled; `force` continues it");
         let used_up = (needs_budget, "a budget is used up; `runner resume --budget` raises it");
         let done = (is_done && counts.error == 0, "every trial has a result");
-        let good = (counts.bad() == 0, "no trial has failed");
+        let good = (counts.unexpected() == 0, "no trial has failed");
         let empty = (counts.done() == 0, "no trial has a result");
         let unpinned = (!is_pinned, "the run is not pinned");
         Self {

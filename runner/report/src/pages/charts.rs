@@ -90,7 +90,7 @@ impl RunCharts {
         let mut durations = vec![vec![0; edges.len().saturating_sub(1)]; table.providers().len()];
         for row in table.settling() {
             let bin = (u64::from(row.ended_ms) / step_ms) as usize;
-            over_time[bin].counts.add(row.outcome, row.is_flaky());
+            row.count(&mut over_time[bin].counts);
             let above = edges.partition_point(|edge| *edge <= microseconds(&row));
             let counts = &mut durations[table.provider(row.trial)];
             let last = counts.len() - 1;

@@ -19,8 +19,11 @@ const MOST_LISTED: usize = 10;
 pub struct FailuresPage {
     /// Always [`VERSION`].
     v: u8,
-    /// Number of trials that did not pass.
+    /// Number of trials that did not pass, or that pass although they are known failures.
     trials: u64,
+    /// Number of known failures, which are in no kind. Absent for 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<u64>,
     /// Up to 30 kinds: those with new failures, then errors, timeouts, failures and skipped trials.
     kinds: Vec<FailureKind>,
     /// Number of trials of other kinds.
@@ -49,7 +52,7 @@ struct FailureKind {
     key: String,
     outcome: Outcome,
     /// An expectation such as `equals`, a check of the provider, `grader NAME below 0.7`, `grader NAME: VERDICT`, a class of
-    /// errors, or `timeout`.
+    /// errors, `timeout`, or `passes although known`.
     kind: String,
     trials: u64,
     /// Up to 10 groups: those with new failures, then those with the most trials.
@@ -92,7 +95,7 @@ impl FailuresPage {
     pub fn new(table: &RunTable, since: Option<&SincePrevious>) -> Result<Self, RecordError> {
         let mut failures = Failures::default();
         let mut rows = Vec::new();
-        add_failures(table, None, &mut failures, |row, place| rows.push((row, place)))?;
+        add_failures(table, None, None, &mut failures, |row, place| rows.push((row, place)))?;
         Ok(Self { rows, ..Self::of(&failures, since) })
     }
 
@@ -143,6 +146,7 @@ impl FailuresPage {
         Self {
             v: VERSION,
             trials: failures.trials,
+            known: Some(failures.known).filter(|known| *known > 0),
             left_out: failures.grouped - kinds.iter().map(|kind| kind.trials).sum::<u64>(),
             kinds,
             flaky: failures.flaky(),

@@ -4,13 +4,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use runner_model::{Outcome, RowRef, TrialId, row::read_line};
+use runner_model::{Outcome, RowRef, TrialId, known::KnownState, row::read_line};
 use runner_record::{Live, RecordError, RunDir};
 use runner_results::{PlannedTable, TrialQuery};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Class, SincePrevious, VERSION, failure};
+use crate::{Class, SincePrevious, VERSION, failure, trials::PASSES};
 
 /// The first trial of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,9 @@ struct TrialItem {
     duration_ms: Option<f64>,
     /// Reason of a failure, or the provider's summary, on one line.
     headline: Option<String>,
+    /// `known` for a known failure, `unexpected-pass` for a pass that its list does not expect. Absent for other results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<KnownState>,
     score: Option<f64>,
     /// Change since the previous run. Absent if the run is running, the trial just passes, or there is no such run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +150,14 @@ impl TrialsPage {
         let rows = page.trials.iter().filter_map(|(_, row)| Some(row.as_ref()?.number));
         let mut items = HashMap::new();
         planned.table.each_row(rows, |indexed, row, _| {
-            items.insert(indexed.number, TrialItem::of_row(row));
+            let mut item = TrialItem::of_row(row);
+            if indexed.state != KnownState::Unlisted {
+                item.known = Some(indexed.state);
+            }
+            if indexed.state == KnownState::UnexpectedPass {
+                item.headline = Some(PASSES.to_owned());
+            }
+            items.insert(indexed.number, item);
         })?;
         let running: HashSet<_> =
             live.iter().flat_map(|live| &live.in_flight).map(|one| one.trial.to_string()).collect();

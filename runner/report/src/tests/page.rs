@@ -54,6 +54,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         running: None,
         waiting: None,
         run_status: RunStatus::Completed,
+        known: None,
         shown: rows[0].row().unwrap().seq,
         rows,
         others: Vec::new(),

@@ -16,7 +16,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::past::PastResult;
 use crate::{
-    VERSION, failure,
+    KnownResult, VERSION, failure,
     list::short_of,
     rows::{Line, StoredRow},
 };
@@ -44,6 +44,9 @@ pub struct TrialDocument {
     pub rows: Vec<Line>,
     /// `seq` of the row that the page shows: of `--attempt`, or the row that settles the trial, or else the newest.
     pub shown: Option<u64>,
+    /// Present if the trial is a known failure or an unexpected pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownResult>,
     /// Present while an attempt of the trial runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<InFlight>,
@@ -283,6 +286,7 @@ impl TrialDocument {
             trial,
             rows: Vec::new(),
             shown: None,
+            known: None,
             running,
             waiting,
             run_status: manifest.status,
@@ -307,6 +311,8 @@ impl TrialDocument {
             }
         })?;
         document.others = others.into_values().collect();
+        let known = table.known()?;
+        document.known = document.settling().and_then(|row| KnownResult::of(&known, &row));
         let shown = document.settling.or_else(|| document.rows().next()?.seq);
         document.show(root, shown);
         Ok(document)

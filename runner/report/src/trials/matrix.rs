@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use runner_model::{Counts, Outcome, RowRef, visible::cut};
+use runner_model::{Counts, RowRef, visible::cut};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_results::{PlanOrder, PlannedTable, RowSelection, RunTable};
+use runner_results::{PlanOrder, PlannedTable, RowSelection, RunTable, TableRow};
 use runner_scenario::Suite;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -72,8 +72,9 @@ impl MatrixCell {
     }
 
     /// Adds a repeat.
-    pub(crate) fn add(&mut self, outcome: Outcome, flaky: bool, score: Option<f64>) {
-        self.counts.add(outcome, flaky);
+    pub(crate) fn add(&mut self, row: &TableRow) {
+        let score = row.score;
+        row.count(&mut self.counts);
         if let Some(score) = score {
             let (sum, scores) = &mut self.scores;
             (*sum, *scores) = (*sum + score, *scores + 1);
@@ -273,7 +274,7 @@ fn has_differences(cells: &[Option<MatrixCell>]) -> bool {
 
 /// Returns the number of trials that did not pass, and the mean score.
 fn badness(cells: &[Option<MatrixCell>]) -> (u64, f64) {
-    let bad = cells.iter().flatten().map(|cell| cell.counts.bad()).sum();
+    let bad = cells.iter().flatten().map(|cell| cell.counts.unexpected()).sum();
     let scores: Vec<_> = cells.iter().flatten().filter_map(|cell| cell.score).collect();
     (bad, scores.iter().sum::<f64>() / scores.len().max(1) as f64)
 }
@@ -312,7 +313,7 @@ fn cells(
         let cell = cells.get_mut(table.provider(*trial));
         if let (Some(row), Some(cell)) = (table.result(*trial), cell) {
             let cell: &mut MatrixCell = cell.get_or_insert_default();
-            cell.add(row.outcome, row.is_flaky(), row.score);
+            cell.add(&row);
         }
     }
     (cells, trials)

@@ -3,6 +3,7 @@
 
 mod document;
 mod history;
+mod known;
 mod matrix;
 pub(crate) mod output;
 mod page;
@@ -17,7 +18,8 @@ use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
 use self::page::record;
-pub use self::{document::*, history::*, matrix::*, page::*};
+pub use self::{document::*, history::*, known::*, matrix::*, page::*};
+pub(crate) use self::known::PASSES;
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

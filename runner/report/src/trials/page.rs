@@ -10,7 +10,7 @@ use runner_model::{Outcome, RowRef, json::Json, outcome::Verdict, visible::cut};
 use serde_json::{Map, Value};
 
 use super::past;
-use crate::{TrialDocument, failure, logs::without_records, phrases, rows::Line};
+use crate::{KnownResult, TrialDocument, failure, logs::without_records, phrases, rows::Line};
 
 /// Longest JSON on one line, in bytes.
 const SHORT_VALUE: usize = 60;
@@ -41,6 +41,7 @@ impl TrialDocument {
         };
         let worker = row.worker.iter().map(|worker| format!(", worker {worker}"));
         let worker: String = worker.collect();
+        page.lines("known failures", self.known.iter().map(KnownResult::line));
         page.text("run", format!("{}\nsession {session}, {at}{worker}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {

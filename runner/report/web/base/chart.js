@@ -3,8 +3,9 @@
 // as text for screen readers.
 
 import { el, folded, render, table } from './ui.js';
+import { beside } from './words.js';
 
-const OUTCOMES = ['failed', 'error', 'timeout', 'skipped', 'passed'];
+const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
 const HEIGHT = 60;
 /** Lines of a chart. Others are only in its table. */
 const MAX_LINES = 6;
@@ -48,7 +49,7 @@ export function histogram(label, counts, title, ends) {
  * @param {string} label @param {any[]} bins counts by outcome @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
  */
 export function outcomes(label, bins, title, ends) {
-  const columns = bins.map((bin, index) => {
+  const columns = bins.map(beside).map((bin, index) => {
     const present = OUTCOMES.filter((key) => bin[key] > 0);
     const all = present.reduce((sum, key) => sum + bin[key], 0);
     let y = 0;
@@ -176,5 +177,5 @@ export function span(value, [low, high], [least, most], kind, zero) {
 export function sparkline(shares) {
   const [low, high] = [Math.min(...shares) - 0.02, Math.max(...shares) + 0.02];
   const points = shares.map((share, at) => `${round((100 * at) / (shares.length - 1))} ${round(100 * (high - share) / (high - low))}`);
-  return el('svg', { class: 'sparkline', viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, el('path', { class: 'stroke tone-0', d: points.join('') }));
+  return el('svg', { class: 'sparkline', viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, el('path', { class: 'stroke tone-0', d: `M${points.join('L')}` }), el('path', { class: 'stroke tone-0 points', d: `M${points.at(-1)}h0` }));
 }

@@ -40,12 +40,12 @@ let [query, selected] = ['', trials];
 function page(keys) {
   if (!trials.length) {
     trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score, group]) => ({
-      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', attempt, duration_ms: ms, headline, score, group,
+      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', known: group === 1 ? 'known' : group && word === 'passed' ? 'unexpected-pass' : null, attempt, duration_ms: ms, headline, score, group,
     }));
   }
   const [filter, sort, group] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst', keys.get('group') ?? ''];
   // The key of a group starts with that of its kind.
-  const isOf = (/** @type {any} */ one) => !group || one.group === group || one.group?.startsWith(`${group}-`);
+  const isOf = (/** @type {any} */ one) => !group || one.group === group || String(one.group).startsWith(`${group}-`);
   if (query !== `${sort} ${group} ${filter}`) [query, selected] = [`${sort} ${group} ${filter}`, trials.filter(isOf).filter(matcher(filter)).sort(order(sort))];
   const near = selected.findIndex((one) => one.trial === keys.get('near'));
   const start = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 1);
@@ -56,9 +56,11 @@ function page(keys) {
 
 /** The filters of links and buttons. Any other text is searched for. @param {string} filter @returns {(one: any) => boolean} */
 function matcher(filter) {
-  const [, name, value = ''] = /^(outcome|flaky|test)\((.*)\)$/.exec(filter) ?? [];
+  const [, name, value = ''] = /^(outcome|flaky|known|unexpected|test)\((.*)\)$/.exec(filter) ?? [];
   if (name === 'outcome') return ({ outcome }) => value.split(', ').includes(outcome);
   if (name === 'flaky') return ({ flaky }) => flaky;
+  if (name === 'known') return ({ known }) => known === 'known';
+  if (name === 'unexpected') return ({ known, outcome }) => (known ? known !== 'known' : BAD.includes(outcome));
   if (name === 'test') return ({ trial }) => trial.startsWith(`${value.slice(1, -1)}@`);
   const words = filter.toLowerCase().replace(/^"(.*)"$/, '$1').split(/\s+/);
   return ({ trial, headline }) => words.every((word) => `${trial} ${headline ?? ''}`.toLowerCase().includes(word));
@@ -67,7 +69,7 @@ function matcher(filter) {
 const BAD = ['error', 'timeout', 'failed'];
 /** Numbers by which trials are sorted. @type {Record<string, (one: any) => number | null>} */
 const NUMBERS = {
-  worst: ({ outcome, flaky }) => (BAD.includes(outcome) ? BAD.indexOf(outcome) : flaky ? 3 : 4),
+  worst: ({ outcome, flaky, known }) => (known ? (known === 'known' ? 3.5 : 2.5) : BAD.includes(outcome) ? BAD.indexOf(outcome) : flaky ? 3 : 4),
   duration: (one) => one.duration_ms,
   score: (one) => one.score,
 };

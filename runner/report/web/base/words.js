@@ -174,6 +174,8 @@ const MARKS = {
   error: ['!', 'error'],
   timeout: ['◷', 'timeout'],
   failed: ['✗', 'failed'],
+  unexpected: ['✗', 'failed'],
+  known: ['≈', 'known'],
   flaky: ['~', 'flaky'],
   passed: ['✓', 'passed'],
   skipped: ['–', 'skipped'],
@@ -208,7 +210,8 @@ export const state = (word, text = word.replace('not-started', 'could not start'
 
 /** The state of a run in a few words: the failed trials first, if there are any. @param {any} run */
 export function verdict(run) {
-  const bad = parts(run.counts).filter(([key]) => ['failed', 'error', 'timeout'].includes(key)).map(([, phrase]) => phrase).join(', ');
+  const bad = parts(run.counts).filter(([key]) => ['failed', 'error', 'timeout', 'unexpected'].includes(key)).map(([, phrase]) => phrase).join(', ');
+  if (run.state === 'passed' && run.counts.known) return state('passed', `passed, ${count(run.counts.known)} known`);
   if (run.state === 'failed') return state('failed', bad || 'failed');
   const detail = run.stopping ? 'stopping' : run.paused ? 'paused' : run.status !== 'running' ? '' : run.stage === 'waiting' ? 'waiting' : run.message ? 'no workers' : '';
   const failed = bad && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${bad}`) : null;
@@ -221,11 +224,18 @@ export const actor = ({ user, host, reason }) => `${user} on ${host}${reason ? `
 /** The number of trials that are done. @param {any} counts */
 export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
 
+/** The counts beside known failures: unexpected results in place of failures, errors and timeouts. @param {any} counts */
+export function beside(counts) {
+  const { known = 0, unexpected_passes: passes = 0, passed, failed, error, timeout } = counts;
+  return known + passes ? { ...counts, passed: passed - passes, failed: 0, error: 0, timeout: 0, unexpected: failed + error + timeout - known + passes } : counts;
+}
+
 /** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
 export function parts(counts) {
+  const shown = beside(counts);
   const words = [['failed', 'failed', 'failed'], ['error', 'error', 'errors'], ['timeout', 'timeout', 'timeouts'],
-    ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped'], ['ungraded', 'ungraded', 'ungraded']];
-  return words.filter(([key]) => counts[key] > 0).map(([key, one, many]) => [key, plural(counts[key], one, many)]);
+    ['unexpected', 'unexpected', 'unexpected'], ['known', 'known', 'known'], ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped'], ['ungraded', 'ungraded', 'ungraded']];
+  return words.filter(([key]) => shown[key] > 0).map(([key, one, many]) => [key, plural(shown[key], one, many)]);
 }
 
 /** A bar of the outcomes of a run's trials. @param {any} counts */
@@ -234,8 +244,9 @@ export function bar(counts) {
   const words = parts(counts).map(([, phrase]) => phrase).join(', ') || 'no results';
   const label = `${words}, of ${count(counts.planned ?? done(counts))}`;
   // Each count above 0 is visible, even with a small share.
-  const pieces = ['failed', 'error', 'timeout', 'skipped', 'passed'].filter((key) => counts[key] > 0).map((key) =>
-    el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(counts[key]), 'min-width': '2px' } }));
+  const shown = beside(counts);
+  const pieces = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'].filter((key) => shown[key] > 0).map((key) =>
+    el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(shown[key]), 'min-width': '2px' } }));
   const left = el('i', { key: 'left', style: { 'flex-grow': String(whole - done(counts)) } });
   return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);
 }

@@ -35,13 +35,14 @@ const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
 
 /** @param {string} run @param {any} failures */
 export function failed(run, failures) {
-  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
+  const { kinds = [], known, trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
   if (!kinds.length && !flaky && !retries) return null;
   const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
   return el('section', null,
     el('h2', null, heading),
     some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
+    known > 0 && el('p', { class: 'quiet' }, link(`${runPath(run)}${query({ filter: 'known()' })}`, plural(known, 'known failure')), ' left out.'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
     flaky && el('div', { class: 'kind' }, el('h3', null, outcome('flaky')), link(`${runPath(run)}${query({ filter: 'flaky()' })}`, flaky)),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));

@@ -184,7 +184,7 @@ const labels = (run) => Object.entries(run.labels ?? {}).map(([key, value]) =>
 
 /** The counts, each a link to its trials. @param {string} run @param {any} counts */
 function tallies(run, counts) {
-  const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()' });
+  const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()', known: 'known()', unexpected: 'unexpected()' });
   const left = counts.planned - done(counts);
   return [...parts(counts).map(([key, phrase]) =>
     el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase)),

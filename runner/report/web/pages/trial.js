@@ -87,7 +87,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
-        took(row), attempts(row)),
+        took(row), known(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
       !isBroken && logs(), usage(row), files(row),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
@@ -107,6 +107,9 @@ export async function open({ place, address, names: [run, name] }) {
   /** @param {any} row */
   const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
+
+  /** The reason of the entry in the list of known failures. */
+  const known = () => trial.known && el('p', { class: 'note pre' }, trial.known.state === 'known' ? outcome('known') : outcome('unexpected', 'passes although known'), `: ${trial.known.reason}`);
 
   /** @param {any} row */
   function attempts(row) {

@@ -56,7 +56,7 @@ export function trials(view, address, kept) {
     const [test, provider] = split(item.trial);
     const name = link(trialPath(view.run, item.trial), testName(test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
-    const word = item.is_running ? 'running' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
+    const word = item.is_running ? 'running' : item.known ? { known: 'known' }[/** @type {string} */ (item.known)] ?? 'unexpected' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
     const isNew = /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome);
     const attempt = item.attempt > 1 && `attempt ${item.attempt}${item.headline ? ' · ' : ''}`;
     return [

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use runner_model::{RowRef, outcome::Verdict};
+use runner_model::{RowRef, known::KnownState, outcome::Verdict};
 
 use super::expression::{Condition, ErrorIs, Expression, Filter};
 
@@ -20,6 +20,9 @@ pub trait Facts {
 
     /// Returns the row that settles the trial.
     fn row(&self) -> Option<&RowRef<'_>>;
+
+    /// Returns the result by the known failures.
+    fn known(&self) -> Option<KnownState>;
 
     /// Returns everything that the attempt logged and printed.
     fn log(&self) -> Option<Cow<'_, str>>;
@@ -93,6 +96,8 @@ impl Condition {
                 Some(texts.iter().any(|text| contains(&log, text)))
             }
             Self::Flaky => facts.row().map(|row| row.flaky),
+            Self::Known => Some(facts.known()? == KnownState::Known),
+            Self::Unexpected => Some(facts.known()?.is_unexpected(facts.row()?.outcome)),
             Self::Slower(duration) => {
                 // A table has durations with this precision. Filters with and without texts select the same trials.
                 let limit = (duration.as_secs_f64() * 1e3) as f32;

@@ -7,8 +7,8 @@ use runner_model::{ErrorClass, Outcome};
 
 use crate::problem::{Place, Problem, Problems, Source};
 
-/// Outcomes that `--failed` selects.
-const BAD: &str = "outcome(failed, error, timeout)";
+/// Results that `--failed` selects.
+const BAD: &str = "unexpected()";
 
 /// A parsed filter.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(crate) enum Condition {
     Output(Vec<String>),
     Log(Vec<String>),
     Flaky,
+    Known,
+    Unexpected,
     Slower(Duration),
     /// A lower-case part of an id or a message.
     Word(String),
@@ -94,10 +96,9 @@ impl Filter {
         &self.root
     }
 
-    /// Returns the filter that selects failures, errors and timeouts.
+    /// Returns the filter that selects results that make the verdict `failed`.
     pub fn failed() -> Self {
-        let bad = Outcome::ALL.iter().copied().filter(|outcome| outcome.is_bad()).collect();
-        Self::new(BAD, Expression::Is(Condition::Outcome(bad), 0..BAD.len()))
+        Self::new(BAD, Expression::Is(Condition::Unexpected, 0..BAD.len()))
     }
 
     /// Returns the filter that selects the tests that failed in a run.
@@ -154,6 +155,8 @@ impl Filter {
                 | Condition::Output(_)
                 | Condition::Log(_)
                 | Condition::Flaky
+                | Condition::Known
+                | Condition::Unexpected
                 | Condition::Slower(_) => (
                     "this needs results, and nothing has run yet",
                     "for results of an earlier run: `in(latest, outcome(failed))`",
@@ -175,6 +178,11 @@ impl Filter {
     /// Returns whether `tags` or `meta` of tests are needed, which rows lack.
     pub fn needs_tests(&self) -> bool {
         self.has(|condition| matches!(condition, Condition::Tag(_) | Condition::Meta { .. }))
+    }
+
+    /// Returns whether the run's known failures are needed.
+    pub fn needs_known(&self) -> bool {
+        self.has(|condition| matches!(condition, Condition::Known | Condition::Unexpected))
     }
 
     /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.

@@ -36,7 +36,7 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_LEVELS: usize = 64;
 
 /// Functions, each with an example.
-const FUNCTIONS: [(&str, &str); 12] = [
+const FUNCTIONS: [(&str, &str); 14] = [
     ("test", "test(units/*)"),
     ("provider", "provider(gpt*)"),
     ("trial", "trial(units/km@echo#1)"),
@@ -48,6 +48,8 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("log", "log(\"retrying\")"),
     ("flaky", "flaky()"),
     ("slower", "slower(2s)"),
+    ("known", "known()"),
+    ("unexpected", "unexpected()"),
     ("in", "in(latest, outcome(failed))"),
 ];
 
@@ -180,12 +182,15 @@ impl<'t> Parser<'t> {
         let arguments = self.arguments(open)?;
         match (word, arguments.as_slice()) {
             ("flaky", []) => Ok(Condition::Flaky),
+            ("known", []) => Ok(Condition::Known),
+            ("unexpected", []) => Ok(Condition::Unexpected),
             (_, []) => Err(self
                 .problem(open..self.at, format!("`{word}` needs an argument"))
                 .with_help(format!("write `{example}`"))),
             ("meta", [only]) => self.meta(only),
             ("slower", [only]) => self.slower(only),
-            ("flaky", [more, ..]) | ("meta" | "slower", [_, more, ..]) => Err(self
+            ("flaky" | "known" | "unexpected", [more, ..])
+            | ("meta" | "slower", [_, more, ..]) => Err(self
                 .problem(more.at.clone(), "one argument too many")
                 .with_help(format!("write `{example}`"))),
             ("test", globs) => Ok(Condition::Test(self.globs(globs)?)),

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
+use runner_model::known::{Known, KnownState};
 use runner_model::{RowRef, Text, log::LogLine, test::MetaValue};
 use serde::Deserialize;
 
@@ -57,19 +58,21 @@ type ReadLog<'a, E> = dyn Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a;
 pub struct RowFilter<'a, E> {
     filter: &'a Filter,
     labels: TestLabels,
+    known: Arc<Known>,
     log: Box<ReadLog<'a, E>>,
     /// The first error of reading a log.
     failed: RefCell<Option<E>>,
 }
 
 impl<'a, E> RowFilter<'a, E> {
-    /// Joins a filter with the labels of the run's tests. `log` reads an attempt's line of `logs.jsonl`.
+    /// Joins a filter with the labels of the run's tests and its known failures. `log` reads an attempt's line of `logs.jsonl`.
     pub fn new(
         filter: &'a Filter,
         labels: TestLabels,
+        known: Arc<Known>,
         log: impl Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a,
     ) -> Self {
-        Self { filter, labels, log: Box::new(log), failed: RefCell::default() }
+        Self { filter, labels, known, log: Box::new(log), failed: RefCell::default() }
     }
 
     pub fn matches(&self, row: &RowRef<'_>) -> bool {
@@ -79,7 +82,8 @@ impl<'a, E> RowFilter<'a, E> {
                 None
             })
         };
-        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
+        let facts = RowFacts { row, labels: &self.labels, known: &self.known, log: &log };
+        self.filter.matches(&facts) == Some(true)
     }
 
     /// Returns the first error of reading a log.
@@ -96,6 +100,7 @@ impl<'a, E> RowFilter<'a, E> {
 struct RowFacts<'a> {
     row: &'a RowRef<'a>,
     labels: &'a TestLabels,
+    known: &'a Known,
     log: &'a dyn Fn(&RowRef<'_>) -> Option<String>,
 }
 
@@ -120,6 +125,11 @@ impl Facts for RowFacts<'_> {
 
     fn row(&self) -> Option<&RowRef<'_>> {
         Some(self.row)
+    }
+
+    fn known(&self) -> Option<KnownState> {
+        let RowRef { test, provider, outcome, .. } = self.row;
+        Some(self.known.state(test, provider, *outcome))
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use runner_model::RowRef;
+use runner_model::{RowRef, known::KnownState};
 
 use super::{Facts, Filter};
 
@@ -33,6 +33,10 @@ impl Facts for Trial {
         self.row.as_ref()
     }
 
+    fn known(&self) -> Option<KnownState> {
+        self.row.as_ref().map(|_| KnownState::Known)
+    }
+
     fn log(&self) -> Option<Cow<'_, str>> {
         self.row.as_ref().map(|_| "Retrying now".into())
     }
@@ -54,6 +58,8 @@ fn conditions_match_their_facts() {
         ("trial(units/km)", true),
         ("trial(*#1)", false),
         ("tag(slow)", true),
+        ("known()", true),
+        ("unexpected()", false),
         ("tag(fast, slow)", true),
         ("tag(fast)", false),
         ("meta(topic)", true),
@@ -169,7 +175,7 @@ fn mistakes_are_shown_at_their_places() {
     insta::assert_snapshot!(shown, @r#"
 error: expected a word or a function
 --> filter
- = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `in(latest, outcome(failed))`
+ = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unclosed `(`
  --> filter:1:5
   |
@@ -186,7 +192,7 @@ error: expected a word or a function
 1 | a & 
   |     ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unknown function `tst`
  --> filter:1:1
   |
@@ -270,7 +276,7 @@ error: expected a word or a function
 1 | in(latest, )
   |            ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: one argument too many
  --> filter:1:9
   |
@@ -333,7 +339,15 @@ fn syntax_of_other_languages_is_explained() {
 
 #[test]
 fn tests_cannot_be_selected_by_results() {
-    for text in ["outcome(failed)", "a | !flaky()", "trial(a@p#1)", "slower(1s)", "log(x)"] {
+    for text in [
+        "outcome(failed)",
+        "a | !flaky()",
+        "known()",
+        "unexpected()",
+        "trial(a@p#1)",
+        "slower(1s)",
+        "log(x)",
+    ] {
         let problem = Filter::parse(text).unwrap().check_for_tests().expect_err(text);
         assert!(problem.render(false, 80).contains("help:"), "{text}");
     }
@@ -365,7 +379,7 @@ fn joined_filters_all_match() {
     assert!(Filter::all(Vec::new()).is_none());
     let mut all = Filter::all(vec![parse("km | x"), parse("in(latest, y)"), Filter::failed()]);
     let joined = all.as_mut().unwrap();
-    assert_eq!(joined.text(), "(km | x) & (in(latest, y)) & (outcome(failed, error, timeout))");
+    assert_eq!(joined.text(), "(km | x) & (in(latest, y)) & (unexpected())");
     joined.resolve(&mut |_| Ok::<_, ()>(("new".to_owned(), Default::default()))).unwrap();
     assert!(joined.text().contains("& (in(new, y)) &"), "{}", joined.text());
     Filter::parse(joined.text()).unwrap();

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::bundle::data;
 use crate::forms::cases::{Case, FormError};
-use crate::{Failures, RunDocument, TrialDocument, TrialPage, suite_line};
+use crate::{RunDocument, TrialDocument, TrialPage, failures::FailurePlace, suite_line};
 
 /// Failures with details. The first of each group is one of them, too.
 const MOST_FAILURES: usize = 500;
@@ -21,7 +21,6 @@ pub(super) struct Details<'a> {
     root: ResultsRoot,
     /// The true manifest of the run, which is read once for all trials.
     manifest: Manifest,
-    failures: &'a Failures,
     suite: Option<&'a Suite>,
     /// The groups of failures that have one with details.
     groups: HashSet<u16>,
@@ -33,7 +32,6 @@ pub(super) struct Details<'a> {
 impl<'a> Details<'a> {
     pub(super) fn new(
         document: &'a RunDocument,
-        failures: &'a Failures,
         suite: Option<&'a Suite>,
     ) -> Result<Self, FormError> {
         let run = document.rows.table.run();
@@ -41,7 +39,6 @@ impl<'a> Details<'a> {
             document,
             root: run.results_root()?,
             manifest: run.truth()?,
-            failures,
             suite,
             groups: HashSet::new(),
             kept: 0,
@@ -57,11 +54,16 @@ impl<'a> Details<'a> {
     }
 
     /// Adds a failure if there is room for it: its deciding attempt, and those before.
-    pub(super) fn add(&mut self, case: &Case<'_>) -> Result<(), FormError> {
-        let Some(row) = case.result.as_ref().filter(|row| row.outcome.is_bad()) else {
+    pub(super) fn add(
+        &mut self,
+        case: &Case<'_>,
+        failed: Option<FailurePlace>,
+    ) -> Result<(), FormError> {
+        let result = case.result.as_ref();
+        if !result.is_some_and(|row| case.state.is_unexpected(row.outcome)) {
             return Ok(());
-        };
-        let part = self.failures.place(row).part;
+        }
+        let part = failed.and_then(|failed| failed.part);
         let is_first = part.is_some_and(|part| self.groups.insert(part));
         let has_room = self.kept < MOST_FAILURES || is_first;
         if !has_room || self.documents.len() > MOST_BYTES {

@@ -13,7 +13,7 @@ use std::io;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use runner_model::visible::{cut, visible_line, without_commands};
-use runner_model::{Outcome, RowRef, digest};
+use runner_model::{Outcome, RowRef, digest, known::KnownState};
 use runner_record::{Live, Manifest};
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use self::bundle::data;
 use self::details::Details;
 use self::overview::LONG_REASON;
 use super::cases::{Case, Cases, FormError};
-use crate::list::RunSummary;
+use crate::{list::RunSummary, trials::PASSES};
 use crate::{
     FailuresPage, RunActions, RunCharts, RunDocument, RunTables, failure, phrases, run_facts,
 };
@@ -51,7 +51,7 @@ struct RunOfReport<'a> {
 /// The rows cannot be read, or the writer fails.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
-    let failures = document.rows.failures()?;
+    let failures = document.rows.failures_in(&cases.order)?;
     let advice = advice(document, cases.order.suite.is_some());
     let style = bundle::style();
     let script = bundle::script();
@@ -66,7 +66,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     writer.write_all(without_commands(&page.0).as_bytes())?;
     // Written while the rows are read. The details of failures are collected meanwhile.
     writer.write_all(b"<script id=\"trials\" type=\"application/json\">[")?;
-    let mut details = Details::new(document, &failures, cases.order.suite.as_ref())?;
+    let mut details = Details::new(document, cases.order.suite.as_ref())?;
     let gate = document.manifest.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default();
     let table = &document.rows.table;
     details.push(
@@ -88,10 +88,16 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     details.push("/failures", &groups)?;
     let mut separator = "";
     cases.each(|_, case| {
-        let failed = case.result.as_ref().map(|row| groups.key(failures.place(row)));
-        write!(writer, "{separator}{}", trial(case, failed.flatten())?)?;
+        // Finding the place of a failure takes longer than formatting a trial.
+        let failed = case.result.as_ref().filter(|row| match case.state {
+            KnownState::Known => false,
+            state => row.outcome != Outcome::Passed || state.is_unexpected(row.outcome),
+        });
+        let failed = failed.map(|row| failures.place(row, case.state));
+        let key = failed.and_then(|failed| groups.key(failed));
+        write!(writer, "{separator}{}", trial(case, key)?)?;
         separator = ",\n";
-        details.add(case)
+        details.add(case, failed)
     })?;
     let run = data(&document.run.head.id)?;
     let documents = details.documents;
@@ -142,21 +148,28 @@ fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
     advice
 }
 
-/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group.
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group, or 1 of a known
+/// failure.
 fn trial(case: &Case<'_>, key: Option<&str>) -> io::Result<String> {
     let row = case.result.as_ref();
     let outcome = row.map(|row| if row.flaky { "flaky" } else { row.outcome.as_str() });
     let reason = row.or(case.unsettled.as_ref());
     let reason = reason.filter(|row| row.outcome != Outcome::Passed || row.summary.is_some());
+    let reason = match case.state {
+        KnownState::UnexpectedPass => Some(PASSES.to_owned()),
+        _ => reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
+    };
     let mut text = data(&(
         case.trial.to_string(),
         outcome,
         row.map(|row| row.attempt),
         row.map(|row| row.duration_ms),
-        reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
+        reason,
         row.and_then(RowRef::trial_score),
     ))?;
-    if let Some(key) = key {
+    if case.state == KnownState::Known {
+        text.insert_str(text.len() - 1, ",1");
+    } else if let Some(key) = key {
         text.insert_str(text.len() - 1, &format!(",\"{key}\""));
     }
     Ok(text)

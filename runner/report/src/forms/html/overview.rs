@@ -50,6 +50,7 @@ fn header(document: &RunDocument, advice: &[String]) -> Markup {
         RunState::Incomplete | RunState::Cancelled | RunState::Running => ("◐", "incomplete"),
     };
     let numbers = match run.state {
+        RunState::Passed | RunState::Failed if counts.done.has_known() => counts.done.to_string(),
         RunState::Passed => format!("{} of {planned} passed", grouped(counts.done.passed)),
         RunState::Failed => format!("{} of {planned} did not pass", grouped(counts.done.bad())),
         _ => phrases::done(&counts.done, counts.planned),
@@ -89,13 +90,16 @@ fn heading(title: &str) -> String {
 }
 
 fn numbers_of(counts: &Counts, planned: u64) -> Markup {
+    let [failed, error, timeout, unexpected] = counts.unexpected_or_outcomes();
     let all = [
-        ("failed", counts.failed),
-        ("error", counts.error),
-        ("timeout", counts.timeout),
+        ("failed", failed),
+        ("error", error),
+        ("timeout", timeout),
+        ("unexpected", unexpected),
+        ("known", counts.known),
         ("skipped", counts.skipped),
         ("flaky", counts.flaky),
-        ("passed", counts.passed),
+        ("passed", counts.passed - counts.unexpected_passes),
         ("no result", planned.saturating_sub(counts.done())),
     ];
     html! {

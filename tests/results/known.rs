@@ -1,0 +1,236 @@
+//! Results beside a list of known failures, in every place that counts or lists results.
+
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+
+/// Two known failures, one in a group that another test leaves, a failure that is not known, and a pass that is.
+const SCENARIO: &str = r#"
+[known]
+files = ["known.toml"]
+
+[providers.echo]
+plugin = "bundled:echo"
+
+[[tests]]
+id = "fine"
+input = "a"
+expect = { equals = "a" }
+
+[[tests]]
+id = "dates/offset"
+input = "a"
+expect = { equals = "b" }
+
+[[tests]]
+id = "dates/local"
+input = "a"
+expect = { equals = "c" }
+
+[[tests]]
+id = "fixed"
+input = "a"
+expect = { equals = "a" }
+
+[[tests]]
+id = "fresh"
+input = "a"
+expect = { equals = "d" }
+"#;
+
+const KNOWN: &str = r#"
+[[failures]]
+tests = ["dates/*"]
+reason = "offset lost, issue 375"
+
+[[failures]]
+tests = ["fixed"]
+reason = "not <yet>"
+"#;
+
+fn runner() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(SCENARIO);
+    runner.write("known.toml", KNOWN);
+    runner
+}
+
+/// Returns a folder whose newest run has two known failures and nothing unexpected.
+fn green() -> Runner {
+    let runner = runner();
+    runner.write("known.toml", KNOWN.replace("\"fixed\"", "\"fresh\""));
+    runner.exec(&[]).expect(0);
+    runner
+}
+
+#[test]
+fn green_ends_print_the_number_of_known_failures() {
+    let runner = green();
+    let line = "✓ passed: 2 passed, 3 known";
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&[line]);
+    for absent in ["failed:", "see why"] {
+        assert!(!ran.stdout.contains(absent), "{}", ran.stdout);
+    }
+    for args in [
+        &["show"][..],
+        &["show", "--failed"],
+        &["show", "--matrix"],
+        &["wait", "latest"],
+        &["resume", "latest"],
+        &["compare"],
+    ] {
+        runner.run(args).expect(0).says(&[line]);
+    }
+    runner.run(&["show", "--failed"]).says(&["3 known failures are left out"]);
+    runner.run(&["list"]).expect(0).says(&["known"]);
+    runner.run(&["report", "--markdown"]).expect(0).says(&["2 passed, 3 known", "known()"]);
+    for form in ["html", "junit", "csv"] {
+        runner.run(&["report", &format!("--{form}")]).expect(0).says(&["known"]);
+    }
+}
+
+#[test]
+fn unexpected_results_come_first_in_the_summary() {
+    let runner = runner();
+    let ran = runner.exec(&[]).expect(1);
+    let first = "✗ failed: 2 unexpected (1 failed, 1 passes although known), 1 passed, 2 known";
+    ran.says(&[first, "passes although known: not <yet>", "2 known failures are left out"]);
+    assert!(!ran.stdout.contains("dates/"), "{}", ran.stdout);
+    runner.run(&["show"]).expect(0).says(&[first]);
+    // Beside a run in which the test passed.
+    runner.scenario(&SCENARIO.replace("\"d\"", "\"a\""));
+    runner
+        .exec(&[])
+        .expect(1)
+        .says(&["✗ failed: 1 unexpected (1 passes although known), 2 passed"]);
+    runner.scenario(SCENARIO);
+    let second =
+        "✗ failed: 2 unexpected (1 newly failing, 1 passes although known), 1 passed, 2 known";
+    runner.exec(&[]).expect(1).says(&[second]);
+    runner.run(&["show"]).expect(0).says(&[second]);
+}
+
+#[test]
+fn failures_are_the_unexpected_results() {
+    let runner = runner();
+    runner.exec(&[]).expect(1);
+    for flag in ["--failed", "--unexpected"] {
+        let shown = runner.run(&["show", flag]).expect(0);
+        shown.says(&["fresh@echo#1", "fixed@echo#1", "passes although known: not <yet>"]);
+        shown.says(&["2 known failures are left out"]);
+        assert!(!shown.stdout.contains("dates/"), "{}", shown.stdout);
+    }
+    let both = runner.run(&["show", "--failed", "-E", "test(fresh)"]).expect(0);
+    assert!(
+        !both.stdout.contains("fixed@") && !both.stdout.contains("left out"),
+        "{}",
+        both.stdout
+    );
+    let known = runner.run(&["show", "-E", "known()"]).expect(0);
+    known.says(&["dates/offset@echo#1", "dates/local@echo#1", "known: offset lost, issue 375"]);
+    assert!(!known.stdout.contains("fresh@"), "{}", known.stdout);
+    let page = runner.run(&["show", "latest", "dates/offset"]).expect(0);
+    page.says(&["known: offset lost, issue 375"]);
+
+    // Only unexpected results run again.
+    let again = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(1);
+    again.says(&["2 trials of 5", "`--rerun failed` leaves out 2 known failures"]);
+    let last = runner.exec(&["--last-failed"]).expect(1);
+    last.says(&["2 trials on", "`--last-failed` leaves out 2 known failures"]);
+    runner.exec(&["--failed-in", "latest"]).expect(1).says(&["2 trials on"]);
+
+    let runner = green();
+    let nothing = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(5);
+    nothing.says(&["no trial failed; `--rerun failed` leaves out 3 known failures"]);
+    runner.exec(&["--last-failed"]).expect(5).says(&["leaves out 3 known failures"]);
+}
+
+#[test]
+fn documents_have_states_and_reasons() {
+    let runner = runner();
+    runner.exec(&[]).expect(1);
+    let run: Value = runner.run(&["show", "--json"]).expect(0).document();
+    let counts = &run["run"]["counts"];
+    assert_eq!([&counts["failed"], &counts["known"], &counts["unexpected_passes"]], [3, 2, 1]);
+    let mut known = run["known"].as_array().unwrap().clone();
+    known.sort_by_key(|one| one["trial"].to_string());
+    let lost = "offset lost, issue 375";
+    assert_eq!(
+        known,
+        [
+            json!({"trial": "dates/local@echo#1", "state": "known", "reason": lost}),
+            json!({"trial": "dates/offset@echo#1", "state": "known", "reason": lost}),
+            json!({"trial": "fixed@echo#1", "state": "unexpected-pass", "reason": "not <yet>"}),
+        ]
+    );
+    let trial: Value = runner.run(&["show", "latest", "fixed", "--json"]).expect(0).document();
+    assert_eq!(trial["known"], json!({"state": "unexpected-pass", "reason": "not <yet>"}));
+    let trial: Value = runner.run(&["show", "latest", "fresh", "--json"]).expect(0).document();
+    assert_eq!(trial.get("known"), None);
+}
+
+#[test]
+fn reports_name_known_failures() {
+    let runner = runner();
+    runner.exec(&[]).expect(1);
+    let xml = runner.run(&["report", "--junit"]).expect(0).stdout;
+    for text in [
+        r#"<testsuites name="scenario" tests="5" failures="2" errors="0""#,
+        r#"<testsuite name="echo" tests="5" skipped="2" errors="0" failures="2""#,
+        r#"<skipped message="failed; known: offset lost, issue 375"/>"#,
+        r#"<failure message="passes although known: not &lt;yet&gt;" type="unexpected-pass"></failure>"#,
+    ] {
+        assert!(xml.contains(text), "{text}:\n{xml}");
+    }
+    let csv = runner.run(&["report", "--csv"]).expect(0).stdout;
+    assert!(csv.starts_with("trial,test,provider,repeat,outcome,flaky,attempt,started_at,duration_ms,score,reason,known,"));
+    let rows = csv.lines().skip(1).map(|line| (&line[..line.find('@').unwrap()], line));
+    for (test, line) in rows {
+        let state = match test {
+            "fixed" => ",unexpected-pass,",
+            "dates/offset" | "dates/local" => ",known,",
+            _ => ",,",
+        };
+        assert!(line.contains(state), "{line}");
+    }
+    let markdown = runner.run(&["report", "--markdown"]).expect(0).stdout;
+    for text in [
+        "5 trials: 1 passed, 2 unexpected, 2 known.",
+        "passed, 1 trial: <code>passes although known</code>",
+        "2 known failures are not listed: `runner show",
+        " known |",
+    ] {
+        assert!(markdown.contains(text), "{text}:\n{markdown}");
+    }
+    assert!(!markdown.contains("dates/"), "{markdown}");
+    let html = runner.run(&["report", "--html"]).expect(0).stdout;
+    for text in ["1 passed, 2 unexpected, 2 known", "<b>2</b> known", "passes although known"] {
+        assert!(html.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn run_without_a_list_says_nothing_of_known_failures() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&SCENARIO.replace("[known]\nfiles = [\"known.toml\"]\n", ""));
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&["✗ failed: 3 of 5 (2 passed, 3 failed)"]);
+    let mut texts = vec![ran.stdout, runner.only_run().text("benchmark.json")];
+    for args in [
+        &["show", "--failed"][..],
+        &["show"],
+        &["list"],
+        &["report", "--csv"],
+        &["report", "--junit"],
+        &["report", "--markdown"],
+        &["show", "--json"],
+    ] {
+        texts.push(runner.run(args).expect(0).stdout);
+    }
+    for text in texts {
+        for word in ["known", "unexpected"] {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    }
+}
