@@ -31,7 +31,6 @@ mod commands {
     mod target;
     pub mod upkeep;
     pub mod validate;
-    mod watch;
 
     /// Workers on other machines: their commands, and the flags that connect to them.
     pub mod fleet {

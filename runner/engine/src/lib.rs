@@ -10,7 +10,6 @@ mod accept;
 mod clock;
 mod error;
 mod event;
-mod inputs;
 mod known_lists;
 mod merge;
 pub mod probe;
@@ -178,7 +177,6 @@ pub use runner_record::{Answer, Share};
 
 pub use self::accept::{AcceptRequest, Acceptance, accept};
 pub use self::error::EngineError;
-pub use self::inputs::inputs;
 pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};
