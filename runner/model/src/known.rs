@@ -1,6 +1,7 @@
 //! Known failures: [`KnownList`], the list that a session judged by, and [`Known`], which finds the entry of a trial.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use globset::GlobSet;
 use schemars::JsonSchema;
@@ -103,15 +104,30 @@ impl KnownEntry {
     }
 }
 
+/// Globs that start and end with wildcards. Each is compared with every test.
+const MAX_OPEN: usize = 1000;
+
+/// A glob over ids that is compiled once an id starts or ends as it does: one set of 10,000 globs takes 30 GB.
+#[derive(Clone, Debug)]
+struct WildGlob {
+    text: String,
+    entry: u32,
+    set: OnceLock<GlobSet>,
+}
+
 /// Finds the entries of trials. Without entries, every result is [`KnownState::Unlisted`].
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     list: KnownList,
     /// Entries by the id of a test.
     by_id: HashMap<Box<str>, Vec<u32>>,
-    /// Globs with wildcards, and the entries of the set's globs.
-    globs: GlobSet,
-    of_globs: Vec<u32>,
+    /// Globs with wildcards.
+    wild: Vec<WildGlob>,
+    /// Indexes of globs by the text with which an id must start, and those lengths. Of others, by the text with which it must end.
+    by_start: HashMap<Box<str>, Vec<u32>>,
+    start_lengths: BTreeSet<usize>,
+    by_end: HashMap<Box<str>, Vec<u32>>,
+    end_lengths: BTreeSet<usize>,
     /// Indexes in `provider_sets` by entry. `None` for all providers.
     providers: Vec<Option<u32>>,
     provider_sets: Vec<GlobSet>,
@@ -122,11 +138,11 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// A glob is invalid, or there are too many with wildcards. The reason continues a sentence.
+    /// A glob over providers is invalid, or too many globs start and end with wildcards. The reason continues a sentence.
     pub fn new(list: KnownList) -> Result<Self, String> {
         let mut known = Self { list, ..Self::default() };
-        let mut wild = Vec::new();
         let mut sets = HashMap::new();
+        let mut wild = Vec::new();
         for (number, entry) in (0..).zip(&known.list.entries) {
             for text in &entry.tests {
                 // The text of a glob matches the id with this text, too.
@@ -134,10 +150,7 @@ impl Known {
                 match literal(text) {
                     Some(id) if id == *text => {}
                     Some(id) => known.by_id.entry(id.into()).or_default().push(number),
-                    None => {
-                        wild.push(text.as_str());
-                        known.of_globs.push(number);
-                    }
+                    None => wild.push((number, text.as_str())),
                 }
             }
             // Compiling a set takes longer than all else, and most entries have the same.
@@ -153,8 +166,32 @@ impl Known {
             };
             known.providers.push(set);
         }
-        if !wild.is_empty() {
-            known.globs = globs::over_ids(&wild)?;
+        let mut counts = HashMap::<_, usize>::new();
+        for (_, text) in &wild {
+            let (start, end) = ends(text);
+            *counts.entry((true, start)).or_default() += 1;
+            *counts.entry((false, end)).or_default() += 1;
+        }
+        let mut open = 0;
+        for (entry, text) in wild {
+            let (start, end) = ends(text);
+            // The text that fewer globs have.
+            let rank =
+                |is_start, text: &str| (text.is_empty(), counts.get(&(is_start, text)).copied());
+            let (key, lengths, globs) = if rank(true, start) <= rank(false, end) {
+                (start, &mut known.start_lengths, &mut known.by_start)
+            } else {
+                (end, &mut known.end_lengths, &mut known.by_end)
+            };
+            open += usize::from(key.is_empty());
+            lengths.insert(key.len());
+            globs.entry(key.into()).or_default().push(known.wild.len() as u32);
+            known.wild.push(WildGlob { text: text.to_owned(), entry, set: OnceLock::new() });
+        }
+        if open > MAX_OPEN {
+            return Err(format!(
+                "{open} globs start and end with wildcards; at most {MAX_OPEN} are allowed"
+            ));
         }
         Ok(known)
     }
@@ -180,8 +217,15 @@ impl Known {
         if self.is_empty() {
             return Vec::new();
         }
-        // A set has two globs for each text.
-        let wild = self.globs.matches(test).into_iter().map(|glob| self.of_globs[glob / 2]);
+        let starts = self.start_lengths.iter().filter_map(|length| test.get(..*length));
+        let ends = self
+            .end_lengths
+            .iter()
+            .filter_map(|length| test.get(test.len().checked_sub(*length)?..));
+        let starts = starts.filter_map(|start| self.by_start.get(start));
+        let ends = ends.filter_map(|end| self.by_end.get(end));
+        let wild = starts.chain(ends).flatten().map(|index| &self.wild[*index as usize]);
+        let wild = wild.filter(|glob| glob.is_match(test)).map(|glob| glob.entry);
         let by_id = self.by_id.get(test).into_iter().flatten().copied();
         let mut found: Vec<_> = wild.chain(by_id).collect();
         found.sort_unstable();
@@ -226,6 +270,24 @@ impl Known {
             _ => KnownState::Unlisted,
         }
     }
+}
+
+impl WildGlob {
+    fn is_match(&self, test: &str) -> bool {
+        // The reader of the list has checked the glob.
+        let set = self.set.get_or_init(|| globs::over_ids(&[&self.text]).unwrap_or_default());
+        set.is_match(test)
+    }
+}
+
+/// Returns the texts with which all ids start and end that a glob matches.
+fn ends(glob: &str) -> (&str, &str) {
+    let special = |character| "*?[]{}\\".contains(character);
+    let start = glob.find(special).map_or(glob, |at| &glob[..at]);
+    let end = glob.rfind(special).map_or("", |at| &glob[at + 1..]);
+    // `**/a` also matches `a`.
+    let end = if glob.contains("**") { end.trim_start_matches('/') } else { end };
+    (start, end)
 }
 
 /// Returns the only id that a glob without wildcards matches.
@@ -280,6 +342,32 @@ mod tests {
             let known = known(vec![entry(&id_glob(id))]);
             assert_eq!(known.state("ab", "p", Outcome::Failed), KnownState::Unlisted, "{id}");
         }
+    }
+
+    #[test]
+    fn wildcards_match_as_in_a_set_of_globs() {
+        let ids = ["a", "a/b", "a/b/c", "ab", "b", "x/a", "a[1]", "a*", "c/b", "ü/b", "a\\b"];
+        let texts = [
+            "*", "a*", "*b", "a/*", "**/a", "a/**", "a/**/c", "**", "{a,b}", "{a,x/}*", "[ab]",
+            "a[0-9]*", "?", "?/b", "a\\*", "a\\[*", "*/{b,c}", "a[[]1]", "ü*", "*\\\\b",
+        ];
+        for text in texts {
+            let Ok(set) = crate::globs::over_ids(&[text]) else { panic!("{text}") };
+            let known = known(vec![entry(text)]);
+            for id in ids {
+                assert_eq!(known.of_test(id).len() == 1, set.is_match(id), "{text} {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_open_globs_are_refused() {
+        let entries = (0..=super::MAX_OPEN).map(|number| entry(&format!("*{number}*")));
+        let list = KnownList { strict: true, entries: entries.collect() };
+        assert!(Known::new(list).unwrap_err().contains("start and end with wildcards"));
+        let entries = (0..20_000).map(|number| entry(&format!("a/*/t{number}")));
+        let known = known(entries.collect());
+        assert_eq!(known.of_test("a/b/t19999"), [19_999]);
     }
 
     #[test]
