@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, count, day, done, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, beside, count, day, done, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -151,7 +151,7 @@ export async function open({ place, address, kept, server }) {
     const phrases = (/** @type {RegExp} */ keys) => parts(counts).filter(([key]) => keys.test(key)).map(([, phrase]) => phrase).join(', ');
     if (done(counts) < counts.planned) return [`${count(done(counts))} of ${count(counts.planned)}`, phrases(/./)].filter(Boolean).join(': ');
     // The failed ones are in the state.
-    return [`${count(counts.passed)} of ${count(counts.planned)} passed`, phrases(/known|flaky|skipped|ungraded/)].filter(Boolean).join(', ');
+    return [`${count(beside(counts).passed)} of ${count(counts.planned)} passed`, phrases(/known|flaky|skipped|ungraded/)].filter(Boolean).join(', ');
   }
 
   /** @param {any} run */
