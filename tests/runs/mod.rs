@@ -11,6 +11,7 @@ mod grade_attacks;
 mod graders;
 mod graders_bounds;
 mod ids;
+mod known;
 mod matrix;
 mod matrix_files;
 mod outcomes;
