@@ -7,6 +7,7 @@ mod groups;
 mod into;
 mod show;
 pub(crate) mod terminal;
+mod watch;
 
 use std::time::Duration;
 

@@ -234,7 +234,11 @@ fn metrics_of_plugin_hide_no_failure() {
         runner.exec(&[]);
     }
     let ran = runner.run(&["compare", "--fail-on", "significant"]).expect(1);
-    ran.says(&["−100.0 pp * 0.008 8", "significantly worse: pass rate of m", "cost_usd per 1,000 $0.018"]);
+    ran.says(&[
+        "−100.0 pp * 0.008 8",
+        "significantly worse: pass rate of m",
+        "cost_usd per 1,000 $0.018",
+    ]);
     assert!(!ran.stdout.contains(" USD"), "its name has the unit: {}", ran.stdout);
     let measures = document(&runner, &[])["measures"].take();
     assert!(measures.as_array().unwrap().len() > 5, "{measures}");

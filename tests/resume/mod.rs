@@ -2,6 +2,7 @@
 
 mod changes;
 mod folders;
+mod known;
 mod previews;
 mod random;
 mod reruns;

@@ -11,7 +11,6 @@ mod grade_attacks;
 mod graders;
 mod graders_bounds;
 mod ids;
-mod known;
 mod matrix;
 mod matrix_files;
 mod outcomes;

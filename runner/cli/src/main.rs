@@ -31,6 +31,7 @@ mod commands {
     mod target;
     pub mod upkeep;
     pub mod validate;
+    mod watch;
 
     /// Workers on other machines: their commands, and the flags that connect to them.
     pub mod fleet {

@@ -2,20 +2,22 @@
 //!
 //! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, os::unix::process::CommandExt as _};
 
-use runner_engine::EngineError;
+use runner_engine::{EngineError, ExecRequest};
 use runner_model::{StopSignal, digest, provider::PluginKind, visible::shown_path};
-use runner_prepare::source::{Source, read_regular};
+use runner_prepare::source::{Source, SourceState, is_folder, read_regular};
 use runner_prepare::{PrepareError, children, compiler};
-use runner_record::PluginCache;
+use runner_record::{PluginCache, Selected};
+use runner_scenario::{Problems, Scenario, load_selected};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::text::CommandError;
+use crate::text::{CommandError, Out};
 use crate::tools::{self, shell};
 
 /// A plugin that was just built.
@@ -23,6 +25,39 @@ pub struct Built {
     pub file: PathBuf,
     pub bytes: Vec<u8>,
     pub took: Duration,
+}
+
+/// Reads the whole scenario of a request.
+pub fn loaded(request: &ExecRequest) -> Result<Scenario, Problems> {
+    let overrides = request.selection.overrides.clone();
+    let selected = Selected { overrides, ..Selected::default() };
+    load_selected(&request.scenario, &selected.into())
+}
+
+/// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
+pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
+    let mut seen = BTreeSet::new();
+    for scenario in requests.iter().filter_map(|request| loaded(request).ok()) {
+        let folders = scenario
+            .providers
+            .iter()
+            .filter(|provider| is_folder(&provider.plugin, &scenario.folder))
+            .map(|provider| scenario.folder.join(&*provider.plugin));
+        for folder in folders {
+            if !seen.insert(folder.clone()) {
+                continue;
+            }
+            let source = Source::open(&folder).map_err(CommandError::usage)?;
+            let why = match source.state().map_err(CommandError::usage)? {
+                SourceState::Fresh => continue,
+                SourceState::Stale(why) => why,
+                SourceState::Missing => "it has not been built".to_owned(),
+            };
+            out.talk(&format!("building {}: {why}", source.shown()));
+            build(&source)?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds a plugin. The output of the build goes to standard error.

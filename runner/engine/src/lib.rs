@@ -10,6 +10,7 @@ mod accept;
 mod clock;
 mod error;
 mod event;
+mod inputs;
 mod known_lists;
 mod merge;
 pub mod probe;
@@ -177,8 +178,9 @@ pub use runner_record::{Answer, Share};
 
 pub use self::accept::{AcceptRequest, Acceptance, accept};
 pub use self::error::EngineError;
-pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
+pub use self::inputs::inputs;
+pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
 pub use self::merge::{MergeRequest, merge};
 pub use self::plan::{access, resolve_filter, resolve_filter_in};
 pub use self::request::{

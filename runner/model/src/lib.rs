@@ -15,7 +15,6 @@ mod digest;
 pub mod exit;
 pub mod grants;
 mod id;
-pub mod known;
 mod limits;
 pub mod log;
 pub mod outcome;
@@ -41,7 +40,7 @@ pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
-    Selected, SessionOverrides, SessionSettings, SetVars, Shard, media_type,
+    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, media_type,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

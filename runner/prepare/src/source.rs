@@ -162,6 +162,19 @@ impl Source {
         self.folder.join("dist/plugin.digest")
     }
 
+    /// Returns all source files.
+    ///
+    /// # Errors
+    ///
+    /// A folder cannot be read, or there are too many files.
+    pub fn files(&self) -> Result<Vec<PathBuf>, String> {
+        let (mut files, mut count) = (Vec::new(), 0);
+        for folder in self.folders() {
+            collect(&folder, 1, &mut count, &mut files)?;
+        }
+        Ok(files)
+    }
+
     /// Returns a line `DIGEST  PATH` for each source file. Paths are relative to the plugin's folder, so moving the source does not
     /// change them.
     ///

@@ -48,7 +48,8 @@ impl ResultRow {
         let titles = titles.into_iter().chain(RESULT_TITLES);
         let columns = titles.enumerate().map(|(index, title)| {
             let cells = rows.iter().map(|row| {
-                let Counts { passed, failed, error, timeout, known, skipped, flaky, .. } = row.counts;
+                let Counts { passed, failed, error, timeout, known, skipped, flaky, .. } =
+                    row.counts;
                 let counts = [passed, failed, error, timeout, known, skipped, flaky];
                 match counts.get(index) {
                     Some(0) => String::new(),

@@ -28,7 +28,6 @@ mod suite;
 
 pub use accepted::{AcceptedOutputs, FileEdit, ReadFile, accept_outputs};
 pub use filter::{Facts, Filter, InRun, RowFilter, TestLabels};
-pub use runner_model::globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl};
 pub use keys::{files::check_kind, template_inputs::unseen_values};
@@ -39,6 +38,7 @@ pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::{ListedProblem, Problems};
 pub use project::{holds_results, is_run};
 pub use reading::{files_beside, gone, open_named, similar};
+pub use runner_model::globs::IdGlob;
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored, schema};
 pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use suite::resolve::{resolve, resolve_selected};

@@ -1,6 +1,8 @@
 //! [`Project`]: the folders from which a scenario may read. Each file that it names is checked here, after all links are resolved.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs, iter, os::unix::fs::MetadataExt as _};
 
 use runner_model::visible::shown_path;
@@ -21,6 +23,8 @@ pub(crate) struct Project {
     about: String,
     /// The entries of `reads` that exist, absolute and without links.
     reads: Vec<PathBuf>,
+    /// Files and folders that the scenario has asked for.
+    checked: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// The reason why a file is not read.
@@ -49,12 +53,14 @@ impl Project {
         let (root, about) = root_of(&folder, home, user);
         let reads = scenario.pointer("/run/reads").and_then(Value::as_array).into_iter().flatten();
         let reads = reads.filter_map(|entry| base.join(entry.as_str()?).canonicalize().ok());
-        Self { base: base.to_owned(), reads: reads.collect(), folder, root, about }
+        let (base, reads, checked) = (base.to_owned(), reads.collect(), Mutex::default());
+        Self { base, reads, folder, root, about, checked }
     }
 
     /// Checks that the scenario may read a file or search a folder. Its last parts need not exist: a message about a missing
     /// file names others next to it.
     pub(crate) fn check_read(&self, path: &Path) -> Result<(), Refusal> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
         let existing = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
         let Some((existing, mut real)) = existing else { return Ok(()) };
         if iter::once(&self.root).chain(&self.reads).any(|allowed| real.starts_with(allowed)) {
@@ -68,6 +74,11 @@ impl Project {
         );
         let reason = format!("leads out of the project, to `{}`", shown_path(&real));
         Err(Refusal { reason, help: Some(help) })
+    }
+
+    /// Returns the files and folders that [`Self::check_read`] was asked for, also missing ones.
+    pub(crate) fn checked(&self) -> BTreeSet<PathBuf> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Checks a path whose text shows where it leads: one that only a link leads out of the project is refused.

@@ -346,6 +346,13 @@ impl Scenario {
         self.files.globs.values().flatten().map(|file| self.folder.join(file))
     }
 
+    /// Returns the files that it was read and resolved from, and the folders that its globs search, also missing ones.
+    pub fn inputs(&self) -> BTreeSet<PathBuf> {
+        let mut inputs = self.project.checked();
+        inputs.insert(PathBuf::from(&self.path));
+        inputs
+    }
+
     /// Returns the folders that the globs of its test lists, known failures and matrices search.
     pub fn searched_folders(&self) -> Vec<PathBuf> {
         // `TestList::files` has only matches, so the globs are read from the text.

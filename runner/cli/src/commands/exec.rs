@@ -1,7 +1,6 @@
 //! `runner exec`: runs a scenario, or several as a group.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Preview};
@@ -9,14 +8,13 @@ use runner_model::visible::{quoted, shown_path, visible_line};
 use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides};
 use runner_model::{exit::Exit, id_glob};
 use runner_operations::{notify::Receivers, settings::Settings};
-use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::{ResultsRoot, Selected};
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
-use runner_scenario::{Filter, load_selected};
+use runner_scenario::Filter;
 
 use super::fleet::flags::{MACHINES, RemoteArgs};
 use super::results::queue::{self, QueueArgs};
-use super::{group, help::completions::test_ids, results::notify, session};
+use super::{group, help::completions::test_ids, results::notify, session, watch};
 use crate::args::{BACKGROUND, OUTPUT, PLUGINS, RESULTS, SELECTION, SETTINGS};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants, mistake, style};
@@ -86,6 +84,10 @@ pub struct Args {
     /// Build changed plugins, outside of the sandbox
     #[arg(long, conflicts_with = "queue", help_heading = PLUGINS)]
     build: bool,
+    /// Run what has changed after each change of a file
+    #[arg(long, conflicts_with_all = ["detach", "queue", "dry_run", "json", "shard", "last_failed"])]
+    #[arg(help_heading = OUTPUT)]
+    watch: bool,
     /// Run in this folder, or continue the run in it
     #[arg(long, value_name = "DIR", conflicts_with = "queue", help_heading = RESULTS)]
     into: Option<PathBuf>,
@@ -153,8 +155,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let problem = "`--build` runs tools outside of the sandbox, and a request of the queue or of a server cannot do that";
         return Err(mistake!("{problem}\nbuild the plugins first: runner plugin build DIR"));
     }
-    if args.build {
-        build(&requests, out)?;
+    if args.build && !args.watch {
+        source_build::build_all(&requests, out)?;
     }
     if args.dry_run {
         // A build installs signal handlers, and a dry run has no session that receives signals.
@@ -169,6 +171,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let remote = args.remote.connect()?;
     for request in &mut requests {
         request.session.remote.clone_from(&remote);
+    }
+    if args.watch {
+        let [request] = requests.as_slice() else {
+            return Err(mistake!("`--watch` takes one scenario"));
+        };
+        let build = || source_build::build_all(&requests, out);
+        let build = args.build.then_some(&build as &dyn Fn() -> Result<(), CommandError>);
+        return watch::run(request, &session_args, build, out);
     }
     match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
@@ -191,36 +201,6 @@ fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
                 visible_line(word),
                 quoted(&id_glob(word))
             ));
-        }
-    }
-    Ok(())
-}
-
-/// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
-fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
-    let mut seen = BTreeSet::new();
-    for scenario in requests.iter().filter_map(|request| {
-        let overrides = request.selection.overrides.clone();
-        let selected = Selected { overrides, ..Selected::default() };
-        load_selected(&request.scenario, &selected.into()).ok()
-    }) {
-        let folders = scenario
-            .providers
-            .iter()
-            .filter(|provider| is_folder(&provider.plugin, &scenario.folder))
-            .map(|provider| scenario.folder.join(&*provider.plugin));
-        for folder in folders {
-            if !seen.insert(folder.clone()) {
-                continue;
-            }
-            let source = Source::open(&folder).map_err(CommandError::usage)?;
-            let why = match source.state().map_err(CommandError::usage)? {
-                SourceState::Fresh => continue,
-                SourceState::Stale(why) => why,
-                SourceState::Missing => "it has not been built".to_owned(),
-            };
-            out.talk(&format!("building {}: {why}", source.shown()));
-            source_build::build(&source)?;
         }
     }
     Ok(())

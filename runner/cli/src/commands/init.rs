@@ -20,7 +20,7 @@ pub struct Args {
     force: bool,
 }
 
-const SCENARIO: &str = include_str!("first.toml");
+const SCENARIO: &str = include_str!("help/first.toml");
 const GITIGNORE: &str = "# Results of `runner`.\n/results/\n";
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {

@@ -236,7 +236,8 @@ fn blocks_of_failures_fit_the_terminal() {
     let retried =
         row("vat/flaky", "model", "passed", &json!({"attempt": 2, "flaky": true, "final": true}));
     let rows = [failed("vat/rounding", "model-small"), trap("carts/empty"), retried];
-    let blocks = rows.iter().map(|row| trials::block(&read(row), None, 2)).collect::<Vec<_>>().join("\n");
+    let blocks =
+        rows.iter().map(|row| trials::block(&read(row), None, 2)).collect::<Vec<_>>().join("\n");
     assert_snapshot!(at_widths(|_| blocks.clone()), @r#"
     == 60
     ✗ failed vat/rounding@model-small#1 1.2 s

@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use runner_model::{known::Known, provider::PreparedProvider};
 use runner_model::{
     Budgets, Counts, Limits, Places, ProviderName, SessionSettings, digest, row::read_line,
 };
+use runner_model::{known::Known, provider::PreparedProvider};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};

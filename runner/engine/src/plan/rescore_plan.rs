@@ -28,6 +28,8 @@ pub(crate) struct RescorePlan {
     pub(crate) suite: File,
     /// The plugins of the graders.
     pub(crate) sources: ContentSource,
+    /// The tests of the scenario.
+    pub(crate) live: Suite,
     /// The tests that the scenario lacks, by their index.
     gone: BTreeMap<u64, TestId>,
     /// By trial.
@@ -134,7 +136,7 @@ impl RescorePlan {
         // Folders of graders are part of the judgement fingerprints, and `prepare_grants` reports their problems.
         let _ = plan.find_folders(&[], None);
         plan.read_folders(root.path());
-        Ok(Self { plan, suite: file, sources, gone, reasons: Vec::new(), with_graders })
+        Ok(Self { plan, suite: file, sources, live, gone, reasons: Vec::new(), with_graders })
     }
 
     /// Selects the trials to judge: those whose newest final or ungraded row can be judged and matches `filter`, and was not

@@ -3,6 +3,7 @@
 
 mod form;
 mod gate;
+pub mod known;
 mod overrides;
 mod selected;
 mod shard;

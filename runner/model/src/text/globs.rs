@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use globset::{ErrorKind, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::id_glob;
+use globset::{ErrorKind, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// Levels of braces in a glob. `globset` parses them by recursion, and a regular expression has at most 125.
 const MAX_LEVELS: usize = 100;

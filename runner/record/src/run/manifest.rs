@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, GateResult, Reason, RunStatus, SessionSettings, Shard, StopSignal, Time,
-    TrialId,
-    digest,
+    TrialId, digest,
     row::Actor,
     visible::{quoted_path, visible_line},
 };

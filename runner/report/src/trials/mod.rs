@@ -17,9 +17,9 @@ use runner_model::{Digest, TrialId};
 use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
+pub(crate) use self::known::PASSES;
 use self::page::record;
 pub use self::{document::*, history::*, known::*, matrix::*, page::*};
-pub(crate) use self::known::PASSES;
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

@@ -189,10 +189,11 @@ impl<'t> Parser<'t> {
                 .with_help(format!("write `{example}`"))),
             ("meta", [only]) => self.meta(only),
             ("slower", [only]) => self.slower(only),
-            ("flaky" | "known" | "unexpected", [more, ..])
-            | ("meta" | "slower", [_, more, ..]) => Err(self
-                .problem(more.at.clone(), "one argument too many")
-                .with_help(format!("write `{example}`"))),
+            ("flaky" | "known" | "unexpected", [more, ..]) | ("meta" | "slower", [_, more, ..]) => {
+                Err(self
+                    .problem(more.at.clone(), "one argument too many")
+                    .with_help(format!("write `{example}`")))
+            }
             ("test", globs) => Ok(Condition::Test(self.globs(globs)?)),
             ("provider", globs) => Ok(Condition::Provider(self.globs(globs)?)),
             ("trial", globs) => Ok(Condition::Trial(self.globs(globs)?)),

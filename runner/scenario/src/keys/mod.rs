@@ -20,8 +20,8 @@ use runner_model::{Limits, globs, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
-use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 use crate::problem::Problem;
+use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
 pub(crate) use self::grant_keys::GRANTS;

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
+use runner_model::known::KnownState;
 use runner_model::{RowRef, Selected, Text, globs, provider::Provider};
 
 use crate::{
@@ -113,6 +114,10 @@ impl Facts for TestFacts<'_> {
     }
 
     fn row(&self) -> Option<&RowRef<'_>> {
+        None
+    }
+
+    fn known(&self) -> Option<KnownState> {
         None
     }
 

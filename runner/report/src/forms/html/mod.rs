@@ -21,10 +21,10 @@ use self::bundle::data;
 use self::details::Details;
 use self::overview::LONG_REASON;
 use super::cases::{Case, Cases, FormError};
-use crate::{list::RunSummary, trials::PASSES};
 use crate::{
     FailuresPage, RunActions, RunCharts, RunDocument, RunTables, failure, phrases, run_facts,
 };
+use crate::{list::RunSummary, trials::PASSES};
 
 /// Bins of each chart.
 const BINS: usize = 40;

@@ -1,0 +1,159 @@
+//! `exec --watch`: runs what has changed after each change of a scenario's files, as `resume --accept-changes` does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::{fs, os::unix::fs::MetadataExt as _, time::Duration, time::Instant};
+
+use notify::{RecursiveMode, Watcher as _};
+use runner_engine::{ExecRequest, ResumeRequest};
+use runner_model::{exit::Exit, units::plural};
+use runner_prepare::source::{Source, is_folder};
+
+use super::session;
+use crate::args::SessionArgs;
+use crate::source_build;
+use crate::text::{CommandError, Out, mistake};
+
+/// A change is complete once no file has changed for this long. Editors and compilers write a file in several steps.
+const QUIET: Duration = Duration::from_millis(100);
+/// The longest wait for that, since other programs may write next to the files all the time.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Clears a terminal, also what has scrolled out of it.
+const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
+
+/// The files of a scenario, each with its inode, size, and time of change. `None` for a missing one.
+type Files = BTreeMap<PathBuf, Option<[i128; 3]>>;
+
+/// Runs a scenario, and again after each change until a signal ends the command. `build` builds changed plugins first.
+pub fn run(
+    request: &ExecRequest,
+    args: &SessionArgs,
+    build: Option<&dyn Fn() -> Result<(), CommandError>>,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let (sender, events) = mpsc::channel();
+    let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)));
+    let mut watcher = watcher.map_err(|error| cannot_watch(&error))?;
+    let (mut watched, mut files) = (BTreeSet::new(), Files::new());
+    let mut run: Option<PathBuf> = None;
+    loop {
+        // Before the files are read: a change during the session is another one.
+        files = look(request, &files, build.is_some());
+        for (folder, mode) in folders(&files, &args.root.path()) {
+            if watched.insert(folder.clone()) {
+                watcher.watch(&folder, mode).map_err(|error| cannot_watch(&error))?;
+            }
+        }
+        let session = |observer: &mut dyn runner_engine::Observer| {
+            let ended = match &run {
+                None => runner_engine::exec(request, observer)?,
+                Some(run) => {
+                    let mut session = args.request_for_existing();
+                    session.remote.clone_from(&request.session.remote);
+                    let name = run.to_string_lossy().into_owned();
+                    let again = ResumeRequest::new(name, &request.session.results);
+                    let again = ResumeRequest { accept_changes: true, session, ..again };
+                    runner_engine::resume(&again, observer)?
+                }
+            };
+            run = Some(ended.directory.clone());
+            Ok(ended)
+        };
+        let built = build.map_or(Ok(()), |build| build());
+        let result = built.and_then(|()| session::run(args, out, false, session));
+        if runner_engine::exit_on_signal() {
+            return result;
+        }
+        if let Err(error) = result {
+            out.talk(error.text());
+        }
+        let count = files.values().flatten().count() as u64;
+        out.hint(&format!("watching {}; Ctrl-C ends", plural(count, "file", "files")));
+        while look(request, &files, build.is_some()) == files {
+            wait(&events)?;
+        }
+        if out.columns().is_some() {
+            out.bytes(CLEAR);
+        }
+    }
+}
+
+/// Returns the files of a scenario. Those of one that cannot be read are the files that it had before.
+fn look(request: &ExecRequest, before: &Files, with_source: bool) -> Files {
+    let mut paths = match runner_engine::inputs(request) {
+        Ok(paths) => paths,
+        Err(_) => before.keys().cloned().chain([request.scenario.clone()]).collect(),
+    };
+    if with_source {
+        paths.extend(source_files(request));
+    }
+    let stamp = |path: &Path| {
+        let about = fs::metadata(path).ok()?;
+        let changed = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
+        // The time of a folder changes with each file in it, and the files that count are here themselves.
+        Some(if about.is_dir() {
+            [0; 3]
+        } else {
+            [about.ino().into(), about.len().into(), changed]
+        })
+    };
+    paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
+}
+
+/// Returns the source files of the scenario's plugins.
+fn source_files(request: &ExecRequest) -> Vec<PathBuf> {
+    let Ok(scenario) = source_build::loaded(request) else { return Vec::new() };
+    let plugins = scenario.providers.iter().map(|provider| &*provider.plugin);
+    let plugins = plugins.filter(|plugin| is_folder(plugin, &scenario.folder));
+    let sources = plugins.filter_map(|plugin| Source::open(&scenario.folder.join(plugin)).ok());
+    sources.filter_map(|source| source.files().ok()).flatten().collect()
+}
+
+/// Returns the folders to watch: those of files, because an editor replaces a file, and those that globs search, with the folders
+/// in them unless they have the results, which change all the time.
+fn folders(files: &Files, results: &Path) -> Vec<(PathBuf, RecursiveMode)> {
+    let results = results.canonicalize().unwrap_or_else(|_| results.to_owned());
+    let mut folders = BTreeMap::new();
+    for path in files.keys() {
+        let mut above = path.ancestors().map(|above| match above.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => above,
+        });
+        let Some(folder) = above.find(|above| above.is_dir()) else { continue };
+        let is_searched =
+            folder == path && !folder.canonicalize().is_ok_and(|real| results.starts_with(real));
+        *folders.entry(folder.to_owned()).or_default() |= is_searched;
+    }
+    let mode = |is_searched| match is_searched {
+        true => RecursiveMode::Recursive,
+        false => RecursiveMode::NonRecursive,
+    };
+    folders.into_iter().map(|(folder, is_searched)| (folder, mode(is_searched))).collect()
+}
+
+/// Waits for a change, and until it is complete.
+fn wait(events: &Receiver<notify::Result<notify::Event>>) -> Result<(), CommandError> {
+    let is_change = |event: notify::Result<notify::Event>| match event {
+        Ok(event) => Ok(!event.kind.is_access()),
+        Err(error) => Err(cannot_watch(&error)),
+    };
+    while !is_change(events.recv().map_err(CommandError::failed)?)? {}
+    let end = Instant::now() + LONGEST;
+    while Instant::now() < end
+        && let Ok(event) = events.recv_timeout(QUIET)
+    {
+        is_change(event)?;
+    }
+    Ok(())
+}
+
+fn cannot_watch(error: &notify::Error) -> CommandError {
+    let advice = match error.kind {
+        notify::ErrorKind::MaxFilesWatch => {
+            "\nraise the limit: sysctl fs.inotify.max_user_watches=1000000"
+        }
+        _ => "",
+    };
+    mistake!("cannot watch the files of the scenario: {error}{advice}")
+}

@@ -1,0 +1,116 @@
+//! `exec --watch`.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::support::runner::Runner;
+use crate::support::running::Running;
+use crate::support::wait::wait_until;
+
+const SCENARIO: &str = r#"
+[providers.p]
+plugin = "bundled:echo"
+[[test_lists]]
+files = ["cases/*.txt"]
+format = "file"
+id = "{{file.stem}}"
+input = "{{row.text}}"
+expect = { file = "expected/{{file.stem}}.txt" }
+"#;
+
+fn watch(runner: &Runner) -> Running {
+    Running::start(&mut runner.command(&["exec", "--watch", "scenario.toml"]))
+}
+
+impl Running {
+    /// Waits until it has watched `times` times.
+    fn watched(&self, times: usize) {
+        wait_until("it watches", || self.shown().matches("watching").count() >= times);
+    }
+}
+
+fn cases() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(SCENARIO);
+    fs::create_dir(runner.path("cases")).unwrap();
+    fs::create_dir(runner.path("expected")).unwrap();
+    for name in ["a", "b"] {
+        runner.write(&format!("cases/{name}.txt"), name);
+        runner.write(&format!("expected/{name}.txt"), name);
+    }
+    runner
+}
+
+#[test]
+fn only_changed_tests_run_again() {
+    let runner = cases();
+    let watching = watch(&runner);
+    watching.watched(1);
+    let attempts = |test: &str| {
+        let rows = runner.only_run().rows();
+        rows.iter().filter(|row| row["test"] == test).count()
+    };
+    let outcome = || {
+        let rows = runner.only_run().rows();
+        rows.iter().rfind(|row| row["test"] == "a").unwrap()["outcome"].clone()
+    };
+    assert_eq!((attempts("a"), attempts("b")), (1, 1));
+    // An editor replaces a file.
+    runner.write("cases/a.new", "other");
+    fs::rename(runner.path("cases/a.new"), runner.path("cases/a.txt")).unwrap();
+    watching.watched(2);
+    assert_eq!((attempts("a"), attempts("b")), (2, 1));
+    assert_eq!(outcome(), "failed");
+    // A golden file, and a new case.
+    runner.write("expected/a.txt", "other");
+    watching.watched(3);
+    assert_eq!(outcome(), "passed");
+    runner.write("expected/c.txt", "c");
+    runner.write("cases/c.txt", "c");
+    wait_until("the new case has run", || attempts("c") == 1);
+    assert_eq!(attempts("b"), 1);
+    let (ended, _) = watching.end_by(Signal::INT);
+    assert!(ended.stderr.contains("watching"), "{}", ended.stderr);
+}
+
+#[test]
+fn broken_scenario_is_reported_and_mended() {
+    let runner = cases();
+    runner.scenario("[providers.p]\nplugin = \"bundled:echo\"\n[[tests]\n");
+    let watching = watch(&runner);
+    watching.watched(1);
+    assert!(watching.shown().contains("scenario.toml:3"), "{}", watching.shown());
+    runner.scenario(SCENARIO);
+    watching.watched(2);
+    assert_eq!(runner.only_run().rows().len(), 2);
+    runner.scenario("[[tests");
+    watching.watched(3);
+    runner.scenario(SCENARIO);
+    watching.watched(4);
+    assert_eq!(runner.only_run().rows().len(), 2);
+    watching.end_by(Signal::TERM);
+}
+
+#[test]
+fn change_during_a_session_is_not_missed() {
+    let test = "[[tests]]\nid = \"t\"\ninput = { do = \"sleep\", ms = 2000 }\n";
+    let runner = Runner::hostile(test);
+    let watching = watch(&runner);
+    wait_until("the test runs", || watching.workers().len() == 1);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("2000", "1"));
+    watching.watched(2);
+    assert_eq!(runner.only_run().rows().len(), 2);
+    watching.end_by(Signal::INT);
+}
+
+#[test]
+fn watching_is_for_one_scenario_in_the_foreground() {
+    let runner = cases();
+    runner.write("other.toml", SCENARIO);
+    runner.refused(&["exec", "--watch", "scenario.toml", "other.toml"], &["one scenario"]);
+    for flag in ["--detach", "--queue", "--dry-run", "--json"] {
+        runner.refused(&["exec", "--watch", flag, "scenario.toml"], &["--watch"]);
+    }
+}
