@@ -38,7 +38,7 @@ export const note = (run) => notes.get(run);
 
 /**
  * Sends a request, and keeps its button disabled until the page shows the result.
- * @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child>} send
+ * @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child | void>} send
  */
 async function act(run, name, owner, send) {
   if (underWay.has(run) && name !== 'kill') return;
@@ -46,7 +46,7 @@ async function act(run, name, owner, send) {
   notes.delete(run);
   owner.redraw();
   try {
-    notes.set(run, await send());
+    notes.set(run, await send() ?? null);
     await owner.reload();
   } finally {
     underWay.delete(run);
@@ -65,26 +65,17 @@ export function buttons(run, actions, names, owner, isStopping = false) {
     const isBusy = underWay.get(run) === name || (name === 'stop' && isStopping);
     if (!isBusy && (!allowed || (isStopping ? name === 'pause' : name === 'kill'))) return null;
     const props = { key: name, class: kind, disabled: isBusy || (underWay.has(run) && name !== 'kill') };
-    return button(isBusy ? under : label, () => start(run, name, owner), props);
+    return button(isBusy ? under : label, () => (QUESTIONS[name] ? QUESTIONS[name](run, owner) : send(run, name, owner)), props);
   });
-}
-
-/** @param {string} run @param {string} name @param {Owner} owner */
-function start(run, name, owner) {
-  const question = QUESTIONS[name];
-  if (question) return question(run, owner);
-  if (name === 'rerun_failed') return void rerunFailed(run, owner);
-  send(run, name, owner);
 }
 
 /** `queue` lets a resume wait until other runs have ended. @param {string} run @param {string} name @param {Owner} owner @param {boolean} [queue] */
 function send(run, name, owner, queue = false) {
-  const path = runPath(run);
   const resume = name === 'resume' || name === 'rerun_failed';
   const body = { ...(name === 'rerun_failed' ? { rerun: 'failed' } : {}), ...(name === 'kill' ? { mode: 'kill' } : {}), ...(queue ? { queue } : {}) };
   const call = { rerun_failed: 'resume', kill: 'stop' }[name] ?? name;
   act(run, name, owner, async () => {
-    const answer = await post(`${path}/${call}`, body);
+    const answer = await post(`${runPath(run)}/${call}`, body);
     return answer.queued ? el('p', { class: 'note' }, 'Waits in the ', el('a', { href: '/queue' }, 'queue'), '.') : null;
   }).catch((error) => {
     notes.set(run, [problem(error), resume && isBusy(error) && button('Add to queue', () => send(run, name, owner, true), { class: 'primary' })]);
@@ -107,10 +98,7 @@ async function rerunFailed(run, owner) {
       return pending > 0;
     },
     text: () => [el('p', null, words), el('p', null, `They may call other servers, which may cost money: ${names.join(', ')}.`)],
-    act: () => act(run, 'rerun_failed', owner, async () => {
-      await post(`${runPath(run)}/resume`, body);
-      return null;
-    }),
+    act: () => act(run, 'rerun_failed', owner, async () => { await post(`${runPath(run)}/resume`, body); }),
   });
 }
 
@@ -120,20 +108,15 @@ const QUESTIONS = {
     title: 'Cancel this run?',
     text: () => 'Running attempts are interrupted, and the run stops for good. Its results are kept.',
     yes: 'Cancel run', under: 'Cancelling…', no: 'Keep running', danger: true,
-    act: () => act(run, 'cancel', owner, async () => {
-      await post(`${runPath(run)}/cancel`);
-      return null;
-    }),
+    act: () => act(run, 'cancel', owner, async () => { await post(`${runPath(run)}/cancel`); }),
   }),
   delete: (run, owner) => ask({
     title: 'Delete this run?',
     text: () => [el('p', null, el('code', null, run)), el('p', null, 'Its results, logs and files are deleted permanently.')],
     yes: 'Delete run', under: 'Deleting…', danger: true,
-    act: async () => {
-      await post(runPath(run), {}, 'DELETE');
-      owner.gone();
-    },
+    act: () => post(runPath(run), {}, 'DELETE').then(owner.gone),
   }),
+  rerun_failed: rerunFailed,
   rescore,
   label: labels,
 };
@@ -176,7 +159,6 @@ async function labels(run, owner) {
       const set = Object.fromEntries(lines.map(pair));
       const remove = Object.keys(old).filter((key) => !(key in set));
       await post(`${runPath(run)}/labels`, { set, remove });
-      return null;
     }),
   });
 }
