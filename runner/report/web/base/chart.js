@@ -122,17 +122,14 @@ export function lines(label, series, runs, words, most, open) {
     render(tip, el('strong', null, runs[at].name), shown.map((one, index) => el('span', null, el('i', { class: tone(index) }), shown.length > 1 && `${one.name} `, text(one.values[at]))));
   };
   const leave = (/** @type {any} */ { currentTarget }) => { currentTarget.lastElementChild.hidden = true; };
-  const click = (/** @type {any} */ event) => {
-    const { href } = runs[closest(event)];
-    if (href) open?.(href);
-  };
   const first = Math.max(0, runs.length - Math.floor(MAX_CELLS / (series.length + 1)));
   const row = (/** @type {any} */ run, /** @type {number} */ at) => el('tr', null, el('th', { scope: 'row' }, run.href ? el('a', { href: run.href }, run.name) : run.name),
     series.map((one) => el('td', { class: 'n' }, text(one.values[first + at]))));
   return el('figure', { class: 'plot', 'aria-label': label },
     shown.length > 1 && el('p', { class: 'legend' }, shown.map((one, index) => el('span', { key: one.name }, el('i', { class: tone(index) }), one.name)),
       series.length > shown.length && el('span', { class: 'quiet' }, `${series.length - shown.length} more are in the table`)),
-    el('div', { class: 'plane', onpointermove: move, onpointerleave: leave, onclick: click },
+    el('div', { class: 'plane', onpointermove: move, onpointerleave: leave,
+      onclick: (/** @type {any} */ event) => { const { href } = runs[closest(event)]; if (href) open?.(href); } },
       el('svg', { viewBox: '0 0 100 100', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
         ticks.map((tick) => el('path', { class: 'grid', d: `M0 ${100 - place(tick)}h100` })),
         shown.map((one, index) => [el('path', { class: tone(index), d: path(one.values) }), el('path', { class: `${tone(index)} points`, d: points(one.values) })])),

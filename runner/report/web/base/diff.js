@@ -160,12 +160,9 @@ export class Diff {
         at = end - 1;
       } else rows.push(this.#row(this.#pairs[at]));
     }
-    const more = () => {
-      this.#most += PAGE;
-      draw();
-    };
     return [table(heads.join(' and '), heads, rows, 'diff'),
-      at < this.#pairs.length ? el('p', { class: 'fold' }, button(plural(this.#pairs.length - at, 'more line'), more)) : null];
+      at < this.#pairs.length ? el('p', { class: 'fold' },
+        button(plural(this.#pairs.length - at, 'more line'), () => { this.#most += PAGE; draw(); })) : null];
   }
 
   /** Whether each pair is at most [`CONTEXT`] lines from a difference. A single line is not folded. */

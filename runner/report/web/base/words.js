@@ -44,11 +44,10 @@ function significant(value, digits) {
 
 /** Formats a score and the least one that passes, with more digits if both would read the same. @param {number} score @param {number} least */
 export function scoreAndLeast(score, least) {
-  for (let digits = 2; digits < 19; digits++) {
-    const texts = [score, least].map((one) => (digits > 2 ? significant(one, digits) : number(one)));
-    if (texts[0] !== texts[1]) return texts;
-  }
-  return [score, least].map(number);
+  let texts = [score, least].map(number);
+  // 17 digits tell two numbers apart.
+  for (let digits = 3; score !== least && texts[0] === texts[1]; digits++) texts = [score, least].map((one) => significant(one, digits));
+  return texts;
 }
 
 /** Formats US dollars as `phrases::cost` does: cents, below 10 cents two digits, and below a thousandth of a cent only as such. @param {number} value */

@@ -25,7 +25,8 @@ export function activity(run, live) {
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
     ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), duration(one.ms + since(live.at, clock)), lastLine(one))),
+      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one),
+        duration(one.ms + since(live.at, clock)), one.output?.text.trimEnd().split('\n').at(-1))),
     ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
       row(`${one.trial} waits`, trial(one), `${one.grader ? `grader ${one.grader} ` : ''}${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
@@ -99,6 +100,3 @@ const row = (key, name, words, age, last = '') =>
 /** @param {any} one */
 const step = ({ attempt, grader, what, phase }) =>
   `${attempt > 1 ? `attempt ${attempt} · ` : ''}${grader ? `grader ${grader} · ` : ''}${what ?? PHASES[phase] ?? 'starting'}`;
-
-/** @param {any} one @returns {string} */
-const lastLine = ({ output }) => output?.text.trimEnd().split('\n').at(-1) ?? '';

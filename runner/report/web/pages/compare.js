@@ -105,10 +105,7 @@ function lead(text) {
 }
 
 /** The repeats of a test in a run. @param {any} of */
-function side(of) {
-  if (!of) return '–';
-  return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome);
-}
+const side = (of) => (of ? outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome) : '–');
 
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;
@@ -127,13 +124,10 @@ function measures(list) {
     return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : unit === 'USD' ? money(1000 * size) : own === 'pp' ? size.toFixed(1) : number(size));
   };
   // A measure's intervals have one scale, with 0 in it.
-  const scale = (/** @type {any} */ of) => {
-    const ends = list.filter((one) => one.name === of.name).flatMap((one) => [one.change, ...one.interval ?? []]).map(Math.abs);
-    return Math.max(...ends, Number.MIN_VALUE);
-  };
   const picture = (/** @type {any} */ one) => {
     if (!one.interval) return '';
-    const most = scale(one);
+    const ends = list.filter(({ name }) => name === one.name).flatMap(({ change, interval }) => [change, ...interval ?? []]);
+    const most = Math.max(...ends.map(Math.abs), Number.MIN_VALUE);
     const tone = one.worse ? 'worse' : one.p < 0.05 && one.change > 0 === /rate|score/.test(one.name) ? 'better' : 'plain';
     return span(one.change, one.interval, [-most, most], tone, 0);
   };

@@ -39,13 +39,11 @@ export function log(view, address) {
   let part = open();
   const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
     el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === isRunner ? 'page' : null }, words);
-  const restart = () => {
-    part = all(true);
-    view.redraw();
-  };
   return {
     content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
-      el('div', { key: String(isRunner) }, part.content(), !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ', button('Show all', restart)),
+      el('div', { key: String(isRunner) }, part.content(),
+        !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ',
+          button('Show all', () => { part = all(true); view.redraw(); })),
         !isRunner && isLive() && running(view))],
     first: part.first,
     live: (event) => part.live?.(event),

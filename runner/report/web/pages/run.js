@@ -206,13 +206,8 @@ function notes({ document, progress }) {
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run, by);
   const message = run.message !== by?.reason && run.message;
-  const { paused } = run;
   const session = manifest.sessions.at(-1);
   const ended = (progress?.rev ?? document.rev) - session?.from_seq;
-  const losses = [
-    damaged > 0 && `${plural(damaged, 'line')} of the results cannot be read. `,
-    lost > 0 && `${plural(lost, 'result')} lost. `,
-  ];
   return el('div', { 'aria-live': 'polite' },
     advice.map((/** @type {string} */ text) => el('p', { class: 'note pre' }, text)),
     foreign && el('p', { class: 'note' }, `The run ${foreign}. The server only shows it. To look at it and allow it: `,
@@ -222,9 +217,11 @@ function notes({ document, progress }) {
       run.reason === 'budget' && run.larger_budgets && [' ', el('code', null, `runner resume ${run.short}${run.larger_budgets.map((/** @type {string} */ one) => ` --budget '${one}'`).join('')}`)]),
     run.status === 'running' && session?.rerun && el('p', { class: 'note' },
       `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
-    paused && el('p', { class: 'note' },
-      'Paused since ', time(paused.from, 'clock'), `${paused.by ? `, by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
+    run.paused && el('p', { class: 'note' },
+      'Paused since ', time(run.paused.from, 'clock'), run.paused.by && `, by ${actor(run.paused.by)}`, '. No attempts start and all timers are stopped.'),
     run.lost_report && el('p', { class: 'note bad' }, 'Report lost: ', prose(run.lost_report)),
-    damaged + lost > 0 && el('p', { class: 'note bad' }, losses,
+    damaged + lost > 0 && el('p', { class: 'note bad' },
+      damaged > 0 && `${plural(damaged, 'line')} of the results cannot be read. `,
+      lost > 0 && `${plural(lost, 'result')} lost. `,
       'Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
 }

@@ -55,7 +55,8 @@ export async function open({ place, address, names: [run, name] }) {
     // The document can be newer than the last event, and no events follow once the run has ended.
     if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
-    followRun();
+    // It can add results of the trial while it runs.
+    if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);
     draw();
   }
   async function reload() {
@@ -68,8 +69,6 @@ export async function open({ place, address, names: [run, name] }) {
     }
   }
   const refresh = paced(1000, reload);
-  /** Follows the run while it can add results of the trial. */
-  const followRun = () => isClosed || follow(trial.run_status === 'running' ? trial.run : null);
   const turn = async (/** @type {'before' | 'after'} */ side) => {
     const to = (await neighbours)[side];
     if (to && !isClosed) go(trialPath(trial.run, to));
@@ -245,11 +244,7 @@ export async function open({ place, address, names: [run, name] }) {
 }
 
 /** The score of a grade, with the least one that passes. @param {any} grade */
-function score({ score: value, min_score: least }) {
-  if (least === undefined) return number(value);
-  const [shown, bound] = scoreAndLeast(value, least);
-  return `${shown} (at least ${bound})`;
-}
+const score = ({ score: value, min_score: least }) => (least === undefined ? number(value) : scoreAndLeast(value, least).join(' (at least ') + ')');
 
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;

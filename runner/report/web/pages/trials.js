@@ -100,10 +100,6 @@ export function trials(view, address, kept) {
     if (!isOld) await load();
     view.redraw();
   });
-  const newest = () => {
-    isOld = false;
-    void load();
-  };
 
   let typing = 0;
   const type = (/** @type {any} */ event) => {
@@ -127,7 +123,7 @@ export function trials(view, address, kept) {
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),
         el('input', { type: 'search', value: keys.filter, placeholder: HINT, 'aria-label': 'Search or filter trials', oninput: type }),
         keys.group && button([el('span', null, 'Reason: ', list?.reason ?? keys.group), ' ✕'], () => go(to({ group: '' })), { class: 'chip reason', title: 'Show trials with all reasons' }),
-        isOld && button('Show newer results', newest)),
+        isOld && button('Show newer results', () => { isOld = false; void load(); })),
       error && problem(error),
       error?.status === 400 && keys.filter && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
       list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '', group: '' }), 'Clear the filter')) : null,
