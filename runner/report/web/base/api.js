@@ -18,6 +18,15 @@ export const noAnswer = () => new Problem(0, {
   title: 'No connection', detail: 'The server does not answer. Runs continue without it. Start it again with `runner serve`.',
 });
 
+/** Returns the result of `work`, or `other` if it fails. @template T @param {() => T} work @param {T} other */
+export function tried(work, other) {
+  try {
+    return work();
+  } catch {
+    return other;
+  }
+}
+
 /** The server's clock minus the browser's, in milliseconds. */
 let ahead = 0;
 
@@ -32,13 +41,7 @@ export function setClock(time) {
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<Response>} */
 export async function request(path, options) {
   if (report) return new Response(stored(path));
-  let answer;
-  try {
-    answer = await fetch(`/api/v1${path}`, options);
-  } catch (error) {
-    if (/** @type {Error} */ (error).name === 'AbortError') throw error;
-    throw noAnswer();
-  }
+  const answer = await fetch(`/api/v1${path}`, options).catch((error) => { throw error.name === 'AbortError' ? error : noAnswer(); });
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({ detail: `${answer.status} ${answer.statusText}` }));
   throw new Problem(answer.status, problem);

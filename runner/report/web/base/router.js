@@ -1,7 +1,7 @@
 // @ts-check
 // Addresses have the state of pages. The browser's history keeps the position in each page.
 
-import { noAnswer } from './api.js';
+import { noAnswer, tried } from './api.js';
 import { login, notFound, problem } from './problem.js';
 import { here, href, report } from './report.js';
 import { drawNow, render } from './ui.js';
@@ -116,7 +116,8 @@ export async function show(kept, again = false) {
     frame().ariaBusy = null;
   };
   try {
-    const names = (pattern.exec(path) ?? []).slice(1).map(decoded);
+    // A part with an invalid escape stays as it is, and the server finds nothing.
+    const names = (pattern.exec(path) ?? []).slice(1).map((part) => tried(() => decodeURIComponent(part), part));
     const open = await load?.().catch((error) => { throw error instanceof TypeError ? noAnswer() : error; });
     const page = await open?.({ place, address, names, kept: kept?.page, server });
     if (mine !== turn) return page?.close?.();
@@ -134,15 +135,6 @@ export async function show(kept, again = false) {
     if (/** @type {any} */ (error).status === 401) login(place);
     else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
     replace();
-  }
-}
-
-/** Decodes a part of a path. A part with an invalid escape stays as it is, and the server finds nothing. @param {string} part */
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
   }
 }
 

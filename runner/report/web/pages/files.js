@@ -1,7 +1,7 @@
 // @ts-check
 // The files of an attempt. Pictures are shown, and one other file at a time opens in place, as text or as a table.
 
-import { request } from '../base/api.js';
+import { request, tried } from '../base/api.js';
 import { pretty } from '../base/json.js';
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
@@ -84,17 +84,8 @@ function preview({ name, media_type: type }, text, isWhole) {
     return [table(name, rows[0], shown.map((row, at) => el('tr', { key: at }, row.map((cell) => el('td', null, cell))))),
       left > 0 && el('p', { class: 'quiet' }, `and ${plural(left, 'more row')}${isWhole ? '' : ' so far'}: download the file`)];
   }
-  return el('pre', { tabindex: 0, 'aria-label': name }, isWhole && is('json') && isJson(text) ? pretty(text.trim()) : text);
-}
-
-/** @param {string} text */
-function isJson(text) {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+  const isJson = isWhole && is('json') && tried(() => JSON.parse(text) !== undefined, false);
+  return el('pre', { tabindex: 0, 'aria-label': name }, isJson ? pretty(text.trim()) : text);
 }
 
 /** The rows of a CSV file. The last row of a part may be incomplete, and is left out. @param {string} text @param {boolean} isWhole */

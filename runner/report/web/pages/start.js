@@ -1,7 +1,7 @@
 // @ts-check
 // The start of a run: a scenario, flags of `exec`, the plan with its grants, and the command that does the same.
 
-import { get, post, query, runPath } from '../base/api.js';
+import { get, post, query, runPath, tried } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, copyable, el, facts, link, render, soon } from '../base/ui.js';
@@ -34,13 +34,7 @@ const RECENT = 200;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
-function lastStart() {
-  try {
-    return JSON.parse(localStorage.getItem(LAST) ?? 'null');
-  } catch {
-    return null;
-  }
-}
+const lastStart = () => tried(() => JSON.parse(localStorage.getItem(LAST) ?? 'null'), null);
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
@@ -130,12 +124,9 @@ export async function open({ place, address, server }) {
       el('p', null, link(`/start${query({ scenario: one.path })}`, el('strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
         one.problems?.length && el('span', { class: 'failed' }, plural(one.problems.length, 'problem'))),
       el('p', null, lastRun(one.name)), one.description && el('p', { class: 'quiet' }, one.description));
-    const type = (/** @type {any} */ event) => {
-      search = event.target.value.trim();
-      draw();
-    };
     return [el('div', { class: 'filters' },
-      el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios', oninput: type }),
+      el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios',
+        oninput: (/** @type {any} */ event) => { search = event.target.value.trim(); draw(); } }),
       find(lastStart()?.scenario) && button('Same as last time', again)),
     el('ul', { class: 'groups scenarios', 'aria-label': 'Scenarios' }, found.slice(0, MAX_LISTED).map(item)),
     el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
