@@ -15,26 +15,22 @@ export async function open({ place, server }) {
   let [queue, { runs }] = await read();
   let [busy, error, removed] = ['', /** @type {any} */ (null), /** @type {any} */ (null)];
   const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), undo(), content()));
-  const refresh = paced(500, async () => {
+  const update = async () => {
     try {
       [queue, { runs }] = await read();
     } catch (caught) {
       error = caught;
     }
     draw();
-  });
+  };
 
   /** Sends a change of a request, whose answer may be a removal. @param {string} request @param {() => Promise<any>} send */
   async function change(request, send) {
     [busy, error] = [request, null];
     draw();
-    try {
-      const answer = await send();
-      removed = answer.result === 'removed' ? answer : null;
-      [queue, { runs }] = await read();
-    } catch (caught) {
-      error = caught;
-    }
+    const answer = await send().catch((caught) => { error = caught; });
+    if (answer) removed = answer.result === 'removed' ? answer : null;
+    if (answer) await update();
     busy = '';
     draw();
   }
@@ -86,5 +82,5 @@ export async function open({ place, server }) {
   }
 
   draw();
-  return { title: () => `Queue (${queue.requests.length})`, draw, live: refresh };
+  return { title: () => `Queue (${queue.requests.length})`, draw, live: paced(500, update) };
 }

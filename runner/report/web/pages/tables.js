@@ -10,12 +10,6 @@ const [MAX_ROWS, MAX_METRICS] = [60, 8];
 /** Units of time. */
 const TIME = /^([nuµμm]?s|sec|seconds|min|h)$/;
 
-/** Results by provider and grader. @param {any} document @param {() => void} redraw */
-export function results(document, redraw) {
-  if (!document.providers) return el('p', { class: 'quiet' }, 'Reading the results…');
-  return [el('h2', null, 'Providers'), providers(document, redraw)];
-}
-
 /** Results by the values of each key of `meta`, and the providers by cost and score. @param {any} document */
 export function groups({ meta = [], providers = [] }) {
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), counted(one), passed(one));
@@ -77,8 +71,9 @@ export function parsed(name) {
 /** The key by whose values the providers are grouped, by run. @type {Map<string, string>} */
 const pivots = new Map();
 
-/** @param {any} document @param {() => void} redraw */
-function providers({ run, providers, graders = [] }, redraw) {
+/** Results by provider and grader. @param {any} document @param {() => void} redraw */
+export function results({ run, providers, graders = [] }, redraw) {
+  if (!providers) return el('p', { class: 'quiet' }, 'Reading the results…');
   const keys = [...new Set(providers.flatMap((/** @type {any} */ one) => parsed(one.provider).keys.map(([key]) => key)))];
   const pivot = keys.includes(pivots.get(run.run)) ? pivots.get(run.run) : undefined;
   const shown = pivot ? grouped(providers, pivot) : providers;
@@ -100,7 +95,8 @@ function providers({ run, providers, graders = [] }, redraw) {
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
   const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map(numeric)];
   const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => { pivots.set(run.run, key); redraw(); }, { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
-  return [keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
+  return [el('h2', null, 'Providers'),
+    keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
     table('Providers', heads, all.slice(0, MAX_ROWS).map(row), 'providers'), rest(all),
     metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums over the attempts that decided.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
 }
