@@ -109,8 +109,10 @@ fn change_during_a_session_is_not_missed() {
 fn watching_is_for_one_scenario_in_the_foreground() {
     let runner = cases();
     runner.write("other.toml", SCENARIO);
-    runner.refused(&["exec", "--watch", "scenario.toml", "other.toml"], &["one scenario"]);
+    runner.refused(&["--watch", "other.toml"], &["one scenario"]);
     for flag in ["--detach", "--queue", "--dry-run", "--json"] {
-        runner.refused(&["exec", "--watch", flag, "scenario.toml"], &["--watch"]);
+        runner.refused(&["--watch", flag], &["--watch"]);
     }
+    let missing = runner.run(&["exec", "--watch", "missing.toml"]).expect(2);
+    assert!(missing.stderr.contains("the scenario does not exist"), "{}", missing.stderr);
 }

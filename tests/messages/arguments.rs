@@ -13,7 +13,6 @@ fn flags_of_other_tools_are_explained() {
         "exec s.toml -x",
         "exec s.toml --junitxml a.xml",
         "list --format json",
-        "exec s.toml --watch",
         "exec s.toml --output-dir out",
         "exec s.toml --workers=4",
         "exec s.toml --verbos",

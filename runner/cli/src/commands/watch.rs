@@ -32,6 +32,9 @@ pub fn run(
     build: Option<&dyn Fn() -> Result<(), CommandError>>,
     out: &Out,
 ) -> Result<Exit, CommandError> {
+    if !request.scenario.is_file() {
+        return session::run(args, out, false, |observer| runner_engine::exec(request, observer));
+    }
     let (sender, events) = mpsc::channel();
     let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)));
     let mut watcher = watcher.map_err(|error| cannot_watch(&error))?;
