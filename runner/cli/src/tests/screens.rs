@@ -668,6 +668,8 @@ fn help_lists_all_commands() {
       exec         Run a scenario
       resume       Continue a run that was cut short
       rescore      Judge the stored outputs of a run again
+      accept       Accept the outputs of a run as expectations
+      known        Print the known failures of a run, or update their lists
       merge        Make one run of the shards of a plan
 
     Inspect:

@@ -78,10 +78,10 @@ function axis(values, words, most = Infinity, range = 0) {
   return { ticks, place: (/** @type {number} */ value) => round((100 * (value - least)) / size) };
 }
 
-/** Up to `NAMES` places of a list, with its first and its last one. @param {number} length */
+/** Up to `NAMES` places of a list in equal steps, with its last one. @param {number} length */
 function named(length) {
-  const count = Math.min(length, NAMES);
-  return Array.from({ length: count }, (_, at) => (count < 2 ? 0 : Math.round((at * (length - 1)) / (count - 1))));
+  const step = Math.ceil(length / NAMES);
+  return Array.from({ length: Math.ceil(length / step) }, (_, at) => (length - 1) % step + at * step);
 }
 
 /** A text next to an axis, at a share of its length in percent. @param {string} kind @param {number} at @param {import('./ui.js').Child} text */

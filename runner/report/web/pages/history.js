@@ -131,7 +131,7 @@ export async function open({ place, address }) {
     const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
     if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No test fails.');
     return el('p', { class: 'lead failed' }, `${plural(begins.length, 'test')}${begins.length === PAGE ? ' or more' : ''} failing`,
-      newest && [', the last one since ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
+      newest && [', the last one began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
   }
 
   /** @param {any} test @param {number} at */

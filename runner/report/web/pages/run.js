@@ -115,8 +115,8 @@ export async function open({ place, address, names, kept }) {
     const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     const isRunning = head.status === 'running';
     return el('header', { class: 'run-head' },
-      !report && el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
-        link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
+      el('p', { class: 'crumbs' }, report ? el('code', null, run) : [link('/runs', 'Runs'), ' / ',
+        link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)]),
       el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping, message: live?.waits_for_workers })),
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
