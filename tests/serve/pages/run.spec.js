@@ -260,7 +260,7 @@ test.describe('', () => {
 
   /** Keys of `show --json` that no view shows, by the reason. A new key belongs on a view, or here. */
   const HIDDEN = {
-    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
+    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.known manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
     'as in `run`': 'manifest.completed_at manifest.counts manifest.group manifest.id manifest.labels manifest.larger_budgets manifest.lost_report manifest.message manifest.number manifest.pinned manifest.reason manifest.scenario manifest.signal manifest.stage manifest.started_at manifest.status manifest.verdict live.counts live.at live.worked_ms',
     'as in `manifest.providers`': 'manifest.planned_graders',
     'only the sum': 'manifest.sessions.adopted',
@@ -273,6 +273,7 @@ test.describe('', () => {
     'for checks at the start': 'manifest.providers.mounts.device manifest.providers.mounts.inode manifest.providers.mounts.content manifest.providers.description.config_schema manifest.providers.description.input_schema',
     'absent in a pause': 'run.paused.to',
     'of a running run': 'run.stage',
+    'of a run with known failures, which has its own story': 'known run.counts.known run.counts.unexpected_passes providers.known providers.unexpected_passes graders.known graders.unexpected_passes meta.values.known meta.values.unexpected_passes',
   };
   /** The words that stand for some values. */
   const WORDS = {

@@ -4,7 +4,7 @@ import { LIVE, detach, expect, runner, stopRuns, test } from './fixtures.js';
 test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-const choose = (page, name) => page.getByRole('list', { name: 'Scenarios' }).getByRole('listitem').filter({ hasText: name }).getByRole('link').click();
+const choose = (page, name) => page.getByRole('list', { name: 'Scenarios' }).getByRole('listitem').filter({ hasText: name }).getByRole('link').first().click();
 
 test.afterEach(stopRuns);
 
