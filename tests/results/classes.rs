@@ -40,7 +40,7 @@ fn what_broke_again_has_regressed() {
         runner.write("open/file", content);
         runner.exec(&[]);
     }
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 test has regressed"]);
+    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 result has regressed"]);
     runner.run(&["show"]).expect(0).says(&["(just now): 1 newly failing"]);
     let history = runner.run(&["history", "--json"]).expect(0).document();
     assert_eq!(history["tests"][0]["flaky_runs"], 0, "{history}");
@@ -62,7 +62,7 @@ fn service_that_breaks_again_has_regressed() {
         is_up.store(up, Ordering::SeqCst);
         runner.exec(&[]).expect(i32::from(!up));
     }
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 test has regressed"]);
+    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 result has regressed"]);
 }
 
 /// A command that fails in half of its calls, without any grant.
@@ -256,7 +256,7 @@ fn failure_after_skip_passes_no_check() {
     runner
         .run(&["compare", "--fail-on", "regressed"])
         .expect(1)
-        .says(&["1 failing test was skipped in base"]);
+        .says(&["1 failure was skipped in base"]);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn newly_skipped_tests_pass_no_check() {
         compare(kind).expect(1).says(&[
             "1 newly skipped, 1 still passing",
             "newly skipped: t@p passed → skipped",
-            "1 test was judged in base and skipped in new",
+            "1 result was judged in base and skipped in new",
         ]);
     }
     // A test that is skipped again, or not selected, does not count as a change.

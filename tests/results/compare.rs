@@ -86,10 +86,10 @@ fn summary(runner: &Runner, args: &[&str]) -> String {
 fn comparison_starts_with_its_summary() {
     let both = [("a", 1), ("b", 2), ("c", 1), ("d", 1)];
     let runner = two_runs(&both, &[("a", 2), ("b", 1), ("c", 1), ("d", 1)]);
-    assert_eq!(summary(&runner, &[]), "worse: 1 regressed, 1 fixed; pass rate 3 of 4");
+    assert_eq!(summary(&runner, &[]), "mixed: 1 regressed, 1 fixed; pass rate 3 of 4");
     let markdown = runner.run(&["compare", "--markdown"]).expect(0).stdout;
     assert!(
-        markdown.starts_with("### worse: 1 regressed, 1 fixed; pass rate 3 of 4"),
+        markdown.starts_with("### mixed: 1 regressed, 1 fixed; pass rate 3 of 4"),
         "{markdown}"
     );
     runner.exec(&[]).expect(1);
@@ -102,7 +102,7 @@ fn comparison_starts_with_its_summary() {
     runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
     let missing = summary(&runner, &["latest~3", "latest"]);
     assert!(
-        missing.starts_with("worse: ") || missing.starts_with("unclear: results are missing"),
+        missing.starts_with("mixed: ") || missing.starts_with("unclear: results are missing"),
         "{missing}"
     );
     // A significant rise does not hide a test that fell.
@@ -134,7 +134,7 @@ fn same_change_on_providers_is_one_line() {
     }
     let shown = runner.run(&["compare"]).expect(0);
     shown.says(&[
-        "worse: 6 regressed, 3 fixed; no pass rate changed significantly",
+        "mixed: 6 regressed, 3 fixed; no pass rate changed significantly",
         "regressed: cart/wrong@a, cart/wrong@b, cart/wrong@c and 3 more passed → failed equals: expected 2, got 1",
         "fixed: good on a, b, c failed → passed",
     ]);
@@ -201,7 +201,7 @@ fn significant_change_fails_and_chance_does_not() {
     let runner = two_runs(&wanted(0), &wanted(1));
     let compare = |args: &[&str]| runner.run(&[&["compare"], args].concat());
     compare(&["--fail-on", "significant"]).expect(0);
-    compare(&["--fail-on", "significant,regressed"]).expect(1).says(&["1 test has regressed"]);
+    compare(&["--fail-on", "significant,regressed"]).expect(1).says(&["1 result has regressed"]);
     expect(&runner, &wanted(9));
     runner.exec(&[]).expect(1);
     let worse = compare(&["latest~2", "latest", "--fail-on", "significant"]);
@@ -261,9 +261,8 @@ fn incomplete_run_passes_no_check() {
     }
     // The base lacks the test that fails in the new run.
     runner.exec(&[]).expect(1);
-    failing(&["latest~1", "latest"], "slower").says(&[
-        "base is incomplete: 1 of 2 trials have results; 1 failing test has no result there",
-    ]);
+    failing(&["latest~1", "latest"], "slower")
+        .says(&["base is incomplete: 1 of 2 trials have results; 1 failure has no result there"]);
     runner.run(&["compare", "latest~1", "latest~2", "--fail-on", "regressed"]).expect(0);
     // Damage is no reason to pass.
     let new = runner.runs().remove(2);
@@ -319,15 +318,15 @@ fn newly_timed_out_tests_are_slower() {
     write(1).expect(1);
     let slower =
         |runs: [&str; 2]| runner.run(&["compare", runs[0], runs[1], "--fail-on", "slower"]);
-    let one = "slower: 1 test has timed out, and had a duration in base";
+    let one = "slower: 1 result has timed out, and had a duration in base";
     slower(["latest~1", "latest"]).expect(1).says(&[one]);
     write(3).expect(1);
     slower(["latest~2", "latest"]).expect(1).says(&[
-        "slower: 3 tests have timed out, and had a duration in base",
+        "slower: 3 results have timed out, and had a duration in base",
         "duration cannot be compared: no test has one in both runs",
     ]);
     // A test that hung before is not slower.
-    slower(["latest~1", "latest"]).expect(1).says(&["slower: 2 tests have timed out"]);
+    slower(["latest~1", "latest"]).expect(1).says(&["slower: 2 results have timed out"]);
     slower(["latest~1", "latest~2"]).expect(0);
 }
 
@@ -468,8 +467,8 @@ fn repeats_are_one_test_in_rates() {
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["compare"]).expect(0);
     ran.says(&[
-        "caution: 1 test has other expectations or graders",
-        "caution: 1 test has another number of repeats",
+        "caution: 1 result has other expectations or graders",
+        "caution: 1 result has another number of repeats",
         "1 regressed",
         "again@hostile 3 of 3 passed → 0 of 2 passed",
     ]);

@@ -15,7 +15,7 @@ const MAX_NAMES: usize = 5;
 /// Returns the reason why results of a run may be missing. `None` for a run with all of them.
 pub(crate) fn incomplete(run: &RunDir, manifest: &Manifest) -> Option<String> {
     let done = manifest.counts.done();
-    let planned = manifest.metadata.planned_trial_count;
+    let planned = manifest.counts.needed_of(manifest.metadata.planned_trial_count);
     if manifest.verdict == RunVerdict::Damaged {
         Some(format!("is damaged, and results may be missing: {}", run.command("verify", &[])))
     } else if manifest.status == RunStatus::Running {
@@ -94,7 +94,7 @@ fn named(words: &str, names: &[&str]) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{words}: {names}"))
 }
 
-/// Counts tests whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.
+/// Counts results whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.
 fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<String> {
     let mut executions = 0;
     let mut judgements = 0;
@@ -116,6 +116,6 @@ fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<Str
     ];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     counts
-        .map(|(count, words)| format!("{} {words}", plural(count, "test has", "tests have")))
+        .map(|(count, words)| format!("{} {words}", plural(count, "result has", "results have")))
         .collect()
 }

@@ -285,7 +285,11 @@ impl Measure {
         let interval = self
             .interval
             .map(|(low, high)| format!("{} to {}", self.signed(low), self.signed(high)));
-        let p = self.p.map(|p| if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") });
+        let p = self.p.map(|p| match p {
+            ..0.001 => "<0.001".to_owned(),
+            0.99.. => ">0.99".to_owned(),
+            _ => format!("{p:.3}"),
+        });
         let mark = if self.is_significant() { " *" } else { "" };
         [
             self.base.with_interval(base),

@@ -136,12 +136,12 @@ impl ComparisonDocument {
             let changed = self.changes.changed.iter();
             changed.filter(|one| one.class == class && one.fails_without_base()).count() as u64
         });
-        let failures = plural(unpaired, "failing test has", "failing tests have");
+        let failures = plural(unpaired, "failure has", "failures have");
         let base = base.iter().filter(|_| unpaired > 0);
         let base = base.map(|reason| format!("{of_base} {reason}; {failures} no result there"));
-        let was_skipped = plural(skipped, "failing test was", "failing tests were");
+        let was_skipped = plural(skipped, "failure was", "failures were");
         let skipped = (skipped > 0).then(|| format!("{was_skipped} skipped in base"));
-        let newly_skipped = plural(self.counts.newly_skipped, "test was", "tests were");
+        let newly_skipped = plural(self.counts.newly_skipped, "result was", "results were");
         let newly_skipped = (self.counts.newly_skipped > 0)
             .then(|| format!("{newly_skipped} judged in base and skipped in new"));
         let new = new.iter().map(|reason| format!("{of_new} {reason}"));

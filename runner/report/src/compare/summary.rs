@@ -1,4 +1,4 @@
-//! The summary of a comparison in one sentence: `worse: 16 regressed, 29 fixed; pass rate 71.9 → 80.2 %, not significant`.
+//! The summary of a comparison in one sentence: `mixed: 16 regressed, 29 fixed; pass rate 71.9 → 80.2 %, not significant`.
 
 use runner_model::units::grouped;
 
@@ -12,12 +12,12 @@ use crate::failures;
 const MOST_MEASURES: usize = 3;
 
 impl ComparisonDocument {
-    /// Formats the numbers of tests by their change that are not 0: `2 regressed, 1 fixed`.
+    /// Formats the numbers of results by their change that are not 0: `2 regressed, 1 fixed`.
     pub fn counts_text(&self) -> String {
         self.counts.text(|class| class.title(self.providers.as_ref()))
     }
 
-    /// Sums up the comparison. A test that got worse makes a run worse, as for `--fail-on regressed`.
+    /// Sums up the comparison. A run with regressed results is worse or mixed, as for `--fail-on regressed`.
     pub(super) fn summarize(&self) -> String {
         let counts = &self.counts;
         let failing =
@@ -32,7 +32,7 @@ impl ComparisonDocument {
             // Two providers have no order in time. Without a significant difference, changes in both directions are mixed.
             Some(_) if has_worse || has_better => (has_worse, has_better),
             Some(_) => (falls, rises),
-            None => (falls || has_worse, has_better || rises && !falls),
+            None => (falls || has_worse, has_better || rises && !has_worse),
         };
         let word = match (is_worse, is_better) {
             (true, true) => "mixed",

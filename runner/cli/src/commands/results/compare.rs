@@ -135,11 +135,11 @@ fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
                     plural(regressed, "test is", "tests are")
                 )
             }
-            None => format!("{} regressed", plural(regressed, "test has", "tests have")),
+            None => format!("{} regressed", plural(regressed, "result has", "results have")),
         }),
         (what == SLOWER && timed_out > 0).then(|| {
-            let tests = plural(timed_out, "test has", "tests have");
-            format!("slower: {tests} timed out, and had a duration in base")
+            let results = plural(timed_out, "result has", "results have");
+            format!("slower: {results} timed out, and had a duration in base")
         }),
         (!worse.is_empty()).then(|| format!("significantly worse: {}", worse.join(", "))),
     ];
@@ -278,7 +278,7 @@ fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
         ("change>", 0),
         ("95 % interval>", 9),
         ("p>", 7),
-        ("tests>", 8),
+        ("results>", 8),
     ]);
     for measure in &document.measures {
         table.row(cells(measure).map(|cell| visible_line(&cell).into_owned()));

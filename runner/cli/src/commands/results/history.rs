@@ -168,7 +168,7 @@ fn print(document: &HistoryDocument, args: &Args, out: &Out) {
     out.data(&style::bold(&format!("{runs} of {name}, {from} to {to}")));
     out.data(&format!("\n{}", sums(document, args, out.columns())));
     if document.tests.iter().next().is_none() {
-        out.talk("no test matches");
+        out.talk("no result matches");
     } else {
         out.data(&format!("\n{}", tests(document, args, out.columns())));
         out.data(&matrix::legend());
@@ -296,7 +296,7 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
     let left = document.tests.iter().len().saturating_sub(most) as u64;
     let mut text = table.render(screen);
     if left > 0 {
-        let more = plural(left, "more test", "more tests");
+        let more = plural(left, "more result", "more results");
         text += &format!("\n… and {more}: `--test GLOB` shows them");
     }
     text
