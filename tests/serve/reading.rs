@@ -623,6 +623,26 @@ fn joined_attempts_of_a_timeline_are_counted() {
     assert_eq!(sums, [10, 30, 80, 0], "{timeline}");
     assert!(spans.iter().all(|span| span["counts"].is_null() == (span["attempts"] == 1)));
     assert!(spans.iter().any(|span| !span["counts"].is_null()), "{timeline}");
+    let failed = site.get("/runs/latest/timeline?filter=outcome(failed)");
+    let attempts = failed["spans"].as_array().unwrap().iter();
+    assert_eq!(attempts.map(|span| of(span, "failed")).sum::<u64>(), 30);
+    assert!(failed["spans"].as_array().unwrap().iter().all(|span| span["outcome"] == "failed"));
+    assert_eq!(failed["lanes"], timeline["lanes"]);
+}
+
+#[test]
+fn scenarios_have_the_last_run_of_their_file() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    ["scenario.toml", "other.toml"].map(|file| runner.write(file, format!("name = \"a\"\n{text}")));
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    let scenarios = &site.get("/scenarios")["scenarios"];
+    assert_eq!([&scenarios[0]["path"], &scenarios[1]["path"]], ["other.toml", "scenario.toml"]);
+    assert_eq!(scenarios[0]["name"], scenarios[1]["name"]);
+    let runs = site.get("/runs");
+    let runs = [&scenarios[0]["last_run"], &runs["runs"][0]];
+    assert_eq!(runs, [&Value::Null, &scenarios[1]["last_run"]]);
 }
 
 /// Returns the trials of a kind or a group of failures.

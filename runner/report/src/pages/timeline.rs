@@ -1,11 +1,11 @@
 //! [`Timeline`]: the attempts of a run over its time, in lanes. A lane has one attempt at a time, so a run has as many lanes as
 //! attempts that ran at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use runner_model::{Counts, ErrorClass, Outcome, Time};
 use runner_record::{Manifest, RecordError};
-use runner_results::{RunTable, TableRow, rank};
+use runner_results::{RowSelection, RunTable, TableRow, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -83,7 +83,8 @@ pub(crate) struct Part {
 }
 
 impl Timeline {
-    /// Reads the attempts within a range, of the whole run by default.
+    /// Reads the attempts within a range, of the whole run by default, optionally only those of selected trials. They keep their
+    /// lanes.
     ///
     /// # Errors
     ///
@@ -93,11 +94,17 @@ impl Timeline {
         manifest: &Manifest,
         from_ms: Option<u64>,
         to_ms: Option<u64>,
+        which: Option<&RowSelection>,
     ) -> Result<Self, RecordError> {
         let mut parts = attempts(table);
         let end_ms = parts.iter().map(|part| part.to_ms).fold(0.0, f64::max);
         parts.extend(waits(table));
         let lanes = pack(&mut parts, |_| true);
+        if let Some(which) = which {
+            let rows = table.select(which)?.into_iter();
+            let trials: HashSet<_> = rows.map(|row| table.row(row).trial).collect();
+            parts.retain(|part| trials.contains(&part.row.trial));
+        }
         let from_ms = from_ms.map_or(0.0, |from| from as f64).min(end_ms);
         let to_ms = to_ms.map_or(end_ms, |to| to as f64).clamp(from_ms, end_ms.max(from_ms));
         parts.retain(|part| part.from_ms <= to_ms && part.to_ms >= from_ms);

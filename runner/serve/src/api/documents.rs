@@ -3,7 +3,7 @@
 use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
-    MatrixPage, MatrixQuery, PageTables, RunCharts, RunPage, SincePrevious, Timeline,
+    MatrixPage, MatrixQuery, PageTables, RowSelection, RunCharts, RunPage, SincePrevious, Timeline,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -57,6 +57,8 @@ struct TimelineKeys {
     /// Milliseconds since the start of the run. By default, the end of the last attempt.
     #[schemars(range(max = u32::MAX))]
     to: Option<u64>,
+    /// Only attempts of trials that match this filter, as in `exec --filter`.
+    filter: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -136,8 +138,10 @@ fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
 }
 
 fn timeline(server: &Server, names: &RunName, keys: &TimelineKeys) -> Result<Timeline> {
+    let which = filter(server, present(&keys.filter))?.map(RowSelection::Matching);
     with_table(server, names, |run, table| {
-        Ok(Timeline::read(&table.planned.table, &run.truth()?, keys.from, keys.to)?)
+        let table = &table.planned.table;
+        Ok(Timeline::read(table, &run.truth()?, keys.from, keys.to, which.as_ref())?)
     })
 }
 

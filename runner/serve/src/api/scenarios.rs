@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Read as _};
 
 use runner_model::{SetVars, visible::shown_path};
 use runner_record::Manifest;
-use runner_report::{ScenarioProblem, VERSION};
+use runner_report::{RunList, RunSummary, ScenarioProblem, VERSION};
 use runner_scenario::{Scenario, holds_results, load};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,6 +18,8 @@ use crate::server::Server;
 const MAX_DEPTH: usize = 8;
 /// Entries of folders that are visited.
 const MAX_ENTRIES: usize = 20_000;
+/// Runs with a scenario's name among which the last one of its file is looked for.
+const MAX_RUNS: usize = 50;
 /// Bytes of a file that are searched for a provider.
 const MAX_START: u64 = 256 << 10;
 
@@ -45,6 +47,8 @@ pub struct ScenarioItem {
     pub name: Option<String>,
     /// The scenario's purpose. `null` without one.
     pub description: Option<String>,
+    /// The newest run of the file. `null` without one.
+    pub last_run: Option<RunSummary>,
     /// Problems that prevent a start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ScenarioProblem>,
@@ -96,7 +100,14 @@ fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage> {
             search(&folder, &folder, MAX_DEPTH, &mut left, &mut found);
         }
     }
-    let scenarios = found.into_iter().map(|(path, file)| item(path, &file)).collect();
+    let mut runs = RunList::read(&server.root)?.runs;
+    let items = found.into_iter().map(|(path, file)| {
+        let mut item = item(path, &file);
+        item.last_run =
+            item.name.as_ref().and_then(|name| last_run(server, &mut runs, name, &file));
+        item
+    });
+    let scenarios = items.collect();
     Ok(ScenariosPage { v: VERSION, scenarios, is_cut: left == 0 })
 }
 
@@ -134,6 +145,22 @@ fn search(
     }
 }
 
+/// Takes the newest run of a scenario's file. Scenarios in several files may have one name.
+fn last_run(
+    server: &Server,
+    runs: &mut Vec<RunSummary>,
+    name: &str,
+    file: &Path,
+) -> Option<RunSummary> {
+    let named = runs.iter().enumerate().filter(|(_, run)| run.head.scenario == name);
+    let is_of_file = |run: &RunSummary| {
+        let manifest = server.run(&run.head.id).ok()?.manifest().ok()?;
+        Some(Path::new(&manifest.scenario_path) == file)
+    };
+    let (place, _) = named.take(MAX_RUNS).find(|(_, run)| is_of_file(run) == Some(true))?;
+    Some(runs.remove(place))
+}
+
 /// Returns whether a file is a scenario rather than another TOML file.
 fn has_provider(path: &Path) -> bool {
     let mut start = Vec::new();
@@ -147,5 +174,5 @@ fn item(path: String, file: &Path) -> ScenarioItem {
         Err(problems) => (Scenario::default(), ScenarioProblem::all(&problems).collect()),
     };
     let name = problems.is_empty().then_some(scenario.name);
-    ScenarioItem { path, name, description: scenario.description, problems }
+    ScenarioItem { path, name, description: scenario.description, last_run: None, problems }
 }
