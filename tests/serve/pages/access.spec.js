@@ -31,12 +31,14 @@ test.describe('', () => {
     await other.goto(`${server.origin}/runs`);
     await expect(other.getByRole('heading', { name: 'Log in' })).toBeVisible();
     expect((await other.locator('body > header').boundingBox()).height).toBeLessThan(60);
+    await expect(other.getByRole('navigation')).toBeHidden();
     await other.getByLabel('Token').fill('not-the-token-of-this-server');
     await other.getByRole('button', { name: 'Log in' }).click();
     await expect(other.getByRole('alert')).toBeVisible();
     await other.getByLabel('Token').fill(token);
     await other.getByRole('button', { name: 'Log in' }).click();
     await expect(other.getByRole('heading', { name: 'Runs' })).toBeVisible();
+    await expect(other.getByRole('navigation', { name: 'Pages' })).toBeVisible();
     expect(other.url()).not.toContain(token.trim());
     expect(await other.evaluate(() => document.cookie)).toBe('');
     expect(wrong.filter((message) => !/status of 401/.test(message))).toEqual([]);

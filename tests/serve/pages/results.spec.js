@@ -6,8 +6,8 @@ const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00
 
 test('comparison has changed tests and opens them', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
-  await expect(page.locator('h1 + .lead.failed')).toContainText('regressed');
-  const tests = page.getByRole('grid', { name: 'Changed tests' }).getByRole('row');
+  await expect(page.locator('h1 + .lead')).toContainText('regressed');
+  const tests = page.getByRole('grid', { name: 'Changed results' }).getByRole('row');
   await expect(tests.filter({ hasText: 'large@hostile' })).toContainText('regressed');
   // A long name of a test is cut, and its provider stays.
   await page.setViewportSize({ width: 1280, height: 900 });
@@ -33,6 +33,23 @@ test('costs of a comparison are those of 1,000 trials', async ({ page, server })
   await expect(page.locator('.fields > div').first()).toContainText(/failed.* (ago|just now) 00000001/);
 });
 
+test('only a significant change of a comparison is red', async ({ page, server }) => {
+  const json = await read(page, `/compare?base=${BASE}&new=${NEW}`);
+  const rate = { name: 'pass rate', unit: '%', provider: 'hostile', base: { value: 90, interval: null }, new: { value: 50, interval: null }, change: -40, change_unit: 'pp', interval: [-60, -20], tests: 12 };
+  json.changes[0].new = { outcome: 'failed', passed: 0, trials: 2 };
+  await page.route('**/api/v1/compare?*', (route) => route.fulfill({ json }));
+  for (const [p, text, tone] of [[1, '> 0.99', 'flaky'], [0.004, '0.004', 'failed']]) {
+    Object.assign(json, { summary: 'worse: 2 regressed', measures: [{ ...rate, p, worse: p < 0.05 }] });
+    await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+    await expect(page.locator('h1 + .lead')).toHaveClass(`lead ${tone}`);
+    await expect(page.getByRole('columnheader', { name: 'p (corrected)' })).toBeVisible();
+    await expect(page.getByRole('region', { name: 'Rates and means' }).getByRole('cell', { name: text, exact: true })).toBeVisible();
+  }
+  await expect(page.getByRole('grid', { name: 'Changed results' }).getByText('0/2').first()).toBeVisible();
+  await page.getByRole('link', { name: 'Swap' }).click();
+  await expect(page).toHaveURL(new RegExp(`base=${NEW}&new=${BASE}`));
+});
+
 test('two ticked runs are compared, the older one as base', async ({ page }) => {
   for (const run of [NEW, BASE]) await page.getByRole('checkbox', { name: run }).check();
   await page.getByRole('button', { name: 'Compare', exact: true }).click();
@@ -42,7 +59,7 @@ test('two ticked runs are compared, the older one as base', async ({ page }) => 
 test('comparison without a choice has the newest two runs', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare`);
   await expect(page.getByLabel('New')).not.toHaveValue('');
-  await expect(page.getByRole('grid', { name: 'Changed tests' })).toBeVisible();
+  await expect(page.getByRole('grid', { name: 'Changed results' })).toBeVisible();
 });
 
 test.describe('', () => {
@@ -100,7 +117,7 @@ test('rows of answers are as high as their texts', async ({ page, server }) => {
 
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
-  await expect(page.locator('h1 + .lead')).toContainText(/tests? failing/);
+  await expect(page.locator('h1 + .lead')).toContainText(/results? failing/);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
   await expect(row).toContainText('2 of 3');
   // At first, the newest run is visible.
@@ -117,8 +134,7 @@ test.describe('', () => {
   test('wrong filter of a history can be changed in place', async ({ page, server }) => {
     await page.goto(`${server.origin}/history?scenario=every&since=yesterday`);
     await expect(page.getByRole('alert')).toContainText('yesterday');
-    await page.getByLabel('Since').fill('');
-    await page.getByLabel('Since').press('Enter');
+    await page.getByLabel('Since').selectOption('Any time');
     await expect(page.getByRole('row').filter({ hasText: 'passes@hostile' })).toBeVisible();
   });
 });
@@ -168,15 +184,34 @@ const MOST_ELEMENTS = 2000;
 
 const elements = (page) => page.evaluate(() => document.querySelectorAll('*').length);
 
+test('history is selected by known values, and draws equal providers once', async ({ page, server }) => {
+  await page.goto(`${server.origin}/history?scenario=every`);
+  const equal = page.locator('section', { has: page.getByRole('figure', { name: 'Pass rate of every' }) });
+  await expect(equal.getByRole('heading')).toHaveText('Pass rate2 providers equal');
+  const rows = page.getByRole('grid', { name: 'Results' }).getByRole('row');
+  await expect(rows.filter({ hasText: '@hostile' }).first()).toBeVisible();
+  // The results are above the charts.
+  expect((await rows.first().boundingBox()).y).toBeLessThan((await equal.boundingBox()).y);
+  await page.getByLabel('Provider').selectOption('other');
+  await expect(page).toHaveURL(/provider=other/);
+  await expect(rows.filter({ hasText: '@other' }).first()).toBeVisible();
+  await expect(rows.filter({ hasText: '@hostile' })).toHaveCount(0);
+  await expect(page.getByLabel('Provider').getByRole('option')).toHaveText(['All providers', 'other', 'hostile']);
+  await page.getByLabel('Charts by').selectOption('day');
+  await expect(page).toHaveURL(/provider=other.*by=day/);
+  await page.getByLabel('Scenario').selectOption('good');
+  await expect(page).toHaveURL(/history\?scenario=good$/);
+});
+
 test('history has a line for each provider, and opens the run at the pointer', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
-  const chart = page.getByRole('figure', { name: 'Pass rate of every' });
+  const chart = page.getByRole('figure', { name: 'Median duration of every' });
   await expect(chart.locator('.legend')).toContainText('hostile');
   await expect(chart.locator('.legend')).toContainText('other');
   const plane = chart.locator('.plane');
   const { width } = await plane.boundingBox();
   await plane.hover({ position: { x: width - 2, y: 20 } });
-  await expect(chart.locator('.tip')).toContainText(/hostile \d+\.\d %/);
+  await expect(chart.locator('.tip')).toContainText(/hostile [\d.]+ (µs|ms|s)/);
   await chart.getByText('Values').click();
   await expect(chart.getByRole('row')).toHaveCount(3);
   await plane.click({ position: { x: 2, y: 20 } });

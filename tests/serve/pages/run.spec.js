@@ -202,10 +202,15 @@ test('views of a run have its matrix, its log and its facts', async ({ page, ser
   // Providers with the same facts have them once.
   const providers = page.locator('section', { has: page.getByRole('heading', { name: 'Providers and graders' }) });
   await expect(providers.getByRole('heading', { level: 3 })).toHaveText(['other, hostile']);
-  const digest = providers.getByText(/^[0-9a-f]{64}$/);
-  await expect(digest).toBeHidden();
-  await providers.getByText(/^[0-9a-f]{12}$/).click();
-  await expect(digest).toBeVisible();
+  // Twelve digits are shown, and a copy has all.
+  const digest = providers.locator('.digest').first();
+  await expect(digest).toHaveText(/^[0-9a-f]{64}$/);
+  await expect(digest).toHaveAttribute('title', /^[0-9a-f]{64}$/);
+  expect(await digest.evaluate((one) => one.scrollWidth / one.clientWidth)).toBeCloseTo(64 / 12, 1);
+  await expect(page.locator('.about .command').first()).toContainText('runner exec -q scenarios/every.toml');
+  await expect(page.locator('.about').getByRole('button', { name: 'Copy' }).first()).toBeVisible();
+  await providers.getByText(/^memory [\d.]+ [KMG]iB and \d+ more$/).click();
+  await expect(providers.getByText(/^http_response: [\d.]+ MiB$/)).toBeVisible();
   await page.goBack();
   await expect(page).toHaveURL(/view=log/);
 });
@@ -259,6 +264,53 @@ test.describe('', () => {
   test.use({ flags: '--results everything' });
 
   /** Keys of `show --json` that no view shows, by the reason. A new key belongs on a view, or here. */
+test('attempts of a log fold, alone and all at once', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=log`);
+  const log = page.getByLabel('Log', { exact: true });
+  const lines = log.locator('.line');
+  await expect(lines.first()).toBeVisible();
+  const heads = await log.locator('.head').count();
+  const all = await lines.count();
+  await expect(log.locator('.head').first()).toContainText(/\d+ lines?$/);
+  await log.locator('.head').first().getByRole('button', { expanded: true }).click();
+  await expect(log.locator('.head').first().getByRole('button', { expanded: false })).toBeVisible();
+  expect(await lines.count()).toBeLessThan(all);
+  await page.getByRole('button', { name: 'Unfold all' }).click();
+  await expect(lines).toHaveCount(all);
+  await page.getByRole('button', { name: 'Fold all' }).click();
+  await expect(lines).toHaveCount(0);
+  await expect(log.locator('.head')).toHaveCount(heads);
+});
+
+test('log of a run without output is that of the run', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-good-44444444?view=log`);
+  await expect(page.getByText('The attempts have no output. This is runner.log:')).toBeVisible();
+  const log = page.getByLabel('Log', { exact: true });
+  await expect(log).toContainText('session 1 of runner');
+  await expect(log.locator('.digest').first()).toHaveText(/^[0-9a-f]{64}$/);
+  // The time of day is enough in a list, and the title has the date.
+  await expect(log.locator('.line span[title]').first()).toHaveText(/^\d\d:\d\d:\d\d\.\d{3} $/);
+});
+
+test('timeline shows only attempts of an outcome and a provider', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}?view=timeline`);
+  const counts = page.locator('.timeline ~ .counts');
+  await expect(counts).toContainText('passed');
+  await page.getByRole('button', { name: 'Not passed' }).click();
+  await expect(page).toHaveURL(/filter=outcome/);
+  await expect(counts).not.toContainText('passed');
+  await expect(counts).toContainText('failed');
+  await page.getByLabel('Provider').selectOption('other');
+  await expect(page).toHaveURL(/provider=other/);
+  await page.getByText('Values').click();
+  const values = page.getByRole('region', { name: 'Attempts over time' }).getByRole('row');
+  await expect(values.filter({ hasText: '@hostile' })).toHaveCount(0);
+  await expect(values.filter({ hasText: '@other' }).first()).toBeVisible();
+  // The names of lanes are left of the first attempt.
+  const canvas = page.getByRole('figure', { name: 'Attempts over time' }).getByRole('img');
+  expect(await canvas.evaluate((element) => element.getContext('2d').getImageData(0, 0, 40, element.height - 22).data.some((byte) => byte > 0))).toBe(true);
+});
+
   const HIDDEN = {
     'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.known manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
     'as in `run`': 'manifest.completed_at manifest.counts manifest.group manifest.id manifest.labels manifest.larger_budgets manifest.lost_report manifest.message manifest.number manifest.pinned manifest.reason manifest.scenario manifest.signal manifest.stage manifest.started_at manifest.status manifest.verdict live.counts live.at live.worked_ms',
@@ -362,9 +414,9 @@ test.describe('', () => {
       const shown = leaves(schema, document).filter(([key]) => /^(live|run\.paused)\./.test(key) === (patch === RUNNING))
         .map(([key, value]) => [key, value === undefined ? value : WORDS[key] ?? value]);
       const missing = await page.evaluate(async ({ shown, texts }) => {
-        const { count, duration, money, number, percent } = await import('/web/base/words.js');
+        const { count, duration, money, number, percent, size } = await import('/web/base/words.js');
         const plain = (text) => text.replace(/[`\s]/g, '');
-        const forms = (value) => [value, count(value), duration(value), number(value), percent(value), money(value),
+        const forms = (value) => [value, count(value), size(value), duration(value), number(value), percent(value), money(value),
           (Math.floor(1000 * value) / 10).toFixed(1), (Math.ceil(1000 * value) / 10).toFixed(1)];
         const is = (value) => (typeof value === 'object' ? Object.values(value).every(is)
           : typeof value !== 'number' ? plain(texts).includes(plain(String(value)))

@@ -75,8 +75,9 @@ test('list is printed up to a bound', async ({ page, server }) => {
 
 test('log and timeline of a large run state their limits', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${LARGE}?view=log`);
-  await expect(page.getByText('The newest attempts have no output.')).toBeVisible();
-  await expect(page.getByRole('searchbox', { name: 'Search the log' })).toBeHidden();
+  await expect(page.getByText('The newest attempts have no output. This is runner.log:')).toBeVisible();
+  await expect(page.getByLabel('Log', { exact: true })).toContainText('session 1 of runner');
+  await expect(page.getByRole('button', { name: 'Show all' })).toBeVisible();
   await page.goto(`${server.origin}/runs/${LARGE}?view=timeline`);
   await expect(page.getByText('one mark with a share for each outcome')).toBeVisible();
   const most = process.env.RUNNER_TESTS === 'full' ? '100,000 failed' : '2,000 failed';
@@ -105,7 +106,7 @@ test('history of twelve runs fits, and labels of its axes differ', async ({ page
   await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: history }));
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${server.origin}/history?scenario=every`);
-  const passed = page.getByRole('grid', { name: 'Tests' }).getByText('8 of 12').first();
+  const passed = page.getByRole('grid', { name: 'Results' }).getByText('8 of 12').first();
   await expect(passed).toBeVisible();
   const [left, edge] = await passed.evaluate((cell) => {
     const text = document.createRange();
@@ -124,7 +125,7 @@ test('labels of runs in one minute differ', async ({ page, server }) => {
   await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: history }));
   await page.goto(`${server.origin}/history?scenario=every`);
   await expect(page.getByRole('figure', { name: 'Pass rate of every' }).locator('.name')).toHaveText(['11:20:00', '11:20:01']);
-  await expect(page.getByRole('grid', { name: 'Tests' }).getByRole('columnheader', { name: '11:20:01' })).toBeVisible();
+  await expect(page.getByRole('grid', { name: 'Results' }).getByRole('columnheader', { name: '11:20:01' })).toBeVisible();
 });
 
 test('each of many trials has the next and the previous one', async ({ page, server }) => {

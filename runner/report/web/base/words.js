@@ -7,6 +7,12 @@ import { el } from './ui.js';
 /** A text of runner. Its parts in backquotes become code. @param {string} text */
 export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el('code', null, part) : part));
 
+/** A command as a shell reads it. @param {string[]} words */
+export const shell = (words) => words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
+
+/** A digest of which 12 digits are shown. A copy has all. @param {string} text */
+export const digest = (text) => el('code', { class: 'digest', title: text }, text);
+
 /** @param {number} value */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 
@@ -150,7 +156,7 @@ export const local = (time) => full.format(new Date(time));
 /** A local time with its zone in the title. @param {string} time @param {'age' | 'clock' | 'full'} form */
 export function time(time, form) {
   const text = form === 'age' ? ago(time) : form === 'clock' ? clock.format(new Date(time)) : local(time);
-  return el('time', { datetime: time, title: form === 'full' ? time : local(time) }, text);
+  return el('time', { class: form === 'age' && 'age', datetime: time, title: form === 'full' ? time : local(time) }, text);
 }
 
 /** @param {number} bytes */
@@ -227,6 +233,9 @@ export const done = (counts) => counts.passed + counts.failed + counts.error + c
 export function beside(counts) {
   const { known = 0, unexpected_passes: passes = 0, passed, failed, error, timeout } = counts;
   return known + passes ? { ...counts, passed: passed - passes, failed: 0, error: 0, timeout: 0, unexpected: failed + error + timeout - known + passes } : counts;
+/** The number of trials that are done at the end: at most this one while adaptive repeats run. @param {any} counts */
+export const needed = (counts) => (counts.planned ?? done(counts)) - (counts.not_needed ?? 0);
+
 }
 
 /** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */

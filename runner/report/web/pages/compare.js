@@ -10,7 +10,7 @@ import { el, folded, link, render, soon, table } from '../base/ui.js';
 import { count, done, duration, local, money, number, outcome, percent, plural, score, testName, time, verdict } from '../base/words.js';
 import { amount } from './tables.js';
 
-/** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
+/** Classes of results in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
   ['regressed', 'regressed', 'failed'],
   ['still-failing', 'still failing', 'failed'],
@@ -45,7 +45,7 @@ export async function open({ place, address, kept, server }) {
   const changes = (document?.changes ?? []).filter((/** @type {any} */ one) => !keys.class || one.class === keys.class);
 
   const rows = new Rows({
-    label: 'Changed tests',
+    label: 'Changed results',
     head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
     row: (/** @type {any} */ one) => [cell('change', CLASSES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words))),
       cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
@@ -79,16 +79,17 @@ export async function open({ place, address, kept, server }) {
     return [
       document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
       measures(document.measures),
-      el('h2', null, 'Tests', el('small', null, changes.length > 0 && plural(changes.length, 'test'))),
+      el('h2', null, 'Results', el('small', null, changes.length > 0 && `${count(changes.length)}, each of a test on a provider`)),
       el('div', { class: 'chips filters', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
         el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
-      changes.length ? null : el('p', { class: 'quiet' }, 'No tests in this list. Tests that pass in both runs are only counted.'),
+      changes.length ? null : el('p', { class: 'quiet' }, 'No results in this list. Those that pass in both runs are only counted.'),
       el('div', { hidden: !changes.length }, rows.element),
     ];
   }
 
   const draw = soon(() => {
-    render(place, el('h1', null, 'Compare'), document && lead(document.summary), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
+    render(place, el('h1', null, 'Compare'), document && lead(document), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
+      document && el('span', { class: 'buttons' }, link(to({ base: keys.new, new: keys.base }), '⇄ Swap')),
       el('label', null, 'Tests', el('input', { type: 'search', value: keys.filter, placeholder: 'filter, such as tag(smoke)',
         onchange: (/** @type {any} */ event) => go(to({ filter: event.target.value.trim() })) }))),
     content());
@@ -98,14 +99,15 @@ export async function open({ place, address, kept, server }) {
   return { title: () => 'Compare', draw: () => {}, place: () => rows.place, close: () => rows.close() };
 }
 
-/** The summary in the colour of its verdict. @param {string} text */
-function lead(text) {
-  const word = /\b(worse|better|mixed|unclear)\b/.exec(text)?.[0] ?? '';
-  return el('p', { class: `lead ${{ worse: 'failed', better: 'passed', mixed: 'flaky', unclear: 'flaky' }[word] ?? ''}` }, text);
+/** The summary in the colour of its verdict. Only a significant change is red or green. @param {any} document */
+function lead({ summary, measures }) {
+  const word = /\b(worse|better|mixed|unclear)\b/.exec(summary)?.[0];
+  const isSure = measures.some((/** @type {any} */ one) => one.p !== null && one.p < 0.05);
+  return el('p', { class: `lead ${!word ? '' : isSure && word === 'worse' ? 'failed' : isSure && word === 'better' ? 'passed' : 'flaky'}` }, summary);
 }
 
 /** The repeats of a test in a run. @param {any} of */
-const side = (of) => (of ? outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome) : '–');
+const side = (of) => (of ? outcome(of.outcome, of.trials > 1 ? `${count(of.passed)}/${count(of.trials)}` : of.outcome) : '–');
 
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;
@@ -134,15 +136,15 @@ function measures(list) {
   const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
     el('th', { scope: 'row' }, one.name, one.unit === 'USD' && ' per 1,000', one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
-      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
+      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p > 0.99 ? '> 0.99' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
-  const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', 'p', 'Tests'];
+  const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', el('span', { title: 'By Holm, for several measures' }, 'p (corrected)'), 'Results'];
   // A measure of all providers is in one place.
   const names = [...new Set(list.map((one) => one.name))];
   list = [...list].sort((one, other) => names.indexOf(one.name) - names.indexOf(other.name));
   const main = list.filter((one) => one.change !== 0 && ((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name))).slice(0, MAX_MEASURES);
   const others = list.filter((one) => !main.includes(one));
-  return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
+  return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (corrected p < 0.05) are bold')),
     main.length > 0 && table('Rates and means', heads, main.map(row), 'measures'),
     others.length > 0 && folded(plural(others.length, 'other measure'), () => table('Other measures', heads, others.map(row), 'measures'))];
 }

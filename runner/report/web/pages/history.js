@@ -18,6 +18,9 @@ const COLUMN = '3.7rem';
 /** Width of the columns between the tests and the runs, in `rem`. */
 const BEFORE = 15;
 
+/** Starts of the runs that are shown. @type {[string, string][]} */
+const SINCE = [['', 'Any time'], ['1d', 'Last day'], ['7d', 'Last 7 days'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
+
 /** The charts: name, value of a run or of a provider in it, its text, and the greatest possible value. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
 const CHARTS = [
   ['Pass rate', (one) => one.pass_rate, percent, 1],
@@ -43,19 +46,27 @@ export async function open({ place, address }) {
   /** @type {any} */
   let history = { scenario: keys.scenario };
 
-  /** @param {string} key @param {string} label @param {string} hint */
-  const field = (key, label, hint) => el('label', null, label, el('input', { type: 'search', value: keys[key], placeholder: hint,
-    onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value.trim() })) }));
+  /** The names of all providers. @type {string[]} */
+  let providers = [];
+  const named = (/** @type {any} */ { runs }) => [...new Set(runs.flatMap((/** @type {any} */ run) => run.providers.map((/** @type {any} */ one) => one.provider)))];
+  const pair = (/** @type {string} */ name) => /** @type {[string, string]} */ ([name, name]);
+  /** A field with the known values, and that of the address. @param {string} key @param {string} label @param {[string, string][]} options */
+  function field(key, label, options, value = keys[key]) {
+    const all = options.some(([one]) => one === value) ? options : [...options, pair(value)];
+    return el('label', null, label, el('select', { value, onchange: (/** @type {any} */ event) => go(key === 'scenario' ? `/history${query({ scenario: event.target.value })}` : to({ [key]: event.target.value })) },
+      all.map(([one, words]) => el('option', { value: one }, words))));
+  }
 
   function filters() {
-    return el('div', { class: 'filters fields' },
-      el('label', null, 'Scenario', el('select', { value: history.scenario, onchange: (/** @type {any} */ event) => go(to({ scenario: event.target.value })) },
-        [...new Set([history.scenario, ...scenarios])].map((name) => el('option', { value: name }, name)))),
-      field('test', 'Tests', 'glob, such as cart/*'), field('provider', 'Providers', 'glob'), field('since', 'Since', '7d or 2026-01-31'), field('by', 'Charts by', 'run, day or a label'));
+    const labels = [...new Set(newest.filter((/** @type {any} */ run) => run.scenario === history.scenario).flatMap((/** @type {any} */ run) => Object.keys(run.labels ?? {})))];
+    return el('div', { class: 'filters fields' }, field('scenario', 'Scenario', scenarios.map(pair), history.scenario),
+      el('label', null, 'Tests', el('input', { type: 'search', value: keys.test, placeholder: 'name, or a glob such as cart/*', onchange: (/** @type {any} */ event) => go(to({ test: event.target.value.trim() })) })),
+      field('provider', 'Provider', [['', 'All providers'], ...providers.map(pair)]), field('since', 'Since', SINCE), field('by', 'Charts by', [['', 'run'], pair('day'), ...labels.map(pair)]));
   }
 
   try {
     history = await get(`/history${query(keys)}`);
+    providers = named(keys.provider ? await get(`/history${query({ ...keys, provider: '', test: '', tests_limit: 1 })}`) : history);
   } catch (error) {
     // The user can change an invalid filter.
     if (/** @type {any} */ (error).status !== 400) throw error;
@@ -74,15 +85,18 @@ export async function open({ place, address }) {
           return of ? value(of) : null;
         }),
       }));
-      const chart = lines(`${label} of ${history.scenario}`, series, runs, words, most, go);
-      return chart && el('section', { key: label }, el('h2', null, label), chart);
+      // Equal lines would hide each other.
+      const groups = Map.groupBy(series, ({ values }) => values.join());
+      const distinct = [...groups.values()].map((all) => (all.length > 1 ? { name: `${all.map((one) => one.name).join(', ')} (equal)`, values: all[0].values } : all[0]));
+      const chart = lines(`${label} of ${history.scenario}`, distinct, runs, words, most, go);
+      return chart && el('section', { key: label }, el('h2', null, label, groups.size < 2 && names.length > 1 && el('small', null, `${names.length} providers equal`)), chart);
     }));
   }
 
   const runs = history.runs;
   const name = short(runs.map((/** @type {any} */ run) => run.started_at));
   const rows = new Rows({
-    label: 'Tests',
+    label: 'Results',
     head: () => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
@@ -125,12 +139,12 @@ export async function open({ place, address }) {
     return first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
   }
 
-  /** A summary. Tests that began to fail last come first in the list. */
+  /** A summary. Results that began to fail last come first in the list. */
   function lead() {
     const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
     const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
-    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No test fails.');
-    return el('p', { class: 'lead failed' }, `${plural(begins.length, 'test')}${begins.length === PAGE ? ' or more' : ''} failing`,
+    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No result fails.');
+    return el('p', { class: 'lead failed' }, `${plural(begins.length, 'result')}${begins.length === PAGE ? ' or more' : ''} failing`,
       newest && [', the last one began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
   }
 
@@ -148,10 +162,10 @@ export async function open({ place, address }) {
     render(place, el('h1', null, 'History of ', history.scenario), lead(), filters(),
       history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
         el('ul', null, history.skipped.slice(0, PAGE).map((/** @type {string} */ text) => el('li', null, prose(text))))),
-      charts(), el('h2', null, 'Tests', el('small', null, `${count(history.test_count)} in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
+      el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
       history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
         : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
-      el('div', { hidden: !history.tests.length }, rows.element));
+      el('div', { hidden: !history.tests.length }, rows.element), charts());
     rows.draw();
     // At first, the newest runs are visible.
     if (!isDrawn) rows.element.scrollLeft = rows.element.scrollWidth;

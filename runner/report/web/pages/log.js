@@ -5,7 +5,7 @@ import { Problem, get, query, request, runPath, trialPath } from '../base/api.js
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { button, el, link, loading, paced, render } from '../base/ui.js';
-import { count, plural } from '../base/words.js';
+import { count, digest, plural } from '../base/words.js';
 
 /** Bytes of a request. */
 const CHUNK = 512 * 1024;
@@ -37,16 +37,21 @@ export function log(view, address) {
   const all = (isFromStart) => viewer(attempts(view.run, isFromStart), view.redraw, isLive);
   const open = () => (isRunner ? tail(`${base}/log`, view.redraw, isLive) : all(false));
   let part = open();
+  /** `runner.log`, which is shown while attempts have no output. @type {ReturnType<typeof viewer> | undefined} */
+  let own;
   const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
     el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === isRunner ? 'page' : null }, words);
   return {
     content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
-      el('div', { key: String(isRunner) }, part.content(),
-        !isRunner && part.isCut?.() && el('p', { class: 'quiet' }, 'Only the newest attempts are shown. ',
+      el('div', { key: String(isRunner) }, part.isEmpty() && !isRunner
+        ? [el('p', { class: 'quiet' }, part.isCut() ? 'The newest attempts have no output.' : 'The attempts have no output.', ' This is runner.log:'), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
+        !isRunner && part.isCut() && el('p', { class: 'quiet' }, 'Only the newest attempts are read. ',
           button('Show all', () => { part = all(true); view.redraw(); })),
         !isRunner && isLive() && running(view))],
     first: part.first,
-    live: (event) => part.live?.(event),
+    live(event) {
+      for (const one of [part, own]) one?.live?.(event);
+    },
     update(next) {
       if (isRunner === next.searchParams.has('runner')) return;
       isRunner = !isRunner;
@@ -121,7 +126,7 @@ export function tail(path, redraw, isLive) {
 /**
  * Lines that are read in pieces. Those around the visible ones have elements.
  * @param {() => Promise<Piece & {isCut?: boolean}>} piece @param {() => void} redraw @param {() => boolean} isLive @param {string} [path] of the file
- * @returns {import('./run.js').Part & {isCut: () => boolean}}
+ * @returns {import('./run.js').Part & {isCut: () => boolean, isEmpty: () => boolean}}
  */
 function viewer(piece, redraw, isLive, path) {
   const place = Object.assign(document.createElement('div'), { className: 'log', tabIndex: 0, ariaLabel: 'Log' });
@@ -132,22 +137,36 @@ function viewer(piece, redraw, isLive, path) {
   let [total, search, isBad, hasBad, isEnd, isCut, error] = [0, '', false, false, false, false, /** @type {any} */ (null)];
 
   const matches = (/** @type {Line} */ { text, head, level }) => (!isBad || BAD.includes(level ?? '')) && `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
-  const filtered = () => (search || isBad ? lines.filter(matches) : lines);
+  /** Attempts of which only the head is shown, and the numbers of lines of all. @type {[Set<string>, Map<string, number>]} */
+  const [folded, sizes] = [new Set(), new Map()];
+  const isHead = (/** @type {number} */ at, /** @type {Line[]} */ all) => all[at].head && (at === 0 || all[at].head?.[1] !== all[at - 1].head?.[1]);
+  const isFolded = (/** @type {Line} */ { head }) => folded.has(head?.[1] ?? '');
+  const filtered = () => (search || isBad ? lines.filter(matches) : folded.size ? lines.filter((line, at) => !isFolded(line) || isHead(at, lines)) : lines);
+  const fold = (/** @type {string[]} */ names, /** @type {boolean} */ is) => {
+    for (const name of names) folded[is ? 'add' : 'delete'](name);
+    filter();
+  };
   /** A line with the searched text marked. @param {string} text */
   function content(text) {
     const [start] = /** @type {string[]} */ (START.exec(text));
     const rest = text.slice(start.length);
     const at = search ? rest.toLowerCase().indexOf(search) : -1;
-    return [el('span', { class: 'quiet' }, start), at < 0 ? rest || ' ' : [rest.slice(0, at), el('mark', null, rest.slice(at, at + search.length)), rest.slice(at + search.length)]];
+    // Every second part is a digest.
+    const whole = () => rest.split(/\b([0-9a-f]{64})\b/).map((part, at) => (at % 2 ? digest(part) : part));
+    return [el('span', { class: 'quiet', title: start }, start.replace(/^[\d-]{10}T([\d:.]+)Z/, '$1')), at < 0 ? rest ? whole() : ' ' : [rest.slice(0, at), el('mark', null, rest.slice(at, at + search.length)), rest.slice(at + search.length)]];
   }
   const clamp = (/** @type {number} */ at) => Math.max(0, Math.min(at, found.length - SHOWN));
 
   function draw() {
-    render(place, found.slice(start, start + SHOWN).flatMap(({ text, level, head, n }, at) => {
+    render(place, found.slice(start, start + SHOWN).flatMap((one, at) => {
+      const { text, level, head, n } = one;
       const number = el('a', { href: `#log-${n}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': n });
       const line = el('div', { key: n, class: `line ${level ?? ''}`, id: `log-${n}` }, number, el('span', null, content(text)));
-      const isFirst = head && (at === 0 || head[1] !== found[start + at - 1].head?.[1]);
-      return isFirst ? [el('div', { key: `head ${n}`, class: 'head' }, link(head[0], head[1])), line] : [line];
+      if (!head || at > 0 && !isHead(start + at, found)) return [line];
+      const isClosed = !search && !isBad && isFolded(one);
+      const toggle = button(isClosed ? '▸' : '▾', () => fold([head[1]], !isClosed), { class: 'fold', 'aria-expanded': String(!isClosed), 'aria-label': `Lines of ${head[1]}` });
+      const top = el('div', { key: `head ${n}`, class: 'head' }, toggle, link(head[0], head[1]), el('small', { class: 'quiet' }, plural(sizes.get(head[1]) ?? 0, 'line')));
+      return isClosed ? [top] : [top, line];
     }));
   }
 
@@ -176,7 +195,10 @@ function viewer(piece, redraw, isLive, path) {
   /** @param {Omit<Line, 'n'>[]} added */
   function append(added) {
     const isFollowed = isEnd && start + SHOWN >= found.length && place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
-    for (const line of added) lines.push({ ...line, n: ++total });
+    for (const line of added) {
+      lines.push({ ...line, n: ++total });
+      if (line.head) sizes.set(line.head[1], (sizes.get(line.head[1]) ?? 0) + 1);
+    }
     const left = lines.length - MAX_LINES;
     if (left > 0) [lines, start] = [lines.slice(left), Math.max(0, start - left)];
     found = filtered();
@@ -221,12 +243,14 @@ function viewer(piece, redraw, isLive, path) {
           el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); filter(); } }),
           hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
           el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
+          sizes.size > 1 && button(folded.size ? 'Unfold all' : 'Fold all', () => fold([...sizes.keys()], !folded.size)),
           found.length > FEW && button('Go to the end', showEnd),
           path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
-        isEnd && !lines.length ? el('p', { class: 'empty' }, isCut ? 'The newest attempts have no output.' : 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place), found.length > SHOWN && el('p', { class: 'printed quiet' }, `${plural(found.length - SHOWN, 'more line')}, not printed`)];
+        isEnd && !lines.length ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place), found.length > SHOWN && el('p', { class: 'printed quiet' }, `${plural(found.length - SHOWN, 'more line')}, not printed`)];
     },
     first,
     live: read,
     isCut: () => isCut,
+    isEmpty: () => isEnd && !lines.length,
   };
 }

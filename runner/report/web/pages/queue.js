@@ -4,7 +4,7 @@
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, link, paced, render, soon, table } from '../base/ui.js';
-import { actor, bar, count, done, plural, prose, state, time } from '../base/words.js';
+import { actor, bar, count, done, needed, plural, prose, shell, state, time } from '../base/words.js';
 
 /** The queue, and the runs with their counts. */
 const read = () => Promise.all([get('/queue'), get('/runs?status=running&limit=200')]);
@@ -37,30 +37,32 @@ export async function open({ place, server }) {
 
   const path = (/** @type {string} */ request) => `/queue/${encodeURIComponent(request)}`;
 
-  const undo = () => el('div', { role: 'status' }, removed && el('p', { class: 'note' }, 'Removed ', el('code', null, `runner ${removed.command.join(' ')}`), ' ',
+  const undo = () => el('div', { role: 'status' }, removed && el('p', { class: 'note' }, 'Removed ', el('code', null, `runner ${shell(removed.command)}`), ' ',
     button('Undo', () => change(removed.request, () => post(`${path(removed.request)}/restore`)), { disabled: Boolean(busy) })));
 
   function content() {
     const waiting = queue.requests.filter((/** @type {any} */ one) => one.place !== null);
     const refused = queue.requests.filter((/** @type {any} */ one) => one.place === null);
     const { active, max_active_runs: limit } = queue;
+    const hasNotes = active.some(notes);
     return [
       queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
       el('h2', null, 'Active', el('small', null, `${active.length} of ${plural(limit, 'run')} at once, by `, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'))),
-      active.length ? table('Active runs', ['Run', 'Done', 'By', 'Since', 'Notes'], active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
+      active.length ? table('Active runs', ['Run', 'Done', 'By', 'Since', hasNotes && 'Notes'].filter(Boolean), active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
       el('h2', null, 'Waiting'),
       waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one ', !server.read_only && [link('/start', 'here'), ', or '], 'with ', el('code', null, 'runner exec --queue'), '.'),
       refused.length > 0 && [el('h2', null, 'Refused'), list(refused)],
     ];
   }
 
+  const pause = (/** @type {any} */ run) => (run.preempted ? 'paused for another run' : run.paused && 'paused');
+  const notes = (/** @type {any} */ run) => [pause(run), run.priority && `priority ${run.priority}`].filter(Boolean).join(', ');
+
   /** @param {any} run */
   function activeRow(run) {
     const counts = runs.find((/** @type {any} */ one) => one.run === run.run)?.counts;
-    const pause = run.preempted ? 'paused for another run' : run.paused && 'paused';
-    return el('tr', { key: run.run }, el('td', null, state(pause ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
-      el('td', null, counts && [`${count(done(counts))} of ${count(counts.planned)} `, bar(counts)]), el('td', null, run.user), el('td', null, time(run.started_at, 'age')),
-      el('td', null, [pause, run.priority && `priority ${run.priority}`].filter(Boolean).join(', ')));
+    return el('tr', { key: run.run }, el('td', null, state(pause(run) ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
+      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', null, time(run.started_at, 'age')), queue.active.some(notes) && el('td', null, notes(run)));
   }
 
   /** @param {any[]} requests */
@@ -77,7 +79,7 @@ export async function open({ place, server }) {
         onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
     const notes = [one.refused && el('p', { class: 'note bad' }, prose(one.refused)), one.foreign && el('p', { class: 'quiet' }, 'This request ', prose(one.foreign), '.'),
       one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
-    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('code', { title: one.folder }, `runner ${one.command.join(' ')}`), notes),
+    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('code', { title: one.folder }, `runner ${shell(one.command)}`), notes),
       el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
   }
 

@@ -29,8 +29,6 @@ const FIELDS = [
 ];
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
-/** Runs among which the last one of a scenario is looked for. */
-const RECENT = 200;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
@@ -38,7 +36,7 @@ const lastStart = () => tried(() => JSON.parse(localStorage.getItem(LAST) ?? 'nu
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
-  const [{ scenarios }, { runs }] = await Promise.all([server.scenarios ? get('/scenarios') : { scenarios: [] }, get(`/runs?limit=${RECENT}`)]);
+  const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
   const title = (/** @type {any} */ one) => one.name ?? one.path;
   scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => title(one).localeCompare(title(other)));
   const find = (/** @type {string} */ path) => scenarios.find((/** @type {any} */ one) => one.path === path);
@@ -109,11 +107,8 @@ export async function open({ place, address, server }) {
     typing = setTimeout(check, 400);
   };
 
-  /** The result of the last run. @param {string | null} name of a scenario */
-  function lastRun(name) {
-    const run = runs.find((/** @type {any} */ one) => one.scenario === name);
-    return run && [verdict(run), ' ', link(runPath(run.run), time(run.started_at, 'age')), run.status !== 'running' && ` in ${duration(run.worked_ms)}`];
-  }
+  /** The result of the last run. @param {any} run */
+  const lastRun = (run) => run && [verdict(run), ' ', link(runPath(run.run), time(run.started_at, 'age')), run.status !== 'running' && ` in ${duration(run.worked_ms)}`];
 
   /** All scenarios, to choose one. */
   function list() {
@@ -123,11 +118,12 @@ export async function open({ place, address, server }) {
     const item = (/** @type {any} */ one) => el('li', { key: one.path },
       el('p', null, link(`/start${query({ scenario: one.path })}`, el('strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
         one.problems?.length && el('span', { class: 'failed' }, plural(one.problems.length, 'problem'))),
-      el('p', null, lastRun(one.name)), one.description && el('p', { class: 'quiet' }, one.description));
+      el('p', null, lastRun(one.last_run) ?? el('span', { class: 'quiet' }, !one.problems?.length && 'never run')), one.description && el('p', { class: 'quiet' }, one.description));
     return [el('div', { class: 'filters' },
       el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios',
         oninput: (/** @type {any} */ event) => { search = event.target.value.trim(); draw(); } }),
-      find(lastStart()?.scenario) && button('Same as last time', again)),
+      el('span', { class: 'quiet' }, plural(found.length, 'scenario')),
+      find(lastStart()?.scenario) && button('Same as last time', again, { title: `runner exec ${lastStart()?.scenario}` })),
     el('ul', { class: 'groups scenarios', 'aria-label': 'Scenarios' }, found.slice(0, MAX_LISTED).map(item)),
     el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
   }
@@ -153,7 +149,7 @@ export async function open({ place, address, server }) {
       missingGrants(plan.missing_grants),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       facts([
-        ['Last run', lastRun(name)],
+        ['Last run', lastRun(find(scenario)?.last_run)],
         ['Providers', names(providers, false)],
         ['Graders', names(providers, true)],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],

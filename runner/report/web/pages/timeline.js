@@ -6,13 +6,14 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, folded, link, loading, paced, render, table } from '../base/ui.js';
 import { count, duration, outcome, parts, plural } from '../base/words.js';
+import { QUICK } from './trials.js';
 
 /** Heights of a lane, of the words above lanes and of the axis, in pixels. */
 const [LANE, MIN_LANE, HEAD, AXIS] = [22, 3, 20, 22];
 /** Height of all lanes if they are many. */
 const MOST = 560;
-/** Width of a mark that has its name, of a letter of it, and of a mark of the axis, in pixels. */
-const [NAMED, LETTER, TICK] = [40, 7, 90];
+/** Width of a mark that may have a name, of a mark of the axis, and of the names of lanes, in pixels. */
+const [NAMED, TICK, NAMES] = [24, 90, 52];
 /** Rows of the table of values. */
 const MAX_ROWS = 200;
 /** Milliseconds between two marks of the axis. */
@@ -25,15 +26,16 @@ const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
 /** The numbers of attempts of a mark by outcome. @param {any} span @returns {[string, number][]} */
 const mix = ({ counts, outcome: one, attempts }) => (counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, counts[word]])).filter(([, number]) => number > 0) : [[one, attempts]]);
 
-/** The name of a trial in a mark. @param {string} trial */
-const name = (trial) => trial.replace(/#1$|^.*\//g, '');
+/** Names of a trial, the longest first. Names of tests differ at their ends. @param {string} trial */
+const names = (trial, whole = trial.replace(/#1$|^.*\//g, ''), test = whole.replace(/@.*/, '')) =>
+  [whole, ...Array.from({ length: Math.max(0, test.length - 2) }, (_, at) => (at ? `…${test.slice(at)}` : test))];
 
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
 
 /** @param {import('./run.js').RunView} view @param {URL} address @returns {import('./run.js').Part} */
 export function timeline(view, address) {
-  const read = (/** @type {URL} */ from) => ({ from: from.searchParams.get('from'), to: from.searchParams.get('to') });
+  const read = (/** @type {URL} */ from) => Object.fromEntries(['from', 'to', 'filter', 'provider'].map((key) => [key, from.searchParams.get(key) ?? '']));
   let keys = read(address);
   /** @type {any} */
   let [shown, error, turn] = [null, null, 0];
@@ -46,15 +48,18 @@ export function timeline(view, address) {
   const load = async () => {
     const mine = ++turn;
     try {
-      const answer = await get(`${runPath(view.run)}/timeline${query(keys)}`);
+      const { from, to, filter, provider } = keys;
+      const filters = [filter, provider && `provider("${provider.replace(/["\\]/g, '\\$&')}")`].filter(Boolean).join(' & ');
+      const answer = await get(`${runPath(view.run)}/timeline${query({ from, to, filter: filters })}`);
       if (mine === turn) [shown, error] = [answer, null];
     } catch (caught) {
       if (mine === turn) error = caught;
     }
     view.redraw();
   };
+  const change = (/** @type {object} */ more) => go(`${runPath(view.run)}${query({ view: 'timeline', ...keys, ...more })}`, true);
   const to = (/** @type {number | null} */ from, /** @type {number | null} */ until) =>
-    go(`${runPath(view.run)}${query({ view: 'timeline', from: from === null ? null : Math.round(from), to: until === null ? null : Math.round(until) })}`, true);
+    change({ from: from === null ? null : Math.round(from), to: until === null ? null : Math.round(until) });
   /** Shows a range of another length, moved by some of its lengths. @param {number} factor @param {number} [far] */
   const look = (factor, far = 0) => {
     const { from_ms: from, to_ms: until, end_ms: end } = shown;
@@ -75,15 +80,15 @@ export function timeline(view, address) {
     });
     return { size, tops, bottom };
   }
-  const timeAt = (/** @type {number} */ x) => shown.from_ms + (x / /** @type {HTMLCanvasElement} */ (canvas).clientWidth) * (shown.to_ms - shown.from_ms);
+  const timeAt = (/** @type {number} */ x) => shown.from_ms + (Math.max(0, x - NAMES) / (/** @type {HTMLCanvasElement} */ (canvas).clientWidth - NAMES)) * (shown.to_ms - shown.from_ms);
 
   function paint() {
     if (!canvas?.isConnected || !shown) return;
-    const { clientWidth: width } = canvas;
+    const width = canvas.clientWidth - NAMES;
     const { size: lane, tops, bottom } = places();
     const tall = Math.ceil(bottom + AXIS);
     const scale = devicePixelRatio || 1;
-    [canvas.width, canvas.height] = [width * scale, tall * scale];
+    [canvas.width, canvas.height] = [(width + NAMES) * scale, tall * scale];
     canvas.style.height = `${tall}px`;
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     context.scale(scale, scale);
@@ -99,11 +104,22 @@ export function timeline(view, address) {
       context.fillStyle = colour;
       context.fillRect(left, top, wide, high);
     };
+    context.font = getComputedStyle(canvas).font;
+    context.fillStyle = colours.quiet;
+    // Lanes of a kind are counted from 1, and have their numbers if these fit.
+    tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => {
+      const first = shown.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(shown.lanes[at]));
+      if (lane >= 12) context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${at - first + 1}`, 0, top + (lane + 7) / 2);
+      if (at === first && top > (at && tops[at - 1] + lane)) context.fillText(kind(shown.lanes[at]), 0, top - 5);
+    });
+    context.translate(NAMES, 0);
+    context.beginPath();
+    context.rect(0, 0, width, tall);
+    context.clip();
     const range = shown.to_ms - shown.from_ms || 1;
     const x = (/** @type {number} */ ms) => Math.round(((ms - shown.from_ms) / range) * width);
     fill(colours.soft, 0, 0, width, bottom);
     for (const [from, until] of shown.pauses) fill(colours.none, x(from), 0, Math.max(1, x(until) - x(from)), bottom);
-    context.font = getComputedStyle(canvas).font;
     const step = STEPS.find((one) => range / one <= width / TICK) ?? range;
     for (let at = Math.ceil(shown.from_ms / step) * step; at <= shown.to_ms; at += step) {
       const wide = context.measureText(clock(at)).width;
@@ -111,7 +127,6 @@ export function timeline(view, address) {
       context.fillStyle = colours.quiet;
       context.fillText(clock(at), Math.min(Math.max(0, x(at) - wide / 2), width - wide), tall - 6);
     }
-    tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => top > (at && tops[at - 1] + lane) && context.fillText(kind(shown.lanes[at]), 4, top - 5));
     const height = lane - (lane > 5 ? 2 : 0.5);
     for (const span of shown.spans) {
       const [left, right] = [x(span.from_ms), x(span.to_ms)];
@@ -128,9 +143,12 @@ export function timeline(view, address) {
       if (!span.trial || span.wait || wide < NAMED || lane < LANE) continue;
       context.fillStyle = colours.page;
       const start = Math.max(left, 0);
-      context.fillText(name(span.trial).slice(0, (left + wide - start - 8) / LETTER), start + 5, end - 6);
+      const room = left + wide - start - 8;
+      // Measuring takes long, and no letter has less than three pixels on average.
+      const name = names(span.trial).find((text) => 3 * text.length < room && context.measureText(text).width <= room);
+      if (name) context.fillText(name, start + 4, end - 6);
     }
-    if (drag) fill('#8886', Math.min(...drag), 0, Math.abs(drag[1] - drag[0]), bottom);
+    if (drag) fill('#8886', Math.min(...drag) - NAMES, 0, Math.abs(drag[1] - drag[0]), bottom);
   }
 
   /** The attempt at a place. @param {{offsetX: number, offsetY: number}} event */
@@ -188,7 +206,13 @@ export function timeline(view, address) {
     if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
     const sums = /** @type {Record<string, number>} */ ({});
     for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : mix(span)))) sums[word] = (sums[word] ?? 0) + number;
+    const providers = (view.document.providers ?? []).map((/** @type {any} */ one) => one.provider);
     return [error && problem(error),
+      el('div', { class: 'filters' },
+        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) => button(words, () => change({ filter }), { class: 'chip', 'aria-pressed': String(keys.filter === filter) }))),
+        providers.length > 1 && el('select', { 'aria-label': 'Provider', value: keys.provider, onchange: (/** @type {any} */ event) => change({ provider: event.target.value }) },
+          el('option', { value: '' }, 'All providers'), providers.map((/** @type {string} */ name) => el('option', { value: name }, name))),
+        !shown.spans.length && el('span', { class: 'quiet' }, 'No attempts match.')),
       el('div', { class: 'filters' }, el('span', { class: 'buttons' },
         button('+', () => look(0.5), { 'aria-label': 'Zoom in' }), button('−', () => look(2), { 'aria-label': 'Zoom out', disabled: isWhole }),
         button('←', () => look(1, -0.5), { 'aria-label': 'Earlier', disabled: shown.from_ms <= 0 }), button('→', () => look(1, 0.5), { 'aria-label': 'Later', disabled: shown.to_ms >= shown.end_ms }),
@@ -215,7 +239,7 @@ export function timeline(view, address) {
     live: paced(3000, load),
     update(next) {
       const fresh = read(next);
-      if (fresh.from === keys.from && fresh.to === keys.to) return;
+      if (query(fresh) === query(keys)) return;
       keys = fresh;
       void load();
     },

@@ -11,8 +11,10 @@ import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
 import { count, duration, outcome, plural, score, testName } from '../base/words.js';
 
-/** Filters of the buttons above the list. */
-const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
+/** Filters of the buttons above lists of trials. */
+export const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
+/** Filters of a run with known failures. */
+const BESIDE = [['Unexpected', 'unexpected()'], ['Known', 'known()']];
 const HINT = `Search ids and messages${report ? '' : ', or filter: outcome(failed) & slower(2s)'}`;
 /** Columns: class, words and the orders that a click chooses in turn. @type {[string, string, string[]][]} */
 const COLUMNS = [
