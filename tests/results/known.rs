@@ -118,7 +118,7 @@ fn failures_are_the_unexpected_results() {
     for flag in ["--failed", "--unexpected"] {
         let shown = runner.run(&["show", flag]).expect(0);
         shown.says(&["fresh@echo#1", "fixed@echo#1", "passes although known: not <yet>"]);
-        shown.says(&["2 known failures are left out"]);
+        shown.says(&["2 known failures are left out", "2 × offset lost, issue 375"]);
         assert!(!shown.stdout.contains("dates/"), "{}", shown.stdout);
     }
     let both = runner.run(&["show", "--failed", "-E", "test(fresh)"]).expect(0);
@@ -130,6 +130,7 @@ fn failures_are_the_unexpected_results() {
     let known = runner.run(&["show", "-E", "known()"]).expect(0);
     known.says(&["dates/offset@echo#1", "dates/local@echo#1", "known: offset lost, issue 375"]);
     assert!(!known.stdout.contains("fresh@"), "{}", known.stdout);
+        assert!(!shown.stdout.contains("not apply"), "{}", shown.stdout);
     let page = runner.run(&["show", "latest", "dates/offset"]).expect(0);
     page.says(&["known: offset lost, issue 375"]);
 
@@ -197,7 +198,7 @@ fn reports_name_known_failures() {
     let markdown = runner.run(&["report", "--markdown"]).expect(0).stdout;
     for text in [
         "5 trials: 1 passed, 2 unexpected, 2 known.",
-        "passed, 1 trial: <code>passes although known</code>",
+        "passed, 1 trial: <code>passes although known: not &lt;yet&gt;</code>",
         "2 known failures are not listed: `runner show",
         " known |",
     ] {
@@ -220,6 +221,17 @@ fn run_without_a_list_says_nothing_of_known_failures() {
     for args in [
         &["show", "--failed"][..],
         &["show"],
+#[test]
+fn failures_name_the_number_of_stale_entries() {
+    let runner = runner();
+    let stale = "[[failures]]\ntests = [\"fine\"]\nreason = \"r\"\nuntil = 2020-02-29\n\
+        [[failures]]\ntests = [\"gone\"]\nreason = \"r\"\n";
+    runner.write("known.toml", format!("{KNOWN}\n{stale}"));
+    runner.exec(&[]).expect(1);
+    let words = "2 entries do not apply: 1 expired, 1 unmatched; `runner known` lists them";
+    runner.run(&["show", "--failed"]).expect(0).says(&[words]);
+}
+
         &["list"],
         &["report", "--csv"],
         &["report", "--junit"],

@@ -182,6 +182,21 @@ fn rows_are_sent_as_they_are_written() {
 }
 
 #[test]
+fn first_progress_has_the_speed() {
+    let runner = Runner::hostile(&tests(
+        "one | { do = \"echo\" } |\ntwo | { do = \"sleep\", ms = 600000 } |",
+    ));
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    let site = Site::start(&runner, &[]);
+    let mut events = Events::open(&site, "/runs/latest/events", None);
+    let progress = events.named("progress").data;
+    assert!(progress["rate"].as_f64().is_some_and(|rate| rate > 0.0), "{progress}");
+    runner.run(&["stop"]).expect(0);
+    running.finish();
+}
+
+#[test]
 fn unknown_cursors_are_reset() {
     let runner = with_rows(3);
     let site = Site::start(&runner, &[]);

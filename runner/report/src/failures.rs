@@ -6,13 +6,16 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use runner_model::known::{Known, KnownEntry, KnownState, Stale};
 use runner_model::units::{grouped, plural};
 use runner_model::visible::cut;
-use runner_model::{Outcome, RowRef, known::KnownState};
-use runner_results::{key, rank};
+use runner_model::{Outcome, RowRef};
+use runner_results::{hash, key, rank};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::failure::{self, BlockLine, Signature, Tone};
-use crate::trials::PASSES;
+use crate::trials::{KnownResult, PASSES};
 
 /// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -45,6 +48,11 @@ pub struct Failures {
     pub trials: u64,
     /// Number of known failures, which are in no group.
     pub known: u64,
+    /// Known failures by the reasons of their entries, in the order of their first rows. Those of further reasons, and those of
+    /// [`Self::add_result`], are only counted.
+    pub known_reasons: Vec<KnownReason>,
+    /// Entries of the list of known failures that do not apply.
+    pub stale: Vec<StaleEntry>,
     /// Number of trials in `groups` and in groups that are not kept.
     pub(crate) grouped: u64,
     /// Indexes in `groups` by a key of [`Signature`].
@@ -73,11 +81,51 @@ pub(crate) struct FailureKind {
     pub(crate) trials: u64,
 }
 
-/// Numbers of a failure's kind and part. `None` for those that are not kept.
-#[derive(Clone, Copy, Debug)]
+/// Numbers of a failure's kind and part, or of a known failure's reason. `None` for those that are not kept.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FailurePlace {
     pub(crate) kind: Option<u16>,
     pub(crate) part: Option<u16>,
+    pub(crate) known: Option<u16>,
+}
+
+/// Known failures whose entries have the same reason.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct KnownReason {
+    /// Selects the trials: `/runs/{run}/trials?group=KEY`.
+    pub(crate) key: String,
+    pub reason: String,
+    pub trials: u64,
+    /// The first trials.
+    pub(crate) first: Vec<String>,
+}
+
+/// An entry of the list of known failures that does not apply to the run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct StaleEntry {
+    pub why: Stale,
+    /// Globs over the ids of tests, up to 3.
+    pub(crate) tests: Vec<String>,
+    /// File and line. `scenario` and the line for an entry of the scenario.
+    pub(crate) place: String,
+    pub(crate) reason: String,
+    /// The last day on which the entry applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
+}
+
+impl StaleEntry {
+    /// Describes an entry. `None` for one that applies.
+    pub(crate) fn of(entry: &KnownEntry) -> Option<Self> {
+        let KnownEntry { tests, reason, until, file, line, .. } = entry;
+        Some(Self {
+            why: entry.stale?,
+            tests: tests.iter().take(3).cloned().collect(),
+            place: format!("{}:{line}", file.as_deref().unwrap_or("scenario")),
+            reason: reason.clone(),
+            until: until.clone(),
+        })
+    }
 }
 
 /// Trials with the same outcome and reason.
@@ -146,23 +194,58 @@ impl Failures {
         &mut self,
         row: &RowRef<'_>,
         place: u64,
-        state: KnownState,
+        known: &Known,
     ) -> Option<FailurePlace> {
-        match state {
-            KnownState::Known => {
-                self.known += 1;
-                None
-            }
-            KnownState::Unlisted | KnownState::UnexpectedPass => self.add_row(row, place, state),
+        let known = KnownResult::of(known, row);
+        if known.as_ref().is_some_and(|known| known.state == KnownState::Known) {
+            self.known += 1;
+            return None;
         }
+        self.add_row(row, place, known.as_ref())
+    }
+
+    /// Adds a known failure by the reason of its entry.
+    pub(crate) fn add_known(&mut self, reason: &str, trial: &str) -> FailurePlace {
+        self.known += 1;
+        let place = self.known_place(reason).or_else(|| {
+            let is_kept = self.known_reasons.len() < MOST_KINDS;
+            is_kept.then(|| {
+                self.known_reasons.push(KnownReason {
+                    key: format!("known-{:012x}", hash(reason) >> 16),
+                    reason: reason.to_owned(),
+                    trials: 0,
+                    first: Vec::new(),
+                });
+                self.known_reasons.len() as u16 - 1
+            })
+        });
+        if let Some(place) = place {
+            let known = &mut self.known_reasons[usize::from(place)];
+            known.trials += 1;
+            if known.first.len() < MOST_TRIALS {
+                known.first.push(format!("{}{trial}", self.run));
+            }
+        }
+        FailurePlace { known: place, ..FailurePlace::default() }
+    }
+
+    fn known_place(&self, reason: &str) -> Option<u16> {
+        let place = self.known_reasons.iter().position(|known| known.reason == reason);
+        place.map(|place| place as u16)
     }
 
     /// Adds a row that settles its trial, the one at `place` of the plan. `None` if it is not a failure.
     pub fn add(&mut self, row: &RowRef<'_>, place: u64) -> Option<FailurePlace> {
-        self.add_row(row, place, KnownState::Unlisted)
+        self.add_row(row, place, None)
     }
 
-    fn add_row(&mut self, row: &RowRef<'_>, place: u64, state: KnownState) -> Option<FailurePlace> {
+    fn add_row(
+        &mut self,
+        row: &RowRef<'_>,
+        place: u64,
+        known: Option<&KnownResult>,
+    ) -> Option<FailurePlace> {
+        let state = known.map_or(KnownState::Unlisted, |known| known.state);
         let place = self.first_place.saturating_add(place);
         if row.flaky {
             let flaky = self.flaky.get_or_insert_with(|| FailureGroup::new(row.outcome));
@@ -174,7 +257,7 @@ impl Failures {
         }
         self.trials += u64::from(state.is_unexpected(row.outcome));
         self.grouped += 1;
-        let (label, headline, Signature { keys, answer }) = signature(row, state);
+        let (label, headline, Signature { keys, answer }) = signature(row, known);
         let kind = self.kind_of(row.outcome, &label).or_else(|| {
             let is_kept = self.kinds.len() < MOST_KINDS;
             is_kept.then(|| {
@@ -201,7 +284,8 @@ impl Failures {
             });
             Some(index)
         });
-        let added = FailurePlace { kind, part: part.map(|part| part as u16) };
+        let part_number = part.map(|part| part as u16);
+        let added = FailurePlace { kind, part: part_number, known: None };
         let Some(part) = part else { return Some(added) };
         let group = &mut self.groups[part];
         group.is_varied |= group.signature[0] != keys[0];
@@ -210,8 +294,8 @@ impl Failures {
         if group.first.first().is_none_or(|(first, _)| place < *first) {
             group.reason = cut(&headline, MOST_CHARACTERS);
             group.block = failure::block(row, BLOCK_LINES);
-            if state == KnownState::UnexpectedPass {
-                group.block.insert(0, (Tone::Reason, PASSES.to_owned()));
+            if let Some(known) = known {
+                group.block.insert(0, (Tone::Reason, known.line()));
             }
             group.signature = keys;
         }
@@ -247,11 +331,14 @@ impl Failures {
         groups
     }
 
-    /// Returns kind and part of a failure that was added.
-    pub(crate) fn place(&self, row: &RowRef<'_>, state: KnownState) -> FailurePlace {
-        let (label, _, Signature { keys, .. }) = signature(row, state);
+    /// Returns kind and part of a failure that was added, or the reason of a known one.
+    pub(crate) fn place(&self, row: &RowRef<'_>, known: Option<&KnownResult>) -> FailurePlace {
+        if let Some(known) = known.filter(|known| known.state == KnownState::Known) {
+            return FailurePlace { known: self.known_place(&known.reason), ..Default::default() };
+        }
+        let (label, _, Signature { keys, .. }) = signature(row, known);
         let part = self.part_of(row.outcome, keys).map(|part| part as u16);
-        FailurePlace { kind: self.kind_of(row.outcome, &label), part }
+        FailurePlace { kind: self.kind_of(row.outcome, &label), part, known: None }
     }
 
     fn kind_of(&self, outcome: Outcome, label: &str) -> Option<u16> {
@@ -289,10 +376,13 @@ impl Failures {
 }
 
 /// Returns label, headline and signature of a failure.
-fn signature(row: &RowRef<'_>, state: KnownState) -> (Cow<'static, str>, String, Signature) {
-    let (label, headline) = match state {
-        KnownState::UnexpectedPass => (PASSES.into(), PASSES.to_owned()),
-        _ => (failure::kind(row), failure::headline(row)),
+fn signature(
+    row: &RowRef<'_>,
+    known: Option<&KnownResult>,
+) -> (Cow<'static, str>, String, Signature) {
+    let (label, headline) = match known {
+        Some(known) => (PASSES.into(), known.line()),
+        None => (failure::kind(row), failure::headline(row)),
     };
     let signature = Signature::of(row, &label, &headline);
     (label, headline, signature)

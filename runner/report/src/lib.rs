@@ -29,7 +29,7 @@ mod web;
 pub use commands::*;
 pub use compare::*;
 pub use denials::{Denial, Denials, MissingGrants, table_with};
-pub use failures::{FailureGroup, Failures};
+pub use failures::{FailureGroup, Failures, KnownReason, StaleEntry};
 pub use forms::*;
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};

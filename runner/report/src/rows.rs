@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::{Failures, KnownResult, KnownTrial, failure, failures::FailurePlace, json::Items};
+use crate::failures::{FailurePlace, Failures, StaleEntry};
+use crate::{KnownResult, KnownTrial, failure, json::Items};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -161,20 +162,27 @@ pub(crate) fn add_failures(
     mut each: impl FnMut(u32, FailurePlace),
 ) -> Result<(), RecordError> {
     let is_selected = |trial| selected.is_none_or(|trials| trials.contains(&trial));
-    let results = table.settling();
-    let listed = results.filter(|row| {
-        // Rows of known failures are not read.
-        failures.known += u64::from(row.state == KnownState::Known && is_selected(row.trial));
-        let is_notable = row.is_flaky() || row.outcome != Outcome::Passed || row.is_unexpected();
-        is_notable && row.state != KnownState::Known
-    });
+    let known = table.known()?;
+    failures.stale.extend(known.list().entries.iter().filter_map(StaleEntry::of));
+    let mut listed = Vec::new();
+    for row in table.settling().filter(|row| is_selected(row.trial)) {
+        if row.state == KnownState::Known {
+            // Rows of known failures are not read.
+            let (test, provider) = table.names(row.trial);
+            let reason = known.entry(test, provider).map_or("", |entry| &entry.reason);
+            let trial = format!("{test}@{provider}#{}", table.repeat(row.trial));
+            each(row.number, failures.add_known(reason, &trial));
+        } else if row.is_flaky() || row.outcome != Outcome::Passed || row.is_unexpected() {
+            listed.push(row.number);
+        }
+    }
     let unsettling = table.unsettling().into_iter();
     let retried = unsettling
         .filter(|(trial, _)| !table.newest(*trial).is_some_and(|newest| newest.counts()))
         .flat_map(|(_, rows)| rows)
         .filter(|row| table.row(*row).outcome.is_bad());
-    let rows = listed.map(|row| row.number).chain(retried);
-    let rows: Vec<_> = rows.filter(|row| is_selected(table.row(*row).trial)).collect();
+    let retried = retried.filter(|row| is_selected(table.row(*row).trial));
+    let rows: Vec<_> = listed.into_iter().chain(retried).collect();
     // Reading the plan takes longer than finding out that there is nothing to name.
     let is_read = order.is_some() || rows.is_empty();
     let suite = if is_read { None } else { plan::suite(table.run()) };
@@ -187,7 +195,7 @@ pub(crate) fn add_failures(
         match place {
             _ if indexed.settles() => {
                 let place = place.unwrap_or(u64::MAX);
-                let added = failures.add_result(row, place, indexed.state);
+                let added = failures.add_result(row, place, &known);
                 added.into_iter().for_each(|added| each(indexed.number, added));
             }
             Some(place) => failures.add_retried(row, place),

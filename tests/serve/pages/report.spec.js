@@ -47,6 +47,22 @@ test('report shows failures, details and attempts of a run', async ({ page, open
   await expect(page.getByText('runner exec')).toBeVisible();
 });
 
+test('report has the changes since the previous run, and its matrix', async ({ page, open }) => {
+  await open('every');
+  await expect(page.locator('.counts').filter({ hasText: 'Since 00000001' })).toContainText(/\d+ newly failing.*\d+ fixed/);
+  await expect(page.locator('.group .badge.new').first()).toBeVisible();
+  await expect(list(page).filter({ hasText: 'large@' }).first().locator('.badge.new')).toBeVisible();
+  await page.getByRole('link', { name: 'Matrix', exact: true }).click();
+  const matrix = page.getByRole('grid', { name: 'Tests and providers' });
+  const row = (name) => matrix.locator('.rows-body > .row:not([hidden])').filter({ hasText: name });
+  await expect(row('fails').getByRole('gridcell', { name: '✗ 0/2' })).toHaveCount(2);
+  await expect(page.getByRole('button', { name: 'Answers' })).toHaveCount(0);
+  await page.getByRole('button', { name: 'Worst first' }).click();
+  await expect(matrix.locator('.rows-body > .row').first()).not.toContainText('passes');
+  await row('fails').getByRole('link', { name: '✗ 0/2' }).first().click();
+  await expect(page.locator('.trials h2')).toContainText('2 of 44 trials match');
+});
+
 test('report searches, filters and sorts its trials', async ({ page, open }) => {
   await open('large');
   await expect(page.locator('.trials h2')).toContainText(/[\d,]+ trials/);
@@ -58,7 +74,7 @@ test('report searches, filters and sorts its trials', async ({ page, open }) => 
   await page.getByRole('link', { name: 'Clear the filter' }).click();
   await page.getByRole('button', { name: 'Not passed' }).click();
   await expect(list(page).last()).toContainText('failed');
-  await page.getByRole('button', { name: 'All', exact: true }).click();
+  await page.getByRole('button', { name: /^All \d/ }).click();
   await page.getByRole('button', { name: 'Duration' }).click();
   await page.getByRole('button', { name: 'Duration ↓' }).click();
   await expect(page).toHaveURL(/sort=duration/);
@@ -106,6 +122,11 @@ for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ media: 'print' });
       await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
       await expect(list(page)).toHaveCount(44);
+      // Charts come before the list, and times are absolute.
+      const [charts, trials] = await Promise.all([page.locator('.tiles').last(), page.locator('section.trials')].map((one) => one.boundingBox()));
+      expect(charts.y).toBeLessThan(trials.y);
+      expect(await page.locator('.counts time').first().evaluate((one) => getComputedStyle(one, '::after').content)).toMatch(/Jan|2026/);
+      await expect(page.locator('.facts .quiet').first()).toBeHidden();
       // No reason and no name is cut.
       const cut = await page.locator('.group summary, .group .names a').evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).length);
       expect(cut).toBe(0);

@@ -87,12 +87,16 @@ test('pass rate has its change since the run before, and its course', async ({ p
   const at = json.runs.findIndex((run) => run.scenario === 'good');
   const rated = (name, number, passed, state) => ({ ...json.runs[at], run: `${json.runs[at].run}${name}`, short: name, number, state, counts: { ...json.runs[at].counts, planned: 8, passed, failed: 8 - passed } });
   json.runs.splice(at, 1, rated('newest', 9003, 6, 'passed'), rated('part', 9002, 1, 'incomplete'), rated('older', 9001, 7, 'failed'));
+  json.runs.push(...Array.from({ length: 20 }, (_, number) => ({ ...rated(`many${number}`, number, 5, 'failed'), scenario: 'many' })));
   await page.route('**/api/v1/runs?*', (route) => route.fulfill({ json }));
   await page.goto(`${server.origin}/runs`);
   const row = (name) => rows(page).filter({ hasText: name });
   await expect(row('newest')).toContainText('6 of 8 passed ▼ 12.5 pp');
   await expect(row('newest')).toContainText('gate allows 2 failed');
   await expect(row('older')).not.toContainText(' pp');
+  const list = await page.getByRole('grid', { name: 'Runs' }).boundingBox();
+  // The list takes the rest of the window.
+  expect(list.y + list.height).toBeGreaterThan(page.viewportSize().height - 120);
   await expect(page.getByRole('link', { name: 'good 75.0 %' })).toHaveAttribute('href', '/history?scenario=good');
   // Filters leave out runs.
   await page.goto(`${server.origin}/runs?q=good`);
@@ -148,7 +152,7 @@ test.describe('', () => {
     const group = rows(page).filter({ hasText: words });
     await expect(group).toHaveCount(2);
     await expect(group.first()).toContainText(/gate: pass rate .*, at least 99 %/);
-    await group.first().getByRole('link', { name: words }).click();
+    await group.first().getByRole('link', { name: 'alike, everything' }).click();
     await expect(page).toHaveURL(/\?group=/);
     await expect(run(page, 'alike')).toHaveCount(1);
     await expect(run(page, 'everything')).toContainText(/gate: pass rate .*, at least 99 %/);

@@ -174,11 +174,14 @@ test.describe('', () => {
     await expect(page.getByText('The file is not a text.')).toBeVisible();
   });
 
-  test('explanation of a grader is shown once, after the output', async ({ page, server }) => {
+  test('verdict of a grader is shown once, in the text font', async ({ page, server }) => {
     await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', 'graded@hostile#1'));
     await expect(page.getByText('It repeats the question.')).toHaveCount(1);
     await expect(page.getByRole('heading', { name: 'Expectations' })).toHaveCount(0);
-    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Grades/, /^Input/, /^Usage/, /^Reproduce/]);
+    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Grades/, /^Output/, /^Input/, /^Usage/, /^Reproduce/]);
+    const font = (place) => place.evaluate((one) => getComputedStyle(one).fontFamily);
+    expect(await font(page.getByText('It repeats the question.'))).toBe(await font(page.locator('body')));
+    expect(await font(page.locator('pre').first())).toContain('monospace');
   });
 
   test('output in a file has the lines around its difference', async ({ page, server }) => {

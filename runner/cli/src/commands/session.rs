@@ -214,7 +214,7 @@ impl<'a> Screen<'a> {
             return;
         }
         if facts.is_final {
-            self.failures.add_result(&row, trial, facts.state);
+            self.failures.add_result(&row, trial, &self.known);
         } else if is_retried {
             self.failures.add_retried(&row, trial);
         }

@@ -263,7 +263,7 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
             }
         }
     }
-    if args.failed && document.run.head.counts.done.known > 0 {
+    if args.failed && document.manifest.known().is_some() {
         let all = RunDocument::read(&root, run, &args.selection(&root, false)?)?;
         trials::known(&all.rows.failures()?).iter().for_each(|known| out.data(known));
     }

@@ -1,10 +1,10 @@
 //! Trials as a line, a block with reasons, a page with all sections, and the list of those that failed.
 
-use std::{iter::repeat_n, ops::Range};
+use std::{cmp::Reverse, iter::repeat_n, ops::Range};
 
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
-use runner_model::{Outcome, RowRef};
+use runner_model::{Outcome, RowRef, known::Stale};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, KnownResult, Section, SincePrevious, phrases};
 
@@ -288,11 +288,35 @@ fn side_by_side(left: &[String], right: &[String], columns: usize) -> Option<Vec
     Some(lines.collect())
 }
 
-/// Formats the number of known failures that a list leaves out. `None` for 0.
-pub fn known(failures: &Failures) -> Option<String> {
-    let count = Some(failures.known).filter(|known| *known > 0)?;
-    let text = plural(count, "known failure is", "known failures are");
-    Some(style::dim(&format!("  {text} left out: `-E 'known()'` shows them")))
+/// Formats the known failures that a list leaves out by the reasons of their entries, and the number of stale entries.
+pub fn known(failures: &Failures) -> Vec<String> {
+    let mut lines = Vec::new();
+    if failures.known > 0 {
+        let text = plural(failures.known, "known failure is", "known failures are");
+        lines.push(style::dim(&format!("  {text} left out: `-E 'known()'` shows them")));
+    }
+    let mut reasons: Vec<_> = failures.known_reasons.iter().collect();
+    reasons.sort_by_key(|known| Reverse(known.trials));
+    lines.extend(reasons.iter().map(|known| {
+        let trials = grouped(known.trials);
+        style::dim(&format!("    {trials} × {}", visible_line(&known.reason)))
+    }));
+    if !failures.stale.is_empty() {
+        let count = |why| failures.stale.iter().filter(|entry| entry.why == why).count();
+        let counts = [
+            (Stale::Expired, "expired"),
+            (Stale::Changed, "changed"),
+            (Stale::Unmatched, "unmatched"),
+        ]
+        .map(|(why, word)| (count(why), word));
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+        let entries = plural(failures.stale.len() as u64, "entry does", "entries do");
+        let text =
+            format!("  {entries} not apply: {}; `runner known` lists them", counts.join(", "));
+        lines.push(style::yellow(&text));
+    }
+    lines
 }
 
 fn more(left: u64) -> String {

@@ -19,7 +19,7 @@ pub struct KnownList {
 }
 
 /// An entry of a list: trials that are expected not to pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KnownEntry {
     /// Globs over the ids of tests.
     pub tests: Vec<String>,
@@ -50,7 +50,7 @@ pub struct KnownEntry {
 }
 
 /// Why an entry does not apply to the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stale {
     /// The run was made after the entry's last day.

@@ -2,28 +2,41 @@
 
 use std::cmp::Reverse;
 
-use runner_model::Outcome;
+use runner_model::{Counts, Outcome};
 use runner_record::RecordError;
 use runner_results::{RunTable, hash, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::failures::FailurePlace;
+use crate::failures::{FailurePlace, KnownReason, StaleEntry};
 use crate::{Failures, SincePrevious, VERSION, rows::add_failures};
 
 /// Groups of a kind that are listed.
 const MOST_LISTED: usize = 10;
+/// Stale entries that are listed.
+const MOST_STALE: usize = 20;
 
 /// The trials of a run that did not pass, or were skipped with a reason, by kind and reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FailuresPage {
     /// Always [`VERSION`].
     v: u8,
+    /// Counts of the rows that are grouped. Absent in a report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<Counts>,
     /// Number of trials that did not pass, or that pass although they are known failures.
     trials: u64,
     /// Number of known failures, which are in no kind. Absent for 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<u64>,
+    /// Up to 30 reasons of known failures, those with the most trials first. Absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    known_reasons: Vec<KnownReason>,
+    /// Up to 20 entries of the list of known failures that do not apply. Absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<StaleEntry>,
+    /// Number of stale entries.
+    stale_entries: u64,
     /// Up to 30 kinds: those with new failures, then errors, timeouts, failures and skipped trials.
     kinds: Vec<FailureKind>,
     /// Number of trials of other kinds.
@@ -40,7 +53,10 @@ pub struct FailuresPage {
     /// Keys by the number of the kind.
     #[serde(skip)]
     kind_keys: Vec<String>,
-    /// Rows with their places. Takes 12 bytes for each.
+    /// Keys by the number of the reason of known failures.
+    #[serde(skip)]
+    known_keys: Vec<String>,
+    /// Rows with their places. Takes 16 bytes for each.
     #[serde(skip)]
     rows: Vec<(u32, FailurePlace)>,
 }
@@ -96,7 +112,9 @@ impl FailuresPage {
         let mut failures = Failures::default();
         let mut rows = Vec::new();
         add_failures(table, None, None, &mut failures, |row, place| rows.push((row, place)))?;
-        Ok(Self { rows, ..Self::of(&failures, since) })
+        let mut counts = Counts::default();
+        table.settling().for_each(|row| row.count(&mut counts));
+        Ok(Self { rows, counts: Some(counts), ..Self::of(&failures, since) })
     }
 
     /// Lists grouped failures.
@@ -143,8 +161,15 @@ impl FailuresPage {
             let is_new = kind.groups.first().is_some_and(FailedTrials::is_new);
             (!is_new, rank(kind.outcome), Reverse(kind.trials))
         });
+        let mut known_reasons = failures.known_reasons.clone();
+        known_reasons.sort_by_key(|known| Reverse(known.trials));
         Self {
             v: VERSION,
+            counts: None,
+            known_keys: failures.known_reasons.iter().map(|known| known.key.clone()).collect(),
+            known_reasons,
+            stale: failures.stale.iter().take(MOST_STALE).cloned().collect(),
+            stale_entries: failures.stale.len() as u64,
             trials: failures.trials,
             known: Some(failures.known).filter(|known| *known > 0),
             left_out: failures.grouped - kinds.iter().map(|kind| kind.trials).sum::<u64>(),
@@ -158,8 +183,12 @@ impl FailuresPage {
         }
     }
 
-    /// Returns the key of a failure's group, which starts with that of its kind, or else the key of its kind.
+    /// Returns the key of a failure's group, which starts with that of its kind, or else the key of its kind. The key of a known
+    /// failure starts with `known`.
     pub(crate) fn key(&self, place: FailurePlace) -> Option<&str> {
+        if let Some(known) = place.known {
+            return self.known_keys.get(usize::from(known)).map(String::as_str);
+        }
         let group = place.part.map(|part| &self.parts[usize::from(part)][1]);
         group.or_else(|| self.kind_keys.get(usize::from(place.kind?))).map(String::as_str)
     }
@@ -167,6 +196,12 @@ impl FailuresPage {
     /// Returns the reason of a group, or the label of a kind, and the numbers of its rows, ascending. Also finds a group by its key
     /// from before it was merged with others. `None` for an unknown key.
     pub fn group(&self, key: &str) -> Option<(String, Vec<u32>)> {
+        if let Some(known) = self.known_reasons.iter().find(|known| known.key == key) {
+            let rows = self.rows.iter().filter(|(_, place)| self.key(*place) == Some(key));
+            let mut rows: Vec<_> = rows.map(|(row, _)| *row).collect();
+            rows.sort_unstable();
+            return Some((known.reason.clone(), rows));
+        }
         let kind = self.kind_keys.iter().position(|kind| kind == key).map(|kind| kind as u16);
         let part = self.parts.iter().find(|[own, _]| own == key);
         let key = match part {

@@ -10,7 +10,7 @@ use runner_results::{PlannedTable, TrialQuery};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{Class, SincePrevious, VERSION, failure, trials::PASSES};
+use crate::{Class, KnownResult, SincePrevious, VERSION, failure};
 
 /// The first trial of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl TrialsPage {
             let row = read_line(&line).ok().filter(RowRef::settles);
             trials.extend(row.as_ref().map(TrialItem::of_row));
         }
-        let planned = counts.metadata.planned_trial_count;
+        let planned = counts.counts.needed_of(counts.metadata.planned_trial_count);
         Ok(Self {
             v: VERSION,
             rev: 0,
@@ -149,13 +149,14 @@ impl TrialsPage {
         )?;
         let rows = page.trials.iter().filter_map(|(_, row)| Some(row.as_ref()?.number));
         let mut items = HashMap::new();
+        let known = planned.table.known()?;
         planned.table.each_row(rows, |indexed, row, _| {
             let mut item = TrialItem::of_row(row);
             if indexed.state != KnownState::Unlisted {
                 item.known = Some(indexed.state);
             }
             if indexed.state == KnownState::UnexpectedPass {
-                item.headline = Some(PASSES.to_owned());
+                item.headline = KnownResult::of(&known, row).map(|known| known.line());
             }
             items.insert(indexed.number, item);
         })?;
@@ -178,7 +179,7 @@ impl TrialsPage {
             v: VERSION,
             rev: rev.into(),
             total: page.total as u64,
-            of: planned.order.len().into(),
+            of: planned.table.fold_sums().counts.needed_of(planned.order.len().into()),
             reason: None,
             offset: page.offset as u64,
             is_cut: page.is_cut,

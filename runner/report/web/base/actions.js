@@ -78,7 +78,7 @@ function send(run, name, owner, queue = false) {
     const answer = await post(`${runPath(run)}/${call}`, body);
     return answer.queued ? el('p', { class: 'note' }, 'Waits in the ', el('a', { href: '/queue' }, 'queue'), '.') : null;
   }).catch((error) => {
-    notes.set(run, [problem(error), resume && isBusy(error) && button('Add to queue', () => send(run, name, owner, true), { class: 'primary' })]);
+    notes.set(run, [problem(error, `${LABELS[name][0].replace(/^\W+|…$/g, '')}: refused`), resume && isBusy(error) && button('Add to queue', () => send(run, name, owner, true), { class: 'primary' })]);
     owner.redraw();
   });
 }
@@ -153,7 +153,7 @@ async function labels(run, owner) {
     title: 'Labels',
     text: () => el('label', null, 'One label a line, such as ', el('code', null, 'commit=1f2e3d4'),
       el('textarea', { rows: 6, value: text, oninput: (/** @type {any} */ event) => { text = event.target.value; } })),
-    yes: 'Save', under: 'Saving…',
+    yes: 'Save labels', under: 'Saving…',
     act: () => act(run, 'label', owner, async () => {
       const lines = text.split('\n').filter((line) => line.trim());
       const set = Object.fromEntries(lines.map(pair));

@@ -41,7 +41,7 @@ export function ask({ title, text, yes, under, no = 'Cancel', danger, load, act 
       act().then(close, failed);
     };
     const kind = danger ? 'danger' : 'primary';
-    return [el('div', null, text()), error && problem(error), el('p', { class: 'buttons' },
+    return [el('div', null, text()), error && problem(error, `${yes}: refused`), el('p', { class: 'buttons' },
       isReady && button(isBusy ? under : yes, go, { class: kind, disabled: isBusy }),
       // Enter must not delete anything.
       button(no, close, { autofocus: danger }))];

@@ -12,8 +12,8 @@ const position = ({ file, line, column }) => [file, line, column].filter((part) 
 /** Whether a request was refused because other runs are active. @param {any} error */
 export const isBusy = (error) => error?.document?.type === '/problems/busy';
 
-/** Shows an error with its help. @param {any} error @returns {import('./ui.js').Description} */
-export function problem(error) {
+/** Shows an error with its help. `refused` names the request that the server has refused. @param {any} error @param {string} [refused] @returns {import('./ui.js').Description} */
+export function problem(error, refused) {
   if (isBusy(error)) {
     const { active = [], detail } = error.document;
     const runs = active.map((/** @type {string} */ run) => [' ', link(runPath(run), run)]);
@@ -23,7 +23,7 @@ export function problem(error) {
   const places = (document.problems ?? []).map((/** @type {any} */ one) =>
     el('li', null, el('code', null, position(one)), ' ', prose(one.message), one.help ? el('p', { class: 'quiet' }, prose(one.help)) : null));
   const runs = (document.candidates ?? []).map((/** @type {string} */ run) => el('li', null, link(runPath(run), run)));
-  return el('div', { class: 'note bad', role: 'alert' }, el('strong', null, document.title ?? 'Error'),
+  return el('div', { class: 'note bad', role: 'alert' }, el('strong', null, (error?.status >= 400 && refused) || document.title || 'Error'),
     el(document.detail?.includes('\n') ? 'pre' : 'p', null, prose(document.detail ?? '')), document.help ? el('p', { class: 'quiet' }, prose(document.help)) : null,
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
@@ -66,4 +66,4 @@ export function pair(text) {
 }
 
 /** The page for an address without a page. @param {string} text */
-export const notFound = (text, of = /^\/runs\/[^/]+(?=\/trials\/)/.exec(location.pathname)?.[0]) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text.charAt(0).toUpperCase() + text.slice(1).replace(/; to list all \w+: .*/s, '.'))), el('p', { class: 'buttons' }, of && link(of, 'All trials of the run'), link(home, report ? 'All trials' : 'All runs')));
+export const notFound = (text, of = /^\/runs\/[^/]+(?=\/trials\/)/.exec(location.pathname)?.[0]) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text.charAt(0).toUpperCase() + text.slice(1).replace(/; to list all \w+: .*/s, '.'))), !report && /^.runs/.test(location.pathname) && el('p', { class: 'quiet' }, 'It may have been deleted, or be in another results root.'), el('p', { class: 'buttons' }, of && link(of, 'All trials of the run'), link(home, report ? 'All trials' : 'All runs')));

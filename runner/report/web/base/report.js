@@ -28,7 +28,7 @@ export function answer(path) {
   const { pathname, search, searchParams } = new URL(path, 'file:///');
   const name = decodeURIComponent(pathname).slice(decodeURIComponent(home).length);
   const { documents } = /** @type {NonNullable<typeof report>} */ (report);
-  return name === '/trials' ? page(searchParams) : documents[name + search] ?? documents[name];
+  return name === '/trials' ? page(searchParams) : name === '/matrix' ? matrix(searchParams) : documents[name + search] ?? documents[name];
 }
 
 /** All trials, in the order of the plan. @type {any[]} */
@@ -36,32 +36,68 @@ let trials = [];
 /** The trials of the last query. */
 let [query, selected] = ['', trials];
 
-/** A page of trials. @param {URLSearchParams} keys */
-function page(keys) {
+/** Reads all trials once. */
+function all() {
   if (!trials.length) {
-    trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score, group]) => ({
-      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', known: group === 1 ? 'known' : group && word === 'passed' ? 'unexpected-pass' : null, attempt, duration_ms: ms, headline, score, group,
+    trials = JSON.parse(read('trials')).map((/** @type {any[]} */ [trial, word, attempt, ms, headline, score, group, isNew]) => ({
+      trial, outcome: word === 'flaky' ? 'passed' : word, flaky: word === 'flaky', known: String(group).startsWith('known') ? 'known' : group && word === 'passed' ? 'unexpected-pass' : null, attempt, duration_ms: ms, headline, score, group, change: isNew ? 'regressed' : null,
     }));
   }
+  return trials;
+}
+
+/** A page of the matrix. @param {URLSearchParams} keys */
+function matrix(keys) {
+  const providers = /** @type {NonNullable<typeof report>} */ (report).documents[''].providers.map((/** @type {any} */ one) => one.provider);
+  /** @type {Map<string, any[]>} */
+  const rows = new Map();
+  for (const { trial, outcome, flaky, known, score } of all()) {
+    const [at, end] = [trial.lastIndexOf('@'), trial.lastIndexOf('#')];
+    const cells = rows.get(trial.slice(0, at)) ?? providers.map(() => null);
+    rows.set(trial.slice(0, at), cells);
+    if (!outcome) continue;
+    const cell = cells[providers.indexOf(trial.slice(at + 1, end))] ??= { passed: 0, failed: 0, error: 0, timeout: 0, skipped: 0, flaky: 0, known: 0, unexpected_passes: 0, score: null, scores: [] };
+    cell[outcome] += 1;
+    cell.flaky += Number(flaky);
+    if (known) cell[known === 'known' ? 'known' : 'unexpected_passes'] += 1;
+    if (typeof score === 'number') cell.scores.push(score);
+    if (cell.scores.length) cell.score = cell.scores.reduce((/** @type {number} */ sum, /** @type {number} */ one) => sum + one, 0) / cell.scores.length;
+  }
+  const bad = (/** @type {any} */ one) => one.failed + one.error + one.timeout - one.known + one.unexpected_passes;
+  const share = (/** @type {any} */ one) => one.passed / (one.passed + one.failed + one.error + one.timeout + one.skipped);
+  const sum = (/** @type {any[]} */ cells, /** @type {(one: any) => number} */ of) => cells.reduce((all, one) => all + (one ? of(one) : 0), 0);
+  let tests = [...rows].map(([test, cells]) => ({ test, cells }));
+  if (keys.get('differs')) tests = tests.filter(({ cells }) => new Set(cells.filter(Boolean).map((one) => `${share(one)} ${one.score}`)).size > 1);
+  if (keys.get('worst_first')) tests.sort((one, other) => sum(other.cells, bad) - sum(one.cells, bad) || sum(one.cells, (of) => of.score) - sum(other.cells, (of) => of.score));
+  const offset = Number(keys.get('offset'));
+  return { total: tests.length, offset, providers, tests: tests.slice(offset, offset + Number(keys.get('limit'))) };
+}
+
+/** A page of trials. @param {URLSearchParams} keys */
+function page(keys) {
+  all();
   const [filter, sort, group] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst', keys.get('group') ?? ''];
   // The key of a group starts with that of its kind.
   const isOf = (/** @type {any} */ one) => !group || one.group === group || String(one.group).startsWith(`${group}-`);
   if (query !== `${sort} ${group} ${filter}`) [query, selected] = [`${sort} ${group} ${filter}`, trials.filter(isOf).filter(matcher(filter)).sort(order(sort))];
   const near = selected.findIndex((one) => one.trial === keys.get('near'));
   const start = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 1);
-  const { kinds } = /** @type {NonNullable<typeof report>} */ (report).documents['/failures'];
-  const reason = kinds.flatMap((/** @type {any} */ one) => [{ ...one, reason: one.kind }, ...one.groups]).find((/** @type {any} */ one) => one.key === group)?.reason;
+  const { kinds, known_reasons: known = [] } = /** @type {NonNullable<typeof report>} */ (report).documents['/failures'];
+  const reason = kinds.flatMap((/** @type {any} */ one) => [{ ...one, reason: one.kind }, ...one.groups]).concat(known).find((/** @type {any} */ one) => one.key === group)?.reason;
   return { rev: 0, reason, total: selected.length, of: trials.length, trials: selected.slice(start, start + Number(keys.get('limit'))) };
 }
 
 /** The filters of links and buttons. Any other text is searched for. @param {string} filter @returns {(one: any) => boolean} */
 function matcher(filter) {
-  const [, name, value = ''] = /^(outcome|flaky|known|unexpected|test)\((.*)\)$/.exec(filter) ?? [];
+  const [, name, value = ''] = /^(outcome|flaky|known|unexpected)\((.*)\)$/.exec(filter) ?? [];
   if (name === 'outcome') return ({ outcome }) => value.split(', ').includes(outcome);
   if (name === 'flaky') return ({ flaky }) => flaky;
   if (name === 'known') return ({ known }) => known === 'known';
   if (name === 'unexpected') return ({ known, outcome }) => (known ? known !== 'known' : BAD.includes(outcome));
-  if (name === 'test') return ({ trial }) => trial.startsWith(`${value.slice(1, -1)}@`);
+  const [, test, provider = '*'] = /^test\("(.*?)"\)(?: & provider\("(.*)"\))?$/s.exec(filter) ?? [];
+  // In names of links, `?` is any character.
+  const pattern = (/** @type {string} */ text) => text.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\?/g, '.').replace(/\*/g, '.*');
+  if (test) return ({ trial }) => new RegExp(`^${pattern(test)}@${pattern(provider)}#\\d+$`, 's').test(trial);
   const words = filter.toLowerCase().replace(/^"(.*)"$/, '$1').split(/\s+/);
   return ({ trial, headline }) => words.every((word) => `${trial} ${headline ?? ''}`.toLowerCase().includes(word));
 }

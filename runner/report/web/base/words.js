@@ -11,7 +11,7 @@ export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2
 export const shell = (words) => words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
 
 /** A digest of which 12 digits are shown. A copy has all. @param {string} text */
-export const digest = (text) => el('code', { class: 'digest', title: text }, text);
+export const digest = (text) => el('code', { class: 'digest', title: text }, text.slice(0, 12), el('span', null, text.slice(12)));
 
 /** @param {number} value */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
@@ -181,6 +181,7 @@ const MARKS = {
   failed: ['✗', 'failed'],
   unexpected: ['✗', 'failed'],
   known: ['≈', 'known'],
+  passes: ['✗✓', 'failed'],
   flaky: ['~', 'flaky'],
   passed: ['✓', 'passed'],
   skipped: ['–', 'skipped'],
@@ -226,31 +227,36 @@ export function verdict(run) {
 /** A user with machine and reason. @param {any} by */
 export const actor = ({ user, host, reason }) => `${user} on ${host}${reason ? `: ${reason}` : ''}`;
 
+/** The newest counts of a run, or those of the failures that its page shows, so that both agree. @param {any} view */
+export const countsOf = ({ document, progress, reading }) => ({ ...document.run.counts, ...progress?.counts, ...reading });
+
 /** The number of trials that are done. @param {any} counts */
 export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
+
+/** The number of trials that are done at the end: at most this one while adaptive repeats run. @param {any} counts */
+export const needed = (counts) => (counts.planned ?? done(counts)) - (counts.not_needed ?? 0);
 
 /** The counts beside known failures: unexpected results in place of failures, errors and timeouts. @param {any} counts */
 export function beside(counts) {
   const { known = 0, unexpected_passes: passes = 0, passed, failed, error, timeout } = counts;
   return known + passes ? { ...counts, passed: passed - passes, failed: 0, error: 0, timeout: 0, unexpected: failed + error + timeout - known + passes } : counts;
-/** The number of trials that are done at the end: at most this one while adaptive repeats run. @param {any} counts */
-export const needed = (counts) => (counts.planned ?? done(counts)) - (counts.not_needed ?? 0);
-
 }
 
 /** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
 export function parts(counts) {
   const shown = beside(counts);
   const words = [['failed', 'failed', 'failed'], ['error', 'error', 'errors'], ['timeout', 'timeout', 'timeouts'],
-    ['unexpected', 'unexpected', 'unexpected'], ['known', 'known', 'known'], ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped'], ['ungraded', 'ungraded', 'ungraded']];
-  return words.filter(([key]) => shown[key] > 0).map(([key, one, many]) => [key, plural(shown[key], one, many)]);
+    ['unexpected', 'unexpected', 'unexpected'], ['known', 'known', 'known'], ['passed', 'passed', 'passed'], ['skipped', 'skipped', 'skipped'], ['ungraded', 'ungraded', 'ungraded']];
+  // A flaky trial is also a passed one.
+  const flaky = shown.flaky > 0 ? ` (${count(shown.flaky)} flaky)` : '';
+  return words.filter(([key]) => shown[key] > 0).map(([key, one, many]) => [key, plural(shown[key], one, many) + (key === 'passed' ? flaky : '')]);
 }
 
 /** A bar of the outcomes of a run's trials. @param {any} counts */
 export function bar(counts) {
-  const whole = Math.max(counts.planned ?? 0, done(counts), 1);
+  const whole = Math.max(needed(counts), done(counts), 1);
   const words = parts(counts).map(([, phrase]) => phrase).join(', ') || 'no results';
-  const label = `${words}, of ${count(counts.planned ?? done(counts))}`;
+  const label = `${words}, of ${count(needed(counts))}`;
   // Each count above 0 is visible, even with a small share.
   const shown = beside(counts);
   const pieces = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'].filter((key) => shown[key] > 0).map((key) =>
@@ -280,7 +286,7 @@ const REASONS = {
 export function reason(run, by) {
   if (run.status === 'running' || !run.reason) return null;
   const [why, help] = REASONS[run.reason] ?? [run.reason, ''];
-  const left = run.counts.planned - done(run.counts);
+  const left = needed(run.counts) - done(run.counts);
   const rest = left > 0 && run.status === 'incomplete' && !help ? `Resume to run the remaining ${plural(left, 'trial')}.` : help;
   const what = run.signal ? why.replace('a signal', run.signal) : why;
   return [by ? `${what.slice(0, -1)} by ${actor(by)}.` : what, rest].filter(Boolean).join(' ');

@@ -23,15 +23,22 @@ export function activity(run, live) {
   // The times of a paused run stop.
   const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
+  /** Repeats that do the same have one row. @type {Map<string, any[]>} */
+  const alike = new Map();
+  for (const one of attempts) {
+    const name = `${one.trial.replace(/#\d+$/, '')} ${one.attempt} ${step(one)}`;
+    alike.set(name, [...alike.get(name) ?? [], one].sort((left, right) => repeat(left) - repeat(right)));
+  }
+  const groups = [...alike];
   const rows = [
-    ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one),
-        duration(one.ms + since(live.at, clock)), one.output?.text.trimEnd().split('\n').at(-1))),
+    ...groups.slice(0, MAX_LISTED).map(([name, all, [one, ...others] = all]) =>
+      row(name, [trial(one), others.map((other) => [' ', link(trialPath(run, other.trial), `#${repeat(other)}`)])], isPaused ? `paused · ${step(one)}` : step(one),
+        duration(Math.max(...all.map(({ ms }) => ms)) + since(live.at, clock)), one.output?.text.trimEnd().split('\n').at(-1))),
     ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
       row(`${one.trial} waits`, trial(one), `${one.grader ? `grader ${one.grader} ` : ''}${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
   ];
-  const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
+  const hidden = groups.slice(MAX_LISTED).reduce((sum, [, all]) => sum + all.length, 0) + Math.max(0, waiting.length - MAX_LISTED);
   const summary = live && [plural(attempts.length, 'attempt'), waiting.length > 0 && `, ${plural(waiting.length, 'trial')} waiting`, live.waits_for_memory && ', more wait for memory',
     live.workers > 0 && `, ${plural(live.workers, 'worker process', 'worker processes')}`, live.deaths > 0 && `, ${count(live.deaths)} ended`];
   return el('section', null,
@@ -96,6 +103,9 @@ const left = ({ until }, clock) => duration(Math.max(0, Date.parse(until) - cloc
 /** @param {string} key @param {import('../base/ui.js').Child} name @param {string} words @param {string} age @param {string} [last] */
 const row = (key, name, words, age, last = '') =>
   el('li', { key }, el('span', null, name), el('span', null, words), el('span', { class: 'n' }, age), el('code', null, last));
+
+/** @param {any} one */
+const repeat = ({ trial }) => Number(trial.slice(trial.lastIndexOf('#') + 1));
 
 /** @param {any} one */
 const step = ({ attempt, grader, what, phase }) =>

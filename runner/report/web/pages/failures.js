@@ -3,8 +3,8 @@
 
 import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
-import { el, folded, link, loading, render } from '../base/ui.js';
-import { count, outcome, plural, time } from '../base/words.js';
+import { el, folded, link, loading, render, table } from '../base/ui.js';
+import { count, outcome, plural, prose, time } from '../base/words.js';
 import { reason } from './reason.js';
 
 /** Changes of tests: key, words and class. */
@@ -35,18 +35,52 @@ const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
 
 /** @param {string} run @param {any} failures */
 export function failed(run, failures) {
-  const { kinds = [], known, trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
+  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
   if (!kinds.length && !flaky && !retries) return null;
   const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
   return el('section', null,
     el('h2', null, heading),
     some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
-    known > 0 && el('p', { class: 'quiet' }, link(`${runPath(run)}${query({ filter: 'known()' })}`, plural(known, 'known failure')), ' left out.'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
     flaky && el('div', { class: 'kind' }, el('h3', null, outcome('flaky')), link(`${runPath(run)}${query({ filter: 'flaky()' })}`, flaky)),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));
 }
+
+/** Why an entry is stale, and what to do. @type {Record<string, string>} */
+const STALE = {
+  expired: 'Its last day is over. Fix the tests, or write a later `until`.',
+  changed: 'Its tests or their expectations have changed. `runner known --update` confirms it.',
+  unmatched: 'It matches no trial. Remove it.',
+};
+
+/** The known failures of a run by the reasons of their entries, and the entries that do not apply. @param {any} run @param {any} failures */
+export function known({ run, short }, failures) {
+  const { known: all = 0, known_reasons: reasons = [], stale = [], stale_entries: entries = 0 } = failures ?? {};
+  if (!all && !entries) return null;
+  const words = [all > 0 && plural(all, 'trial'), entries > 0 && plural(entries, 'stale entry', 'stale entries')].filter(Boolean).join(', ');
+  const reason = (/** @type {any} */ one) => el('div', { key: one.key, class: 'group' }, el('p', null, el('b', null, count(one.trials)), ' ', link(listPath(run, one.key), one.reason)), names(run, one));
+  const row = (/** @type {any} */ one) => el('tr', { key: one.place }, el('td', { class: 'failed' }, one.why), el('th', { scope: 'row' }, el('code', null, one.place), el('small', null, one.tests.join(', '))),
+    el('td', null, one.reason), el('td', null, prose(STALE[one.why]), one.until && one.why === 'expired' && el('small', null, `until ${one.until}`)));
+  return el('section', null, el('h2', null, 'Known failures', el('small', null, words)),
+    all > 0 && el('div', { class: 'kind' }, el('h3', null, link(`${runPath(run)}${query({ filter: 'known()' })}`, outcome('known', 'known failures'), ' ', count(all))), el('div', { class: 'groups' }, reasons.map(reason))), entries > 0 && [
+    el('h3', null, 'Stale entries: their trials count as without them'), table('Stale entries', ['State', 'Entry', 'Reason', 'To do'], stale.map(row), 'stale'),
+    el('p', { class: 'quiet' }, entries > stale.length && `${count(entries - stale.length)} more: runner known. `, 'To write the results of this run into the lists: ', el('code', null, `runner known ${short} --update`))]);
+}
+
+/** The first trial, and a link to all. @param {string} run @param {any} one */
+const names = (run, one) => el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]),
+  one.trials > 1 && link(listPath(run, one.key), `and ${count(one.trials - 1)} more`));
+
+/** The most characters of a common start, and those of it on each side of a cut. */
+const [MOST_COMMON, CONTEXT] = [40, 16];
+
+/** Cuts the middle of the start that a text has in common with another one, so that the difference is visible. @param {string[]} texts */
+const distinct = (texts) => texts.map((text) => {
+  let common = 0;
+  for (const other of texts) for (let at = 0; other !== text && at < text.length && text[at] === other[at];) common = Math.max(common, ++at);
+  return common > MOST_COMMON ? `${text.slice(0, CONTEXT)}…${text.slice(common - CONTEXT)}` : text;
+});
 
 /** The list of the trials of a kind or a group. @param {string} run @param {string} group */
 const listPath = (run, group) => `${runPath(run)}${query({ group })}`;
@@ -56,28 +90,26 @@ const some = (items, most, noun) => [items.slice(0, most), items.length > most &
   el('details', { key: 'more', class: 'more' }, el('summary', null, plural(items.length - most, `more ${noun}`)), items.slice(most))];
 
 /** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
-const kind = (run, one, most) => el('div', { key: one.key, class: 'kind' },
+const kind = (run, one, most, texts = distinct(one.groups.map((/** @type {any} */ { reason }) => (reason.startsWith(`${one.kind}: `) ? reason.slice(one.kind.length + 2) : reason)))) => el('div', { key: one.key, class: 'kind' },
   el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'unexpected' : one.outcome, one.kind), ' ', count(one.trials))),
-  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group, one.kind)), most, 'reason'),
+  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group, /** @type {number} */ at) => reasons(run, group, texts[at], one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
     one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
 
-/** Trials with the same reason, which is shown without the kind. @param {string} run @param {any} one @param {string} kind */
-function reasons(run, one, kind) {
+/** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {string} words @param {boolean} hasValues */
+function reasons(run, one, words, hasValues) {
   const isNew = /new/.test(one.change);
-  const words = one.reason.startsWith(`${kind}: `) ? one.reason.slice(kind.length + 2) : one.reason;
   const head = [el('b', null, count(one.trials)), ' ',
-    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre', title: one.reason }, words)];
-  const examples = () => one.first.map((/** @type {string} */ trial, /** @type {number} */ at) => folded(trial, () => example(run, trial), at === 0));
-  return el('div', { key: one.key, class: 'group' }, folded(head, examples),
-    el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]),
-      one.trials > 1 && link(listPath(run, one.key), `and ${count(one.trials - 1)} more`)));
+    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words)];
+  const examples = () => (one.first.length < 2 ? example(run, one.first[0]) : one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
+    folded(trial, () => [example(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)));
+  return el('div', { key: one.key, class: 'group' }, folded(head, examples), names(run, one));
 }
 
 /** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */
 const example = (run, trial) => el('div', { ref: async (/** @type {HTMLElement} */ place) => {
   render(place, loading());
   try {
-    render(place, reason(await get(trialPath(run, trial))), el('p', null, link(trialPath(run, trial), 'All about this trial')));
+    render(place, reason(await get(trialPath(run, trial))));
   } catch (error) {
     render(place, problem(error));
   }

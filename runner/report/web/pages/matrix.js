@@ -4,10 +4,11 @@
 import { get, query, runPath, trialPath } from '../base/api.js';
 import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
+import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, done, heat, parts, percent, plural, score, sign, testName } from '../base/words.js';
+import { beside, count, done, heat, outcome, parts, percent, plural, score, sign, testName } from '../base/words.js';
 import { parsed, ranked, share, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
@@ -46,7 +47,7 @@ export function matrix(view, address, kept) {
   /** @type {Rows<any>} */
   const rows = new Rows({
     label: 'Tests and providers',
-    head: () => [head('trial', 'Test'), cells(form() === 'dense' ? () => '' : heading, 'columnheader')],
+    head: () => [head('trial', 'Test'), form() !== 'dense' && cells(heading, 'columnheader')],
     row: ({ test, cells: unsorted, input, answers = [] }, _, all = order.map((at) => unsorted[at])) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
       form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[order[at]]), 'gridcell')],
     height: () => ({ answers: ANSWER, dense: 16, plain: 34 })[form()],
@@ -143,7 +144,7 @@ export function matrix(view, address, kept) {
     button(label, () => go(to({ [key]: keys[key] ? null : 'true' }), true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
   const first = read();
   return {
-    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`)), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') }))) : !error && loading(),
+    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`)), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), !report && toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') })), legend(view.document, form() === 'dense')) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
@@ -163,17 +164,33 @@ export function matrix(view, address, kept) {
 /** The name as a glob that matches it. @param {string} name */
 const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
 
-/** The worst outcome of the repeats of a test. @param {any} one */
-const worst = (one) => ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? (one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped');
+/** The worst outcome of the repeats of a test, beside the known failures. @param {any} one */
+function worst(one) {
+  const shown = beside(one);
+  const isPass = shown.unexpected > 0 && shown.unexpected === one.unexpected_passes;
+  return isPass ? 'passes' : ['error', 'timeout', 'failed', 'unexpected', 'known'].find((key) => shown[key] > 0) ?? (one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped');
+}
+
+/** The signs of the cells that the run has, or their colours. @param {any} document @param {boolean} isDense */
+function legend({ run: { counts }, providers = [] }, isDense) {
+  const shown = beside(counts);
+  const words = ['passed', 'flaky', 'failed', 'error', 'timeout', 'unexpected', ...(isDense ? [] : ['passes']), 'known', 'skipped'];
+  const has = (/** @type {string} */ key) => (key === 'passes' ? counts.unexpected_passes : key === 'unexpected' && !isDense ? shown.unexpected - (counts.unexpected_passes ?? 0) : shown[key]) > 0;
+  return el('p', { class: 'legend' }, words.filter(has).map((key) => el('span', { key }, isDense && el('i', { class: 'swatch', style: { '--heat': tone(key) } }), isDense ? key : outcome(key, key === 'passes' ? 'passes although known' : key))),
+    providers.some((/** @type {any} */ one) => typeof one.score === 'number') && el('span', { class: 'scale' }, 'score 0 ', el('i', null), ' 1'));
+}
 
 /** The mean score of the repeats of a test. `null` without one. @param {any} one */
 const scoreOf = (one) => (typeof one.score === 'number' ? Math.min(Math.max(one.score, 0), 1) : null);
+
+/** The colour of an outcome. @param {string} word */
+const tone = (word) => (word === 'known' ? 'color-mix(in srgb, var(--failed) 35%, var(--none))' : `var(--${{ skipped: 'quiet', passes: 'failed', unexpected: 'failed' }[word] ?? word})`);
 
 /** @param {any} one */
 function colour(one) {
   const value = scoreOf(one);
   if (value !== null) return heat(value);
-  return `var(--${worst(one) === 'skipped' ? 'quiet' : worst(one)})`;
+  return tone(worst(one));
 }
 
 /** @param {any} one @param {string} provider */

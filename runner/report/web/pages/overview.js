@@ -7,7 +7,7 @@ import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
 import { duration, number, parts, plural, time } from '../base/words.js';
 import { activity, workers } from './activity.js';
-import { failed, previous } from './failures.js';
+import { failed, known, previous } from './failures.js';
 import { denials, groups, results } from './tables.js';
 import { trials } from './trials.js';
 
@@ -20,12 +20,13 @@ export function overview(view, address, kept) {
     try {
       [failures, summary] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`)]);
       error = null;
+      view.reading = view.document.run.status === 'running' ? failures.counts : null;
     } catch (caught) {
       error = /** @type {any} */ (caught).status === 0 ? null : caught;
     }
     view.redraw();
   };
-  const read = paced(3000, load);
+  const read = paced(1000, load);
   const first = load();
   return {
     ...list,
@@ -37,7 +38,7 @@ export function overview(view, address, kept) {
       // People look for the best provider of a graded run, and for the failures of any other one. At the end of a run, nothing moves.
       isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
-      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures)),
+      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures), known(document.run, failures)),
         isRunning && el('div', null, activity(run, live), workers(document, live)),
         el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary), !isRunning && workers(document, null)];
     },
@@ -45,6 +46,10 @@ export function overview(view, address, kept) {
       if (event.name === 'progress') live = event.data.live ?? live;
       read();
       list.live?.(event);
+    },
+    close() {
+      view.reading = null;
+      list.close?.();
     },
   };
 }

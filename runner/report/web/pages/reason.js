@@ -41,5 +41,5 @@ export function lines(trial, earlier) {
 export function reason(trial) {
   const texts = columns(trial);
   const output = trial.output !== null && cards([['Output', trial.output]], false);
-  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre' }, one.explanation)), texts ? new Diff().show(texts[0], texts[1], ['Expected', 'Actual']) : output];
+  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre prose' }, one.explanation)), texts ? new Diff().show(texts[0], texts[1], ['Expected', 'Actual']) : output];
 }

@@ -8,7 +8,7 @@ import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename } from '../base/router.js';
 import { el, link, paced, render, soon } from '../base/ui.js';
-import { actor, bar, count, done, duration, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
+import { actor, bar, count, countsOf, done, duration, needed, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -16,8 +16,9 @@ import { overview } from './overview.js';
 import { timeline } from './timeline.js';
 
 /**
- * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one.
- * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
+ * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one. `reading`
+ * has the counts of the failures that the page shows while the run is running.
+ * @typedef {{run: string, document: any, progress: any, reading: any, redraw: () => void}} RunView
  * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
  *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, first?: Promise<unknown>,
  *   ready?: Promise<unknown>, close?: () => void}} Part
@@ -33,7 +34,7 @@ const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, k
 });
 
 // These need a server.
-if (report) for (const name of ['matrix', 'timeline', 'log']) delete VIEWS[name];
+if (report) for (const name of ['timeline', 'log']) delete VIEWS[name];
 
 /** The longest wait of a page for its first data, in milliseconds. */
 const MAX_WAIT = 1000;
@@ -49,7 +50,7 @@ export async function open({ place, address, names, kept }) {
   const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
   let [isGone, isOpen] = [false, false];
   /** @type {RunView} */
-  const view = { run, document, progress: null, redraw: soon(draw) };
+  const view = { run, document, progress: null, reading: null, redraw: soon(draw) };
   let shown = name(address);
   let part = partOf(shown)(view, address, kept);
   // The view of the content, and the part of the next one, which is shown once it has its data.
@@ -85,7 +86,7 @@ export async function open({ place, address, names, kept }) {
     // The server is still reading the results of a large run.
     if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
-    if (!isRunning) view.progress = null;
+    if (!isRunning) view.progress = view.reading = null;
     follow(isRunning ? run : null);
   }
   const refresh = paced(1000, reload);
@@ -105,7 +106,7 @@ export async function open({ place, address, names, kept }) {
     const { run: head, actions, since_previous: previous, manifest, gate = [] } = view.document;
     const { user, host } = manifest.sessions[0] ?? {};
     const rescored = manifest.sessions.findLast((/** @type {any} */ one) => one.rescores);
-    const counts = { ...head.counts, ...view.progress?.counts };
+    const counts = countsOf(view);
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
     const resume = ['failed', 'passed'].includes(head.state) ? [] : ['resume'];
     const { live } = view.progress ?? view.document;
@@ -117,7 +118,7 @@ export async function open({ place, address, names, kept }) {
     return el('header', { class: 'run-head' },
       el('p', { class: 'crumbs' }, report ? el('code', null, run) : [link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)]),
-      el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping, message: live?.waits_for_workers })),
+      el('h1', null, head.scenario, ' ', verdict({ ...head, counts: {}, stopping: isStopping, message: live?.waits_for_workers })),
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
         head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),
@@ -133,7 +134,7 @@ export async function open({ place, address, names, kept }) {
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
       el('div', { class: 'buttons' }, main, rest,
-        previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
+        previous && !report && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
         !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
 
@@ -174,7 +175,8 @@ export async function open({ place, address, names, kept }) {
 /** @param {RunView} view */
 function titleSign({ document, progress }) {
   const { state, counts } = document.run;
-  if (state === 'running') return `${Math.floor((100 * done(progress?.counts ?? counts)) / Math.max(counts.planned, 1))} %`;
+  const now = { ...counts, ...progress?.counts };
+  if (state === 'running') return `${Math.floor((100 * done(now)) / Math.max(needed(now), 1))} %`;
   return { passed: '✓', failed: '✗', incomplete: '◐', cancelled: '⊘' }[/** @type {string} */ (state)] ?? '⚠';
 }
 
@@ -185,17 +187,20 @@ const labels = (run) => Object.entries(run.labels ?? {}).map(([key, value]) =>
 /** The counts, each a link to its trials. @param {string} run @param {any} counts */
 function tallies(run, counts) {
   const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()', known: 'known()', unexpected: 'unexpected()' });
-  const left = counts.planned - done(counts);
-  return [...parts(counts).map(([key, phrase]) =>
-    el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase)),
-  el('span', { class: 'quiet' }, `${left > 0 ? `${count(left)} ` : ''}of ${plural(counts.planned, 'trial')}${left > 0 ? ' left' : ''}`)];
+  const left = needed(counts) - done(counts);
+  const tally = (/** @type {string} */ key, /** @type {string} */ phrase) => el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase);
+  return [...parts(counts).map(([key, phrase]) => {
+    const [words, flaky] = phrase.split(/ (?=\()/);
+    return el('span', { key }, tally(key, words), flaky && [' ', tally('flaky', flaky)]);
+  }),
+  el('span', { class: 'quiet' }, `${left > 0 ? `${count(left)} of ${counts.not_needed === undefined ? '' : 'at most '}` : 'of '}${plural(needed(counts), 'trial')}${left > 0 ? ' left' : ''}${counts.not_needed > 0 ? `, ${count(counts.not_needed)} not needed` : ''}`)];
 }
 
 /** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
 function pace({ document, progress }, counts) {
   const { rate } = progress ?? {};
   if (document.run.status !== 'running' || document.run.paused || !rate) return null;
-  const left = counts.planned - done(counts);
+  const left = needed(counts) - done(counts);
   const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min`;
   return el('span', { class: 'quiet' }, left > 0 ? `${speed}, ${duration((left / rate) * 1000)} left` : speed);
 }

@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, beside, count, day, done, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, beside, count, day, done, needed, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -109,11 +109,11 @@ export async function open({ place, address, kept, server }) {
       cell('tick', run.parts ? button(isOpen ? '▾' : '▸', () => fold(run.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${run.name}` })
         : el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`, onchange: () => toggle(run) })),
       cell('state', verdict(run), why ? el('small', { title: why }, prose(why.split('. ')[0])) : null),
-      cell('name', el('span', null, run.parts ? el('strong', null, run.name) : el('a', { href: runPath(run.run), tabindex: -1 }, run.scenario), run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
+      cell('name', el('span', null, run.parts ? link(run.group ? to({ group: run.group }) : to({ scenario: run.parts[0].scenario }), run.name) : el('a', { href: runPath(run.run), tabindex: -1 }, run.scenario), run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
-      el('small', null, run.parts ? run.group ? link(to({ group: run.group }), run.words) : run.words
+      el('small', null, run.parts ? run.words
         : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, labels])),
-      cell('trials', bar(run.counts), el('small', null, trials(run), difference(run))),
+      cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), difference(run))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', run.parts ? '' : buttons(run.run, run.actions, ['failed', 'passed'].includes(run.state) ? [] : ['stop', 'resume'], owner)),
@@ -149,9 +149,10 @@ export async function open({ place, address, kept, server }) {
   function trials(run) {
     const { counts } = run;
     const phrases = (/** @type {RegExp} */ keys) => parts(counts).filter(([key]) => keys.test(key)).map(([, phrase]) => phrase).join(', ');
-    if (done(counts) < counts.planned) return [`${count(done(counts))} of ${count(counts.planned)}`, phrases(/./)].filter(Boolean).join(': ');
+    const passed = beside(counts).passed;
     // The failed ones are in the state.
-    return [`${count(beside(counts).passed)} of ${count(counts.planned)} passed`, phrases(/known|flaky|skipped|ungraded/)].filter(Boolean).join(', ');
+    if (done(counts) < needed(counts)) return [`${count(done(counts))} of ${count(needed(counts))}`, phrases(/passed|known|skipped|ungraded/)].filter(Boolean).join(': ');
+    return [`${count(passed)} of ${count(needed(counts))} passed${counts.flaky > 0 ? ` (${count(counts.flaky)} flaky)` : ''}`, phrases(/known|skipped|ungraded/)].filter(Boolean).join(', ');
   }
 
   /** @param {any} run */
@@ -291,8 +292,8 @@ function gate(run) {
 /** Whether a run has ended with all of its trials. @param {any} run */
 const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts);
 
-/** @param {any} run */
-const shareOf = (run) => wilson(run.counts)?.share ?? 0;
+/** The share of passes as the words of the run count them: without unexpected ones. @param {any} run */
+const shareOf = ({ counts }) => beside(counts).passed / (wilson(counts)?.total ?? 1);
 
 /** The change of the pass rate since the run before, in percentage points. @param {any} run */
 function difference(run) {

@@ -93,7 +93,7 @@ export function results({ run, providers, graders = [] }, redraw) {
     !pivot && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name).map(amount))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
-  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map(numeric)];
+  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Mean score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map((name) => numeric(metric(name)))];
   const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => { pivots.set(run.run, key); redraw(); }, { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
   return [el('h2', null, 'Providers'),
     keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
@@ -124,6 +124,9 @@ function costs(providers) {
   if (points.length < 2) return null;
   return el('section', { key: '' }, el('h2', null, 'Cost and score'), scatter('Score of each provider by its cost', points.slice(0, MAX_ROWS), [['cost of 1,000 trials', money], ['score', score]]));
 }
+
+/** The words of a metric that runner computes. Others have the names that plugins give. @param {string} name */
+export const metric = (name) => (name === 'cost_usd' ? 'Cost' : name);
 
 /** A metric's value with its unit, unless the name ends with it. @param {any} metric */
 export const amount = ({ name, value, unit }) => (unit === 'USD' ? money(Number(value)) : `${number(Number(value))}${unit && unit !== '1' && !name.toLowerCase().endsWith(unit.toLowerCase()) ? ` ${unit}` : ''}`);

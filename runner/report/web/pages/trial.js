@@ -13,7 +13,7 @@ import { progress } from './activity.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
 import { block, cards, columns, lines, shownRow } from './reason.js';
-import { amount } from './tables.js';
+import { amount, metric } from './tables.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
@@ -81,13 +81,14 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow(trial);
     // Without an output, the log has the reason.
     const isBroken = trial.output === null;
+    const hasFailed = row?.grades?.some((/** @type {any} */ one) => one.verdict !== 'pass');
     return [
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(), texts(), checks(row), grades(row), isBroken && logs(), others(), past(), input(),
+      progress(own, !row && trial.run_status === 'running'), reasons(), hasFailed && grades(row), texts(), checks(row), !hasFailed && grades(row), isBroken && logs(), others(), past(), input(),
       !isBroken && logs(), usage(row), files(row),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
@@ -100,6 +101,7 @@ export async function open({ place, address, names: [run, name] }) {
   function state(row) {
     if (own.running) return outcome('running', own.paused ? 'paused' : 'running');
     if (own.waiting) return outcome('planned', 'waiting');
+    if (trial.known) return trial.known.state === 'known' ? outcome('known', `known: ${trial.known.reason}`) : outcome('unexpected', 'passes although known');
     return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
   }
 
@@ -107,8 +109,8 @@ export async function open({ place, address, names: [run, name] }) {
   const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
-  /** The reason of the entry in the list of known failures. */
-  const known = () => trial.known && el('p', { class: 'note pre' }, trial.known.state === 'known' ? outcome('known') : outcome('unexpected', 'passes although known'), `: ${trial.known.reason}`);
+  /** The reason of the entry whose failure did not happen. */
+  const known = () => trial.known && trial.known.state !== 'known' && el('p', { class: 'note pre' }, `Known failure: ${trial.known.reason}\nTo remove its entry: `, el('code', null, 'runner known --update'));
 
   /** @param {any} row */
   function attempts(row) {
@@ -120,7 +122,10 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   function reasons() {
-    const shown = lines(trial, earlier);
+    // The grades below have the verdicts of graders.
+    const grades = (shownRow(trial)?.grades ?? []).filter((/** @type {any} */ one) => !one.error);
+    const isOfGrade = (/** @type {any} */ line) => grades.some((/** @type {any} */ one) => line.text.startsWith(`grader ${one.grader}: `));
+    const shown = lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier);
     return shown && [el('h2', null, 'Reason'), shown];
   }
 
@@ -171,7 +176,7 @@ export async function open({ place, address, names: [run, name] }) {
     return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
       one.score === undefined ? null : ` · score ${score(one)}`,
-      one.explanation && el('p', { class: 'pre' }, one.explanation), one.log && el('pre', { tabindex: 0 }, one.log))))];
+      one.explanation && el('p', { class: 'pre prose' }, one.explanation), one.log && el('pre', { tabindex: 0 }, one.log))))];
   }
 
   /** The results in the last runs of the scenario. */
@@ -194,7 +199,7 @@ export async function open({ place, address, names: [run, name] }) {
     const { usage: used = {}, metrics = [], denied = [] } = row;
     const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
-      ...metrics.map((/** @type {any} */ one) => [one.name, amount(one)]),
+      ...metrics.map((/** @type {any} */ one) => [metric(one.name), amount(one)]),
       ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];
     return [el('h2', null, 'Usage'), facts(list)];
   }

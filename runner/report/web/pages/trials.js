@@ -9,7 +9,7 @@ import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { count, duration, outcome, plural, score, testName } from '../base/words.js';
+import { beside, count, countsOf, duration, outcome, plural, score, testName } from '../base/words.js';
 
 /** Filters of the buttons above lists of trials. */
 export const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
@@ -112,8 +112,13 @@ export function trials(view, address, kept) {
   const summary = () => el('small', null,
     list.filter || list.reason ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
     list.is_cut && '. The search took too long and is not complete.');
-  const chip = (/** @type {string[]} */ [words, filter]) =>
-    button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
+  const chip = (/** @type {string[]} */ [words, filter]) => {
+    const counts = countsOf(view);
+    const { flaky = 0, known = 0, unexpected = 0 } = beside(counts);
+    const trials = /** @type {Record<string, number>} */ ({ All: counts.planned, 'Not passed': counts.failed + counts.error + counts.timeout, Flaky: flaky, Known: known, Unexpected: unexpected })[words];
+    if (!trials && words !== 'Not passed' && keys.filter !== filter) return null;
+    return button(`${words} ${count(trials)}`, () => go(to({ filter })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter) });
+  };
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
   const isScored = () => (view.document.providers ?? []).some((/** @type {any} */ { score }) => typeof score === 'number');
@@ -122,7 +127,7 @@ export function trials(view, address, kept) {
     content: () => el('section', { class: isScored() ? 'trials' : 'trials unscored' },
       el('h2', null, 'Trials', list && summary()),
       el('div', { class: 'filters' },
-        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),
+        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, [...QUICK, ...BESIDE].map(chip)),
         el('input', { type: 'search', value: keys.filter, placeholder: HINT, 'aria-label': 'Search or filter trials', oninput: type }),
         keys.group && button([el('span', null, 'Reason: ', list?.reason ?? keys.group), ' ✕'], () => go(to({ group: '' })), { class: 'chip reason', title: 'Show trials with all reasons' }),
         isOld && button('Show newer results', () => { isOld = false; void load(); })),

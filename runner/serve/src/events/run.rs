@@ -1,11 +1,11 @@
 //! [`follow_run`]: the events of a run, from one thread that reads it while clients follow.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{collections::VecDeque, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
-use runner_model::{Reason, RunStatus, row::read_head, status::RunVerdict};
+use runner_model::{Reason, RunStatus, Time, row::read_head, status::RunVerdict};
 use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
 use serde::Serialize;
 use serde_json::json;
@@ -42,7 +42,7 @@ struct Progress<'a> {
     /// Number of rows.
     rev: u64,
     counts: RunCounts,
-    /// Results per second. `None` before the first second, and of a run that is not running.
+    /// Results per second. `None` before the first result, and of a run that is not running.
     rate: Option<f64>,
     live: Option<&'a Live>,
 }
@@ -90,7 +90,15 @@ impl RunReader {
         let has_ended = manifest.status.is_terminal();
         let live = if has_ended { None } else { self.run.live() };
         let counts = RunCounts::from(&manifest);
-        let rate = if has_ended { None } else { self.rate(counts.done.done()) };
+        let done = counts.done.done();
+        // A client that comes later has the mean of the session until then.
+        let mean = manifest.sessions.last().and_then(|session| {
+            let worked = Time::from(SystemTime::now()).since(session.started_at).as_secs_f64();
+            let rows = self.rev.saturating_sub(session.from_seq);
+            (worked > 0.0 && rows > 0).then(|| rows as f64 / worked)
+        });
+        let rate = if has_ended { None } else { self.rate(done).or(mean) };
+        let rate = rate.map(|rate| (rate * 1000.0).round() / 1000.0);
         let progress = Progress { rev: self.rev, counts, rate, live: live.as_ref() };
         let mut events = vec![event("progress", None, &progress)];
         if has_ended {
@@ -127,7 +135,7 @@ impl RunReader {
         let (start, before) = *self.recent.front()?;
         let time = now.duration_since(start);
         let rate = done.saturating_sub(before) as f64 / time.as_secs_f64();
-        (time >= MIN_RATE_TIME).then_some((rate * 10.0).round() / 10.0)
+        (time >= MIN_RATE_TIME).then_some(rate)
     }
 }
 

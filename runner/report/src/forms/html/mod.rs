@@ -22,9 +22,10 @@ use self::details::Details;
 use self::overview::LONG_REASON;
 use super::cases::{Case, Cases, FormError};
 use crate::{
-    FailuresPage, RunActions, RunCharts, RunDocument, RunTables, failure, phrases, run_facts,
+    FailuresPage, KnownResult, RunActions, RunCharts, RunDocument, RunTables, failure, phrases,
+    run_facts,
 };
-use crate::{list::RunSummary, trials::PASSES};
+use crate::list::RunSummary;
 
 /// Bins of each chart.
 const BINS: usize = 40;
@@ -86,16 +87,16 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     details.push("/summary", &RunCharts::read(table, &document.manifest, BINS)?)?;
     let groups = FailuresPage::of(&failures, None);
     details.push("/failures", &groups)?;
+    let known = table.known()?;
     let mut separator = "";
     cases.each(|_, case| {
         // Finding the place of a failure takes longer than formatting a trial.
-        let failed = case.result.as_ref().filter(|row| match case.state {
-            KnownState::Known => false,
-            state => row.outcome != Outcome::Passed || state.is_unexpected(row.outcome),
-        });
-        let failed = failed.map(|row| failures.place(row, case.state));
+        let result = case.result.as_ref();
+        let known = result.and_then(|row| KnownResult::of(&known, row));
+        let failed = result.filter(|row| row.outcome != Outcome::Passed || known.is_some());
+        let failed = failed.map(|row| failures.place(row, known.as_ref()));
         let key = failed.and_then(|failed| groups.key(failed));
-        write!(writer, "{separator}{}", trial(case, key)?)?;
+        write!(writer, "{separator}{}", trial(case, key, known.as_ref())?)?;
         separator = ",\n";
         details.add(case, failed)
     })?;
@@ -148,16 +149,17 @@ fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
     advice
 }
 
-/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group, or 1 of a known
-/// failure.
-fn trial(case: &Case<'_>, key: Option<&str>) -> io::Result<String> {
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group. That of a known
+/// failure starts with `known`.
+fn trial(case: &Case<'_>, key: Option<&str>, known: Option<&KnownResult>) -> io::Result<String> {
     let row = case.result.as_ref();
     let outcome = row.map(|row| if row.flaky { "flaky" } else { row.outcome.as_str() });
     let reason = row.or(case.unsettled.as_ref());
     let reason = reason.filter(|row| row.outcome != Outcome::Passed || row.summary.is_some());
-    let reason = match case.state {
-        KnownState::UnexpectedPass => Some(PASSES.to_owned()),
-        _ => reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
+    let is_known = case.state == KnownState::Known;
+    let reason = match known.filter(|_| !is_known) {
+        Some(passes) => Some(passes.line()),
+        None => reason.map(|row| cut(&failure::headline(row), LONG_REASON)),
     };
     let mut text = data(&(
         case.trial.to_string(),
@@ -167,9 +169,7 @@ fn trial(case: &Case<'_>, key: Option<&str>) -> io::Result<String> {
         reason,
         row.and_then(RowRef::trial_score),
     ))?;
-    if case.state == KnownState::Known {
-        text.insert_str(text.len() - 1, ",1");
-    } else if let Some(key) = key {
+    if let Some(key) = key.or(is_known.then_some("known")) {
         text.insert_str(text.len() - 1, &format!(",\"{key}\""));
     }
     Ok(text)
