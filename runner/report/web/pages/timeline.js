@@ -133,6 +133,8 @@ export function timeline(view, address) {
       // A line between two wide marks keeps them apart.
       const wide = Math.max(1, right - left - Number(right - left > 3));
       let top = tops[span.lane];
+      // Attempts of a lane may overlap by a millisecond.
+      if (wide > 3) fill(colours.soft, left - 1, top, 1, height);
       const end = top + height;
       if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
       else mix(span).forEach(([word, number], at, all) => {

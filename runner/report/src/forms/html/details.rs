@@ -18,9 +18,9 @@ const MOST_BYTES: usize = 16 << 20;
 
 pub(super) struct Details<'a> {
     document: &'a RunDocument,
-    root: ResultsRoot,
+    pub(super) root: ResultsRoot,
     /// The true manifest of the run, which is read once for all trials.
-    manifest: Manifest,
+    pub(super) manifest: Manifest,
     suite: Option<&'a Suite>,
     /// The groups of failures that have one with details.
     groups: HashSet<u16>,

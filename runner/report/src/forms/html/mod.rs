@@ -21,11 +21,11 @@ use self::bundle::data;
 use self::details::Details;
 use self::overview::LONG_REASON;
 use super::cases::{Case, Cases, FormError};
-use crate::{
-    FailuresPage, KnownResult, RunActions, RunCharts, RunDocument, RunTables, failure, phrases,
-    run_facts,
-};
 use crate::list::RunSummary;
+use crate::{
+    Class, FailuresPage, KnownResult, RunActions, RunCharts, RunDocument, RunTables, SincePrevious,
+    failure, phrases, run_facts,
+};
 
 /// Bins of each chart.
 const BINS: usize = 40;
@@ -43,6 +43,8 @@ struct RunOfReport<'a> {
     tables: &'a RunTables,
     gate: Vec<String>,
     advice: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_previous: Option<&'a SincePrevious>,
 }
 
 /// Writes the page.
@@ -70,6 +72,9 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     let mut details = Details::new(document, cases.order.suite.as_ref())?;
     let gate = document.manifest.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default();
     let table = &document.rows.table;
+    let is_over = document.run.head.status.is_terminal();
+    let since = SincePrevious::read(&details.root, table.run(), &details.manifest);
+    let since = since.ok().flatten().filter(|_| is_over);
     details.push(
         "",
         &RunOfReport {
@@ -82,10 +87,11 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
             tables: &document.tables,
             gate,
             advice: &advice,
+            since_previous: since.as_ref(),
         },
     )?;
     details.push("/summary", &RunCharts::read(table, &document.manifest, BINS)?)?;
-    let groups = FailuresPage::of(&failures, None);
+    let groups = FailuresPage::of(&failures, since.as_ref());
     details.push("/failures", &groups)?;
     let known = table.known()?;
     let mut separator = "";
@@ -96,7 +102,10 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         let failed = result.filter(|row| row.outcome != Outcome::Passed || known.is_some());
         let failed = failed.map(|row| failures.place(row, known.as_ref()));
         let key = failed.and_then(|failed| groups.key(failed));
-        write!(writer, "{separator}{}", trial(case, key, known.as_ref())?)?;
+        let change = since.as_ref().filter(|_| failed.is_some());
+        let change = change.and_then(|since| since.class(&case.trial.to_string()));
+        let is_new = matches!(change, Some(Class::Regressed | Class::New));
+        write!(writer, "{separator}{}", trial(case, key, known.as_ref(), is_new)?)?;
         separator = ",\n";
         details.add(case, failed)
     })?;
@@ -149,9 +158,14 @@ fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
     advice
 }
 
-/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, and the key of a failure's group. That of a known
-/// failure starts with `known`.
-fn trial(case: &Case<'_>, key: Option<&str>, known: Option<&KnownResult>) -> io::Result<String> {
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, the key of a failure's group, and 1 for a failure
+/// that the previous run lacks. The key of a known failure starts with `known`.
+fn trial(
+    case: &Case<'_>,
+    key: Option<&str>,
+    known: Option<&KnownResult>,
+    is_new: bool,
+) -> io::Result<String> {
     let row = case.result.as_ref();
     let outcome = row.map(|row| if row.flaky { "flaky" } else { row.outcome.as_str() });
     let reason = row.or(case.unsettled.as_ref());
@@ -169,8 +183,10 @@ fn trial(case: &Case<'_>, key: Option<&str>, known: Option<&KnownResult>) -> io:
         reason,
         row.and_then(RowRef::trial_score),
     ))?;
-    if let Some(key) = key.or(is_known.then_some("known")) {
-        text.insert_str(text.len() - 1, &format!(",\"{key}\""));
+    let key = key.or(is_known.then_some("known"));
+    if key.is_some() || is_new {
+        let change = if is_new { ",1" } else { "" };
+        text.insert_str(text.len() - 1, &format!(",{}{change}", data(&key)?));
     }
     Ok(text)
 }
