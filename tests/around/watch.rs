@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use crate::support::guests::command;
 use crate::support::runner::Runner;
 use crate::support::running::Running;
 use crate::support::wait::wait_until;
@@ -72,6 +73,54 @@ fn only_changed_tests_run_again() {
     assert_eq!(attempts("b"), 1);
     let (ended, _) = watching.end_by(Signal::INT);
     assert!(ended.stderr.contains("watching"), "{}", ended.stderr);
+}
+
+/// A judge's folder: each program is a provider, which prints its own text, and each case a test.
+#[test]
+fn only_trials_of_an_edited_program_run_again() {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    runner.scenario(
+        r#"
+        [providers.judged]
+        plugin = "command.wasm"
+        matrix = { entry = { files = "entries/*.py" } }
+        files = { "main.py" = "{{matrix.entry.path}}" }
+        args = ["cat"]
+        stdin = { file = "main.py" }
+        [[test_lists]]
+        files = ["cases/*.in"]
+        format = "file"
+        id = "{{file.stem}}"
+        expect = { file = "cases/{{file.stem}}.out", trim = true }
+        "#,
+    );
+    for folder in ["cases", "entries"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+    }
+    for case in ["1", "2", "3"] {
+        runner.write(&format!("cases/{case}.in"), "");
+        runner.write(&format!("cases/{case}.out"), "right");
+    }
+    for (program, text) in [("ada", "right\n"), ("ben", "wrong\n"), ("eve", "right\n")] {
+        runner.write(&format!("entries/{program}.py"), text);
+    }
+    let watching = watch(&runner);
+    watching.watched(1);
+    assert_eq!(runner.only_run().rows().len(), 9);
+    runner.write("entries/ben.py", "right\n");
+    watching.watched(2);
+    watching.end_by(Signal::INT);
+    runner.write("entries/eve.py", "wrong\n");
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    let rows = runner.only_run().rows();
+    let again: Vec<_> = rows[9..]
+        .iter()
+        .map(|row| (row["provider"].as_str().unwrap(), row["outcome"].as_str().unwrap()))
+        .collect();
+    let of = |entry, outcome| vec![(entry, outcome); 3];
+    let (ben, eve) = (of("judged[entry=ben]", "passed"), of("judged[entry=eve]", "failed"));
+    assert_eq!(again, [ben, eve].concat());
 }
 
 #[test]

@@ -46,17 +46,32 @@ pub fn find(
     cache: &PluginCache,
 ) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), PrepareError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    // An interpreter of 26 MB is often the plugin of each program in a folder.
+    let mut inspected = HashMap::<&str, (u64, Digest, Origin, PluginKind)>::new();
     for (index, provider) in (0..).zip(providers) {
-        let inspect = || {
-            let found = read(&provider.plugin, folder, provider.limits.file)?;
-            if provider.sha256.is_some_and(|pinned| pinned != found.digest) {
-                return Err(PrepareError::Refused(format!(
-                    "is not the file that `sha256` pins: its SHA-256 is {}",
-                    found.digest
-                )));
-            }
-            let kind = compiler::inspect(cache, &found.digest, found.copy)?.kind;
-            Ok((found.digest, found.origin, kind))
+        let check_pin = |digest| match provider.sha256 {
+            Some(pinned) if pinned != digest => Err(PrepareError::Refused(format!(
+                "is not the file that `sha256` pins: its SHA-256 is {digest}"
+            ))),
+            _ => Ok(()),
+        };
+        let mut inspect = || -> Result<_, PrepareError> {
+            let before = inspected.get(&*provider.plugin);
+            let (digest, origin, kind) = match before {
+                Some((bytes, digest, origin, kind)) if *bytes <= provider.limits.file => {
+                    check_pin(*digest)?;
+                    (*digest, origin.clone(), *kind)
+                }
+                _ => {
+                    let found = read(&provider.plugin, folder, provider.limits.file)?;
+                    let FoundPlugin { digest, bytes, origin, copy } = found;
+                    check_pin(digest)?;
+                    let kind = compiler::inspect(cache, &digest, copy)?.kind;
+                    inspected.insert(&provider.plugin, (bytes, digest, origin.clone(), kind));
+                    (digest, origin, kind)
+                }
+            };
+            Ok((digest, origin, kind))
         };
         match inspect() {
             Ok((digest, origin, kind)) => {

@@ -38,11 +38,11 @@ pub fn run(
     let (sender, events) = mpsc::channel();
     let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)));
     let mut watcher = watcher.map_err(|error| cannot_watch(&error))?;
-    let (mut watched, mut files) = (BTreeSet::new(), Files::new());
+    let mut watched = BTreeSet::new();
     let mut run: Option<PathBuf> = None;
+    // Before the session reads the files: a change during the session is another one.
+    let mut files = look(request, &Files::new(), build.is_some());
     loop {
-        // Before the files are read: a change during the session is another one.
-        files = look(request, &files, build.is_some());
         for (folder, mode) in folders(&files, &args.root.path()) {
             if watched.insert(folder.clone()) {
                 watcher.watch(&folder, mode).map_err(|error| cannot_watch(&error))?;
@@ -73,9 +73,13 @@ pub fn run(
         }
         let count = files.values().flatten().count() as u64;
         out.hint(&format!("watching {}; Ctrl-C ends", plural(count, "file", "files")));
-        while look(request, &files, build.is_some()) == files {
+        files = loop {
+            let now = look(request, &files, build.is_some());
+            if now != files {
+                break now;
+            }
             wait(&events)?;
-        }
+        };
         if out.columns().is_some() {
             out.bytes(CLEAR);
         }
