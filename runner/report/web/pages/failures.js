@@ -43,7 +43,7 @@ export function failed(run, failures) {
     el('h2', null, heading),
     some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
-    flaky && el('div', { class: 'kind' }, el('h3', null, outcome('flaky')), link(`${runPath(run)}${query({ filter: 'flaky()' })}`, flaky)),
+    flaky && el('div', { class: 'kind' }, el('h3', null, outcome('flaky')), el('a', { href: `${runPath(run)}${query({ filter: 'flaky()' })}`, title: flaky }, flaky)),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));
 }
 
