@@ -250,6 +250,7 @@ fn real_output_matches_its_schema() {
     runner.write("known.toml", format!("{ROWS}{known}"));
     runner.run(&["exec", "known.toml"]).expect(1);
     checked.check("known", &document(&["known"]));
+    checked.check("accept", &document(&["accept", "-E", "test(diff)"]));
 
     runner.write("chat.toml", CHAT.replace("SERVER", &server.origin()));
     runner.run(&["exec", "chat.toml"]).expect(1);

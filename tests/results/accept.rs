@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::faults::disk::{lock, ordinary};
 use crate::messages::transcript::Transcript;
-use crate::support::{runner::Runner, running::Running, wait::wait_until};
+use crate::support::{guests::command, runner::Runner, running::Running, wait::wait_until};
 
 const ECHO: &str = "[providers.echo]\nplugin = \"bundled:echo\"\n";
 /// A list of files, each a test with a golden file next to it.
@@ -400,7 +400,56 @@ fn nothing_is_written_without_an_answer() {
     let runner = cases();
     runner.run(&["accept"]).expect(2).says(&["nothing was written", "--yes"]);
     runner.run(&["accept", "--dry-run"]).expect(0).says(&["nothing was written"]);
+    let document = runner.run(&["accept", "--json"]).expect(0).document();
+    assert_eq!((&document["written"], &document["files"][0]["new"]), (&json!(false), &json!(true)));
     assert_eq!(names(&runner.path("cases")), ["a.in", "b.in"]);
+    let document = runner.run(&["accept", "--json", "--yes"]).expect(0).document();
+    assert_eq!((&document["written"], &document["refused"]), (&json!(true), &json!([])));
+    assert_eq!(document["files"][1]["path"], "cases/b.out");
+    assert_eq!(read(&runner, "cases/b.out"), "two\n");
+}
+
+/// Records choose the golden files, and these are attachments, schemas and files of another test or provider.
+#[test]
+fn files_of_other_tests_are_not_replaced() {
+    let runner = echo(
+        r#"
+        [providers.other]
+        plugin = "command.wasm"
+        args = ["cat"]
+        stdin = "{{input}}"
+        files = { "own" = "data/provider" }
+        [[tests]]
+        id = "other"
+        input = 1
+        files = { "x" = "data/attachment" }
+        expect = { schema = "data/link.json" }
+        [[test_lists]]
+        files = ["l.jsonl"]
+        id = "{{row.id}}"
+        input = "new"
+        expect = { file = "data/{{row.id}}" }
+        "#,
+    );
+    runner.link(&command(), "command.wasm");
+    fs::create_dir(runner.path("data")).unwrap();
+    let ids = ["provider", "attachment", "schema.json", "link.json", "free"];
+    let records = ids.map(|id| json!({ "id": id }).to_string());
+    runner.write("l.jsonl", records.join("\n"));
+    for id in ["provider", "attachment", "schema.json"] {
+        runner.write(&format!("data/{id}"), "{}");
+    }
+    symlink("schema.json", runner.path("data/link.json")).unwrap();
+    runner.exec(&["-E", "provider(echo)"]).expect(1);
+    let document = runner.run(&["accept", "--json", "--yes"]).expect(0).document();
+    let refused = document["refused"].as_array().unwrap();
+    let reason = |test: &&str| {
+        let found = refused.iter().find(|refused| refused["test"] == **test);
+        found.is_some_and(|found| found["reason"].as_str().unwrap().contains("another purpose"))
+    };
+    assert!(ids[..4].iter().all(|id| reason(&id)), "{refused:?}");
+    assert_eq!(read(&runner, "data/free"), "new");
+    assert_eq!(read(&runner, "data/schema.json") + &read(&runner, "data/attachment"), "{}{}");
 }
 
 #[test]
@@ -442,6 +491,50 @@ fn killed_accept_leaves_each_file_whole() {
     runner.run(&["accept", "--yes"]).expect(0);
     assert_eq!(read(&runner, "cases/b.out"), "two\n");
     runner.run(&["rescore"]).expect(0);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn failed_rename_restores_the_files_before_it() {
+    let runner = cases();
+    runner.write("cases/a.out", "old");
+    fs::set_permissions(runner.path("cases/a.out"), fs::Permissions::from_mode(0o640)).unwrap();
+    runner.run(&["rescore"]).expect(1);
+    let mut command = runner.command(&["accept", "--yes"]);
+    let ran = Running::start(command.env("RUNNER_FAULT", "user-file-rename:error:2")).finish();
+    assert_eq!(ran.code, Some(7), "{}", ran.stderr);
+    ran.says(&["b.out"]);
+    assert_eq!(read(&runner, "cases/a.out"), "old");
+    let mode = fs::metadata(runner.path("cases/a.out")).unwrap().permissions().mode();
+    assert_eq!((mode & 0o777, names(&runner.path("cases"))), (0o640, cases_with("a.out")));
+    // A new file is removed again.
+    fs::remove_file(runner.path("cases/a.out")).unwrap();
+    runner.run(&["rescore"]).expect(1);
+    let mut command = runner.command(&["accept", "--yes"]);
+    Running::start(command.env("RUNNER_FAULT", "user-file-rename:error:2")).finish().expect(7);
+    assert_eq!(names(&runner.path("cases")), ["a.in", "b.in"]);
+}
+
+#[cfg(debug_assertions)]
+fn cases_with(name: &str) -> Vec<String> {
+    ["a.in", name, "b.in"].map(str::to_owned).to_vec()
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn files_that_cannot_be_restored_are_named() {
+    let runner = cases();
+    runner.write("cases/a.out", "old");
+    runner.run(&["rescore"]).expect(1);
+    let mut command = ordinary(&runner, &["accept", "--yes"]);
+    let running = Running::start(command.env("RUNNER_FAULT", "user-file-rename:stop:2"));
+    wait_until("it is about to rename", || running.process().is_stopped());
+    lock(&runner.path("cases"), true);
+    running.process().signal(Signal::CONT);
+    let ran = running.finish().expect(7);
+    lock(&runner.path("cases"), false);
+    ran.says(&["already replaced: `cases/a.out`"]);
+    assert_eq!(read(&runner, "cases/a.out"), "one\n");
 }
 
 #[cfg(debug_assertions)]

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::{io, ops::Range};
 
 use runner_model::row::{CheckKind, read_line};
-use runner_model::{Outcome, Places as _, RowRef, Selected, digest, json};
+use runner_model::{Outcome, Places as _, RowRef, digest, json};
 use runner_model::{outcome::Verdict, test::Test, units::plural};
 use runner_record::{
     Fold, Manifest, ReadLine, Replacement, Rerun, ResultsRoot, RunDir, UserFolder,
 };
 use runner_results::row_filter;
-use runner_scenario::{AcceptedOutputs, Filter, RowFilter, accept_outputs};
-use runner_scenario::{load_selected, parse_stored};
+use runner_scenario::{AcceptedOutputs, Filter, RowFilter, accept_outputs, parse_stored};
 use serde_json::Value;
 
 use crate::plan::{Ids, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable};
@@ -35,10 +34,10 @@ pub struct AcceptRequest {
 /// The files that change if the outputs of a run are accepted.
 #[derive(Debug)]
 pub struct Acceptance {
+    /// The run's id.
+    pub run: String,
     /// The changes, and the tests whose outputs cannot be accepted.
     pub outputs: AcceptedOutputs,
-    /// The folder of the scenario.
-    pub folder: PathBuf,
     /// The command that judges the run by its new expectations.
     pub next: String,
     /// Messages for the user.
@@ -69,13 +68,11 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
         let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
         let stored = StoredOutputs::read(&root, &dir, &manifest, &plan, request.filter.clone())?;
         let (outputs, refused) = stored.outputs().map_err(|source| unreadable(&root, source))?;
-        let overrides = manifest.metadata.selection.overrides.clone();
-        let selection = Selected { overrides, ..Selected::default() }.into();
-        let scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
+        let scenario = &plan.plan.scenario;
         let opened = UserFolder::open(&scenario.folder)?;
         let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
-        let mut accepted =
-            accept_outputs(&scenario, outputs, &mut read).map_err(EngineError::Scenario)?;
+        let accepted = accept_outputs(scenario, outputs, &plan.protected, &mut read);
+        let mut accepted = accepted.map_err(EngineError::Scenario)?;
         accepted.refused.extend(refused);
         let mut notices = notices.clone();
         if stored.left_out > 0 {
@@ -83,8 +80,8 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
             notices.push(format!("{known} left out; to accept them, add: -E 'known()'"));
         }
         Ok(Acceptance {
+            run: dir.id().to_owned(),
             outputs: accepted,
-            folder: scenario.folder,
             next: dir.command("rescore", &[]),
             notices,
             opened,

@@ -38,8 +38,6 @@ pub struct KnownChanges {
     pub sources: Vec<KnownSource>,
     /// The entries before the update.
     pub entries: Vec<KnownEntry>,
-    /// The folder of the scenario.
-    pub folder: PathBuf,
     /// The command that judges the run by the new lists.
     pub next: String,
     /// Messages for the user.
@@ -98,7 +96,6 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
             update,
             sources,
             entries: list.entries,
-            folder: scenario.folder,
             next: dir.command("rescore", &[]),
             notices: notices.clone(),
             opened,

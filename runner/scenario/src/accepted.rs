@@ -1,7 +1,7 @@
 //! [`accept_outputs`]: golden files, scenarios and test lists with accepted outputs in place of their expectations.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Component, Path};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
 use std::{mem, ops::ControlFlow, ops::Range};
 
 use runner_model::{row::MAX_DEPTH, visible::steers, without_mark};
@@ -59,7 +59,8 @@ struct Edited {
 }
 
 /// Finds the expectations of tests in their files, and replaces them by the tests' outputs. Writes nothing. An expectation that
-/// more than one test has is replaced only if all of them have the same output.
+/// more than one test has is replaced only if all of them have the same output. Files in `protected` do not become golden files:
+/// [`Scenario::protected_files`] after the tests were resolved, so that attachments of all tests are among them.
 ///
 /// # Errors
 ///
@@ -67,6 +68,7 @@ struct Edited {
 pub fn accept_outputs(
     scenario: &Scenario,
     mut outputs: BTreeMap<String, Value>,
+    protected: &BTreeSet<PathBuf>,
     read: &mut ReadFile<'_>,
 ) -> Result<AcceptedOutputs, Problems> {
     let document = scenario.document().map_err(|problems| Problems::first(1, problems))?;
@@ -110,9 +112,12 @@ pub fn accept_outputs(
     if let Some(problems) = problem {
         return Err(Problems::first(1, problems));
     }
-    let inputs = inputs_of(scenario);
     for (path, tests) in golden {
-        let new = golden_text(&path, &tests, users[&path], &inputs);
+        let new = if is_protected(&scenario.folder.join(&path), protected) {
+            Err(format!("the scenario reads `{path}` also for another purpose"))
+        } else {
+            golden_text(&path, &tests, users[&path])
+        };
         let new = new.and_then(|new| Ok((read(&path)?, new)));
         accepted.add(path, new, tests.into_iter().map(|(id, _)| id).collect());
     }
@@ -200,38 +205,21 @@ fn place_of(
     }
 }
 
-/// Returns the files and folders that a scenario reads as something else than golden files: an output in one of them would
-/// choose what runs.
-fn inputs_of(scenario: &Scenario) -> HashSet<String> {
-    let own = Path::new(&scenario.path).file_name().unwrap_or_default().to_string_lossy();
-    let read = scenario.list_files().chain(scenario.matrix_files());
-    let read: Vec<_> = read.chain(scenario.known_files().map(|(_, path)| path)).collect();
-    let read = read.iter().filter_map(|path| path.strip_prefix(&scenario.folder).ok()?.to_str());
-    let plugins = scenario.providers.iter().flat_map(|provider| {
-        let files = provider.files.iter().map(|file| file.path.as_str());
-        files.chain([provider.plugin.as_str()])
-    });
-    let all = [&*own].into_iter().chain(read).chain(plugins);
-    all.filter_map(|path| inside(path).ok()).collect()
+/// Returns whether a path leads to one of these files, or into a plugin's folder: an output there would choose what runs.
+fn is_protected(path: &Path, protected: &BTreeSet<PathBuf>) -> bool {
+    let real = path.canonicalize().ok();
+    let mut above = path.ancestors().chain(real.iter().flat_map(|real| real.ancestors()));
+    above.any(|part| protected.contains(part))
 }
 
 /// Returns the text of a golden file with the output of all tests that name it.
-fn golden_text(
-    path: &str,
-    tests: &[(String, Value)],
-    users: usize,
-    inputs: &HashSet<String>,
-) -> Result<String, String> {
+fn golden_text(path: &str, tests: &[(String, Value)], users: usize) -> Result<String, String> {
     let (first, output) = &tests[0];
     if let Some((other, _)) = tests.iter().find(|(_, other)| other != output) {
         return Err(format!("`{path}` is also for another output: of `{first}` and `{other}`"));
     }
     if users != tests.len() {
         return Err(format!("`{path}` is also for tests whose output is not accepted"));
-    }
-    let mut above = Path::new(path).ancestors();
-    if above.any(|part| part.to_str().is_some_and(|part| inputs.contains(part))) {
-        return Err(format!("the scenario reads `{path}` also for another purpose"));
     }
     let text = match output {
         output if is_json(Path::new(path)) => {

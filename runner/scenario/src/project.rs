@@ -1,6 +1,6 @@
 //! [`Project`]: the folders from which a scenario may read. Each file that it names is checked here, after all links are resolved.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs, iter, os::unix::fs::MetadataExt as _};
@@ -23,8 +23,8 @@ pub(crate) struct Project {
     about: String,
     /// The entries of `reads` that exist, absolute and without links.
     reads: Vec<PathBuf>,
-    /// Files and folders that the scenario has asked for.
-    checked: Mutex<BTreeSet<PathBuf>>,
+    /// Files and folders that the scenario has asked for, each with whether it reads the file, and not as a golden file only.
+    checked: Mutex<BTreeMap<PathBuf, bool>>,
 }
 
 /// The reason why a file is not read.
@@ -57,10 +57,17 @@ impl Project {
         Self { base, reads, folder, root, about, checked }
     }
 
-    /// Checks that the scenario may read a file or search a folder. Its last parts need not exist: a message about a missing
-    /// file names others next to it.
+    /// Checks that the scenario may read a file. Its last parts need not exist: a message about a missing file names others next
+    /// to it.
     pub(crate) fn check_read(&self, path: &Path) -> Result<(), Refusal> {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        self.check(path, true)
+    }
+
+    /// Checks a file, as [`Self::check_read`], or with `is_input` false a golden file or a folder to search.
+    pub(crate) fn check(&self, path: &Path, is_input: bool) -> Result<(), Refusal> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        *checked.entry(path.to_owned()).or_default() |= is_input;
+        drop(checked);
         let existing = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
         let Some((existing, mut real)) = existing else { return Ok(()) };
         if iter::once(&self.root).chain(&self.reads).any(|allowed| real.starts_with(allowed)) {
@@ -76,8 +83,8 @@ impl Project {
         Err(Refusal { reason, help: Some(help) })
     }
 
-    /// Returns the files and folders that [`Self::check_read`] was asked for, also missing ones.
-    pub(crate) fn checked(&self) -> BTreeSet<PathBuf> {
+    /// Returns the files and folders that [`Self::check`] was asked for, also missing ones, each with whether it is an input.
+    pub(crate) fn checked(&self) -> BTreeMap<PathBuf, bool> {
         self.checked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -348,9 +348,18 @@ impl Scenario {
 
     /// Returns the files that it was read and resolved from, and the folders that its globs search, also missing ones.
     pub fn inputs(&self) -> BTreeSet<PathBuf> {
-        let mut inputs = self.project.checked();
-        inputs.insert(PathBuf::from(&self.path));
-        inputs
+        let checked = self.project.checked().into_keys();
+        checked.chain([PathBuf::from(&self.path)]).collect()
+    }
+
+    /// Returns the files that must not become golden files, because it was read and resolved from them, and its plugins.
+    pub fn protected_files(&self) -> BTreeSet<PathBuf> {
+        let checked = self.project.checked().into_iter().filter(|(_, is_input)| *is_input);
+        let plugins = self.providers.iter().map(|provider| self.folder.join(&provider.plugin));
+        let own = PathBuf::from(&self.path);
+        let files = checked.map(|(path, _)| path).chain(plugins).chain([own]);
+        // The name of a link is as protected as the file.
+        files.flat_map(|path| [path.canonicalize().ok(), Some(path)]).flatten().collect()
     }
 
     /// Returns the folders that the globs of its test lists, known failures and matrices search.

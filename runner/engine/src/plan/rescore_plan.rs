@@ -1,7 +1,8 @@
 //! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write as _};
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{fs::File, path::Path, path::PathBuf};
 
 use runner_model::{
     Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, Selected, TestId,
@@ -30,6 +31,8 @@ pub(crate) struct RescorePlan {
     pub(crate) sources: ContentSource,
     /// The tests of the scenario.
     pub(crate) live: Suite,
+    /// The files that outputs must not replace.
+    pub(crate) protected: BTreeSet<PathBuf>,
     /// The tests that the scenario lacks, by their index.
     gone: BTreeMap<u64, TestId>,
     /// By trial.
@@ -78,6 +81,7 @@ impl RescorePlan {
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;
+        let protected = scenario.protected_files();
         let run_selection = Selection::from(manifest.metadata.selection.clone());
         let is_selected = run_selection.is_some();
         let known = known_failures(&scenario, &live, is_selected, manifest.started_at)?;
@@ -136,7 +140,8 @@ impl RescorePlan {
         // Folders of graders are part of the judgement fingerprints, and `prepare_grants` reports their problems.
         let _ = plan.find_folders(&[], None);
         plan.read_folders(root.path());
-        Ok(Self { plan, suite: file, sources, live, gone, reasons: Vec::new(), with_graders })
+        let reasons = Vec::new();
+        Ok(Self { plan, suite: file, sources, live, protected, gone, reasons, with_graders })
     }
 
     /// Selects the trials to judge: those whose newest final or ungraded row can be judged and matches `filter`, and was not

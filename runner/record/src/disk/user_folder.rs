@@ -30,6 +30,7 @@ struct Draft<'a> {
     folder: Dir,
     name: &'a str,
     temporary: String,
+    mode: u32,
 }
 
 impl UserFolder {
@@ -57,12 +58,11 @@ impl UserFolder {
         }
     }
 
-    /// Replaces all files. Either none is replaced, or an error names one that is not. A kill leaves the old or the new content of
-    /// each file.
+    /// Replaces all files, or none of them. A kill leaves the old or the new content of each file.
     ///
     /// # Errors
     ///
-    /// A file has changed, or cannot be written.
+    /// A file has changed, or cannot be written. The error names files whose old content could not be restored.
     pub fn replace(&self, files: &[Replacement<'_>]) -> Result<(), RecordError> {
         let (mut drafts, mut created, mut unsynced) = (Vec::new(), Vec::new(), Vec::new());
         let prepared = files.iter().try_for_each(|file| {
@@ -76,32 +76,40 @@ impl UserFolder {
                 return Err(folder.refuse(name, "it has changed; nothing was written"));
             }
             let mode = file.old.map(|_| mode_to_keep(&folder, name)).transpose()?;
+            let mode = mode.unwrap_or_else(permissions::of_user_file);
             let temporary = format!(".accept-{:016x}", random());
-            let draft = Draft { folder, name, temporary };
-            let written = draft.write(file.new, mode.unwrap_or_else(permissions::of_user_file))?;
+            let draft = Draft { folder, name, temporary, mode };
+            let written = draft.write(file.new)?;
             let path = draft.folder.path().join(&draft.temporary);
             drafts.push(draft);
             unsynced.push(Unsynced::Content(written, path));
             Ok(())
         });
-        if let Err(error) = prepared.and_then(|()| sync_together(unsynced)) {
-            for draft in drafts {
+        let mut renamed = 0;
+        let replaced = prepared.and_then(|()| sync_together(unsynced)).and_then(|()| {
+            drafts.iter().try_for_each(|draft| {
+                draft.rename()?;
+                renamed += 1;
+                Ok(())
+            })
+        });
+        if let Err(error) = replaced {
+            let written = files.iter().zip(&drafts).take(renamed);
+            let kept = written.filter(|(file, draft)| draft.undo(file.old).is_err());
+            let kept: Vec<_> = kept.map(|(file, _)| format!("`{}`", file.path)).collect();
+            for draft in &drafts {
                 let _ = draft.folder.remove(&draft.temporary);
             }
             // Those that others have filled meanwhile stay.
             for (above, name) in created.into_iter().rev() {
                 let _ = above.remove_folder(&name);
             }
-            return Err(error);
-        }
-        for Draft { folder, name, temporary } in &drafts {
-            let renamed = fault::pass(Place::UserFileRename)
-                .map_err(|source| folder.error("replace", name, source))
-                .and_then(|()| folder.rename(temporary, name));
-            if let Err(error) = renamed {
-                drafts.iter().for_each(|draft| drop(draft.folder.remove(&draft.temporary)));
+            if kept.is_empty() {
                 return Err(error);
             }
+            let kept = kept.join(", ");
+            let source = io::Error::other(format!("{error}; already replaced: {kept}"));
+            return Err(self.0.error("restore", ".", source));
         }
         let folders = drafts.into_iter().map(|draft| draft.folder);
         let folders = folders.chain(created.into_iter().map(|(above, _)| above));
@@ -126,13 +134,27 @@ impl UserFolder {
 }
 
 impl Draft<'_> {
-    fn write(&self, bytes: &[u8], mode: u32) -> Result<File, RecordError> {
+    fn write(&self, bytes: &[u8]) -> Result<File, RecordError> {
         let mut file = self.folder.create_file(&self.temporary)?;
-        let written = file.set_permissions(Permissions::from_mode(mode));
+        let written = file.set_permissions(Permissions::from_mode(self.mode));
         written.and_then(|()| file.write_all(bytes)).map(|()| file).map_err(|source| {
             let _ = self.folder.remove(&self.temporary);
             self.folder.error("write", self.name, source)
         })
+    }
+
+    fn rename(&self) -> Result<(), RecordError> {
+        fault::pass(Place::UserFileRename)
+            .map_err(|source| self.folder.error("replace", self.name, source))
+            .and_then(|()| self.folder.rename(&self.temporary, self.name))
+    }
+
+    /// Restores the content before [`Self::rename`].
+    fn undo(&self, old: Option<&[u8]>) -> Result<(), RecordError> {
+        let Some(old) = old else { return self.folder.remove(self.name) };
+        let path = self.folder.path().join(&self.temporary);
+        sync_together(vec![Unsynced::Content(self.write(old)?, path)])?;
+        self.folder.rename(&self.temporary, self.name)
     }
 }
 

@@ -159,7 +159,7 @@ pub(super) fn find_matches(
     let folder = &*project.base;
     // Before the search: its messages would show names in folders outside of the project.
     let searched = folder.join(searched(glob));
-    if let Err(refusal) = project.check_read(&searched) {
+    if let Err(refusal) = project.check(&searched, false) {
         return refuse(at, &format!("{noun} `{glob}`"), refusal, "this glob", reader);
     }
     let names = match find(folder, glob) {

@@ -5,15 +5,18 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use runner_engine::{AcceptRequest, Acceptance};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{exit::Exit, units::plural};
-use runner_scenario::Filter;
+use runner_report::VERSION;
+use runner_report::schemars::{self, JsonSchema};
+use runner_scenario::{AcceptedOutputs, Filter};
+use serde::Serialize;
 
-use crate::args::{RootArgs, RunArg, filters};
+use crate::args::{DocumentArgs, RunArgs, filters};
 use crate::text::{CommandError, Out, mistake, style};
 
 /// Bytes of a file whose lines are all compared.
 const MAX_WHOLE: usize = 128 << 10;
 /// Tests that a list of reasons names.
-const MAX_NAMED: usize = 20;
+pub const MAX_NAMED: usize = 20;
 
 /// Accept the outputs of a run as expectations
 ///
@@ -22,7 +25,7 @@ const MAX_NAMED: usize = 20;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    run: RunArg,
+    run: RunArgs,
     /// Accept only tests with a failed trial that matches `test(a*)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER")]
     filter: Vec<String>,
@@ -32,23 +35,72 @@ pub struct Args {
     /// Show the differences, and write nothing
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    root: RootArgs,
+}
+
+/// `runner accept`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AcceptDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run's id.
+    pub run: String,
+    /// The files are replaced. Only with `--yes`.
+    pub written: bool,
+    /// The files that change, sorted by path.
+    pub files: Vec<AcceptedFile>,
+    /// The tests whose outputs cannot be accepted, sorted by id.
+    pub refused: Vec<RefusedTest>,
+}
+
+/// A file with accepted outputs.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AcceptedFile {
+    /// Path relative to the scenario's folder.
+    pub path: String,
+    /// The file is missing before.
+    pub new: bool,
+    /// Number of tests whose expectations change.
+    pub tests: usize,
+    /// The lines that change. Of a large file, a part.
+    pub diff: String,
+}
+
+/// A test whose output cannot be accepted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RefusedTest {
+    /// The test's id.
+    pub test: String,
+    /// The reason, as a clause.
+    pub reason: String,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let request = AcceptRequest {
-        run: args.run.name(),
+        run: run.name(),
         filter: Filter::all(filters(&args.filter)?),
-        results: args.root.open()?.path().to_owned(),
+        results: root.open()?.path().to_owned(),
     };
     let accepted = runner_engine::accept(&request)?;
     accepted.notices.iter().for_each(|notice| out.warn(notice));
-    let tests = print(&accepted, out);
-    if tests == 0 && !accepted.outputs.refused.is_empty() {
+    let outputs = &accepted.outputs;
+    let tests: usize = outputs.files.values().map(|edit| edit.tests).sum();
+    if *json {
+        let written = args.yes && tests > 0;
+        if written {
+            accepted.write()?;
+        }
+        out.document(&AcceptDocument::new(&accepted, written));
+    } else {
+        print(outputs, out);
+    }
+    if tests == 0 && !outputs.refused.is_empty() {
         return Err(mistake!("no output can be accepted; nothing was written"));
     }
-    let files = plural(accepted.outputs.files.len() as u64, "file", "files");
+    if *json {
+        return Ok(Exit::Success);
+    }
+    let files = plural(outputs.files.len() as u64, "file", "files");
     if tests == 0 || args.dry_run {
         out.talk(match tests {
             0 => "nothing to accept",
@@ -57,7 +109,6 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return Ok(Exit::Success);
     }
     if !args.yes && !confirm(&files, out)? {
-        out.talk("nothing was written");
         return Ok(Exit::Success);
     }
     accepted.write()?;
@@ -67,18 +118,34 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-/// Prints the difference of each file, and the tests that cannot be accepted. Returns the number of the others.
-fn print(accepted: &Acceptance, out: &Out) -> usize {
-    let outputs = &accepted.outputs;
+impl AcceptDocument {
+    fn new(accepted: &Acceptance, written: bool) -> Self {
+        let AcceptedOutputs { files, refused } = &accepted.outputs;
+        let files = files.iter().map(|(path, edit)| {
+            let old = String::from_utf8_lossy(edit.old.as_deref().unwrap_or_default());
+            let diff = runner_worker::text_diff(&old, &edit.new);
+            AcceptedFile { path: path.clone(), new: edit.old.is_none(), tests: edit.tests, diff }
+        });
+        let refused = refused
+            .iter()
+            .map(|(test, reason)| RefusedTest { test: test.clone(), reason: reason.clone() });
+        Self {
+            v: VERSION,
+            run: accepted.run.clone(),
+            written,
+            files: files.collect(),
+            refused: refused.collect(),
+        }
+    }
+}
+
+/// Prints the difference of each file, and the tests that cannot be accepted.
+fn print(outputs: &AcceptedOutputs, out: &Out) {
     for (path, edit) in &outputs.files {
         let state = if edit.old.is_none() { ", new" } else { "" };
         let old = String::from_utf8_lossy(edit.old.as_deref().unwrap_or_default());
         let tests = plural(edit.tests as u64, "test", "tests");
-        out.data(&style::bold(&format!("{} ({tests}{state})", visible_line(path))));
-        out.data(visible(&runner_worker::text_diff(&old, &edit.new)).trim_end());
-        if old.len().max(edit.new.len()) > MAX_WHOLE {
-            out.warn(&format!("{} is large; its difference is shown in part", visible_line(path)));
-        }
+        print_diff(&format!("{path} ({tests}{state})"), &old, &edit.new, out);
     }
     for (test, why) in outputs.refused.iter().take(MAX_NAMED) {
         out.warn(&format!("{}: {}", visible_line(test), visible_line(why)));
@@ -87,18 +154,30 @@ fn print(accepted: &Acceptance, out: &Out) -> usize {
     if hidden > 0 {
         out.warn(&format!("{} more cannot be accepted", plural(hidden as u64, "test", "tests")));
     }
-    outputs.files.values().map(|edit| edit.tests).sum()
 }
 
-/// Asks the user at the terminal.
-fn confirm(files: &str, out: &Out) -> Result<bool, CommandError> {
+/// Prints the difference of a file below its title.
+pub fn print_diff(title: &str, old: &str, new: &str, out: &Out) {
+    out.data(&style::bold(&visible_line(title)));
+    out.data(visible(&runner_worker::text_diff(old, new)).trim_end());
+    if old.len().max(new.len()) > MAX_WHOLE {
+        out.warn("the file is large; its difference is shown in part");
+    }
+}
+
+/// Asks the user at the terminal whether to write these changes.
+pub fn confirm(changes: &str, out: &Out) -> Result<bool, CommandError> {
     if !io::stdin().is_terminal() {
         return Err(mistake!(
-            "nothing was written\nto write {files} without a question, add `--yes`"
+            "nothing was written\nto write {changes} without a question, add `--yes`"
         ));
     }
-    out.talk(&format!("Write {files}? [y/N]"));
+    out.talk(&format!("Write {changes}? [y/N]"));
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    let agrees = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+    if !agrees {
+        out.talk("nothing was written");
+    }
+    Ok(agrees)
 }

@@ -1,25 +1,22 @@
 //! `runner known`: the known failures of a run, and lists that expect its results.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
-
 use runner_engine::{KnownChanges, KnownRequest};
 use runner_model::exit::Exit;
 use runner_model::known::{KnownEntry, KnownState, Stale};
 use runner_model::units::{grouped, plural};
-use runner_model::visible::{visible, visible_line};
+use runner_model::visible::visible_line;
 use runner_record::{RecordError, RunDir};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{PlanOrder, RunTable, VERSION};
 use serde::Serialize;
 
+use super::accept::{MAX_NAMED, confirm, print_diff};
 use crate::args::{DocumentArgs, RunArgs};
 use crate::commands::target::Target;
-use crate::text::{CommandError, Out, Table, mistake, style};
+use crate::text::{CommandError, Out, Table, style};
 
 /// Globs of an entry that the table has.
 const MAX_GLOBS: usize = 2;
-/// Entries of a kind that are named.
-const MAX_NAMED: usize = 20;
 
 /// Print the known failures of a run, or update their lists
 ///
@@ -65,24 +62,8 @@ pub struct KnownLine {
     pub known: u64,
     /// Trials with another result than the entry expects.
     pub unexpected: u64,
-    /// Globs over the ids of tests.
-    pub tests: Vec<String>,
-    /// Globs over the names of providers. Empty for all.
-    pub providers: Vec<String>,
-    /// The reason, for people.
-    pub reason: String,
-    /// The last day on which the entry applies.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// Outcomes that the entry expects.
-    pub outcomes: Vec<String>,
-    /// A pass is expected, too.
-    pub flaky: bool,
-    /// The list as the scenario names it. Absent for an entry of the scenario.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// Line of the entry in its file, from 1.
-    pub line: u32,
+    #[serde(flatten)]
+    pub entry: KnownEntry,
 }
 
 /// The state of an entry beside the results of a run.
@@ -147,7 +128,7 @@ impl KnownDocument {
         let entries = &known.list().entries;
         // Trials, known results and unexpected ones.
         let mut counts = vec![[0; 3]; entries.len()];
-        for place in 0..order.len() {
+        for place in order.needed(&table) {
             let Some(trial) = order.trial_id(&table, place) else { continue };
             let matching = known.matching(&trial.test, &trial.provider);
             matching.iter().for_each(|entry| counts[*entry as usize][0] += 1);
@@ -160,21 +141,8 @@ impl KnownDocument {
             }
         }
         let lines = entries.iter().zip(counts).map(|(entry, [trials, known, unexpected])| {
-            let outcomes = entry.outcomes.iter().map(|outcome| outcome.to_string());
-            KnownLine {
-                state: EntryState::of(entry, unexpected),
-                trials,
-                known,
-                unexpected,
-                tests: entry.tests.clone(),
-                providers: entry.providers.clone(),
-                reason: entry.reason.clone(),
-                until: entry.until.clone(),
-                outcomes: outcomes.collect(),
-                flaky: entry.flaky,
-                file: entry.file.clone(),
-                line: entry.line,
-            }
+            let state = EntryState::of(entry, unexpected);
+            KnownLine { state, trials, known, unexpected, entry: entry.clone() }
         });
         let strict = known.list().strict;
         Ok(Self { v: VERSION, run: run.id().to_owned(), strict, entries: lines.collect() })
@@ -197,14 +165,15 @@ impl KnownDocument {
         let mut lines: Vec<_> = self.entries.iter().collect();
         lines.sort_by_key(|line| line.state);
         for line in &lines {
+            let KnownEntry { tests, providers, reason, until, .. } = &line.entry;
             table.row([
                 line.state.word().to_owned(),
                 grouped(line.trials),
-                globs(&line.tests),
-                globs(&line.providers),
-                line.until.clone().unwrap_or_default(),
-                place(line.file.as_deref(), line.line),
-                visible_line(&line.reason).into_owned(),
+                globs(tests),
+                globs(providers),
+                until.clone().unwrap_or_default(),
+                place(&line.entry),
+                visible_line(reason).into_owned(),
             ]);
         }
         out.data(&table.render(out.columns()));
@@ -234,8 +203,8 @@ fn globs(all: &[String]) -> String {
     visible_line(&(shown + &more)).into_owned()
 }
 
-fn place(file: Option<&str>, line: u32) -> String {
-    format!("{}:{line}", visible_line(file.unwrap_or("scenario")))
+fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
+    format!("{}:{line}", visible_line(file.as_deref().unwrap_or("scenario")))
 }
 
 /// Shows the changes of lists, and writes them if the user agrees.
@@ -244,12 +213,11 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     let update = &changes.update;
     for (index, new) in &update.texts {
         let source = &changes.sources[*index];
-        out.data(&style::bold(&visible_line(&source.path)));
-        out.data(visible(&runner_worker::text_diff(&source.text, new)).trim_end());
+        print_diff(&source.path, &source.text, new, out);
     }
     let named = |index: &usize| {
         let entry = &changes.entries[*index];
-        (place(entry.file.as_deref(), entry.line), entry.until.clone().unwrap_or_default())
+        (place(entry), entry.until.clone().unwrap_or_default())
     };
     for (entry, pairs) in update.expired.iter().take(MAX_NAMED) {
         let (place, until) = named(entry);
@@ -279,7 +247,6 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     let counts: Vec<_> = counts.map(|(count, verb)| format!("{count} {verb}")).collect();
     let files = plural(update.texts.len() as u64, "file", "files");
     if !yes && !confirm(&format!("{} in {files}", counts.join(", ")), out)? {
-        out.talk("nothing was written");
         return Ok(Exit::Success);
     }
     changes.write()?;
@@ -290,17 +257,4 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     }
     out.hint(&format!("to judge the run by them: {}", changes.next));
     Ok(Exit::Success)
-}
-
-/// Asks the user at the terminal.
-fn confirm(changes: &str, out: &Out) -> Result<bool, CommandError> {
-    if !io::stdin().is_terminal() {
-        return Err(mistake!(
-            "nothing was written\nto write {changes} without a question, add `--yes`"
-        ));
-    }
-    out.talk(&format!("Write {changes}? [y/N]"));
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
