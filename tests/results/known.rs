@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::runner::Runner;
+use crate::support::{runner::Runner, running::Running};
 
 /// Two known failures, one in a group that another test leaves, a failure that is not known, and a pass that is.
 const SCENARIO: &str = r#"
@@ -78,10 +78,20 @@ fn green_ends_print_the_number_of_known_failures() {
         &["show", "--matrix"],
         &["wait", "latest"],
         &["resume", "latest"],
+        &["rescore", "latest"],
         &["compare"],
+        &["exec", "scenario.toml", "--quiet"],
+        &["wait", "latest", "--quiet"],
     ] {
         runner.run(args).expect(0).says(&[line]);
     }
+    for system in ["GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE"] {
+        let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+        let ran = Running::start(command.env(system, "true")).finish().expect(0);
+        ran.says(&["3 known failures are not listed: runner show ", "-E 'known()'"]);
+    }
+    let junit = runner.run(&["report", "--junit"]).expect(0).stdout;
+    assert!(junit.contains(r#"<property name="known failures" value="3"/>"#), "{junit}");
     runner.run(&["show", "--failed"]).says(&["3 known failures are left out"]);
     runner.run(&["list"]).expect(0).says(&["known"]);
     runner.run(&["report", "--markdown"]).expect(0).says(&["2 passed, 3 known", "known()"]);

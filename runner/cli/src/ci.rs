@@ -65,6 +65,7 @@ impl System {
                 for (number, group) in failed.failed().into_iter().take(MOST_SECTIONS).enumerate() {
                     out.ci(&self.section(number, time, &group));
                 }
+                known_line(document, &failed).iter().for_each(|line| out.ci(line));
                 Ok(())
             }
         }
@@ -111,10 +112,8 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
         let message = data(&format!("{}: {}", group.first_names(), group.reason));
         out.ci(&format!("::{level} {place},title={title}::{message}"));
     }
-    if failed.known > 0 {
-        let text = plural(failed.known, "known failure is", "known failures are");
-        let command = document.run.command("show", &document.run.short, &["-E", "known()"]);
-        out.ci(&format!("::notice::{}", data(&format!("{text} not listed: {command}"))));
+    if let Some(line) = known_line(document, failed) {
+        out.ci(&format!("::notice::{}", data(&line)));
     }
     let left: u64 = failed.trials - groups.iter().map(|group| group.trials).sum::<u64>();
     if left > 0 {
@@ -122,6 +121,13 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
         let command = document.run.command("show", &document.run.short, &["--failed"]);
         out.ci(&format!("::{level}::{}", data(&format!("{trials} failed: {command}"))));
     }
+}
+
+/// Formats the number of known failures and the command that shows them.
+fn known_line(document: &RunDocument, failed: &Failures) -> Option<String> {
+    let text = plural(failed.known, "known failure is", "known failures are");
+    let command = document.run.command("show", &document.run.short, &["-E", "known()"]);
+    (failed.known > 0).then(|| format!("{text} not listed: {command}"))
 }
 
 /// Returns a path relative to the checkout, if it is in it.

@@ -42,7 +42,7 @@ pub struct WaitArgs {
     /// Print events as JSON Lines
     #[arg(long)]
     json: bool,
-    /// Print nothing
+    /// Print nothing, or the results of runs with known failures
     #[arg(short, long)]
     quiet: bool,
 }
@@ -157,8 +157,11 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
     }
     drop(progress);
-    for WaitedRun { dir, .. } in runs.iter().filter(|_| is_for_people) {
+    for WaitedRun { dir, .. } in runs.iter().filter(|_| !args.json) {
         let manifest = dir.truth()?;
+        if args.quiet && !manifest.counts.has_known() {
+            continue;
+        }
         let id = manifest.id.clone();
         let run = RunSummary::new(RunHead::from(&manifest), id, PathBuf::new());
         let line = summary::line(&run, run.head.worked());

@@ -124,7 +124,8 @@ impl<'a> Screen<'a> {
         (self.progress, self.keys) = (None, None);
         let out = self.out;
         let is_quiet = self.args.quiet;
-        if is_quiet && ended.exit == Exit::Success {
+        // A green end prints the number of known failures.
+        if is_quiet && ended.exit == Exit::Success && !ended.manifest.counts.has_known() {
             return;
         }
         let stored = find_run(&ended.directory).filter(|_| !is_quiet);

@@ -113,6 +113,7 @@ fn suite_start(
         ("filter", document.rows.which.filter().map(str::to_owned)),
         ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
         ("stored tests", (!is_known).then(|| "cannot be read".to_owned())),
+        ("known failures", (counts.known > 0).then(|| counts.known.to_string())),
         ("gate", manifest.gate.as_ref().map(run_facts::gate)),
         ("pass rate", rate.map(|rate| format!("{:.4}", rate.rate))),
         (
