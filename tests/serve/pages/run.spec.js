@@ -335,6 +335,7 @@ test.describe('', () => {
     await page.goto(`${server.origin}/runs/none`);
     await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
     await expect(page.getByText('There is no run none.')).toBeVisible();
+    await expect(page.getByText('in another results root')).toBeVisible();
     await page.goto(`${server.origin}/nothing`);
     await expect(page.getByText('No page has the address /nothing')).toBeVisible();
     await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();

@@ -63,12 +63,12 @@ function matrix(keys) {
     if (typeof score === 'number') cell.scores.push(score);
     if (cell.scores.length) cell.score = cell.scores.reduce((/** @type {number} */ sum, /** @type {number} */ one) => sum + one, 0) / cell.scores.length;
   }
-  const bad = (/** @type {any} */ one) => one.failed + one.error + one.timeout - one.known + one.unexpected_passes;
-  const share = (/** @type {any} */ one) => one.passed / (one.passed + one.failed + one.error + one.timeout + one.skipped);
   const sum = (/** @type {any[]} */ cells, /** @type {(one: any) => number} */ of) => cells.reduce((all, one) => all + (one ? of(one) : 0), 0);
+  const [bad, points] = [(/** @type {any} */ one) => one.failed + one.error + one.timeout - one.known + one.unexpected_passes, (/** @type {any} */ one) => one.score].map((of) => (/** @type {any} */ { cells }) => sum(cells, of));
+  const same = (/** @type {any} */ one) => `${one.passed / (one.passed + one.failed + one.error + one.timeout + one.skipped)} ${one.score}`;
   let tests = [...rows].map(([test, cells]) => ({ test, cells }));
-  if (keys.get('differs')) tests = tests.filter(({ cells }) => new Set(cells.filter(Boolean).map((one) => `${share(one)} ${one.score}`)).size > 1);
-  if (keys.get('worst_first')) tests.sort((one, other) => sum(other.cells, bad) - sum(one.cells, bad) || sum(one.cells, (of) => of.score) - sum(other.cells, (of) => of.score));
+  if (keys.get('differs')) tests = tests.filter(({ cells }) => new Set(cells.filter(Boolean).map(same)).size > 1);
+  if (keys.get('worst_first')) tests.sort((one, other) => bad(other) - bad(one) || points(one) - points(other));
   const offset = Number(keys.get('offset'));
   return { total: tests.length, offset, providers, tests: tests.slice(offset, offset + Number(keys.get('limit'))) };
 }

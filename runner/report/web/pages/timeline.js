@@ -96,7 +96,7 @@ export function timeline(view, address) {
     const probe = document.createElement('i');
     canvas.after(probe);
     const colours = Object.fromEntries([...OUTCOMES, 'quiet', 'flaky', 'line', 'soft', 'none', 'page'].map((name) => {
-      probe.style.color = `var(--${name})`;
+      probe.style.color = `var(--${name === 'skipped' ? 'quiet' : name})`;
       return [name, getComputedStyle(probe).color];
     }));
     probe.remove();
@@ -107,11 +107,8 @@ export function timeline(view, address) {
     context.font = getComputedStyle(canvas).font;
     context.fillStyle = colours.quiet;
     // Lanes of a kind are counted from 1, and have their numbers if these fit.
-    tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => {
-      const first = shown.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(shown.lanes[at]));
-      if (lane >= 12) context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${at - first + 1}`, 0, top + (lane + 7) / 2);
-      if (at === first && top > (at && tops[at - 1] + lane)) context.fillText(kind(shown.lanes[at]), 0, top - 5);
-    });
+    const first = (/** @type {number} */ at) => shown.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(shown.lanes[at]));
+    if (lane >= 12) tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${at - first(at) + 1}`, 0, top + (lane + 7) / 2));
     context.translate(NAMES, 0);
     context.beginPath();
     context.rect(0, 0, width, tall);
@@ -120,6 +117,7 @@ export function timeline(view, address) {
     const x = (/** @type {number} */ ms) => Math.round(((ms - shown.from_ms) / range) * width);
     fill(colours.soft, 0, 0, width, bottom);
     for (const [from, until] of shown.pauses) fill(colours.none, x(from), 0, Math.max(1, x(until) - x(from)), bottom);
+    context.fillStyle = colours.quiet;
     const step = STEPS.find((one) => range / one <= width / TICK) ?? range;
     for (let at = Math.ceil(shown.from_ms / step) * step; at <= shown.to_ms; at += step) {
       const wide = context.measureText(clock(at)).width;
@@ -127,6 +125,7 @@ export function timeline(view, address) {
       context.fillStyle = colours.quiet;
       context.fillText(clock(at), Math.min(Math.max(0, x(at) - wide / 2), width - wide), tall - 6);
     }
+    tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => top > (at && tops[at - 1] + lane) && context.fillText(kind(shown.lanes[at]), 4, top - 5));
     const height = lane - (lane > 5 ? 2 : 0.5);
     for (const span of shown.spans) {
       const [left, right] = [x(span.from_ms), x(span.to_ms)];
