@@ -51,6 +51,22 @@ fn list(runner: &Runner, run: &Run) -> Value {
 }
 
 #[test]
+fn known_failures_of_removed_tests_do_not_count() {
+    let runner = runner(&all());
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let rest = TABLE.replace("bad     |", "new     |");
+    runner.scenario(&format!(
+        "[known]\nfiles = [\"known.toml\"]\n[providers.hostile]\nplugin = \"hostile.wasm\"\n{}",
+        tests(&rest)
+    ));
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    assert_eq!(known(&run), (2, 0));
+    runner.run(&["verify", run.id()]).expect(0);
+    runner.run(&["show"]).expect(0).says(&["1 unexpected", "2 known"]);
+}
+
+#[test]
 fn each_result_beside_an_entry_has_its_verdict() {
     for (entries, exit, counts) in [
         // All failures are known.

@@ -13,23 +13,68 @@ use crate::support::{
 
 const TESTS: usize = 8;
 
-/// A test: whether it exists, its input, and whether it passes.
+/// A test: whether it exists, its input, whether it passes, and its entry in the list of known failures.
 #[derive(Clone, Copy)]
 struct State {
     is_there: bool,
     ms: usize,
     passes: bool,
+    entry: Entry,
 }
 
-/// Changes some tests, and writes the scenario.
+/// Keys of an entry of one test, which decides after the group's.
+#[derive(Clone, Copy, PartialEq)]
+enum Entry {
+    None,
+    Failed,
+    Flaky,
+    /// Expects another outcome.
+    Error,
+    Expired,
+}
+
+const ENTRIES: [(Entry, &str); 5] = [
+    (Entry::None, ""),
+    (Entry::Failed, "outcomes = [\"timeout\", \"failed\"]"),
+    (Entry::Flaky, "flaky = true"),
+    (Entry::Error, "outcomes = [\"error\"]"),
+    (Entry::Expired, "until = 2020-02-29"),
+];
+/// An entry of several tests, before their own.
+const GROUP: &str = "[[failures]]\ntests = [\"t[0-2]\"]\nreason = \"a group\"\n";
+
+impl State {
+    /// Returns whether the result is a known failure, and whether it is an unexpected pass.
+    fn known(self, is_of_group: bool) -> (bool, bool) {
+        let entry = match self.entry {
+            Entry::None | Entry::Expired if is_of_group => Entry::Failed,
+            Entry::Expired => Entry::None,
+            entry => entry,
+        };
+        match (self.passes, entry) {
+            (false, Entry::Failed | Entry::Flaky) => (true, false),
+            (true, Entry::Failed | Entry::Error) => (false, true),
+            _ => (false, false),
+        }
+    }
+}
+
+/// Changes some tests and entries, and writes the scenario and its list.
 fn change(runner: &Runner, states: &mut [State; TESTS], random: &mut Random) {
-    let mut text = "[providers.hostile]\nplugin = \"hostile.wasm\"\n".to_owned();
+    let mut text =
+        "[known]\nfiles = [\"known.toml\"]\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"
+            .to_owned();
+    let mut list = GROUP.to_owned();
     for (number, state) in states.iter_mut().enumerate() {
         match random.below(12) {
             0 => state.is_there = !state.is_there,
             1 => state.ms += 1,
             2 | 3 => state.passes = !state.passes,
+            4 | 5 => state.entry = ENTRIES[random.below(ENTRIES.len())].0,
             _ => {}
+        }
+        if let Some((_, keys)) = ENTRIES[1..].iter().find(|(entry, _)| *entry == state.entry) {
+            list += &format!("[[failures]]\ntests = [\"t{number}\"]\nreason = \"r\"\n{keys}\n");
         }
         // At least one test remains.
         if state.is_there || number == 0 {
@@ -41,6 +86,7 @@ fn change(runner: &Runner, states: &mut [State; TESTS], random: &mut Random) {
             );
         }
     }
+    runner.write("known.toml", list);
     runner.scenario(&text);
 }
 
@@ -49,7 +95,7 @@ fn killed_changes_and_reruns_have_equal_results() {
     let mut random = Random::new();
     for _ in 0..times(3, 100) {
         let runner = Runner::hostile_in_memory("");
-        let first = State { is_there: true, ms: 10, passes: true };
+        let first = State { is_there: true, ms: 10, passes: true, entry: Entry::None };
         let mut states = [first; TESTS];
         change(&runner, &mut states, &mut random);
         runner.exec(&[]);
@@ -73,11 +119,22 @@ fn killed_changes_and_reruns_have_equal_results() {
         change(&runner, &mut states, &mut random);
         let there = states.iter().filter(|state| state.is_there).count();
         let passed = states.iter().filter(|state| state.is_there && state.passes).count();
-        let exit = i32::from(passed < there);
+        let known: Vec<_> = states
+            .iter()
+            .enumerate()
+            .filter(|(_, state)| state.is_there)
+            .map(|(number, state)| state.known(number < 3))
+            .collect();
+        let listed = known.iter().filter(|(is_known, _)| *is_known).count();
+        let unexpected_passes = known.iter().filter(|(_, is_unexpected)| *is_unexpected).count();
+        let exit = i32::from(there - passed > listed || unexpected_passes > 0);
         // Nothing is left of interrupted sessions, nor of changed tests.
         runner.run(&["resume", "latest", "--accept-changes"]).expect(exit);
         assert_status(&runner, "completed");
         assert_eq!((run.planned(), run.count("passed")), (there as u64, passed as u64));
+        let counts = &run.manifest()["counts"];
+        let count = |key: &str| counts[key].as_u64().unwrap_or(0) as usize;
+        assert_eq!((count("known"), count("unexpected_passes")), (listed, unexpected_passes));
         let results = results(&run);
         for (number, state) in states.iter().enumerate().filter(|(_, state)| state.is_there) {
             let row = &results[&format!("t{number}@hostile#1")];

@@ -33,7 +33,7 @@ use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
     Budgets, Counts, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings,
-    Tail, TestId, Time, TrialId, known::Known, row::RowError,
+    Tail, TestId, Time, TrialId, row::RowError,
 };
 
 use crate::{
@@ -65,7 +65,7 @@ pub(crate) fn folder() -> tempfile::TempDir {
 }
 
 pub(crate) fn fold(owned: &Owned, trials: u64) -> Fold {
-    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &Known::default(), &|_, _| false)
+    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &Arc::default(), &|_, _| false)
         .unwrap()
 }
 

@@ -1,8 +1,8 @@
 //! Reads the plan that is stored with a run.
 
-use std::{collections::HashSet, io, path::Path};
+use std::{collections::HashSet, io, path::Path, sync::Arc};
 
-use runner_model::{Places as _, TrialId, known::Known, known::KnownState};
+use runner_model::{Places as _, TrialId, known::KnownState};
 use runner_model::{provider::PreparedProvider, status::RunVerdict};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
@@ -189,7 +189,7 @@ pub(crate) fn not_passed(
         let planned = manifest.metadata.planned_trial_count;
         if is_damaged || has_other_plan || results != planned {
             let (scenario, suite) = stored_tests(root, &dir, &manifest)?;
-            let fold = Fold::of(&dir, &manifest, &suite, &Known::default(), &|_, _| false)?;
+            let fold = Fold::of(&dir, &manifest, &suite, &Arc::default(), &|_, _| false)?;
             let is_damaged = is_damaged || fold.foreign().is_some();
             if is_damaged {
                 let problem = "the run is damaged, so none of its tests counts as passed";

@@ -185,14 +185,14 @@ impl Fold {
         run: &RunDir,
         manifest: &Manifest,
         places: &dyn Places,
-        known: &Known,
+        known: &Arc<Known>,
         matches: &dyn Fn(&str, u64) -> bool,
     ) -> Result<Self, RecordError> {
         let reruns =
             manifest.sessions.iter().filter_map(|one| Some((one.number, one.rerun.as_ref()?)));
         let new = || {
             let fold = Self::new(places.trials());
-            (fold, UnplannedFold::default(), reruns.clone().peekable())
+            (fold, UnplannedFold::removed(known), reruns.clone().peekable())
         };
         let mut other_version = None;
         let folded =
@@ -390,6 +390,11 @@ impl UnplannedFold {
     pub fn new(manifest: &Manifest, known: &Arc<Known>) -> Self {
         let known = Arc::clone(known);
         Self { known, last_session: manifest.last_session(), ..Self::default() }
+    }
+
+    /// Creates a fold of trials that the plan lacks. Their known failures do not count in the run either.
+    pub(crate) fn removed(known: &Arc<Known>) -> Self {
+        Self { known: Arc::clone(known), ..Self::default() }
     }
 
     /// Adds a row. Returns the number of its trial, from 0, and the effect.

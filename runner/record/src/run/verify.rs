@@ -114,7 +114,7 @@ impl RunDir {
             manifest: &manifest,
             found: Verified::default(),
             fold: UnplannedFold::new(&manifest, &known),
-            removed: UnplannedFold::default(),
+            removed: UnplannedFold::removed(&known),
             damaged: Vec::new(),
             more_damaged: 0,
             of_rows: Vec::new(),

@@ -1,8 +1,10 @@
 //! Selections of sessions and changes of the plan: the fold, the live state and the truth of dead sessions agree with a
 //! plain search through the rows.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use runner_model::known::{Known, KnownState};
+use runner_model::known::KnownState;
 use runner_model::{Counts, Outcome, RunStatus, Tail};
 
 use super::{Fold, RowFacts};
@@ -134,7 +136,7 @@ impl Session {
 
         model.trials = trials.unwrap_or(model.trials);
         let fold = |owned: &Owned| {
-            Fold::of(run, owned.manifest(), &Plan(model.trials), &Known::default(), &matches)
+            Fold::of(run, owned.manifest(), &Plan(model.trials), &Arc::default(), &matches)
                 .unwrap()
         };
         let mut before = fold(&owned);
