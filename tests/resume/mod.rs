@@ -1,5 +1,6 @@
 //! Resumed runs: which trials run again, and how changes are handled.
 
+mod adaptive;
 mod changes;
 mod folders;
 mod known;

@@ -53,4 +53,8 @@ pub trait Places {
     fn index(&self, trial: &TrialId) -> Option<u64>;
     /// Returns the number of planned trials. Every index is below it.
     fn trials(&self) -> u64;
+    /// Returns the tests on a provider whose repeats end by a rule, in order.
+    fn adaptive(&self) -> Vec<test::AdaptiveRepeats> {
+        Vec::new()
+    }
 }

@@ -265,6 +265,10 @@ pub struct Counts {
     /// Trials in `passed` that the list of known failures expects to fail.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unexpected_passes: u64,
+    /// Planned trials that adaptive repeats do not need, because the results of their test decide its rate. Absent without such
+    /// repeats. Until all others are done, more trials may turn out not to be needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_needed: Option<u64>,
 }
 
 /// Writes counts that are not 0: `6 passed, 3 failed, 1 flaky`. Beside known failures: `6 passed, 1 unexpected, 2 known, 1 flaky`.
@@ -280,6 +284,7 @@ impl fmt::Display for Counts {
             (timeout, "timeout", "timeouts"),
             (self.skipped, "skipped", "skipped"),
             (self.flaky, "flaky", "flaky"),
+            (self.not_needed.unwrap_or(0), "not needed", "not needed"),
         ];
         let shown = words.into_iter().filter(|(count, ..)| *count > 0);
         let shown: Vec<_> = shown.map(|(count, one, many)| plural(count, one, many)).collect();
@@ -349,6 +354,8 @@ impl Counts {
             ungraded: join(self.ungraded, other.ungraded),
             known: join(self.known, other.known),
             unexpected_passes: join(self.unexpected_passes, other.unexpected_passes),
+            not_needed: (self.not_needed.or(other.not_needed))
+                .map(|_| join(self.not_needed.unwrap_or(0), other.not_needed.unwrap_or(0))),
         }
     }
 
@@ -367,6 +374,16 @@ impl Counts {
     /// Returns the number of trials with a final row.
     pub fn done(&self) -> u64 {
         self.passed + self.failed + self.error + self.timeout + self.skipped
+    }
+
+    /// Returns the number of planned trials that the results so far may need, of all planned ones.
+    pub fn needed_of(&self, planned: u64) -> u64 {
+        planned.saturating_sub(self.not_needed.unwrap_or(0))
+    }
+
+    /// Returns whether all trials have a final row that the results need, of all planned ones.
+    pub fn is_whole(&self, planned: u64) -> bool {
+        self.done() == self.needed_of(planned)
     }
 
     /// Returns the number of trials that failed, ended in an error or timed out.

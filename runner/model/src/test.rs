@@ -1,5 +1,6 @@
 //! [`Test`]: a resolved test, one line of the suite and the body of a task.
 
+use std::hash::{Hash, Hasher};
 use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::enum_text::{as_text, default_weight, is_default, is_default_weight, present};
-use crate::{Digest, ErrorClass, Micros, TestId, Text};
+use crate::statistics::wilson;
+use crate::{Digest, ErrorClass, Micros, Outcome, TestId, Text};
 
 /// A resolved test. Written as one compact JSON object. Keys with their default are absent.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +26,9 @@ pub struct Test<'a> {
     /// Trials on each provider, at least 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub repeat: u32,
+    /// The rule that ends the repeats before the last one. Absent if all run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<RepeatUntil>,
     /// Weight of the test's trials in a gate.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
@@ -61,6 +66,7 @@ impl<'a> Test<'a> {
             input,
             providers: Vec::new(),
             repeat: one(),
+            until: None,
             weight: default_weight(),
             tags: Vec::new(),
             meta: BTreeMap::new(),
@@ -72,6 +78,57 @@ impl<'a> Test<'a> {
             expect: Expect::default(),
         }
     }
+}
+
+/// The rule of adaptive repeats: a test on a provider is repeated until the interval of its pass rate is narrow.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatUntil {
+    /// Repeats that always run, at least 1.
+    pub min: u32,
+    /// Width of the 95 % interval of the pass rate that is narrow enough, above 0 and below 1.
+    pub width: f64,
+}
+
+// A width is never NaN.
+impl Eq for RepeatUntil {}
+
+impl Hash for RepeatUntil {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.min, self.width.to_bits()).hash(state);
+    }
+}
+
+impl RepeatUntil {
+    /// Returns whether no further repeat is needed. `results` are the outcomes of all planned repeats in order, `None` without one.
+    /// Only those before the first missing one count, so the order in which they come has no effect.
+    pub fn is_decided(&self, results: impl Iterator<Item = Option<Outcome>>) -> bool {
+        let mut passed = 0;
+        for (total, outcome) in (1..).zip(results) {
+            let Some(outcome) = outcome else { return false };
+            passed += u64::from(outcome == Outcome::Passed);
+            if total >= u64::from(self.min) && self.is_narrow(passed, total) {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Returns whether Wilson's interval of 95 % for `passed` of `total` is narrow enough.
+    fn is_narrow(&self, passed: u64, total: u64) -> bool {
+        let (low, high) = wilson(passed, total);
+        high - low <= self.width
+    }
+}
+
+/// A test on a provider whose repeats end by a rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdaptiveRepeats {
+    /// Index of the trial of its first repeat. Those of the others follow.
+    pub first: u64,
+    /// Planned repeats.
+    pub max: u32,
+    pub until: RepeatUntil,
 }
 
 /// A file for the test's providers. Its content is a blob of the session.
@@ -276,6 +333,9 @@ fn is_one(number: &u32) -> bool {
     *number == 1
 }
 
+#[cfg(test)]
+#[path = "tests/repeats.rs"]
+mod repeats;
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

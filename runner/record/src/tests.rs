@@ -114,6 +114,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             selection: Selected::default(),
             vars: BTreeMap::new(),
             has_gate: false,
+            has_adaptive_repeats: false,
         },
         providers: Vec::new(),
         session: session("exec"),

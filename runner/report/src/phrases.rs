@@ -31,10 +31,20 @@ pub fn status_text(run: &RunHead) -> String {
 /// Follows the state of a run in the output of a session that ran nothing.
 pub const NONE_RUN: &str = ", none run now";
 
+/// Formats the number of planned trials: `12`, or `at most 12` if adaptive repeats may need fewer. Those that are known not to be
+/// needed do not count.
+pub fn planned(counts: &Counts, planned: u64) -> String {
+    let needed = grouped(counts.needed_of(planned));
+    match counts.not_needed.is_some() && !counts.is_whole(planned) {
+        true => format!("at most {needed}"),
+        false => needed,
+    }
+}
+
 /// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.
 pub fn done(counts: &Counts, planned: u64) -> String {
-    let [done, executed, planned] =
-        [counts.done(), counts.done() + counts.ungraded, planned].map(grouped);
+    let [done, executed] = [counts.done(), counts.done() + counts.ungraded].map(grouped);
+    let planned = self::planned(counts, planned);
     match counts.ungraded {
         0 => format!("{done} of {planned} done"),
         _ => format!("{executed} of {planned} executed, {done} graded"),

@@ -1,7 +1,7 @@
 //! [`PlannedTable`]: a table with the places of its trials in the plan, also of those without rows, and selections of them.
 
 use runner_model::{Outcome, Places as _, TrialId, known::KnownState};
-use runner_record::{RecordError, RunDir};
+use runner_record::{Fold, RecordError, RunDir};
 use runner_scenario::{Filter, Suite};
 
 use crate::query::{SortKey, TrialOrder, TrialQuery, View};
@@ -94,6 +94,26 @@ impl PlanOrder {
             }
         }
         places
+    }
+
+    /// Returns the places of the trials that have a row or that the results need: with adaptive repeats not all of them.
+    #[must_use]
+    pub fn needed(&self, table: &RunTable) -> Vec<u32> {
+        let places = 0..self.len();
+        let Some(suite) = self.suite.as_ref().filter(|suite| suite.is_adaptive()) else {
+            return places.collect();
+        };
+        let has_row = |place: &u32| self.number(*place).is_some();
+        if table.fold_sums().counts.is_whole(suite.trials()) {
+            return places.filter(has_row).collect();
+        }
+        let mut fold = Fold::of_plan(suite, None);
+        for place in places.clone() {
+            if let Some(row) = self.number(place).and_then(|trial| table.result(trial)) {
+                fold.add(place.into(), row.as_result());
+            }
+        }
+        places.filter(|place| has_row(place) || fold.trial((*place).into()).is_pending).collect()
     }
 
     /// Returns the number of the trial at a place. `None` without rows.
@@ -227,16 +247,16 @@ impl PlannedTable {
 
     /// Returns the places of trials in the order of the plan, and whether the search ended early.
     fn find(&self, query: &TrialQuery) -> Result<(Vec<u32>, bool), RecordError> {
-        let places = 0..self.order.len();
+        let places = self.order.needed(&self.table);
         let text = (!query.text.is_empty()).then(|| Filter::with_text(&query.text));
         let has_filter = query.filter.is_some();
         let filters = query.filter.iter().cloned().chain(text);
         let filter = Filter::all(filters.collect());
         let numbers = query.rows.as_deref();
         if filter.is_none() && numbers.is_none() {
-            return Ok((places.collect(), false));
+            return Ok((places, false));
         }
-        let settling = places.clone().filter_map(|place| {
+        let settling = places.iter().copied().filter_map(|place| {
             let row = self.newest_of(place).filter(TableRow::settles)?.number;
             let is_in = numbers.is_none_or(|numbers| numbers.binary_search(&row).is_ok());
             is_in.then_some((row, place))
@@ -260,7 +280,9 @@ impl PlannedTable {
             rows.iter().filter(is_match).map(|(_, place)| *place).collect()
         };
         if !has_filter && numbers.is_none() {
-            found.extend(places.filter(|place| self.is_planned_with(*place, &query.text)));
+            found.extend(
+                places.iter().copied().filter(|place| self.is_planned_with(*place, &query.text)),
+            );
         }
         found.sort_unstable();
         Ok((found, is_cut))

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, atomic::AtomicU32};
 
 use runner_model::known::KnownState;
 use runner_model::{Fingerprint, Places as _, TrialId, row::BadLine, row::RowHead, worker_of};
-use runner_record::{FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
+use runner_record::{Fold, FoldSums, Manifest, ReadLine, RecordError, RowFacts, RunDir};
 use runner_scenario::Suite;
 
 use crate::columns::{LENGTH_BITS, Names, RowEntry, Sparse, TrialEntry, replace_newest};
@@ -43,7 +43,12 @@ impl RunTable {
         let length = run.rows_file()?.map_or(0, |file| file.length);
         let done = manifest.counts.done().min(length / MIN_ROW) as usize;
         let known = run.known(manifest)?;
-        let adding = || Adding { known: Arc::clone(&known), ..Adding::default() };
+        let adaptive = run.adaptive(manifest);
+        let adding = || Adding {
+            known: Arc::clone(&known),
+            fold: Fold::unplanned(&adaptive),
+            ..Adding::default()
+        };
         let new = || {
             let mut table = Self::empty(run, Basis::of(manifest));
             table.adding = Some(adding());
@@ -194,11 +199,10 @@ impl RunTable {
         let trial = self.number(adding, &row.trial);
         // Only a session needs the number of a trial's attempts, and it has a plan.
         let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &adding.known) };
-        let effect = adding.fold.add(trial.into(), facts);
+        let index = adding.indexes.get(trial as usize).copied().unwrap_or(trial.into());
+        let is_earlier = row.session < self.basis.last_session;
+        let effect = adding.fold.add_unplanned(index, facts, is_earlier);
         let settles = effect.is_some_and(|effect| effect.settles);
-        if settles && row.session < self.basis.last_session {
-            adding.fold.mark(trial.into());
-        }
         let flags = [
             (row.flaky, FLAKY),
             (settles, SETTLES),
@@ -270,7 +274,10 @@ impl RunTable {
             return *number;
         }
         let number = trials.len() as u32;
-        adding.fold.add_trial();
+        let index = adding.fold.add_trial(trial);
+        if adding.fold.is_adaptive() {
+            adding.indexes.push(index);
+        }
         adding.trials.insert_unique(hash, number, |number| hasher.hash_one(key_of(number)));
         trials.push(TrialEntry { test, provider, repeat: trial.repeat, newest: NO_ROW });
         number

@@ -1,6 +1,7 @@
 //! [`TableRow`]: a row of a table.
 
 use runner_model::{Counts, Outcome, known::KnownState};
+use runner_record::RowFacts;
 
 /// No row, in a list of row numbers.
 pub(crate) const NO_ROW: u32 = u32::MAX;
@@ -38,6 +39,21 @@ impl TableRow {
         counts.add(self.outcome, self.is_flaky());
         if self.settles() {
             counts.add_state(self.state);
+        }
+    }
+
+    /// Returns the outcome for a fold over results only.
+    pub(crate) fn as_result(&self) -> RowFacts {
+        RowFacts {
+            outcome: self.outcome,
+            attempt: 1,
+            is_final: true,
+            flaky: false,
+            is_judged: false,
+            has_denied: false,
+            state: KnownState::Unlisted,
+            seq: 0,
+            session: 0,
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Totals {
 #[derive(Debug, Default)]
 pub(crate) struct Adding {
     pub(crate) fold: Fold,
+    /// Indexes in the fold by trial. Empty without adaptive repeats, when they are the numbers of the trials.
+    pub(crate) indexes: Vec<u64>,
     pub(crate) known: Arc<Known>,
     /// The first byte that was not read.
     pub(crate) end: u64,
@@ -177,6 +179,7 @@ impl RunTable {
     pub fn judge(&self, manifest: &mut Manifest, is_same: bool) {
         let mut counts = Counts::default();
         self.counting().for_each(|row| row.count(&mut counts));
+        counts.not_needed = self.fold_sums().counts.not_needed;
         if counts == manifest.counts && is_same {
             return;
         }

@@ -211,7 +211,8 @@ fn while_suspended(mode: Option<RequestMode>) -> &'static str {
 /// Formats the answer to a request. `was_running` is of the time before it.
 fn answer_line(RequestResult { result, run, .. }: &RequestResult, was_running: bool) -> String {
     let short = &run.short;
-    let [done, planned] = [run.head.counts.done.done(), run.head.counts.planned].map(grouped);
+    let counts = &run.head.counts;
+    let [done, planned] = [counts.done.done(), counts.done.needed_of(counts.planned)].map(grouped);
     let change = |verb| format!("{verb} run {short}: {done} of {planned} done");
     let state = |words| {
         let status = summary::headed(run, ":");

@@ -156,7 +156,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
 /// Formats done and planned trials, and outputs that wait for graders.
 fn done_cell(run: &RunSummary) -> String {
     let counts = run.head.counts.done;
-    let planned = grouped(run.head.counts.planned);
+    let planned = grouped(counts.needed_of(run.head.counts.planned));
     let ungraded = match counts.ungraded {
         0 => String::new(),
         ungraded => format!(" ({} ungraded)", grouped(ungraded)),

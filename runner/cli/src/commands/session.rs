@@ -169,10 +169,16 @@ impl<'a> Screen<'a> {
         if self.args.quiet {
             return;
         }
-        let trials = plural(pending, "trial", "trials");
+        let mut trials = plural(pending, "trial", "trials");
+        if manifest.metadata.has_adaptive_repeats {
+            trials = match manifest.sessions.len() {
+                1 => format!("at most {} trials", grouped(manifest.metadata.planned_trial_count)),
+                _ => format!("at least {trials}"),
+            };
+        }
         let text = if manifest.sessions.len() > 1 {
             let run = directory.to_string_lossy();
-            let planned = grouped(manifest.metadata.planned_trial_count);
+            let planned = phrases::planned(&manifest.counts, manifest.metadata.planned_trial_count);
             let rescores = manifest.sessions.last().is_some_and(|session| session.rescores);
             let verb = if rescores { "judging" } else { "resuming" };
             format!("{verb} {}: {trials} of {planned}", visible_line(&run))
@@ -274,7 +280,7 @@ impl Observer for Screen<'_> {
                 if let Some(progress) = &mut self.progress {
                     progress.settled += u64::from(row.is_final);
                 }
-                self.print_row(*trial, *row, line, [counts.done(), *planned]);
+                self.print_row(*trial, *row, line, [counts.done(), counts.needed_of(*planned)]);
             }
             RunEvent::Progress { live, planned, in_flight, waits } => {
                 let keys = self.keys.as_ref().filter(|_| !self.is_stopping);

@@ -107,6 +107,13 @@ pub struct Done<'a> {
     pub per_trial: Option<Duration>,
 }
 
+impl Done<'_> {
+    /// Returns the number of trials that are done at the end, at most.
+    fn planned(&self) -> u64 {
+        if self.is_again { self.planned } else { self.counts.needed_of(self.planned) }
+    }
+}
+
 impl<'a> Progress<'a> {
     /// Starts to show progress. The bar appears with the first update.
     pub fn new(out: &'a Out) -> Self {
@@ -147,7 +154,8 @@ impl<'a> Progress<'a> {
     /// Marks the start of the first of `pending` trials: the time of compilations is not the run's.
     pub fn start(&mut self, manifest: &Manifest, pending: u64) {
         let done = manifest.counts.done();
-        let left = manifest.metadata.planned_trial_count.saturating_sub(done);
+        let planned = manifest.metadata.planned_trial_count;
+        let left = manifest.counts.needed_of(planned).saturating_sub(done);
         self.again = (pending > left).then_some(pending);
         let done = if self.again.is_some() { self.settled } else { done };
         (self.start, self.before, self.pace) = (Instant::now(), done, Pace::default());
@@ -334,7 +342,11 @@ pub fn bar_lines(
     };
     let head = name.map_or_else(|| time.clone(), |name| format!("{name} {time}"));
     let ungraded = done.counts.ungraded;
-    let [number, executed, planned] = [done.done, done.done + ungraded, done.planned].map(grouped);
+    let [number, executed] = [done.done, done.done + ungraded].map(grouped);
+    let planned = match done.is_again {
+        true => grouped(done.planned),
+        false => phrases::planned(done.counts, done.planned),
+    };
     let number = match ungraded {
         _ if done.is_again => format!("{number}/{planned} now"),
         0 => format!("{number}/{planned}"),
@@ -342,7 +354,7 @@ pub fn bar_lines(
     };
     let new = done.done.saturating_sub(done.before);
     let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
-        let trials = done.planned.saturating_sub(done.done) as f64;
+        let trials = done.planned().saturating_sub(done.done) as f64;
         // Until the next trial is done the estimate counts down, and is left out when its time has passed.
         let since = done.elapsed.saturating_sub(done.until_newest).as_secs_f64();
         let left = done.per_trial.map(|per_trial| per_trial.as_secs_f64() * trials - since);
@@ -367,7 +379,7 @@ pub fn bar_lines(
     let bar = match room(&rest_of_line).min(BAR_COLUMNS[0]) {
         bar if bar < BAR_COLUMNS[1] => String::new(),
         bar => {
-            let full = (bar as u64 * done.done).checked_div(done.planned).unwrap_or(0);
+            let full = (bar as u64 * done.done).checked_div(done.planned()).unwrap_or(0);
             let full = (full as usize).min(bar);
             format!("{}{} ", "━".repeat(full), "─".repeat(bar - full))
         }

@@ -19,7 +19,7 @@ const MAX_TRIALS: u64 = 200_000;
 /// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
 pub fn line(run: &RunSummary, took: Duration) -> String {
     let counts = run.head.counts.done;
-    let planned = grouped(run.head.counts.planned);
+    let planned = phrases::planned(&counts, run.head.counts.planned);
     let took = if took.is_zero() { String::new() } else { format!(" in {}", show_duration(took)) };
     let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
     let mut others = counts;

@@ -184,10 +184,10 @@ pub(crate) fn not_passed(
             }
         }
         let is_damaged = table.is_foreign(&manifest) || manifest.verdict == RunVerdict::Damaged;
-        let results = table.fold_sums().counts.done();
+        let counts = table.fold_sums().counts;
         let has_other_plan = manifest.sessions.iter().any(|session| session.adopted.is_some());
         let planned = manifest.metadata.planned_trial_count;
-        if is_damaged || has_other_plan || results != planned {
+        if is_damaged || has_other_plan || !counts.is_whole(planned) {
             let (scenario, suite) = stored_tests(root, &dir, &manifest)?;
             let fold = Fold::of(&dir, &manifest, &suite, &Arc::default(), &|_, _| false)?;
             let is_damaged = is_damaged || fold.foreign().is_some();
@@ -206,7 +206,11 @@ pub(crate) fn not_passed(
                 }
             }
             let mut ids = Ids::new(&suite, &scenario.providers);
-            for index in 0..suite.trials() {
+            let is_needed = |index: &u64| {
+                let state = fold.trial(*index);
+                state.is_pending || state.outcome.is_some()
+            };
+            for index in (0..suite.trials()).filter(is_needed) {
                 let id = ids.trial(index).map_err(|source| unreadable(root, source))?;
                 let Some(index) = plan.suite.index(&id) else { continue };
                 let trial = &mut newest[index as usize];
@@ -268,7 +272,9 @@ impl NotPassed {
         for (index, newest) in (0..).zip(newest) {
             let is_selected = match newest.is_pass {
                 None if !newest.is_planned => {
-                    self.unplanned += 1;
+                    // Of adaptive repeats, further ones may not have been needed.
+                    let is_first = || plan.suite.trial(index).repeat == 1;
+                    self.unplanned += u64::from(!plan.suite.is_adaptive() || is_first());
                     false
                 }
                 Some(true) => {

@@ -39,6 +39,8 @@ pub(crate) struct TestLine<'a> {
     // Keys of the line that are not read here.
     #[serde(default, rename = "repeat")]
     _repeat: Option<IgnoredAny>,
+    #[serde(default, rename = "until")]
+    _until: Option<IgnoredAny>,
     #[serde(default, rename = "meta")]
     _meta: Option<IgnoredAny>,
     #[serde(default, rename = "weight")]
@@ -87,6 +89,7 @@ impl<'a> TestLine<'a> {
             expect,
             providers: _,
             _repeat: _,
+            _until: _,
             _weight: _,
             retries: _,
             _meta: _,

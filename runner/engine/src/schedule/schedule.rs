@@ -7,7 +7,7 @@ use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, 
 use super::budgets::{Spending, has_output};
 use super::effect::{Assignment, Effect, LostReason, StopMode, StopState, Waiting};
 use super::lanes::{Lane, LaneKind, OpenTrial};
-use super::settings::{Policy, ScheduleSettings, Shape, Trials};
+use super::settings::{Pending, Policy, ScheduleSettings, Shape, Trials};
 use super::timing::{Ending, backoff};
 use super::window::{SentTask, Turn, Worker, Workers};
 
@@ -120,6 +120,14 @@ impl Schedule {
             }
             None => {}
         }
+    }
+
+    /// Queues a trial of a provider that the results so far need, and that was not pending before.
+    pub fn need(&mut self, provider: u16, pending: Pending) {
+        let lane = usize::from(provider);
+        let Pending { trial, attempts, had_bad } = pending;
+        self.left += 1;
+        self.put_back(OpenTrial { index: trial, lane, attempts, had_bad, ..OpenTrial::default() });
     }
 
     /// Ends the session after a failed write. After that, no tasks are assigned and no rows are written.

@@ -129,7 +129,8 @@ impl PreparedRescore {
         let plan = &rescored.plan;
         let reruns = Reruns::read(root, dir, manifest, None, None)?;
         let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
-        let fold = Fold::of(dir, manifest, &plan.suite, &plan.known, &matches)?;
+        let mut fold = Fold::of(dir, manifest, &plan.suite, &plan.known, &matches)?;
+        fold.rescore(manifest.last_session() + 1);
         check_foreign(dir, &fold)?;
         let mut notices = owner_notices(dir, manifest);
         drop(matches);

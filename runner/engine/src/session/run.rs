@@ -105,7 +105,7 @@ pub(super) fn run_further(
     let waits = !lock_root(&work.root, work.share)?;
     let session = NewSession {
         last_seq: work.fold.last_seq(),
-        pending: Some(work.fold.left()),
+        pending: Some(work.fold.selected()),
         removed: work.fold.removed(),
         waits,
         ..session

@@ -18,7 +18,7 @@ use super::stage::{Running, Stage};
 use crate::clock::monotonic;
 use crate::event::RunEvent;
 use crate::plan::{RowPlace, StoredRow};
-use crate::schedule::{Assignment, LostReason, Schedule};
+use crate::schedule::{Assignment, LostReason, Pending, Schedule};
 use crate::workers::{ReadyWorker, WorkerExit};
 
 /// Bytes of rows and logs that are not on disk before workers are held back.
@@ -286,7 +286,7 @@ impl Coordinator<'_> {
             // Reading from memory does not fail.
             let length = rest.skip_until(b'\n').unwrap_or(lines.len());
             let line = lines[..length].trim_ascii_end();
-            self.fold.add(trial, row);
+            let needed = self.fold.add(trial, row).and_then(|effect| effect.needs);
             self.observer.event(&RunEvent::Row {
                 trial,
                 row,
@@ -299,6 +299,12 @@ impl Coordinator<'_> {
             {
                 (place.at, place.bytes) = (at, line.len() as u32);
                 self.apply(|schedule| schedule.is_on_disk(trial));
+            }
+            if let Some(trial) = needed.filter(|_| self.plan.rescored.is_none()) {
+                let had_bad = self.fold.trial(trial).had_bad;
+                let pending = Pending { trial, attempts: self.fold.attempts(trial), had_bad };
+                let provider = self.plan.suite.trial(trial).provider;
+                self.apply(|schedule| schedule.need(provider, pending));
             }
             at += length as u64;
             lines = rest;
@@ -386,6 +392,7 @@ impl Coordinator<'_> {
             has_denied: report.has_denied,
             state,
             seq,
+            session: run.session,
         };
         unacked.push_back((flight.trial, facts));
     }

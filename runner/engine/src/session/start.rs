@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::File, mem, path::Path, sync::Arc};
 
-use runner_model::{Places as _, Selected, Shard, units::plural, visible::shown_path};
+use runner_model::{Selected, Shard, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot};
 use runner_scenario::{Selection, load_selected};
 
@@ -181,7 +181,7 @@ pub(crate) fn prepare(
     };
     let work = PlannedSession {
         id,
-        fold: Fold::new(plan.suite.trials()),
+        fold: Fold::of_plan(&plan.suite, None),
         plan,
         session: 1,
         root,

@@ -3,7 +3,6 @@
 //! A fold knows trials by index. Without a plan, [`UnplannedFold`] numbers them in the order of their first rows.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use runner_model::known::{Known, KnownState};
@@ -11,6 +10,7 @@ use runner_model::row::{BadLine, RowHead};
 use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, status::RunVerdict};
 use serde::{Deserialize, Serialize};
 
+use super::adaptive::{AdaptiveTests, Repeats, hash};
 use crate::disk::layout::ROWS;
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::line_reader::ReadLine};
 
@@ -29,6 +29,10 @@ pub struct Fold {
     foreign: Option<(u64, String)>,
     /// Counts of trials that have rows and that the plan lacks.
     removed: Counts,
+    /// The trials that adaptive repeats need.
+    repeats: Repeats,
+    /// Trials with results of the last session and of earlier ones, in a fold without a plan.
+    again: u64,
 }
 
 /// The keys of a row that a fold needs.
@@ -48,6 +52,7 @@ pub struct RowFacts {
     pub state: KnownState,
     /// The row's number in the run; 0 if it has no number.
     pub seq: u64,
+    pub session: u32,
 }
 
 impl RowFacts {
@@ -70,6 +75,7 @@ impl From<&RowHead> for RowFacts {
             has_denied: row.denies(),
             state: KnownState::Unlisted,
             seq: row.seq,
+            session: row.session,
         }
     }
 }
@@ -83,7 +89,7 @@ pub struct TrialState {
     pub ungraded: bool,
     /// An attempt of any session was bad. Then a pass is flaky.
     pub had_bad: bool,
-    /// The trial has no final row, or none since a session selected it to run again.
+    /// The trial has no final row and is needed, or has none since a session selected it to run again.
     pub is_pending: bool,
     /// The newest result beside the known failures.
     pub state: KnownState,
@@ -96,6 +102,8 @@ pub struct RowEffect {
     pub settles: bool,
     /// An attempt before the row's was bad.
     pub bad_before: bool,
+    /// A trial that adaptive repeats need after this result, and did not need before.
+    pub needs: Option<u64>,
 }
 
 /// The rows of a trial in a byte: the newest final outcome, the kind of the newest row, and flags.
@@ -169,14 +177,29 @@ impl PackedState {
         if self.is_ungraded() {
             counts.add(Outcome::Ungraded, false);
         }
-        RowEffect { settles, bad_before: self.has(BAD_BEFORE) }
+        RowEffect { settles, bad_before: self.has(BAD_BEFORE), needs: None }
     }
 }
 
 impl Fold {
-    /// Creates a fold without rows.
+    /// Creates a fold without rows, whose trials are all needed.
     pub fn new(trials: u64) -> Self {
         Self { trials: vec![PackedState::default(); trials as usize], ..Self::default() }
+    }
+
+    /// Creates a fold of a plan without rows. `manifest` has the earlier sessions.
+    pub fn of_plan(places: &dyn Places, manifest: Option<&Manifest>) -> Self {
+        Self::new(places.trials()).with(Repeats::of_plan(places.adaptive(), manifest))
+    }
+
+    /// Creates a fold without a plan and rows, for [`Self::add_trial`].
+    pub fn unplanned(tests: &Arc<AdaptiveTests>) -> Self {
+        Self::default().with(Repeats::unplanned(tests))
+    }
+
+    fn with(mut self, repeats: Repeats) -> Self {
+        self.counts.not_needed = repeats.not_needed();
+        Self { repeats, ..self }
     }
 
     /// Folds the rows of a run by its plan, beside `known`. The `rerun` of a session selects among the rows before that session.
@@ -191,7 +214,7 @@ impl Fold {
         let reruns =
             manifest.sessions.iter().filter_map(|one| Some((one.number, one.rerun.as_ref()?)));
         let new = || {
-            let fold = Self::new(places.trials());
+            let fold = Self::of_plan(places, Some(manifest));
             (fold, UnplannedFold::removed(known), reruns.clone().peekable())
         };
         let mut other_version = None;
@@ -285,9 +308,30 @@ impl Fold {
         }
     }
 
+    /// Makes the results of a session's rows those of `rescore`, which do not make further trials needed.
+    pub fn rescore(&mut self, session: u32) {
+        self.repeats.rescore(session);
+    }
+
     /// Returns the number of pending trials.
     pub fn left(&self) -> u64 {
-        self.trials.iter().filter(|state| state.is_pending()).count() as u64
+        (0..).zip(&self.trials).filter(|(index, state)| self.is_pending(*index, **state)).count()
+            as u64
+    }
+
+    /// Returns the number of pending trials that the next session is known to run. Of adaptive repeats, only those that have a
+    /// result: its rows decide how many others it runs.
+    pub fn selected(&self) -> u64 {
+        if self.repeats.is_empty() {
+            return self.left();
+        }
+        self.trials.iter().filter(|state| state.has(MARK) && state.outcome().is_some()).count()
+            as u64
+    }
+
+    fn is_pending(&self, index: u64, state: PackedState) -> bool {
+        state.is_pending()
+            && (self.repeats.is_empty() || state.outcome().is_some() || self.repeats.needs(index))
     }
 
     /// Returns whether the newest row of a pending trial is `ungraded`.
@@ -295,9 +339,36 @@ impl Fold {
         self.trials.iter().any(|state| state.is_pending() && state.newest() == UNGRADED)
     }
 
-    /// Adds a trial without rows, with the next index.
-    pub fn add_trial(&mut self) {
-        self.trials.push(PackedState::default());
+    /// Adds a trial without rows to a fold without a plan. Returns its index, which is the next one if there are no adaptive repeats.
+    pub fn add_trial(&mut self, trial: &TrialId) -> u64 {
+        let next = self.trials.len() as u64;
+        let added = if self.repeats.is_empty() { None } else { self.repeats.add(trial, next) };
+        let (index, trials) = added.unwrap_or((next, next + 1));
+        self.trials.resize(trials as usize, PackedState::default());
+        index
+    }
+
+    /// Returns whether [`Self::add_trial`] may return another index than the next one.
+    pub fn is_adaptive(&self) -> bool {
+        !self.repeats.is_empty()
+    }
+
+    /// Adds a row to a fold without a plan. The result of an `earlier` session than the last one is pending: whether the last one
+    /// had to run the trial again is unknown, only the number of such trials.
+    pub fn add_unplanned(
+        &mut self,
+        index: u64,
+        row: RowFacts,
+        is_earlier: bool,
+    ) -> Option<RowEffect> {
+        let was_marked = self.state(index).has(MARK);
+        let effect = self.add(index, row)?;
+        if effect.settles && is_earlier {
+            self.mark(index);
+        } else if effect.settles && was_marked {
+            self.again += 1;
+        }
+        Some(effect)
     }
 
     /// Adds a row that is on disk. `None` if the plan has no such trial.
@@ -308,7 +379,15 @@ impl Fold {
             let attempts = self.attempts.entry(index).or_default();
             *attempts = row.attempt.max(*attempts);
         }
-        let effect = state.add(row, &mut self.counts);
+        let mut effect = state.add(row, &mut self.counts);
+        if effect.settles && !self.repeats.is_empty() {
+            let trials = &self.trials;
+            effect.needs = self.repeats.update(index, row.session, |index| {
+                let state = trials.get(index as usize).copied().unwrap_or_default();
+                (state.outcome(), state.is_pending())
+            });
+            self.counts.not_needed = self.repeats.not_needed();
+        }
         if effect.settles {
             let old = match row.state {
                 KnownState::Unlisted => self.states.remove(&index),
@@ -326,7 +405,7 @@ impl Fold {
             outcome: state.outcome(),
             ungraded: state.newest() == UNGRADED,
             had_bad: state.newest() == BAD || state.has(BAD_BEFORE),
-            is_pending: state.is_pending(),
+            is_pending: self.is_pending(index, state),
             state: self.states.get(&index).copied().unwrap_or_default(),
         }
     }
@@ -339,7 +418,8 @@ impl Fold {
     /// Returns the sums of a fold whose trials are those that have rows.
     pub fn sums(&self) -> FoldSums {
         let trials = self.trials.len() as u64;
-        FoldSums { counts: self.counts, trials, settled: trials - self.left() }
+        let settled = if self.is_adaptive() { self.again } else { trials - self.left() };
+        FoldSums { counts: self.counts, trials, settled }
     }
 
     /// Returns the counts of trials that have rows on disk and that the plan lacks.
@@ -387,9 +467,13 @@ pub struct UnplannedFold {
 
 impl UnplannedFold {
     /// Creates a fold without rows.
-    pub fn new(manifest: &Manifest, known: &Arc<Known>) -> Self {
-        let known = Arc::clone(known);
-        Self { known, last_session: manifest.last_session(), ..Self::default() }
+    pub fn new(manifest: &Manifest, known: &Arc<Known>, adaptive: &Arc<AdaptiveTests>) -> Self {
+        Self {
+            fold: Fold::unplanned(adaptive),
+            known: Arc::clone(known),
+            last_session: manifest.last_session(),
+            ..Self::default()
+        }
     }
 
     /// Creates a fold of trials that the plan lacks. Their known failures do not count in the run either.
@@ -399,18 +483,12 @@ impl UnplannedFold {
 
     /// Adds a row. Returns the number of its trial, from 0, and the effect.
     pub fn add(&mut self, row: &RowHead) -> Option<(usize, RowEffect)> {
-        let next = self.fold.trials.len();
-        let number = *self.numbers.entry(hash(&row.trial)).or_insert(next as u32);
-        if number as usize == next {
-            self.fold.add_trial();
-        }
+        let number = self.numbers.entry(hash(&row.trial));
+        let number = *number.or_insert_with(|| self.fold.add_trial(&row.trial) as u32);
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let effect = self
-            .fold
-            .add(number.into(), RowFacts { attempt: 1, ..RowFacts::new(row, &self.known) })?;
-        if effect.settles && row.session < self.last_session {
-            self.fold.mark(number.into());
-        }
+        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &self.known) };
+        let is_earlier = row.session < self.last_session;
+        let effect = self.fold.add_unplanned(number.into(), facts, is_earlier)?;
         Some((number as usize, effect))
     }
 
@@ -429,9 +507,9 @@ impl UnplannedFold {
 pub struct FoldSums {
     /// Counts of the newest final rows.
     pub counts: Counts,
-    /// Number of trials with rows.
+    /// Number of trials with rows, and of other repeats of their tests.
     trials: u64,
-    /// Number of trials that are not pending.
+    /// Number of trials that are not pending. With adaptive repeats, of those that also have a result of an earlier session.
     settled: u64,
 }
 
@@ -461,17 +539,14 @@ impl FoldSums {
             let pending = last.pending?;
             Some(if last.rescores { pending } else { pending.abs_diff(self.settled) })
         });
-        let planned = manifest.metadata.planned_trial_count;
+        let planned = counts.needed_of(manifest.metadata.planned_trial_count);
         (counts, planned.abs_diff(counts.done()).max(unsettled.unwrap_or(0)))
     }
 }
 
-fn hash(trial: &TrialId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    trial.hash(&mut hasher);
-    hasher.finish()
-}
-
+#[cfg(test)]
+#[path = "tests/adaptive.rs"]
+mod adaptive;
 #[cfg(test)]
 #[path = "tests/reruns.rs"]
 mod reruns;

@@ -251,10 +251,11 @@ impl Manifest {
             ungraded,
             known,
             unexpected_passes,
+            not_needed,
         } = manifest.counts;
         let counts =
             [passed, failed, error, timeout, skipped, flaky, ungraded, known, unexpected_passes];
-        if counts.into_iter().any(|count| count > MAX_TRIALS) {
+        if counts.into_iter().chain(not_needed).any(|count| count > MAX_TRIALS) {
             return Err(format!("{DAMAGED}: it has more than {MAX_TRIALS} results"));
         }
         if manifest.sessions.is_empty() {
@@ -325,6 +326,11 @@ impl Manifest {
         self.sessions.iter().any(|entry| entry.number == session && entry.rescores)
     }
 
+    /// Returns the sessions that only judge stored outputs again.
+    pub(crate) fn rescoring(&self) -> Vec<u32> {
+        self.sessions.iter().filter(|entry| entry.rescores).map(|entry| entry.number).collect()
+    }
+
     /// Returns the providers, then the graders, of the stored plan.
     pub fn planned(&self) -> impl Iterator<Item = &ManifestProvider> {
         let (providers, graders) =
@@ -377,7 +383,7 @@ impl Manifest {
         let planned = self.metadata.planned_trial_count;
         self.rows.is_some()
             && self.rows == rows.map(RowsFile::from)
-            && (self.status != RunStatus::Completed || self.counts.done() == planned)
+            && (self.status != RunStatus::Completed || self.counts.is_whole(planned))
             && self.verdict == self.verdict_of(self.counts)
     }
 

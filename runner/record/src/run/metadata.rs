@@ -34,6 +34,9 @@ pub struct Metadata {
     /// The scenario has a gate, so only a session that ends decides the verdict.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_gate: bool,
+    /// The rule of a test ends its repeats, so that some planned trials may not be needed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_adaptive_repeats: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

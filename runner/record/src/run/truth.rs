@@ -125,8 +125,9 @@ fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), Recor
         return Ok(known.sums);
     }
     let list = run.known(manifest)?;
+    let adaptive = run.adaptive(manifest);
     let (fold, last_end) = run.fold_lines(
-        &|| (UnplannedFold::new(manifest, &list), Time::default()),
+        &|| (UnplannedFold::new(manifest, &list, &adaptive), Time::default()),
         |_| (),
         &mut |(fold, last_end), _, (line, _)| {
             if let ReadLine::Row(row, _) = line {

@@ -108,12 +108,13 @@ impl RunDir {
         let live = self.live();
         // Its loss is reported below.
         let known = self.known(&manifest).unwrap_or_default();
+        let adaptive = self.adaptive(&manifest);
         let new = || RunCheck {
             run: self,
             places,
             manifest: &manifest,
             found: Verified::default(),
-            fold: UnplannedFold::new(&manifest, &known),
+            fold: UnplannedFold::new(&manifest, &known, &adaptive),
             removed: UnplannedFold::removed(&known),
             damaged: Vec::new(),
             more_damaged: 0,
@@ -420,7 +421,7 @@ impl RunCheck<'_> {
         }
         if manifest.status == RunStatus::Completed && missing > 0 {
             let planned = manifest.metadata.planned_trial_count;
-            let of = if rows.done() == planned { " of the last session" } else { "" };
+            let of = if rows.is_whole(planned) { " of the last session" } else { "" };
             let trials = plural(missing, "trial has no result", "trials have no result");
             faults.push(fault(format!("{trials}{of}")));
         }

@@ -207,7 +207,7 @@ pub(crate) fn classes(
 
 /// Returns whether a run has a result of every trial of its scenario.
 pub(crate) fn has_all(run: &Manifest) -> bool {
-    run.metadata.selection.is_whole() && run.counts.done() >= run.metadata.planned_trial_count
+    run.metadata.selection.is_whole() && run.counts.is_whole(run.metadata.planned_trial_count)
 }
 
 /// Returns whether a trial with this outcome counts as passed or as bad.

@@ -65,7 +65,7 @@ impl<'a> Cases<'a> {
         let table = &document.rows.table;
         let selected = document.rows.trials()?;
         let order = PlanOrder::read(table);
-        let mut places: Vec<_> = (0..order.len()).collect();
+        let mut places = order.needed(table);
         if let Some(selected) = selected {
             places.retain(|place| order.number(*place).is_some_and(|one| selected.contains(&one)));
         }

@@ -68,7 +68,9 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
     let state = phrases::status_text(&run.head);
     let state = if ran_nothing { state + phrases::NONE_RUN } else { state };
     let mut text = format!("### {}: {state}\n\n", code(&manifest.scenario));
-    let counts = sum.to_string();
+    let is_whole = document.rows.which.filter().is_none();
+    let not_needed = run.head.counts.done.not_needed.filter(|_| is_whole);
+    let counts = Counts { not_needed, ..*sum }.to_string();
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
     text +=
         &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));

@@ -144,6 +144,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             selection: Selected::default(),
             vars: BTreeMap::new(),
             has_gate: false,
+            has_adaptive_repeats: false,
         },
         providers: vec![provider("p"), provider("q")],
         session: NewSession {

@@ -9,7 +9,7 @@ import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { beside, count, countsOf, duration, outcome, plural, score, testName } from '../base/words.js';
+import { beside, count, countsOf, duration, needed, outcome, plural, score, testName } from '../base/words.js';
 
 /** Filters of the buttons above lists of trials. */
 export const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
@@ -115,7 +115,7 @@ export function trials(view, address, kept) {
   const chip = (/** @type {string[]} */ [words, filter]) => {
     const counts = countsOf(view);
     const { flaky = 0, known = 0, unexpected = 0 } = beside(counts);
-    const trials = /** @type {Record<string, number>} */ ({ All: counts.planned, 'Not passed': counts.failed + counts.error + counts.timeout, Flaky: flaky, Known: known, Unexpected: unexpected })[words];
+    const trials = /** @type {Record<string, number>} */ ({ All: needed(counts), 'Not passed': counts.failed + counts.error + counts.timeout, Flaky: flaky, Known: known, Unexpected: unexpected })[words];
     if (!trials && words !== 'Not passed' && keys.filter !== filter) return null;
     return button(`${words} ${count(trials)}`, () => go(to({ filter })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter) });
   };

@@ -126,6 +126,7 @@ fn run() -> Run {
             selection: Selected::default(),
             vars: BTreeMap::new(),
             has_gate: false,
+            has_adaptive_repeats: false,
         },
         providers: vec![provider("p"), provider("q"), provider("r")],
         session: NewSession {

@@ -34,8 +34,8 @@ pub(crate) use self::provider_keys::{
 };
 pub(crate) use self::report_keys::{GATE, REPORT};
 pub(crate) use self::test_keys::{
-    DEFAULT_TIMEOUT, DEFAULTS, FILES, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
-    WrittenExpect, WrittenTest,
+    DEFAULT_TIMEOUT, DEFAULTS, FILES, LIST, MAX_META, RETRIES, Repeat, TEST, TestList,
+    TestSettings, WrittenExpect, WrittenTest,
 };
 pub(crate) use self::vars::VARS;
 pub use self::vars::Vars;

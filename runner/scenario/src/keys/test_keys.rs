@@ -5,15 +5,15 @@ use std::{
     fs::Metadata,
 };
 
-use runner_model::test::{Expect, ExpectedText, MetaValue, Retries, Unwanted};
+use runner_model::test::{Expect, ExpectedText, MetaValue, RepeatUntil, Retries, Unwanted};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, ListFiles, NamedFile};
 use crate::reading::{
-    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, NotNull,
-    Number, Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue,
-    Templated, Templates, TextOrList, WholeText, Word,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, LIST_ROOTS, List,
+    Named, NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table,
+    TableForm, TemplateValue, Templated, Templates, TextOrList, WholeText, Word,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -42,6 +42,14 @@ pub(crate) struct WrittenExpect {
     pub(crate) schema: Option<String>,
 }
 
+/// Number of trials of a test on a provider.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeat {
+    pub(crate) max: u32,
+    /// The rule that ends them earlier.
+    pub(crate) until: Option<RepeatUntil>,
+}
+
 /// A test list.
 #[derive(Debug)]
 pub(crate) struct TestList {
@@ -68,7 +76,7 @@ pub(crate) struct TestSettings {
     pub(crate) timeout: Option<Micros>,
     pub(crate) trial_timeout: Option<Micros>,
     pub(crate) retries: Option<Retries>,
-    pub(crate) repeat: Option<u32>,
+    pub(crate) repeat: Option<Repeat>,
     pub(crate) weight: Option<f64>,
     pub(crate) tags: Vec<String>,
     /// Empty for a test list, whose `meta` is in [`TestList::fields`].
@@ -108,6 +116,8 @@ impl TestList {
     }
 }
 
+/// The greatest number of adaptive repeats. Each result looks at all earlier ones.
+const MAX_ADAPTIVE: u32 = 10_000;
 /// The greatest number of keys of a test's `meta`.
 pub(crate) const MAX_META: usize = 32;
 pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |table| {
@@ -117,6 +127,7 @@ pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |
 pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
 pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list);
 pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
+const REPEAT: RepeatForm = RepeatForm(TableForm("`repeat`", adaptive_repeat));
 const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
 const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
     let expected = ExpectedText {
@@ -162,7 +173,7 @@ fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
         timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),
-        repeat: table.with_default("repeat", &Integer(1u32, MAX_REPEAT), "1"),
+        repeat: table.with_default("repeat", &REPEAT, "1"),
         weight: table.with_default("weight", &Number(0.0, MAX_WEIGHT), "1"),
         tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
@@ -198,6 +209,56 @@ fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
     let backoff = table.or("backoff", &DURATION, r#""0s""#);
     let on = table.or("on", &List(1, EXPECTED_ERROR), r#"["unavailable","rate-limited"]"#);
     Some(Retries { max: max?, backoff, on })
+}
+
+/// A number of repeats, or the rule of adaptive ones.
+struct RepeatForm(TableForm<Repeat>);
+
+impl Form for RepeatForm {
+    type Out = Repeat;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Repeat> {
+        match value {
+            Value::Object(_) => self.0.read(at, value, reader),
+            Value::Number(_) => {
+                let max = Integer(1u32, MAX_REPEAT).read(at, value, reader)?;
+                Some(Repeat { max, until: None })
+            }
+            _ => reader.refuse_kind(at, value, "an integer or a table"),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"anyOf": [Integer(1u32, MAX_REPEAT).schema(), self.0.schema()]})
+    }
+}
+
+/// The width of an interval of a rate, which no number of repeats makes 0.
+struct Width;
+
+impl Form for Width {
+    type Out = f64;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<f64> {
+        const WORDS: &str = "a number above 0 and below 1";
+        match value.as_f64() {
+            Some(width) if 0.0 < width && width < 1.0 => Some(width),
+            Some(_) => reader.refuse_value(at, WORDS, &format!("{value} is out of range")),
+            None => reader.refuse_kind(at, value, WORDS),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})
+    }
+}
+
+fn adaptive_repeat(table: &mut Table<'_, '_>) -> Option<Repeat> {
+    let min = table.required("min", &Integer(1u32, MAX_ADAPTIVE));
+    let max = table.required("max", &Integer(min.unwrap_or(1), MAX_ADAPTIVE));
+    let width = table.required("width", &Width);
+    let until = RepeatUntil { min: min?, width: width? };
+    Some(Repeat { max: max?, until: Some(until) })
 }
 
 fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {

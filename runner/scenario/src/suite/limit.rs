@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use runner_model::{digest, provider::Provider, test::Test};
 
 use super::{Suite, SuiteBuilder, TestFacts, id_of};
-use crate::suite::selection::Selection;
+use crate::{keys::Repeat, suite::selection::Selection};
 
 /// The tests of a plan that a selection's `first` or `sample` leaves.
 pub(crate) enum TestLimit {
@@ -95,7 +95,7 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
             has_only_input: test.input.get() != "null" && test.files.is_empty(),
         };
         let providers = test.providers;
-        let repeat = test.repeat;
+        let repeat = Repeat { max: test.repeat, until: test.until };
         line.push(b'\n');
         // A line moves to the front or stays, so lines that follow are not overwritten.
         suite.file.write_all_at(&line, builder.outline.bytes)?;

@@ -14,10 +14,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Seek};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
+use runner_model::provider::Provider;
+use runner_model::test::{AdaptiveRepeats, RepeatUntil, Test};
 use runner_model::{Digest, Places, ProviderName, Shard, TestId, Text, TrialId};
-use runner_model::{provider::Provider, test::Test};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+
+use crate::keys::Repeat;
 
 // An index has `INDEX_BITS` in the lookup table.
 const MAX_TESTS: usize = 10_000_000;
@@ -90,6 +93,7 @@ struct Entry {
 struct Shape {
     providers: Box<[u16]>,
     repeat: u32,
+    until: Option<RepeatUntil>,
 }
 
 /// Facts about a test, for notices.
@@ -129,7 +133,7 @@ impl SuiteBuilder {
         &mut self,
         line: &[u8],
         providers: &[u16],
-        repeat: u32,
+        Repeat { max: repeat, until }: Repeat,
         facts: TestFacts,
     ) -> Result<(), &'static str> {
         let outline = &mut self.outline;
@@ -142,14 +146,13 @@ impl SuiteBuilder {
         }
         let last = outline.tests.last().map_or(0, |test| test.shape);
         // Most tests have the shape of the one before, which saves a lookup.
-        let is_last = outline
-            .shapes
-            .get(last as usize)
-            .is_some_and(|shape| *shape.providers == *providers && shape.repeat == repeat);
+        let is_last = outline.shapes.get(last as usize).is_some_and(|shape| {
+            *shape.providers == *providers && shape.repeat == repeat && shape.until == until
+        });
         let shape = if is_last {
             last
         } else {
-            let shape = Shape { providers: providers.into(), repeat };
+            let shape = Shape { providers: providers.into(), repeat, until };
             *self.shapes.entry(shape).or_insert_with_key(|shape| {
                 outline.shapes.push(shape.clone());
                 outline.facts.push(ShapeFacts::default());
@@ -217,6 +220,7 @@ impl Suite {
             providers: Vec<u16>,
             #[serde(default = "one")]
             repeat: u32,
+            until: Option<RepeatUntil>,
         }
         fn one() -> u32 {
             1
@@ -245,7 +249,8 @@ impl Suite {
                 return Err(bad());
             }
             let facts = TestFacts::default();
-            builder.push(&line, &head.providers, head.repeat, facts).map_err(|_| {
+            let repeat = Repeat { max: head.repeat, until: head.until };
+            builder.push(&line, &head.providers, repeat, facts).map_err(|_| {
                 io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
             })?;
         }
@@ -286,6 +291,11 @@ impl Suite {
             }
         }
         Ok(shards)
+    }
+
+    /// Returns whether the repeats of a test end by a rule.
+    pub fn is_adaptive(&self) -> bool {
+        self.outline.shapes.iter().any(|shape| shape.until.is_some())
     }
 
     /// Returns whether a test may expect an exit code.
@@ -469,6 +479,25 @@ impl Places for Suite {
 
     fn trials(&self) -> u64 {
         self.members.as_ref().map_or(self.outline.trials, |members| members.len() as u64)
+    }
+
+    /// Empty in a shard, whose trials are any repeats: plans refuse the combination.
+    fn adaptive(&self) -> Vec<AdaptiveRepeats> {
+        let mut adaptive = Vec::new();
+        if !self.is_adaptive() || self.members.is_some() {
+            return adaptive;
+        }
+        for test in 0..self.outline.tests.len() {
+            let (entry, Shape { providers, repeat, until }) = self.outline.entry(test);
+            let Some(until) = *until else { continue };
+            let first = u64::from(entry.first_trial);
+            adaptive.extend((0..providers.len() as u64).map(|place| AdaptiveRepeats {
+                first: first + place * u64::from(*repeat),
+                max: *repeat,
+                until,
+            }));
+        }
+        adaptive
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::value::to_raw_value;
 use crate::{
     filter::Filter,
     keys::{
-        DEFAULT_TIMEOUT, MAX_META, TestSettings, WrittenExpect, WrittenTest,
+        DEFAULT_TIMEOUT, MAX_META, Repeat, TestSettings, WrittenExpect, WrittenTest,
         template_inputs::{TestInput, test_inputs},
         unmatched_glob,
     },
@@ -83,7 +83,7 @@ pub(crate) struct PlannedTest {
     pub(crate) end: usize,
     /// Empty if the test has no line, since it is invalid or not selected.
     pub(crate) providers: Vec<u16>,
-    pub(crate) repeat: u32,
+    pub(crate) repeat: Repeat,
     pub(crate) facts: TestFacts,
 }
 
@@ -169,7 +169,7 @@ impl Planner<'_> {
         };
         let is_in_list = list.is_some() || matches!(origin, Origin::Scenario(..));
         let providers = Vec::new();
-        let repeat = 0;
+        let repeat = Repeat { max: 0, until: None };
         let facts = TestFacts::default();
         self.block.tests.push(PlannedTest { hash, list, end, providers, repeat, facts });
         let mut settings = mem::take(&mut test.settings);
@@ -345,11 +345,14 @@ impl Planner<'_> {
         if let Some(max) = overrides.retries {
             retries.get_or_insert_with(Retries::of_network).max = max;
         }
+        let given = overrides.repeat.map(|max| Repeat { max, until: None });
+        let repeat = given.or(settings.repeat).unwrap_or(Repeat { max: 1, until: None });
         let test = Test {
             id: test.id,
             input: &input,
             providers,
-            repeat: overrides.repeat.or(settings.repeat).unwrap_or(1),
+            repeat: repeat.max,
+            until: repeat.until,
             weight: settings.weight.unwrap_or(1.0),
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
@@ -369,7 +372,7 @@ impl Planner<'_> {
                 is_unchecked: test.expect.is_empty(),
                 has_only_input: has_input && test.files.is_empty(),
             };
-            (planned.providers, planned.repeat) = (test.providers, test.repeat);
+            (planned.providers, planned.repeat) = (test.providers, repeat);
         }
         Ok(())
     }

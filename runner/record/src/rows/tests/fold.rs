@@ -96,7 +96,7 @@ proptest! {
 
         // A plain search for the newest final rows finds the same counts.
         let (mut finals, mut newest) = (BTreeMap::new(), BTreeMap::new());
-        let mut unplanned = UnplannedFold::new(session.owned.manifest(), &Arc::default());
+        let mut unplanned = UnplannedFold::new(session.owned.manifest(), &Arc::default(), &Arc::default());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
                 unplanned.add(&row);
@@ -192,8 +192,9 @@ fn judged_row_replaces_the_row_of_its_attempt() {
             has_denied: false,
             state: KnownState::Unlisted,
             seq: 1,
+            session: 1,
         };
-        let expected = RowEffect { settles: true, bad_before };
+        let expected = RowEffect { settles: true, bad_before, needs: None };
         assert_eq!(fold.add(0, row), Some(expected), "{outcome} {is_judged}");
         assert_eq!(fold.trial(0).had_bad, had_bad, "{outcome} {is_judged}");
     }

@@ -109,6 +109,7 @@ impl Session {
             has_denied: false,
             state: KnownState::Unlisted,
             seq,
+            session,
         };
         self.live.add(*index, facts);
         if is_final {
@@ -136,8 +137,7 @@ impl Session {
 
         model.trials = trials.unwrap_or(model.trials);
         let fold = |owned: &Owned| {
-            Fold::of(run, owned.manifest(), &Plan(model.trials), &Arc::default(), &matches)
-                .unwrap()
+            Fold::of(run, owned.manifest(), &Plan(model.trials), &Arc::default(), &matches).unwrap()
         };
         let mut before = fold(&owned);
         if let Some(rerun) = &rerun {

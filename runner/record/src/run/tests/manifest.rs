@@ -44,6 +44,7 @@ fn manifest() -> Manifest {
             ungraded: 0,
             known: 0,
             unexpected_passes: 0,
+            not_needed: None,
         },
         started_at: at("04"),
         completed_at: Some(at("09")),
@@ -68,6 +69,7 @@ fn manifest() -> Manifest {
             selection: Selected::default(),
             vars: BTreeMap::new(),
             has_gate: false,
+            has_adaptive_repeats: false,
         },
         providers: vec![ManifestProvider {
             name: "units".into(),

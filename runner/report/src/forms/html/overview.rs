@@ -43,7 +43,7 @@ fn header(document: &RunDocument, advice: &[String]) -> Markup {
     let run = &document.run;
     let head = &run.head;
     let counts = &head.counts;
-    let planned = grouped(counts.planned);
+    let planned = grouped(counts.done.needed_of(counts.planned));
     let (sign, class) = match run.state {
         RunState::Passed => ("✓", "passed"),
         RunState::Failed | RunState::NotStarted | RunState::Damaged => ("✗", "failed"),
@@ -100,7 +100,8 @@ fn numbers_of(counts: &Counts, planned: u64) -> Markup {
         ("skipped", counts.skipped),
         ("flaky", counts.flaky),
         ("passed", counts.passed - counts.unexpected_passes),
-        ("no result", planned.saturating_sub(counts.done())),
+        ("no result", counts.needed_of(planned).saturating_sub(counts.done())),
+        ("not needed", counts.not_needed.unwrap_or(0)),
     ];
     html! {
         p.counts {
