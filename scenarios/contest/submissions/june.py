@@ -1,0 +1,3 @@
+from sys import stdin
+
+print(max(stdin.read().split(), default=""))

@@ -1,0 +1,4 @@
+import re
+from sys import stdin
+
+print(max(re.findall(r"\S+", stdin.read()), key=len, default=""))

@@ -1,0 +1,4 @@
+from sys import stdin
+
+words = stdin.read().split()
+print(max(words, key=len) if words else "no words")
