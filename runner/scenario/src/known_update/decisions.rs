@@ -6,7 +6,6 @@ use runner_model::known::{Known, KnownEntry, KnownList};
 use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob};
 
 use super::text::{ListText, NewEntry, array_of};
-use crate::grants_toml::toml_string;
 
 /// Tests that a glob stands for at least.
 const MIN_GROUP: usize = 3;
@@ -47,22 +46,11 @@ pub(super) struct EntryPart {
     /// `None` for all providers of the entry.
     providers: Option<Vec<String>>,
     flaky: bool,
-    /// Replacements of the entry's globs. Only of the first part, which replaces the entry.
-    edits: Vec<Option<Vec<String>>>,
-    /// Globs for exactly these tests.
+    /// Globs for exactly these tests. Of the first part, which replaces the entry, some may be the entry's.
     globs: Vec<String>,
 }
 
 impl Change {
-    /// Returns the number of entries that the entry becomes.
-    pub(super) fn count(&self) -> usize {
-        match self {
-            Self::Keep(_) => 1,
-            Self::Remove => 0,
-            Self::Split(parts) => parts.len(),
-        }
-    }
-
     /// Edits the entry in its file.
     pub(super) fn apply(
         &self,
@@ -100,10 +88,11 @@ impl Change {
                 );
                 continue;
             }
-            text.set_tests(index, &part.edits);
+            if part.globs != entry.tests {
+                text.set(index, "tests", &array_of(&part.globs, "tests"));
+            }
             if let Some(providers) = &part.providers {
-                let names: Vec<_> = providers.iter().map(|name| toml_string(name)).collect();
-                text.set(index, "providers", &array_of(&names, "providers"));
+                text.set(index, "providers", &array_of(providers, "providers"));
             }
             if part.flaky && !entry.flaky {
                 text.set(index, "flaky", "true");
@@ -139,22 +128,17 @@ enum Fate {
     Dropped,
 }
 
-/// The results of a pair.
-struct Results {
-    bad: Vec<Outcome>,
-    has_passed: bool,
-}
+impl PairResults {
+    fn bad(&self) -> impl Iterator<Item = Outcome> + '_ {
+        self.outcomes.iter().copied().filter(|outcome| outcome.is_bad())
+    }
 
-impl Results {
-    fn of(pair: &PairResults) -> Self {
-        let mut bad: Vec<_> =
-            pair.outcomes.iter().copied().filter(|outcome| outcome.is_bad()).collect();
-        bad.sort_by_key(|outcome| outcome.as_str());
-        Self { bad, has_passed: pair.outcomes.contains(&Outcome::Passed) }
+    fn has_passed(&self) -> bool {
+        self.outcomes.contains(&Outcome::Passed)
     }
 
     fn is_pass(&self) -> bool {
-        self.has_passed && self.bad.is_empty()
+        self.has_passed() && self.bad().next().is_none()
     }
 }
 
@@ -169,13 +153,12 @@ impl Decisions {
                 pairs_of[entry as usize].push(number);
             }
         }
-        let of_pairs: Vec<_> = results.pairs.iter().map(Results::of).collect();
         let plan = PlannedTests::new(results.pairs);
         let mut is_expected = vec![false; results.pairs.len()];
         let mut changes = Vec::new();
         // The last entry that matches decides, so the pairs that it drops are left to those before it.
         for (entry, pairs) in list.entries.iter().zip(&pairs_of).rev() {
-            let all_pass = pairs.iter().all(|pair| of_pairs[*pair].is_pass());
+            let all_pass = pairs.iter().all(|pair| results.pairs[*pair].is_pass());
             if !pairs.is_empty() && all_pass && !entry.flaky {
                 changes.push(Change::Remove);
                 continue;
@@ -187,14 +170,14 @@ impl Decisions {
             let has_results = |pair: &usize| !results.pairs[*pair].outcomes.is_empty();
             let mut fates = Vec::new();
             for pair in pairs {
-                let Results { bad, has_passed } = &of_pairs[*pair];
+                let of_pair = &results.pairs[*pair];
                 let fate = match () {
                     () if !has_results(pair) || is_expected[*pair] => Fate::Kept,
-                    () if !bad.iter().all(|outcome| entry.outcomes.contains(outcome)) => {
+                    () if !of_pair.bad().all(|outcome| entry.outcomes.contains(&outcome)) => {
                         Fate::Dropped
                     }
-                    () if !has_passed || entry.flaky || !list.strict => Fate::Kept,
-                    () if bad.is_empty() => Fate::Dropped,
+                    () if !of_pair.has_passed() || entry.flaky || !list.strict => Fate::Kept,
+                    () if of_pair.is_pass() => Fate::Dropped,
                     () => Fate::Flaky,
                 };
                 fates.push(fate);
@@ -208,7 +191,7 @@ impl Decisions {
             }
             // A part with passes only would be removed by the next update.
             for (pair, fate) in pairs.iter().zip(&mut fates) {
-                if of_pairs[*pair].is_pass() && !entry.flaky {
+                if results.pairs[*pair].is_pass() && !entry.flaky {
                     *fate = Fate::Dropped;
                 }
             }
@@ -222,7 +205,7 @@ impl Decisions {
         changes.reverse();
         let mut held = vec![false; results.pairs.len()];
         let mut expired = Vec::new();
-        let is_new = |pair: usize| !is_expected[pair] && !of_pairs[pair].bad.is_empty();
+        let is_new = |pair: usize| !is_expected[pair] && results.pairs[pair].bad().next().is_some();
         for (number, (entry, pairs)) in list.entries.iter().zip(&pairs_of).enumerate() {
             if entry.is_expired(results.now) {
                 let failing: Vec<_> = pairs.iter().copied().filter(|pair| is_new(*pair)).collect();
@@ -231,8 +214,7 @@ impl Decisions {
             }
         }
         let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !held[*pair]);
-        let new = new.map(|pair| (&results.pairs[pair], &of_pairs[pair]));
-        let added = plan.new_entries(new, results);
+        let added = plan.new_entries(new.map(|pair| &results.pairs[pair]), results);
         let unmatched = pairs_of.iter().enumerate().filter(|(_, pairs)| pairs.is_empty());
         Ok(Self {
             changes,
@@ -273,43 +255,38 @@ fn split(
                 None => all.as_ref().is_none_or(|all| all.is_match(provider)),
             };
             let planned = plan.tests_of(&tests, of_part);
-            let edits = match number {
+            let globs = match number {
                 0 => globs_of(entry, &by_test, &tests, &planned)?,
-                _ => Vec::new(),
+                _ => grouped(&tests, &planned).into_iter().map(|(glob, _)| glob).collect(),
             };
-            let globs = grouped(&tests, &planned).into_iter().map(|(glob, _)| glob).collect();
-            Ok(EntryPart { providers, flaky: flaky || entry.flaky, edits, globs })
+            Ok(EntryPart { providers, flaky: flaky || entry.flaky, globs })
         })
         .collect()
 }
 
-/// Returns the replacement of each glob of an entry, so that it matches only `kept` among the entry's tests.
+/// Returns globs that match only `kept` among the tests of an entry: its own ones, except those that also match others.
 fn globs_of(
     entry: &KnownEntry,
     all: &BTreeMap<&str, BTreeMap<Fate, Vec<&str>>>,
     kept: &BTreeSet<String>,
     planned: &[&str],
-) -> Result<Vec<Option<Vec<String>>>, String> {
-    let mut edits = Vec::new();
+) -> Result<Vec<String>, String> {
+    let mut globs = Vec::new();
     for glob in &entry.tests {
-        let is_plain = !glob.contains(['*', '?', '[', '{', '\\']);
-        let tests: BTreeSet<_> = if is_plain {
-            all.get_key_value(glob.as_str()).into_iter().map(|(test, _)| *test).collect()
-        } else {
-            let set = over_ids(&[glob])?;
-            all.keys().copied().filter(|test| set.is_match(test)).collect()
-        };
-        let stay: BTreeSet<_> = tests
-            .iter()
-            .filter(|test| kept.contains(**test))
+        let set = over_ids(&[glob])?;
+        let (stay, gone): (BTreeSet<_>, BTreeSet<_>) = all
+            .keys()
+            .filter(|test| set.is_match(*test))
             .map(|test| (*test).to_owned())
-            .collect();
-        edits.push(
-            (stay.len() != tests.len())
-                .then(|| grouped(&stay, planned).into_iter().map(|(glob, _)| glob).collect()),
-        );
+            .partition(|test| kept.contains(test));
+        if gone.is_empty() {
+            globs.push(glob.clone());
+        } else {
+            globs.extend(grouped(&stay, planned).into_iter().map(|(glob, _)| glob));
+        }
     }
-    Ok(edits)
+    globs.dedup();
+    Ok(globs)
 }
 
 /// Returns globs that match exactly these tests among the planned ones, which are sorted: a prefix up to a `/` if all planned
@@ -379,14 +356,14 @@ impl<'a> PlannedTests<'a> {
     /// Returns entries for pairs that no entry expects, in the order of the plan.
     fn new_entries<'p>(
         &self,
-        new: impl Iterator<Item = (&'p PairResults, &'p Results)>,
+        new: impl Iterator<Item = &'p PairResults>,
         results: KnownResults<'_>,
     ) -> Vec<NewEntry> {
-        type Kind = (Vec<&'static str>, bool);
+        type Kind = (BTreeSet<&'static str>, bool);
         let mut by_test = BTreeMap::<(&str, Kind), BTreeSet<&str>>::new();
-        for (pair, Results { bad, has_passed }) in new {
-            let outcomes = bad.iter().map(|outcome| outcome.as_str()).collect();
-            let key = (pair.test.as_str(), (outcomes, *has_passed));
+        for pair in new {
+            let outcomes = pair.bad().map(Outcome::as_str).collect();
+            let key = (pair.test.as_str(), (outcomes, pair.has_passed()));
             by_test.entry(key).or_default().insert(&pair.provider);
         }
         let mut groups = BTreeMap::<(Kind, BTreeSet<&str>), BTreeSet<String>>::new();
@@ -406,7 +383,7 @@ impl<'a> PlannedTests<'a> {
                     providers: if is_all { Vec::new() } else { names.collect() },
                     reason: results.reason.to_owned(),
                     until: None,
-                    outcomes: outcomes.clone(),
+                    outcomes: outcomes.iter().copied().collect(),
                     flaky,
                 };
                 entries.push((self.places.get(first).copied(), entry));

@@ -89,16 +89,12 @@ pub fn update_known(
     }
     let mut texts = texts.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut next = vec![0; sources.len()];
-    let mut new = KnownList { strict: list.strict, entries: Vec::new() };
-    // Number of entries that each old one becomes.
-    let mut counts = Vec::new();
     for (entry, change) in list.entries.iter().zip(&decided.changes) {
         let source = sources.iter().position(|source| source.file == entry.file);
         let source =
             source.ok_or_else(|| format!("{} is missing", place(entry.file.as_deref())))?;
         let index = next[source];
         next[source] += 1;
-        counts.push((source, change.count()));
         if matches!(change, Change::Keep(None)) {
             continue;
         }
@@ -128,31 +124,19 @@ pub fn update_known(
     }
 
     // Whatever the texts were, nothing else may have changed, and the results must be expected now.
-    let mut read = Vec::new();
+    let mut new = KnownList { strict: list.strict, entries: Vec::new() };
     for (index, source) in sources.iter().enumerate() {
-        let is_list = source.file.is_some();
-        let old = ListText::new(&source.text, is_list).ok_or(CANNOT)?;
-        let new = match update.texts.get(&index) {
-            Some(new) => ListText::new(new, is_list).filter(|new| new.others() == old.others()),
-            None => Some(old),
+        let Some(text) = update.texts.get(&index) else {
+            let of_source = list.entries.iter().filter(|entry| entry.file == source.file);
+            new.entries.extend(of_source.cloned());
+            continue;
         };
-        let entries = new.ok_or(CANNOT)?.read();
-        // Values of a scenario may come from its `vars`.
-        let entries = entries.or_else(|| (!is_list).then(Vec::new)).ok_or(CANNOT)?;
-        read.push(entries.into_iter());
+        let [old, text] =
+            [&source.text, text].map(|text| ListText::new(text, source.file.is_some()));
+        let others = |text: &Option<ListText<'_>>| text.as_ref().map(ListText::others);
+        let entries = text.as_ref().filter(|_| others(&old) == others(&text));
+        new.entries.extend(entries.and_then(ListText::read).ok_or(CANNOT)?);
     }
-    for ((entry, (source, count)), change) in list.entries.iter().zip(counts).zip(&decided.changes)
-    {
-        let entries: Vec<_> = read[source].by_ref().take(count).collect();
-        if matches!(change, Change::Keep(None)) {
-            new.entries.push(entry.clone());
-        } else if entries.len() == count {
-            new.entries.extend(entries);
-        } else {
-            return Err(CANNOT.to_owned());
-        }
-    }
-    new.entries.extend(read.into_iter().flatten());
     update.expired = decided.expired;
     let held = decided.held;
     set_stale(&mut new, results);

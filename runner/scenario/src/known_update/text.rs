@@ -145,47 +145,6 @@ impl<'t> ListText<'t> {
         }
     }
 
-    /// Replaces globs of an entry. Those with `None` stay.
-    pub(super) fn set_tests(&mut self, index: usize, new: &[Option<Vec<String>>]) {
-        if new.iter().all(Option::is_none) {
-            return;
-        }
-        let path = self.path(index, "tests");
-        let array = self.span(&path, Part::Value);
-        let item = |number: usize| {
-            let mut path = path.clone();
-            path.push(Step::Item(number));
-            self.span(&path, Part::Value)
-        };
-        let items: Vec<_> = (0..new.len()).map(item).collect();
-        let lines: Vec<_> =
-            items.iter().map(|item| self.line_start(item.start)..self.line_end(item.end)).collect();
-        let is_alone = |(item, line): (&Range<usize>, &Range<usize>)| {
-            let after = self.text[item.end..line.end].trim_start();
-            let after = after.strip_prefix(',').unwrap_or(after).trim();
-            let before = self.text[line.start..item.start].trim();
-            before.is_empty() && (after.is_empty() || after.starts_with('#'))
-        };
-        if items.iter().zip(&lines).all(is_alone) {
-            for ((item, line), new) in items.into_iter().zip(lines).zip(new) {
-                let Some(globs) = new else { continue };
-                let indent = &self.text[line.start..item.start];
-                let globs: Vec<_> = globs.iter().map(|glob| toml_string(glob)).collect();
-                let range = if globs.is_empty() { line.clone() } else { item.clone() };
-                self.edits.push((range, globs.join(&format!(",\n{indent}"))));
-            }
-            return;
-        }
-        let mut globs = Vec::new();
-        for (item, new) in items.into_iter().zip(new) {
-            match new {
-                None => globs.push(self.text[item].to_owned()),
-                Some(new) => globs.extend(new.iter().map(|glob| toml_string(glob))),
-            }
-        }
-        self.edits.push((array, array_of(&globs, "tests")));
-    }
-
     /// Adds lines after those of an entry.
     pub(super) fn add_after(&mut self, index: usize, lines: &str) {
         let Some(Range { end, .. }) = self.entry(index) else { return };
@@ -206,19 +165,17 @@ impl<'t> ListText<'t> {
 
     fn written(&self, entry: &NewEntry) -> String {
         let NewEntry { tests, providers, reason, until, outcomes, flaky, judged } = entry;
-        let texts =
-            |texts: &[String]| texts.iter().map(|text| toml_string(text)).collect::<Vec<_>>();
         let mut lines = vec![
             if self.is_list { "[[failures]]" } else { "[[known.failures]]" }.to_owned(),
-            format!("tests = {}", array_of(&texts(tests), "tests")),
+            format!("tests = {}", array_of(tests, "tests")),
         ];
         if !providers.is_empty() {
-            lines.push(format!("providers = {}", array_of(&texts(providers), "providers")));
+            lines.push(format!("providers = {}", array_of(providers, "providers")));
         }
         lines.push(format!("reason = {}", toml_string(reason)));
         lines.extend(until.iter().map(|day| format!("until = {day}")));
         if **outcomes != ["failed"] {
-            lines.push(format!("outcomes = {}", outcomes_of(outcomes)));
+            lines.push(format!("outcomes = {}", array_of(outcomes, "outcomes")));
         }
         lines.extend(flaky.then(|| "flaky = true".to_owned()));
         lines.extend(judged.iter().map(|judged| format!("judged = {}", toml_string(judged))));
@@ -272,15 +229,12 @@ fn is_blank(text: &str) -> bool {
     text.ends_with("\n\n") || text.ends_with("\n\r\n")
 }
 
-/// Formats an array of values in TOML.
-pub(super) fn array_of(values: &[String], key: &str) -> String {
+/// Formats an array of texts in TOML.
+pub(super) fn array_of<T: AsRef<str>>(texts: &[T], key: &str) -> String {
+    let values: Vec<_> = texts.iter().map(|text| toml_string(text.as_ref())).collect();
     let line = format!("[{}]", values.join(", "));
     if key.len() + " = ".len() + line.len() <= MAX_COLUMNS {
         return line;
     }
     format!("[\n{}]", values.iter().map(|value| format!("  {value},\n")).collect::<String>())
-}
-
-fn outcomes_of(outcomes: &[&str]) -> String {
-    array_of(&outcomes.iter().map(|outcome| toml_string(outcome)).collect::<Vec<_>>(), "outcomes")
 }
