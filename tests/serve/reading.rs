@@ -634,7 +634,9 @@ fn joined_attempts_of_a_timeline_are_counted() {
 fn scenarios_have_the_last_run_of_their_file() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    ["scenario.toml", "other.toml"].map(|file| runner.write(file, format!("name = \"a\"\n{text}")));
+    for file in ["scenario.toml", "other.toml"] {
+        runner.write(file, format!("name = \"a\"\n{text}"));
+    }
     runner.exec(&[]).expect(0);
     let site = Site::start(&runner, &["--scenarios", "."]);
     let scenarios = &site.get("/scenarios")["scenarios"];

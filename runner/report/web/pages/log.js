@@ -49,9 +49,7 @@ export function log(view, address) {
           button('Show all', () => { part = all(true); view.redraw(); })),
         !isRunner && isLive() && running(view))],
     first: part.first,
-    live(event) {
-      for (const one of [part, own]) one?.live?.(event);
-    },
+    live: (event) => [part, own].forEach((one) => one?.live?.(event)),
     update(next) {
       if (isRunner === next.searchParams.has('runner')) return;
       isRunner = !isRunner;
@@ -142,10 +140,7 @@ function viewer(piece, redraw, isLive, path) {
   const isHead = (/** @type {number} */ at, /** @type {Line[]} */ all) => all[at].head && (at === 0 || all[at].head?.[1] !== all[at - 1].head?.[1]);
   const isFolded = (/** @type {Line} */ { head }) => folded.has(head?.[1] ?? '');
   const filtered = () => (search || isBad ? lines.filter(matches) : folded.size ? lines.filter((line, at) => !isFolded(line) || isHead(at, lines)) : lines);
-  const fold = (/** @type {string[]} */ names, /** @type {boolean} */ is) => {
-    for (const name of names) folded[is ? 'add' : 'delete'](name);
-    filter();
-  };
+  const fold = (/** @type {string[]} */ names, /** @type {boolean} */ is) => { names.forEach((name) => folded[is ? 'add' : 'delete'](name)); filter(); };
   /** A line with the searched text marked. @param {string} text */
   function content(text) {
     const [start] = /** @type {string[]} */ (START.exec(text));
@@ -195,10 +190,8 @@ function viewer(piece, redraw, isLive, path) {
   /** @param {Omit<Line, 'n'>[]} added */
   function append(added) {
     const isFollowed = isEnd && start + SHOWN >= found.length && place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
-    for (const line of added) {
-      lines.push({ ...line, n: ++total });
-      if (line.head) sizes.set(line.head[1], (sizes.get(line.head[1]) ?? 0) + 1);
-    }
+    for (const line of added) lines.push({ ...line, n: ++total });
+    for (const { head } of added) if (head) sizes.set(head[1], (sizes.get(head[1]) ?? 0) + 1);
     const left = lines.length - MAX_LINES;
     if (left > 0) [lines, start] = [lines.slice(left), Math.max(0, start - left)];
     found = filtered();

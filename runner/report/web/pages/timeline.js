@@ -110,9 +110,7 @@ export function timeline(view, address) {
     const first = (/** @type {number} */ at) => shown.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(shown.lanes[at]));
     if (lane >= 12) tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${at - first(at) + 1}`, 0, top + (lane + 7) / 2));
     context.translate(NAMES, 0);
-    context.beginPath();
-    context.rect(0, 0, width, tall);
-    context.clip();
+    context.clip(new Path2D(`M0 0h${width}v${tall}h${-width}z`));
     const range = shown.to_ms - shown.from_ms || 1;
     const x = (/** @type {number} */ ms) => Math.round(((ms - shown.from_ms) / range) * width);
     fill(colours.soft, 0, 0, width, bottom);
