@@ -117,7 +117,6 @@ pub(super) struct Decisions {
     /// Whether a pair fails with an expired entry only, by pair.
     pub(super) held: Vec<bool>,
     pub(super) expired: Vec<(usize, usize)>,
-    pub(super) unmatched: Vec<usize>,
 }
 
 /// Why a pair stays in an entry, or not.
@@ -215,14 +214,7 @@ impl Decisions {
         }
         let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !held[*pair]);
         let added = plan.new_entries(new.map(|pair| &results.pairs[pair]), results);
-        let unmatched = pairs_of.iter().enumerate().filter(|(_, pairs)| pairs.is_empty());
-        Ok(Self {
-            changes,
-            added,
-            held,
-            expired,
-            unmatched: unmatched.map(|(number, _)| number).collect(),
-        })
+        Ok(Self { changes, added, held, expired })
     }
 }
 

@@ -61,8 +61,6 @@ pub struct KnownUpdate {
     pub changed: usize,
     /// Indexes of expired entries whose tests fail, with the number of failing pairs.
     pub expired: Vec<(usize, usize)>,
-    /// Indexes of entries without a pair.
-    pub unmatched: Vec<usize>,
 }
 
 /// Edits the sources of `list`, in the order in which they apply. Comments and the layout of other entries stay as they are.
@@ -79,7 +77,7 @@ pub fn update_known(
     results: KnownResults<'_>,
 ) -> Result<KnownUpdate, String> {
     let decided = Decisions::new(list, results)?;
-    let mut update = KnownUpdate { unmatched: decided.unmatched, ..KnownUpdate::default() };
+    let mut update = KnownUpdate::default();
     let mut texts = Vec::new();
     for source in sources {
         let text = ListText::new(&source.text, source.file.is_some());

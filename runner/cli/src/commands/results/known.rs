@@ -215,27 +215,17 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
         let source = &changes.sources[*index];
         print_diff(&source.path, &source.text, new, out);
     }
-    let named = |index: &usize| {
+    for (index, pairs) in update.expired.iter().take(MAX_NAMED) {
         let entry = &changes.entries[*index];
-        (place(entry), entry.until.clone().unwrap_or_default())
-    };
-    for (entry, pairs) in update.expired.iter().take(MAX_NAMED) {
-        let (place, until) = named(entry);
+        let (place, until) = (place(entry), entry.until.as_deref().unwrap_or_default());
         let trials = plural(*pairs as u64, "test still fails", "tests still fail");
         out.warn(&format!(
             "{place}: expired on {until}, and {trials}: fix it, or write a later `until`"
         ));
     }
-    for entry in update.unmatched.iter().take(MAX_NAMED) {
-        out.warn(&format!("{}: matches no trial; remove it", named(entry).0));
-    }
-    let hidden = [update.expired.len(), update.unmatched.len()];
-    let hidden: usize = hidden.iter().map(|count| count.saturating_sub(MAX_NAMED)).sum();
+    let hidden = update.expired.len().saturating_sub(MAX_NAMED);
     if hidden > 0 {
-        out.warn(&format!(
-            "{} more are expired or match no trial",
-            plural(hidden as u64, "entry", "entries")
-        ));
+        out.warn(&format!("{} more have expired", plural(hidden as u64, "entry", "entries")));
     }
     if update.texts.is_empty() {
         out.talk("nothing to update");
