@@ -204,10 +204,23 @@ pub fn zoned_clock(time: Time) -> String {
 
 #[cfg(test)]
 mod tests {
-    use runner_model::{Time, row::Grade, units::show_size};
+    use runner_model::{Counts, Time, row::Grade, units::show_size};
     use serde_json::json;
 
-    use super::{ago, cost, grade, number};
+    use super::{ago, cost, done, grade, number};
+
+    #[test]
+    fn total_is_a_bound_while_adaptive_repeats_run() {
+        let counts = |passed, not_needed| Counts { passed, not_needed, ..Counts::default() };
+        for (counts, shown) in [
+            (counts(3, None), "3 of 20 done"),
+            (counts(3, Some(0)), "3 of at most 20 done"),
+            (counts(9, Some(5)), "9 of at most 15 done"),
+            (counts(9, Some(11)), "9 of 9 done"),
+        ] {
+            assert_eq!(done(&counts, 20), shown);
+        }
+    }
 
     #[test]
     fn ages_of_clocks_that_are_ahead_are_distances() {

@@ -308,6 +308,34 @@ test.describe('', () => {
   });
 });
 
+const ADAPTIVE = `
+[providers.echo]
+plugin = "bundled:echo"
+[[tests]]
+id = "sure"
+input = "a"
+expect = { equals = "a" }
+repeat = { min = 2, max = 10, width = 0.5 }
+`;
+
+test.describe('', () => {
+  // The server is started after this.
+  mkdirSync(`${process.env.ROOT}/adaptive`, { recursive: true });
+  test.use({ flags: '--results adaptive --scenarios scenarios' });
+  test('trials that adaptive repeats do not need are counted, and not listed', async ({ page, server }) => {
+    writeFileSync(`${process.env.ROOT}/adaptive.toml`, ADAPTIVE);
+    await runner(['exec', '-q', 'adaptive.toml', '--into', 'adaptive/2026-01-08_00-00-00-000-adaptive-00000008']);
+    await page.goto(`${server.origin}/runs/latest`);
+    const head = page.locator('.run-head');
+    await expect(head.getByRole('img', { name: '4 passed, of 4' })).toBeVisible();
+    await expect(head).toContainText('of 4 trials, 6 not needed');
+    await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button').first()).toHaveText('All 4');
+    await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('row').filter({ hasText: 'sure' })).toHaveCount(4);
+    await page.goto(`${server.origin}/runs`);
+    await expect(page.getByRole('row').filter({ hasText: 'adaptive' })).toContainText('4 of 4 passed');
+  });
+});
+
 const KNOWN_RUN = 'known/2026-01-07_00-00-00-000-known-00000007';
 const KNOWN = `
 [[known.failures]]
