@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards] [models] [serve] [machines]`; all but the last eight without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [shards] [models] [serve] [machines]`; all but the last nine without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -27,6 +27,7 @@ mod answers;
 mod bare;
 mod bombs;
 mod files;
+mod known;
 mod machines;
 mod models;
 mod server;
@@ -48,8 +49,8 @@ fn main() -> Done {
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
     let parts = [
-        "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards",
-        "models", "serve", "machines",
+        "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "known",
+        "shards", "models", "serve", "machines",
     ];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
@@ -92,6 +93,9 @@ fn main() -> Done {
     }
     if named && is_asked("answers") {
         Bench::new(number("--rows", 100_000), None)?.answers()?;
+    }
+    if named && is_asked("known") {
+        Bench::new(n, None)?.known(rounds)?;
     }
     if named && is_asked("shards") {
         Bench::new(1, None)?.shards(number("--n", 20_000))?;
@@ -378,7 +382,7 @@ impl Bench {
         }
         fs::write(&manifest, serde_json::to_vec_pretty(&value)?)?;
         print("list of the dead run", self.timed("list")?);
-        print("resume, to a new row", self.first_row()?);
+        print("resume, to a new row", self.first_row(&["resume"])?);
 
         let results = self.folder.path().join("many");
         for number in 0..runs {
@@ -414,10 +418,10 @@ impl Bench {
         }
     }
 
-    /// Returns the time until the first row of a `resume` is on disk.
-    fn first_row(&self) -> Done<Duration> {
+    /// Returns the time until the first row of a command is on disk.
+    fn first_row(&self, args: &[&str]) -> Done<Duration> {
         let results = self.results().display().to_string();
-        let mut command = self.runner(&["resume", "--json", "--results", &results]);
+        let mut command = self.runner(&[args, &["--json", "--results", &results]].concat());
         let began = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or("no output")?;

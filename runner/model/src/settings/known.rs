@@ -274,6 +274,11 @@ impl Known {
 
 impl WildGlob {
     fn is_match(&self, test: &str) -> bool {
+        // Compiling 10,000 takes a second.
+        if let Some((start, end)) = globs::around_star(&self.text) {
+            let after = test.strip_prefix(start);
+            return after.is_some_and(|after| after.ends_with(end));
+        }
         // The reader of the list has checked the glob.
         let set = self.set.get_or_init(|| globs::over_ids(&[&self.text]).unwrap_or_default());
         set.is_match(test)

@@ -31,6 +31,14 @@ impl IdGlob {
     }
 }
 
+/// Returns the texts before and after the wildcard of a glob over ids whose only one is `*`. Such a glob is valid, and needs no
+/// regular expression.
+pub fn around_star(glob: &str) -> Option<(&str, &str)> {
+    let (start, end) = glob.split_once('*')?;
+    let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\']);
+    (is_plain(start) && is_plain(end)).then_some((start, end))
+}
+
 /// Compiles globs over the ids of tests and the names of providers. A name that is the text of a glob matches, too, so the set has
 /// two globs for each of `globs`.
 ///

@@ -157,7 +157,7 @@ pub(crate) const GLOB: Text<String> = Text {
     parse: |text| {
         // Compiling takes longer than the rest of an entry of a list of 10,000.
         let is_plain = !text.contains(['*', '?', '[', ']', '{', '}', '\\']);
-        if is_plain {
+        if is_plain || globs::around_star(text).is_some() {
             Ok(text.to_owned())
         } else {
             globs::over_ids(&[text]).map(|_| text.to_owned())
