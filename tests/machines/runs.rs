@@ -1,6 +1,6 @@
 //! Runs whose attempts run on workers: their rows, their ends, and the choice of workers.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -34,6 +34,42 @@ fn rows_equal_those_of_one_machine() {
     assert_eq!(used_workers(&run), ["a", "b"]);
     for machine in machines {
         machine.end_by(Signal::INT).0.expect(0).says(&["joined run", "left run"]);
+    }
+}
+
+#[test]
+fn known_failures_have_the_verdict_of_one_machine() {
+    let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
+    let table = r#"
+        good | { do = "echo", value = 1 } | equals = 1
+        bad/1 | { do = "echo", value = 1 } | equals = 2
+        bad/2 | { do = "echo", value = 1 } | equals = 2
+        traps | { do = "trap" } |
+    "#;
+    let known =
+        "[known]\nfiles = [\"known.toml\"]\n[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+    runner.scenario(&format!("{known}{}", tests(table)));
+    let entry = |tests: &str, more: &str| {
+        format!("[[failures]]\ntests = [\"{tests}\"]\nreason = \"r\"\n{more}\n")
+    };
+    let all = entry("bad/*", "") + &entry("traps", "outcomes = [\"error\"]");
+    let _worker = start_new_worker(&runner, &broker.address(), "a");
+    for (list, exit) in [
+        (all.clone(), 0),
+        (all.clone() + &entry("good", ""), 1),
+        (all.clone() + &entry("good", "flaky = true"), 0),
+        (entry("*", ""), 1),
+        (all + &entry("bad/2", "until = 2020-02-29"), 0),
+    ] {
+        runner.write("known.toml", &list);
+        let verdicts = [&[][..], &["--broker", &broker.address()]].map(|more| {
+            runner.exec(&[&["--into", "results/run"], more].concat()).expect(exit);
+            let run = Run { dir: runner.path("results/run") };
+            let manifest = run.manifest();
+            fs::remove_dir_all(&run.dir).unwrap();
+            (manifest["verdict"].clone(), manifest["counts"].clone())
+        });
+        assert_eq!(verdicts[0], verdicts[1], "{list}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bounds of a session: rates, fail-fast, budgets and memory.
 
 use runner_model::{
-    Budgets, FailFast, HostFault, Micros, Reason, TaskId, WorkerId, provider::Rate,
+    Budgets, FailFast, HostFault, Micros, Outcome, Reason, TaskId, WorkerId, provider::Rate,
 };
 
 use super::{
@@ -106,6 +106,29 @@ fn fail_fast_lets_running_attempts_finish() {
     harness.pass(1, next[1].task, 1.0);
     let message = "2 trials did not pass, which is the limit of `fail_fast`";
     assert_eq!(harness.ack(), [ended(Reason::FailFast, message)]);
+}
+
+#[test]
+fn fail_fast_counts_unexpected_results() {
+    // A test that is known to fail, and one that is not.
+    for [unexpected, expected] in [["passed", "failed"], ["failed", "passed"]] {
+        let mut settings = settings(&[0]);
+        settings.session.fail_fast = FailFast::Count(2);
+        let mut harness = Harness::new(settings, 100);
+        let unexpected_outcome = Outcome::parse(unexpected).unwrap();
+        harness.policy.unexpected = Some(vec![unexpected_outcome, Outcome::Timeout]);
+        let mut tasks = harness.ready(1, 1, false);
+        for outcome in [expected, unexpected, expected, "timeout"] {
+            let task = tasks.remove(0).task;
+            harness.report(1, task, &row(outcome, 0.01, None));
+            tasks.extend(sent(&harness.tick()));
+        }
+        for sent in tasks {
+            harness.report(1, sent.task, &row(expected, 0.01, None));
+        }
+        let message = "2 trials did not pass, which is the limit of `fail_fast`";
+        assert_eq!(harness.ack(), [ended(Reason::FailFast, message)]);
+    }
 }
 
 #[test]
