@@ -96,7 +96,7 @@ pub struct KnownReason {
     pub(crate) key: String,
     pub reason: String,
     pub trials: u64,
-    /// The first trials.
+    /// Up to 3 trials, the first by their ids.
     pub(crate) first: Vec<String>,
 }
 
@@ -222,8 +222,12 @@ impl Failures {
         if let Some(place) = place {
             let known = &mut self.known_reasons[usize::from(place)];
             known.trials += 1;
-            if known.first.len() < MOST_TRIALS {
-                known.first.push(format!("{}{trial}", self.run));
+            // Rows end in another order in each run, and their places need the plan.
+            let trial = format!("{}{trial}", self.run);
+            let at = known.first.partition_point(|first| *first < trial);
+            if at < MOST_TRIALS {
+                known.first.insert(at, trial);
+                known.first.truncate(MOST_TRIALS);
             }
         }
         FailurePlace { known: place, ..FailurePlace::default() }

@@ -378,7 +378,7 @@ test.describe('', () => {
     await expect(page.getByRole('region', { name: 'Stale entries' }).getByRole('row')).toHaveText(stale);
     await expect(page.getByText(/^To write the results of this run into the lists: runner known \w+ --update$/)).toBeVisible();
     const known = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Known failures2 trials, 2 stale entries' }) });
-    await expect(known.locator('.group')).toHaveText(/^2 offset lost, <b>issue 375<\/b>.*dates\/offset@echo#1.*and 1 more/);
+    await expect(known.locator('.group')).toHaveText(/^2 offset lost, <b>issue 375<\/b>.*dates\/local@echo#1.*and 1 more/);
     await known.getByRole('link', { name: 'offset lost' }).click();
     await expect(page.getByRole('heading', { name: /^Trials/ })).toContainText('2 of 5 trials match');
     await expect(page.getByRole('button', { name: 'Reason: offset lost' })).toBeVisible();
