@@ -30,6 +30,9 @@ pub struct Provider {
     pub stdin: Option<Stdin>,
     #[serde(default)]
     pub output: OutputForm,
+    /// Most lines of the plugin of a test list. Its standard output becomes an artifact. `None` for a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
     /// Ignored for components.
     #[serde(default)]
     pub protocol: Protocol,

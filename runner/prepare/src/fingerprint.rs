@@ -118,6 +118,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         stdin,
         output,
         protocol,
+        records,
         files,
         reuse,
         grants,
@@ -149,6 +150,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     });
     if !files.is_empty() {
         recipe["files"] = files.iter().map(|file| json!(file.attachment())).collect();
+    }
+    if let Some(records) = records {
+        recipe["records"] = json!(records);
     }
     if let Some(reuse) = reuse {
         recipe["reuse"] = reuse.as_str().into();

@@ -274,6 +274,7 @@ fn command_call(
         stdin: stdin.transpose()?,
         protocol: settings.protocol,
         output: settings.output,
+        records: settings.records,
     })
 }
 

@@ -26,6 +26,7 @@ fn provider() -> PreparedProvider {
             rate: None,
             budget: Default::default(),
             prices: Default::default(),
+            records: None,
             files: Vec::new(),
         },
         digest: digest(b"plugin"),

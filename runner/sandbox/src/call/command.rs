@@ -16,11 +16,12 @@ use super::{protocol, reply::read_json};
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},
-    message::{failure, too_large, with_excerpt},
+    message::{failure, stderr_tail, too_large, with_excerpt},
     store::{
         MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
+        artifacts::{LeftContent, LeftFile},
         host::{Host, MAX_HANDOVER},
-        stdio::Capture,
+        stdio::{Capture, Spool, cannot_keep},
     },
 };
 
@@ -42,6 +43,8 @@ struct ProgramStart<'a> {
     stdin: Vec<u8>,
     /// Lines of standard error that get a time stamp.
     timed_lines: u64,
+    /// Receives standard output.
+    spool: Option<Spool>,
     limits: &'a Limits,
     host: Host,
     /// Environment and folders.
@@ -87,6 +90,7 @@ pub(crate) async fn describe(
         argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
         stdin: Vec::new(),
         timed_lines: 0,
+        spool: None,
         limits,
         host: Host::new(limits, guard),
         wasi: WasiCtxBuilder::new(),
@@ -109,16 +113,28 @@ async fn run_plain(
     let mut argv = vec![command.program];
     argv.extend(command.args);
     let stdin = command.stdin.unwrap_or_default();
+    let host = Host::for_call(call, guard, stdin.len());
+    let spool = command
+        .records
+        .map(|lines| Ok(Spool::new(host.artifacts.unnamed_file()?, lines, call.limits.reply)));
+    let spool = match spool.transpose() {
+        Ok(spool) => spool,
+        Err(error) => return Ended::without_sandbox(Ending::Error(cannot_keep(&error))),
+    };
     let start = ProgramStart {
-        host: Host::for_call(call, guard, stdin.len()),
+        host,
         argv,
         stdin,
         timed_lines: 0,
+        spool,
         limits: call.limits,
         wasi,
         files,
     };
     let finished = program.execute(start, Protocol::Plain).await;
+    if let Some(spool) = finished.sandbox.stdout.take_spool() {
+        return finished.end_with_records(spool, call.limits).await;
+    }
     finished
         .end(call.limits, |exit_code, sandbox| {
             // The likely reason of the exit code. The exit code is judged in any case.
@@ -152,6 +168,7 @@ async fn run_json(
         host: Host::for_call(call, guard, stdin.len()),
         stdin,
         timed_lines: call.limits.log_records,
+        spool: None,
         limits: call.limits,
         wasi,
         files,
@@ -168,6 +185,36 @@ async fn run_json(
 }
 
 impl ProgramEnd {
+    /// Makes standard output an artifact, if the program has ended well.
+    async fn end_with_records(mut self, spool: Spool, limits: &Limits) -> Ended {
+        let records = spool.finish();
+        if records.is_err() && !self.exit.as_ref().is_err_and(|error| error.is::<Halt>()) {
+            // The failed write has ended the program.
+            self.exit = Ok(0);
+        }
+        let read = |exit_code, sandbox: &mut Sandbox| {
+            let error = match records {
+                Ok((bytes, file)) if exit_code == 0 => {
+                    let (name, media_type) = ("records.jsonl".into(), "application/jsonl".into());
+                    let content = LeftContent::File(file);
+                    sandbox.host.artifacts.files =
+                        vec![LeftFile { name, media_type, bytes, content }];
+                    match Raw::of(&()) {
+                        Ok(nothing) => return plain_reply(nothing, exit_code),
+                        Err(error) => failure(ErrorClass::Internal, "json", error.to_string()),
+                    }
+                }
+                Ok(_) => {
+                    let message = format!("it exited with code {exit_code}");
+                    failure(ErrorClass::Other, "exit-code", message)
+                }
+                Err(error) => error,
+            };
+            Ending::Error(RowError { stderr: stderr_tail(&sandbox.stderr.text()), ..error })
+        };
+        self.end(limits, read).await
+    }
+
     /// Collects the guest's files and removes its folders. `read` converts the output to an ending.
     async fn end(
         mut self,
@@ -205,7 +252,10 @@ impl Program {
         // because replies are redacted as JSON.
         let stdout = Capture::new(limits.reply, 0);
         let stdout = match protocol {
-            Protocol::Plain => stdout.raw().redacted_by(redactor).shown_in(&guard.activity),
+            Protocol::Plain => {
+                let stdout = stdout.raw().redacted_by(redactor).shown_in(&guard.activity);
+                stdout.spooled(start.spool)
+            }
             // A reply is not output for people.
             Protocol::Json => stdout,
         };

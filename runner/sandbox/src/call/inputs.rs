@@ -71,4 +71,6 @@ pub struct CommandCall {
     pub protocol: Protocol,
     /// The form in which a plain command's standard output is read.
     pub output: OutputForm,
+    /// Makes a plain command's standard output an artifact of at most this number of lines.
+    pub records: Option<u64>,
 }

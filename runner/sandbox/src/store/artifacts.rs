@@ -70,6 +70,11 @@ impl Artifacts {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Creates a file without a name for standard output.
+    pub(crate) fn unnamed_file(&self) -> io::Result<File> {
+        unnamed_file(&self.folder)
+    }
+
     /// Appends a chunk to an artifact, which is created if it does not exist.
     pub(crate) fn append(
         &mut self,

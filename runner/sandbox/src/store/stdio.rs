@@ -1,18 +1,21 @@
 //! [`Capture`]: keeps a guest's standard output or error, within bounds. Writes never block or
 //! fail.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::{borrow::Cow, collections::VecDeque, mem, pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
-use runner_model::{Time, units::show_size};
+use runner_model::{ErrorClass, Time, row::RowError, units::grouped, units::show_size};
 use tokio::io::{self, AsyncWrite};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::activity::{Activity, push_last};
+use crate::message::{failure, too_large};
 use crate::redact::{Redactor, Stream};
 
 /// Bytes of one write.
@@ -28,6 +31,8 @@ struct Captured {
     stream: Option<Stream>,
     /// Whether the bytes are kept as they were written.
     is_raw: bool,
+    /// Receives all bytes in place of `head` and `tail`.
+    spool: Option<Spool>,
     /// Shows the redacted bytes while the guest runs.
     activity: Option<Activity>,
     head: Vec<u8>,
@@ -39,6 +44,66 @@ struct Captured {
     /// End of each line in the head, for at most `most_times` lines.
     times: Vec<Time>,
     most_times: usize,
+}
+
+/// A file for a standard output that is too long for memory.
+pub(crate) struct Spool {
+    file: BufWriter<File>,
+    most_lines: u64,
+    most_bytes: u64,
+    lines: u64,
+    bytes: u64,
+    /// Reason why the file lacks bytes.
+    fault: Option<RowError<'static>>,
+}
+
+impl Spool {
+    /// Fails writes after `most_lines` lines, or `most_bytes` bytes, which is `limits.reply`.
+    pub(crate) fn new(file: File, most_lines: u64, most_bytes: u64) -> Self {
+        let file = BufWriter::with_capacity(CHUNK, file);
+        Self { file, most_lines, most_bytes, lines: 0, bytes: 0, fault: None }
+    }
+
+    /// Appends bytes. Fails if they do not fit.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        self.bytes += bytes.len() as u64;
+        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let fault = if self.bytes > self.most_bytes {
+            too_large("standard output", self.bytes, "reply", self.most_bytes)
+        } else if self.lines > self.most_lines {
+            let most = grouped(self.most_lines);
+            let message = format!("it printed more than {most} lines, which is `limits.records`");
+            failure(ErrorClass::Limit, "records", message)
+        } else {
+            match self.file.write_all(bytes) {
+                Ok(()) => return Ok(()),
+                Err(error) => cannot_keep(&error),
+            }
+        };
+        self.fault.get_or_insert(fault);
+        Err("standard output is full")
+    }
+
+    /// Returns the number of bytes and the file.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the file lacks bytes.
+    pub(crate) fn finish(self) -> Result<(u64, File), RowError<'static>> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => match self.file.into_inner() {
+                Ok(file) => Ok((self.bytes, file)),
+                Err(error) => Err(cannot_keep(error.error())),
+            },
+        }
+    }
+}
+
+/// Returns the error of a standard output that cannot be written to disk.
+pub(crate) fn cannot_keep(error: &std::io::Error) -> RowError<'static> {
+    let message = format!("its standard output cannot be kept in a temporary file: {error}");
+    failure(ErrorClass::Internal, "storage", message)
 }
 
 impl Capture {
@@ -53,6 +118,17 @@ impl Capture {
     pub(crate) fn redacted_by(self, redactor: Option<&Arc<Redactor>>) -> Self {
         self.lock().stream = redactor.map(Redactor::stream);
         self
+    }
+
+    /// Writes everything to a file, and keeps nothing.
+    pub(crate) fn spooled(self, spool: Option<Spool>) -> Self {
+        self.lock().spool = spool;
+        self
+    }
+
+    /// Takes the file of [`Self::spooled`].
+    pub(crate) fn take_spool(&self) -> Option<Spool> {
+        self.lock().spool.take()
     }
 
     /// Shows all writes in `activity`.
@@ -158,6 +234,16 @@ impl Capture {
 }
 
 impl Captured {
+    /// Receives a write of the guest. Fails only if a spool is full.
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        if let Some(spool) = &mut self.spool {
+            self.written += bytes.len() as u64;
+            return spool.write(bytes);
+        }
+        self.push(bytes);
+        Ok(())
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         self.written += bytes.len() as u64;
         if self.times.len() < self.most_times {
@@ -216,8 +302,7 @@ impl StdoutStream for Capture {
 
 impl OutputStream for Capture {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.lock().push(&bytes);
-        Ok(())
+        self.lock().receive(&bytes).map_err(StreamError::trap)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -240,8 +325,8 @@ impl AsyncWrite for Capture {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.lock().push(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let pushed = self.lock().receive(bytes);
+        Poll::Ready(pushed.map(|()| bytes.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -159,6 +159,7 @@ fn json_command_answers_with_one_object() {
                 stdin: None,
                 protocol: Protocol::Json,
                 output: OutputForm::Text,
+                records: None,
             }),
             ..bench.call("null")
         };

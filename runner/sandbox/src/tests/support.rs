@@ -114,6 +114,7 @@ impl Bench {
             stdin: Some(b"in".to_vec()),
             protocol: Protocol::Plain,
             output,
+            records: None,
         };
         Call { command: Some(command), ..self.call("{}") }
     }

@@ -156,6 +156,7 @@ fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
         rate: table.optional("rate", &RATE),
         budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
         prices: BTreeMap::new(),
+        records: None,
         grading: None,
         plugin: plugin?,
         name: name.ok()?,

@@ -74,6 +74,7 @@ fn command_receives_rendered_templates() {
             rate: None,
             budget: Default::default(),
             prices: Default::default(),
+            records: None,
             files: Vec::new(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];

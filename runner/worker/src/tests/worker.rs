@@ -243,6 +243,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             rate: None,
             budget: Default::default(),
             prices: Default::default(),
+            records: None,
             files: Vec::new(),
         },
         digest: digest(plugin),

@@ -139,6 +139,7 @@ impl World {
             stdin: None,
             protocol: Protocol::Plain,
             output: OutputForm::Json,
+            records: None,
         };
         Call {
             files: &self.attached,
