@@ -105,6 +105,7 @@ mod schedule {
 mod workers {
     mod handshake;
     mod inputs;
+    mod launch;
     pub(crate) mod link;
     mod pool;
     mod process;
@@ -113,11 +114,12 @@ mod workers {
     mod supply;
     mod worker;
 
-    pub(crate) use self::inputs::{Input, Launch, PrestartedWorker};
+    pub(crate) use self::inputs::{Input, PrestartedWorker};
+    pub use self::launch::start_worker;
+    pub(crate) use self::launch::{check_machine, prestart};
     pub(crate) use self::link::shapes;
     pub use self::link::{EventSink, LinkEvent, WorkerExit, WorkerLink};
     pub(crate) use self::pool::{Pool, ReadyWorker};
-    pub(crate) use self::process::WorkerProcess;
     pub(crate) use self::quota::{max_artifact_bytes, max_artifacts};
     pub(crate) use self::remote::Remote;
     pub use self::remote::{
@@ -158,19 +160,17 @@ mod session {
     pub use self::rescore::rescore;
     pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
     pub use self::resume::{preview, resume};
-    pub use self::run::start_worker;
     pub use self::{group::Group, start::exec};
-    pub(crate) use self::{run::prestart, start::selected_plan};
+    pub(crate) use self::start::selected_plan;
 }
 
 /// Workers on other machines: sessions that are offered to them, and the worker processes there.
 pub mod remote {
     pub use crate::clock::monotonic;
     pub use crate::schedule::Blame;
-    pub use crate::session::start_worker;
     pub use crate::workers::{
         EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, RemoteRequest, SourceEvent,
-        SourceSink, WorkerExit, WorkerLink, WorkerSource,
+        SourceSink, WorkerExit, WorkerLink, WorkerSource, start_worker,
     };
 }
 

@@ -19,8 +19,8 @@ use runner_record::PluginCache;
 use runner_scenario::{ProviderProblem, unseen_values};
 
 use crate::signals::{self, ListenerGuard, SignalEvent};
-use crate::workers::{Input, Pool, PrestartedWorker, Supplies, WorkerExit};
-use crate::{EngineError, error::machine_error, plan::Checks, schedule::Shape, session::prestart};
+use crate::workers::{Input, Pool, PrestartedWorker, Supplies, WorkerExit, prestart};
+use crate::{EngineError, error::machine_error, plan::Checks, schedule::Shape};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);

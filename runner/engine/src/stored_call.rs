@@ -6,11 +6,11 @@ use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider};
 use runner_record::{ReadLine, RunDir};
 
+use crate::EngineError;
 use crate::plan::{RowPlace, StoredRow, TestLine, stored_plan, unreadable};
 use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
 use crate::trust::{owner_notices, usable};
-use crate::workers::{PrestartedWorker, Supplies};
-use crate::{EngineError, session::prestart};
+use crate::workers::{PrestartedWorker, Supplies, prestart};
 
 /// A trial of a stored run with everything that a call needs: the stored plugin, input, configuration, attachments, grants and
 /// limits.

@@ -10,8 +10,8 @@ use runner_scenario::{Problems, ProviderProblem};
 
 use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
 use crate::probe::Probe;
-use crate::session::{prestart, selected_plan};
-use crate::workers::PrestartedWorker;
+use crate::session::selected_plan;
+use crate::workers::{PrestartedWorker, prestart};
 use crate::{EngineError, ExecRequest, Preview, error::machine_error, signals};
 
 /// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes

@@ -9,13 +9,14 @@ use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, no
 use super::ending::{UNSTARTED, write_end};
 use super::rescore::rescore;
 use super::resume::continue_run;
-use super::run::{PlannedSession, PreparedSession, check_machine, lock_root, prestart};
+use super::run::{PlannedSession, PreparedSession, lock_root};
 use super::start::{planned, prepare};
 use crate::event::{Ended, Observer};
 use crate::run_parts::RunParts;
 use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::trust::usable;
 use crate::validate::plugin_problems;
+use crate::workers::{check_machine, prestart};
 use crate::{EngineError, ExecRequest, RescoreRequest, ResumeRequest, error::machine_error};
 
 /// Interval between two checks for changes of labels of waiting runs.

@@ -13,11 +13,12 @@ use runner_scenario::RowFilter;
 use super::reruns::Reruns;
 use super::resume::claim;
 use super::resume_plan::check_foreign;
-use super::run::{PlannedSession, lock_root, prestart, run_further};
+use super::run::{PlannedSession, lock_root, run_further};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter};
 use crate::run_parts::keep_suite;
 use crate::trust::{find_run, owner_notices};
+use crate::workers::prestart;
 use crate::{EngineError, RescoreRequest};
 
 /// Ids of missing tests that a notice names.

@@ -8,11 +8,10 @@ use runner_record::{Fold, RunDir};
 
 use super::in_flight::TasksInFlight;
 use super::rescore::{PreparedRescore, changed, find};
-use super::run::prestart;
 use crate::plan::{Ids, Plan, StoredRow, unreadable};
 use crate::schedule::Assignment;
 use crate::validate::{describe, read_secrets};
-use crate::workers::PrestartedWorker;
+use crate::workers::{PrestartedWorker, prestart};
 use crate::{Decision, EngineError, RescoreRequest, SessionRequest, error::machine_error};
 
 /// Judgements that the worker has at the same time.

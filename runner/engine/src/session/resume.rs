@@ -9,12 +9,13 @@ use runner_record::{
 
 use super::ending::set_gate;
 use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
-use super::run::{PlannedSession, lock_root, prestart, run_further};
+use super::run::{PlannedSession, lock_root, run_further};
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Ids, Plan, changes_since, stored_plan, unreadable};
 use crate::run_parts::keep;
 use crate::trust::{find_run, skipped_notices};
+use crate::workers::prestart;
 use crate::{Decision, EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 
 /// Continues an incomplete run, in a session like that of [`exec`](crate::exec). A run without pending trials is not changed.

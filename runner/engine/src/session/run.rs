@@ -4,7 +4,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::{io, sync::mpsc::Sender, thread};
 
 use runner_model::{Reason, RunTime, SessionSettings};
-use runner_prepare::{children, machine};
 use runner_record::{Fold, NewPlan, NewSession, Owned, RecordError, ResultsRoot, Share};
 
 use super::coordinator::{Coordinator, FIRST_LIVE, PauseRequest, StopRequest};
@@ -13,7 +12,7 @@ use super::watchdog::Watchdog;
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
-use crate::workers::{EventSink, Input, Launch, Pool, PrestartedWorker, WorkerLink, WorkerProcess};
+use crate::workers::{Input, Pool, PrestartedWorker};
 use crate::{clock::Clock, plan::Plan, schedule::Schedule};
 
 /// The plan and the state of a session's run.
@@ -38,23 +37,6 @@ impl PlannedSession {
     }
 }
 
-/// Returns a function that starts worker processes.
-pub(crate) fn processes() -> Launch {
-    // Black-box tests run a hostile worker.
-    let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
-    let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
-    Box::new(move |sink| Ok(Box::new(WorkerProcess::start(&name, sink)?)))
-}
-
-/// Starts a worker process for a coordinator on another machine. Never blocks.
-///
-/// # Errors
-///
-/// The system has no more files or threads.
-pub fn start_worker(sink: EventSink) -> io::Result<Box<dyn WorkerLink>> {
-    processes()(sink)
-}
-
 /// Locks the results root for a session, shared or exclusively. Returns `false` if the session must wait for the lock.
 ///
 /// # Errors
@@ -66,26 +48,6 @@ pub(crate) fn lock_root(root: &ResultsRoot, share: Share) -> Result<bool, Record
         Err(RecordError::RootHeld { .. }) if share == Share::AloneOnce => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Checks the limits of the machine and the program, before anything is created.
-pub(crate) fn check_machine() -> Result<(), EngineError> {
-    // Each child would start a session, and that session a child.
-    if children::is_child() {
-        let problem = "this process is a child of the runner, and its `main` does not handle that\nlet `main` start with `runner_worker::main_if_child()`";
-        return Err(EngineError::Usage(problem.to_owned()));
-    }
-    machine::check().map_err(EngineError::Machine)
-}
-
-/// Starts the first worker, in parallel with planning.
-///
-/// # Errors
-///
-/// A limit of the machine is too low, or no process can be started.
-pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
-    check_machine()?;
-    PrestartedWorker::start(processes()).map_err(machine_error)
 }
 
 /// Runs a further session of a claimed run to its end. `store` stores content of the session, and returns a plan that replaces

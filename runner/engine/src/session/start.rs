@@ -7,13 +7,14 @@ use runner_record::{Fold, ResultsRoot};
 use runner_scenario::{Selection, load_selected};
 
 use super::resume;
-use super::run::{PlannedSession, PreparedSession, lock_root, prestart};
+use super::run::{PlannedSession, PreparedSession, lock_root};
 use crate::event::{Ended, Observer};
 use crate::plan::{
     Plan, difference, known_tests, load_plan, new_access, not_passed, selected_filter,
 };
 use crate::run_parts::{RunParts, new_run, scenario_path};
 use crate::trust::{skipped_notices, usable};
+use crate::workers::prestart;
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
 /// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
