@@ -14,7 +14,7 @@ use super::{
     pages::{Block, Kind, normal},
 };
 use crate::support::{
-    guests::{command, component, printing, root},
+    guests::{self, command, component, printing, root},
     runner::{PROGRAM, Runner},
     running::{Finished, Running},
     server::{Response, Server},
@@ -187,6 +187,13 @@ impl Session {
             }
             "a receiver of webhooks" => {
                 self.receiver = Some(Server::start(|_| Response::new(204)));
+                return None;
+            }
+            "a suite with front matter" => {
+                self.runner.link(&guests::list(), "front-matter.wasm");
+                fs::create_dir(self.runner.path("suite")).unwrap();
+                self.runner.write("suite/sum.js", "/*---\ndescription: A sum\n---*/\n1 + 2;\n");
+                self.runner.write("flags.txt", "strict\n");
                 return None;
             }
             "a local model" => {

@@ -1,6 +1,7 @@
 //! Bad input in every place: the message, the exit code, and that no run is left.
 
 mod folders;
+mod list_plugins;
 mod lists;
 mod numbers;
 mod plugins;

@@ -41,6 +41,12 @@ pub(crate) fn command() -> PathBuf {
     module
 }
 
+/// Returns the program `guest-list`, the plugin of a test list.
+pub(crate) fn list() -> PathBuf {
+    let [module, _] = programs("list");
+    module
+}
+
 /// Returns the program with this name as a preview 1 module and as a component.
 pub(crate) fn programs(name: &str) -> [PathBuf; 2] {
     static FOLDERS: OnceLock<[PathBuf; 2]> = OnceLock::new();

@@ -39,10 +39,9 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
     let mut seen = BTreeSet::new();
     for scenario in requests.iter().filter_map(|request| loaded(request).ok()) {
         let folders = scenario
-            .providers
-            .iter()
-            .filter(|provider| is_folder(&provider.plugin, &scenario.folder))
-            .map(|provider| scenario.folder.join(&*provider.plugin));
+            .plugins()
+            .filter(|plugin| is_folder(plugin, &scenario.folder))
+            .map(|plugin| scenario.folder.join(plugin));
         for folder in folders {
             if !seen.insert(folder.clone()) {
                 continue;

@@ -29,6 +29,7 @@ mod plan {
     mod filtering;
     pub(crate) mod gate;
     mod known;
+    mod list_plugins;
     mod load;
     #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
     mod plan;

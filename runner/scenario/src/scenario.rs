@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runner_model::provider::{MountedFolder, Provider};
 use runner_model::{
-    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, grants::FsMode,
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, grants::FsGrant, grants::FsMode,
     units::show_durations_apart, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ pub struct Scenario {
     /// The file's text with the files that providers name, as it is stored with a run.
     pub text: String,
     /// The file's text, if it differs from `text`.
-    written: Option<String>,
+    pub(crate) written: Option<String>,
     /// The folder that paths are relative to. Empty for a stored scenario.
     pub folder: PathBuf,
     /// The timeout of a session.
@@ -65,7 +65,7 @@ pub struct Scenario {
     pub notify: Notify,
     pub(crate) matrix_origins: MatrixOrigins,
     /// The files that providers name.
-    files: StoredFiles,
+    pub(crate) files: StoredFiles,
     /// The files that it may read. Empty for a stored scenario.
     pub(crate) project: Project,
     pub(crate) path: String,
@@ -325,10 +325,18 @@ impl Scenario {
             let real = path.canonicalize().unwrap_or(path);
             format!("the scenario reads `{}`", shown_path(&real))
         });
+        let lists = self.lists.iter().filter_map(|list| list.plugin.as_ref());
+        let lists = lists.flat_map(|plugin| plugin.grants.fs.iter().map(move |fs| (plugin, fs)));
+        let lists = lists.map(|(Provider { plugin, .. }, FsGrant { path, mount, .. })| {
+            let path = folder.join(path);
+            let real = path.canonicalize().unwrap_or(path);
+            let host = shown_path(&real);
+            format!("test list `{plugin}` reads the folder `{host}` as `{mount}`")
+        });
         let secrets = self.notify.webhooks.iter().filter_map(|webhook| webhook.secret.as_ref());
         let secrets = secrets.collect::<BTreeSet<_>>().into_iter();
         let signed = secrets.map(|name| format!("webhooks are signed with the secret `{name}`"));
-        granted.chain(reads).chain(signed).collect()
+        granted.chain(lists).chain(reads).chain(signed).collect()
     }
 
     /// Returns the file as the user named it.
@@ -355,7 +363,7 @@ impl Scenario {
     /// Returns the files that must not become golden files, because it was read and resolved from them, and its plugins.
     pub fn protected_files(&self) -> BTreeSet<PathBuf> {
         let checked = self.project.checked().into_iter().filter(|(_, is_input)| *is_input);
-        let plugins = self.providers.iter().map(|provider| self.folder.join(&provider.plugin));
+        let plugins = self.plugins().map(|plugin| self.folder.join(plugin));
         let own = PathBuf::from(&self.path);
         let files = checked.map(|(path, _)| path).chain(plugins).chain([own]);
         // The name of a link is as protected as the file.

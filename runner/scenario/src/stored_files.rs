@@ -7,10 +7,12 @@ use runner_model::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::lists::ListDigests;
+
 /// The table of a stored scenario that has the files.
 const TABLE: &str = "stored";
 
-/// Files of matrices and providers. Paths are relative to the scenario.
+/// Files of matrices, providers and plugins of test lists. Paths are relative to the scenario.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StoredFiles {
@@ -23,6 +25,9 @@ pub(crate) struct StoredFiles {
     /// The digest and the length of each file that a provider attaches to its tests.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) attached: BTreeMap<String, (Digest, u64)>,
+    /// What the plugins of test lists read and printed, by the list's index.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) lists: BTreeMap<String, ListDigests>,
 }
 
 impl StoredFiles {
@@ -38,7 +43,7 @@ impl StoredFiles {
             return None;
         }
         let table = toml::to_string(&json!({ TABLE: self })).ok()?;
-        let note = "# The files that its providers name, when the run started.";
+        let note = "# The files that its providers and test lists name, when the run started.";
         Some(format!("{text}\n\n{note}\n{table}"))
     }
 }

@@ -111,8 +111,7 @@ fn look(request: &ExecRequest, before: &Files, with_source: bool) -> Files {
 /// Returns the source files of the scenario's plugins.
 fn source_files(request: &ExecRequest) -> Vec<PathBuf> {
     let Ok(scenario) = source_build::loaded(request) else { return Vec::new() };
-    let plugins = scenario.providers.iter().map(|provider| &*provider.plugin);
-    let plugins = plugins.filter(|plugin| is_folder(plugin, &scenario.folder));
+    let plugins = scenario.plugins().filter(|plugin| is_folder(plugin, &scenario.folder));
     let sources = plugins.filter_map(|plugin| Source::open(&scenario.folder.join(plugin)).ok());
     sources.filter_map(|source| source.files().ok()).flatten().collect()
 }

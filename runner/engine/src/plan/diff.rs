@@ -9,7 +9,7 @@ use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
 
 use super::test_line::{TestLine, tests_at_providers};
-use super::{known::has_same_entries, plan::Plan};
+use super::{known::has_same_entries, list_plugins::changed_lists, plan::Plan};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -55,6 +55,7 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
         Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
         Ok(mut live) => {
             live.override_by(&manifest.metadata.selection.overrides);
+            let changed = changed_lists(&mut live, &plan.scenario);
             let is_newer = |path: &Path| {
                 let changed = fs::metadata(path).and_then(|about| about.modified());
                 changed.is_ok_and(|changed| manifest.started_at < changed.into())
@@ -63,11 +64,17 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
             // With attachments or schemas everything is compared: only the resolved tests name them.
             let has_blobs = manifest.metadata.blobs.is_some();
             if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
-                found.extend(compare(manifest, plan, &mut live));
+                // Only their plugins know the tests of some lists, and `resume` runs none.
+                if live.list_plugins(&Selection::default()).is_empty() {
+                    found.extend(compare(manifest, plan, &mut live));
+                } else if is_other {
+                    found.push("its text".to_owned());
+                }
                 if found.is_empty() && is_other {
                     found.push("only keys that do not affect results".to_owned());
                 }
             }
+            found.extend(changed);
             if (is_other || live.known_files().any(|(_, file)| is_newer(&file)))
                 && live.known_list(true).is_ok_and(|list| {
                     list.is_some() != manifest.known().is_some()

@@ -18,7 +18,7 @@ use runner_scenario::{
 };
 use serde_json::Value;
 
-use super::{known::known_failures, plan::Plan};
+use super::{known::known_failures, list_plugins::make_records, plan::Plan};
 use crate::{EngineError, error::machine_error};
 
 /// Plans a scenario for a new run. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
@@ -38,6 +38,7 @@ pub(crate) fn load_plan_at(
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.selected.overrides);
+    notices.extend(make_records(&mut scenario, selection)?);
     let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
     let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
     let cache = PluginCache::open()?;

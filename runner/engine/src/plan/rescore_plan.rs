@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
-use super::{known::known_failures, plan::Plan, test_line::TestLine};
+use super::{known::known_failures, list_plugins::make_records, plan::Plan, test_line::TestLine};
 use crate::{Decision, EngineError};
 
 /// Keys of a test's line that come from the scenario. With another input or other attachments, the fingerprint of the test
@@ -78,6 +78,7 @@ impl RescorePlan {
         let selection = Selected { overrides, ..Selected::default() }.into();
         let mut scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
         scenario.override_by(&manifest.metadata.selection.overrides);
+        make_records(&mut scenario, &selection)?;
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;

@@ -53,8 +53,7 @@ impl Protected {
             return Vec::new();
         }
         let mut all = vec![Self::file("the scenario", path)];
-        let plugins = scenario.providers.iter().map(|provider| &provider.plugin);
-        for plugin in plugins.filter(|plugin| !plugin.starts_with("bundled:")) {
+        for plugin in scenario.plugins().filter(|plugin| !plugin.starts_with("bundled:")) {
             let path = scenario.folder.join(plugin);
             let source = path.is_dir().then(|| Source::open(&path).ok()).flatten();
             let folders = source.iter().flat_map(Source::folders);

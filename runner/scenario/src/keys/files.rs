@@ -113,6 +113,7 @@ impl ListFormat {
 }
 
 /// A glob over the data files of a test list. The output is the names it matches, or `None` if the reader has no folder.
+#[derive(Clone, Copy)]
 pub(crate) struct ListFiles {
     /// Whether the glob may match nothing.
     pub(crate) is_optional: bool,

@@ -13,6 +13,16 @@ use crate::reading::{
 };
 
 pub(crate) const GRANTS: TableForm<Grants> = TableForm("`grants` of a provider", grants);
+/// A plugin that makes records only reads, so that a check of a scenario changes nothing.
+pub(crate) const LIST_GRANTS: TableForm<Grants> = TableForm("`grants` of a test list", |table| {
+    Some(Grants { fs: table.or("fs", &List(0, LIST_FS), "[]"), ..Grants::default() })
+});
+const LIST_FS: TableForm<FsGrant> = TableForm("`fs` of a test list's grants", |table| {
+    let path = table.required("path", &FOLDER);
+    let mount = table.required("mount", &MOUNT);
+    Some(FsGrant { path: path?, mount: mount?, mode: FsMode::ReadOnly })
+});
+const FOLDER: NamedFile = NamedFile("folder", Metadata::is_dir, FilePlace::Stated);
 const FS: TableForm<FsGrant> = TableForm("`fs` of its grants", fs);
 const BOUND: TableForm<BoundSecret> = TableForm("a table in `secrets` of its grants", bound);
 const SECRET_OR_BOUND: StringOr<Text<String>, TableForm<BoundSecret>> =
@@ -112,7 +122,7 @@ fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
 }
 
 fn fs(table: &mut Table<'_, '_>) -> Option<FsGrant> {
-    let path = table.required("path", &NamedFile("folder", Metadata::is_dir, FilePlace::Stated));
+    let path = table.required("path", &FOLDER);
     let mount = table.required("mount", &MOUNT);
     let mode = table.or("mode", &MODE, r#""ro""#);
     Some(FsGrant { path: path?, mount: mount?, mode })

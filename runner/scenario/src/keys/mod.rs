@@ -24,13 +24,13 @@ use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
-pub(crate) use self::grant_keys::GRANTS;
+pub(crate) use self::grant_keys::{GRANTS, LIST_GRANTS};
 pub(crate) use self::known_keys::{KNOWN, KNOWN_LIST, WrittenKnown};
 pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use self::notify_keys::{NOTIFY, ROOT_NOTIFY};
 pub use self::notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};
 pub(crate) use self::provider_keys::{
-    BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
+    BUDGET, CONCURRENCY, GRADERS, ListSource, PRICES, PROVIDERS, add_prices, budget_of, list_plugin,
 };
 pub(crate) use self::report_keys::{GATE, REPORT};
 pub(crate) use self::test_keys::{
@@ -124,6 +124,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
         let at = At::ROOT.key(key);
         for (index, table) in items(root, key).iter().enumerate() {
             check_provider_globs(table, &names, &at.index(index), reader);
+            check_grants(table, &at.index(index), reader);
         }
     }
 }

@@ -5,14 +5,16 @@ use std::{
     fs::Metadata,
 };
 
+use runner_model::provider::Provider;
 use runner_model::test::{Expect, ExpectedText, MetaValue, RepeatUntil, Retries, Unwanted};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::{Value, json};
 
-use crate::keys::{FilePlace, ListFiles, NamedFile};
+use crate::keys::{FilePlace, ListFiles, ListSource, NamedFile, list_plugin};
+use crate::lists::ListRecords;
 use crate::reading::{
-    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, LIST_ROOTS, List,
-    Named, NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, Either, Form, GLOB, Globs, Integer, LIST_ROOTS,
+    List, Named, NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table,
     TableForm, TemplateValue, Templated, Templates, TextOrList, WholeText, Word,
 };
 
@@ -64,6 +66,10 @@ pub(crate) struct TestList {
     pub(crate) exclude: Vec<String>,
     /// The files that its globs match, relative to the scenario. Empty in a stored scenario.
     pub(crate) files: Vec<String>,
+    /// The plugin that prints the records, in place of files.
+    pub(crate) plugin: Option<Provider>,
+    /// `None` before the plugin runs.
+    pub(crate) records: Option<ListRecords>,
     /// Whether it may have no tests.
     pub(crate) is_optional: bool,
     /// Whether each file is a record.
@@ -288,10 +294,25 @@ fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let is_optional = table.or("optional", &Boolean, "false");
     let is_of_files = table.optional("format", &FORMAT).is_some();
-    let form = ListFiles { is_optional, has_any_name: is_of_files };
-    let matches = table.required("files", &Globs(List(1, form)));
+    let has_plugin = table.has("plugin");
+    if is_of_files && has_plugin {
+        table.refuse_key("format", "`format` is for files, but a `plugin` makes the records");
+    }
+    let files = ListFiles { is_optional, has_any_name: is_of_files };
+    let form = ListSource { files, has_plugin };
+    let source = if has_plugin || table.is_described() {
+        table.optional("files", &form)
+    } else {
+        table.required("files", &form)
+    };
+    let (matches, attached) = match source {
+        Some(Either::String(matches)) => (matches, Vec::new()),
+        Some(Either::Table(attached)) => (Vec::new(), attached),
+        None => Default::default(),
+    };
+    let plugin = list_plugin(table, attached);
     let mut seen = HashSet::new();
-    let files: Vec<_> = matches.into_iter().flatten().flatten().collect();
+    let files: Vec<_> = matches.into_iter().flatten().collect();
     let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
     let id = Templated(LIST_ROOTS);
     let id = if is_of_files { table.required("id", &id) } else { table.optional("id", &id) };
@@ -311,6 +332,8 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
         select: table.optional("select", &Globs(List(1, GLOB))),
         exclude: table.or("exclude", &Globs(List(0, GLOB)), "[]"),
         files,
+        plugin,
+        records: None,
         is_optional,
         is_of_files,
     })

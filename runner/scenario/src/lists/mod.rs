@@ -2,6 +2,7 @@
 
 mod csv;
 mod entries;
+mod plugin;
 
 use std::path::{Path, PathBuf};
 use std::{cell::Cell, iter, ops::ControlFlow};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::entries::json_span;
 use self::entries::{Chunk, Entry, visit_chunks};
+pub use self::plugin::{ListDigests, ListPlugin, ListRecords};
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::problem::{Place, Problem};
 use crate::reading::{At, Document, Form, Part, Places, Reader, RenderError, Step, kind, suggest};
@@ -104,7 +106,8 @@ impl<'s> AllTests<'s> {
     pub(crate) fn visit_chunks(&self, visit: &mut VisitTestChunks<'_>) -> ControlFlow<()> {
         visit(&mut iter::once(TestChunk::Scenario(self)))?;
         for (index, list) in self.scenario.lists.iter().enumerate() {
-            for file in &list.files {
+            let made = list.records.as_ref().and(list.plugin.as_ref());
+            for file in list.files.iter().chain(made.map(|plugin| &plugin.plugin)) {
                 self.visit_file(index, file, visit)?;
             }
         }
@@ -117,19 +120,27 @@ impl<'s> AllTests<'s> {
         name: &str,
         visit: &mut VisitTestChunks<'_>,
     ) -> ControlFlow<()> {
+        let keys = &self.scenario.lists[list];
         // A list has only files of a known format.
-        let format = if self.scenario.lists[list].is_of_files {
-            Some(ListFormat::File)
-        } else {
-            ListFormat::from_name(name)
+        let format = match &keys.records {
+            Some(_) => Some(ListFormat::Lines),
+            None if keys.is_of_files => Some(ListFormat::File),
+            None => ListFormat::from_name(name),
         };
         let Some(format) = format else { return ControlFlow::Continue(()) };
         let path = self.scenario.folder.join(name);
         let file = ListFile {
             names: file_names(name),
-            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+            folder: match keys.plugin {
+                Some(_) => self.scenario.folder.clone(),
+                None => path.parent().unwrap_or(Path::new(".")).to_owned(),
+            },
         };
         let shown = files::display_path(&path).into_owned();
+        let (path, shown) = match &keys.records {
+            Some(records) => (records.path(), format!("output of {name}")),
+            None => (path, shown),
+        };
         let mut before = 0;
         visit_chunks(format, &path, &shown, self.chunk_size, &mut |chunks| {
             visit(&mut chunks.map(|records| {
@@ -138,14 +149,14 @@ impl<'s> AllTests<'s> {
                 TestChunk::Records { tests: self, list, file: &file, before: earlier, records }
             }))
         })?;
-        if before > 0 || self.scenario.lists[list].is_optional {
+        if before > 0 || keys.is_optional {
             return ControlFlow::Continue(());
         }
         let message = match format {
             ListFormat::Csv => {
                 format!("`{shown}` has no records after its header; lines end in LF or CRLF")
             }
-            _ => format!("`{shown}` has no records"),
+            _ => self.no_records(list).unwrap_or_else(|| format!("`{shown}` has no records")),
         };
         let records = Chunk::refused(self.no_tests(list, message));
         visit(&mut iter::once(TestChunk::Records {
@@ -192,13 +203,14 @@ impl TestChunk<'_> {
                 let mut last_pattern = None;
                 records.visit(&mut |entry| {
                     number += 1;
-                    visit(entry.map_err(|problem| vec![problem]).and_then(|entry| {
+                    let test = entry.map_err(|problem| vec![problem]).and_then(|entry| {
                         let number = json!(number);
                         let searches = Cell::new(0);
                         let record = Record { tests, list, index, entry, file, number, searches };
                         let test = record.read(&mut last_pattern)?;
                         Ok((Origin::Record(record), test))
-                    }))
+                    });
+                    visit(test.map_err(|problems| tests.of_plugin(index, problems)))
                 })
             }
         }
@@ -336,6 +348,9 @@ impl Record<'_> {
                 Err("its `equals` comes from a template".to_owned())
             }
             Some(_) => Err("its `equals` is that of a whole test list".to_owned()),
+            None if self.list.plugin.is_some() => {
+                Err("a plugin makes its `equals`: change what the plugin reads".to_owned())
+            }
             None => {
                 let number = self.number.as_u64().unwrap_or_default() as usize;
                 Ok((self.file.names["path"].as_str().unwrap_or_default(), number))
@@ -343,10 +358,11 @@ impl Record<'_> {
         }
     }
 
-    /// Returns whether a record chooses the folder of its golden file: the template of its list starts with a key of the record.
+    /// Returns whether a record chooses the folder of its golden file: the template of its list starts with a key of the record,
+    /// or a plugin prints it.
     pub(crate) fn chooses_folder(&self) -> bool {
         let Some((_, expect)) = self.list.fields.iter().find(|(key, _)| *key == "expect") else {
-            return false;
+            return self.list.plugin.is_some();
         };
         let expect = expect.clone().into_value();
         let file = expect["file"].as_str().unwrap_or("{{row}}");

@@ -91,7 +91,7 @@ impl<'p> Reader<'p> {
             [Step::Key(table), ..] if table == "run" || table == "known" => return,
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
             [Step::Key(root), Step::Item(index), Step::Key(key), ..]
-                if root == "test_lists" && key == "files" =>
+                if root == "test_lists" && ["files", "plugin", "grants"].contains(&&**key) =>
             {
                 FileOwner::List(*index)
             }

@@ -132,6 +132,11 @@ impl<'a, 'p> Table<'a, 'p> {
         self.at.name()
     }
 
+    /// Returns whether the keys are described, and no table is read.
+    pub(crate) fn is_described(&self) -> bool {
+        self.schema.is_some()
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)
     }

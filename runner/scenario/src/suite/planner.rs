@@ -385,10 +385,11 @@ impl Planner<'_> {
         files
             .iter()
             .map(|(name, path)| {
-                let (sha256, bytes) = self
-                    .rules
-                    .blobs()
-                    .attachment(&self.rules.scenario.project, origin.folder().join(path))
+                let rules = self.rules;
+                let file = origin.folder().join(path);
+                let (sha256, bytes) = origin
+                    .check_granted(&file)
+                    .and_then(|()| rules.blobs().attachment(&rules.scenario.project, file))
                     .map_err(|refusal| {
                         file_problem(origin, &["files", name], "attachment", path, refusal)
                     })?;

@@ -168,7 +168,8 @@ fn check_lists(
 ) {
     for (index, (list, has_tests)) in scenario.lists.iter().zip(has_tests).enumerate() {
         // A list without files was not needed.
-        if !has_tests && !list.is_optional && !list.files.is_empty() {
+        let is_read = !list.files.is_empty() || list.records.is_some();
+        if !has_tests && !list.is_optional && is_read {
             let message = "`select` and `exclude` leave no test of a list".to_owned();
             found.add(MAX_SHOWN, tests.no_tests(index, message));
         }

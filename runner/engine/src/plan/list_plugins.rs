@@ -1,0 +1,238 @@
+//! [`make_records`]: runs the plugins of test lists, each in a worker of its own, before the tests are planned.
+
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::slice;
+
+use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::provider::{PluginKind, PreparedProvider};
+use runner_model::{
+    Digest, Fingerprint, Outcome, RowRef, TaskId, TestId, TrialId, log::Said, units::show_duration,
+    visible::quoted,
+};
+use runner_prepare::mounts::{self, FolderReader};
+use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins, source::Source};
+use runner_record::PluginCache;
+use runner_scenario::{ListDigests, ListPlugin, ListRecords, Scenario, Selection};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
+use crate::workers::{Supplies, prestart};
+use crate::{EngineError, error::machine_error};
+
+/// A plugin of a list, with the folders that it reads.
+struct PreparedList {
+    provider: PreparedProvider,
+    plugins: ContentSource,
+    notices: Vec<String>,
+}
+
+/// Reason why a plugin made no records.
+enum ListError {
+    /// A message about the plugin, and perhaps a help.
+    Refused(String, Option<String>),
+    Failed(EngineError),
+}
+
+impl<E: Into<EngineError>> From<E> for ListError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Runs the plugins of a scenario's test lists that a selection may use, and gives their records to the scenario. Returns
+/// messages for the user.
+///
+/// # Errors
+///
+/// A plugin that cannot be used, that fails, or that prints more than its limits.
+pub(crate) fn make_records(
+    scenario: &mut Scenario,
+    selection: &Selection,
+) -> Result<Vec<String>, EngineError> {
+    let mut notices = Vec::new();
+    for plugin in scenario.list_plugins(selection) {
+        let made = PreparedList::new(&plugin, scenario).and_then(|mut list| {
+            notices.append(&mut list.notices);
+            list.run(&plugin, scenario)
+        });
+        match made {
+            Ok(records) => scenario.set_records(plugin.list, records),
+            Err(ListError::Failed(error)) => return Err(error),
+            Err(ListError::Refused(message, help)) => {
+                let message =
+                    format!("plugin `{}` of a test list {message}", plugin.provider.plugin);
+                let problem = scenario.list_problem(plugin.list, message, help);
+                return Err(EngineError::Scenario(problem));
+            }
+        }
+    }
+    Ok(notices)
+}
+
+/// Returns a clause for each plugin of a list that changed, or whose files or settings did, since a run stored its scenario. Runs
+/// no plugin. Those without a change count as if they had printed the same again.
+pub(crate) fn changed_lists(live: &mut Scenario, stored: &Scenario) -> Vec<String> {
+    let mut changed = Vec::new();
+    for plugin in live.list_plugins(&Selection::default()) {
+        let before = stored.list_digests(plugin.list).map(|digests| digests.inputs);
+        let now = PreparedList::new(&plugin, live).ok().map(|list| list.inputs());
+        if before.is_some() && now != before {
+            let name = &plugin.provider.plugin;
+            changed
+                .push(format!("plugin `{name}` of a test list changed, or a file that it reads"));
+        }
+    }
+    live.set_list_digests_of(stored);
+    changed
+}
+
+impl PreparedList {
+    fn new(plugin: &ListPlugin, scenario: &Scenario) -> Result<Self, ListError> {
+        let cache = PluginCache::open()?;
+        let provider = slice::from_ref(&plugin.provider);
+        let (mut prepared, plugins, mut problems) =
+            plugins::find(provider, &scenario.folder, &cache)?;
+        if problems.is_empty() {
+            // Nothing is writable, so nothing needs protection.
+            problems = mounts::find(&mut prepared, &scenario.folder, Vec::new);
+        }
+        if let Some(problem) = problems.into_iter().next() {
+            let folder = scenario.folder.join(&plugin.provider.plugin);
+            let scenario = quoted(scenario.path());
+            let build =
+                format!("to build all plugins of the scenario: runner exec {scenario} --build");
+            let help = problem.help.or_else(|| Source::open(&folder).is_ok().then_some(build));
+            let own = format!("plugin `{}` ", plugin.provider.plugin);
+            let message = problem.message.strip_prefix(&own).unwrap_or(&problem.message);
+            return Err(ListError::Refused(message.to_owned(), help));
+        }
+        let notices = FolderReader::new(&cache).read_all(&mut prepared, None);
+        let provider = prepared.remove(0);
+        if provider.kind == PluginKind::Component {
+            let help = "build a program that prints the records to standard output";
+            let message = "is a component, and a list needs a command".to_owned();
+            return Err(ListError::Refused(message, Some(help.to_owned())));
+        }
+        Ok(Self { provider, plugins, notices })
+    }
+
+    /// Returns the hash of everything that the plugin reads.
+    fn inputs(&self) -> Fingerprint {
+        Fingerprints::new(slice::from_ref(&self.provider), 0).provider(0)
+    }
+
+    /// Runs the plugin to its end. Its standard output goes to an unnamed file.
+    fn run(self, plugin: &ListPlugin, scenario: &Scenario) -> Result<ListRecords, ListError> {
+        let inputs = self.inputs();
+        let files = plugin.provider.files.iter();
+        let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path))).collect();
+        let supplies = Supplies {
+            run: "test-list".to_owned(),
+            session: 1,
+            scenario: scenario.name.clone(),
+            grace: scenario.run.grace,
+            providers: vec![self.provider],
+            plugins: self.plugins,
+            blobs: ContentSource::from_files(files),
+            secrets: Secrets::default().values,
+            cache: PluginCache::open()?,
+            quick: false,
+        };
+        let line =
+            json!({"id": "records", "input": null, "providers": [0], "timeout": plugin.timeout});
+        let line = line.to_string().into_bytes();
+        let test = TestId::parse("records").map_err(io::Error::other).map_err(machine_error)?;
+        let task = Task {
+            id: TaskId(1),
+            trial: TrialId { test, provider: plugin.provider.name.clone(), repeat: 1 },
+            provider: 0,
+            attempt: 1,
+            seed: 0,
+            timeout: plugin.timeout,
+            timeout_rule: TimeoutRule::Timeout,
+            kind: TaskKind::Run,
+            line: Line::Bytes(line.len() as u32),
+            row_bytes: 0,
+        };
+        let output = Output::new().map_err(|error| machine::no_temporary_file(&error));
+        let mut output = output.map_err(EngineError::Machine)?;
+        let end =
+            call_supplied(prestart()?, supplies, Some((task, line)), &mut |event| match event {
+                CallEvent::Artifact { index: 0, bytes } => output.write(bytes),
+                CallEvent::Report { row, log } => {
+                    (output.row, output.log) = (row.to_vec(), log.to_vec())
+                }
+                _ => {}
+            });
+        match end.or_else(ProbeError::end)? {
+            CallEnd::Done if !output.row.is_empty() => output.finish(plugin, inputs),
+            CallEnd::Done => Err(ListError::Refused("ended its worker".to_owned(), None)),
+            end => Err(end.into_error("a plugin made the records of a test list").into()),
+        }
+    }
+}
+
+/// The reply of a plugin.
+struct Output {
+    file: File,
+    written: io::Result<()>,
+    sha256: Sha256,
+    bytes: u64,
+    row: Vec<u8>,
+    log: Vec<u8>,
+}
+
+impl Output {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            file: tempfile::tempfile()?,
+            written: Ok(()),
+            sha256: Sha256::new(),
+            bytes: 0,
+            row: Vec::new(),
+            log: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.written.is_ok() {
+            self.written = self.file.write_all(bytes);
+            self.sha256.update(bytes);
+            self.bytes += bytes.len() as u64;
+        }
+    }
+
+    /// Returns the records, or the reason why there are none.
+    fn finish(
+        mut self,
+        plugin: &ListPlugin,
+        inputs: Fingerprint,
+    ) -> Result<ListRecords, ListError> {
+        let row: RowRef<'_> =
+            serde_json::from_slice(&self.row).map_err(|error| machine_error(error.into()))?;
+        if row.outcome == Outcome::Timeout {
+            let time = show_duration(plugin.timeout.into());
+            let help = "to give it more time, set `timeout` of the list";
+            let message = format!("did not end within {time}");
+            return Err(ListError::Refused(message, Some(help.to_owned())));
+        }
+        if let Some(error) = &row.error {
+            let is_own = ["records", "reply", "memory"].contains(&&*error.code);
+            let help =
+                is_own.then(|| format!("to allow more, set `limits.{}` of the list", error.code));
+            return Err(ListError::Refused(format!("failed: {error}"), help));
+        }
+        let whole = row.artifacts.first().map(|artifact| artifact.bytes);
+        if row.outcome != Outcome::Passed || whole != Some(self.bytes) {
+            return Err(ListError::Refused("gave no whole output".to_owned(), None));
+        }
+        let written = self.written.and_then(|()| self.file.rewind());
+        written.map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
+        let said: Said<'_> = serde_json::from_slice(&self.log).unwrap_or_default();
+        let stderr = (!said.stderr.trim().is_empty()).then(|| said.stderr.trim_end().to_owned());
+        let records = Digest(self.sha256.finalize().into());
+        Ok(ListRecords { file: self.file, stderr, digests: ListDigests { inputs, records } })
+    }
+}

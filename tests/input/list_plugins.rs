@@ -1,0 +1,286 @@
+//! Test lists whose records a plugin prints.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::guests;
+use crate::support::processes::Process;
+use crate::support::random::times;
+use crate::support::runner::Runner;
+use crate::support::running::Running;
+use crate::support::wait::wait_until;
+
+const ECHO: &str = "[providers.p]\nplugin = \"bundled:echo\"\n";
+
+/// Writes a scenario with a list of the plugin `list.wasm`, which has these keys.
+fn list(keys: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.link(&guests::list(), "list.wasm");
+    runner.scenario(&format!("{ECHO}[[test_lists]]\nplugin = \"list.wasm\"\n{keys}\n"));
+    runner
+}
+
+/// Writes a scenario with a list whose plugin prints `list.jsonl`.
+fn cat(records: &str) -> Runner {
+    let runner = list("config = { do = \"cat\" }\nfiles = { \"list.jsonl\" = \"list.jsonl\" }\n");
+    runner.write("list.jsonl", records);
+    runner
+}
+
+/// A suite of JavaScript in the form of test262.
+fn front_matter() -> Runner {
+    let runner = list(
+        r#"
+        config = { do = "front-matter" }
+        grants.fs = [{ path = "suite", mount = "/suite" }]
+        id = "{{row.name}}"
+        input = "{{row.source}}"
+        meta = { about = "{{row.description}}", negative = "{{row.negative}}" }
+        "#,
+    );
+    fs::create_dir_all(runner.path("suite/numbers")).unwrap();
+    let sum = "/*---\ndescription: >\n  Adds two numbers:\n  the sum is exact\nfeatures: [BigInt, let]\n---*/\nlet a = 1n + 2n;\n";
+    let broken = "// Own.\n/*---\ndescription: A broken literal\nflags: [onlyStrict]\nnegative:\n  phase: parse\n  type: SyntaxError\n---*/\n1_;\n";
+    runner.write("suite/numbers/sum.js", sum);
+    runner.write("suite/broken.js", broken);
+    runner.write("suite/harness.js", "var nothing;\n");
+    runner
+}
+
+fn rows(runner: &Runner, test: &str) -> usize {
+    runner.only_run().rows().iter().filter(|row| row["test"] == test).count()
+}
+
+#[test]
+fn front_matter_becomes_tests() {
+    let runner = front_matter();
+    let planned = runner.exec(&["--dry-run"]).expect(0);
+    planned.says(&["reads the folder"]);
+    for trial in ["broken@p#1", "numbers/sum@p#1"] {
+        assert!(planned.stdout.contains(trial), "{}", planned.stdout);
+    }
+    assert!(runner.runs().is_empty());
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    runner.exec(&[]).expect(0).says(&["test list `list.wasm` reads the folder"]);
+    let run = runner.only_run();
+    let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
+    let suite =
+        fs::read_to_string(runner.path("results/store").join(&suite[..2]).join(&suite)).unwrap();
+    let tests: Vec<Value> = suite.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [broken, sum] = &tests[..] else { panic!("{suite}") };
+    assert_eq!(broken["tags"], json!(["onlyStrict"]));
+    assert_eq!(broken["meta"], json!({"about": "A broken literal", "negative": "SyntaxError"}));
+    assert_eq!(sum["tags"], json!(["BigInt", "let"]));
+    assert_eq!(sum["meta"]["about"], "Adds two numbers: the sum is exact");
+    assert!(sum["input"].as_str().unwrap().ends_with("let a = 1n + 2n;\n"));
+}
+
+#[test]
+fn only_changed_records_run_again() {
+    let runner = front_matter();
+    runner.exec(&[]).expect(0);
+    // The stored records are used: without the plugin, too.
+    fs::rename(runner.path("list.wasm"), runner.path("away.wasm")).unwrap();
+    runner.run(&["resume", "latest", "--rerun", "all"]).expect(0);
+    fs::rename(runner.path("away.wasm"), runner.path("list.wasm")).unwrap();
+    assert_eq!((rows(&runner, "broken"), rows(&runner, "numbers/sum")), (2, 2));
+    let resume = ["resume", "latest", "--rerun", "all"];
+    let same = runner.run(&resume).expect(0);
+    assert!(!same.stderr.contains("has changed"), "{}", same.stderr);
+    // A file that the plugin reads, in another place than the records.
+    runner.write("suite/harness.js", "var other;\n");
+    runner.run(&resume).expect(0).says(&["plugin `list.wasm` of a test list changed"]);
+    let before = rows(&runner, "broken");
+    let text = fs::read_to_string(runner.path("suite/broken.js")).unwrap();
+    runner.write("suite/broken.js", text.replace("1_", "2_"));
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    assert_eq!((rows(&runner, "broken"), rows(&runner, "numbers/sum")), (before + 1, before));
+    let again = runner.run(&resume).expect(0);
+    assert!(!again.stderr.contains("has changed"), "{}", again.stderr);
+}
+
+#[test]
+fn outputs_and_files_of_plugins_are_in_the_plan() {
+    let runner = cat("{\"id\": \"a\"}\n");
+    let into = |text: &str| {
+        runner.write("list.jsonl", text);
+        runner.exec(&["--into", "results/one"])
+    };
+    into("{\"id\": \"a\"}\n").expect(0);
+    into("{\"id\": \"a\"}\n").expect(0);
+    // The same test, by other bytes.
+    into("{\"id\":  \"a\"}\n").expect(2).says(&["a run of another plan"]);
+    let stored = fs::read_to_string(runner.path("results/one/scenario.toml")).unwrap();
+    assert!(stored.contains("[stored.lists.0]"), "{stored}");
+}
+
+#[test]
+fn shards_and_rescore_have_the_records() {
+    let runner = cat("{\"id\": \"a\", \"input\": 1}\n{\"id\": \"b\", \"input\": 1}\n");
+    for shard in ["1/2", "2/2"] {
+        let run = format!("results/{}", shard.replace('/', "-"));
+        runner.exec(&["--shard", shard, "--into", &run]);
+    }
+    let planned = |run: &str| {
+        let text = fs::read_to_string(runner.path(&format!("results/{run}/index.jsonl")));
+        text.map_or(0, |text| text.lines().count())
+    };
+    assert_eq!(planned("1-2") + planned("2-2"), 2);
+    runner.exec(&["--into", "results/all"]).expect(0);
+    runner.write(
+        "list.jsonl",
+        "{\"id\": \"a\", \"input\": 1, \"expect\": {\"equals\": 2}}\n{\"id\": \"b\", \"input\": 1}\n",
+    );
+    runner.run(&["rescore", "all"]).expect(1).says(&["1 failed"]);
+    runner.run(&["accept", "all", "--yes"]).says(&["a plugin makes its `equals`"]);
+}
+
+#[test]
+fn many_records_are_streamed() {
+    let (count, pad) = (times(50_000, 1_000_000), times(2_000, 200));
+    let peak_with = |count: usize| {
+        let runner = list(&format!("config = {{ do = \"count\", count = {count}, pad = {pad} }}"));
+        let mut running = runner.started(&["exec", "scenario.toml", "--dry-run"]);
+        let mut peak = 0;
+        wait_until("it ends", || {
+            let processes = running.workers().into_iter().chain([running.process()]);
+            peak = processes.filter_map(peak_memory).fold(peak, u64::max);
+            !running.is_alive()
+        });
+        let planned = running.finish().expect(0);
+        assert!(planned.stdout.lines().count() >= count);
+        peak
+    };
+    let [few, many] = [1, count].map(peak_with);
+    // One copy of the records in memory would be twice as much.
+    assert!(many < few + (count * pad / 2) as u64, "{few} {many}");
+}
+
+/// Returns the most bytes of memory that a process has had. `None` if it has ended.
+fn peak_memory(process: Process) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.0)).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[test]
+fn bad_plugins_are_refused_with_reasons() {
+    for (keys, says) in [
+        (
+            "timeout = \"300ms\"\nconfig = { do = \"spin\" }",
+            &["did not end within 300 ms", "set `timeout` of the list"][..],
+        ),
+        (
+            "config = { do = \"flood\" }\nlimits = { records = 1000 }",
+            &["more than 1,000 lines", "to allow more, set `limits.records`"],
+        ),
+        (
+            "config = { do = \"flood\" }\nlimits = { reply = \"1MiB\" }",
+            &["`limits.reply` is 1048576 B", "to allow more, set `limits.reply`"],
+        ),
+        ("config = { do = \"panic\" }", &["failed: ", "the plugin's own words"]),
+        ("config = { do = \"exit\" }", &["it exited with code 3", "no suite in /suite"]),
+        (
+            "config = { do = \"say\", text = \"{\\\"id\\\": \\\"a\\\"}\\n\\noops\\n\", stderr = \"line 3 is odd\" }",
+            &["not valid JSON", "output of list.wasm:3:1", "line 3 is odd"],
+        ),
+        (
+            "config = { do = \"say\", text = \"\", stderr = \"an empty suite\" }",
+            &["plugin `list.wasm` printed no records", "an empty suite", "optional = true"],
+        ),
+        (
+            "config = { do = \"say\", text = \"{}\\n\" }",
+            &["`id` is missing", "printed by this plugin"],
+        ),
+        ("config = 1", &["must be a table"]),
+        ("files = [\"*.jsonl\"]", &["must be a table"]),
+        ("format = \"file\"\nid = \"a\"", &["`format` is for files"]),
+        ("grants.fs = [{ path = \".\", mount = \"/a\", mode = \"rw\" }]", &["unknown key `mode`"]),
+        ("grants.net = [\"https://example.com\"]", &["unknown key `net`"]),
+        ("limits.records = 0", &["limits.records"]),
+    ] {
+        let runner = list(keys);
+        let refused = runner.refused(&[], says);
+        refused.says(&["scenario.toml:"]);
+    }
+    let runner = cat("{\"id\": \"a\", \"files\": {\"f\": \"scenario.toml\"}}\n");
+    runner.refused(&[], &["is not in a folder that the plugin of its list may read", "grants.fs"]);
+    let runner = list("");
+    fs::remove_file(runner.path("list.wasm")).unwrap();
+    runner.refused(&[], &["plugin `list.wasm` does not exist"]);
+    runner.link(&guests::component("hostile"), "list.wasm");
+    runner.refused(&[], &["is a component, and a list needs a command"]);
+    runner.scenario(&format!("{ECHO}[[test_lists]]\nfiles = [\"*.jsonl\"]\nconfig = {{}}\n"));
+    runner.refused(&[], &["`config` is for the plugin of a list"]);
+    runner.scenario(&format!("{ECHO}[[test_lists]]\nid = \"a\"\n"));
+    runner.refused(&[], &["`files` is missing"]);
+}
+
+#[test]
+fn reading_commands_run_no_plugin() {
+    let runner = cat("{\"id\": \"a\", \"input\": 1, \"expect\": {\"equals\": 2}}\n");
+    runner.exec(&[]).expect(1);
+    // It would end no command.
+    runner.scenario(&format!(
+        "{ECHO}[[test_lists]]\nplugin = \"list.wasm\"\ntimeout = \"1h\"\nconfig = {{ do = \"spin\" }}\n"
+    ));
+    runner.run(&["show", "latest"]).says(&["scenario"]);
+    runner.run(&["show", "latest", "a"]);
+    runner.run(&["report", "latest", "--junit"]).expect(0);
+    let mut completes = runner.command(&["--", "runner", "exec", "scenario.toml", "--test", ""]);
+    completes.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", "4");
+    Running::start(&mut completes).finish();
+    runner.run(&["resume", "latest", "--dry-run"]);
+}
+
+#[test]
+fn strangers_plugins_do_not_run() {
+    let runner = cat("{\"id\": \"a\"}\n");
+    runner.exec(&[]).expect(0);
+    // Without the key of this user, the run is a stranger's.
+    let run = runner.only_run();
+    fs::remove_dir_all(runner.path(".local")).unwrap();
+    runner.scenario(&format!(
+        "{ECHO}[[test_lists]]\nplugin = \"list.wasm\"\ntimeout = \"1h\"\nconfig = {{ do = \"spin\" }}\n"
+    ));
+    for args in [
+        &["resume", run.id(), "--accept-changes"][..],
+        &["rescore", run.id()],
+        &["accept", run.id(), "--yes"],
+    ] {
+        runner.run(args).expect(2).says(&["runner trust"]);
+    }
+}
+
+#[test]
+fn changes_of_plugins_and_their_files_are_watched() {
+    let runner = front_matter();
+    let mut command = runner.command(&["exec", "--watch", "scenario.toml"]);
+    let watching = Running::start(&mut command);
+    let watched = |times: usize| {
+        wait_until("it watches", || watching.shown().matches("watching").count() >= times);
+    };
+    watched(1);
+    runner.write("suite/numbers/more.js", "/*---\ndescription: New\n---*/\n1;\n");
+    wait_until("the new test has run", || rows(&runner, "numbers/more") == 1);
+    watched(2);
+    assert_eq!(rows(&runner, "numbers/sum"), 1);
+    // Another plugin, which prints another list.
+    runner.wat("new.wasm", PRINTS_ONE);
+    fs::rename(runner.path("new.wasm"), runner.path("list.wasm")).unwrap();
+    wait_until("the test of the new plugin has run", || rows(&runner, "other") == 1);
+    watching.end_by(Signal::INT);
+}
+
+/// A command that prints one record.
+const PRINTS_ONE: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "{\"name\": \"other\", \"source\": 1, \"description\": \"d\", \"negative\": \"no\"}\0a")
+    (data (i32.const 0) "\10\00\00\00\45\00\00\00")
+    (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+)"#;
