@@ -5,6 +5,7 @@ mod changes;
 mod ci;
 mod classes;
 mod compare;
+mod exact;
 mod forms;
 mod history;
 mod html;

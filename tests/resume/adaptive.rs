@@ -131,6 +131,8 @@ fn killed_run_continues_to_the_same_rows() {
         // A line without its end is as lost as one that was never written.
         let text = run.text("index.jsonl");
         run.write("index.jsonl", &text[..text.len() - 20]);
+        let listed = runner.run(&["resume", "latest", "--dry-run"]).expect(0).stdout;
+        assert!(listed.lines().all(|trial| expected.contains_key(trial)), "{listed}");
         runner.run(&["resume", "latest", "-j", "3"]).expect(1);
         assert_eq!(outcomes(&run), expected, "killed after {rows} rows");
         assert_eq!(not_needed(&run), NOT_NEEDED);
@@ -207,7 +209,7 @@ fn shards_of_adaptive_repeats_are_refused() {
     let runner = rates(RULE);
     runner.refused(
         &["--shard", "1/2"],
-        &["`--shard 1/2` cannot divide tests with `repeat = { min, max, width }`", "`--workers`"],
+        &["`--shard 1/2` cannot divide tests with `repeat = { min, max, width }`", "`--broker`"],
     );
     assert!(runner.runs().is_empty());
     // A number of repeats in their place can be divided.

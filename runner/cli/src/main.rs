@@ -61,6 +61,7 @@ mod commands {
     pub mod results {
         pub mod accept;
         pub mod compare;
+        pub mod exact;
         pub mod history;
         pub mod known;
         pub mod merge;

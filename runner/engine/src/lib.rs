@@ -161,8 +161,8 @@ mod session {
     pub use self::rescore::rescore;
     pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
     pub use self::resume::{preview, resume};
-    pub use self::{group::Group, start::exec};
     pub(crate) use self::start::selected_plan;
+    pub use self::{group::Group, start::exec};
 }
 
 /// Workers on other machines: sessions that are offered to them, and the worker processes there.

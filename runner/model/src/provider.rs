@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName,
+    Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, Time,
     enum_text::{default_weight, is_default_weight, text_enum},
     grants::FsMode,
     row::Metric,
@@ -59,6 +59,9 @@ pub struct Provider {
     /// Dollars per million, by metric. Not negative.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prices: BTreeMap<String, f64>,
+    /// `None` if its guests see the machine's clocks and random numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deterministic: Option<Deterministic>,
     /// `None` for a provider that tests run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Box<Grading>>,
@@ -87,6 +90,14 @@ pub struct Grading {
     /// Hash of the settings that decide the grader's answers. `None` until the plugin is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+}
+
+/// `[run] deterministic`: the result of an attempt is a function of its inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deterministic {
+    /// Start of the guests' clocks. `None` for the start of the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Time>,
 }
 
 /// A file of all tests of a provider.

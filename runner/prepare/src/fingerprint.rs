@@ -130,6 +130,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         rate: _,
         budget: _,
         prices: _,
+        deterministic,
         grading,
     } = &prepared.provider;
     let call = match prepared.kind {
@@ -159,6 +160,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     }
     if let Some(input) = grading.as_ref().and_then(|grading| grading.input.as_ref()) {
         recipe["input"] = input.clone();
+    }
+    if let Some(deterministic) = deterministic {
+        recipe["deterministic"] = json!(deterministic);
     }
     if !grants.is_empty() {
         recipe["grants"] = json!(grants);

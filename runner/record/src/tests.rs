@@ -65,8 +65,7 @@ pub(crate) fn folder() -> tempfile::TempDir {
 }
 
 pub(crate) fn fold(owned: &Owned, trials: u64) -> Fold {
-    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &Arc::default(), &|_, _| false)
-        .unwrap()
+    Fold::of(owned.dir(), owned.manifest(), &Plan(trials), &Arc::default(), &|_, _| false).unwrap()
 }
 
 pub(crate) fn settings() -> SessionSettings {

@@ -20,7 +20,11 @@ use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
 use wasmtime_wasi::HostMonotonicClock;
 
-use crate::{Activity, engine::config::STACKS, store::limiter::MemoryBudget};
+use crate::{
+    Activity,
+    engine::config::STACKS,
+    store::{determinism::Determinism, limiter::MemoryBudget},
+};
 
 // States of an interrupt; 0 before any.
 const REQUESTED: u8 = 1;
@@ -55,6 +59,8 @@ pub(crate) struct Guard {
     /// Suspended time of the clock when the call started.
     suspended: Duration,
     deadline: RunTime,
+    /// `None` if the guest sees real time.
+    pub(crate) determinism: Option<Determinism>,
 }
 
 /// Duration of a call.
@@ -204,12 +210,25 @@ impl Guard {
         let started = clock.run_time();
         let suspended = clock.suspended();
         drop(clock);
-        Self { interrupt, activity, started, suspended, deadline: started + timeout.min(YEAR) }
+        let deadline = started + timeout.min(YEAR);
+        Self { interrupt, activity, started, suspended, deadline, determinism: None }
     }
 
     /// Returns the time until the deadline.
     pub(crate) fn remaining(&self) -> Duration {
         (self.deadline - self.interrupt.run_time()).into()
+    }
+
+    /// Returns the time until the deadline as the guest sees it. It starts at `timeout` of the call,
+    /// whatever the host did before.
+    pub(crate) fn remaining_for_guest(&self) -> Duration {
+        match &self.determinism {
+            None => self.remaining(),
+            Some(determinism) => {
+                let time: Duration = (self.deadline - self.started).into();
+                time.saturating_sub(Duration::from_nanos(determinism.clock.read()))
+            }
+        }
     }
 
     /// Returns the duration until now.

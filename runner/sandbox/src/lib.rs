@@ -95,12 +95,14 @@ mod fs {
     pub(crate) mod quota;
     mod readdir;
     mod removal;
+    mod shown;
     mod streams;
     mod system;
 
     pub(crate) use self::attempt_files::AttemptFiles;
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
+    pub(crate) use self::readdir::LastListing;
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;

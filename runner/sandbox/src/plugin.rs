@@ -14,6 +14,7 @@ use crate::{
     },
     interrupt::{Guard, Interrupt},
     message::too_large,
+    store::determinism::Determinism,
 };
 
 /// Longest time of `describe`.
@@ -79,8 +80,9 @@ impl Plugin {
         if let Some(error) = oversized(&call) {
             return Ended::without_sandbox(Ending::Error(error));
         }
-        let guard =
-            Guard::with_activity(self.interrupt.clone(), call.timeout, call.activity.clone());
+        let activity = call.activity.clone();
+        let mut guard = Guard::with_activity(self.interrupt.clone(), call.timeout, activity);
+        guard.determinism = Determinism::for_call(&call);
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
             Linked::Command(program) => command::run(program, call, guard).await,

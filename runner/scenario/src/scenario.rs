@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_model::provider::{MountedFolder, Provider};
+use runner_model::provider::{Deterministic, MountedFolder, Provider};
 use runner_model::{
-    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, grants::FsGrant, grants::FsMode,
-    units::show_durations_apart, visible::shown_path,
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, Time, grants::FsGrant,
+    grants::FsMode, units::show_durations_apart, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,8 +19,8 @@ use crate::keys::{
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
-    At, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins, Number,
-    Reader, SIZE, TEXT, Table, TableForm, file_schema, read_literals, read_text,
+    At, Boolean, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins,
+    Number, Reader, SIZE, TEXT, Table, TableForm, Text, file_schema, read_literals, read_text,
 };
 use crate::{project::Project, stored_files::StoredFiles, suite::selection::Selection};
 
@@ -154,6 +154,8 @@ pub struct RunOptions {
     pub seed: u32,
     /// Files and folders outside of the project that the scenario may read, relative to its folder.
     pub reads: Vec<String>,
+    /// `None` if guests see the machine's clocks and random numbers.
+    pub deterministic: Option<Deterministic>,
 }
 
 /// Reads and checks a scenario. Checks that lists and plugins exist, but opens none.
@@ -408,6 +410,12 @@ expect = { equals = "hello" }"#;
 
 pub(crate) const SCENARIO: TableForm<Scenario> = TableForm("Top level", scenario);
 const RUN: TableForm<RunOptions> = TableForm("`[run]`", run);
+const CLOCK: Text<Time> = Text {
+    words: "a time with an offset",
+    example: " such as 2020-01-01T00:00:00Z",
+    schema: r#"{"title": "time", "type": "string", "format": "date-time", "examples": ["2020-01-01T00:00:00Z"]}"#,
+    parse: |text| Time::parse(text).ok_or_else(|| format!("this is `{text}`")),
+};
 const READS: NamedFile = NamedFile("path", |_| true, FilePlace::Stated);
 
 /// Returns the JSON Schema of a scenario.
@@ -428,13 +436,17 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let providers = providers.into_iter().flatten().flatten();
     let mut providers: Vec<_> = providers.map(|(_, provider)| provider).collect();
     add_prices(&mut providers, table.optional("prices", &PRICES).unwrap_or_default());
+    let run = table.optional("run", &RUN).unwrap_or_default();
+    for provider in &mut providers {
+        provider.deterministic = run.deterministic;
+    }
     Some(Scenario {
         name,
         description,
         providers,
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
-        run: table.optional("run", &RUN).unwrap_or_default(),
+        run,
         gate,
         known: table.optional("known", &KNOWN),
         reports: table.optional("report", &REPORT).unwrap_or_default(),
@@ -455,5 +467,8 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
         grace: table.or("grace", &DURATION, r#""0s""#),
         seed: table.or("seed", &Integer(0, u32::MAX), "0"),
         reads: table.or("reads", &List(0, READS), "[]"),
+        deterministic: table
+            .or("deterministic", &Boolean, "false")
+            .then_some(Deterministic { clock: table.optional("clock", &CLOCK) }),
     })
 }

@@ -66,6 +66,10 @@ impl Attempt<'_> {
                     command: filled.command,
                     limits: &provider.settings.limits,
                     timeout: self.task.timeout,
+                    deterministic: provider
+                        .settings
+                        .deterministic
+                        .map(|settings| settings.clock.unwrap_or(started_at)),
                 };
                 provider.plugin.run(kept, call).await
             }

@@ -73,12 +73,12 @@ pub(crate) fn load_plan_at(
         }
     };
     let known = known_failures(&scenario, &suite, selection.is_some(), made_at)?;
-    let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
     if let (true, Some(shard)) = (suite.is_adaptive(), selection.selected.shard) {
         return Err(EngineError::Usage(format!(
-            "`--shard {shard}` cannot divide tests with `repeat = {{ min, max, width }}`: all repeats of a test decide how many it needs\nrun them on several machines with `--workers`, or set their number with `--repeat`"
+            "`--shard {shard}` cannot divide tests with `repeat = {{ min, max, width }}`: all repeats of a test decide how many it needs\nrun them on several machines with `--broker`, or set their number with `--repeat`"
         )));
     }
+    let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
     let mut files = suite.blobs().clone();
     for file in scenario.providers.iter().flat_map(|provider| &provider.files) {
         files.insert(file.sha256, scenario.folder.join(&file.path));
@@ -213,8 +213,8 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         selection: Default::default(),
         vars: plan.scenario.vars.clone(),
         has_gate: plan.scenario.gate.is_some(),
-    }
         has_adaptive_repeats: plan.suite.is_adaptive(),
+    }
 }
 
 /// Returns the providers for a manifest, without the descriptions of their plugins.

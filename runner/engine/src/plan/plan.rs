@@ -189,9 +189,14 @@ impl Plan {
     }
 
     /// Reads the content of the read-only folders, which is part of the fingerprints. `results` is the results root.
-    pub(crate) fn read_folders(&mut self, results: &Path) {
+    ///
+    /// # Errors
+    ///
+    /// A folder of a deterministic attempt cannot be read as a whole.
+    pub(crate) fn read_folders(&mut self, results: &Path) -> Result<(), EngineError> {
         let notices = FolderReader::new(&self.cache).read_all(&mut self.providers, Some(results));
         self.notices.extend(notices);
+        self.check_deterministic()?;
         let seed = self.scenario.run.seed;
         for (index, prepared) in (0..).zip(&mut self.providers) {
             // Others have their fingerprints, and the stored providers of `rescore` have no mounts any more.
@@ -203,6 +208,20 @@ impl Plan {
                 grading.fingerprint = Some(self.fingerprints.provider(index));
             }
         }
+        Ok(())
+    }
+
+    /// Refuses folders whose content is not known, if attempts must be deterministic.
+    fn check_deterministic(&self) -> Result<(), EngineError> {
+        let mut unread = self.providers.iter().filter(|one| one.provider.deterministic.is_some());
+        let unread = unread.find_map(|one| {
+            let folder = one.mounts.iter().find(|folder| folder.content.is_none())?;
+            Some(format!(
+                "the folder `{}` of `{}` is too large to be part of fingerprints, so `deterministic` of `[run]` cannot hold",
+                folder.host, one.provider.name
+            ))
+        });
+        unread.map_or(Ok(()), |problem| Err(EngineError::Usage(problem)))
     }
 
     /// Returns the folders whose content has changed since it was read.

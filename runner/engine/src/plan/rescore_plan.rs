@@ -140,7 +140,7 @@ impl RescorePlan {
         }
         // Folders of graders are part of the judgement fingerprints, and `prepare_grants` reports their problems.
         let _ = plan.find_folders(&[], None);
-        plan.read_folders(root.path());
+        plan.read_folders(root.path())?;
         let reasons = Vec::new();
         Ok(Self { plan, suite: file, sources, live, protected, gone, reasons, with_graders })
     }

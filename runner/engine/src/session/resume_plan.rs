@@ -168,6 +168,9 @@ impl PreparedResume {
             _ if self.before.trial(trial).ungraded && self.plan.rejudge.has(trial) => {
                 (true, "not all of its graders have answered".to_owned())
             }
+            _ if outcome.is_none() && !self.fold.trial(trial).is_pending => {
+                (false, "the results of its test do not need it".to_owned())
+            }
             _ if outcome.is_none() && self.in_flight.contains(id) => {
                 (true, "it has no result: it ran when the process died".to_owned())
             }
@@ -291,7 +294,7 @@ fn live_plan(
     let session = &request.session;
     // The adopted plan stores the mounts.
     EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;
-    plan.read_folders(&session.results);
+    plan.read_folders(&session.results)?;
     Ok((plan, suite))
 }
 

@@ -67,7 +67,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let (mut plan, suite) = selected_plan(request)?;
     plan.prepare_grants(&request.session)?;
-    plan.read_folders(&request.session.results);
+    plan.read_folders(&request.session.results)?;
     Ok((plan, suite))
 }
 
@@ -125,7 +125,7 @@ fn last_failed(
     })?;
     // Problems of folders are reported with the plan of the selected tests.
     let _ = plan.find_folders(&[], None);
-    plan.read_folders(&request.session.results);
+    plan.read_folders(&request.session.results)?;
     let found = not_passed(&root, &path, &plan)?;
     notices.extend(skipped_notices(&found.skipped));
     if found.known > 0 {

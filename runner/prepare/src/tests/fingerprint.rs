@@ -27,6 +27,7 @@ fn provider() -> PreparedProvider {
             budget: Default::default(),
             prices: Default::default(),
             records: None,
+            deterministic: None,
             files: Vec::new(),
         },
         digest: digest(b"plugin"),

@@ -52,7 +52,8 @@ impl RunActions {
         let is_pinned = run.pinned.is_some();
         let needs_budget =
             run.status == RunStatus::Incomplete && run.reason == Some(Reason::Budget);
-        let is_done = counts.done() >= counts.needed_of(run.counts.planned) && run.verdict != RunVerdict::Damaged;
+        let is_done = counts.done() >= counts.needed_of(run.counts.planned)
+            && run.verdict != RunVerdict::Damaged;
         let read_only = match is_foreign {
             true => (true, "another user or key made the run; see `runner trust`"),
             false => (is_read_only, "the server is read-only"),

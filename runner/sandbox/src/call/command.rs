@@ -1,6 +1,6 @@
 //! Calls of commands: programs with arguments, standard input and standard output.
 
-use std::{ops::RangeInclusive, pin::pin};
+use std::{ops::RangeInclusive, path::PathBuf, pin::pin};
 
 use runner_model::provider::{Description, OutputForm, Protocol};
 use runner_model::row::{Raw, RowError};
@@ -50,6 +50,7 @@ struct ProgramStart<'a> {
     /// Environment and folders.
     wasi: WasiCtxBuilder,
     files: AttemptFiles,
+    roots: Vec<PathBuf>,
 }
 
 /// A finished execution.
@@ -95,6 +96,7 @@ pub(crate) async fn describe(
         host: Host::new(limits, guard),
         wasi: WasiCtxBuilder::new(),
         files: AttemptFiles::default(),
+        roots: Vec::new(),
     };
     let ProgramEnd { exit, mut sandbox, .. } = program.execute(start, Protocol::Json).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
@@ -129,6 +131,7 @@ async fn run_plain(
         spool,
         limits: call.limits,
         wasi,
+        roots: files.roots(call),
         files,
     };
     let finished = program.execute(start, Protocol::Plain).await;
@@ -171,6 +174,7 @@ async fn run_json(
         spool: None,
         limits: call.limits,
         wasi,
+        roots: files.roots(call),
         files,
     };
     let mut finished = program.execute(start, Protocol::Json).await;
@@ -264,6 +268,7 @@ impl Program {
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
+            roots: start.roots,
             stdout,
             stderr: Capture::new(limits.stdio, limits.stdio)
                 .with_times(start.timed_lines)

@@ -118,6 +118,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
         stderr: capture(),
         host,
         quota: None,
+        roots: Vec::new(),
         limits,
         handover: (limits.reply.saturating_add(HANDOVER_MARGIN), "which `limits.reply` sets"),
     }
@@ -148,6 +149,7 @@ impl LinkedComponent {
         recipe.wasi.envs(call.env);
         let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
         recipe.quota = files.quota();
+        recipe.roots = files.roots(call);
         Ok(Instance { store: recipe.create_store(self.pre.engine()), exports: None, files })
     }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
-use runner_model::{Limits, Micros};
+use runner_model::{Limits, Micros, Time};
 
 use crate::{Activity, Network, Secrets};
 
@@ -34,6 +34,8 @@ pub struct Call<'a> {
     pub limits: &'a Limits,
     /// Longest time of the attempt, from the call of `Plugin::run`.
     pub timeout: Micros,
+    /// If set, the result is a function of the call: the guest's clocks start at this time.
+    pub deterministic: Option<Time>,
 }
 
 /// The parts of the host that a provider's attempts may use, with all names resolved. The default

@@ -9,7 +9,7 @@ use wasmtime_wasi::{I32Exit, WasiView as _, p1};
 
 use super::{cache::Code, inspect::PREVIEW_1};
 use crate::call::{command::Program, component::LinkedComponent};
-use crate::store::{Sandbox, clock, host::Host};
+use crate::store::{Sandbox, clock, host::Host, poll};
 use crate::{contract, fs, message::cut, net, plugin::Linked};
 
 /// Bytes of a reason in wasmtime's words, in which names are the guest's.
@@ -73,6 +73,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     net::wasi::shadow(&mut linker)?;
     fs::preview2::add_to_linker(&mut linker)?;
     clock::add_to_component(&mut linker)?;
+    poll::add_to_component(&mut linker)?;
     shadow_errors(&mut linker)?;
     shadow_sockets(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {

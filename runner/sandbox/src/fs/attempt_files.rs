@@ -4,7 +4,7 @@
 //! private folder that is created for the attempt and removed at its end. A [`Quota`] counts every
 //! write.
 
-use std::{os::fd::AsRawFd as _, pin::pin, time::Duration};
+use std::{os::fd::AsRawFd as _, path::PathBuf, pin::pin, time::Duration};
 
 use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
@@ -88,6 +88,13 @@ impl AttemptFiles {
     /// Returns the counter of writes. `None` if nothing is writable. Clones share the count.
     pub(crate) fn quota(&self) -> Option<Quota> {
         self.quota.clone()
+    }
+
+    /// Returns the paths of the mounted folders on the host, in the order of the mounts.
+    pub(crate) fn roots(&self, call: &Call<'_>) -> Vec<PathBuf> {
+        let granted = call.access.mounts.iter().map(|folder| PathBuf::from(&*folder.host));
+        let own = self.folders.iter().flat_map(AttemptFolders::mounts).map(|(path, ..)| path);
+        granted.chain(own).collect()
     }
 
     /// Adds the files in `/artifacts` to `left`, within `limits`. Returns a message about those

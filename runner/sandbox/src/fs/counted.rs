@@ -1,13 +1,15 @@
 //! [`Counted`]: the checks and charges of a guest's calls of WASI 0.2.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use runner_model::HostFault;
 use rustix::io::Errno;
 use wasmtime::component::Resource;
-use wasmtime_wasi::filesystem::{Descriptor, OpenMode, WasiFilesystemCtxView};
+use wasmtime_wasi::filesystem::{
+    Descriptor, OpenMode, WasiFilesystemCtxView, WasiFilesystemView as _,
+};
 use wasmtime_wasi::p2::{
-    DynOutputStream, FsResult,
+    DynInputStream, DynOutputStream, FsResult,
     bindings::clocks::wall_clock::Datetime,
     bindings::filesystem::types::{
         DescriptorStat, DescriptorType, ErrorCode, HostDescriptor as _, NewTimestamp, PathFlags,
@@ -16,15 +18,17 @@ use wasmtime_wasi::p2::{
 
 use super::descriptors::{Link, LinkTimes, Times, nanos_now};
 use super::quota::{Quota, read_only};
-use super::streams::CountedStream;
+use super::streams::{CountedStream, FileReader};
 use super::system::{EntryKind, look_up};
-use crate::store::host::Host;
+use crate::store::{Sandbox, host::Host};
 
 /// The files of one attempt.
 pub(super) struct Counted<'a> {
     pub(super) files: WasiFilesystemCtxView<'a>,
     /// `None` if no mounted folder is writable.
     pub(super) quota: Option<&'a Quota>,
+    /// Paths of the mounted folders on the host.
+    pub(super) roots: &'a [PathBuf],
     pub(super) link_times: &'a mut LinkTimes,
     pub(super) host: &'a mut Host,
 }
@@ -33,6 +37,18 @@ pub(super) type Handle = Resource<Descriptor>;
 
 /// Nanoseconds of a second.
 const NANOS: u64 = 1_000_000_000;
+
+impl<'a> Counted<'a> {
+    pub(super) fn of(sandbox: &'a mut Sandbox) -> Self {
+        Self {
+            files: sandbox.wasi.filesystem(),
+            quota: sandbox.quota.as_ref(),
+            roots: &sandbox.roots,
+            link_times: &mut sandbox.link_times,
+            host: &mut sandbox.host,
+        }
+    }
+}
 
 impl Counted<'_> {
     /// Returns the quota for a change through `fd`. `None` if the change will be refused.
@@ -130,9 +146,27 @@ impl Counted<'_> {
         };
         let file = Arc::clone(&file.file);
         let inner = self.files.table.delete(stream)?;
+        // In a deterministic call no write is left to another thread, whose progress a guest could see.
+        let inner = Some(inner).filter(|_| self.host.guard.determinism.is_none());
         let counted = CountedStream::new(inner, file, position, quota);
         let counted: DynOutputStream = Box::new(counted);
         Ok(self.files.table.push(counted)?)
+    }
+
+    /// Replaces a stream from the file `fd` in a deterministic call, by one that is always ready.
+    pub(super) fn read_at_once(
+        &mut self,
+        stream: Resource<DynInputStream>,
+        fd: &Handle,
+        offset: u64,
+    ) -> FsResult<Resource<DynInputStream>> {
+        let Descriptor::File(file) = self.files.table.get(fd)? else {
+            return Ok(stream);
+        };
+        let file = Arc::clone(&file.file);
+        self.files.table.delete(stream)?;
+        let stream: DynInputStream = Box::new(FileReader::new(file, offset));
+        Ok(self.files.table.push(stream)?)
     }
 }
 

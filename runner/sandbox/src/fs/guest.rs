@@ -5,7 +5,6 @@ use std::{fs::File, sync::Arc};
 use wasmtime::{AsContextMut as _, Caller, Extern, component::Resource};
 use wasmtime_wasi::{
     WasiView as _,
-    filesystem::WasiFilesystemView as _,
     p1::{
         types::{Errno, Fd, Filestat, Filetype, Fstflags, Oflags, Rights},
         wasi_snapshot_preview1::WasiSnapshotPreview1 as _,
@@ -80,6 +79,12 @@ pub(super) enum Effect {
     /// The call writes attributes to this address, with the times of a link.
     ShowTimes {
         out: i32,
+    },
+    /// The call of a deterministic guest writes attributes to this address.
+    Show {
+        out: i32,
+        time: u64,
+        identity: u64,
     },
 }
 
@@ -162,15 +167,40 @@ impl<'a> Guest<'a> {
             Effect::Close { fd } => descriptors.remove(wasi, fd),
             Effect::Renumber { fd, to } => descriptors.renumber(wasi, fd, to),
             Effect::ShowTimes { out } => self.show_link_times(out),
+            Effect::Show { out, time, identity } => self.show(out, time, identity),
         }
     }
 
     /// Returns a file or folder, and the checks of WASI 0.2 for it.
     fn counted(&mut self, fd: i32) -> Option<(Counted<'_>, Handle)> {
-        let Sandbox { wasi, descriptors, quota, link_times, host, .. } = &mut *self.sandbox;
-        let handle = descriptors.get(wasi, fd)?;
-        let counted = Counted { files: wasi.filesystem(), quota: quota.as_ref(), link_times, host };
-        Some((counted, Resource::new_borrow(handle)))
+        let handle = self.sandbox.descriptors.get(&mut self.sandbox.wasi, fd)?;
+        Some((Counted::of(self.sandbox), Resource::new_borrow(handle)))
+    }
+
+    /// Prepares for the attributes of `fd`, or of a path below it.
+    pub(super) fn attributes(
+        &mut self,
+        fd: i32,
+        below: Option<(i32, GuestPtr<str>)>,
+        out: i32,
+    ) -> Result<Charge, Errno> {
+        let below = match below {
+            None => None,
+            Some((lookup, path)) => {
+                fits(path.len().cast_signed())?;
+                Some((self.text(path), path_flags(lookup)))
+            }
+        };
+        let mut effect = Effect::ShowTimes { out };
+        if let Some((counted, handle)) = self.counted(fd)
+            && let Some(time) = counted.fixed_time(&handle)
+        {
+            let below = below.as_ref().map(|(path, flags)| (path.as_str(), *flags));
+            let identity = counted.identity(&handle, below).unwrap_or_default();
+            let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            effect = Effect::Show { out, time, identity };
+        }
+        Ok(Charge { effect, ..Charge::default() })
     }
 
     fn folder(&mut self, fd: i32) -> Option<Arc<File>> {
@@ -319,6 +349,19 @@ impl<'a> Guest<'a> {
             // The same place was just read, so it can be written.
             let _ = self.memory.write(out, found);
         }
+    }
+
+    /// Replaces the attributes that depend on the machine.
+    fn show(&mut self, out: i32, time: u64, identity: u64) {
+        let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
+        let Ok(mut found) = self.memory.read(out) else { return };
+        found.ino = identity;
+        (found.atim, found.mtim, found.ctim) = (time, time, time);
+        if found.filetype == Filetype::Directory {
+            (found.size, found.nlink) = (0, 1);
+        }
+        // The same place was just read, so it can be written.
+        let _ = self.memory.write(out, found);
     }
 
     /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.

@@ -3,7 +3,8 @@
 //! wasmtime reads all names when a folder is opened for reading, and keeps them. A hundred open
 //! folders of a guest could take gigabytes.
 
-use std::{collections::VecDeque, ffi::CStr, fs::File, io, sync::Arc};
+use std::collections::{BTreeMap, VecDeque};
+use std::{fs::File, io, sync::Arc};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
@@ -11,12 +12,22 @@ use super::system::blocking;
 
 /// Names that are read at once.
 const AT_ONCE: usize = 64;
+/// Names that are read at once if they are sorted. The folder is read again for each time.
+const SORTED_AT_ONCE: usize = 512;
 
 /// A folder that is being read. It counts as one of the guest's open files.
 pub(super) struct Listing {
     /// `None` at the end, and while a thread reads.
-    dir: Option<Dir>,
+    rest: Option<Rest>,
     read: VecDeque<io::Result<FolderEntry>>,
+}
+
+/// The part of a folder that was not read.
+enum Rest {
+    /// In the order of the system.
+    Unsorted(Dir),
+    /// In the order of the names, after a name and its position.
+    Sorted(Arc<File>, Vec<u8>, u64),
 }
 
 /// An entry of a folder.
@@ -24,40 +35,57 @@ pub(super) struct FolderEntry {
     /// Any bytes that the system allows.
     pub(super) name: Vec<u8>,
     pub(super) kind: FileType,
-    /// The position after this entry, in the system's own numbering.
+    /// The position after this entry, in the system's own numbering, or in the order of the names.
     pub(super) next: u64,
 }
 
 impl Listing {
     /// Opens a folder for reading, from its start.
-    pub(super) async fn open(folder: &Arc<File>) -> io::Result<Self> {
+    pub(super) async fn open(folder: &Arc<File>, is_sorted: bool) -> io::Result<Self> {
+        if is_sorted {
+            return Ok(Self::sorted(folder));
+        }
         Self::open_at(folder, 0).await
+    }
+
+    /// Opens a folder for reading in the order of the names.
+    pub(super) fn sorted(folder: &Arc<File>) -> Self {
+        Self { rest: Some(Rest::Sorted(Arc::clone(folder), Vec::new(), 0)), read: VecDeque::new() }
     }
 
     /// Opens a folder for reading, from the position `next` of an entry. 0 is the start.
     pub(super) async fn open_at(folder: &Arc<File>, place: u64) -> io::Result<Self> {
         let folder = Arc::clone(folder);
         let open = move || {
-            // Unlike `Dir::read_from`, this works even if the guest's handle allows nothing but
-            // path lookups.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let mut dir = Dir::new(openat(&*folder, ".", flags, Mode::empty())?)?;
+            let mut dir = open_dir(&folder)?;
             if place > 0 {
                 dir.seek(place.cast_signed())?;
             }
             Ok::<_, io::Error>(dir)
         };
-        Ok(Self { dir: Some(blocking(open).await?), read: VecDeque::new() })
+        Ok(Self { rest: Some(Rest::Unsorted(blocking(open).await?)), read: VecDeque::new() })
     }
 
     /// Returns the next entry, including `.` and `..`. `None` at the end.
     pub(super) async fn next(&mut self) -> Option<io::Result<FolderEntry>> {
         if self.read.is_empty()
-            && let Some(dir) = self.dir.take()
+            && let Some(rest) = self.rest.take()
         {
-            (self.dir, self.read) = blocking(move || read_some(dir)).await;
+            (self.rest, self.read) = blocking(move || match rest {
+                Rest::Unsorted(dir) => read_some(dir),
+                Rest::Sorted(folder, last, place) => read_sorted(folder, &last, place)
+                    .unwrap_or_else(|error| (None, VecDeque::from([Err(error)]))),
+            })
+            .await;
         }
         self.read.pop_front()
+    }
+}
+
+impl Listing {
+    /// Puts back the entry that was read last.
+    pub(super) fn put_back(&mut self, entry: FolderEntry) {
+        self.read.push_front(Ok(entry));
     }
 }
 
@@ -68,8 +96,47 @@ impl FolderEntry {
     }
 }
 
+fn open_dir(folder: &File) -> io::Result<Dir> {
+    // Unlike `Dir::read_from`, this works even if the guest's handle allows nothing but path
+    // lookups.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(Dir::new(openat(folder, ".", flags, Mode::empty())?)?)
+}
+
+/// Reads the first names after `last`, whose position is `place`. The names of a whole folder may not
+/// fit into memory.
+fn read_sorted(
+    folder: Arc<File>,
+    last: &[u8],
+    place: u64,
+) -> io::Result<(Option<Rest>, VecDeque<io::Result<FolderEntry>>)> {
+    let mut dir = open_dir(&folder)?;
+    let mut first = BTreeMap::new();
+    while let Some(entry) = dir.read() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name > last {
+            first.insert(name.to_vec(), entry.file_type());
+            if first.len() > SORTED_AT_ONCE {
+                first.pop_last();
+            }
+        }
+    }
+    let last = first.last_key_value().map(|(name, _)| name.clone());
+    let rest = last.map(|last| Rest::Sorted(folder, last, place + first.len() as u64));
+    let entries = (place + 1..).zip(first).map(|(next, (name, known))| {
+        let kind = match known {
+            FileType::Unknown => kind_of(&dir, &name),
+            known => known,
+        };
+        Ok(FolderEntry { name, kind, next })
+    });
+    let entries = entries.collect();
+    Ok((rest, entries))
+}
+
 /// Reads the next entries. Returns the folder if there may be more.
-fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
+fn read_some(mut dir: Dir) -> (Option<Rest>, VecDeque<io::Result<FolderEntry>>) {
     let mut read = VecDeque::new();
     while read.len() < AT_ONCE {
         match dir.read() {
@@ -81,7 +148,7 @@ fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
             Some(Ok(entry)) => {
                 let kind = match entry.file_type() {
                     // Some file systems do not store the kind with the name.
-                    FileType::Unknown => kind(&dir, entry.file_name()),
+                    FileType::Unknown => kind_of(&dir, entry.file_name().to_bytes()),
                     kind => kind,
                 };
                 read.push_back(Ok(FolderEntry {
@@ -92,10 +159,10 @@ fn read_some(mut dir: Dir) -> (Option<Dir>, VecDeque<io::Result<FolderEntry>>) {
             }
         }
     }
-    (Some(dir), read)
+    (Some(Rest::Unsorted(dir)), read)
 }
 
-fn kind(dir: &Dir, name: &CStr) -> FileType {
+fn kind_of(dir: &Dir, name: &[u8]) -> FileType {
     let found = dir.fd().and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW));
     found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))
 }
@@ -104,7 +171,29 @@ fn kind(dir: &Dir, name: &CStr) -> FileType {
 mod tests {
     use std::{collections::BTreeSet, fs::File, sync::Arc};
 
-    use super::{AT_ONCE, Listing};
+    use super::{AT_ONCE, Listing, SORTED_AT_ONCE};
+
+    #[tokio::test]
+    async fn sorted_listing_has_every_name_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> =
+            (0..2 * SORTED_AT_ONCE + 7).map(|name| format!("{}", name * 7919 % 10007)).collect();
+        for name in &names {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        names.extend([".".to_owned(), "..".to_owned()]);
+        names.sort();
+        let opened = Arc::new(File::open(folder.path()).unwrap());
+        let mut listing = Listing::sorted(&opened);
+        let mut read = Vec::new();
+        while let Some(entry) = listing.next().await {
+            let entry = entry.unwrap();
+            read.push(String::from_utf8(entry.name).unwrap());
+            assert_eq!(entry.next, read.len() as u64);
+            assert!(listing.read.len() < SORTED_AT_ONCE);
+        }
+        assert_eq!(read, names);
+    }
 
     #[tokio::test]
     async fn listing_continues_where_reading_stopped() {

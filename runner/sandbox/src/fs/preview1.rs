@@ -46,6 +46,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
     counted!(linker, fd_pwrite(fd: i32, iovs: i32, count: i32, offset: i64, out: i32), |guest| {
         guest.charge_write(fd, iovs, count, Some(offset.cast_unsigned()))
     });
+    counted!(linker, fd_filestat_get(fd: i32, out: i32), |guest| guest.attributes(fd, None, out));
     counted!(linker, fd_filestat_set_size(fd: i32, size: i64), |guest| {
         guest.charge_size(fd, size.cast_unsigned())
     });
@@ -105,7 +106,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
     counted!(
         linker,
         path_filestat_get(fd: i32, lookup: i32, path: i32, length: i32, out: i32),
-        |guest| guest.effect(fd, Effect::ShowTimes { out })
+        |guest| guest.attributes(fd, Some((lookup, pointer(path, length))), out)
     );
     counted!(
         linker,

@@ -2,15 +2,12 @@
 
 use rustix::fs::FileType;
 use wasmtime::component::{HasData, Linker, Resource};
-use wasmtime_wasi::{
-    filesystem::WasiFilesystemView as _,
-    p2::{
-        DynInputStream, DynOutputStream, FsError, FsResult,
-        bindings::filesystem::types::{
-            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
-            DirectoryEntryStream, ErrorCode, Filesize, HostDescriptor, HostDirectoryEntryStream,
-            MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
-        },
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, FsError, FsResult,
+    bindings::filesystem::types::{
+        self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
+        DirectoryEntryStream, ErrorCode, Filesize, HostDescriptor, HostDirectoryEntryStream,
+        MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
     },
 };
 
@@ -25,12 +22,7 @@ use crate::store::Sandbox;
 /// Replaces wasmtime's functions, which must be in the linker already, by counting ones.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
-        files: sandbox.wasi.filesystem(),
-        quota: sandbox.quota.as_ref(),
-        link_times: &mut sandbox.link_times,
-        host: &mut sandbox.host,
-    })?;
+    types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted::of(sandbox))?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -69,13 +61,35 @@ impl HostDescriptor for Counted<'_> {
         get_flags(fd: Handle) -> FsResult<DescriptorFlags>;
         get_type(fd: Handle) -> FsResult<DescriptorType>;
         is_same_object(one: Handle, other: Handle) -> wasmtime::Result<bool>;
-        metadata_hash(fd: Handle) -> FsResult<MetadataHashValue>;
-        metadata_hash_at(fd: Handle, flags: PathFlags, path: String) -> FsResult<MetadataHashValue>;
         read(fd: Handle, length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
         readlink_at(fd: Handle, path: String) -> FsResult<String>;
-        stat(fd: Handle) -> FsResult<DescriptorStat>;
         sync(fd: Handle) -> FsResult<()>;
         sync_data(fd: Handle) -> FsResult<()>;
+    }
+
+    async fn metadata_hash(&mut self, fd: Handle) -> FsResult<MetadataHashValue> {
+        match self.hash(&fd, None) {
+            Some(hash) => hash,
+            None => self.files.metadata_hash(fd).await,
+        }
+    }
+
+    async fn metadata_hash_at(
+        &mut self,
+        fd: Handle,
+        flags: PathFlags,
+        path: String,
+    ) -> FsResult<MetadataHashValue> {
+        match self.hash(&fd, Some((&path, flags))) {
+            Some(hash) => hash,
+            // Also of a path with nothing, for wasmtime's reason.
+            None => self.files.metadata_hash_at(fd, flags, path).await,
+        }
+    }
+
+    async fn stat(&mut self, fd: Handle) -> FsResult<DescriptorStat> {
+        let found = self.files.stat(borrow(&fd)).await?;
+        Ok(self.show(&fd, found))
     }
 
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
@@ -215,7 +229,8 @@ impl HostDescriptor for Counted<'_> {
             self.host.meet_limit(too_many_files());
             return Err(ErrorCode::InsufficientMemory.into());
         }
-        let listing = Listing::open(&self.folder(&fd)?).await?;
+        let is_sorted = self.host.guard.determinism.is_some();
+        let listing = Listing::open(&self.folder(&fd)?, is_sorted).await?;
         Ok(Resource::new_own(self.files.table.push(listing)?.rep()))
     }
 
@@ -225,8 +240,9 @@ impl HostDescriptor for Counted<'_> {
         path_flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        if self.link_times.is_empty() {
-            return self.files.stat_at(fd, path_flags, path).await;
+        if self.link_times.is_empty() || self.host.guard.determinism.is_some() {
+            let found = self.files.stat_at(borrow(&fd), path_flags, path).await?;
+            return Ok(self.show(&fd, found));
         }
         let mut found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await?;
         if found.type_ == DescriptorType::SymbolicLink {
@@ -304,7 +320,11 @@ impl HostDescriptor for Counted<'_> {
         fd: Handle,
         offset: Filesize,
     ) -> FsResult<Resource<DynInputStream>> {
-        self.files.read_via_stream(fd, offset)
+        let stream = self.files.read_via_stream(borrow(&fd), offset)?;
+        match self.host.guard.determinism {
+            Some(_) => self.read_at_once(stream, &fd, offset),
+            None => Ok(stream),
+        }
     }
 }
 

@@ -3,18 +3,19 @@
 //! wasmtime reads the whole folder and the attributes of each file at every call. With a large
 //! folder and a small buffer, most of the time would go there.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use rustix::fs::FileType;
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     WasiView as _,
-    filesystem::{Descriptor, WasiFilesystemView as _},
+    filesystem::Descriptor,
     p1::types::{Errno, Filetype},
     p2::bindings::filesystem::types::{HostDescriptor as _, PathFlags},
 };
 use wiggle::{GuestMemory, GuestPtr};
 
+use super::counted::Counted;
 use super::listing::{FolderEntry, Listing};
 use crate::store::Sandbox;
 
@@ -27,6 +28,11 @@ struct EntryBuffer {
     length: u32,
     filled: u32,
 }
+
+/// The last listing of a deterministic guest, the identity of its folder and the position of the next
+/// entry. A guest with a small buffer continues it.
+#[derive(Default)]
+pub(crate) struct LastListing(Option<(u64, u64, Listing)>);
 
 /// An open folder of a guest.
 struct OpenedFolder {
@@ -50,10 +56,15 @@ pub(super) async fn fill(
     let Some(folder) = folder(sandbox, fd).await else {
         return Ok(None);
     };
-    let listing = Listing::open_at(&folder.opened, cookie.cast_unsigned()).await;
+    let place = cookie.cast_unsigned();
+    let listing = match sandbox.host.guard.determinism {
+        None => Listing::open_at(&folder.opened, place).await,
+        Some(_) => sorted_listing(sandbox, &folder, place).await,
+    };
     let Ok(mut listing) = listing else {
         return Ok(Some(Errno::Io as i32));
     };
+    let mut next = place;
     let mut buffer =
         EntryBuffer { start: start.cast_unsigned(), length: length.cast_unsigned(), filled: 0 };
     // For the guest, a buffer that is not full is the end of the folder.
@@ -71,9 +82,37 @@ pub(super) async fn fill(
             buffer.add(memory, &head(&entry, identity))?;
             buffer.add(memory, &entry.name)?;
         }
+        if buffer.filled < buffer.length {
+            next = entry.next;
+        } else {
+            listing.put_back(entry);
+        }
     }
+    sandbox.last_listing.0 = Some((folder.identity, next, listing));
     memory.write(GuestPtr::<u32>::new(out.cast_unsigned()), buffer.filled)?;
     Ok(Some(Errno::Success as i32))
+}
+
+/// Continues the last listing, or reads the names before `place` again.
+async fn sorted_listing(
+    sandbox: &mut Sandbox,
+    folder: &OpenedFolder,
+    place: u64,
+) -> io::Result<Listing> {
+    let last = sandbox.last_listing.0.take();
+    if let Some((identity, next, listing)) = last
+        && place > 0
+        && (identity, next) == (folder.identity, place)
+    {
+        return Ok(listing);
+    }
+    let mut listing = Listing::sorted(&folder.opened);
+    for _ in 0..place {
+        if listing.next().await.transpose()?.is_none() {
+            break;
+        }
+    }
+    Ok(listing)
 }
 
 /// Finds the folder that a guest calls `fd`.
@@ -83,7 +122,7 @@ async fn folder(sandbox: &mut Sandbox, fd: i32) -> Option<OpenedFolder> {
     let Ok(Descriptor::Dir(folder)) = wasi.ctx().table.get(&descriptor(handle)).cloned() else {
         return None;
     };
-    let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await.ok()?;
+    let hash = Counted::of(sandbox).metadata_hash(descriptor(handle)).await.ok()?;
     Some(OpenedFolder { handle, opened: folder.dir, identity: hash.lower })
 }
 
@@ -102,8 +141,7 @@ async fn identity(
     if entry.is_relative() {
         return Some(folder.identity);
     }
-    let mut files = sandbox.wasi.filesystem();
-    let hash = files
+    let hash = Counted::of(sandbox)
         .metadata_hash_at(descriptor(folder.handle), PathFlags::empty(), name.to_owned())
         .await;
     hash.ok().map(|hash| hash.lower)

@@ -1,12 +1,15 @@
-//! [`CountedStream`]: a stream into a file that counts all writes.
+//! [`CountedStream`]: a stream into a file that counts all writes. [`FileReader`]: a stream from a
+//! file that is always ready.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
 
 use bytes::Bytes;
 use runner_model::HostFault;
 use rustix::io::Errno;
 use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{
+    DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
 
 use super::quota::{Quota, cost};
 use crate::host_fault::fault_in;
@@ -14,9 +17,13 @@ use crate::host_fault::fault_in;
 /// Bytes of one write. The host holds them for each open stream of a guest.
 const MAX_WRITE: usize = 64 * 1024;
 
+/// Bytes of one read.
+const MAX_READ: usize = 64 * 1024;
+
 /// A stream into a file.
 pub(super) struct CountedStream {
-    inner: DynOutputStream,
+    /// `None` to write within the guest's call.
+    inner: Option<DynOutputStream>,
     file: Arc<File>,
     /// Position of the next byte. `None` for a stream that appends.
     position: Option<u64>,
@@ -27,7 +34,7 @@ pub(super) struct CountedStream {
 impl CountedStream {
     /// Wraps a stream into `file` that writes at `position`, or always at the end.
     pub(super) fn new(
-        inner: DynOutputStream,
+        inner: Option<DynOutputStream>,
         file: Arc<File>,
         position: Option<u64>,
         quota: Quota,
@@ -43,6 +50,22 @@ impl CountedStream {
             self.quota.set_disk_full();
         }
         result
+    }
+
+    /// Charges and writes `bytes` within the guest's call.
+    fn write_now(&mut self, bytes: &[u8]) -> StreamResult<()> {
+        let at = self.position;
+        self.count(bytes.len() as u64)?;
+        let written = match at {
+            Some(at) => self.file.write_all_at(bytes, at),
+            // Only this guest writes to its files.
+            None => {
+                let end = self.file.metadata().map(|file| file.len());
+                end.and_then(|end| self.file.write_all_at(bytes, end))
+            }
+        };
+        self.is_closed = written.is_err();
+        self.note_full_disk(written.map_err(failed))
     }
 
     /// Charges the next `bytes`. Without enough quota, the stream ends here.
@@ -77,19 +100,26 @@ impl OutputStream for CountedStream {
                 bytes.len()
             )));
         }
+        if self.inner.is_none() {
+            return self.write_now(&bytes);
+        }
         self.count(bytes.len() as u64)?;
-        self.inner.write(bytes)
+        self.inner.as_mut().map_or(Ok(()), |inner| inner.write(bytes))
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.inner.ready().await;
+        self.ready().await;
+        if self.inner.is_none() {
+            return self.write_now(&bytes);
+        }
         self.count(bytes.len() as u64)?;
-        let written = self.inner.blocking_write_and_flush(bytes).await;
+        let Some(inner) = &mut self.inner else { return Ok(()) };
+        let written = inner.blocking_write_and_flush(bytes).await;
         self.note_full_disk(written)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        let flushed = self.inner.flush();
+        let flushed = self.inner.as_mut().map_or(Ok(()), |inner| inner.flush());
         self.note_full_disk(flushed)
     }
 
@@ -97,20 +127,62 @@ impl OutputStream for CountedStream {
         if self.is_closed {
             return Err(StreamError::Closed);
         }
-        let room = self.inner.check_write().map(|room| room.min(MAX_WRITE));
+        let room = self.inner.as_mut().map_or(Ok(MAX_WRITE), |inner| inner.check_write());
+        let room = room.map(|room| room.min(MAX_WRITE));
         self.note_full_disk(room)
     }
 
     async fn cancel(&mut self) {
-        self.inner.cancel().await;
+        if let Some(inner) = &mut self.inner {
+            inner.cancel().await;
+        }
     }
 }
 
 #[async_trait]
 impl Pollable for CountedStream {
     async fn ready(&mut self) {
-        self.inner.ready().await;
+        if let Some(inner) = &mut self.inner {
+            inner.ready().await;
+        }
     }
+}
+
+/// A stream from a file, which reads within the guest's call.
+pub(super) struct FileReader {
+    file: Arc<File>,
+    position: u64,
+    is_closed: bool,
+}
+
+impl FileReader {
+    pub(super) fn new(file: Arc<File>, position: u64) -> Self {
+        Self { file, position, is_closed: false }
+    }
+}
+
+#[async_trait]
+impl InputStream for FileReader {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if self.is_closed {
+            return Err(StreamError::Closed);
+        }
+        let mut bytes = vec![0; size.min(MAX_READ)];
+        let read = self.file.read_at(&mut bytes, self.position);
+        self.is_closed = size > 0 && !matches!(read, Ok(1..));
+        let read = read.map_err(failed)?;
+        if self.is_closed {
+            return Err(StreamError::Closed);
+        }
+        bytes.truncate(read);
+        self.position += read as u64;
+        Ok(bytes.into())
+    }
+}
+
+#[async_trait]
+impl Pollable for FileReader {
+    async fn ready(&mut self) {}
 }
 
 fn failed(error: io::Error) -> StreamError {

@@ -1,5 +1,7 @@
 //! The sleeps of guests, in the time of calls: they stand still in pauses and suspensions, as the monotonic clock of guests does.
 
+use std::future;
+
 use runner_model::{Micros, RunTime};
 use wasmtime::component::{self, Resource};
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker, StoreContextMut};
@@ -8,7 +10,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{WasiView as _, async_trait};
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::Sandbox;
+use super::{Sandbox, determinism::VirtualClock};
 use crate::interrupt::Interrupt;
 
 /// The interface of the clock, in the version of wasmtime's own functions.
@@ -33,6 +35,22 @@ impl Pollable for Sleep {
     }
 }
 
+/// A sleep of a deterministic component, which ends when the clock is advanced.
+struct VirtualSleep {
+    clock: VirtualClock,
+    end: u64,
+}
+
+#[async_trait]
+impl Pollable for VirtualSleep {
+    async fn ready(&mut self) {
+        if self.clock.now() < self.end {
+            self.clock.ask(self.end);
+            future::pending().await
+        }
+    }
+}
+
 /// Replaces wasmtime's sleeps of components.
 pub(crate) fn add_to_component(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
@@ -41,6 +59,10 @@ pub(crate) fn add_to_component(linker: &mut component::Linker<Sandbox>) -> wasmt
         "subscribe-duration",
         |mut store: StoreContextMut<'_, Sandbox>, (time,): (u64,)| {
             let sandbox = store.data_mut();
+            if let Some(clock) = sandbox.virtual_clock() {
+                let end = clock.now().saturating_add(time);
+                return sandbox.pollable(VirtualSleep { clock, end });
+            }
             let now = sandbox.host.guard.interrupt.run_time();
             sandbox.sleep(now + micros(time))
         },
@@ -48,7 +70,11 @@ pub(crate) fn add_to_component(linker: &mut component::Linker<Sandbox>) -> wasmt
     clock.func_wrap(
         "subscribe-instant",
         |mut store: StoreContextMut<'_, Sandbox>, (at,): (u64,)| {
-            store.data_mut().sleep(RunTime(micros(at).0))
+            let sandbox = store.data_mut();
+            match sandbox.virtual_clock() {
+                Some(clock) => sandbox.pollable(VirtualSleep { clock, end: at }),
+                None => sandbox.sleep(RunTime(micros(at).0)),
+            }
         },
     )?;
     linker.allow_shadowing(false);
@@ -58,9 +84,13 @@ pub(crate) fn add_to_component(linker: &mut component::Linker<Sandbox>) -> wasmt
 impl Sandbox {
     fn sleep(&mut self, end: RunTime) -> wasmtime::Result<(Resource<DynPollable>,)> {
         let interrupt = self.host.guard.interrupt.clone();
+        self.pollable(Sleep { interrupt, end, has_yielded: false })
+    }
+
+    fn pollable(&mut self, source: impl Pollable) -> wasmtime::Result<(Resource<DynPollable>,)> {
         let table = self.wasi.ctx().table;
-        let sleep = table.push(Sleep { interrupt, end, has_yielded: false })?;
-        Ok((subscribe(table, sleep)?,))
+        let source = table.push(source)?;
+        Ok((subscribe(table, source)?,))
     }
 }
 
@@ -79,9 +109,17 @@ pub(crate) fn add_to_module(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
                 };
                 let (memory, sandbox) = memory.data_and_store_mut(&mut caller);
                 let mut memory = GuestMemory::Unshared(memory);
+                sandbox.wasi.set_hostcall_fuel(fuel);
+                if let Some(clock) = sandbox.virtual_clock() {
+                    let [subscriptions, events, count, out] =
+                        [subscriptions, events, count, out].map(i32::cast_unsigned);
+                    let memory = &mut memory;
+                    return sandbox
+                        .poll_one(&clock, memory, subscriptions, events, count, out)
+                        .await;
+                }
                 let interrupt = sandbox.host.guard.interrupt.clone();
                 let end = first_end(&memory, subscriptions, count, interrupt.run_time());
-                sandbox.wasi.set_hostcall_fuel(fuel);
                 let wasi = &mut sandbox.wasi;
                 let errno =
                     preview1::poll_oneoff(wasi, &mut memory, subscriptions, events, count, out)

@@ -232,7 +232,7 @@ impl control::Host for Host {
 
     fn remaining(&mut self) -> u32 {
         self.calls += 1;
-        u32::try_from(self.guard.remaining().as_millis()).unwrap_or(u32::MAX)
+        u32::try_from(self.guard.remaining_for_guest().as_millis()).unwrap_or(u32::MAX)
     }
 }
 

@@ -2,9 +2,13 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod clock;
+pub(crate) mod determinism;
 pub(crate) mod host;
 pub(crate) mod limiter;
+pub(crate) mod poll;
 pub(crate) mod stdio;
+
+use std::path::PathBuf;
 
 use runner_model::Limits;
 use wasmtime::Store;
@@ -12,7 +16,7 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::{host::Host, limiter::Limiter, stdio::Capture};
-use crate::fs::{Descriptors, LinkTimes, quota::Quota};
+use crate::fs::{Descriptors, LastListing, LinkTimes, quota::Quota};
 use crate::interrupt::Guard;
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -42,8 +46,11 @@ pub(crate) struct Sandbox {
     pub(crate) limiter: Limiter,
     /// Counts writes to files. `None` if nothing is writable.
     pub(crate) quota: Option<Quota>,
+    /// Paths of the mounted folders on the host.
+    pub(crate) roots: Vec<PathBuf>,
     pub(crate) descriptors: Descriptors,
     pub(crate) link_times: LinkTimes,
+    pub(crate) last_listing: LastListing,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     /// Bytes that the guest may pass in one call, and the words that explain the bound.
@@ -55,6 +62,8 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) wasi: WasiCtxBuilder,
     pub(crate) host: Host,
     pub(crate) quota: Option<Quota>,
+    /// Paths of the mounted folders on the host.
+    pub(crate) roots: Vec<PathBuf>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
@@ -71,8 +80,10 @@ impl Sandbox {
             limiter: Limiter::new(limits, guard.interrupt.0.memory.clone()),
             host: Host::new(limits, guard),
             quota: None,
+            roots: Vec::new(),
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
+            last_listing: LastListing::default(),
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
             handover: (0, ""),
@@ -119,23 +130,27 @@ impl Sandbox {
 impl StoreRecipe<'_> {
     /// Creates the store. No code of the guest runs before all bounds are set.
     pub(crate) fn create_store(mut self, engine: &wasmtime::Engine) -> Store<Sandbox> {
-        let mut wasi = self
-            .wasi
+        self.wasi
             .stdout(self.stdout.clone())
             .stderr(self.stderr.clone())
             .monotonic_clock(self.host.guard.interrupt.clone())
             .max_random_size(MAX_RANDOM)
             // Guests reach the network by HTTP only, under their grants.
             .allow_tcp(false)
-            .allow_udp(false)
-            .build_p1();
+            .allow_udp(false);
+        if let Some(determinism) = &self.host.guard.determinism {
+            determinism.set(&mut self.wasi);
+        }
+        let mut wasi = self.wasi.build_p1();
         wasi.ctx().table.set_max_capacity(MAX_RESOURCES);
         let sandbox = Sandbox {
             wasi,
             http: http_context(),
             quota: self.quota,
+            roots: self.roots,
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
+            last_listing: LastListing::default(),
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
             stdout: self.stdout,

@@ -4,6 +4,7 @@ mod bounds;
 mod calls;
 mod components;
 mod contracts;
+mod deterministic;
 mod ends;
 mod entries;
 mod files;

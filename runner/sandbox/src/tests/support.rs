@@ -95,6 +95,7 @@ impl Bench {
             command: None,
             limits: &self.limits,
             timeout: self.timeout.into(),
+            deterministic: None,
         }
     }
 

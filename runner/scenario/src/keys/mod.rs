@@ -16,7 +16,7 @@ pub(crate) mod vars;
 
 use std::collections::{HashMap, HashSet};
 
-use runner_model::{Limits, globs, units::show_size};
+use runner_model::{Limits, globs, grants::FsMode, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
@@ -118,6 +118,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     check_signatures(root, reader);
     check_gate(root, reader);
     check_memory(root, reader);
+    check_deterministic(root, reader);
     check_prices(root, reader);
     check_ids(items(root, "tests"), reader);
     for key in ["tests", "test_lists"] {
@@ -190,6 +191,37 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
             "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
+    }
+}
+
+/// Reports a `clock` without effect, and what a deterministic run cannot repeat.
+fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
+    let run = At::ROOT.key("run");
+    if root.pointer("/run/deterministic") != Some(&Value::Bool(true)) {
+        if root.pointer("/run/clock").is_some() {
+            let message = "`clock` has no effect without `deterministic = true`";
+            reader.refuse_key(&run.key("clock"), message, "has no effect");
+        }
+        return;
+    }
+    for (table, name, provider) in all_providers(root) {
+        let at = At::ROOT.key(table);
+        let at = at.key(name);
+        if provider.get("reuse").is_some() {
+            let message = "an instance that earlier tests have used is not deterministic";
+            let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
+            problem.help = Some("or remove `deterministic` from `[run]`".to_owned());
+        }
+        let (grants, key) = (at.key("grants"), "fs");
+        let at = grants.key(key);
+        let folders = provider.pointer("/grants/fs").and_then(Value::as_array);
+        for (index, folder) in folders.into_iter().flatten().enumerate() {
+            if folder.get("mode").and_then(Value::as_str) == Some(FsMode::ReadWrite.as_str()) {
+                let message = "a folder that attempts change is not deterministic";
+                let problem = reader.refuse(&at.index(index).key("mode"), message, "writable");
+                problem.help = Some("use `/scratch`, or remove `deterministic`".to_owned());
+            }
+        }
     }
 }
 

@@ -75,6 +75,7 @@ fn command_receives_rendered_templates() {
             budget: Default::default(),
             prices: Default::default(),
             records: None,
+            deterministic: None,
             files: Vec::new(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];

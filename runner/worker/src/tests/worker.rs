@@ -244,6 +244,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             budget: Default::default(),
             prices: Default::default(),
             records: None,
+            deterministic: None,
             files: Vec::new(),
         },
         digest: digest(plugin),

@@ -1,10 +1,12 @@
 //! A command that does whatever its arguments say, and answers the JSON protocol when it is called by it.
 
-use std::{
-    io::{Read as _, Write as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::collections::hash_map::RandomState;
+use std::fs::{self, OpenOptions};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -39,11 +41,55 @@ fn main() -> ExitCode {
         ["loop"] => loop {
             std::hint::black_box(());
         },
+        ["sources"] => sources(),
         ["sleep"] => std::thread::sleep(Duration::from_secs(3_600)),
         ["panic"] => panic!("the command's own words"),
         ref other => panic!("cannot do {other:?}"),
     }
     ExitCode::SUCCESS
+}
+
+/// Prints what the host gives beside inputs: times, random numbers, and attributes and names of files.
+fn sources() {
+    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    let [began, start] = [wall(), wall()];
+    let clock = Instant::now();
+    std::thread::sleep(Duration::from_millis(30));
+    let slept = clock.elapsed().as_nanos();
+    let folder = Path::new("/scratch/files");
+    fs::create_dir(folder).expect("the scratch folder is writable");
+    for number in 0..100 {
+        fs::write(folder.join(format!("{}", number * 37 % 101)), "text")
+            .expect("a file is written");
+    }
+    let names: Vec<_> = fs::read_dir(folder)
+        .expect("the folder is read")
+        .map(|entry| entry.expect("an entry is read").file_name().into_string().expect("UTF-8"))
+        .collect();
+    let mut file = OpenOptions::new().append(true).open(folder.join("1")).expect("it is opened");
+    (0..50).for_each(|_| file.write_all(b" and more").expect("it is appended"));
+    let text = fs::read_to_string(folder.join("1")).expect("it is read");
+    let times: Vec<_> = ["/scratch/files", "/scratch/files/1"]
+        .map(|path| fs::metadata(path).expect("it exists"))
+        .iter()
+        .map(|found| {
+            let modified = found.modified().expect("WASI has times");
+            (found.len(), modified.duration_since(UNIX_EPOCH).expect("after 1970").as_nanos())
+        })
+        .collect();
+    let random = RandomState::new().build_hasher().finish();
+    print!(
+        "{}",
+        json!({
+            "wall": began.to_string(),
+            "reading": (start - began).to_string(),
+            "slept": slept.to_string(),
+            "names": names,
+            "bytes": text.len(),
+            "times": times.iter().map(|(bytes, at)| format!("{bytes} {at}")).collect::<Vec<_>>(),
+            "random": random.to_string(),
+        })
+    );
 }
 
 fn variable(name: &str) -> String {

@@ -18,7 +18,8 @@ use crate::commands::plugin::{
     run::{GradeDocument, PluginRunDocument},
 };
 use crate::commands::results::{
-    accept::AcceptDocument, known::KnownDocument, merge::MergeDocument, notify::NotifyDocument,
+    accept::AcceptDocument, exact::ExactDocument, known::KnownDocument, merge::MergeDocument,
+    notify::NotifyDocument,
 };
 use crate::commands::upkeep::{CleanupDocument, VerifyDocument};
 use crate::text::{CommandError, Out, Table, events::NumberedEvent};
@@ -62,6 +63,7 @@ const SCHEMAS: &[(&str, &str, MakeSchema)] = &[
     ("show", "Document of `show`", of::<RunDocument>),
     ("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
     ("compare", "Document of `compare`", of::<ComparisonDocument>),
+    ("exact", "Document of `compare --exact`", of::<ExactDocument>),
     ("accept", "Document of `accept`", of::<AcceptDocument>),
     ("known", "Document of `known`", of::<KnownDocument>),
     ("merge", "Document of `merge`", of::<MergeDocument>),

@@ -13,7 +13,7 @@ use runner_report::{
 use runner_scenario::Filter;
 
 use crate::args::{self, DocumentArgs, RunArg};
-use crate::commands::target::Target;
+use crate::commands::{results::exact, target::Target};
 use crate::report_files;
 use crate::text::{CommandError, Out, Table, mistake, style, summary};
 
@@ -53,6 +53,9 @@ pub struct Args {
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     #[arg(value_parser = [REGRESSED, "significant", SLOWER])]
     fail_on: Vec<String>,
+    /// Exit with 1 if a result differs in more than times and places; for deterministic runs
+    #[arg(long, conflicts_with_all = ["providers", "filter", "fail_on", "markdown", "output"])]
+    exact: bool,
     /// Print Markdown, for a comment of a pull request
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -75,6 +78,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let form = args.form()?;
     let root = args.document.root.open()?;
     let [base, new] = args.runs(&root)?;
+    if args.exact {
+        return exact::run([&base, &new], args.document.json, out);
+    }
     let providers = args.providers.clone().and_then(|names| <[String; 2]>::try_from(names).ok());
     for (run, provider) in [&base, &new].into_iter().zip(providers.iter().flatten()) {
         check_provider(run, provider)?;
