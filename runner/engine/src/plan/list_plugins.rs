@@ -162,7 +162,7 @@ impl PreparedList {
             call_supplied(prestart()?, supplies, Some((task, line)), &mut |event| match event {
                 CallEvent::Artifact { index: 0, bytes } => output.write(bytes),
                 CallEvent::Report { row, log } => {
-                    (output.row, output.log) = (row.to_vec(), log.to_vec())
+                    (output.row, output.log) = (row.to_vec(), log.to_vec());
                 }
                 _ => {}
             });
