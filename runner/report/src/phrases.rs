@@ -35,10 +35,8 @@ pub const NONE_RUN: &str = ", none run now";
 /// needed do not count.
 pub fn planned(counts: &Counts, planned: u64) -> String {
     let needed = grouped(counts.needed_of(planned));
-    match counts.not_needed.is_some() && !counts.is_whole(planned) {
-        true => format!("at most {needed}"),
-        false => needed,
-    }
+    let is_bound = counts.not_needed.is_some() && !counts.is_whole(planned);
+    if is_bound { format!("at most {needed}") } else { needed }
 }
 
 /// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.

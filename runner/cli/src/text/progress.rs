@@ -343,9 +343,10 @@ pub fn bar_lines(
     let head = name.map_or_else(|| time.clone(), |name| format!("{name} {time}"));
     let ungraded = done.counts.ungraded;
     let [number, executed] = [done.done, done.done + ungraded].map(grouped);
-    let planned = match done.is_again {
-        true => grouped(done.planned),
-        false => phrases::planned(done.counts, done.planned),
+    let planned = if done.is_again {
+        grouped(done.planned)
+    } else {
+        phrases::planned(done.counts, done.planned)
     };
     let number = match ungraded {
         _ if done.is_again => format!("{number}/{planned} now"),

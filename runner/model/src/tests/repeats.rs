@@ -48,6 +48,7 @@ fn lowest(until: RepeatUntil, max: u64, least: f64, steps: u32) -> (f64, f64) {
 
 /// Intervals of a fixed number of repeats have such lows, too: Wilson's for 100 repeats covers 0.9275 at 0.055.
 #[test]
+#[expect(clippy::print_stderr, reason = "the figures that the docs name")]
 fn intervals_of_adaptive_repeats_cover_the_rate() {
     let wide = RepeatUntil { min: 5, width: 0.1 };
     let narrow = RepeatUntil { min: 5, width: 0.05 };

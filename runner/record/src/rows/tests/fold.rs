@@ -1,6 +1,6 @@
 //! The fold agrees with the rows on disk.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use runner_model::{Counts, Outcome, known::KnownState, row::read_head};
@@ -96,7 +96,8 @@ proptest! {
 
         // A plain search for the newest final rows finds the same counts.
         let (mut finals, mut newest) = (BTreeMap::new(), BTreeMap::new());
-        let mut unplanned = UnplannedFold::new(session.owned.manifest(), &Arc::default(), &Arc::default());
+        let (known, adaptive) = Default::default();
+        let mut unplanned = UnplannedFold::new(session.owned.manifest(), &known, &adaptive);
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
                 unplanned.add(&row);
