@@ -234,6 +234,7 @@ fn real_output_matches_its_schema() {
     runner.exec(&[]).expect(1);
     checked.check("show", &document(&["show"]));
     checked.check("compare", &document(&["compare"]));
+    checked.check("exact", &document(&["compare", "--exact"]));
     checked.check(
         "compare",
         &document(&["compare", "latest~1", "latest", "--providers", "hostile", "hostile"]),

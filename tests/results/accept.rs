@@ -447,7 +447,7 @@ fn files_of_other_tests_are_not_replaced() {
         let found = refused.iter().find(|refused| refused["test"] == **test);
         found.is_some_and(|found| found["reason"].as_str().unwrap().contains("another purpose"))
     };
-    assert!(ids[..4].iter().all(|id| reason(&id)), "{refused:?}");
+    assert!(ids[..4].iter().all(reason), "{refused:?}");
     assert_eq!(read(&runner, "data/free"), "new");
     assert_eq!(read(&runner, "data/schema.json") + &read(&runner, "data/attachment"), "{}{}");
 }

@@ -14,8 +14,9 @@ use runner_results::{hash, key, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::KnownResult;
+use crate::failure::PASSES;
 use crate::failure::{self, BlockLine, Signature, Tone};
-use crate::trials::{KnownResult, PASSES};
 
 /// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;

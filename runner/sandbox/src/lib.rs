@@ -102,7 +102,7 @@ mod fs {
     pub(crate) use self::attempt_files::AttemptFiles;
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
-    pub(crate) use self::readdir::LastListing;
+    pub(crate) use self::listing::LastListing;
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;

@@ -7,7 +7,7 @@ use runner_results::{RunTable, key};
 
 use super::class::Class;
 use super::since_previous::{MAX_TRIALS, SincePrevious};
-use crate::trials::PASSES;
+use crate::failure::PASSES;
 
 /// Formats the unexpected results of a run with these counts. Empty if known failures change none, and if reading the run would take
 /// seconds.

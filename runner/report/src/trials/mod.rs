@@ -3,7 +3,6 @@
 
 mod document;
 mod history;
-mod known;
 mod matrix;
 pub(crate) mod output;
 mod page;
@@ -17,9 +16,8 @@ use runner_model::{Digest, TrialId};
 use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
-pub(crate) use self::known::PASSES;
 use self::page::record;
-pub use self::{document::*, history::*, known::*, matrix::*, page::*};
+pub use self::{document::*, history::*, matrix::*, page::*};
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

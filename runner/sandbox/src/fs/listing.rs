@@ -16,11 +16,16 @@ const AT_ONCE: usize = 64;
 const SORTED_AT_ONCE: usize = 512;
 
 /// A folder that is being read. It counts as one of the guest's open files.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// `None` at the end, and while a thread reads.
     rest: Option<Rest>,
     read: VecDeque<io::Result<FolderEntry>>,
 }
+
+/// The last listing of a deterministic guest, the identity of its folder and the position of the next
+/// entry. A guest with a small buffer continues it.
+#[derive(Default)]
+pub(crate) struct LastListing(pub(super) Option<(u64, u64, Listing)>);
 
 /// The part of a folder that was not read.
 enum Rest {

@@ -29,11 +29,6 @@ struct EntryBuffer {
     filled: u32,
 }
 
-/// The last listing of a deterministic guest, the identity of its folder and the position of the next
-/// entry. A guest with a small buffer continues it.
-#[derive(Default)]
-pub(crate) struct LastListing(Option<(u64, u64, Listing)>);
-
 /// An open folder of a guest.
 struct OpenedFolder {
     handle: u32,

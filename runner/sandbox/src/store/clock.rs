@@ -46,7 +46,7 @@ impl Pollable for VirtualSleep {
     async fn ready(&mut self) {
         if self.clock.now() < self.end {
             self.clock.ask(self.end);
-            future::pending().await
+            future::pending::<()>().await;
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::{
 const DOCS: &str = "../../docs";
 const KEYS: [&str; 2] = ["<!-- keys: written by `./update` -->\n", "<!-- /keys -->\n"];
 const TOUR: &str = "src/tests/valid/tour.toml";
+/// The tour has `reuse`, which is not deterministic.
+const DETERMINISTIC: &str = "src/tests/valid/deterministic.toml";
 
 /// Compares a file with its expected text. `UPDATE=1` of `./update` writes it.
 fn compare(path: &str, expected: &str) {
@@ -136,7 +138,9 @@ fn json_of(path: &str) -> Value {
 #[test]
 fn tour_uses_every_key() {
     let mut used = BTreeSet::new();
-    note_used(&SCENARIO.schema(), &json_of(TOUR), &mut used);
+    for path in [TOUR, DETERMINISTIC] {
+        note_used(&SCENARIO.schema(), &json_of(path), &mut used);
+    }
     let mut keys = BTreeSet::new();
     note(&SCENARIO.schema(), &mut keys);
     let is_default = |key: &String| keys.contains(&(DEFAULTS.0.to_owned(), key.clone()));
@@ -153,7 +157,7 @@ fn tour_uses_every_key() {
 fn valid_scenarios_are_accepted() {
     let examples = ["basic", "chat", "http", "units"];
     let examples = examples.map(|name| format!("../../scenarios/{name}.toml"));
-    let own = ["src/tests/valid/smallest.toml", TOUR].map(str::to_owned);
+    let own = ["src/tests/valid/smallest.toml", TOUR, DETERMINISTIC].map(str::to_owned);
     for path in own.iter().chain(&examples) {
         let mut file = tempfile::tempfile().unwrap();
         let scenario = load(Path::new(path), &Default::default());

@@ -50,7 +50,9 @@ pub struct ExactDocument {
 /// The first key that differs between two rows.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Difference {
+    /// The trial's id.
     trial: String,
+    /// From 1.
     attempt: u32,
     /// A key of rows. `row` if only one run has the attempt.
     key: String,

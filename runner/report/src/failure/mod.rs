@@ -1,5 +1,7 @@
 //! Reasons why a trial did not pass: one line for lists, a block for details. All texts are made visible.
 
+mod known;
+
 use std::borrow::Cow;
 
 use runner_model::row::{
@@ -14,6 +16,8 @@ use serde::Serialize;
 
 use runner_results::hash;
 
+pub(crate) use self::known::PASSES;
+pub use self::known::{KnownResult, KnownTrial};
 use crate::{denials, logs::JsonRecord, phrases};
 
 /// Characters of a value in a headline.
@@ -567,5 +571,5 @@ fn message_of(line: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-#[path = "tests/failure.rs"]
+#[path = "../tests/failure.rs"]
 mod tests;
