@@ -122,6 +122,11 @@ for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ media: 'print' });
       await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
       await expect(list(page)).toHaveCount(44);
+      // Passed trials are names only, and columns show no order.
+      const passed = page.locator('.trials .row:has(.mark.passed)').first();
+      await expect(passed.locator('.trial')).toBeVisible();
+      await expect(passed.locator('.took')).toBeHidden();
+      await expect(page.locator('.order').first()).toBeHidden();
       // Charts come before the list, and times are absolute.
       const [charts, trials] = await Promise.all([page.locator('.tiles').last(), page.locator('section.trials')].map((one) => one.boundingBox()));
       expect(charts.y).toBeLessThan(trials.y);

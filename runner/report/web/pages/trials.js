@@ -50,7 +50,7 @@ export function trials(view, address, kept) {
     const sort = keys.sort || 'worst';
     const next = orders[(orders.indexOf(sort) + 1) % orders.length];
     const mark = orders.includes(sort) ? (sort.startsWith('-') ? ' ↓' : ' ↑') : '';
-    return button(words + mark, () => go(to({ sort: next === 'worst' ? '' : next })), { tabindex: -1 });
+    return button([words, el('span', { class: 'order' }, mark)], () => go(to({ sort: next === 'worst' ? '' : next })), { tabindex: -1 });
   }
 
   /** @param {any} item */
