@@ -16,7 +16,7 @@ test('running run shows its attempts with their last output', async ({ page, ser
   await expect(heading(page)).toContainText('○ running');
   // Nothing has a result yet.
   await expect(page.getByText('2 of 2 trials left')).toBeVisible();
-  const attempts = page.locator('.activity li');
+  const attempts = page.locator('.activity tbody tr');
   await expect(attempts).toHaveCount(2);
   await expect(attempts.filter({ hasText: 'talks@hostile#1' })).toContainText('careful');
   await expect(attempts.first()).toContainText(/\d+(\.\d)? s/);
@@ -39,6 +39,8 @@ test('counts and failures of a running run are of one reading', async ({ page, s
   // The speed of a run is known at once.
   await page.reload();
   await expect(page.locator('.counts')).toContainText(/\d\/s, .* left/);
+  await expect(page.getByRole('heading', { name: /^Outcomes over time/ })).toContainText(/\d\/s/);
+  await expect(page.locator('.facts')).not.toContainText('just now');
 });
 
 test('repeats that run at the same time have one row', async ({ page, server }) => {
@@ -50,13 +52,14 @@ test('repeats that run at the same time have one row', async ({ page, server }) 
   await page.route(`**/api/v1/runs/${run}`, (route) => route.fulfill({ json }));
   await page.addInitScript(() => { window.EventSource = class extends EventTarget { close() {} }; });
   await page.goto(`${server.origin}/runs/${run}`);
-  await expect(page.locator('.activity li')).toHaveText([/^a@p#2 #3computing/, /^b@p#1computing/]);
+  await expect(page.locator('.activity th[scope=col]')).toHaveText(['Attempt', 'Step', 'Last output', 'Age']);
+  await expect(page.locator('.activity tbody tr')).toHaveText([/^a@p#2 #3computing/, /^b@p#1computing/]);
 });
 
 test('stop, resume and cancel buttons show their state', async ({ page, server }) => {
   const run = await start('talks', '-j', '2');
   await page.goto(`${server.origin}/runs/${run}`);
-  await expect(page.locator('.activity li')).toHaveCount(2);
+  await expect(page.locator('.activity tbody tr')).toHaveCount(2);
   let pass;
   const held = new Promise((resolve) => { pass = resolve; });
   await page.route('**/stop', async (route) => { await held; await route.continue(); });
@@ -67,9 +70,9 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   await expect(page.getByText('Stopped by')).toBeVisible();
   await button(page, 'Resume').click();
   await expect(heading(page)).toContainText('○ running');
-  await expect(page.locator('.activity li')).toHaveCount(2);
+  await expect(page.locator('.activity tbody tr')).toHaveCount(2);
   await page.reload();
-  await expect(page.locator('.activity li')).toHaveCount(2);
+  await expect(page.locator('.activity tbody tr')).toHaveCount(2);
   await button(page, '✕ Cancel run…').click();
   await page.getByRole('dialog').getByRole('button', { name: 'Cancel run' }).click();
   await expect(heading(page)).toContainText('⊘ cancelled');
@@ -83,7 +86,7 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
 test('run in its grace period can be interrupted', async ({ page, server }) => {
   const run = await start('talks', '--test', 'talks', '--grace', '10m');
   await page.goto(`${server.origin}/runs/${run}`);
-  await expect(page.locator('.activity li')).toHaveCount(1);
+  await expect(page.locator('.activity tbody tr')).toHaveCount(1);
   await expect(button(page, 'Interrupt attempts')).toHaveCount(0);
   await button(page, '■ Stop').click();
   await expect(heading(page)).toContainText('○ stopping');
@@ -111,7 +114,7 @@ test('stop in the page ends an attempt as fast as in a terminal', async ({ page,
   for (const from of ['page', 'terminal', 'page', 'terminal', 'page', 'terminal']) {
     const run = await start('talks', '--test', 'spins');
     await page.goto(`${server.origin}/runs/${run}`);
-    await expect(page.locator('.activity li')).toContainText(/computing/);
+    await expect(page.locator('.activity tbody tr')).toContainText(/computing/);
     const found = page.evaluate(row, [`/api/v1/runs/${run}/rows`, from === 'page' ? '■ Stop' : '']);
     const pressed = Date.now();
     if (from === 'terminal') await runner(['stop', run, '--results', LIVE]);
@@ -142,7 +145,7 @@ test('paused run says so and continues', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${run}`);
   await button(page, 'Pause').click();
   await expect(heading(page)).toContainText('paused');
-  const first = page.locator('.activity li').first();
+  const first = page.locator('.activity tbody tr').first();
   await expect(first).toContainText('paused');
   // The page is drawn every second.
   const [age, since] = [await first.locator('.n').textContent(), Date.now()];
@@ -173,22 +176,22 @@ test.describe('', () => {
   test('killed server disturbs no run, and the next one shows it', async ({ page, browser, server }) => {
     const run = await start('talks', '-j', '2');
     await page.goto(`${server.origin}/runs/${run}`);
-    await expect(page.locator('.activity li')).toHaveCount(2);
+    await expect(page.locator('.activity tbody tr')).toHaveCount(2);
     await server.kill();
     await expect(page.getByRole('status')).toContainText('Connection lost');
-    await expect(page.locator('.activity li')).toHaveCount(2);
+    await expect(page.locator('.activity tbody tr')).toHaveCount(2);
     const next = await Server.start(`--results ${LIVE} --token-file token`, server.port);
     await expect(page.getByRole('heading', { name: 'Log in' })).toBeVisible();
     await expect(page.getByRole('alert')).toHaveCount(0);
     expect(new URL(page.url()).pathname).toBe(`/runs/${run}`);
     await page.getByLabel('Token').fill(readFileSync(`${process.env.ROOT}/token`, 'utf8'));
     await page.getByRole('button', { name: 'Log in' }).click();
-    await expect(page.locator('.activity li')).toHaveCount(2);
+    await expect(page.locator('.activity tbody tr')).toHaveCount(2);
     expect(new URL(page.url()).pathname).toBe(`/runs/${run}`);
     const again = await browser.newPage();
     await again.goto(next.link);
     await again.goto(`${next.origin}/runs/${run}`);
-    await expect(again.locator('.activity li')).toHaveCount(2);
+    await expect(again.locator('.activity tbody tr')).toHaveCount(2);
     await button(again, '■ Stop').click();
     await expect(heading(again)).toContainText('◐ incomplete');
     await again.close();

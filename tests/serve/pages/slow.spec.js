@@ -104,7 +104,7 @@ test.describe('', () => {
     const sent = [];
     page.on('request', (request) => { if (request.method() === 'POST') sent.push(new URL(request.url()).pathname); });
     await page.goto(`${server.origin}/runs/${run}`);
-    await expect(page.locator('.activity li')).toHaveCount(2);
+    await expect(page.locator('.activity tbody tr')).toHaveCount(2);
     await slow(page);
     await page.getByRole('button', { name: '■ Stop' }).dblclick();
     await expect(page.getByRole('heading', { level: 1 })).toContainText('◐ incomplete');

@@ -105,6 +105,9 @@ export function duration(ms) {
   return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** Trials in a second or a minute. Empty if they are not known. @param {number | null | undefined} rate */
+export const speed = (rate) => (rate ? rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min` : '');
+
 /** Formats an age by the server's clock. A time of a clock that is ahead of it may be `in 5 min`. @param {string} time */
 function ago(time) {
   const age = (now() - Date.parse(time)) / 1000;

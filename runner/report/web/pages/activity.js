@@ -44,7 +44,7 @@ export function activity(run, live) {
   return el('section', null,
     el('h2', null, 'Running', el('small', null, summary)),
     live?.grace_until && el('p', { class: 'note live' }, grace(Date.parse(live.grace_until) - now())),
-    rows.length > 0 && el('ul', { class: 'activity' }, rows),
+    rows.length > 0 && table('Running attempts', ['Attempt', 'Step', 'Last output', el('div', { class: 'n' }, 'Age')], rows, 'activity'),
     (!rows.length || live?.waits_for_workers) && el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }
@@ -102,7 +102,7 @@ const left = ({ until }, clock) => duration(Math.max(0, Date.parse(until) - cloc
 
 /** @param {string} key @param {import('../base/ui.js').Child} name @param {string} words @param {string} age @param {string} [last] */
 const row = (key, name, words, age, last = '') =>
-  el('li', { key }, el('span', null, name), el('span', null, words), el('span', { class: 'n' }, age), el('code', null, last));
+  el('tr', { key }, el('th', { scope: 'row' }, name), el('td', null, words), el('td', null, el('code', null, last)), el('td', { class: 'n' }, age));
 
 /** @param {any} one */
 const repeat = ({ trial }) => Number(trial.slice(trial.lastIndexOf('#') + 1));

@@ -5,7 +5,7 @@ import { get, runPath } from '../base/api.js';
 import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
-import { duration, number, parts, plural, time } from '../base/words.js';
+import { duration, number, parts, plural, speed, time } from '../base/words.js';
 import { activity, workers } from './activity.js';
 import { failed, known, previous } from './failures.js';
 import { denials, groups, results } from './tables.js';
@@ -39,8 +39,8 @@ export function overview(view, address, kept) {
       isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
       return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures), known(document.run, failures)),
-        isRunning && el('div', null, activity(run, live), workers(document, live)),
-        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary), !isRunning && workers(document, null)];
+        isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary))), workers(document, live)),
+        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, !isRunning), !isRunning && workers(document, null)];
     },
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
@@ -57,12 +57,20 @@ export function overview(view, address, kept) {
 /** Providers with a histogram. */
 const MAX_HISTOGRAMS = 6;
 
+const COURSE = 'Outcomes over time';
+
+/** @param {any} bin */
+const counted = (bin) => parts(bin).map(([, phrase]) => phrase).join(', ');
+
 /** @param {any} summary */
-function charts(summary) {
+const course = (summary) => summary?.bins.length > 1 && outcomes(COURSE, summary.bins, (at) => `after ${duration(at * summary.step_ms)}: ${counted(summary.bins[at])}`,
+  [time(summary.start, 'clock'), `after ${duration(summary.bins.length * summary.step_ms)}`]);
+
+/** @param {any} summary @param {boolean} hasCourse */
+function charts(summary, hasCourse) {
   if (!summary?.durations.length) return null;
-  const { durations, edges_ms: edges, start, step_ms: step, bins } = summary;
+  const { durations, edges_ms: edges, bins } = summary;
   const range = (/** @type {number} */ at) => `${duration(edges[at])} to ${duration(edges[at + 1])}`;
-  const words = (/** @type {number} */ at) => parts(bins[at]).map(([, phrase]) => phrase).join(', ');
   const ends = [duration(edges[0]), duration(edges.at(-1))];
   const tile = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {number[]} */ counts, /** @type {(at: number) => string} */ words, /** @type {string[]} */ ends) =>
     el('div', { key: name }, el('h3', null, name), histogram(`${kind} of ${name}`, counts, (at) => `${words(at)}: ${plural(counts[at], 'trial')}`, ends));
@@ -72,11 +80,8 @@ function charts(summary) {
   const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, grader, counts }) => tile(graders.size > 1 ? `${provider} ${grader ? `by ${grader}` : 'itself'}` : provider,
     'Scores', counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}`, [number(bounds[0]), number(bounds.at(-1))]));
   const how = `trials by score${graders.size > 1 ? ' of each grader' : scores[0]?.grader ? ` of grader ${scores[0].grader}` : ''}${sample ? `, of a sample of ${plural(sample, 'trial')}` : ''}`;
-  const title = 'Outcomes over time';
-  const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
-    [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
   const others = (/** @type {any[]} */ list) => list.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${list.length - MAX_HISTOGRAMS} more are not drawn.`);
   return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), el('div', { class: 'tiles' }, pictures), others(scores)],
     el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), el('div', { class: 'tiles' }, histograms,
-      bins.length > 1 && el('div', { key: title }, el('h3', null, title), course)), others(durations));
+      hasCourse && bins.length > 1 && el('div', { key: COURSE }, el('h3', null, COURSE), course(summary))), others(durations));
 }

@@ -8,7 +8,7 @@ import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename } from '../base/router.js';
 import { el, link, paced, render, soon } from '../base/ui.js';
-import { actor, bar, count, countsOf, done, duration, needed, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
+import { actor, bar, count, countsOf, done, duration, needed, parts, plural, prose, reason, speed, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -113,8 +113,8 @@ export async function open({ place, address, names, kept }) {
     const isStopping = head.status === 'running' && Boolean(live?.stopping);
     const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
-    const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     const isRunning = head.status === 'running';
+    const age = !isRunning && el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     return el('header', { class: 'run-head' },
       el('p', { class: 'crumbs' }, report ? el('code', null, run) : [link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)]),
@@ -201,8 +201,7 @@ function pace({ document, progress }, counts) {
   const { rate } = progress ?? {};
   if (document.run.status !== 'running' || document.run.paused || !rate) return null;
   const left = needed(counts) - done(counts);
-  const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min`;
-  return el('span', { class: 'quiet' }, left > 0 ? `${speed}, ${duration((left / rate) * 1000)} left` : speed);
+  return el('span', { class: 'quiet' }, speed(rate), left > 0 && `, ${duration((left / rate) * 1000)} left`);
 }
 
 /** Why the run ended early, and damage. @param {RunView} view */
