@@ -16,6 +16,7 @@ test('failures are shown with their values, and new ones first', async ({ page, 
   // Numbers are those of the row, which JavaScript cannot hold.
   await expect(groups.filter({ hasText: 'large@other#1' })).toContainText('12345678901234567891');
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
+  await expect(page.locator('.kind', { has: page.getByRole('link', { name: /^flaky \d+$/ }) })).toContainText(/passed after an attempt that did not.*recovers/);
 });
 
 test('reason opens in place and leads to its trials', async ({ page, server }) => {
@@ -32,7 +33,9 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
   await expect(group.getByRole('region', { name: 'Expected and Actual' })).toHaveCount(2);
   await expect(page).toHaveURL(new RegExp(`${EVERY}$`));
   const heading = page.getByRole('heading', { name: /^Trials/ });
-  await group.getByRole('link', { name: 'and 3 more' }).click();
+  // Three of the four trials are shown.
+  await expect(group.getByRole('link', { name: 'and 3 more' })).toBeHidden();
+  await group.getByRole('link', { name: 'and 1 more' }).click();
   await expect(heading).toContainText('4 of 44 trials match');
   await expect(heading).toBeInViewport();
   await expect(trials(page).filter({ hasText: 'fails@' })).toHaveCount(4);
@@ -136,7 +139,13 @@ test('reasons of a kind show where they differ', async ({ page, server }) => {
   await page.route('**/failures', (route) => route.fulfill({ json }));
   await page.goto(`${server.origin}/runs/${EVERY}`);
   const texts = page.locator('.kind').filter({ hasText: 'equals' }).locator('.group .pre');
-  await expect(texts).toHaveText(['the same words t…which are long: first', 'the same words t…which are long: second']);
+  await expect(texts).toHaveText([`${words}first`, `${words}second`]);
+  // The common start is cut at a border of words, and only if the end would not be visible.
+  const isCut = () => texts.first().locator('span').evaluateAll((parts) => parts.map((one) => one.scrollWidth > one.clientWidth + 1));
+  await expect(texts.first().locator('span').last()).toHaveText('which are long: first');
+  expect(await isCut()).toEqual([true, false]);
+  await page.setViewportSize({ width: 2000, height: 900 });
+  expect(await isCut()).toEqual([false, false]);
   await expect(texts.first()).toHaveAttribute('title', `equals: ${words}first`);
 });
 

@@ -35,7 +35,7 @@ const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
 
 /** @param {string} run @param {any} failures */
 export function failed(run, failures) {
-  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
+  const { kinds = [], trials, left_out: leftOut, flaky, counts, retries, retried } = failures ?? {};
   if (!kinds.length && !flaky && !retries) return null;
   const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
@@ -43,8 +43,17 @@ export function failed(run, failures) {
     el('h2', null, heading),
     some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
-    flaky && el('div', { class: 'kind' }, el('h3', null, outcome('flaky')), el('a', { href: `${runPath(run)}${query({ filter: 'flaky()' })}`, title: flaky }, flaky)),
+    flaky && recovered(run, flaky, counts.flaky),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));
+}
+
+/** The flaky trials. `text` has the first of them. @param {string} run @param {string} text @param {number} trials */
+function recovered(run, text, trials) {
+  const path = `${runPath(run)}${query({ filter: 'flaky()' })}`;
+  const [first] = /^.+?@.+?#\d+(?=, | and |$)/s.exec(text) ?? [];
+  return el('div', { key: 'flaky', class: 'kind' }, el('h3', null, link(path, outcome('flaky'), ' ', count(trials))),
+    el('div', { class: 'groups' }, el('div', { class: 'group' }, el('p', { title: text }, 'passed after an attempt that did not'),
+      first ? names(run, { first: [first], trials }, path) : el('p', { class: 'names' }, link(path, text)))));
 }
 
 /** Why an entry is stale, and what to do. @type {Record<string, string>} */
@@ -63,23 +72,26 @@ export function known({ run, short }, failures) {
   const row = (/** @type {any} */ one) => el('tr', { key: one.place }, el('td', { class: 'failed' }, one.why), el('th', { scope: 'row' }, el('code', null, one.place), el('small', null, one.tests.join(', '))),
     el('td', null, one.reason), el('td', null, prose(STALE[one.why]), one.until && one.why === 'expired' && el('small', null, `until ${one.until}`)));
   return el('section', null, el('h2', null, 'Known failures', el('small', null, words)),
-    all > 0 && el('div', { class: 'kind' }, el('h3', null, link(`${runPath(run)}${query({ filter: 'known()' })}`, outcome('known', 'known failures'), ' ', count(all))), el('div', { class: 'groups' }, reasons.map(reason))), entries > 0 && [
+    all > 0 && el('div', { class: 'groups' }, reasons.map(reason)), entries > 0 && [
     el('h3', null, 'Stale entries: their trials count as without them'), table('Stale entries', ['State', 'Entry', 'Reason', 'To do'], stale.map(row), 'stale'),
     el('p', { class: 'quiet' }, entries > stale.length && `${count(entries - stale.length)} more: runner known. `, 'To write the results of this run into the lists: ', el('code', null, `runner known ${short} --update`))]);
 }
 
 /** The first trial, and a link to all. @param {string} run @param {any} one */
-const names = (run, one) => el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]),
-  one.trials > 1 && link(listPath(run, one.key), `and ${count(one.trials - 1)} more`));
+const names = (run, one, path = listPath(run, one.key)) => el('p', { class: 'names' }, link(trialPath(run, one.first[0]), one.first[0]), more(one.trials - 1, path));
 
-/** The most characters of a common start, and those of it on each side of a cut. */
+/** @param {number} trials @param {string} path */
+const more = (trials, path) => trials > 0 && link(path, `and ${count(trials)} more`);
+
+/** The most characters of a common start, and those of it next to the difference. */
 const [MOST_COMMON, CONTEXT] = [40, 16];
 
-/** Cuts the middle of the start that a text has in common with another one, so that the difference is visible. @param {string[]} texts */
+/** Splits off the start that a text has in common with another one. Where both parts are too wide, the start is cut, so that the difference is visible. @param {string[]} texts */
 const distinct = (texts) => texts.map((text) => {
   let common = 0;
   for (const other of texts) for (let at = 0; other !== text && at < text.length && text[at] === other[at];) common = Math.max(common, ++at);
-  return common > MOST_COMMON ? `${text.slice(0, CONTEXT)}…${text.slice(common - CONTEXT)}` : text;
+  const end = common > MOST_COMMON ? text.lastIndexOf(' ', common - CONTEXT) + 1 : 0;
+  return [el('span', null, text.slice(0, end)), el('span', null, text.slice(end))];
 });
 
 /** The list of the trials of a kind or a group. @param {string} run @param {string} group */
@@ -95,13 +107,13 @@ const kind = (run, one, most, texts = distinct(one.groups.map((/** @type {any} *
   el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group, /** @type {number} */ at) => reasons(run, group, texts[at], one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
     one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
 
-/** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {string} words @param {boolean} hasValues */
+/** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {import('../base/ui.js').Child} words @param {boolean} hasValues */
 function reasons(run, one, words, hasValues) {
   const isNew = /new/.test(one.change);
-  const head = [el('b', null, count(one.trials)), ' ',
-    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words)];
-  const examples = () => (one.first.length < 2 ? example(run, one.first[0]) : one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
-    folded(trial, () => [example(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)));
+  const head = el('span', { class: 'head' }, el('b', null, count(one.trials)), ' ',
+    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words));
+  const examples = () => (one.first.length < 2 ? example(run, one.first[0]) : [one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
+    folded(trial, () => [example(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)), more(one.trials - one.first.length, listPath(run, one.key))]);
   return el('div', { key: one.key, class: 'group' }, folded(head, examples), names(run, one));
 }
 
