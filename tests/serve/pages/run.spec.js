@@ -235,6 +235,7 @@ test('every provider of a matrix is in reach on a narrow screen', async ({ page,
   const last = page.getByRole('grid').getByRole('columnheader').nth(2);
   await last.scrollIntoViewIfNeeded();
   await expect(last).toBeInViewport({ ratio: 1 });
+  await expect(last).toContainText(/\d %.*\d m?s$/);
   // The names of tests stay in place.
   const [name, grid] = [page.getByRole('link', { name: 'recovers' }), page.getByRole('grid', { name: 'Tests and providers' })];
   const [inner, outer] = await Promise.all([name, grid].map((one) => one.boundingBox()));

@@ -8,8 +8,8 @@ import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { beside, count, done, heat, outcome, parts, percent, plural, score, sign, testName } from '../base/words.js';
-import { parsed, ranked, share, strengths } from './tables.js';
+import { beside, count, done, duration, heat, outcome, parts, percent, plural, score, sign, testName } from '../base/words.js';
+import { amount, parsed, ranked, share, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
 let isDense = false;
@@ -50,23 +50,27 @@ export function matrix(view, address, kept) {
     head: () => [head('trial', 'Test'), form() !== 'dense' && cells(heading, 'columnheader')],
     row: ({ test, cells: unsorted, input, answers = [] }, _, all = order.map((at) => unsorted[at])) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
       form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[order[at]]), 'gridcell')],
-    height: () => ({ answers: ANSWER, dense: 16, plain: 34 })[form()],
+    height: () => ({ answers: ANSWER, dense: 16, plain: narrow.matches ? 44 : 34 })[form()],
     start: (index) => (form() === 'answers' ? start(index) : index * rows.options.height()),
     source: pages,
     open: (item, event) => openRow(trials(item.test), event),
   });
   rows.element.classList.add('matrix', 'sticky');
 
-  /** The name of a provider, a line for each key of a matrix, and its pass rate. A value stands where it differs from the one to the left. @param {number} at @param {number} first */
+  /** @returns {any[]} */
+  const measured = () => view.document.providers ?? [];
+
+  /** The name of a provider, a line for each key of a matrix, its pass rate and mean score, its cost and median duration. A value stands where it differs from the one to the left. @param {number} at @param {number} first */
   function heading(at, first) {
     const { name, keys } = parsed(list.providers[at]);
     const before = at > first ? parsed(list.providers[at - 1]) : { name: '', keys: [] };
     const lines = [name, ...keys.map(([, value]) => value)];
     const old = [before.name, ...before.keys.map(([, value]) => value)];
     const isNew = lines.map((_, level) => lines.slice(0, level + 1).join() !== old.slice(0, level + 1).join());
-    const rate = share(view.document.providers?.find((/** @type {any} */ one) => one.provider === list.providers[at]));
+    const own = measured().find((/** @type {any} */ one) => one.provider === list.providers[at]);
+    const rate = share(own);
     return [lines.map((line, level) => el('span', { title: list.providers[at] }, isNew[level] || level === lines.length - 1 ? line : '\u00a0')),
-      el('span', { class: 'quiet' }, rate !== null && percent(rate))];
+      el('span', { class: 'quiet' }, [rate !== null && percent(rate), typeof own?.score === 'number' && score(own.score)].filter(Boolean).join(' · ')), own && el('small', { class: 'quiet', title: measures(own) }, measures(own))];
   }
 
   /** The colours of a test as one element: a cell each would be too many. @param {string} test @param {any[]} all */
@@ -112,7 +116,7 @@ export function matrix(view, address, kept) {
   function resize() {
     const levels = Math.max(0, ...(list?.providers ?? []).map((/** @type {string} */ name) => parsed(name).keys.length));
     for (const name of ['dense', 'answers']) rows.element.classList.toggle(name, form() === name);
-    const sizes = { '--columns': String(list?.providers.length ?? 1), '--cell': `${width()}rem`, '--head': form() === 'dense' ? '1.5rem' : `${1.4 * (levels + 2) + 0.4}rem` };
+    const sizes = { '--columns': String(list?.providers.length ?? 1), '--cell': `${width()}rem`, '--head': form() === 'dense' ? '1.5rem' : `${1.4 * (levels + (measured().some(measures) ? 3 : 2)) + 0.4}rem` };
     for (const [name, value] of Object.entries(sizes)) rows.element.style.setProperty(name, value);
   }
 
@@ -195,6 +199,9 @@ function colour(one) {
 
 /** @param {any} one @param {string} provider */
 const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${score(one.score)}`}`;
+
+/** Cost and median duration of a provider. @param {any} provider */
+const measures = ({ metrics = [], p50_ms: median }) => [...metrics.filter((/** @type {any} */ one) => one.name === 'cost_usd').map(amount), duration(median)].filter(Boolean).join(' · ');
 
 /** The repeats of a test on a provider, with an answer if that is shown. @param {any} one @param {string} href @param {string} provider @param {any} [answer] */
 function result(one, href, provider, answer) {
