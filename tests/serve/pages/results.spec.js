@@ -122,7 +122,9 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await expect(row).toContainText('2 of 3');
   // At first, the newest run is visible.
   await page.setViewportSize({ width: 400, height: 900 });
-  await page.reload();
+  await page.goto(`${server.origin}/history?scenario=every&test=passes`);
+  await expect(row.locator('.trial small')).toContainText('2 of 3');
+  await expect(page.getByRole('columnheader', { name: 'Failing since' })).toBeHidden();
   const newest = row.getByRole('link', { name: `passed in ${NEW}` });
   await expect.poll(async () => (await newest.boundingBox())?.x).toBeLessThan(400);
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
@@ -190,8 +192,10 @@ test('history is selected by known values, and draws equal providers once', asyn
   await expect(equal.getByRole('heading')).toHaveText('Pass rate2 providers equal');
   const rows = page.getByRole('grid', { name: 'Results' }).getByRole('row');
   await expect(rows.filter({ hasText: '@hostile' }).first()).toBeVisible();
-  // The results are above the charts.
-  expect((await rows.first().boundingBox()).y).toBeLessThan((await equal.boundingBox()).y);
+  // The results are between the pass rate and the other charts.
+  const others = page.getByRole('figure', { name: 'Median duration of every' });
+  const tops = await Promise.all([equal, rows.first(), others].map(async (one) => (await one.boundingBox()).y));
+  expect(tops).toEqual(tops.toSorted((one, other) => one - other));
   await page.getByLabel('Provider').selectOption('other');
   await expect(page).toHaveURL(/provider=other/);
   await expect(rows.filter({ hasText: '@other' }).first()).toBeVisible();
@@ -248,7 +252,7 @@ test.describe('', () => {
     const providers = page.getByRole('region', { name: 'Providers' });
     await expect(providers.getByRole('columnheader', { name: 'language' })).toBeVisible();
     await page.getByRole('button', { name: 'by language' }).click();
-    await expect(providers.getByRole('row')).toHaveCount(5);
+    await expect(providers.getByRole('row')).toHaveCount(6);
     await expect(providers.getByRole('row').filter({ hasText: 'english' })).toContainText('passed');
   });
 
@@ -287,6 +291,8 @@ test.describe('', () => {
       await expect(page.getByRole('img', { name: `Scores of ${name}` })).toBeVisible();
     }
     await expect(page.getByText('trials by score of each grader')).toBeVisible();
+    // A failure has the least score of its grader.
+    await expect(page.getByText('at least').first()).toBeVisible();
     await page.goto(`${server.origin}/runs/graded?view=matrix`);
     const rates = page.getByRole('region', { name: 'Pass rates of the providers' });
     await expect(rates.getByRole('row').first()).toHaveText('Testsrightleft');

@@ -137,7 +137,7 @@ function measures(list) {
     el('th', { scope: 'row' }, one.name, one.unit === 'USD' && ' per 1,000', one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p > 0.99 ? '> 0.99' : one.p.toFixed(3), count(one.tests)]
-      .map((text) => el('td', { class: 'n' }, text)));
+      .map((text, at, all) => el('td', { class: 'n', 'data-interval': at === 2 ? all[3] : null }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', el('span', { title: 'By Holm, for several measures' }, 'p (corrected)'), 'Results'];
   // A measure of all providers is in one place.
   const names = [...new Set(list.map((one) => one.name))];

@@ -73,11 +73,12 @@ export async function open({ place, address }) {
     return plain(filters(), problem(error));
   }
 
-  function charts() {
+  /** @param {typeof CHARTS} kinds */
+  function charts(kinds) {
     const list = history.sums?.length ? history.sums : history.runs;
     const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : { name: one.key ?? 'without' }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
-    return el('div', { class: 'charts' }, CHARTS.map(([label, value, words, most]) => {
+    return el('div', { class: 'charts' }, kinds.map(([label, value, words, most]) => {
       const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
         name,
         values: list.map((/** @type {any} */ one) => {
@@ -106,13 +107,13 @@ export async function open({ place, address }) {
     row: (/** @type {any} */ test) => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [
-        cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`))),
-        cell('n', judged(test) ? `${count(test.passed)} of ${count(judged(test))}` : '–', test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
+        cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`), summary(test))),
+        cell('n', passed(test), test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
         cell('since', since(test.marks)),
         runs.slice(from, to).map((/** @type {any} */ _, /** @type {number} */ at) =>
           el('div', { role: 'gridcell', class: 'run', key: from + at, style: { '--column': String(from + at + 4) } }, mark(test, from + at)))];
     },
-    height: () => 44,
+    height: () => (matchMedia('(max-width: 700px)').matches ? 60 : 44),
     source: new Pages((offset, limit) => `/history${query({ ...keys, tests_offset: offset, tests_limit: limit })}`, 'tests', () => rows.draw(),
       // Another newest run gives the tests another order.
       (error) => { if (!error) go(to({}), true); }, (answer) => answer.runs.at(-1).run === runs.at(-1).run),
@@ -120,6 +121,7 @@ export async function open({ place, address }) {
   });
   rows.element.classList.add('history', 'sticky');
   rows.element.style.setProperty('--columns', String(runs.length));
+  rows.element.style.setProperty('--name', `${Math.max(0, ...history.tests.flatMap((/** @type {any} */ one) => [one.test.length, one.provider.length + 1]))}ch`);
   /** @type {Pages<any>} */ (rows.options.source).reset(history.test_count, history.tests);
 
   /** The history of one test. @param {any} test */
@@ -139,6 +141,11 @@ export async function open({ place, address }) {
     return first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
   }
 
+  /** The columns before the runs, for a narrow window. @param {any} test */
+  function summary(test, first = firstFailure(test.marks)) {
+    return el('small', null, passed(test), first && el('span', { class: 'failed' }, ` · ${first.isAlways ? 'always' : `since ${name(first.run.started_at)}`}`));
+  }
+
   /** A summary. Results that began to fail last come first in the list. */
   function lead() {
     const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
@@ -147,6 +154,11 @@ export async function open({ place, address }) {
     return el('p', { class: 'lead failed' }, `${plural(begins.length, 'result')}${begins.length === PAGE ? ' or more' : ''} failing`,
       newest && [', the last one began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
   }
+
+  /** The runs that are left out, by the reason. */
+  const leftOut = () => [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => el('details', { key: why },
+    el('summary', null, plural(all.length, 'run'), /^it is a run of/.test(why) ? [why.slice(11), ' left out'] : [' left out: ', prose(why)]),
+    el('p', { class: 'names' }, all.slice(0, PAGE).map((/** @type {string} */ text) => text.slice(0, text.indexOf(': ')).replace(/.*\//, '')).map((folder) => link(runPath(folder), folder)))));
 
   /** @param {any} test @param {number} at */
   function mark(test, at) {
@@ -160,12 +172,11 @@ export async function open({ place, address }) {
   let isDrawn = false;
   const draw = soon(() => {
     render(place, el('h1', null, 'History of ', history.scenario), lead(), filters(),
-      history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
-        el('ul', null, history.skipped.slice(0, PAGE).map((/** @type {string} */ text) => el('li', null, prose(text))))),
+      el('div', null, leftOut()), charts(CHARTS.slice(0, 1)),
       el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
       history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
         : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
-      el('div', { hidden: !history.tests.length }, rows.element), charts());
+      el('div', { hidden: !history.tests.length }, rows.element), charts(CHARTS.slice(1)));
     rows.draw();
     // At first, the newest runs are visible.
     if (!isDrawn) rows.element.scrollLeft = rows.element.scrollWidth;
@@ -177,3 +188,6 @@ export async function open({ place, address }) {
 
 /** The number of results without skipped ones. @param {any} test */
 const judged = (test) => done(test) - test.skipped;
+
+/** @param {any} test */
+const passed = (test) => (judged(test) ? `${count(test.passed)} of ${count(judged(test))}` : '–');
