@@ -14,12 +14,14 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await choose(page, 'slow.toml');
   await expect(page.getByRole('heading', { name: /slow: 60 trials/ })).toBeVisible();
   await page.locator('summary').filter({ hasText: 'Flags' }).click();
-  await page.getByLabel('Tests (--test)').fill('nap-0*');
-  await page.getByLabel('Labels (--label)').fill('team=night');
-  await page.getByLabel('Folder of the run (--into)').fill('one-night');
+  await expect(page.getByRole('group', { name: 'Record' }).getByRole('textbox')).toHaveCount(2);
+  await page.getByLabel('Tests --test').fill('nap-0*');
+  await page.getByLabel('Labels --label').fill('team=night');
+  await page.getByLabel('Folder of the run --into').fill('one-night');
   await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
   await expect(page.getByText("runner exec").and(page.getByText('--test=nap-0*'))).toBeVisible();
   await expect(page.getByText('No provider has grants.')).toBeVisible();
+  await expect(page.getByText(/^(In a terminal|First trials)$/).first()).toHaveText('In a terminal');
   await button(page, 'Start').click();
   await expect(page).toHaveURL(/\/runs\//);
   await expect(page.getByRole('heading', { level: 1 })).toContainText('slow');
@@ -72,7 +74,7 @@ test.describe('', () => {
     await page.getByRole('link', { name: 'Choose another' }).click();
     await choose(page, 'good.toml');
     await page.locator('summary').filter({ hasText: 'Flags' }).click();
-    await page.getByLabel('Labels (--label)').fill('night');
+    await page.getByLabel('Labels --label').fill('night');
     await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
     await expect(button(page, 'Start')).toBeDisabled();
   });
@@ -119,10 +121,16 @@ test.describe('', () => {
     await expect(requests.first()).toContainText('good.toml');
     const active = page.getByRole('region', { name: 'Active runs' });
     await expect(active).toContainText('0 of 2');
+    await expect(active.getByRole('button', { name: '■ Stop' })).toBeEnabled();
+    await expect(page.getByRole('heading', { name: 'Waiting 2' })).toBeVisible();
     await expect(active.getByRole('columnheader', { name: 'Notes' })).toHaveCount(0);
     const widths = await page.locator('table').evaluateAll((all) => all.map((one) => one.getBoundingClientRect().width));
     expect(widths[0]).toBeCloseTo(widths[1], 0);
+    await button(page, 'Move down').click();
+    await expect(requests.first()).toContainText('every.toml');
     await button(page, 'To the front').click();
+    await expect(requests.first()).toContainText('good.toml');
+    await button(page, 'Move down').click();
     await expect(requests.first()).toContainText('every.toml');
     for (const left of [1, 0]) {
       await button(page, 'Remove').first().click();

@@ -1,10 +1,11 @@
 // @ts-check
 // The queue: active runs, waiting requests in their order, and refused requests.
 
+import { buttons, note } from '../base/actions.js';
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, link, paced, render, soon, table } from '../base/ui.js';
-import { actor, bar, count, done, needed, plural, prose, shell, state, time } from '../base/words.js';
+import { actor, bar, count, done, duration, local, needed, plural, prose, shell, state, time, worked } from '../base/words.js';
 
 /** The queue, and the runs with their counts. */
 const read = () => Promise.all([get('/queue'), get('/runs?status=running&limit=200')]);
@@ -48,38 +49,52 @@ export async function open({ place, server }) {
     return [
       queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
       el('h2', null, 'Active', el('small', null, `${active.length} of ${plural(limit, 'run')} at once, by `, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'))),
-      active.length ? table('Active runs', ['Run', 'Done', 'By', 'Since', hasNotes && 'Notes'].filter(Boolean), active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
-      el('h2', null, 'Waiting'),
+      active.length ? table('Active runs', ['Run', 'Done', 'By', 'Time', hasNotes && 'Notes', 'Actions'].filter(Boolean), active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
+      queue.active.map((/** @type {any} */ run) => note(run.run)),
+      el('h2', null, 'Waiting', waiting.length > 0 && ` ${count(waiting.length)}`),
       waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one ', !server.read_only && [link('/start', 'here'), ', or '], 'with ', el('code', null, 'runner exec --queue'), '.'),
       refused.length > 0 && [el('h2', null, 'Refused'), list(refused)],
     ];
   }
 
+  const owner = { redraw: draw, reload: update, gone: draw };
   const pause = (/** @type {any} */ run) => (run.preempted ? 'paused for another run' : run.paused && 'paused');
   const notes = (/** @type {any} */ run) => [pause(run), run.priority && `priority ${run.priority}`].filter(Boolean).join(', ');
 
   /** @param {any} run */
   function activeRow(run) {
-    const counts = runs.find((/** @type {any} */ one) => one.run === run.run)?.counts;
+    const full = runs.find((/** @type {any} */ one) => one.run === run.run);
+    const counts = full?.counts;
+    const left = counts && done(counts) ? full.worked_ms * (needed(counts) / done(counts) - 1) : 0;
     return el('tr', { key: run.run }, el('td', null, state(pause(run) ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
-      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', null, time(run.started_at, 'age')), queue.active.some(notes) && el('td', null, notes(run)));
+      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', { title: `since ${local(run.started_at)}` }, full && [worked(full), left > 0 && !full.paused && `, ${duration(left)} left`]),
+      queue.active.some(notes) && el('td', null, notes(run)), el('td', null, full && el('span', { class: 'buttons' }, buttons(run.run, full.actions, ['stop', 'kill'], owner, full.stopping))));
   }
 
   /** @param {any[]} requests */
-  const list = (requests) => table('Requests', ['Place', 'Command', 'Priority', 'By', 'Since', 'Actions'], requests.map(row), 'queue');
+  const list = (requests) => table('Requests', ['Place', 'Request', 'Priority', 'By', 'Since', 'Actions'], requests.map(row), 'queue');
+
+  /** A button that moves a request before another one. @param {any} one @param {any} other @param {string} mark @param {string} words */
+  const swap = (one, other, mark, words) => button(mark, () => change(one.request, () => post(`${path(one.request)}/move`, { before: other.request })),
+    { key: mark, disabled: Boolean(busy || one.foreign), title: words, 'aria-label': words });
+
+  /** The scenario or the run of a request. @param {any} one */
+  const subject = (one) => (one.run ? link(runPath(one.run), one.run) : one.command.find((/** @type {string} */ word) => word.endsWith('.toml'))?.replace(/.*\/|\.toml$/g, '') ?? '');
 
   /** @param {any} one */
   function row(one) {
     const isBusy = busy === one.request;
     const tools = server.read_only || one.foreign ? null : el('span', { class: 'buttons' },
       one.place > 1 && button('To the front', () => change(one.request, () => post(`${path(one.request)}/move`)), { disabled: Boolean(busy) }),
+      one.place > 2 && swap(one, queue.requests[one.place - 2], '↑', 'Move up'),
+      one.place && queue.requests[one.place]?.place && swap(queue.requests[one.place], one, '↓', 'Move down'),
       button(isBusy ? 'Removing…' : 'Remove', () => change(one.request, () => post(path(one.request), {}, 'DELETE')), { disabled: Boolean(busy), class: 'danger' }));
     const priority = server.read_only || one.foreign || one.place === null ? String(one.priority)
       : el('input', { type: 'number', value: String(one.priority), disabled: Boolean(busy), 'aria-label': `Priority of ${one.short}`,
         onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
     const notes = [one.refused && el('p', { class: 'note bad' }, prose(one.refused)), one.foreign && el('p', { class: 'quiet' }, 'This request ', prose(one.foreign), '.'),
       one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
-    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('code', { title: one.folder }, `runner ${shell(one.command)}`), notes),
+    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('b', null, subject(one)), el('small', null, el('code', { title: one.folder }, `runner ${shell(one.command)}`)), notes),
       el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
   }
 

@@ -7,26 +7,30 @@ import { go } from '../base/router.js';
 import { button, copyable, el, facts, link, render, soon } from '../base/ui.js';
 import { count, duration, plural, prose, time, verdict } from '../base/words.js';
 
-/** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
-const FIELDS = [
-  ['tests', 'Tests (--test)', 'cart/*, pay/*', 'list'],
-  ['exclude', 'Exclude (--exclude)', 'slow/*', 'list'],
-  ['providers', 'Providers (--provider)', 'small*', 'list'],
-  ['tags', 'Tags (--tag)', 'smoke', 'list'],
-  ['filter', 'Filter (--filter)', 'tag(smoke) & !test(slow*)', 'text'],
-  ['first', 'First N tests (--first)', '10', 'number'],
-  ['sample', 'N tests by the seed (--sample)', '50', 'number'],
-  ['repeat', 'Repeats (--repeat)', '1', 'number'],
-  ['retries', 'Retries (--retries)', '2', 'number'],
-  ['jobs', 'Parallel attempts (--jobs)', '4', 'number'],
-  ['timeout_minutes', 'Time limit in minutes (--timeout-minutes)', '30', 'number'],
-  ['fail_fast', 'Stop after N failures (--fail-fast)', '5', 'number'],
-  ['seed', 'Seed (--seed)', '42', 'number'],
-  ['limits', 'Lower limits (--limit)', 'memory=64MiB', 'pairs'],
-  ['set', 'Variables (--set)', 'model=small', 'pairs'],
-  ['labels', 'Labels (--label)', 'commit=1f2e3d4', 'pairs'],
-  ['into', 'Folder of the run (--into)', 'nightly-2026-11-27', 'text'],
+/** Key of the request, label, flag, example, and form of the value, by group. @type {[string, [string, string, string, string, 'list' | 'pairs' | 'text' | 'number'][]][]} */
+const GROUPS = [
+  ['Selection', [
+    ['tests', 'Tests', '--test', 'cart/*, pay/*', 'list'],
+    ['exclude', 'Exclude', '--exclude', 'slow/*', 'list'],
+    ['providers', 'Providers', '--provider', 'small*', 'list'],
+    ['tags', 'Tags', '--tag', 'smoke', 'list'],
+    ['filter', 'Filter', '--filter', 'tag(smoke) & !test(slow*)', 'text'],
+    ['first', 'First N tests', '--first', '10', 'number'],
+    ['sample', 'N tests by the seed', '--sample', '50', 'number']]],
+  ['Execution', [
+    ['repeat', 'Repeats', '--repeat', '3', 'number'],
+    ['retries', 'Retries', '--retries', '2', 'number'],
+    ['jobs', 'Parallel attempts', '--jobs', '4', 'number'],
+    ['timeout_minutes', 'Time limit in minutes', '--timeout-minutes', '30', 'number'],
+    ['fail_fast', 'Stop after N failures', '--fail-fast', '5', 'number'],
+    ['seed', 'Seed', '--seed', '42', 'number'],
+    ['limits', 'Lower limits', '--limit', 'memory=64MiB', 'pairs'],
+    ['set', 'Variables', '--set', 'model=small', 'pairs']]],
+  ['Record', [
+    ['labels', 'Labels', '--label', 'commit=1f2e3d4', 'pairs'],
+    ['into', 'Folder of the run', '--into', 'nightly-2026-11-27', 'text']]],
 ];
+const FIELDS = GROUPS.flatMap(([, fields]) => fields);
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
 const LAST = 'runner-last-start';
@@ -57,7 +61,7 @@ export async function open({ place, address, server }) {
     return form === 'number' ? Number(text) : text;
   };
   const body = () => ({ scenario, ...(isLastFailed ? { last_failed: true } : {}),
-    ...Object.fromEntries(FIELDS.filter(([key]) => texts[key]?.trim()).map(([key, , , form]) => [key, value(texts[key].trim(), form)])) });
+    ...Object.fromEntries(FIELDS.filter(([key]) => texts[key]?.trim()).map(([key, , , , form]) => [key, value(texts[key].trim(), form)])) });
 
   let turn = 0;
   async function check() {
@@ -134,9 +138,9 @@ export async function open({ place, address, server }) {
       el('p', null, name && [el('span', { class: 'lead' }, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
       description && el('p', { class: 'quiet' }, description),
       el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
-        el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
-          step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
-        el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time (--last-failed)'))));
+        GROUPS.map(([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(([key, label, flag, hint, form]) => el('label', { key }, label, ' ', el('code', { class: 'quiet' }, flag), el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
+          step: form === 'number' ? 'any' : null, placeholder: `e.g. ${hint}`, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
+        name === 'Selection' && el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time ', el('code', { class: 'quiet' }, '--last-failed')))])));
   }
 
   function preview() {
@@ -155,8 +159,9 @@ export async function open({ place, address, server }) {
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
         ['Access', plan.access.length > 0 && el('ul', { class: 'names' }, plan.access.map((/** @type {string} */ line) => el('li', null, prose(line))))],
         ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
-        ['First trials', el('details', null, el('summary', null, plan.trials[0], trials > 1 && ` and ${count(trials - 1)} more`), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
         ['In a terminal', copyable(plan.command)],
+        ['First trials', el('details', null, el('summary', null, plan.trials[0], trials > 1 && ` and ${count(trials - 1)} more`), el('ul', { class: 'names', tabindex: 0, 'aria-label': 'First trials' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one)),
+          trials > plan.trials.length && el('li', { class: 'quiet' }, `and ${count(trials - plan.trials.length)} more`)))],
       ]),
     ];
   }
