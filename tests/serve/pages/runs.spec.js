@@ -98,6 +98,9 @@ test('pass rate has its change since the run before, and its course', async ({ p
   // The list takes the rest of the window.
   expect(list.y + list.height).toBeGreaterThan(page.viewportSize().height - 120);
   await expect(page.getByRole('link', { name: 'good 75.0 %' })).toHaveAttribute('href', '/history?scenario=good');
+  await page.setViewportSize({ width: 400, height: 900 });
+  expect((await page.getByRole('group', { name: 'Pass rates' }).boundingBox()).height).toBeLessThan(50);
+  await page.setViewportSize({ width: 1280, height: 900 });
   // Filters leave out runs.
   await page.goto(`${server.origin}/runs?q=good`);
   await expect(row('newest')).toContainText('6 of 8 passed');

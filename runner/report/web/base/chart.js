@@ -18,13 +18,14 @@ const NAMES = 5;
 const round = (value) => Math.round(100 * value) / 100;
 
 /**
- * `ends` are the words below the left and the right end.
- * @param {string} label @param {number} width @param {import('./ui.js').Child} shapes @param {import('./ui.js').Child[]} ends
+ * `ends` are the words below the left and the right end. `bound` is a share of the width with a line, and its words.
+ * @param {string} label @param {number} width @param {import('./ui.js').Child} shapes @param {import('./ui.js').Child[]} ends @param {[number, string]} [bound]
  */
-function chart(label, width, shapes, [start, end]) {
+function chart(label, width, shapes, [start, end], bound) {
   return el('figure', { class: 'chart' },
-    el('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, shapes),
-    el('figcaption', null, el('span', null, start), el('span', null, end)));
+    el('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, shapes,
+      bound && el('path', { class: 'bound', d: `M${bound[0] * width} 0v${HEIGHT}` })),
+    el('figcaption', null, el('span', null, start), bound && mark('bound', 100 * bound[0], bound[1]), el('span', null, end)));
 }
 
 /** @param {number} x @param {number} y @param {number} height @param {string} kind @param {string} title */
@@ -33,15 +34,15 @@ const column = (x, y, height, kind, title) =>
 
 /**
  * A histogram. Each column with a count is visible.
- * @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
+ * @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends @param {[number, string]} [bound]
  */
-export function histogram(label, counts, title, ends) {
+export function histogram(label, counts, title, ends, bound) {
   const most = Math.max(...counts, 1);
   const shapes = counts.map((value, index) => {
     const height = value ? Math.max(1.5, (value / most) * HEIGHT) : 0;
     return column(index, HEIGHT - height, height, 'plain', title(index));
   });
-  return chart(label, Math.max(counts.length, 1), shapes, ends);
+  return chart(label, Math.max(counts.length, 1), shapes, ends, bound);
 }
 
 /**

@@ -40,7 +40,7 @@ export function overview(view, address, kept) {
       const table = el('section', { key: 'providers' }, results(document, redraw));
       return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures), known(document.run, failures)),
         isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary))), workers(document, live)),
-        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, !isRunning), !isRunning && workers(document, null)];
+        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], !isRunning), !isRunning && workers(document, null)];
     },
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
@@ -66,19 +66,25 @@ const counted = (bin) => parts(bin).map(([, phrase]) => phrase).join(', ');
 const course = (summary) => summary?.bins.length > 1 && outcomes(COURSE, summary.bins, (at) => `after ${duration(at * summary.step_ms)}: ${counted(summary.bins[at])}`,
   [time(summary.start, 'clock'), `after ${duration(summary.bins.length * summary.step_ms)}`]);
 
-/** @param {any} summary @param {boolean} hasCourse */
-function charts(summary, hasCourse) {
+/** The least score that passes, if failures have a single one. @param {any[]} kinds @param {string} grader */
+function least(kinds, grader) {
+  const all = kinds.map(({ kind }) => kind.split(`grader ${grader} below `)).filter(([start, end]) => !start && end);
+  return all.length === 1 ? Number(all[0][1]) : NaN;
+}
+
+/** @param {any} summary @param {any[]} kinds kinds of failures @param {boolean} hasCourse */
+function charts(summary, kinds, hasCourse) {
   if (!summary?.durations.length) return null;
-  const { durations, edges_ms: edges, bins } = summary;
+  const { durations, edges_ms: edges, bins, scores = [], score_edges: bounds = [], score_sample: sample } = summary;
   const range = (/** @type {number} */ at) => `${duration(edges[at])} to ${duration(edges[at + 1])}`;
   const ends = [duration(edges[0]), duration(edges.at(-1))];
-  const tile = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {number[]} */ counts, /** @type {(at: number) => string} */ words, /** @type {string[]} */ ends) =>
-    el('div', { key: name }, el('h3', null, name), histogram(`${kind} of ${name}`, counts, (at) => `${words(at)}: ${plural(counts[at], 'trial')}`, ends));
+  const tile = (/** @type {string} */ name, /** @type {string} */ kind, /** @type {number[]} */ counts, /** @type {(at: number) => string} */ words, /** @type {string[]} */ ends, bound = NaN) =>
+    el('div', { key: name }, el('h3', null, name), histogram(`${kind} of ${name}`, counts, (at) => `${words(at)}: ${plural(counts[at], 'trial')}`, ends,
+      bound >= bounds[0] && bound <= bounds.at(-1) ? [(bound - bounds[0]) / (bounds.at(-1) - bounds[0]), `at least ${number(bound)}`] : undefined));
   const histograms = durations.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, counts }) => tile(provider, 'Durations', counts, range, ends));
-  const { scores = [], score_edges: bounds = [], score_sample: sample } = summary;
   const graders = new Set(scores.map((/** @type {any} */ one) => one.grader));
   const pictures = scores.slice(0, MAX_HISTOGRAMS).map((/** @type {any} */ { provider, grader, counts }) => tile(graders.size > 1 ? `${provider} ${grader ? `by ${grader}` : 'itself'}` : provider,
-    'Scores', counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}`, [number(bounds[0]), number(bounds.at(-1))]));
+    'Scores', counts, (at) => `${number(bounds[at])} to ${number(bounds[at + 1])}`, [number(bounds[0]), number(bounds.at(-1))], least(kinds, grader)));
   const how = `trials by score${graders.size > 1 ? ' of each grader' : scores[0]?.grader ? ` of grader ${scores[0].grader}` : ''}${sample ? `, of a sample of ${plural(sample, 'trial')}` : ''}`;
   const others = (/** @type {any[]} */ list) => list.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${list.length - MAX_HISTOGRAMS} more are not drawn.`);
   return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), el('div', { class: 'tiles' }, pictures), others(scores)],

@@ -13,6 +13,7 @@ import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
 import { overview } from './overview.js';
+import { cost } from './tables.js';
 import { timeline } from './timeline.js';
 
 /**
@@ -130,7 +131,7 @@ export async function open({ place, address, names, kept }) {
         rescored && el('span', null, 'Judged again ', time(rescored.started_at, 'full')),
         labels(head)),
       bar(counts),
-      el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
+      el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts), el('span', { class: 'quiet' }, cost(view.document))),
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
       el('div', { class: 'buttons' }, main, rest,

@@ -92,14 +92,25 @@ export function results({ run, providers, graders = [] }, redraw) {
     hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : score(one.score)),
     !pivot && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name).map(amount))));
+  const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(run.counts), passed(run.counts), hasScore && el('td', null), !pivot && el('td', null),
+    metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, sums([...providers, ...graders], name).map(amount)))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
   const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Mean score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map((name) => numeric(metric(name)))];
   const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => { pivots.set(run.run, key); redraw(); }, { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
   return [el('h2', null, 'Providers'),
     keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
-    table('Providers', heads, all.slice(0, MAX_ROWS).map(row), 'providers'), rest(all),
+    table('Providers', heads, shown.slice(0, MAX_ROWS).map(row), 'providers', graders.length > 0 && el('tbody', null, graders.map(row)), all.length > 1 && total()), rest(shown),
     metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums over the attempts that decided.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
 }
+
+/** The sum of a metric, for each of its units. @param {any[]} list providers and graders @param {string} name */
+function sums(list, name) {
+  const all = list.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name));
+  return [...Map.groupBy(all, ({ unit }) => unit).values()].map((same) => ({ ...same[0], value: same.reduce((sum, { value }) => sum + Number(value), 0) }));
+}
+
+/** The cost of a run in words. `undefined` without one. @param {any} document */
+export const cost = ({ providers, graders = [] }) => providers && sums([...providers, ...graders], 'cost_usd').map(amount)[0];
 
 /** Sums of the providers with the same value of a key. @param {any[]} providers @param {string} key */
 function grouped(providers, key) {

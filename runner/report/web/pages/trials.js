@@ -85,6 +85,7 @@ export function trials(view, address, kept) {
       if (mine !== turn) return;
       [list, error] = [{ ...answer, filter }, null];
       // Until the server has read all results, it sends only the first ones.
+      rows.element.style.setProperty('--names', String(Math.max(0, ...answer.trials.map((/** @type {any} */ one) => one.trial.replace(/#1$/, '').length))));
       pages.reset(answer.is_partial ? answer.trials.length : answer.total, answer.trials);
       if (answer.is_partial) setTimeout(() => mine === turn && void load(), 300);
     } catch (caught) {
