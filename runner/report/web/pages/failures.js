@@ -33,9 +33,9 @@ export function previous({ document, run }) {
 /** Kinds and reasons of a kind that are shown at first, and reasons of all of them. */
 const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
 
-/** @param {string} run @param {any} failures */
-export function failed(run, failures) {
-  const { kinds = [], trials, left_out: leftOut, flaky, counts, retries, retried } = failures ?? {};
+/** @param {string} run @param {any} failures @param {any} counts those of the run */
+export function failed(run, failures, counts) {
+  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
   if (!kinds.length && !flaky && !retries) return null;
   const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));

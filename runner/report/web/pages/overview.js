@@ -5,7 +5,7 @@ import { get, runPath } from '../base/api.js';
 import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
-import { duration, number, parts, plural, speed, time } from '../base/words.js';
+import { countsOf, duration, number, parts, plural, speed, time } from '../base/words.js';
 import { activity, workers } from './activity.js';
 import { failed, known, previous } from './failures.js';
 import { denials, groups, results } from './tables.js';
@@ -38,7 +38,7 @@ export function overview(view, address, kept) {
       // People look for the best provider of a graded run, and for the failures of any other one. At the end of a run, nothing moves.
       isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
-      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures), known(document.run, failures)),
+      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures, countsOf(view)), known(document.run, failures)),
         isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary))), workers(document, live)),
         el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], !isRunning), !isRunning && workers(document, null)];
     },
