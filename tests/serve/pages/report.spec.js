@@ -121,6 +121,7 @@ for (const colorScheme of ['light', 'dark']) {
         }
       }
       await open('every');
+      await expect(page.getByRole('button', { name: 'Print', exact: true })).toBeVisible();
       await page.emulateMedia({ media: 'print' });
       await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
       await expect(list(page)).toHaveCount(44);

@@ -363,6 +363,9 @@ test.describe('', () => {
     await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
     await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
     await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+    await expect(page.getByText('Did you mean')).toHaveCount(0);
+    await page.goto(`${server.origin}/histori`);
+    await expect(page.getByText('Did you mean History?')).toBeVisible();
     await expect(page.getByText('%zz')).toBeVisible();
     await page.getByRole('link', { name: 'All trials of the run' }).click();
     await expect(page.getByRole('grid', { name: 'Trials' })).toBeVisible();

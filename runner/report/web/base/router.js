@@ -4,7 +4,7 @@
 import { noAnswer, tried } from './api.js';
 import { login, notFound, problem } from './problem.js';
 import { here, href, report } from './report.js';
-import { drawNow, render } from './ui.js';
+import { drawNow, el, link, render } from './ui.js';
 import { visibleLine } from './visible.js';
 
 /**
@@ -122,7 +122,10 @@ export async function show(kept, again = false) {
     const page = await open?.({ place, address, names, kept: kept?.page, server });
     if (mine !== turn) return page?.close?.();
     [shown, path] = [page ?? null, here().pathname];
-    if (!page) render(place, notFound(`No page has the address ${path}.`));
+    if (!page) {
+      const near = [...document.querySelectorAll('nav a')].filter((one) => one.getAttribute('href')?.slice(0, 3) === path.slice(0, 3));
+      render(place, notFound(`No page has the address ${path}.`), near.length > 0 && el('p', null, 'Did you mean ', near.map((one) => link(one.getAttribute('href') ?? '', one.textContent)), '?'));
+    }
     replace();
     drawNow();
     title();

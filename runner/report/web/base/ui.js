@@ -156,5 +156,5 @@ export function copyable(text) {
     render(target, document.execCommand('copy') ? 'Copied' : 'Selected');
     setTimeout(() => render(target, 'Copy'), 1500);
   };
-  return el('div', { class: 'command' }, el('pre', { tabindex: 0 }, text), el('button', { type: 'button', onclick: copy }, 'Copy'));
+  return el('div', { class: 'command' }, el('pre', { tabindex: 0 }, text.split(/(?<!\S)(--[a-z-]+)/).map((part, at) => (at % 2 ? el('span', { class: 'flag' }, part) : part))), el('button', { type: 'button', onclick: copy }, 'Copy'));
 }

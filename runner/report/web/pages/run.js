@@ -7,7 +7,7 @@ import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename } from '../base/router.js';
-import { el, link, paced, render, soon } from '../base/ui.js';
+import { button, el, link, paced, render, soon } from '../base/ui.js';
 import { actor, bar, count, countsOf, done, duration, needed, parts, plural, prose, reason, speed, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
@@ -134,7 +134,7 @@ export async function open({ place, address, names, kept }) {
       el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts), el('span', { class: 'quiet' }, cost(view.document))),
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
-      el('div', { class: 'buttons' }, main, rest,
+      el('div', { class: 'buttons' }, main, rest, report && button('Print', () => print()),
         previous && !report && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
         !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
