@@ -239,7 +239,7 @@ test('every provider of a matrix is in reach on a narrow screen', async ({ page,
   const last = page.getByRole('grid').getByRole('columnheader').nth(2);
   await last.scrollIntoViewIfNeeded();
   await expect(last).toBeInViewport({ ratio: 1 });
-  await expect(last).toContainText(/\d %.*\d m?s$/);
+  await expect(last).toContainText(/\d %.*\d [mµ]?s$/);
   // The names of tests stay in place.
   const [name, grid] = [page.getByRole('link', { name: 'recovers' }), page.getByRole('grid', { name: 'Tests and providers' })];
   const [inner, outer] = await Promise.all([name, grid].map((one) => one.boundingBox()));
@@ -307,7 +307,8 @@ test('attempts of a log fold, alone and all at once', async ({ page, server }) =
 
 test('log of a run without output is that of the run', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-good-44444444?view=log`);
-  await expect(page.getByText('The attempts have no output. This is runner.log:')).toBeVisible();
+  await expect(page.getByRole('link', { name: 'Attempts (0)' })).toBeDisabled();
+  await expect(page.getByRole('link', { name: 'runner.log' })).toHaveAttribute('aria-current', 'page');
   const log = page.getByLabel('Log', { exact: true });
   await expect(log).toContainText('session 1 of runner');
   await expect(log.locator('.digest').first()).toHaveText(/^[0-9a-f]{64}$/);
@@ -329,6 +330,8 @@ test('timeline shows only attempts of an outcome and a provider', async ({ page,
   const values = page.getByRole('region', { name: 'Attempts over time' }).getByRole('row');
   await expect(values.filter({ hasText: '@hostile' })).toHaveCount(0);
   await expect(values.filter({ hasText: '@other' }).first()).toBeVisible();
+  await page.getByLabel('Colours').selectOption('provider');
+  await expect(page.locator('.timeline ~ .legend')).toContainText('■ hostile');
   // The names of lanes are left of the first attempt.
   const canvas = page.getByRole('figure', { name: 'Attempts over time' }).getByRole('img');
   expect(await canvas.evaluate((element) => element.getContext('2d').getImageData(0, 0, 40, element.height - 22).data.some((byte) => byte > 0))).toBe(true);
@@ -360,12 +363,12 @@ test.describe('', () => {
     await expect(page.getByText('in another results root')).toBeVisible();
     await page.goto(`${server.origin}/nothing`);
     await expect(page.getByText('No page has the address /nothing')).toBeVisible();
-    await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
-    await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
-    await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
     await expect(page.getByText('Did you mean')).toHaveCount(0);
     await page.goto(`${server.origin}/histori`);
     await expect(page.getByText('Did you mean History?')).toBeVisible();
+    await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
+    await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
+    await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
     await expect(page.getByText('%zz')).toBeVisible();
     await page.getByRole('link', { name: 'All trials of the run' }).click();
     await expect(page.getByRole('grid', { name: 'Trials' })).toBeVisible();

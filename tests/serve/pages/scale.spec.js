@@ -87,7 +87,7 @@ test('log and timeline of a large run state their limits', async ({ page, server
   await expect.poll(() => canvas.evaluate((element) => {
     const copy = Object.assign(document.createElement('canvas'), { width: element.width }).getContext('2d', { willReadFrequently: true });
     copy.drawImage(element, 0, 0);
-    const [top, bottom] = [1, 17].map((y) => copy.getImageData(0, y, element.width, 1).data);
+    const [top, bottom] = [1, 27].map((y) => copy.getImageData(0, y, element.width, 1).data);
     return top.some((byte, at) => byte !== bottom[at]);
   })).toBe(true);
   const { x, y, width } = await canvas.boundingBox();

@@ -31,7 +31,19 @@ test('long words and long reasons keep a trial in its bounds', async ({ page, se
 
 test('trial has its reason first and its receipts last', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
-  await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Other providers/, /^Past results/, /^Input/, /^Usage/, /^Reproduce/]);
+  await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Input/, /^Output/, /^Other providers/, /^Past results/, /^Usage/, /^Reproduce/]);
+});
+
+test('checks with the same key have their values', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  Object.assign(document, { output: '"it is quite so"', expected_output: null, planned: { expect: { not: { contains: ['sure', 'quite'] } } }, reasons: [{ tone: 'reason', text: 'bad' }, { tone: 'actual', text: 'got      "it is quite so"' }] });
+  document.rows.find((row) => row.seq === document.shown).checks = [{ kind: 'not.contains', verdict: 'pass' }, { kind: 'not.contains', verdict: 'fail', expected: 'quite' }];
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+  await page.goto(server.origin + path);
+  await expect(page.locator('.groups li')).toHaveText(['✓ not.contains "sure"', '✗ not.contains "quite"']);
+  await expect(page.getByLabel('Output', { exact: true }).locator('mark')).toHaveText('quite');
+  await expect(page.locator('.reasons .actual')).toHaveCount(0);
 });
 
 test('trial shows numbers as they are written', async ({ page, server }) => {
@@ -178,7 +190,7 @@ test.describe('', () => {
     await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', 'graded@hostile#1'));
     await expect(page.getByText('It repeats the question.')).toHaveCount(1);
     await expect(page.getByRole('heading', { name: 'Expectations' })).toHaveCount(0);
-    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Grades/, /^Output/, /^Input/, /^Usage/, /^Reproduce/]);
+    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Grades/, /^Input/, /^Output/, /^Usage/, /^Reproduce/]);
     const font = (place) => place.evaluate((one) => getComputedStyle(one).fontFamily);
     expect(await font(page.getByText('It repeats the question.'))).toBe(await font(page.locator('body')));
     expect(await font(page.locator('pre').first())).toContain('monospace');

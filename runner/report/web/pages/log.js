@@ -39,12 +39,13 @@ export function log(view, address) {
   let part = open();
   /** `runner.log`, which is shown while attempts have no output. @type {ReturnType<typeof viewer> | undefined} */
   let own;
+  const isEmpty = () => !isRunner && part.isEmpty();
   const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
-    el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === isRunner ? 'page' : null }, words);
+    el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === (isRunner || isEmpty()) ? 'page' : null }, words);
   return {
-    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, chip('Attempts', false), chip('runner.log', true)),
-      el('div', { key: String(isRunner) }, part.isEmpty() && !isRunner
-        ? [el('p', { class: 'quiet' }, part.isCut() ? 'The newest attempts have no output.' : 'The attempts have no output.', ' This is runner.log:'), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
+    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, isEmpty() && !part.isCut() ? el('a', { class: 'chip', role: 'link', 'aria-disabled': 'true' }, 'Attempts (0)') : chip('Attempts', false), chip('runner.log', true)),
+      el('div', { key: String(isRunner) }, isEmpty()
+        ? [part.isCut() && el('p', { class: 'quiet' }, 'The newest attempts have no output. This is runner.log:'), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
         !isRunner && part.isCut() && el('p', { class: 'quiet' }, 'Only the newest attempts are read. ',
           button('Show all', () => { part = all(true); view.redraw(); })),
         !isRunner && isLive() && running(view))],

@@ -8,12 +8,18 @@ import { el } from '../base/ui.js';
 /** The name of the file that has a large output. @param {string | null} json */
 export const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
 
-/** A JSON value as text. @param {string} json @param {string} label */
-export const block = (json, label) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, pretty(json)));
+/** A text with the first place of another one marked. @param {string} text @param {any} mark */
+function marked(text, mark) {
+  const at = typeof mark === 'string' ? text.indexOf(mark) : -1;
+  return at < 0 ? text : [text.slice(0, at), el('mark', null, mark), text.slice(at + mark.length)];
+}
 
-/** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] */
-export const cards = (list, hasHeads = true) => el('div', { class: 'cards' }, list.map(([label, json]) =>
-  (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label))))));
+/** A JSON value as text. @param {string} json @param {string} label @param {any} [mark] */
+export const block = (json, label, mark) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, marked(pretty(json), mark)));
+
+/** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] @param {any} [mark] a text to mark */
+export const cards = (list, hasHeads = true, mark = undefined) => el('div', { class: 'cards' }, list.map(([label, json]) =>
+  (json === null || json === undefined ? null : el('section', { key: label }, hasHeads && el('h3', null, label), block(json, /** @type {string} */ (label), mark)))));
 
 /** The expected and the actual output of a trial, if they differ. `earlier` is the trial in the base of a comparison. @param {any} trial @param {any} [earlier] @returns {string[] | null} */
 export function columns(trial, earlier) {
@@ -33,7 +39,9 @@ export function lines(trial, earlier) {
   const row = shownRow(trial);
   // The columns show the values of the only check that failed.
   const isShown = !earlier && columns(trial) && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
-  const shown = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
+  // The output is below.
+  const isOutput = (/** @type {any} */ { tone, text }) => tone === 'actual' && text.replace(/^got +/, '') === trial.output;
+  const shown = trial.reasons.filter((/** @type {any} */ line) => !isOutput(line) && (!isShown || line.tone === 'reason'));
   return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}`, tabindex: line.text.length > 1000 ? 0 : null }, line.text)));
 }
 

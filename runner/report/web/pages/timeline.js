@@ -8,8 +8,14 @@ import { button, el, folded, link, loading, paced, render, table } from '../base
 import { count, duration, outcome, parts, plural } from '../base/words.js';
 import { QUICK } from './trials.js';
 
-/** Heights of a lane, of the words above lanes and of the axis, in pixels. */
-const [LANE, MIN_LANE, HEAD, AXIS] = [22, 3, 20, 22];
+/** Heights of a lane, of one of a few lanes, of the words above lanes and of the axis, in pixels. */
+const [LANE, TALL, MIN_LANE, HEAD, AXIS] = [22, 32, 3, 20, 22];
+/** The most tall lanes, whose attempts have their durations. */
+const FEW = 12;
+/** Colours of providers, as those of the classes `tone-0` to `tone-5`. */
+const TONES = ['link', 'error', 'passed', 'timeout', 'flaky', 'text'];
+/** Whether attempts have the colours of their providers. */
+let isByProvider = false;
 /** Height of all lanes if they are many. */
 const MOST = 560;
 /** Width of a mark that may have a name, of a mark of the axis, and of the names of lanes, in pixels. */
@@ -26,9 +32,8 @@ const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
 /** The numbers of attempts of a mark by outcome. @param {any} span @returns {[string, number][]} */
 const mix = ({ counts, outcome: one, attempts }) => (counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, counts[word]])).filter(([, number]) => number > 0) : [[one, attempts]]);
 
-/** Names of a trial, the longest first. Names of tests differ at their ends. @param {string} trial */
-const names = (trial, whole = trial.replace(/#1$|^.*\//g, ''), test = whole.replace(/@.*/, '')) =>
-  [whole, ...Array.from({ length: Math.max(0, test.length - 2) }, (_, at) => (at ? `…${test.slice(at)}` : test))];
+/** Names of a trial, the longest first: with its provider and repeat, and the test with its last folder. @param {string} trial */
+const names = (trial, whole = trial.replace(/#1$/, ''), test = trial.slice(0, trial.lastIndexOf('@'))) => [whole, test, test.split('/').slice(-2).join('/')];
 
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
@@ -71,7 +76,7 @@ export function timeline(view, address) {
   /** The height of lanes, the top of each, and the height of all. */
   function places() {
     const { lanes } = shown;
-    const size = Math.max(MIN_LANE, Math.min(LANE, MOST / Math.max(1, lanes.length)));
+    const size = Math.max(MIN_LANE, Math.min(lanes.length > FEW ? LANE : TALL, MOST / Math.max(1, lanes.length)));
     const hasHeads = lanes.some((/** @type {any} */ lane) => kind(lane) !== kind(lanes[0]));
     let bottom = 0;
     const tops = lanes.map((/** @type {any} */ lane, /** @type {number} */ at) => {
@@ -80,6 +85,9 @@ export function timeline(view, address) {
     });
     return { size, tops, bottom };
   }
+  const providers = () => (view.document.providers ?? []).map((/** @type {any} */ one) => one.provider);
+  const providerOf = (/** @type {string} */ trial) => trial.slice(trial.lastIndexOf('@') + 1, trial.lastIndexOf('#'));
+  const toneOf = (/** @type {string} */ name) => TONES[providers().indexOf(name) % TONES.length];
   const timeAt = (/** @type {number} */ x) => shown.from_ms + (Math.max(0, x - NAMES) / (/** @type {HTMLCanvasElement} */ (canvas).clientWidth - NAMES)) * (shown.to_ms - shown.from_ms);
 
   function paint() {
@@ -95,7 +103,7 @@ export function timeline(view, address) {
     // Custom properties keep `light-dark()`, which a canvas does not know.
     const probe = document.createElement('i');
     canvas.after(probe);
-    const colours = Object.fromEntries([...OUTCOMES, 'quiet', 'flaky', 'line', 'soft', 'none', 'page'].map((name) => {
+    const colours = Object.fromEntries([...OUTCOMES, ...TONES, 'quiet', 'line', 'soft', 'none', 'page'].map((name) => {
       probe.style.color = `var(--${name === 'skipped' ? 'quiet' : name})`;
       return [name, getComputedStyle(probe).color];
     }));
@@ -134,6 +142,7 @@ export function timeline(view, address) {
       if (wide > 3) fill(colours.soft, left - 1, top, 1, height);
       const end = top + height;
       if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
+      else if (isByProvider) fill(colours[span.trial ? toneOf(providerOf(span.trial)) : 'quiet'], left, top, wide, height);
       else mix(span).forEach(([word, number], at, all) => {
         const size = at === all.length - 1 ? end - top : Math.max(1, (height * number) / span.attempts);
         fill(colours[word] ?? colours.quiet, left, top, wide, size);
@@ -144,8 +153,11 @@ export function timeline(view, address) {
       const start = Math.max(left, 0);
       const room = left + wide - start - 8;
       // Measuring takes long, and no letter has less than three pixels on average.
-      const name = names(span.trial).find((text) => 3 * text.length < room && context.measureText(text).width <= room);
-      if (name) context.fillText(name, start + 4, end - 6);
+      const fits = (/** @type {string} */ text) => 3 * text.length < room && context.measureText(text).width <= room;
+      const name = names(span.trial).find(fits);
+      const took = lane > LANE ? duration(span.to_ms - span.from_ms) : '';
+      if (name) context.fillText(name, start + 4, end - (took ? 17 : 6));
+      if (took && fits(took)) context.fillText(took, start + 4, end - (name ? 4 : 10));
     }
     if (drag) fill('#8886', Math.min(...drag) - NAMES, 0, Math.abs(drag[1] - drag[0]), bottom);
   }
@@ -205,12 +217,13 @@ export function timeline(view, address) {
     if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
     const sums = /** @type {Record<string, number>} */ ({});
     for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : mix(span)))) sums[word] = (sums[word] ?? 0) + number;
-    const providers = (view.document.providers ?? []).map((/** @type {any} */ one) => one.provider);
     return [error && problem(error),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) => button(words, () => change({ filter }), { class: 'chip', 'aria-pressed': String(keys.filter === filter) }))),
-        providers.length > 1 && el('select', { 'aria-label': 'Provider', value: keys.provider, onchange: (/** @type {any} */ event) => change({ provider: event.target.value }) },
-          el('option', { value: '' }, 'All providers'), providers.map((/** @type {string} */ name) => el('option', { value: name }, name))),
+        providers().length > 1 && [el('select', { 'aria-label': 'Provider', value: keys.provider, onchange: (/** @type {any} */ event) => change({ provider: event.target.value }) },
+          el('option', { value: '' }, 'All providers'), providers().map((/** @type {string} */ name) => el('option', { value: name }, name))),
+        el('select', { 'aria-label': 'Colours', value: isByProvider ? 'provider' : '', onchange: (/** @type {any} */ event) => { isByProvider = Boolean(event.target.value); view.redraw(); paint(); } },
+          el('option', { value: '' }, 'Colour by outcome'), el('option', { value: 'provider' }, 'Colour by provider'))],
         !shown.spans.length && el('span', { class: 'quiet' }, 'No attempts match.')),
       el('div', { class: 'filters' }, el('span', { class: 'buttons' },
         button('+', () => look(0.5), { 'aria-label': 'Zoom in' }), button('−', () => look(2), { 'aria-label': 'Zoom out', disabled: isWhole }),
@@ -222,6 +235,7 @@ export function timeline(view, address) {
         el('canvas', { ref: (/** @type {HTMLCanvasElement} */ node) => { canvas = node; }, role: 'img', 'aria-label': `${count(shown.spans.length)} attempts or groups of attempts over time`,
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
           onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
+      isByProvider && el('p', { class: 'legend' }, providers().map((/** @type {string} */ name) => el('span', { key: name, style: { color: `var(--${toneOf(name)})` } }, '■ ', el('span', null, name)))),
       el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.length > 0 && el('span', { class: 'quiet' }, '■ pause')),
       el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];

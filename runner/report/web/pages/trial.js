@@ -88,7 +88,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(), hasFailed && grades(row), texts(), checks(row), !hasFailed && grades(row), isBroken && logs(), others(), past(), input(),
+      progress(own, !row && trial.run_status === 'running'), reasons(), hasFailed && grades(row), el('div', { class: columns(trial, earlier) ? null : 'sides' }, el('div', null, input()), el('div', null, texts())), checks(row), !hasFailed && grades(row), isBroken && logs(), others(), past(),
       !isBroken && logs(), usage(row), files(row),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
@@ -137,11 +137,12 @@ export async function open({ place, address, names: [run, name] }) {
     const expected = Object.keys(rest);
     // The columns show a single expectation, and the grades name the graders.
     const isShown = expected.every((key) => key === 'graders') || (found && !earlier && expected.length === 1);
+    const unwanted = shownRow(trial)?.checks?.find((/** @type {any} */ one) => one.kind === 'not.contains' && one.verdict === 'fail')?.expected;
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
     const how = earlier ? el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))
       : found && trial.expected_output === null && el('small', null, 'only the expected keys are compared', tolerance > 0 && `, and numbers may differ by ${number(tolerance)}`);
     return [el('h2', null, 'Output', how),
-      found ? diff.show(found[0], found[1], heads) : cards([['Output', trial.output]], false),
+      found ? diff.show(found[0], found[1], heads) : cards([['Output', trial.output]], false, unwanted),
       cards([['Expectations', isShown ? null : trial.expected], ['Reference', trial.reference]])];
   }
 
@@ -161,12 +162,19 @@ export async function open({ place, address, names: [run, name] }) {
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
   }
 
+  /** The value of one of several checks with the same key. @param {any[]} all @param {any} check */
+  function operand(all, check) {
+    const alike = all.filter(({ kind }) => kind && kind === check.kind);
+    const values = check.kind?.split('.').reduce((/** @type {any} */ value, /** @type {string} */ key) => value?.[key], trial.planned?.expect);
+    return alike.length > 1 && values?.length === alike.length && [' ', el('code', null, JSON.stringify(values[alike.indexOf(check)]))];
+  }
+
   /** @param {any} row */
   function checks(row) {
     // The reason has the name of a single check.
     if (!(row?.checks?.length > 1)) return null;
     return [el('h2', null, 'Checks'), el('ul', { class: 'groups' }, row.checks.map((/** @type {any} */ one) => el('li', null,
-      outcome(VERDICTS[one.verdict] ?? one.verdict, one.kind ?? one.name), one.kind ? null : el('span', { class: 'quiet' }, ' by the provider'),
+      outcome(VERDICTS[one.verdict] ?? one.verdict, one.kind ?? one.name), one.kind ? null : el('span', { class: 'quiet' }, ' by the provider'), operand(row.checks, one),
       one.score === undefined ? null : ` · ${number(one.score)}`)))];
   }
 
