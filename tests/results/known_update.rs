@@ -64,7 +64,7 @@ fn updated_lists_make_runs_green() {
     asked.says(&["+[[failures]]", "nothing was written", "2 added in 1 file", "--yes"]);
     assert_eq!(read(&runner), "# Failures of the suite.\n");
     let wrote = runner.run(&["known", "--update", "--yes"]).expect(0);
-    wrote.says(&["wrote 1 file: 2 added", "empty `reason`", "runner rescore"]);
+    wrote.says(&["wrote 1 file: 2 added", "first write 2 reasons in known.toml", "runner rescore"]);
     let known = read(&runner);
     assert!(
         known.starts_with(
@@ -73,7 +73,12 @@ fn updated_lists_make_runs_green() {
         "{known}"
     );
     // A draft is refused until its reason is written.
-    runner.exec(&[]).expect(2).says(&["known.toml", "`reason` is empty"]);
+    for command in ["exec", "rescore"] {
+        let args = if command == "exec" { &[command, "scenario.toml"][..] } else { &[command] };
+        let refused = runner.run(args).expect(2);
+        refused.says(&["known.toml:5", "`reason` is empty in 2 entries"]);
+        assert_eq!(refused.stderr.matches("is empty").count(), 1, "{}", refused.stderr);
+    }
     runner.write("known.toml", known.replace("\"\"", "\"issue 375\""));
     runner.exec(&[]).expect(0);
 
@@ -235,4 +240,82 @@ fn entries_are_shown_by_state() {
     runner.scenario(&scenario(&[("a", "right")]).replace("[known]\nfiles = [\"known.toml\"]", ""));
     runner.exec(&[]).expect(0);
     runner.run(&["known"]).expect(0).says(&["no list of known failures"]);
+}
+
+#[test]
+fn filters_give_each_group_its_reason() {
+    let known = "[[failures]]\ntests = [\"fixed\"]\nreason = \"r\"\n";
+    let tests = [
+        ("invalid/1", "x"),
+        ("invalid/2", "x"),
+        ("invalid/3", "x"),
+        ("b", "x"),
+        ("fixed", "right"),
+    ];
+    let runner = runner(known, &tests);
+    runner.exec(&[]).expect(1);
+    let update = |filters: &[&str], reason| {
+        let filters = filters.iter().flat_map(|filter| ["-E", filter]);
+        let args = ["known", "--update", "--yes", "--reason", reason].into_iter().chain(filters);
+        runner.run(&args.collect::<Vec<_>>())
+    };
+    update(&["test(none)"], "n").expect(5);
+    update(&["test(invalid/*)", "outcome(failed)"], "too lenient").expect(0);
+    let new = "\n[[failures]]\ntests = [\"invalid/*\"]\nreason = \"too lenient\"\n";
+    assert_eq!(read(&runner), format!("{known}{new}"));
+    runner.run(&["rescore"]).expect(1);
+    update(&["!test(b)"], "n").expect(0).says(&["wrote 1 file: 1 removed"]);
+    runner.run(&["rescore"]).expect(1);
+    update(&["test(b)"], "another").expect(0);
+    runner.exec(&[]).expect(0);
+    let list = read(&runner);
+    assert!(list.starts_with(new.trim_start()) && list.contains("reason = \"another\""), "{list}");
+}
+
+#[test]
+fn fixed_entries_are_removed_alone() {
+    let kept = "[[failures]]\ntests = [\"a/*\"]\nreason = \"r\"\n";
+    let known = format!("[[failures]]\ntests = [\"b\"]\nreason = \"r\"\n\n{kept}");
+    let new = ["c", "d", "e", "f", "g", "h"].map(|id| (id, "x"));
+    let tests = [&[("a/1", "x"), ("a/2", "right"), ("b", "right")][..], &new].concat();
+    let runner = runner(&known, &tests);
+    runner.exec(&[]).expect(1);
+    let asked = runner.run(&["known", "--update"]).expect(2);
+    asked.says(&[
+        "6 newly failing tests get an entry: c@echo, d@echo, e@echo, f@echo, g@echo and 1 more",
+    ]);
+    asked.says(&["`--fixed`"]);
+    let fixed = runner.run(&["known", "--update", "--fixed", "--yes"]).expect(0);
+    fixed.says(&["wrote 1 file: 1 removed"]);
+    assert!(!fixed.stderr.contains("newly"), "{}", fixed.stderr);
+    assert_eq!(read(&runner), kept);
+    runner.run(&["rescore"]).expect(1);
+    let again = runner.run(&["known", "--update", "--fixed", "--yes"]).expect(0);
+    again.says(&["nothing to update"]);
+}
+
+#[test]
+fn entries_without_a_test_are_named() {
+    let entry = |test| format!("[[failures]]\ntests = [\"{test}\"]\nreason = \"r\"\n");
+    let known = [entry("gone"), entry("a"), entry("typo/*")].concat();
+    let runner = runner(&known, &[("a", "x"), ("b", "right")]);
+    // A test that is not selected is still matched.
+    runner.exec(&["--test", "b"]).expect(0);
+    let updated = runner.run(&["known", "--update", "--yes"]).expect(0);
+    updated.says(&["2 entries match no test: known.toml:1 gone, known.toml:7 typo/*"]);
+    updated.says(&["nothing to update"]);
+    assert_eq!(read(&runner), known);
+}
+
+#[test]
+fn adaptive_repeats_that_are_not_needed_are_left_out() {
+    let rule = "repeat = { min = 2, max = 20, width = 0.9 }\n";
+    let tests = [test("a", "x"), test("b", "right")].map(|test| test + rule).concat();
+    let runner = runner("", &[]);
+    runner.scenario(&format!("{HEAD}{tests}"));
+    runner.exec(&[]).expect(1);
+    assert!(runner.only_run().manifest()["counts"]["not_needed"].as_u64() > Some(0));
+    update(&runner);
+    let known = read(&runner);
+    assert!(known.contains("[\"a\"]") && !known.contains("[\"b\"]"), "{known}");
 }

@@ -1,18 +1,18 @@
 //! [`update_known`]: lists of known failures that expect the results of a run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use runner_model::visible::{shown_path, visible_line};
-use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected};
+use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected, digest};
 use runner_model::{known::KnownEntry, status::RunVerdict};
-use runner_record::{Manifest, Replacement, ResultsRoot, RunDir, UserFolder, now};
+use runner_record::{Manifest, Replacement, Rerun, ResultsRoot, RunDir, UserFolder, now};
 use runner_results::{PlanOrder, RunTable, short};
-use runner_scenario::{KnownResults, KnownSource, KnownUpdate, PairResults, Suite};
+use runner_scenario::{Filter, KnownResults, KnownSource, KnownUpdate, PairResults, Suite};
 use runner_scenario::{known_sources, load_selected};
 
-use crate::plan::{Ids, RescorePlan, TestLine, unreadable};
+use crate::plan::{Ids, RescorePlan, TestLine, matching_rows, resolve_filter, unreadable};
 use crate::{EngineError, SessionRequest, trust::find_run};
 
 /// Bytes of a list, or of a scenario.
@@ -25,6 +25,10 @@ pub struct KnownRequest {
     pub run: Option<String>,
     /// The reason of new entries.
     pub reason: String,
+    /// Only tests with a matching trial change their entries.
+    pub filter: Option<Filter>,
+    /// Entries whose trials all pass are removed, and nothing else changes.
+    pub only_fixed: bool,
     /// Path of the results root.
     pub results: PathBuf,
 }
@@ -83,12 +87,14 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
         let sources = known_sources(&scenario, &list, &mut read).map_err(EngineError::Usage)?;
         let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
         let tests = PlannedTests::read(&root, &plan.live)?;
-        let pairs = tests.pairs(&root, &dir, &manifest, &plan)?;
+        let selected = request.filter.clone().map(|filter| selected_tests(filter, &root, &dir));
+        let pairs = tests.pairs(&root, &dir, &manifest, &plan, selected.transpose()?)?;
         let results = KnownResults {
             pairs: &pairs,
             judged: &tests.judged,
             now: now(),
             reason: &request.reason,
+            only_fixed: request.only_fixed,
         };
         let update = runner_scenario::update_known(&list, &sources, results)
             .map_err(|why| EngineError::Usage(format!("{why}; nothing was written")))?;
@@ -174,7 +180,7 @@ impl PlannedTests {
         Ok(Self { pairs, judged })
     }
 
-    /// Returns the results of the tests in a run.
+    /// Returns the results of the tests in a run. Those that are not `selected` are without any.
     ///
     /// # Errors
     ///
@@ -185,6 +191,7 @@ impl PlannedTests {
         dir: &RunDir,
         manifest: &Manifest,
         plan: &RescorePlan,
+        selected: Option<HashSet<(String, String)>>,
     ) -> Result<Vec<PairResults>, EngineError> {
         let table = RunTable::open(dir)?;
         table.check_version()?;
@@ -193,7 +200,8 @@ impl PlannedTests {
         let mut ids = Ids::new(suite, &plan.plan.scenario.providers);
         let mut outcomes = HashMap::<(String, String), Vec<Outcome>>::new();
         let (mut line, mut last) = (Vec::new(), None);
-        for place in 0..suite.trials() {
+        // Adaptive repeats that are not needed have no result.
+        for place in order.needed(&table).into_iter().map(u64::from) {
             let trial = suite.trial(place);
             let unreadable = |source| unreadable(root, source);
             let id = ids.trial(place).map_err(unreadable)?;
@@ -224,10 +232,11 @@ impl PlannedTests {
                 }
                 _ => {}
             }
-            let of_pair =
-                outcomes.entry((id.test.to_string(), id.provider.to_string())).or_default();
+            let pair = (id.test.to_string(), id.provider.to_string());
+            let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(&pair));
+            let of_pair = outcomes.entry(pair).or_default();
             let decides = row.outcome.is_bad() || row.outcome == Outcome::Passed;
-            if decides && !of_pair.contains(&row.outcome) {
+            if is_selected && decides && !of_pair.contains(&row.outcome) {
                 of_pair.push(row.outcome);
             }
         }
@@ -244,6 +253,24 @@ impl PlannedTests {
         });
         pairs.collect()
     }
+}
+
+/// Returns the tests and providers of the trials that a filter matches.
+fn selected_tests(
+    mut filter: Filter,
+    root: &ResultsRoot,
+    dir: &RunDir,
+) -> Result<HashSet<(String, String)>, EngineError> {
+    resolve_filter(&mut filter, root)?;
+    let mut selected = HashSet::new();
+    matching_rows(dir, &filter, |row| {
+        selected.insert((row.test.to_string(), row.provider.to_string()));
+    })?;
+    if selected.is_empty() {
+        let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
+        return Err(EngineError::NothingMeant(rerun, String::new()));
+    }
+    Ok(selected)
 }
 
 /// Returns the error of a run with other tests than the scenario.

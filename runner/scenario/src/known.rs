@@ -30,6 +30,7 @@ impl Scenario {
         let Some(known) = &self.known else { return Ok(None) };
         let mut list = KnownList { strict: known.strict, entries: Vec::new() };
         let mut problems = Vec::new();
+        let mut drafts = Vec::new();
         for (name, path) in self.known_files() {
             let shown = files::display_path(&path);
             let help = "split it into several lists";
@@ -42,18 +43,25 @@ impl Scenario {
             };
             match read_list(&shown, &text) {
                 Ok((document, entries)) => {
-                    let places = Places { document: &document, path: &[], allows_drafts };
-                    places.add(entries, Some(name), &mut list.entries, &mut problems);
+                    let places = Places { document: &document, path: &[] };
+                    places.add(entries, Some(name), &mut list.entries, &mut drafts);
                 }
                 Err(found) => problems.extend(found),
             }
         }
         match self.document() {
             Ok(document) => {
-                let places = Places { document: &document, path: &["known"], allows_drafts };
-                places.add(known.entries.clone(), None, &mut list.entries, &mut problems);
+                let places = Places { document: &document, path: &["known"] };
+                places.add(known.entries.clone(), None, &mut list.entries, &mut drafts);
             }
             Err(found) => problems.extend(found),
+        }
+        if !allows_drafts && !drafts.is_empty() {
+            let message = match drafts.len() {
+                1 => "`reason` is empty: write why these tests fail".to_owned(),
+                count => format!("`reason` is empty in {count} entries: write why they fail"),
+            };
+            problems.push(Problem::new(message).at(drafts.swap_remove(0)));
         }
         if list.entries.len() > MAX_ENTRIES {
             let count = list.entries.len();
@@ -85,17 +93,16 @@ struct Places<'a> {
     document: &'a Document<'a>,
     /// The path of the table that has the entries.
     path: &'a [&'a str],
-    allows_drafts: bool,
 }
 
 impl Places<'_> {
-    /// Adds entries with their places to `list`.
+    /// Adds entries with their places to `list`, and the places of empty reasons to `drafts`.
     fn add(
         &self,
         entries: Vec<KnownEntry>,
         file: Option<&str>,
         list: &mut Vec<KnownEntry>,
-        problems: &mut Vec<Problem>,
+        drafts: &mut Vec<Place>,
     ) {
         let table = keys(self.path.iter().copied().chain(["failures"]));
         // A list may have 100,000 entries, and counting from its start takes seconds.
@@ -107,11 +114,9 @@ impl Places<'_> {
             let start = span.start.max(counted);
             line += line_breaks(&source.text.as_bytes()[counted..start]) as u32;
             counted = start;
-            if entry.reason.trim().is_empty() && !self.allows_drafts {
+            if entry.reason.trim().is_empty() {
                 path.push(Step::Key("reason".to_owned()));
-                let place = self.document.place(&path, Part::Value, "empty");
-                let message = "`reason` is empty: write why these tests fail";
-                problems.push(Problem::new(message).at(place));
+                drafts.push(self.document.place(&path, Part::Value, "empty"));
             }
             list.push(KnownEntry { file: file.map(str::to_owned), line, ..entry });
         }

@@ -30,6 +30,8 @@ pub struct KnownResults<'a> {
     pub now: Time,
     /// The reason of new entries.
     pub reason: &'a str,
+    /// Entries whose pairs all pass are removed, and nothing else changes.
+    pub only_fixed: bool,
 }
 
 /// The change of an entry.
@@ -114,9 +116,13 @@ fn judged_of(globs: &[String], results: KnownResults<'_>) -> Option<Fingerprint>
 pub(super) struct Decisions {
     pub(super) changes: Vec<Change>,
     pub(super) added: Vec<NewEntry>,
-    /// Whether a pair fails with an expired entry only, by pair.
+    /// Whether a pair may fail unexpectedly, by pair: with an expired entry only, or with [`KnownResults::only_fixed`].
     pub(super) held: Vec<bool>,
     pub(super) expired: Vec<(usize, usize)>,
+    /// Entries without a pair.
+    pub(super) unmatched: Vec<usize>,
+    /// Pairs of the added entries.
+    pub(super) newly_failing: Vec<usize>,
 }
 
 /// Why a pair stays in an entry, or not.
@@ -162,7 +168,7 @@ impl Decisions {
                 changes.push(Change::Remove);
                 continue;
             }
-            if entry.is_expired(results.now) {
+            if results.only_fixed || entry.is_expired(results.now) {
                 changes.push(Change::Keep(None));
                 continue;
             }
@@ -202,7 +208,9 @@ impl Decisions {
             });
         }
         changes.reverse();
-        let mut held = vec![false; results.pairs.len()];
+        let unmatched = (0..pairs_of.len()).filter(|entry| pairs_of[*entry].is_empty()).collect();
+        // Failures without an entry are held, too, if none may be added.
+        let mut held = vec![results.only_fixed; results.pairs.len()];
         let mut expired = Vec::new();
         let is_new = |pair: usize| !is_expected[pair] && results.pairs[pair].bad().next().is_some();
         for (number, (entry, pairs)) in list.entries.iter().zip(&pairs_of).enumerate() {
@@ -213,8 +221,10 @@ impl Decisions {
             }
         }
         let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !held[*pair]);
-        let added = plan.new_entries(new.map(|pair| &results.pairs[pair]), results);
-        Ok(Self { changes, added, held, expired })
+        let newly_failing: Vec<_> = new.collect();
+        let new = newly_failing.iter().map(|pair| &results.pairs[*pair]);
+        let added = plan.new_entries(new, results);
+        Ok(Self { changes, added, held, expired, unmatched, newly_failing })
     }
 }
 

@@ -8,7 +8,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use runner_model::known::{Known, KnownList, KnownState, Stale};
+use runner_model::known::{Known, KnownEntry, KnownList, KnownState, Stale};
 
 use self::decisions::{Change, Decisions};
 use self::text::ListText;
@@ -61,6 +61,12 @@ pub struct KnownUpdate {
     pub changed: usize,
     /// Indexes of expired entries whose tests fail, with the number of failing pairs.
     pub expired: Vec<(usize, usize)>,
+    /// Indexes of entries that match no test of the plan.
+    pub unmatched: Vec<usize>,
+    /// The pairs that the added entries are for, as `test@provider`.
+    pub newly_failing: Vec<String>,
+    /// Numbers of entries without a reason, by the index of their source.
+    pub drafts: BTreeMap<usize, u64>,
 }
 
 /// Edits the sources of `list`, in the order in which they apply. Comments and the layout of other entries stay as they are.
@@ -124,18 +130,26 @@ pub fn update_known(
     // Whatever the texts were, nothing else may have changed, and the results must be expected now.
     let mut new = KnownList { strict: list.strict, entries: Vec::new() };
     for (index, source) in sources.iter().enumerate() {
-        let Some(text) = update.texts.get(&index) else {
+        let first = new.entries.len();
+        if let Some(text) = update.texts.get(&index) {
+            let [old, text] =
+                [&source.text, text].map(|text| ListText::new(text, source.file.is_some()));
+            let others = |text: &Option<ListText<'_>>| text.as_ref().map(ListText::others);
+            let entries = text.as_ref().filter(|_| others(&old) == others(&text));
+            new.entries.extend(entries.and_then(ListText::read).ok_or(CANNOT)?);
+        } else {
             let of_source = list.entries.iter().filter(|entry| entry.file == source.file);
             new.entries.extend(of_source.cloned());
-            continue;
-        };
-        let [old, text] =
-            [&source.text, text].map(|text| ListText::new(text, source.file.is_some()));
-        let others = |text: &Option<ListText<'_>>| text.as_ref().map(ListText::others);
-        let entries = text.as_ref().filter(|_| others(&old) == others(&text));
-        new.entries.extend(entries.and_then(ListText::read).ok_or(CANNOT)?);
+        }
+        let is_draft = |entry: &&KnownEntry| entry.reason.trim().is_empty();
+        let drafts = new.entries[first..].iter().filter(is_draft).count() as u64;
+        update.drafts.extend((drafts > 0).then_some((index, drafts)));
     }
     update.expired = decided.expired;
+    update.unmatched = decided.unmatched;
+    let newly_failing = decided.newly_failing.iter().map(|pair| &results.pairs[*pair]);
+    update.newly_failing =
+        newly_failing.map(|pair| format!("{}@{}", pair.test, pair.provider)).collect();
     let held = decided.held;
     set_stale(&mut new, results);
     let known = Known::new(new)?;

@@ -55,7 +55,8 @@ impl Case {
 
     fn results(&self) -> KnownResults<'_> {
         let now = Time::parse(NOW).unwrap();
-        KnownResults { pairs: &self.pairs, judged: &self.judged, now, reason: "new" }
+        let Self { pairs, judged, .. } = self;
+        KnownResults { pairs, judged, now, reason: "new", only_fixed: false }
     }
 
     fn update(&mut self) -> Result<KnownUpdate, String> {

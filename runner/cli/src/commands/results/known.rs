@@ -8,21 +8,24 @@ use runner_model::visible::visible_line;
 use runner_record::{RecordError, RunDir};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{PlanOrder, RunTable, VERSION};
+use runner_scenario::Filter;
 use serde::Serialize;
 
 use super::accept::{MAX_NAMED, confirm, print_diff};
-use crate::args::{DocumentArgs, RunArgs};
+use crate::args::{DocumentArgs, RunArgs, filters};
 use crate::commands::target::Target;
 use crate::text::{CommandError, Out, Table, style};
 
 /// Globs of an entry that the table has.
 const MAX_GLOBS: usize = 2;
+/// Tests and entries that a line names.
+const MAX_IN_LINE: usize = 5;
 
 /// Print the known failures of a run, or update their lists
 ///
 /// `--update` edits the lists that the scenario names so that they expect the results of the run: it adds failures, removes
 /// entries whose trials pass, and keeps comments and reasons. It shows the difference of each file, and asks. New entries have
-/// an empty reason, which `exec` refuses until you write it.
+/// an empty reason, which `exec` and `rescore` refuse until you write it.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -30,6 +33,12 @@ pub struct Args {
     /// Write the results of the run into the lists
     #[arg(long, conflicts_with = "json")]
     update: bool,
+    /// Update only tests with a trial that matches `test(a*)`; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER", requires = "update")]
+    filter: Vec<String>,
+    /// Only remove entries whose trials all pass
+    #[arg(long, requires = "update", conflicts_with = "reason")]
+    fixed: bool,
     /// Reason of new entries
     #[arg(long, value_name = "TEXT", requires = "update")]
     reason: Option<String>,
@@ -108,9 +117,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
     if args.update {
-        let reason = args.reason.clone().unwrap_or_default();
-        let results = root.path().to_owned();
-        let request = KnownRequest { run: run.name(), reason, results };
+        let request = KnownRequest {
+            run: run.name(),
+            reason: args.reason.clone().unwrap_or_default(),
+            filter: Filter::all(filters(&args.filter)?),
+            only_fixed: args.fixed,
+            results: root.path().to_owned(),
+        };
         return update(&runner_engine::update_known(&request)?, args.yes, out);
     }
     let run = Target::find_run(&root, &run.name_or_latest())?;
@@ -197,8 +210,13 @@ impl KnownDocument {
 
 /// Formats the first globs of an entry.
 fn globs(all: &[String]) -> String {
-    let shown = all.iter().take(MAX_GLOBS).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = all.len().saturating_sub(MAX_GLOBS);
+    first_of(all, MAX_GLOBS)
+}
+
+/// Joins the first `max` names.
+fn first_of(names: &[String], max: usize) -> String {
+    let shown = names[..max.min(names.len())].join(", ");
+    let more = names.len().saturating_sub(max);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     visible_line(&(shown + &more)).into_owned()
 }
@@ -227,9 +245,23 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     if hidden > 0 {
         out.warn(&format!("{} more have expired", plural(hidden as u64, "entry", "entries")));
     }
+    if !update.unmatched.is_empty() {
+        let unmatched = update.unmatched.iter().map(|index| &changes.entries[*index]);
+        let names = unmatched.map(|entry| format!("{} {}", place(entry), globs(&entry.tests)));
+        let names = names.collect::<Vec<_>>();
+        let count = plural(names.len() as u64, "entry matches", "entries match");
+        out.warn(&format!("{count} no test: {}", first_of(&names, MAX_IN_LINE)));
+    }
     if update.texts.is_empty() {
         out.talk("nothing to update");
         return Ok(Exit::Success);
+    }
+    if update.added > 0 && update.removed + update.changed > 0 {
+        let count = update.newly_failing.len() as u64;
+        let count = plural(count, "newly failing test gets", "newly failing tests get");
+        let names = first_of(&update.newly_failing, MAX_IN_LINE);
+        out.warn(&format!("{count} an entry: {names}"));
+        out.hint("to only remove entries whose trials all pass, add `--fixed`");
     }
     let counts =
         [(update.added, "added"), (update.changed, "changed"), (update.removed, "removed")];
@@ -241,9 +273,9 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     }
     changes.write()?;
     out.talk(&format!("wrote {files}: {}", counts.join(", ")));
-    let lacks_reason = |text: &String| text.contains("\nreason = \"\"\n");
-    if update.added > 0 && update.texts.values().any(lacks_reason) {
-        out.hint("write the reason of each new entry into its empty `reason`");
+    for (index, count) in &update.drafts {
+        let file = visible_line(&changes.sources[*index].path);
+        out.hint(&format!("first write {} in {file}", plural(*count, "reason", "reasons")));
     }
     out.hint(&format!("to judge the run by them: {}", changes.next));
     Ok(Exit::Success)
