@@ -159,7 +159,8 @@ fn lists_are_read_within_their_bounds() {
     file.set_len((16 << 20) + 1).unwrap();
     runner.refused(&[], &["the list of known failures has more than 16 MiB"]);
     fs::remove_file(runner.path("known.toml")).unwrap();
-    runner.refused(&[], &["no file matches `known.toml`"]);
+    let help = "create an empty file, then `runner known --update`";
+    runner.refused(&[], &["no file matches `known.toml`", help]);
     // A selection needs the list, too.
     runner.refused(&["--test", "good"], &["no file matches `known.toml`"]);
     let elsewhere = tempfile::tempdir().unwrap();

@@ -83,6 +83,15 @@ impl Form for KnownFiles {
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
         let glob = FILE_GLOB.read(at, value, reader)?;
         let names = find_matches(&glob, "list of known failures", at, reader)?;
+        // Lists start empty. The other files with this extension are scenarios.
+        if let Some(problem) = reader.problems.last_mut()
+            && names.is_empty()
+            && problem.help.as_ref().is_some_and(|help| help.starts_with("choose from"))
+        {
+            let help =
+                "create an empty file, then `runner known --update` adds the failures of a run";
+            problem.help = Some(help.to_owned());
+        }
         for name in names.iter().filter(|name| !name.ends_with(".toml")) {
             let message = format!("`{name}` is not a list of known failures");
             let help = "its name must end in `.toml`".to_owned();
