@@ -101,6 +101,38 @@ fn only_changed_records_run_again() {
     assert!(!again.stderr.contains("has changed"), "{}", again.stderr);
 }
 
+/// Outputs and messages show the content of golden files and schemas.
+#[test]
+fn records_of_plugins_name_only_granted_golden_files_and_schemas() {
+    let runner = cat("");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.write(".env", "KEY=a-secret\n");
+    fs::create_dir(runner.path("suite")).unwrap();
+    for file in ["suite/.env", "suite/a.json", "other.json"] {
+        runner.write(file, "{}");
+    }
+    let name = |key: &str, file: &str| {
+        let record = json!({ "id": "a", "input": {}, "expect": { key: file } });
+        runner.write("list.jsonl", record.to_string());
+    };
+    for key in ["file", "schema"] {
+        runner.scenario(&scenario);
+        for file in [".env", "other.json", "suite/a.json"] {
+            name(key, file);
+            runner.refused(&[], &["in a folder that the plugin of its list may read"]);
+        }
+        runner
+            .scenario(&format!("{scenario}grants.fs = [{{ path = \"suite\", mount = \"/s\" }}]\n"));
+        name(key, "suite/../other.json");
+        runner.refused(&[], &["in a folder that the plugin of its list may read"]);
+        name(key, "suite/.env");
+        runner.refused(&[], &["has a hidden name, and its record chooses it"]);
+        name(key, "suite/a.json");
+        runner.exec(&[]).expect(0);
+        fs::remove_dir_all(runner.path("results")).unwrap();
+    }
+}
+
 #[test]
 fn outputs_and_files_of_plugins_are_in_the_plan() {
     let runner = cat("{\"id\": \"a\"}\n");

@@ -1,9 +1,10 @@
 //! `accept`: outputs that become golden files, and `equals` of scenarios and test lists.
 
+use std::collections::BTreeMap;
 use std::{fs, os::unix::fs::PermissionsExt as _, os::unix::fs::symlink, path::Path};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::faults::disk::{lock, ordinary};
 use crate::messages::transcript::Transcript;
@@ -345,13 +346,146 @@ fn redacted_and_large_outputs_are_refused() {
 
     let large = "x".repeat(5 << 20);
     let runner = echo(
-        "[[test_lists]]\nfiles = [\"*.jsonl\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n",
+        "[[test_lists]]\nfiles = [\"lists/*\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n",
     );
-    let record = json!({"id": "a", "input": large, "expect": {"file": "a/b.txt"}});
-    runner.write("list.jsonl", record.to_string());
+    let record = json!({"id": "a", "input": large, "expect": {"file": "lists/a/b.txt"}});
+    fs::create_dir(runner.path("lists")).unwrap();
+    runner.write("lists/list.jsonl", record.to_string());
     runner.exec(&[]).expect(1);
     runner.run(&["accept", "--yes"]).expect(2).says(&["more than 4 MiB"]);
-    assert!(!runner.path("a").exists());
+    assert!(!runner.path("lists/a").exists());
+}
+
+/// Accepts all outputs. Returns the reasons of refused tests by their ids, and the paths of written files.
+fn accept_some(runner: &Runner) -> (BTreeMap<String, String>, Vec<String>) {
+    let document = runner.run(&["accept", "--json", "--yes"]).expect(0).document();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let refused = document["refused"].as_array().unwrap().iter();
+    let refused = refused.map(|refused| (text(&refused["test"]), text(&refused["reason"])));
+    let files = document["files"].as_array().unwrap().iter();
+    (refused.collect(), files.map(|file| text(&file["path"])).collect())
+}
+
+#[test]
+fn golden_files_that_the_next_run_would_search_are_refused() {
+    let golden = [
+        "k/new.toml",
+        "lists/new.jsonl",
+        "lists/deep/new.jsonl",
+        "m/new.txt",
+        "later.jsonl",
+        "cases/new.in",
+    ];
+    let free = ["cases/new.out", "k/deep/new.toml", "k/new.txt"];
+    let tests = golden.iter().chain(&free).map(|file| {
+        format!("[[tests]]\nid = \"{file}\"\ninput = \"\"\nexpect = {{ file = \"{file}\" }}\nproviders = [\"echo\"]\n")
+    });
+    let globs = "[known]\nfiles = [\"k/*.toml\"]\n[providers.m]\nplugin = \"bundled:echo\"\nmatrix = { p = { files = \"m/*.txt\" } }\n[[test_lists]]\nfiles = [\"later.jsonl\", \"./lists/**/*.jsonl\"]\noptional = true\n[[test_lists]]\nfiles = [\"cases/*.in\"]\nformat = \"file\"\noptional = true\nid = \"x\"\n";
+    let runner = echo(&(tests.collect::<String>() + globs));
+    for folder in ["k", "lists", "m", "cases"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+    }
+    runner.write("k/known.toml", "");
+    runner.write("m/a.txt", "");
+    runner.exec(&[]).expect(1);
+    let (refused, files) = accept_some(&runner);
+    assert_eq!(files, free);
+    for file in golden {
+        assert!(refused[file].contains("one of its globs matches"), "{refused:?}");
+        assert!(!runner.path(file).exists());
+    }
+}
+
+#[test]
+fn records_choose_golden_files_only_below_a_stated_folder() {
+    let runner = echo(
+        r#"
+        [[test_lists]]
+        files = ["root.jsonl", "data/lists/*"]
+        [[test_lists]]
+        files = ["names.jsonl"]
+        id = "dot/{{row.name}}"
+        expect = { file = "./{{row.name}}" }
+        [[test_lists]]
+        files = ["names.jsonl"]
+        id = "here/{{row.name}}"
+        expect = { file = "data/../{{row.name}}" }
+        [[test_lists]]
+        files = ["names.jsonl"]
+        id = "number/{{row.name}}"
+        expect = { file = "{{row_number}}.txt" }
+        [[test_lists]]
+        files = ["names.jsonl"]
+        id = "stated/{{row.name}}"
+        expect = { file = "./{{file.stem}}/{{ row.name }}" }
+        "#,
+    );
+    fs::create_dir_all(runner.path("data/lists")).unwrap();
+    let record = |id: &str, file: &str| {
+        json!({ "id": id, "input": "x", "expect": { "file": file } }).to_string()
+    };
+    runner.write("root.jsonl", record("root", "lib/src/lib.rs"));
+    runner.write("data/lists/a.jsonl", record("below", "data/lists/b/new.txt"));
+    runner.write("names.jsonl", "{\"name\": \"Makefile\", \"input\": \"x\"}");
+    runner.exec(&[]).expect(1);
+    let (refused, files) = accept_some(&runner);
+    assert_eq!(files, ["1.txt", "data/lists/b/new.txt", "names/Makefile"]);
+    for test in ["root", "dot/Makefile", "here/Makefile"] {
+        assert!(refused[test].contains("chooses the folder"), "{refused:?}");
+    }
+    // Below another folder than that of the list, also the content is not read.
+    for file in ["data/secret.txt", "data/lists/../secret.txt", "Makefile"] {
+        runner.write("data/lists/a.jsonl", record("below", file));
+        runner.exec(&[]).expect(2).says(&["is not below `data/lists`, and its record chooses it"]);
+    }
+}
+
+#[test]
+fn golden_files_in_results_are_refused() {
+    let runner = echo(
+        "[[tests]]\nid = \"root\"\ninput = 1\nexpect = { file = \"results/x.json\" }\n[[tests]]\nid = \"run\"\ninput = 1\nexpect = { file = \"moved/x.json\" }\n",
+    );
+    runner.exec(&[]).expect(1);
+    fs::create_dir(runner.path("moved")).unwrap();
+    for file in ["benchmark.json", "index.jsonl"] {
+        runner.write(&format!("moved/{file}"), "");
+    }
+    let ran = runner.run(&["accept", "--yes"]).expect(2);
+    ran.says(&["`moved/x.json` is in a results root or a run", "`results/x.json` is in a"]);
+}
+
+/// One name that no file can have refuses only its test.
+#[test]
+fn names_of_no_file_refuse_only_their_tests() {
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"l.jsonl\"]\nid = \"{{row.id}}\"\ninput = \"x\"\nexpect = { file = \"out/{{row.name}}\" }\n",
+    );
+    let names = [
+        ("a", "a.txt"),
+        ("b", ""),
+        ("c", "sub"),
+        ("d", "sub/x"),
+        ("e", "a\u{1b}[31m"),
+        ("f", "folder"),
+        ("g", "sub/."),
+    ];
+    let records = names.map(|(id, name)| json!({ "id": id, "name": name }).to_string());
+    runner.write("l.jsonl", records.join("\n"));
+    runner.exec(&[]).expect(1);
+    fs::create_dir_all(runner.path("out/folder")).unwrap();
+    let (refused, files) = accept_some(&runner);
+    assert_eq!((files, refused.len()), (vec!["out/a.txt".to_owned()], 6));
+    for (test, reason) in [
+        ("b", "`out/` is not the name of a file"),
+        ("c", "a golden file of one test and a folder of another"),
+        ("d", "a golden file of one test and a folder of another"),
+        ("e", "has a control character"),
+        ("f", "out/folder"),
+        ("g", "`out/sub/.` is not the name of a file"),
+    ] {
+        assert!(refused[test].contains(reason), "{refused:?}");
+    }
+    runner.run(&["rescore"]).expect(1);
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! [`accept_outputs`]: golden files, scenarios and test lists with accepted outputs in place of their expectations.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::{mem, ops::ControlFlow, ops::Range};
 
-use runner_model::{row::MAX_DEPTH, visible::steers, without_mark};
+use runner_model::{row::MAX_DEPTH, visible::steers, visible::visible_line, without_mark};
 use serde_json::{Value, value::RawValue};
 
 use crate::grants_toml::{toml_key, toml_string};
 use crate::keys::ListFormat;
 use crate::lists::{AllTests, Origin, json_span};
 use crate::problem::{Problem, Problems};
+use crate::project::holds_results;
 use crate::reading::{Document, MAX_BYTES, Part, Step, escape};
 use crate::scenario::Scenario;
 use crate::suite::blobs::{MAX_GOLDEN_BYTES, is_deep, is_json};
@@ -77,7 +78,7 @@ pub fn accept_outputs(
     let mut edited = BTreeMap::<String, Edited>::new();
     let mut golden = BTreeMap::<String, Vec<(String, Value)>>::new();
     // The number of tests that name each golden file.
-    let mut users = HashMap::<String, usize>::new();
+    let mut users = BTreeMap::<String, usize>::new();
     let mut problem: Option<Vec<Problem>> = None;
     let _ = tests.visit(&mut |test| {
         let (origin, mut test) = match test {
@@ -112,9 +113,18 @@ pub fn accept_outputs(
     if let Some(problems) = problem {
         return Err(Problems::first(1, problems));
     }
+    let is_searched = scenario.searched_files();
     for (path, tests) in golden {
-        let new = if is_protected(&scenario.folder.join(&path), protected) {
+        let file = scenario.folder.join(&path);
+        let mut above = file.ancestors().skip(1).take_while(|at| at.starts_with(&scenario.folder));
+        let new = if is_protected(&file, protected) {
             Err(format!("the scenario reads `{path}` also for another purpose"))
+        } else if is_searched(&file) {
+            Err(format!("the scenario would read `{path}`, which one of its globs matches"))
+        } else if above.any(holds_results) {
+            Err(format!("`{path}` is in a results root or a run"))
+        } else if is_folder_of(&path, &users) {
+            Err(format!("`{path}` is a golden file of one test and a folder of another"))
         } else {
             golden_text(&path, &tests, users[&path])
         };
@@ -172,14 +182,28 @@ pub(crate) fn inside(path: &str) -> Result<String, String> {
     Ok(names.join("/"))
 }
 
-/// Returns the simplest path of a golden file. A record chooses only a name below a folder that its list states.
+/// Returns the simplest path of a golden file.
 fn golden_path(origin: &Origin<'_>, file: &str) -> Result<String, String> {
-    if let Origin::Record(record) = origin
-        && record.chooses_folder()
-    {
-        return Err(format!("a record chooses the folder of `{file}`: write one into the list"));
+    if file.contains(char::is_control) {
+        return Err(format!("the name `{}` has a control character", visible_line(file)));
     }
-    inside(file)
+    origin.check_accepted(file)?;
+    let path = inside(file)?;
+    // A path such as `expected/` is that of a folder, or will be.
+    match Path::new(&path).file_name().and_then(|name| name.to_str()) {
+        Some(name) if file.ends_with(name) => Ok(path),
+        _ => Err(format!("`{file}` is not the name of a file")),
+    }
+}
+
+/// Returns whether a golden file is the folder of another one, or in another one as its folder.
+fn is_folder_of(path: &str, users: &BTreeMap<String, usize>) -> bool {
+    let folder = format!("{path}/");
+    users.range(folder.clone()..).next().is_some_and(|(next, _)| next.starts_with(&folder))
+        || Path::new(path)
+            .ancestors()
+            .skip(1)
+            .any(|above| above.to_str().is_some_and(|above| users.contains_key(above)))
 }
 
 /// Returns the file, its format and the index of a test whose own `equals` is in it.

@@ -1,6 +1,6 @@
 //! [`Project`]: the folders from which a scenario may read. Each file that it names is checked here, after all links are resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::{env, fs, iter, os::unix::fs::MetadataExt as _};
@@ -25,6 +25,8 @@ pub(crate) struct Project {
     reads: Vec<PathBuf>,
     /// Files and folders that the scenario has asked for, each with whether it reads the file, and not as a golden file only.
     checked: Mutex<BTreeMap<PathBuf, bool>>,
+    /// The globs by which the scenario has searched.
+    globs: Mutex<BTreeSet<String>>,
 }
 
 /// The reason why a file is not read.
@@ -53,8 +55,8 @@ impl Project {
         let (root, about) = root_of(&folder, home, user);
         let reads = scenario.pointer("/run/reads").and_then(Value::as_array).into_iter().flatten();
         let reads = reads.filter_map(|entry| base.join(entry.as_str()?).canonicalize().ok());
-        let (base, reads, checked) = (base.to_owned(), reads.collect(), Mutex::default());
-        Self { base, reads, folder, root, about, checked }
+        let (base, reads) = (base.to_owned(), reads.collect());
+        Self { base, reads, folder, root, about, ..Self::default() }
     }
 
     /// Checks that the scenario may read a file. Its last parts need not exist: a message about a missing file names others next
@@ -68,12 +70,10 @@ impl Project {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         *checked.entry(path.to_owned()).or_default() |= is_input;
         drop(checked);
-        let existing = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
-        let Some((existing, mut real)) = existing else { return Ok(()) };
+        let real = real_path(path);
         if iter::once(&self.root).chain(&self.reads).any(|allowed| real.starts_with(allowed)) {
             return Ok(());
         }
-        real.extend(path.strip_prefix(existing).into_iter().flatten());
         let help = format!(
             "{}; to read this path, add it or a folder above it to `[run]`: reads = [{}]",
             self.about,
@@ -81,6 +81,16 @@ impl Project {
         );
         let reason = format!("leads out of the project, to `{}`", shown_path(&real));
         Err(Refusal { reason, help: Some(help) })
+    }
+
+    /// Adds a glob by which the scenario searches.
+    pub(crate) fn add_glob(&self, glob: &str) {
+        self.globs.lock().unwrap_or_else(PoisonError::into_inner).insert(glob.to_owned());
+    }
+
+    /// Returns the globs of its test lists, known failures and matrices.
+    pub(crate) fn globs(&self) -> BTreeSet<String> {
+        self.globs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the files and folders that [`Self::check`] was asked for, also missing ones, each with whether it is an input.
@@ -109,6 +119,17 @@ impl Project {
         let path: PathBuf = up.chain(real.strip_prefix(shared).into_iter().flatten()).collect();
         toml_string(&path.to_string_lossy())
     }
+}
+
+/// Returns a path without links. Its last parts need not exist.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    let existing = path.ancestors().find_map(|part| {
+        let named = if part == Path::new("") { Path::new(".") } else { part };
+        Some((part, named.canonicalize().ok()?))
+    });
+    let Some((existing, mut real)) = existing else { return path.to_owned() };
+    real.extend(path.strip_prefix(existing).into_iter().flatten());
+    real
 }
 
 /// Returns whether a folder is a run or a results root, under any name. Runs have copies of scenarios and tests, which no search

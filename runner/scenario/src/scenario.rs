@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runner_model::provider::{Deterministic, MountedFolder, Provider};
 use runner_model::{
-    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, Time, grants::FsGrant,
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, Time, globs, grants::FsGrant,
     grants::FsMode, units::show_durations_apart, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
@@ -18,11 +18,12 @@ use crate::keys::{
     template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
+use crate::project::{Project, real_path};
 use crate::reading::{
     At, Boolean, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins,
     Number, Reader, SIZE, TEXT, Table, TableForm, Text, file_schema, read_literals, read_text,
 };
-use crate::{project::Project, stored_files::StoredFiles, suite::selection::Selection};
+use crate::{stored_files::StoredFiles, suite::selection::Selection};
 
 /// Problems of a scenario that are shown.
 pub(crate) const MAX_SHOWN: usize = 100;
@@ -374,19 +375,29 @@ impl Scenario {
 
     /// Returns the folders that the globs of its test lists, known failures and matrices search.
     pub fn searched_folders(&self) -> Vec<PathBuf> {
-        // `TestList::files` has only matches, so the globs are read from the text.
-        let document = Document::parse(&self.path, &self.text);
-        let root = document.map_or(Value::Null, |document| document.value(&mut Vec::new()));
-        let lists = root["test_lists"].as_array().into_iter().flatten().chain([&root["known"]]);
-        let globs = lists.filter_map(|list| list["files"].as_array()).flatten();
-        let globs = globs.filter_map(Value::as_str);
-        let globs = globs.chain(self.files.globs.keys().map(String::as_str));
-        globs
-            .filter_map(|glob| {
-                let before = &glob[..glob.find(files::is_wildcard)?];
-                Some(self.folder.join(before.rsplit_once('/').map_or("", |(folder, _)| folder)))
+        let mut globs = self.project.globs();
+        globs.retain(|glob| glob.contains(files::is_wildcard));
+        globs.iter().map(|glob| self.folder.join(files::searched(glob))).collect()
+    }
+
+    /// Returns a function that returns whether such a glob matches a file, which need not exist.
+    pub(crate) fn searched_files(&self) -> impl Fn(&Path) -> bool {
+        let globs = self.project.globs().into_iter().map(|glob| {
+            let searched = files::searched(&glob);
+            let pattern = glob.strip_prefix(searched).filter(|pattern| !pattern.is_empty());
+            (real_path(&self.folder.join(searched)), pattern.map(globs::over_files))
+        });
+        let globs: Vec<_> = globs.collect();
+        move |path| {
+            let real = real_path(path);
+            globs.iter().any(|(root, pattern)| match (real.strip_prefix(root), pattern) {
+                (Ok(inside), Some(pattern)) => {
+                    pattern.as_ref().is_ok_and(|pattern| pattern.is_match(inside))
+                }
+                (Ok(inside), None) => inside == Path::new(""),
+                (Err(_), _) => false,
             })
-            .collect()
+        }
     }
 
     /// Parses its text again, for places.

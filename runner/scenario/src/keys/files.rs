@@ -157,6 +157,7 @@ pub(super) fn find_matches(
     reader: &mut Reader<'_>,
 ) -> Option<BTreeSet<String>> {
     let project = reader.project?;
+    project.add_glob(glob);
     let folder = &*project.base;
     // Before the search: its messages would show names in folders outside of the project.
     let searched = folder.join(searched(glob));
@@ -211,7 +212,7 @@ fn refuse<T>(
 }
 
 /// Returns the part of a glob that is a path: the folder in which [`find`] searches, or the file.
-fn searched(glob: &str) -> &str {
+pub(crate) fn searched(glob: &str) -> &str {
     let Some(first_wildcard) = glob.find(is_wildcard) else { return glob };
     glob[..first_wildcard].rfind('/').map_or("", |slash| &glob[..=slash])
 }

@@ -1,5 +1,6 @@
 //! Reads test lists, and makes tests of their records. [`AllTests`]: the tests of a scenario and of its lists, in order.
 
+mod chosen;
 mod csv;
 mod entries;
 mod plugin;
@@ -356,18 +357,6 @@ impl Record<'_> {
                 Ok((self.file.names["path"].as_str().unwrap_or_default(), number))
             }
         }
-    }
-
-    /// Returns whether a record chooses the folder of its golden file: the template of its list starts with a key of the record,
-    /// or a plugin prints it.
-    pub(crate) fn chooses_folder(&self) -> bool {
-        let Some((_, expect)) = self.list.fields.iter().find(|(key, _)| *key == "expect") else {
-            return self.list.plugin.is_some();
-        };
-        let expect = expect.clone().into_value();
-        let file = expect["file"].as_str().unwrap_or("{{row}}");
-        file.split_once("{{")
-            .is_some_and(|(folder, rest)| !folder.contains('/') && rest.contains("row"))
     }
 
     /// Returns whether a value of the test is from the list, not the record.

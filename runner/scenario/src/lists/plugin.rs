@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::DEFAULT_TIMEOUT;
 use crate::lists::{AllTests, Origin};
 use crate::problem::{Problem, Problems};
-use crate::project::Refusal;
+use crate::project::{Refusal, real_path};
 use crate::reading::{Part, Places as _, Step};
 use crate::{Scenario, Selection};
 
@@ -143,15 +143,23 @@ impl Origin<'_> {
         let (Some(plugin), Ok(real)) = (&record.list.plugin, file.canonicalize()) else {
             return Ok(());
         };
-        let folders = plugin.grants.fs.iter().map(|folder| self.folder().join(&folder.path));
-        if folders.filter_map(|folder| folder.canonicalize().ok()).any(|one| real.starts_with(one))
-        {
+        let granted = granted(plugin, self.folder());
+        if granted.iter().any(|folder| real.starts_with(real_path(folder))) {
             return Ok(());
         }
-        let reason = "is not in a folder that the plugin of its list may read".to_owned();
-        let help = "grant the folder to the plugin, by `grants.fs` of the list".to_owned();
-        Err(Refusal { reason, help: Some(help) })
+        Err(not_granted())
     }
+}
+
+/// Returns the folders that the plugin of a list may read.
+pub(super) fn granted(plugin: &Provider, folder: &Path) -> Vec<PathBuf> {
+    plugin.grants.fs.iter().map(|grant| folder.join(&grant.path)).collect()
+}
+
+pub(super) fn not_granted() -> Refusal {
+    let reason = "is not in a folder that the plugin of its list may read".to_owned();
+    let help = "grant the folder to the plugin, by `grants.fs` of the list".to_owned();
+    Refusal { reason, help: Some(help) }
 }
 
 /// Returns the path of a list's plugin in the scenario.

@@ -84,7 +84,8 @@ pub(crate) fn golden_file(project: &Project, path: &Path) -> Result<Option<Value
     project.check(path, false)?;
     let mut bytes = Vec::new();
     match open(path).and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // `accept` refuses the name of a folder or below a file for its test alone.
+        Err(error) if path.is_dir() || is_missing(&error) => return Ok(None),
         Err(error) => return Err(read_error(&error).into()),
         Ok(_) if bytes.len() as u64 > MAX_GOLDEN_BYTES => {
             return Err("has more than 4 MiB".to_owned().into());
@@ -106,6 +107,10 @@ pub(crate) fn golden_file(project: &Project, path: &Path) -> Result<Option<Value
 /// Returns whether a golden file has JSON, by its name.
 pub(crate) fn is_json(path: &Path) -> bool {
     path.extension().is_some_and(|end| end == "json")
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn read_error(error: &io::Error) -> String {

@@ -328,7 +328,9 @@ impl Planner<'_> {
         let WrittenExpect { mut expect, schema } = test.expect;
         if let Some(path) = &schema {
             let Scenario { project, folder, .. } = self.rules.scenario;
-            let digest = self.rules.blobs().schema(project, folder.join(path));
+            let checked = origin.check_chosen("schema", path);
+            let digest =
+                checked.and_then(|()| self.rules.blobs().schema(project, folder.join(path)));
             let digest = digest.map_err(|refusal| {
                 file_problem(origin, &["expect", "schema"], "schema", path, refusal)
             })?;
@@ -336,7 +338,9 @@ impl Planner<'_> {
         }
         if let Some(path) = &expect.file {
             let Scenario { project, folder, .. } = self.rules.scenario;
-            expect.equals = golden_file(project, &folder.join(path)).map_err(|refusal| {
+            let checked = origin.check_chosen("file", path);
+            let golden = checked.and_then(|()| golden_file(project, &folder.join(path)));
+            expect.equals = golden.map_err(|refusal| {
                 file_problem(origin, &["expect", "file"], "golden file", path, refusal)
             })?;
         }
