@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 use rustix::process::Signal;
 
 use crate::support::{
+    guests,
     random::{Random, times},
     runner::Runner,
     running::{Finished, Running},
@@ -180,4 +181,26 @@ fn signal_after_the_result_keeps_its_exit_code() {
     let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "exit")).finish().expect(7);
     assert_ne!(ran.events().pop().unwrap()["event"], "finished");
     assert!(!runner.only_run().dir.join("report.xml").exists(), "no signal came");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn signal_after_a_plugin_ends_planning() {
+    // The problem is found while the records are planned, so a late stop would print it.
+    let runner = Runner::new(&[]);
+    runner.link(&guests::list(), "list.wasm");
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nplugin = \"list.wasm\"\nconfig = { do = \"count\", count = 3 }\nid = \"{{row.missing}}\"\n",
+    );
+    for args in [
+        &["validate", "scenario.toml"][..],
+        &["exec", "scenario.toml"],
+        &["exec", "scenario.toml", "--dry-run"],
+    ] {
+        runner.run(args).expect(2).says(&["row.missing"]);
+        let mut command = runner.command(args);
+        let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "records")).finish();
+        assert!(!ran.stderr.contains("row.missing"), "{args:?} planned all: {ran:?}");
+        ran.expect(143);
+    }
 }

@@ -260,6 +260,17 @@ pub(crate) struct Probe {
     messages: vec::IntoIter<FromWorker>,
     last_input: Instant,
     _listener: ListenerGuard,
+    /// Dropped after the listener.
+    _exit: ExitOnSignal,
+}
+
+/// Calls [`signals::exit_on_signal`] when it is dropped: the handlers stay after a probe, and planning has no listener.
+struct ExitOnSignal;
+
+impl Drop for ExitOnSignal {
+    fn drop(&mut self) {
+        signals::exit_on_signal();
+    }
 }
 
 impl Probe {
@@ -288,6 +299,7 @@ impl Probe {
             messages: Vec::new().into_iter(),
             last_input: Instant::now(),
             _listener: listening.map_err(machine_error)?,
+            _exit: ExitOnSignal,
         })
     }
 

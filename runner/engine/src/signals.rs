@@ -76,7 +76,13 @@ impl Drop for ListenerGuard {
 ///
 /// No handler or thread can be installed.
 pub fn take_over() -> io::Result<()> {
-    listeners().map(drop)
+    let shared = listeners()?;
+    let mut stack = lock(&shared.stack);
+    if stack.kept.is_empty() {
+        stack.exits = false;
+        shared.is_last.store(false, Ordering::SeqCst);
+    }
+    Ok(())
 }
 
 fn listeners() -> io::Result<&'static Arc<SignalListeners>> {

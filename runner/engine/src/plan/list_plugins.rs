@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
 use crate::workers::{Supplies, prestart};
-use crate::{EngineError, error::machine_error};
+use crate::{EngineError, error::machine_error, signals};
 
 /// A plugin of a list, with the folders that it reads.
 struct PreparedList {
@@ -58,7 +58,10 @@ pub(crate) fn make_records(
             list.run(&plugin, scenario)
         });
         match made {
-            Ok(records) => scenario.set_records(plugin.list, records),
+            Ok(records) => {
+                signals::pass("records");
+                scenario.set_records(plugin.list, records);
+            }
             Err(ListError::Failed(error)) => return Err(error),
             Err(ListError::Refused(message, help)) => {
                 let message =
