@@ -170,6 +170,20 @@ fn documents_and_reports_count_trials_that_are_not_needed() {
 }
 
 #[test]
+fn gate_weighs_tests_alike_however_often_they_repeat() {
+    // 16 of 16, 31 of 34 and 46 of 93 passed: 65 % of the trials.
+    let rates = rates(RULE);
+    let text = std::fs::read_to_string(rates.path("scenario.toml")).unwrap();
+    rates.write("scenario.toml", format!("[gate]\npass_rate = 0.8\n{text}"));
+    rates.exec(&[]).expect(0);
+    let condition = rates.only_run().manifest()["gate"]["conditions"][0].clone();
+    let rate = (1.0 + 31.0 / 34.0 + 46.0 / 93.0) / 3.0;
+    let value = condition["value"].as_f64().unwrap();
+    assert!((value - rate).abs() < 1e-9, "{condition}");
+    assert_eq!(condition["trials"], 143, "{condition}");
+}
+
+#[test]
 fn reruns_decide_anew_and_rescores_do_not() {
     let runner = rates(RULE);
     runner.exec(&[]).expect(1);

@@ -1,7 +1,8 @@
 //! Evaluates the `[gate]` of a scenario.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead as _, BufReader};
+use std::mem;
 
 use runner_model::known::KnownState;
 use runner_model::statistics::wilson_of_rate;
@@ -19,6 +20,8 @@ struct RuleTally<'g> {
     /// The globs of a rule for providers.
     providers: Option<IdGlob>,
     sums: Sums,
+    /// By index of its first repeat: the sums of a test on a provider with adaptive repeats.
+    adaptive: BTreeMap<u64, Sums>,
 }
 
 /// The sums of the trials of a rule.
@@ -72,22 +75,33 @@ pub(crate) fn evaluate(
     // The folder of a merged run has no manifest yet.
     let table = RunTable::open_as(run, manifest)?;
     let known = run.known(manifest)?;
+    let adaptive = suite.adaptive();
     table.each_row(table.settling().map(|row| row.number), |_, row, _| {
-        if suite.index(&row.trial).is_none() {
-            return;
-        }
+        let Some(index) = suite.index(&row.trial) else { return };
+        let place = adaptive.partition_point(|repeats| repeats.first <= index).checked_sub(1);
+        let repeats = place.map(|place| adaptive[place]);
+        let repeats = repeats.filter(|repeats| index - repeats.first < repeats.max.into());
         let (weight, tags) = tests
             .get(&*row.test)
             .map_or((1.0, &[][..]), |(weight, tags)| (*weight, tags.as_slice()));
         for tally in &mut tallies {
             if tally.includes(row, tags) {
-                tally.sums.add(row, weight);
+                let sums = match repeats {
+                    Some(repeats) => tally.adaptive.entry(repeats.first).or_default(),
+                    None => &mut tally.sums,
+                };
+                sums.add(row, weight);
                 let is_error = matches!(row.outcome, Outcome::Error | Outcome::Timeout);
                 let state = known.state(&row.test, &row.provider, row.outcome);
                 tally.sums.errors += u64::from(is_error && state != KnownState::Known);
             }
         }
     })?;
+    for tally in &mut tallies {
+        for (_, repeats) in mem::take(&mut tally.adaptive) {
+            tally.sums.add_repeats(&repeats);
+        }
+    }
     let conditions: Vec<_> = tallies.iter().flat_map(RuleTally::conditions).collect();
     let held = conditions.iter().all(|condition| condition.held);
     Ok(Some(GateResult { held, conditions }))
@@ -139,7 +153,7 @@ impl<'g> RuleTally<'g> {
             GateScope::Provider(glob) => IdGlob::new(glob).ok(),
             GateScope::All | GateScope::Tag(_) => None,
         };
-        Self { rule, providers, sums: Sums::default() }
+        Self { rule, providers, sums: Sums::default(), adaptive: BTreeMap::new() }
     }
 
     fn includes(&self, row: &RowRef<'_>, tags: &[String]) -> bool {
@@ -228,6 +242,23 @@ impl Sums {
             self.scored_trials += 1;
             self.scored_weightless += weightless;
         }
+    }
+
+    /// Adds the trials of a test on a provider with adaptive repeats. Together they have the weight of one trial: uncertain tests
+    /// have the most repeats, so a mean of trials would be one of uncertain tests.
+    fn add_repeats(&mut self, repeats: &Self) {
+        let rated = (repeats.trials - repeats.weightless).max(1) as f64;
+        let scored = (repeats.scored_trials - repeats.scored_weightless).max(1) as f64;
+        self.weights += repeats.weights / rated;
+        self.squares += repeats.squares / (rated * rated);
+        self.passed += repeats.passed / rated;
+        self.scored += repeats.scored / scored;
+        self.scores += repeats.scores / scored;
+        self.trials += repeats.trials;
+        self.scored_trials += repeats.scored_trials;
+        self.skipped += repeats.skipped;
+        self.weightless += repeats.weightless;
+        self.scored_weightless += repeats.scored_weightless;
     }
 
     /// Returns Wilson's interval of a rate. Weighted trials count as Kish's effective sample size, (Σw)² ÷ Σw².
