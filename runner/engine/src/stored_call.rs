@@ -78,6 +78,7 @@ impl StoredCall {
             trial: trial.clone(),
             provider: 0,
             attempt: 1,
+            tries: 1,
             seed: plan.scenario.run.seed,
             timeout,
             timeout_rule,

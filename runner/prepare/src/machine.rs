@@ -1,6 +1,6 @@
 //! Limits of the machine: cores, memory and open files.
 
-use std::{env, fmt::Display, fs, io, path::Path, thread};
+use std::{env, fmt::Display, fs, io, path::Path, sync::OnceLock, thread};
 
 use runner_model::{units::show_sizes_apart, visible::shown_path};
 use runner_scenario::Scenario;
@@ -9,7 +9,12 @@ use rustix::{fs::Mode, system::sysinfo};
 
 /// Returns the number of cores that this process may use.
 pub fn cores() -> u32 {
-    thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
+    // Reads files of the control group, and the coordinator asks often.
+    static CORES: OnceLock<u32> = OnceLock::new();
+    *CORES.get_or_init(|| {
+        let cores = thread::available_parallelism();
+        cores.map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
+    })
 }
 
 /// Default number of jobs if a provider has `net` grants.
@@ -133,11 +138,15 @@ pub fn default_jobs(scenario: &Scenario) -> u32 {
 
 /// Returns the default memory for all guests of a run, in bytes: 75 % of the memory of the machine or the control group.
 pub fn memory() -> u64 {
-    let about = sysinfo();
-    let machine = (about.totalram as u64).saturating_mul(about.mem_unit.into());
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = group_limit(Path::new("/sys/fs/cgroup"), &own);
-    machine.min(group.unwrap_or(u64::MAX)) / 4 * 3
+    // Read once: the coordinator asks for each content that a worker needs.
+    static MEMORY: OnceLock<u64> = OnceLock::new();
+    *MEMORY.get_or_init(|| {
+        let about = sysinfo();
+        let machine = (about.totalram as u64).saturating_mul(about.mem_unit.into());
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let group = group_limit(Path::new("/sys/fs/cgroup"), &own);
+        machine.min(group.unwrap_or(u64::MAX)) / 4 * 3
+    })
 }
 
 /// Returns the smallest memory limit of a process's control group and its ancestors, in bytes. `own` is the content of

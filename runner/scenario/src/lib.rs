@@ -35,13 +35,14 @@ pub use known_update::{
     KnownResults, KnownSource, KnownUpdate, PairResults, known_sources, update_known,
 };
 pub use late_problems::{ProviderProblem, TestProblem};
-pub use lists::{ListDigests, ListPlugin, ListRecords};
+pub use lists::ListPlugin;
 pub use problem::{ListedProblem, Problems};
 pub use project::{holds_results, is_run};
 pub use reading::{files_beside, gone, open_named, similar};
 pub use runner_model::globs::IdGlob;
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored, schema};
 pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
+pub use stored_files::{ListDigests, ListRecords};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::unmatched::{Unmatched, nearest_names};
 pub use suite::{PlannedTrial, Suite, selection::Selection};

@@ -1,13 +1,12 @@
-//! [`StoredFiles`]: files that providers name, as a scenario was read with them. A run stores them with the scenario's text, because
-//! the originals may change.
+//! [`StoredFiles`]: files that providers name, as a scenario was read with them, and hashes of what plugins of lists print. A run
+//! stores them with the scenario's text, because the originals may change.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::{collections::BTreeMap, fs::File, os::fd::AsRawFd as _};
 
-use runner_model::Digest;
+use runner_model::{Digest, Fingerprint, row::STDERR_FOLLOWS};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::lists::ListDigests;
 
 /// The table of a stored scenario that has the files.
 const TABLE: &str = "stored";
@@ -28,6 +27,38 @@ pub(crate) struct StoredFiles {
     /// What the plugins of test lists read and printed, by the list's index.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) lists: BTreeMap<String, ListDigests>,
+}
+
+/// The records that the plugin of a list has printed.
+#[derive(Debug)]
+pub struct ListRecords {
+    /// JSON Lines, in a file without a name.
+    pub file: File,
+    /// The end of its standard error.
+    pub stderr: Option<String>,
+    pub digests: ListDigests,
+}
+
+/// Hashes of everything that decides the records of a plugin. A run stores them with its scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListDigests {
+    /// Of the plugin, its settings, and the files and folders that it reads.
+    pub inputs: Fingerprint,
+    /// Of what it printed.
+    pub records: Digest,
+}
+
+impl ListRecords {
+    /// Returns a path at which the file can be opened again, at its start.
+    pub(crate) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// Returns the end of a message: the standard error.
+    pub(crate) fn stderr(&self) -> String {
+        let stderr = self.stderr.as_ref().map(|text| format!("{STDERR_FOLLOWS}\n{text}"));
+        stderr.unwrap_or_default()
+    }
 }
 
 impl StoredFiles {

@@ -54,7 +54,10 @@ impl Attempt<'_> {
                     test: &trial.test,
                     provider: &trial.provider,
                     repeat: trial.repeat,
-                    attempt: self.task.attempt,
+                    attempt: match provider.settings.deterministic {
+                        Some(_) => self.task.tries,
+                        None => self.task.attempt,
+                    },
                     seed: self.task.seed,
                     input: self.test.input.get(),
                     config: &provider.config,

@@ -194,6 +194,7 @@ fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) ->
         trial: trial.clone(),
         provider,
         attempt: 1,
+        tries: 1,
         seed: plan.scenario.run.seed,
         timeout: Micros(u64::from(u32::MAX)),
         timeout_rule: TimeoutRule::Timeout,

@@ -152,6 +152,7 @@ impl PreparedList {
             trial: TrialId { test, provider: plugin.provider.name.clone(), repeat: 1 },
             provider: 0,
             attempt: 1,
+            tries: 1,
             seed: 0,
             timeout: plugin.timeout,
             timeout_rule: TimeoutRule::Timeout,

@@ -196,7 +196,7 @@ impl Plan {
     pub(crate) fn read_folders(&mut self, results: &Path) -> Result<(), EngineError> {
         let notices = FolderReader::new(&self.cache).read_all(&mut self.providers, Some(results));
         self.notices.extend(notices);
-        self.check_deterministic()?;
+        self.check_deterministic(results)?;
         let seed = self.scenario.run.seed;
         for (index, prepared) in (0..).zip(&mut self.providers) {
             // Others have their fingerprints, and the stored providers of `rescore` have no mounts any more.
@@ -211,15 +211,24 @@ impl Plan {
         Ok(())
     }
 
-    /// Refuses folders whose content is not known, if attempts must be deterministic.
-    fn check_deterministic(&self) -> Result<(), EngineError> {
+    /// Refuses folders whose content is not known or changes with each run, if attempts must be deterministic.
+    fn check_deterministic(&self, results: &Path) -> Result<(), EngineError> {
+        let results = results.canonicalize().unwrap_or_else(|_| results.to_owned());
         let mut unread = self.providers.iter().filter(|one| one.provider.deterministic.is_some());
         let unread = unread.find_map(|one| {
-            let folder = one.mounts.iter().find(|folder| folder.content.is_none())?;
-            Some(format!(
-                "the folder `{}` of `{}` is too large to be part of fingerprints, so `deterministic` of `[run]` cannot hold",
-                folder.host, one.provider.name
-            ))
+            one.mounts.iter().find_map(|folder| {
+                let why = if folder.content.is_none() {
+                    "is too large to be part of fingerprints"
+                } else if results.starts_with(&*folder.host) {
+                    "has the results in it"
+                } else {
+                    return None;
+                };
+                Some(format!(
+                    "the folder `{}` of `{}` {why}, so `deterministic` of `[run]` cannot hold",
+                    folder.host, one.provider.name
+                ))
+            })
         });
         unread.map_or(Ok(()), |problem| Err(EngineError::Usage(problem)))
     }

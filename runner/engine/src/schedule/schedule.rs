@@ -289,6 +289,7 @@ impl Schedule {
             trial: trial.index,
             grader: (kind == LaneKind::Grades).then_some(trial.lane as u16),
             attempt: trial.attempts + u32::from(kind == LaneKind::Attempts),
+            tries: trial.tries + 1,
             trial_started: trial.started,
         };
         self.effects.push(Effect::Send { worker, assignment });

@@ -113,6 +113,7 @@ impl TasksInFlight {
             },
             provider: planned.provider,
             attempt: assignment.attempt,
+            tries: assignment.tries,
             seed: plan.scenario.run.seed,
             timeout,
             timeout_rule,

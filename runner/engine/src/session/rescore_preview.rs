@@ -107,6 +107,7 @@ fn judge(
                 trial,
                 grader: None,
                 attempt: 1,
+                tries: 1,
                 trial_started: None,
             };
             let task = in_flight.add(plan, RunTime(0), WorkerId(0), &assignment, Some(stored));

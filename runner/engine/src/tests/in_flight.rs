@@ -17,6 +17,7 @@ fn flight() -> InFlightTask {
             trial: TrialId::parse("a/b@p#2").unwrap(),
             provider: 0,
             attempt: 3,
+            tries: 1,
             seed: 0,
             timeout: Micros(1),
             timeout_rule: TimeoutRule::TrialTimeout,

@@ -23,6 +23,7 @@ fn tasks(first: u64) -> ToWorker {
         trial: TrialId::parse("greeting@echo#1").unwrap(),
         provider: 0,
         attempt: 1,
+        tries: 1,
         seed: 1,
         timeout: Micros(60_000_000),
         timeout_rule: TimeoutRule::Timeout,

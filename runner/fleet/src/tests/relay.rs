@@ -12,6 +12,7 @@ fn task(id: u64, bytes: u32) -> Task {
         trial: TrialId::parse("a@p#1").unwrap(),
         provider: 0,
         attempt: 1,
+        tries: 1,
         seed: 0,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,

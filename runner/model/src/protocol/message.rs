@@ -87,6 +87,9 @@ pub struct Task {
     pub provider: u16,
     /// The attempt of the trial, or of the grader, from 1.
     pub attempt: u32,
+    /// Number of this attempt among those of the session that were not stopped, from 1. Deterministic guests see it as the
+    /// attempt, because a stop must not change their results.
+    pub tries: u32,
     /// A number for the provider's random generator.
     pub seed: u32,
     pub timeout: Micros,

@@ -18,6 +18,7 @@ fn task() -> Task {
         trial: TrialId::parse("a@p#2").unwrap(),
         provider: 1,
         attempt: 3,
+        tries: 1,
         seed: 7,
         timeout: Micros(60_000_000),
         timeout_rule: TimeoutRule::TrialTimeout,

@@ -22,6 +22,7 @@ fn task() -> Task {
         trial: trial(),
         provider: 0,
         attempt: 1,
+        tries: 1,
         seed: 0,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,

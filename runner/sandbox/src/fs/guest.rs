@@ -358,7 +358,10 @@ impl<'a> Guest<'a> {
         found.ino = identity;
         (found.atim, found.mtim, found.ctim) = (time, time, time);
         if found.filetype == Filetype::Directory {
-            (found.size, found.nlink) = (0, 1);
+            found.size = 0;
+        }
+        if found.filetype == Filetype::Directory || time == 0 {
+            found.nlink = 1;
         }
         // The same place was just read, so it can be written.
         let _ = self.memory.write(out, found);

@@ -34,10 +34,12 @@ impl Counted<'_> {
         let Some(time) = self.fixed_time(fd) else { return found };
         let time = Some(Datetime { seconds: time.as_secs(), nanoseconds: time.subsec_nanos() });
         let is_folder = found.type_ == DescriptorType::Directory;
+        // Links to a granted file may be outside of it.
+        let is_granted = time.is_some_and(|time| (time.seconds, time.nanoseconds) == (0, 0));
         DescriptorStat {
             // A folder's size and number of links depend on the file system.
             size: if is_folder { 0 } else { found.size },
-            link_count: if is_folder { 1 } else { found.link_count },
+            link_count: if is_folder || is_granted { 1 } else { found.link_count },
             data_access_timestamp: time,
             data_modification_timestamp: time,
             status_change_timestamp: time,

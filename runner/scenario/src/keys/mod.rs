@@ -212,8 +212,17 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
             let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
             problem.help = Some("or remove `deterministic` from `[run]`".to_owned());
         }
-        let (grants, key) = (at.key("grants"), "fs");
-        let at = grants.key(key);
+        let grants = at.key("grants");
+        let texts = [at.key("args"), at.key("stdin"), grants.key("env")];
+        let values = ["/args", "/stdin", "/grants/env"].map(|path| provider.pointer(path));
+        for (at, value) in texts.iter().zip(values) {
+            if value.is_some_and(|value| value.to_string().contains("{{run.")) {
+                let message = "`{{run.…}}` differs in each run";
+                let problem = reader.refuse(at, message, "here");
+                problem.help = Some("remove it, or remove `deterministic`".to_owned());
+            }
+        }
+        let at = grants.key("fs");
         let folders = provider.pointer("/grants/fs").and_then(Value::as_array);
         for (index, folder) in folders.into_iter().flatten().enumerate() {
             if folder.get("mode").and_then(Value::as_str) == Some(FsMode::ReadWrite.as_str()) {

@@ -11,12 +11,12 @@ use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, ro
 use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, ListFiles, ListSource, NamedFile, list_plugin};
-use crate::lists::ListRecords;
 use crate::reading::{
     Any, At, Boolean, DURATION, EXPECTED_ERROR, Either, Form, GLOB, Globs, Integer, LIST_ROOTS,
     List, Named, NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table,
     TableForm, TemplateValue, Templated, Templates, TextOrList, WholeText, Word,
 };
+use crate::stored_files::ListRecords;
 
 /// The timeout of an attempt if no key sets one.
 pub(crate) const DEFAULT_TIMEOUT: Micros = Micros(60_000_000);

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::entries::json_span;
 use self::entries::{Chunk, Entry, visit_chunks};
-pub use self::plugin::{ListDigests, ListPlugin, ListRecords};
+pub use self::plugin::ListPlugin;
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::problem::{Place, Problem};
 use crate::reading::{At, Document, Form, Part, Places, Reader, RenderError, Step, kind, suggest};
@@ -223,7 +223,9 @@ fn file_names(file: &str) -> Value {
     let path = Path::new(file);
     let [name, stem] = [path.file_name(), path.file_stem()]
         .map(|part| part.unwrap_or_default().to_string_lossy().into_owned());
-    json!({"name": name, "path": file, "stem": stem})
+    // A template such as `{{file.dir}}/x` must not start with `/`.
+    let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    json!({"dir": dir.to_string_lossy(), "name": name, "path": file, "stem": stem})
 }
 
 /// Returns the reason why a file lacks a key of files that are records.

@@ -1,18 +1,16 @@
 //! Plugins that print the records of test lists. The engine runs them; [`ListRecords`] is what they have printed.
 
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::{fs::File, mem, os::fd::AsRawFd as _};
 
-use runner_model::row::STDERR_FOLLOWS;
-use runner_model::{Digest, Fingerprint, Micros, provider::Provider};
-use serde::{Deserialize, Serialize};
+use runner_model::{Micros, provider::Provider};
 
 use crate::keys::DEFAULT_TIMEOUT;
 use crate::lists::{AllTests, Origin};
 use crate::problem::{Problem, Problems};
 use crate::project::{Refusal, real_path};
 use crate::reading::{Part, Places as _, Step};
-use crate::{Scenario, Selection};
+use crate::{ListDigests, ListRecords, Scenario, Selection};
 
 /// The plugin of a test list.
 #[derive(Clone, Debug)]
@@ -21,38 +19,6 @@ pub struct ListPlugin {
     pub list: usize,
     pub provider: Provider,
     pub timeout: Micros,
-}
-
-/// The records that the plugin of a list has printed.
-#[derive(Debug)]
-pub struct ListRecords {
-    /// JSON Lines, in a file without a name.
-    pub file: File,
-    /// The end of its standard error.
-    pub stderr: Option<String>,
-    pub digests: ListDigests,
-}
-
-/// Hashes of everything that decides the records of a plugin. A run stores them with its scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListDigests {
-    /// Of the plugin, its settings, and the files and folders that it reads.
-    pub inputs: Fingerprint,
-    /// Of what it printed.
-    pub records: Digest,
-}
-
-impl ListRecords {
-    /// Returns a path at which the file can be opened again, at its start.
-    pub(crate) fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
-    }
-
-    /// Returns the end of a message: the standard error.
-    fn stderr(&self) -> String {
-        let stderr = self.stderr.as_ref().map(|text| format!("{STDERR_FOLLOWS}\n{text}"));
-        stderr.unwrap_or_default()
-    }
 }
 
 impl Scenario {

@@ -22,7 +22,7 @@ const SECRET_HELP: &str =
 /// Message about the filter in another place.
 pub(crate) const FILTER_PLACES: &str = "`|regex` is only for `matches` of `expect`";
 /// Keys of `file` in templates of a test list.
-const FILE_KEYS: &[&str] = &["name", "path", "stem"];
+const FILE_KEYS: &[&str] = &["dir", "name", "path", "stem"];
 
 /// The part of a scenario that needs a file.
 #[derive(Debug, PartialEq, Eq)]

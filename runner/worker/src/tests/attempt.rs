@@ -21,6 +21,7 @@ fn task(rule: TimeoutRule) -> Task {
         trial: TrialId::parse("a@p#1").unwrap(),
         provider: 0,
         attempt: 2,
+        tries: 1,
         seed: 0,
         timeout: Micros(150_000),
         timeout_rule: rule,

@@ -34,6 +34,7 @@ fn task() -> Task {
         },
         provider: 0,
         attempt: 1,
+        tries: 1,
         seed: 0,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,

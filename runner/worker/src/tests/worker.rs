@@ -266,6 +266,7 @@ fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
         trial: TrialId::parse(&format!("t{number}@{name}#1")).unwrap(),
         provider,
         attempt: 1,
+        tries: 1,
         seed: 0,
         timeout: Micros(timeout),
         timeout_rule: TimeoutRule::Timeout,

@@ -442,6 +442,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         trial,
         provider: 0,
         attempt: 1,
+        tries: 1,
         seed: args.seed,
         timeout,
         timeout_rule,

@@ -1,6 +1,6 @@
 //! `runner compare --exact`: whether the results of two runs are equal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use runner_model::visible::{cut, visible_line};
 use runner_model::{Outcome, digest, exit::Exit, units::plural};
@@ -8,14 +8,15 @@ use runner_record::{ReadLine, RecordError, RunDir};
 use runner_report::VERSION;
 use runner_report::schemars::{self, JsonSchema};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, Value, to_raw_value};
 
 use crate::text::{CommandError, Out};
 
 /// Keys of rows that differ between equal attempts: places, times, resources and the machine.
-const LEFT_OUT: [&str; 11] = [
+const LEFT_OUT: [&str; 12] = [
     "seq",
     "session",
+    "attempt",
     "judged",
     "logs",
     "worker",
@@ -27,7 +28,7 @@ const LEFT_OUT: [&str; 11] = [
     "crc",
 ];
 /// The check of real time.
-const MAX_DURATION: &str = "max_duration";
+const MAX_DURATION: &str = "\"max_duration\"";
 /// Characters of a value.
 const SHOWN: usize = 400;
 
@@ -38,7 +39,7 @@ pub struct ExactDocument {
     v: u8,
     /// Attempts with equal rows.
     equal: u64,
-    /// Attempts that are not compared: they timed out, were stopped, or left a damaged row in one of the runs.
+    /// Attempts that timed out in both runs.
     left_out: u64,
     /// Attempts whose rows differ, or that only one run has.
     different: u64,
@@ -52,123 +53,143 @@ pub struct ExactDocument {
 struct Difference {
     /// The trial's id.
     trial: String,
-    /// From 1.
+    /// The number of the attempt among those that were not stopped, from 1.
     attempt: u32,
     /// A key of rows. `row` if only one run has the attempt.
     key: String,
     /// The value in the base. Absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    base: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    base: Option<Box<RawValue>>,
     /// The value in the new run. Absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    new: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    new: Option<Box<RawValue>>,
 }
 
-/// Trial and attempt.
+/// Trial, and number of the attempt among those that were not stopped, from 1.
 type Place = (String, u32);
+
+/// The keys of a row with their JSON as it is on disk: parsed numbers would lose digits.
+type Keys = BTreeMap<String, Box<RawValue>>;
+
+/// The newest row of an attempt.
+struct Compared {
+    hash: [u8; 16],
+    /// A timeout is by real time, so two of them are not compared.
+    is_timeout: bool,
+    /// The attempt's number in its run.
+    attempt: u32,
+}
 
 pub fn run(runs: [&RunDir; 2], is_json: bool, out: &Out) -> Result<Exit, CommandError> {
     let document = compare(runs)?;
     out.document_or(is_json, &document, |document| document.print(out));
-    Ok(if document.different == 0 { Exit::Success } else { Exit::Bad })
+    Ok(if document.different == 0 && document.equal > 0 { Exit::Success } else { Exit::Bad })
 }
 
 fn compare([base, new]: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
-    let [before, mut now] = [hashes(base)?, hashes(new)?];
+    let [before, mut now] = [read(base)?, read(new)?];
     let mut document = ExactDocument { v: VERSION, ..ExactDocument::default() };
-    let mut first: Option<Place> = None;
-    let mut differs = |place: Place| {
-        if first.as_ref().is_none_or(|first| place < *first) {
-            first = Some(place);
+    let mut first: Option<(Place, [Option<u32>; 2])> = None;
+    let mut differs = |place: Place, attempts| {
+        if first.as_ref().is_none_or(|(first, _)| place < *first) {
+            first = Some((place, attempts));
         }
     };
-    for (place, hash) in before {
-        match (hash, now.remove(&place)) {
-            (None, _) | (_, Some(None)) => document.left_out += 1,
-            (Some(before), Some(Some(now))) if before == now => document.equal += 1,
+    for (place, before) in before {
+        let now = now.remove(&place);
+        match &now {
+            Some(now) if before.is_timeout && now.is_timeout => document.left_out += 1,
+            Some(now) if before.hash == now.hash => document.equal += 1,
             _ => {
                 document.different += 1;
-                differs(place);
+                differs(place, [Some(before.attempt), now.map(|now| now.attempt)]);
             }
         }
     }
-    for (place, hash) in now {
-        match hash {
-            None => document.left_out += 1,
-            Some(_) => {
-                document.different += 1;
-                differs(place);
-            }
-        }
+    for (place, now) in now {
+        document.different += 1;
+        differs(place, [None, Some(now.attempt)]);
     }
-    if let Some(place) = first {
-        document.first = Some(difference(base, new, place)?);
+    if let Some((place, attempts)) = first {
+        document.first = Some(difference([base, new], place, attempts)?);
     }
     Ok(document)
 }
 
-/// Hashes the newest row of each attempt. `None` for those that are not compared.
-fn hashes(run: &RunDir) -> Result<HashMap<Place, Option<[u8; 16]>>, RecordError> {
-    let mut hashes = HashMap::new();
+/// Reads the newest row of each attempt that was not stopped.
+fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
+    let mut trials: HashMap<String, BTreeMap<u32, Compared>> = HashMap::new();
     run.rows(&mut |_, line| {
-        if let ReadLine::Row(head, bytes) = line {
-            let row = compared(bytes).filter(|_| is_compared(head.outcome));
-            let hash = row.and_then(|row| {
-                let text = serde_json::to_vec(&row).ok()?;
-                digest(&text).0.first_chunk().copied()
-            });
-            hashes.insert((head.trial.to_string(), head.attempt), hash);
+        if let ReadLine::Row(head, bytes) = line
+            && head.outcome != Outcome::Stopped
+            && let Some(keys) = compared(bytes)
+        {
+            let text = serde_json::to_vec(&keys).unwrap_or_default();
+            let row = Compared {
+                hash: *digest(&text).0.first_chunk().unwrap_or(&[0; 16]),
+                is_timeout: head.outcome == Outcome::Timeout,
+                attempt: head.attempt,
+            };
+            trials.entry(head.trial.to_string()).or_default().insert(head.attempt, row);
         }
     })?;
-    Ok(hashes)
-}
-
-fn is_compared(outcome: Outcome) -> bool {
-    !matches!(outcome, Outcome::Timeout | Outcome::Stopped)
+    let numbered = trials.into_iter().flat_map(|(trial, attempts)| {
+        let rows = (1..).zip(attempts.into_values());
+        rows.map(move |(number, row)| ((trial.clone(), number), row))
+    });
+    Ok(numbered.collect())
 }
 
 /// Returns the keys of a row that equal attempts have in common.
-fn compared(bytes: &[u8]) -> Option<Map<String, Value>> {
-    let mut row: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+fn compared(bytes: &[u8]) -> Option<Keys> {
+    let mut row: Keys = serde_json::from_slice(bytes).ok()?;
     row.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
-    for grade in row.get_mut("grades").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(grade) = grade.as_object_mut() {
-            grade.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
+    for (list, leaves_out) in [
+        ("grades", (|_, key| LEFT_OUT.contains(&key)) as fn(&Keys, &str) -> bool),
+        ("checks", |check, _| check.get("kind").is_some_and(|kind| kind.get() == MAX_DURATION)),
+    ] {
+        let Some(raw) = row.get_mut(list) else { continue };
+        let mut parts: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
+        for part in &mut parts {
+            let whole = part.clone();
+            part.retain(|key, _| !leaves_out(&whole, key));
         }
-    }
-    if let Some(checks) = row.get_mut("checks").and_then(Value::as_array_mut) {
-        checks.retain(|check| check["kind"] != MAX_DURATION);
+        parts.retain(|part| !part.is_empty());
+        *raw = to_raw_value(&parts).ok()?;
     }
     Some(row)
 }
 
-fn difference(base: &RunDir, new: &RunDir, place: Place) -> Result<Difference, RecordError> {
-    let mut rows = [find(base, &place)?, find(new, &place)?];
-    let [before, now] = &rows;
-    let keys = before.iter().flatten().chain(now.iter().flatten()).map(|(key, _)| key);
+fn difference(
+    runs: [&RunDir; 2],
+    (trial, attempt): Place,
+    attempts: [Option<u32>; 2],
+) -> Result<Difference, RecordError> {
+    let [before, now] = [0, 1].map(|side| find(runs[side], &trial, attempts[side]));
+    let rows = [before?, now?];
+    let keys = rows.iter().flatten().flatten().map(|(key, _)| key);
     let differing = keys.filter(|key| {
-        let [before, now] = rows.each_ref().map(|row| row.as_ref().and_then(|row| row.get(*key)));
+        let [before, now] =
+            rows.each_ref().map(|row| row.as_ref()?.get(*key).map(|value| value.get()));
         before != now
     });
-    let differing = differing.min().cloned();
-    let key = match (before, now, differing) {
-        (Some(_), Some(_), Some(key)) => key,
-        _ => "row".to_owned(),
-    };
-    let [before, now] = rows.each_mut().map(|row| match row {
-        Some(row) if key != "row" => row.remove(&key),
-        row => row.take().map(Value::Object),
+    let is_in_both = rows.iter().all(Option::is_some);
+    let key = differing.min().filter(|_| is_in_both).map_or("row", String::as_str);
+    let [base, new] = rows.each_ref().map(|row| match row {
+        Some(row) if is_in_both => row.get(key).cloned(),
+        row => row.as_ref().and_then(|row| to_raw_value(row).ok()),
     });
-    let (trial, attempt) = place;
-    Ok(Difference { trial, attempt, key, base: before, new: now })
+    Ok(Difference { trial, attempt, key: key.to_owned(), base, new })
 }
 
-fn find(run: &RunDir, place: &Place) -> Result<Option<Map<String, Value>>, RecordError> {
+fn find(run: &RunDir, trial: &str, attempt: Option<u32>) -> Result<Option<Keys>, RecordError> {
     let mut found = None;
     run.rows(&mut |_, line| {
         if let ReadLine::Row(head, bytes) = line
-            && head.attempt == place.1
-            && head.trial.to_string() == place.0
+            && Some(head.attempt) == attempt
+            && head.trial.to_string() == trial
         {
             found = compared(bytes);
         }
@@ -180,9 +201,13 @@ impl ExactDocument {
     fn print(&self, out: &Out) {
         if self.left_out > 0 {
             let attempts = plural(self.left_out, "attempt", "attempts");
-            out.talk(&format!("not compared: {attempts} that timed out or were stopped"));
+            out.talk(&format!("not compared: {attempts} that timed out in both runs"));
         }
         let Some(first) = &self.first else {
+            if self.equal == 0 {
+                out.data("✗ nothing to compare");
+                return;
+            }
             let attempts = plural(self.equal, "attempt is", "attempts are");
             out.data(&format!("✓ {attempts} equal, but for times and places"));
             return;
@@ -191,8 +216,8 @@ impl ExactDocument {
         out.data(&format!("✗ {attempts}, {} equal", self.equal));
         out.data(&format!("  {}, attempt {}: `{}`", first.trial, first.attempt, first.key));
         for (name, value) in [("base", &first.base), ("new", &first.new)] {
-            let text = value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
-            out.data(&format!("  {name:>5} {}", visible_line(&cut(&text, SHOWN))));
+            let text = value.as_ref().map_or("nothing", |value| value.get());
+            out.data(&format!("  {name:>5} {}", visible_line(&cut(text, SHOWN))));
         }
     }
 }
