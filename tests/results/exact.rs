@@ -1,6 +1,8 @@
 //! `compare --exact`, and deterministic runs that are equal.
 
-use crate::support::{guests::programs, runner::Runner};
+use rustix::process::Signal;
+
+use crate::support::{guests::printing, guests::programs, runner::Runner};
 
 /// A program that prints times, random numbers and attributes of files, as a module and as a component.
 fn sources(run: &str) -> Runner {
@@ -63,6 +65,39 @@ fn runs_without_a_clock_start_at_different_times() {
 }
 
 #[test]
+fn stopped_attempts_change_no_result() {
+    let runner = sources("deterministic = true\nclock = 2020-01-01T00:00:00Z");
+    runner.exec(&[]).expect(0);
+    let mut run = runner.started(&["exec", "scenario.toml", "-j", "1", "--json"]);
+    run.wait_for_rows(1);
+    run.end_by(Signal::TERM);
+    // A row of a stopped attempt, as a worker that lacked memory leaves it.
+    let stopped = runner.runs().pop().unwrap();
+    runner.run(&["resume", stopped.id()]).expect(0);
+    runner.run(&["compare", "--exact"]).expect(0).says(&["✓ 4 attempts are equal"]);
+}
+
+#[test]
+fn numbers_are_compared_digit_by_digit() {
+    let runner = Runner::new(&[]);
+    for digit in ["1", "2"] {
+        runner.wat("number.wasm", &printing(&format!("1000000000000000000000000000{digit}")));
+        runner.scenario(
+            "[run]\ndeterministic = true\n[providers.one]\nplugin = \"number.wasm\"\noutput = \"json\"\n[[tests]]\nid = \"a\"\n",
+        );
+        runner.exec(&[]).expect(0);
+    }
+    // The plugin is part of the fingerprint, too.
+    let document = runner.run(&["compare", "--exact", "--json"]).expect(1).document();
+    assert_eq!(
+        (&document["different"], &document["first"]["key"]),
+        (&1.into(), &"fingerprint".into())
+    );
+    let base = runner.run(&["show", "latest", "a@one#1", "--json"]).expect(0);
+    assert!(base.stdout.contains("10000000000000000000000000002"), "{}", base.stdout);
+}
+
+#[test]
 fn what_cannot_be_repeated_is_refused() {
     let refused = |run: &str, provider: &str, says: &[&str]| {
         let runner = Runner::new(&["counter"]);
@@ -76,6 +111,10 @@ fn what_cannot_be_repeated_is_refused() {
     refused(on, "reuse = \"instance\"", &["an instance that earlier tests have used", "reuse"]);
     let folder = "grants.fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }]\nlimits.scratch = \"1MiB\"";
     refused(on, folder, &["a folder that attempts change is not deterministic"]);
+    refused(on, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run"]);
     refused("clock = 2020-01-01T00:00:00Z", "", &["`clock` has no effect without"]);
-    refused("deterministic = true\nclock = \"noon\"", "", &["a time with an offset", "noon"]);
+    for clock in ["noon", "2600-01-01T00:00:00Z"] {
+        let run = format!("{on}\nclock = \"{clock}\"");
+        refused(&run, "", &["a time with an offset in the years 1970 to 2553", clock]);
+    }
 }
