@@ -222,7 +222,7 @@ pub struct SessionArgs {
     /// Print events as JSON Lines
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
-    /// Print only failures, errors, and the number of known failures
+    /// Print only failures, errors and known failures
     #[arg(short, long, conflicts_with = "verbose", help_heading = OUTPUT)]
     pub quiet: bool,
     /// Print every attempt as it ends

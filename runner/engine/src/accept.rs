@@ -215,6 +215,7 @@ impl<'p> StoredOutputs<'p> {
         let mut accepted: Option<(String, Value)> = None;
         let mut is_compared = false;
         let mut has_changed = false;
+        let mut has_other = None;
         for trial in trials {
             let name = ids.trial(trial).map_err(|error| error.to_string())?.to_string();
             let place = match self.places[trial as usize] {
@@ -232,12 +233,8 @@ impl<'p> StoredOutputs<'p> {
             let is_other = |check: &&Check<'_>| {
                 check.kind != Some(CheckKind::Equals) && check.verdict == Verdict::Fail
             };
-            if let Some(check) = row.checks.iter().find(is_other) {
-                let title = check.label();
-                return Err(format!(
-                    "`{name}` does not hold `{title}`, and would not pass with it"
-                ));
-            }
+            let other = row.checks.iter().find(is_other);
+            has_other = has_other.or(other.map(|check| (name.clone(), check.label().to_owned())));
             is_compared |= row.checks.iter().any(|check| {
                 check.kind == Some(CheckKind::Equals) && check.verdict == Verdict::Fail
             });
@@ -261,6 +258,9 @@ impl<'p> StoredOutputs<'p> {
         }
         if !is_compared && (test.expect.equals.is_some() || test.expect.file.is_some()) {
             return Err("its `equals` or `file` holds, and another expectation does not".to_owned());
+        }
+        if let Some((name, check)) = has_other.filter(|_| is_compared) {
+            return Err(format!("`{name}` does not hold `{check}`, and would not pass with it"));
         }
         Ok(accepted)
     }

@@ -88,7 +88,8 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
         let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
         let tests = PlannedTests::read(&root, &plan.live)?;
         let selected = request.filter.clone().map(|filter| selected_tests(filter, &root, &dir));
-        let pairs = tests.pairs(&root, &dir, &manifest, &plan, selected.transpose()?)?;
+        let selected = selected.transpose()?;
+        let pairs = tests.pairs(&root, &dir, &manifest, &plan, selected.as_ref())?;
         let results = KnownResults {
             pairs: &pairs,
             judged: &tests.judged,
@@ -191,7 +192,7 @@ impl PlannedTests {
         dir: &RunDir,
         manifest: &Manifest,
         plan: &RescorePlan,
-        selected: Option<HashSet<(String, String)>>,
+        selected: Option<&HashSet<(String, String)>>,
     ) -> Result<Vec<PairResults>, EngineError> {
         let table = RunTable::open(dir)?;
         table.check_version()?;
@@ -233,7 +234,7 @@ impl PlannedTests {
                 _ => {}
             }
             let pair = (id.test.to_string(), id.provider.to_string());
-            let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(&pair));
+            let is_selected = selected.is_none_or(|selected| selected.contains(&pair));
             let of_pair = outcomes.entry(pair).or_default();
             let decides = row.outcome.is_bad() || row.outcome == Outcome::Passed;
             if is_selected && decides && !of_pair.contains(&row.outcome) {

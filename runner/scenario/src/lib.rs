@@ -35,7 +35,7 @@ pub use known_update::{
     KnownResults, KnownSource, KnownUpdate, PairResults, known_sources, update_known,
 };
 pub use late_problems::{ProviderProblem, TestProblem};
-pub use lists::ListPlugin;
+pub use lists::plugin::ListPlugin;
 pub use problem::{ListedProblem, Problems};
 pub use project::{holds_results, is_run};
 pub use reading::{files_beside, gone, open_named, similar};

@@ -453,6 +453,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let providers = providers.into_iter().flatten().flatten();
     let mut providers: Vec<_> = providers.map(|(_, provider)| provider).collect();
     add_prices(&mut providers, table.optional("prices", &PRICES).unwrap_or_default());
+    let defaults = table.optional("defaults", &DEFAULTS).unwrap_or_default();
     let run = table.optional("run", &RUN).unwrap_or_default();
     for provider in &mut providers {
         provider.deterministic = run.deterministic;
@@ -462,7 +463,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         description,
         providers,
         timeout: Duration::from_secs_f64(minutes * 60.0),
-        defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
+        defaults,
         run,
         gate,
         known: table.optional("known", &KNOWN),

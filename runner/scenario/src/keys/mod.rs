@@ -5,6 +5,7 @@
 pub(crate) mod files;
 mod grant_keys;
 mod known_keys;
+mod list_keys;
 pub(crate) mod matrix;
 mod matrix_files;
 mod notify_keys;
@@ -26,16 +27,17 @@ use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
 pub(crate) use self::grant_keys::{GRANTS, LIST_GRANTS};
 pub(crate) use self::known_keys::{KNOWN, KNOWN_LIST, WrittenKnown};
+pub(crate) use self::list_keys::{LIST, TestList};
 pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use self::notify_keys::{NOTIFY, ROOT_NOTIFY};
 pub use self::notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};
 pub(crate) use self::provider_keys::{
-    BUDGET, CONCURRENCY, GRADERS, ListSource, PRICES, PROVIDERS, add_prices, budget_of, list_plugin,
+    BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
 };
 pub(crate) use self::report_keys::{GATE, REPORT};
 pub(crate) use self::test_keys::{
-    DEFAULT_TIMEOUT, DEFAULTS, FILES, LIST, MAX_META, RETRIES, Repeat, TEST, TestList,
-    TestSettings, WrittenExpect, WrittenTest,
+    DEFAULT_TIMEOUT, DEFAULTS, FILES, MAX_META, RETRIES, Repeat, TEST, TestSettings, WrittenExpect,
+    WrittenTest,
 };
 pub(crate) use self::vars::VARS;
 pub use self::vars::Vars;

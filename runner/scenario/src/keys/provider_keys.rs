@@ -1,22 +1,19 @@
 //! The keys of providers, their limits and budgets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse, Stdin,
 };
 use runner_model::{
     BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
-    template::Template,
 };
 use serde_json::{Value, json};
 
-use crate::keys::{
-    FILES, FilePlace, GRANTS, LIST_GRANTS, ListFiles, MATRIX, MATRIX_NAME, NamedFile, RETRIES,
-};
+use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
-    Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Globs, Integer, List, Named, Number,
-    RATE, Reader, SIZE, STACK, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
+    Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
+    Reader, SIZE, STACK, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
     Templates, Word,
 };
 use crate::{project::Refusal, suite::blobs::Blobs};
@@ -59,17 +56,8 @@ const STDIN: StringOr<Templated, TableForm<String>> = StringOr {
     table: TableForm("`stdin` of a provider, as a table", |table| table.required("file", &TEXT)),
     words: "a string or a table",
 };
-const PLUGIN: NamedFile =
+pub(super) const PLUGIN: NamedFile =
     NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir(), FilePlace::Any);
-/// The limits of a plugin, and the greatest number of records.
-const LIST_LIMITS: TableForm<(Limits, u64)> = TableForm("`limits` of a test list", |table| {
-    let limits = Limits {
-        memory: table.or("memory", &SIZE, r#""256MiB""#),
-        reply: table.or("reply", &SIZE, r#""4GiB""#),
-        ..Limits::default()
-    };
-    Some((limits, table.or("records", &Integer(1, 1 << 32), "10000000")))
-});
 const LIMITS: TableForm<Limits> = TableForm("`limits` of a provider", limits);
 const OUTPUT: Word<OutputForm> =
     Word(|| OutputForm::ALL.iter().map(|form| form.as_str()).collect(), OutputForm::parse);
@@ -87,7 +75,7 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
 }
 
 /// Attachments of all tests of a provider.
-struct ProviderFiles;
+pub(super) struct ProviderFiles;
 
 impl Form for ProviderFiles {
     type Out = Vec<ProviderFile>;
@@ -136,65 +124,6 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
         fingerprint: None,
     };
     Some(Provider { grading: Some(Box::new(grading)), ..settings(table)? })
-}
-
-/// The `files` of a test list: globs over its data files, or attachments of its plugin.
-pub(crate) struct ListSource {
-    pub(crate) files: ListFiles,
-    pub(crate) has_plugin: bool,
-}
-
-impl Form for ListSource {
-    type Out = Either<Vec<BTreeSet<String>>, Vec<ProviderFile>>;
-
-    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
-        if self.has_plugin {
-            return ProviderFiles.read(at, value, reader).map(Either::Table);
-        }
-        Globs(List(1, self.files)).read(at, value, reader).map(Either::String)
-    }
-
-    fn schema(&self) -> Value {
-        json!({"anyOf": [Globs(List(1, self.files)).schema(), ProviderFiles.schema()]})
-    }
-}
-
-/// Reads the keys of the plugin that prints the records of a test list. `None` without `plugin`.
-pub(crate) fn list_plugin(table: &mut Table<'_, '_>, files: Vec<ProviderFile>) -> Option<Provider> {
-    let plugin = table.optional("plugin", &PLUGIN);
-    if !table.has("plugin") {
-        for key in ["config", "grants", "limits"] {
-            if table.has(key) {
-                let message =
-                    format!("`{key}` is for the plugin of a list, and it has no `plugin`");
-                table.refuse_key(key, &message);
-            }
-        }
-    }
-    let config = table.or("config", &AnyTable, "{}");
-    let grants = table.or("grants", &LIST_GRANTS, "{}");
-    let (limits, records) = table.or("limits", &LIST_LIMITS, "{}");
-    Some(Provider {
-        name: ProviderName::parse("list").ok()?,
-        plugin: plugin?,
-        config,
-        stdin: Template::parse("{{config}}").ok().map(Stdin::Text),
-        records: Some(records),
-        deterministic: None,
-        files,
-        grants,
-        limits,
-        args: Arguments::default(),
-        output: OutputForm::default(),
-        protocol: Protocol::default(),
-        sha256: None,
-        reuse: None,
-        concurrency: None,
-        rate: None,
-        budget: Budgets::default(),
-        prices: BTreeMap::new(),
-        grading: None,
-    })
 }
 
 /// Reads the keys that providers and graders share.

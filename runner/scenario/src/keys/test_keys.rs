@@ -1,22 +1,17 @@
 //! The keys of tests and test lists, and those they share with `[defaults]`.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fs::Metadata,
-};
+use std::{collections::BTreeMap, fs::Metadata};
 
-use runner_model::provider::Provider;
 use runner_model::test::{Expect, ExpectedText, MetaValue, RepeatUntil, Retries, Unwanted};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::{Value, json};
 
-use crate::keys::{FilePlace, ListFiles, ListSource, NamedFile, list_plugin};
+use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
-    Any, At, Boolean, DURATION, EXPECTED_ERROR, Either, Form, GLOB, Globs, Integer, LIST_ROOTS,
-    List, Named, NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table,
-    TableForm, TemplateValue, Templated, Templates, TextOrList, WholeText, Word,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named, NotNull,
+    Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TextOrList,
+    WholeText,
 };
-use crate::stored_files::ListRecords;
 
 /// The timeout of an attempt if no key sets one.
 pub(crate) const DEFAULT_TIMEOUT: Micros = Micros(60_000_000);
@@ -52,30 +47,6 @@ pub(crate) struct Repeat {
     pub(crate) until: Option<RepeatUntil>,
 }
 
-/// A test list.
-#[derive(Debug)]
-pub(crate) struct TestList {
-    /// The keys that it sets in the test of each record: `id`, `input`, `expect`, `reference` and `meta`, if
-    /// present.
-    pub(crate) fields: Vec<(&'static str, TemplateValue)>,
-    /// Globs over providers. `None` selects all.
-    pub(crate) providers: Option<Vec<String>>,
-    pub(crate) settings: TestSettings,
-    /// Globs over test ids, one of which must match. `None` selects all.
-    pub(crate) select: Option<Vec<String>>,
-    pub(crate) exclude: Vec<String>,
-    /// The files that its globs match, relative to the scenario. Empty in a stored scenario.
-    pub(crate) files: Vec<String>,
-    /// The plugin that prints the records, in place of files.
-    pub(crate) plugin: Option<Provider>,
-    /// `None` before the plugin runs.
-    pub(crate) records: Option<ListRecords>,
-    /// Whether it may have no tests.
-    pub(crate) is_optional: bool,
-    /// Whether each file is a record.
-    pub(crate) is_of_files: bool,
-}
-
 /// The keys shared by `[defaults]`, test lists and tests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TestSettings {
@@ -85,7 +56,7 @@ pub(crate) struct TestSettings {
     pub(crate) repeat: Option<Repeat>,
     pub(crate) weight: Option<f64>,
     pub(crate) tags: Vec<String>,
-    /// Empty for a test list, whose `meta` is in [`TestList::fields`].
+    /// Empty for a test list, whose `meta` is in `TestList::fields`.
     pub(crate) meta: Meta,
 }
 
@@ -114,14 +85,6 @@ impl TestSettings {
     }
 }
 
-impl TestList {
-    /// Returns whether records are data for templates. If not, they are tests.
-    pub(crate) fn has_templates(&self) -> bool {
-        self.is_of_files
-            || self.fields.iter().any(|(key, value)| *key == "id" || value.is_template())
-    }
-}
-
 /// The greatest number of adaptive repeats. Each result looks at all earlier ones.
 const MAX_ADAPTIVE: u32 = 10_000;
 /// The greatest number of keys of a test's `meta`.
@@ -131,10 +94,9 @@ pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |
     Some(settings(table, meta))
 });
 pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
-pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list);
 pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const REPEAT: RepeatForm = RepeatForm(TableForm("`repeat`", adaptive_repeat));
-const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
+pub(super) const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
 const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
     let expected = ExpectedText {
         equals: table.optional("equals", &WholeText),
@@ -154,9 +116,7 @@ const NOT: TableForm<Unwanted> = TableForm("`not` of `expect`", |table| {
         matches: table.optional("matches", &Pattern),
     })
 });
-/// A format of a list whose files do not show it by their names.
-const FORMAT: Word<()> = Word(|| vec!["file"], |word| (word == "file").then_some(()));
-const META: Named<Scalar> = Named {
+pub(super) const META: Named<Scalar> = Named {
     form: Scalar(256),
     words: "a table",
     refuse: meta_key_error,
@@ -174,7 +134,7 @@ pub(crate) const FILES: Named<NamedFile> = Named {
     count: (0, usize::MAX),
 };
 
-fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
+pub(super) fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
     TestSettings {
         timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
@@ -287,56 +247,8 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
     })
 }
 
-fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+pub(super) fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
     table.with_default("providers", &Globs(List(1, GLOB)), r#"["*"]"#)
-}
-
-fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
-    let is_optional = table.or("optional", &Boolean, "false");
-    let is_of_files = table.optional("format", &FORMAT).is_some();
-    let has_plugin = table.has("plugin");
-    if is_of_files && has_plugin {
-        table.refuse_key("format", "`format` is for files, but a `plugin` makes the records");
-    }
-    let files = ListFiles { is_optional, has_any_name: is_of_files };
-    let form = ListSource { files, has_plugin };
-    let source = if has_plugin || table.is_described() {
-        table.optional("files", &form)
-    } else {
-        table.required("files", &form)
-    };
-    let (matches, attached) = match source {
-        Some(Either::String(matches)) => (matches, Vec::new()),
-        Some(Either::Table(attached)) => (Vec::new(), attached),
-        None => Default::default(),
-    };
-    let plugin = list_plugin(table, attached);
-    let mut seen = HashSet::new();
-    let files: Vec<_> = matches.into_iter().flatten().collect();
-    let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
-    let id = Templated(LIST_ROOTS);
-    let id = if is_of_files { table.required("id", &id) } else { table.optional("id", &id) };
-    let input = Templates(Any, LIST_ROOTS);
-    let expect = Templates(EXPECT, LIST_ROOTS);
-    let fields = [
-        ("id", id.map(TemplateValue::Text)),
-        ("input", table.optional("input", &input)),
-        ("expect", table.optional("expect", &expect).map(TemplateValue::with_patterns)),
-        ("reference", table.optional("reference", &Templates(Any, LIST_ROOTS))),
-        ("meta", table.optional("meta", &Templates(META, LIST_ROOTS))),
-    ];
-    Some(TestList {
-        fields: fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-        providers: providers(table),
-        settings: settings(table, Meta::new()),
-        select: table.optional("select", &Globs(List(1, GLOB))),
-        exclude: table.or("exclude", &Globs(List(0, GLOB)), "[]"),
-        files,
-        plugin,
-        records: None,
-        is_optional,
-        is_of_files,
-    })
 }
 
 /// Checks of texts, to which `ignore_case` applies.

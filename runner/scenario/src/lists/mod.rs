@@ -3,7 +3,7 @@
 mod chosen;
 mod csv;
 mod entries;
-mod plugin;
+pub(crate) mod plugin;
 
 use std::path::{Path, PathBuf};
 use std::{cell::Cell, iter, ops::ControlFlow};
@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::entries::json_span;
 use self::entries::{Chunk, Entry, visit_chunks};
-pub use self::plugin::ListPlugin;
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::problem::{Place, Problem};
 use crate::reading::{At, Document, Form, Part, Places, Reader, RenderError, Step, kind, suggest};
