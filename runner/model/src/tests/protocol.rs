@@ -54,7 +54,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
             ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
-            "01ac020161017002010307808ece1c0201000203",
+            "01ac02016101700201030107808ece1c0201000203",
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),
