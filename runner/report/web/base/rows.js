@@ -63,7 +63,7 @@ export class Rows {
     this.top = 0;
     /** The first visible row of the last drawing, and its start. Rows above it may have become higher since. */
     this.anchor = { row: 0, start: 0 };
-    /** The last position that this list gave the scroll bar. Any other is from the user. */
+    /** The last position of the scroll bar that this list knows. Any other is from the user. */
     this.bar = 0;
     const make = (/** @type {string} */ className, /** @type {string?} */ role = null) =>
       Object.assign(document.createElement('div'), { className, role });
@@ -74,7 +74,9 @@ export class Rows {
     this.space = make('rows-space');
     this.layer.append(this.headRow, this.body);
     this.element.append(this.layer, this.space);
-    this.element.onscroll = () => this.draw();
+    this.element.onscroll = this.scrolled = () => this.draw();
+    // A list that the style sheet does not cut is scrolled with the page.
+    for (const name of ['scroll', 'resize']) addEventListener(name, this.scrolled);
     this.element.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
     this.element.onkeydown = (event) => this.#key(event);
     this.element.onclick = (event) => this.#click(event);
@@ -93,6 +95,7 @@ export class Rows {
   close() {
     this.observer.disconnect();
     for (const name of PRINTING) removeEventListener(name, this.change);
+    for (const name of ['scroll', 'resize']) removeEventListener(name, this.scrolled);
   }
 
   /** The position, for the browser's history. */
@@ -108,11 +111,13 @@ export class Rows {
 
   #sizes() {
     const row = this.options.height();
-    const view = Math.max(row, this.element.clientHeight - this.headRow.offsetHeight);
+    const isInPage = getComputedStyle(this.element).overflowY === 'visible';
+    const view = Math.max(row, (isInPage ? innerHeight : this.element.clientHeight) - this.headRow.offsetHeight);
     const height = this.#start(this.options.source.count);
     // Pixels of the list for a pixel of the scroll bar.
     const scale = height <= MAX_HEIGHT ? 1 : (height - view) / (MAX_HEIGHT - view);
-    return { row, view, height, scale };
+    const bar = isInPage ? -this.element.getBoundingClientRect().top : this.element.scrollTop;
+    return { row, view, height, scale, isInPage, bar };
   }
 
   #start = (/** @type {number} */ index) => this.options.start?.(index) ?? index * this.options.height();
@@ -132,8 +137,8 @@ export class Rows {
 
   /** @param {WheelEvent} event */
   #wheel(event) {
-    const { scale, row, view } = this.#sizes();
-    if (scale === 1 || event.ctrlKey || !event.deltaY) return;
+    const { scale, row, view, isInPage } = this.#sizes();
+    if (scale === 1 || isInPage || event.ctrlKey || !event.deltaY) return;
     event.preventDefault();
     this.#moveTo(this.top + event.deltaY * [1, row, view][event.deltaMode]);
   }
@@ -176,21 +181,22 @@ export class Rows {
   draw() {
     const { source } = this.options;
     if (this.isPrinted) return this.#print(source);
-    const { row, view, height, scale } = this.#sizes();
+    const { row, view, height, scale, isInPage, bar } = this.#sizes();
     this.element.style.setProperty('--row', `${row}px`);
     this.element.style.setProperty('--rows', String(Math.max(1, Math.min(height / row, 500))));
     // Outside of the document, it has no scroll position, and a restored one must stay.
     if (!this.element.isConnected) return;
     this.active = Math.min(this.active, source.count - 1);
-    if (this.element.scrollTop !== this.bar) this.top = this.element.scrollTop * scale;
+    const place = (/** @type {number} */ of) => Math.max(0, Math.min(of, height - view));
+    if (bar !== this.bar) this.top = bar * scale;
     this.top += this.#start(this.anchor.row) - this.anchor.start;
-    this.top = Math.max(0, Math.min(this.top, height - view));
+    this.top = place(this.top);
     this.element.setAttribute('aria-rowcount', String(source.count + 1));
     this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
-    this.layer.style.height = `${this.element.clientHeight}px`;
+    this.layer.style.height = `${Math.min(this.element.clientHeight, innerHeight)}px`;
     // A position that keys or the wheel have set is more exact than that of the scroll bar.
-    if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.element.scrollTop = this.top / scale;
-    this.bar = this.element.scrollTop;
+    if (Math.abs(this.top - place(bar * scale)) >= scale) /** @type {Element} */ (isInPage ? document.scrollingElement : this.element).scrollTop += this.top / scale - bar;
+    this.bar = this.#sizes().bar;
     render(this.headRow, el('div', { role: 'row', class: 'row' }, this.options.head()));
     const first = this.#at(this.top);
     this.anchor = { row: first, start: this.#start(first) };
