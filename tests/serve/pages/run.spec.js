@@ -118,7 +118,8 @@ test('view of a run stays until the next one has its data', async ({ page, serve
 test('providers have a column for each metric', async ({ page, server }) => {
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1/runs/${EVERY}`);
   document.providers[0].metrics = [{ name: 'cost_usd', value: 0.0054, unit: 'USD' }, { name: 'first_ms', value: 7, unit: 'ms' }, { name: 'tokens', value: 1234, unit: 'tokens' }];
-  document.providers[1].metrics = [{ name: 'cost_usd', value: 0.0046, unit: 'USD' }, { name: 'tokens', value: 5, unit: 'tokens' }];
+  document.providers[1].metrics = [{ name: 'cost_usd', value: 0.0046, unit: 'USD' }, { name: 'tokens', value: 5, unit: 'tokens' }, { name: 'total_tokens', value: 7, unit: 'tokens' }];
+  document.manifest.gate = { held: false, conditions: [{ scope: 'all', key: 'min_score', bound: 0.7, value: 0.4, trials: 40, held: false }] };
   Object.assign(document.run, { state: 'passed' });
   document.actions.resume.allowed = true;
   document.actions.rerun_failed.allowed = true;
@@ -127,8 +128,8 @@ test('providers have a column for each metric', async ({ page, server }) => {
   const table = page.getByRole('region', { name: 'Providers' });
   await expect(table.getByRole('columnheader')).toHaveText(['Provider', 'Results', 'Pass rate', 'Mean score', 'p50 · p95 · max', 'Cost', 'tokens']);
   await expect(table.getByRole('row').nth(1).getByRole('cell')).toHaveText([/failed/, /%/, /^\d\.\d\d$/, /·/, '$0.0054', '1,234']);
-  // The columns of scores and durations have no sum.
-  await expect(table.locator('tfoot').getByRole('cell')).toHaveText([/failed/, /%/, '', '', '$0.01', '1,239']);
+  // The score has the bound of the gate, and durations have no sum.
+  await expect(table.locator('tfoot').getByRole('cell')).toHaveText([/failed/, /%/, '0.40at least 0.7', '', '$0.01', '1,239']);
   await expect(page.locator('.counts').first()).toContainText('of 44 trials$0.01');
   // A run with a gate can pass with errors, which `Rerun failed` runs again.
   await expect(page.getByRole('button', { name: 'Rerun failed' })).toBeVisible();

@@ -52,13 +52,22 @@ export function strengths({ providers = [], meta = [] }) {
 /** @param {any[]} list */
 const rest = (list) => list.length > MAX_ROWS && el('p', { class: 'quiet' }, `${plural(list.length - MAX_ROWS, 'row')} more in `, el('code', null, 'runner show'));
 
+/** The column of durations. */
+const TIMES = 'p50 · p95 · max';
+
+/** A cell with a score, and the least one of the gate. @param {any} value @param {any} [condition] */
+const scored = (value, condition) => el('td', { class: 'n', 'data-label': 'Mean score' }, value === null || value === undefined ? '' : score(Number(value)), least(condition, number));
+
+/** @param {any} condition @param {(bound: number) => string} words */
+const least = (condition, words) => condition && el('small', { class: condition.held ? 'quiet' : 'failed' }, `at least ${words(condition.bound)}`);
+
 /** @param {any} counts */
 const counted = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
 
-/** The pass rate with a picture of its interval. @param {any} counts */
-function passed(counts) {
+/** The pass rate with a picture of its interval. @param {any} counts @param {any} [condition] of the gate */
+function passed(counts, condition) {
   const range = wilson(counts);
-  return el('td', { class: 'metric' }, rate(counts), range && range.total > 9 && span(range.share, range.interval, [0, 1], 'plain'));
+  return el('td', { class: 'metric' }, rate(counts), range && range.total > 9 && span(range.share, range.interval, [0, 1], 'plain'), least(condition, percent));
 }
 
 /** Name and keys of a provider of a matrix, such as `gpt[language=english]`. @param {string} name @returns {{name: string, keys: [string, string][]}} */
@@ -72,7 +81,7 @@ export function parsed(name) {
 const pivots = new Map();
 
 /** Results by provider and grader. @param {any} document @param {() => void} redraw */
-export function results({ run, providers, graders = [] }, redraw) {
+export function results({ run, manifest, providers, graders = [] }, redraw) {
   if (!providers) return el('p', { class: 'quiet' }, 'Reading the results…');
   const keys = [...new Set(providers.flatMap((/** @type {any} */ one) => parsed(one.provider).keys.map(([key]) => key)))];
   const pivot = keys.includes(pivots.get(run.run)) ? pivots.get(run.run) : undefined;
@@ -80,22 +89,27 @@ export function results({ run, providers, graders = [] }, redraw) {
   const all = [...shown, ...graders];
   const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
   // Sums of times have no meaning, because calls run at the same time.
-  const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))];
+  const has = (/** @type {string} */ name) => (/** @type {any} */ one) => one.metrics?.some((/** @type {any} */ metric) => metric.name === name);
+  // A total that some of the rows lack reads as that of all.
+  const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))].filter((name) => name !== 'total_tokens' || all.every(has(name)));
   // A provider of a matrix has a cell for each key.
   const names = (/** @type {any} */ one) => {
     const { name, keys: own } = pivot ? { name: one.provider, keys: [] } : parsed(one.provider ?? one.grader);
     const values = Object.fromEntries(own);
     return [el('th', { scope: 'row' }, name, one.grader && el('span', { class: 'quiet' }, ' grader')), pivot ? null : keys.map((key) => el('td', { key }, values[key] ?? ''))];
   };
+  const amounts = (/** @type {(name: string) => any[]} */ of) => metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n', 'data-label': metric(name) }, of(name).map(amount)));
+  /** The gate's condition for all trials. @param {string} key */
+  const bound = (key) => manifest.gate?.conditions.find((/** @type {any} */ one) => one.scope === 'all' && one.key === key);
   const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
     counted(one), passed(one),
-    hasScore && el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : score(one.score)),
-    !pivot && el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name).map(amount))));
-  const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(run.counts), passed(run.counts), hasScore && el('td', null), !pivot && el('td', null),
-    metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n' }, sums([...providers, ...graders], name).map(amount)))));
+    hasScore && scored(one.score),
+    !pivot && el('td', { class: 'metric', 'data-label': TIMES }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
+    amounts((name) => (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name)));
+  const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(run.counts), passed(run.counts, bound('pass_rate')), hasScore && scored(bound('min_score')?.value, bound('min_score')), !pivot && el('td', null),
+    amounts((name) => sums([...providers, ...graders], name))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
-  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Mean score')] : []), ...(pivot ? [] : ['p50 · p95 · max']), ...metrics.slice(0, MAX_METRICS).map((name) => numeric(metric(name)))];
+  const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Mean score')] : []), ...(pivot ? [] : [TIMES]), ...metrics.slice(0, MAX_METRICS).map((name) => numeric(metric(name)))];
   const chip = (/** @type {string} */ key, /** @type {string} */ words) => button(words, () => { pivots.set(run.run, key); redraw(); }, { key, class: 'chip', 'aria-pressed': String((pivot ?? '') === key) });
   return [el('h2', null, 'Providers'),
     keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
