@@ -41,6 +41,7 @@ test('counts and failures of a running run are of one reading', async ({ page, s
   await expect(page.locator('.counts')).toContainText(/\d\/s, .* left/);
   await expect(page.getByRole('heading', { name: /^Outcomes over time/ })).toContainText(/\d\/s/);
   await expect(page.locator('.facts')).not.toContainText('just now');
+  await expect(page.locator('.ended li').first()).toHaveText(/nap-\d+@.*\d ms$/);
 });
 
 test('repeats that run at the same time have one row', async ({ page, server }) => {

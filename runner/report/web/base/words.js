@@ -210,6 +210,9 @@ export const sign = (word, props) => el('a', { class: `mark ${MARKS[word]?.[1] ?
 
 /** The name of a test in a list. Its folders are cut first. @param {string} test */
 export function testName(test) {
+/** The word of a trial's result: its outcome, or that by the list of known failures. @param {any} one */
+export const result = ({ known, flaky, outcome: word }) => (known ? known === 'known' ? known : 'unexpected' : flaky ? 'flaky' : word);
+
   const at = test.lastIndexOf('/') + 1;
   return [at > 0 && el('span', { class: 'folders' }, test.slice(0, at)), el('span', { class: 'test' }, test.slice(at))];
 }

@@ -3,10 +3,12 @@
 
 import { now, trialPath } from '../base/api.js';
 import { el, link, table } from '../base/ui.js';
-import { count, duration, plural, since, state, time } from '../base/words.js';
+import { count, duration, outcome, plural, result, since, state, time } from '../base/words.js';
 
 /** Number of listed attempts, and of listed waiting trials. */
 const MAX_LISTED = 20;
+/** Number of listed attempts that ended last. */
+export const MAX_ENDED = 6;
 /** Number of listed workers, and of the named attempts of each. */
 const [MAX_WORKERS, MAX_ATTEMPTS] = [60, 3];
 
@@ -47,6 +49,13 @@ export function activity(run, live) {
     rows.length > 0 && table('Running attempts', ['Attempt', 'Step', 'Last output', el('div', { class: 'n' }, 'Age')], rows, 'activity'),
     (!rows.length || live?.waits_for_workers) && el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
+}
+
+/** The attempts that ended last, the newest first. @param {string} run @param {any} times the end of its timeline */
+export function ended(run, times) {
+  const list = times?.spans.filter((/** @type {any} */ one) => one.trial && one.wait === null).sort((/** @type {any} */ one, /** @type {any} */ other) => other.to_ms - one.to_ms) ?? [];
+  return list.length > 0 && [el('h3', null, 'Last ended'), el('ul', { class: 'ended' }, list.slice(0, MAX_ENDED).map((/** @type {any} */ one) =>
+    el('li', { key: `${one.trial} ${one.attempt}` }, outcome(result(one), ''), link(trialPath(run, one.trial), one.trial), el('span', { class: 'n quiet' }, duration(one.to_ms - one.from_ms)))))];
 }
 
 /** The rest of the grace period of a stop. @param {number} ms */

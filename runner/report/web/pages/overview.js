@@ -1,12 +1,12 @@
 // @ts-check
 // The overview of a run: changes since the previous run, failures, attempts in flight, charts, and all trials.
 
-import { get, runPath } from '../base/api.js';
+import { get, query, runPath } from '../base/api.js';
 import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, paced } from '../base/ui.js';
 import { countsOf, duration, number, parts, plural, speed, time } from '../base/words.js';
-import { activity, workers } from './activity.js';
+import { MAX_ENDED, activity, ended, workers } from './activity.js';
 import { failed, known, previous } from './failures.js';
 import { denials, groups, results } from './tables.js';
 import { trials } from './trials.js';
@@ -14,13 +14,16 @@ import { trials } from './trials.js';
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
 export function overview(view, address, kept) {
   /** @type {any} */
-  let [failures, summary, live, error, isGraded] = [null, null, view.document.live, null, null];
+  let [failures, summary, times, live, error, isGraded] = [null, null, null, view.document.live, null, null];
   const list = trials(view, address, kept);
   const load = async () => {
     try {
-      [failures, summary] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`)]);
+      const isRunning = view.document.run.status === 'running';
+      // A range with about twice as many attempts as are listed.
+      const from = times && view.progress?.rate && Math.max(0, Math.floor(times.end_ms - (2000 * MAX_ENDED) / view.progress.rate));
+      [failures, summary, times] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`), isRunning && get(`${runPath(view.run)}/timeline${query({ from })}`)]);
       error = null;
-      view.reading = view.document.run.status === 'running' ? failures.counts : null;
+      view.reading = isRunning ? failures.counts : null;
     } catch (caught) {
       error = /** @type {any} */ (caught).status === 0 ? null : caught;
     }
@@ -38,9 +41,9 @@ export function overview(view, address, kept) {
       // People look for the best provider of a graded run, and for the failures of any other one. At the end of a run, nothing moves.
       isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
-      return [error && problem(error), previous(view), denials(document), isGraded && table, el('div', { key: 'failures' }, failed(run, failures, countsOf(view)), known(document.run, failures)),
-        isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary))), workers(document, live)),
-        el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], !isRunning), !isRunning && workers(document, null)];
+      return [error && problem(error), previous(view), denials(document), isGraded && table,
+        isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary), ended(run, times))), workers(document, live)),
+        el('div', { key: 'failures' }, failed(run, failures, countsOf(view)), known(document.run, failures)), el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], !isRunning), !isRunning && workers(document, null)];
     },
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;

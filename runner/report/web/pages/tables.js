@@ -99,6 +99,8 @@ export function results({ run, manifest, providers, graders = [] }, redraw) {
     return [el('th', { scope: 'row' }, name, one.grader && el('span', { class: 'quiet' }, ' grader')), pivot ? null : keys.map((key) => el('td', { key }, values[key] ?? ''))];
   };
   const amounts = (/** @type {(name: string) => any[]} */ of) => metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n', 'data-label': metric(name) }, of(name).map(amount)));
+  // The counts of a running run are newer than those of its providers.
+  const counts = run.status === 'running' ? Object.fromEntries(Object.keys(run.counts).map((key) => [key, providers.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + (one[key] ?? 0), 0)])) : run.counts;
   /** The gate's condition for all trials. @param {string} key */
   const bound = (key) => manifest.gate?.conditions.find((/** @type {any} */ one) => one.scope === 'all' && one.key === key);
   const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
@@ -106,7 +108,7 @@ export function results({ run, manifest, providers, graders = [] }, redraw) {
     hasScore && scored(one.score),
     !pivot && el('td', { class: 'metric', 'data-label': TIMES }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     amounts((name) => (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name)));
-  const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(run.counts), passed(run.counts, bound('pass_rate')), hasScore && scored(bound('min_score')?.value, bound('min_score')), !pivot && el('td', null),
+  const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(counts), passed(counts, bound('pass_rate')), hasScore && scored(bound('min_score')?.value, bound('min_score')), !pivot && el('td', null),
     amounts((name) => sums([...providers, ...graders], name))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
   const heads = [pivot ?? 'Provider', ...(pivot ? [] : keys), 'Results', 'Pass rate', ...(hasScore ? [numeric('Mean score')] : []), ...(pivot ? [] : [TIMES]), ...metrics.slice(0, MAX_METRICS).map((name) => numeric(metric(name)))];
