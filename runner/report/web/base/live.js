@@ -20,12 +20,12 @@ const channel = 'locks' in navigator && 'BroadcastChannel' in globalThis ? new B
 let receive = () => {};
 /** @type {(state: LiveState) => void} */
 let receiveState = () => {};
-/** The run that this tab shows. @type {string | null} */
-let followed = null;
+/** The runs that this tab shows. @type {string[]} */
+let followed = [];
 
 // The state of the reading tab.
 let isReader = false;
-/** Runs that tabs show, by tab. @type {Map<string, string>} */
+/** Runs that tabs show, by tab. @type {Map<string, string[]>} */
 const wanted = new Map();
 /** Streams by run. The stream of the root has the key ''. @type {Map<string, EventSource>} */
 const streams = new Map();
@@ -38,7 +38,7 @@ let state = '';
  */
 export function start(onEvent, onState) {
   [receive, receiveState] = [onEvent, onState];
-  addEventListener('pagehide', () => channel?.postMessage({ want: null, tab }));
+  addEventListener('pagehide', () => channel?.postMessage({ want: [], tab }));
   if (!channel) {
     // Without locks, every visible tab reads.
     const change = () => (document.hidden ? close() : read());
@@ -49,7 +49,7 @@ export function start(onEvent, onState) {
   channel.onmessage = ({ data }) => {
     if (data.event) receive(data.event);
     if (data.state) receiveState(data.state);
-    if (data.reader) follow(followed);
+    if (data.reader) follow(...followed);
     if (isReader && 'want' in data) want(data.tab, data.want);
     if (isReader && data.hello && state) channel.postMessage({ state });
   };
@@ -62,11 +62,11 @@ export function start(onEvent, onState) {
   });
 }
 
-/** Sets the run whose progress this tab shows. @param {string | null} run */
-export function follow(run) {
-  followed = run;
-  if (isReader) want(tab, run);
-  else channel?.postMessage({ want: run, tab });
+/** Sets the runs whose progress this tab shows. @param {...string} runs */
+export function follow(...runs) {
+  followed = runs;
+  if (isReader) want(tab, runs);
+  else channel?.postMessage({ want: runs, tab });
 }
 
 /** @param {LiveEvent} event */
@@ -98,11 +98,11 @@ function close() {
   streams.clear();
 }
 
-/** @param {string} tab @param {string | null} run */
-function want(tab, run) {
+/** @param {string} tab @param {string[]} shown */
+function want(tab, shown) {
   wanted.delete(tab);
-  if (run) wanted.set(tab, run);
-  const runs = new Set([...wanted.values()].reverse().slice(0, MAX_FOLLOWED));
+  if (shown.length) wanted.set(tab, shown);
+  const runs = new Set([...wanted.values()].reverse().flat().slice(0, MAX_FOLLOWED));
   for (const [run, stream] of streams) {
     if (run === '' || (runs.has(run) && stream.readyState !== EventSource.CLOSED)) continue;
     stream.close();

@@ -108,6 +108,11 @@ export function duration(ms) {
 /** Trials in a second or a minute. Empty if they are not known. @param {number | null | undefined} rate */
 export const speed = (rate) => (rate ? rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min` : '');
 
+/** The speed of a running run, and its remaining time. @param {any} counts @param {number | null | undefined} rate */
+export function pace(counts, rate, left = needed(counts) - done(counts)) {
+  return rate ? `${speed(rate)}${left > 0 ? `, ${duration((left / rate) * 1000)} left` : ''}` : '';
+}
+
 /** Formats an age by the server's clock. A time of a clock that is ahead of it may be `in 5 min`. @param {string} time */
 function ago(time) {
   const age = (now() - Date.parse(time)) / 1000;
@@ -205,14 +210,14 @@ export function outcome(word, text = word) {
   return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
 }
 
+/** The word of a trial's result: its outcome, or that by the list of known failures. @param {any} one */
+export const result = ({ known, flaky, outcome: word }) => (known ? known === 'known' ? known : 'unexpected' : flaky ? 'flaky' : word);
+
 /** The mark of an outcome alone, as a link. @param {string} word @param {Record<string, any>} props */
 export const sign = (word, props) => el('a', { class: `mark ${MARKS[word]?.[1] ?? ''}`, ...props }, MARKS[word]?.[0] ?? '?');
 
 /** The name of a test in a list. Its folders are cut first. @param {string} test */
 export function testName(test) {
-/** The word of a trial's result: its outcome, or that by the list of known failures. @param {any} one */
-export const result = ({ known, flaky, outcome: word }) => (known ? known === 'known' ? known : 'unexpected' : flaky ? 'flaky' : word);
-
   const at = test.lastIndexOf('/') + 1;
   return [at > 0 && el('span', { class: 'folders' }, test.slice(0, at)), el('span', { class: 'test' }, test.slice(at))];
 }

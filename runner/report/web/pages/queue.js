@@ -3,9 +3,10 @@
 
 import { buttons, note } from '../base/actions.js';
 import { get, post, runPath } from '../base/api.js';
+import { follow } from '../base/live.js';
 import { problem } from '../base/problem.js';
 import { button, el, link, paced, render, soon, table } from '../base/ui.js';
-import { actor, bar, count, done, duration, local, needed, plural, prose, shell, state, time, worked } from '../base/words.js';
+import { actor, bar, count, done, local, needed, pace, plural, prose, shell, state, time, worked } from '../base/words.js';
 
 /** The queue, and the runs with their counts. */
 const read = () => Promise.all([get('/queue'), get('/runs?status=running&limit=200')]);
@@ -15,10 +16,14 @@ export async function open({ place, server }) {
   /** @type {any} */
   let [queue, { runs }] = await read();
   let [busy, error, removed] = ['', /** @type {any} */ (null), /** @type {any} */ (null)];
+  /** The newest progress of active runs. @type {Map<string, any>} */
+  const progress = new Map();
+  const watch = () => follow(...queue.active.map((/** @type {any} */ one) => one.run));
   const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), undo(), content()));
   const update = async () => {
     try {
       [queue, { runs }] = await read();
+      watch();
     } catch (caught) {
       error = caught;
     }
@@ -64,10 +69,10 @@ export async function open({ place, server }) {
   /** @param {any} run */
   function activeRow(run) {
     const full = runs.find((/** @type {any} */ one) => one.run === run.run);
-    const counts = full?.counts;
-    const left = counts && done(counts) ? full.worked_ms * (needed(counts) / done(counts) - 1) : 0;
+    const now = progress.get(run.run);
+    const counts = full && { ...full.counts, ...now?.counts };
     return el('tr', { key: run.run }, el('td', null, state(pause(run) ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
-      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', { title: `since ${local(run.started_at)}` }, full && [worked(full), left > 0 && !full.paused && `, ${duration(left)} left`]),
+      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', { title: `since ${local(run.started_at)}` }, full && [worked(full), !full.paused && el('span', { class: 'quiet' }, ' · ', pace(counts, now?.rate ?? (1000 * done(counts)) / full.worked_ms))]),
       queue.active.some(notes) && el('td', null, notes(run)), el('td', null, full && el('span', { class: 'buttons' }, buttons(run.run, full.actions, ['stop', 'kill'], owner, full.stopping))));
   }
 
@@ -98,6 +103,17 @@ export async function open({ place, server }) {
       el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
   }
 
+  const refresh = paced(500, update);
   draw();
-  return { title: () => `Queue (${queue.requests.length})`, draw, live: paced(500, update) };
+  watch();
+  return {
+    title: () => `Queue (${queue.requests.length})`,
+    draw,
+    live({ name, run, data }) {
+      if (name !== 'progress') return void refresh();
+      progress.set(run ?? '', data);
+      draw();
+    },
+    close: () => follow(),
+  };
 }

@@ -8,7 +8,7 @@ import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename } from '../base/router.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { actor, bar, count, countsOf, done, duration, needed, parts, plural, prose, reason, speed, time, verdict, worked } from '../base/words.js';
+import { actor, bar, count, countsOf, done, needed, pace, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -88,7 +88,7 @@ export async function open({ place, address, names, kept }) {
     if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
     if (!isRunning) view.progress = view.reading = null;
-    follow(isRunning ? run : null);
+    follow(...isRunning ? [run] : []);
   }
   const refresh = paced(1000, reload);
   const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
@@ -116,7 +116,7 @@ export async function open({ place, address, names, kept }) {
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
     const isRunning = head.status === 'running';
     const age = !isRunning && el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
-    return el('header', { class: 'run-head' },
+    return el('header', { class: shown ? 'run-head slim' : 'run-head' },
       el('p', { class: 'crumbs' }, report ? el('code', null, run) : [link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)]),
       el('h1', null, head.scenario, ' ', verdict({ ...head, counts: {}, stopping: isStopping, message: live?.waits_for_workers })),
@@ -131,7 +131,7 @@ export async function open({ place, address, names, kept }) {
         rescored && el('span', null, 'Judged again ', time(rescored.started_at, 'full')),
         labels(head)),
       bar(counts),
-      el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts), el('span', { class: 'quiet' }, cost(view.document))),
+      el('p', { class: 'counts' }, tallies(run, counts), isRunning && !head.paused && el('span', { class: 'quiet' }, pace(counts, view.progress?.rate)), el('span', { class: 'quiet' }, cost(view.document))),
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
       el('div', { class: 'buttons' }, main, rest, report && button('Print', () => print()),
@@ -167,7 +167,7 @@ export async function open({ place, address, names, kept }) {
     ready: part.ready,
     close() {
       isOpen = false;
-      follow(null);
+      follow();
       for (const one of [part, coming]) one?.close?.();
     },
   };
@@ -195,14 +195,6 @@ function tallies(run, counts) {
     return el('span', { key }, tally(key, words), flaky && [' ', tally('flaky', flaky)]);
   }),
   el('span', { class: 'quiet' }, `${left > 0 ? `${count(left)} of ${counts.not_needed === undefined ? '' : 'at most '}` : 'of '}${plural(needed(counts), 'trial')}${left > 0 ? ' left' : ''}${counts.not_needed > 0 ? `, ${count(counts.not_needed)} not needed` : ''}`)];
-}
-
-/** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
-function pace({ document, progress }, counts) {
-  const { rate } = progress ?? {};
-  if (document.run.status !== 'running' || document.run.paused || !rate) return null;
-  const left = needed(counts) - done(counts);
-  return el('span', { class: 'quiet' }, speed(rate), left > 0 && `, ${duration((left / rate) * 1000)} left`);
 }
 
 /** Why the run ended early, and damage. @param {RunView} view */

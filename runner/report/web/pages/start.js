@@ -33,6 +33,8 @@ const GROUPS = [
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
+/** Providers that are boxes to tick. Others are found by a glob. */
+const MAX_CHOICES = 20;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
@@ -42,16 +44,20 @@ const lastStart = () => tried(() => JSON.parse(localStorage.getItem(LAST) ?? 'nu
 export async function open({ place, address, server }) {
   const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
   const title = (/** @type {any} */ one) => one.name ?? one.path;
-  scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => title(one).localeCompare(title(other)));
+  // Running ones and those that ran last are first, those with problems last.
+  const rank = (/** @type {any} */ { problems, last_run: run }) => (problems?.length ? '' : run ? (run.status === 'running' ? '~' : '') + run.started_at : ' ');
+  scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => Number(rank(one) < rank(other)) - Number(rank(one) > rank(other)) || title(one).localeCompare(title(other)));
   const find = (/** @type {string} */ path) => scenarios.find((/** @type {any} */ one) => one.path === path);
   /** Texts of the fields by their key. @type {Record<string, string>} */
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
-  let [search, isLastFailed] = ['', false];
+  let [search, isLastFailed, isOpen] = ['', false, false];
   /** An id for each start, so that a repeated request starts nothing. */
   let request = id();
   /** @type {any} */
   let [plan, error, busy] = [null, null, ''];
+  /** The names of the scenario's providers. @type {string[]} */
+  let providers = [];
 
   /** @param {string} text @param {string} form */
   const value = (text, form) => {
@@ -71,7 +77,9 @@ export async function open({ place, address, server }) {
     draw();
     try {
       const answer = await post('/plan', body());
-      if (mine === turn) plan = answer;
+      // A plan has the chosen providers only.
+      const all = providers.length || !texts.providers?.trim() ? answer : await post('/plan', { scenario });
+      if (mine === turn) [plan, providers] = [answer, providers.length ? providers : named(all.plan.providers, false)];
     } catch (caught) {
       if (mine === turn) [plan, error] = [null, caught];
     }
@@ -120,8 +128,8 @@ export async function open({ place, address, server }) {
     const found = scenarios.filter((/** @type {any} */ one) =>
       words.every((word) => `${one.name} ${one.path} ${one.description}`.toLowerCase().includes(word)));
     const item = (/** @type {any} */ one) => el('li', { key: one.path },
-      el('p', null, link(`/start${query({ scenario: one.path })}`, el('strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
-        one.problems?.length && el('span', { class: 'failed' }, plural(one.problems.length, 'problem'))),
+      el('p', null, link(`/start${query({ scenario: one.path })}`, el(one.problems?.length ? 'span' : 'strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
+        one.problems?.length && el('span', { class: 'quiet' }, plural(one.problems.length, 'problem'))),
       el('p', null, lastRun(one.last_run) ?? el('span', { class: 'quiet' }, !one.problems?.length && 'never run')), one.description && el('p', { class: 'quiet' }, one.description));
     return [el('div', { class: 'filters' },
       el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios',
@@ -132,14 +140,36 @@ export async function open({ place, address, server }) {
     el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
   }
 
+  /** The providers to choose from. `null` for a glob, and for many. @param {import('../base/ui.js').Child} label */
+  function choices(label) {
+    const chosen = texts.providers?.trim() ? value(texts.providers, 'list') : providers;
+    if (!providers.length || providers.length > MAX_CHOICES || chosen.some((/** @type {string} */ name) => !providers.includes(name))) return null;
+    const toggle = (/** @type {string} */ name) => {
+      const next = providers.filter((one) => chosen.includes(one) !== (one === name));
+      texts.providers = next.length < providers.length ? next.join(', ') : '';
+      void check();
+    };
+    return el('div', { key: 'choices', role: 'group', 'aria-label': 'Providers' }, label, el('div', { class: 'chips' }, providers.map((name) => el('label', { key: name, class: 'tick' },
+      el('input', { type: 'checkbox', checked: chosen.includes(name), disabled: chosen.length === 1 && chosen.includes(name), onchange: () => toggle(name) }), name))));
+  }
+
+  /** @param {[string, string, string, string, string]} field */
+  function field([key, label, flag, hint, form]) {
+    const name = el('span', null, label, ' ', el('code', { class: 'quiet' }, flag));
+    const number = form === 'number' ? { type: 'number', min: 0, step: 'any' } : { type: 'text' };
+    return (key === 'providers' && choices(name)) || el('label', { key }, name, el('input', { ...number, placeholder: `e.g. ${hint}`, value: texts[key] ?? '',
+      oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }));
+  }
+
   function form() {
     const { name, description } = find(scenario) ?? {};
+    // Flags that were cleared again stay visible.
+    isOpen ||= Object.values(texts).some(Boolean) || isLastFailed;
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
       el('p', null, name && [el('span', { class: 'lead' }, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
       description && el('p', { class: 'quiet' }, description),
-      el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
-        GROUPS.map(([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(([key, label, flag, hint, form]) => el('label', { key }, label, ' ', el('code', { class: 'quiet' }, flag), el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
-          step: form === 'number' ? 'any' : null, placeholder: `e.g. ${hint}`, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
+      el('details', { open: isOpen }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
+        GROUPS.map(([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(field),
         name === 'Selection' && el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time ', el('code', { class: 'quiet' }, '--last-failed')))])));
   }
 
@@ -154,8 +184,8 @@ export async function open({ place, address, server }) {
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       facts([
         ['Last run', lastRun(find(scenario)?.last_run)],
-        ['Providers', names(providers, false)],
-        ['Graders', names(providers, true)],
+        ['Providers', named(providers, false).join(', ')],
+        ['Graders', named(providers, true).join(', ')],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
         ['Access', plan.access.length > 0 && el('ul', { class: 'names' }, plan.access.map((/** @type {string} */ line) => el('li', null, prose(line))))],
         ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
@@ -182,7 +212,7 @@ export async function open({ place, address, server }) {
     draw: () => {},
     update(next) {
       scenario = next.searchParams.get('scenario') ?? '';
-      [plan, error] = [null, null];
+      [plan, error, providers] = [null, null, []];
       draw();
       void check();
     },
@@ -190,7 +220,7 @@ export async function open({ place, address, server }) {
 }
 
 /** @param {any[]} providers @param {boolean} areGraders */
-const names = (providers, areGraders) => providers.filter((one) => Boolean(one.is_grader) === areGraders).map((one) => one.name).join(', ');
+const named = (providers, areGraders) => providers.filter((one) => Boolean(one.grader) === areGraders).map((one) => one.name);
 
 /** Access that plugins request and the scenario does not grant. @param {any[]} list */
 const missingGrants = (list, table = list.flatMap((one) => one.table)) => list.length > 0 && el('div', { class: 'note' },
