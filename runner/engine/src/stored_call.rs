@@ -85,6 +85,7 @@ impl StoredCall {
             kind: if grader.is_some() { TaskKind::Grade } else { TaskKind::Run },
             line: Line::Bytes(line_bytes),
             row_bytes: row.len() as u32,
+            recorded: None,
         };
         line.extend(row);
         let mut notices = owner_notices(&run, &manifest);

@@ -109,7 +109,10 @@ impl ProcessTasks {
                 return !self.is_stopping();
             }
             FromWorker::Bye => return !self.is_stopping(),
-            FromWorker::Artifact { .. } | FromWorker::Doing(_) | FromWorker::Log(_) => return true,
+            FromWorker::Artifact { .. }
+            | FromWorker::Entry { .. }
+            | FromWorker::Doing(_)
+            | FromWorker::Log(_) => return true,
         }
         false
     }

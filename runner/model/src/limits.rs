@@ -50,6 +50,10 @@ pub fn parse_stack(text: &str) -> Result<u64, &'static str> {
 }
 
 /// The stack of attempts whose stored limits lack this key.
+fn default_journal() -> u64 {
+    64 << 20
+}
+
 fn default_stack() -> u64 {
     MIN_STACK
 }
@@ -96,6 +100,8 @@ limits! {
     http_requests: Count(1_000_000), "100" = 100, true, "HTTP requests of one attempt.";
     http_response: Bytes, "\"10MiB\"" = 10 << 20, true, "Bytes of one HTTP response's body.";
     input: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of the input, of the configuration, and of standard input.";
+    #[serde(default = "default_journal")]
+    journal: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the requests and responses of one attempt with `[run] journal`.";
     log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; the rest is dropped and counted.";
     log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; the rest is dropped and counted.";
     memory: Bytes, "\"256MiB\"" = 256 << 20, true, "Bytes of all memories together.";

@@ -98,6 +98,17 @@ pub struct Deterministic {
     /// Start of the guests' clocks. `None` for the start of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Time>,
+    /// `None` without a journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<InFlight>,
+}
+
+text_enum! {
+    /// `[run] in_flight`: what becomes of a request whose response was not recorded before an interruption.
+    pub enum InFlight {
+        SendAgain = "send-again",
+        Stop = "stop",
+    }
 }
 
 /// A file of all tests of a provider.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::provider::{PluginKind, PreparedProvider, Provider};
+use runner_model::provider::{Deterministic, PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, Fingerprint, Limits, MIN_STACK, Micros};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -162,7 +162,8 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         recipe["input"] = input.clone();
     }
     if let Some(deterministic) = deterministic {
-        recipe["deterministic"] = json!(deterministic);
+        // A journal changes no result.
+        recipe["deterministic"] = json!(Deterministic { journal: None, ..*deterministic });
     }
     if !grants.is_empty() {
         recipe["grants"] = json!(grants);

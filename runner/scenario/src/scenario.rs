@@ -487,6 +487,6 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
         reads: table.or("reads", &List(0, READS), "[]"),
         deterministic: table
             .or("deterministic", &Boolean, "false")
-            .then_some(Deterministic { clock: table.optional("clock", &CLOCK) }),
+            .then_some(Deterministic { clock: table.optional("clock", &CLOCK), journal: None }),
     })
 }

@@ -73,6 +73,7 @@ pub fn serve(
                 }
                 return state.send(&FromWorker::Bye);
             }
+            Some(ToWorker::EntryKept(task)) => state.entry_kept(task),
             Some(ToWorker::Prepare(_)) => return Err(unexpected("a second `Prepare`")),
             Some(ToWorker::Pause(is_paused)) => state.pause(is_paused)?,
         }

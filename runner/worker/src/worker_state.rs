@@ -2,7 +2,7 @@
 //! socket.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fs::File,
     io,
     os::unix::fs::FileExt as _,
@@ -13,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-use runner_model::protocol::{Doing, FromWorker, SlotWord, Task, TaskKind};
+use runner_model::protocol::{Doing, FromWorker, MAX_PIECE, SlotWord, Task, TaskKind};
 use runner_model::{Digest, GuestPhase, TaskId, recent_output::MOST_SHOWN};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{link::Outgoing, report::AttemptReport};
 
@@ -48,6 +48,8 @@ pub struct WorkerState {
     pub activities: Vec<Activity>,
     /// By slot: the task whose output was sent, and the bytes of its output then.
     outputs: Mutex<Vec<(u64, u64)>>,
+    /// By task: the entries of journals that are not on disk, the oldest first.
+    entries: Mutex<HashMap<TaskId, VecDeque<oneshot::Sender<()>>>>,
 }
 
 pub struct QueuedTask {
@@ -106,6 +108,7 @@ impl WorkerState {
             on_processor: AtomicU64::new(0),
             activities: (0..count).map(|_| Activity::default()).collect(),
             outputs: Mutex::new(vec![(0, 0); count as usize]),
+            entries: Mutex::default(),
         }
     }
 
@@ -263,6 +266,30 @@ impl WorkerState {
     /// Sends the batched reports, then a frame.
     pub fn send(&self, message: &FromWorker) -> io::Result<()> {
         lock(&self.out).send(message)
+    }
+
+    /// Sends an entry of a task's journal. The receiver resolves once it is on disk, and fails if it never will be.
+    pub fn keep_entry(&self, task: TaskId, entry: &[u8]) -> io::Result<oneshot::Receiver<()>> {
+        let (kept, wait) = oneshot::channel();
+        lock(&self.entries).entry(task).or_default().push_back(kept);
+        let mut pieces = entry.chunks(MAX_PIECE).peekable();
+        while let Some(piece) = pieces.next() {
+            let is_last = pieces.peek().is_none();
+            self.send(&FromWorker::Entry { task, is_last, bytes: piece.to_vec() })?;
+        }
+        Ok(wait)
+    }
+
+    /// Resolves the wait for the oldest entry of a task.
+    pub fn entry_kept(&self, task: TaskId) {
+        let mut entries = lock(&self.entries);
+        if let Some(waits) = entries.get_mut(&task) {
+            // The guest may have ended meanwhile.
+            let _ = waits.pop_front().map(|kept| kept.send(()));
+            if waits.is_empty() {
+                entries.remove(&task);
+            }
+        }
     }
 
     /// Returns whether a slot runs a task.

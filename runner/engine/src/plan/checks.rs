@@ -201,6 +201,7 @@ fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) ->
         kind: TaskKind::Check,
         line: Line::Bytes(line as u32),
         row_bytes: 0,
+        recorded: None,
     }
 }
 

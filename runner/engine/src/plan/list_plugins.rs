@@ -159,6 +159,7 @@ impl PreparedList {
             kind: TaskKind::Run,
             line: Line::Bytes(line.len() as u32),
             row_bytes: 0,
+            recorded: None,
         };
         let output = Output::new().map_err(|error| machine::no_temporary_file(&error));
         let mut output = output.map_err(EngineError::Machine)?;

@@ -120,6 +120,7 @@ impl TasksInFlight {
             kind: TaskKind::Run,
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
+            recorded: None,
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;

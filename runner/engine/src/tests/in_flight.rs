@@ -24,6 +24,7 @@ fn flight() -> InFlightTask {
             kind: TaskKind::Run,
             line: Line::Bytes(0),
             row_bytes: 0,
+            recorded: None,
         },
         policy: Policy::default(),
         stored: None,

@@ -15,7 +15,7 @@ const MAX_ARTIFACTS: u64 = 330;
 const REMOTE_REQUESTS: u64 = 8;
 
 /// Kinds of frames of workers.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 
 /// The frames of a worker, and the events that let it send some.
 pub(super) struct FrameQuota {
@@ -30,6 +30,8 @@ pub(super) struct FrameQuota {
     tasks: u64,
     /// Pieces of artifacts that its tasks may leave by the limits of their providers.
     pieces: u64,
+    /// Pieces of entries that the journals of its tasks may have.
+    entries: u64,
     /// Frames, or bytes of log lines, by kind.
     sent: [u64; KINDS],
 }
@@ -45,6 +47,7 @@ impl FrameQuota {
             frames: 0,
             tasks: 0,
             pieces: 0,
+            entries: 0,
             sent: [0; KINDS],
         }
     }
@@ -63,6 +66,7 @@ impl FrameQuota {
     pub(super) fn add_task(&mut self, limits: &Limits) {
         self.tasks += 1;
         self.pieces = self.pieces.saturating_add(max_pieces(limits));
+        self.entries = self.entries.saturating_add(max_entries(limits));
     }
 
     /// Counts a frame of the worker.
@@ -90,6 +94,7 @@ impl FrameQuota {
             }
             FromWorker::Log(_) => (8, 1 << 20, "wrote too much to `runner.log`"),
             FromWorker::Bye => (9, 1, "sent its last message twice"),
+            FromWorker::Entry { .. } => (10, self.entries, "recorded too many calls"),
         };
         self.sent[kind] += match message {
             FromWorker::Log(line) => (visible_line(line).len() + LOG_LINE) as u64,
@@ -115,12 +120,17 @@ fn max_pieces(limits: &Limits) -> u64 {
     2 * (max_artifact_bytes(limits) / MAX_PIECE as u64) + 3 * max_artifacts(limits)
 }
 
+/// Returns the number of pieces of all entries of an attempt: its start, and each request before and after it is sent.
+fn max_entries(limits: &Limits) -> u64 {
+    1 + limits.journal / MAX_PIECE as u64 + limits.http_requests.saturating_mul(2)
+}
+
 #[cfg(test)]
 mod tests {
     use runner_model::protocol::{Doing, FromWorker, Hello, ReportHead};
     use runner_model::{Digest, Limits, TaskId, prepare::Ready};
 
-    use super::{FrameQuota, KINDS, max_pieces};
+    use super::{FrameQuota, KINDS, max_entries, max_pieces};
 
     /// Returns the number of equal frames that a worker may send.
     fn most(quota: &mut FrameQuota, frame: &FromWorker) -> u64 {
@@ -143,6 +153,10 @@ mod tests {
             (FromWorker::Doing(Vec::<Doing>::new()), 16),
             (FromWorker::Log(String::new()), (1 << 20) / 64),
             (FromWorker::Bye, 1),
+            (
+                FromWorker::Entry { task, is_last: true, bytes: Vec::new() },
+                2 * max_entries(&Limits::default()),
+            ),
         ]
     }
 

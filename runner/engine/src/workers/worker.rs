@@ -102,7 +102,10 @@ impl PoolWorker {
             | FromWorker::Doing(_)
             | FromWorker::Log(_)
             | FromWorker::Bye => self.phase >= Phase::Known,
-            FromWorker::Returned(_) | FromWorker::Report { .. } | FromWorker::Artifact { .. } => {
+            FromWorker::Returned(_)
+            | FromWorker::Report { .. }
+            | FromWorker::Artifact { .. }
+            | FromWorker::Entry { .. } => {
                 self.phase == Phase::Working
             }
         };

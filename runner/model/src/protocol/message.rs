@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::Recorded;
 use crate::prepare::{Prepare, Ready};
 use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId, recent_output::RecentOutput};
 
@@ -40,6 +41,8 @@ pub enum ToWorker {
         /// Tear down kept instances first.
         teardown: bool,
     },
+    /// The oldest entry of this task without an answer is on disk.
+    EntryKept(TaskId),
 }
 
 /// A message of a worker to its supervisor.
@@ -75,6 +78,8 @@ pub enum FromWorker {
     Log(String),
     /// Comes last.
     Bye,
+    /// A piece of an entry for the journal of an attempt. Answered by `EntryKept` after the last piece.
+    Entry { task: TaskId, is_last: bool, bytes: Vec<u8> },
 }
 
 /// A request to make one attempt.
@@ -99,6 +104,8 @@ pub struct Task {
     pub line: Line,
     /// Bytes of the stored row after the line, for `Grade` and `Judge`. 0 for other kinds.
     pub row_bytes: u32,
+    /// The journal with which an interrupted attempt continues. `None` for a new attempt.
+    pub recorded: Option<Recorded>,
 }
 
 /// The setting that bounds an attempt's time.

@@ -8,6 +8,7 @@
 //!
 //! Decoding checks kinds and lengths. [`crate::row::check_row`] checks the row of a report.
 
+mod journal;
 mod message;
 
 use std::io::{self, Read};
@@ -19,6 +20,9 @@ use thiserror::Error;
 use crate::log::MAX_SAID;
 use crate::row::{MAX_ROW, TAIL_BYTES};
 
+pub use self::journal::{
+    CALLS_VERSION, CallLine, Calls, Content, Entry, Exchange, FailedCall, Recorded, Request, Response, call_line,
+};
 pub use self::message::{
     Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, ReportHead, SlotWord, Task, TaskKind,
     TimeoutRule, ToWorker,
@@ -69,6 +73,7 @@ mod kind {
     pub const PLUGIN_READY: u8 = 6;
     pub const BLOB_READY: u8 = 7;
     pub const FINISH: u8 = 8;
+    pub const ENTRY_KEPT: u8 = 9;
 
     pub const HELLO: u8 = 65;
     pub const READY: u8 = 66;
@@ -80,19 +85,20 @@ mod kind {
     pub const DOING: u8 = 72;
     pub const LOG: u8 = 73;
     pub const BYE: u8 = 74;
+    pub const ENTRY: u8 = 75;
 }
 
 /// Returns the most bytes of a frame after its prefix. `None` for a kind that the sender does not have.
 fn max_bytes(sender: Sender, kind: u8) -> Option<usize> {
     match (sender, kind) {
         (Sender::Supervisor, kind::PREPARE | kind::TASKS) => Some(16 << 20),
-        (Sender::Supervisor, kind::TAKE_BACK..=kind::FINISH) => Some(64),
+        (Sender::Supervisor, kind::TAKE_BACK..=kind::ENTRY_KEPT) => Some(64),
         (Sender::Worker, kind::HELLO) => Some(4 << 10),
         (Sender::Worker, kind::READY) => Some(16 << 20),
         (Sender::Worker, kind::REPORT) => Some(MAX_SAID + MAX_ROW + 64),
         (Sender::Worker, kind::NEED_PLUGIN | kind::NEED_BLOB | kind::BYE) => Some(64),
         (Sender::Worker, kind::RETURNED | kind::DOING) => Some(1 << 20),
-        (Sender::Worker, kind::ARTIFACT) => Some(MAX_PIECE + 64),
+        (Sender::Worker, kind::ARTIFACT | kind::ENTRY) => Some(MAX_PIECE + 64),
         (Sender::Worker, kind::LOG) => Some(64 << 10),
         _ => None,
     }
@@ -141,6 +147,7 @@ impl ToWorker {
             Self::PluginReady(digest) => head_only(out, kind::PLUGIN_READY, digest),
             Self::BlobReady(digest) => head_only(out, kind::BLOB_READY, digest),
             Self::Finish { teardown } => head_only(out, kind::FINISH, teardown),
+            Self::EntryKept(task) => head_only(out, kind::ENTRY_KEPT, task),
         }
     }
 }
@@ -170,6 +177,7 @@ impl Message for ToWorker {
             kind::PLUGIN_READY => Self::PluginReady(decode_whole(kind, bytes)?),
             kind::BLOB_READY => Self::BlobReady(decode_whole(kind, bytes)?),
             kind::FINISH => Self::Finish { teardown: decode_whole(kind, bytes)? },
+            kind::ENTRY_KEPT => Self::EntryKept(decode_whole(kind, bytes)?),
             _ => return Err(BadFrame::Kind(kind)),
         })
     }
@@ -192,6 +200,10 @@ impl FromWorker {
             Self::Doing(doing) => head_only(out, kind::DOING, doing),
             Self::Log(line) => frame(out, kind::LOG, |out| out.extend_from_slice(line.as_bytes())),
             Self::Bye => frame(out, kind::BYE, |_| {}),
+            Self::Entry { task, is_last, bytes } => frame(out, kind::ENTRY, |out| {
+                postcard(out, &(task, is_last));
+                out.extend_from_slice(bytes);
+            }),
         }
     }
 }
@@ -228,6 +240,10 @@ impl Message for FromWorker {
             kind::LOG => Self::Log(String::from_utf8(bytes.to_vec()).map_err(|_| bad)?),
             kind::BYE if bytes.is_empty() => Self::Bye,
             kind::BYE => return Err(bad),
+            kind::ENTRY => {
+                let ((task, is_last), rest) = decode_head(kind, bytes)?;
+                Self::Entry { task, is_last, bytes: rest.to_vec() }
+            }
             _ => return Err(BadFrame::Kind(kind)),
         })
     }

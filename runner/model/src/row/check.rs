@@ -60,6 +60,7 @@ pub fn check_row<'a>(
         (row.v == VERSION, "v"),
         (is_time(row.duration_ms), "duration_ms"),
         (is_time(row.suspended_ms), "suspended_ms"),
+        (row.continued == task.recorded.map_or(0, |recorded| recorded.continued), "continued"),
         (is_error_right && is_class_right, "error"),
         (row.checks.iter().all(Check::is_possible), "checks"),
         (row.grades.is_empty(), "grades"),

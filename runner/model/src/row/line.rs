@@ -11,6 +11,7 @@ use super::parts::{
     Actor, Artifact, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
 };
 use super::{metric_sums::MetricSums, row_check::Check};
+use crate::protocol::Calls;
 use crate::enum_text::{default_weight, is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
@@ -77,6 +78,12 @@ pub struct Row<'a> {
     /// Time for which the attempt was paused, or the machine suspended, in milliseconds.
     #[serde(skip_serializing_if = "is_default")]
     pub suspended_ms: f64,
+    /// The attempt's exchanges in `calls.jsonl`. Only with `[run] journal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
+    /// How many times the attempt continued after an interruption, from its journal.
+    #[serde(skip_serializing_if = "is_default")]
+    pub continued: u32,
 }
 
 /// The coordinator's keys of a line.
@@ -143,6 +150,9 @@ pub struct RowRef<'a> {
     pub truncated: bool,
     #[serde(default)]
     pub suspended_ms: f64,
+    pub calls: Option<Calls>,
+    #[serde(default)]
+    pub continued: u32,
     pub fingerprint: Option<Fingerprint>,
     pub judgement_fingerprint: Option<Fingerprint>,
     pub judged: Option<u64>,
@@ -260,6 +270,8 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
             artifacts: row.artifacts,
             truncated: row.truncated,
             suspended_ms: row.suspended_ms,
+            calls: row.calls,
+            continued: row.continued,
         }
     }
 }

@@ -25,6 +25,7 @@ fn task() -> Task {
         kind: TaskKind::Grade,
         line: Line::Bytes(2),
         row_bytes: 3,
+        recorded: None,
     }
 }
 
@@ -54,7 +55,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
             ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
-            "01ac02016101700201030107808ece1c0201000203",
+            "01ac02016101700201030107808ece1c020100020300",
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),
@@ -68,6 +69,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
             "0909090909090909090909090909090909090909090909090909090909090909",
         ),
         (ToWorker::Finish { teardown: false }, "00"),
+        (ToWorker::EntryKept(TaskId(300)), "ac02"),
     ]
 }
 
@@ -113,6 +115,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
         (FromWorker::Doing(vec![doing]), "01050777616974696e67017801ac020179"),
         (FromWorker::Log("x".into()), "78"),
         (FromWorker::Bye, ""),
+        (FromWorker::Entry { task: TaskId(1), is_last: true, bytes: vec![3] }, "010103"),
     ]
 }
 

@@ -29,6 +29,7 @@ fn task() -> Task {
         kind: TaskKind::Run,
         line: Line::Bytes(0),
         row_bytes: 0,
+        recorded: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn task(rule: TimeoutRule) -> Task {
         kind: TaskKind::Run,
         line: Line::Bytes(0),
         row_bytes: 0,
+        recorded: None,
     }
 }
 

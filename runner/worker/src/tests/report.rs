@@ -41,6 +41,7 @@ fn task() -> Task {
         kind: TaskKind::Run,
         line: Line::Bytes(0),
         row_bytes: 0,
+        recorded: None,
     }
 }
 

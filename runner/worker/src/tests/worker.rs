@@ -273,6 +273,7 @@ fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
         kind: TaskKind::Run,
         line,
         row_bytes: 0,
+        recorded: None,
     }
 }
 

@@ -449,6 +449,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         kind: if args.grade { TaskKind::Grade } else { TaskKind::Run },
         line: Line::Bytes(line_bytes),
         row_bytes: line.len() as u32 - line_bytes,
+        recorded: None,
     };
     Ok((task, line))
 }

@@ -1,0 +1,217 @@
+//! [`Entry`]: what the journal of an attempt has of its calls to the world outside. [`CallLine`]: a line of `calls.jsonl`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::enum_text::is_default;
+use crate::row::{BadReport, Denied, close_line};
+use crate::{Fingerprint, Micros, Text, Time, TrialId, cache::is_compile_key};
+
+/// The version of lines of calls, their `v`.
+pub const CALLS_VERSION: u8 = 1;
+
+/// An entry of the journal of an attempt, from its worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Entry<'a> {
+    /// A guest starts. Comes before its first exchange.
+    Start {
+        /// Start of the guest's clocks.
+        clock: Time,
+        /// Hash of the machine's kind and of the compiler. Two of them may compute different bits of NaN.
+        compile_key: String,
+        /// Whether the guest has received the entries before. Otherwise those are void.
+        #[serde(default, skip_serializing_if = "is_default")]
+        continues: bool,
+    },
+    /// A request is about to be sent. Only with `in_flight = "stop"`.
+    Sent {
+        /// Number of the request in the attempt, from 1.
+        number: u32,
+    },
+    /// A request and what came back.
+    #[serde(borrow)]
+    Exchange(Exchange<'a>),
+}
+
+/// A request and its response, or the reason for the lack of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange<'a> {
+    /// Number of the request in the attempt, from 1.
+    pub number: u32,
+    /// When the guest receives the response, in nanoseconds of its clocks since their start.
+    pub at_ns: u64,
+    /// Time from the request to the end of the response, in microseconds.
+    pub took_us: u64,
+    /// Real time of the attempt until the end of the response, with that of its earlier sessions, in microseconds.
+    pub used_us: u64,
+    /// The request as the guest made it: placeholders for secrets are not filled in.
+    #[serde(borrow)]
+    pub request: Request<'a>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response<'a>>,
+    /// Reason why there is no response.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailedCall<'a>>,
+    /// Whether a secret in the response was replaced by a mark. The attempt can then neither continue nor be replayed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub redacted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request<'a> {
+    #[serde(borrow)]
+    pub method: Text<'a>,
+    #[serde(borrow)]
+    pub url: Text<'a>,
+    /// Names and values.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(Text<'a>, Content<'a>)>,
+    #[serde(borrow, default, skip_serializing_if = "Content::is_empty")]
+    pub body: Content<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Response<'a> {
+    pub status: u16,
+    /// Names and values.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(Text<'a>, Content<'a>)>,
+    #[serde(borrow, default, skip_serializing_if = "Content::is_empty")]
+    pub body: Content<'a>,
+}
+
+/// Bytes: text, or base64 if they are not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Content<'a> {
+    Text(#[serde(borrow)] Text<'a>),
+    Bytes {
+        #[serde(borrow)]
+        base64: Text<'a>,
+    },
+}
+
+/// Reason for a missing response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailedCall<'a> {
+    /// The kind of failure, a word of the host.
+    #[serde(borrow)]
+    pub code: Text<'a>,
+    #[serde(borrow)]
+    pub message: Text<'a>,
+    /// The limit that the response exceeds, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<Denied<'a>>,
+}
+
+/// A line of `calls.jsonl`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct CallLine<'a> {
+    /// Always [`CALLS_VERSION`].
+    #[schemars(extend("const" = CALLS_VERSION))]
+    pub v: u8,
+    pub trial: TrialId,
+    /// The attempt of the trial, from 1.
+    pub attempt: u32,
+    /// The session, from 1.
+    pub session: u32,
+    /// Hash of all that determines the provider's result.
+    pub fingerprint: Fingerprint,
+    /// The entry's bytes, of which a row has the hash.
+    #[serde(borrow)]
+    #[schemars(with = "Entry<'a>")]
+    pub entry: &'a RawValue,
+}
+
+impl Content<'_> {
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty())
+    }
+}
+
+impl Default for Content<'_> {
+    fn default() -> Self {
+        Self::Text(Text::default())
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// Reads and checks an entry of a worker.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the entry.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, BadReport> {
+        // A line break would start another line of `calls.jsonl`. serde also accepts an array for a structure.
+        if bytes.first() != Some(&b'{') || bytes.contains(&b'\n') || bytes.contains(&b'\r') {
+            return Err(BadReport("a call that is not one object on one line".into()));
+        }
+        let entry = serde_json::from_slice(bytes)
+            .map_err(|error| BadReport(format!("not a call: {error}")))?;
+        match &entry {
+            Self::Start { compile_key, .. } if !is_compile_key(compile_key) => {
+                Err(BadReport("a call with an impossible `compile_key`".into()))
+            }
+            Self::Exchange(one) if one.response.is_some() == one.failure.is_some() => {
+                Err(BadReport("a call that needs either a response or a failure".into()))
+            }
+            Self::Sent { number } | Self::Exchange(Exchange { number, .. }) if *number == 0 => {
+                Err(BadReport("a call with an impossible `number`".into()))
+            }
+            _ => Ok(entry),
+        }
+    }
+
+    /// Returns the entry as compact JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // All keys are strings, and writing to memory does not fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Returns the line of an entry that [`Entry::read`] has accepted, with its line break.
+pub fn call_line(
+    entry: &[u8],
+    trial: &TrialId,
+    attempt: u32,
+    session: u32,
+    fingerprint: Fingerprint,
+) -> Vec<u8> {
+    let head = format!(
+        "{{\"v\":{CALLS_VERSION},\"trial\":\"{trial}\",\"attempt\":{attempt},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":"
+    );
+    let mut line = Vec::with_capacity(head.len() + entry.len() + 20);
+    line.extend_from_slice(head.as_bytes());
+    line.extend_from_slice(entry);
+    close_line(&mut line);
+    line
+}
+
+/// What [`Entry::Exchange`] lines of an attempt have in its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Calls {
+    /// Number of exchanges.
+    pub count: u32,
+    /// SHA-256 of their entries, one after the other.
+    pub sha256: crate::Digest,
+}
+
+/// The journal with which an interrupted attempt continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// A blob: the lines of the attempt in `calls.jsonl`, from its last start that does not continue.
+    pub sha256: crate::Digest,
+    /// How many times the attempt will have continued.
+    pub continued: u32,
+    /// Real time of its earlier guests.
+    pub used: Micros,
+}
