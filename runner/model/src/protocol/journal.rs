@@ -19,6 +19,8 @@ pub enum Entry<'a> {
     Start {
         /// Start of the guest's clocks.
         clock: Time,
+        /// The guest's time, in microseconds. Later guests of the attempt have the rest of it, and see the same.
+        timeout_us: u64,
         /// Hash of the machine's kind and of the compiler. Two of them may compute different bits of NaN.
         compile_key: String,
         /// Whether the guest has received the entries before. Otherwise those are void.
