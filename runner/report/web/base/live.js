@@ -62,11 +62,11 @@ export function start(onEvent, onState) {
   });
 }
 
-/** Sets the runs whose progress this tab shows. @param {...string} runs */
+/** Sets the runs whose progress this tab shows. @param {...(string | null)} runs */
 export function follow(...runs) {
-  followed = runs;
-  if (isReader) want(tab, runs);
-  else channel?.postMessage({ want: runs, tab });
+  followed = runs.filter((run) => run !== null);
+  if (isReader) want(tab, followed);
+  else channel?.postMessage({ want: followed, tab });
 }
 
 /** @param {LiveEvent} event */

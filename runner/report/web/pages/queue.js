@@ -114,6 +114,6 @@ export async function open({ place, server }) {
       progress.set(run ?? '', data);
       draw();
     },
-    close: () => follow(),
+    close: () => follow(null),
   };
 }

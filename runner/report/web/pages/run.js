@@ -88,7 +88,7 @@ export async function open({ place, address, names, kept }) {
     if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
     if (!isRunning) view.progress = view.reading = null;
-    follow(...isRunning ? [run] : []);
+    follow(isRunning ? run : null);
   }
   const refresh = paced(1000, reload);
   const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
@@ -167,7 +167,7 @@ export async function open({ place, address, names, kept }) {
     ready: part.ready,
     close() {
       isOpen = false;
-      follow();
+      follow(null);
       for (const one of [part, coming]) one?.close?.();
     },
   };
