@@ -216,6 +216,9 @@ test('list of runs shows starts and ends as they happen', async ({ page }) => {
   const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: run.slice(-8) });
   await expect(row).toContainText('running');
   await expect(row).toContainText(/[1-9]\d* of 60/);
+  await page.getByRole('link', { name: 'Queue' }).click();
+  await expect(page.getByRole('region', { name: 'Active runs' })).toContainText(/\d\/s, .* left/);
+  await page.goBack();
   await row.getByRole('button', { name: 'Stop' }).click();
   await expect(row).toContainText('◐ incomplete');
 });

@@ -118,6 +118,8 @@ test('rows of answers are as high as their texts', async ({ page, server }) => {
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
   await expect(page.locator('h1 + .lead')).toContainText(/results? failing/);
+  await expect(page.locator('.lead + p')).toContainText(/^[\d.]+ % passed in the newest run, .* since the run before/);
+  await expect(page.locator('section', { has: page.getByRole('heading', { name: 'Failing since' }) }).getByRole('listitem').last()).toContainText(/\d results in all of these runsbreaks@hostile/);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
   await expect(row).toContainText('2 of 3');
   // At first, the newest run is visible.
@@ -205,6 +207,9 @@ test('history is selected by known values, and draws equal providers once', asyn
   await expect(page).toHaveURL(/provider=other.*by=day/);
   await page.getByLabel('Scenario').selectOption('good');
   await expect(page).toHaveURL(/history\?scenario=good$/);
+  // A single run has no trend.
+  await expect(page.getByText('100.0 % passed in the newest run. Changes and charts need a second run.')).toBeVisible();
+  await expect(page.getByRole('figure')).toHaveCount(0);
 });
 
 test('history has a line for each provider, and opens the run at the pointer', async ({ page, server }) => {
@@ -226,7 +231,12 @@ test('comparison draws intervals, and the run those of its providers', async ({ 
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
   await page.getByText(/other measures?$/).click();
   await expect(page.getByRole('region', { name: 'Other measures' }).getByRole('row').nth(1)).toBeVisible();
+  const picture = page.locator('svg.span').first();
   await expect(page.getByRole('row').filter({ has: page.locator('svg.span') }).first()).toContainText(' to ');
+  await page.setViewportSize({ width: 400, height: 900 });
+  const { x, width } = await picture.boundingBox();
+  expect(x + width).toBeLessThan(400);
+  await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${server.origin}/runs/${NEW}`);
   const providers = page.getByRole('region', { name: 'Providers' });
   await expect(providers.getByRole('row').filter({ hasText: 'hostile' }).locator('svg.span')).toBeVisible();

@@ -100,6 +100,10 @@ test('pass rate has its change since the run before, and its course', async ({ p
   await expect(page.getByRole('link', { name: 'good 75.0 %' })).toHaveAttribute('href', '/history?scenario=good');
   await page.setViewportSize({ width: 400, height: 900 });
   expect((await page.getByRole('group', { name: 'Pass rates' }).boundingBox()).height).toBeLessThan(50);
+  // On a phone, the list is scrolled with the page, and has elements for the visible rows only.
+  await page.evaluate(() => scrollTo(0, 9999));
+  await expect(rows(page).filter({ hasText: 'many' }).last()).toBeInViewport();
+  expect(await rows(page).count()).toBeLessThan(20);
   await page.setViewportSize({ width: 1280, height: 900 });
   // Filters leave out runs.
   await page.goto(`${server.origin}/runs?q=good`);

@@ -30,6 +30,8 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await page.goto(`${server.origin}/start`);
   const last = page.getByRole('listitem').filter({ hasText: 'slow.toml' });
   await expect(last).toContainText(/\d failed just now in /);
+  await expect(page.getByRole('list', { name: 'Scenarios' }).getByRole('listitem').first()).toContainText('slow.toml');
+  await expect(page.getByRole('list', { name: 'Scenarios' }).getByRole('listitem').last()).toContainText('never run');
   await expect(last.getByRole('link', { name: 'just now' })).toHaveAttribute('href', /^\/runs\//);
   // Another file with this scenario's name has no run.
   const text = readFileSync(`${process.env.ROOT}/scenarios/slow.toml`, 'utf8').replace(/^description = .*$/m, '');
@@ -53,6 +55,17 @@ test('scenarios are listed and found by their name and description', async ({ pa
   await expect(page.getByText('Many short naps.')).toBeVisible();
   await page.goBack();
   await expect(list).toBeVisible();
+});
+
+test('providers of a scenario are ticked', async ({ page, server }) => {
+  await page.goto(`${server.origin}/start?scenario=graded.toml`);
+  await page.locator('summary').filter({ hasText: 'Flags' }).click();
+  const [left, right, command] = [page.getByLabel('left'), page.getByLabel('right'), page.locator('.command pre')];
+  await left.uncheck();
+  await expect(command).toContainText('--provider=right');
+  await expect(right).toBeDisabled();
+  await left.check();
+  await expect(command).not.toContainText('--provider');
 });
 
 test('start shows the grants that a plugin lacks', async ({ page, server }) => {

@@ -4,10 +4,7 @@
 import { problem } from './problem.js';
 import { button, el, render } from './ui.js';
 
-/**
- * Opens a dialog. Returns a function that draws its content again.
- * @param {string} title @param {(close: () => void) => import('./ui.js').Child} content
- */
+/** Opens a dialog. Returns a function that draws its content again. @param {string} title @param {(close: () => void) => import('./ui.js').Child} content */
 export function openDialog(title, content) {
   const dialog = document.createElement('dialog');
   dialog.setAttribute('aria-label', title);

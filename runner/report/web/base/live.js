@@ -32,10 +32,7 @@ const streams = new Map();
 /** @type {LiveState} */
 let state = '';
 
-/**
- * Starts to read events, or to receive them from another tab.
- * @param {(event: LiveEvent) => void} onEvent @param {(state: LiveState) => void} onState
- */
+/** Starts to read events, or to receive them from another tab. @param {(event: LiveEvent) => void} onEvent @param {(state: LiveState) => void} onState */
 export function start(onEvent, onState) {
   [receive, receiveState] = [onEvent, onState];
   addEventListener('pagehide', () => channel?.postMessage({ want: [], tab }));

@@ -61,10 +61,7 @@ function keep() {
   places.set(pathname + search, kept);
 }
 
-/**
- * Opens an address. `replaces` replaces the entry of the history, `kept` is the position in the page.
- * @param {string} to @param {boolean} [replaces] @param {any} [kept]
- */
+/** Opens an address. `replaces` replaces the entry of the history, `kept` is the position in the page. @param {string} to @param {boolean} [replaces] @param {any} [kept] */
 export function go(to, replaces = false, kept = undefined) {
   if (replaces) history.replaceState(null, '', href(to));
   else {

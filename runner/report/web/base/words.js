@@ -81,6 +81,11 @@ export function percent(share) {
   return `${((share > 0 && share < 1 ? Math.min(Math.max(tenths, 1), 999) : tenths) / 10).toFixed(1)} %`;
 }
 
+/** The change of a share in percentage points. `false` for one that is not visible. @param {number} share @param {number} before @param {string} [title] */
+export function points(share, before, title, change = 100 * (share - before)) {
+  return Math.abs(change) >= 0.05 && el('span', { class: change > 0 ? 'passed' : 'failed', title }, `${change > 0 ? '▲' : '▼'} ${Math.abs(change).toFixed(1)} pp`);
+}
+
 /** Formats the rate of passed trials: from 10 trials on with Wilson's interval, rounded outward. @param {any} counts */
 export function rate(counts) {
   const { share, interval: [low, high], total } = wilson(counts) ?? { share: 0, interval: [0, 0], total: 0 };

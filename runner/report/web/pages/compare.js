@@ -7,13 +7,14 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, folded, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, local, money, number, outcome, percent, plural, score, testName, time, verdict } from '../base/words.js';
+import { count, done, duration, local, money, number, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
 import { amount } from './tables.js';
 
 /** Classes of results in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
   ['regressed', 'regressed', 'failed'],
   ['still-failing', 'still failing', 'failed'],
+  ['known', 'known', 'known'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
   ['newly-skipped', 'newly skipped', 'skipped'],
@@ -69,12 +70,10 @@ export async function open({ place, address, kept, server }) {
       run && el('p', null, verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')), ' ', link(runPath(run.run), run.short)));
   }
 
-  /** The next step while two runs are not chosen. */
-  const empty = () => el('p', { class: 'empty' }, runs.length > 1 ? ['Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.']
-    : ['Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run')]);
-
   function content() {
-    if (!document) return error ? problem(error) : empty();
+    if (!document && error) return problem(error);
+    if (!document) return el('p', { class: 'empty' }, runs.length > 1 ? ['Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.']
+      : ['Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run')]);
     const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
       document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
@@ -107,7 +106,7 @@ function lead({ summary, measures }) {
 }
 
 /** The repeats of a test in a run. @param {any} of */
-const side = (of) => (of ? outcome(of.outcome, of.trials > 1 ? `${count(of.passed)}/${count(of.trials)}` : of.outcome) : '–');
+const side = (of) => (of ? outcome(result(of), of.trials > 1 ? `${count(of.passed)}/${count(of.trials)}` : undefined) : '–');
 
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;
@@ -137,7 +136,7 @@ function measures(list) {
     el('th', { scope: 'row' }, one.name, one.unit === 'USD' && ' per 1,000', one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p > 0.99 ? '> 0.99' : one.p.toFixed(3), count(one.tests)]
-      .map((text, at, all) => el('td', { class: 'n', 'data-interval': at === 2 ? all[3] : null }, text)));
+      .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', el('span', { title: 'By Holm, for several measures' }, 'p (corrected)'), 'Results'];
   // A measure of all providers is in one place.
   const names = [...new Set(list.map((one) => one.name))];

@@ -15,10 +15,7 @@ const PIECE = 64 * 1024;
 const MAX_CELLS = 600;
 const MAX_COLUMNS = 24;
 
-/**
- * The start of a file, up to `bytes`.
- * @typedef {{path: string, text: string, bytes: number, isBusy: boolean, error: any, decoder: TextDecoder}} OpenFile
- */
+/** The start of a file, up to `bytes`. @typedef {{path: string, text: string, bytes: number, isBusy: boolean, error: any, decoder: TextDecoder}} OpenFile */
 
 /** Returns a function that shows the files of the attempt at an address. @param {() => void} redraw */
 export function fileList(redraw) {

@@ -8,10 +8,12 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { count, done, duration, local, money, number, outcome, percent, plural, prose, short, sign, testName, time } from '../base/words.js';
+import { count, done, duration, local, money, number, outcome, percent, plural, points, prose, short, sign, testName, time } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
+/** Starts of failures that are listed, and the names of each. */
+const [MAX_BEGINS, MAX_NAMES] = [5, 3];
 const BAD = ['failed', 'error', 'timeout'];
 /** Width of the column of a run, with the space between two columns. */
 const COLUMN = '3.7rem';
@@ -76,6 +78,8 @@ export async function open({ place, address }) {
   /** @param {typeof CHARTS} kinds */
   function charts(kinds) {
     const list = history.sums?.length ? history.sums : history.runs;
+    // A chart of one value shows nothing.
+    if (list.length < 2) return null;
     const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : { name: one.key ?? 'without' }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
     return el('div', { class: 'charts' }, kinds.map(([label, value, words, most]) => {
@@ -109,7 +113,7 @@ export async function open({ place, address }) {
       return [
         cell('trial', link(testPath(test), testName(test.test), el('span', { class: 'provider' }, `@${test.provider}`), summary(test))),
         cell('n', passed(test), test.flaky_runs ? el('small', null, `flaky in ${count(test.flaky_runs)}`) : null),
-        cell('since', since(test.marks)),
+        cell('since', since(test)),
         runs.slice(from, to).map((/** @type {any} */ _, /** @type {number} */ at) =>
           el('div', { role: 'gridcell', class: 'run', key: from + at, style: { '--column': String(from + at + 4) } }, mark(test, from + at)))];
     },
@@ -135,30 +139,51 @@ export async function open({ place, address }) {
     return first ? { run: runs[first[1]], isAlways: good < 0, count: judged.length - good - 1 } : null;
   }
 
-  /** @param {(string | null)[]} marks */
-  function since(marks) {
-    const first = firstFailure(marks);
-    return first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
+  /** Whether the newest result is a known failure. @param {any} test */
+  const isKnown = ({ marks }) => marks.findLast((/** @type {string | null} */ word) => word !== null && word !== 'skipped') === 'known';
+
+  /** @param {any} test */
+  function since(test, first = firstFailure(test.marks)) {
+    return isKnown(test) ? outcome('known') : first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
   }
 
   /** The columns before the runs, for a narrow window. @param {any} test */
   function summary(test, first = firstFailure(test.marks)) {
-    return el('small', null, passed(test), first && el('span', { class: 'failed' }, ` · ${first.isAlways ? 'always' : `since ${name(first.run.started_at)}`}`));
+    return el('small', null, passed(test), isKnown(test) && [' · ', outcome('known')], first && el('span', { class: 'failed' }, ` · ${first.isAlways ? 'always' : `since ${name(first.run.started_at)}`}`));
   }
 
   /** A summary. Results that began to fail last come first in the list. */
   function lead() {
     const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
     const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
-    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, 'No result fails.');
+    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, history.tests.some(isKnown) ? 'Only known failures.' : 'No result fails.');
     return el('p', { class: 'lead failed' }, `${plural(begins.length, 'result')}${begins.length === PAGE ? ' or more' : ''} failing`,
-      newest && [', the last one began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
+      newest && [begins.length > 1 ? ', the last one began ' : ', it began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
+  }
+
+  /** The pass rate of the newest run, and its changes. */
+  function trend() {
+    const rated = runs.filter((/** @type {any} */ run) => run.pass_rate !== null);
+    const [first, before, last] = [rated[0], rated.at(-2), rated.at(-1)];
+    if (!last || (before && history.test_count < 2)) return null;
+    const change = (/** @type {any} */ run) => points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`) || 'no change';
+    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? [', ', change(before), ' since the run before'] : '. Changes and charts need a second run.',
+      rated.length > 2 && [', ', change(first), ` since the first of ${count(rated.length)}`]);
+  }
+
+  /** Failing results by the first run of their failures, the newest first. */
+  function begins() {
+    const groups = [...Map.groupBy(history.tests, (/** @type {any} */ { marks }) => { const first = firstFailure(marks); return first?.isAlways ? null : first?.run; })].filter(([run]) => run !== undefined);
+    return runs.length > 1 && groups.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, groups.slice(0, MAX_BEGINS).map(([run, all]) => el('li', null,
+      el('p', null, el('b', { class: 'failed' }, plural(all.length, 'result')), ' ', run ? ['since ', link(runPath(run.run), time(run.started_at, 'age')), el('span', { class: 'quiet' }, ` · ${name(run.started_at)}`)] : 'in all of these runs'),
+      el('p', { class: 'names' }, all.slice(0, MAX_NAMES).map((test) => link(testPath(test), `${test.test}@${test.provider}`)), all.length > MAX_NAMES && el('span', { class: 'quiet' }, `and ${count(all.length - MAX_NAMES)} more`))))),
+      groups.length > MAX_BEGINS && el('p', { class: 'quiet' }, `and in ${plural(groups.length - MAX_BEGINS, 'earlier run')}`));
   }
 
   /** The runs that are left out, by the reason. */
-  const leftOut = () => [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => el('details', { key: why },
-    el('summary', null, plural(all.length, 'run'), /^it is a run of/.test(why) ? [why.slice(11), ' left out'] : [' left out: ', prose(why)]),
-    el('p', { class: 'names' }, all.slice(0, PAGE).map((/** @type {string} */ text) => text.slice(0, text.indexOf(': ')).replace(/.*\//, '')).map((folder) => link(runPath(folder), folder)))));
+  const leftOut = () => history.skipped.length > 0 && el('details', null, el('summary', { class: 'quiet' }, plural(history.skipped.length, 'run'), ' left out'),
+    [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => [el('p', null, plural(all.length, 'run'), /^it is a run of/.test(why) ? why.slice(8) : [': ', prose(why)]),
+      el('p', { class: 'names' }, all.slice(0, PAGE).map((/** @type {string} */ text) => text.slice(0, text.indexOf(': ')).replace(/.*\//, '')).map((folder) => link(runPath(folder), folder)))]));
 
   /** @param {any} test @param {number} at */
   function mark(test, at) {
@@ -171,10 +196,10 @@ export async function open({ place, address }) {
 
   let isDrawn = false;
   const draw = soon(() => {
-    render(place, el('h1', null, 'History of ', history.scenario), lead(), filters(),
-      el('div', null, leftOut()), charts(CHARTS.slice(0, 1)),
-      el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in the last ${plural(runs.length, 'run')}. The newest run is on the right.`)),
-      history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
+    render(place, el('h1', null, 'History of ', history.scenario), lead(), trend(), filters(),
+      el('div', null, leftOut()), el('div', { class: 'sides' }, charts(CHARTS.slice(0, 1)) ?? el('div', null), el('div', null, begins())),
+      el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in ${runs.length > 1 ? `the last ${count(runs.length)} runs. The newest run is on the right.` : 'one run'}`)),
+      history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout', runs.some((/** @type {any} */ one) => one.known) && 'known'].filter(Boolean).map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
         : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
       el('div', { hidden: !history.tests.length }, rows.element), charts(CHARTS.slice(1)));
     rows.draw();
@@ -186,8 +211,5 @@ export async function open({ place, address }) {
   return { title: () => `History of ${history.scenario}`, draw: () => {}, close: () => rows.close() };
 }
 
-/** The number of results without skipped ones. @param {any} test */
-const judged = (test) => done(test) - test.skipped;
-
-/** @param {any} test */
-const passed = (test) => (judged(test) ? `${count(test.passed)} of ${count(judged(test))}` : '–');
+/** The number of passed results, and of all without skipped ones. @param {any} test */
+const passed = (test, judged = done(test) - test.skipped) => (judged ? `${count(test.passed)} of ${count(judged)}` : '–');

@@ -106,14 +106,10 @@ export async function open({ place, server }) {
   const refresh = paced(500, update);
   draw();
   watch();
-  return {
-    title: () => `Queue (${queue.requests.length})`,
-    draw,
-    live({ name, run, data }) {
-      if (name !== 'progress') return void refresh();
-      progress.set(run ?? '', data);
-      draw();
-    },
-    close: () => follow(null),
+  const live = (/** @type {import('../base/live.js').LiveEvent} */ { name, run = '', data }) => {
+    if (name === 'progress') progress.set(run, data);
+    else void refresh();
+    draw();
   };
+  return { title: () => `Queue (${queue.requests.length})`, draw, live, close: () => follow(null) };
 }

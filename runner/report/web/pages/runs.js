@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, beside, count, day, done, needed, parts, percent, plural, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, beside, count, day, done, needed, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -113,7 +113,7 @@ export async function open({ place, address, kept, server }) {
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
       el('small', null, run.parts ? run.words
         : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, labels])),
-      cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), difference(run))),
+      cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', run.before && points(shareOf(run), shareOf(run.before), `${percent(shareOf(run.before))} passed in ${run.before.short}`))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', run.parts ? '' : buttons(run.run, run.actions, ['failed', 'passed'].includes(run.state) ? [] : ['stop', 'resume'], owner)),
@@ -294,11 +294,5 @@ const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard 
 
 /** The share of passes as the words of the run count them: without unexpected ones. @param {any} run */
 const shareOf = ({ counts }) => beside(counts).passed / (wilson(counts)?.total ?? 1);
-
-/** The change of the pass rate since the run before, in percentage points. @param {any} run */
-function difference(run) {
-  const change = run.before ? 100 * (shareOf(run) - shareOf(run.before)) : 0;
-  return Math.abs(change) >= 0.05 && el('span', { class: change > 0 ? 'passed' : 'failed', title: `${percent(shareOf(run.before))} passed in ${run.before.short}` }, ` ${change > 0 ? '▲' : '▼'} ${Math.abs(change).toFixed(1)} pp`);
-}
 
 const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];

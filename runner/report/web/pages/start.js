@@ -33,8 +33,6 @@ const GROUPS = [
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
-/** Providers that are boxes to tick. Others are found by a glob. */
-const MAX_CHOICES = 20;
 const LAST = 'runner-last-start';
 
 /** The request of the last start in this browser. @returns {Record<string, any> | null} */
@@ -51,6 +49,7 @@ export async function open({ place, address, server }) {
   /** Texts of the fields by their key. @type {Record<string, string>} */
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
+  // Flags that were shown once stay visible.
   let [search, isLastFailed, isOpen] = ['', false, false];
   /** An id for each start, so that a repeated request starts nothing. */
   let request = id();
@@ -140,10 +139,10 @@ export async function open({ place, address, server }) {
     el('p', { class: 'quiet' }, found.length ? found.length > MAX_LISTED && `and ${count(found.length - MAX_LISTED)} more` : 'No scenarios match.')];
   }
 
-  /** The providers to choose from. `null` for a glob, and for many. @param {import('../base/ui.js').Child} label */
+  /** The providers to choose from. `null` for a glob. @param {import('../base/ui.js').Child} label */
   function choices(label) {
     const chosen = texts.providers?.trim() ? value(texts.providers, 'list') : providers;
-    if (!providers.length || providers.length > MAX_CHOICES || chosen.some((/** @type {string} */ name) => !providers.includes(name))) return null;
+    if (!providers.length || chosen.some((/** @type {string} */ name) => !providers.includes(name))) return null;
     const toggle = (/** @type {string} */ name) => {
       const next = providers.filter((one) => chosen.includes(one) !== (one === name));
       texts.providers = next.length < providers.length ? next.join(', ') : '';
@@ -163,12 +162,10 @@ export async function open({ place, address, server }) {
 
   function form() {
     const { name, description } = find(scenario) ?? {};
-    // Flags that were cleared again stay visible.
-    isOpen ||= Object.values(texts).some(Boolean) || isLastFailed;
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
       el('p', null, name && [el('span', { class: 'lead' }, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
       description && el('p', { class: 'quiet' }, description),
-      el('details', { open: isOpen }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
+      el('details', { open: (isOpen ||= Object.values(texts).some(Boolean) || isLastFailed) }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         GROUPS.map(([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(field),
         name === 'Selection' && el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time ', el('code', { class: 'quiet' }, '--last-failed')))])));
   }
