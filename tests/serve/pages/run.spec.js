@@ -17,6 +17,11 @@ test('failures are shown with their values, and new ones first', async ({ page, 
   await expect(groups.filter({ hasText: 'large@other#1' })).toContainText('12345678901234567891');
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
   await expect(page.locator('.kind', { has: page.getByRole('link', { name: /^flaky \d+$/ }) })).toContainText(/passed after an attempt that did not.*recovers/);
+  // On paper, each reason has an example.
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  await page.emulateMedia({ media: 'print' });
+  await expect(page.locator('.group > .printed').first()).toContainText(/^Input/);
+  await page.emulateMedia({ media: 'screen' });
 });
 
 test('reason opens in place and leads to its trials', async ({ page, server }) => {

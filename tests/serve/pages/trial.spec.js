@@ -27,11 +27,13 @@ test('long words and long reasons keep a trial in its bounds', async ({ page, se
   await expect(page.locator('.cards .reason')).toContainText('WWW');
   expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
   expect((await page.locator('.reasons').boundingBox()).height).toBeLessThan(900);
+  await page.getByText('All 5,001 lines').click();
+  expect((await page.locator('.reasons').boundingBox()).height).toBeGreaterThan(5000);
 });
 
 test('trial has its reason first and its receipts last', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
-  await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Input/, /^Output/, /^Other providers/, /^Past results/, /^Usage/, /^Reproduce/]);
+  await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Other providers/, /^Past results/, /^Input/, /^Usage/, /^Reproduce/]);
 });
 
 test('checks with the same key have their values', async ({ page, server }) => {
@@ -190,7 +192,7 @@ test.describe('', () => {
     await page.goto(server.origin + trial('2026-01-05_00-00-00-000-files-99999999', 'graded@hostile#1'));
     await expect(page.getByText('It repeats the question.')).toHaveCount(1);
     await expect(page.getByRole('heading', { name: 'Expectations' })).toHaveCount(0);
-    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Grades/, /^Input/, /^Output/, /^Usage/, /^Reproduce/]);
+    await expect(page.getByRole('heading', { level: 2 })).toHaveText([/^Reason/, /^Output/, /^Input/, /^Usage/, /^Reproduce/]);
     const font = (place) => place.evaluate((one) => getComputedStyle(one).fontFamily);
     expect(await font(page.getByText('It repeats the question.'))).toBe(await font(page.locator('body')));
     expect(await font(page.locator('pre').first())).toContain('monospace');

@@ -1,11 +1,11 @@
 // @ts-check
 // The failed trials of a run by kind and reason, new failures first, and the changes since the previous run.
 
-import { get, query, runPath, trialPath } from '../base/api.js';
+import { get, getNow, query, runPath, trialPath, tried } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { el, folded, link, loading, render, table } from '../base/ui.js';
 import { count, outcome, plural, prose, time } from '../base/words.js';
-import { reason } from './reason.js';
+import { example, reason } from './reason.js';
 
 /** Changes of tests: key, words and class. */
 const CHANGES = [
@@ -112,13 +112,20 @@ function reasons(run, one, words, hasValues) {
   const isNew = /new/.test(one.change);
   const head = el('span', { class: 'head' }, el('b', null, count(one.trials)), ' ',
     one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words));
-  const examples = () => (one.first.length < 2 ? example(run, one.first[0]) : [one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
-    folded(trial, () => [example(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)), more(one.trials - one.first.length, listPath(run, one.key))]);
-  return el('div', { key: one.key, class: 'group' }, folded(head, examples), names(run, one));
+  const examples = () => (one.first.length < 2 ? opened(run, one.first[0]) : [one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
+    folded(trial, () => [opened(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)), more(one.trials - one.first.length, listPath(run, one.key))]);
+  return el('div', { key: one.key, class: 'group' }, folded(head, examples), names(run, one),
+    el('div', { key: one.first[0], class: 'printed', 'data-path': trialPath(run, one.first[0]), ref: () => {} }));
 }
 
 /** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */
-const example = (run, trial) => el('div', { ref: async (/** @type {HTMLElement} */ place) => {
+/** Reasons that are printed with an example. */
+const MAX_PRINTED = 30;
+// Browsers do not wait for requests before they print.
+addEventListener('beforeprint', () => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.group > .printed:empty'))].slice(0, MAX_PRINTED)
+  .forEach((place) => tried(() => render(place, example(getNow(place.dataset.path ?? ''))), undefined)));
+
+const opened = (run, trial) => el('div', { ref: async (/** @type {HTMLElement} */ place) => {
   render(place, loading());
   try {
     render(place, reason(await get(trialPath(run, trial))));

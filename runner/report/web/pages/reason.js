@@ -4,6 +4,10 @@
 import { Diff } from '../base/diff.js';
 import { contained, pretty } from '../base/json.js';
 import { el } from '../base/ui.js';
+import { plural } from '../base/words.js';
+
+/** Lines and characters of a text that is not folded. */
+const [MAX_LINES, MAX_TEXT] = [20, 2000];
 
 /** The name of the file that has a large output. @param {string | null} json */
 export const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
@@ -14,8 +18,12 @@ function marked(text, mark) {
   return at < 0 ? text : [text.slice(0, at), el('mark', null, mark), text.slice(at + mark.length)];
 }
 
+/** An element, folded if its text is long. @param {any} shown @param {string} text */
+export const long = (shown, text, lines = text.split('\n').length) => (lines > MAX_LINES || text.length > MAX_TEXT
+  ? [shown, el('details', { class: 'unfold' }, el('summary', null, lines > MAX_LINES ? `All ${plural(lines, 'line')}` : `All ${plural(text.length, 'character')}`))] : shown);
+
 /** A JSON value as text. @param {string} json @param {string} label @param {any} [mark] */
-export const block = (json, label, mark) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : el('pre', { tabindex: 0, 'aria-label': label }, marked(pretty(json), mark)));
+export const block = (json, label, mark) => (inFile(json) ? el('p', { class: 'quiet' }, 'In the file ', el('code', null, inFile(json)), ', because of its size.') : long(el('pre', { tabindex: 0, 'aria-label': label }, marked(pretty(json), mark)), pretty(json)));
 
 /** Values next to each other, each with its label. @param {(string | null)[][]} list @param {boolean} [hasHeads] @param {any} [mark] a text to mark */
 export const cards = (list, hasHeads = true, mark = undefined) => el('div', { class: 'cards' }, list.map(([label, json]) =>
@@ -42,12 +50,11 @@ export function lines(trial, earlier) {
   // The output is below.
   const isOutput = (/** @type {any} */ { tone, text }) => tone === 'actual' && text.replace(/^got +/, '') === trial.output;
   const shown = trial.reasons.filter((/** @type {any} */ line) => !isOutput(line) && (!isShown || line.tone === 'reason'));
-  return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}`, tabindex: line.text.length > 1000 ? 0 : null }, line.text)));
+  return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => long(el('p', { class: `pre ${line.tone}` }, line.text), line.text)));
 }
 
-/** The reason of a trial with all explanations, and its output, next to the expected one if that is known. @param {any} trial */
-export function reason(trial) {
-  const texts = columns(trial);
-  const output = trial.output !== null && cards([['Output', trial.output]], false);
-  return [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre prose' }, one.explanation)), texts ? new Diff().show(texts[0], texts[1], ['Expected', 'Actual']) : output];
-}
+/** The input of a trial and its output, next to the expected one if that is known. @param {any} trial */
+export const example = (trial, texts = columns(trial)) => [cards([['Input', trial.input], ['Output', texts ? null : trial.output]]), texts && new Diff().show(texts[0], texts[1], ['Expected', 'Actual'])];
+
+/** The reason of a trial with all explanations, its input and output. @param {any} trial */
+export const reason = (trial) => [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre prose' }, one.explanation)), example(trial)];

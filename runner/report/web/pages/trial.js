@@ -12,11 +12,13 @@ import { duration, local, number, outcome, plural, prose, scoreAndLeast, short, 
 import { progress } from './activity.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
-import { block, cards, columns, lines, shownRow } from './reason.js';
+import { block, cards, columns, lines, long, shownRow } from './reason.js';
 import { amount, metric } from './tables.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
+/** Characters of expectations that are values of the checks. */
+const MAX_LISTED = 300;
 const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
 
 /** @type {import('../base/router.js').Open} */
@@ -81,16 +83,17 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow(trial);
     // Without an output, the log has the reason.
     const isBroken = trial.output === null;
-    const hasFailed = row?.grades?.some((/** @type {any} */ one) => one.verdict !== 'pass');
+    const isWide = columns(trial, earlier) !== null;
     return [
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
-        el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
-        el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
+        el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2'))),
+        el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(), hasFailed && grades(row), el('div', { class: columns(trial, earlier) ? null : 'sides' }, el('div', null, input()), el('div', null, texts())), checks(row), !hasFailed && grades(row), isBroken && logs(), others(), past(),
-      !isBroken && logs(), usage(row), files(row),
-      trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
+      progress(own, !row && trial.run_status === 'running'), reasons(row), isBroken && logs(), isWide && texts(row),
+      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), grades(row), others(), !isBroken && logs()),
+        el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
+      files(row),
     ];
   }
 
@@ -121,23 +124,24 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  function reasons() {
-    // The grades below have the verdicts of graders.
+  /** @param {any} row */
+  function reasons(row) {
+    // Failed grades have their scores and explanations.
     const grades = (shownRow(trial)?.grades ?? []).filter((/** @type {any} */ one) => !one.error);
     const isOfGrade = (/** @type {any} */ line) => grades.some((/** @type {any} */ one) => line.text.startsWith(`grader ${one.grader}: `));
     const shown = lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier);
-    return shown && [el('h2', null, 'Reason'), shown];
+    const failed = graded(row, true);
+    return (shown || failed) && [el('h2', null, 'Reason'), shown, failed];
   }
 
-  /** The output, next to the expected one or that of the base. */
-  function texts() {
+  /** The output, next to the expected one or that of the base. @param {any} row */
+  function texts(row) {
     const found = columns(trial, earlier);
     if (trial.output === null) return null;
-    const { tolerance, ...rest } = trial.planned?.expect ?? {};
-    const expected = Object.keys(rest);
-    // The columns show a single expectation, and the grades name the graders.
-    const isShown = expected.every((key) => key === 'graders') || (found && !earlier && expected.length === 1);
-    const unwanted = shownRow(trial)?.checks?.find((/** @type {any} */ one) => one.kind === 'not.contains' && one.verdict === 'fail')?.expected;
+    const { tolerance } = trial.planned?.expect ?? {};
+    // The columns show a single expectation.
+    const isShown = isListed(row) || (found && !earlier && expected().length === 1);
+    const unwanted = row?.checks?.find((/** @type {any} */ one) => one.kind === 'not.contains' && one.verdict === 'fail')?.expected;
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
     const how = earlier ? el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))
       : found && trial.expected_output === null && el('small', null, 'only the expected keys are compared', tolerance > 0 && `, and numbers may differ by ${number(tolerance)}`);
@@ -162,30 +166,40 @@ export async function open({ place, address, names: [run, name] }) {
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
   }
 
-  /** The value of one of several checks with the same key. @param {any[]} all @param {any} check */
+  /** Keys of the expectations. The grades name the graders. */
+  const expected = () => Object.keys(trial.planned?.expect ?? {}).filter((key) => !['graders', 'tolerance'].includes(key));
+
+  /** Whether the list of checks has all expectations. @param {any} row */
+  const isListed = (row) => expected().every((key) => row?.checks?.some((/** @type {any} */ { kind }) => kind?.split('.')[0] === key)) && (!expected().length || trial.expected.length < MAX_LISTED);
+
+  /** The value of a check, which may be one of several with the same key. @param {any[]} all @param {any} check */
   function operand(all, check) {
     const alike = all.filter(({ kind }) => kind && kind === check.kind);
     const values = check.kind?.split('.').reduce((/** @type {any} */ value, /** @type {string} */ key) => value?.[key], trial.planned?.expect);
-    return alike.length > 1 && values?.length === alike.length && [' ', el('code', null, JSON.stringify(values[alike.indexOf(check)]))];
+    const value = alike.length > 1 ? values?.length === alike.length && values[alike.indexOf(check)] : values;
+    return value !== undefined && value !== false && trial.expected.length < MAX_LISTED && [' ', el('code', null, JSON.stringify(value))];
   }
 
   /** @param {any} row */
   function checks(row) {
-    // The reason has the name of a single check.
-    if (!(row?.checks?.length > 1)) return null;
+    // The reason has a single check that failed.
+    if (!(row?.checks?.length > 1 || (isListed(row) && row?.checks?.[0]?.verdict === 'pass'))) return null;
     return [el('h2', null, 'Checks'), el('ul', { class: 'groups' }, row.checks.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? one.verdict, one.kind ?? one.name), one.kind ? null : el('span', { class: 'quiet' }, ' by the provider'), operand(row.checks, one),
       one.score === undefined ? null : ` · ${number(one.score)}`)))];
   }
 
-  /** @param {any} row */
-  function grades(row) {
-    if (!row?.grades?.length) return null;
-    return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
+  /** The grades that failed or the others. @param {any} row @param {boolean} isFailed */
+  function graded(row, isFailed) {
+    const list = row?.grades?.filter((/** @type {any} */ one) => (one.verdict === 'fail') === isFailed) ?? [];
+    return list.length > 0 && el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
       one.score === undefined ? null : ` · score ${score(one)}`,
-      one.explanation && el('p', { class: 'pre prose' }, one.explanation), one.log && el('pre', { tabindex: 0 }, one.log))))];
+      one.explanation && long(el('p', { class: 'pre prose' }, one.explanation), one.explanation), one.log && long(el('pre', { tabindex: 0 }, one.log), one.log))));
   }
+
+  /** @param {any} row */
+  const grades = (row, list = graded(row, false)) => list && [el('h2', null, 'Grades'), list];
 
   /** The results in the last runs of the scenario. */
   function past() {
