@@ -291,6 +291,8 @@ test('log marks the searched words and selects warnings', async ({ page, server 
   const log = page.getByLabel('Log', { exact: true });
   await page.getByRole('searchbox', { name: 'Search the log' }).fill('CAREFUL');
   await expect(log.locator('mark').first()).toHaveText('careful');
+  await page.getByRole('button', { name: 'Wrap' }).click();
+  await expect(log.locator('.line').first()).toHaveCSS('white-space', 'pre');
   await page.getByRole('button', { name: 'Warnings and errors' }).click();
   await expect(page.getByRole('button', { name: 'Warnings and errors' })).toHaveAttribute('aria-pressed', 'true');
   await expect(log.locator('.line:not(.warn, .error, .stderr)')).toHaveCount(0);
@@ -304,9 +306,9 @@ test('attempts of a log fold, alone and all at once', async ({ page, server }) =
   await expect(lines.first()).toBeVisible();
   const heads = await log.locator('.head').count();
   const all = await lines.count();
-  await expect(log.locator('.head').first()).toContainText(/\d+ lines?$/);
   await log.locator('.head').first().getByRole('button', { expanded: true }).click();
   await expect(log.locator('.head').first().getByRole('button', { expanded: false })).toBeVisible();
+  await expect(log.locator('.head').first()).toContainText(/\d+ lines?$/);
   expect(await lines.count()).toBeLessThan(all);
   await page.getByRole('button', { name: 'Unfold all' }).click();
   await expect(lines).toHaveCount(all);

@@ -84,8 +84,10 @@ function attempts(run, isFromStart) {
   const lines = (/** @type {any} */ entry) => {
     const fields = (entry.fields ?? []).map((/** @type {string[]} */ [key, value]) => ` ${key}=${value}`).join('');
     const head = /** @type {[string, string]} */ ([trialPath(run, entry.trial), name(entry)]);
-    const start = `${entry.at ? `${entry.at.slice(11, 23)} ` : ''}${(entry.level ?? entry.stream).padEnd(6)} `;
-    return `${entry.text.trimEnd()}${fields}`.split('\n').map((text) => ({ head, level: entry.level ?? entry.stream, text: start + text }));
+    const level = entry.level ?? entry.stream;
+    // Most lines are of the standard output. Only the first one of an entry has its time and level.
+    const start = `${entry.at ? `${entry.at.slice(11, 23)} ` : ''}${level === 'stdout' ? '' : `${level.padEnd(6)} `}`;
+    return `${entry.text.trimEnd()}${fields}`.split('\n').map((text, at) => ({ head, level, text: (at ? ' '.repeat(start.length) : start) + text }));
   };
   return async () => {
     const isFirst = from === null;
@@ -146,10 +148,9 @@ function viewer(piece, redraw, isLive, path) {
   function content(text) {
     const [start] = /** @type {string[]} */ (START.exec(text));
     const rest = text.slice(start.length);
-    const at = search ? rest.toLowerCase().indexOf(search) : -1;
-    // Every second part is a digest.
-    const whole = () => rest.split(/\b([0-9a-f]{64})\b/).map((part, at) => (at % 2 ? digest(part) : part));
-    return [el('span', { class: 'quiet', title: start }, start.replace(/^[\d-]{10}T([\d:.]+)Z/, '$1')), at < 0 ? rest ? whole() : ' ' : [rest.slice(0, at), el('mark', null, rest.slice(at, at + search.length)), rest.slice(at + search.length)]];
+    // Every second part is the searched text, or else a digest.
+    const [parts, part] = search ? [rest.split(new RegExp(`(${search.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')})`, 'i')), (/** @type {string} */ one) => el('mark', null, one)] : [rest.split(/\b([0-9a-f]{64})\b/), digest];
+    return [el('span', { class: 'quiet', title: start }, start.replace(/^[\d-]{10}T([\d:.]+)Z/, '$1')), rest ? parts.map((one, at) => (at % 2 ? part(one) : one)) : ' '];
   }
   const clamp = (/** @type {number} */ at) => Math.max(0, Math.min(at, found.length - SHOWN));
 
@@ -161,7 +162,7 @@ function viewer(piece, redraw, isLive, path) {
       if (!head || at > 0 && !isHead(start + at, found)) return [line];
       const isClosed = !search && !isBad && isFolded(one);
       const toggle = button(isClosed ? '▸' : '▾', () => fold([head[1]], !isClosed), { class: 'fold', 'aria-expanded': String(!isClosed), 'aria-label': `Lines of ${head[1]}` });
-      const top = el('div', { key: `head ${n}`, class: 'head' }, toggle, link(head[0], head[1]), el('small', { class: 'quiet' }, plural(sizes.get(head[1]) ?? 0, 'line')));
+      const top = el('div', { key: `head ${n}`, class: 'head' }, toggle, link(head[0], head[1]), isClosed && el('small', { class: 'quiet' }, plural(sizes.get(head[1]) ?? 0, 'line')));
       return isClosed ? [top] : [top, line];
     }));
   }
@@ -237,6 +238,7 @@ function viewer(piece, redraw, isLive, path) {
           el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); filter(); } }),
           hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
           el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
+          button('Wrap', () => { place.classList.toggle('long'); redraw(); }, { class: 'chip', 'aria-pressed': String(!place.classList.contains('long')) }),
           sizes.size > 1 && button(folded.size ? 'Unfold all' : 'Fold all', () => fold([...sizes.keys()], !folded.size)),
           found.length > FEW && button('Go to the end', showEnd),
           path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
