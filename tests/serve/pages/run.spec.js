@@ -175,14 +175,14 @@ test('no button of a run is outside of a narrow window', async ({ page, server }
   const ends = await buttons.evaluateAll((all) => all.map((one) => one.getBoundingClientRect().right));
   expect(ends.length).toBeGreaterThan(8);
   expect(Math.max(...ends)).toBeLessThanOrEqual(400);
-});
-
-test.describe('', () => {
-  test.use({ allowed: /status of 422/ });
   // The other views have a head of two lines.
   await page.getByRole('navigation', { name: 'Views of the run' }).getByRole('link', { name: 'Log' }).click();
   await expect(buttons.last()).toBeHidden();
   expect((await page.locator('.run-head').boundingBox()).height).toBeLessThan(80);
+});
+
+test.describe('', () => {
+  test.use({ allowed: /status of 422/ });
   test('dialog names the request that was refused', async ({ page, server }) => {
     await page.route('**/labels', (route) => route.fulfill({ status: 422, json: { title: 'unprocessable request', detail: 'the run has 100 labels' } }));
     await openAllowed(page, server);

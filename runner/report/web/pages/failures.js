@@ -118,13 +118,13 @@ function reasons(run, one, words, hasValues) {
     el('div', { key: one.first[0], class: 'printed', 'data-path': trialPath(run, one.first[0]), ref: () => {} }));
 }
 
-/** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */
 /** Reasons that are printed with an example. */
 const MAX_PRINTED = 30;
 // Browsers do not wait for requests before they print.
 addEventListener('beforeprint', () => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.group > .printed:empty'))].slice(0, MAX_PRINTED)
   .forEach((place) => tried(() => render(place, example(getNow(place.dataset.path ?? ''))), undefined)));
 
+/** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */
 const opened = (run, trial) => el('div', { ref: async (/** @type {HTMLElement} */ place) => {
   render(place, loading());
   try {
