@@ -21,7 +21,7 @@ export function overview(view, address, kept) {
       const isRunning = view.document.run.status === 'running';
       // A range with about twice as many attempts as are listed.
       const from = times && view.progress?.rate && Math.max(0, Math.floor(times.end_ms - (2000 * MAX_ENDED) / view.progress.rate));
-      [failures, summary, times] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`), isRunning && get(`${runPath(view.run)}/timeline${query({ from })}`)]);
+      [failures, summary, times] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`), isRunning ? get(`${runPath(view.run)}/timeline${query({ from })}`) : null]);
       error = null;
       view.reading = isRunning ? failures.counts : null;
     } catch (caught) {
