@@ -7,10 +7,7 @@ import { isBusy, pair, problem } from './problem.js';
 import { button, el } from './ui.js';
 import { count, plural } from './words.js';
 
-/**
- * `reload` reads the run again after an action, `redraw` draws the page again, `gone` is called after a deletion.
- * @typedef {{redraw: () => void, reload: () => Promise<void>, gone: () => void}} Owner
- */
+/** `reload` reads the run again after an action, `redraw` draws the page again, `gone` is called after a deletion. @typedef {{redraw: () => void, reload: () => Promise<void>, gone: () => void}} Owner */
 
 /** Label, label during the request, and class of each action. @type {Record<string, [string, string, string]>} */
 const LABELS = {
@@ -36,10 +33,7 @@ const notes = new Map();
 /** The result of the last action on a run. @param {string} run */
 export const note = (run) => notes.get(run);
 
-/**
- * Sends a request, and keeps its button disabled until the page shows the result.
- * @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child | void>} send
- */
+/** Sends a request, and keeps its button disabled until the page shows the result. @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child | void>} send */
 async function act(run, name, owner, send) {
   if (underWay.has(run) && name !== 'kill') return;
   underWay.set(run, name);
@@ -54,10 +48,7 @@ async function act(run, name, owner, send) {
   }
 }
 
-/**
- * Buttons of actions. A run that is stopping only gets those that stop it faster or for good.
- * @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner @param {boolean} [isStopping]
- */
+/** Buttons of actions. A run that is stopping only gets those that stop it faster or for good. @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner @param {boolean} [isStopping] */
 export function buttons(run, actions, names, owner, isStopping = false) {
   return names.map((name) => {
     const { allowed } = actions[name === 'kill' ? 'stop' : name];

@@ -32,10 +32,7 @@ function chart(label, width, shapes, [start, end], bound) {
 const column = (x, y, height, kind, title) =>
   el('rect', { x: x + 0.05, y, width: 0.9, height, class: kind }, el('title', null, title));
 
-/**
- * A histogram. Each column with a count is visible.
- * @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends @param {[number, string]} [bound]
- */
+/** A histogram. Each column with a count is visible. @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends @param {[number, string]} [bound] */
 export function histogram(label, counts, title, ends, bound) {
   const most = Math.max(...counts, 1);
   const shapes = counts.map((value, index) => {

@@ -3,10 +3,7 @@
 
 import { Problem, get, runPath, setClock } from './api.js';
 
-/**
- * @typedef {{name: string, run?: string, data: any}} LiveEvent
- * @typedef {'open' | 'lost' | 'login' | ''} LiveState
- */
+/** @typedef {{name: string, run?: string, data: any}} LiveEvent @typedef {'open' | 'lost' | 'login' | ''} LiveState */
 
 /** Number of runs whose progress is followed. The events of the root have the changes of all others. */
 const MAX_FOLLOWED = 3;

@@ -50,8 +50,6 @@ export function visibleColumns({ scrollLeft, clientWidth }, count, width, before
   return [Math.max(0, Math.floor((scrollLeft - before * rem) / pixels)), Math.min(count, Math.ceil((scrollLeft + clientWidth) / pixels) + 1)];
 }
 
-const PRINTING = ['beforeprint', 'afterprint'];
-
 /** @template T */
 export class Rows {
   /** @param {RowsOptions<T>} options */
@@ -74,28 +72,28 @@ export class Rows {
     this.space = make('rows-space');
     this.layer.append(this.headRow, this.body);
     this.element.append(this.layer, this.space);
-    this.element.onscroll = this.scrolled = () => this.draw();
+    this.closed = new AbortController();
+    const listen = (/** @type {string[]} */ names, /** @type {(event: Event) => void} */ listener) => names.forEach((name) => addEventListener(name, listener, { signal: this.closed.signal }));
+    this.element.onscroll = () => this.draw();
     // A list that the style sheet does not cut is scrolled with the page.
-    for (const name of ['scroll', 'resize']) addEventListener(name, this.scrolled);
+    listen(['scroll', 'resize'], () => this.draw());
     this.element.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
     this.element.onkeydown = (event) => this.#key(event);
     this.element.onclick = (event) => this.#click(event);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.element);
     this.isPrinted = false;
-    this.change = (/** @type {Event} */ { type }) => {
+    listen(['beforeprint', 'afterprint'], ({ type }) => {
       this.isPrinted = type === 'beforeprint';
       // The list would keep an element for each printed row.
       this.body.replaceChildren();
       this.draw();
-    };
-    for (const name of PRINTING) addEventListener(name, this.change);
+    });
   }
 
   close() {
     this.observer.disconnect();
-    for (const name of PRINTING) removeEventListener(name, this.change);
-    for (const name of ['scroll', 'resize']) removeEventListener(name, this.scrolled);
+    this.closed.abort();
   }
 
   /** The position, for the browser's history. */

@@ -30,6 +30,7 @@ export async function open({ place, address, kept, server }) {
   const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
   const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
   const { runs } = await get('/runs?limit=1000');
+  const scenarios = [...Map.groupBy(/** @type {any[]} */ (runs), (run) => run.scenario)];
   // Default: the newest run with results and an earlier run of its scenario.
   const judged = runs.filter((/** @type {any} */ run) => run.status !== 'running' && done(run.counts) > 0);
   const earlier = (/** @type {any} */ one) => judged.slice(judged.indexOf(one) + 1).find((/** @type {any} */ other) => other.scenario === one.scenario);
@@ -66,7 +67,7 @@ export async function open({ place, address, kept, server }) {
     const run = document?.[key];
     const chosen = run?.run ?? keys[key];
     return el('div', null, el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
-      !chosen && el('option', { value: '' }, 'Choose a run…'), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`)))),
+      !chosen && el('option', { value: '' }, 'Choose a run…'), scenarios.map(([name, all]) => el('optgroup', { key: name, label: name }, all.map((run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`)))))),
       run && el('p', null, verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')), ' ', link(runPath(run.run), run.short)));
   }
 

@@ -10,8 +10,7 @@ import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
 import { DAY, STATE_WORDS, bar, beside, count, day, done, needed, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
-const FIRST = 100;
-const MORE = 1000;
+const [FIRST, MORE] = [100, 1000];
 const KEYS = ['status', 'scenario', 'label', 'group', 'q'];
 
 /** Ticked runs by their ids. They stay ticked while filters change. @type {Map<string, any>} */
