@@ -166,9 +166,9 @@ export async function open({ place, address }) {
     const rated = runs.filter((/** @type {any} */ run) => run.pass_rate !== null);
     const [first, before, last] = [rated[0], rated.at(-2), rated.at(-1)];
     if (!last || (before && history.test_count < 2)) return null;
-    const change = (/** @type {any} */ run) => points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`) || 'no change';
-    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? [', ', change(before), ' since the run before'] : '. Changes and charts need a second run.',
-      rated.length > 2 && [', ', change(first), ` since the first of ${count(rated.length)}`]);
+    const change = (/** @type {any} */ run, /** @type {string} */ words, mark = points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`)) => [', ', mark ? [mark, ' since '] : 'as in ', words];
+    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? change(before, 'the run before') : '. Changes and charts need a second run.',
+      rated.length > 2 && change(first, `the first of ${count(rated.length)}`));
   }
 
   /** Failing results by the first run of their failures, the newest first. */
