@@ -27,6 +27,7 @@ mod disk {
 /// The rows of a run: writer, reader, repair and fold.
 mod rows {
     pub(crate) mod adaptive;
+    pub(crate) mod calls;
     pub(crate) mod fold;
     pub(crate) mod line_reader;
     pub(crate) mod ordered;
@@ -88,6 +89,7 @@ pub use root::queue::{
 };
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::adaptive::AdaptiveTests;
+pub use rows::calls::{Journal, Journals};
 pub use rows::fold::{Fold, FoldSums, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};

@@ -21,6 +21,8 @@ pub(crate) enum Place {
     RowsWrite,
     /// Before a write of logs, and in the middle of it.
     LogsWrite,
+    /// Before a write of calls, and in the middle of it.
+    CallsWrite,
     /// Before rows are synced.
     RowsSync,
     /// Before a manifest is written under its temporary name.

@@ -18,6 +18,8 @@ pub(crate) const MANIFEST: &str = "benchmark.json";
 pub(crate) const GONE: &str = ".gone-";
 pub(crate) const ROWS: &str = "index.jsonl";
 pub(crate) const LOGS: &str = "logs.jsonl";
+/// Calls of attempts with a journal.
+pub(crate) const CALLS: &str = "calls.jsonl";
 pub(crate) const LOG: &str = "runner.log";
 pub(crate) const NOTIFICATIONS: &str = "notifications.jsonl";
 pub(crate) const SCENARIO: &str = "scenario.toml";

@@ -168,7 +168,7 @@ impl State {
 }
 
 /// Returns 64 bits that tell ids of a run apart. They are never written to disk.
-pub(super) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+pub(crate) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()

@@ -7,7 +7,7 @@ use runner_model::Digest;
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::durable::{Unsynced, sync_together};
 use crate::disk::fault::{self, Place};
-use crate::disk::layout::{ARTIFACTS, LOGS, ROWS};
+use crate::disk::layout::{ARTIFACTS, CALLS, LOGS, ROWS};
 use crate::{RecordError, RunDir, disk::content_store::ContentStore, disk::lock};
 
 /// A group of this size is written at once.
@@ -21,35 +21,54 @@ pub(crate) struct Group {
     pub(crate) rows: u64,
     pub(crate) logs: Vec<u8>,
     pub(crate) artifacts: Vec<(Digest, File)>,
+    /// Lines for `calls.jsonl`, and their number.
+    pub(crate) calls: Vec<u8>,
+    pub(crate) entries: u64,
 }
 
 impl Group {
     pub(crate) fn is_large(&self) -> bool {
-        self.rows >= LARGE_ROWS || self.lines.len() + self.logs.len() >= LARGE_BYTES
+        self.rows >= LARGE_ROWS || self.bytes() >= LARGE_BYTES
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows + self.entries == 0
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.lines.len() + self.logs.len() + self.calls.len()
     }
 }
 
-/// Rows, logs and artifacts of a run.
+/// Rows, logs, artifacts and calls of a run.
 #[derive(Debug)]
 pub(crate) struct RunFiles {
     run: RunDir,
     lock: Stamp,
     rows: Appended,
     logs: Appended,
+    /// `None` before the first call of the run.
+    calls: Option<Appended>,
 }
 
 impl RunFiles {
     pub(crate) fn open(run: &RunDir, lock: Stamp) -> Result<Self, RecordError> {
         let rows = Appended::open(&run.dir, ROWS)?;
         let logs = Appended::open(&run.dir, LOGS)?;
-        Ok(Self { run: run.clone(), lock, rows, logs })
+        let has_calls = run.dir.stat(CALLS)?.is_some();
+        let calls = has_calls.then(|| Appended::open(&run.dir, CALLS)).transpose()?;
+        Ok(Self { run: run.clone(), lock, rows, logs, calls })
     }
 
     pub(crate) fn logs_length(&self) -> u64 {
         self.logs.length
     }
 
-    /// Writes and syncs a group. Artifacts and logs are synced before the rows that name them. Returns the offset of the first
+    pub(crate) fn calls_length(&self) -> u64 {
+        self.calls.as_ref().map_or(0, |calls| calls.length)
+    }
+
+    /// Writes and syncs a group. Artifacts, logs and calls are synced before the rows that name them. Returns the offset of the first
     /// row.
     pub(crate) fn commit(&mut self, group: &Group) -> Result<u64, RecordError> {
         // If this fails, the bytes after ours may be another owner's.
@@ -78,21 +97,47 @@ impl RunFiles {
             let logs = logs.map_err(|source| self.run.dir.error("write", LOGS, source))?;
             unsynced.push(Unsynced::Content(logs, self.run.dir.path().join(LOGS)));
         }
+        if !group.calls.is_empty() {
+            unsynced.extend(self.write_calls(&group.calls)?);
+        }
         sync_together(unsynced)?;
-        let rows = &self.rows.file;
-        fault::write_at(Place::RowsWrite, rows, &group.lines, self.rows.length)
-            .map_err(|source| self.error("write", source))?;
-        fault::pass(Place::RowsSync)
-            .and_then(|()| fault::sync_data(Path::new(ROWS), rows))
-            .map_err(|source| self.error("sync", source))?;
+        if group.rows > 0 {
+            let rows = &self.rows.file;
+            fault::write_at(Place::RowsWrite, rows, &group.lines, self.rows.length)
+                .map_err(|source| self.error("write", source))?;
+            fault::pass(Place::RowsSync)
+                .and_then(|()| fault::sync_data(Path::new(ROWS), rows))
+                .map_err(|source| self.error("sync", source))?;
+        }
         self.rows.length += group.lines.len() as u64;
         self.logs.length += group.logs.len() as u64;
+        if let Some(calls) = &mut self.calls {
+            calls.length += group.calls.len() as u64;
+        }
         Ok(())
+    }
+
+    /// Writes calls. The first ones create the file, and make the run private: responses may have secrets.
+    fn write_calls(&mut self, lines: &[u8]) -> Result<Vec<Unsynced>, RecordError> {
+        let mut unsynced = Vec::new();
+        if self.calls.is_none() {
+            self.run.dir.make_private()?;
+            self.run.dir.create_file(CALLS)?;
+            self.calls = Some(Appended::open(&self.run.dir, CALLS)?);
+            unsynced.push(Unsynced::Names(self.run.dir.clone()));
+        }
+        if let Some(calls) = &self.calls {
+            let written = fault::write_at(Place::CallsWrite, &calls.file, lines, calls.length);
+            let file = written.and_then(|()| calls.file.try_clone());
+            let file = file.map_err(|source| self.run.dir.error("write", CALLS, source))?;
+            unsynced.push(Unsynced::Content(file, self.run.dir.path().join(CALLS)));
+        }
+        Ok(unsynced)
     }
 
     /// Cuts off all bytes that are not acknowledged.
     pub(crate) fn cut_back(&self) {
-        for appended in [&self.rows, &self.logs] {
+        for appended in [&self.rows, &self.logs].into_iter().chain(&self.calls) {
             let _ = appended.file.set_len(appended.length);
         }
     }
@@ -112,6 +157,7 @@ impl RunFiles {
         }
         lock::check(&self.run.dir, &self.lock)?;
         self.check_rows()?;
+        self.calls.iter().try_for_each(|calls| calls.check(&self.run.dir))?;
         self.logs.check(&self.run.dir)
     }
 

@@ -1,4 +1,4 @@
-//! [`Writer`]: appends rows on a thread, with one write and one `fdatasync` for all waiting rows. The next group
+//! [`Writer`]: appends rows and calls on a thread, with one write and one `fdatasync` for all that wait. The next group
 //! gathers meanwhile.
 
 use std::panic::{self, AssertUnwindSafe};
@@ -19,12 +19,14 @@ const COMPANY: Duration = Duration::from_millis(20);
 /// The result of writing rows.
 #[derive(Clone, Debug)]
 pub enum Ack {
-    /// The rows are synced.
+    /// The rows and calls are synced.
     Written {
         /// Offset of the first line in `index.jsonl`.
         at: u64,
-        /// The lines, each with its line break.
+        /// The lines of rows, each with its line break.
         lines: Arc<Vec<u8>>,
+        /// Number of calls.
+        calls: u64,
     },
     /// A write or sync failed. The files were cut back to the last acknowledged byte, nothing more will be written, and
     /// this is the last acknowledgement.
@@ -38,12 +40,15 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     next_seq: u64,
     logs_length: u64,
+    calls_length: u64,
 }
 
 #[derive(Debug, Default)]
 struct WriterQueue {
     state: Mutex<WriterState>,
     wake: Condvar,
+    /// Notified after each commit, and when nothing more will be written.
+    written: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +69,7 @@ impl Writer {
         acks: Box<dyn Fn(Ack) + Send>,
     ) -> Result<Self, RecordError> {
         let mut files = RunFiles::open(run, lock)?;
-        let logs_length = files.logs_length();
+        let (logs_length, calls_length) = (files.logs_length(), files.calls_length());
         let shared = Arc::<WriterQueue>::default();
         let thread = thread::Builder::new().name("rows".into());
         let work = {
@@ -91,6 +96,7 @@ impl Writer {
                 if let Err(error) = failed {
                     let error = Arc::new(error);
                     shared.lock().failure = Some(Arc::clone(&error));
+                    shared.written.notify_all();
                     acks(Ack::Failed(error));
                 }
             }
@@ -98,7 +104,8 @@ impl Writer {
         let thread = thread
             .spawn(work)
             .map_err(|source| run.dir.error("start the thread that writes", ROWS, source))?;
-        Ok(Self { shared, thread: Some(thread), next_seq: last_seq + 1, logs_length })
+        let next_seq = last_seq + 1;
+        Ok(Self { shared, thread: Some(thread), next_seq, logs_length, calls_length })
     }
 
     /// Queues a row and returns its `seq`. Never waits for the disk.
@@ -144,6 +151,33 @@ impl Writer {
         seq
     }
 
+    /// Returns the offset of the next line of `calls.jsonl`.
+    pub fn calls_length(&self) -> u64 {
+        self.calls_length
+    }
+
+    /// Queues a line for `calls.jsonl`, with its line break. Never waits for the disk. The line is written without a wait for
+    /// others, because a guest waits for it.
+    pub fn call(&mut self, line: &[u8]) {
+        self.calls_length += line.len() as u64;
+        let mut state = self.shared.lock();
+        if state.failure.is_none() {
+            state.pending_bytes += line.len() as u64;
+            state.group.entries += 1;
+            state.group.calls.extend_from_slice(line);
+            drop(state);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Waits until all rows and calls are on disk, or a write has failed.
+    pub fn wait(&self) {
+        let mut state = self.shared.lock();
+        while state.pending_bytes > 0 && state.failure.is_none() {
+            state = self.shared.written.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Sets whether more rows are coming. If not, the writer does not wait for them.
     pub fn expect_more(&self, more: bool) {
         let mut state = self.shared.lock();
@@ -153,7 +187,7 @@ impl Writer {
         }
     }
 
-    /// Returns the bytes (with logs) and rows that are not acknowledged.
+    /// Returns the bytes (with logs and calls) and the rows that are not acknowledged.
     pub fn pending(&self) -> (u64, u64) {
         let state = self.shared.lock();
         (state.pending_bytes, state.pending_rows)
@@ -196,14 +230,18 @@ impl WriterQueue {
     /// Waits for rows, and for more rows if the last commit was less than [`COMPANY`] ago. `None` at the end.
     fn next(&self, last_commit: Option<Instant>) -> Option<Group> {
         let mut state = self.lock();
-        while state.group.rows == 0 {
+        while state.group.is_empty() {
             if state.is_closed {
                 return None;
             }
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = last_commit.map(|last| last + COMPANY);
-        while state.expects_more && !state.is_closed && !state.group.is_large() {
+        while state.expects_more
+            && !state.is_closed
+            && state.group.entries == 0
+            && !state.group.is_large()
+        {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let Some(left) = left.filter(|left| !left.is_zero()) else {
                 break;
@@ -232,9 +270,10 @@ fn commit_all(
         last_commit = Some(Instant::now());
         let mut state = shared.lock();
         state.pending_rows -= group.rows;
-        state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
+        state.pending_bytes -= group.bytes() as u64;
         drop(state);
-        acks(Ack::Written { at, lines: Arc::new(group.lines) });
+        shared.written.notify_all();
+        acks(Ack::Written { at, lines: Arc::new(group.lines), calls: group.entries });
     }
     files.check_rows()
 }

@@ -435,6 +435,14 @@ impl Manifest {
         Some(format!("{problem}: the row is of another run"))
     }
 
+    /// Fails if a call cannot belong to this run. The error is the end of a sentence about its line.
+    pub fn check_session(&self, session: u32) -> Result<(), String> {
+        match self.sessions.iter().any(|one| one.number == session) {
+            true => Ok(()),
+            false => Err(format!("is of session {session}, which the run does not have")),
+        }
+    }
+
     /// Returns the session that took over the current plan. `None` if the plan is the first.
     pub(crate) fn adopted(&self) -> Option<&SessionEntry> {
         self.sessions.iter().rev().find(|session| session.adopted.is_some())

@@ -148,6 +148,7 @@ impl ResultsRoot {
         remove_prepared(&run.dir);
         let session = manifest.last_session();
         let repaired = repair::repair(run, session)?;
+        run.repair_calls()?;
         let is_dead = manifest.status == RunStatus::Running;
         if is_dead {
             end_dead_session(run, &mut manifest, now())?;

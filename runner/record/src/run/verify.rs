@@ -4,14 +4,17 @@ use std::collections::{BTreeSet, HashSet};
 use std::{fmt::Display, fs::File, io, mem, path::PathBuf, sync::Arc};
 
 use runner_model::known::Known;
+use runner_model::protocol::CallLine;
 use runner_model::row::{BadLine, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, id_glob, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::content_store::{ContentStore, OF_STORE};
-use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
+use crate::disk::layout::{CALLS, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
+use crate::rows::adaptive::hash;
+use crate::rows::calls::{Journal, Journals};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
 use crate::run::run_dir::Check;
@@ -96,7 +99,7 @@ impl RunDir {
         read.map_err(|source| self.root.error("read", STORE, source))
     }
 
-    /// Compares rows, artifacts, logs, scenario and stored contents with each other and the manifest. Without `places`,
+    /// Compares rows, artifacts, logs, calls, scenario and stored contents with each other and the manifest. Without `places`,
     /// no row counts as one of another run. Call it in [`Self::snapshot`], because a session that starts meanwhile changes all
     /// of them.
     pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
@@ -109,6 +112,7 @@ impl RunDir {
         // Its loss is reported below.
         let known = self.known(&manifest).unwrap_or_default();
         let adaptive = self.adaptive(&manifest);
+        let (journals, damaged_calls) = self.check_calls(&manifest)?;
         let new = || RunCheck {
             run: self,
             places,
@@ -123,6 +127,8 @@ impl RunDir {
             damaged_lines: 0,
             row_line: 0,
             artifacts: HashSet::new(),
+            // A running session has written the calls of newer rows after they were read.
+            journals: Some(&journals).filter(|_| !is_held),
             line: 0,
             failed: None,
         };
@@ -131,7 +137,7 @@ impl RunDir {
             // Parses a row, and returns whether it names files.
             |bytes| {
                 let row = read_line(bytes)?;
-                Ok(row.logs.is_some() || !row.artifacts.is_empty())
+                Ok(row.logs.is_some() || row.calls.is_some() || !row.artifacts.is_empty())
             },
             &mut |check, place, (line, names)| {
                 let number = place.number;
@@ -154,6 +160,9 @@ impl RunDir {
         if let Some(live) = live {
             check.check_live(&live);
         }
+        for fault in damaged_calls.into_iter().filter(|_| !is_held) {
+            check.add_harmless(fault);
+        }
         check.check_stored(&manifest);
         if let Some(error) = check.failed {
             return Err(error);
@@ -162,6 +171,26 @@ impl RunDir {
         check.sort_damage(ends_here && counts.is_empty());
         counts.into_iter().for_each(|fault| check.add(fault));
         Ok(check.found)
+    }
+}
+
+impl RunDir {
+    /// Reads the calls by the hash of their trial. Also returns the lines with problems. They cost no result by themselves: rows
+    /// have the hash of their calls, and attempts without a row start anew.
+    fn check_calls(&self, manifest: &Manifest) -> Result<(Journals, Vec<DiskFault>), RecordError> {
+        let path = self.dir.path().join(CALLS);
+        let mut faults = Vec::new();
+        let number = |call: &CallLine<'_>| {
+            manifest.check_session(call.session)?;
+            Ok(Some(hash(&call.trial)))
+        };
+        let journals = Journals::read(self, &number, &mut |line, problem| {
+            if faults.len() < MOST_FAULTS {
+                let (path, problem) = (path.clone(), format!("it {problem}"));
+                faults.push(DiskFault { path, line: Some(line), problem, remedy: None });
+            }
+        })?;
+        Ok((journals, faults))
     }
 }
 
@@ -187,6 +216,8 @@ struct RunCheck<'a> {
     row_line: u64,
     /// Artifacts that were read.
     artifacts: HashSet<Digest>,
+    /// By the hash of the trial. `None` while a session runs.
+    journals: Option<&'a Journals>,
     /// Number of the current line.
     line: u64,
     /// An error that shows nothing about the run.
@@ -317,7 +348,7 @@ impl RunCheck<'_> {
         self.run.command("resume", &[force, more].concat())
     }
 
-    /// Checks the artifacts of a row and its line in `logs.jsonl`.
+    /// Checks the artifacts of a row, its calls and its line in `logs.jsonl`.
     fn check_references(&mut self, trial: usize, row: &RowRef<'_>) {
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
@@ -328,6 +359,13 @@ impl RunCheck<'_> {
                 let name = &artifact.name;
                 let why = self.cause(error);
                 let problem = format!("its artifact `{name}` is lost: {why}");
+                self.row_fault(trial, &row.trial, &problem);
+            }
+        }
+        if let (Some(_), Some(journals)) = (row.calls, self.journals) {
+            let journal = journals.get((hash(&row.trial), row.attempt));
+            if journal.and_then(Journal::calls) != row.calls {
+                let problem = format!("its calls are lost: {CALLS} has other ones");
                 self.row_fault(trial, &row.trial, &problem);
             }
         }

@@ -115,6 +115,7 @@ impl Fault {
         let place = match parts.next()? {
             "rows-write" => Place::RowsWrite,
             "logs-write" => Place::LogsWrite,
+            "calls-write" => Place::CallsWrite,
             "rows-sync" => Place::RowsSync,
             "manifest-write" => Place::ManifestWrite,
             "manifest-rename" => Place::ManifestRename,

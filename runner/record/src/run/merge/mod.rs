@@ -13,7 +13,7 @@ pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
 pub use self::rows::MergeSource;
 use self::rows::Merged;
 use crate::disk::beneath::{Dir, random};
-use crate::disk::layout::{ARTIFACTS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
+use crate::disk::layout::{ARTIFACTS, CALLS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, Lock};
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
@@ -83,7 +83,7 @@ impl RunDir {
 }
 
 impl ResultsRoot {
-    /// Creates a run of shards: each row once, with its number in the new run; logs, artifacts and stored contents. `judge`
+    /// Creates a run of shards: each row once, with its number in the new run; logs, calls, artifacts and stored contents. `judge`
     /// evaluates the gate. The run gets its name last, so a death before leaves no run. Returns the run.
     ///
     /// # Errors
@@ -128,8 +128,11 @@ impl ResultsRoot {
         let Some(MergeSource { run: first, manifest: plan, .. }) = merge.shards.first() else {
             return Err(run.dir.refuse(".", "there is no shard to merge"));
         };
-        if merge.shards.iter().any(|source| has_secrets(&source.manifest.providers)) {
-            run.dir.make_private()?;
+        for source in &merge.shards {
+            let has_calls = source.run.dir.stat(CALLS)?.is_some();
+            if has_calls || has_secrets(&source.manifest.providers) {
+                run.dir.make_private()?;
+            }
         }
         let mut copied = contents(first, plan)?;
         self.copy_contents(first, &copied)?;
@@ -142,7 +145,11 @@ impl ResultsRoot {
             self.copy_contents(&source.run, &needed)?;
             merged.add(self, source, merge.places)?;
         }
-        let files = [(merged.rows.finish(&run.dir)?, ROWS), (merged.logs.finish(&run.dir)?, LOGS)];
+        let rows = (merged.rows.finish(&run.dir)?, ROWS);
+        let logs = (merged.logs.finish(&run.dir)?, LOGS);
+        let calls =
+            merged.calls.map(|calls| Ok::<_, RecordError>((calls.finish(&run.dir)?, CALLS)));
+        let files = [rows, logs].into_iter().chain(calls.transpose()?);
         let mut manifest = new_manifest(merge, plan, merged.sessions, merged.last_seq)?;
         if merge.holes.is_none() {
             manifest.gate = judge(&run, &manifest);
@@ -167,7 +174,7 @@ impl ResultsRoot {
         manifest.check_size().map_err(|problem| run.dir.refuse(MANIFEST, problem))?;
         let (manifest, _) = prepare_manifest(&run.dir, &manifest)?;
         name_manifest(&run.dir)?;
-        let files = files.into_iter().chain([(scenario, SCENARIO), (manifest, MANIFEST)]);
+        let files = files.chain([(scenario, SCENARIO), (manifest, MANIFEST)]);
         let contents = files.map(|(file, name)| Unsynced::Content(file, run.dir.path().join(name)));
         self.sync_with(contents.chain([Unsynced::Names(run.dir.clone())]).collect())?;
         sync_artifacts(&run.dir)

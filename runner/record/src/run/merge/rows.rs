@@ -1,15 +1,16 @@
-//! [`Merged`]: the rows, logs, artifacts and sessions of a merged run.
+//! [`Merged`]: the rows, logs, calls, artifacts and sessions of a merged run.
 
 use std::{collections::HashSet, fs::File, os::unix::fs::FileExt as _};
 
+use runner_model::protocol::call_line;
 use runner_model::row::{LogPlace, Tail, read_line, reclose_line};
-use runner_model::{Digest, Places};
+use runner_model::{Digest, Places, TrialId};
 
 use crate::disk::beneath::Dir;
 use crate::disk::content_store::ContentStore;
 use crate::disk::fault::{self, Place};
-use crate::disk::layout::{ARTIFACTS, LOGS, ROWS};
-use crate::rows::line_reader::ReadLine;
+use crate::disk::layout::{ARTIFACTS, CALLS, LOGS, ROWS};
+use crate::rows::{calls::TORN, line_reader::ReadLine};
 use crate::{Manifest, RecordError, Rerun, ResultsRoot, RunDir, SessionEntry};
 
 /// Bytes that are written at once.
@@ -68,6 +69,8 @@ pub(super) struct Merged<'a> {
     dir: &'a Dir,
     pub(super) rows: Output,
     pub(super) logs: Output,
+    /// `None` if no shard so far has calls.
+    pub(super) calls: Option<Output>,
     artifacts: HashSet<Digest>,
     pub(super) last_seq: u64,
     pub(super) sessions: Vec<SessionEntry>,
@@ -103,6 +106,7 @@ impl<'a> Merged<'a> {
             dir,
             rows: Output::create(dir, ROWS, Place::RowsWrite)?,
             logs: Output::create(dir, LOGS, Place::LogsWrite)?,
+            calls: None,
             artifacts: HashSet::new(),
             last_seq: 0,
             sessions: Vec::new(),
@@ -146,7 +150,45 @@ impl<'a> Merged<'a> {
         if let Some(error) = copied.failed {
             return Err(error);
         }
+        let is_removed = |trial: &TrialId| has_removed && places.index(trial).is_none();
+        self.add_calls(run, &is_removed)?;
         self.add_sessions(root, source, &copied, start.2)
+    }
+
+    /// Adds the calls of a shard. A damaged line leaves one in its place, because its attempt cannot continue.
+    fn add_calls(
+        &mut self,
+        run: &RunDir,
+        is_removed: &dyn Fn(&TrialId) -> bool,
+    ) -> Result<(), RecordError> {
+        if run.dir.stat(CALLS)?.is_none() {
+            return Ok(());
+        }
+        let before = self.sessions.len() as u32;
+        let mut output = match self.calls.take() {
+            Some(output) => output,
+            None => Output::create(self.dir, CALLS, Place::CallsWrite)?,
+        };
+        let mut failed = None;
+        run.calls(&mut |_, _, read| {
+            match read {
+                Ok(call) if is_removed(&call.trial) => {}
+                Ok(call) => output.block.extend(call_line(
+                    call.entry.get().as_bytes(),
+                    &call.trial,
+                    call.attempt,
+                    call.session.saturating_add(before),
+                    call.fingerprint,
+                )),
+                Err(TORN) => {}
+                Err(_) => output.block.extend(b"{}\n"),
+            }
+            if output.block.len() > BLOCK && failed.is_none() {
+                failed = output.flush(self.dir).err();
+            }
+        })?;
+        self.calls = Some(output);
+        failed.map_or(Ok(()), Err)
     }
 
     /// Adds a row with its log and its artifacts.

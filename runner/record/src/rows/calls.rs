@@ -1,0 +1,257 @@
+//! [`Journals`]: the recorded calls of attempts, from the lines of `calls.jsonl`.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+
+use runner_model::protocol::{CALLS_VERSION, CallLine, Calls, Entry};
+use runner_model::row::has_right_checksum;
+use runner_model::{Digest, Fingerprint, Micros};
+use sha2::{Digest as _, Sha256};
+
+use crate::disk::beneath::Reader;
+use crate::disk::{fault, layout::CALLS};
+use crate::{RecordError, RunDir};
+
+/// Longest line. The rest of a longer one is not kept in memory.
+const MAX_LINE: u64 = 1 << 30;
+/// Bytes that are read at once.
+const BLOCK: usize = 256 << 10;
+
+/// The problem of a last line whose process died before it was written.
+pub(crate) const TORN: &str = "is not whole";
+
+/// A line of `calls.jsonl`, or the reason why it is not one.
+pub(crate) type ReadCall<'a> = Result<CallLine<'a>, &'static str>;
+
+/// The journals of attempts, by a number of the trial and the number of the attempt.
+#[derive(Debug, Default)]
+pub struct Journals(HashMap<(u64, u32), Journal>);
+
+/// The recorded calls of an attempt since its last start that does not continue.
+#[derive(Debug, Default)]
+pub struct Journal {
+    is_started: bool,
+    /// First byte and length of each line, without line breaks.
+    lines: Vec<(u64, usize)>,
+    /// Numbers of the exchanges.
+    numbers: HashSet<u32>,
+    /// Of the exchanges.
+    hash: Sha256,
+    /// How many times the attempt has continued.
+    pub continued: u32,
+    /// Real time of the attempt until the last exchange.
+    pub used: Micros,
+    /// The fingerprint of the last line.
+    pub fingerprint: Option<Fingerprint>,
+    /// Reason why no attempt can continue with the journal.
+    pub problem: Option<String>,
+}
+
+impl Journal {
+    /// Adds an entry with its bytes and the place of its line.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot follow the others. The reason is the end of a sentence about it.
+    pub fn add(
+        &mut self,
+        entry: &Entry<'_>,
+        bytes: &[u8],
+        place: (u64, usize),
+    ) -> Result<(), &'static str> {
+        match entry {
+            Entry::Start { continues: false, .. } => {
+                *self = Self { is_started: true, ..Self::default() };
+            }
+            _ if !self.is_started => return Err("has no start before it"),
+            Entry::Start { .. } => self.continued += 1,
+            Entry::Sent { .. } => {}
+            Entry::Exchange(exchange) => {
+                if !self.numbers.insert(exchange.number) {
+                    return Err("repeats a call");
+                }
+                self.hash.update(bytes);
+                self.used = self.used.max(Micros(exchange.used_us));
+                if exchange.redacted {
+                    self.void("a secret in a response was replaced by a mark");
+                }
+            }
+        }
+        self.lines.push(place);
+        Ok(())
+    }
+
+    /// Keeps attempts from continuing with the journal.
+    pub fn void(&mut self, problem: &str) {
+        self.problem.get_or_insert_with(|| problem.to_owned());
+    }
+
+    /// Returns the calls as a row has them. `None` without exchanges.
+    pub fn calls(&self) -> Option<Calls> {
+        let sha256 = Digest(self.hash.clone().finalize().into());
+        let count = self.numbers.len() as u32;
+        (count > 0).then_some(Calls { count, sha256 })
+    }
+}
+
+impl Journals {
+    /// Reads the journals of a run. `number` returns the number of a line's trial, `None` for an attempt that is left out, or the
+    /// reason why the run cannot have such a line. `damaged` gets the number of each line with a problem, from 1.
+    pub fn read(
+        run: &RunDir,
+        number: &dyn Fn(&CallLine<'_>) -> Result<Option<u64>, String>,
+        damaged: &mut dyn FnMut(u64, &str),
+    ) -> Result<Self, RecordError> {
+        let mut journals = Self::default();
+        let mut line = 0;
+        run.calls(&mut |at, length, read| {
+            line += 1;
+            let problem = match read {
+                Ok(call) => journals.add_line(&call, number, (at, length)).err(),
+                Err(problem) => Some((None, problem.to_owned())),
+            };
+            if let Some((key, problem)) = problem {
+                damaged(line, &problem);
+                let text = format!("line {line} of {CALLS} {problem}");
+                // A damaged line may be of any attempt that has started before it.
+                let all = journals.0.iter_mut();
+                all.filter(|(other, _)| key.is_none_or(|key| key == **other))
+                    .for_each(|(_, journal)| journal.void(&text));
+            }
+        })?;
+        Ok(journals)
+    }
+
+    /// Adds a line. An error has the attempt if it is known.
+    fn add_line(
+        &mut self,
+        call: &CallLine<'_>,
+        number: &dyn Fn(&CallLine<'_>) -> Result<Option<u64>, String>,
+        place: (u64, usize),
+    ) -> Result<(), (Option<(u64, u32)>, String)> {
+        let Some(trial) = number(call).map_err(|problem| (None, problem))? else { return Ok(()) };
+        let bytes = call.entry.get().as_bytes();
+        let entry = Entry::read(bytes).map_err(|error| (None, format!("has {error}")))?;
+        let key = (trial, call.attempt);
+        let journal = self.at(key);
+        let added = journal.add(&entry, bytes, place);
+        if journal.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint)
+        {
+            journal.void("its test or provider has changed meanwhile");
+        }
+        added.map_err(|problem| (Some(key), problem.to_owned()))
+    }
+
+    /// Returns the journal of an attempt, by the number of its trial and its own. It is empty if there was none.
+    pub fn at(&mut self, attempt: (u64, u32)) -> &mut Journal {
+        self.0.entry(attempt).or_default()
+    }
+
+    pub fn get(&self, attempt: (u64, u32)) -> Option<&Journal> {
+        self.0.get(&attempt)
+    }
+
+    /// Returns all journals, in no order.
+    pub fn all(&mut self) -> impl Iterator<Item = ((u64, u32), &mut Journal)> {
+        self.0.iter_mut().map(|(attempt, journal)| (*attempt, journal))
+    }
+
+    /// Forgets the journal of an attempt, because it has a row or starts anew.
+    pub fn remove(&mut self, attempt: (u64, u32)) -> Option<Journal> {
+        self.0.remove(&attempt)
+    }
+}
+
+impl RunDir {
+    /// Calls `each` with the first byte and the length of every line of `calls.jsonl`, in order, and the line.
+    pub(crate) fn calls(
+        &self,
+        each: &mut dyn FnMut(u64, usize, ReadCall<'_>),
+    ) -> Result<(), RecordError> {
+        let file = match self.dir.read(CALLS) {
+            Err(error) if error.is_missing() => return Ok(()),
+            opened => opened?,
+        };
+        let mut reader = BufReader::with_capacity(BLOCK, Reader { file: &file, at: 0 });
+        let mut at = 0;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let failed = self.dir.failure("read", CALLS);
+            reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
+            let mut length = line.len();
+            if length == 0 {
+                return Ok(());
+            }
+            let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+            if !is_whole && length as u64 == MAX_LINE {
+                length += reader.skip_until(b'\n').map_err(failed)?;
+            }
+            let read = if is_whole { parse(&line) } else { Err(TORN) };
+            each(at, line.len(), read);
+            at += length as u64;
+        }
+    }
+
+    /// Reads the lines of a journal, with their line breaks.
+    pub fn call_lines(&self, journal: &Journal) -> Result<Vec<u8>, RecordError> {
+        let file = self.dir.read(CALLS)?;
+        let mut lines = Vec::new();
+        for (at, length) in &journal.lines {
+            let start = lines.len();
+            lines.resize(start + length, 0);
+            let read = file.read_exact_at(&mut lines[start..], *at);
+            read.map_err(|source| self.dir.error("read", CALLS, source))?;
+            lines.push(b'\n');
+        }
+        Ok(lines)
+    }
+
+    /// Cuts the bytes after the last whole line of `calls.jsonl`, whose process died before it was written: no guest has got that
+    /// response. Syncs the others.
+    pub(crate) fn repair_calls(&self) -> Result<(), RecordError> {
+        if self.dir.stat(CALLS)?.is_none() {
+            return Ok(());
+        }
+        let file = self.dir.write(CALLS)?;
+        let failed = self.dir.failure("repair", CALLS);
+        let length = file.metadata().map_err(failed)?.len();
+        let end = last_line_end(&file, length).map_err(failed)?;
+        if end < length {
+            file.set_len(end).map_err(failed)?;
+        }
+        fault::sync_data(Path::new(CALLS), &file).map_err(failed)
+    }
+}
+
+fn parse(line: &[u8]) -> ReadCall<'_> {
+    if !has_right_checksum(line) {
+        return Err("is damaged");
+    }
+    match serde_json::from_slice::<CallLine<'_>>(line) {
+        Ok(call) if call.v == CALLS_VERSION => Ok(call),
+        Ok(_) => Err("is of another version"),
+        Err(_) => Err("is not a call"),
+    }
+}
+
+/// Returns the byte after the last line break. 0 without one.
+fn last_line_end(file: &File, length: u64) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK];
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.read_exact_at(block, start)?;
+        if let Some(last) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+#[path = "tests/calls.rs"]
+mod tests;
