@@ -118,10 +118,8 @@ function reasons(run, one, words, hasValues) {
     el('div', { key: one.first[0], class: 'printed', 'data-path': trialPath(run, one.first[0]), ref: () => {} }));
 }
 
-/** Reasons that are printed with an example. */
-const MAX_PRINTED = 30;
-// Browsers do not wait for requests before they print.
-addEventListener('beforeprint', () => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.group > .printed:empty'))].slice(0, MAX_PRINTED)
+// Browsers do not wait for requests before they print, so up to 30 examples are read.
+addEventListener('beforeprint', () => [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.group > .printed:empty'))].slice(0, 30)
   .forEach((place) => tried(() => render(place, example(getNow(place.dataset.path ?? ''))), undefined)));
 
 /** The reason of a trial with its output, which is loaded now. @param {string} run @param {string} trial */

@@ -7,8 +7,8 @@ import { done, duration, heat, money, number, parts, percent, plural, prose, rat
 
 /** Rows of a table of providers or of a key of `meta`, and columns of metrics. */
 const [MAX_ROWS, MAX_METRICS] = [60, 8];
-/** Units of time. */
-const TIME = /^([nuµμm]?s|sec|seconds|min|h)$/;
+/** Units of time, and the column of durations. */
+const TIMES = 'p50 · p95 · max', TIME = /^([nuµμm]?s|sec|seconds|min|h)$/;
 
 /** Results by the values of each key of `meta`, and the providers by cost and score. @param {any} document */
 export function groups({ meta = [], providers = [] }) {
@@ -52,9 +52,6 @@ export function strengths({ providers = [], meta = [] }) {
 /** @param {any[]} list */
 const rest = (list) => list.length > MAX_ROWS && el('p', { class: 'quiet' }, `${plural(list.length - MAX_ROWS, 'row')} more in `, el('code', null, 'runner show'));
 
-/** The column of durations. */
-const TIMES = 'p50 · p95 · max';
-
 /** A cell with a score, and the least one of the gate. @param {any} value @param {any} [condition] */
 const scored = (value, condition) => el('td', { class: 'n', 'data-label': 'Mean score' }, value === null || value === undefined ? '' : score(Number(value)), least(condition, number));
 
@@ -89,9 +86,8 @@ export function results({ run, manifest, providers, graders = [] }, redraw) {
   const all = [...shown, ...graders];
   const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
   // Sums of times have no meaning, because calls run at the same time.
-  const has = (/** @type {string} */ name) => (/** @type {any} */ one) => one.metrics?.some((/** @type {any} */ metric) => metric.name === name);
   // A total that some of the rows lack reads as that of all.
-  const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))].filter((name) => name !== 'total_tokens' || all.every(has(name)));
+  const metrics = [...new Set(all.flatMap((one) => (one.metrics ?? []).filter((/** @type {any} */ { unit }) => !TIME.test(unit)).map((/** @type {any} */ { name }) => name)))].filter((name) => name !== 'total_tokens' || all.every((one) => sums([one], name).length));
   // A provider of a matrix has a cell for each key.
   const names = (/** @type {any} */ one) => {
     const { name, keys: own } = pivot ? { name: one.provider, keys: [] } : parsed(one.provider ?? one.grader);
@@ -100,14 +96,14 @@ export function results({ run, manifest, providers, graders = [] }, redraw) {
   };
   const amounts = (/** @type {(name: string) => any[]} */ of) => metrics.slice(0, MAX_METRICS).map((name) => el('td', { class: 'n', 'data-label': metric(name) }, of(name).map(amount)));
   // The counts of a running run are newer than those of its providers.
-  const counts = run.status === 'running' ? Object.fromEntries(Object.keys(run.counts).map((key) => [key, providers.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + (one[key] ?? 0), 0)])) : run.counts;
+  const counts = run.status === 'running' ? summed(providers) : run.counts;
   /** The gate's condition for all trials. @param {string} key */
   const bound = (key) => manifest.gate?.conditions.find((/** @type {any} */ one) => one.scope === 'all' && one.key === key);
   const row = (/** @type {any} */ one) => el('tr', { key: one.provider ?? one.grader }, names(one),
     counted(one), passed(one),
     hasScore && scored(one.score),
     !pivot && el('td', { class: 'metric', 'data-label': TIMES }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    amounts((name) => (one.metrics ?? []).filter((/** @type {any} */ metric) => metric.name === name)));
+    amounts((name) => sums([one], name)));
   const total = () => el('tfoot', null, el('tr', null, el('th', { scope: 'row' }, 'All'), pivot ? null : keys.map((key) => el('td', { key })), counted(counts), passed(counts, bound('pass_rate')), hasScore && scored(bound('min_score')?.value, bound('min_score')), !pivot && el('td', null),
     amounts((name) => sums([...providers, ...graders], name))));
   const numeric = (/** @type {string} */ words) => el('div', { class: 'n' }, words.split(/(?<=_)/).map((part) => [part, el('wbr', null)]));
@@ -128,19 +124,15 @@ function sums(list, name) {
 /** The cost of a run in words. `undefined` without one. @param {any} document */
 export const cost = ({ providers, graders = [] }) => providers && sums([...providers, ...graders], 'cost_usd').map(amount)[0];
 
+/** The counts of providers together. @param {any[]} providers */
+const summed = (providers) => Object.fromEntries(['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky', 'known', 'unexpected_passes'].map((key) => [key, providers.reduce((sum, one) => sum + (one[key] ?? 0), 0)]));
+
 /** Sums of the providers with the same value of a key. @param {any[]} providers @param {string} key */
-function grouped(providers, key) {
-  const sums = new Map();
-  for (const one of providers) {
-    const value = Object.fromEntries(parsed(one.provider).keys)[key] ?? 'without';
-    const sum = sums.get(value) ?? { provider: value, passed: 0, failed: 0, error: 0, timeout: 0, skipped: 0, flaky: 0, scores: [] };
-    for (const name of ['passed', 'failed', 'error', 'timeout', 'skipped', 'flaky']) sum[name] += one[name];
-    if (typeof one.score === 'number') sum.scores.push(one.score);
-    sums.set(value, sum);
-  }
+const grouped = (providers, key) => [...Map.groupBy(providers, (one) => Object.fromEntries(parsed(one.provider).keys)[key] ?? 'without')].map(([provider, list]) => {
+  const scores = list.map(({ score }) => score).filter((one) => typeof one === 'number');
   // Each provider of a matrix has the same tests, so its mean score has the same weight.
-  return [...sums.values()].map(({ scores, ...sum }) => ({ ...sum, score: scores.length ? scores.reduce((/** @type {number} */ all, /** @type {number} */ one) => all + one, 0) / scores.length : null }));
-}
+  return { provider, ...summed(list), score: scores.length ? scores.reduce((sum, one) => sum + one, 0) / scores.length : null };
+});
 
 /** Providers by cost and score. @param {any[]} providers */
 function costs(providers) {

@@ -91,7 +91,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(row), isBroken && logs(), isWide && texts(row),
-      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), grades(row), others(), !isBroken && logs()),
+      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row, false), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
       files(row),
     ];
@@ -129,9 +129,8 @@ export async function open({ place, address, names: [run, name] }) {
     // Failed grades have their scores and explanations.
     const grades = (shownRow(trial)?.grades ?? []).filter((/** @type {any} */ one) => !one.error);
     const isOfGrade = (/** @type {any} */ line) => grades.some((/** @type {any} */ one) => line.text.startsWith(`grader ${one.grader}: `));
-    const shown = lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier);
-    const failed = graded(row, true);
-    return (shown || failed) && [el('h2', null, 'Reason'), shown, failed];
+    const shown = [lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier), graded(row, true)];
+    return shown.some(Boolean) && [el('h2', null, 'Reason'), shown];
   }
 
   /** The output, next to the expected one or that of the base. @param {any} row */
@@ -170,7 +169,7 @@ export async function open({ place, address, names: [run, name] }) {
   const expected = () => Object.keys(trial.planned?.expect ?? {}).filter((key) => !['graders', 'tolerance'].includes(key));
 
   /** Whether the list of checks has all expectations. @param {any} row */
-  const isListed = (row) => expected().every((key) => row?.checks?.some((/** @type {any} */ { kind }) => kind?.split('.')[0] === key)) && (!expected().length || trial.expected.length < MAX_LISTED);
+  const isListed = (row) => expected().every((key) => trial.expected.length < MAX_LISTED && row?.checks?.some((/** @type {any} */ { kind }) => kind?.split('.')[0] === key));
 
   /** The value of a check, which may be one of several with the same key. @param {any[]} all @param {any} check */
   function operand(all, check) {
@@ -197,9 +196,6 @@ export async function open({ place, address, names: [run, name] }) {
       one.score === undefined ? null : ` · score ${score(one)}`,
       one.explanation && long(el('p', { class: 'pre prose' }, one.explanation), one.explanation), one.log && long(el('pre', { tabindex: 0 }, one.log), one.log))));
   }
-
-  /** @param {any} row */
-  const grades = (row, list = graded(row, false)) => list && [el('h2', null, 'Grades'), list];
 
   /** The results in the last runs of the scenario. */
   function past() {
