@@ -167,7 +167,6 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** Keys of the expectations. The grades name the graders. */
   const expected = () => Object.keys(trial.planned?.expect ?? {}).filter((key) => !['graders', 'tolerance'].includes(key));
-
   /** Whether the list of checks has all expectations. @param {any} row */
   const isListed = (row) => expected().every((key) => trial.expected.length < MAX_LISTED && row?.checks?.some((/** @type {any} */ { kind }) => kind?.split('.')[0] === key));
 
@@ -191,10 +190,10 @@ export async function open({ place, address, names: [run, name] }) {
   /** The grades that failed or the others. @param {any} row @param {boolean} isFailed */
   function graded(row, isFailed) {
     const list = row?.grades?.filter((/** @type {any} */ one) => (one.verdict === 'fail') === isFailed) ?? [];
-    return list.length > 0 && el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => el('li', null,
+    return list.length > 0 && [!isFailed && el('h2', null, 'Grades'), el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
       one.score === undefined ? null : ` · score ${score(one)}`,
-      one.explanation && long(el('p', { class: 'pre prose' }, one.explanation), one.explanation), one.log && long(el('pre', { tabindex: 0 }, one.log), one.log))));
+      one.explanation && long(el('p', { class: 'pre prose' }, one.explanation), one.explanation), one.log && long(el('pre', { tabindex: 0 }, one.log), one.log))))];
   }
 
   /** The results in the last runs of the scenario. */
