@@ -170,21 +170,17 @@ export async function open({ place, address, kept, server }) {
 
   /** @param {string} word */
   function chip(word) {
-    const chosen = new Set(filters.status.split(',').filter(Boolean));
-    const [isOn, number] = [chosen.has(word), list.counts[word] ?? 0];
+    const chosen = filters.status.split(',').filter(Boolean);
+    const [isOn, number] = [chosen.includes(word), list.counts[word] ?? 0];
     if (!number && !isOn && word !== 'failed' && word !== 'incomplete') return null;
-    const press = () => {
-      if (!chosen.delete(word)) chosen.add(word);
-      go(to({ status: [...chosen].join(',') }));
-    };
-    return button([state(word), ` ${count(number)}`], press, { key: word, class: 'chip', 'aria-pressed': String(isOn) });
+    const next = isOn ? chosen.filter((one) => one !== word) : [...chosen, word];
+    return button([state(word), ` ${count(number)}`], () => go(to({ status: next.join(',') })), { key: word, class: 'chip', 'aria-pressed': String(isOn) });
   }
 
   let typing = 0;
   const search = (/** @type {any} */ event) => {
     clearTimeout(typing);
-    const q = event.target.value.trim();
-    typing = setTimeout(() => go(to({ q }), true), 200);
+    typing = setTimeout(() => go(to({ q: event.target.value.trim() }), true), 200);
   };
 
   const draw = soon(() => {
