@@ -234,7 +234,7 @@ function viewer(piece, redraw, isLive, path) {
       // A reader is told of each new line of a live log.
       place.role = isLive() ? 'log' : 'region';
       return [error && problem(error),
-        el('div', { class: 'filters', hidden: isEnd && !lines.length },
+        el('div', { class: 'filters', hidden: isEnd && lines.length < 2 },
           el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); filter(); } }),
           hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
           el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
