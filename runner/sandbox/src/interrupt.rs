@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
-use wasmtime_wasi::HostMonotonicClock;
+use wasmtime_wasi::{HostMonotonicClock, I32Exit};
 
 use crate::{
     Activity,
@@ -225,8 +225,8 @@ impl Guard {
         match &self.determinism {
             None => self.remaining(),
             Some(determinism) => {
-                let time: Duration = (self.deadline - self.started).into();
-                time.saturating_sub(Duration::from_nanos(determinism.clock.read()))
+                let passed = Duration::from_nanos(determinism.clock.read());
+                determinism.timeout.saturating_sub(passed)
             }
         }
     }
@@ -263,7 +263,11 @@ impl Guard {
                     return halt.map(|halt| Err(halt.into()));
                 }
             }
-            match catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context))) {
+            let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(context)));
+            if let Some(end) = self.determinism.as_ref().and_then(|one| one.exchanges.end()) {
+                return Poll::Ready(Err(end.into()));
+            }
+            match polled {
                 Ok(Poll::Ready(result)) => Poll::Ready(result),
                 // Most guests return without waiting, and then need no timer.
                 Ok(Poll::Pending) => halted.as_mut().poll(context).map(|halt| Err(halt.into())),
@@ -278,6 +282,20 @@ impl Guard {
             }
         })
         .await
+    }
+
+    /// Checks a guest that has returned by itself: it must have done all that its journal has.
+    pub(crate) fn check_end<T>(&self, result: wasmtime::Result<T>) -> wasmtime::Result<T> {
+        let has_returned = result.as_ref().err().is_none_or(wasmtime::Error::is::<I32Exit>);
+        if let Some(Determinism { exchanges, .. }) = &self.determinism
+            && has_returned
+        {
+            exchanges.check_end();
+            if let Some(end) = exchanges.end() {
+                return Err(end.into());
+            }
+        }
+        result
     }
 
     async fn halted(&self) -> Halt {

@@ -106,15 +106,18 @@ mod fs {
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
+/// `exchanges` decides when a deterministic guest sees its response, and `journal` keeps it;
 /// `policy` knows the grants, and `connect` connects only to addresses that `policy` allows.
 mod net {
     mod address;
     mod connect;
+    mod exchanges;
     mod failure;
     #[cfg(any(test, fuzzing))]
     #[path = "../tests/fuzzing/requests.rs"]
     pub(crate) mod fuzzing;
     mod headers;
+    mod journal;
     mod network;
     mod policy;
     mod request;
@@ -123,6 +126,9 @@ mod net {
     pub(crate) mod wasi;
     mod wire;
 
+    pub(crate) use self::exchanges::{Exchanges, Next};
+    pub(crate) use self::journal::JournalEnd;
+    pub use self::journal::{Journal, Keeper, Kept, RecordedCalls};
     pub use self::network::Network;
     pub use self::{connect::load_certificates, request::post};
     pub(crate) use self::{network::Denials, request::Outbound};
@@ -139,7 +145,7 @@ pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail, too_large};
-pub use net::{Network, load_certificates, post};
+pub use net::{Journal, Keeper, Kept, Network, RecordedCalls, load_certificates, post};
 pub use plugin::Plugin;
 pub use redact::{Redactor, Stream, values::DistinctNames};
 pub use secrets::Secrets;

@@ -1,12 +1,13 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
-use std::{fs, time::SystemTime};
+use std::fs;
+use std::time::{Duration, SystemTime};
 
-use runner_model::protocol::{Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{DIVERGED, Task, TaskKind, TimeoutRule};
 use runner_model::row::{Hint, RowError};
 use runner_model::{ErrorClass, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
-    Activity, AttachedFile, Call, Ended, Ending, Instance, failure, host_fault_reason,
+    Activity, AttachedFile, Call, Ended, Ending, Instance, Journal, failure, host_fault_reason,
 };
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
@@ -23,6 +24,8 @@ pub struct Attempt<'a> {
     /// The schema of `expect.schema`.
     pub schema: Option<SharedSchema>,
     pub cache: &'a CompiledCache,
+    /// The journal, or the reason why the attempt cannot continue from it. `None` without one.
+    pub journal: Option<Result<Journal, String>>,
 }
 
 impl Attempt<'_> {
@@ -46,9 +49,11 @@ impl Attempt<'_> {
             }
             Ok(filled)
         });
-        let mut ended = match filled {
-            Err(error) => Ended::without_sandbox(Ending::Error(error)),
-            Ok(filled) => {
+        let journal = self.journal.clone().transpose();
+        let mut ended = match (filled, journal) {
+            (Err(error), _) => Ended::without_sandbox(Ending::Error(error)),
+            (_, Err(reason)) => Ended::without_sandbox(Ending::Diverged(reason)),
+            (Ok(filled), Ok(journal)) => {
                 let call = Call {
                     trial: &trial.to_string(),
                     test: &trial.test,
@@ -73,6 +78,7 @@ impl Attempt<'_> {
                         .settings
                         .deterministic
                         .map(|settings| settings.clock.unwrap_or(started_at)),
+                    journal,
                 };
                 provider.plugin.run(kept, call).await
             }
@@ -98,13 +104,19 @@ impl Attempt<'_> {
         ended: Ended,
         max_tree: usize,
     ) -> AttemptResult<'static> {
+        let (used, continued) = self
+            .task
+            .recorded
+            .map_or((Duration::ZERO, 0), |recorded| (recorded.used.into(), recorded.continued));
         let new_row = || Row {
             usage: ended.usage,
+            calls: ended.calls,
+            continued,
             ..Row::new(
                 &self.task.trial,
                 self.task.attempt,
                 started_at,
-                ended.duration,
+                ended.duration + used,
                 ended.suspended,
             )
         };
@@ -127,7 +139,7 @@ impl Attempt<'_> {
             json_key,
             stderr: &ended.said.stderr,
         };
-        let is_stopped = matches!(ending, Ending::Stopped);
+        let is_stopped = matches!(ending, Ending::Stopped | Ending::Diverged(_));
         match ending {
             Ending::Reply(reply) => {
                 evidence.exit_code = reply.exit_code;
@@ -141,6 +153,10 @@ impl Attempt<'_> {
             Ending::Error(error) => row.error = Some(error),
             Ending::Timeout => row.error = Some(timeout_error(self.task, self.test)),
             Ending::Stopped => row.error = Some(failure(None, "stopped", "the run was stopped")),
+            Ending::Diverged(difference) => {
+                let message = format!("the attempt cannot continue: {difference}");
+                row.error = Some(failure(None, DIVERGED, message));
+            }
         }
         if !is_stopped {
             judge(self.cache, &self.test.expect, &mut row, &evidence);
@@ -177,7 +193,8 @@ impl Attempt<'_> {
 }
 
 fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {
-    let after = format_duration(task.timeout);
+    let used = task.recorded.map_or(0, |recorded| recorded.used.0);
+    let after = format_duration(Micros(task.timeout.0 + used));
     let key = match (task.timeout_rule, task.kind) {
         (TimeoutRule::Timeout, TaskKind::Grade) => "the grader's `timeout = ",
         (TimeoutRule::Timeout, _) => "the test's `timeout = ",

@@ -1,6 +1,6 @@
 //! The guest thread: loads plugins, then runs tasks, one at a time in each slot.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::task::{Context, Wake, Waker};
@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
-use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
+use runner_model::protocol::{FromWorker, LOG_LINE, Line, Task, TaskKind};
 use runner_model::provider::{ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
 use runner_model::{Digest, Outcome, Row, RowRef, TaskId, log::Said, visible::visible_line};
-use runner_sandbox::{Activity, AttachedFile, Engines, Redactor};
+use runner_sandbox::{
+    Activity, AttachedFile, Engines, Journal, Keeper, Kept, RecordedCalls, Redactor,
+};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
 
@@ -108,6 +110,28 @@ pub fn run(
     })
 }
 
+/// Sends the entries of a task's journal to the coordinator.
+struct EntryKeeper {
+    state: Arc<WorkerState>,
+    task: TaskId,
+}
+
+impl Keeper for EntryKeeper {
+    fn keep(&self, entry: &[u8]) -> Kept {
+        let wait = self.state.keep_entry(self.task, entry);
+        Box::pin(async move {
+            // Without the coordinator this worker ends.
+            let is_kept = match wait {
+                Ok(wait) => wait.await.is_ok(),
+                Err(_) => false,
+            };
+            if !is_kept {
+                pending().await
+            }
+        })
+    }
+}
+
 impl Slots {
     /// Runs one task after the other.
     async fn run(self: Rc<Self>, slot: usize) -> io::Result<()> {
@@ -188,7 +212,9 @@ impl Slots {
                 AttemptReport::from_result(&problems, None)
             }
             TaskKind::Run => {
-                let attempt = Attempt { task, test: &test, files, schema, cache: &self.cache };
+                let journal = self.journal(task, provider).await?;
+                let attempt =
+                    Attempt { task, test: &test, files, schema, cache: &self.cache, journal };
                 let result = self.run_attempt(slot, &attempt, provider, instances).await?;
                 self.report(task.id, result, provider.access.secrets.redactor())?
             }
@@ -228,8 +254,14 @@ impl Slots {
             tags: test.tags.clone(),
             ..Test::new(test.id.clone(), &question.input, task.timeout)
         };
-        let attempt =
-            Attempt { task, test: &asked, files: Vec::new(), schema: None, cache: &self.cache };
+        let attempt = Attempt {
+            task,
+            test: &asked,
+            files: Vec::new(),
+            schema: None,
+            cache: &self.cache,
+            journal: None,
+        };
         let AttemptResult { row, said, host_fault, .. } =
             self.run_attempt(slot, &attempt, grader, instances).await?;
         let is_interrupted = row.outcome == Outcome::Stopped;
@@ -258,6 +290,30 @@ impl Slots {
             Some(StandingGrade { grader, verdict, min_score: bounds.min(), weight })
         };
         test.expect.graders.iter().filter_map(standing).collect()
+    }
+
+    /// Returns the journal of an attempt, or the reason why the attempt cannot continue from it. `None` without one.
+    async fn journal(
+        &self,
+        task: &Task,
+        provider: &LoadedProvider,
+    ) -> io::Result<Option<Result<Journal, String>>> {
+        let settings = provider.settings.deterministic;
+        let Some(in_flight) = settings.and_then(|settings| settings.journal) else {
+            return Ok(None);
+        };
+        let recorded = match &task.recorded {
+            None => None,
+            Some(recorded) => {
+                let lines = fs::read(self.blob(&recorded.sha256).await?)?;
+                match RecordedCalls::read(&lines, recorded.used) {
+                    Ok(calls) => Some(Arc::new(calls)),
+                    Err(reason) => return Ok(Some(Err(reason))),
+                }
+            }
+        };
+        let keeper = Arc::new(EntryKeeper { state: self.state.clone(), task: task.id });
+        Ok(Some(Ok(Journal { keeper, recorded, in_flight })))
     }
 
     /// Runs an attempt, in a kept instance if the provider reuses them.

@@ -16,7 +16,8 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
     match &mut ended.ending {
         Ending::Reply(reply) => row.reply(reply),
         Ending::Error(error) => row.error(error),
-        Ending::Timeout | Ending::Stopped => {}
+        // The difference is redacted where it is made.
+        Ending::Timeout | Ending::Stopped | Ending::Diverged(_) => {}
     }
     if !row.is_searched {
         let message = "the reply has too many values to search it for secrets";

@@ -8,6 +8,8 @@ use crate::enum_text::is_default;
 use crate::row::{BadReport, Denied, close_line};
 use crate::{Fingerprint, Micros, Text, Time, TrialId, cache::is_compile_key};
 
+/// The error code of a stopped attempt that cannot continue from its journal.
+pub const DIVERGED: &str = "diverged";
 /// The version of lines of calls, their `v`.
 pub const CALLS_VERSION: u8 = 1;
 
@@ -197,7 +199,7 @@ pub fn call_line(
     line
 }
 
-/// What [`Entry::Exchange`] lines of an attempt have in its row.
+/// The requests of an attempt in `calls.jsonl`, as its row has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calls {

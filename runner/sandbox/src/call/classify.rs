@@ -13,6 +13,7 @@ use crate::{
     host_fault::fault_in,
     interrupt::{Halt, HostPanic},
     message::{cut, cut_redacted, failure, stderr_tail},
+    net::JournalEnd,
     store::{
         Sandbox,
         limiter::{DeniedGrowth, MemoryBudgetFull},
@@ -38,6 +39,14 @@ const RUST_LIBRARIES: [&str; 5] = ["std::", "core::", "<core::", "__rustc::", "_
 /// Converts wasmtime's error to an ending, and sets the host's fault if the machine lacked
 /// something.
 pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending {
+    if let Some(end) = error.downcast_ref::<JournalEnd>() {
+        let (class, code) = match end {
+            JournalEnd::Diverged(difference) => return Ending::Diverged(difference.clone()),
+            JournalEnd::Interrupted(_) => (ErrorClass::Internal, "interrupted-call"),
+            JournalEnd::Full(_) => (ErrorClass::Limit, "journal"),
+        };
+        return Ending::Error(failure(class, code, end.to_string()));
+    }
     match error.downcast_ref::<Halt>() {
         Some(Halt::Timeout) => {
             // Not in the row's message, which is the same for all trials of a group of failures.
@@ -61,7 +70,9 @@ pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
     match ending {
         Ending::Error(error) => error,
         Ending::Timeout => failure(None, "timeout", "`describe` did not end within 5 s"),
-        Ending::Stopped | Ending::Reply(_) => failure(None, "stopped", "`describe` was stopped"),
+        Ending::Stopped | Ending::Diverged(_) | Ending::Reply(_) => {
+            failure(None, "stopped", "`describe` was stopped")
+        }
     }
 }
 

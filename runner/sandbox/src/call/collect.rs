@@ -62,6 +62,7 @@ impl Ended {
             lost,
             fixed_limit,
             host_fault: host.fault,
+            calls: host.guard.determinism.as_ref().and_then(|one| one.exchanges.calls()),
         }
     }
 }

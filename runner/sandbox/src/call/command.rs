@@ -288,6 +288,7 @@ impl Program {
         };
         let mut store = recipe.create_store(self.engine());
         let exit = guard.bound(pin!(self.start(&mut store))).await;
+        let exit = guard.check_end(exit);
         let exit = exit.or_else(|error| match error.downcast_ref::<I32Exit>() {
             // As the kernel keeps it: `sys.exit(-1)` of Python is 255 in a shell, too.
             Some(exit) => Ok(exit.0 & i32::from(u8::MAX)),

@@ -58,6 +58,7 @@ pub(crate) async fn run(
         },
     };
     let answer = guard.bound(pin!(provider.call(&mut instance, call))).await;
+    let answer = guard.check_end(answer);
     let time = guard.elapsed();
 
     let sandbox = instance.store.data_mut();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use runner_model::protocol::Calls;
 use runner_model::row::{Check, Denied, Metric, Raw, RowError, Usage};
 use runner_model::{ErrorClass, HostFault, Text, log::Said, outcome::Verdict};
 
@@ -29,6 +30,8 @@ pub struct Ended {
     pub fixed_limit: Option<String>,
     /// Missing resource of the machine. With it, the attempt is retried.
     pub host_fault: Option<HostFault>,
+    /// The exchanges in the attempt's journal. `None` without any.
+    pub calls: Option<Calls>,
 }
 
 /// How a call ended.
@@ -40,6 +43,8 @@ pub enum Ending {
     Timeout,
     /// The host interrupted the guest, or the guest ended on request.
     Stopped,
+    /// The guest did not do what earlier guests of the attempt did, with the first difference.
+    Diverged(String),
 }
 
 /// A reply within its limits. Its JSON is valid, and its numbers are finite.
@@ -87,6 +92,7 @@ impl Ended {
             lost: None,
             fixed_limit: None,
             host_fault: None,
+            calls: None,
         }
     }
 }
@@ -101,7 +107,7 @@ impl Ending {
             Self::Error(error) => {
                 !matches!(error.class, Some(Trap | OutOfMemory | Limit | Protocol))
             }
-            Self::Timeout | Self::Stopped => false,
+            Self::Timeout | Self::Stopped | Self::Diverged(_) => false,
         }
     }
 }

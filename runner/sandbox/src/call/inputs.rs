@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros, Time};
 
-use crate::{Activity, Network, Secrets};
+use crate::{Activity, Journal, Network, Secrets};
 
 /// The inputs of one call. The first fields are those of the contract's `test` record.
 #[derive(Debug)]
@@ -32,10 +32,12 @@ pub struct Call<'a> {
     /// Required for commands. Components ignore it.
     pub command: Option<CommandCall>,
     pub limits: &'a Limits,
-    /// Longest time of the attempt, from the call of `Plugin::run`.
+    /// Longest time of the attempt, from the call of `Plugin::run`, without that of earlier guests.
     pub timeout: Micros,
     /// If set, the result is a function of the call: the guest's clocks start at this time.
     pub deterministic: Option<Time>,
+    /// Only for a deterministic call.
+    pub journal: Option<Journal>,
 }
 
 /// The parts of the host that a provider's attempts may use, with all names resolved. The default

@@ -86,7 +86,9 @@ impl Instance {
         let failed = failed.map(|error| match classify(&error, sandbox) {
             Ending::Error(error) => format!("failed: {error}"),
             Ending::Timeout => "failed: timed out".to_owned(),
-            Ending::Stopped | Ending::Reply(_) => "failed: stopped".to_owned(),
+            Ending::Stopped | Ending::Diverged(_) | Ending::Reply(_) => {
+                "failed: stopped".to_owned()
+            }
         });
         let records = sandbox.host.log.records.iter().map(LogRecord::to_string);
         records.chain(failed).map(|line| visible_line(&line).to_string()).collect()

@@ -48,6 +48,24 @@ pub(super) enum Step {
     Exchange,
 }
 
+impl Step {
+    const ALL: [Self; 4] = [Self::Lookup, Self::Connect, Self::Tls, Self::Exchange];
+
+    /// Returns the word for the journal.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Exchange => "exchange",
+        }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.as_str() == word)
+    }
+}
+
 impl Failure {
     pub(super) fn large_head(origin: &str) -> Self {
         Self::LargeHead(format!(

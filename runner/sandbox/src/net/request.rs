@@ -8,7 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -18,10 +18,13 @@ use tokio::time::timeout;
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
+use super::exchanges::Timed;
 use super::failure::{Failure, MAX_HEAD};
+use super::journal::{Answered, Asked};
 use super::network::{Counts, Network, Traffic};
 use super::policy::{Refusal, origin, read_url};
 use super::{headers, response::Incoming, retry_after::RetryAfter, wire::Wire};
+use crate::store::determinism::Determinism;
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
 /// The longest registered method has 17 characters.
@@ -94,36 +97,64 @@ impl Outbound {
         &self,
         request: contract::Request,
     ) -> Result<contract::Response, contract::HttpError> {
-        let timeout = request.timeout.map(|ms| Duration::from_millis(ms.into()));
-        let exchange = self.exchange(request);
-        let response = within(&self.guard, timeout, exchange).await;
-        response.unwrap_or(Err(Failure::Timeout)).map_err(|failure| {
+        self.exchange(request).await.map_err(|failure| {
             self.record_denial(&failure);
             failure.into()
         })
     }
 
     async fn exchange(&self, request: contract::Request) -> Result<contract::Response, Failure> {
+        let timeout = request.timeout.map(|ms| Duration::from_millis(ms.into()));
         let headers = headers::read(&request.headers)?;
-        let body = request.body.unwrap_or_default();
+        let body = Bytes::from(request.body.unwrap_or_default());
+        let exchanges = self.guard.determinism.as_ref().map(|one| &one.exchanges);
+        let asked = exchanges.map(|exchanges| {
+            let asked = Asked::new(&request.method, &request.url, &headers, exchanges.redactor());
+            (exchanges, asked.with_body(&body, exchanges.redactor()))
+        });
         let mut admitted = self.admit(&request.method, &request.url, headers)?;
         announce_length(&mut admitted.head, &body);
         self.counts().bytes_out += body.len() as u64;
 
-        let started = self.guard.elapsed().duration;
-        let _open = self.guard.activity.open_request(admitted.peer.clone());
-        let body = Bytes::from(body);
-        let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
-        let (head, body) = response.await?.into_parts();
-        let body = body.read().await?;
-        let took = self.guard.elapsed().duration.saturating_sub(started);
+        let live = async {
+            let _open = self.guard.activity.open_request(admitted.peer.clone());
+            let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
+            let whole = async { read_whole(response.await?).await };
+            within(&self.guard, timeout, whole).await.unwrap_or(Err(Failure::Timeout))
+        };
+        let answered = match asked {
+            Some((exchanges, asked)) => {
+                let answered = exchanges.exchange(asked, self.timed(live)).await?;
+                self.note_wait(&answered);
+                answered
+            }
+            None => self.timed(live).await.answer?,
+        };
         Ok(contract::Response {
-            status: head.status.as_u16(),
-            headers: headers::write(&head.headers),
-            body,
-            duration_ms: took.as_secs_f64() * 1000.0,
+            status: answered.status.as_u16(),
+            headers: headers::write(&answered.headers),
+            body: answered.body.into(),
+            duration_ms: answered.took.0 as f64 / 1000.0,
             extra: None,
         })
+    }
+
+    /// Measures the time until an answer.
+    pub(super) async fn timed(&self, live: impl Future<Output = Whole>) -> Timed {
+        let started = self.guard.elapsed().duration;
+        let whole = live.await;
+        let used = self.guard.elapsed().duration;
+        let took = used.saturating_sub(started).into();
+        let answer = whole.map(|(status, headers, body)| Answered { status, headers, body, took });
+        Timed { answer, took, used: used.into() }
+    }
+
+    /// Notes the wait that a response of a deterministic call requests, by the guest's clock.
+    pub(super) fn note_wait(&self, answered: &Answered) {
+        if let Some(Determinism { clock, .. }) = &self.guard.determinism {
+            let Answered { status, headers, .. } = answered;
+            self.counts().retry_after = RetryAfter::read(*status, headers, clock.wall());
+        }
     }
 
     /// Decides on a request, fills in secrets and counts it.
@@ -213,6 +244,15 @@ impl Outbound {
         };
         self.counts().denied.add((**denied).clone());
     }
+}
+
+/// A whole response.
+pub(super) type Whole = Result<(StatusCode, HeaderMap, Bytes), Failure>;
+
+/// Reads the body of a response.
+pub(super) async fn read_whole(response: Response<Incoming>) -> Whole {
+    let (head, body) = response.into_parts();
+    Ok((head.status, head.headers, body.read().await?.into()))
 }
 
 /// Posts a document. Follows no redirect. The reason in the answer is the start of the body, unless the status is 2xx.

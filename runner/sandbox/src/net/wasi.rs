@@ -1,33 +1,46 @@
 //! `wasi:http`, with the policy, client, counts and limits of `http.send`, and with bounds on
 //! unsent requests.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Collected};
 use hyper::body::Body as _;
 use hyper_util::client::legacy::connect::CaptureConnection;
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
+use wasmtime::{StoreContextMut, format_err};
+use wasmtime_wasi::p2::{
+    DynOutputStream, OutputStream, Pollable, StreamError, StreamResult, pipe::ClosedOutputStream,
+};
+use wasmtime_wasi::{WasiView as _, async_trait};
 use wasmtime_wasi_http::{
     Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView,
     p2::{
-        bindings::http::types::{ErrorCode, HostOutgoingRequest as _, Method},
+        bindings::http::types::{
+            ErrorCode, HostOutgoingBody as _, HostOutgoingRequest as _, Method,
+        },
+        body::HostOutgoingBody,
         types::HostOutgoingRequest as Unsent,
     },
 };
 
+use super::exchanges::{Exchanges, Ticket};
 use super::failure::{Failure, MAX_HEAD, Step};
-use super::headers;
-use super::request::{Admitted, MAX_METHOD_BYTES, Outbound, within};
-use crate::interrupt::Guard;
+use super::request::{Admitted, MAX_METHOD_BYTES, Outbound, read_whole, whole, within};
+use super::{headers, journal::Asked};
+use crate::{interrupt::Guard, store::Sandbox};
 
 /// The interface, in the version of wasmtime's own functions.
 const TYPES: &str = "wasi:http/types@0.2.12";
 /// Bytes of one write to a request's body. The host holds twice as many for each body, and a guest
 /// may have hundreds of bodies.
 const MAX_CHUNK: usize = 8 * 1024;
+/// Chunks of a body whose size has another bound.
+const MAX_CHUNKS: usize = 1 << 24;
+/// Bytes that a chunk takes in addition to its content.
+const CHUNK_BYTES: u64 = 64;
 /// Bytes of host and port of an unsent request. Long enough for all that the policy refuses with a
 /// reason.
 const MAX_AUTHORITY_BYTES: usize = 1024;
@@ -76,6 +89,62 @@ pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmt
     Ok(())
 }
 
+/// Replaces wasmtime's function that creates the stream of a request's body, for deterministic guests.
+pub(crate) fn shadow_bodies(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(TYPES)?.func_wrap(
+        "[method]outgoing-body.write",
+        |mut store: StoreContextMut<'_, Sandbox>, (body,): (Resource<HostOutgoingBody>,)| {
+            let sandbox = store.data_mut();
+            let stream = sandbox.http().write(body)?;
+            if let (Ok(stream), Some(one)) = (&stream, &sandbox.host.guard.determinism) {
+                let left = one.exchanges.unsent();
+                let place = sandbox.wasi.ctx().table.get_mut(stream)?;
+                let inner = mem::replace(place, Box::new(ClosedOutputStream));
+                *place = Box::new(CountedBody { inner, left });
+            }
+            Ok((stream,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The stream of a request's body of a deterministic guest. Its writes never depend on how far the host is.
+struct CountedBody {
+    inner: DynOutputStream,
+    /// Bytes that the bodies of all requests may still have.
+    left: Arc<AtomicU64>,
+}
+
+impl OutputStream for CountedBody {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let length = bytes.len() as u64 + CHUNK_BYTES;
+        let subtract = |left: u64| left.checked_sub(length);
+        match self.left.fetch_update(Relaxed, Relaxed, subtract) {
+            Ok(_) => self.inner.write(bytes),
+            Err(_) => Err(StreamError::LastOperationFailed(format_err!(
+                "the requests have more bytes than `limits.journal` allows"
+            ))),
+        }
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.inner.check_write()
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedBody {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
 impl WasiHttpHooks for Outbound {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         Arc::new(|name| headers::FORBIDDEN.contains(name))
@@ -95,9 +164,22 @@ impl WasiHttpHooks for Outbound {
         self.counts().calls += 1;
         let (head, body) = request.into_parts();
         let url = head.uri.to_string();
+        let exchanges = self.guard.determinism.as_ref().map(|one| one.exchanges.clone());
+        let asked = exchanges.as_ref().map(|exchanges| {
+            Asked::new(head.method.as_str(), &url, &head.headers, exchanges.redactor())
+        });
         let admitted = self.admit(head.method.as_str(), &url, head.headers);
         let outbound = self.clone();
         let options = options.unwrap_or_default();
+        if let (Some(exchanges), Some(asked)) = (exchanges, asked) {
+            let ticket = exchanges.start(admitted.is_err());
+            // Dropped now if it is refused: the guest sees that at its next write.
+            let parts = admitted.map(|admitted| (admitted, body));
+            return Box::new(async move {
+                let answer = answer(&outbound, &exchanges, ticket, asked, parts, options).await;
+                outbound.finish(answer)
+            });
+        }
         let open = admitted.as_ref().ok().map(|admitted| {
             let activity = &self.guard.activity;
             activity.open_request(admitted.peer.clone())
@@ -108,16 +190,14 @@ impl WasiHttpHooks for Outbound {
                 Ok(admitted) => send(&outbound, admitted, body, options).await,
                 Err(failure) => Err(failure),
             };
-            sent.map_err(|failure| {
-                outbound.record_denial(&failure);
-                failure.into()
-            })
+            outbound.finish(sent)
         })
     }
 
-    /// Unsent bytes count for no limit of memory, so there is one chunk.
+    /// Unsent bytes count for no limit of memory, so there is one chunk. A deterministic guest always has room for another
+    /// one, and its [`CountedBody`] bounds all.
     fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
-        1
+        if self.guard.determinism.is_some() { MAX_CHUNKS } else { 1 }
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -127,6 +207,57 @@ impl WasiHttpHooks for Outbound {
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
         ErrorCode::InternalError(Some(error.to_string()))
     }
+}
+
+impl Outbound {
+    fn finish<T>(&self, sent: Result<T, Failure>) -> Result<T, Error> {
+        sent.map_err(|failure| {
+            self.record_denial(&failure);
+            failure.into()
+        })
+    }
+}
+
+/// Answers a request of a deterministic call: it is sent once its body is complete, and the guest sees a whole response.
+async fn answer(
+    outbound: &Outbound,
+    exchanges: &Exchanges,
+    ticket: Ticket,
+    asked: Asked,
+    parts: Result<(Admitted, WasiBody), Failure>,
+    options: RequestOptions,
+) -> Result<(Response<WasiBody>, Background), Failure> {
+    let (admitted, body) = match parts {
+        Ok(parts) => parts,
+        Err(failure) => {
+            ticket.due().await;
+            return Err(failure);
+        }
+    };
+    let body = body.collect().await.map(Collected::to_bytes);
+    let asked = match &body {
+        Ok(body) => asked.with_body(body, exchanges.redactor()),
+        Err(_) => asked,
+    };
+    let live = async {
+        let body = body.map_err(|_| Failure::Invalid("the request's body ended early".into()))?;
+        let _open = outbound.guard.activity.open_request(admitted.peer.clone());
+        outbound.counts().bytes_out += body.len() as u64;
+        let whole = whole(body.clone());
+        let (sent, connected) = outbound.send(admitted, whole, Some(body));
+        let response = tokio::select! {
+            biased;
+            response = sent => response?,
+            () = wait(&outbound.guard, connected, &options) => return Err(Failure::Timeout),
+        };
+        let between = options.between_bytes_timeout;
+        read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
+    };
+    let answered = ticket.answer(asked, outbound.timed(live)).await?;
+    outbound.note_wait(&answered);
+    let mut response = Response::new(whole(answered.body));
+    (*response.status_mut(), *response.headers_mut()) = (answered.status, answered.headers);
+    Ok((response, Box::new(async { Ok(()) })))
 }
 
 async fn send(

@@ -1,5 +1,5 @@
 //! [`Determinism`]: the clocks and random numbers of a call whose result is a function of its
-//! inputs. [`crate::store::poll`] advances the clock, and [`crate::fs`] orders and times files.
+//! inputs. [`crate::store::poll`] and [`crate::net`] advance the clock, and [`crate::fs`] orders and times files.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use runner_model::Time;
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-use crate::call::Call;
+use crate::{call::Call, net::Exchanges};
 
 /// Nanoseconds by which each reading advances the clocks, so that a guest that waits in a loop for
 /// a time reaches it.
@@ -24,6 +24,9 @@ const RECIPE: &[u8] = b"runner-random-1\0";
 #[derive(Clone)]
 pub(crate) struct Determinism {
     pub(crate) clock: VirtualClock,
+    pub(crate) exchanges: Exchanges,
+    /// The guest's time by its clocks.
+    pub(crate) timeout: Duration,
     /// The hash of the run's seed, trial and attempt.
     seed: [u8; 32],
 }
@@ -44,7 +47,11 @@ struct ClockState {
 impl Determinism {
     /// Creates the sources of a call. `None` if it is not deterministic.
     pub(crate) fn for_call(call: &Call<'_>) -> Option<Self> {
-        let start = call.deterministic?;
+        let recorded = call.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
+        let (start, timeout) = match recorded {
+            Some(recorded) => (recorded.clock, recorded.timeout),
+            None => (call.deterministic?, call.timeout),
+        };
         let mut hasher = Sha256::new_with_prefix(RECIPE);
         hasher.update(call.seed.to_le_bytes());
         hasher.update(call.attempt.to_le_bytes());
@@ -54,7 +61,8 @@ impl Determinism {
             elapsed: AtomicU64::new(0),
             next_end: AtomicU64::new(u64::MAX),
         }));
-        Some(Self { clock, seed: hasher.finalize().into() })
+        let exchanges = Exchanges::new(call, clock.clone(), start, timeout);
+        Some(Self { clock, exchanges, timeout: timeout.into(), seed: hasher.finalize().into() })
     }
 
     /// Replaces the clocks and generators of a guest.
@@ -87,6 +95,12 @@ impl VirtualClock {
     /// Returns the time without advancing it.
     pub(crate) fn now(&self) -> u64 {
         self.0.elapsed.load(Relaxed)
+    }
+
+    /// Returns the wall clock's time, without advancing it.
+    pub(crate) fn wall(&self) -> Time {
+        let ms = i64::try_from(self.now() / 1_000_000).unwrap_or(i64::MAX);
+        Time::from_millis(self.0.start.as_millis().saturating_add(ms))
     }
 
     pub(crate) fn advance_to(&self, time: u64) {

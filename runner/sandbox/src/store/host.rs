@@ -227,7 +227,8 @@ impl control::Host for Host {
 
     fn stop_requested(&mut self) -> bool {
         self.calls += 1;
-        self.guard.interrupt.is_requested()
+        // A stop must not change the result of a deterministic attempt, which can continue.
+        self.guard.determinism.is_none() && self.guard.interrupt.is_requested()
     }
 
     fn remaining(&mut self) -> u32 {

@@ -1,7 +1,10 @@
 //! Waiting of deterministic calls: which of several events comes first is a function of their
 //! order and of the virtual clock, never of the machine's speed.
 
+use std::future::pending;
+
 use runner_model::Micros;
+use tokio::task::unconstrained;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::WasiView as _;
@@ -11,7 +14,9 @@ use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::{Sandbox, determinism::VirtualClock};
+use super::Sandbox;
+use super::determinism::{Determinism, VirtualClock};
+use crate::{interrupt::Guard, net::Next};
 
 /// The interface, in the version of wasmtime's own functions.
 const INTERFACE: &str = "wasi:io/poll@0.2.12";
@@ -27,10 +32,10 @@ pub(crate) fn add_to_component(linker: &mut Linker<Sandbox>) -> wasmtime::Result
         |mut store: StoreContextMut<'_, Sandbox>, (list,): (Vec<Resource<DynPollable>>,)| {
             Box::new(async move {
                 let sandbox = store.data_mut();
-                let ready = match sandbox.virtual_clock() {
+                let ready = match sandbox.host.guard.determinism.clone() {
                     // wasmtime has an error for an empty list.
-                    Some(clock) if !list.is_empty() => {
-                        vec![sandbox.first_ready(&clock, &list).await?]
+                    Some(one) if !list.is_empty() => {
+                        vec![sandbox.first_ready(&one, &list).await?]
                     }
                     _ => sandbox.wasi.ctx().table.poll(list).await?,
                 };
@@ -43,8 +48,8 @@ pub(crate) fn add_to_component(linker: &mut Linker<Sandbox>) -> wasmtime::Result
         |mut store: StoreContextMut<'_, Sandbox>, (one,): (Resource<DynPollable>,)| {
             Box::new(async move {
                 let sandbox = store.data_mut();
-                match sandbox.virtual_clock() {
-                    Some(clock) => sandbox.first_ready(&clock, &[one]).await.map(drop),
+                match sandbox.host.guard.determinism.clone() {
+                    Some(determinism) => sandbox.first_ready(&determinism, &[one]).await.map(drop),
                     None => sandbox.wasi.ctx().table.block(one).await,
                 }
             })
@@ -55,8 +60,18 @@ pub(crate) fn add_to_component(linker: &mut Linker<Sandbox>) -> wasmtime::Result
         |mut store: StoreContextMut<'_, Sandbox>, (one,): (Resource<DynPollable>,)| {
             Box::new(async move {
                 let sandbox = store.data_mut();
-                if let Some(clock) = sandbox.virtual_clock() {
+                if let Some(Determinism { clock, exchanges, .. }) =
+                    sandbox.host.guard.determinism.clone()
+                {
                     clock.read();
+                    exchanges.settle().await;
+                    // A response that has come is seen by this reading, as it is when it is recorded.
+                    while exchanges.has_come() && matches!(exchanges.next(), Next::Live) {
+                        exchanges.admit(Some(clock.now())).await;
+                        exchanges.settle().await;
+                    }
+                    let ready = sandbox.wasi.ctx().table.ready(one);
+                    return Ok((unconstrained(ready).await?,));
                 }
                 Ok((sandbox.wasi.ctx().table.ready(one).await?,))
             })
@@ -75,29 +90,38 @@ impl Sandbox {
     /// Waits until a pollable is ready, and returns the place of the first one that is.
     async fn first_ready(
         &mut self,
-        clock: &VirtualClock,
+        determinism: &Determinism,
         list: &[Resource<DynPollable>],
     ) -> wasmtime::Result<u32> {
+        let Determinism { clock, exchanges, .. } = determinism;
         let borrow = |one: &Resource<DynPollable>| Resource::new_borrow(one.rep());
         loop {
+            exchanges.settle().await;
             clock.forget_ends();
             for (place, one) in (0..).zip(list) {
-                if self.wasi.ctx().table.ready(borrow(one)).await? {
+                // tokio's budget for tasks would make a response wait for another turn.
+                if unconstrained(self.wasi.ctx().table.ready(borrow(one))).await? {
                     return Ok(place);
                 }
             }
             // Sleeps that are not over have told the clock their ends. Other sources may wake it.
             let end = clock.next_end();
-            let guard = self.host.guard.clone();
-            let table = self.wasi.ctx().table;
-            let others = table.poll(list.iter().map(borrow).collect());
-            match end {
-                None => drop(others.await?),
-                Some(end) => tokio::select! {
-                    biased;
-                    ready = others => drop(ready?),
-                    () = guard.sleep(real_time(clock, end)) => clock.advance_to(end),
-                },
+            match (exchanges.next(), end) {
+                (Next::Recorded(at), end) => clock.advance_to(end.map_or(at, |end| at.min(end))),
+                (Next::Sleep, Some(end)) => clock.advance_to(end),
+                (Next::Sleep, None) => exchanges.diverge().await,
+                (Next::Live, end) => {
+                    let guard = self.host.guard.clone();
+                    let others = self.wasi.ctx().table.poll(list.iter().map(borrow).collect());
+                    tokio::select! {
+                        biased;
+                        ready = others => drop(ready?),
+                        () = exchanges.come() => exchanges.admit(end).await,
+                        () = sleep_until(&guard, clock, end) => {
+                            clock.advance_to(end.unwrap_or_default());
+                        }
+                    }
+                }
             }
         }
     }
@@ -164,6 +188,14 @@ fn end_of(memory: &GuestMemory<'_>, at: u32, clock: &VirtualClock) -> Option<u64
         (0, 1, true) => Some(time),
         (0, 0, true) => Some(clock.since_start(time)),
         _ => None,
+    }
+}
+
+/// Sleeps until a point of the virtual clock. Never resolves without one.
+async fn sleep_until(guard: &Guard, clock: &VirtualClock, end: Option<u64>) {
+    match end {
+        Some(end) => guard.sleep(real_time(clock, end)).await,
+        None => pending().await,
     }
 }
 

@@ -44,6 +44,7 @@ fn ended(ending: Ending) -> Ended {
         lost: None,
         fixed_limit: None,
         host_fault: None,
+        calls: None,
     }
 }
 
@@ -65,6 +66,7 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {
+        journal: None,
         task: &task,
         test: &test,
         files: Vec::new(),

@@ -36,6 +36,7 @@ fn ended(ending: Ending) -> Ended {
         fixed_limit: None,
         lost: Some(RowError { details: None, ..error(SECRET) }),
         host_fault: None,
+        calls: None,
     }
 }
 

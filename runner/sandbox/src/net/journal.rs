@@ -1,0 +1,337 @@
+//! [`Journal`]: keeps what a deterministic guest receives from the network, and has what earlier guests of its attempt
+//! have received. [`Answer`]: a response in the form of entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt, pin::Pin, sync::Arc};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use runner_model::protocol::{CallLine, Content, Entry, Exchange, FailedCall, Request, Response};
+use runner_model::row::has_right_checksum;
+use runner_model::{Micros, Text, Time, provider::InFlight, visible::visible_line};
+use thiserror::Error;
+
+use super::failure::{Failure, Step};
+use super::policy::Refusal;
+use crate::{Engines, Redactor, cut};
+
+/// Bytes of a value in a difference of two requests.
+const SHOWN: usize = 60;
+
+/// Keeps entries of a journal, in the order of the calls.
+pub trait Keeper: Send + Sync {
+    /// Keeps an entry. Resolves once it is on disk, and never if it cannot be kept.
+    fn keep(&self, entry: &[u8]) -> Kept;
+}
+
+/// Resolves once an entry is on disk.
+pub type Kept = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The journal of one call.
+#[derive(Clone)]
+pub struct Journal {
+    pub keeper: Arc<dyn Keeper>,
+    /// `None` for a new attempt.
+    pub recorded: Option<Arc<RecordedCalls>>,
+    pub in_flight: InFlight,
+}
+
+/// What earlier guests of an attempt have received.
+#[derive(Debug)]
+pub struct RecordedCalls {
+    /// Start of the guests' clocks.
+    pub(crate) clock: Time,
+    /// The guests' time.
+    pub(crate) timeout: Micros,
+    /// By the number of the request.
+    pub(super) exchanges: BTreeMap<u32, RecordedExchange>,
+    /// Requests that were about to be sent.
+    pub(super) sent: BTreeSet<u32>,
+    /// The entries of exchanges, in the order in which they were kept.
+    pub(super) entries: Vec<Vec<u8>>,
+    /// Real time of the earlier guests.
+    pub(crate) used: Micros,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct RecordedExchange {
+    pub(super) at_ns: u64,
+    /// The place of the entry.
+    place: usize,
+}
+
+/// A request as a guest has made it, without its secrets.
+#[derive(Clone, Debug)]
+pub(super) struct Asked(pub(super) Request<'static>);
+
+/// What came back for a request.
+pub(super) type Answer = Result<Answered, Failure>;
+
+/// A whole response.
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// Time from the request to the end of the response.
+    pub(super) took: Micros,
+}
+
+/// Why an attempt with a journal ends. It passes through wasmtime as its error.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum JournalEnd {
+    /// The guest does not do what earlier guests of the attempt did.
+    #[error("{0}")]
+    Diverged(String),
+    /// An earlier guest may have sent this request, and it must not be sent again.
+    #[error(
+        "{0} may have been sent before the interruption, and `in_flight = \"stop\"` sends no request twice"
+    )]
+    Interrupted(String),
+    #[error(
+        "the requests and responses of the attempt have more than {0}, which `limits.journal` sets"
+    )]
+    Full(String),
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Journal").field("recorded", &self.recorded).finish_non_exhaustive()
+    }
+}
+
+impl RecordedCalls {
+    /// Reads the lines of an attempt in `calls.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// The reason why no guest can continue from them.
+    pub fn read(lines: &[u8], used: Micros) -> Result<Self, String> {
+        let mut first = None;
+        let mut recorded = Self {
+            clock: Time::default(),
+            timeout: Micros(0),
+            exchanges: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            entries: Vec::new(),
+            used,
+        };
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let read = has_right_checksum(line).then(|| serde_json::from_slice(line).ok());
+            let line: CallLine<'_> = read.flatten().ok_or("a line of its journal is damaged")?;
+            let bytes = line.entry.get().as_bytes();
+            match Entry::read(bytes).map_err(|error| error.to_string())? {
+                Entry::Start { clock, timeout_us, compile_key, .. } => {
+                    if compile_key != Engines::compile_key() {
+                        return Err("its journal is of another kind of machine, or of another version of the compiler".into());
+                    }
+                    first.get_or_insert((clock, timeout_us));
+                }
+                Entry::Sent { number } => drop(recorded.sent.insert(number)),
+                Entry::Exchange(Exchange { redacted: true, number, .. }) => {
+                    return Err(format!("the response to its request {number} had a secret"));
+                }
+                Entry::Exchange(Exchange { number, at_ns, .. }) => {
+                    let place = recorded.entries.len();
+                    recorded.exchanges.insert(number, RecordedExchange { at_ns, place });
+                    recorded.entries.push(bytes.to_vec());
+                }
+            }
+        }
+        let (clock, timeout) = first.ok_or("its journal has no start")?;
+        (recorded.clock, recorded.timeout) = (clock, Micros(timeout));
+        Ok(recorded)
+    }
+
+    /// Returns the request and the answer of an exchange.
+    pub(super) fn exchange(
+        &self,
+        recorded: &RecordedExchange,
+    ) -> Result<(Asked, Answer), &'static str> {
+        const UNREADABLE: &str = "its journal cannot be read";
+        let bytes = self.entries.get(recorded.place).ok_or(UNREADABLE)?;
+        let Ok(Entry::Exchange(exchange)) = Entry::read(bytes) else { return Err(UNREADABLE) };
+        let took = Micros(exchange.took_us);
+        let answer = match (exchange.response, exchange.failure) {
+            (Some(response), _) => Ok(Answered::read(response, took).ok_or(UNREADABLE)?),
+            (None, Some(failure)) => Err(Failure::from_call(failure).ok_or(UNREADABLE)?),
+            (None, None) => return Err(UNREADABLE),
+        };
+        Ok((Asked(owned(exchange.request)), answer))
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{} {}`", &*self.0.method, visible_line(&self.0.url))
+    }
+}
+
+impl Asked {
+    pub(super) fn new(
+        method: &str,
+        url: &str,
+        headers: &HeaderMap,
+        redactor: Option<&Redactor>,
+    ) -> Self {
+        let mut url = url.to_owned();
+        if let Some(redactor) = redactor {
+            redactor.text(&mut url);
+        }
+        Self(Request {
+            method: method.to_owned().into(),
+            url: url.into(),
+            headers: contents(headers, redactor).0,
+            body: Content::default(),
+        })
+    }
+
+    pub(super) fn with_body(mut self, body: &[u8], redactor: Option<&Redactor>) -> Self {
+        self.0.body = content(body, redactor).0;
+        self
+    }
+
+    /// Returns the first difference to the request that was recorded under this number.
+    pub(super) fn difference(&self, recorded: &Self, number: u32) -> Option<String> {
+        let (now, before) = (&self.0, &recorded.0);
+        let differs = |what: &str, before: &str, now: &str| {
+            let start = before.bytes().zip(now.bytes()).take_while(|(a, b)| a == b).count();
+            let from = before.floor_char_boundary(start.saturating_sub(SHOWN / 4));
+            let shown = |text: &str| {
+                let rest = &text[from.min(text.floor_char_boundary(from))..];
+                cut(SHOWN, visible_line(rest))
+            };
+            let at = if from > 0 { format!(" from byte {from}") } else { String::new() };
+            let (before, now) = (shown(before), shown(now));
+            format!("{what} of request {number} differs{at}: `{before}` before, `{now}` now")
+        };
+        if now.method != before.method {
+            return Some(differs("the method", &before.method, &now.method));
+        }
+        if now.url != before.url {
+            return Some(differs("the URL", &before.url, &now.url));
+        }
+        if now.headers != before.headers {
+            let shown = |request: &Request<'_>| {
+                let each = request.headers.iter();
+                each.map(|(name, value)| format!("{}: {}", &**name, text(value)))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            };
+            return Some(differs("a header", &shown(before), &shown(now)));
+        }
+        (now.body != before.body).then(|| differs("the body", text(&before.body), text(&now.body)))
+    }
+}
+
+impl Answered {
+    fn read(response: Response<'_>, took: Micros) -> Option<Self> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &response.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            headers.try_append(name, HeaderValue::from_bytes(&bytes(value)?).ok()?).ok()?;
+        }
+        let status = StatusCode::from_u16(response.status).ok()?;
+        Some(Self { status, headers, body: bytes(&response.body)?.into(), took })
+    }
+
+    /// Returns the response for an entry, and whether a secret was replaced.
+    pub(super) fn write(&self, redactor: Option<&Redactor>) -> (Response<'static>, bool) {
+        let (headers, in_headers) = contents(&self.headers, redactor);
+        let (body, in_body) = content(&self.body, redactor);
+        let response = Response { status: self.status.as_u16(), headers, body };
+        (response, in_headers || in_body)
+    }
+}
+
+impl Failure {
+    /// Returns the failure for an entry.
+    pub(super) fn to_call(&self) -> FailedCall<'static> {
+        let (code, limit, denied) = match self {
+            Self::Denied(refusal) => ("denied", None, refusal.denied.as_deref().cloned()),
+            Self::Invalid(_) => ("invalid", None, None),
+            Self::Unreachable { step, .. } => (step.as_str(), None, None),
+            Self::Timeout => ("timeout", None, None),
+            Self::LargeHead(_) => ("large-head", None, None),
+            Self::LargeBody { limit, .. } => ("large-body", Some(*limit), None),
+            Self::TooMany(most) => ("too-many", Some(*most), None),
+            Self::Garbage(_) => ("garbage", None, None),
+        };
+        FailedCall { code: code.into(), message: self.to_string().into(), limit, denied }
+    }
+
+    fn from_call(call: FailedCall<'_>) -> Option<Self> {
+        let text = call.message.to_string();
+        Some(match (&*call.code, call.limit) {
+            ("denied", _) => {
+                let denied = call.denied.map(|denied| {
+                    let grant = denied.grant.map(Text::into_owned);
+                    Box::new(runner_model::row::Denied { what: denied.what.into_owned(), grant })
+                });
+                Self::Denied(Refusal { message: text, denied })
+            }
+            ("invalid", _) => Self::Invalid(text),
+            ("timeout", _) => Self::Timeout,
+            ("large-head", _) => Self::LargeHead(text),
+            ("large-body", Some(limit)) => Self::LargeBody { limit, text },
+            ("too-many", Some(most)) => Self::TooMany(most),
+            ("garbage", _) => Self::Garbage(text),
+            (step, _) => Self::Unreachable { step: Step::parse(step)?, text },
+        })
+    }
+}
+
+fn owned(request: Request<'_>) -> Request<'static> {
+    let each = request.headers.into_iter();
+    Request {
+        method: request.method.into_owned(),
+        url: request.url.into_owned(),
+        headers: each.map(|(name, value)| (name.into_owned(), owned_content(value))).collect(),
+        body: owned_content(request.body),
+    }
+}
+
+fn owned_content(content: Content<'_>) -> Content<'static> {
+    match content {
+        Content::Text(text) => Content::Text(text.into_owned()),
+        Content::Bytes { base64 } => Content::Bytes { base64: base64.into_owned() },
+    }
+}
+
+type Contents = Vec<(Text<'static>, Content<'static>)>;
+
+/// Returns headers for an entry, and whether a secret was replaced.
+fn contents(headers: &HeaderMap, redactor: Option<&Redactor>) -> (Contents, bool) {
+    let mut is_redacted = false;
+    let each = headers.iter().map(|(name, value)| {
+        let (value, is_changed) = content(value.as_bytes(), redactor);
+        is_redacted |= is_changed;
+        (name.as_str().to_owned().into(), value)
+    });
+    (each.collect(), is_redacted)
+}
+
+/// Returns bytes for an entry, and whether a secret was replaced.
+fn content(bytes: &[u8], redactor: Option<&Redactor>) -> (Content<'static>, bool) {
+    let redacted = redactor.and_then(|redactor| redactor.bytes(bytes));
+    let is_redacted = redacted.is_some();
+    let content = match String::from_utf8(redacted.unwrap_or_else(|| bytes.to_vec())) {
+        Ok(text) => Content::Text(text.into()),
+        Err(other) => Content::Bytes { base64: BASE64_STANDARD.encode(other.as_bytes()).into() },
+    };
+    (content, is_redacted)
+}
+
+fn bytes(content: &Content<'_>) -> Option<Vec<u8>> {
+    match content {
+        Content::Text(text) => Some(text.as_bytes().to_vec()),
+        Content::Bytes { base64 } => BASE64_STANDARD.decode(base64.as_bytes()).ok(),
+    }
+}
+
+fn text<'a>(content: &'a Content<'_>) -> &'a str {
+    match content {
+        Content::Text(text) | Content::Bytes { base64: text } => text,
+    }
+}
