@@ -133,6 +133,20 @@ pub(crate) fn sealed(line: &str) -> String {
     format!("{content},\"crc\":\"{:08x}\"}}", crc32(content.as_bytes()))
 }
 
+/// Returns a line of `calls.jsonl`.
+pub(crate) fn call(
+    trial: &str,
+    attempt: u64,
+    session: u32,
+    fingerprint: &str,
+    entry: &str,
+) -> String {
+    let line = format!(
+        "{{\"v\":1,\"trial\":\"{trial}\",\"attempt\":{attempt},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":{entry},\"crc\":\"\"}}"
+    );
+    sealed(&line) + "\n"
+}
+
 /// CRC-32 as in zip and PNG.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| {

@@ -181,10 +181,14 @@ fn unseen(prepared: &PreparedProvider, task: &Task, line: &[u8]) -> Vec<String> 
 /// Starts the worker of a call with everything that it needs.
 pub(crate) fn call_supplied(
     prestarted: PrestartedWorker,
-    supplies: Supplies,
+    mut supplies: Supplies,
     task: Option<(Task, Vec<u8>)>,
     on_event: &mut dyn FnMut(CallEvent<'_>),
 ) -> Result<CallEnd, ProbeError> {
+    // There is no run that could keep a journal.
+    for prepared in &mut supplies.providers {
+        prepared.provider.deterministic.iter_mut().for_each(|one| one.journal = None);
+    }
     let provider = supplies.providers[0].provider.clone();
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");

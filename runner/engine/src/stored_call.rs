@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider};
+use runner_model::{
+    Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
+};
 use runner_record::{ReadLine, RunDir};
 
 use crate::EngineError;
@@ -70,7 +72,7 @@ impl StoredCall {
         let (timeout, timeout_rule) = match (&provider.grading, limits.time) {
             (Some(grading), Some(time)) if time < grading.timeout => (time, TimeoutRule::LimitTime),
             (Some(grading), _) => (grading.timeout, TimeoutRule::Timeout),
-            (None, _) => test.deadline(RunTime::default(), limits, None),
+            (None, _) => test.deadline(RunTime::default(), limits, None, Micros(0)),
         };
         let line_bytes = line.len() as u32;
         let task = Task {

@@ -150,6 +150,11 @@ pub enum Arguments {
 }
 
 impl Provider {
+    /// Returns the rule for requests without a recorded response. `None` without a journal.
+    pub fn journal(&self) -> Option<InFlight> {
+        self.deterministic.and_then(|deterministic| deterministic.journal)
+    }
+
     /// Returns the table of a scenario that the provider is in.
     pub fn table(&self) -> &'static str {
         if self.grading.is_some() { "graders" } else { "providers" }

@@ -323,6 +323,7 @@ impl Plan {
             memory: provider.limits.all_memory(),
             stack: provider.limits.more_stack(),
             is_grader: provider.grading.is_some(),
+            has_journal: provider.journal().is_some(),
         });
         ScheduleSettings {
             session,

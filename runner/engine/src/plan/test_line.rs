@@ -154,24 +154,25 @@ impl TestLine<'_> {
     }
 
     /// Returns the timeout of an attempt, and the rule that sets it: the shortest of the timeout, `limits.time` and the rest of
-    /// the trial's timeout.
+    /// the trial's timeout. `used` is the time of its earlier guests.
     pub(crate) fn deadline(
         &self,
         now: RunTime,
         limits: &Limits,
         trial_started: Option<RunTime>,
+        used: Micros,
     ) -> (Micros, TimeoutRule) {
-        let mut deadline = (self.timeout, TimeoutRule::Timeout);
+        let rest = |most: Micros, used: Micros| Micros(most.0.saturating_sub(used.0));
+        let mut deadline = (rest(self.timeout, used), TimeoutRule::Timeout);
         let mut shorten = |time: Option<Micros>, rule| {
             if let Some(time) = time.filter(|time| *time < deadline.0) {
                 deadline = (time, rule);
             }
         };
-        shorten(limits.time, TimeoutRule::LimitTime);
-        let left = self.trial_timeout.map(|most| {
-            let used = trial_started.map_or(Micros(0), |started| now - started);
-            Micros(most.0.saturating_sub(used.0))
-        });
+        shorten(limits.time.map(|most| rest(most, used)), TimeoutRule::LimitTime);
+        let left = self
+            .trial_timeout
+            .map(|most| rest(most, trial_started.map_or(used, |started| now - started)));
         shorten(left, TimeoutRule::TrialTimeout);
         deadline
     }

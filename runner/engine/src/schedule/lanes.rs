@@ -80,6 +80,8 @@ pub(super) struct Lane {
     /// Whether the lane is a grader's, or a provider's that has a concurrency or rate or is in a run with any budget. Its tasks
     /// must not wait at workers, because a worker starts waiting tasks whenever a slot is free.
     pub(super) is_bounded: bool,
+    /// Whether interrupted attempts continue.
+    pub(super) has_journal: bool,
     /// Whether a budget of the provider is used up.
     pub(super) is_closed: bool,
     pub(super) in_flight: u32,
@@ -115,6 +117,7 @@ impl Lane {
                 LaneKind::Grades => true,
                 LaneKind::Judgements => false,
             },
+            has_journal: bounds.has_journal && kind == LaneKind::Attempts,
             is_closed: settings.spending.is_used_up_by(lane as u16),
             in_flight: 0,
             due: BTreeMap::new(),

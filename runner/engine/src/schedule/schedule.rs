@@ -15,6 +15,8 @@ use super::window::{SentTask, Turn, Worker, Workers};
 const MAX_UNACKED_ROWS: u64 = 4_096;
 /// Bytes of rows not on disk above which no task is assigned.
 const MAX_UNACKED_BYTES: u64 = 8 << 20;
+/// The error code of an attempt whose journal is of other calls. The trial starts anew.
+pub(crate) const DIVERGED: &str = "diverged";
 /// Attempts in a row with the outcome `stopped` that end the session.
 const MAX_FAULTS: u32 = 3;
 
@@ -322,7 +324,14 @@ impl Schedule {
         // An interrupted grader leaves the row ungraded, without another grader.
         let is_answer = row.outcome != Outcome::Ungraded || grader.is_some();
         let is_measured = has_output(row) && is_answer && flight.kind != LaneKind::Judgements;
-        self.spend(trial.lane, &row.metrics, is_measured);
+        let is_stopped = row.outcome == Outcome::Stopped;
+        let error = row.error.as_ref().map(|error| &*error.code);
+        let has_diverged = is_stopped && error == Some(DIVERGED);
+        let continues = is_stopped && self.lanes[trial.lane].has_journal && !has_diverged;
+        // An attempt that continues reports its metrics again.
+        if !continues {
+            self.spend(trial.lane, &row.metrics, is_measured);
+        }
         // An interrupted grader leaves the row as it is.
         if let Some(grader) = grader.filter(|_| row.outcome == Outcome::Ungraded) {
             self.faults = 0;
@@ -332,9 +341,8 @@ impl Schedule {
         }
         if !row.outcome.can_be_final() {
             trial.needs_limit |= is_share_full;
-            self.put_back(trial);
-            self.write_interrupted(task, None, flight.kind);
-            if !is_share_full {
+            self.interrupt(trial, task, None, flight.kind, continues);
+            if !is_share_full && !has_diverged {
                 self.on_fault(row, host_fault);
             }
             return;
@@ -419,17 +427,22 @@ impl Schedule {
         }
     }
 
-    /// Writes the row of an interrupted attempt. An interrupted grade or judgement leaves none: the row that it judges stays the
-    /// newest.
-    pub(super) fn write_interrupted(
+    /// Queues the trial of an interrupted attempt, and writes the attempt's row. One that `continues` leaves none, and its number
+    /// is used again. An interrupted grade or judgement leaves none: the row that it judges stays the newest.
+    pub(super) fn interrupt(
         &mut self,
+        mut trial: OpenTrial,
         task: TaskId,
         lost: Option<LostReason>,
         kind: LaneKind,
+        continues: bool,
     ) {
-        if kind == LaneKind::Attempts {
+        if continues {
+            trial.attempts -= 1;
+        } else if kind == LaneKind::Attempts {
             self.write(task, lost, false, false);
         }
+        self.put_back(trial);
     }
 
     pub(super) fn write(

@@ -52,6 +52,8 @@ pub struct Bounds {
     pub stack: u64,
     /// Whether its tasks grade outputs of other providers.
     pub is_grader: bool,
+    /// Whether interrupted attempts continue with their journals. They leave no row, and keep their numbers.
+    pub has_journal: bool,
 }
 
 /// The slots of a worker, and the memory of all its guests in bytes.

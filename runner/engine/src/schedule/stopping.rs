@@ -118,8 +118,10 @@ impl Schedule {
 
     /// Records the attempts of workers that neither answered nor exited.
     fn give_up(&mut self) {
-        for task in self.workers.take_started() {
-            self.write(task, Some(LostReason::Stopped), false, false);
+        for (task, lane) in self.workers.take_started() {
+            if !self.lanes[lane].has_journal {
+                self.write(task, Some(LostReason::Stopped), false, false);
+            }
         }
     }
 

@@ -98,8 +98,8 @@ impl Schedule {
         } else {
             LostReason::Lost
         };
-        self.put_back(trial);
-        self.write_interrupted(task, Some(reason), flight.kind);
+        let continues = self.lanes[trial.lane].has_journal;
+        self.interrupt(trial, task, Some(reason), flight.kind, continues);
     }
 
     fn on_stuck(&mut self, task: TaskId, flight: SentTask, policy: &Policy) {

@@ -138,13 +138,13 @@ impl Worker {
 
     /// Removes all tasks. Returns the attempts of providers that have started: a worker starts its oldest tasks first, so these
     /// are as many as it has slots.
-    fn take_started(&mut self) -> Vec<TaskId> {
+    fn take_started(&mut self) -> Vec<(TaskId, usize)> {
         let flights = std::mem::take(&mut self.flights).into_iter();
         self.grading = 0;
         let started =
             flights.filter(|(_, flight)| flight.kind != LaneKind::Grades).take(self.slots);
         let attempts = started.filter(|(_, flight)| flight.kind == LaneKind::Attempts);
-        attempts.map(|(task, _)| task).collect()
+        attempts.map(|(task, flight)| (task, flight.trial.lane)).collect()
     }
 
     fn measure(&mut self, duration: Duration) {
@@ -182,8 +182,8 @@ impl Workers {
         Some(changed)
     }
 
-    /// Removes all tasks of all workers. Returns the attempts of providers that have started.
-    pub(super) fn take_started(&mut self) -> Vec<TaskId> {
+    /// Removes all tasks of all workers. Returns the attempts of providers that have started, with their lanes.
+    pub(super) fn take_started(&mut self) -> Vec<(TaskId, usize)> {
         let ids: Vec<_> = self.all.keys().copied().collect();
         let started = ids.into_iter().filter_map(|id| self.change(id, Worker::take_started));
         started.flatten().collect()

@@ -119,6 +119,9 @@ impl Coordinator<'_> {
         let Stage::Checking(checking) = &mut self.stage else { return };
         if let (Some(plugins), Some(run)) = (checking.checks.take(), checking.run.take()) {
             self.stage = Stage::Running(Running::new(run, self.now));
+            if let Err(error) = self.read_journals() {
+                return self.fail(Reason::Storage, error.to_string());
+            }
             self.start(plugins.ready, plugins.worker);
         }
     }

@@ -2,18 +2,18 @@
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
-use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{Calls, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule};
 use runner_model::provider::Provider;
 use runner_model::row::{RowError, check_row, read_line};
 use runner_model::{
-    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, ProviderName, Row, RowRef,
-    RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
+    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
+    RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
 use runner_record::{RecordError, now};
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{Plan, StoredRow, TestLine};
-use crate::schedule::{Assignment, LostReason, Policy};
+use crate::schedule::{Assignment, DIVERGED, LostReason, Policy};
 use crate::workers::{max_artifact_bytes, max_artifacts};
 
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
@@ -32,7 +32,7 @@ pub(crate) struct InFlightTask {
     /// The trial's index in the plan.
     pub(crate) trial: u64,
     pub(crate) policy: Policy,
-    execution: Fingerprint,
+    pub(super) execution: Fingerprint,
     pub(super) judgement: Fingerprint,
     /// The row that is judged or graded. `None` if the provider is called.
     pub(super) stored: Option<StoredRow>,
@@ -44,6 +44,10 @@ pub(crate) struct InFlightTask {
     drafts: HashMap<u32, Draft>,
     /// Bytes of all drafts.
     bytes: u64,
+    /// Pieces of an entry for the journal, whose last one is missing.
+    pub(super) entry: Vec<u8>,
+    /// Whether the guest's start is recorded.
+    pub(super) is_recorded: bool,
     /// Last report of the guest's step. `None` before the first.
     pub(crate) step: Option<GuestStep>,
     /// The last output that its worker has sent, unchecked text of the guest.
@@ -84,8 +88,8 @@ pub(crate) struct CheckedReport {
 }
 
 impl TasksInFlight {
-    /// Creates the task of an assignment. `stored` is the row to judge or to grade. Returns the task with its body: the test's
-    /// line, then the stored row if there is one.
+    /// Creates the task of an assignment. `stored` is the row to judge or to grade, `recorded` the journal of an interrupted
+    /// attempt. Returns the task with its body: the test's line, then the stored row if there is one.
     ///
     /// # Errors
     ///
@@ -97,13 +101,15 @@ impl TasksInFlight {
         worker: WorkerId,
         assignment: &Assignment,
         stored: Option<StoredRow>,
+        recorded: Option<Recorded>,
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
         let test = TestLine::read(&self.line)?;
         let provider = &plan.providers[usize::from(planned.provider)].provider;
+        let used = recorded.map_or(Micros(0), |recorded| recorded.used);
         let (timeout, timeout_rule) =
-            test.deadline(now, &provider.limits, assignment.trial_started);
+            test.deadline(now, &provider.limits, assignment.trial_started, used);
         let mut task = Task {
             id: assignment.task,
             trial: TrialId {
@@ -120,7 +126,7 @@ impl TasksInFlight {
             kind: TaskKind::Run,
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
-            recorded: None,
+            recorded,
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;
@@ -165,6 +171,8 @@ impl TasksInFlight {
             attempt,
             graders,
             drafts: HashMap::new(),
+            entry: Vec::new(),
+            is_recorded: false,
             step: None,
             output: None,
             bytes: 0,
@@ -237,7 +245,8 @@ impl InFlightTask {
         Ok(Ok(()))
     }
 
-    /// Checks the report of any task. `decide` gets the task, the new row, and the row as the schedule needs it.
+    /// Checks the report of any task. `calls` are those that its journal has. `decide` gets the task, the new row, and the row as
+    /// the schedule needs it.
     ///
     /// # Errors
     ///
@@ -248,6 +257,7 @@ impl InFlightTask {
         mut body: Vec<u8>,
         limits: &Limits,
         session: u32,
+        calls: Option<Calls>,
         decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>) -> T,
     ) -> Result<(CheckedReport, T), String> {
         if self.is_judged() {
@@ -257,6 +267,7 @@ impl InFlightTask {
             return Ok((report.into(), decision));
         }
         let (row, (log, artifacts)) = self.check(head, &body, limits, session)?;
+        self.check_calls(&row, calls)?;
         let decision = decide(self, &row, &row);
         let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
         body.truncate(head.row_bytes as usize);
@@ -309,6 +320,26 @@ impl InFlightTask {
         Ok((row, (log, artifacts)))
     }
 
+    /// Checks the calls of a provider's row.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the worker, as the rest of a sentence.
+    pub(crate) fn check_calls(&self, row: &RowRef<'_>, calls: Option<Calls>) -> Result<(), String> {
+        let is_stopped = row.outcome == Outcome::Stopped;
+        let error = row.error.as_ref().filter(|_| is_stopped);
+        let has_diverged = error.is_some_and(|error| &*error.code == DIVERGED);
+        // Otherwise a trial could start anew forever.
+        if has_diverged && self.task.recorded.is_none() {
+            return Err("reported that it differs from a journal without having one".to_owned());
+        }
+        // Interrupted attempts have no row, and those with other calls may not have read all of them.
+        if row.calls == calls || is_stopped && (!has_diverged || row.calls.is_none()) {
+            return Ok(());
+        }
+        Err("reported other calls than it has recorded".to_owned())
+    }
+
     /// Returns the graders that a row waits for.
     pub(crate) fn next_graders(
         &self,
@@ -342,14 +373,22 @@ impl InFlightTask {
     }
 
     /// Creates the row of a lost attempt of the provider. `took` is its duration and the suspended time in addition to it, `why`
-    /// the end of its worker.
-    pub(crate) fn row(&self, reason: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
+    /// the end of its worker, and `calls` those that its journal has.
+    pub(crate) fn row(
+        &self,
+        reason: LostReason,
+        took: [Duration; 2],
+        why: &str,
+        calls: Option<Calls>,
+    ) -> Vec<u8> {
         let started_ms = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
         let [took, suspended] = took;
         let started_at = Time::from_millis(started_ms);
         let row = Row {
             outcome: reason.outcome(),
             error: Some(self.lost_error(reason, why)),
+            calls,
+            continued: self.task.recorded.map_or(0, |recorded| recorded.continued),
             ..Row::new(&self.task.trial, self.task.attempt, started_at, took, suspended)
         };
         // Serializing strings and numbers does not fail.

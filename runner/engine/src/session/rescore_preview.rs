@@ -110,7 +110,8 @@ fn judge(
                 tries: 1,
                 trial_started: None,
             };
-            let task = in_flight.add(plan, RunTime(0), WorkerId(0), &assignment, Some(stored));
+            let task =
+                in_flight.add(plan, RunTime(0), WorkerId(0), &assignment, Some(stored), None);
             let sent = task.and_then(|(task, line)| probe.assign(task, line));
             sent.map_err(machine_error)?;
         }

@@ -9,7 +9,7 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Micros, Outcome, Places, Reason, RowRef, RunTime, Stage as Shown};
 use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready};
 use runner_prepare::machine;
-use runner_record::{Ack, RowFacts};
+use runner_record::{Ack, Journal, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, FIRST_LIVE};
@@ -22,7 +22,7 @@ use crate::schedule::{Assignment, LostReason, Pending, Schedule};
 use crate::workers::{ReadyWorker, WorkerExit};
 
 /// Bytes of rows and logs that are not on disk before workers are held back.
-const MAX_PENDING: u64 = 8 << 20;
+pub(super) const MAX_PENDING: u64 = 8 << 20;
 /// Bytes of an attempt's progress text in `live.json`.
 const MAX_WORD: usize = 300;
 /// Time without a worker on another machine after which that is reported.
@@ -128,9 +128,13 @@ impl Coordinator<'_> {
             let message = "cannot read a row or an output to judge".to_owned();
             return Err((Reason::Storage, message));
         }
+        let mut assignment = *assignment;
+        let is_run = stored.is_none();
+        let recorded = if is_run { self.recorded(&mut assignment)? } else { None };
+        let Stage::Running(running) = &mut self.stage else { return Ok(()) };
         let (task, line) = running
             .tasks
-            .add(self.plan, self.now, worker, assignment, stored)
+            .add(self.plan, self.now, worker, &assignment, stored, recorded)
             .map_err(|error| (Reason::Storage, format!("cannot read a test: {error}")))?;
         let sent = self.pool.assign(worker, task, line);
         sent.map_err(|error| (Reason::Machine, machine::failure("cannot send a test", error)))
@@ -143,6 +147,9 @@ impl Coordinator<'_> {
             FromWorker::Report { head, body } => self.report(worker, &head, body),
             FromWorker::Artifact { task, index, bytes } => {
                 self.add_piece(worker, task, index, &bytes);
+            }
+            FromWorker::Entry { task, is_last, bytes } => {
+                self.add_entry(worker, task, is_last, &bytes);
             }
             FromWorker::Returned(mut returned) => {
                 returned.retain(|task| running.tasks.at(worker, *task).is_some());
@@ -174,6 +181,10 @@ impl Coordinator<'_> {
         let Stage::Running(running) = &mut self.stage else { return };
         for flight in running.tasks.all.values_mut().filter(|flight| flight.worker == worker) {
             flight.lost = Some((monotonic(), exit.how.clone()));
+            if flight.is_recorded && self.pool.faulty.contains(&worker) {
+                let journal = running.journals.at((flight.trial, flight.attempt));
+                journal.void("its worker was killed for a fault");
+            }
         }
         let mut started = Vec::new();
         for word in &exit.started {
@@ -205,7 +216,10 @@ impl Coordinator<'_> {
         let prepared = &self.plan.providers[usize::from(flight.task.provider)];
         let limits = &prepared.provider.limits;
         let mut is_answer = false;
-        let checked = flight.receive(head, body, limits, running.run.session, |flight, row, effort| {
+        let journal = running.journals.get((flight.trial, flight.attempt));
+        let calls = journal.and_then(Journal::calls);
+        let session = running.run.session;
+        let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
             let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
@@ -251,7 +265,7 @@ impl Coordinator<'_> {
         }
     }
 
-    fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
+    pub(super) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
         self.pool.fault(worker, task, fault);
         if let Stage::Running(running) = &mut self.stage {
             running.tasks.close_drafts(worker);
@@ -260,8 +274,9 @@ impl Coordinator<'_> {
 
     pub(super) fn receive_ack(&mut self, ack: Ack) {
         match ack {
-            Ack::Written { lines, at, .. } => {
+            Ack::Written { lines, at, calls } => {
                 self.receive_lines(at, &lines);
+                self.answer_entries(calls);
                 if let Stage::Running(running) = &self.stage {
                     let (bytes, rows) = running.run.writer.pending();
                     self.pool.hold_back(bytes > MAX_PENDING);
@@ -322,8 +337,9 @@ impl Coordinator<'_> {
 
     /// Creates the report of a lost attempt.
     pub(super) fn report_for(&self, task: TaskId, reason: LostReason) -> Option<CheckedReport> {
-        let Stage::Running(Running { tasks, run, .. }) = &self.stage else { return None };
+        let Stage::Running(Running { tasks, run, journals, .. }) = &self.stage else { return None };
         let flight = tasks.all.get(&task)?;
+        let calls = journals.get((flight.trial, flight.attempt)).and_then(Journal::calls);
         let (since, how) = flight.lost.clone().unwrap_or_else(|| {
             // The worker neither answered nor exited: the slot has the start.
             let mut slots = self.pool.slots();
@@ -341,7 +357,7 @@ impl Coordinator<'_> {
         Some(CheckedReport {
             outcome: reason.outcome(),
             has_denied: false,
-            row: flight.row(reason, [took.into(), suspended], &how),
+            row: flight.row(reason, [took.into(), suspended], &how, calls),
             ungraded: None,
             log: None,
             artifacts: Vec::new(),
@@ -355,9 +371,8 @@ impl Coordinator<'_> {
         is_final: bool,
         flaky: bool,
     ) {
-        let Stage::Running(Running { tasks, run, ungraded, unacked, .. }) = &mut self.stage else {
-            return;
-        };
+        let Stage::Running(running) = &mut self.stage else { return };
+        let Running { tasks, run, ungraded, unacked, journals, .. } = running;
         let Some(flight) = tasks.all.get(&task) else { return };
         if let Some(row) = report.ungraded.take_if(|_| !is_final) {
             (report.row, report.outcome) = (row, Outcome::Ungraded);
@@ -368,6 +383,9 @@ impl Coordinator<'_> {
             ungraded.insert(flight.trial, place);
         } else {
             ungraded.remove(&flight.trial);
+        }
+        if !flight.is_judged() {
+            journals.remove((flight.trial, flight.attempt));
         }
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use runner_model::{RunTime, WorkerId, prepare::Ready, protocol::FromWorker};
-use runner_record::{Live, Manifest, Owned, RowFacts, Writer};
+use runner_model::{RunTime, TaskId, WorkerId, prepare::Ready, protocol::FromWorker};
+use runner_record::{Journals, Live, Manifest, Owned, RowFacts, Writer};
 use runner_scenario::Problems;
 
 use super::{in_flight::TasksInFlight, run_log::WorkerLog};
@@ -127,6 +127,10 @@ pub(super) struct Running {
     pub(super) tasks: TasksInFlight,
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) unacked: VecDeque<(u64, RowFacts)>,
+    /// Calls of attempts without a row.
+    pub(super) journals: Journals,
+    /// Tasks whose calls are not on disk yet, in the order of writing.
+    pub(super) unkept: VecDeque<(WorkerId, TaskId)>,
     /// The newest rows of trials that graders have yet to judge, by trial. Their places are known once they are on disk.
     pub(super) ungraded: BTreeMap<u64, RowPlace>,
     /// Start of the time without a connected worker, and the message about it once that is sent. `None` while a worker is
@@ -146,6 +150,8 @@ impl Running {
             started,
             tasks: TasksInFlight::default(),
             unacked: VecDeque::new(),
+            journals: Journals::default(),
+            unkept: VecDeque::new(),
             ungraded: BTreeMap::new(),
             without_workers: None,
             has_lacked_memory: false,

@@ -3,7 +3,7 @@ use std::time::Duration;
 use runner_model::{
     Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, Tail, TaskId, TrialId, WorkerId,
     digest,
-    protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
+    protocol::{Calls, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule},
 };
 
 use super::{InFlightTask, LostReason, Policy, StoredRow};
@@ -33,6 +33,8 @@ fn flight() -> InFlightTask {
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),
+        entry: Vec::new(),
+        is_recorded: false,
         step: None,
         output: None,
         bytes: 0,
@@ -42,7 +44,7 @@ fn flight() -> InFlightTask {
 
 /// Returns a row of the task with more keys.
 fn row(more: &str) -> Vec<u8> {
-    let row = flight().row(LostReason::Lost, [Duration::ZERO; 2], "died");
+    let row = flight().row(LostReason::Lost, [Duration::ZERO; 2], "died", None);
     let row = String::from_utf8(row).unwrap();
     row.replace("\"usage\":", &format!("{more}\"usage\":")).into_bytes()
 }
@@ -72,7 +74,7 @@ fn lost_attempts_get_rows() {
         (LostReason::Crash, Outcome::Error, "crash"),
     ] {
         let took = [5, 7].map(Duration::from_millis);
-        let row = flight().row(reason, took, "was ended by signal 9");
+        let row = flight().row(reason, took, "was ended by signal 9", None);
         let read: RowRef<'_> = serde_json::from_slice(&row).unwrap();
         assert_eq!((read.outcome, read.attempt), (outcome, 3));
         assert_eq!(read.trial.to_string(), "a/b@p#2");
@@ -103,6 +105,46 @@ fn reports_are_checked_before_they_become_rows() {
     let mut head = head(passed.as_bytes(), b"");
     head.host_fault = Some(HostFault::Memory);
     assert!(flight().check(&head, passed.as_bytes(), &Limits::default(), 1).is_err());
+}
+
+#[test]
+fn calls_of_a_row_are_those_that_were_recorded() {
+    let calls = |count| Calls { count, sha256: digest(b"") };
+    let with = |outcome: &str, code: &str, own: Option<u32>| {
+        let own = own.map_or_else(String::new, |count| {
+            format!("\"calls\":{{\"count\":{count},\"sha256\":\"{}\"}},", digest(b""))
+        });
+        let row = String::from_utf8(row(&own)).unwrap();
+        row.replace("\"stopped\"", &format!("\"{outcome}\"")).replace("\"lost\"", code)
+    };
+    let is_right = |flight: &InFlightTask, row: &str, recorded: Option<u32>| {
+        let row: RowRef<'_> = serde_json::from_str(row).unwrap();
+        flight.check_calls(&row, recorded.map(calls)).is_ok()
+    };
+    let new = flight();
+    for (own, recorded, expected) in [
+        (None, None, true),
+        (Some(2), Some(2), true),
+        (Some(1), Some(2), false),
+        (None, Some(2), false),
+        (Some(2), None, false),
+    ] {
+        assert_eq!(is_right(&new, &with("timeout", "\"x\"", own), recorded), expected);
+        // The row of an interrupted attempt is not written.
+        assert!(is_right(&new, &with("stopped", "\"x\"", own), recorded));
+    }
+    // Only an attempt with a journal can differ from it.
+    let diverged = with("stopped", "\"diverged\"", None);
+    assert!(!is_right(&new, &diverged, None));
+    let mut continued = flight();
+    let recorded = Recorded { sha256: digest(b""), continued: 1, used: Micros(1) };
+    continued.task.recorded = Some(recorded);
+    assert!(is_right(&continued, &diverged, Some(2)));
+    assert!(!is_right(&continued, &with("stopped", "\"diverged\"", Some(1)), Some(2)));
+    // A row of the coordinator has them, too.
+    let row = continued.row(LostReason::Crash, [Duration::ZERO; 2], "died", Some(calls(2)));
+    let row: RowRef<'_> = serde_json::from_slice(&row).unwrap();
+    assert_eq!((row.calls, row.continued), (Some(calls(2)), 1));
 }
 
 #[test]

@@ -345,6 +345,91 @@ fn three_host_faults_in_a_row_end_session() {
     }
 }
 
+/// Returns a schedule of a provider whose interrupted attempts continue.
+fn with_journal(tests: u64) -> Harness {
+    let mut settings = settings(&[0]);
+    settings.providers[0].has_journal = true;
+    let mut harness = Harness::new(settings, tests);
+    harness.policy = retries(1, 0);
+    harness
+}
+
+/// Returns the trials and attempts of tasks.
+fn attempts(sent: &[Sent]) -> Vec<(u64, u32)> {
+    sent.iter().map(|sent| (sent.trial, sent.attempt)).collect()
+}
+
+#[test]
+fn interrupted_attempt_with_a_journal_continues_without_a_row() {
+    let mut harness = with_journal(2);
+    let first = harness.ready(1, 2, false);
+    let fault = Some(HostFault::Files);
+    let stopped = row("stopped", 1.0, None);
+    assert_eq!(harness.report_fault(1, first[0].task, &stopped, fault), []);
+    let again = sent(&harness.tick());
+    assert_eq!(attempts(&again), [(0, 1)]);
+    // It has used no retry.
+    let failed = harness.report(1, again[0].task, &row("unavailable", 1.0, None));
+    assert_eq!(failed, [written(again[0].task, false, false)]);
+    let retry = sent(&harness.tick());
+    assert_eq!(attempts(&retry), [(0, 2)]);
+    // The worker dies, and both continue alone. A second death alone is a crash, with a row.
+    assert_eq!(harness.lost(1, &[retry[0].task, first[1].task], Some(Blame::Died)), []);
+    harness.tick();
+    let alone = harness.ready(2, 1, ALONE);
+    assert_eq!(attempts(&alone), [(1, 1)]);
+    assert_eq!(harness.lost(2, &[alone[0].task], Some(Blame::Died)), []);
+    harness.tick();
+    let other = harness.ready(3, 1, ALONE);
+    assert_eq!(attempts(&other), [(0, 2)]);
+    harness.pass(3, other[0].task, 1.0);
+    let last = sent(&harness.tick());
+    assert_eq!(attempts(&last), [(1, 1)]);
+    let crashed = harness.lost(3, &[last[0].task], Some(Blame::Died));
+    assert_eq!(crashed.len(), 1);
+    assert!(matches!(crashed[0], Effect::Write { lost: Some(LostReason::Crash), .. }));
+    assert_eq!(harness.ack(), [finish(None)]);
+}
+
+#[test]
+fn attempt_that_differs_from_its_journal_starts_anew() {
+    let mut harness = with_journal(1);
+    let mut task = harness.ready(1, 1, false)[0].task;
+    let diverged = row("stopped", 1.0, None).replace("\"code\":\"code\"", "\"code\":\"diverged\"");
+    // It is no fault of the machine, of which three in a row end a session.
+    for attempt in 2..=5 {
+        assert_eq!(harness.report(1, task, &diverged), [written(task, false, false)]);
+        let again = sent(&harness.tick());
+        assert_eq!(attempts(&again), [(0, attempt)]);
+        task = again[0].task;
+    }
+    // Interrupted attempts are such faults, although they have no rows.
+    for _ in 0..3 {
+        harness.report_fault(1, task, &row("stopped", 1.0, None), Some(HostFault::Memory));
+        task = sent(&harness.tick()).first().map_or(task, |sent| sent.task);
+    }
+    assert_eq!(harness.schedule.stop_reason(), Some(Reason::Machine));
+}
+
+#[test]
+fn stop_leaves_no_rows_of_attempts_that_continue() {
+    for answers in [true, false] {
+        let mut harness = with_journal(2);
+        let open = harness.ready(1, 2, false);
+        harness.stop(StopMode::Stop);
+        harness.tick();
+        if answers {
+            for sent in &open {
+                assert_eq!(harness.report(1, sent.task, &row("stopped", 1.0, None)), []);
+            }
+            assert_eq!(harness.tick(), [finish(Some(Reason::Interrupted))]);
+        } else {
+            harness.tick_at(1_200);
+            assert_eq!(harness.tick_at(1_300), [finish(Some(Reason::Interrupted))]);
+        }
+    }
+}
+
 #[test]
 fn death_without_blame_makes_no_suspects() {
     let mut harness = Harness::new(settings(&[0]), 3);

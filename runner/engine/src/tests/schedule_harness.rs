@@ -95,7 +95,14 @@ pub(super) fn session(jobs: u32) -> SessionSettings {
 
 /// Returns bounds with a concurrency and 1 MiB of memory.
 pub(super) fn bounds(concurrency: u32) -> Bounds {
-    Bounds { concurrency, rate: None, memory: 1 << 20, stack: 0, is_grader: false }
+    Bounds {
+        concurrency,
+        rate: None,
+        memory: 1 << 20,
+        stack: 0,
+        is_grader: false,
+        has_journal: false,
+    }
 }
 
 pub(super) fn ms(millis: u64) -> RunTime {

@@ -248,11 +248,15 @@ struct Truth {
     written: VecDeque<(u64, Rows)>,
     /// Trials with rows of this session.
     has_rows: HashSet<u64>,
+    /// Number of interrupted attempts without a row, by trial.
+    interrupted: HashMap<u64, u32>,
     /// Number of calls of each grader for each trial.
     questions: HashMap<(u64, u16), u32>,
     /// Final rows that are bad.
     bad: u64,
-    /// Number of reports of each lane, which is also their sum of the metric `m`.
+    /// Number of reports of each lane.
+    reports: Vec<u64>,
+    /// Sum of the metric `m` of each lane: one for each report of an attempt that does not continue.
     measured: Vec<u64>,
     /// Time of each lane's first start, and number of starts.
     starts: HashMap<usize, (u64, u64)>,
@@ -313,6 +317,7 @@ impl Session {
             memory: MIB * (1 + random.below(4)),
             stack: 0,
             is_grader: lane >= grid.providers,
+            has_journal: lane < grid.providers && random.one_in(3),
         });
         let providers = providers.collect();
         let has_graders = lanes > grid.providers;
@@ -347,6 +352,7 @@ impl Session {
         });
         let truth = Truth {
             measured: vec![0; usize::from(lanes) + 1],
+            reports: vec![0; usize::from(lanes) + 1],
             rows: disk.clone(),
             disk,
             ..Truth::default()
@@ -420,8 +426,14 @@ impl Session {
     fn calls(&self, task: &Assignment) -> u32 {
         match task.grader {
             Some(lane) => self.truth.questions[&(task.trial, lane)],
-            None => task.attempt,
+            None => task.attempt + self.truth.interrupted.get(&task.trial).copied().unwrap_or(0),
         }
+    }
+
+    /// Returns whether the task leaves no row if it is interrupted, and its attempt continues.
+    fn continues(&self, task: &Assignment) -> bool {
+        let bounds = self.settings.providers.get(self.lane(task));
+        bounds.is_some_and(|bounds| bounds.has_journal)
     }
 
     fn set_up(&mut self, jobs: u32) {
@@ -766,15 +778,18 @@ impl Session {
             return;
         };
         let lane = self.lane(&assignment);
-        self.truth.measured[lane] += 1;
+        let continues = outcome == "stopped" && self.continues(&assignment);
+        self.truth.reports[lane] += 1;
+        self.truth.measured[lane] += u64::from(!continues);
         if host_fault == Some(HostFault::Memory)
             && self.truth.reserved[&task] < self.settings.providers[lane].memory
         {
             self.truth.lacked.insert((assignment.trial, lane));
         }
-        if outcome == "stopped" && !is_attempt {
-            assert_eq!(writes, [], "an interrupted grade leaves no row");
+        if outcome == "stopped" && (!is_attempt || continues) {
+            assert_eq!(writes, [], "an interrupted grade or journal leaves no row");
             self.truth.open.remove(&task);
+            *self.truth.interrupted.entry(assignment.trial).or_default() += 1;
             self.carry_out(effects);
             return;
         }
@@ -852,7 +867,9 @@ impl Session {
         });
         self.carry_out(effects);
         self.known.remove(&worker);
-        self.truth.open.retain(|_, (at, _)| *at != worker);
+        for (_, (_, task)) in self.truth.open.extract_if(.., |_, (at, _)| *at == worker) {
+            *self.truth.interrupted.entry(task.trial).or_default() += 1;
+        }
     }
 
     fn tick(&mut self) {
@@ -963,6 +980,7 @@ impl Session {
                     let is_attempt = self.is_attempt(&assignment);
                     let has_row = matches!(reason, LostReason::Stuck | LostReason::Crash);
                     assert!(is_attempt || has_row, "an interrupted grade leaves no row");
+                    assert!(has_row || !self.continues(&assignment), "it continues");
                     if reason == LostReason::Crash {
                         let guest = self.guest(&assignment);
                         let is_killer = matches!(guest, Guest::Kill { .. } | Guest::KillUnseen);
@@ -1055,7 +1073,7 @@ impl Session {
             assert!(now + MAX_CATCH_UP >= in_time, "start {count} comes too early");
         }
         *count += 1;
-        let is_known = truth.measured[lane] >= 8 && !alone;
+        let is_known = truth.reports[lane] >= 8 && !alone;
         let needs_limit = !is_known || truth.lacked.contains(&(assignment.trial, lane));
         let reserved = if needs_limit { bounds.memory } else { MIB.min(bounds.memory) };
         truth.reserved.insert(assignment.task, reserved);

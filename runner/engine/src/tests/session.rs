@@ -3,17 +3,19 @@
 use std::{
     collections::HashMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, SystemTime},
 };
 
 use runner_model::{
-    ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
+    ErrorClass, Micros, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready, RefusedPart},
-    protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
-    provider::{Description, PluginKind, PreparedProvider, Reuse},
+    protocol::{
+        CallLine, Calls, FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker,
+    },
+    provider::{Description, Deterministic, InFlight, PluginKind, PreparedProvider, Reuse},
 };
 use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};
@@ -64,6 +66,21 @@ enum Act {
     Stranger,
     /// Has no schema of inputs, so none is checked, and does not end when it is killed.
     Unkillable,
+    /// Records two calls in each attempt.
+    Record,
+    /// Dies between the two calls of its third task.
+    RecordDie,
+    /// Breaks a rule of journals in its third task.
+    RecordLie(RecordLie),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RecordLie {
+    Twice,
+    NoStart,
+    Continues,
+    NoCalls,
+    NoJson,
 }
 
 struct Fake {
@@ -88,7 +105,9 @@ impl WorkerLink for Fake {
 fn fake(act: Act, sink: EventSink) -> Fake {
     let (frames, received) = mpsc::channel();
     let slots = Arc::new(Mutex::new(Vec::new()));
-    let worker = Worker { act, sink, slots: Arc::clone(&slots), tasks: 0 };
+    let slots_of_worker = Arc::clone(&slots);
+    let blobs = PathBuf::new();
+    let worker = Worker { act, sink, slots: slots_of_worker, tasks: 0, blobs, unkept: 0 };
     thread::spawn(move || worker.run(&received));
     Fake { frames, slots }
 }
@@ -98,6 +117,10 @@ struct Worker {
     sink: EventSink,
     slots: Arc<Mutex<Vec<SlotWord>>>,
     tasks: u32,
+    /// Folder of blobs.
+    blobs: PathBuf,
+    /// Entries without an answer.
+    unkept: u32,
 }
 
 impl Worker {
@@ -123,6 +146,7 @@ impl Worker {
                 }
                 ToWorker::Prepare(prepare) => {
                     assert!(Path::new(&prepare.scratch).is_dir());
+                    self.blobs = PathBuf::from(&prepare.blobs);
                     let problem = (self.act == Act::Refuse).then(|| Problem {
                         class: ErrorClass::InvalidConfig,
                         code: "bad".to_owned(),
@@ -153,7 +177,9 @@ impl Worker {
                     }
                 }
                 ToWorker::TakeBack { .. } => self.send(FromWorker::Returned(Vec::new())),
+                ToWorker::EntryKept(_) => self.unkept -= 1,
                 ToWorker::Finish { .. } => {
+                    self.send(FromWorker::Log(format!("{} calls are not kept", self.unkept)));
                     self.send(FromWorker::Log("the last line".to_owned()));
                     return self.lost(None);
                 }
@@ -186,6 +212,11 @@ impl Worker {
         match self.act {
             Act::Hang => return true,
             Act::Die if is_third => return false,
+            Act::Record | Act::RecordDie | Act::RecordLie(_) => {
+                if !self.record(task, is_third) {
+                    return false;
+                }
+            }
             Act::Lie if is_third => {
                 let mut other = task.clone();
                 other.attempt += 1;
@@ -204,6 +235,60 @@ impl Worker {
         }
         lock(&self.slots).clear();
         true
+    }
+
+    /// Runs an attempt with two calls, of which the journal of an interrupted one may have some.
+    fn record(&mut self, task: &Task, is_third: bool) -> bool {
+        let lie = match self.act {
+            Act::RecordLie(lie) if is_third => Some(lie),
+            _ => None,
+        };
+        let used = task.recorded.map_or(0, |recorded| recorded.used.0);
+        assert_eq!(task.timeout.0 + used, 60_000_000);
+        let recorded = task.recorded.map_or_else(String::new, |recorded| {
+            fs::read_to_string(self.blobs.join(recorded.sha256.to_string())).unwrap()
+        });
+        let recorded = recorded.lines().map(|line| {
+            let call: CallLine<'_> = serde_json::from_str(line).unwrap();
+            assert_eq!((&call.trial, call.attempt), (&task.trial, task.attempt));
+            call.entry.get().to_owned()
+        });
+        let mut calls: Vec<_> = recorded.filter(|entry| entry.contains("exchange")).collect();
+        let continues = task.recorded.is_some() || lie == Some(RecordLie::Continues);
+        let start = format!(
+            r#"{{"start":{{"clock":"2026-11-20T09:18:04.015Z","timeout_us":1,"compile_key":"0123456789abcdef","continues":{continues}}}}}"#
+        );
+        if lie != Some(RecordLie::NoStart) {
+            self.entry(task.id, &start);
+        }
+        for number in calls.len() + 1..=2 {
+            let number = if lie == Some(RecordLie::Twice) { 1 } else { number };
+            let call = format!(
+                r#"{{"exchange":{{"number":{number},"at_ns":1,"took_us":1,"used_us":{number}000,"request":{{"method":"GET","url":"http://x/"}},"response":{{"status":200}}}}}}"#
+            );
+            let no_json = lie == Some(RecordLie::NoJson);
+            self.entry(task.id, if no_json { "{" } else { &call });
+            calls.push(call);
+            if self.act == Act::RecordDie && is_third {
+                return false;
+            }
+        }
+        let calls = Calls { count: calls.len() as u32, sha256: digest(calls.concat().as_bytes()) };
+        let row = Row {
+            calls: Some(calls).filter(|_| lie != Some(RecordLie::NoCalls)),
+            continued: task.recorded.map_or(0, |recorded| recorded.continued),
+            ..row(task)
+        };
+        self.answer(task.id, serde_json::to_vec(&row).unwrap());
+        true
+    }
+
+    fn entry(&mut self, task: TaskId, entry: &str) {
+        self.unkept += 1;
+        let (first, last) = entry.as_bytes().split_at(entry.len() / 2);
+        for (bytes, is_last) in [(first, false), (last, true)] {
+            self.send(FromWorker::Entry { task, is_last, bytes: bytes.to_vec() });
+        }
     }
 
     fn report(&self, id: TaskId, task: &Task) {
@@ -244,6 +329,8 @@ struct EventCounts {
     finished: u32,
     /// Text of `runner.log`.
     log: String,
+    /// Lines of `calls.jsonl`.
+    calls: Vec<String>,
 }
 
 impl Observer for EventCounts {
@@ -331,6 +418,8 @@ fn session_with(
         |_| Vec::new(),
         |ended| {
             counts.log = fs::read_to_string(ended.directory.join("runner.log")).unwrap();
+            let calls = fs::read_to_string(ended.directory.join("calls.jsonl"));
+            counts.calls = calls.unwrap_or_default().lines().map(str::to_owned).collect();
             let rows = fs::read_to_string(ended.directory.join("index.jsonl")).unwrap_or_default();
             rows.lines().map(str::to_owned).collect()
         },
@@ -397,6 +486,94 @@ fn bad_workers_are_replaced_and_lose_nothing() {
         assert_eq!(codes.is_empty(), act == Act::Double, "{codes:?}");
         assert!(codes.iter().all(|code| code == "lost"), "{codes:?}");
     }
+}
+
+/// Runs a session whose attempts have journals and a minute each.
+fn session_with_journals(script: Script) -> (Result<Ended, EngineError>, EventCounts, Vec<String>) {
+    session_with(script, LONG, |plan, _| {
+        let provider = &mut plan.providers[0].provider;
+        let journal = Some(InFlight::SendAgain);
+        provider.deterministic = Some(Deterministic { clock: None, journal });
+        provider.limits.time = Some(Micros(60_000_000));
+    })
+}
+
+#[test]
+fn attempts_of_dead_workers_continue_with_their_journals() {
+    let script = |number| if number < 3 { Act::RecordDie } else { Act::Record };
+    let (ended, counts, lines) = session_with_journals(script);
+    assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS);
+    // An interrupted attempt has no row, and its number is used again.
+    assert_eq!((assert_whole(&lines), lines.len() as u64), (vec![], TRIALS));
+    let rows = lines.iter().map(|line| serde_json::from_str::<RowRef<'_>>(line).unwrap());
+    let continued = rows.clone().filter(|row| row.continued == 1).count();
+    // One of the two workers may have got fewer tasks.
+    assert!((1..=2).contains(&continued), "{continued}");
+    assert!(rows.clone().all(|row| row.attempt == 1 && row.calls.unwrap().count == 2));
+    // Each call was made once.
+    let calls = counts.calls.iter().filter(|line| line.contains("exchange"));
+    assert_eq!(calls.count() as u64, 2 * TRIALS);
+    let starts = counts.calls.iter().filter(|line| line.contains("\"start\""));
+    assert_eq!(starts.count(), TRIALS as usize + continued);
+    assert!(counts.log.contains(": 0 calls are not kept"), "{}", counts.log);
+    assert!(!counts.log.contains(": 1 calls"), "{}", counts.log);
+}
+
+#[test]
+fn workers_that_break_rules_of_journals_are_killed() {
+    for (script, fault) in [
+        (
+            (|number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::Twice),
+                _ => Act::Record,
+            }) as Script,
+            "recorded a call that repeats a call",
+        ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::NoStart),
+                _ => Act::Record,
+            },
+            "recorded a call before the start of its guest",
+        ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::Continues),
+                _ => Act::Record,
+            },
+            "recorded that an attempt continues that is new",
+        ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::NoCalls),
+                _ => Act::Record,
+            },
+            "reported other calls than it has recorded",
+        ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::NoJson),
+                _ => Act::Record,
+            },
+            "recorded not a call",
+        ),
+    ] {
+        let (ended, counts, lines) = session_with_journals(script);
+        assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS, "{fault}");
+        assert!(counts.log.contains(fault), "{fault}: {}", counts.log);
+        assert_eq!(assert_whole(&lines), [""; 0]);
+        // Nothing of such a worker continues.
+        assert!(lines.iter().all(|line| !line.contains("\"continued\"")), "{fault}");
+    }
+    // Without a journal, there are no calls.
+    let (ended, counts, _) = session_with(
+        |number| if number < 3 { Act::Record } else { Act::Work },
+        LONG,
+        |plan, _| plan.providers[0].provider.limits.time = Some(Micros(60_000_000)),
+    );
+    assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS);
+    assert!(counts.log.contains("recorded a call of an attempt without a journal"));
+    assert_eq!(counts.calls, [""; 0]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) fn items(messages: &[FromWorker]) -> usize {
 /// Estimates the number of bytes that a message takes in memory.
 fn message_bytes(message: &FromWorker) -> usize {
     let content = match message {
-        FromWorker::Artifact { bytes, .. } => bytes.capacity(),
+        FromWorker::Artifact { bytes, .. } | FromWorker::Entry { bytes, .. } => bytes.capacity(),
         FromWorker::Report { body, .. } => body.capacity(),
         FromWorker::Log(line) => line.capacity(),
         FromWorker::Returned(tasks) => tasks.capacity() * size_of::<TaskId>(),

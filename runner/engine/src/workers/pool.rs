@@ -1,15 +1,16 @@
 //! [`Pool`]: the workers of a session. It starts, prepares and replaces them, passes on their messages, and sends them tasks.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{
     Arc,
     mpsc::{Receiver, Sender},
 };
 use std::time::{Duration, Instant};
-use std::{collections::BTreeMap, io};
 
 use runner_model::prepare::{Prepare, Ready, SecretValues};
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, SlotWord, Task, ToWorker};
-use runner_model::{Reason, TaskId, WorkerId};
+use runner_model::{Digest, Reason, TaskId, WorkerId};
 use runner_prepare::machine;
 use runner_record::JoinedWorker;
 use tracing::debug;
@@ -47,6 +48,8 @@ pub(crate) struct Pool {
     is_paused: bool,
     /// Workers that have exited.
     pub(crate) deaths: u32,
+    /// Workers that were killed for a fault.
+    pub(crate) faulty: BTreeSet<WorkerId>,
 }
 
 /// The progress of the worker that describes the plugins, in order.
@@ -94,6 +97,7 @@ impl Pool {
             is_held_back: false,
             is_paused: false,
             deaths: 0,
+            faulty: BTreeSet::new(),
         })
     }
 
@@ -342,6 +346,9 @@ impl Pool {
         let entry = self.workers.remove(&worker)?;
         self.content.forget(worker);
         let PoolWorker { shape, alone, describes, is_remote, phase, .. } = entry;
+        if !entry.is_trusted() {
+            self.faulty.insert(worker);
+        }
         entry.explain(&mut exit);
         let has_checked = self.plugins == PluginState::Checked || !describes;
         if !has_checked {
@@ -444,12 +451,24 @@ impl Pool {
         let Some(entry) = self.workers.get_mut(&worker) else { return Ok(()) };
         let (line, row) = body.split_at(body.len() - task.row_bytes as usize);
         if line.len() > MAX_LINE {
-            task.line = Line::Digest(self.content.put_line(line)?);
+            task.line = Line::Digest(self.content.put_lines(line)?);
             body = row;
         }
         let provider = self.content.supplies.providers.get(usize::from(task.provider));
         entry.assign(task, body, provider.map(|prepared| &prepared.provider.limits));
         Ok(())
+    }
+
+    /// Stores lines for workers, which request them by their digest unless they find them in the session's folder.
+    pub(crate) fn put_lines(&self, lines: &[u8]) -> io::Result<Digest> {
+        self.content.put_lines(lines)
+    }
+
+    /// Answers the oldest entry of a task without an answer.
+    pub(crate) fn answer_entry(&self, worker: WorkerId, task: TaskId) {
+        if let Some(entry) = self.workers.get(&worker) {
+            entry.link.send(ToWorker::EntryKept(task));
+        }
     }
 
     /// Sends all queued tasks.

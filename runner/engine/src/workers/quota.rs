@@ -52,7 +52,7 @@ impl FrameQuota {
         }
     }
 
-    /// Counts a large test for the worker. One on another machine requests its line.
+    /// Counts a large test or a journal for the worker. One on another machine requests its lines.
     pub(super) fn add_large_test(&mut self) {
         self.blobs += REMOTE_REQUESTS;
     }

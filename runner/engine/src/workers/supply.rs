@@ -139,8 +139,8 @@ impl Content {
         self.waiting.values_mut().for_each(|waiting| waiting.retain(|one| *one != worker));
     }
 
-    /// Stores the line of a large test, which workers request by its digest.
-    pub(super) fn put_line(&self, line: &[u8]) -> io::Result<Digest> {
+    /// Stores the line of a large test or the lines of a journal, which workers request by their digest.
+    pub(super) fn put_lines(&self, line: &[u8]) -> io::Result<Digest> {
         let digest = digest(line);
         let blob = self.blobs().join(digest.to_string());
         if !blob.exists() {

@@ -105,9 +105,7 @@ impl PoolWorker {
             FromWorker::Returned(_)
             | FromWorker::Report { .. }
             | FromWorker::Artifact { .. }
-            | FromWorker::Entry { .. } => {
-                self.phase == Phase::Working
-            }
+            | FromWorker::Entry { .. } => self.phase == Phase::Working,
         };
         match message {
             _ if !is_allowed => Err("sent a message that is not allowed in its phase"),
@@ -189,6 +187,9 @@ impl PoolWorker {
             self.quota.add_task(limits);
         }
         if matches!(task.line, Line::Digest(_)) {
+            self.quota.add_large_test();
+        }
+        if task.recorded.is_some() {
             self.quota.add_large_test();
         }
         self.tasks.push(task);

@@ -42,6 +42,10 @@ pub struct Journal {
     pub continued: u32,
     /// Real time of the attempt until the last exchange.
     pub used: Micros,
+    /// The session in which the attempt has started.
+    pub session: u32,
+    /// The number by which deterministic guests know the attempt; see `Task::tries`.
+    pub tries: u32,
     /// The fingerprint of the last line.
     pub fingerprint: Option<Fingerprint>,
     /// Reason why no attempt can continue with the journal.
@@ -136,6 +140,9 @@ impl Journals {
         let key = (trial, call.attempt);
         let journal = self.at(key);
         let added = journal.add(&entry, bytes, place);
+        if journal.lines.len() == 1 {
+            journal.session = call.session;
+        }
         if journal.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint)
         {
             journal.void("its test or provider has changed meanwhile");

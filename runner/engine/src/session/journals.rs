@@ -1,0 +1,218 @@
+//! The journals of attempts: keeps the calls that workers send, and gives them to interrupted attempts.
+
+use std::collections::BTreeMap;
+
+use runner_model::protocol::{CallLine, Entry, Recorded, TaskKind, call_line};
+use runner_model::{Outcome, Places as _, Reason, TaskId, WorkerId, units::plural};
+use runner_prepare::machine;
+use runner_record::{Journals, ReadLine, RecordError, RunDir};
+
+use super::coordinator::Coordinator;
+use super::running::MAX_PENDING;
+use super::stage::{Running, Stage};
+use crate::plan::{Ids, Plan, TestLine};
+use crate::schedule::Assignment;
+
+/// Bytes of an entry in addition to `limits.journal`, for names of its parts.
+const MORE_BYTES: u64 = 64 << 10;
+
+impl Coordinator<'_> {
+    /// Reads the journals of attempts that were interrupted in earlier sessions.
+    ///
+    /// # Errors
+    ///
+    /// The calls or the suite cannot be read.
+    pub(super) fn read_journals(&mut self) -> Result<(), RecordError> {
+        let Stage::Running(Running { run, journals, .. }) = &mut self.stage else { return Ok(()) };
+        let (plan, fold) = (self.plan, &self.fold);
+        if plan.providers.iter().all(|prepared| prepared.provider.journal().is_none()) {
+            return Ok(());
+        }
+        let manifest = run.owned.manifest();
+        let number = |call: &CallLine<'_>| {
+            manifest.check_session(call.session)?;
+            let Some(trial) = plan.suite.index(&call.trial) else { return Ok(None) };
+            let provider = &plan.providers[usize::from(plan.suite.trial(trial).provider)];
+            let is_open = provider.provider.journal().is_some()
+                && call.attempt == fold.attempts(trial) + 1
+                && fold.trial(trial).is_pending
+                && !plan.rejudge.has(trial);
+            Ok(is_open.then_some(trial))
+        };
+        *journals = Journals::read(run.owned.dir(), &number, &mut |_, _| ())?;
+        let mut line = Vec::new();
+        for ((trial, _), journal) in journals.all() {
+            let planned = plan.suite.trial(trial);
+            let fingerprint = plan.suite.line(planned.test, &mut line).and_then(|()| {
+                Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
+            });
+            let fingerprint = fingerprint.map_err(|source| RecordError::Io {
+                what: "read the tests of",
+                path: run.owned.dir().path(),
+                source,
+            })?;
+            if journal.fingerprint != Some(fingerprint.0) {
+                journal.void("its test or provider has changed");
+            }
+        }
+        count_tries(run.owned.dir(), plan, journals)?;
+        self.report_journals();
+        Ok(())
+    }
+
+    /// Reports the attempts that continue, and those that start anew.
+    fn report_journals(&mut self) {
+        let Stage::Running(Running { journals, .. }) = &mut self.stage else { return };
+        let (mut attempts, mut calls) = (0, 0);
+        let mut anew = BTreeMap::<_, Vec<_>>::new();
+        for (attempt, journal) in journals.all() {
+            if let Some(problem) = &journal.problem {
+                anew.entry(problem.clone()).or_default().push(attempt);
+            } else {
+                attempts += 1;
+                calls += journal.calls().map_or(0, |calls| u64::from(calls.count));
+            }
+        }
+        for attempt in anew.values().flatten() {
+            journals.remove(*attempt);
+        }
+        for (problem, mut attempts) in anew {
+            attempts.sort_unstable();
+            self.report_anew(&attempts, &problem);
+        }
+        if attempts > 0 {
+            let attempts = plural(attempts, "attempt", "attempts");
+            let calls = plural(calls, "call is", "calls are");
+            self.notice(&format!("continuing {attempts}: {calls} in the journal"));
+        }
+    }
+
+    /// Reports attempts that start anew although they have a journal.
+    fn report_anew(&mut self, attempts: &[(u64, u32)], problem: &str) {
+        let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
+        let first = attempts.first().and_then(|(trial, _)| ids.trial(*trial).ok());
+        let first = first.map(|trial| format!(" (`{trial}`)")).unwrap_or_default();
+        let start = plural(attempts.len() as u64, "attempt starts", "attempts start");
+        self.notice(&format!("{start} anew{first}: the journal cannot be used, because {problem}"));
+    }
+
+    /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. Its guest knows it by the same
+    /// number as before. `None` for a new attempt.
+    pub(super) fn recorded(
+        &mut self,
+        assignment: &mut Assignment,
+    ) -> Result<Option<Recorded>, (Reason, String)> {
+        let Stage::Running(Running { run, journals, unkept, .. }) = &mut self.stage else {
+            return Ok(None);
+        };
+        let attempt = (assignment.trial, assignment.attempt);
+        let Some(journal) = journals.get(attempt) else { return Ok(None) };
+        if let Some(problem) = journal.problem.clone() {
+            journals.remove(attempt);
+            self.report_anew(&[attempt], &problem);
+            return Ok(None);
+        }
+        if !unkept.is_empty() {
+            // The last calls of a worker that was just lost may not be on disk.
+            run.writer.wait();
+        }
+        let lines = run.owned.dir().call_lines(journal);
+        let lines = lines.map_err(|error| (Reason::Storage, error.to_string()))?;
+        let failed = |error| (Reason::Machine, machine::failure("cannot send a journal", error));
+        let sha256 = self.pool.put_lines(&lines).map_err(failed)?;
+        assignment.tries = journal.tries;
+        let (continued, used) = (journal.continued + 1, journal.used);
+        Ok(Some(Recorded { sha256, continued, used }))
+    }
+
+    /// Adds a piece of an entry, and writes the entry once it is whole.
+    pub(super) fn add_entry(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        is_last: bool,
+        piece: &[u8],
+    ) {
+        let Stage::Running(running) = &mut self.stage else { return };
+        let Some(flight) = running.tasks.at(worker, task) else { return };
+        let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
+        let most = provider.limits.journal.saturating_add(MORE_BYTES);
+        let is_allowed = flight.task.kind == TaskKind::Run && provider.journal().is_some();
+        let added = if !is_allowed {
+            Err("recorded a call of an attempt without a journal".to_owned())
+        } else if (flight.entry.len() + piece.len()) as u64 > most {
+            Err("recorded a call that is larger than `limits.journal`".to_owned())
+        } else {
+            flight.entry.extend_from_slice(piece);
+            if is_last { running.write_entry(worker, task) } else { Ok(()) }
+        };
+        if let Err(fault) = added {
+            return self.fault(worker, Some(task), fault);
+        }
+        if running.run.writer.pending().0 > MAX_PENDING {
+            self.pool.hold_back(true);
+        }
+    }
+
+    /// Answers the oldest entries without an answer, which are on disk.
+    pub(super) fn answer_entries(&mut self, count: u64) {
+        let Stage::Running(running) = &mut self.stage else { return };
+        for (worker, task) in running.unkept.drain(..count as usize) {
+            self.pool.answer_entry(worker, task);
+        }
+    }
+}
+
+/// Counts the tries of interrupted attempts: rows of their trials in the session in which they have started, and themselves.
+fn count_tries(run: &RunDir, plan: &Plan, journals: &mut Journals) -> Result<(), RecordError> {
+    let open = journals.all().map(|((trial, _), journal)| (trial, journal));
+    let mut open: BTreeMap<_, _> = open.collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    open.values_mut().for_each(|journal| journal.tries = 1);
+    run.rows(&mut |_, line| {
+        if let ReadLine::Row(row, _) = line
+            && row.outcome != Outcome::Stopped
+            && row.judged.is_none()
+            && let Some(journal) =
+                plan.suite.index(&row.trial).and_then(|trial| open.get_mut(&trial))
+        {
+            journal.tries += u32::from(journal.session == row.session);
+        }
+    })
+}
+
+impl Running {
+    /// Checks a whole entry of a task and writes it.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the worker, as the rest of a sentence.
+    fn write_entry(&mut self, worker: WorkerId, task: TaskId) -> Result<(), String> {
+        let Some(flight) = self.tasks.at(worker, task) else { return Ok(()) };
+        let bytes = std::mem::take(&mut flight.entry);
+        let entry = Entry::read(&bytes).map_err(|error| format!("recorded {error}"))?;
+        if let Entry::Start { continues, .. } = entry {
+            if std::mem::replace(&mut flight.is_recorded, true) {
+                return Err("recorded the start of a guest twice".to_owned());
+            }
+            if continues && flight.task.recorded.is_none() {
+                return Err("recorded that an attempt continues that is new".to_owned());
+            }
+        } else if !flight.is_recorded {
+            return Err("recorded a call before the start of its guest".to_owned());
+        }
+        let (trial, attempt) = (&flight.task.trial, flight.attempt);
+        let line = call_line(&bytes, trial, attempt, self.run.session, flight.execution);
+        let journal = self.journals.at((flight.trial, attempt));
+        let place = (self.run.writer.calls_length(), line.len() - 1);
+        let added = journal.add(&entry, &bytes, place);
+        added.map_err(|problem| format!("recorded a call that {problem}"))?;
+        journal.fingerprint = Some(flight.execution);
+        journal.tries = flight.task.tries;
+        self.run.writer.call(&line);
+        self.unkept.push_back((worker, task));
+        Ok(())
+    }
+}
