@@ -242,7 +242,7 @@ fn real_output_matches_its_schema() {
     checked.check_all("log-entry", &lines(&["logs", run.id()]));
     checked.check("verify", &document(&["verify", run.id()]));
     shards_and_merged_run(&runner, &mut checked);
-    let select = "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
+    let select = "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --journal --set=size=large";
     let select: Vec<_> = select.split(' ').collect();
     checked.check_all("event", &lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     checked.check("manifest", &runner.runs().pop().unwrap().manifest());

@@ -37,6 +37,7 @@ pages! {
     blocks_of_grants_page_work: "docs/grants.md";
     blocks_of_files_page_work: "docs/files.md";
     blocks_of_first_page_work: "docs/README.md";
+    blocks_of_journal_page_work: "docs/journal.md";
     blocks_of_json_page_work: "docs/json.md";
     blocks_of_known_page_work: "docs/known.md";
     blocks_of_network_page_work: "docs/network.md";

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::messages::transcript::Transcript;
 use crate::support::{
+    guests::printing,
     runner::{Runner, tests},
     running::{Finished, Running},
 };
@@ -137,4 +138,48 @@ fn processes_show_no_secret() {
         }
     }
     running.kill();
+}
+
+/// The journal of a response with such a secret is void.
+#[test]
+fn providers_that_read_secrets_are_named_before_a_journal() {
+    let runner = Runner::new(&["hostile"]);
+    runner.wat("command.wasm", &printing("1"));
+    let net = "net = [\"https://example.com\"]";
+    let env = format!("{net}\nenv = {{ TOKEN = \"{{{{secret.KEY}}}}\" }}");
+    let named = format!("{net}\nsecrets = [\"KEY\"]");
+    let bound = format!(
+        "{net}\nsecrets = [{{ name = \"KEY\", host = \"example.com\", header = \"authorization\" }}]"
+    );
+    let scenario = |providers: &[(&str, &str, &str)]| {
+        let providers = providers.iter().map(|(name, plugin, grants)| {
+            format!("[providers.{name}]\nplugin = \"{plugin}.wasm\"\n[providers.{name}.grants]\n{grants}\n")
+        });
+        let tests = tests("a | { do = \"echo\", value = 1 } |");
+        runner.scenario(&format!("{}{tests}", providers.collect::<String>()));
+    };
+    let words = "an interrupted attempt does not continue";
+    scenario(&[("p", "command", &env)]);
+    let one = "provider `p` can read a secret: after a response with its value";
+    runner.exec(&["--journal", "--dry-run"]).expect(0).says(&[one, words]);
+    assert!(!runner.exec(&["--dry-run"]).expect(0).stderr.contains(words));
+
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("[run]\njournal = true\n{text}"));
+    runner.write("k.env", "KEY=hunter2\n");
+    let ran = runner.run(&["validate", "scenario.toml", "--secret-file", "k.env"]).expect(0);
+    ran.says(&[one, words]);
+
+    scenario(&[("p", "hostile", &named), ("q", "command", &env), ("r", "command", &named)]);
+    let ran = runner.exec(&["--journal", "--dry-run"]).expect(0);
+    ran.says(&["2 providers, such as `p`, can read secrets", words]);
+
+    let unable = [
+        ("p", "hostile", bound.as_str()),
+        ("q", "command", &named),
+        ("r", "hostile", "secrets = [\"KEY\"]"),
+    ];
+    scenario(&unable);
+    let ran = runner.exec(&["--journal", "--dry-run"]).expect(0);
+    assert!(!ran.stderr.contains(words), "{}", ran.stderr);
 }

@@ -111,6 +111,19 @@ fn what_cannot_be_repeated_is_refused() {
     refused(on, "reuse = \"instance\"", &["an instance that earlier tests have used", "reuse"]);
     let folder = "grants.fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }]\nlimits.scratch = \"1MiB\"";
     refused(on, folder, &["a folder that attempts change is not deterministic"]);
+    let journal = "journal = true";
+    let without = "run without `journal`";
+    refused(journal, "reuse = \"instance\"", &["is not deterministic", without]);
+    refused(journal, folder, &["is not deterministic", without]);
+    refused(journal, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run", without]);
+    let off = format!("{journal}\ndeterministic = false");
+    refused(&off, "", &["`journal` needs deterministic attempts", without]);
+    refused(
+        &format!("{on}\nin_flight = \"stop\""),
+        "",
+        &["`in_flight` has no effect without `journal = true`"],
+    );
+    refused(&format!("{journal}\nin_flight = \"wait\""), "", &["`in_flight`", "send-again"]);
     refused(on, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run"]);
     refused("clock = 2020-01-01T00:00:00Z", "", &["`clock` has no effect without"]);
     for clock in ["noon", "2600-01-01T00:00:00Z"] {

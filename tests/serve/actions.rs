@@ -291,7 +291,7 @@ fn plan_shows_grants_secrets_and_command() {
          [[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
     );
     let site = Site::start(&runner, &FOLDER);
-    let body = json!({"scenario": "scenario.toml", "repeat": 2, "labels": {"team": "a b"}});
+    let body = json!({"scenario": "scenario.toml", "repeat": 2, "journal": true, "labels": {"team": "a b"}});
     let plan = site.post("/plan", &body).expect(200).document();
     assert_eq!(plan["plan"]["trials"], 2);
     assert_eq!(plan["plan"]["missing_secrets"], json!(["NO_SUCH_KEY"]));
@@ -304,7 +304,11 @@ fn plan_shows_grants_secrets_and_command() {
     let command = plan["command"].as_str().unwrap();
     let script = format!("NO_SUCH_KEY=1 exec $runner {}", &command["runner ".len()..]);
     Running::start(&mut runner.shell(&script)).finish().expect(0);
-    assert_eq!(runner.only_run().manifest()["labels"]["team"], "a b");
+    let manifest = runner.only_run().manifest();
+    assert_eq!(
+        (&manifest["labels"]["team"], &manifest["metadata"]["selection"]["journal"]),
+        (&"a b".into(), &true.into())
+    );
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
     let first = groups.iter().filter_map(|group| group.first().next());
     let tests: Vec<_> = first.map(|trial| trial.split('@').next().unwrap_or_default()).collect();
     let path = Path::new(&manifest.scenario_path);
-    let places = match load(path, &manifest.metadata.selection.overrides.vars) {
+    let places = match load(path, &manifest.metadata.selection.overrides) {
         Ok(scenario) if !tests.is_empty() => scenario.test_places(&tests.iter().copied().collect()),
         _ => HashMap::new(),
     };

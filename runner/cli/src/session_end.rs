@@ -213,8 +213,8 @@ fn annotate(run: &RunDir, document: Option<RunDocument>, ran_nothing: bool, out:
 /// Returns the files of `[report]`, which are in the run's folder.
 fn of_scenario(run: &RunDir, manifest: &Manifest) -> impl Iterator<Item = ReportFile> {
     let text = run.scenario(manifest).unwrap_or_default();
-    let vars = &manifest.metadata.selection.overrides.vars;
-    let scenario = parse_stored(&text, &manifest.scenario, vars);
+    let overrides = &manifest.metadata.selection.overrides;
+    let scenario = parse_stored(&text, &manifest.scenario, overrides);
     let names = scenario.map(|scenario| scenario.reports).unwrap_or_default();
     let directory = run.path();
     names.into_iter().filter_map(move |name| {

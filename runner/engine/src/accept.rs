@@ -128,9 +128,9 @@ impl<'p> StoredOutputs<'p> {
         mut filter: Option<Filter>,
     ) -> Result<Self, EngineError> {
         let text = dir.scenario(manifest)?;
-        let vars = &manifest.metadata.selection.overrides.vars;
+        let overrides = &manifest.metadata.selection.overrides;
         let stored =
-            parse_stored(&text, &manifest.scenario, vars).map_err(EngineError::Scenario)?;
+            parse_stored(&text, &manifest.scenario, overrides).map_err(EngineError::Scenario)?;
         let has_secrets =
             stored.providers.iter().any(|provider| !provider.grants.secret_names().is_empty());
         if let Some(filter) = &mut filter {

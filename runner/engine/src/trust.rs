@@ -66,9 +66,9 @@ pub fn author(manifest: &Manifest) -> String {
 /// Returns the access that a run gives to its plugins: the grants of its stored scenario, which the manifest may contradict,
 /// the folders where they lead now, and the secrets of webhooks. A line each.
 pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
-    let vars = &manifest.metadata.selection.overrides.vars;
+    let overrides = &manifest.metadata.selection.overrides;
     let scenario = dir.scenario(manifest).ok();
-    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, vars).ok());
+    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let Some(scenario) = scenario else { return vec!["its scenario cannot be read".to_owned()] };
     let mut lines = grant_lines(&scenario.providers);
     if lines.is_empty() {

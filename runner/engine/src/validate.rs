@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use runner_model::provider::{PluginKind, Provider};
 use runner_model::{
     Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, visible::shown_path,
 };
@@ -141,8 +142,28 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
         access,
         missing_secrets: missing.collect(),
         notify: plan.scenario.notify.clone(),
-        notices: plan.notices.clone(),
+        notices: plan.notices.iter().cloned().chain(unused_journals(plan)).collect(),
     }
+}
+
+/// Returns a sentence about the providers whose guests can read a secret that responses may contain: their journals would lack
+/// it. `None` without such providers.
+fn unused_journals(plan: &Plan) -> Option<String> {
+    let mut readers = plan.providers.iter().filter(|one| {
+        let Provider { deterministic, grants, .. } = &one.provider;
+        let has_get = one.kind == PluginKind::Component && !grants.secrets.is_empty();
+        deterministic.is_some_and(|run| run.journal.is_some())
+            && !grants.net.is_empty()
+            && (has_get || !grants.secrets_in_env().is_empty())
+    });
+    let name = &readers.next()?.provider.name;
+    let who = match readers.count() {
+        0 => format!("provider `{name}` can read a secret"),
+        others => format!("{} providers, such as `{name}`, can read secrets", others + 1),
+    };
+    Some(format!(
+        "{who}: after a response with its value, an interrupted attempt does not continue, but starts anew"
+    ))
 }
 
 /// Starts a worker that loads the plugins of a plan. Returns their descriptions and problems.

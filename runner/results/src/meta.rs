@@ -92,7 +92,7 @@ impl TestMeta {
             let scenario = parse_stored(
                 &run.scenario(manifest).ok()?,
                 &manifest.scenario,
-                &manifest.metadata.selection.overrides.vars,
+                &manifest.metadata.selection.overrides,
             )
             .ok()?;
             if let Some(keys) = scenario.dimensions {

@@ -23,7 +23,7 @@ pub fn read(run: &RunDir) -> Result<Option<Suite>, String> {
         return Ok(None);
     };
     let mut scenario =
-        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides)
             .map_err(|_| {
                 "its scenario has problems: this runner does not understand it".to_owned()
             })?;

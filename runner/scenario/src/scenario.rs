@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_model::provider::{Deterministic, MountedFolder, Provider};
+use runner_model::provider::{Deterministic, InFlight, MountedFolder, Provider};
 use runner_model::{
-    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, Time, globs, grants::FsGrant,
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, Time, globs, grants::FsGrant,
     grants::FsMode, units::show_durations_apart, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
@@ -21,7 +21,8 @@ use crate::problem::{Problem, Problems};
 use crate::project::{Project, real_path};
 use crate::reading::{
     At, Boolean, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins,
-    Number, Reader, SIZE, TEXT, Table, TableForm, Text, file_schema, read_literals, read_text,
+    Number, Reader, SIZE, TEXT, Table, TableForm, Text, Word, file_schema, read_literals,
+    read_text,
 };
 use crate::{stored_files::StoredFiles, suite::selection::Selection};
 
@@ -90,8 +91,8 @@ impl Scenario {
         self.providers.sort_by_key(|provider| places.get(&*provider.name).copied());
     }
 
-    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests, and [`load`] variables. Returns a
-    /// message for each limit that is not lower than before, for each variable that looks like a secret, and for grants that
+    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests, and [`load`] variables and
+    /// `journal`. Returns a message for each limit that is not lower than before, for each variable that looks like a secret, and for grants that
     /// variables change.
     pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
@@ -164,8 +165,8 @@ pub struct RunOptions {
 /// # Errors
 ///
 /// All of its problems.
-pub fn load(path: &Path, set: &SetVars) -> Result<Scenario, Problems> {
-    load_file(path, set, None)
+pub fn load(path: &Path, overrides: &ScenarioOverrides) -> Result<Scenario, Problems> {
+    load_file(path, overrides, None)
 }
 
 /// Reads and checks a scenario of which only some tests run. [`Scenario::missing_files`] returns the problems of files that its
@@ -175,12 +176,12 @@ pub fn load(path: &Path, set: &SetVars) -> Result<Scenario, Problems> {
 ///
 /// All other problems.
 pub fn load_selected(path: &Path, selection: &Selection) -> Result<Scenario, Problems> {
-    load_file(path, &selection.selected.overrides.vars, Some(selection))
+    load_file(path, &selection.selected.overrides, Some(selection))
 }
 
 fn load_file(
     path: &Path,
-    set: &SetVars,
+    overrides: &ScenarioOverrides,
     selection: Option<&Selection>,
 ) -> Result<Scenario, Problems> {
     let shown = path.to_string_lossy().into_owned();
@@ -197,7 +198,7 @@ fn load_file(
     }
     let text = read_text(path, &shown, "scenario", help)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    parse(&shown, text, &stem, set, Some(folder), selection)
+    parse(&shown, text, &stem, overrides, Some(folder), selection)
 }
 
 /// Reads a scenario that is stored with a run, whose name is `name`. Uses no other file, since the originals may be gone.
@@ -205,8 +206,12 @@ fn load_file(
 /// # Errors
 ///
 /// Problems of a text that was edited or is of another version.
-pub fn parse_stored(text: &str, name: &str, set: &SetVars) -> Result<Scenario, Problems> {
-    parse("scenario.toml", text.to_owned(), name, set, None, None)
+pub fn parse_stored(
+    text: &str,
+    name: &str,
+    overrides: &ScenarioOverrides,
+) -> Result<Scenario, Problems> {
+    parse("scenario.toml", text.to_owned(), name, overrides, None, None)
 }
 
 /// Parses a scenario. `folder` is `None` for a stored one, and `selection` if all files must exist.
@@ -214,7 +219,7 @@ fn parse(
     path: &str,
     text: String,
     name: &str,
-    set: &SetVars,
+    overrides: &ScenarioOverrides,
     folder: Option<PathBuf>,
     selection: Option<&Selection>,
 ) -> Result<Scenario, Problems> {
@@ -231,7 +236,13 @@ fn parse(
     if folder.is_none() {
         reader.files = StoredFiles::take(&mut root);
     }
-    let (vars, granted) = vars::fill(&mut root, set, &mut reader);
+    if overrides.journal
+        && let Some(root) = root.as_object_mut()
+        && let Some(run) = root.entry("run").or_insert_with(|| json!({})).as_object_mut()
+    {
+        run.insert("journal".to_owned(), true.into());
+    }
+    let (vars, granted) = vars::fill(&mut root, &overrides.vars, &mut reader);
     let project = folder.as_deref().map(|folder| Project::new(folder, &root));
     reader.project = project.as_ref();
     let expanded = matrix::expand(&mut root, &document, &mut reader);
@@ -433,6 +444,8 @@ const CLOCK: Text<Time> = Text {
         time.ok_or_else(|| format!("this is `{text}`"))
     },
 };
+const IN_FLIGHT: Word<InFlight> =
+    Word(|| InFlight::ALL.iter().map(|word| word.as_str()).collect(), InFlight::parse);
 const READS: NamedFile = NamedFile("path", |_| true, FilePlace::Stated);
 
 /// Returns the JSON Schema of a scenario.
@@ -456,7 +469,11 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let defaults = table.optional("defaults", &DEFAULTS).unwrap_or_default();
     let run = table.optional("run", &RUN).unwrap_or_default();
     for provider in &mut providers {
-        provider.deterministic = run.deterministic;
+        let is_grader = provider.grading.is_some();
+        // Calls of graders are not recorded.
+        provider.deterministic = run
+            .deterministic
+            .map(|run| Deterministic { journal: run.journal.filter(|_| !is_grader), ..run });
     }
     Some(Scenario {
         name,
@@ -477,6 +494,11 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
 }
 
 fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
+    let is_deterministic = table.or("deterministic", &Boolean, "false");
+    let has_journal = table.or("journal", &Boolean, "false");
+    let in_flight = table.or("in_flight", &IN_FLIGHT, r#""send-again""#);
+    let clock = table.optional("clock", &CLOCK);
+    let journal = has_journal.then_some(in_flight);
     Some(RunOptions {
         budget: budget_of(None, table.optional("budget", &BUDGET)),
         concurrency: table.optional("concurrency", &CONCURRENCY),
@@ -485,8 +507,7 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
         grace: table.or("grace", &DURATION, r#""0s""#),
         seed: table.or("seed", &Integer(0, u32::MAX), "0"),
         reads: table.or("reads", &List(0, READS), "[]"),
-        deterministic: table
-            .or("deterministic", &Boolean, "false")
-            .then_some(Deterministic { clock: table.optional("clock", &CLOCK), journal: None }),
+        deterministic: (is_deterministic || has_journal)
+            .then_some(Deterministic { clock, journal }),
     })
 }

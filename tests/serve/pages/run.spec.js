@@ -426,7 +426,7 @@ test.describe('', () => {
     manifest: {
       gate: { conditions: [{ weightless: 1 }] },
       merged: [{ shard: '5/64', run: 'part-5', sessions: 51 }],
-      metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
+      metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, journal: true, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
       providers: [{
         limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
         grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }] },

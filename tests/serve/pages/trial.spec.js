@@ -48,6 +48,18 @@ test('checks with the same key have their values', async ({ page, server }) => {
   await expect(page.locator('.reasons .actual')).toHaveCount(0);
 });
 
+test('continued trial shows the calls of its journal', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  const row = document.rows.find((one) => one.seq === document.shown);
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+  for (const [count, continued, text] of [[1, undefined, '1 call'], [1200, 1, '1,200 calls · continued once'], [40, 3, '40 calls · continued 3 times']]) {
+    Object.assign(row, { calls: { count, sha256: '00'.repeat(32) }, continued });
+    await page.goto(server.origin + path);
+    await expect(page.getByText('Journal', { exact: true }).locator('+ dd')).toHaveText(text);
+  }
+});
+
 test('trial shows numbers as they are written', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'large@hostile#1'));
   await expect(outputs(page)).toContainText('12345678901234567891');

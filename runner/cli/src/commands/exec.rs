@@ -75,6 +75,9 @@ pub struct Args {
     /// Lower a limit, such as `memory=64MiB`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse, help_heading = SETTINGS)]
     limit: Vec<LimitBound>,
+    /// Record requests, so that attempts can continue
+    #[arg(long, help_heading = SETTINGS)]
+    journal: bool,
     /// Set a variable of `[vars]`; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = set_var, help_heading = SETTINGS)]
     set: Vec<(String, String)>,
@@ -142,6 +145,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                     retries: args.retries,
                     seed: args.seed,
                     limits: args.limit.clone(),
+                    journal: args.journal,
                     vars: args.set.iter().cloned().collect(),
                 },
             },

@@ -9,9 +9,9 @@ use super::{load::manifest_providers, plan::Plan};
 
 /// Returns the lines of a run, from its stored scenario and the folders that it mounted. Empty if the scenario cannot be read.
 pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
-    let vars = &manifest.metadata.selection.overrides.vars;
+    let overrides = &manifest.metadata.selection.overrides;
     let scenario = dir.scenario(manifest).ok();
-    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, vars).ok());
+    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let lines = |scenario| access_of(&scenario, &manifest.scenario_path, &manifest.providers);
     scenario.map(lines).unwrap_or_default()
 }

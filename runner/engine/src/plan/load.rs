@@ -34,7 +34,7 @@ pub(crate) fn load_plan_at(
 ) -> Result<(Plan, File), EngineError> {
     let loaded = match selection.is_some() {
         true => load_selected(path, selection),
-        false => load(path, &selection.selected.overrides.vars),
+        false => load(path, &selection.selected.overrides),
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.selected.overrides);

@@ -214,6 +214,8 @@ impl Plan {
     /// Refuses folders whose content is not known or changes with each run, if attempts must be deterministic.
     fn check_deterministic(&self, results: &Path) -> Result<(), EngineError> {
         let results = results.canonicalize().unwrap_or_else(|_| results.to_owned());
+        let has_journal = self.scenario.run.deterministic.is_some_and(|run| run.journal.is_some());
+        let key = if has_journal { "journal" } else { "deterministic" };
         let mut unread = self.providers.iter().filter(|one| one.provider.deterministic.is_some());
         let unread = unread.find_map(|one| {
             one.mounts.iter().find_map(|folder| {
@@ -225,7 +227,7 @@ impl Plan {
                     return None;
                 };
                 Some(format!(
-                    "the folder `{}` of `{}` {why}, so `deterministic` of `[run]` cannot hold",
+                    "the folder `{}` of `{}` {why}, so `{key}` of `[run]` cannot hold",
                     folder.host, one.provider.name
                 ))
             })

@@ -40,7 +40,7 @@ pub(crate) fn whole_tests(
 ) -> Result<(Scenario, Suite), EngineError> {
     let text = stored(dir, dir.scenario(manifest))?;
     let mut scenario =
-        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides)
             .map_err(EngineError::Scenario)?;
     scenario.override_by(&manifest.metadata.selection.overrides);
     // The manifest lacks those that the run's selection left out.

@@ -30,6 +30,7 @@ fn tasks(first: u64) -> ToWorker {
         kind: TaskKind::Run,
         line: Line::Bytes(LINE.len() as u32),
         row_bytes: 0,
+        recorded: None,
     };
     ToWorker::Tasks {
         tasks: (first..first + BATCH).map(task).collect(),

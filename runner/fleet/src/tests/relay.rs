@@ -19,6 +19,7 @@ fn task(id: u64, bytes: u32) -> Task {
         kind: TaskKind::Run,
         line: Line::Bytes(bytes),
         row_bytes: 0,
+        recorded: None,
     }
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, enum_text::as_text, visible::quoted};
+use crate::enum_text::{as_text, is_default};
+use crate::{Limits, visible::quoted};
 
 /// The largest number of repeats of a test.
 pub const MAX_REPEAT: u32 = 1_000_000;
@@ -31,6 +32,9 @@ pub struct ScenarioOverrides {
     /// Bounds of all providers' limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitBound>,
+    /// Whether the attempts have a journal, and are deterministic.
+    #[serde(skip_serializing_if = "is_default")]
+    pub journal: bool,
     /// Values of variables, as text or JSON.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: SetVars,
@@ -90,11 +94,14 @@ impl fmt::Display for ScenarioOverrides {
         let numbers = numbers.into_iter().filter_map(|(flag, number)| Some((flag, number?)));
         let flags = numbers.map(|(flag, number)| format!("{flag} {number}"));
         let limits = self.limits.iter().map(|bound| format!("--limit {bound}"));
+        let journal = self.journal.then(|| "--journal".to_owned());
         let vars = self
             .vars
             .iter()
             .map(|(name, value)| format!("--set {}", quoted(&format!("{name}={value}"))));
-        formatter.write_str(&flags.chain(limits).chain(vars).collect::<Vec<_>>().join(" "))
+        formatter.write_str(
+            &flags.chain(limits).chain(journal).chain(vars).collect::<Vec<_>>().join(" "),
+        )
     }
 }
 

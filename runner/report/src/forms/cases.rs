@@ -86,7 +86,7 @@ impl<'a> Cases<'a> {
         if self.places.len() > TOO_MANY_PLACES {
             return HashMap::new();
         }
-        let Ok(scenario) = load(path, &manifest.metadata.selection.overrides.vars) else {
+        let Ok(scenario) = load(path, &manifest.metadata.selection.overrides) else {
             return HashMap::new();
         };
         let is_many = self.places.len() > MOST_PLACES;

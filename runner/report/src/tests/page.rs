@@ -14,6 +14,7 @@ fn line(attempt: u32, is_final: bool) -> Line {
         "v": row::VERSION, "trial": "a@p#1", "test": "a", "provider": "p", "repeat": 1, "attempt": attempt,
         "outcome": "passed", "started_at": "2026-11-20T09:18:04.015Z", "duration_ms": 2.0, "usage": {"peak_memory": 1024},
         "output": "", "checks": checks,
+        "calls": {"count": 39 + attempt, "sha256": "00".repeat(32)}, "continued": attempt,
         "metrics": [{"name": "tokens", "value": 5.0, "unit": "tokens"}],
     });
     let tail = Tail {

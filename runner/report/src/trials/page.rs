@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use runner_model::log::{LogRecord, Said};
 use runner_model::row::{Artifact, Check, CheckKind, Grade, STDERR_FOLLOWS, duration};
-use runner_model::units::{plural, show_duration, show_size};
+use runner_model::units::{grouped, plural, show_duration, show_size};
 use runner_model::{Outcome, RowRef, json::Json, outcome::Verdict, visible::cut};
 use serde_json::{Map, Value};
 
@@ -93,6 +93,16 @@ struct Page(Vec<Section>);
 
 impl Page {
     fn text(&mut self, title: &'static str, text: String) {
+/// Formats the calls in the journal, and how many times the attempt continued. `None` without a journal.
+fn recorded(row: &RowRef<'_>) -> Option<String> {
+    let calls = format!("calls {}", grouped(row.calls?.count.into()));
+    Some(match row.continued {
+        0 => calls,
+        1 => format!("{calls} · continued once"),
+        times => format!("{calls} · continued {} times", grouped(times.into())),
+    })
+}
+
         self.0.push(Section { title, text });
     }
 
@@ -122,16 +132,13 @@ impl Page {
         self.lines("grades", row.grades.iter().flat_map(grade));
         self.lines("metrics", row.metrics.iter().map(phrases::metric));
         let usage = &row.usage;
-        self.text(
-            "usage",
-            format!(
-                "memory {} at most; {}, {}, {} in, {} out",
-                show_size(usage.peak_memory),
-                plural(usage.host_calls, "host call", "host calls"),
-                plural(usage.http_requests, "HTTP request", "HTTP requests"),
-                show_size(usage.bytes_in),
-                show_size(usage.bytes_out)
-            ),
+        let used = format!(
+            "memory {} at most; {}, {}, {} in, {} out",
+            show_size(usage.peak_memory),
+            plural(usage.host_calls, "host call", "host calls"),
+            plural(usage.http_requests, "HTTP request", "HTTP requests"),
+            show_size(usage.bytes_in),
+            show_size(usage.bytes_out)
         );
     }
 
@@ -143,6 +150,7 @@ impl Page {
         for (title, text) in [("standard output", &*said.stdout), ("standard error", &stderr)] {
             if !text.trim().is_empty() {
                 self.text(title, text.to_owned());
+        self.lines("usage", [used].into_iter().chain(recorded(row)));
             }
         }
     }

@@ -196,15 +196,29 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     }
 }
 
-/// Reports a `clock` without effect, and what a deterministic run cannot repeat.
+/// Reports keys without effect, and what a deterministic run, also one with a journal, cannot repeat.
 fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
     let run = At::ROOT.key("run");
-    if root.pointer("/run/deterministic") != Some(&Value::Bool(true)) {
-        if root.pointer("/run/clock").is_some() {
-            let message = "`clock` has no effect without `deterministic = true`";
-            reader.refuse_key(&run.key("clock"), message, "has no effect");
+    let switch = |key| root.pointer(&format!("/run/{key}")).and_then(Value::as_bool);
+    let [is_deterministic, has_journal] =
+        ["deterministic", "journal"].map(|key| switch(key) == Some(true));
+    for (key, is_used, needed) in [
+        ("clock", is_deterministic || has_journal, "deterministic"),
+        ("in_flight", has_journal, "journal"),
+    ] {
+        if !is_used && root.pointer(&format!("/run/{key}")).is_some() {
+            let message = format!("`{key}` has no effect without `{needed} = true`");
+            reader.refuse_key(&run.key(key), message, "has no effect");
         }
+    }
+    if !is_deterministic && !has_journal {
         return;
+    }
+    let without = if has_journal { "run without `journal`" } else { "remove `deterministic`" };
+    if has_journal && switch("deterministic") == Some(false) {
+        let message = "`journal` needs deterministic attempts";
+        let problem = reader.refuse(&run.key("deterministic"), message, "remove it");
+        problem.help = Some(format!("or {without}"));
     }
     for (table, name, provider) in all_providers(root) {
         let at = At::ROOT.key(table);
@@ -212,7 +226,7 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
         if provider.get("reuse").is_some() {
             let message = "an instance that earlier tests have used is not deterministic";
             let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
-            problem.help = Some("or remove `deterministic` from `[run]`".to_owned());
+            problem.help = Some(format!("or {without}"));
         }
         let grants = at.key("grants");
         let texts = [at.key("args"), at.key("stdin"), grants.key("env")];
@@ -221,7 +235,7 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
             if value.is_some_and(|value| value.to_string().contains("{{run.")) {
                 let message = "`{{run.…}}` differs in each run";
                 let problem = reader.refuse(at, message, "here");
-                problem.help = Some("remove it, or remove `deterministic`".to_owned());
+                problem.help = Some(format!("remove it, or {without}"));
             }
         }
         let at = grants.key("fs");
@@ -230,7 +244,7 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
             if folder.get("mode").and_then(Value::as_str) == Some(FsMode::ReadWrite.as_str()) {
                 let message = "a folder that attempts change is not deterministic";
                 let problem = reader.refuse(&at.index(index).key("mode"), message, "writable");
-                problem.help = Some("use `/scratch`, or remove `deterministic`".to_owned());
+                problem.help = Some(format!("use `/scratch`, or {without}"));
             }
         }
     }

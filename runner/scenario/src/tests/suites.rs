@@ -3,7 +3,8 @@
 use std::{fs, io::Write, path::Path};
 
 use proptest::prelude::*;
-use runner_model::{Places, Selected, TrialId, prepare::RefusedPart, test::Test};
+use runner_model::{Places, ScenarioOverrides, Selected, TrialId};
+use runner_model::{prepare::RefusedPart, provider::InFlight, test::Test};
 use tempfile::TempDir;
 
 use crate::{
@@ -280,6 +281,27 @@ fn stored_scenario_needs_no_other_file() {
     assert_eq!((scenario.run.seed, scenario.run.concurrency), (7, None));
     let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
     assert_eq!(names, ["q", "p"]);
+}
+
+#[test]
+fn journal_makes_providers_deterministic_and_is_without_graders() {
+    let journals = |run: &str, overrides: &ScenarioOverrides| {
+        let text = format!(
+            "[run]\n{run}\n[providers.p]\nplugin = 'p.wasm'\n[graders.g]\nplugin = 'g.wasm'\n[[tests]]\nid = 'a'\n"
+        );
+        let scenario = parse_stored(&text, "stored", overrides).unwrap();
+        let kept = scenario.providers.iter().map(|one| one.deterministic.map(|run| run.journal));
+        kept.collect::<Vec<_>>()
+    };
+    let [none, flag] =
+        [false, true].map(|journal| ScenarioOverrides { journal, ..ScenarioOverrides::default() });
+    let of = |journal| [Some(Some(journal)), Some(None)];
+    assert_eq!(journals("", &none), [None, None]);
+    assert_eq!(journals("deterministic = true", &none), [Some(None), Some(None)]);
+    assert_eq!(journals("journal = true", &none), of(InFlight::SendAgain));
+    assert_eq!(journals("journal = true\nin_flight = 'stop'", &none), of(InFlight::Stop));
+    assert_eq!(journals("in_flight = 'stop'", &flag), of(InFlight::Stop));
+    assert_eq!(journals("journal = false", &flag), of(InFlight::SendAgain));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, io::Read as _};
 
-use runner_model::{SetVars, visible::shown_path};
+use runner_model::{ScenarioOverrides, visible::shown_path};
 use runner_record::Manifest;
 use runner_report::{RunList, RunSummary, ScenarioProblem, VERSION};
 use runner_scenario::{Scenario, holds_results, load};
@@ -169,7 +169,7 @@ fn has_provider(path: &Path) -> bool {
 }
 
 fn item(path: String, file: &Path) -> ScenarioItem {
-    let (scenario, problems) = match load(file, &SetVars::default()) {
+    let (scenario, problems) = match load(file, &ScenarioOverrides::default()) {
         Ok(scenario) => (scenario, Vec::new()),
         Err(problems) => (Scenario::default(), ScenarioProblem::all(&problems).collect()),
     };

@@ -70,6 +70,9 @@ struct Exec {
     /// Lower limits, such as `64MiB` for `memory`.
     #[serde(default)]
     limits: BTreeMap<String, String>,
+    /// Record requests, so that interrupted attempts continue.
+    #[serde(default)]
+    journal: bool,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     /// Values of variables of `[vars]`.
@@ -226,6 +229,7 @@ fn exec_words<'a>(server: &'a Server, body: &Exec) -> Result<CommandWords<'a>> {
     words.add_jobs(body.jobs)?;
     words.add_all("timeout-minutes", body.timeout_minutes)?;
     words.add_pairs("limit", &body.limits)?;
+    words.set("journal", body.journal);
     words.add_pairs("label", &body.labels)?;
     words.add_pairs("set", &body.set)?;
     words.add_all("fail-fast", body.fail_fast)?;

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 use runner_model::visible::visible_line;
-use runner_model::{Limits, RunStatus, SetVars, TestId, TrialId, exit::Exit, id_glob, id_word};
+use runner_model::{
+    Limits, RunStatus, ScenarioOverrides, TestId, TrialId, exit::Exit, id_glob, id_word,
+};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{FoundTrials, RunList, RunSummary, find_trial, phrases, short_id};
@@ -290,7 +292,7 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
 fn provider_names(file: &str) -> Vec<String> {
     let read = load_selected(Path::new(file), &Selection::default());
     // If a file of the scenario is missing, its text still has the names without a matrix of files.
-    let scenario = read.or_else(|_| parse_stored(&text(file), file, &SetVars::new()));
+    let scenario = read.or_else(|_| parse_stored(&text(file), file, &ScenarioOverrides::default()));
     let providers = scenario.map(|scenario| scenario.providers).unwrap_or_default();
     let providers = providers.into_iter().filter(|provider| provider.grading.is_none());
     providers.map(|provider| provider.name.to_string()).collect()

@@ -13,7 +13,7 @@ use serde_json::value::{RawValue, Value, to_raw_value};
 use crate::text::{CommandError, Out};
 
 /// Keys of rows that differ between equal attempts: places, times, resources and the machine.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "seq",
     "session",
     "attempt",
@@ -23,6 +23,7 @@ const LEFT_OUT: [&str; 12] = [
     "started_at",
     "duration_ms",
     "suspended_ms",
+    "continued",
     "usage",
     "stopped_by",
     "crc",
@@ -146,6 +147,12 @@ fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
 fn compared(bytes: &[u8]) -> Option<Keys> {
     let mut row: Keys = serde_json::from_slice(bytes).ok()?;
     row.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
+    if let Some(raw) = row.get_mut("calls") {
+        let mut calls: Keys = serde_json::from_str(raw.get()).ok()?;
+        // The hash covers the durations of calls.
+        calls.remove("sha256");
+        *raw = to_raw_value(&calls).ok()?;
+    }
     for (list, leaves_out) in [
         ("grades", (|_, key| LEFT_OUT.contains(&key)) as fn(&Keys, &str) -> bool),
         ("checks", |check, _| check.get("kind").is_some_and(|kind| kind.get() == MAX_DURATION)),
@@ -219,5 +226,21 @@ impl ExactDocument {
             let text = value.as_ref().map_or("nothing", |value| value.get());
             out.data(&format!("  {name:>5} {}", visible_line(&cut(text, SHOWN))));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compared;
+
+    #[test]
+    fn continued_attempts_with_as_many_calls_are_equal() {
+        let text = |row: &str| serde_json::to_string(&compared(row.as_bytes()).unwrap()).unwrap();
+        let whole = text(r#"{"output": 1, "calls": {"count": 40, "sha256": "aa"}}"#);
+        let continued =
+            text(r#"{"output": 1, "calls": {"count": 40, "sha256": "bb"}, "continued": 2}"#);
+        assert_eq!(whole, continued);
+        let fewer = text(r#"{"output": 1, "calls": {"count": 39, "sha256": "aa"}}"#);
+        assert_ne!(whole, fewer);
     }
 }
