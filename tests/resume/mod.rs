@@ -2,7 +2,9 @@
 
 mod adaptive;
 mod changes;
+mod continuing;
 mod folders;
+mod journals;
 mod known;
 mod previews;
 mod random;

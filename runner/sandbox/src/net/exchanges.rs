@@ -56,10 +56,8 @@ struct State {
     has_started: bool,
     count: u32,
     hash: Sha256,
-    /// Bytes of the entries of all exchanges.
+    /// Bytes of entries.
     bytes: u64,
-    /// Bytes of all entries of this guest.
-    written: u64,
     end: Option<JournalEnd>,
 }
 
@@ -225,7 +223,7 @@ impl Exchanges {
             self.lock().end.get_or_insert(JournalEnd::Interrupted(request));
             return self.halt().await;
         }
-        self.write(journal, &Entry::Sent { number }.to_bytes()).await;
+        self.write(journal, &Entry::Sent { number }).await;
     }
 
     /// Keeps an answer. Returns it with the time at which the guest sees it, at the latest at `end`.
@@ -247,19 +245,19 @@ impl Exchanges {
         let (took_us, used_us, request) = (took.0, before + used.0, asked.0);
         let exchange =
             Exchange { number, at_ns, took_us, used_us, request, response, failure, redacted };
-        let entry = Entry::Exchange(exchange).to_bytes();
-        self.lock().add(&entry);
-        self.write(journal, &entry).await;
+        self.write(journal, &Entry::Exchange(exchange)).await;
         (at_ns, answer)
     }
 
     /// Writes an entry. Never resolves beyond the limit.
-    async fn write(&self, journal: &Journal, entry: &[u8]) {
-        let Ok(is_first) = self.lock().count_written(entry, self.0.limit) else {
+    async fn write(&self, journal: &Journal, entry: &Entry<'_>) {
+        let bytes = entry.to_bytes();
+        let is_exchange = matches!(entry, Entry::Exchange(_));
+        let Ok(is_first) = self.lock().count_written(&bytes, is_exchange, self.0.limit) else {
             return self.halt().await;
         };
         let start = is_first.then(|| journal.keeper.keep(&self.0.start.to_bytes()));
-        let kept = journal.keeper.keep(entry);
+        let kept = journal.keeper.keep(&bytes);
         if let Some(start) = start {
             start.await;
         }
@@ -361,11 +359,14 @@ impl State {
     /// # Errors
     ///
     /// It is beyond the limit, which ends the call.
-    fn count_written(&mut self, entry: &[u8], limit: u64) -> Result<bool, ()> {
-        self.written += entry.len() as u64;
-        if self.written.max(self.bytes) > limit {
+    fn count_written(&mut self, entry: &[u8], is_exchange: bool, limit: u64) -> Result<bool, ()> {
+        if self.bytes + entry.len() as u64 > limit {
             self.end.get_or_insert(JournalEnd::Full(show_size(limit).to_string()));
             return Err(());
+        }
+        match is_exchange {
+            true => self.add(entry),
+            false => self.bytes += entry.len() as u64,
         }
         Ok(!mem::replace(&mut self.has_started, true))
     }

@@ -2,7 +2,8 @@
 
 mod wasi;
 
-use std::time::Duration;
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use runner_sdk::{
     NoConfig, Provider, Reply, Result, Test,
@@ -35,13 +36,17 @@ struct Request {
     timeout: Option<u32>,
 }
 
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum By {
     Send,
     Wasi,
     /// Fills the bodies of as many requests of `wasi:http` as `size` says, and sends none.
     Hoard,
+    /// Makes as many steps as `size` says, each a request that depends on the last response, the clock and random bytes.
+    Agent,
+    /// Makes as many steps as `size` says, each with two requests of `wasi:http` and a sleep of `timeout` at once.
+    Race,
 }
 
 impl Provider for Web {
@@ -82,7 +87,34 @@ fn answer(request: Request) -> Value {
         By::Send => send(&request),
         By::Wasi => wasi::send(&request).unwrap_or_else(|error| json!({ "error": error })),
         By::Hoard => json!({ "held": wasi::hoard(request.size) }),
+        By::Agent => agent(&request),
+        By::Race => wasi::race(&request),
     }
+}
+
+/// Returns the last response, after as many steps as the request says.
+fn agent(request: &Request) -> Value {
+    let mut last = String::new();
+    for step in 1..=request.size {
+        let random = RandomState::new().hash_one(step);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let body = json!({ "step": step, "last": last, "random": random, "now": now });
+        let asked = Request {
+            method: "POST".to_owned(),
+            url: format!("{}/{step}", request.url),
+            headers: request.headers.clone(),
+            body: Some(body.to_string()),
+            size: 0,
+            ..*request
+        };
+        let answer = if step % 2 == 0 {
+            wasi::send(&asked).unwrap_or_else(|error| json!({ "error": error }))
+        } else {
+            send(&asked)
+        };
+        last = answer["body"].as_str().map_or_else(|| answer.to_string(), str::to_owned);
+    }
+    json!({ "last": last })
 }
 
 fn send(request: &Request) -> Value {

@@ -1,13 +1,16 @@
 //! Requests by `wasi:http`.
 
-use runner_sdk::serde_json::Value;
+use runner_sdk::serde_json::{Value, json};
 use wasip2::{
+    clocks::monotonic_clock,
     http::{
         outgoing_handler,
         types::{
-            Fields, IncomingBody, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+            Fields, FutureIncomingResponse, IncomingBody, Method, OutgoingBody, OutgoingRequest,
+            RequestOptions, Scheme,
         },
     },
+    io::poll,
     io::streams::{InputStream, StreamError},
 };
 
@@ -39,6 +42,44 @@ pub(crate) fn send(request: &Request) -> Result<Value, String> {
     let incoming = response.consume().map_err(|()| "no body".to_owned())?;
     let content = read(&incoming)?;
     Ok(show(status, &headers, &content))
+}
+
+/// Returns what came first in each step: one of two responses, or the end of a sleep.
+pub(crate) fn race(request: &Request) -> Value {
+    let sleep = u64::from(request.timeout.unwrap_or(1)) * NANOSECONDS;
+    let mut order = String::new();
+    let mut open: Vec<(usize, FutureIncomingResponse)> = Vec::new();
+    let mut step = 0;
+    while step < request.size || !open.is_empty() {
+        for side in 0..2 * usize::from(step < request.size) {
+            let asked =
+                Request { url: format!("{}/{step}-{side}", request.url), ..Request::default() };
+            if let Ok(outgoing) = outgoing(&asked)
+                && let Ok(pending) = outgoing_handler::handle(outgoing, None)
+            {
+                open.push((2 * step + side, pending));
+            }
+        }
+        step += 1;
+        let timer = monotonic_clock::subscribe_duration(sleep);
+        let polled: Vec<_> = open.iter().map(|(_, pending)| pending.subscribe()).collect();
+        let all: Vec<_> = polled.iter().chain([&timer]).collect();
+        let ready = poll::poll(&all);
+        drop(all);
+        drop(polled);
+        for place in ready.into_iter().rev() {
+            let place = usize::try_from(place).expect("it fits into memory");
+            if place == open.len() {
+                order += "- ";
+                continue;
+            }
+            let (number, pending) = open.remove(place);
+            let status = pending.get().and_then(Result::ok).and_then(Result::ok);
+            order += &format!("{number}:{} ", status.map_or(0, |response| response.status()));
+        }
+    }
+    let now = monotonic_clock::now();
+    json!({ "order": order, "now": now })
 }
 
 /// Writes to the bodies of requests that are never sent for as long as each takes something, and tells how much that is.

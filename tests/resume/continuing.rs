@@ -1,0 +1,305 @@
+//! Attempts that continue from their journals, with real guests and servers.
+
+use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    random::{Random, times},
+    run::{Run, sealed},
+    runner::Runner,
+    running::Finished,
+    server::{Response, Server},
+    web,
+};
+
+/// Steps of an agent.
+const STEPS: usize = 40;
+
+/// A server whose answer is a function of the request.
+fn model(pause: Duration) -> Server {
+    Server::start(move |request| {
+        thread::sleep(pause);
+        Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
+    })
+}
+
+/// An agent by each interface at once, on a server, with further keys of `[run]`.
+fn agent(server: &Server, keys: &str) -> Runner {
+    let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, keys);
+    runner
+}
+
+/// Adds `[run]` with a journal to the scenario.
+fn with_run(runner: &Runner, keys: &str) {
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let run = format!("[run]\njournal = true\nclock = 2020-01-01T00:00:00Z\n{keys}\n");
+    runner.scenario(&(run + &scenario));
+}
+
+/// Returns how often each path was requested.
+fn asked(server: &Server) -> BTreeMap<String, usize> {
+    let mut asked = BTreeMap::new();
+    for request in server.requests() {
+        *asked.entry(request.path).or_default() += 1;
+    }
+    asked
+}
+
+/// Returns the exchanges in the journal.
+fn exchanges(run: &Run) -> usize {
+    run.text("calls.jsonl").matches("{\"exchange\":").count()
+}
+
+/// Runs the agent without interruption in another folder, and compares its results.
+#[track_caller]
+fn assert_as_undisturbed(runner: &Runner, server: &Server) {
+    let other = agent(server, "");
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    other.scenario(&scenario);
+    other.exec(&[]).expect(0);
+    let path = |run: &Run| run.dir.to_str().unwrap().to_owned();
+    let runs = [path(&other.only_run()), path(&runner.only_run())];
+    runner.run(&["compare", "--exact", &runs[0], &runs[1]]).expect(0);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
+fn killed_agent_continues_and_pays_once() {
+    let server = model(Duration::from_millis(20));
+    let runner = agent(&server, "");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(30);
+    let workers = running.workers();
+    running.kill();
+    workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    let run = runner.only_run();
+    let before = exchanges(&run);
+    assert!((28..=31).contains(&before), "{before}");
+    assert_eq!(run.text("index.jsonl"), "");
+
+    let resumed = runner.run(&["resume"]).expect(0);
+    resumed.says(&[&format!("continuing 1 attempt: {before} calls are in the journal")]);
+    let rows = run.rows();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0]["continued"], &rows[0]["attempt"]), (&json!(1), &json!(1)));
+    assert_eq!(rows[0]["calls"]["count"], STEPS);
+    let asked = asked(&server);
+    assert_eq!(asked.len(), STEPS);
+    let twice: Vec<_> = asked.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.len() <= 1 && asked.values().all(|count| *count <= 2), "{twice:?}");
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
+fn stopped_agent_continues_in_the_next_session() {
+    let server = model(Duration::from_millis(20));
+    let runner = agent(&server, "");
+    for (args, requests) in [(&["exec", "scenario.toml"][..], 10), (&["resume"], 20)] {
+        let running = runner.started(args);
+        server.wait_for_requests(requests);
+        running.end_by(Signal::INT).0.expect(130);
+        assert_eq!(runner.only_run().text("index.jsonl"), "");
+    }
+    runner.run(&["resume"]).expect(0);
+    assert_eq!(runner.only_run().rows()[0]["continued"], 2);
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
+fn lost_worker_continues_in_the_same_session() {
+    let server = model(Duration::from_millis(20));
+    let runner = agent(&server, "");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(10);
+    for worker in running.workers() {
+        worker.signal(Signal::KILL);
+    }
+    running.finish().expect(0);
+    let rows = runner.only_run().rows();
+    assert_eq!((rows.len(), &rows[0]["continued"]), (1, &json!(1)));
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
+fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
+    let server = model(Duration::from_millis(5));
+    let runner = agent(&server, "");
+    let mut random = Random::new();
+    let mut deaths = 0;
+    let most = times(5, 50);
+    loop {
+        let args: &[&str] = if runner.runs().is_empty() {
+            &["exec", "scenario.toml"]
+        } else {
+            &["resume", "latest"]
+        };
+        let mut running = runner.started(args);
+        if deaths == most {
+            running.finish().expect(0);
+            break;
+        }
+        let before = server.requests().len();
+        // Not earlier than the guest runs, or nothing would be interrupted.
+        while running.is_alive() && server.requests().len() <= before {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(random.up_to(Duration::from_millis(60)));
+        if random.below(2) == 0 {
+            let workers = running.workers();
+            running.kill();
+            workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+        } else {
+            for worker in running.workers() {
+                worker.signal(Signal::KILL);
+            }
+            running.kill();
+        }
+        if runner.runs().first().is_some_and(|run| !run.text("index.jsonl").is_empty()) {
+            break;
+        }
+        deaths += 1;
+    }
+    let asked = asked(&server);
+    let extra: usize = asked.values().map(|count| count - 1).sum();
+    assert_eq!(asked.len(), STEPS);
+    assert!(extra <= deaths + 1, "{extra} requests twice after {deaths} deaths");
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
+fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
+    let server = Server::start(|request| {
+        let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        thread::sleep(Duration::from_millis(pause));
+        Response::ok("raced")
+    });
+    let request = json!({ "by": "race", "url": server.url(""), "size": 45, "timeout": 5 });
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, "");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(50);
+    running.kill();
+    let run = runner.only_run();
+    let before = run.text("calls.jsonl");
+    runner.run(&["resume"]).expect(0);
+    // What the guest had seen is still there, in its order, and the guest has not noticed.
+    assert!(run.text("calls.jsonl").starts_with(before.rsplit_once('\n').unwrap().0));
+    let row = run.row("t0");
+    assert_eq!((&row["continued"], &row["calls"]["count"]), (&json!(1), &json!(90)));
+    let times = run.text("calls.jsonl");
+    let times: Vec<Value> = times.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let times = times.iter().filter_map(|line| line["entry"]["exchange"]["at_ns"].as_u64());
+    assert!(times.is_sorted());
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// Interrupts an agent at its tenth request.
+#[track_caller]
+fn interrupt(runner: &Runner, server: &Server) -> Finished {
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(10);
+    running.end_by(Signal::INT).0
+}
+
+#[test]
+fn request_in_flight_is_not_sent_again_if_it_must_not_be() {
+    let server = model(Duration::from_millis(50));
+    let runner = agent(&server, "in_flight = \"stop\"");
+    interrupt(&runner, &server);
+    runner.run(&["resume"]).expect(1);
+    let row = runner.only_run().row("t0");
+    assert_eq!(
+        (&row["outcome"], &row["error"]["code"]),
+        (&json!("error"), &json!("interrupted-call"))
+    );
+    let message = row["error"]["message"].as_str().unwrap();
+    assert!(message.contains("request 10, `POST ") && message.contains("/10`"), "{message}");
+    assert!(asked(&server).values().all(|count| *count == 1));
+}
+
+#[test]
+fn guest_that_does_something_else_starts_anew() {
+    let server = model(Duration::from_millis(10));
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    let run = runner.only_run();
+    let calls = run.text("calls.jsonl");
+    let changed = calls.lines().map(|line| match line.contains("\"number\":5,") {
+        true => sealed(&line.replace("\\\"step\\\":5", "\\\"step\\\":6")) + "\n",
+        false => format!("{line}\n"),
+    });
+    run.write("calls.jsonl", changed.collect::<String>());
+    runner.run(&["resume"]).expect(0);
+    let rows = run.rows();
+    let [diverged, passed] = &rows[..] else { panic!("{rows:?}") };
+    assert_eq!(
+        (&diverged["outcome"], &diverged["error"]["code"]),
+        (&json!("stopped"), &json!("diverged"))
+    );
+    let message = diverged["error"]["message"].as_str().unwrap();
+    assert!(message.contains("the body of request 5 differs"), "{message}");
+    assert_eq!((&passed["outcome"], &passed["attempt"]), (&json!("passed"), &json!(2)));
+    assert_eq!((&passed["continued"], &passed["calls"]["count"]), (&Value::Null, &json!(STEPS)));
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
+fn journal_has_a_limit() {
+    let server = Server::start(|_| Response::ok("x".repeat(50_000)));
+    let request = json!({ "by": "agent", "url": server.url(""), "size": 30 });
+    let keys = "[providers.web.limits]\njournal = \"1MiB\"";
+    let runner = web::scenario(keys, &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, "");
+    runner.exec(&[]).expect(1);
+    let row = runner.only_run().row("t0");
+    assert_eq!(
+        (&row["error"]["class"], &row["error"]["code"]),
+        (&json!("limit"), &json!("journal")),
+        "{row}"
+    );
+    assert!((18..=22).contains(&server.requests().len()));
+}
+
+#[test]
+fn secrets_are_in_no_journal() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let server = Server::start(|request| {
+        let seen = request.header("authorization").unwrap_or_default().to_owned();
+        thread::sleep(Duration::from_millis(10));
+        Response::ok(format!("you sent {seen}"))
+    });
+    let request = json!({
+        "by": "agent", "url": server.url(""), "size": STEPS,
+        "headers": [["authorization", "Bearer {{secret.KEY}}"]],
+    });
+    let origin = server.origin();
+    let grants = format!("{}\nsecrets = [\"KEY\"]", web::net(&[&origin]));
+    let runner = web::scenario("", &grants, &[vec![request]]);
+    with_run(&runner, "");
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("KEY", SECRET);
+    let running = crate::support::running::Running::start(&mut command);
+    server.wait_for_requests(10);
+    running.end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    assert!(server.requests()[0].header("authorization").unwrap().contains(SECRET));
+    let calls = run.text("calls.jsonl");
+    assert!(calls.contains("Bearer {{secret.KEY}}") && !calls.contains(SECRET), "{calls}");
+    assert!(!contains(&run.dir, SECRET));
+}
+
+/// Returns whether a file below a folder contains a text.
+fn contains(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return contains(&path, text);
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    })
+}
