@@ -181,6 +181,73 @@ fn documents_have_states_and_reasons() {
     assert_eq!(trial.get("known"), None);
 }
 
+/// Returns a folder whose two runs have two known failures and another failure, each on two providers.
+fn twice() -> Runner {
+    let runner = runner();
+    let second = "[providers.second]\nplugin = \"bundled:echo\"\n\n[[tests]]";
+    runner.scenario(&SCENARIO.replacen("[[tests]]", second, 1));
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1).says(&["(just now): 2 still failing, 4 known results: "]);
+    runner
+}
+
+#[test]
+fn comparisons_keep_known_failures_apart() {
+    let runner = twice();
+    let run: Value = runner.run(&["show", "--json"]).expect(0).document();
+    let counts = &run["since_previous"]["counts"];
+    assert_eq!([&counts["still_failing"], &counts["known"]], [2, 4]);
+    let compared = runner.run(&["compare"]).expect(0);
+    compared.says(&[
+        "2 still failing, 4 known, 4 still passing",
+        "still failing: fresh on echo, second failed → failed equals: ",
+        "known: dates/offset@echo, dates/offset@second, dates/local@echo, dates/local@second known → known offset lost",
+    ]);
+    let document: Value = runner.run(&["compare", "--json"]).expect(0).document();
+    let changes = document["changes"].as_array().unwrap();
+    let known: Vec<_> = changes.iter().filter(|one| one["class"] == "known").collect();
+    assert_eq!(known.len(), 4);
+    assert_eq!(
+        known[0]["new"],
+        json!({"outcome": "failed", "known": "known", "passed": 0, "trials": 1})
+    );
+    // An entry expects the failure of a test that passed before.
+    runner.scenario(&SCENARIO.replace("\"b\"", "\"a\""));
+    runner.exec(&[]).expect(1);
+    runner.scenario(SCENARIO);
+    runner.exec(&[]).expect(1);
+    runner
+        .run(&["compare", "--fail-on", "regressed"])
+        .expect(0)
+        .says(&["1 still failing, 2 known", "dates/offset@echo passed → known offset lost"]);
+}
+
+#[test]
+fn histories_keep_known_failures_apart() {
+    let runner = twice();
+    let history = runner.run(&["history"]).expect(0);
+    history.says(&["passed failed known rate", " ≈≈", "≈ known"]);
+    let document: Value = runner.run(&["history", "--json"]).expect(0).document();
+    assert_eq!([&document["runs"][0]["failed"], &document["runs"][0]["known"]], [6, 4]);
+    let tests = document["tests"].as_array().unwrap();
+    let failing = tests.iter().filter(|one| one["failing_runs"] == 2);
+    assert!(failing.map(|one| &one["test"]).eq(["fresh", "fresh"]), "{document}");
+    let known = tests.iter().filter(|one| one["marks"] == json!(["known", "known"]));
+    assert_eq!(known.count(), 4);
+    let trial = &["show", "latest", "dates/offset@echo#1"][..];
+    runner.run(trial).expect(0).says(&[
+        "≈ failed dates/offset@echo#1 ",
+        "≈≈ newest last",
+        "known in each of these 2 runs",
+        "second: known, ",
+    ]);
+    let document: Value = runner.run(&[trial, &["--json"]].concat()).expect(0).document();
+    assert_eq!(document["history"][0]["known"], "known");
+    let lost = "offset lost, issue 375";
+    let other = json!({"trial": "dates/offset@second#1", "state": "known", "reason": lost});
+    assert_eq!(document["others_known"], json!([other]));
+}
+
 #[test]
 fn reports_name_known_failures() {
     let runner = runner();

@@ -1,7 +1,8 @@
 //! Phrases about runs that several documents and commands use.
 
 use runner_model::{
-    Counts, Reason, Stage, StopSignal, Time,
+    Counts, Outcome, Reason, Stage, StopSignal, Time,
+    known::KnownState,
     outcome::Verdict,
     row::{Actor, Grade, Metric},
     show_time,
@@ -47,6 +48,11 @@ pub fn done(counts: &Counts, planned: u64) -> String {
         0 => format!("{done} of {planned} done"),
         _ => format!("{executed} of {planned} executed, {done} graded"),
     }
+}
+
+/// Returns the word of a result: its outcome, or `known`.
+pub fn outcome(outcome: Outcome, known: Option<KnownState>) -> &'static str {
+    known.filter(|state| *state == KnownState::Known).map_or(outcome.as_str(), KnownState::as_str)
 }
 
 /// Formats a verdict with its score: `pass 0.9`.

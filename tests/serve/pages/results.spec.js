@@ -433,4 +433,34 @@ test.describe('', () => {
     const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: 'known' });
     await expect(row).toContainText('1 of 5 passed, 2 known');
   });
+
+  test('known failures are no failures beside other runs and providers', async ({ page, server }) => {
+    const scenario = KNOWN.replace('[providers.echo]', '[providers.second]\nplugin = "bundled:echo"\n[providers.echo]');
+    writeFileSync(`${process.env.ROOT}/both.toml`, scenario);
+    for (const number of [1, 2]) await runner(['exec', '-q', 'both.toml', '--into', `known/2026-02-0${number}_00-00-00-000-both-0000000${number}`], [1]);
+    await page.goto(`${server.origin}/runs/00000002`);
+    const since = page.locator('.counts').filter({ hasText: /^Since/ });
+    await expect(since.getByRole('link')).toHaveText(['00000001', '2 still failing', '4 known']);
+    await since.getByRole('link', { name: '4 known' }).click();
+
+    await expect(page.getByRole('group', { name: 'Changes' }).getByRole('link')).toHaveText(['2 still failing', '4 known', '4 passing']);
+    await page.getByRole('link', { name: '4 known' }).click();
+    const changes = page.getByRole('grid', { name: 'Changed results' }).getByRole('row');
+    await expect(changes.filter({ hasText: 'dates/offset' })).toHaveText(Array(2).fill(/^known.*≈ known≈ knownoffset lost/));
+
+    await page.goto(`${server.origin}/history?scenario=both`);
+    await expect(page.locator('h1 + .lead')).toHaveText(/^2 results failing/);
+    const test = page.getByRole('grid', { name: 'Results' }).getByRole('row').filter({ hasText: 'offset' }).first();
+    await expect(test.locator('.since')).toHaveText('≈ known');
+    await expect(test.locator('.run')).toHaveText(['≈', '≈']);
+    await expect(page.locator('.counts').filter({ hasText: 'timeout' })).toContainText('≈ known');
+
+    await page.goto(`${server.origin}/runs/00000002/trials/dates%2Foffset@echo%231`);
+    await expect(page.getByRole('heading', { name: 'Past results' })).toContainText('≈ known in each of the last 2 runs');
+    await expect(page.locator('.strip a')).toHaveText([/^≈/, /^≈/]);
+    await expect(page.getByRole('heading', { name: 'second' })).toContainText('≈ known');
+
+    await page.goto(`${server.origin}/runs/00000002?view=timeline`);
+    await expect(page.locator('.counts').filter({ hasText: '≈ 4 known' })).toHaveText(/✗ 4 unexpected.*≈ 4 known.*✓ 2 passed/);
+  });
 });

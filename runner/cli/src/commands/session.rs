@@ -239,10 +239,10 @@ impl<'a> Screen<'a> {
         } else if self.args.verbose && !facts.is_final && facts.outcome != Outcome::Stopped {
             self.out.data(&format!("{place}{}", trials::retried_line(&row)));
         } else if self.args.verbose {
-            let known =
-                KnownResult::of(&self.known, &row).map(|known| format!(" {}", known.line()));
-            let known = style::yellow(&known.unwrap_or_default());
-            self.out.data(&format!("{place}{}{known}", trials::line(&row)));
+            let known = KnownResult::of(&self.known, &row);
+            let line = trials::line(&row, known.as_ref().map(|known| known.state));
+            let known = known.map(|known| format!(" {}", known.line())).unwrap_or_default();
+            self.out.data(&format!("{place}{line}{}", style::yellow(&known)));
         }
     }
 }

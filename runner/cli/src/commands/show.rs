@@ -217,7 +217,7 @@ fn print_matrix(document: &MatrixDocument, out: &Out) {
         document.tests.each(|test| lines.add(&columns.row(&test.into())));
     }
     if blocks.iter().any(|columns| columns.is_short) {
-        lines.add(&legend());
+        lines.add(&legend([&document.run.head.counts.done]));
     }
     lines.add(&summary::line(&document.run, document.run.head.worked()));
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const EXTENT: trials::Extent =
-    trials::Extent { columns: None, is_full: false, remedy: "`--full` shows all" };
+    trials::Extent { columns: None, is_full: false, remedy: "`--full` shows all", known: None };
 
 /// Formats a text as the printer does, without colours. Each width has its own title.
 pub fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {

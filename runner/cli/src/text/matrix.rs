@@ -6,7 +6,7 @@ use std::{
     ops::Range,
 };
 
-use runner_model::{units::grouped, visible::visible_line};
+use runner_model::{Counts, units::grouped, visible::visible_line};
 use runner_report::{Mark, MatrixCell, MatrixTest, phrases};
 
 use super::layout::{cut, cut_middle, width, without_keys};
@@ -26,19 +26,22 @@ pub fn mark(mark: Option<Mark>) -> String {
         Mark::Passed => style::green,
         Mark::Flaky | Mark::Skipped => style::yellow,
         Mark::Failed | Mark::Error | Mark::Timeout => style::red,
+        Mark::Known => style::dim,
     };
     paint(&mark.sign().to_string())
 }
 
-/// Returns a legend of the signs.
-pub fn legend() -> String {
-    let signs = Mark::ALL.map(|one| {
+/// Returns a legend of the signs, of runs with these counts.
+pub fn legend<'a>(runs: impl IntoIterator<Item = &'a Counts>) -> String {
+    let has_known = runs.into_iter().any(|counts| counts.known > 0);
+    let shown = Mark::ALL.into_iter().filter(|one| has_known || *one != Mark::Known);
+    let signs = shown.map(|one| {
         // Elsewhere, a test can be flaky by the results of several runs, too.
         let words =
             if one == Mark::Flaky { "passed on a retry or in some repeats" } else { word(one) };
         format!("{} {words}", mark(Some(one)))
     });
-    format!("{}  {} no result", signs.join("  "), mark(None))
+    format!("{}  {} no result", signs.collect::<Vec<_>>().join("  "), mark(None))
 }
 
 fn word(mark: Mark) -> &'static str {
@@ -48,6 +51,7 @@ fn word(mark: Mark) -> &'static str {
         Mark::Failed => "failed",
         Mark::Error => "error",
         Mark::Timeout => "timeout",
+        Mark::Known => "known",
         Mark::Skipped => "skipped",
     }
 }
@@ -60,7 +64,6 @@ fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
     let all = Mark::of(&cell.counts);
     let words = match (counts.done(), all) {
         (2.., _) => format!(" {}/{}", grouped(counts.passed), grouped(counts.done())),
-        (_, Some(_)) if !is_short && counts.known > 0 => " known".to_owned(),
         (_, Some(_)) if !is_short && counts.unexpected_passes > 0 => " unexpected".to_owned(),
         (_, Some(mark)) if !is_short => format!(" {}", word(mark)),
         _ => String::new(),

@@ -4,7 +4,10 @@ use std::{cmp::Reverse, iter::repeat_n, ops::Range};
 
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
-use runner_model::{Outcome, RowRef, known::Stale};
+use runner_model::{
+    Outcome, RowRef,
+    known::{KnownState, Stale},
+};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, KnownResult, Section, SincePrevious, phrases};
 
@@ -95,8 +98,12 @@ fn group_line(
     }
 }
 
-/// Formats a row as one line: outcome, trial, score, grades and duration.
-pub fn line(row: &RowRef<'_>) -> String {
+/// Formats a row as one line: outcome, trial, score, grades and duration. That of a known failure is not red.
+pub fn line(row: &RowRef<'_>, known: Option<KnownState>) -> String {
+    let outcome = match known {
+        Some(KnownState::Known) => style::dim(&format!("≈ {}", row.outcome)),
+        _ => style::outcome(row.outcome),
+    };
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
@@ -109,8 +116,7 @@ pub fn line(row: &RowRef<'_>) -> String {
         grades => format!(" ({})", visible_line(&grades)),
     };
     format!(
-        "{} {}{attempt}{}{score}{grades} {}",
-        style::outcome(row.outcome),
+        "{outcome} {}{attempt}{}{score}{grades} {}",
         row.trial,
         style::yellow(flaky),
         style::dim(&show_duration(row.duration()))
@@ -121,23 +127,20 @@ pub fn line(row: &RowRef<'_>) -> String {
 pub fn retried_line(row: &RowRef<'_>) -> String {
     // After an error of a grader, this one or the next one is called.
     let next = if row.outcome == Outcome::Ungraded { "" } else { "; retrying" };
-    format!("{}: {}{next}", line(row), failure::headline(row))
+    format!("{}: {}{next}", line(row, None), failure::headline(row))
 }
 
 /// Formats a row with its reasons, each of at most `max_lines` lines.
 pub fn block(row: &RowRef<'_>, known: Option<&KnownResult>, max_lines: usize) -> String {
-    block_within(row, known, max_lines, 0)
+    let mut text = line(row, known.map(|known| known.state));
+    text.extend(known.map(|known| format!("\n    {}", style::yellow(&known.line()))));
+    text + &reasons(row, max_lines, 0)
 }
 
-/// Formats a block. Marks the changed parts of lines by colours, and by `^` below lines of at most `columns` columns.
-fn block_within(
-    row: &RowRef<'_>,
-    known: Option<&KnownResult>,
-    max_lines: usize,
-    columns: usize,
-) -> String {
-    let mut text = line(row);
-    text.extend(known.map(|known| format!("\n    {}", style::yellow(&known.line()))));
+/// Formats the reasons of a row, each on lines of its own. Marks the changed parts of lines by colours, and by `^` below lines of at
+/// most `columns` columns.
+fn reasons(row: &RowRef<'_>, max_lines: usize, columns: usize) -> String {
+    let mut text = String::new();
     let lines = failure::block(row, max_lines);
     let parts = changed_parts(&lines);
     for ((tone, line), part) in lines.iter().zip(parts) {
@@ -176,6 +179,8 @@ pub struct Extent {
     pub is_full: bool,
     /// The argument that shows all of a text.
     pub remedy: &'static str,
+    /// The state of the row. `None` if it counts as without a list of known failures.
+    pub known: Option<KnownState>,
 }
 
 /// Formats the page of a trial or of a call: its row and its sections.
@@ -185,7 +190,7 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
     let remedy = extent.remedy;
     let columns = extent.columns.unwrap_or(NO_SCREEN);
     let within = if has_colours() { 0 } else { extent.columns.unwrap_or(usize::MAX) };
-    let block = block_within(row, None, most, within);
+    let block = line(row, extent.known) + &reasons(row, most, within);
     let mut page = shortened(block.lines(), bytes / 2, remedy).join("\n");
     let has_comparison = !extent.is_full && failure::shows_differences(row);
     let mut sections = sections.into_iter().peekable();

@@ -86,6 +86,11 @@ impl KnownState {
         }
     }
 
+    /// Returns the state for a document. `None` if the result counts as without a list.
+    pub fn listed(self) -> Option<Self> {
+        (self != Self::Unlisted).then_some(self)
+    }
+
     /// Returns whether a result with this outcome makes the verdict `failed`.
     pub fn is_unexpected(self, outcome: Outcome) -> bool {
         match self {

@@ -2,7 +2,8 @@
 
 use std::iter;
 
-use runner_model::{Places as _, RowRef, TrialId};
+use runner_model::known::{Known, KnownState};
+use runner_model::{Places as _, RowRef, TrialId, visible::visible_line};
 use runner_record::{Manifest, RecordError, RunDir};
 use runner_results::{RunTable, Side, TableRow, pairs, plan};
 use schemars::JsonSchema;
@@ -10,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::class::{self, Class, ClassCounts, Outcomes};
 use crate::failures::{self, FailureGroup, Failures};
-use crate::{failure, json::Items};
+use crate::{KnownResult, failure, json::Items};
 
 /// Greatest number of groups in a list, and of tests that a group names.
 const MOST_GROUPS: usize = 20;
@@ -49,7 +50,8 @@ pub(crate) struct Change<'a> {
     pub base: Option<Outcomes>,
     /// Results of the later run. `null` if the test is gone.
     pub new: Option<Outcomes>,
-    /// Cause of a flaky result, and the reason of the new run's failure, or the provider's summary of a new skip, on one line.
+    /// Cause of a flaky result, and the reason of the new run's failure, of its entry in the list of known failures, or the
+    /// provider's summary of a new skip, on one line.
     pub reason: Option<String>,
 }
 
@@ -126,7 +128,8 @@ impl ChangeList {
         let outcomes = [change.base, change.new].into_iter().flatten().map(|one| one.text());
         let outcomes = outcomes.collect::<Vec<_>>().join(" → ");
         // The reason of a flaky test has its cause, too.
-        if change.new.is_some() && change.class != Class::Flaky && row.outcome.is_bad() {
+        let is_failing = change.new.is_some_and(|new| new.is_failing());
+        if is_failing && change.class != Class::Flaky {
             let known = self.failures.iter().position(|(known, _)| *known == outcomes);
             let known = known.unwrap_or_else(|| {
                 self.failures.push((outcomes, Failures::default()));
@@ -230,6 +233,7 @@ impl Changes {
                 continue;
             }
             let suite = plan::suite(table.run());
+            let known = table.known()?;
             changed.sort_by_cached_key(|changed| {
                 let trial = table.trial_id(table.row(changed.row).trial);
                 let place = suite.as_ref().and_then(|suite| suite.index(&trial?));
@@ -242,7 +246,7 @@ impl Changes {
                 // A row that was changed meanwhile is left out.
                 while changed.next_if(|changed| changed.row != indexed.number).is_some() {}
                 if let Some(changed) = changed.next() {
-                    each(&changed.with(row), row);
+                    each(&changed.with(row, &known), row);
                 }
             })?;
         }
@@ -286,7 +290,7 @@ impl Changed {
         self.class.fails_without_base(self.outcomes[1])
     }
 
-    fn with<'a>(&self, row: &'a RowRef<'_>) -> Change<'a> {
+    fn with<'a>(&self, row: &'a RowRef<'_>, known: &Known) -> Change<'a> {
         let [base, new] = self.outcomes;
         let is_bad = new.is_some_and(|new| new.outcome.is_bad());
         let flaky = match (self.class, self.changes) {
@@ -299,7 +303,11 @@ impl Changed {
         };
         // Without a summary, only the outcome would be repeated.
         let is_explained = self.class == Class::NewlySkipped && row.summary.is_some();
-        let failure = (is_bad || is_explained).then(|| failure::headline(row));
+        let entry = KnownResult::of(known, row).filter(|one| one.state == KnownState::Known);
+        let failure = (is_bad || is_explained).then(|| match &entry {
+            Some(known) => visible_line(&known.reason).into_owned(),
+            None => failure::headline(row),
+        });
         Change {
             class: self.class,
             test: &row.test,

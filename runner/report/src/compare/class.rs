@@ -2,13 +2,14 @@
 
 use std::iter;
 
-use runner_model::{Outcome, units::grouped};
+use runner_model::{Outcome, known::KnownState, units::grouped};
 use runner_record::{Manifest, RecordError, RunDir};
 use runner_results::{Side, TableRow, pairs, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::stability::{TestResult, isolated, unstable};
+use crate::phrases;
 
 // The order of the variants is that of lists. Tests that are gone come last there: only the base has their rows.
 /// The change of a test on a provider between two runs. Skipped trials are not judged.
@@ -27,6 +28,8 @@ pub enum Class {
     New,
     /// Judged in the base, and the new run has skipped all repeats.
     NewlySkipped,
+    /// In both runs, and the list of the new run expects all of its failures there, of which there is one.
+    Known,
     /// Only in the base.
     Gone,
     /// All repeats pass on both sides.
@@ -52,6 +55,9 @@ pub struct ClassCounts {
     pub new: u64,
     /// Judged in the base, and the new run has skipped all repeats.
     pub newly_skipped: u64,
+    /// In both runs, and the list of the new run expects all of its failures there, of which there is one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub known: u64,
     /// Only in the base.
     pub gone: u64,
     /// All repeats pass on both sides.
@@ -65,8 +71,12 @@ pub struct ClassCounts {
 /// The repeats of a test on a provider in a run.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub(crate) struct Outcomes {
-    /// The worst outcome.
+    /// The worst outcome. Known failures are better than others.
     pub outcome: Outcome,
+    /// `known` if it is that of a known failure, `unexpected-pass` if it is a pass that the list does not expect. Absent for other
+    /// outcomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownState>,
     /// Repeats that passed.
     pub passed: u32,
     /// All repeats with a result.
@@ -74,10 +84,15 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
+    /// Returns whether the worst outcome is a failure that is not known.
+    pub fn is_failing(&self) -> bool {
+        self.outcome.is_bad() && self.known.is_none()
+    }
+
     /// Formats the outcome, or the number of passes if there are several repeats.
     pub fn text(&self) -> String {
         match self.trials {
-            1 => self.outcome.to_string(),
+            1 => phrases::outcome(self.outcome, self.known).to_owned(),
             trials => {
                 format!("{} of {} passed", grouped(self.passed.into()), grouped(trials.into()))
             }
@@ -85,24 +100,27 @@ impl Outcomes {
     }
 }
 
-/// Returns the worst of a test's repeats, the first of equal ones.
+/// Returns the worst of a test's repeats, the first of equal ones. Known failures come after others.
 pub(crate) fn worst(repeats: &[TableRow]) -> Option<&TableRow> {
-    repeats.iter().min_by_key(|row| rank(row.outcome))
+    let is_known = |row: &TableRow| row.state == KnownState::Known;
+    repeats.iter().min_by_key(|row| (!row.outcome.is_bad(), is_known(row), rank(row.outcome)))
 }
 
 /// Sums up a test's repeats. `None` without any.
 pub(crate) fn outcomes(repeats: &[TableRow]) -> Option<Outcomes> {
     let passed = repeats.iter().filter(|row| row.outcome == Outcome::Passed).count();
-    let outcome = worst(repeats)?.outcome;
-    Some(Outcomes { outcome, passed: passed as u32, trials: repeats.len() as u32 })
+    let TableRow { outcome, state, .. } = *worst(repeats)?;
+    let (passed, trials) = (passed as u32, repeats.len() as u32);
+    Some(Outcomes { outcome, known: state.listed(), passed, trials })
 }
 
 impl Class {
     /// All classes in the order of texts.
-    const OF_COUNTS: [Self; 10] = [
+    const OF_COUNTS: [Self; 11] = [
         Self::Regressed,
         Self::Fixed,
         Self::StillFailing,
+        Self::Known,
         Self::Flaky,
         Self::NewlySkipped,
         Self::New,
@@ -123,6 +141,7 @@ impl Class {
             Self::Flaky => ("flaky", "flaky", &none[0]),
             Self::New => ("new", "only on ", new),
             Self::NewlySkipped => ("newly skipped", "skipped only on ", new),
+            Self::Known => ("known", "known on ", new),
             Self::Gone => ("gone", "only on ", base),
             Self::Passing => ("still passing", "passing on both", &none[0]),
             Self::NotJudged => ("not judged in both runs", "skipped on ", base),
@@ -134,7 +153,7 @@ impl Class {
     /// Returns whether a test with these results fails in the new run, and the base has no result to compare with.
     pub(super) fn fails_without_base(self, new: Option<Outcomes>) -> bool {
         matches!(self, Self::New | Self::NotJudged | Self::Unpaired)
-            && new.is_some_and(|new| new.outcome.is_bad())
+            && new.is_some_and(|new| new.is_failing())
     }
 
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
@@ -145,7 +164,7 @@ impl Class {
             [_, true] if has_all[1] => Self::Gone,
             [false, false] => Self::of_results(sides.map(|repeats| {
                 let mut result = TestResult::default();
-                repeats.iter().for_each(|one| result.add(one.outcome, one.is_flaky()));
+                repeats.iter().for_each(|one| result.add(one.outcome, one.is_flaky(), one.state));
                 result
             })),
             _ => Self::Unpaired,
@@ -158,6 +177,8 @@ impl Class {
             Self::NotJudged
         } else if !new.is_judged() {
             Self::NewlySkipped
+        } else if new.is_known() {
+            Self::Known
         } else if new.has_both() {
             let fell = base.has_pass && !base.has_both() && new.has_failure;
             if fell { Self::Regressed } else { Self::Flaky }
@@ -205,6 +226,11 @@ pub(crate) fn classes(
     Ok(classes)
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// Returns whether a run has a result of every trial of its scenario.
 pub(crate) fn has_all(run: &Manifest) -> bool {
     run.metadata.selection.is_whole() && run.counts.is_whole(run.metadata.planned_trial_count)
@@ -224,6 +250,7 @@ impl ClassCounts {
             Class::Flaky => &mut self.flaky,
             Class::New => &mut self.new,
             Class::NewlySkipped => &mut self.newly_skipped,
+            Class::Known => &mut self.known,
             Class::Gone => &mut self.gone,
             Class::Passing => &mut self.passing,
             Class::NotJudged => &mut self.not_judged,
@@ -234,9 +261,17 @@ impl ClassCounts {
     /// Returns the number of tests that are in both runs.
     pub fn paired(&self) -> u64 {
         let Self {
-            regressed, still_failing, fixed, flaky, newly_skipped, passing, not_judged, ..
+            regressed,
+            still_failing,
+            fixed,
+            flaky,
+            newly_skipped,
+            known,
+            passing,
+            not_judged,
+            ..
         } = self;
-        regressed + still_failing + fixed + flaky + newly_skipped + passing + not_judged
+        regressed + still_failing + fixed + flaky + newly_skipped + known + passing + not_judged
     }
 
     /// Formats counts that are not 0: `2 regressed, 1 fixed`.

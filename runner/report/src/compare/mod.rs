@@ -44,7 +44,7 @@ pub struct ComparisonDocument {
     /// Rates and means, by provider.
     pub measures: Vec<Measure>,
     /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new ones, newly skipped ones,
-    /// failing ones without a result in the base, then gone ones, each in the order of the plan.
+    /// known failures, failing ones without a result in the base, then gone ones, each in the order of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,
     /// Reasons why results of the base and of the new run may be missing.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, iter};
 
-use runner_model::{Counts, Outcome};
+use runner_model::{Counts, Outcome, known::KnownState};
 use runner_record::{Manifest, ManifestProvider, RecordError, ResultsRoot, RunDir};
 use runner_results::{RunTable, TableRow, hash, key};
 
@@ -22,17 +22,28 @@ pub(crate) struct TestResult {
     pub(crate) has_failure: bool,
     /// A repeat passed after an attempt that did not.
     pub(crate) has_retried_pass: bool,
+    /// A repeat is a known failure.
+    has_known: bool,
+    /// A repeat makes the verdict `failed`.
+    has_unexpected: bool,
 }
 
 impl TestResult {
-    pub(crate) fn add(&mut self, outcome: Outcome, flaky: bool) {
+    pub(crate) fn add(&mut self, outcome: Outcome, flaky: bool, state: KnownState) {
         self.has_pass |= outcome == Outcome::Passed;
         self.has_failure |= outcome.is_bad();
         self.has_retried_pass |= flaky && outcome == Outcome::Passed;
+        self.has_known |= state == KnownState::Known;
+        self.has_unexpected |= state.is_unexpected(outcome);
     }
 
     pub(crate) fn is_judged(self) -> bool {
         self.has_pass || self.has_failure
+    }
+
+    /// Returns whether the test failed, and its list expects that.
+    pub(crate) fn is_known(self) -> bool {
+        self.has_known && !self.has_unexpected
     }
 
     /// Returns whether the run has both results of the test: in its repeats, or in the attempts of one.
@@ -47,6 +58,8 @@ impl From<&Counts> for TestResult {
             has_pass: counts.passed > 0,
             has_failure: counts.bad() > 0,
             has_retried_pass: counts.flaky > 0,
+            has_known: counts.known > 0,
+            has_unexpected: counts.unexpected() > 0,
         }
     }
 }
@@ -62,7 +75,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// Adds the newest result of a trial.
     pub(crate) fn add(&mut self, table: &RunTable, row: TableRow) {
-        self.result.add(row.outcome, row.is_flaky());
+        self.result.add(row.outcome, row.is_flaky(), row.state);
         let fingerprints = table.fingerprints(row.number);
         self.fingerprints ^= hash(&(table.repeat(row.trial), fingerprints)) as u32;
     }

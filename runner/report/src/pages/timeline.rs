@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use runner_model::{Counts, ErrorClass, Outcome, Time};
+use runner_model::{Counts, ErrorClass, Outcome, Time, known::KnownState};
 use runner_record::{Manifest, RecordError};
 use runner_results::{RowSelection, RunTable, TableRow, rank};
 use schemars::JsonSchema;
@@ -60,6 +60,10 @@ struct Span {
     to_ms: f64,
     /// The worst outcome of the attempts.
     outcome: Outcome,
+    /// `known` for a known failure, `unexpected-pass` for a pass that the list does not expect. Absent for other results, and for
+    /// several attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<KnownState>,
     /// Number of attempts.
     attempts: u64,
     /// Numbers of attempts by outcome, without interrupted ones. `null` for a single attempt.
@@ -114,19 +118,23 @@ impl Timeline {
         for part in &parts {
             let wait = (part.worker == WAITS).then_some("");
             let outcome = part.row.outcome;
+            // Only the attempt that decides has a state.
+            let state = if part.row.settles() { part.row.state } else { KnownState::Unlisted };
             if let Some((last, _)) = spans
                 .last_mut()
                 .filter(|(last, _)| last.lane == part.lane && part.to_ms - last.from_ms < least_ms)
             {
                 last.to_ms = last.to_ms.max(part.to_ms);
                 last.attempts += 1;
-                let first = last.outcome;
+                let (first, known) = (last.outcome, last.known.take());
                 let counts = last.counts.get_or_insert_with(|| {
                     let mut counts = Counts::default();
                     counts.add(first, false);
+                    counts.add_state(known.unwrap_or_default());
                     counts
                 });
                 counts.add(outcome, false);
+                counts.add_state(state);
                 (last.trial, last.attempt) = (None, None);
                 if rank(outcome) < rank(last.outcome) {
                     last.outcome = outcome;
@@ -141,6 +149,7 @@ impl Timeline {
                 from_ms,
                 to_ms,
                 outcome,
+                known: state.listed(),
                 attempts: 1,
                 counts: None,
                 trial,

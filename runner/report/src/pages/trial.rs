@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::{Outcome, RowRef};
+use runner_model::{Outcome, RowRef, known::KnownState};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -37,6 +37,9 @@ struct ProviderOutput {
     trial: String,
     outcome: Outcome,
     flaky: bool,
+    /// `known` for a known failure, `unexpected-pass` for a pass that the list does not expect. Absent for other results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<KnownState>,
     duration_ms: f64,
     /// Mean score of the trial. `null` without checks or grades that have one.
     score: Option<f64>,
@@ -47,13 +50,14 @@ struct ProviderOutput {
 }
 
 impl ProviderOutput {
-    fn new(row: &RowRef<'_>) -> Self {
+    fn new(row: &RowRef<'_>, known: Option<KnownState>) -> Self {
         let has_failed = row.outcome != Outcome::Passed;
         Self {
             provider: row.provider.to_string(),
             trial: row.trial.to_string(),
             outcome: row.outcome,
             flaky: row.flaky,
+            known,
             duration_ms: row.duration_ms,
             score: row.trial_score(),
             output: row.output.as_ref().map(|output| output.get().to_owned()),
@@ -85,8 +89,10 @@ impl TrialPage {
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
         let reasons = lines.map(|(tone, text)| ReasonLine { tone, text }).collect();
         let others = trial.others.iter().filter_map(Line::row);
-        let mut outputs: Vec<_> = others.map(|row| ProviderOutput::new(&row)).collect();
-        outputs.extend(row.as_ref().map(ProviderOutput::new));
+        let mut outputs: Vec<_> =
+            others.map(|row| ProviderOutput::new(&row, trial.known_of(&row))).collect();
+        let known = trial.known.as_ref().map(|known| known.state);
+        outputs.extend(row.as_ref().map(|row| ProviderOutput::new(row, known)));
         outputs.sort_by(|left, right| left.provider.cmp(&right.provider));
         drop(row);
         Self { input, expected, reference, output, expected_output, reasons, outputs, trial }

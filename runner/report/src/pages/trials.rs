@@ -152,9 +152,7 @@ impl TrialsPage {
         let known = planned.table.known()?;
         planned.table.each_row(rows, |indexed, row, _| {
             let mut item = TrialItem::of_row(row);
-            if indexed.state != KnownState::Unlisted {
-                item.known = Some(indexed.state);
-            }
+            item.known = indexed.state.listed();
             if indexed.state == KnownState::UnexpectedPass {
                 item.headline = KnownResult::of(&known, row).map(|known| known.line());
             }

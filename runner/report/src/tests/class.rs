@@ -1,4 +1,5 @@
 use runner_model::Outcome::{self, Error, Failed, Passed, Skipped, Timeout};
+use runner_model::known::KnownState;
 use runner_record::Manifest;
 use serde_json::{Value, json};
 
@@ -8,7 +9,9 @@ use crate::compare::{Course, Seen, TestResult, isolated};
 /// Returns the result of repeats. Those after a retry are `true`.
 fn result(repeats: &[(Outcome, bool)]) -> TestResult {
     let mut result = TestResult::default();
-    repeats.iter().for_each(|(outcome, flaky)| result.add(*outcome, *flaky));
+    for (outcome, flaky) in repeats {
+        result.add(*outcome, *flaky, KnownState::Unlisted);
+    }
     result
 }
 
@@ -27,6 +30,28 @@ fn class_follows_from_both_results() {
     assert_eq!(classes(mixed()), [Fixed, Flaky, Flaky, Regressed, NewlySkipped]);
     assert_eq!(classes(failed()), [Fixed, Flaky, Flaky, StillFailing, NewlySkipped]);
     assert_eq!(classes(skipped()), [NotJudged; 5]);
+}
+
+#[test]
+fn known_class_needs_only_expected_results() {
+    let result = |repeats: &[(Outcome, KnownState)]| {
+        let mut result = TestResult::default();
+        repeats.iter().for_each(|(outcome, state)| result.add(*outcome, false, *state));
+        result
+    };
+    let known = (Failed, KnownState::Known);
+    let (passed, failed) = ((Passed, KnownState::Unlisted), (Failed, KnownState::Unlisted));
+    let class = |base: &[_], new: &[_]| Class::of_results([result(base), result(new)]);
+    for base in [&[known][..], &[failed], &[passed], &[passed, known]] {
+        assert_eq!(class(base, &[known]), Class::Known);
+        // A pass is expected, too.
+        assert_eq!(class(base, &[passed, known]), Class::Known);
+    }
+    assert_eq!(class(&[known], &[failed]), Class::StillFailing);
+    assert_eq!(class(&[known], &[failed, known]), Class::StillFailing);
+    assert_eq!(class(&[known], &[(Passed, KnownState::UnexpectedPass), known]), Class::Flaky);
+    assert_eq!(class(&[known], &[passed]), Class::Fixed);
+    assert_eq!(class(&[(Skipped, KnownState::Unlisted)], &[known]), Class::NotJudged);
 }
 
 /// Returns whether a test is unstable whose results are signs, the oldest first. A letter after a sign changes the fingerprint.

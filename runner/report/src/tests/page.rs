@@ -59,6 +59,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         shown: rows[0].row().unwrap().seq,
         rows,
         others: Vec::new(),
+        others_known: Vec::new(),
         history: Vec::new(),
         reproduce: String::new(),
         logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],

@@ -6,7 +6,9 @@ use std::{cmp::Reverse, io::BufRead as _, iter};
 use runner_model::log::{LogLine, Said};
 use runner_model::row::Artifact;
 use runner_model::visible::common_ends;
-use runner_model::{Digest, RowRef, RunStatus, Text, TrialId, id_word, test::Test};
+use runner_model::{
+    Digest, RowRef, RunStatus, Text, TrialId, id_word, known::KnownState, test::Test,
+};
 use runner_record::{InFlight, Manifest, RecordError, ResultsRoot, RunDir, WaitingTrial};
 use runner_results::RunTable;
 use runner_scenario::{IdGlob, Suite, similar};
@@ -16,7 +18,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::past::PastResult;
 use crate::{
-    KnownResult, VERSION, failure,
+    KnownResult, KnownTrial, VERSION, failure,
     list::short_of,
     rows::{Line, StoredRow},
 };
@@ -58,6 +60,9 @@ pub struct TrialDocument {
     /// The settling rows of the same test and repeat on other providers.
     #[schemars(with = "Vec<StoredRow>")]
     pub others: Vec<Line>,
+    /// Those of `others` that are known failures or unexpected passes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) others_known: Vec<KnownTrial>,
     /// Results of the trial in the newest runs of the scenario, the oldest first.
     pub(super) history: Vec<PastResult>,
     /// The command that repeats the attempt.
@@ -291,6 +296,7 @@ impl TrialDocument {
             waiting,
             run_status: manifest.status,
             others: Vec::new(),
+            others_known: Vec::new(),
             history: Vec::new(),
             reproduce: String::new(),
             logs: Vec::new(),
@@ -298,6 +304,7 @@ impl TrialDocument {
             rescores: sessions.filter_map(|one| Some((one.number, one.suite?))).collect(),
             settling: None,
         };
+        let known = table.known()?;
         let mut others = BTreeMap::new();
         table.each_row_in_order(&table.rows_of_repeat(&document.trial), |indexed, row, line| {
             let is_result = table.result(indexed.trial) == Some(indexed);
@@ -308,10 +315,12 @@ impl TrialDocument {
                 document.artifacts.extend(files(run, row));
             } else if is_result {
                 others.extend(Line::of(line).map(|line| (row.provider.to_string(), line)));
+                let trial = row.trial.to_string();
+                let known = KnownResult::of(&known, row);
+                document.others_known.extend(known.map(|known| KnownTrial { trial, known }));
             }
         })?;
         document.others = others.into_values().collect();
-        let known = table.known()?;
         document.known = document.settling().and_then(|row| KnownResult::of(&known, &row));
         let shown = document.settling.or_else(|| document.rows().next()?.seq);
         document.show(root, shown);
@@ -325,6 +334,12 @@ impl TrialDocument {
 
     fn settling(&self) -> Option<RowRef<'_>> {
         self.rows().find(|row| self.settling.is_some() && row.seq == self.settling)
+    }
+
+    /// Returns the state of another provider's result. `None` if it counts as without a list.
+    pub(crate) fn known_of(&self, row: &RowRef<'_>) -> Option<KnownState> {
+        let other = self.others_known.iter().find(|one| one.trial == row.trial.to_string());
+        other.map(|one| one.known.state)
     }
 
     /// Returns the row that the page shows.
@@ -389,8 +404,9 @@ impl TrialDocument {
         progress: &mut dyn FnMut(),
     ) -> Result<(), RecordError> {
         let row = self.settling();
-        let history =
-            PastResult::read(root, &run.manifest()?, &self.trial, row.as_ref(), progress)?;
+        let state = self.known.as_ref().map(|known| known.state);
+        let result = row.as_ref().map(|row| (row, state));
+        let history = PastResult::read(root, &run.manifest()?, &self.trial, result, progress)?;
         drop(row);
         self.history = history;
         Ok(())

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, iter, ops::Range, path::Path};
 
 use hashbrown::HashTable;
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Counts, Outcome, Time, row::MetricSums, show_time};
+use runner_model::{Counts, Outcome, Time, known::KnownState, row::MetricSums, show_time};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 use runner_results::{PassRate, RunTable, TableRow, hash, quantile};
 use schemars::JsonSchema;
@@ -87,7 +87,8 @@ pub struct PastTest<'a> {
     pub provider: &'a str,
     /// Number of runs in which the test was flaky, compared with the run before.
     pub flaky_runs: u64,
-    /// Number of the newest runs, one after another, in which the test did not pass. 0 if it passed in the newest one.
+    /// Number of the newest runs, one after another, in which the test failed and no list expected that. 0 if it passed in the
+    /// newest one, or its failure is known.
     pub failing_runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
@@ -122,17 +123,27 @@ pub enum Mark {
     Failed,
     Error,
     Timeout,
+    /// The list of known failures expects all failures.
+    Known,
     Skipped,
 }
 
 impl Mark {
-    pub const ALL: [Self; 6] =
-        [Self::Passed, Self::Flaky, Self::Failed, Self::Error, Self::Timeout, Self::Skipped];
+    pub const ALL: [Self; 7] = [
+        Self::Passed,
+        Self::Flaky,
+        Self::Failed,
+        Self::Error,
+        Self::Timeout,
+        Self::Known,
+        Self::Skipped,
+    ];
 
     /// Returns the result of a test with these trials. `None` without any.
     pub fn of(counts: &Counts) -> Option<Self> {
         let result = TestResult::from(counts);
         Some(match (result.has_pass, result.has_failure) {
+            _ if result.is_known() => Self::Known,
             (true, _) if result.has_both() => Self::Flaky,
             (true, _) => Self::Passed,
             (false, true) if counts.error > 0 => Self::Error,
@@ -150,6 +161,7 @@ impl Mark {
             Self::Failed => '✗',
             Self::Error => '!',
             Self::Timeout => 'T',
+            Self::Known => '≈',
             Self::Skipped => '○',
         }
     }
@@ -230,11 +242,13 @@ struct TestCounts {
     timeout: u32,
     skipped: u32,
     flaky: u32,
+    known: u32,
+    unexpected_passes: u32,
 }
 
 impl TestCounts {
-    fn add(&mut self, outcome: Outcome, flaky: bool) {
-        let count = match outcome {
+    fn add(&mut self, row: &TableRow) {
+        let count = match row.outcome {
             Outcome::Passed => &mut self.passed,
             Outcome::Failed => &mut self.failed,
             Outcome::Error => &mut self.error,
@@ -243,16 +257,25 @@ impl TestCounts {
             Outcome::Ungraded | Outcome::Stopped => return,
         };
         *count += 1;
-        self.flaky += u32::from(flaky);
+        self.flaky += u32::from(row.is_flaky());
+        self.known += u32::from(row.state == KnownState::Known);
+        self.unexpected_passes += u32::from(row.state == KnownState::UnexpectedPass);
     }
 }
 
 impl From<TestCounts> for Counts {
     fn from(counts: TestCounts) -> Self {
-        let TestCounts { passed, failed, error, timeout, skipped, flaky } = counts;
-        let [passed, failed, error, timeout, skipped, flaky] =
-            [passed, failed, error, timeout, skipped, flaky].map(u64::from);
-        Self { passed, failed, error, timeout, skipped, flaky, ..Self::default() }
+        Self {
+            passed: counts.passed.into(),
+            failed: counts.failed.into(),
+            error: counts.error.into(),
+            timeout: counts.timeout.into(),
+            skipped: counts.skipped.into(),
+            flaky: counts.flaky.into(),
+            known: counts.known.into(),
+            unexpected_passes: counts.unexpected_passes.into(),
+            ..Self::default()
+        }
     }
 }
 
@@ -295,7 +318,7 @@ struct Test {
     /// Sums of metrics, and sum and number of the scores. `None` without any.
     values: Option<Box<(MetricSums, (f64, u64))>>,
     flaky_runs: u32,
-    /// Runs since the last pass that judged the test.
+    /// Runs since the last pass or known failure that judged the test.
     failing_runs: u32,
     /// Whether a run before these judged the test.
     has_passed: bool,
@@ -303,7 +326,7 @@ struct Test {
 
 impl Test {
     fn add(&mut self, row: &TableRow, metrics: MetricSums) {
-        self.counts.add(row.outcome, row.is_flaky());
+        self.counts.add(row);
         if row.score.is_some() || metrics != MetricSums::default() {
             let (sums, scores) = &mut **self.values.get_or_insert_default();
             *sums = sums.plus(metrics);
@@ -317,7 +340,7 @@ impl Test {
             .filter_map(|(place, column)| Some((place, column.seen(number)?)))
             .peekable();
         while let Some((place, seen)) = judged.next() {
-            self.has_passed |= !seen.result.has_failure;
+            self.has_passed |= !seen.result.has_failure || seen.result.is_known();
             self.failing_runs += u32::from(!self.has_passed);
             let base = judged.peek().map(|(_, base)| base.result);
             let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {
@@ -452,11 +475,11 @@ impl Collector {
             cells.resize(names.len(), Cell::default());
             let (metrics, total) = (table.sums(row.number), &mut totals[index]);
             tests[number].add(&row, metrics);
-            total.counts.add(row.outcome, row.is_flaky());
+            row.count(&mut total.counts);
             total.metrics = total.metrics.plus(metrics);
             add_score(&mut total.scores, row.score);
             let cell = &mut cells[number];
-            cell.counts.add(row.outcome, row.is_flaky());
+            cell.counts.add(&row);
             cell.ms += row.ms();
             cell.seen.add(&table, row);
         }

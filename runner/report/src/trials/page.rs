@@ -58,7 +58,7 @@ impl TrialDocument {
             page.text("expected", expected(expect));
         }
         page.lines("output", output(row).into_iter());
-        page.lines("other providers", self.others.iter().filter_map(other));
+        page.lines("other providers", self.others.iter().filter_map(|line| self.other(line)));
         page.measured(row, &planned["expect"]);
         let seq = row.seq.unwrap_or(0);
         if let Some(log) = self.logs.iter().find(|log| log.seq == seq) {
@@ -72,6 +72,16 @@ impl TrialDocument {
         page.lines("files", files.map(|one| format!("{}: {}", file(&one.artifact), one.path)));
         page.0
     }
+
+    /// Formats the result of another provider with the start of its output, or with the reason if there is no output.
+    fn other(&self, line: &Line) -> Option<String> {
+        let row = line.row()?;
+        let text = output(&row).unwrap_or_else(|| failure::headline(&row));
+        let start = cut(&text.replace('\n', " "), START);
+        let took = show_duration(row.duration());
+        let outcome = phrases::outcome(row.outcome, self.known_of(&row));
+        Some(format!("{}: {outcome}, {took}  {start}", &*row.provider))
+    }
 }
 
 /// Formats the page of a call that does not belong to a run.
@@ -81,16 +91,6 @@ pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     page.said(said);
     page.lines("files", row.artifacts.iter().map(file));
     page.0
-}
-
-/// Formats the calls in the journal, and how many times the attempt continued. `None` without a journal.
-fn recorded(row: &RowRef<'_>) -> Option<String> {
-    let calls = format!("calls {}", grouped(row.calls?.count.into()));
-    Some(match row.continued {
-        0 => calls,
-        1 => format!("{calls} · continued once"),
-        times => format!("{calls} · continued {} times", grouped(times.into())),
-    })
 }
 
 fn file(artifact: &Artifact<'_>) -> String {
@@ -103,6 +103,16 @@ struct Page(Vec<Section>);
 
 impl Page {
     fn text(&mut self, title: &'static str, text: String) {
+/// Formats the calls in the journal, and how many times the attempt continued. `None` without a journal.
+fn recorded(row: &RowRef<'_>) -> Option<String> {
+    let calls = format!("calls {}", grouped(row.calls?.count.into()));
+    Some(match row.continued {
+        0 => calls,
+        1 => format!("{calls} · continued once"),
+        times => format!("{calls} · continued {} times", grouped(times.into())),
+    })
+}
+
         self.0.push(Section { title, text });
     }
 
@@ -140,7 +150,6 @@ impl Page {
             show_size(usage.bytes_in),
             show_size(usage.bytes_out)
         );
-        self.lines("usage", [used].into_iter().chain(recorded(row)));
     }
 
     fn said(&mut self, said: &Said<'_>) {
@@ -151,6 +160,7 @@ impl Page {
         for (title, text) in [("standard output", &*said.stdout), ("standard error", &stderr)] {
             if !text.trim().is_empty() {
                 self.text(title, text.to_owned());
+        self.lines("usage", [used].into_iter().chain(recorded(row)));
             }
         }
     }
@@ -179,15 +189,6 @@ fn output(row: &RowRef<'_>) -> Option<String> {
         Some(value) => indented(&value),
         None => output.get().to_owned(),
     })
-}
-
-/// Formats the result of another provider with the start of its output, or with the reason if there is no output.
-fn other(line: &Line) -> Option<String> {
-    let row = line.row()?;
-    let text = output(&row).unwrap_or_else(|| failure::headline(&row));
-    let start = cut(&text.replace('\n', " "), START);
-    let took = show_duration(row.duration());
-    Some(format!("{}: {}, {took}  {}", &*row.provider, row.outcome, start))
 }
 
 /// Formats what a test expects: only the value if it is of the whole output, in the form of the output next to it.

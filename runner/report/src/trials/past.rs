@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runner_model::{Counts, Outcome, RowRef, Time, TrialId};
+use runner_model::{Counts, Outcome, RowRef, Time, TrialId, known::KnownState};
 use runner_record::{Manifest, RecordError, ResultsRoot};
 use runner_results::RunTable;
 use schemars::JsonSchema;
@@ -27,13 +27,17 @@ pub(crate) struct PastResult {
     pub outcome: Outcome,
     /// Whether the trial passed after an attempt that did not.
     pub flaky: bool,
+    /// `known` for a known failure of that run, `unexpected-pass` for a pass that its list does not expect. Absent for other
+    /// results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownState>,
     /// Duration of the deciding attempt, in milliseconds.
     pub duration_ms: f64,
 }
 
 impl PastResult {
     /// Reads the results of a trial in the newest runs of its scenario, the oldest first: of the run `manifest` from its row that
-    /// decides. Leaves out other runs that are running or cannot be read. Calls `progress` before each other run.
+    /// decides, with its state. Leaves out other runs that are running or cannot be read. Calls `progress` before each other run.
     ///
     /// # Errors
     ///
@@ -42,7 +46,7 @@ impl PastResult {
         root: &ResultsRoot,
         manifest: &Manifest,
         trial: &TrialId,
-        row: Option<&RowRef<'_>>,
+        row: Option<(&RowRef<'_>, Option<KnownState>)>,
         progress: &mut dyn FnMut(),
     ) -> Result<Vec<Self>, RecordError> {
         let own = &manifest.id;
@@ -57,19 +61,20 @@ impl PastResult {
                 break;
             }
             let result = if run.id() == own {
-                row.map(|row| (row.outcome, row.flaky, row.duration_ms))
+                row.map(|(row, known)| (row.outcome, row.flaky, known, row.duration_ms))
             } else {
                 progress();
                 // Rows of another version may be newer than those that this runner reads.
                 let table = RunTable::open(&run).ok().filter(|table| table.check_version().is_ok());
                 let result = table.and_then(|table| table.result(table.find(trial)?));
-                result.map(|row| (row.outcome, row.is_flaky(), row.ms()))
+                result.map(|row| (row.outcome, row.is_flaky(), row.state.listed(), row.ms()))
             };
-            found.extend(result.map(|(outcome, flaky, duration_ms)| Self {
+            found.extend(result.map(|(outcome, flaky, known, duration_ms)| Self {
                 run: run.id().to_owned(),
                 run_started_at: manifest.started_at,
                 outcome,
                 flaky,
+                known,
                 duration_ms,
             }));
         }
@@ -80,7 +85,12 @@ impl PastResult {
     fn sign(&self) -> Option<char> {
         let mut counts = Counts::default();
         counts.add(self.outcome, self.flaky);
+        counts.add_state(self.known.unwrap_or_default());
         Mark::of(&counts).map(Mark::sign)
+    }
+
+    fn word(&self) -> &'static str {
+        phrases::outcome(self.outcome, self.known)
     }
 }
 
@@ -90,14 +100,14 @@ pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
     let signs: String = results.iter().filter_map(PastResult::sign).collect();
     let since = phrases::zoned_clock(first.run_started_at);
     let pairs = results.iter().zip(&results[1..]);
-    let change = pairs.rev().find(|(old, new)| old.outcome != new.outcome);
+    let change = pairs.rev().find(|(old, new)| old.word() != new.word());
     let change = match change {
         Some((old, new)) => format!(
             "{} since run {}, {}; before: {}",
-            last.outcome,
+            last.word(),
             short_id(&new.run),
             phrases::zoned_clock(new.run_started_at),
-            old.outcome
+            old.word()
         ),
         None => {
             let runs = results.len();
@@ -105,7 +115,7 @@ pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
                 0 => String::new(),
                 flaky => format!(", in {flaky} of them after an attempt that did not pass"),
             };
-            format!("{} in each of these {runs} runs{flaky}", last.outcome)
+            format!("{} in each of these {runs} runs{flaky}", last.word())
         }
     };
     vec![format!("{signs} newest last, since {since}"), change]

@@ -11,6 +11,7 @@ import { example, reason } from './reason.js';
 const CHANGES = [
   ['regressed', 'newly failing', 'failed'],
   ['still_failing', 'still failing', 'failed'],
+  ['known', 'known', 'known'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
   ['newly_skipped', 'newly skipped', 'skipped'],

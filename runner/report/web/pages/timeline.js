@@ -5,7 +5,7 @@ import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, folded, link, loading, paced, render, table } from '../base/ui.js';
-import { count, duration, outcome, parts, plural } from '../base/words.js';
+import { beside, count, duration, outcome, parts, plural, result } from '../base/words.js';
 import { QUICK } from './trials.js';
 
 /** Heights of a lane, of one of a few lanes, of the words above lanes and of the axis, in pixels. */
@@ -25,12 +25,17 @@ const MAX_ROWS = 200;
 /** Milliseconds between two marks of the axis. */
 const STEPS = [...[1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]), 1e4, 2e4, 3e4, ...[1, 2, 5, 10, 20, 30, 60, 120, 360, 720, 1440].map((minutes) => 6e4 * minutes)];
 /** From the top of a mark to its bottom. */
-const OUTCOMES = ['failed', 'error', 'timeout', 'skipped', 'passed'];
+const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
+/** Colours of outcomes that have none of their name. @type {Record<string, string>} */
+const COLOURS = { skipped: 'var(--quiet)', unexpected: 'var(--failed)', known: 'color-mix(in srgb, var(--failed) 35%, var(--none))' };
 
 const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
 
+/** The counts of a mark. @param {any} span */
+const countsOf = ({ counts, outcome: one, known, attempts }) => counts ?? { passed: 0, failed: 0, error: 0, timeout: 0, [one]: attempts, known: Number(known === 'known'), unexpected_passes: Number(known === 'unexpected-pass') };
+
 /** The numbers of attempts of a mark by outcome. @param {any} span @returns {[string, number][]} */
-const mix = ({ counts, outcome: one, attempts }) => (counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, counts[word]])).filter(([, number]) => number > 0) : [[one, attempts]]);
+const mix = (span, shown = beside(countsOf(span))) => (span.counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, shown[word]])).filter(([, number]) => number > 0) : [[result(span), span.attempts]]);
 
 /** Names of a trial, the longest first: with its provider and repeat, and the test with its last folder. @param {string} trial */
 const names = (trial, whole = trial.replace(/#1$/, ''), test = trial.slice(0, trial.lastIndexOf('@'))) => [whole, test, test.split('/').slice(-2).join('/')];
@@ -104,7 +109,7 @@ export function timeline(view, address) {
     const probe = document.createElement('i');
     canvas.after(probe);
     const colours = Object.fromEntries([...OUTCOMES, ...TONES, 'quiet', 'line', 'soft', 'none', 'page'].map((name) => {
-      probe.style.color = `var(--${name === 'skipped' ? 'quiet' : name})`;
+      probe.style.color = COLOURS[name] ?? `var(--${name})`;
       return [name, getComputedStyle(probe).color];
     }));
     probe.remove();
@@ -172,7 +177,7 @@ export function timeline(view, address) {
   }
 
   /** The outcome of an attempt, or the numbers of outcomes. @param {any} span */
-  const result = (span) => (span.wait ? `waits after ${span.wait}` : span.counts ? parts(span.counts).map(([word, text]) => [outcome(word, text), ' ']) : outcome(span.outcome));
+  const words = (span) => (span.wait ? `waits after ${span.wait}` : span.counts ? parts(span.counts).map(([word, text]) => [outcome(word, text), ' ']) : outcome(result(span)));
 
   /** @param {PointerEvent} event */
   function point(event) {
@@ -184,7 +189,7 @@ export function timeline(view, address) {
     tip.hidden = !span;
     if (!span) return;
     const { worker } = shown.lanes[span.lane];
-    render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, result(span)),
+    render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, words(span)),
       el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`));
     tip.style.setProperty('--up', `${places().tops[span.lane]}px`);
     tip.style.setProperty('--at', `${event.offsetX}px`);
@@ -204,7 +209,7 @@ export function timeline(view, address) {
   function values() {
     const row = (/** @type {any} */ span) => el('tr', null,
       el('td', null, span.trial ? link(trialPath(view.run, span.trial), span.trial) : plural(span.attempts, 'attempt')),
-      el('td', null, result(span)), el('td', { class: 'n' }, clock(span.from_ms)), el('td', { class: 'n' }, duration(span.to_ms - span.from_ms)),
+      el('td', null, words(span)), el('td', { class: 'n' }, clock(span.from_ms)), el('td', { class: 'n' }, duration(span.to_ms - span.from_ms)),
       el('td', null, shown.lanes[span.lane].worker ?? ''));
     return table('Attempts over time', ['Attempt', 'Outcome', 'Start', 'Duration', 'Worker'], shown.spans.slice(0, MAX_ROWS).map(row), 'values');
   }
@@ -216,7 +221,7 @@ export function timeline(view, address) {
     const lanes = shown.lanes.filter((/** @type {any} */ lane) => !lane.is_waiting).length;
     if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
     const sums = /** @type {Record<string, number>} */ ({});
-    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : mix(span)))) sums[word] = (sums[word] ?? 0) + number;
+    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : Object.entries(countsOf(span))))) sums[word] = (sums[word] ?? 0) + number;
     return [error && problem(error),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) => button(words, () => change({ filter }), { class: 'chip', 'aria-pressed': String(keys.filter === filter) }))),

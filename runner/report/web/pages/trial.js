@@ -8,7 +8,7 @@ import { notFound, problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { duration, local, number, outcome, plural, prose, scoreAndLeast, short, size, time } from '../base/words.js';
+import { duration, local, number, outcome, plural, prose, result, scoreAndLeast, short, size, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
@@ -159,7 +159,7 @@ export async function open({ place, address, names: [run, name] }) {
   function others() {
     const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
     if (!list.length) return null;
-    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
+    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(result(one)),
       el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
     one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : one.output === trial.output ? el('p', { class: 'quiet' }, 'the same output') : block(one.output, `Output of ${one.provider}`));
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
@@ -200,22 +200,21 @@ export async function open({ place, address, names: [run, name] }) {
   function past() {
     const list = trial.history;
     if (list.length < 2) return null;
-    const word = (/** @type {any} */ one) => (one.flaky ? 'flaky' : one.outcome);
     const [last, name] = [list.at(-1), short(list.map((/** @type {any} */ one) => one.run_started_at))];
-    const start = list.findLastIndex((/** @type {any} */ one) => word(one) !== word(last)) + 1;
-    const text = start > 0 ? [outcome(word(last)), ' since ', link(runPath(list[start].run), time(list[start].run_started_at, 'full'))]
-      : [outcome(word(last)), ` in each of the last ${plural(list.length, 'run')}`];
+    const start = list.findLastIndex((/** @type {any} */ one) => result(one) !== result(last)) + 1;
+    const text = start > 0 ? [outcome(result(last)), ' since ', link(runPath(list[start].run), time(list[start].run_started_at, 'full'))]
+      : [outcome(result(last)), ` in each of the last ${plural(list.length, 'run')}`];
     return [el('h2', null, 'Past results', el('small', null, text)), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
-      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${name(one.run_started_at)}`,
-        title: `${word(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(word(one), ''), el('small', null, name(one.run_started_at)))))];
+      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${result(one)} in ${one.run}, ${name(one.run_started_at)}`,
+        title: `${result(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(result(one), ''), el('small', null, name(one.run_started_at)))))];
   }
 
   /** @param {any} row */
   function usage(row) {
     if (!row) return null;
     const { usage: used = {}, metrics = [], denied = [] } = row;
-    const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Journal', row.calls && `${plural(row.calls.count, 'call')}${row.continued ? ` · continued ${row.continued > 1 ? `${row.continued} times` : 'once'}` : ''}`],
+    const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
       ...metrics.map((/** @type {any} */ one) => [metric(one.name), amount(one)]),
       ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];

@@ -9,7 +9,7 @@ import { report } from '../base/report.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
-import { beside, count, countsOf, duration, needed, outcome, plural, score, testName } from '../base/words.js';
+import { beside, count, countsOf, duration, needed, outcome, plural, result, score, testName } from '../base/words.js';
 
 /** Filters of the buttons above lists of trials. */
 export const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
@@ -58,8 +58,8 @@ export function trials(view, address, kept) {
     const [test, provider] = split(item.trial);
     const name = link(trialPath(view.run, item.trial), testName(test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
-    const word = item.is_running ? 'running' : item.known ? { known: 'known' }[/** @type {string} */ (item.known)] ?? 'unexpected' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
-    const isNew = /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome);
+    const word = item.is_running ? 'running' : result(item) ?? 'planned';
+    const isNew = /regressed|new/.test(item.change) && item.known !== 'known' && /failed|error|timeout/.test(item.outcome);
     const attempt = item.attempt > 1 && `attempt ${item.attempt}${item.headline ? ' · ' : ''}`;
     return [
       cell('outcome', outcome(word), isNew && el('span', { class: 'badge new' }, 'new')),

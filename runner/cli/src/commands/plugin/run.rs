@@ -482,7 +482,7 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
             row.seq = Some(0);
         }
         let remedy = "`--json` has all";
-        let extent = Extent { columns: None, is_full: false, remedy };
+        let extent = Extent { columns: None, is_full: false, remedy, known: None };
         out.talk(&trials::page(&row, call_sections(&row, &said), extent));
         if args.from.is_some() && !row.denied.is_empty() {
             out.hint("`--from` repeats the trial with its stored grants: change the scenario, then run it again");

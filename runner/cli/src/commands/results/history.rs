@@ -171,7 +171,7 @@ fn print(document: &HistoryDocument, args: &Args, out: &Out) {
         out.talk("no result matches");
     } else {
         out.data(&format!("\n{}", tests(document, args, out.columns())));
-        out.data(&matrix::legend());
+        out.data(&matrix::legend(document.runs.iter().map(|run| &run.results.counts)));
     }
     let left = document.skipped.len().saturating_sub(MOST_NAMED) as u64;
     document.skipped.iter().take(MOST_NAMED).for_each(|problem| out.warn(problem));
@@ -201,6 +201,7 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
         ("provider…", if has_many { 0 } else { 10 }),
         ("passed>", 1),
         ("failed>", 2),
+        ("known>", 2),
         ("skipped>", 8),
         ("flaky>", 3),
         ("rate>", 0),
@@ -216,7 +217,8 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
             about.to_owned(),
             visible_line(provider).into_owned(),
             style::count(counts.passed),
-            style::bad_count(counts.bad()),
+            style::bad_count(counts.bad().saturating_sub(counts.known)),
+            style::count(counts.known),
             style::count(counts.skipped),
             style::count(counts.flaky),
             rate,

@@ -18,7 +18,13 @@ const CHUNK: usize = 64 << 10;
 /// Prints the page of a trial, and the command that calls its plugin again.
 pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
     if let Some(row) = document.row() {
-        let extent = Extent { columns: out.columns(), is_full, remedy: "`--full` shows all" };
+        let known = document.known.as_ref().filter(|_| document.shown == document.settling);
+        let extent = Extent {
+            columns: out.columns(),
+            is_full,
+            remedy: "`--full` shows all",
+            known: known.map(|known| known.state),
+        };
         out.data(&trials::page(&row, document.sections(&row), extent));
     }
     if let Some(running) = &document.running {

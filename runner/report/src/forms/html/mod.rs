@@ -104,7 +104,8 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         let key = failed.and_then(|failed| groups.key(failed));
         let change = since.as_ref().filter(|_| failed.is_some());
         let change = change.and_then(|since| since.class(&case.trial.to_string()));
-        let is_new = matches!(change, Some(Class::Regressed | Class::New));
+        let is_new = matches!(change, Some(Class::Regressed | Class::New))
+            && case.state != KnownState::Known;
         write!(writer, "{separator}{}", trial(case, key, known.as_ref(), is_new)?)?;
         separator = ",\n";
         details.add(case, failed)
