@@ -93,16 +93,6 @@ pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     page.0
 }
 
-fn file(artifact: &Artifact<'_>) -> String {
-    format!("{}, {}", &*artifact.name, show_size(artifact.bytes))
-}
-
-/// A page under construction.
-#[derive(Default)]
-struct Page(Vec<Section>);
-
-impl Page {
-    fn text(&mut self, title: &'static str, text: String) {
 /// Formats the calls in the journal, and how many times the attempt continued. `None` without a journal.
 fn recorded(row: &RowRef<'_>) -> Option<String> {
     let calls = format!("calls {}", grouped(row.calls?.count.into()));
@@ -113,6 +103,16 @@ fn recorded(row: &RowRef<'_>) -> Option<String> {
     })
 }
 
+fn file(artifact: &Artifact<'_>) -> String {
+    format!("{}, {}", &*artifact.name, show_size(artifact.bytes))
+}
+
+/// A page under construction.
+#[derive(Default)]
+struct Page(Vec<Section>);
+
+impl Page {
+    fn text(&mut self, title: &'static str, text: String) {
         self.0.push(Section { title, text });
     }
 
@@ -150,6 +150,7 @@ fn recorded(row: &RowRef<'_>) -> Option<String> {
             show_size(usage.bytes_in),
             show_size(usage.bytes_out)
         );
+        self.lines("usage", [used].into_iter().chain(recorded(row)));
     }
 
     fn said(&mut self, said: &Said<'_>) {
@@ -160,7 +161,6 @@ fn recorded(row: &RowRef<'_>) -> Option<String> {
         for (title, text) in [("standard output", &*said.stdout), ("standard error", &stderr)] {
             if !text.trim().is_empty() {
                 self.text(title, text.to_owned());
-        self.lines("usage", [used].into_iter().chain(recorded(row)));
             }
         }
     }

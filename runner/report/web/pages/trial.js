@@ -213,8 +213,8 @@ export async function open({ place, address, names: [run, name] }) {
   function usage(row) {
     if (!row) return null;
     const { usage: used = {}, metrics = [], denied = [] } = row;
-      ['Journal', row.calls && `${plural(row.calls.count, 'call')}${row.continued ? ` · continued ${row.continued > 1 ? `${row.continued} times` : 'once'}` : ''}`],
     const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
+      ['Journal', row.calls && `${plural(row.calls.count, 'call')}${row.continued ? ` · continued ${row.continued > 1 ? `${row.continued} times` : 'once'}` : ''}`],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
       ...metrics.map((/** @type {any} */ one) => [metric(one.name), amount(one)]),
       ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];
