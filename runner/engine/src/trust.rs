@@ -68,7 +68,8 @@ pub fn author(manifest: &Manifest) -> String {
 pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
     let overrides = &manifest.metadata.selection.overrides;
     let scenario = dir.scenario(manifest).ok();
-    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
+    let scenario =
+        scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let Some(scenario) = scenario else { return vec!["its scenario cannot be read".to_owned()] };
     let mut lines = grant_lines(&scenario.providers);
     if lines.is_empty() {

@@ -23,10 +23,9 @@ pub fn read(run: &RunDir) -> Result<Option<Suite>, String> {
         return Ok(None);
     };
     let mut scenario =
-        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides)
-            .map_err(|_| {
-                "its scenario has problems: this runner does not understand it".to_owned()
-            })?;
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides).map_err(
+            |_| "its scenario has problems: this runner does not understand it".to_owned(),
+        )?;
     // The manifest lacks those that the run's selection left out.
     scenario.keep_planned(manifest.planned().map(|stored| &*stored.name));
     let suite = Suite::open(content, &scenario.providers)

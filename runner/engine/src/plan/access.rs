@@ -11,7 +11,8 @@ use super::{load::manifest_providers, plan::Plan};
 pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
     let overrides = &manifest.metadata.selection.overrides;
     let scenario = dir.scenario(manifest).ok();
-    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
+    let scenario =
+        scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let lines = |scenario| access_of(&scenario, &manifest.scenario_path, &manifest.providers);
     scenario.map(lines).unwrap_or_default()
 }

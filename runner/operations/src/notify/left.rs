@@ -55,7 +55,8 @@ impl<'a> RunNotifications<'a> {
     ) -> Self {
         let overrides = &manifest.metadata.selection.overrides;
         let text = run.scenario(manifest).ok();
-        let scenario = text.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
+        let scenario =
+            text.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
         let of_scenario = scenario.map_or_else(Notify::default, |scenario| scenario.notify);
         let receivers = Receivers::new(&settings.keys.notify, &of_scenario);
         Self { root, run, manifest, receivers, changed: settings.changed }
