@@ -142,7 +142,7 @@ pub(crate) fn call(
     entry: &str,
 ) -> String {
     let line = format!(
-        "{{\"v\":1,\"trial\":\"{trial}\",\"attempt\":{attempt},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":{entry},\"crc\":\"\"}}"
+        "{{\"v\":1,\"trial\":\"{trial}\",\"attempt\":{attempt},\"tries\":1,\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":{entry},\"crc\":\"\"}}"
     );
     sealed(&line) + "\n"
 }

@@ -76,7 +76,7 @@ mod schedule {
     pub(crate) use self::budgets::{Spending, has_output};
     pub use self::effect::Blame;
     pub(crate) use self::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
-    pub(crate) use self::schedule::{DIVERGED, Schedule};
+    pub(crate) use self::schedule::Schedule;
     pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Shape, Trials};
 
     #[cfg(test)]

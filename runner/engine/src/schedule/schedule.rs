@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
+use runner_model::{
+    HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId, protocol::DIVERGED,
+};
 
 use super::budgets::{Spending, has_output};
 use super::effect::{Assignment, Effect, LostReason, StopMode, StopState, Waiting};
@@ -15,8 +17,6 @@ use super::window::{SentTask, Turn, Worker, Workers};
 const MAX_UNACKED_ROWS: u64 = 4_096;
 /// Bytes of rows not on disk above which no task is assigned.
 const MAX_UNACKED_BYTES: u64 = 8 << 20;
-/// The error code of an attempt whose journal is of other calls. The trial starts anew.
-pub(crate) const DIVERGED: &str = "diverged";
 /// Attempts in a row with the outcome `stopped` that end the session.
 const MAX_FAULTS: u32 = 3;
 
@@ -32,6 +32,8 @@ pub struct Schedule {
     pub(super) ungraded: BTreeMap<u64, (RunTime, OpenTrial)>,
     /// Trials that must run alone.
     pub(super) suspects: VecDeque<OpenTrial>,
+    /// Tries of pending trials before the attempts that continue from an earlier session.
+    pub(super) tried: BTreeMap<u64, u32>,
     /// Whether the worker for suspects is being started.
     pub(super) is_alone_starting: bool,
     pub(super) workers: Workers,
@@ -64,6 +66,7 @@ impl Schedule {
             later: BTreeMap::new(),
             ungraded: BTreeMap::new(),
             suspects: VecDeque::new(),
+            tried: BTreeMap::new(),
             is_alone_starting: false,
             workers: Workers::default(),
             now: RunTime(0),
@@ -130,6 +133,12 @@ impl Schedule {
         let Pending { trial, attempts, had_bad } = pending;
         self.left += 1;
         self.put_back(OpenTrial { index: trial, lane, attempts, had_bad, ..OpenTrial::default() });
+    }
+
+    /// Sets the tries of a pending trial before its attempt, which continues from an earlier session. Guests see the number, and
+    /// retries count from it.
+    pub fn continues(&mut self, trial: u64, tries: u32) {
+        self.tried.insert(trial, tries);
     }
 
     /// Ends the session after a failed write. After that, no tasks are assigned and no rows are written.
@@ -241,7 +250,8 @@ impl Schedule {
             let may_wait = !is_bounded && self.may_queue_ahead();
             match self.workers.choose(may_wait, is_grader, &turn, memory) {
                 Some(worker) => {
-                    if let Some(trial) = self.lanes[place].take(trials) {
+                    if let Some(mut trial) = self.lanes[place].take(trials) {
+                        trial.tries = self.tried.remove(&trial.index).unwrap_or(trial.tries);
                         self.send(worker, trial, memory);
                     }
                 }

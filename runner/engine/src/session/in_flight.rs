@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
-use runner_model::protocol::{Calls, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{
+    Calls, DIVERGED, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
+};
 use runner_model::provider::Provider;
 use runner_model::row::{RowError, check_row, read_line};
 use runner_model::{
@@ -13,7 +15,7 @@ use runner_record::{RecordError, now};
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{Plan, StoredRow, TestLine};
-use crate::schedule::{Assignment, DIVERGED, LostReason, Policy};
+use crate::schedule::{Assignment, LostReason, Policy};
 use crate::workers::{max_artifact_bytes, max_artifacts};
 
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use runner_model::protocol::{CallLine, Entry, Recorded, TaskKind, call_line};
-use runner_model::{Outcome, Places as _, Reason, TaskId, WorkerId, units::plural};
+use runner_model::{Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
-use runner_record::{Journals, ReadLine, RecordError, RunDir};
+use runner_record::{Journals, RecordError};
 
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
 use super::stage::{Running, Stage};
-use crate::plan::{Ids, Plan, TestLine};
+use crate::plan::{Ids, TestLine};
 use crate::schedule::Assignment;
 
 /// Bytes of an entry in addition to `limits.journal`, for names of its parts.
@@ -55,7 +55,6 @@ impl Coordinator<'_> {
                 journal.void("its test or provider has changed");
             }
         }
-        count_tries(run.owned.dir(), plan, journals)?;
         self.report_journals();
         Ok(())
     }
@@ -70,6 +69,7 @@ impl Coordinator<'_> {
                 anew.entry(problem.clone()).or_default().push(attempt);
             } else {
                 attempts += 1;
+                self.schedule.continues(attempt.0, journal.tries.saturating_sub(1));
                 calls += journal.calls().map_or(0, |calls| u64::from(calls.count));
             }
         }
@@ -96,11 +96,10 @@ impl Coordinator<'_> {
         self.notice(&format!("{start} anew{first}: the journal cannot be used, because {problem}"));
     }
 
-    /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. Its guest knows it by the same
-    /// number as before. `None` for a new attempt.
+    /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. `None` for a new attempt.
     pub(super) fn recorded(
         &mut self,
-        assignment: &mut Assignment,
+        assignment: &Assignment,
     ) -> Result<Option<Recorded>, (Reason, String)> {
         let Stage::Running(Running { run, journals, unkept, .. }) = &mut self.stage else {
             return Ok(None);
@@ -120,7 +119,6 @@ impl Coordinator<'_> {
         let lines = lines.map_err(|error| (Reason::Storage, error.to_string()))?;
         let failed = |error| (Reason::Machine, machine::failure("cannot send a journal", error));
         let sha256 = self.pool.put_lines(&lines).map_err(failed)?;
-        assignment.tries = journal.tries;
         let (continued, used) = (journal.continued + 1, journal.used);
         Ok(Some(Recorded { sha256, continued, used }))
     }
@@ -163,26 +161,6 @@ impl Coordinator<'_> {
     }
 }
 
-/// Counts the tries of interrupted attempts: rows of their trials in the session in which they have started, and themselves.
-fn count_tries(run: &RunDir, plan: &Plan, journals: &mut Journals) -> Result<(), RecordError> {
-    let open = journals.all().map(|((trial, _), journal)| (trial, journal));
-    let mut open: BTreeMap<_, _> = open.collect();
-    if open.is_empty() {
-        return Ok(());
-    }
-    open.values_mut().for_each(|journal| journal.tries = 1);
-    run.rows(&mut |_, line| {
-        if let ReadLine::Row(row, _) = line
-            && row.outcome != Outcome::Stopped
-            && row.judged.is_none()
-            && let Some(journal) =
-                plan.suite.index(&row.trial).and_then(|trial| open.get_mut(&trial))
-        {
-            journal.tries += u32::from(journal.session == row.session);
-        }
-    })
-}
-
 impl Running {
     /// Checks a whole entry of a task and writes it.
     ///
@@ -204,13 +182,13 @@ impl Running {
             return Err("recorded a call before the start of its guest".to_owned());
         }
         let (trial, attempt) = (&flight.task.trial, flight.attempt);
-        let line = call_line(&bytes, trial, attempt, self.run.session, flight.execution);
+        let (tries, session) = (flight.task.tries, self.run.session);
+        let line = call_line(&bytes, trial, attempt, tries, session, flight.execution);
         let journal = self.journals.at((flight.trial, attempt));
         let place = (self.run.writer.calls_length(), line.len() - 1);
         let added = journal.add(&entry, &bytes, place);
         added.map_err(|problem| format!("recorded a call that {problem}"))?;
         journal.fingerprint = Some(flight.execution);
-        journal.tries = flight.task.tries;
         self.run.writer.call(&line);
         self.unkept.push_back((worker, task));
         Ok(())

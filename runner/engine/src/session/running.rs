@@ -3,11 +3,11 @@
 
 use std::{io::BufRead as _, time::Duration};
 
-use runner_model::protocol::{FromWorker, ReportHead, TaskKind};
+use runner_model::protocol::{DIVERGED, FromWorker, ReportHead, TaskKind};
 use runner_model::provider::{PluginKind, PreparedProvider, Protocol};
 use runner_model::units::{plural, show_duration};
 use runner_model::{Micros, Outcome, Places, Reason, RowRef, RunTime, Stage as Shown};
-use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready};
+use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready, visible::visible_line};
 use runner_prepare::machine;
 use runner_record::{Ack, Journal, RowFacts};
 use tracing::debug;
@@ -128,13 +128,12 @@ impl Coordinator<'_> {
             let message = "cannot read a row or an output to judge".to_owned();
             return Err((Reason::Storage, message));
         }
-        let mut assignment = *assignment;
         let is_run = stored.is_none();
-        let recorded = if is_run { self.recorded(&mut assignment)? } else { None };
+        let recorded = if is_run { self.recorded(assignment)? } else { None };
         let Stage::Running(running) = &mut self.stage else { return Ok(()) };
         let (task, line) = running
             .tasks
-            .add(self.plan, self.now, worker, &assignment, stored, recorded)
+            .add(self.plan, self.now, worker, assignment, stored, recorded)
             .map_err(|error| (Reason::Storage, format!("cannot read a test: {error}")))?;
         let sent = self.pool.assign(worker, task, line);
         sent.map_err(|error| (Reason::Machine, machine::failure("cannot send a test", error)))
@@ -216,12 +215,14 @@ impl Coordinator<'_> {
         let prepared = &self.plan.providers[usize::from(flight.task.provider)];
         let limits = &prepared.provider.limits;
         let mut is_answer = false;
+        let mut diverged = None;
         let journal = running.journals.get((flight.trial, flight.attempt));
         let calls = journal.and_then(Journal::calls);
         let session = running.run.session;
         let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
+            diverged = difference(row);
             let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
             self.schedule.apply(self.now, |schedule| {
                 let fault = head.host_fault;
@@ -232,6 +233,9 @@ impl Coordinator<'_> {
         match checked {
             Ok((report, effects)) => self.carry_out(effects, Some(report)),
             Err(fault) => return self.fault(worker, Some(head.task), fault),
+        }
+        if let Some(difference) = diverged {
+            self.notice(&difference);
         }
         let Stage::Running(running) = &mut self.stage else { return };
         running.tasks.all.remove(&head.task);
@@ -414,6 +418,14 @@ impl Coordinator<'_> {
         };
         unacked.push_back((flight.trial, facts));
     }
+}
+
+/// Describes why an attempt cannot continue from its journal. `None` for other rows.
+fn difference(row: &RowRef<'_>) -> Option<String> {
+    let error = row.error.as_ref().filter(|_| row.outcome == Outcome::Stopped)?;
+    let message = &error.message[..error.message.floor_char_boundary(MAX_WORD)];
+    (&*error.code == DIVERGED)
+        .then(|| format!("`{}` starts anew: {}", row.trial, visible_line(message)))
 }
 
 /// Returns whether a plain command printed an answer of the JSON protocol in a test that expects nothing of its output.

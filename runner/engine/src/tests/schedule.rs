@@ -392,6 +392,17 @@ fn interrupted_attempt_with_a_journal_continues_without_a_row() {
 }
 
 #[test]
+fn attempt_of_an_earlier_session_keeps_its_tries() {
+    let mut harness = with_journal(2);
+    harness.apply(|schedule| schedule.continues(0, 1));
+    let sent = harness.ready(1, 2, false);
+    // The trial has used its retry.
+    let failed = row("unavailable", 1.0, None);
+    assert_eq!(harness.report(1, sent[0].task, &failed), [written(sent[0].task, true, false)]);
+    assert_eq!(harness.report(1, sent[1].task, &failed), [written(sent[1].task, false, false)]);
+}
+
+#[test]
 fn attempt_that_differs_from_its_journal_starts_anew() {
     let mut harness = with_journal(1);
     let mut task = harness.ready(1, 1, false)[0].task;

@@ -125,6 +125,8 @@ pub struct CallLine<'a> {
     pub trial: TrialId,
     /// The attempt of the trial, from 1.
     pub attempt: u32,
+    /// The attempt among those that were not stopped, by which its guest knows it, from 1.
+    pub tries: u32,
     /// The session, from 1.
     pub session: u32,
     /// Hash of all that determines the provider's result.
@@ -186,11 +188,12 @@ pub fn call_line(
     entry: &[u8],
     trial: &TrialId,
     attempt: u32,
+    tries: u32,
     session: u32,
     fingerprint: Fingerprint,
 ) -> Vec<u8> {
     let head = format!(
-        "{{\"v\":{CALLS_VERSION},\"trial\":\"{trial}\",\"attempt\":{attempt},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":"
+        "{{\"v\":{CALLS_VERSION},\"trial\":\"{trial}\",\"attempt\":{attempt},\"tries\":{tries},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":"
     );
     let mut line = Vec::with_capacity(head.len() + entry.len() + 20);
     line.extend_from_slice(head.as_bytes());

@@ -42,9 +42,7 @@ pub struct Journal {
     pub continued: u32,
     /// Real time of the attempt until the last exchange.
     pub used: Micros,
-    /// The session in which the attempt has started.
-    pub session: u32,
-    /// The number by which deterministic guests know the attempt; see `Task::tries`.
+    /// The number by which guests know the attempt.
     pub tries: u32,
     /// The fingerprint of the last line.
     pub fingerprint: Option<Fingerprint>,
@@ -140,9 +138,7 @@ impl Journals {
         let key = (trial, call.attempt);
         let journal = self.at(key);
         let added = journal.add(&entry, bytes, place);
-        if journal.lines.len() == 1 {
-            journal.session = call.session;
-        }
+        journal.tries = call.tries;
         if journal.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint)
         {
             journal.void("its test or provider has changed meanwhile");

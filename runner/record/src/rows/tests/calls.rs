@@ -31,7 +31,7 @@ pub(crate) fn exchange(number: u32, used_us: u64) -> String {
 pub(crate) fn line(repeat: u32, attempt: u32, entry: &str) -> Vec<u8> {
     Entry::read(entry.as_bytes()).unwrap();
     let trial = TrialId::parse(&format!("t@p#{repeat}")).unwrap();
-    call_line(entry.as_bytes(), &trial, attempt, 1, Fingerprint([1; 16]))
+    call_line(entry.as_bytes(), &trial, attempt, 1, 1, Fingerprint([1; 16]))
 }
 
 fn path(owned: &Owned) -> PathBuf {
@@ -158,13 +158,13 @@ fn damaged_calls_continue_nothing() {
     let foreign = |lines: &mut Vec<Vec<u8>>| {
         let trial = TrialId::parse("t@p#1").unwrap();
         let entry = exchange(3, 30);
-        lines[6] = call_line(entry.as_bytes(), &trial, 1, 9, Fingerprint([1; 16]));
+        lines[6] = call_line(entry.as_bytes(), &trial, 1, 1, 9, Fingerprint([1; 16]));
     };
     assert_eq!(changed(&foreign), all("line 7 of calls.jsonl is of session 9"));
     let other = |lines: &mut Vec<Vec<u8>>| {
         let trial = TrialId::parse("t@p#1").unwrap();
         let entry = exchange(3, 30);
-        lines[6] = call_line(entry.as_bytes(), &trial, 1, 1, Fingerprint([2; 16]));
+        lines[6] = call_line(entry.as_bytes(), &trial, 1, 1, 1, Fingerprint([2; 16]));
     };
     assert!(changed(&other).0[0].contains("has changed"));
     // Only one attempt can have these problems.

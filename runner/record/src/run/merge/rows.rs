@@ -177,6 +177,7 @@ impl<'a> Merged<'a> {
                     call.entry.get().as_bytes(),
                     &call.trial,
                     call.attempt,
+                    call.tries,
                     call.session.saturating_add(before),
                     call.fingerprint,
                 )),

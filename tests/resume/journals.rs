@@ -1,0 +1,101 @@
+//! Interrupted attempts of runs with `journal`. The guests make no calls: the tests write those of `calls.jsonl`.
+
+use std::time::SystemTime;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    run::{Run, call, sealed},
+    runner::Runner,
+    wait::wait_until,
+};
+
+const START: &str = r#"{"start":{"clock":"2026-11-20T09:18:04.015Z","timeout_us":1,"compile_key":"0123456789abcdef"}}"#;
+
+/// Returns an exchange of an attempt.
+fn exchange(number: u32) -> String {
+    format!(
+        r#"{{"exchange":{{"number":{number},"at_ns":1,"took_us":1,"used_us":1,"request":{{"method":"GET","url":"http://x/"}},"response":{{"status":200}}}}}}"#
+    )
+}
+
+#[test]
+fn interrupted_attempt_leaves_no_row_and_keeps_its_number() {
+    let runner = Runner::endless(2, "sleep", "journal = true");
+    for (args, signal) in [
+        (&["exec", "scenario.toml", "-j", "2"][..], Signal::INT),
+        (&["resume"], Signal::KILL),
+        (&["resume"], Signal::TERM),
+    ] {
+        let since = SystemTime::now();
+        let mut running = runner.started(args);
+        running.wait_until_running(&runner, 2);
+        let run = runner.only_run();
+        let expected = [1, 2].map(|repeat| (format!("guest@hostile#{repeat}"), 1));
+        wait_until("both run", || {
+            let mut attempts = run.in_flight(since);
+            attempts.sort_unstable();
+            attempts == expected
+        });
+        running.end_by(signal);
+        assert_eq!(run.text("index.jsonl"), "");
+    }
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// Runs a trial again, whose attempt has the journal that `change` leaves. Says why it is not used.
+fn assert_unused(runner: &Runner, run: &Run, why: &str, change: impl Fn(&mut Vec<String>)) {
+    let rows = run.rows();
+    let newest = rows.iter().rfind(|row| row["trial"] == "a@hostile#1").unwrap();
+    let attempt = newest["attempt"].as_u64().unwrap() + 1;
+    let fingerprint = newest["fingerprint"].as_str().unwrap();
+    let entries = [START.to_owned(), exchange(1), exchange(2)];
+    let lines = entries.iter().map(|entry| call("a@hostile#1", attempt, 1, fingerprint, entry));
+    let mut lines: Vec<_> = lines.collect();
+    change(&mut lines);
+    run.write("calls.jsonl", lines.concat());
+    let resumed = runner.run(&["resume", run.id(), "--rerun", "a@hostile#1"]).expect(0);
+    let starts = "1 attempt starts anew (`a@hostile#1`): the journal cannot be used, because ";
+    resumed.says(&[&format!("{starts}{why}")]);
+    let rows = run.rows();
+    let last = rows.last().unwrap();
+    assert_eq!((&last["attempt"], &last["outcome"]), (&attempt.into(), &"passed".into()));
+    assert_eq!(last["continued"], Value::Null);
+}
+
+#[test]
+fn journals_that_cannot_be_trusted_are_not_used() {
+    let runner = Runner::hostile(
+        "[run]\njournal = true\n[[tests]]\nid = \"a\"\nrepeat = 2\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let check = |why: &str, change: &dyn Fn(&mut Vec<String>)| {
+        assert_unused(&runner, &run, why, change);
+    };
+    check("line 2 of calls.jsonl is damaged", &|lines| {
+        lines[1] = lines[1].replace("http", "ftp");
+    });
+    check("line 4 of calls.jsonl repeats a call", &|lines| lines.push(lines[1].clone()));
+    check("line 1 of calls.jsonl has no start before it", &|lines| drop(lines.remove(0)));
+    check("line 3 of calls.jsonl is of session 77, which the run does not have", &|lines| {
+        lines[2] = sealed(&lines[2].replace("\"session\":1", "\"session\":77")) + "\n";
+    });
+    check("line 3 of calls.jsonl is of another version", &|lines| {
+        lines[2] = sealed(&lines[2].replace("{\"v\":1", "{\"v\":2")) + "\n";
+    });
+    check("a secret in a response was replaced by a mark", &|lines| {
+        let redacted = lines[2].replace("\"used_us\":1", "\"used_us\":1,\"redacted\":true");
+        lines[2] = sealed(&redacted) + "\n";
+    });
+    check("its test or provider has changed", &|lines| {
+        for line in lines {
+            let key = line.find("\"fingerprint\":\"").unwrap() + 15;
+            let other = if &line[key..=key] == "0" { "1" } else { "0" };
+            line.replace_range(key..=key, other);
+            *line = sealed(line) + "\n";
+        }
+    });
+    runner.run(&["verify"]).expect(0);
+}
