@@ -10,7 +10,7 @@ mod kills;
 mod lies;
 mod logs;
 mod machine;
-mod power;
+pub(crate) mod power;
 mod storm;
 mod trials;
 

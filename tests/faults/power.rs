@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Runs a command that records the files it syncs.
-fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Finished {
+pub(crate) fn noting(runner: &Runner, args: &[&str], fault: Option<&str>) -> Finished {
     let mut command = runner.command(args);
     command.env("RUNNER_SYNCED", runner.path("synced"));
     if let Some(fault) = fault {
@@ -33,9 +33,12 @@ fn synced(runner: &Runner, name: &str) -> usize {
 }
 
 /// Removes or garbles bytes that were not synced. Returns their number.
-fn lose_power(runner: &Runner, run: &Run, how: usize, random: &mut Random) -> usize {
+pub(crate) fn lose_power(runner: &Runner, run: &Run, how: usize, random: &mut Random) -> usize {
     let mut lost = 0;
-    for name in ["index.jsonl", "logs.jsonl"] {
+    for name in ["index.jsonl", "logs.jsonl", "calls.jsonl"] {
+        if !run.dir.join(name).exists() {
+            continue;
+        }
         let mut bytes = run.bytes(name);
         let kept = synced(runner, name);
         assert!(kept <= bytes.len(), "{name} was longer before");

@@ -1,14 +1,19 @@
-//! Interrupted attempts of runs with `journal`. The guests make no calls: the tests write those of `calls.jsonl`.
+//! Interrupted attempts of runs with `journal`, and damage of `calls.jsonl`.
 
 use std::time::SystemTime;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+#[cfg(debug_assertions)]
+use crate::faults::power::{lose_power, noting};
 use crate::support::{
+    random::Random,
     run::{Run, call, sealed},
     runner::Runner,
+    server::{Response, Server},
     wait::wait_until,
+    web,
 };
 
 const START: &str = r#"{"start":{"clock":"2026-11-20T09:18:04.015Z","timeout_us":1,"compile_key":"0123456789abcdef"}}"#;
@@ -98,4 +103,36 @@ fn journals_that_cannot_be_trusted_are_not_used() {
         }
     });
     runner.run(&["verify"]).expect(0);
+}
+
+/// The last calls are written and not synced when the power is lost.
+#[cfg(debug_assertions)]
+#[test]
+fn unsynced_calls_lose_no_response_that_a_guest_has() {
+    const STEPS: u64 = 30;
+    let (mut random, mut lost) = (Random::new(), 0);
+    for how in 0..4 {
+        let server = Server::start(|request| Response::ok(format!("{} bytes", request.body.len())));
+        let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
+        let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
+        let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&format!("[run]\njournal = true\n{scenario}"));
+        let mut deaths = 0;
+        for fault in ["calls-write:kill:8", "calls-write:kill:5", "calls-write:kill:2"] {
+            let args: &[&str] =
+                if deaths == 0 { &["exec", "scenario.toml"] } else { &["resume", "latest"] };
+            noting(&runner, args, Some(fault));
+            lost += lose_power(&runner, &runner.only_run(), how, &mut random);
+            deaths += 1;
+        }
+        noting(&runner, &["resume", "latest"], None).expect(0);
+        let row = &runner.only_run().rows()[0];
+        assert_eq!((&row["attempt"], &row["outcome"]), (&json!(1), &json!("passed")));
+        assert_eq!(row["calls"]["count"], STEPS);
+        // At each death, one request had no response on disk.
+        let asked = server.requests().len() as u64;
+        assert!((STEPS..=STEPS + deaths).contains(&asked), "{asked} requests");
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    }
+    assert!(lost > 0, "nothing was unsynced");
 }
