@@ -34,6 +34,7 @@ mod plan {
     #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
     mod plan;
     mod rejudge;
+    mod replayed;
     mod rescore_plan;
     mod stored;
     mod test_line;
@@ -48,6 +49,7 @@ mod plan {
     pub(crate) use self::load::{load_plan, load_plan_at, manifest_providers, metadata};
     pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
+    pub(crate) use self::replayed::Replayed;
     pub(crate) use self::rescore_plan::RescorePlan;
     pub(crate) use self::stored::{
         known_tests, not_passed, planned_tests, stored_plan, unreadable, whole_tests,

@@ -63,6 +63,8 @@ text_enum! {
         Other = "other",
         /// A grader could not judge the output. Scenarios cannot name this class.
         Grader = "grader",
+        /// A replayed attempt did something that the other run did not. Scenarios cannot name this class.
+        Replay = "replay",
         /// The attempt ended its worker process twice while it ran alone. Scenarios cannot name this class.
         Crash = "crash",
     }
@@ -71,7 +73,7 @@ text_enum! {
 impl ErrorClass {
     /// Returns whether `retries.on` and `expect.error` of a scenario can name the class.
     pub fn can_be_named(self) -> bool {
-        !matches!(self, Self::Grader | Self::Crash)
+        !matches!(self, Self::Grader | Self::Replay | Self::Crash)
     }
 }
 

@@ -302,8 +302,16 @@ impl Guard {
         self.interrupt.until(self.deadline).await
     }
 
+    /// Returns whether the call has another run's responses, and waits for nothing.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.determinism.as_ref().is_some_and(|one| one.exchanges.is_replay())
+    }
+
     /// Sleeps in call time, which stands still during a pause.
     pub(crate) async fn sleep(&self, time: Duration) {
+        if self.is_replay() {
+            return;
+        }
         self.interrupt.until(self.interrupt.run_time() + Micros::from(time)).await;
     }
 

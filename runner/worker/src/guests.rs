@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
-use runner_model::protocol::{FromWorker, LOG_LINE, Line, Task, TaskKind};
+use runner_model::protocol::{FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
 use runner_model::provider::{ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
@@ -306,14 +306,16 @@ impl Slots {
             None => None,
             Some(recorded) => {
                 let lines = fs::read(self.blob(&recorded.sha256).await?)?;
-                match RecordedCalls::read(&lines, recorded.used) {
+                let Recorded { used, replayed, .. } = *recorded;
+                match RecordedCalls::read(&lines, used, replayed, task.timeout) {
                     Ok(calls) => Some(Arc::new(calls)),
                     Err(reason) => return Ok(Some(Err(reason))),
                 }
             }
         };
         let keeper = Arc::new(EntryKeeper { state: self.state.clone(), task: task.id });
-        Ok(Some(Ok(Journal { keeper, recorded, in_flight })))
+        let is_replay = task.recorded.is_some_and(|recorded| recorded.replayed.is_some());
+        Ok(Some(Ok(Journal { keeper, recorded, in_flight, is_replay })))
     }
 
     /// Runs an attempt, in a kept instance if the provider reuses them.

@@ -78,6 +78,9 @@ pub struct Args {
     /// Record requests, so that attempts can continue
     #[arg(long, help_heading = SETTINGS)]
     journal: bool,
+    /// Answer requests from the journal of this run
+    #[arg(long, value_name = "RUN", help_heading = SETTINGS)]
+    replay: Option<String>,
     /// Set a variable of `[vars]`; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = set_var, help_heading = SETTINGS)]
     set: Vec<(String, String)>,
@@ -140,12 +143,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 first: args.first,
                 sample: args.sample,
                 shard,
+                replay: args.replay.clone(),
                 overrides: ScenarioOverrides {
                     repeat: args.repeat,
                     retries: args.retries,
                     seed: args.seed,
                     limits: args.limit.clone(),
-                    journal: args.journal,
+                    journal: args.journal || args.replay.is_some(),
                     vars: args.set.iter().cloned().collect(),
                 },
             },

@@ -17,10 +17,10 @@ use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
-use super::{rejudge::Rejudge, test_line::TestLine};
+use super::{rejudge::Rejudge, replayed::Replayed, test_line::TestLine};
 use crate::schedule::{Bounds, Pending, ScheduleSettings, Shape, Spending, Trials, has_output};
 use crate::workers::{Remote, RemoteRequest, Supplies, shapes};
-use crate::{EngineError, SessionRequest};
+use crate::{EngineError, SessionRequest, trust::usable};
 
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     remote: Option<RemoteRequest>,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
+    /// The run whose responses guests receive. `None` unless this one replays it.
+    pub(crate) replayed: Option<Replayed>,
 }
 
 /// A session of `rescore`.
@@ -109,6 +111,7 @@ impl Plan {
             new_known: None,
             remote: None,
             spending: Spending::default(),
+            replayed: None,
             secrets: Secrets::default(),
             filter: None,
             notices: Vec::new(),
@@ -134,6 +137,14 @@ impl Plan {
         self.has_default_jobs &= session.overrides.jobs.is_none();
         self.remote.clone_from(&session.remote);
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
+        Ok(())
+    }
+
+    /// Lets guests receive the responses of another run.
+    pub(crate) fn replay(&mut self, run: &RunDir) -> Result<(), EngineError> {
+        let mut replayed = Replayed::read(usable(run)?, &self.suite, &self.providers)?;
+        self.notices.push(replayed.notice());
+        self.replayed = Some(replayed);
         Ok(())
     }
 
@@ -251,6 +262,8 @@ impl Plan {
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
         let mut missing = self.secrets.problems(&self.providers);
         // Workers on other machines have the secrets of providers, and graders run here.
+        // A replay sends nothing, so the host fills in no secrets.
+        missing.retain(|problem| self.replayed.is_none() || problem.key == "grants.env");
         missing.retain(|problem| {
             let prepared = self.providers.get(usize::from(problem.provider));
             self.remote.is_none() || prepared.is_some_and(|one| one.provider.grading.is_some())

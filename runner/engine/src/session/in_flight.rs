@@ -3,10 +3,10 @@
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::protocol::{
-    Calls, DIVERGED, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
+    DIVERGED, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
 };
 use runner_model::provider::Provider;
-use runner_model::row::{RowError, check_row, read_line};
+use runner_model::row::{Calls, RowError, check_row, read_line};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
     RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,

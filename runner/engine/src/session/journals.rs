@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::protocol::{CallLine, Entry, Recorded, TaskKind, call_line};
-use runner_model::{Places as _, Reason, TaskId, WorkerId, units::plural};
+use runner_model::{Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
 use runner_record::{Journals, RecordError};
 
@@ -104,6 +104,15 @@ impl Coordinator<'_> {
         let Stage::Running(Running { run, journals, unkept, .. }) = &mut self.stage else {
             return Ok(None);
         };
+        let failed = |error| (Reason::Machine, machine::failure("cannot send a journal", error));
+        if let Some(replayed) = &self.plan.replayed {
+            let found = replayed.attempt(assignment.trial, assignment.tries);
+            let (lines, start) = found.map_err(|error| (Reason::Storage, error.to_string()))?;
+            let sha256 = self.pool.put_lines(&lines).map_err(failed)?;
+            let recorded =
+                Recorded { sha256, continued: 0, used: Micros(0), replayed: Some(start) };
+            return Ok(Some(recorded));
+        }
         let attempt = (assignment.trial, assignment.attempt);
         let Some(journal) = journals.get(attempt) else { return Ok(None) };
         if let Some(problem) = journal.problem.clone() {
@@ -117,10 +126,9 @@ impl Coordinator<'_> {
         }
         let lines = run.owned.dir().call_lines(journal);
         let lines = lines.map_err(|error| (Reason::Storage, error.to_string()))?;
-        let failed = |error| (Reason::Machine, machine::failure("cannot send a journal", error));
         let sha256 = self.pool.put_lines(&lines).map_err(failed)?;
         let (continued, used) = (journal.continued + 1, journal.used);
-        Ok(Some(Recorded { sha256, continued, used }))
+        Ok(Some(Recorded { sha256, continued, used, replayed: None }))
     }
 
     /// Adds a piece of an entry, and writes the entry once it is whole.

@@ -55,6 +55,9 @@ impl PreparedResume {
             plan.settings.clone_from(settings);
         }
         plan.override_by(&request.session)?;
+        if let Some(run) = &manifest.metadata.selection.replay {
+            plan.replay(&root.find(run)?)?;
+        }
 
         let (rerun, filtered) = match &request.rerun {
             Some(Rerun::Glob(text)) if Filter::is_filter(text) && !is_id(&plan, text) => {

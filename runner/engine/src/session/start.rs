@@ -10,7 +10,7 @@ use super::resume;
 use super::run::{PlannedSession, PreparedSession, lock_root};
 use crate::event::{Ended, Observer};
 use crate::plan::{
-    Plan, difference, known_tests, load_plan, new_access, not_passed, selected_filter,
+    Plan, Replayed, difference, known_tests, load_plan, new_access, not_passed, selected_filter,
 };
 use crate::run_parts::{RunParts, new_run, scenario_path};
 use crate::trust::{skipped_notices, usable};
@@ -98,6 +98,9 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     plan.notices.extend(notices);
     plan.filter = selection.filter.map(|filter| filter.text().to_owned());
     plan.override_by(options)?;
+    if let Some(run) = &request.selection.replay {
+        plan.replay(&ResultsRoot::existing(&options.results)?.find(run)?)?;
+    }
     Ok((plan, suite))
 }
 
@@ -170,7 +173,11 @@ pub(crate) fn prepare(
     plan.notices.splice(..0, unseen);
     new.labels.clone_from(&request.labels);
     new.id = request.folder.clone().unwrap_or(new.id);
-    new.metadata.selection = Selected { filter: plan.filter.clone(), ..request.selection.clone() };
+    new.metadata.selection = Selected {
+        filter: plan.filter.clone(),
+        replay: plan.replayed.as_ref().map(Replayed::path),
+        ..request.selection.clone()
+    };
     let id = new.id.clone();
     let parts = RunParts {
         root: root.clone(),

@@ -3,7 +3,8 @@ use std::time::Duration;
 use runner_model::{
     Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, Tail, TaskId, TrialId, WorkerId,
     digest,
-    protocol::{Calls, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule},
+    protocol::{Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule},
+    row::Calls,
 };
 
 use super::{InFlightTask, LostReason, Policy, StoredRow};
@@ -137,7 +138,7 @@ fn calls_of_a_row_are_those_that_were_recorded() {
     let diverged = with("stopped", "\"diverged\"", None);
     assert!(!is_right(&new, &diverged, None));
     let mut continued = flight();
-    let recorded = Recorded { sha256: digest(b""), continued: 1, used: Micros(1) };
+    let recorded = Recorded { sha256: digest(b""), continued: 1, used: Micros(1), replayed: None };
     continued.task.recorded = Some(recorded);
     assert!(is_right(&continued, &diverged, Some(2)));
     assert!(!is_right(&continued, &with("stopped", "\"diverged\"", Some(1)), Some(2)));

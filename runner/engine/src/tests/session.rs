@@ -12,10 +12,9 @@ use std::{
 use runner_model::{
     ErrorClass, Micros, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready, RefusedPart},
-    protocol::{
-        CallLine, Calls, FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker,
-    },
+    protocol::{CallLine, FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
     provider::{Description, Deterministic, InFlight, PluginKind, PreparedProvider, Reuse},
+    row::Calls,
 };
 use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};

@@ -15,6 +15,7 @@ pub const CALLS_VERSION: u8 = 1;
 
 /// An entry of the journal of an attempt, from its worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(clippy::large_enum_variant, reason = "one at a time is in memory")]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Entry<'a> {
     /// A guest starts. Comes before its first exchange.
@@ -202,17 +203,7 @@ pub fn call_line(
     line
 }
 
-/// The requests of an attempt in `calls.jsonl`, as its row has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Calls {
-    /// Number of exchanges.
-    pub count: u32,
-    /// SHA-256 of their entries, one after the other.
-    pub sha256: crate::Digest,
-}
-
-/// The journal with which an interrupted attempt continues.
+/// The journal with which an interrupted attempt continues, or which it replays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// A blob: the lines of the attempt in `calls.jsonl`, from its last start that does not continue.
@@ -221,4 +212,6 @@ pub struct Recorded {
     pub continued: u32,
     /// Real time of its earlier guests.
     pub used: Micros,
+    /// If the attempt of another run is replayed: its start. `sha256` is then the blob of that attempt's lines.
+    pub replayed: Option<Time>,
 }

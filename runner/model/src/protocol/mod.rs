@@ -21,7 +21,7 @@ use crate::log::MAX_SAID;
 use crate::row::{MAX_ROW, TAIL_BYTES};
 
 pub use self::journal::{
-    CALLS_VERSION, CallLine, Calls, Content, DIVERGED, Entry, Exchange, FailedCall, Recorded, Request, Response, call_line,
+    CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, Recorded, Request, Response, call_line,
 };
 pub use self::message::{
     Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, ReportHead, SlotWord, Task, TaskKind,

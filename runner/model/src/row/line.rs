@@ -8,10 +8,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::parts::{
-    Actor, Artifact, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
+    Actor, Artifact, Calls, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
 };
 use super::{metric_sums::MetricSums, row_check::Check};
-use crate::protocol::Calls;
 use crate::enum_text::{default_weight, is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 

@@ -164,6 +164,16 @@ pub struct Actor {
     pub reason: Option<String>,
 }
 
+/// The requests of an attempt in `calls.jsonl`, as its row has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Calls {
+    /// Number of exchanges.
+    pub count: u32,
+    /// SHA-256 of their entries, one after the other.
+    pub sha256: Digest,
+}
+
 /// The place of a line in `logs.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogPlace {

@@ -36,6 +36,9 @@ pub struct Selected {
     /// The part of the selected trials that the run has. The stored suite has the tests of all parts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// The path of the run whose responses guests receive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<String>,
     #[serde(flatten)]
     pub overrides: ScenarioOverrides,
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
-use runner_model::protocol::{CALLS_VERSION, CallLine, Calls, Entry};
-use runner_model::row::has_right_checksum;
+use runner_model::protocol::{CALLS_VERSION, CallLine, Entry};
+use runner_model::row::{Calls, has_right_checksum};
 use runner_model::{Digest, Fingerprint, Micros};
 use sha2::{Digest as _, Sha256};
 

@@ -43,6 +43,7 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
         let (class, code) = match end {
             JournalEnd::Diverged(difference) => return Ending::Diverged(difference.clone()),
             JournalEnd::Interrupted(_) => (ErrorClass::Internal, "interrupted-call"),
+            JournalEnd::Replay(_) => (ErrorClass::Replay, "replay"),
             JournalEnd::Full(_) => (ErrorClass::Limit, "journal"),
         };
         return Ending::Error(failure(class, code, end.to_string()));

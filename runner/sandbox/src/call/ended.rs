@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use runner_model::protocol::Calls;
-use runner_model::row::{Check, Denied, Metric, Raw, RowError, Usage};
+use runner_model::row::{Calls, Check, Denied, Metric, Raw, RowError, Usage};
 use runner_model::{ErrorClass, HostFault, Text, log::Said, outcome::Verdict};
 
 use crate::store::artifacts::LeftFile;

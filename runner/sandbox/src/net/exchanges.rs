@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
 use std::{future::pending, mem, pin::pin};
 
-use runner_model::protocol::{Calls, Entry, Exchange};
+use runner_model::protocol::{Entry, Exchange};
+use runner_model::row::Calls;
 use runner_model::{Digest, Micros, Time, provider::InFlight, units::show_size};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
@@ -68,6 +69,8 @@ struct Waiting {
     at: Option<u64>,
     /// Whether the guest has dropped the request. Its answer still takes time, because it did so before.
     is_dropped: bool,
+    /// The entry that a replay keeps again when the guest sees the answer.
+    place: Option<usize>,
 }
 
 /// An answer that has come.
@@ -102,7 +105,7 @@ pub(super) struct Ticket {
 pub(crate) enum Next {
     /// A recorded response, at this time.
     Recorded(u64),
-    /// The end of a sleep: further requests are recorded, and nothing recorded answers the open ones.
+    /// The end of a sleep: nothing recorded answers the open requests, and further ones are recorded or nothing is live.
     Sleep,
     /// Something that is not recorded.
     Live,
@@ -116,6 +119,11 @@ impl Exchanges {
             state.recorded.clone_from(&recorded.exchanges);
             let times = recorded.exchanges.values().map(|exchange| exchange.at_ns);
             state.last_recorded = times.max().unwrap_or(0);
+        }
+        let is_replay = call.journal.as_ref().is_some_and(|journal| journal.is_replay);
+        // A replay is an attempt of its own run, whose entries are kept again.
+        let before = recorded.filter(|_| !is_replay);
+        if let Some(recorded) = before {
             recorded.entries.iter().for_each(|entry| state.add(entry));
         }
         Self(Arc::new(Shared {
@@ -124,7 +132,7 @@ impl Exchanges {
                 clock: start,
                 timeout_us: timeout.0,
                 compile_key: Engines::compile_key(),
-                continues: recorded.is_some(),
+                continues: before.is_some(),
             },
             journal: call.journal.clone(),
             redactor: call.access.secrets.redactor().cloned(),
@@ -148,16 +156,25 @@ impl Exchanges {
         self.lock().end.clone()
     }
 
+    /// Returns whether the call has another run's responses, and waits for nothing.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.0.journal.as_ref().is_some_and(|journal| journal.is_replay)
+    }
+
     /// Ends the call of a guest that returns, if earlier guests of the attempt did more before.
     pub(crate) fn check_end(&self) {
+        if self.is_replay() {
+            return;
+        }
         let now = self.0.clock.now();
         let mut state = self.lock();
         let is_early = state.waiting.values().any(|one| one.at.is_some_and(|at| at > now));
-        if !state.recorded.is_empty() {
-            state.diverge_from_next("ends without it");
-        } else if is_early {
-            state.diverge("it received a response before, and now ends without it".to_owned());
-        }
+        let difference = match state.recorded.keys().next() {
+            Some(number) => format!("it made request {number} before, and now ends without it"),
+            None if is_early => "it received a response before, and now ends without it".to_owned(),
+            None => return,
+        };
+        state.end.get_or_insert(JournalEnd::Diverged(difference));
     }
 
     /// Returns the bytes that the bodies of requests in the background may still have.
@@ -173,7 +190,11 @@ impl Exchanges {
     pub(super) async fn exchange(&self, asked: Asked, live: impl Future<Output = Timed>) -> Answer {
         let (number, recorded) = self.lock().next();
         let (at, answer) = match recorded {
-            Some(recorded) => (recorded.at_ns, self.answer_of(&recorded, number, &asked).await),
+            Some(recorded) => {
+                let answer = self.answer_of(&recorded, number, &asked).await;
+                self.keep_again(&[recorded.place]).await;
+                (recorded.at_ns, answer)
+            }
             None => {
                 self.before(number, &asked).await;
                 let sent = self.0.clock.now();
@@ -193,7 +214,8 @@ impl Exchanges {
         state.last_ticket += 1;
         let id = state.last_ticket;
         let at = recorded.as_ref().map(|recorded| recorded.at_ns).or(is_refused.then_some(now));
-        state.waiting.insert(id, Waiting { at, is_dropped: false });
+        let place = recorded.as_ref().map(|recorded| recorded.place);
+        state.waiting.insert(id, Waiting { at, is_dropped: false, place });
         drop(state);
         Ticket { exchanges: self.clone(), id, number, recorded }
     }
@@ -209,12 +231,37 @@ impl Exchanges {
                 Some(difference) => difference,
             },
         };
-        self.lock().diverge(difference);
+        self.differ(difference).await
+    }
+
+    /// Ends the call of a guest that does something else than before.
+    async fn differ<T>(&self, difference: String) -> T {
+        let end = match self.is_replay() {
+            true => JournalEnd::Replay(difference),
+            false => JournalEnd::Diverged(difference),
+        };
+        self.lock().end.get_or_insert(end);
         self.halt().await
     }
 
-    /// Prepares for sending a request. Never resolves if an earlier guest may have sent it and it must not be sent twice.
+    /// Keeps entries of the replayed attempt as this one's.
+    async fn keep_again(&self, places: &[usize]) {
+        let Some(journal) = self.0.journal.as_ref().filter(|journal| journal.is_replay) else {
+            return;
+        };
+        let Some(recorded) = &journal.recorded else { return };
+        for entry in places.iter().filter_map(|place| recorded.entries.get(*place)) {
+            self.write(journal, entry, true).await;
+        }
+    }
+
+    /// Prepares for sending a request. Never resolves if it must not be sent: an earlier guest may have sent it, or this is a
+    /// replay.
     async fn before(&self, number: u32, asked: &Asked) {
+        if self.is_replay() {
+            let missing = format!("its request {number}, {asked}, has no recorded response");
+            return self.differ(missing).await;
+        }
         let stops = |journal: &&Journal| journal.in_flight == InFlight::Stop;
         let Some(journal) = self.0.journal.as_ref().filter(stops) else { return };
         let recorded = journal.recorded.as_ref();
@@ -223,7 +270,7 @@ impl Exchanges {
             self.lock().end.get_or_insert(JournalEnd::Interrupted(request));
             return self.halt().await;
         }
-        self.write(journal, &Entry::Sent { number }).await;
+        self.write(journal, &Entry::Sent { number }.to_bytes(), false).await;
     }
 
     /// Keeps an answer. Returns it with the time at which the guest sees it, at the latest at `end`.
@@ -245,19 +292,17 @@ impl Exchanges {
         let (took_us, used_us, request) = (took.0, before + used.0, asked.0);
         let exchange =
             Exchange { number, at_ns, took_us, used_us, request, response, failure, redacted };
-        self.write(journal, &Entry::Exchange(exchange)).await;
+        self.write(journal, &Entry::Exchange(exchange).to_bytes(), true).await;
         (at_ns, answer)
     }
 
     /// Writes an entry. Never resolves beyond the limit.
-    async fn write(&self, journal: &Journal, entry: &Entry<'_>) {
-        let bytes = entry.to_bytes();
-        let is_exchange = matches!(entry, Entry::Exchange(_));
-        let Ok(is_first) = self.lock().count_written(&bytes, is_exchange, self.0.limit) else {
+    async fn write(&self, journal: &Journal, entry: &[u8], is_exchange: bool) {
+        let Ok(is_first) = self.lock().count_written(entry, is_exchange, self.0.limit) else {
             return self.halt().await;
         };
         let start = is_first.then(|| journal.keeper.keep(&self.0.start.to_bytes()));
-        let kept = journal.keeper.keep(&bytes);
+        let kept = journal.keeper.keep(entry);
         if let Some(start) = start {
             start.await;
         }
@@ -273,6 +318,8 @@ impl Exchanges {
     /// Waits until the requests in the background whose time has come are answered.
     pub(crate) async fn settle(&self) {
         let now = self.0.clock.now();
+        let seen = self.lock().seen(now);
+        self.keep_again(&seen).await;
         let is_due = |one: &Waiting| !one.is_dropped && one.at.is_some_and(|at| at <= now);
         // Those that wait for the clock look at it.
         self.0.changed.notify_waiters();
@@ -286,15 +333,21 @@ impl Exchanges {
         state.waiting.retain(|_, one| one.at.is_none_or(|at| at > now));
         match state.waiting.values().filter_map(|one| one.at).min() {
             Some(at) => Next::Recorded(at),
-            None if !state.recorded.is_empty() => Next::Sleep,
+            None if !state.recorded.is_empty() || self.is_replay() => Next::Sleep,
             None => Next::Live,
         }
     }
 
     /// Ends the call of a guest that waits only for what did not happen before.
     pub(crate) async fn diverge(&self) {
-        self.lock().diverge_from_next("waits for something else");
-        self.halt().await
+        let next = self.lock().recorded.keys().next().copied();
+        self.differ(match next {
+            Some(number) => {
+                format!("it made request {number} before, and now waits for something else")
+            }
+            None => "it waits for a response that is not recorded".to_owned(),
+        })
+        .await
     }
 
     /// Waits until an answer has come.
@@ -347,6 +400,14 @@ impl State {
         (self.last, self.recorded.remove(&self.last))
     }
 
+    /// Takes the places of the recorded answers that the guest sees by now, in their order.
+    fn seen(&mut self, now: u64) -> Vec<usize> {
+        let seen = self.waiting.values_mut().filter(|one| one.at.is_some_and(|at| at <= now));
+        let mut places: Vec<_> = seen.filter_map(|one| one.place.take()).collect();
+        places.sort_unstable();
+        places
+    }
+
     /// Counts the entry of an exchange.
     fn add(&mut self, entry: &[u8]) {
         self.count += 1;
@@ -370,16 +431,6 @@ impl State {
         }
         Ok(!mem::replace(&mut self.has_started, true))
     }
-
-    /// Ends the call of a guest that does not make the next recorded request.
-    fn diverge_from_next(&mut self, what: &str) {
-        let number = self.recorded.keys().next().copied().unwrap_or(0);
-        self.diverge(format!("it made request {number} before, and now {what}"));
-    }
-
-    fn diverge(&mut self, difference: String) {
-        self.end.get_or_insert(JournalEnd::Diverged(difference));
-    }
 }
 
 impl Ticket {
@@ -390,6 +441,10 @@ impl Ticket {
             let answer = exchanges.answer_of(recorded, self.number, &asked).await;
             self.due().await;
             return answer;
+        }
+        if exchanges.is_replay() {
+            // The other run may have dropped it before its response. Waiting for it alone is an error.
+            return pending().await;
         }
         exchanges.before(self.number, &asked).await;
         let sent = exchanges.0.clock.now();

@@ -35,6 +35,8 @@ pub struct Journal {
     /// `None` for a new attempt.
     pub recorded: Option<Arc<RecordedCalls>>,
     pub in_flight: InFlight,
+    /// Whether nothing is sent: what is not recorded is an error.
+    pub is_replay: bool,
 }
 
 /// What earlier guests of an attempt have received.
@@ -58,7 +60,7 @@ pub struct RecordedCalls {
 pub(super) struct RecordedExchange {
     pub(super) at_ns: u64,
     /// The place of the entry.
-    place: usize,
+    pub(super) place: usize,
 }
 
 /// A request as a guest has made it, without its secrets.
@@ -89,6 +91,9 @@ pub(crate) enum JournalEnd {
         "{0} may have been sent before the interruption, and `in_flight = \"stop\"` sends no request twice"
     )]
     Interrupted(String),
+    /// A replayed guest does not do what the other run did.
+    #[error("{0}")]
+    Replay(String),
     #[error(
         "the requests and responses of the attempt have more than {0}, which `limits.journal` sets"
     )]
@@ -102,12 +107,18 @@ impl fmt::Debug for Journal {
 }
 
 impl RecordedCalls {
-    /// Reads the lines of an attempt in `calls.jsonl`.
+    /// Reads the lines of an attempt in `calls.jsonl`. `replayed` is the start of an attempt that is replayed, and `timeout` its
+    /// time; it may have no lines.
     ///
     /// # Errors
     ///
     /// The reason why no guest can continue from them.
-    pub fn read(lines: &[u8], used: Micros) -> Result<Self, String> {
+    pub fn read(
+        lines: &[u8],
+        used: Micros,
+        replayed: Option<Time>,
+        timeout: Micros,
+    ) -> Result<Self, String> {
         let mut first = None;
         let mut recorded = Self {
             clock: Time::default(),
@@ -123,7 +134,7 @@ impl RecordedCalls {
             let bytes = line.entry.get().as_bytes();
             match Entry::read(bytes).map_err(|error| error.to_string())? {
                 Entry::Start { clock, timeout_us, compile_key, .. } => {
-                    if compile_key != Engines::compile_key() {
+                    if compile_key != Engines::compile_key() && replayed.is_none() {
                         return Err("its journal is of another kind of machine, or of another version of the compiler".into());
                     }
                     first.get_or_insert((clock, timeout_us));
@@ -139,8 +150,9 @@ impl RecordedCalls {
                 }
             }
         }
-        let (clock, timeout) = first.ok_or("its journal has no start")?;
-        (recorded.clock, recorded.timeout) = (clock, Micros(timeout));
+        let first = first.map(|(clock, timeout)| (clock, Micros(timeout)));
+        let start = first.or(replayed.map(|start| (start, timeout)));
+        (recorded.clock, recorded.timeout) = start.ok_or("its journal has no start")?;
         Ok(recorded)
     }
 

@@ -171,7 +171,10 @@ impl Outbound {
             denied: None,
         })?;
         network.0.policy.admit(&method, &url)?;
-        headers::fill(&mut headers, &self.secrets, &url)?;
+        // A replay sends nothing, so it needs no secrets.
+        if !self.guard.is_replay() {
+            headers::fill(&mut headers, &self.secrets, &url)?;
+        }
         let unseen = self.secrets.unseen_redactor().map(Arc::clone);
         if unseen.is_some() {
             headers::request_plain_response(&mut headers);

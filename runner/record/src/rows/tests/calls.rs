@@ -4,7 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use runner_model::{
     Fingerprint, Micros, Outcome, TrialId, digest,
-    protocol::{Calls, Entry, call_line},
+    protocol::{Entry, call_line},
+    row::Calls,
 };
 
 use super::Journals;
