@@ -437,10 +437,10 @@ impl Manifest {
 
     /// Fails if a call cannot belong to this run. The error is the end of a sentence about its line.
     pub fn check_session(&self, session: u32) -> Result<(), String> {
-        match self.sessions.iter().any(|one| one.number == session) {
-            true => Ok(()),
-            false => Err(format!("is of session {session}, which the run does not have")),
+        if self.sessions.iter().any(|one| one.number == session) {
+            return Ok(());
         }
+        Err(format!("is of session {session}, which the run does not have"))
     }
 
     /// Returns the session that took over the current plan. `None` if the plan is the first.

@@ -172,9 +172,7 @@ impl RunDir {
         counts.into_iter().for_each(|fault| check.add(fault));
         Ok(check.found)
     }
-}
 
-impl RunDir {
     /// Reads the calls by the hash of their trial. Also returns the lines with problems. They cost no result by themselves: rows
     /// have the hash of their calls, and attempts without a row start anew.
     fn check_calls(&self, manifest: &Manifest) -> Result<(Journals, Vec<DiskFault>), RecordError> {
