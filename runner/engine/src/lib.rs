@@ -134,7 +134,7 @@ mod workers {
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
 ///
 /// Start reading at `start::exec`, `PreparedSession::run`, `Coordinator::run`. The data of a session's stages is in `stage`, and the
-/// coordinator's part for each in `checking`, `waiting`, `running` (messages and rows) and `ending`. `progress` has the screen
+/// coordinator's part for each in `checking`, `running` (messages and rows) and `ending`. `progress` has the screen
 /// and `live.json`. `watchdog` and `requests` run on separate threads.
 mod session {
     mod checking;
@@ -156,7 +156,6 @@ mod session {
     mod running;
     mod stage;
     mod start;
-    mod waiting;
     mod watchdog;
 
     pub use self::requests::stop;

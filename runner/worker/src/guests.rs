@@ -46,6 +46,7 @@ struct Slots {
     log_left: Cell<usize>,
     blobs: String,
     cache: CompiledCache,
+    compile_key: String,
 }
 
 /// Records that a guest can continue, and wakes it.
@@ -95,6 +96,7 @@ pub fn run(
             providers,
             blobs: prepare.blobs,
             cache: CompiledCache::default(),
+            compile_key: Engines::compile_key(),
             state,
         });
         let mut running = JoinSet::new();
@@ -307,7 +309,9 @@ impl Slots {
             Some(recorded) => {
                 let lines = fs::read(self.blob(&recorded.sha256).await?)?;
                 let Recorded { used, replayed, .. } = *recorded;
-                match RecordedCalls::read(&lines, used, replayed, task.timeout) {
+                let read =
+                    RecordedCalls::read(&lines, used, replayed, task.timeout, &self.compile_key);
+                match read {
                     Ok(calls) => Some(Arc::new(calls)),
                     Err(reason) => return Ok(Some(Err(reason))),
                 }
@@ -315,7 +319,7 @@ impl Slots {
         };
         let keeper = Arc::new(EntryKeeper { state: self.state.clone(), task: task.id });
         let is_replay = task.recorded.is_some_and(|recorded| recorded.replayed.is_some());
-        Ok(Some(Ok(Journal { keeper, recorded, in_flight, is_replay })))
+        Ok(Some(Ok(Journal { keeper, recorded, in_flight, is_replay, compile_key: self.compile_key.clone() })))
     }
 
     /// Runs an attempt, in a kept instance if the provider reuses them.

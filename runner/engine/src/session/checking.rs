@@ -1,18 +1,18 @@
 //! [`Stage::Checking`]: from the start of a session to its first tasks. The run is created while a worker describes the plugins
-//! and checks the tests.
+//! and checks the tests. Between, [`Stage::Waiting`]: the run exists and starts once no other session works in its results root.
 
 use std::{io::ErrorKind, mem, path::Path};
 
-use runner_model::{Reason, Stage as Shown, prepare::Ready};
+use runner_model::{Reason, RunTime, Stage as Shown, prepare::Ready};
 use runner_prepare::machine;
-use runner_record::{Owned, RecordError};
+use runner_record::{Owned, RecordError, in_use};
 use runner_scenario::Problems;
 
-use super::coordinator::Coordinator;
+use super::coordinator::{Coordinator, FIRST_LIVE};
 use super::requests;
 use super::run_log::{WorkerLog, log_plan};
 use super::stage::{ActiveRun, Checking, DescribedPlugins, Running, Stage};
-use crate::event::RunEvent;
+use crate::{event::RunEvent, signals};
 use crate::plan::Checks;
 use crate::workers::Input;
 
@@ -32,6 +32,56 @@ impl Coordinator<'_> {
         } else {
             self.open(owned)
         }
+    }
+
+    /// Starts the run if the root is free. Otherwise keeps it waiting, and reports the runs that hold the root.
+    pub(super) fn wait_for_root(&mut self, owned: Owned) -> Result<(), RecordError> {
+        let id = owned.dir().id().to_owned();
+        self.stage = Stage::Waiting(owned);
+        self.try_root()?;
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return Ok(());
+        }
+        // Waiting may take days, so another worker is started once the root is free.
+        self.pool.drop_prestarted();
+        // The error lists the runs that hold the root. If the root is free, the next `try_root` starts the run.
+        match self.root.share(self.share) {
+            Ok(()) => Ok(()),
+            Err(RecordError::RootHeld { root, runs }) => {
+                self.notice(&format!("run {id} waits: {}", in_use(&root, &runs)));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the waiting run if the root is free.
+    pub(super) fn try_root(&mut self) -> Result<(), RecordError> {
+        let is_held = self.pause.at.is_some() || self.schedule.is_stopping();
+        if !matches!(self.stage, Stage::Waiting(_))
+            || is_held
+            || !self.root.try_share(self.share)?
+        {
+            return Ok(());
+        }
+        let checking = Stage::Checking(Checking::new(false));
+        let Stage::Waiting(mut owned) = mem::replace(&mut self.stage, checking) else {
+            return Ok(());
+        };
+        signals::pass("waited");
+        owned.start()?;
+        self.clock.restart();
+        self.watchdog.start_time(self.plan.settings.timeout);
+        (self.now, self.next_progress, self.next_live) = (RunTime::default(), 0, FIRST_LIVE);
+        let started = match self.pool.start(&self.plan.shapes(self.schedule.left())) {
+            Ok(()) => self.pool.offer().map_err(|problem| (Reason::Workers, problem)),
+            Err(error) => Err((Reason::Machine, machine::failure("cannot start a worker", error))),
+        };
+        self.open(owned)?;
+        if let Err((reason, message)) = started {
+            self.fail(reason, message);
+        }
+        Ok(())
     }
 
     /// Opens the writers of rows and of `live.json`.

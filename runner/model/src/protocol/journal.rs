@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::enum_text::is_default;
 use crate::row::{BadReport, Denied, close_line};
-use crate::{Fingerprint, Micros, Text, Time, TrialId, cache::is_compile_key};
+use crate::{Fingerprint, Text, Time, TrialId, cache::is_compile_key};
 
 /// The error code of a stopped attempt that cannot continue from its journal.
 pub const DIVERGED: &str = "diverged";
@@ -55,6 +55,7 @@ pub struct Exchange<'a> {
     /// The request as the guest made it: placeholders for secrets are not filled in.
     #[serde(borrow)]
     pub request: Request<'a>,
+    /// Absent without one.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub response: Option<Response<'a>>,
     /// Reason why there is no response.
@@ -68,13 +69,16 @@ pub struct Exchange<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Request<'a> {
+    /// Method, such as `POST`.
     #[serde(borrow)]
     pub method: Text<'a>,
+    /// The whole address.
     #[serde(borrow)]
     pub url: Text<'a>,
     /// Names and values.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(Text<'a>, Content<'a>)>,
+    /// Absent if it is empty.
     #[serde(borrow, default, skip_serializing_if = "Content::is_empty")]
     pub body: Content<'a>,
 }
@@ -82,10 +86,12 @@ pub struct Request<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Response<'a> {
+    /// Status code.
     pub status: u16,
     /// Names and values.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(Text<'a>, Content<'a>)>,
+    /// Absent if it is empty.
     #[serde(borrow, default, skip_serializing_if = "Content::is_empty")]
     pub body: Content<'a>,
 }
@@ -96,6 +102,7 @@ pub struct Response<'a> {
 pub enum Content<'a> {
     Text(#[serde(borrow)] Text<'a>),
     Bytes {
+        /// The bytes, with padding.
         #[serde(borrow)]
         base64: Text<'a>,
     },
@@ -108,11 +115,13 @@ pub struct FailedCall<'a> {
     /// The kind of failure, a word of the host.
     #[serde(borrow)]
     pub code: Text<'a>,
+    /// Reason of the failure.
     #[serde(borrow)]
     pub message: Text<'a>,
     /// The limit that the response exceeds, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// The grant that the request lacks.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<Denied<'a>>,
 }
@@ -201,17 +210,4 @@ pub fn call_line(
     line.extend_from_slice(entry);
     close_line(&mut line);
     line
-}
-
-/// The journal with which an interrupted attempt continues, or which it replays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// A blob: the lines of the attempt in `calls.jsonl`, from its last start that does not continue.
-    pub sha256: crate::Digest,
-    /// How many times the attempt will have continued.
-    pub continued: u32,
-    /// Real time of its earlier guests.
-    pub used: Micros,
-    /// If the attempt of another run is replayed: its start. `sha256` is then the blob of that attempt's lines.
-    pub replayed: Option<Time>,
 }

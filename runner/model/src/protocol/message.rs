@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Recorded;
 use crate::prepare::{Prepare, Ready};
-use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId, recent_output::RecentOutput};
+use crate::{
+    Digest, GuestPhase, HostFault, Micros, TaskId, Time, TrialId, recent_output::RecentOutput,
+};
 
 /// A message of a supervisor to a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +107,19 @@ pub struct Task {
     pub row_bytes: u32,
     /// The journal with which an interrupted attempt continues. `None` for a new attempt.
     pub recorded: Option<Recorded>,
+}
+
+/// The journal with which an interrupted attempt continues, or which it replays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// A blob: the lines of the attempt in `calls.jsonl`, from its last start that does not continue.
+    pub sha256: Digest,
+    /// How many times the attempt will have continued.
+    pub continued: u32,
+    /// Real time of its earlier guests.
+    pub used: Micros,
+    /// If the attempt of another run is replayed: its start. `sha256` is then the blob of that attempt's lines.
+    pub replayed: Option<Time>,
 }
 
 /// The setting that bounds an attempt's time.

@@ -21,10 +21,10 @@ use crate::log::MAX_SAID;
 use crate::row::{MAX_ROW, TAIL_BYTES};
 
 pub use self::journal::{
-    CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, Recorded, Request, Response, call_line,
+    CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, Request, Response, call_line,
 };
 pub use self::message::{
-    Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, ReportHead, SlotWord, Task, TaskKind,
+    Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, Recorded, ReportHead, SlotWord, Task, TaskKind,
     TimeoutRule, ToWorker,
 };
 

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use super::failure::Failure;
 use super::journal::{Answer, Asked, Journal, JournalEnd, RecordedExchange};
-use crate::store::determinism::VirtualClock;
-use crate::{Call, Engines, Redactor};
+use crate::store::virtual_clock::VirtualClock;
+use crate::{Call, Redactor};
 
 /// The requests of one call. Clones share them.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Exchanges {
             start: Entry::Start {
                 clock: start,
                 timeout_us: timeout.0,
-                compile_key: Engines::compile_key(),
+                compile_key: call.journal.as_ref().map_or("", |journal| &journal.compile_key).to_owned(),
                 continues: before.is_some(),
             },
             journal: call.journal.clone(),

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::failure::{Failure, Step};
 use super::policy::Refusal;
-use crate::{Engines, Redactor, cut};
+use crate::{Redactor, cut};
 
 /// Bytes of a value in a difference of two requests.
 const SHOWN: usize = 60;
@@ -37,6 +37,8 @@ pub struct Journal {
     pub in_flight: InFlight,
     /// Whether nothing is sent: what is not recorded is an error.
     pub is_replay: bool,
+    /// [`Engines::compile_key`](crate::Engines::compile_key).
+    pub compile_key: String,
 }
 
 /// What earlier guests of an attempt have received.
@@ -108,7 +110,7 @@ impl fmt::Debug for Journal {
 
 impl RecordedCalls {
     /// Reads the lines of an attempt in `calls.jsonl`. `replayed` is the start of an attempt that is replayed, and `timeout` its
-    /// time; it may have no lines.
+    /// time; it may have no lines. `this_key` is the key of the compiler.
     ///
     /// # Errors
     ///
@@ -118,6 +120,7 @@ impl RecordedCalls {
         used: Micros,
         replayed: Option<Time>,
         timeout: Micros,
+        this_key: &str,
     ) -> Result<Self, String> {
         let mut first = None;
         let mut recorded = Self {
@@ -134,7 +137,7 @@ impl RecordedCalls {
             let bytes = line.entry.get().as_bytes();
             match Entry::read(bytes).map_err(|error| error.to_string())? {
                 Entry::Start { clock, timeout_us, compile_key, .. } => {
-                    if compile_key != Engines::compile_key() && replayed.is_none() {
+                    if compile_key != this_key && replayed.is_none() {
                         return Err("its journal is of another kind of machine, or of another version of the compiler".into());
                     }
                     first.get_or_insert((clock, timeout_us));

@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{WasiView as _, async_trait};
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::{Sandbox, determinism::VirtualClock};
+use super::{Sandbox, virtual_clock::VirtualClock};
 use crate::interrupt::Interrupt;
 
 /// The interface of the clock, in the version of wasmtime's own functions.

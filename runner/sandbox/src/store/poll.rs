@@ -15,7 +15,8 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::Sandbox;
-use super::determinism::{Determinism, VirtualClock};
+use super::determinism::Determinism;
+use super::virtual_clock::VirtualClock;
 use crate::{interrupt::Guard, net::Next};
 
 /// The interface, in the version of wasmtime's own functions.
