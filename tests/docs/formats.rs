@@ -226,6 +226,7 @@ fn real_output_matches_its_schema() {
     for test in ["judge", "log", "say", "files", "flood", "graded"] {
         checked.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
     }
+    checked.check("show-calls", &document(&["show", run.id(), "say", "--calls"]));
     checked.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
     checked.check("history", &document(&["history", "--by", "team"]));
     runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));

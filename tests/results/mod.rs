@@ -1,6 +1,7 @@
 //! Answers about runs: pages, reports, comparisons, history, schemas, and shards that are merged.
 
 mod accept;
+mod calls;
 mod changes;
 mod ci;
 mod classes;

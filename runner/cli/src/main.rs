@@ -60,6 +60,7 @@ mod commands {
     /// Commands about results of trials, the ends of runs, the queue and trust, and the texts of their answers.
     pub mod results {
         pub mod accept;
+        pub mod calls;
         pub mod compare;
         pub mod exact;
         pub mod history;
@@ -91,7 +92,7 @@ mod text {
 
     pub use self::error::CommandError;
     pub(crate) use self::error::mistake;
-    pub use self::layout::Table;
+    pub use self::layout::{Table, cut};
     pub use self::out::{Lines, Out};
 
     #[cfg(test)]

@@ -30,6 +30,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages.css"
     "pages/about.js"
     "pages/activity.js"
+    "pages/calls.js"
     "pages/compare.js"
     "pages/failures.js"
     "pages/files.js"

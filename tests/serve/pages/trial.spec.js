@@ -48,6 +48,46 @@ test('checks with the same key have their values', async ({ page, server }) => {
   await expect(page.locator('.reasons .actual')).toHaveCount(0);
 });
 
+test('calls of an attempt open in place', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const read = (url) => page.evaluate(async (address) => (await fetch(address)).json(), `/api/v1${url}`);
+  const document = await read(path);
+  const row = document.rows.find((one) => one.seq === document.shown);
+  Object.assign(row, { calls: { count: 150, sha256: '00'.repeat(32) } });
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+  const call = (number) => ({
+    number, session: 1, method: 'POST', url: `http://model/${number}`, took_ms: 20, request_bytes: 9, response_bytes: 70000, request: '<b>\u202e', response: '<img src=x onerror=alert(1)>', redacted: false,
+    ...(number === 2 ? { failure: 'timeout', message: 'no answer' } : { status: 200, tokens: 1234 }),
+  });
+  await page.route(`**/api/v1${path}/calls?**`, (route) => {
+    const offset = Number(new URL(route.request().url()).searchParams.get('offset'));
+    const numbers = Array.from({ length: offset ? 50 : 100 }, (_, at) => offset + at + 1);
+    return route.fulfill({ json: { v: 1, run: NEW, trial: document.trial, attempt: 1, total: 150, calls: numbers.map(call) } });
+  });
+  await page.route('**/attempts/1/calls/*', (route) => {
+    expect(route.request().headers().range).toBe('bytes=0-65535');
+    return route.fulfill({ status: 206, headers: { 'content-range': 'bytes 0-65535/70000' }, body: '── response body ──\n<script>alert(2)</script>' });
+  });
+  await page.goto(server.origin + path);
+  const list = page.locator('h2:has-text("Calls") + ul > li');
+  await expect(page.getByRole('heading', { name: 'Calls' })).toHaveText('Calls150');
+  await expect(list).toHaveCount(100);
+  await expect(list.first()).toContainText('1 POST http://model/1 200 20 ms, 9 B sent, 68.4 KiB received, 1,234 tokens');
+  await expect(list.first()).toContainText('← <img src=x onerror=alert(1)>');
+  await expect(list.nth(1)).toContainText('timeout: no answer');
+  await list.first().locator('summary').click();
+  await expect(page.getByLabel('Call 1', { exact: true })).toContainText('<script>alert(2)</script>');
+  await expect(page.getByText('4.4 KiB more: download the call')).toBeVisible();
+  await expect(page.getByLabel('Download call 1', { exact: true })).toHaveAttribute('href', `/api/v1${path}/attempts/1/calls/1`);
+  await page.getByRole('button', { name: 'Later calls' }).click();
+  await expect(list).toHaveCount(50);
+  await expect(list.first()).toContainText('101 POST');
+  await page.getByRole('button', { name: 'Earlier calls' }).click();
+  await expect(list.first()).toContainText('1 POST');
+  await page.setViewportSize({ width: 400, height: 900 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
+});
+
 test('continued trial shows the calls of its journal', async ({ page, server }) => {
   const path = trial(NEW, 'fails@hostile#1');
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);

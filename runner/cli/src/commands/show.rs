@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::units::{grouped, plural};
-use runner_model::{Counts, exit::Exit, visible::visible_line};
+use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
     FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
@@ -15,7 +15,11 @@ use runner_scenario::Filter;
 
 use super::{
     group,
-    results::{history::explain_wait, trial},
+    results::{
+        calls::{self, MOST_CALLS},
+        history::explain_wait,
+        trial,
+    },
     target::{self, Target},
 };
 use crate::{
@@ -55,6 +59,12 @@ pub struct Args {
     /// Save input, output, logs and files of the trial in DIR
     #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
     save: Option<PathBuf>,
+    /// Show the calls in the journal of an attempt
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save"])]
+    calls: bool,
+    /// Show call N in full
+    #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"], value_parser = whole(1..=u32::MAX))]
+    call: Option<u32>,
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
@@ -108,10 +118,17 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
-        let is_one = *json || args.open.is_some() || args.save.is_some();
+        let has_calls = args.calls || args.call.is_some();
+        let is_one = *json || has_calls || args.open.is_some() || args.save.is_some();
         let most = if is_one { 1 } else { MOST_PAGES };
         let table = RunTable::open(&run)?;
-        let found = find_trial_in(&table, text);
+        let mut found = find_trial_in(&table, text);
+        // An interrupted attempt has a journal and no row.
+        if let (FoundTrials::Nothing { .. }, Ok(trial)) = (&found, TrialId::parse(text))
+            && has_calls
+        {
+            found = FoundTrials::One(trial);
+        }
         let filter = matches!(found, FoundTrials::Several(_)).then(|| word(text)).flatten();
         let trials = found.named(run.id(), text, most).map_err(|message| {
             let name = short_of(&root, run.id());
@@ -124,6 +141,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 out.data("");
             }
             let mut document = TrialDocument::read(&root, &table, trial, None)?;
+            if has_calls {
+                show_calls(&document, &run, args, out)?;
+                continue;
+            }
             if let Some(attempt) = args.attempt {
                 document.show_attempt(&root, attempt).map_err(CommandError::usage)?;
             }
@@ -176,6 +197,28 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     }
     Ok(Exit::Success)
+}
+
+/// Prints the calls of an attempt, or one of them in full.
+fn show_calls(
+    trial: &TrialDocument,
+    run: &RunDir,
+    args: &Args,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let json = args.run.document.json;
+    if let Some(number) = args.call {
+        let (document, sections) = trial.call(run, args.attempt, number)?;
+        if document.calls.is_empty() {
+            return Err(CommandError::usage(document.missing(number)));
+        }
+        out.document_or(json, &document, |_| calls::print_whole(&sections, out));
+        return Ok(());
+    }
+    let most = if json || args.full { usize::MAX } else { MOST_CALLS };
+    let document = trial.calls(run, args.attempt, 0..most)?;
+    out.document_or(json, &document, |document| calls::print(document, out));
+    Ok(())
 }
 
 impl Args {

@@ -1,6 +1,7 @@
 //! Trials: the page of one, the matrix of a run, and the history of a scenario; in this file, [`TrialPart`], a part of an attempt
 //! that other programs can read.
 
+mod calls;
 mod document;
 mod history;
 mod matrix;
@@ -17,7 +18,7 @@ use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
 use self::page::record;
-pub use self::{document::*, history::*, matrix::*, page::*};
+pub use self::{calls::*, document::*, history::*, matrix::*, page::*};
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

@@ -10,6 +10,7 @@ import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
 import { duration, local, number, outcome, plural, prose, result, scoreAndLeast, short, size, time } from '../base/words.js';
 import { progress } from './activity.js';
+import { callList } from './calls.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
 import { block, cards, columns, lines, long, shownRow } from './reason.js';
@@ -43,6 +44,8 @@ export async function open({ place, address, names: [run, name] }) {
   let [error, isGone, isClosed] = [null, false, false];
   /** @type {import('./run.js').Part | null} */
   let log = null;
+  /** @type {ReturnType<typeof callList> | null} */
+  let calls = null;
   const diff = new Diff();
 
   const draw = soon(() => {
@@ -53,10 +56,16 @@ export async function open({ place, address, names: [run, name] }) {
   /** Shows another document. @param {any} fresh */
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
+    const hasSameCalls = calls && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
     // The document can be newer than the last event, and no events follow once the run has ended.
     if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
+    const row = shownRow(trial);
+    // An attempt that has no row can have calls already.
+    if (report || (row && !row.calls)) calls = null;
+    else if (!hasSameCalls) calls = callList(path, draw, row?.attempt);
+    void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);
     draw();
@@ -91,7 +100,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(row), isBroken && logs(), isWide && texts(row),
-      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row, false), others(), !isBroken && logs()),
+      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row, false), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
       files(row),
     ];
@@ -255,6 +264,7 @@ export async function open({ place, address, names: [run, name] }) {
       const isNew = event !== 'progress' || data.rev !== rev || attemptKey(own.running) !== last;
       rev = data.rev ?? rev;
       if (isNew && !isGone) refresh();
+      else if (own.running && event === 'progress') void calls?.refresh();
       draw();
     },
     close() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use runner_model::row::is_file_name;
-use runner_report::{Form, FormOptions, RowSelection, RunDocument, write_report};
+use runner_report::{Form, FormOptions, RowSelection, RunDocument, sections_text, write_report};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -50,6 +50,14 @@ pub(super) fn routes() -> Vec<Route> {
             "Log and output of an attempt",
             TEXT,
             attempt_log,
+        )
+        .answering(&[200, 206])
+        .refusing(&[416]),
+        Route::bytes(
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/calls/{number}",
+            "A call in an attempt's journal",
+            TEXT,
+            call,
         )
         .answering(&[200, 206])
         .refusing(&[416]),
@@ -97,6 +105,14 @@ struct FileName {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct CallName {
+    run: String,
+    trial: String,
+    attempt: u32,
+    number: u32,
+}
+
 fn log(
     server: &Arc<Server>,
     names: &RunName,
@@ -127,6 +143,23 @@ fn attempt_log(
     let document = read(server, &run, names, keys.attempt)?;
     let row = document.row().ok_or_else(|| HttpProblem::not_found("the trial has no attempt"))?;
     let text = document.log_text(&row);
+    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
+}
+
+fn call(
+    server: &Arc<Server>,
+    names: &CallName,
+    _: &Nothing,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let run = server.run(&names.run)?;
+    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
+    let trial = read(server, &run, &trial, None)?;
+    let (document, sections) = trial.call(&run, Some(names.attempt), names.number)?;
+    if document.calls.is_empty() {
+        return Err(HttpProblem::not_found(&document.missing(names.number)));
+    }
+    let text = sections_text(&sections);
     answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
-use runner_report::{PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in, suite_line};
+use runner_report::{
+    CallsDocument, PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in, suite_line,
+};
 use runner_results::{PlannedTable, TrialOrder, TrialQuery};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
@@ -19,6 +21,8 @@ use crate::tables::SharedTable;
 /// Trials of a page: default and maximum.
 const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
+/// Calls of a page.
+const CALLS: usize = 100;
 /// Time limit of a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// Columns of the problems of a filter.
@@ -28,6 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/runs/{run}/trials", "Trials of a run that match a filter", list),
         Route::get("/runs/{run}/trials/{trial}", "A trial with all its attempts", one),
+        Route::get("/runs/{run}/trials/{trial}/calls", "Calls in an attempt's journal", calls),
     ]
 }
 
@@ -69,6 +74,20 @@ struct AttemptKeys {
     /// The attempt that the document shows. By default, the deciding one.
     #[schemars(range(min = 1, max = u32::MAX))]
     attempt: Option<u32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CallKeys {
+    /// The attempt. By default, the deciding one, or the newest one if no attempt has a row.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    attempt: Option<u32>,
+    /// Calls before the page.
+    #[schemars(range(max = u32::MAX))]
+    offset: Option<usize>,
+    /// Calls of the page.
+    #[schemars(range(min = 1, max = CALLS))]
+    limit: Option<usize>,
 }
 
 fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage> {
@@ -146,6 +165,13 @@ fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPa
     let mut document = read(server, &run, names, keys.attempt)?;
     document.read_history(&server.root, &run, &mut || {})?;
     Ok(TrialPage::new(document))
+}
+
+fn calls(server: &Server, names: &TrialName, keys: &CallKeys) -> Result<CallsDocument> {
+    let run = server.run(&names.run)?;
+    let offset = keys.offset.unwrap_or(0);
+    let page = offset..offset + keys.limit.unwrap_or(CALLS);
+    Ok(read(server, &run, names, None)?.calls(&run, keys.attempt, page)?)
 }
 
 /// Reads a trial. `attempt` selects the attempt that it shows.
