@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [shards] [models] [serve] [machines]`; all but the last nine without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [calls] [shards] [models] [serve] [machines]`; all but the last ten without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -26,6 +26,7 @@ use runner_model::{Digest, digest};
 mod answers;
 mod bare;
 mod bombs;
+mod calls;
 mod files;
 mod known;
 mod machines;
@@ -50,7 +51,7 @@ fn main() -> Done {
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
     let parts = [
         "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "known",
-        "shards", "models", "serve", "machines",
+        "calls", "shards", "models", "serve", "machines",
     ];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
@@ -96,6 +97,9 @@ fn main() -> Done {
     }
     if named && is_asked("known") {
         Bench::new(n, None)?.known(rounds)?;
+    }
+    if named && is_asked("calls") {
+        Bench::new(n, None)?.calls(rounds)?;
     }
     if named && is_asked("shards") {
         Bench::new(1, None)?.shards(number("--n", 20_000))?;

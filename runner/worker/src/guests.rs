@@ -128,7 +128,7 @@ impl Keeper for EntryKeeper {
                 Err(_) => false,
             };
             if !is_kept {
-                pending().await
+                pending::<()>().await;
             }
         })
     }

@@ -341,13 +341,13 @@ impl Exchanges {
     /// Ends the call of a guest that waits only for what did not happen before.
     pub(crate) async fn diverge(&self) {
         let next = self.lock().recorded.keys().next().copied();
-        self.differ(match next {
+        self.differ::<()>(match next {
             Some(number) => {
                 format!("it made request {number} before, and now waits for something else")
             }
             None => "it waits for a response that is not recorded".to_owned(),
         })
-        .await
+        .await;
     }
 
     /// Waits until an answer has come.
@@ -422,7 +422,7 @@ impl State {
     /// It is beyond the limit, which ends the call.
     fn count_written(&mut self, entry: &[u8], is_exchange: bool, limit: u64) -> Result<bool, ()> {
         if self.bytes + entry.len() as u64 > limit {
-            self.end.get_or_insert(JournalEnd::Full(show_size(limit).to_string()));
+            self.end.get_or_insert(JournalEnd::Full(show_size(limit)));
             return Err(());
         }
         match is_exchange {

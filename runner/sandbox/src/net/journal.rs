@@ -169,7 +169,7 @@ impl RecordedCalls {
         let Ok(Entry::Exchange(exchange)) = Entry::read(bytes) else { return Err(UNREADABLE) };
         let took = Micros(exchange.took_us);
         let answer = match (exchange.response, exchange.failure) {
-            (Some(response), _) => Ok(Answered::read(response, took).ok_or(UNREADABLE)?),
+            (Some(response), _) => Ok(Answered::read(&response, took).ok_or(UNREADABLE)?),
             (None, Some(failure)) => Err(Failure::from_call(failure).ok_or(UNREADABLE)?),
             (None, None) => return Err(UNREADABLE),
         };
@@ -241,7 +241,7 @@ impl Asked {
 }
 
 impl Answered {
-    fn read(response: Response<'_>, took: Micros) -> Option<Self> {
+    fn read(response: &Response<'_>, took: Micros) -> Option<Self> {
         let mut headers = HeaderMap::new();
         for (name, value) in &response.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
