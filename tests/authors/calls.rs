@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
 use crate::support::server::{Response, Server};
-use crate::support::{guests::printing, runner::Runner, running::Running};
+use crate::support::{guests::printing, runner::Runner, running::Running, web};
 
 #[test]
 fn one_call_shows_its_reply() {
@@ -97,6 +97,29 @@ fn broken_json_plugin_is_not_called_plainly() {
     ran.says(&["provider `p` refuses the input: unknown key `txt`"]);
     // The fault of the reply is named by its field.
     run(&["-i", "{}"]).expect(1).says(&["`ok` has an unknown field `config_schema`"]);
+}
+
+#[test]
+fn replayed_trial_sends_nothing() {
+    let server = Server::start(|request| Response::ok(format!("answer to {}", request.path)));
+    let agent = json!({ "by": "agent", "url": server.url(""), "size": 12 });
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![agent]]);
+    runner.exec(&["--journal"]).expect(0);
+    let row = runner.only_run().row("t0");
+    let args = ["plugin", "run", "--from", "latest", "--trial", "t0", "--replay"];
+    let ran = runner.run(&[&args[..], &["--json"]].concat()).expect(0);
+    ran.says(&["replaying attempt 1: 12 calls are in the journal, and nothing is sent"]);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&document["output"], &document["row"]["calls"]), (&row["output"], &row["calls"]));
+    assert_eq!(server.requests().len(), 12);
+    // Without it, the requests are sent again.
+    runner.run(&args[..6]).expect(0);
+    assert_eq!(server.requests().len(), 24);
+    assert_eq!(runner.only_run().text("calls.jsonl").lines().count(), 13);
+
+    runner.exec(&[]).expect(0);
+    runner.run(&args).expect(2).says(&["has no journal, so it cannot be replayed"]);
+    runner.run(&[&args[..], &["--grader", "judge"]].concat()).expect(2).says(&["--grader"]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, io, slice, vec};
 
-use runner_model::protocol::{FromWorker, ReportHead, Task, TaskKind};
+use runner_model::protocol::{FromWorker, Recorded, ReportHead, Task, TaskKind};
 use runner_model::provider::{Description, PreparedProvider, Provider};
 use runner_model::{
-    Digest, ErrorClass, Limits, StopSignal, TaskId, WorkerId,
+    Digest, ErrorClass, Limits, Micros, StopSignal, TaskId, Time, WorkerId,
     prepare::Ready,
     row::{check_grade, check_row},
     test::Test,
@@ -168,7 +168,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
         cache,
         quick: true,
     };
-    call_supplied(prestarted, supplies, call.task, on_event).or_else(ProbeError::end)
+    call_supplied(prestarted, supplies, call.task, None, on_event).or_else(ProbeError::end)
 }
 
 /// Returns a warning for each value that the plugin of a call never gets. The input of a grader is that of the test.
@@ -178,15 +178,23 @@ fn unseen(prepared: &PreparedProvider, task: &Task, line: &[u8]) -> Vec<String> 
     if task.kind == TaskKind::Run { unseen_values(prepared, has_input) } else { Vec::new() }
 }
 
+/// The calls of an attempt that is replayed.
+pub(crate) struct ReplayedCalls {
+    /// Its lines in `calls.jsonl`.
+    pub(crate) lines: Vec<u8>,
+    pub(crate) start: Time,
+}
+
 /// Starts the worker of a call with everything that it needs.
 pub(crate) fn call_supplied(
     prestarted: PrestartedWorker,
     mut supplies: Supplies,
     task: Option<(Task, Vec<u8>)>,
+    replayed: Option<ReplayedCalls>,
     on_event: &mut dyn FnMut(CallEvent<'_>),
 ) -> Result<CallEnd, ProbeError> {
     // There is no run that could keep a journal.
-    for prepared in &mut supplies.providers {
+    for prepared in supplies.providers.iter_mut().filter(|_| replayed.is_none()) {
         prepared.provider.deterministic.iter_mut().for_each(|one| one.journal = None);
     }
     let provider = supplies.providers[0].provider.clone();
@@ -214,7 +222,14 @@ pub(crate) fn call_supplied(
     }
     signals::pass("call");
     match task {
-        Some((task, line)) => probe.attempt(&task, &line, &provider, on_event),
+        Some((mut task, line)) => {
+            if let Some(ReplayedCalls { lines, start }) = replayed {
+                let sha256 = probe.pool.put_lines(&lines).map_err(machine_error)?;
+                let replayed = Some(start);
+                task.recorded = Some(Recorded { sha256, continued: 0, used: Micros(0), replayed });
+            }
+            probe.attempt(&task, &line, &provider, on_event)
+        }
         None => Ok(CallEnd::Done),
     }
 }
@@ -447,6 +462,12 @@ impl Probe {
                     })?;
                     on_event(CallEvent::Report { row, log });
                     return Ok(self.end(CallEnd::Done));
+                }
+                // The other run has it.
+                FromWorker::Entry { task: id, is_last: true, .. } if id == task.id => {
+                    if let Some(worker) = self.worker {
+                        self.pool.answer_entry(worker, id);
+                    }
                 }
                 FromWorker::Log(line) => on_event(CallEvent::Log(&line)),
                 _ => {}

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::{
     Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
+    units::plural,
 };
 use runner_record::{ReadLine, RunDir};
 
 use crate::EngineError;
-use crate::plan::{RowPlace, StoredRow, TestLine, stored_plan, unreadable};
-use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
+use crate::plan::{Replayed, RowPlace, StoredRow, TestLine, stored_plan, unreadable};
+use crate::probe::{CallEnd, CallEvent, ProbeError, ReplayedCalls, call_supplied};
 use crate::trust::{owner_notices, usable};
 use crate::workers::{PrestartedWorker, Supplies, prestart};
 
@@ -21,20 +22,24 @@ pub struct StoredCall {
     supplies: Supplies,
     task: Task,
     line: Vec<u8>,
+    replayed: Option<ReplayedCalls>,
     notices: Vec<String>,
 }
 
 impl StoredCall {
     /// Finds a trial, to call `grader` for its newest output, or else to repeat the trial. Folders of grants are at their stored
-    /// paths, and secrets are read again.
+    /// paths, and secrets are read again. With `is_replay`, the newest attempt of the trial is repeated with the responses in its
+    /// journal, and needs only the secrets in its environment.
     ///
     /// # Errors
     ///
-    /// The run is another user's or cannot be read, it lacks the trial, its output or the grader, or grants have problems.
+    /// The run is another user's or cannot be read, it lacks the trial, its output, its journal or the grader, or grants have
+    /// problems.
     pub fn find(
         run: &RunDir,
         trial: &TrialId,
         grader: Option<&str>,
+        is_replay: bool,
         secret_files: &[PathBuf],
     ) -> Result<Self, EngineError> {
         let prestarted = prestart()?;
@@ -63,6 +68,9 @@ impl StoredCall {
             Some(_) => newest_row(&run, trial)?,
             None => Vec::new(),
         };
+        if is_replay {
+            plan.replayed = Some(Replayed::read(usable(&run)?, &plan.suite, &plan.providers)?);
+        }
         let mut problems = plan.find_folders(secret_files, Some(root.path()));
         problems.extend(plan.read_secrets(secret_files)?);
         EngineError::check(problems)?;
@@ -75,12 +83,24 @@ impl StoredCall {
             (None, _) => test.deadline(RunTime::default(), limits, None, Micros(0)),
         };
         let line_bytes = line.len() as u32;
+        let mut notices = owner_notices(&run, &manifest);
+        let (mut tries, mut attempt, mut replayed) = (1, 1, None);
+        if let Some(run) = &plan.replayed {
+            let calls;
+            (tries, attempt, calls) = run.newest(found)?;
+            let (lines, start) = run.attempt(found, tries)?;
+            replayed = Some(ReplayedCalls { lines, start });
+            let calls = plural(calls.into(), "call is", "calls are");
+            notices.push(format!(
+                "replaying attempt {attempt}: {calls} in the journal, and nothing is sent"
+            ));
+        }
         let task = Task {
             id: TaskId(1),
             trial: trial.clone(),
             provider: 0,
-            attempt: 1,
-            tries: 1,
+            attempt,
+            tries,
             seed: plan.scenario.run.seed,
             timeout,
             timeout_rule,
@@ -90,13 +110,12 @@ impl StoredCall {
             recorded: None,
         };
         line.extend(row);
-        let mut notices = owner_notices(&run, &manifest);
         let changed = plan.changed_folders();
         notices
             .extend(changed.iter().map(|folder| format!("{folder} changed since the run started")));
         notices.append(&mut plan.notices);
         let supplies = plan.supplies(run.id(), 1, Some(&root));
-        Ok(Self { prestarted, supplies, task, line, notices })
+        Ok(Self { prestarted, supplies, task, line, replayed, notices })
     }
 
     /// Returns the provider's limits.
@@ -114,7 +133,8 @@ impl StoredCall {
             on_event(CallEvent::Notice(notice));
         }
         let task = Some((self.task, self.line));
-        call_supplied(self.prestarted, self.supplies, task, on_event).or_else(ProbeError::end)
+        call_supplied(self.prestarted, self.supplies, task, self.replayed, on_event)
+            .or_else(ProbeError::end)
     }
 }
 

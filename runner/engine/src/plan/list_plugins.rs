@@ -163,14 +163,14 @@ impl PreparedList {
         };
         let output = Output::new().map_err(|error| machine::no_temporary_file(&error));
         let mut output = output.map_err(EngineError::Machine)?;
-        let end =
-            call_supplied(prestart()?, supplies, Some((task, line)), &mut |event| match event {
-                CallEvent::Artifact { index: 0, bytes } => output.write(bytes),
-                CallEvent::Report { row, log } => {
-                    (output.row, output.log) = (row.to_vec(), log.to_vec());
-                }
-                _ => {}
-            });
+        let task = Some((task, line));
+        let end = call_supplied(prestart()?, supplies, task, None, &mut |event| match event {
+            CallEvent::Artifact { index: 0, bytes } => output.write(bytes),
+            CallEvent::Report { row, log } => {
+                (output.row, output.log) = (row.to_vec(), log.to_vec());
+            }
+            _ => {}
+        });
         match end.or_else(ProbeError::end)? {
             CallEnd::Done if !output.row.is_empty() => output.finish(plugin, inputs),
             CallEnd::Done => Err(ListError::Refused("ended its worker".to_owned(), None)),

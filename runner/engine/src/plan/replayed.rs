@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use runner_model::protocol::CallLine;
 use runner_model::provider::PreparedProvider;
 use runner_model::{Outcome, Places as _, Time, TrialId, units::plural};
-use runner_record::{Journals, ReadLine, RecordError, RunDir, now};
+use runner_record::{Journal, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
+use super::stored::stored_scenario;
 use crate::EngineError;
 
 /// The run whose responses a replay gives to its guests.
@@ -23,7 +24,7 @@ impl Replayed {
     ///
     /// # Errors
     ///
-    /// The run cannot be read, or calls of graders would be sent.
+    /// The run cannot be read or has no journal, or calls of graders would be sent.
     pub(crate) fn read(
         run: RunDir,
         suite: &Suite,
@@ -35,6 +36,13 @@ impl Replayed {
             return Err(EngineError::Usage(format!(
                 "grader `{}` has `net` grants, and journals have no calls of graders, so a replay would send them\nreplay a scenario without it",
                 grader.name
+            )));
+        }
+        let scenario = stored_scenario(&run, &run.manifest()?)?;
+        if scenario.providers.iter().all(|provider| provider.journal().is_none()) {
+            return Err(EngineError::Usage(format!(
+                "run {} has no journal, so it cannot be replayed\nto record one, add `journal = true` to `[run]`, or run `exec --journal`",
+                run.id()
             )));
         }
         let number = |call: &CallLine<'_>| Ok(suite.index(&call.trial));
@@ -64,6 +72,29 @@ impl Replayed {
         let lines = journal.filter(|journal| journal.problem.is_none());
         let lines = lines.map(|journal| self.run.call_lines(journal)).transpose()?;
         Ok((lines.unwrap_or_default(), *start))
+    }
+
+    /// Returns the newest attempt of a trial, by its number among those that were not stopped, its own number, and the number
+    /// of its calls.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or its journal cannot be used.
+    pub(crate) fn newest(&self, trial: u64) -> Result<(u32, u32, u32), EngineError> {
+        let id = self.run.id();
+        let attempts = self.attempts.iter().filter(|((of, _), _)| *of == trial);
+        let newest = attempts.map(|((_, tries), (attempt, _))| (*tries, *attempt)).max();
+        let (tries, attempt) = newest.ok_or_else(|| {
+            EngineError::Usage(format!("run {id} has no finished attempt of the trial"))
+        })?;
+        let journal = self.journals.get((trial, attempt));
+        if let Some(problem) = journal.and_then(|journal| journal.problem.as_ref()) {
+            return Err(EngineError::Usage(format!(
+                "the journal of the trial in run {id} cannot be used, because {problem}"
+            )));
+        }
+        let calls = journal.and_then(Journal::calls).map_or(0, |calls| calls.count);
+        Ok((tries, attempt, calls))
     }
 
     /// Returns the absolute path of the run.

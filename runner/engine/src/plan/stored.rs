@@ -32,12 +32,8 @@ pub(crate) fn stored_tests(
     Ok((scenario, suite))
 }
 
-/// Reads the stored scenario of a run, and the suite with the trials of all shards.
-pub(crate) fn whole_tests(
-    root: &ResultsRoot,
-    dir: &RunDir,
-    manifest: &Manifest,
-) -> Result<(Scenario, Suite), EngineError> {
+/// Reads the stored scenario of a run.
+pub(crate) fn stored_scenario(dir: &RunDir, manifest: &Manifest) -> Result<Scenario, EngineError> {
     let text = stored(dir, dir.scenario(manifest))?;
     let mut scenario =
         parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides)
@@ -45,6 +41,16 @@ pub(crate) fn whole_tests(
     scenario.override_by(&manifest.metadata.selection.overrides);
     // The manifest lacks those that the run's selection left out.
     scenario.keep_planned(manifest.planned().map(|stored| &*stored.name));
+    Ok(scenario)
+}
+
+/// Reads the stored scenario of a run, and the suite with the trials of all shards.
+pub(crate) fn whole_tests(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+) -> Result<(Scenario, Suite), EngineError> {
+    let scenario = stored_scenario(dir, manifest)?;
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;

@@ -44,7 +44,8 @@ use crate::text::{
 /// verdict, score and explanation that a run would read. The exit code is 1 if the verdict is `fail` or missing.
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
-/// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output.
+/// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output. With `--replay`, the
+/// newest attempt is repeated with the responses that the run's journal has, and nothing is sent.
 ///
 /// Grants are `net=URL`, `secret=NAME`, `secret=NAME,host=HOST,header=HEADER`, `fs=PATH:MOUNT`, `fs=PATH:MOUNT:rw` and
 /// `env=KEY=VALUE`.
@@ -65,6 +66,9 @@ pub struct Args {
     /// Call this grader of the run for the trial's newest output
     #[arg(long, value_name = "NAME", requires = "from")]
     grader: Option<String>,
+    /// Answer requests from the journal of the trial's newest attempt
+    #[arg(long, requires = "from", conflicts_with = "grader")]
+    replay: bool,
     #[command(flatten)]
     root: RootArgs,
     /// The input: JSON, `@FILE` or `-` [default: null]
@@ -208,7 +212,8 @@ fn repeat(
 ) -> Result<CallEnd, CommandError> {
     let run = args.root.open()?.find(run)?;
     let trial = find_trial(&run, trial)?.only(run.id(), trial).map_err(CommandError::usage)?;
-    let call = StoredCall::find(&run, &trial, args.grader.as_deref(), &args.secret_file)?;
+    let grader = args.grader.as_deref();
+    let call = StoredCall::find(&run, &trial, grader, args.replay, &args.secret_file)?;
     let limits = call.limits().clone();
     receive(&limits, out, reply, |on_answer| call.make(on_answer))
 }
