@@ -15,10 +15,10 @@ use crate::support::{
 };
 
 /// Steps of an agent.
-const STEPS: usize = 40;
+pub(super) const STEPS: usize = 40;
 
 /// A server whose answer is a function of the request.
-fn model(pause: Duration) -> Server {
+pub(super) fn model(pause: Duration) -> Server {
     Server::start(move |request| {
         thread::sleep(pause);
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
@@ -26,7 +26,7 @@ fn model(pause: Duration) -> Server {
 }
 
 /// An agent by each interface at once, on a server, with further keys of `[run]`.
-fn agent(server: &Server, keys: &str) -> Runner {
+pub(super) fn agent(server: &Server, keys: &str) -> Runner {
     let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
     let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
     with_run(&runner, keys);
@@ -34,7 +34,7 @@ fn agent(server: &Server, keys: &str) -> Runner {
 }
 
 /// Adds `[run]` with a journal to the scenario.
-fn with_run(runner: &Runner, keys: &str) {
+pub(super) fn with_run(runner: &Runner, keys: &str) {
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let run = format!("[run]\njournal = true\nclock = 2020-01-01T00:00:00Z\n{keys}\n");
     runner.scenario(&(run + &scenario));

@@ -8,6 +8,7 @@ mod journals;
 mod known;
 mod previews;
 mod random;
+mod replaying;
 mod reruns;
 
 use std::{collections::BTreeMap, fs, path::Path};

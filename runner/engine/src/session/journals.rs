@@ -25,7 +25,10 @@ impl Coordinator<'_> {
     pub(super) fn read_journals(&mut self) -> Result<(), RecordError> {
         let Stage::Running(Running { run, journals, .. }) = &mut self.stage else { return Ok(()) };
         let (plan, fold) = (self.plan, &self.fold);
-        if plan.providers.iter().all(|prepared| prepared.provider.journal().is_none()) {
+        // An attempt that replays starts again: its responses are in the other run.
+        if plan.replayed.is_some()
+            || plan.providers.iter().all(|prepared| prepared.provider.journal().is_none())
+        {
             return Ok(());
         }
         let manifest = run.owned.manifest();

@@ -1,0 +1,253 @@
+//! `exec --replay`: runs that receive the responses of another run, with real guests and servers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::continuing::{STEPS, agent, model, with_run};
+use crate::support::{
+    processes::Process,
+    run::Run,
+    runner::Runner,
+    running::{Finished, Running},
+    server::{Response, Server},
+    wait::wait_until,
+    web,
+};
+
+/// Replays the oldest run. Returns the new one.
+#[track_caller]
+fn replay(runner: &Runner, more: &[&str], code: i32) -> (Finished, Run) {
+    let from = runner.runs().remove(0);
+    let ran = runner.run(&[&["exec", "scenario.toml", "--replay", from.id()], more].concat());
+    let ran = ran.expect(code);
+    (ran, runner.runs().pop().unwrap())
+}
+
+/// Changes the scenario.
+fn change(runner: &Runner, from: &str, to: &str) {
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    assert!(scenario.contains(from), "{scenario}");
+    runner.scenario(&scenario.replace(from, to));
+}
+
+/// Compares the results of a run with those of the oldest one.
+#[track_caller]
+fn assert_equal(runner: &Runner, run: &Run) {
+    runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]).expect(0);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// Returns the message of the only row, which must be a `replay` error.
+#[track_caller]
+fn message(run: &Run) -> String {
+    let row = run.row("t0");
+    let error = (&row["outcome"], &row["error"]["class"]);
+    assert_eq!(error, (&json!("error"), &json!("replay")), "{row}");
+    row["error"]["message"].as_str().unwrap().to_owned()
+}
+
+/// Returns the exchanges of each trial, in their order.
+fn exchanges(run: &Run) -> BTreeMap<String, Vec<Value>> {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    for line in run.text("calls.jsonl").lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let exchange = &line["entry"]["exchange"];
+        if !exchange.is_null() {
+            all.entry(line["trial"].to_string()).or_default().push(exchange.clone());
+        }
+    }
+    all
+}
+
+/// Six agents and two races, each of whose starts and pauses differ.
+fn agents_and_races(server: &Server) -> Runner {
+    let agent = json!({ "by": "agent", "url": server.url("/agent"), "size": 20 });
+    let race = json!({ "by": "race", "url": server.url("/race"), "size": 20, "timeout": 5 });
+    let attempts = [vec![vec![agent]; 6], vec![vec![race]; 2]].concat();
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &attempts);
+    with_run(&runner, "");
+    change(&runner, "clock = 2020-01-01T00:00:00Z\n", "");
+    runner
+}
+
+fn racing() -> Server {
+    Server::start(|request| {
+        let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        thread::sleep(Duration::from_millis(pause));
+        Response::ok(format!("answer to {}", request.path))
+    })
+}
+
+#[test]
+fn replay_has_equal_rows_and_sends_nothing() {
+    let server = racing();
+    let runner = agents_and_races(&server);
+    runner.exec(&["-j", "3"]).expect(0);
+    let first = runner.only_run();
+    let sent = server.requests().len();
+    assert_eq!(sent, 6 * 20 + 2 * 40);
+    for jobs in ["1", "16"] {
+        let (ran, run) = replay(&runner, &["-j", jobs], 0);
+        ran.says(&[&format!("replaying {}: {sent} calls of 8 attempts", first.id())]);
+        assert_equal(&runner, &run);
+        assert_eq!(exchanges(&run), exchanges(&first));
+    }
+    // A replay has a journal of its own.
+    let id = runner.runs()[1].id().to_owned();
+    runner.run(&["exec", "scenario.toml", "--replay", &id]).expect(0);
+    assert_equal(&runner, &runner.runs()[3]);
+    assert_eq!(server.requests().len(), sent);
+}
+
+#[test]
+fn replay_does_not_need_the_server() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    drop(server);
+    let (_, run) = replay(&runner, &[], 0);
+    assert_equal(&runner, &run);
+}
+
+#[test]
+fn first_other_request_ends_a_replay() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    for (from, to, says) in [
+        ("size = 40", "size = 41", "its request 41, `POST "),
+        (
+            "by = \"agent\"",
+            "by = \"agent\", headers = [[\"x\", \"y\"]]",
+            "a header of request 1 differs",
+        ),
+    ] {
+        change(&runner, from, to);
+        let (_, run) = replay(&runner, &[], 1);
+        let message = message(&run);
+        assert!(message.contains(says), "{message}");
+        change(&runner, to, from);
+    }
+    let url = server.url("");
+    change(&runner, &format!("url = \"{url}"), &format!("url = \"{url}/new"));
+    let (_, run) = replay(&runner, &[], 1);
+    let message = message(&run);
+    assert!(
+        message.contains("the URL of request 1 differs") && message.contains("/new/1` now"),
+        "{message}"
+    );
+    assert_eq!(server.requests().len(), STEPS);
+}
+
+#[test]
+fn replay_may_end_before_the_recorded_requests() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    change(&runner, "size = 40", "size = 39");
+    let (_, run) = replay(&runner, &[], 0);
+    assert_eq!(run.row("t0")["calls"]["count"], STEPS - 1);
+    let compared = runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]);
+    compared.expect(1);
+}
+
+#[test]
+fn only_a_run_with_a_journal_is_replayed() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    change(&runner, "journal = true", "deterministic = true");
+    runner.exec(&[]).expect(0);
+    let id = runner.only_run().id().to_owned();
+    let replay = |run: &str| runner.run(&["exec", "scenario.toml", "--replay", run]).expect(2);
+    replay(&id).says(&["has no journal", "exec --journal"]);
+    replay("yesterday").says(&["yesterday"]);
+    assert_eq!((runner.runs().len(), server.requests().len()), (1, STEPS));
+}
+
+#[test]
+fn secrets_that_the_host_fills_in_are_not_needed() {
+    let server = model(Duration::ZERO);
+    let request = json!({
+        "by": "agent", "url": server.url(""), "size": 5,
+        "headers": [["authorization", "Bearer {{secret.KEY}}"]],
+    });
+    let grants = format!("{}\nsecrets = [\"KEY\"]", web::net(&[&server.origin()]));
+    let runner = web::scenario("", &grants, &[vec![request]]);
+    with_run(&runner, "");
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    Running::start(command.env("KEY", "correct-horse-battery-staple")).finish().expect(0);
+    let (_, run) = replay(&runner, &[], 0);
+    assert_equal(&runner, &run);
+    let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
+    runner.run(&args).expect(0).says(&["5 calls are in the journal"]);
+    assert_eq!(server.requests().len(), 5);
+
+    // The guest reads it, and may do something else without it.
+    change(
+        &runner,
+        "secrets = [\"KEY\"]",
+        "secrets = [\"KEY\"]\nenv = { KEY = \"{{secret.KEY}}\" }",
+    );
+    let (ran, _) = replay(&runner, &[], 2);
+    ran.says(&["secret `KEY` has no value"]);
+}
+
+#[test]
+fn interrupted_replay_is_resumed_as_a_replay() {
+    let server = racing();
+    let runner = agents_and_races(&server);
+    runner.exec(&["-j", "8"]).expect(0);
+    let first = runner.only_run();
+    let sent = server.requests().len();
+    for (number, signal) in (1..).zip([Signal::INT, Signal::KILL]) {
+        let args = ["exec", "scenario.toml", "--replay", first.id(), "-j", "1"];
+        let mut running = runner.started(&args);
+        let replayed = || runner.runs().get(number).map(|run| run.dir.join("calls.jsonl"));
+        wait_until("some calls are replayed", || {
+            let calls = replayed().and_then(|path| fs::read_to_string(path).ok());
+            !running.is_alive() || calls.is_some_and(|calls| calls.lines().count() > 25)
+        });
+        let workers: Vec<Process> = running.workers();
+        running.end_by(signal);
+        workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+        let run = runner.runs().remove(number);
+        assert!(run.rows().len() < 8);
+        runner.run(&["resume", run.id()]).expect(0);
+        assert_equal(&runner, &run);
+    }
+    assert_eq!(server.requests().len(), sent);
+}
+
+#[test]
+fn each_attempt_of_a_trial_has_its_own_responses() {
+    let count = AtomicUsize::new(0);
+    let server = Server::start(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Response::new(503).body("no"),
+        _ => {
+            let message = json!({"role": "assistant", "content": "42"});
+            let choice = json!({"index": 0, "finish_reason": "stop", "message": message});
+            Response::ok(json!({"model": "m", "choices": [choice]}).to_string())
+        }
+    });
+    let origin = server.origin();
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "[run]\njournal = true\n[defaults]\nretries = {{ max = 2, backoff = \"1ms\" }}\n[providers.chat]\nplugin = \"bundled:chat\"\n\
+         config = {{ base_url = \"{origin}/v1\", model = \"m\", api_key_secret = \"\" }}\n\
+         grants = {{ net = [\"{origin}\"] }}\n\
+         [[tests]]\nid = \"t0\"\ninput = \"question\"\nexpect = {{ equals = \"42\" }}\n"
+    ));
+    runner.exec(&[]).expect(0);
+    let sent = server.requests().len();
+    let (_, run) = replay(&runner, &[], 0);
+    let rows = run.rows();
+    let ends: Vec<_> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
+    assert_eq!(ends, ["error", "error", "passed"]);
+    assert_equal(&runner, &run);
+    let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
+    runner.run(&args).expect(0).says(&["replaying attempt 3"]);
+    assert_eq!(server.requests().len(), sent);
+}
