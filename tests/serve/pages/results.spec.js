@@ -210,6 +210,16 @@ test('history is selected by known values, and draws equal providers once', asyn
   // A single run has no trend.
   await expect(page.getByText('100.0 % passed in the newest run. Changes and charts need a second run.')).toBeVisible();
   await expect(page.getByRole('figure')).toHaveCount(0);
+  // After a move of the file, the chart has the runs of both.
+  const [{ runs }, history] = await page.evaluate(() => Promise.all(['runs?limit=1000', 'history?scenario=good'].map(async (path) => (await fetch(`/api/v1/${path}`)).json())));
+  const good = runs.find((one) => one.scenario === 'good');
+  await page.route('**/api/v1/runs?limit=1000', (route) => route.fulfill({ json: { runs: [good, { ...good, run: 'moved', started_at: '2026-01-01T00:00:00Z' }] } }));
+  await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: { ...history, skipped: ['results/moved: it is a run of /old/good.toml'] } }));
+  await page.goto(`${server.origin}/history?scenario=good`);
+  await expect(page.getByRole('figure', { name: 'Pass rate of good' })).toBeVisible();
+  await expect(page.getByRole('link', { name: 'Compare with the last of them' })).toHaveAttribute('href', /base=moved/);
+  await page.getByText('1 run left out').click();
+  await expect(page.getByText('1 run of /old/good.toml')).toBeVisible();
 });
 
 test('history has a line for each provider, and opens the run at the pointer', async ({ page, server }) => {

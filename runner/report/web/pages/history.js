@@ -8,18 +8,20 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { count, done, duration, local, money, number, outcome, percent, plural, points, prose, short, sign, testName, time } from '../base/words.js';
+import { beside, count, done, duration, local, money, number, outcome, percent, plural, points, prose, short, sign, testName, time, wilson } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
 /** Starts of failures that are listed, and the names of each. */
 const [MAX_BEGINS, MAX_NAMES] = [5, 3];
-const BAD = ['failed', 'error', 'timeout'];
+const BAD = ['failed', 'error', 'timeout', 'unexpected_pass'];
 /** Width of the column of a run, with the space between two columns. */
 const COLUMN = '3.7rem';
 /** Width of the columns between the tests and the runs, in `rem`. */
 const BEFORE = 15;
 
+/** The reason for which a run of a file with the same scenario's name is left out. */
+const OTHER = /(^|: )it is a run of/;
 /** Starts of the runs that are shown. @type {[string, string][]} */
 const SINCE = [['', 'Any time'], ['1d', 'Last day'], ['7d', 'Last 7 days'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
 
@@ -99,6 +101,13 @@ export async function open({ place, address }) {
   }
 
   const runs = history.runs;
+  /** All runs of the scenario, if the others are of another file with its name, as after a move. @type {any[] | null} */
+  let every = newest.filter((/** @type {any} */ run) => run.scenario === history.scenario && ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts)).reverse();
+  if (runs.length > 1 || /** @type {any[]} */ (every).length < 2 || every?.at(-1).run !== runs[0]?.run || ['test', 'provider', 'since'].some((key) => keys[key]) || !history.skipped.some((/** @type {string} */ text) => OTHER.test(text))) every = null;
+  /** The pass rates of those runs, as the list of runs has them. */
+  const rates = (of = every ?? [], label = short(of.map((one) => one.started_at))) => of.length > 0 && el('div', { class: 'charts' }, el('section', null, el('h2', null, 'Pass rate', el('small', null, 'with the runs of other files')),
+    lines(`Pass rate of ${history.scenario}`, [{ name: '', values: of.map(({ counts }) => beside(counts).passed / (wilson(counts)?.total ?? 1)) }],
+      of.map((run) => ({ name: local(run.started_at), href: runPath(run.run), short: label(run.started_at) })), percent, 1, go)));
   const name = short(runs.map((/** @type {any} */ run) => run.started_at));
   const rows = new Rows({
     label: 'Results',
@@ -144,7 +153,7 @@ export async function open({ place, address }) {
 
   /** @param {any} test */
   function since(test, first = firstFailure(test.marks)) {
-    return isKnown(test) ? outcome('known') : first && el('span', { class: 'failed' }, first.isAlways ? 'always' : time(first.run.started_at, 'age'), el('small', null, plural(first.count, 'run')));
+    return isKnown(test) ? outcome('known') : first && el('span', { class: 'failed' }, first.isAlways ? 'always' : name(first.run.started_at), el('small', null, plural(first.count, 'run')));
   }
 
   /** The columns before the runs, for a narrow window. @param {any} test */
@@ -158,7 +167,7 @@ export async function open({ place, address }) {
     const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
     if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, history.tests.some(isKnown) ? 'Only known failures.' : 'No result fails.');
     return el('p', { class: 'lead failed' }, `${plural(begins.length, 'result')}${begins.length === PAGE ? ' or more' : ''} failing`,
-      newest && [begins.length > 1 ? ', the last one began ' : ', it began ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
+      newest && [', newest failure ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
   }
 
   /** The pass rate of the newest run, and its changes. */
@@ -166,23 +175,23 @@ export async function open({ place, address }) {
     const rated = runs.filter((/** @type {any} */ run) => run.pass_rate !== null);
     const [first, before, last] = [rated[0], rated.at(-2), rated.at(-1)];
     if (!last || (before && history.test_count < 2)) return null;
-    const change = (/** @type {any} */ run, /** @type {string} */ words, mark = points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`)) => [', ', mark ? [mark, ' since '] : 'as in ', words];
-    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? change(before, 'the run before') : '. Changes and charts need a second run.',
-      rated.length > 2 && change(first, `the first of ${count(rated.length)}`));
+    const change = (/** @type {any} */ run, /** @type {string[]} */ [since, same], mark = points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`)) => [', ', mark ? [mark, since] : same];
+    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? change(before, [' since the run before', 'same as the run before']) : every ? ['. The runs before are of another file. ', link(`/compare${query({ base: every.at(-2).run, new: last.run })}`, 'Compare with the last of them')] : '. Changes and charts need a second run.',
+      rated.length > 2 && change(first, [` in ${count(rated.length)} runs`, `same as ${plural(rated.length - 1, 'run')} ago`]));
   }
 
   /** Failing results by the first run of their failures, the newest first. */
   function begins() {
     const groups = [...Map.groupBy(history.tests, (/** @type {any} */ { marks }) => { const first = firstFailure(marks); return first?.isAlways ? null : first?.run; })].filter(([run]) => run !== undefined);
     return runs.length > 1 && groups.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, groups.slice(0, MAX_BEGINS).map(([run, all]) => el('li', null,
-      el('p', null, el('b', { class: 'failed' }, plural(all.length, 'result')), ' ', run ? ['since ', link(runPath(run.run), time(run.started_at, 'age')), el('span', { class: 'quiet' }, ` · ${name(run.started_at)}`)] : 'in all of these runs'),
+      el('p', null, el('b', { class: 'failed' }, plural(all.length, 'result')), ' ', run ? ['since ', link(runPath(run.run), name(run.started_at)), el('span', { class: 'quiet' }, ' · ', time(run.started_at, 'age'))] : 'in all of these runs'),
       el('p', { class: 'names' }, all.slice(0, MAX_NAMES).map((test) => link(testPath(test), `${test.test}@${test.provider}`)), all.length > MAX_NAMES && el('span', { class: 'quiet' }, `and ${count(all.length - MAX_NAMES)} more`))))),
       groups.length > MAX_BEGINS && el('p', { class: 'quiet' }, `and in ${plural(groups.length - MAX_BEGINS, 'earlier run')}`));
   }
 
   /** The runs that are left out, by the reason. */
   const leftOut = () => history.skipped.length > 0 && el('details', null, el('summary', { class: 'quiet' }, plural(history.skipped.length, 'run'), ' left out'),
-    [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => [el('p', null, plural(all.length, 'run'), /^it is a run of/.test(why) ? why.slice(8) : [': ', prose(why)]),
+    [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => [el('p', null, plural(all.length, 'run'), OTHER.test(why) ? why.slice(11) : [': ', prose(why)]),
       el('p', { class: 'names' }, all.slice(0, PAGE).map((/** @type {string} */ text) => text.slice(0, text.indexOf(': ')).replace(/.*\//, '')).map((folder) => link(runPath(folder), folder)))]));
 
   /** @param {any} test @param {number} at */
@@ -191,15 +200,15 @@ export async function open({ place, address }) {
     const { run, has_repeats: hasRepeats } = runs[at];
     const filter = `test("${test.test}") & provider("${test.provider}")`;
     const href = hasRepeats ? `${runPath(run)}${query({ filter })}` : trialPath(run, `${test.test}@${test.provider}#1`);
-    return word && sign(word, { href, tabindex: -1, 'aria-label': `${word} in ${run}`, title: word });
+    return word && sign(word, { href, tabindex: -1, 'aria-label': `${wordsOf(word)} in ${run}`, title: wordsOf(word) });
   }
 
   let isDrawn = false;
   const draw = soon(() => {
     render(place, el('h1', null, 'History of ', history.scenario), lead(), trend(), filters(),
-      el('div', null, leftOut()), el('div', { class: 'sides' }, charts(CHARTS.slice(0, 1)) ?? el('div', null), el('div', null, begins())),
+      el('div', null, leftOut()), el('div', { class: 'sides' }, charts(CHARTS.slice(0, 1)) ?? (rates() || el('div', null)), el('div', null, begins())),
       el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in ${runs.length > 1 ? `the last ${count(runs.length)} runs. The newest run is on the right.` : 'one run'}`)),
-      history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout', runs.some((/** @type {any} */ one) => one.known) && 'known'].filter(Boolean).map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word)))
+      history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout', runs.some((/** @type {any} */ one) => one.unexpected_passes) && 'unexpected_pass', runs.some((/** @type {any} */ one) => one.known) && 'known'].filter(Boolean).map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : wordsOf(word))))
         : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
       el('div', { hidden: !history.tests.length }, rows.element), charts(CHARTS.slice(1)));
     rows.draw();
@@ -210,6 +219,9 @@ export async function open({ place, address }) {
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {}, close: () => rows.close() };
 }
+
+/** @param {string} mark */
+const wordsOf = (mark) => mark.replace('unexpected_pass', 'passes although known');
 
 /** The number of passed results, and of all without skipped ones. @param {any} test */
 const passed = (test, judged = done(test) - test.skipped) => (judged ? `${count(test.passed)} of ${count(judged)}` : '–');
