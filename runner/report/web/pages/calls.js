@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { button, el, loading, paced } from '../base/ui.js';
 import { count, duration, plural, size } from '../base/words.js';
 
-/** Bytes of an open call. */
+/** Bytes of an open call that are shown. */
 const MAX_BYTES = 64 * 1024;
 
 /** Returns functions that read and show the calls of an attempt, by default of the shown one. @param {string} path of the trial @param {() => void} redraw */
@@ -18,7 +18,7 @@ export function callList(path, redraw, attempt = '') {
     offset = from;
     try {
       const fresh = await get(`${path}/calls${query({ attempt, offset: from || null })}`);
-      // Another page may have been opened meanwhile.
+      // A click may have asked for another page since then.
       if (from === offset) [page, error] = [fresh, null];
     } catch (caught) {
       error = caught;
@@ -29,15 +29,13 @@ export function callList(path, redraw, attempt = '') {
   /** @param {string} address @param {boolean} isOpen */
   async function toggle(address, isOpen) {
     if (isOpen === (opened?.address === address)) return;
-    /** @type {any} */
-    const mine = isOpen ? { address } : null;
-    opened = mine;
+    opened = isOpen ? { address } : null;
     redraw();
+    const mine = opened;
     if (!mine) return;
     try {
       const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
-      mine.text = await answer.text();
-      mine.left = Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES;
+      [mine.text, mine.left] = [await answer.text(), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
     } catch (caught) {
       mine.error = caught;
     }
@@ -45,26 +43,23 @@ export function callList(path, redraw, attempt = '') {
   }
 
   /** @param {any} call */
-  function entry(call) {
-    const address = `${path}/attempts/${page.attempt}/calls/${call.number}`;
+  function entry(call, address = `${path}/attempts/${page.attempt}/calls/${call.number}`) {
     const open = opened?.address === address ? opened : null;
-    const { failure, message, tokens } = call;
-    const facts = [duration(call.took_ms), `${size(call.request_bytes)} sent`, `${size(call.response_bytes)} received`, tokens && plural(tokens, 'token'), call.redacted && 'a secret was replaced'];
+    const facts = [duration(call.took_ms), `${size(call.request_bytes)} sent`, `${size(call.response_bytes)} received`, call.tokens && plural(call.tokens, 'token'), call.redacted && 'a secret was replaced'];
     const download = el('a', { href: `/api/v1${address}`, download: `call-${call.number}.txt`, 'aria-label': `Download call ${call.number}` }, 'Download');
     return el('li', { key: call.number }, download, el('details', { open: Boolean(open), ontoggle: (/** @type {any} */ event) => void toggle(address, event.target.open) },
-      el('summary', null, `${call.number} ${call.method} ${call.url} `, el('b', null, failure ? `${failure}: ${message}` : String(call.status)), el('span', { class: 'quiet' }, ` ${facts.filter(Boolean).join(', ')}`),
+      el('summary', null, `${call.number} ${call.method} ${call.url} `, el('b', null, call.failure ? `${call.failure}: ${call.message}` : String(call.status)), el('span', { class: 'quiet' }, ` ${facts.filter(Boolean).join(', ')}`),
         !open && [['→', call.request], ['←', call.response]].map(([mark, text]) => text && el('code', { class: 'quiet' }, `${mark} ${text}`))),
       open && [open.text ? el('pre', { tabindex: 0, 'aria-label': `Call ${call.number}` }, open.text) : open.error ? problem(open.error) : loading(), open.left > 0 && el('p', { class: 'quiet' }, `${size(open.left)} more: download the call`)]));
   }
 
   function content() {
     if (!page?.total) return error && problem(error);
-    const { calls, total } = page;
-    const turn = (/** @type {string} */ words, /** @type {number} */ from, /** @type {boolean} */ isThere) => isThere && button(words, () => void load(from));
+    const [{ calls, total }, end] = [page, offset + page.calls.length];
     return [el('h2', null, 'Calls', el('small', null, count(total))), error && problem(error), page.problem && el('p', { class: 'note' }, `The attempt cannot continue: ${page.problem}`),
-      el('ul', { class: 'groups files' }, calls.map(entry)),
-      total > calls.length && el('p', { class: 'buttons' }, turn('Earlier calls', Math.max(0, offset - 100), offset > 0), turn('Later calls', offset + calls.length, offset + calls.length < total))];
+      el('ul', { class: 'groups files' }, calls.map((/** @type {any} */ call) => entry(call))),
+      total > calls.length && el('p', { class: 'buttons' }, offset > 0 && button('Earlier calls', () => void load(Math.max(0, offset - 100))), end < total && button('Later calls', () => void load(end)))];
   }
 
-  return { refresh: paced(1000, load), content };
+  return { refresh: paced(1000, () => load()), content };
 }

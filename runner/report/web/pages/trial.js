@@ -11,6 +11,7 @@ import { button, copyable, el, facts, link, paced, render, soon } from '../base/
 import { duration, local, number, outcome, plural, prose, result, scoreAndLeast, short, size, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { callList } from './calls.js';
+import { STALE } from './failures.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
 import { block, cards, columns, lines, long, shownRow } from './reason.js';
@@ -42,10 +43,8 @@ export async function open({ place, address, names: [run, name] }) {
   let [own, rev] = [{}, 0];
   /** @type {any} */
   let [error, isGone, isClosed] = [null, false, false];
-  /** @type {import('./run.js').Part | null} */
-  let log = null;
-  /** @type {ReturnType<typeof callList> | null} */
-  let calls = null;
+  /** @type {[import('./run.js').Part | null, ReturnType<typeof callList> | null]} */
+  let [log, calls] = [null, null];
   const diff = new Diff();
 
   const draw = soon(() => {
@@ -55,16 +54,14 @@ export async function open({ place, address, names: [run, name] }) {
   const showFiles = fileList(draw);
   /** Shows another document. @param {any} fresh */
   function show(fresh) {
-    const isSame = log && fresh.shown === trial.shown;
-    const hasSameCalls = calls && fresh.shown === trial.shown;
+    const isSame = fresh !== trial && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
     // The document can be newer than the last event, and no events follow once the run has ended.
     if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
-    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
     const row = shownRow(trial);
+    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
     // An attempt that has no row can have calls already.
-    if (report || (row && !row.calls)) calls = null;
-    else if (!hasSameCalls) calls = callList(path, draw, row?.attempt);
+    if (!isSame) calls = report || (row && !row.calls) ? null : callList(path, draw, row?.attempt);
     void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);
@@ -85,8 +82,8 @@ export async function open({ place, address, names: [run, name] }) {
     if (to && !isClosed) go(trialPath(trial.run, to));
   };
 
-  /** The trial's id without `#1`. */
-  const label = () => trial.trial.replace(/#1$/, '');
+  /** The trial's id, without `#1` if it is the only repeat. */
+  const label = () => (trial.repeats ? trial.trial : trial.trial.replace(/#1$/, ''));
 
   function content() {
     const row = shownRow(trial);
@@ -98,7 +95,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2'))),
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
-        took(row), known(), attempts(row)),
+        took(row), known(), repeats(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(row), isBroken && logs(), isWide && texts(row),
       el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row, false), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
@@ -113,7 +110,7 @@ export async function open({ place, address, names: [run, name] }) {
   function state(row) {
     if (own.running) return outcome('running', own.paused ? 'paused' : 'running');
     if (own.waiting) return outcome('planned', 'waiting');
-    if (trial.known) return trial.known.state === 'known' ? outcome('known', `known: ${trial.known.reason}`) : outcome('unexpected', 'passes although known');
+    if (trial.known) return trial.known.state === 'known' ? outcome('known', `known: ${trial.known.reason}`) : outcome('passes', 'passes although known');
     return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
   }
 
@@ -121,8 +118,14 @@ export async function open({ place, address, names: [run, name] }) {
   const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
-  /** The reason of the entry whose failure did not happen. */
-  const known = () => trial.known && trial.known.state !== 'known' && el('p', { class: 'note pre' }, `Known failure: ${trial.known.reason}\nTo remove its entry: `, el('code', null, 'runner known --update'));
+  /** The entries of the list of known failures, with the next step if they do not apply. */
+  const known = () => (trial.known ? [trial.known] : trial.stale ?? []).map((/** @type {any} */ { state, place, reason, why, until }) => (state === 'known' ? el('p', { class: 'quiet' }, 'Known failure, ', el('code', null, place))
+    : el('p', { key: place, class: 'note pre' }, `Known failure${why ? `, ${why}${until && why === 'expired' ? ` ${until}` : ''}` : ''}: ${reason} · `, el('code', null, place), '\n', why ? prose(STALE[why]) : ['To remove its entry: ', el('code', null, 'runner known --update')])));
+
+  /** The results of the repeats. */
+  const repeats = (list = trial.repeats ?? []) => list.length > 0 && el('nav', { class: 'tabs', 'aria-label': 'Repeats' }, 'Repeats ', list.map((/** @type {any} */ one) =>
+    el('a', { key: one.trial, href: trialPath(trial.run, one.trial), 'aria-current': one.trial === trial.trial ? 'page' : null, 'aria-label': `${result(one)} #${one.repeat}` }, outcome(result(one), String(one.repeat)))),
+  el('span', { class: 'quiet' }, ` · ${list.filter((/** @type {any} */ one) => one.outcome === 'passed').length} of ${list.length} passed`));
 
   /** @param {any} row */
   function attempts(row) {
