@@ -159,5 +159,13 @@ test.describe('', () => {
     await expect(requests.locator('code')).not.toContainText('--priority');
     await button(page, 'Remove').click();
     await expect(requests).toHaveCount(0);
+    // A refusal is a message for a terminal.
+    const refused = { request: 'r', short: 'r', command: ['exec', 'good.toml'], place: null, priority: 0, tries: 0, by: { user: 'me', host: 'box' }, at: new Date().toISOString(),
+      refused: 'error: plugin `gone.wasm` does not exist\n --> good.toml:7:10\n  |\n7 | plugin = "gone.wasm"\n  |          ^^^^^^^^^^^ here\n  |\n  = help: choose from: `echo.wasm`' };
+    await page.route('**/api/v1/queue', (route) => route.fulfill({ json: { active: [], max_active_runs: 1, problems: [], requests: [refused] } }));
+    await page.reload();
+    const row = page.getByRole('region', { name: 'Refused requests' }).locator('tbody tr');
+    await expect(row.locator('.note > p')).toHaveText(['good.toml:7:10 plugin gone.wasm does not exist', 'choose from: echo.wasm']);
+    await expect(row.getByRole('button', { name: 'Queue again' })).toBeEnabled();
   });
 });

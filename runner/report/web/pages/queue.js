@@ -11,6 +11,13 @@ import { actor, bar, count, done, local, needed, pace, plural, prose, shell, sta
 /** The queue, and the runs with their counts. */
 const read = () => Promise.all([get('/queue'), get('/runs?status=running&limit=200')]);
 
+/** The reason of a refusal, which is a message for a terminal: each problem with its place and its help. @param {string} text */
+const refusal = (text) => text.split(/\n+(?=error: )/).map((one) => {
+  const [place, help] = [/\n *--> (.*)/, /\n *= help: ([^]*)/].map((pattern) => pattern.exec(one)?.[1]);
+  const message = one.replace(/^error: /, '');
+  return [el('p', { class: 'pre' }, place && [el('code', null, place), ' '], prose(place ? message.split('\n')[0] : message)), help && el('p', { class: 'quiet' }, prose(help))];
+});
+
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, server }) {
   /** @type {any} */
@@ -72,12 +79,12 @@ export async function open({ place, server }) {
     const now = progress.get(run.run);
     const counts = full && { ...full.counts, ...now?.counts };
     return el('tr', { key: run.run }, el('td', null, state(pause(run) ? 'paused' : 'running', ''), ' ', link(runPath(run.run), `${run.scenario} ${run.short}`)),
-      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', { title: `since ${local(run.started_at)}` }, full && [worked(full), !full.paused && el('span', { class: 'quiet' }, ' · ', pace(counts, now?.rate ?? (1000 * done(counts)) / full.worked_ms))]),
+      el('td', null, counts && [`${count(done(counts))} of ${count(needed(counts))} `, bar(counts)]), el('td', null, run.user), el('td', { title: `since ${local(run.started_at)}` }, full && [worked(full), !full.paused && el('span', { class: 'quiet' }, ' · ', pace(full, counts, now?.rate ?? (1000 * done(counts)) / full.worked_ms))]),
       queue.active.some(notes) && el('td', null, notes(run)), el('td', null, full && el('span', { class: 'buttons' }, buttons(run.run, full.actions, ['stop', 'kill'], owner, full.stopping))));
   }
 
   /** @param {any[]} requests */
-  const list = (requests) => table('Requests', ['Place', 'Request', 'Priority', 'By', 'Since', 'Actions'], requests.map(row), 'queue');
+  const list = (requests, isRefused = requests[0].place === null) => table(isRefused ? 'Refused requests' : 'Requests', [!isRefused && 'Place', 'Request', !isRefused && 'Priority', 'By', 'Since', 'Actions'].filter(Boolean), requests.map(row), 'queue');
 
   /** A button that moves a request before another one. @param {any} one @param {any} other @param {string} mark @param {string} words */
   const swap = (one, other, mark, words) => button(mark, () => change(one.request, () => post(`${path(one.request)}/move`, { before: other.request })),
@@ -93,14 +100,15 @@ export async function open({ place, server }) {
       one.place > 1 && button('To the front', () => change(one.request, () => post(`${path(one.request)}/move`)), { disabled: Boolean(busy) }),
       one.place > 2 && swap(one, queue.requests[one.place - 2], '↑', 'Move up'),
       one.place && queue.requests[one.place]?.place && swap(queue.requests[one.place], one, '↓', 'Move down'),
+      one.place === null && button('Queue again', () => change(one.request, () => post(`${path(one.request)}/move`, { priority: one.priority })), { disabled: Boolean(busy) }),
       button(isBusy ? 'Removing…' : 'Remove', () => change(one.request, () => post(path(one.request), {}, 'DELETE')), { disabled: Boolean(busy), class: 'danger' }));
-    const priority = server.read_only || one.foreign || one.place === null ? String(one.priority)
+    const priority = server.read_only || one.foreign ? String(one.priority)
       : el('input', { type: 'number', value: String(one.priority), disabled: Boolean(busy), 'aria-label': `Priority of ${one.short}`,
         onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
-    const notes = [one.refused && el('p', { class: 'note bad' }, prose(one.refused)), one.foreign && el('p', { class: 'quiet' }, 'This request ', prose(one.foreign), '.'),
+    const notes = [one.refused && el('div', { class: 'note bad' }, refusal(one.refused)), one.foreign && el('p', { class: 'quiet' }, 'This request ', prose(one.foreign), '.'),
       one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
-    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('b', null, subject(one)), el('small', null, el('code', { title: one.folder }, `runner ${shell(one.command)}`)), notes),
-      el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
+    return el('tr', { key: one.request }, one.place !== null && el('td', null, one.place), el('td', { class: 'request' }, el('b', null, subject(one)), el('small', null, el('code', { title: one.folder }, `runner ${shell(one.command)}`)), notes),
+      one.place !== null && el('td', { class: 'priority' }, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
   }
 
   const refresh = paced(500, update);
