@@ -24,6 +24,12 @@ export async function detach(scenario, ...args) {
   return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).id;
 }
 
+/** Opens the menu of a run, and clicks one of its buttons. */
+export async function choose(page, name) {
+  await page.locator('summary').filter({ hasText: 'More…' }).click();
+  await page.getByRole('button', { name, exact: true }).click();
+}
+
 /** Stops the runs in `LIVE`: a test that fails leaves its run. */
 export async function stopRuns() {
   const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', LIVE]));

@@ -1,6 +1,6 @@
 // Active runs, and the actions of users on them.
 import { readFileSync } from 'node:fs';
-import { LIVE, Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
+import { LIVE, Server, choose, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
 test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
 
@@ -259,7 +259,7 @@ test('trials that may cost money are run again after a question', async ({ page,
 test('safe button of a deletion has the focus', async ({ page, server }) => {
   await runner(['exec', '-q', 'scenarios/again.toml', '--into', `${LIVE}/kept`], [1]);
   await page.goto(`${server.origin}/runs/kept`);
-  await button(page, 'Delete…').click();
+  await choose(page, 'Delete…');
   await expect(page.getByRole('dialog').getByRole('button', { name: 'Cancel' })).toBeFocused();
   await page.keyboard.press('Enter');
   await expect(page.getByRole('dialog')).toHaveCount(0);

@@ -1,5 +1,5 @@
 // The page of a run that has ended.
-import { expect, runner, test } from './fixtures.js';
+import { choose, expect, runner, test } from './fixtures.js';
 
 const EVERY = '2026-01-02_00-00-00-000-every-00000002';
 const trials = (page) => page.getByRole('grid', { name: 'Trials' }).getByRole('row');
@@ -186,7 +186,7 @@ test.describe('', () => {
   test('dialog names the request that was refused', async ({ page, server }) => {
     await page.route('**/labels', (route) => route.fulfill({ status: 422, json: { title: 'unprocessable request', detail: 'the run has 100 labels' } }));
     await openAllowed(page, server);
-    await page.getByRole('button', { name: 'Edit labels…' }).click();
+    await choose(page, 'Edit labels…');
     await page.getByRole('button', { name: 'Save labels' }).click();
     await expect(page.getByRole('dialog').getByRole('alert')).toHaveText('Save labels: refusedthe run has 100 labels');
   });

@@ -1,5 +1,5 @@
 // The list of runs.
-import { LIVE, expect, runner, test } from './fixtures.js';
+import { LIVE, choose, expect, runner, test } from './fixtures.js';
 
 const rows = (page) => page.getByRole('grid', { name: 'Runs' }).getByRole('row');
 const run = (page, scenario) => rows(page).filter({ has: page.getByRole('link', { name: scenario, exact: true }) });
@@ -132,8 +132,12 @@ test.describe('', () => {
   test.use({ flags: `--results ${LIVE} --scenarios scenarios`, allowed: /status of 404/ });
   test('labels, pin and deletion change the run', async ({ page, server }) => {
     await runner(['exec', '-q', 'scenarios/good.toml', '--into', `${LIVE}/changed`, '--label', 'old=1']);
-    await page.goto(`${server.origin}/runs/changed`);
-    await page.getByRole('button', { name: 'Edit labels…' }).click();
+    await page.goto(`${server.origin}/runs/changed?view=unknown`);
+    await expect(page.getByRole('link', { name: 'Overview' })).toHaveAttribute('aria-current', 'page');
+    await page.getByRole('button', { name: 'Run again' }).click();
+    await expect(page.getByRole('heading', { name: /^good: \d/ })).toBeVisible();
+    await page.goBack();
+    await choose(page, 'Edit labels…');
     await page.getByRole('textbox').fill('team');
     await page.getByRole('button', { name: 'Save' }).click();
     await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
@@ -141,11 +145,11 @@ test.describe('', () => {
     await page.getByRole('button', { name: 'Save' }).click();
     await expect(page.getByRole('link', { name: 'team=day' })).toBeVisible();
     await expect(page.getByRole('link', { name: 'old=1' })).toHaveCount(0);
-    await page.getByRole('button', { name: 'Pin', exact: true }).click();
+    await choose(page, 'Pin');
     await expect(page.getByText('⚑ pinned')).toBeVisible();
-    await page.getByRole('button', { name: 'Unpin' }).click();
+    await choose(page, 'Unpin');
     await expect(page.getByText('⚑ pinned')).toHaveCount(0);
-    await page.getByRole('button', { name: 'Delete…' }).click();
+    await choose(page, 'Delete…');
     await page.getByRole('button', { name: 'Delete run' }).click();
     await expect(page).toHaveURL(/\/runs$/);
     await expect(page.getByRole('grid', { name: 'Runs' }).getByText('changed')).toHaveCount(0);

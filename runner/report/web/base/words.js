@@ -1,7 +1,7 @@
 // @ts-check
 // Formats numbers, times, states and outcomes as the terminal does.
 
-import { now } from './api.js';
+import { get, now, query } from './api.js';
 import { el } from './ui.js';
 
 /** A text of runner. Its parts in backquotes become code. @param {string} text */
@@ -113,10 +113,24 @@ export function duration(ms) {
 /** Trials in a second or a minute. Empty if they are not known. @param {number | null | undefined} rate */
 export const speed = (rate) => (rate ? rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min` : '');
 
-/** The speed of a running run, and its remaining time. @param {any} counts @param {number | null | undefined} rate */
-export function pace(counts, rate, left = needed(counts) - done(counts)) {
-  return rate ? `${speed(rate)}${left > 0 ? `, ${duration((left / rate) * 1000)} left` : ''}` : '';
+/** The duration of the newest whole run with as many trials, by run. @type {Map<string, number>} */
+const lastTimes = new Map();
+
+/** The speed of a running run, and its remaining time. That of the first trials says little about the others. @param {any} run @param {any} counts @param {number | null | undefined} rate */
+export function pace(run, counts, rate) {
+  const left = needed(counts) - done(counts);
+  if (!lastTimes.has(run.run)) {
+    lastTimes.set(run.run, 0);
+    get(`/runs${query({ scenario: run.scenario, status: 'passed,failed', limit: 20 })}`).then(({ runs }) =>
+      lastTimes.set(run.run, runs.find((/** @type {any} */ one) => one.counts.planned === run.counts.planned)?.worked_ms ?? 0)).catch(() => {});
+  }
+  const isEarly = done(counts) < needed(counts) / 20;
+  const rest = isEarly ? /** @type {number} */ (lastTimes.get(run.run)) - workedFor(run) : rate ? (1000 * left) / rate : 0;
+  return [speed(rate), left > 0 && rest > 0 && `about ${roughly(rest / 1000)} left${isEarly ? ', as last time' : ''}`].filter(Boolean).join(', ');
 }
+
+/** @param {number} seconds */
+const roughly = (seconds) => (seconds < 55 ? `${5 * Math.ceil(seconds / 5)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`);
 
 /** Formats an age by the server's clock. A time of a clock that is ahead of it may be `in 5 min`. @param {string} time */
 function ago(time) {
@@ -134,12 +148,15 @@ export const since = (time, clock) => Math.max(0, clock - Date.parse(time));
 /** Times when documents of running runs were first shown. @type {WeakMap<object, number>} */
 const shownAt = new WeakMap();
 
-/** The time that a run has worked, without the time between its sessions. @param {any} run */
-export function worked(run) {
-  if (run.status !== 'running' || run.paused) return duration(run.worked_ms);
+/** The milliseconds that a run has worked, without the time between its sessions. @param {any} run */
+function workedFor(run) {
+  if (run.status !== 'running' || run.paused) return run.worked_ms;
   if (!shownAt.has(run)) shownAt.set(run, now());
   return duration(run.worked_ms + now() - /** @type {number} */ (shownAt.get(run)));
 }
+
+/** The time that a run has worked. @param {any} run */
+export const worked = (run) => duration(workedFor(run));
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });

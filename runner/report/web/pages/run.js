@@ -6,7 +6,7 @@ import { get, query, runPath } from '../base/api.js';
 import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
-import { go, rename } from '../base/router.js';
+import { go, rename, server } from '../base/router.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
 import { actor, bar, count, countsOf, done, needed, pace, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
@@ -40,7 +40,7 @@ if (report) for (const name of ['timeline', 'log']) delete VIEWS[name];
 /** The longest wait of a page for its first data, in milliseconds. */
 const MAX_WAIT = 1000;
 
-const partOf = (/** @type {string} */ name) => (VIEWS[name] ?? VIEWS[''])[1];
+const partOf = (/** @type {string} */ name) => VIEWS[name][1];
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, names, kept }) {
@@ -48,7 +48,7 @@ export async function open({ place, address, names, kept }) {
   const { run } = document.run;
   // `latest` and short names become the id, so that a link keeps its run.
   rename(address, runPath(run) + address.search);
-  const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
+  const name = (/** @type {URL} */ from, view = from.searchParams.get('view') ?? '') => (Object.hasOwn(VIEWS, view) ? view : '');
   let [isGone, isOpen] = [false, false];
   /** @type {RunView} */
   const view = { run, document, progress: null, reading: null, redraw: soon(draw) };
@@ -108,13 +108,16 @@ export async function open({ place, address, names, kept }) {
     const { user, host } = manifest.sessions[0] ?? {};
     const rescored = manifest.sessions.findLast((/** @type {any} */ one) => one.rescores);
     const counts = countsOf(view);
+    const isWhole = ['failed', 'passed'].includes(head.state);
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
-    const resume = ['failed', 'passed'].includes(head.state) ? [] : ['resume'];
+    const resume = isWhole ? [] : ['resume'];
     const { live } = view.progress ?? view.document;
     const isStopping = head.status === 'running' && Boolean(live?.stopping);
     const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
     const isRunning = head.status === 'running';
+    const again = !isRunning && !report && server.scenarios && !server.read_only
+      && button('Run again', () => go(`/start${query({ scenario: manifest.scenario_path })}`), { key: 'again', class: isWhole ? 'primary' : null });
     const age = !isRunning && el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     return el('header', { class: shown ? 'run-head slim' : 'run-head' },
       el('p', { class: 'crumbs' }, report ? el('code', null, run) : [link('/runs', 'Runs'), ' / ',
@@ -131,10 +134,10 @@ export async function open({ place, address, names, kept }) {
         rescored && el('span', null, 'Judged again ', time(rescored.started_at, 'full')),
         labels(head)),
       bar(counts),
-      el('p', { class: 'counts' }, tallies(run, counts), isRunning && !head.paused && el('span', { class: 'quiet' }, pace(counts, view.progress?.rate)), el('span', { class: 'quiet' }, cost(view.document))),
+      el('p', { class: 'counts' }, tallies(run, counts), isRunning && !head.paused && el('span', { class: 'quiet' }, pace(head, counts, view.progress?.rate)), el('span', { class: 'quiet' }, cost(view.document))),
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
-      el('div', { class: 'buttons' }, main, rest, report && button('Print', () => print()),
+      el('div', { class: 'buttons' }, again, main, rest.some(Boolean) && menu(rest), report && button('Print', () => print()),
         previous && !report && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
         !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
@@ -184,6 +187,10 @@ function titleSign({ document, progress }) {
 /** Labels, each a link to the runs with it. @param {any} run */
 const labels = (run) => Object.entries(run.labels ?? {}).map(([key, value]) =>
   el('a', { key, class: 'label', href: `/runs${query({ label: `${key}=${value}` })}` }, `${key}=${value}`));
+
+/** Buttons that are shown until one is clicked, the focus leaves them, or Escape is pressed. @param {import('../base/ui.js').Child} items */
+const menu = (items, close = (/** @type {any} */ { currentTarget: own, relatedTarget, key = 'Escape' }) => { if (key === 'Escape' && !own.contains(relatedTarget)) own.open = false; }) =>
+  el('details', { key: 'more', class: 'menu', onfocusout: close, onkeydown: close }, el('summary', null, 'More…'), el('div', { tabindex: -1, onclick: (/** @type {any} */ event) => { event.currentTarget.parentElement.open = false; } }, items));
 
 /** The counts, each a link to its trials. @param {string} run @param {any} counts */
 function tallies(run, counts) {
