@@ -152,7 +152,7 @@ const shownAt = new WeakMap();
 function workedFor(run) {
   if (run.status !== 'running' || run.paused) return run.worked_ms;
   if (!shownAt.has(run)) shownAt.set(run, now());
-  return duration(run.worked_ms + now() - /** @type {number} */ (shownAt.get(run)));
+  return run.worked_ms + now() - /** @type {number} */ (shownAt.get(run));
 }
 
 /** The time that a run has worked. @param {any} run */
