@@ -248,6 +248,10 @@ test.describe('', () => {
     const font = (place) => place.evaluate((one) => getComputedStyle(one).fontFamily);
     expect(await font(page.getByText('It repeats the question.'))).toBe(await font(page.locator('body')));
     expect(await font(page.locator('pre').first())).toContain('monospace');
+    // The overview of the run has the same form.
+    await page.goto(`${server.origin}/runs/2026-01-05_00-00-00-000-files-99999999`);
+    await page.locator('.group > details > summary').filter({ hasText: 'It repeats the question.' }).click();
+    await expect(page.locator('.group details .groups > li').first()).toHaveText(/^✗ judge · score [\d.]+.*It repeats the question\.$/);
   });
 
   test('output in a file has the lines around its difference', async ({ page, server }) => {

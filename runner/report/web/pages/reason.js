@@ -4,10 +4,13 @@
 import { Diff } from '../base/diff.js';
 import { contained, pretty } from '../base/json.js';
 import { el } from '../base/ui.js';
-import { plural } from '../base/words.js';
+import { number, outcome, plural, scoreAndLeast } from '../base/words.js';
 
 /** Lines and characters of a text that is not folded. */
 const [MAX_LINES, MAX_TEXT] = [20, 2000];
+
+/** Outcomes of verdicts. @type {Record<string, string>} */
+export const VERDICTS = { pass: 'passed', fail: 'failed', skip: 'skipped' };
 
 /** The name of the file that has a large output. @param {string | null} json */
 export const inFile = (json) => /^\{"\$artifact":"([^"\\]+)"\}$/.exec(json ?? '')?.[1];
@@ -56,5 +59,16 @@ export function lines(trial, earlier) {
 /** The input of a trial and its output, next to the expected one if that is known. @param {any} trial */
 export const example = (trial, texts = columns(trial)) => [cards([['Input', trial.input], ['Output', texts ? null : trial.output]]), texts && new Diff().show(texts[0], texts[1], ['Expected', 'Actual'])];
 
-/** The reason of a trial with all explanations, its input and output. @param {any} trial */
-export const reason = (trial) => [lines(trial), shownRow(trial)?.grades?.map((/** @type {any} */ one) => one.explanation && el('p', { class: 'pre prose' }, one.explanation)), example(trial)];
+/** Grades with their scores and explanations. @param {any[]} list */
+export const grades = (list) => list.length > 0 && el('ul', { class: 'groups' }, list.map(({ grader, verdict, error, score, min_score: least, explanation, log }) => el('li', null,
+  outcome(VERDICTS[verdict] ?? (error ? 'error' : 'ungraded'), grader), score === undefined ? null : ` · score ${least === undefined ? number(score) : `${scoreAndLeast(score, least).join(' (at least ')})`}`,
+  explanation && long(el('p', { class: 'pre prose' }, explanation), explanation), log && long(el('pre', { tabindex: 0 }, log), log))));
+
+/** The reason of a trial. Failed grades are in place of the lines about grades. @param {any} trial @param {any} [earlier] */
+export function judged(trial, earlier, all = shownRow(trial)?.grades ?? []) {
+  const isOfGrade = (/** @type {any} */ line) => all.some((/** @type {any} */ one) => !one.error && line.text.startsWith(`grader ${one.grader}: `));
+  return [lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier), grades(all.filter((/** @type {any} */ one) => one.verdict === 'fail'))];
+}
+
+/** The reason of a trial, its input and output. @param {any} trial */
+export const reason = (trial) => [judged(trial), example(trial)];

@@ -112,7 +112,7 @@ export function results({ run, manifest, providers, graders = [] }, redraw) {
   return [el('h2', null, 'Providers'),
     keys.length > 0 && el('div', { class: 'chips', role: 'group', 'aria-label': 'Group providers by' }, chip('', 'All providers'), keys.map((key) => chip(key, `by ${key}`))),
     table('Providers', heads, shown.slice(0, MAX_ROWS).map(row), 'providers', graders.length > 0 && el('tbody', null, graders.map(row)), all.length > 1 && total()), rest(shown),
-    metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums over the attempts that decided.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
+    metrics.length > 0 && el('p', { class: 'quiet' }, `Metrics are sums without retried attempts.${metrics.length > MAX_METRICS ? ` ${metrics.length - MAX_METRICS} more: runner show` : ''}`)];
 }
 
 /** The sum of a metric, for each of its units. @param {any[]} list providers and graders @param {string} name */

@@ -8,20 +8,19 @@ import { notFound, problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { duration, local, number, outcome, plural, prose, result, scoreAndLeast, short, size, time } from '../base/words.js';
+import { duration, local, number, outcome, plural, prose, result, short, size, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { callList } from './calls.js';
 import { STALE } from './failures.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
-import { block, cards, columns, lines, long, shownRow } from './reason.js';
+import { VERDICTS, block, cards, columns, grades, judged, shownRow } from './reason.js';
 import { amount, metric } from './tables.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
 /** Characters of expectations that are values of the checks. */
 const MAX_LISTED = 300;
-const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, names: [run, name] }) {
@@ -96,8 +95,8 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2'))),
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), known(), repeats(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(row), isBroken && logs(), isWide && texts(row),
-      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row, false), calls?.content(), others(), !isBroken && logs()),
+      progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), isWide && texts(row),
+      el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
       files(row),
     ];
@@ -136,12 +135,7 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  /** @param {any} row */
-  function reasons(row) {
-    // Failed grades have their scores and explanations.
-    const grades = (shownRow(trial)?.grades ?? []).filter((/** @type {any} */ one) => !one.error);
-    const isOfGrade = (/** @type {any} */ line) => grades.some((/** @type {any} */ one) => line.text.startsWith(`grader ${one.grader}: `));
-    const shown = [lines({ ...trial, reasons: trial.reasons.filter((/** @type {any} */ line) => !isOfGrade(line)) }, earlier), graded(row, true)];
+  function reasons(shown = judged(trial, earlier)) {
     return shown.some(Boolean) && [el('h2', null, 'Reason'), shown];
   }
 
@@ -199,13 +193,10 @@ export async function open({ place, address, names: [run, name] }) {
       one.score === undefined ? null : ` · ${number(one.score)}`)))];
   }
 
-  /** The grades that failed or the others. @param {any} row @param {boolean} isFailed */
-  function graded(row, isFailed) {
-    const list = row?.grades?.filter((/** @type {any} */ one) => (one.verdict === 'fail') === isFailed) ?? [];
-    return list.length > 0 && [!isFailed && el('h2', null, 'Grades'), el('ul', { class: 'groups' }, list.map((/** @type {any} */ one) => el('li', null,
-      outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
-      one.score === undefined ? null : ` · score ${score(one)}`,
-      one.explanation && long(el('p', { class: 'pre prose' }, one.explanation), one.explanation), one.log && long(el('pre', { tabindex: 0 }, one.log), one.log))))];
+  /** The grades that are not in the reason. @param {any} row */
+  function graded(row) {
+    const list = row?.grades?.filter((/** @type {any} */ one) => one.verdict !== 'fail') ?? [];
+    return list.length > 0 && [el('h2', null, 'Grades'), grades(list)];
   }
 
   /** The results in the last runs of the scenario. */
@@ -277,9 +268,6 @@ export async function open({ place, address, names: [run, name] }) {
     keys: [['u', 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
   };
 }
-
-/** The score of a grade, with the least one that passes. @param {any} grade */
-const score = ({ score: value, min_score: least }) => (least === undefined ? number(value) : scoreAndLeast(value, least).join(' (at least ') + ')');
 
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
