@@ -30,6 +30,7 @@ fn model() -> Server {
         "/3" => Response::ok("x".repeat(LARGE)),
         "/5" => Response::ok([0xff, 0xfe, 0x00]),
         "/6" => Response::new(503).body("busy"),
+        "/7" => Response::ok("x".repeat(2 * LARGE)),
         path => Response::ok(format!("answer to {path}")),
     })
 }
@@ -37,7 +38,7 @@ fn model() -> Server {
 /// An agent with a journal.
 fn agent(server: &Server) -> Runner {
     let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
-    let keys = "[providers.web.limits]\nhttp_requests = 300";
+    let keys = "[providers.web.limits]\nhttp_requests = 300\nhttp_response = \"150KiB\"";
     let runner = web::scenario(keys, &web::net(&[&server.origin()]), &[vec![request]]);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("[run]\njournal = true\n{scenario}"));
@@ -77,6 +78,10 @@ fn calls_are_listed_and_open_in_full() {
     assert_eq!(of(3)["response_bytes"], LARGE);
     assert!(of(3)["response"].as_str().unwrap().len() < 1000);
     assert_eq!(of(1)["exchange"], Value::Null);
+    assert_eq!((&of(7)["status"], &of(7)["response_bytes"]), (&Value::Null, &json!(0)));
+    let reason =
+        format!("{}: {}", of(7)["failure"].as_str().unwrap(), of(7)["message"].as_str().unwrap());
+    list.says(&[&reason]);
 
     let open = |number: &str| runner.run(&["show", "latest", "t0", "--call", number]);
     open("2").expect(0).says(&[
