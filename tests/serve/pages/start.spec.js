@@ -13,8 +13,9 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await page.goto(`${server.origin}/start`);
   await choose(page, 'slow.toml');
   await expect(page.getByRole('heading', { name: /slow: 60 trials/ })).toBeVisible();
-  await page.locator('summary').filter({ hasText: 'Flags' }).click();
-  await expect(page.getByRole('group', { name: 'Record' }).getByRole('textbox')).toHaveCount(2);
+  await page.locator('summary').filter({ hasText: 'More options' }).click();
+  await expect(page.getByRole('group', { name: 'Record' }).getByRole('textbox')).toHaveCount(1);
+  await expect(page.getByLabel('Parallel attempts')).toHaveAttribute('placeholder', /^\d+$/);
   await page.getByLabel('Tests --test').fill('nap-0*');
   await page.getByLabel('Labels --label').fill('team=night');
   await page.getByLabel('Folder of the run --into').fill('one-night');
@@ -41,6 +42,7 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await expect(last).toContainText(/\d failed just now in /);
   await button(page, 'Same as last time').click();
   await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
+  await expect(page.getByText(/^The last run took .+ for 10 trials\.$/)).toBeVisible();
 });
 
 test('scenarios are listed and found by their name and description', async ({ page, server }) => {
@@ -55,11 +57,15 @@ test('scenarios are listed and found by their name and description', async ({ pa
   await expect(page.getByText('Many short naps.')).toBeVisible();
   await page.goBack();
   await expect(list).toBeVisible();
+  const lacks = { message: 'the scenario has no providers' };
+  const scenarios = [{ path: 'known.toml', problems: [lacks, { message: 'unknown key `failures`', help: '`failures` is a key of a list of known failures' }] }, { path: 'lacks.toml', problems: [lacks] }];
+  await page.route('**/api/v1/scenarios', (route) => route.fulfill({ json: { scenarios } }));
+  await page.reload();
+  await expect(list.getByRole('listitem')).toHaveText([/^lacks\.toml ✗ 1 problem/]);
 });
 
 test('providers of a scenario are ticked', async ({ page, server }) => {
   await page.goto(`${server.origin}/start?scenario=graded.toml`);
-  await page.locator('summary').filter({ hasText: 'Flags' }).click();
   const [left, right, command] = [page.getByLabel('left'), page.getByLabel('right'), page.locator('.command pre')];
   await left.uncheck();
   await expect(command).toContainText('--provider=right');
@@ -86,7 +92,6 @@ test.describe('', () => {
     await expect(button(page, 'Start')).toBeDisabled();
     await page.getByRole('link', { name: 'Choose another' }).click();
     await choose(page, 'good.toml');
-    await page.locator('summary').filter({ hasText: 'Flags' }).click();
     await page.getByLabel('Labels --label').fill('night');
     await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
     await expect(button(page, 'Start')).toBeDisabled();

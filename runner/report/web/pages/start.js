@@ -5,20 +5,23 @@ import { get, post, query, runPath, tried } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, copyable, el, facts, link, render, soon } from '../base/ui.js';
-import { count, duration, plural, prose, time, verdict } from '../base/words.js';
+import { count, done, duration, outcome, plural, prose, time, verdict } from '../base/words.js';
+import { cost } from './tables.js';
 
 /** Key of the request, label, flag, example, and form of the value, by group. @type {[string, [string, string, string, string, 'list' | 'pairs' | 'text' | 'number'][]][]} */
 const GROUPS = [
-  ['Selection', [
+  ['Options', [
     ['tests', 'Tests', '--test', 'cart/*, pay/*', 'list'],
+    ['repeat', 'Repeats', '--repeat', '3', 'number'],
+    ['labels', 'Labels', '--label', 'commit=1f2e3d4', 'pairs'],
+    ['providers', 'Providers', '--provider', 'small*', 'list']]],
+  ['Selection', [
     ['exclude', 'Exclude', '--exclude', 'slow/*', 'list'],
-    ['providers', 'Providers', '--provider', 'small*', 'list'],
     ['tags', 'Tags', '--tag', 'smoke', 'list'],
     ['filter', 'Filter', '--filter', 'tag(smoke) & !test(slow*)', 'text'],
     ['first', 'First N tests', '--first', '10', 'number'],
     ['sample', 'N tests by the seed', '--sample', '50', 'number']]],
   ['Execution', [
-    ['repeat', 'Repeats', '--repeat', '3', 'number'],
     ['retries', 'Retries', '--retries', '2', 'number'],
     ['jobs', 'Parallel attempts', '--jobs', '4', 'number'],
     ['timeout_minutes', 'Time limit in minutes', '--timeout-minutes', '30', 'number'],
@@ -27,10 +30,11 @@ const GROUPS = [
     ['limits', 'Lower limits', '--limit', 'memory=64MiB', 'pairs'],
     ['set', 'Variables', '--set', 'model=small', 'pairs']]],
   ['Record', [
-    ['labels', 'Labels', '--label', 'commit=1f2e3d4', 'pairs'],
     ['into', 'Folder of the run', '--into', 'nightly-2026-11-27', 'text']]],
 ];
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
+/** Groups that are shown at first. */
+const [FIRST, ...MORE] = GROUPS;
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
 const LAST = 'runner-last-start';
@@ -40,12 +44,15 @@ const lastStart = () => tried(() => JSON.parse(localStorage.getItem(LAST) ?? 'nu
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
-  const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  const { scenarios: files } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  const scenarios = files.filter((/** @type {any} */ one) => !isKnownList(one));
   const title = (/** @type {any} */ one) => one.name ?? one.path;
   // Running ones and those that ran last are first, those with problems last.
   const rank = (/** @type {any} */ { problems, last_run: run }) => (problems?.length ? '' : run ? (run.status === 'running' ? '~' : '') + run.started_at : ' ');
   scenarios.sort((/** @type {any} */ one, /** @type {any} */ other) => Number(rank(one) < rank(other)) - Number(rank(one) > rank(other)) || title(one).localeCompare(title(other)));
-  const find = (/** @type {string} */ path) => scenarios.find((/** @type {any} */ one) => one.path === path);
+  // The path of a run's scenario is absolute.
+  const find = (/** @type {string} */ path = '') => scenarios.filter((/** @type {any} */ one) => `/${path}`.endsWith(`/${one.path}`) && (one.path === path || path.startsWith('/')))
+    .sort((/** @type {any} */ one, /** @type {any} */ other) => other.path.length - one.path.length)[0];
   /** Texts of the fields by their key. @type {Record<string, string>} */
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
@@ -55,6 +62,8 @@ export async function open({ place, address, server }) {
   let request = id();
   /** @type {any} */
   let [plan, error, busy] = [null, null, ''];
+  /** Attempts at once without a flag, and the cost of the last run. @type {[number | string, any]} */
+  let [jobs, spent] = ['', undefined];
   /** The names of the scenario's providers. @type {string[]} */
   let providers = [];
 
@@ -78,7 +87,9 @@ export async function open({ place, address, server }) {
       const answer = await post('/plan', body());
       // A plan has the chosen providers only.
       const all = providers.length || !texts.providers?.trim() ? answer : await post('/plan', { scenario });
-      if (mine === turn) [plan, providers] = [answer, providers.length ? providers : named(all.plan.providers, false)];
+      const last = find(scenario)?.last_run?.run;
+      spent ??= last && cost(await get(runPath(last)).catch(() => ({})));
+      if (mine === turn) [plan, providers, jobs] = [answer, providers.length ? providers : named(all.plan.providers, false), texts.jobs ? jobs : answer.plan.jobs];
     } catch (caught) {
       if (mine === turn) [plan, error] = [null, caught];
     }
@@ -121,6 +132,9 @@ export async function open({ place, address, server }) {
   /** The result of the last run. @param {any} run */
   const lastRun = (run) => run && [verdict(run), ' ', link(runPath(run.run), time(run.started_at, 'age')), run.status !== 'running' && ` in ${duration(run.worked_ms)}`];
 
+  /** The duration and the cost to expect. @param {any} run */
+  const took = (run) => run && run.status !== 'running' && el('span', { class: 'quiet' }, `The last run took ${duration(run.worked_ms)} for ${plural(done(run.counts), 'trial')}`, spent && ` and cost ${spent}`, '.');
+
   /** All scenarios, to choose one. */
   function list() {
     const words = search.toLowerCase().split(/\s+/);
@@ -128,7 +142,7 @@ export async function open({ place, address, server }) {
       words.every((word) => `${one.name} ${one.path} ${one.description}`.toLowerCase().includes(word)));
     const item = (/** @type {any} */ one) => el('li', { key: one.path },
       el('p', null, link(`/start${query({ scenario: one.path })}`, el(one.problems?.length ? 'span' : 'strong', null, title(one))), ' ', one.name && el('code', { class: 'quiet' }, one.path),
-        one.problems?.length && el('span', { class: 'quiet' }, plural(one.problems.length, 'problem'))),
+        one.problems?.length && outcome('failed', plural(one.problems.length, 'problem'))),
       el('p', null, lastRun(one.last_run) ?? el('span', { class: 'quiet' }, !one.problems?.length && 'never run')), one.description && el('p', { class: 'quiet' }, one.description));
     return [el('div', { class: 'filters' },
       el('input', { type: 'search', placeholder: 'Search names, descriptions and paths', 'aria-label': 'Search scenarios',
@@ -156,18 +170,21 @@ export async function open({ place, address, server }) {
   function field([key, label, flag, hint, form]) {
     const name = el('span', null, label, ' ', el('code', { class: 'quiet' }, flag));
     const number = form === 'number' ? { type: 'number', min: 0, step: 'any' } : { type: 'text' };
-    return (key === 'providers' && choices(name)) || el('label', { key }, name, el('input', { ...number, placeholder: `e.g. ${hint}`, value: texts[key] ?? '',
+    return (key === 'providers' && choices(name)) || el('label', { key }, name, el('input', { ...number, placeholder: key === 'jobs' && jobs ? String(jobs) : `e.g. ${hint}`, value: texts[key] ?? '',
       oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }));
   }
+
+  /** @param {(typeof GROUPS)[number]} group */
+  const group = ([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(field),
+    name === 'Selection' && el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), el('span', null, 'Only trials that failed last time ', el('code', { class: 'quiet' }, '--last-failed'))))];
 
   function form() {
     const { name, description } = find(scenario) ?? {};
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
       el('p', null, name && [el('span', { class: 'lead' }, name), ' '], el('code', null, scenario), ' ', link('/start', 'Choose another')),
       description && el('p', { class: 'quiet' }, description),
-      el('details', { open: (isOpen ||= Object.values(texts).some(Boolean) || isLastFailed) }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
-        GROUPS.map(([name, fields]) => [el('h2', null, name), el('div', { class: 'grid', role: 'group', 'aria-label': name }, fields.map(field),
-        name === 'Selection' && el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time ', el('code', { class: 'quiet' }, '--last-failed')))])));
+      group(FIRST), el('details', { open: (isOpen ||= MORE.some(([, fields]) => fields.some(([key]) => texts[key])) || isLastFailed) }, el('summary', null, 'More options', el('span', { class: 'quiet' }, ' filters, limits, retries and more')),
+        MORE.map(group)));
   }
 
   function preview() {
@@ -195,12 +212,12 @@ export async function open({ place, address, server }) {
 
   const draw = soon(() => {
     render(place, el('h1', null, 'Start a run'),
-      scenario ? form() : scenarios.length ? list() : el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.'),
+      scenario ? form() : scenarios.length ? list() : el('p', { class: 'empty' }, server.scenarios ? 'No scenarios yet. ' : ['This server starts no scenarios. Start it with ', el('code', null, 'runner serve --scenarios DIR'), '. '], 'To create one, type ', el('code', null, 'runner init'), '.'),
       preview(),
       error && problem(error),
       scenario && el('p', { class: 'buttons foot' },
         button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
-        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) })));
+        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) }), took(find(scenario)?.last_run)));
   });
   draw();
   if (scenario) void check();
@@ -209,12 +226,16 @@ export async function open({ place, address, server }) {
     draw: () => {},
     update(next) {
       scenario = next.searchParams.get('scenario') ?? '';
-      [plan, error, providers] = [null, null, []];
+      [plan, error, providers, spent] = [null, null, [], undefined];
       draw();
       void check();
     },
   };
 }
+
+/** Whether a file is a list of known failures. @param {any} file */
+const isKnownList = ({ problems = [] }) => problems.some((/** @type {any} */ one) => one.help?.includes('list of known failures'))
+  && problems.every((/** @type {any} */ one) => /^(the scenario has no |unknown key `failures`)/.test(one.message));
 
 /** @param {any[]} providers @param {boolean} areGraders */
 const named = (providers, areGraders) => providers.filter((one) => Boolean(one.grader) === areGraders).map((one) => one.name);
