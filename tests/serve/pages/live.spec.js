@@ -238,6 +238,7 @@ test('log of a running run grows from its first line', async ({ page, server }) 
   const run = await start('talks', '-j', '2');
   await page.goto(`${server.origin}/runs/${run}?view=log&runner=1`);
   await expect(page.getByText('runner exec scenarios/talks.toml').first()).toBeVisible();
+  await expect(page.getByText(/^\d of \d+ trials? ended$/)).toBeVisible();
   await runner(['stop', run, '--results', LIVE]);
   await expect(page.getByText('the run is incomplete')).toBeVisible();
 });

@@ -319,7 +319,7 @@ test('attempts of a log fold, alone and all at once', async ({ page, server }) =
 
 test('log of a run without output is that of the run', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-good-44444444?view=log`);
-  await expect(page.getByRole('link', { name: 'Attempts (0)' })).toBeDisabled();
+  await expect(page.getByRole('link', { name: 'Attempts' })).toHaveCount(0);
   await expect(page.getByRole('link', { name: 'runner.log' })).toHaveAttribute('aria-current', 'page');
   const log = page.getByLabel('Log', { exact: true });
   await expect(log).toContainText('session 1 of runner');
@@ -336,6 +336,14 @@ test('timeline shows only attempts of an outcome and a provider', async ({ page,
   await expect(page).toHaveURL(/filter=outcome/);
   await expect(counts).not.toContainText('passed');
   await expect(counts).toContainText('failed');
+  // The reason of a failure follows its attempt and time.
+  const [tip, canvas] = [page.locator('.timeline .tip'), page.getByRole('figure', { name: 'Attempts over time' }).getByRole('img')];
+  await canvas.evaluate((element) => {
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const tip = document.querySelector('.timeline .tip');
+    for (let x = 54; x < width; x++) for (let y = 4; y < height && tip.hidden; y += 8) element.dispatchEvent(new PointerEvent('pointermove', { clientX: left + x, clientY: top + y }));
+  });
+  await expect(tip.locator(':scope > span')).toHaveCount(3);
   await page.getByLabel('Provider').selectOption('other');
   await expect(page).toHaveURL(/provider=other/);
   await page.getByText('Values').click();
@@ -345,7 +353,6 @@ test('timeline shows only attempts of an outcome and a provider', async ({ page,
   await page.getByLabel('Colours').selectOption('provider');
   await expect(page.locator('.timeline ~ .legend')).toContainText('■ hostile');
   // The names of lanes are left of the first attempt.
-  const canvas = page.getByRole('figure', { name: 'Attempts over time' }).getByRole('img');
   expect(await canvas.evaluate((element) => element.getContext('2d').getImageData(0, 0, 40, element.height - 22).data.some((byte) => byte > 0))).toBe(true);
 });
 

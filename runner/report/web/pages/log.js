@@ -5,7 +5,7 @@ import { Problem, get, query, request, runPath, trialPath } from '../base/api.js
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { button, el, link, loading, paced, render } from '../base/ui.js';
-import { count, digest, plural } from '../base/words.js';
+import { count, countsOf, digest, done, needed, parts, plural } from '../base/words.js';
 
 /** Bytes of a request. */
 const CHUNK = 512 * 1024;
@@ -43,7 +43,7 @@ export function log(view, address) {
   const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
     el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === (isRunner || isEmpty()) ? 'page' : null }, words);
   return {
-    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, isEmpty() && !part.isCut() ? el('a', { class: 'chip', role: 'link', 'aria-disabled': 'true' }, 'Attempts (0)') : chip('Attempts', false), chip('runner.log', true)),
+    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, (!isEmpty() || part.isCut()) && chip('Attempts', false), chip('runner.log', true)), isLive() && course(view),
       el('div', { key: String(isRunner) }, isEmpty()
         ? [part.isCut() && el('p', { class: 'quiet' }, 'The newest attempts have no output. This is runner.log:'), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
         !isRunner && part.isCut() && el('p', { class: 'quiet' }, 'Only the newest attempts are read. ',
@@ -58,6 +58,10 @@ export function log(view, address) {
     },
   };
 }
+
+/** The number of trials that ended, and the failures so far, which `runner.log` has only at its end. @param {import('./run.js').RunView} view */
+const course = (view, counts = countsOf(view), bad = parts(counts).filter(([key]) => /failed|error|timeout|unexpected|passes/.test(key))) => el('p', { class: 'counts' }, el('span', { class: 'quiet' }, `${count(done(counts))} of ${plural(needed(counts), 'trial')} ended`),
+  bad.map(([key, phrase]) => el('a', { key, class: key, href: runPath(view.run) }, phrase)));
 
 /** The last lines of the running attempts. @param {import('./run.js').RunView} view */
 function running({ run, document, progress }) {

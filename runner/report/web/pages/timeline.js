@@ -20,6 +20,8 @@ let isByProvider = false;
 const MOST = 560;
 /** Width of a mark that may have a name, of a mark of the axis, and of the names of lanes, in pixels. */
 const [NAMED, TICK, NAMES] = [24, 90, 52];
+/** Width for a part of a name, in pixels. */
+const SHORT = 44;
 /** Rows of the table of values. */
 const MAX_ROWS = 200;
 /** Milliseconds between two marks of the axis. */
@@ -27,7 +29,7 @@ const STEPS = [...[1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * p
 /** From the top of a mark to its bottom. */
 const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
 /** Colours of outcomes that have none of their name. @type {Record<string, string>} */
-const COLOURS = { skipped: 'var(--quiet)', unexpected: 'var(--failed)', known: 'color-mix(in srgb, var(--failed) 35%, var(--none))' };
+const COLOURS = { skipped: 'var(--quiet)', unexpected: 'var(--failed)', passes: 'var(--failed)', known: 'color-mix(in srgb, var(--failed) 35%, var(--none))' };
 
 const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
 
@@ -54,6 +56,9 @@ export function timeline(view, address) {
   const tip = Object.assign(document.createElement('div'), { className: 'tip', hidden: true });
   /** @type {HTMLCanvasElement | undefined} */
   let canvas;
+  /** First lines of reasons by the address of an attempt, the attempt at the pointer, and the timer of its request. @type {Map<string, string>} */
+  const reasons = new Map();
+  let [pointed, waiting] = ['', 0];
 
   const load = async () => {
     const mine = ++turn;
@@ -156,10 +161,12 @@ export function timeline(view, address) {
       if (!span.trial || span.wait || wide < NAMED || lane < LANE) continue;
       context.fillStyle = colours.page;
       const start = Math.max(left, 0);
-      const room = left + wide - start - 8;
+      const room = Math.min(left + wide, width) - start - 8;
       // Measuring takes long, and no letter has less than three pixels on average.
       const fits = (/** @type {string} */ text) => 3 * text.length < room && context.measureText(text).width <= room;
-      const name = names(span.trial).find(fits);
+      const all = names(span.trial), last = all[all.length - 1];
+      // The end of a name is more distinct than its start.
+      const name = all.find(fits) ?? (room > SHORT && `…${last.slice(1 - Math.floor((room * last.length) / context.measureText(last).width))}`);
       const took = lane > LANE ? duration(span.to_ms - span.from_ms) : '';
       if (name) context.fillText(name, start + 4, end - (took ? 17 : 6));
       if (took && fits(took)) context.fillText(took, start + 4, end - (name ? 4 : 10));
@@ -189,8 +196,18 @@ export function timeline(view, address) {
     tip.hidden = !span;
     if (!span) return;
     const { worker } = shown.lanes[span.lane];
+    const path = !span.trial || span.wait || span.outcome === 'passed' ? '' : `${trialPath(view.run, span.trial)}${query({ attempt: span.attempt })}`;
+    if (path !== pointed) clearTimeout(waiting);
+    if (path && path !== pointed && !reasons.has(path)) {
+      waiting = setTimeout(async () => {
+        const found = await get(path).catch(() => null);
+        reasons.set(path, found?.reasons[0]?.text.slice(0, 200) ?? '');
+        if (path === pointed && !tip.hidden) point(event);
+      }, 100);
+    }
+    pointed = path;
     render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, words(span)),
-      el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`));
+      el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`), reasons.get(path) && el('span', null, reasons.get(path)));
     tip.style.setProperty('--up', `${places().tops[span.lane]}px`);
     tip.style.setProperty('--at', `${event.offsetX}px`);
     tip.classList.toggle('left', event.offsetX > /** @type {HTMLCanvasElement} */ (canvas).clientWidth / 2);
