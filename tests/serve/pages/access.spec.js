@@ -58,6 +58,9 @@ test.describe('', () => {
       await expect(other.getByRole('heading', { name: 'Log in' })).toBeVisible();
       await expect(other.getByText('will send this login to all ports of box.example.')).toHaveCount(count);
     }
+    await expect(other.getByText('This link was used already')).toHaveCount(0);
+    await other.goto(server.link);
+    await expect(other.getByText('This link was used already')).toBeVisible();
     await context.close();
     await expect(page.getByRole('heading', { name: 'Runs' })).toBeVisible();
   });

@@ -28,8 +28,9 @@ export function problem(error, refused) {
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
 
-/** The form for the token of a browser that is not logged in. @param {Element} place */
-export function login(place) {
+/** The form for the token of a browser that is not logged in. `isFirst` is set for the first page: the server has redirected it from a link. @param {Element} place @param {boolean} isFirst */
+export function login(place, isFirst) {
+  const { redirectCount: redirects } = /** @type {any} */ (performance.getEntriesByType('navigation')[0]);
   let [token, isBusy, error] = ['', false, /** @type {any} */ (null)];
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -45,7 +46,7 @@ export function login(place) {
     }
   };
   const draw = () => render(place, el('form', { class: 'login', onsubmit: submit },
-    el('h1', null, 'Log in'),
+    el('h1', null, 'Log in'), isFirst && redirects > 0 && el('p', { class: 'note' }, 'This link was used already or is older than 5 minutes.'),
     el('p', null, 'Open the link that ', el('code', null, 'runner serve'), ' printed, print a new one with ',
       el('code', null, 'runner serve --link'), ', or paste the token of the server.'),
     // Names of `--allow-host`. A login at another name moves to a name that only this server has.

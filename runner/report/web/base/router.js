@@ -132,7 +132,7 @@ export async function show(kept, again = false) {
   } catch (error) {
     if (mine !== turn) return;
     const isUnknown = /** @type {any} */ (error).status === 404;
-    if (/** @type {any} */ (error).status === 401) login(place);
+    if (/** @type {any} */ (error).status === 401) login(place, mine === 1);
     else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
     replace();
   }

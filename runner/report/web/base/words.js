@@ -298,6 +298,10 @@ export function bar(counts) {
   return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);
 }
 
+/** The text of a page without runs. `server` is its document. @param {any} server */
+export const noRuns = ({ scenarios, read_only: isReadOnly }) => el('p', { class: 'empty' }, 'No runs yet. ', scenarios && !isReadOnly ? [el('a', { href: '/start' }, 'Start one'), ' or type '] : 'Start one with ',
+  el('code', null, 'runner exec SCENARIO'), '. To create a first scenario: ', el('code', null, 'runner init'), '.');
+
 /** The end of a run in words, and the next step, by its reason. @type {Record<string, [string, string]>} */
 const REASONS = {
   plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],

@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { beside, count, done, duration, local, money, number, outcome, percent, plural, points, prose, short, sign, testName, time, wilson } from '../base/words.js';
+import { beside, count, done, duration, local, money, noRuns, number, outcome, percent, plural, points, prose, short, sign, testName, time, wilson } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
@@ -35,7 +35,7 @@ const CHARTS = [
 ];
 
 /** @type {import('../base/router.js').Open} */
-export async function open({ place, address }) {
+export async function open({ place, address, server }) {
   const keys = Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
   const newest = (await get('/runs?limit=1000')).runs;
   const scenarios = [...new Set(newest.map((/** @type {any} */ run) => run.scenario))].sort();
@@ -45,7 +45,7 @@ export async function open({ place, address }) {
     render(place, el('h1', null, 'History'), ...content);
     return { title: () => 'History', draw: () => {} };
   };
-  if (!newest.length) return plain(el('p', null, 'No runs yet. Start one with ', el('code', null, 'runner exec SCENARIO'), '.'));
+  if (!newest.length) return plain(noRuns(server));
 
   /** @type {any} */
   let history = { scenario: keys.scenario };

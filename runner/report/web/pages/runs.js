@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, beside, count, day, done, needed, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, count, day, done, needed, noRuns, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const [FIRST, MORE] = [100, 1000];
 const KEYS = ['status', 'scenario', 'label', 'group', 'q'];
@@ -107,11 +107,11 @@ export async function open({ place, address, kept, server }) {
     return [
       cell('tick', run.parts ? button(isOpen ? '▾' : '▸', () => fold(run.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${run.name}` })
         : el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`, onchange: () => toggle(run) })),
-      cell('state', verdict(run), why ? el('small', { title: why }, prose(why.split('. ')[0])) : null),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(why.split('. ')[0].replace(/(?<=mean score \S+|%) of [\d,]+, at least /, ' < '))) : null),
       cell('name', el('span', null, run.parts ? link(run.group ? to({ group: run.group }) : to({ scenario: run.parts[0].scenario }), run.name) : el('a', { href: runPath(run.run), tabindex: -1 }, run.scenario), run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
       el('small', null, run.parts ? run.words
-        : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, labels])),
+        : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, !narrow.matches && labels])),
       cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', run.before && points(shareOf(run), shareOf(run.before), `${percent(shareOf(run.before))} passed in ${run.before.short}`))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
@@ -148,10 +148,10 @@ export async function open({ place, address, kept, server }) {
   function trials(run) {
     const { counts } = run;
     const phrases = (/** @type {RegExp} */ keys) => parts(counts).filter(([key]) => keys.test(key)).map(([, phrase]) => phrase).join(', ');
-    const passed = beside(counts).passed;
+    const { passed, unexpected_passes: passes } = counts;
     // The failed ones are in the state.
     if (done(counts) < needed(counts)) return [`${count(done(counts))} of ${count(needed(counts))}`, phrases(/passed|known|skipped|ungraded/)].filter(Boolean).join(': ');
-    return [`${count(passed)} of ${count(needed(counts))} passed${counts.flaky > 0 ? ` (${count(counts.flaky)} flaky)` : ''}`, phrases(/known|skipped|ungraded/)].filter(Boolean).join(', ');
+    return [`${count(passed)} of ${count(needed(counts))} passed${[[counts.flaky, 'flaky'], [passes, 'although known']].filter(([number]) => number > 0).map(([number, word]) => ` (${count(number)} ${word})`).join('')}`, phrases(/known|skipped|ungraded/)].filter(Boolean).join(', ');
   }
 
   /** @param {any} run */
@@ -172,7 +172,7 @@ export async function open({ place, address, kept, server }) {
   function chip(word) {
     const chosen = filters.status.split(',').filter(Boolean);
     const [isOn, number] = [chosen.includes(word), list.counts[word] ?? 0];
-    if (!number && !isOn && word !== 'failed' && word !== 'incomplete') return null;
+    if (!number && !isOn && (!items.length || (word !== 'failed' && word !== 'incomplete'))) return null;
     const next = isOn ? chosen.filter((one) => one !== word) : [...chosen, word];
     return button([state(word), ` ${count(number)}`], () => go(to({ status: next.join(',') })), { key: word, class: 'chip', 'aria-pressed': String(isOn) });
   }
@@ -188,8 +188,7 @@ export async function open({ place, address, kept, server }) {
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
     const others = ['scenario', 'label', 'group'].filter((key) => filters[key]).map((key) => el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${key === 'group' ? filters[key].split('-').at(-1) : filters[key]} ✕`));
-    const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
-      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '], el('code', null, 'runner exec SCENARIO'), '.'];
+    const empty = isFiltered ? el('p', { class: 'empty' }, 'No runs match. ', link('/runs', 'Clear filters')) : noRuns(server);
     const find = { type: 'search', placeholder: 'Search scenario, id, label or group', 'aria-label': 'Search runs' };
     const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
       el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));
@@ -200,7 +199,7 @@ export async function open({ place, address, kept, server }) {
       error && problem(error), trends(),
       el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
-      items.length || error ? null : el('p', { class: 'empty' }, empty),
+      items.length || error ? null : empty,
       ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
         ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked. Tick two to compare them.`,
         button('Clear', () => { ticked.clear(); draw(); })));
@@ -287,7 +286,7 @@ function gate(run) {
 /** Whether a run has ended with all of its trials. @param {any} run */
 const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts);
 
-/** The share of passes as the words of the run count them: without unexpected ones. @param {any} run */
-const shareOf = ({ counts }) => beside(counts).passed / (wilson(counts)?.total ?? 1);
+/** The share of passes, as all pass rates also of unexpected ones. @param {any} run */
+const shareOf = ({ counts }) => counts.passed / (wilson(counts)?.total ?? 1);
 
 const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];
