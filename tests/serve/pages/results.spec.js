@@ -129,6 +129,14 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await expect(page.getByRole('columnheader', { name: 'Failing since' })).toBeHidden();
   const newest = row.getByRole('link', { name: `passed in ${NEW}` });
   await expect.poll(async () => (await newest.boundingBox())?.x).toBeLessThan(400);
+  // On paper, results that pass are names only.
+  await page.emulateMedia({ media: 'print' });
+  await expect(row.locator('.run').first()).toBeHidden();
+  await expect(page.getByRole('row').filter({ hasText: 'breaks@hostile' }).locator('.run').first()).toBeVisible();
+  await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  await expect(page.locator('.fields > div > p').first()).toContainText(/^every/);
+  await expect(page.locator('.fields > div > p').first()).toBeVisible();
+  await page.emulateMedia({ media: 'screen' });
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
   await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
 });

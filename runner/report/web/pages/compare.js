@@ -68,7 +68,7 @@ export async function open({ place, address, kept, server }) {
     const chosen = run?.run ?? keys[key];
     return el('div', null, el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
       !chosen && el('option', { value: '' }, 'Choose a run…'), scenarios.map(([name, all]) => el('optgroup', { key: name, label: name }, all.map((run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`)))))),
-      run && el('p', null, verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')), ' ', link(runPath(run.run), run.short)));
+      run && el('p', null, el('b', { class: 'printed' }, run.scenario), verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')), ' ', link(runPath(run.run), run.short)));
   }
 
   function content() {
