@@ -122,13 +122,6 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await expect(page.locator('section', { has: page.getByRole('heading', { name: 'Failing since' }) }).getByRole('listitem').last()).toContainText(/\d results in all of these runsbreaks@hostile/);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
   await expect(row).toContainText('2 of 3');
-  // At first, the newest run is visible.
-  await page.setViewportSize({ width: 400, height: 900 });
-  await page.goto(`${server.origin}/history?scenario=every&test=passes`);
-  await expect(row.locator('.trial small')).toContainText('2 of 3');
-  await expect(page.getByRole('columnheader', { name: 'Failing since' })).toBeHidden();
-  const newest = row.getByRole('link', { name: `passed in ${NEW}` });
-  await expect.poll(async () => (await newest.boundingBox())?.x).toBeLessThan(400);
   // On paper, results that pass are names only.
   await page.emulateMedia({ media: 'print' });
   await expect(row.locator('.run').first()).toBeHidden();
@@ -137,6 +130,13 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await expect(page.locator('.fields > div > p').first()).toContainText(/^every/);
   await expect(page.locator('.fields > div > p').first()).toBeVisible();
   await page.emulateMedia({ media: 'screen' });
+  // At first, the newest run is visible.
+  await page.setViewportSize({ width: 400, height: 900 });
+  await page.goto(`${server.origin}/history?scenario=every&test=passes`);
+  await expect(row.locator('.trial small')).toContainText('2 of 3');
+  await expect(page.getByRole('columnheader', { name: 'Failing since' })).toBeHidden();
+  const newest = row.getByRole('link', { name: `passed in ${NEW}` });
+  await expect.poll(async () => (await newest.boundingBox())?.x).toBeLessThan(400);
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
   await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
 });
