@@ -106,10 +106,10 @@ fn calls_are_listed_and_open_in_full() {
     other.expect(2).says(&["attempt 2 of `t0@web#1` has no call 1; its journal has 0 calls"]);
     calls(&["--attempt", "2"]).expect(0).says(&["0 calls", "`exec --journal` records calls"]);
 
+    let escapes = regex::Regex::new(r"\x1b\[[0-9;]*m").unwrap();
     for columns in [60, 80, 200] {
         let script = r#""$runner" show latest t0 --calls; "$runner" show latest t0 --call 2"#;
         let (_, output) = Terminal::run_script(&runner, columns, "UTC", script).end();
-        let escapes = regex::Regex::new(r"\x1b\[[0-9;]*m").unwrap();
         for line in escapes.replace_all(&output, "").split(['\r', '\n']) {
             assert!(line.width() <= usize::from(columns), "{columns}: {line}");
             assert!(!line.contains('\u{1b}'), "{line:?}");
