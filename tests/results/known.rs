@@ -170,13 +170,14 @@ fn documents_have_states_and_reasons() {
     assert_eq!(
         known,
         [
-            json!({"trial": "dates/local@echo#1", "state": "known", "reason": lost}),
-            json!({"trial": "dates/offset@echo#1", "state": "known", "reason": lost}),
-            json!({"trial": "fixed@echo#1", "state": "unexpected-pass", "reason": "not <yet>"}),
+            json!({"trial": "dates/local@echo#1", "state": "known", "reason": lost, "place": "known.toml:2"}),
+            json!({"trial": "dates/offset@echo#1", "state": "known", "reason": lost, "place": "known.toml:2"}),
+            json!({"trial": "fixed@echo#1", "state": "unexpected-pass", "reason": "not <yet>", "place": "known.toml:6"}),
         ]
     );
     let trial: Value = runner.run(&["show", "latest", "fixed", "--json"]).expect(0).document();
-    assert_eq!(trial["known"], json!({"state": "unexpected-pass", "reason": "not <yet>"}));
+    let entry = json!({"state": "unexpected-pass", "reason": "not <yet>", "place": "known.toml:6"});
+    assert_eq!(trial["known"], entry);
     let trial: Value = runner.run(&["show", "latest", "fresh", "--json"]).expect(0).document();
     assert_eq!(trial.get("known"), None);
 }
@@ -244,7 +245,7 @@ fn histories_keep_known_failures_apart() {
     let document: Value = runner.run(&[trial, &["--json"]].concat()).expect(0).document();
     assert_eq!(document["history"][0]["known"], "known");
     let lost = "offset lost, issue 375";
-    let other = json!({"trial": "dates/offset@second#1", "state": "known", "reason": lost});
+    let other = json!({"trial": "dates/offset@second#1", "state": "known", "reason": lost, "place": "known.toml:2"});
     assert_eq!(document["others_known"], json!([other]));
 }
 
@@ -286,6 +287,43 @@ fn reports_name_known_failures() {
     for text in ["1 passed, 2 unexpected, 2 known", "<b>2</b> known", "passes although known"] {
         assert!(html.contains(text), "{text}");
     }
+}
+
+#[test]
+fn trial_names_its_entry_and_those_that_do_not_apply() {
+    let runner = runner();
+    let expired = "\n[[failures]]\ntests = [\"fresh\"]\nreason = \"a draft\"\nuntil = 2020-02-29\n";
+    runner.write("known.toml", KNOWN.to_owned() + expired);
+    runner.exec(&[]).expect(1);
+    let show = |test: &str| runner.run(&["show", "latest", test]).expect(0);
+    show("dates/local").says(&["known: offset lost, issue 375 (known.toml:2)"]);
+    show("fresh").says(&["expired 2020-02-29: a draft (known.toml:10)"]);
+    let trial: Value = runner.run(&["show", "latest", "fresh", "--json"]).expect(0).document();
+    let entry = json!({
+        "why": "expired", "tests": ["fresh"], "place": "known.toml:10", "reason": "a draft",
+        "until": "2020-02-29",
+    });
+    assert_eq!([trial.get("known"), trial.get("stale")], [None, Some(&json!([entry]))]);
+}
+
+#[test]
+fn trial_has_the_results_of_its_repeats() {
+    let runner = runner();
+    runner.scenario(&SCENARIO.replace("id = \"fixed\"", "id = \"fixed\"\nrepeat = 2"));
+    runner.exec(&[]).expect(1);
+    let document = |trial: &str| -> Value {
+        runner.run(&["show", "latest", trial, "--json"]).expect(0).document()
+    };
+    let result = |repeat: u8| {
+        json!({
+            "trial": format!("fixed@echo#{repeat}"), "repeat": repeat, "outcome": "passed",
+            "flaky": false, "known": "unexpected-pass",
+        })
+    };
+    for trial in ["fixed@echo#1", "fixed@echo#2"] {
+        assert_eq!(document(trial)["repeats"], json!([result(1), result(2)]));
+    }
+    assert_eq!(document("fresh@echo#1").get("repeats"), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runner_model::known::{Known, KnownEntry, KnownState, Stale};
 use runner_model::units::{grouped, plural};
-use runner_model::visible::cut;
+use runner_model::visible::{cut, visible_line};
 use runner_model::{Outcome, RowRef};
 use runner_results::{hash, key, rank};
 use schemars::JsonSchema;
@@ -104,11 +104,13 @@ pub struct KnownReason {
 /// An entry of the list of known failures that does not apply to the run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StaleEntry {
+    /// Why the entry does not apply.
     pub why: Stale,
     /// Globs over the ids of tests, up to 3.
     pub(crate) tests: Vec<String>,
     /// File and line. `scenario` and the line for an entry of the scenario.
     pub(crate) place: String,
+    /// The entry's reason.
     pub(crate) reason: String,
     /// The last day on which the entry applies.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,14 +120,25 @@ pub struct StaleEntry {
 impl StaleEntry {
     /// Describes an entry. `None` for one that applies.
     pub(crate) fn of(entry: &KnownEntry) -> Option<Self> {
-        let KnownEntry { tests, reason, until, file, line, .. } = entry;
+        let KnownEntry { tests, reason, until, .. } = entry;
         Some(Self {
             why: entry.stale?,
             tests: tests.iter().take(3).cloned().collect(),
-            place: format!("{}:{line}", file.as_deref().unwrap_or("scenario")),
+            place: failure::place(entry),
             reason: reason.clone(),
             until: until.clone(),
         })
+    }
+
+    /// Formats the entry as one line.
+    pub(crate) fn line(&self) -> String {
+        let why = match (self.why, &self.until) {
+            (Stale::Expired, Some(until)) => format!("expired {until}"),
+            (Stale::Expired, None) => "expired".to_owned(),
+            (Stale::Changed, _) => "changed".to_owned(),
+            (Stale::Unmatched, _) => "unmatched".to_owned(),
+        };
+        visible_line(&format!("{why}: {} ({})", self.reason, self.place)).into_owned()
     }
 }
 

@@ -1,8 +1,9 @@
 //! [`RunTable`]: the rows of a run in columns, and the row that counts for each trial.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::RandomState;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
@@ -255,13 +256,26 @@ impl RunTable {
 
     /// Returns the rows of a trial's test and repeat on all providers.
     pub fn rows_of_repeat(&self, trial: &TrialId) -> Vec<u32> {
+        self.rows_of_test(trial, |repeat| repeat.cmp(&trial.repeat))
+    }
+
+    /// Returns the results of a trial's test on its provider, ascending by repeat.
+    pub fn repeats(&self, trial: &TrialId) -> Vec<TableRow> {
+        let rows = self.rows_of_test(trial, |_| Ordering::Equal).into_iter();
+        let rows = rows.map(|number| self.row(number));
+        let is_repeat = |row: &TableRow| self.names(row.trial).1 == &*trial.provider;
+        rows.filter(|row| is_repeat(row) && self.result(row.trial) == Some(*row)).collect()
+    }
+
+    /// Returns the rows of a trial's test whose repeats are equal by `compare`.
+    fn rows_of_test(&self, trial: &TrialId, compare: impl Fn(u32) -> Ordering) -> Vec<u32> {
         // Callers ask for trials in the order of the plan, which is nearly that of the tests.
-        let (count, last) = (self.tests.len(), self.last_test.load(Ordering::Relaxed));
+        let (count, last) = (self.tests.len(), self.last_test.load(Relaxed));
         let mut near = (last..count).chain(0..last.min(count));
         let Some(test) = near.find(|test| self.tests.get(*test) == &*trial.test) else {
             return Vec::new();
         };
-        self.last_test.store(test, Ordering::Relaxed);
+        self.last_test.store(test, Relaxed);
         let key = |row: u32| {
             let trial = self.trials[self.rows[row as usize].trial as usize];
             (trial.test, trial.repeat)
@@ -271,9 +285,12 @@ impl RunTable {
             rows.sort_by_key(|row| key(*row));
             rows
         });
-        let wanted = (test, trial.repeat);
-        let first = sorted.partition_point(|row| key(*row) < wanted);
-        sorted[first..].iter().copied().take_while(|row| key(*row) == wanted).collect()
+        let order = |row: &u32| {
+            let (of, repeat) = key(*row);
+            of.cmp(&test).then_with(|| compare(repeat))
+        };
+        let first = sorted.partition_point(|row| order(row).is_lt());
+        sorted[first..].iter().copied().take_while(|row| order(row).is_eq()).collect()
     }
 
     /// Returns the first 4 bytes of the fingerprints of execution and judgement.

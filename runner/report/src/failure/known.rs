@@ -1,6 +1,6 @@
 //! [`KnownResult`]: a result that the list of known failures changes.
 
-use runner_model::known::{Known, KnownState};
+use runner_model::known::{Known, KnownEntry, KnownState};
 use runner_model::{RowRef, visible::visible_line};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,6 +15,8 @@ pub struct KnownResult {
     pub state: KnownState,
     /// The reason of the entry that decides.
     pub reason: String,
+    /// File and line of the entry. `scenario` and the line for an entry of the scenario.
+    pub place: String,
 }
 
 /// A trial of a run with its [`KnownResult`].
@@ -26,13 +28,18 @@ pub struct KnownTrial {
     pub(crate) known: KnownResult,
 }
 
+/// Formats file and line of an entry.
+pub(crate) fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
+    format!("{}:{line}", file.as_deref().unwrap_or("scenario"))
+}
+
 impl KnownResult {
     /// Compares a row with a list. `None` if the result counts as without the list.
     pub fn of(known: &Known, row: &RowRef<'_>) -> Option<Self> {
         let state = known.state(&row.test, &row.provider, row.outcome);
         let entry = known.entry(&row.test, &row.provider);
         let entry = entry.filter(|_| state != KnownState::Unlisted)?;
-        Some(Self { state, reason: entry.reason.clone() })
+        Some(Self { state, reason: entry.reason.clone(), place: place(entry) })
     }
 
     /// Formats the state and the reason as one line.

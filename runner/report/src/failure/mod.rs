@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use runner_results::hash;
 
-pub(crate) use self::known::PASSES;
+pub(crate) use self::known::{PASSES, place};
 pub use self::known::{KnownResult, KnownTrial};
 use crate::{denials, logs::JsonRecord, phrases};
 

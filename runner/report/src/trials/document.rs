@@ -7,7 +7,7 @@ use runner_model::log::{LogLine, Said};
 use runner_model::row::Artifact;
 use runner_model::visible::common_ends;
 use runner_model::{
-    Digest, RowRef, RunStatus, Text, TrialId, id_word, known::KnownState, test::Test,
+    Digest, Outcome, RowRef, RunStatus, Text, TrialId, id_word, known::KnownState, test::Test,
 };
 use runner_record::{InFlight, Manifest, RecordError, ResultsRoot, RunDir, WaitingTrial};
 use runner_results::RunTable;
@@ -18,7 +18,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::past::PastResult;
 use crate::{
-    KnownResult, KnownTrial, VERSION, failure,
+    KnownResult, KnownTrial, StaleEntry, VERSION, failure,
     list::short_of,
     rows::{Line, StoredRow},
 };
@@ -49,6 +49,9 @@ pub struct TrialDocument {
     /// Present if the trial is a known failure or an unexpected pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownResult>,
+    /// Entries of the list of known failures that match the trial and do not apply.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) stale: Vec<StaleEntry>,
     /// Present while an attempt of the trial runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<InFlight>,
@@ -63,6 +66,9 @@ pub struct TrialDocument {
     /// Those of `others` that are known failures or unexpected passes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others_known: Vec<KnownTrial>,
+    /// Results of the test on the provider by repeat, up to 100. Empty if there is one repeat.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) repeats: Vec<RepeatResult>,
     /// Results of the trial in the newest runs of the scenario, the oldest first.
     pub(super) history: Vec<PastResult>,
     /// The command that repeats the attempt.
@@ -80,6 +86,22 @@ pub struct TrialDocument {
     /// `seq` of the row that settles the trial.
     #[serde(skip)]
     pub settling: Option<u64>,
+}
+
+/// The result of a repeat.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RepeatResult {
+    /// The trial's id.
+    trial: String,
+    /// From 1.
+    repeat: u32,
+    /// Outcome of the deciding attempt.
+    outcome: Outcome,
+    /// Whether the trial passed after an attempt that did not.
+    flaky: bool,
+    /// `known` for a known failure, `unexpected-pass` for a pass that the list does not expect. Absent for other results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<KnownState>,
 }
 
 /// Logs and output of an attempt.
@@ -121,6 +143,8 @@ pub enum FoundTrials {
 
 /// Trials that a message names.
 const MOST_NAMED: usize = 10;
+/// Repeats in a document.
+const MOST_REPEATS: usize = 100;
 /// Trials that are compared with a text that matches none.
 const MOST_COMPARED: usize = 10_000;
 
@@ -280,6 +304,7 @@ impl TrialDocument {
         let running = live.in_flight.into_iter().find(|one| one.trial == trial);
         let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
         let sessions = manifest.sessions.iter();
+        let repeats = repeats(table, &trial);
         let mut document = Self {
             v: VERSION,
             run: run.id().to_owned(),
@@ -292,11 +317,13 @@ impl TrialDocument {
             rows: Vec::new(),
             shown: None,
             known: None,
+            stale: Vec::new(),
             running,
             waiting,
             run_status: manifest.status,
             others: Vec::new(),
             others_known: Vec::new(),
+            repeats,
             history: Vec::new(),
             reproduce: String::new(),
             logs: Vec::new(),
@@ -305,6 +332,9 @@ impl TrialDocument {
             settling: None,
         };
         let known = table.known()?;
+        let entries = known.matching(&document.test, &document.provider).into_iter();
+        let entries = entries.map(|number| &known.list().entries[number as usize]);
+        document.stale = entries.filter_map(StaleEntry::of).collect();
         let mut others = BTreeMap::new();
         table.each_row_in_order(&table.rows_of_repeat(&document.trial), |indexed, row, line| {
             let is_result = table.result(indexed.trial) == Some(indexed);
@@ -411,6 +441,25 @@ impl TrialDocument {
         self.history = history;
         Ok(())
     }
+}
+
+fn repeats(table: &RunTable, trial: &TrialId) -> Vec<RepeatResult> {
+    let mut repeats = table.repeats(trial);
+    repeats.truncate(MOST_REPEATS);
+    if repeats.len() < 2 {
+        return Vec::new();
+    }
+    let results = repeats.into_iter().map(|row| {
+        let repeat = table.repeat(row.trial);
+        RepeatResult {
+            trial: TrialId { repeat, ..trial.clone() }.to_string(),
+            repeat,
+            outcome: row.outcome,
+            flaky: row.is_flaky(),
+            known: row.state.listed(),
+        }
+    });
+    results.collect()
 }
 
 fn log(run: &RunDir, row: &RowRef<'_>) -> Option<LogText> {

@@ -10,7 +10,7 @@ use runner_model::{Outcome, RowRef, json::Json, outcome::Verdict, visible::cut};
 use serde_json::{Map, Value};
 
 use super::past;
-use crate::{KnownResult, TrialDocument, failure, logs::without_records, phrases, rows::Line};
+use crate::{StaleEntry, TrialDocument, failure, logs::without_records, phrases, rows::Line};
 
 /// Longest JSON on one line, in bytes.
 const SHORT_VALUE: usize = 60;
@@ -41,7 +41,9 @@ impl TrialDocument {
         };
         let worker = row.worker.iter().map(|worker| format!(", worker {worker}"));
         let worker: String = worker.collect();
-        page.lines("known failures", self.known.iter().map(KnownResult::line));
+        let known = self.known.iter();
+        let known = known.map(|known| format!("{} ({})", known.line(), known.place));
+        page.lines("known failures", known.chain(self.stale.iter().map(StaleEntry::line)));
         page.text("run", format!("{}\nsession {session}, {at}{worker}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {

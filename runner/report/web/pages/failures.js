@@ -4,13 +4,14 @@
 import { get, getNow, query, runPath, trialPath, tried } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { el, folded, link, loading, render, table } from '../base/ui.js';
-import { count, outcome, plural, prose, time } from '../base/words.js';
+import { count, done, outcome, percent, plural, points, prose, score, time } from '../base/words.js';
 import { example, reason } from './reason.js';
 
 /** Changes of tests: key, words and class. */
 const CHANGES = [
   ['regressed', 'newly failing', 'failed'],
   ['still_failing', 'still failing', 'failed'],
+  ['unexpected_pass', 'passing although known', 'failed'],
   ['known', 'known', 'known'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
@@ -23,12 +24,16 @@ const CHANGES = [
 export function previous({ document, run }) {
   const { since_previous: base } = document;
   if (!base?.counts) return null;
+  const rates = base.pass_rates;
+  const rise = rates && points(rates[1], rates[0], `${percent(rates[0])} passed in ${base.short}`);
+  const hasRepeats = Object.values(base.counts).reduce((sum, one) => sum + one, 0) < done(document.run.counts);
   const href = `/compare${query({ base: base.run, new: run })}`;
   const changes = CHANGES.filter(([key]) => base.counts[key] > 0)
     .map(([key, words, tone]) => el('a', { class: tone, href }, `${count(base.counts[key])} ${words}`));
   return el('p', { class: 'counts' },
     el('span', null, 'Since ', link(runPath(base.run), base.short), ' (', time(base.started_at, 'age'), '):'),
-    changes.length ? changes : el('span', { class: 'quiet' }, 'no changes'));
+    changes.length ? changes : el('span', { class: 'quiet' }, 'no changes'), hasRepeats && el('span', { class: 'quiet' }, '(tests, each on a provider)'),
+    base.scores && el('span', null, `mean score ${base.scores.map(score).join(' → ')}`), rise && el('span', null, percent(rates[1]), ' passed ', rise));
 }
 
 /** Kinds and reasons of a kind that are shown at first, and reasons of all of them. */
@@ -58,7 +63,7 @@ function recovered(run, text, trials) {
 }
 
 /** Why an entry is stale, and what to do. @type {Record<string, string>} */
-const STALE = {
+export const STALE = {
   expired: 'Its last day is over. Fix the tests, or write a later `until`.',
   changed: 'Its tests or their expectations have changed. `runner known --update` confirms it.',
   unmatched: 'It matches no trial. Remove it.',
@@ -104,7 +109,7 @@ const some = (items, most, noun) => [items.slice(0, most), items.length > most &
 
 /** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
 const kind = (run, one, most, texts = distinct(one.groups.map((/** @type {any} */ { reason }) => (reason.startsWith(`${one.kind}: `) ? reason.slice(one.kind.length + 2) : reason)))) => el('div', { key: one.key, class: 'kind' },
-  el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'unexpected' : one.outcome, one.kind), ' ', count(one.trials))),
+  el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'passes' : one.outcome, one.kind), ' ', count(one.trials))),
   el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group, /** @type {number} */ at) => reasons(run, group, texts[at], one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
     one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
 
@@ -112,7 +117,7 @@ const kind = (run, one, most, texts = distinct(one.groups.map((/** @type {any} *
 function reasons(run, one, words, hasValues) {
   const isNew = /new/.test(one.change);
   const head = el('span', { class: 'head' }, el('b', null, count(one.trials)), ' ',
-    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words));
+    one.change && el('span', { class: isNew ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, `still ${one.reason.startsWith('passes') ? 'passing' : 'failing'}`)), ' ', el('span', { class: hasValues ? 'pre' : 'pre prose', title: one.reason }, words));
   const examples = () => (one.first.length < 2 ? opened(run, one.first[0]) : [one.first.map((/** @type {string} */ trial, /** @type {number} */ at) =>
     folded(trial, () => [opened(run, trial), link(trialPath(run, trial), 'All about this trial')], at === 0)), more(one.trials - one.first.length, listPath(run, one.key))]);
   return el('div', { key: one.key, class: 'group' }, folded(head, examples), names(run, one),
