@@ -1,10 +1,11 @@
 //! Differences between two runs that make a comparison unfair.
 
-use std::{collections::BTreeSet, iter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use runner_model::units::{grouped, plural};
-use runner_model::{RunStatus, status::RunVerdict, visible::shown_path};
-use runner_record::{Manifest, RunDir};
+use runner_model::{Limits, RunStatus, status::RunVerdict, visible::shown_path};
+use runner_record::{Manifest, ManifestProvider, RunDir};
 use runner_results::{Side, pairs};
 
 use crate::failures;
@@ -69,7 +70,7 @@ pub(crate) fn cautions(
     if providers.is_none() {
         let changed = changed_plugins(base, new);
         cautions.extend(named("the plugins of these providers have changed", &changed));
-        cautions.extend(changed_tests(new, &changed, sides));
+        cautions.extend(changed_tests(manifests, &changed, sides));
     }
     cautions
 }
@@ -95,8 +96,11 @@ fn named(words: &str, names: &[&str]) -> Option<String> {
 }
 
 /// Counts results whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.
-fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<String> {
-    let mut executions = 0;
+fn changed_tests(manifests: [&Manifest; 2], plugins: &[&str], sides: [&Side; 2]) -> Vec<String> {
+    let new = manifests[1];
+    // Results and names of providers, by the parts that differ.
+    let mut executions = BTreeMap::<_, (u64, BTreeSet<_>)>::new();
+    let parts: Vec<_> = new.providers.iter().map(|one| changed_parts(manifests, one)).collect();
     let mut judgements = 0;
     let mut repeats = 0;
     for [base, now] in pairs(sides[0], sides[1]) {
@@ -105,17 +109,63 @@ fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<Str
         let [new_input, new_judgement] = sides[1].table.fingerprints(row.number);
         let provider = new.providers.get(sides[1].table.provider(row.trial));
         let is_plugin = provider.is_some_and(|one| plugins.contains(&&*one.name));
-        executions += u64::from(input != new_input && !is_plugin);
+        if input != new_input
+            && !is_plugin
+            && let Some(provider) = provider
+        {
+            let parts = &parts[sides[1].table.provider(row.trial)];
+            let (count, names) = executions.entry(parts).or_default();
+            *count += 1;
+            names.insert(provider.name.clone());
+        }
         judgements += u64::from(judgement != new_judgement);
         repeats += u64::from(base.len() != now.len());
     }
     let counts = [
-        (executions, "another input, configuration, limit, grant or granted file"),
-        (judgements, "other expectations or graders"),
-        (repeats, "another number of repeats"),
+        (judgements, "other expectations or graders".to_owned()),
+        (repeats, "another number of repeats".to_owned()),
     ];
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let executions = executions.into_iter().map(|(parts, (count, names))| {
+        let all = names.len() as u64;
+        let names: Vec<_> = names.into_iter().take(MAX_NAMES).collect();
+        (count, format!("{parts}: {}", failures::named(&names, all)))
+    });
+    let counts = executions.chain(counts).filter(|(count, _)| *count > 0);
     counts
         .map(|(count, words)| format!("{} {words}", plural(count, "result has", "results have")))
         .collect()
+}
+
+/// Names the parts of a provider that differ, apart from its plugin. Manifests have neither inputs nor configurations.
+fn changed_parts([base, new]: [&Manifest; 2], provider: &ManifestProvider) -> String {
+    let before = base.providers.iter().find(|one| one.name == provider.name);
+    let differs = |differs: fn([&ManifestProvider; 2]) -> bool| {
+        before.is_some_and(|before| differs([before, provider]))
+    };
+    let parts = [
+        ("limits", differs(|of| have_other_limits(of.map(|one| &one.limits)))),
+        ("grants", differs(|[before, now]| before.grants != now.grants)),
+        (
+            "granted files",
+            differs(|of| {
+                let [before, now] =
+                    of.map(|one| one.mounts.iter().map(|folder| folder.content.as_ref()));
+                !before.eq(now)
+            }),
+        ),
+    ];
+    let parts: Vec<_> =
+        parts.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+    if !parts.is_empty() {
+        format!("other {}", parts.join(" and "))
+    } else if base.metadata.suite == new.metadata.suite {
+        "another configuration or seed".to_owned()
+    } else {
+        "another input, configuration or seed".to_owned()
+    }
+}
+
+fn have_other_limits([before, now]: [&Limits; 2]) -> bool {
+    let mut deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
+    before.time != now.time || deciding.any(|limit| (limit.get)(before) != (limit.get)(now))
 }
