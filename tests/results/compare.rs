@@ -390,6 +390,13 @@ fn scores_without_verdict_count_in_no_mean() {
         [&shown["providers"][0], &shown["graders"][0]].map(|one| one["score"].clone())
     };
     assert_eq!(mean(), [0.25, 0.25]);
+    let changed = &document(&runner, &[])["changes"][0];
+    assert_eq!([&changed["base"]["score"], &changed["new"]["score"]], [&json!(0.9), &Value::Null]);
+    let since = runner.run(&["show", "--json"]).expect(0).document();
+    let scores = since["since_previous"]["scores"].as_array().unwrap();
+    let scores = scores.iter().map(|score| (1000.0 * score.as_f64().unwrap()).round());
+    assert!(scores.eq([900.0, 250.0]), "{since}");
+    assert_eq!(since["since_previous"]["pass_rates"], json!([1.0, 11.0 / 12.0]));
     let page = runner.run(&["show", "latest", "t11"]).expect(0).stdout;
     assert!(!page.contains("score 100 (judge"), "{page}");
     write(&|number| match number {

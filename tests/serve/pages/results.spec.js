@@ -45,7 +45,14 @@ test('only a significant change of a comparison is red', async ({ page, server }
     await expect(page.getByRole('columnheader', { name: 'p (corrected)' })).toBeVisible();
     await expect(page.getByRole('region', { name: 'Rates and means' }).getByRole('cell', { name: text, exact: true })).toBeVisible();
   }
-  await expect(page.getByRole('grid', { name: 'Changed results' }).getByText('0/2').first()).toBeVisible();
+  const changed = page.getByRole('grid', { name: 'Changed results' });
+  await expect(changed.getByText('0/2').first()).toBeVisible();
+  // The greatest fall of a score is first.
+  json.changes.forEach((one, at) => [one.base, one.new].forEach((of, side) => Object.assign(of ?? {}, { score: side ? 0.8 - at / 10 : 0.8 })));
+  await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  await expect(changed.getByText('0/2 · 0.80').first()).toBeVisible();
+  await page.getByRole('link', { name: 'By change of score' }).click();
+  await expect(changed.locator('.row .test').first()).toContainText(json.changes.findLast((one) => one.base && one.new).test);
   await page.getByRole('link', { name: 'Swap' }).click();
   await expect(page).toHaveURL(new RegExp(`base=${NEW}&new=${BASE}`));
 });
@@ -366,6 +373,12 @@ test.describe('', () => {
     await expect(head).toContainText('of 4 trials, 6 not needed');
     await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button').first()).toHaveText('All 4');
     await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('row').filter({ hasText: 'sure' })).toHaveCount(4);
+    await page.goto(`${server.origin}/runs/latest/trials/sure%40echo%232`);
+    const repeats = page.getByRole('navigation', { name: 'Repeats' });
+    await expect(repeats).toHaveText(/^Repeats ✓ 1✓ 2✓ 3✓ 4 · 4 of 4 passed$/);
+    await expect(page.getByRole('heading', { level: 1 })).toContainText('sure@echo#2');
+    await repeats.getByRole('link', { name: 'passed #1' }).click();
+    await expect(page.getByRole('heading', { level: 1 })).toContainText('sure@echo#1');
     await page.goto(`${server.origin}/runs`);
     await expect(page.getByRole('row').filter({ hasText: 'adaptive' })).toContainText('4 of 4 passed');
   });
@@ -407,7 +420,7 @@ test.describe('', () => {
     await expect(failures.getByRole('heading', { name: 'passes although known' })).toBeVisible();
     await expect(failures.locator('.group').filter({ hasText: 'fixed@echo' })).toContainText('not yet');
     await expect(failures).not.toContainText('dates/');
-    await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button')).toHaveText(['All 5', 'Not passed 3', 'Unexpected 2', 'Known 2']);
+    await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button')).toHaveText(['All 5', 'Unexpected 2', 'Known 2']);
 
     const stale = [/^State/, /expired.*scenario:8.*fresh.*a draft, issue 9.*write a later until.*until 2020-02-29/, /unmatched.*scenario:12.*gone\/\*.*too long, issue 4.*Remove it/];
     await expect(page.getByRole('region', { name: 'Stale entries' }).getByRole('row')).toHaveText(stale);
@@ -437,19 +450,22 @@ test.describe('', () => {
     await trials.filter({ hasText: 'offset' }).getByRole('link').click();
     await expect(page.getByRole('heading', { level: 1 })).toHaveText('dates/offset@echo ≈ known: offset lost, <b>issue 375</b>');
     await expect(page.locator('.note')).toHaveCount(0);
+    await expect(page.getByText(/^Known failure, known.toml:\d+$|^Known failure, scenario:\d+$/)).toBeVisible();
+    await page.goto(`${server.origin}/runs/latest/trials/fresh%40echo%231`);
+    await expect(page.locator('.note')).toHaveText(/^Known failure, expired 2020-02-29: a draft, issue 9 · scenario:8\nIts last day is over/);
 
     await page.goto(`${server.origin}/runs/latest`);
     await head.getByRole('link', { name: '2 unexpected' }).click();
     await expect(trials.filter({ hasText: 'fixed' })).toContainText('passes although known: not yet');
     await expect(trials.filter({ hasText: 'dates/' })).toHaveCount(0);
     await trials.filter({ hasText: 'fixed' }).getByRole('link').click();
-    await expect(page.getByRole('heading', { level: 1 })).toHaveText('fixed@echo ✗ passes although known');
-    await expect(page.locator('.note')).toHaveText('Known failure: not yet\nTo remove its entry: runner known --update');
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('fixed@echo ✗✓ passes although known');
+    await expect(page.locator('.note')).toHaveText(/^Known failure: not yet · scenario:\d+\nTo remove its entry: runner known --update$/);
 
-    // The course of the runs counts as the words of the run do.
+    // As in all pass rates, a pass is one although a failure was expected.
     await page.goto(`${server.origin}/runs`);
     const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: 'known' });
-    await expect(row).toContainText('1 of 5 passed, 2 known');
+    await expect(row).toContainText('2 of 5 passed (1 although known), 2 known');
   });
 
   test('known failures are no failures beside other runs and providers', async ({ page, server }) => {
@@ -458,16 +474,16 @@ test.describe('', () => {
     for (const number of [1, 2]) await runner(['exec', '-q', 'both.toml', '--into', `known/2026-02-0${number}_00-00-00-000-both-0000000${number}`], [1]);
     await page.goto(`${server.origin}/runs/00000002`);
     const since = page.locator('.counts').filter({ hasText: /^Since/ });
-    await expect(since.getByRole('link')).toHaveText(['00000001', '2 still failing', '4 known']);
+    await expect(since.getByRole('link')).toHaveText(['00000001', '2 still failing', '2 passing although known', '4 known']);
     await since.getByRole('link', { name: '4 known' }).click();
 
-    await expect(page.getByRole('group', { name: 'Changes' }).getByRole('link')).toHaveText(['2 still failing', '4 known', '4 passing']);
+    await expect(page.getByRole('group', { name: 'Changes' }).getByRole('link')).toHaveText(['2 still failing', '2 passing although known', '4 known', '2 passing']);
     await page.getByRole('link', { name: '4 known' }).click();
     const changes = page.getByRole('grid', { name: 'Changed results' }).getByRole('row');
     await expect(changes.filter({ hasText: 'dates/offset' })).toHaveText(Array(2).fill(/^known.*≈ known≈ knownoffset lost/));
 
     await page.goto(`${server.origin}/history?scenario=both`);
-    await expect(page.locator('h1 + .lead')).toHaveText(/^2 results failing/);
+    await expect(page.locator('h1 + .lead')).toHaveText(/^4 results failing/);
     const test = page.getByRole('grid', { name: 'Results' }).getByRole('row').filter({ hasText: 'offset' }).first();
     await expect(test.locator('.since')).toHaveText('≈ known');
     await expect(test.locator('.run')).toHaveText(['≈', '≈']);

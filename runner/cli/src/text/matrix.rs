@@ -25,7 +25,7 @@ pub fn mark(mark: Option<Mark>) -> String {
     let paint: Paint = match mark {
         Mark::Passed => style::green,
         Mark::Flaky | Mark::Skipped => style::yellow,
-        Mark::Failed | Mark::Error | Mark::Timeout => style::red,
+        Mark::Failed | Mark::Error | Mark::Timeout | Mark::UnexpectedPass => style::red,
         Mark::Known => style::dim,
     };
     paint(&mark.sign().to_string())
@@ -33,8 +33,16 @@ pub fn mark(mark: Option<Mark>) -> String {
 
 /// Returns a legend of the signs, of runs with these counts.
 pub fn legend<'a>(runs: impl IntoIterator<Item = &'a Counts>) -> String {
-    let has_known = runs.into_iter().any(|counts| counts.known > 0);
-    let shown = Mark::ALL.into_iter().filter(|one| has_known || *one != Mark::Known);
+    let (mut has_known, mut has_passes) = (false, false);
+    for counts in runs {
+        has_known |= counts.known > 0;
+        has_passes |= counts.unexpected_passes > 0;
+    }
+    let shown = Mark::ALL.into_iter().filter(|one| match one {
+        Mark::Known => has_known,
+        Mark::UnexpectedPass => has_passes,
+        _ => true,
+    });
     let signs = shown.map(|one| {
         // Elsewhere, a test can be flaky by the results of several runs, too.
         let words =
@@ -51,6 +59,7 @@ fn word(mark: Mark) -> &'static str {
         Mark::Failed => "failed",
         Mark::Error => "error",
         Mark::Timeout => "timeout",
+        Mark::UnexpectedPass => "passes although known",
         Mark::Known => "known",
         Mark::Skipped => "skipped",
     }

@@ -128,7 +128,7 @@ impl ChangeList {
         let outcomes = [change.base, change.new].into_iter().flatten().map(|one| one.text());
         let outcomes = outcomes.collect::<Vec<_>>().join(" → ");
         // The reason of a flaky test has its cause, too.
-        let is_failing = change.new.is_some_and(|new| new.is_failing());
+        let is_failing = change.new.is_some_and(|new| new.is_failing() && new.outcome.is_bad());
         if is_failing && change.class != Class::Flaky {
             let known = self.failures.iter().position(|(known, _)| *known == outcomes);
             let known = known.unwrap_or_else(|| {
@@ -279,7 +279,7 @@ impl Changed {
         let worst = class::worst(if class == Class::Gone { pair[0] } else { pair[1] })?;
         let is_listed = match class {
             Class::Passing => false,
-            Class::NotJudged | Class::Unpaired => worst.outcome.is_bad(),
+            Class::NotJudged | Class::Unpaired => worst.outcome.is_bad() || worst.is_unexpected(),
             _ => true,
         };
         let outcomes = pair.map(class::outcomes);
@@ -303,11 +303,13 @@ impl Changed {
         };
         // Without a summary, only the outcome would be repeated.
         let is_explained = self.class == Class::NewlySkipped && row.summary.is_some();
-        let entry = KnownResult::of(known, row).filter(|one| one.state == KnownState::Known);
-        let failure = (is_bad || is_explained).then(|| match &entry {
-            Some(known) => visible_line(&known.reason).into_owned(),
-            None => failure::headline(row),
-        });
+        let failure = match new.and_then(|_| KnownResult::of(known, row)) {
+            Some(KnownResult { state: KnownState::Known, reason, .. }) => {
+                Some(visible_line(&reason).into_owned())
+            }
+            Some(pass) => Some(pass.line()),
+            None => (is_bad || is_explained).then(|| failure::headline(row)),
+        };
         Change {
             class: self.class,
             test: &row.test,

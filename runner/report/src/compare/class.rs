@@ -8,6 +8,7 @@ use runner_results::{Side, TableRow, pairs, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::measures::mean;
 use super::stability::{TestResult, isolated, unstable};
 use crate::phrases;
 
@@ -20,6 +21,8 @@ pub enum Class {
     Regressed,
     /// No repeat passes on either side.
     StillFailing,
+    /// All repeats pass on both sides, and the list of the new run expects a failure.
+    UnexpectedPass,
     /// A repeat did not pass, and now all do.
     Fixed,
     /// Passes only after a retry or in some repeats, or has changed in recent runs without a cause.
@@ -32,7 +35,7 @@ pub enum Class {
     Known,
     /// Only in the base.
     Gone,
-    /// All repeats pass on both sides.
+    /// All repeats pass on both sides, as expected.
     Passing,
     /// The base has skipped all repeats.
     NotJudged,
@@ -47,6 +50,9 @@ pub struct ClassCounts {
     pub regressed: u64,
     /// No repeat passes on either side.
     pub still_failing: u64,
+    /// All repeats pass on both sides, and the list of the new run expects a failure.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unexpected_pass: u64,
     /// A repeat did not pass, and now all do.
     pub fixed: u64,
     /// Passes only after a retry or in some repeats, or has changed in recent runs without a cause.
@@ -60,7 +66,7 @@ pub struct ClassCounts {
     pub known: u64,
     /// Only in the base.
     pub gone: u64,
-    /// All repeats pass on both sides.
+    /// All repeats pass on both sides, as expected.
     pub passing: u64,
     /// The base has skipped all repeats.
     pub not_judged: u64,
@@ -81,12 +87,15 @@ pub(crate) struct Outcomes {
     pub passed: u32,
     /// All repeats with a result.
     pub trials: u32,
+    /// Mean score of the repeats that have one. Absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
 }
 
 impl Outcomes {
-    /// Returns whether the worst outcome is a failure that is not known.
+    /// Returns whether the worst outcome is unexpected.
     pub fn is_failing(&self) -> bool {
-        self.outcome.is_bad() && self.known.is_none()
+        self.known.unwrap_or_default().is_unexpected(self.outcome)
     }
 
     /// Formats the outcome, or the number of passes if there are several repeats.
@@ -111,15 +120,17 @@ pub(crate) fn outcomes(repeats: &[TableRow]) -> Option<Outcomes> {
     let passed = repeats.iter().filter(|row| row.outcome == Outcome::Passed).count();
     let TableRow { outcome, state, .. } = *worst(repeats)?;
     let (passed, trials) = (passed as u32, repeats.len() as u32);
-    Some(Outcomes { outcome, known: state.listed(), passed, trials })
+    let score = mean(repeats, |row| row.score);
+    Some(Outcomes { outcome, known: state.listed(), passed, trials, score })
 }
 
 impl Class {
     /// All classes in the order of texts.
-    const OF_COUNTS: [Self; 11] = [
+    const OF_COUNTS: [Self; 12] = [
         Self::Regressed,
         Self::Fixed,
         Self::StillFailing,
+        Self::UnexpectedPass,
         Self::Known,
         Self::Flaky,
         Self::NewlySkipped,
@@ -137,6 +148,7 @@ impl Class {
         let (of_runs, of_providers, name) = match self {
             Self::Regressed => ("regressed", "worse than ", base),
             Self::StillFailing => ("still failing", "failing on both", &none[0]),
+            Self::UnexpectedPass => ("passing although known", "passing although known on ", new),
             Self::Fixed => ("fixed", "better than ", base),
             Self::Flaky => ("flaky", "flaky", &none[0]),
             Self::New => ("new", "only on ", new),
@@ -183,7 +195,11 @@ impl Class {
             let fell = base.has_pass && !base.has_both() && new.has_failure;
             if fell { Self::Regressed } else { Self::Flaky }
         } else if new.has_pass {
-            if base.has_failure { Self::Fixed } else { Self::Passing }
+            match (base.has_failure, new.has_unexpected) {
+                (true, _) => Self::Fixed,
+                (false, true) => Self::UnexpectedPass,
+                (false, false) => Self::Passing,
+            }
         } else if base.has_pass {
             Self::Regressed
         } else {
@@ -246,6 +262,7 @@ impl ClassCounts {
         match class {
             Class::Regressed => &mut self.regressed,
             Class::StillFailing => &mut self.still_failing,
+            Class::UnexpectedPass => &mut self.unexpected_pass,
             Class::Fixed => &mut self.fixed,
             Class::Flaky => &mut self.flaky,
             Class::New => &mut self.new,
@@ -263,6 +280,7 @@ impl ClassCounts {
         let Self {
             regressed,
             still_failing,
+            unexpected_pass,
             fixed,
             flaky,
             newly_skipped,
@@ -271,7 +289,8 @@ impl ClassCounts {
             not_judged,
             ..
         } = self;
-        regressed + still_failing + fixed + flaky + newly_skipped + known + passing + not_judged
+        let failing = regressed + still_failing + unexpected_pass;
+        failing + fixed + flaky + newly_skipped + known + passing + not_judged
     }
 
     /// Formats counts that are not 0: `2 regressed, 1 fixed`.

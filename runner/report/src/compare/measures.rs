@@ -173,7 +173,7 @@ pub(crate) fn measures(
 }
 
 /// Returns the mean of a test's repeats that have a value, which an `f32` can hold.
-fn mean(repeats: &[TableRow], value: impl Fn(&TableRow) -> Option<f64>) -> Option<f64> {
+pub(super) fn mean(repeats: &[TableRow], value: impl Fn(&TableRow) -> Option<f64>) -> Option<f64> {
     let mut sum = 0.0;
     let mut count = 0.0;
     for value in repeats.iter().filter_map(value).filter(|value| value.is_finite()) {

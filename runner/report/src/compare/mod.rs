@@ -43,7 +43,8 @@ pub struct ComparisonDocument {
     pub counts: ClassCounts,
     /// Rates and means, by provider.
     pub measures: Vec<Measure>,
-    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new ones, newly skipped ones,
+    /// Tests that do not just pass in both runs: regressed, still failing, passing although known, fixed, flaky, new
+    /// ones, newly skipped ones,
     /// known failures, failing ones without a result in the base, then gone ones, each in the order of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,

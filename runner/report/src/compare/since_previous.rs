@@ -3,13 +3,14 @@
 use runner_model::visible::{cut, visible_line};
 use runner_model::{Places as _, RunStatus, Time, TrialId, status::RunVerdict, units::grouped};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_results::{RunTable, Scope, Side, key, plan};
+use runner_results::{PassRate, RunTable, Scope, Side, key, plan};
 use runner_scenario::Suite;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::changes::{Changed, Changes};
 use super::class::{Class, ClassCounts};
+use super::measures::mean;
 use crate::{failures::FailureGroup, list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
@@ -31,6 +32,13 @@ pub struct SincePrevious {
     pub started_at: Time,
     /// Tests by their change. `null` if both runs together have over [`MAX_TRIALS`] trials.
     pub counts: Option<ClassCounts>,
+    /// Share of the trials that passed, without skipped ones, in that run and in this one. Absent if one is not completed or they
+    /// have other selections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_rates: Option<[f64; 2]>,
+    /// Mean scores of the trials that have one. Absent as `pass_rates`, and without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<[f64; 2]>,
     /// Classes of tests that do not just pass, ascending by key.
     #[serde(skip)]
     classes: Vec<(u64, Class)>,
@@ -80,7 +88,8 @@ impl SincePrevious {
             [&earlier, manifest].map(|run| run.providers.iter().map(|one| &one.name));
         let has_same_tests =
             earlier.metadata.suite == manifest.metadata.suite && old_names.eq(new_names);
-        let notable = earlier.counts.bad() + manifest.counts.bad() + manifest.counts.skipped;
+        let bad = [&earlier.counts, &manifest.counts].map(|one| one.bad() + one.unexpected_passes);
+        let notable = bad[0] + bad[1] + manifest.counts.skipped;
         if has_same_tests && notable == 0 {
             return Ok(None);
         }
@@ -89,6 +98,8 @@ impl SincePrevious {
             short: short_of(root, base.id()),
             started_at: earlier.started_at,
             counts: None,
+            pass_rates: None,
+            scores: None,
             classes: Vec::new(),
             named: Vec::new(),
         };
@@ -99,6 +110,14 @@ impl SincePrevious {
         let new = Side::new(RunTable::open(run)?, Scope::default())?;
         let (counts, mut changed) = Changed::all(run, [&earlier, manifest], [&old, &new], false)?;
         since.counts = Some(counts);
+        let selections = [&earlier, manifest].map(|run| &run.metadata.selection);
+        if manifest.status == RunStatus::Completed && selections[0] == selections[1] {
+            let rate = |run: &Manifest| PassRate::of(&run.counts, true).map(|rate| rate.rate);
+            since.pass_rates = rate(&earlier).zip(rate(manifest)).map(<[_; 2]>::from);
+            let rows = [&old, &new].map(|side| side.table.settling().collect::<Vec<_>>());
+            let [before, now] = rows.map(|rows| mean(&rows, |row| row.score));
+            since.scores = before.zip(now).map(<[_; 2]>::from);
+        }
         let known = changed.iter().filter(|one| one.class < Class::Passing).map(|one| {
             let side = if one.class == Class::Gone { &old } else { &new };
             (side.key(&side.table.row(one.row)), one.class)
@@ -165,6 +184,9 @@ impl SincePrevious {
         let words = [
             (Class::Regressed, "new"),
             (Class::StillFailing, "still"),
+            (Class::UnexpectedPass, "still"),
+            // The list still expects the failure.
+            (Class::Fixed, "new"),
             (Class::Flaky, "flaky"),
             (Class::New, "new test"),
             (Class::NewlySkipped, "new"),

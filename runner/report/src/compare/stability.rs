@@ -25,7 +25,7 @@ pub(crate) struct TestResult {
     /// A repeat is a known failure.
     has_known: bool,
     /// A repeat makes the verdict `failed`.
-    has_unexpected: bool,
+    pub(crate) has_unexpected: bool,
 }
 
 impl TestResult {

@@ -51,6 +51,10 @@ fn known_class_needs_only_expected_results() {
     assert_eq!(class(&[known], &[failed, known]), Class::StillFailing);
     assert_eq!(class(&[known], &[(Passed, KnownState::UnexpectedPass), known]), Class::Flaky);
     assert_eq!(class(&[known], &[passed]), Class::Fixed);
+    let pass = (Passed, KnownState::UnexpectedPass);
+    assert_eq!(class(&[known], &[pass]), Class::Fixed);
+    assert_eq!(class(&[pass], &[pass]), Class::UnexpectedPass);
+    assert_eq!(class(&[pass], &[passed]), Class::Passing);
     assert_eq!(class(&[(Skipped, KnownState::Unlisted)], &[known]), Class::NotJudged);
 }
 

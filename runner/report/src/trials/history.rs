@@ -87,8 +87,8 @@ pub struct PastTest<'a> {
     pub provider: &'a str,
     /// Number of runs in which the test was flaky, compared with the run before.
     pub flaky_runs: u64,
-    /// Number of the newest runs, one after another, in which the test failed and no list expected that. 0 if it passed in the
-    /// newest one, or its failure is known.
+    /// Number of the newest runs, one after another, in which the test's result was unexpected: a failure, or a pass of a known
+    /// failure. 0 if the newest one is expected.
     pub failing_runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
@@ -123,18 +123,21 @@ pub enum Mark {
     Failed,
     Error,
     Timeout,
+    /// Passed in each repeat, and the list of known failures expects a failure.
+    UnexpectedPass,
     /// The list of known failures expects all failures.
     Known,
     Skipped,
 }
 
 impl Mark {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Passed,
         Self::Flaky,
         Self::Failed,
         Self::Error,
         Self::Timeout,
+        Self::UnexpectedPass,
         Self::Known,
         Self::Skipped,
     ];
@@ -144,6 +147,7 @@ impl Mark {
         let result = TestResult::from(counts);
         Some(match (result.has_pass, result.has_failure) {
             _ if result.is_known() => Self::Known,
+            (true, false) if result.has_unexpected => Self::UnexpectedPass,
             (true, _) if result.has_both() => Self::Flaky,
             (true, _) => Self::Passed,
             (false, true) if counts.error > 0 => Self::Error,
@@ -161,6 +165,7 @@ impl Mark {
             Self::Failed => '✗',
             Self::Error => '!',
             Self::Timeout => 'T',
+            Self::UnexpectedPass => 'X',
             Self::Known => '≈',
             Self::Skipped => '○',
         }
@@ -318,9 +323,9 @@ struct Test {
     /// Sums of metrics, and sum and number of the scores. `None` without any.
     values: Option<Box<(MetricSums, (f64, u64))>>,
     flaky_runs: u32,
-    /// Runs since the last pass or known failure that judged the test.
+    /// Runs since the last expected result.
     failing_runs: u32,
-    /// Whether a run before these judged the test.
+    /// Whether a run before these had an expected result.
     has_passed: bool,
 }
 
@@ -340,7 +345,7 @@ impl Test {
             .filter_map(|(place, column)| Some((place, column.seen(number)?)))
             .peekable();
         while let Some((place, seen)) = judged.next() {
-            self.has_passed |= !seen.result.has_failure || seen.result.is_known();
+            self.has_passed |= !seen.result.has_unexpected;
             self.failing_runs += u32::from(!self.has_passed);
             let base = judged.peek().map(|(_, base)| base.result);
             let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {

@@ -212,6 +212,7 @@ const MARKS = {
   unexpected: ['✗', 'failed'],
   known: ['≈', 'known'],
   passes: ['✗✓', 'failed'],
+  unexpected_pass: ['✗✓', 'failed'],
   flaky: ['~', 'flaky'],
   passed: ['✓', 'passed'],
   skipped: ['–', 'skipped'],
@@ -233,7 +234,7 @@ export function outcome(word, text = word) {
 }
 
 /** The word of a trial's result: its outcome, or that by the list of known failures. @param {any} one */
-export const result = ({ known, flaky, outcome: word }) => (known ? known === 'known' ? known : 'unexpected' : flaky ? 'flaky' : word);
+export const result = ({ known, flaky, outcome: word }) => (known ? known === 'known' ? known : 'passes' : flaky ? 'flaky' : word);
 
 /** The mark of an outcome alone, as a link. @param {string} word @param {Record<string, any>} props */
 export const sign = (word, props) => el('a', { class: `mark ${MARKS[word]?.[1] ?? ''}`, ...props }, MARKS[word]?.[0] ?? '?');

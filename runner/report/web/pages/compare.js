@@ -14,6 +14,7 @@ import { amount } from './tables.js';
 const CLASSES = [
   ['regressed', 'regressed', 'failed'],
   ['still-failing', 'still failing', 'failed'],
+  ['unexpected-pass', 'passing although known', 'failed'],
   ['known', 'known', 'known'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
@@ -27,7 +28,7 @@ const CLASSES = [
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, kept, server }) {
-  const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
+  const keys = Object.fromEntries(['base', 'new', 'filter', 'class', 'sort'].map((key) => [key, address.searchParams.get(key) ?? '']));
   const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
   const { runs } = await get('/runs?limit=1000');
   const scenarios = [...Map.groupBy(/** @type {any[]} */ (runs), (run) => run.scenario)];
@@ -45,11 +46,15 @@ export async function open({ place, address, kept, server }) {
     error = caught;
   }
   const changes = (document?.changes ?? []).filter((/** @type {any} */ one) => !keys.class || one.class === keys.class);
+  /** The change of the mean score. `null` without both. @param {any} one */
+  const rise = (one) => (typeof one.base?.score === 'number' && typeof one.new?.score === 'number' ? one.new.score - one.base.score : null);
+  const isScored = changes.some((/** @type {any} */ one) => rise(one) !== null);
+  if (keys.sort) changes.sort((/** @type {any} */ one, /** @type {any} */ other) => (rise(one) ?? 0) - (rise(other) ?? 0));
 
   const rows = new Rows({
     label: 'Changed results',
     head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
-    row: (/** @type {any} */ one) => [cell('change', CLASSES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words))),
+    row: (/** @type {any} */ one) => [cell('change', CLASSES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words.replace(' although known', '')))),
       cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
       cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
     height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
@@ -81,7 +86,8 @@ export async function open({ place, address, kept, server }) {
       measures(document.measures),
       el('h2', null, 'Results', el('small', null, changes.length > 0 && `${count(changes.length)}, each of a test on a provider`)),
       el('div', { class: 'chips filters', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
-        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
+        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`))),
+      isScored && el('a', { class: 'chip', 'aria-current': keys.sort ? 'true' : null, href: to({ sort: keys.sort ? '' : 'score' }) }, 'By change of score')),
       changes.length ? null : el('p', { class: 'quiet' }, 'No results in this list. Those that pass in both runs are only counted.'),
       el('div', { hidden: !changes.length }, rows.element),
     ];
@@ -107,7 +113,7 @@ function lead({ summary, measures }) {
 }
 
 /** The repeats of a test in a run. @param {any} of */
-const side = (of) => (of ? outcome(result(of), of.trials > 1 ? `${count(of.passed)}/${count(of.trials)}` : undefined) : '–');
+const side = (of) => (of ? outcome(result(of), [of.trials > 1 && `${count(of.passed)}/${count(of.trials)}`, typeof of.score === 'number' && score(of.score)].filter(Boolean).join(' · ') || undefined) : '–');
 
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;

@@ -117,6 +117,8 @@ export function trials(view, address, kept) {
     const counts = countsOf(view);
     const { flaky = 0, known = 0, unexpected = 0 } = beside(counts);
     const trials = /** @type {Record<string, number>} */ ({ All: needed(counts), 'Not passed': counts.failed + counts.error + counts.timeout, Flaky: flaky, Known: known, Unexpected: unexpected })[words];
+    // Unexpected results and known failures have chips of their own.
+    if (words === 'Not passed' && keys.filter !== filter && known + unexpected > 0) return null;
     if (!trials && words !== 'Not passed' && keys.filter !== filter) return null;
     return button(`${words} ${count(trials)}`, () => go(to({ filter })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter) });
   };
