@@ -295,21 +295,31 @@ fn authors_pages_are_followed() {
     }
 }
 
-/// Follows the tutorial, except the installation of tools that are there.
 #[test]
 fn parsers_of_the_tutorial_differ_as_it_shows() {
+    follow_tutorial("parsers", "json-python");
+}
+
+#[test]
+fn agent_of_the_tutorial_continues_and_is_replayed() {
+    follow_tutorial("agent", "agent");
+}
+
+/// Follows a tutorial, except the installation of the tools of its plugin in Python, which are there.
+fn follow_tutorial(name: &str, python: &str) {
     let plugin = Plugin::new(&RUST);
     let folder = plugin.folder.path();
     let mut printed = String::new();
-    for block in pages::blocks("docs/tutorials/parsers.md") {
+    for block in pages::blocks(&format!("docs/tutorials/{name}.md")) {
         let place = &block.place;
         if let Some(file) = block.condition("file") {
             fs::write(folder.join(file), &block.text).unwrap();
         } else if block.language == "text" {
             let (shown, printed) = (pages::normal(&block.text), pages::normal(&printed));
-            assert!(printed.contains(&shown), "{place}:\n{shown}\nis not a part of\n{printed}");
-        } else if block.text.starts_with("rustup") {
-            symlink(tools().join("python"), folder.join("json-python/.venv")).unwrap();
+            let shown = shown.trim_end();
+            assert!(printed.contains(shown), "{place}:\n{shown}\nis not a part of\n{printed}");
+        } else if block.text.contains("/bin/pip install") {
+            symlink(tools().join("python"), folder.join(python).join(".venv")).unwrap();
         } else {
             let ran = plugin.shell_in(folder, &format!("exec 2>&1\n{}", block.text));
             printed = String::from_utf8(ran.stdout).unwrap();

@@ -51,6 +51,7 @@ pages! {
     blocks_of_settings_page_work: "docs/settings.md";
     blocks_of_shards_page_work: "docs/shards.md";
     blocks_of_workers_page_work: "docs/workers.md";
+    blocks_of_tutorial_about_agents_work: "docs/tutorials/agent.md";
     blocks_of_tutorial_about_conformance_work: "docs/tutorials/conformance.md";
     blocks_of_tutorial_about_models_work: "docs/tutorials/chat-model.md";
     blocks_of_tutorial_about_nights_work: "docs/tutorials/nightly.md";
@@ -161,14 +162,14 @@ fn files_page_lists_all_files() {
 }
 
 #[test]
-fn pages_have_at_most_210_kilobytes() {
+fn pages_have_at_most_218_kilobytes() {
     // 150, the page about workers on other machines with its configurations and keys, the rules of comparisons and judges,
-    // a page of checks, and known failures and accepted outputs with their two tutorials.
+    // a page of checks, known failures and accepted outputs with their two tutorials, and journals with one.
     let folders = ["docs", "docs/tutorials", "docs/shards"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let files = files.map(|file| file.unwrap().metadata().unwrap()).filter(fs::Metadata::is_file);
     let bytes: u64 = files.map(|file| file.len()).sum();
-    assert!(bytes <= 210 << 10, "{bytes} bytes: remove what another page or a help has");
+    assert!(bytes <= 218 << 10, "{bytes} bytes: remove what another page or a help has");
 }
 
 #[test]
