@@ -320,6 +320,8 @@ test('attempts of a log fold, alone and all at once', async ({ page, server }) =
 test('log of a run without output is that of the run', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/2026-01-04_00-00-00-000-good-44444444?view=log`);
   await expect(page.getByRole('link', { name: 'Attempts' })).toHaveCount(0);
+  // Its scenario has no earlier run.
+  await expect(page.getByRole('link', { name: 'Compare…' })).toHaveAttribute('href', /^.compare.new=.*good/);
   await expect(page.getByRole('link', { name: 'runner.log' })).toHaveAttribute('aria-current', 'page');
   const log = page.getByLabel('Log', { exact: true });
   await expect(log).toContainText('session 1 of runner');

@@ -138,7 +138,8 @@ export async function open({ place, address, names, kept }) {
       gate.length > 0 && el('p', { class: 'pre' }, gate.map((/** @type {string} */ line, /** @type {number} */ at) =>
         el('span', { class: /^(failed|✗)/.test(line) ? 'failed' : 'passed' }, at ? `\n${line}` : `gate ${line}`))),
       el('div', { class: 'buttons' }, again, main, rest.some(Boolean) && menu(rest), report && button('Print', () => print()),
-        previous && !report && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
+        // After a move of the file, Compare finds an earlier run by the scenario's name.
+        !report && !isRunning && link(`/compare${query({ base: previous?.run, new: run })}`, previous ? `Compare with ${previous.short}` : 'Compare…'),
         !report && el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
 

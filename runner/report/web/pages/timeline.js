@@ -18,10 +18,8 @@ const TONES = ['link', 'error', 'passed', 'timeout', 'flaky', 'text'];
 let isByProvider = false;
 /** Height of all lanes if they are many. */
 const MOST = 560;
-/** Width of a mark that may have a name, of a mark of the axis, and of the names of lanes, in pixels. */
-const [NAMED, TICK, NAMES] = [24, 90, 52];
-/** Width for a part of a name, in pixels. */
-const SHORT = 44;
+/** Width of a mark that may have a name, for a part of a name, of a mark of the axis, and of the names of lanes, in pixels. */
+const [NAMED, SHORT, TICK, NAMES] = [24, 44, 90, 52];
 /** Rows of the table of values. */
 const MAX_ROWS = 200;
 /** Milliseconds between two marks of the axis. */
@@ -56,9 +54,8 @@ export function timeline(view, address) {
   const tip = Object.assign(document.createElement('div'), { className: 'tip', hidden: true });
   /** @type {HTMLCanvasElement | undefined} */
   let canvas;
-  /** First lines of reasons by the address of an attempt, the attempt at the pointer, and the timer of its request. @type {Map<string, string>} */
-  const reasons = new Map();
-  let [pointed, waiting] = ['', 0];
+  /** First lines of reasons by the address of an attempt, and the attempt at the pointer. @type {[Map<string, string>, string]} */
+  let [reasons, pointed] = [new Map(), ''];
 
   const load = async () => {
     const mine = ++turn;
@@ -197,15 +194,15 @@ export function timeline(view, address) {
     if (!span) return;
     const { worker } = shown.lanes[span.lane];
     const path = !span.trial || span.wait || span.outcome === 'passed' ? '' : `${trialPath(view.run, span.trial)}${query({ attempt: span.attempt })}`;
-    if (path !== pointed) clearTimeout(waiting);
-    if (path && path !== pointed && !reasons.has(path)) {
-      waiting = setTimeout(async () => {
-        const found = await get(path).catch(() => null);
-        reasons.set(path, found?.reasons[0]?.text.slice(0, 200) ?? '');
+    pointed = path;
+    if (path && !reasons.has(path)) {
+      setTimeout(async () => {
+        if (path !== pointed || reasons.has(path)) return;
+        reasons.set(path, '');
+        reasons.set(path, (await get(path).catch(() => null))?.reasons[0]?.text.slice(0, 200));
         if (path === pointed && !tip.hidden) point(event);
       }, 100);
     }
-    pointed = path;
     render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, words(span)),
       el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`), reasons.get(path) && el('span', null, reasons.get(path)));
     tip.style.setProperty('--up', `${places().tops[span.lane]}px`);
