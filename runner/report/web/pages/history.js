@@ -20,8 +20,6 @@ const COLUMN = '3.7rem';
 /** Width of the columns between the tests and the runs, in `rem`. */
 const BEFORE = 15;
 
-/** The reason for which a run of a file with the same scenario's name is left out. */
-const OTHER = /(^|: )it is a run of/;
 /** Starts of the runs that are shown. @type {[string, string][]} */
 const SINCE = [['', 'Any time'], ['1d', 'Last day'], ['7d', 'Last 7 days'], ['30d', 'Last 30 days'], ['90d', 'Last 90 days']];
 
@@ -103,7 +101,7 @@ export async function open({ place, address, server }) {
   const runs = history.runs;
   /** All runs of the scenario, if the others are of another file with its name, as after a move. @type {any[] | null} */
   let every = newest.filter((/** @type {any} */ run) => run.scenario === history.scenario && ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts)).reverse();
-  if (runs.length > 1 || /** @type {any[]} */ (every).length < 2 || every?.at(-1).run !== runs[0]?.run || ['test', 'provider', 'since'].some((key) => keys[key]) || !history.skipped.some((/** @type {string} */ text) => OTHER.test(text))) every = null;
+  if (runs.length > 1 || /** @type {any[]} */ (every).length < 2 || every?.at(-1).run !== runs[0]?.run || ['test', 'provider', 'since'].some((key) => keys[key]) || !history.skipped.some((/** @type {string} */ text) => /: it is a run of /.test(text))) every = null;
   /** The pass rates of those runs, as the list of runs has them. */
   const rates = (of = every ?? [], label = short(of.map((one) => one.started_at))) => of.length > 0 && el('div', { class: 'charts' }, el('section', null, el('h2', null, 'Pass rate', el('small', null, 'with the runs of other files')),
     lines(`Pass rate of ${history.scenario}`, [{ name: '', values: of.map(({ counts }) => beside(counts).passed / (wilson(counts)?.total ?? 1)) }],
@@ -191,7 +189,7 @@ export async function open({ place, address, server }) {
 
   /** The runs that are left out, by the reason. */
   const leftOut = () => history.skipped.length > 0 && el('details', null, el('summary', { class: 'quiet' }, plural(history.skipped.length, 'run'), ' left out'),
-    [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => [el('p', null, plural(all.length, 'run'), OTHER.test(why) ? why.slice(11) : [': ', prose(why)]),
+    [...Map.groupBy(history.skipped, (/** @type {string} */ text) => text.slice(text.indexOf(': ') + 2))].map(([why, all]) => [el('p', null, plural(all.length, 'run'), /^it is a run of/.test(why) ? why.slice(11) : [': ', prose(why)]),
       el('p', { class: 'names' }, all.slice(0, PAGE).map((/** @type {string} */ text) => text.slice(0, text.indexOf(': ')).replace(/.*\//, '')).map((folder) => link(runPath(folder), folder)))]));
 
   /** @param {any} test @param {number} at */
