@@ -336,7 +336,13 @@ test.describe('', () => {
     await expect(page.getByRole('grid').getByRole('columnheader')).toHaveText(['Test', /^right/, /^left/]);
     const columns = await Promise.all([rates, page.getByRole('grid')].map(async (one) => (await one.getByRole('columnheader', { name: 'left' }).boundingBox()).x));
     expect(Math.abs(columns[0] - columns[1])).toBeLessThan(4);
-    await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).locator('.best')).toHaveText('100.0 %');
+    await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).locator('.best')).toHaveText(/^100\.0 % of \d+$/);
+    const tests = page.getByRole('grid', { name: 'Tests and providers' }).getByRole('row');
+    const all = await tests.count();
+    await page.getByRole('searchbox', { name: 'Search tests' }).fill('no such test');
+    await expect(page.getByText('No tests match.')).toBeVisible();
+    await page.getByRole('searchbox', { name: 'Search tests' }).fill('');
+    await expect(tests).toHaveCount(all);
   });
 
   test('runs of one command are one row that unfolds', async ({ page, server }) => {

@@ -25,7 +25,7 @@ export function matrix(view, address, kept) {
   const narrow = matchMedia('(max-width: 700px)');
   let keys = choice(address);
   /** @type {any} */
-  let [list, error] = [null, null];
+  let [list, error, search] = [null, null, ''];
   /** Places of the providers in the order of the columns. @type {number[]} */
   let order = [];
   const path = (/** @type {number} */ offset, /** @type {number} */ limit) => `${runPath(view.run)}/matrix${query({ ...keys, offset, limit })}`;
@@ -103,7 +103,7 @@ export function matrix(view, address, kept) {
   /** Starts of the rows of a page of answers. The lines of texts are estimated, and longer ones are cut. @param {any[]} tests */
   function starts(tests) {
     const [all, parts] = [rows.element.clientWidth / 16, 1 + 2 * list.providers.length];
-    const [first, other] = [Math.max(narrow.matches ? 9 : 16, all / parts), Math.max(width(), (2 * all) / parts)];
+    const [first, other] = [Math.max(narrow.matches ? 7 : 16, all / parts), Math.max(width(), (2 * all) / parts)];
     const lines = (/** @type {string} */ text, /** @type {number} */ rems) => text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / (2.3 * rems - 3))), 0);
     const height = (/** @type {any} */ { test, input, answers = [] }) => 34 + 21 * Math.min(MAX_LINES, Math.max(
       lines(test, first) + (input ? lines(input, first) : 0) - 1, ...answers.map((/** @type {any} */ one) => lines(one?.output ?? one?.reason ?? '', other))));
@@ -120,13 +120,21 @@ export function matrix(view, address, kept) {
     for (const [name, value] of Object.entries(sizes)) rows.element.style.setProperty(name, value);
   }
 
+  /** Whether all tests are on one page, and a search finds them. */
+  const isWhole = () => list.total === list.tests.length;
+  function find() {
+    const words = isWhole() ? search.toLowerCase().split(/\s+/) : [];
+    const found = list.tests.filter((/** @type {any} */ { test }) => words.every((/** @type {string} */ word) => test.toLowerCase().includes(word)));
+    pages.reset(isWhole() ? found.length : list.total, found);
+  }
+
   const read = async () => {
     try {
       const [mine, size] = [keys, keys.answers ? ANSWERED : PAGE];
       const answer = await get(path(0, size));
       if (mine !== keys) return;
       [list, error, pages.size] = [{ ...answer, providers: arrange(answer.providers), isAnswered: keys.answers }, null, size];
-      pages.reset(list.total, list.tests);
+      find();
       resize();
     } catch (caught) {
       error = caught;
@@ -148,8 +156,9 @@ export function matrix(view, address, kept) {
     button(label, () => go(to({ [key]: keys[key] ? null : 'true' }), true), { key, class: 'chip', 'aria-pressed': String(Boolean(keys[key])) });
   const first = read();
   return {
-    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`)), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), !report && toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') })), legend(view.document, form() === 'dense')) : !error && loading(),
-      el('div', { hidden: !pages.count }, rows.element)],
+    content: () => [error && problem(error), el('section', { class: 'strengths' }, strengths(view.document, list?.providers)), list ? el('div', null, el('h2', null, 'Tests', el('small', null, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`)), el('div', { class: 'filters' }, toggle('Only different', 'differs'), toggle('Worst first', 'worst_first'), !report && toggle('Answers', 'answers'), button('Colours only', dense, { class: 'chip', 'aria-pressed': String(form() === 'dense') }),
+      isWhole() && el('input', { type: 'search', placeholder: 'Search tests', 'aria-label': 'Search tests', value: search, oninput: (/** @type {any} */ event) => { search = event.target.value.trim(); find(); rows.draw(); view.redraw(); } })), legend(view.document, form() === 'dense')) : !error && loading(),
+      list && !pages.count && el('p', { class: 'empty' }, 'No tests match.'), el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),
     live: follow,

@@ -3,7 +3,7 @@
 
 import { scatter, span } from '../base/chart.js';
 import { button, el, table } from '../base/ui.js';
-import { done, duration, heat, money, number, parts, percent, plural, prose, rate, score, wilson } from '../base/words.js';
+import { count, done, duration, heat, money, number, parts, percent, plural, prose, rate, score, wilson } from '../base/words.js';
 
 /** Rows of a table of providers or of a key of `meta`, and columns of metrics. */
 const [MAX_ROWS, MAX_METRICS] = [60, 8];
@@ -27,25 +27,27 @@ export const share = (one) => (one ? wilson(one)?.share ?? null : null);
 /** Providers, the best first. @param {any[]} providers */
 export const ranked = (providers) => [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1));
 
-/** The providers by their pass rates, the best first, of all tests and by `meta`. @param {any} document */
-export function strengths({ providers = [], meta = [] }) {
-  if (providers.length < 2) return null;
-  const shown = ranked(providers).slice(0, MAX_PROVIDERS);
+/** The providers by their pass rates, the best first, of all tests and by `meta`. Those of a running run stay in the order of `names`. @param {any} document @param {string[]} [names] */
+export function strengths({ run, providers = [], meta = [] }, names = []) {
+  const isFixed = run.status === 'running';
+  if (providers.length < 2 || (isFixed && !names.length)) return null;
+  const shown = (isFixed ? names.flatMap((name) => providers.filter((/** @type {any} */ one) => one.provider === name)) : ranked(providers)).slice(0, MAX_PROVIDERS);
   const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers]));
-  const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words) => {
+  const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words, /** @type {number[]} */ totals = []) => {
     const known = all.filter((one) => one !== null);
     // Without a difference, no provider is the best one.
     const best = Math.min(...known) < Math.max(...known) ? Math.max(...known) : null;
-    return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one) => el('td', { class: one !== null && one === best ? 'best' : null,
-      style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : words(one))));
+    return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one, at) => el('td', { class: one !== null && one === best ? 'best' : null,
+      style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : [words(one), totals[at] && el('small', null, ` of ${count(totals[at])}`)])));
   };
-  const of = (/** @type {any[]} */ list) => shown.map(({ provider }) => share(list.find((one) => one.provider === provider)));
+  const rates = (/** @type {string} */ name, /** @type {any[]} */ list, all = shown.map(({ provider }) => wilson(list.find((one) => one.provider === provider) ?? {}))) =>
+    row(name, all.map((one) => one?.share ?? null), percent, all.map((one) => one?.total ?? 0));
   const title = (/** @type {ReturnType<typeof parsed>} */ { name, keys }) => [name, keys.map(([, value]) => value).join(', ')].filter(Boolean).join(' ');
   const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
-  return [el('h2', null, 'Pass rates', el('small', null, 'the best provider first')),
-    el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(parsed(one.provider)))], [row('All', of(providers), percent),
+  return [el('h2', null, 'Pass rates', !isFixed && el('small', null, 'the best provider first')),
+    el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(parsed(one.provider)))], [rates('All', providers),
       scores.some((one) => one !== null) && row('Mean score', scores, score),
-      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => row(name, of(list), percent))], 'heat')),
+      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => rates(name, list))], 'heat')),
     providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
 }
 
