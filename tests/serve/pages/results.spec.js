@@ -52,7 +52,7 @@ test('only a significant change of a comparison is red', async ({ page, server }
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
   await expect(changed.getByText('0/2 · 0.80').first()).toBeVisible();
   await page.getByRole('link', { name: 'By change of score' }).click();
-  await expect(changed.locator('.row .test').first()).toContainText(json.changes.findLast((one) => one.base && one.new).test);
+  await expect(changed.locator('[role=gridcell].test').first()).toContainText(json.changes.findLast((one) => one.base && one.new).test);
   await page.getByRole('link', { name: 'Swap' }).click();
   await expect(page).toHaveURL(new RegExp(`base=${NEW}&new=${BASE}`));
 });
@@ -481,6 +481,17 @@ test.describe('', () => {
     await page.goto(`${server.origin}/runs/00000002`);
     const since = page.locator('.counts').filter({ hasText: /^Since/ });
     await expect(since.getByRole('link')).toHaveText(['00000001', '2 still failing', '2 passing although known', '4 known']);
+    // A test with repeats counts once, and a graded run has scores.
+    const path = `**${new URL(page.url()).pathname.replace('/runs/', '/api/v1/runs/')}`;
+    const json = await read(page, new URL(page.url()).pathname);
+    Object.assign(json.since_previous, { scores: [0.5, 0.75], pass_rates: [0.2, 0.3] });
+    json.run.counts.skipped += 10;
+    await page.route(path, (route) => route.fulfill({ json }));
+    await page.reload();
+    await expect(since).toContainText('(tests, each on a provider)');
+    await expect(since).toContainText('mean score 0.50 → 0.75');
+    await expect(since).toContainText('30.0 % passed ▲ 10.0 pp');
+    await page.unroute(path);
     await since.getByRole('link', { name: '4 known' }).click();
 
     await expect(page.getByRole('group', { name: 'Changes' }).getByRole('link')).toHaveText(['2 still failing', '2 passing although known', '4 known', '2 passing']);
