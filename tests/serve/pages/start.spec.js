@@ -14,7 +14,7 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await choose(page, 'slow.toml');
   await expect(page.getByRole('heading', { name: /slow: 60 trials/ })).toBeVisible();
   await page.locator('summary').filter({ hasText: 'More options' }).click();
-  await expect(page.getByRole('group', { name: 'Record' }).getByRole('textbox')).toHaveCount(1);
+  await expect(page.getByRole('group', { name: 'Options' }).getByRole('textbox')).toHaveCount(2);
   await expect(page.getByLabel('Parallel attempts')).toHaveAttribute('placeholder', /^\d+$/);
   await page.getByLabel('Tests --test').fill('nap-0*');
   await page.getByLabel('Labels --label').fill('team=night');

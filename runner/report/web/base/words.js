@@ -119,11 +119,9 @@ const lastTimes = new Map();
 /** The speed of a running run, and its remaining time. That of the first trials says little about the others. @param {any} run @param {any} counts @param {number | null | undefined} rate */
 export function pace(run, counts, rate) {
   const left = needed(counts) - done(counts);
-  if (!lastTimes.has(run.run)) {
-    lastTimes.set(run.run, 0);
-    get(`/runs${query({ scenario: run.scenario, status: 'passed,failed', limit: 20 })}`).then(({ runs }) =>
-      lastTimes.set(run.run, runs.find((/** @type {any} */ one) => one.counts.planned === run.counts.planned)?.worked_ms ?? 0)).catch(() => {});
-  }
+  const keep = (/** @type {any} */ { runs }) => lastTimes.set(run.run, runs.find((/** @type {any} */ one) => one.counts.planned === run.counts.planned)?.worked_ms ?? 0);
+  if (!lastTimes.has(run.run)) void get(`/runs${query({ scenario: run.scenario, status: 'passed,failed', limit: 20 })}`).then(keep).catch(() => {});
+  if (!lastTimes.has(run.run)) lastTimes.set(run.run, 0);
   const isEarly = done(counts) < needed(counts) / 20;
   const rest = isEarly ? /** @type {number} */ (lastTimes.get(run.run)) - workedFor(run) : rate ? (1000 * left) / rate : 0;
   return [speed(rate), left > 0 && rest > 0 && `about ${roughly(rest / 1000)} left${isEarly ? ', as last time' : ''}`].filter(Boolean).join(', ');

@@ -28,12 +28,10 @@ const GROUPS = [
     ['fail_fast', 'Stop after N failures', '--fail-fast', '5', 'number'],
     ['seed', 'Seed', '--seed', '42', 'number'],
     ['limits', 'Lower limits', '--limit', 'memory=64MiB', 'pairs'],
-    ['set', 'Variables', '--set', 'model=small', 'pairs']]],
-  ['Record', [
+    ['set', 'Variables', '--set', 'model=small', 'pairs'],
     ['into', 'Folder of the run', '--into', 'nightly-2026-11-27', 'text']]],
 ];
 const FIELDS = GROUPS.flatMap(([, fields]) => fields);
-/** Groups that are shown at first. */
 const [FIRST, ...MORE] = GROUPS;
 /** Scenarios that are listed. A search finds the others. */
 const MAX_LISTED = 50;
@@ -77,7 +75,7 @@ export async function open({ place, address, server }) {
   const body = () => ({ scenario, ...(isLastFailed ? { last_failed: true } : {}),
     ...Object.fromEntries(FIELDS.filter(([key]) => texts[key]?.trim()).map(([key, , , , form]) => [key, value(texts[key].trim(), form)])) });
 
-  let turn = 0;
+  let [turn, typing] = [0, 0];
   async function check() {
     const mine = ++turn;
     if (!scenario) return;
@@ -88,8 +86,8 @@ export async function open({ place, address, server }) {
       // A plan has the chosen providers only.
       const all = providers.length || !texts.providers?.trim() ? answer : await post('/plan', { scenario });
       const last = find(scenario)?.last_run?.run;
-      spent ??= last && cost(await get(runPath(last)).catch(() => ({})));
-      if (mine === turn) [plan, providers, jobs] = [answer, providers.length ? providers : named(all.plan.providers, false), texts.jobs ? jobs : answer.plan.jobs];
+      const price = spent ?? (last && cost(await get(runPath(last)).catch(() => ({}))));
+      if (mine === turn) [spent, plan, providers, jobs] = [price, answer, providers.length ? providers : named(all.plan.providers, false), texts.jobs ? jobs : answer.plan.jobs];
     } catch (caught) {
       if (mine === turn) [plan, error] = [null, caught];
     }
@@ -100,6 +98,8 @@ export async function open({ place, address, server }) {
 
   /** @param {boolean} queue */
   async function start(queue) {
+    clearTimeout(typing);
+    turn++;
     [busy, error] = [queue ? 'queue' : 'start', null];
     draw();
     try {
@@ -122,10 +122,9 @@ export async function open({ place, address, server }) {
     go(`/start${query({ scenario: last.scenario })}`);
   }
 
-  let typing = 0;
   const later = () => {
     clearTimeout(typing);
-    plan = null;
+    [plan, turn] = [null, turn + 1];
     typing = setTimeout(check, 400);
   };
 
@@ -133,7 +132,7 @@ export async function open({ place, address, server }) {
   const lastRun = (run) => run && [verdict(run), ' ', link(runPath(run.run), time(run.started_at, 'age')), run.status !== 'running' && ` in ${duration(run.worked_ms)}`];
 
   /** The duration and the cost to expect. @param {any} run */
-  const took = (run) => run && run.status !== 'running' && el('span', { class: 'quiet' }, `The last run took ${duration(run.worked_ms)} for ${plural(done(run.counts), 'trial')}`, spent && ` and cost ${spent}`, '.');
+  const took = (run) => run && run.status !== 'running' && el('span', { class: 'quiet' }, 'The ', link(runPath(run.run), 'last run'), ` took ${duration(run.worked_ms)} for ${plural(done(run.counts), 'trial')}`, spent && ` and cost ${spent}`, '.');
 
   /** All scenarios, to choose one. */
   function list() {
@@ -197,7 +196,6 @@ export async function open({ place, address, server }) {
       missingGrants(plan.missing_grants),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       facts([
-        ['Last run', lastRun(find(scenario)?.last_run)],
         ['Providers', named(providers, false).join(', ')],
         ['Graders', named(providers, true).join(', ')],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
