@@ -1,11 +1,12 @@
 //! Workers, brokers and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::network::{
     Broker, Cable, Client, alone, canonical, join_request, numbered, start_new_worker,
@@ -15,8 +16,10 @@ use super::support::{
     random::{Random, times},
     runner::Runner,
     running::Running,
+    server::{Response, Server},
     truth::{assert_kept, assert_whole},
     wait::{wait_for, wait_until},
+    web,
 };
 
 /// Returns the seconds of a short and of a full test.
@@ -182,6 +185,39 @@ fn attempts_of_a_killed_worker_run_elsewhere_soon() {
     assert!(killed.elapsed() < Duration::from_secs(19), "{:?}", killed.elapsed());
     running.end_by(Signal::INT);
     drop(second);
+}
+
+#[test]
+fn agents_of_a_killed_worker_continue_elsewhere() {
+    let server = Server::start(|request| {
+        thread::sleep(Duration::from_millis(20));
+        Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
+    });
+    let net = web::net(&[&server.origin()]);
+    let agents = [0, 1].map(|agent| {
+        vec![json!({ "by": "agent", "url": server.url(&format!("/{agent}")), "size": 40 })]
+    });
+    let runner = web::scenario("", &net, &agents);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("[run]\njournal = true\n{scenario}"));
+    let broker = Broker::start();
+    let address = broker.address();
+    let ceiling = format!("net={}", server.origin());
+    let start = |name: &str| start_worker(&runner, &address, name, &["--ceiling", &ceiling]);
+    let first = start("a");
+    let running = runner.start(&["--broker", &address]);
+    server.wait_for_requests(20);
+    let _second = start("b");
+    first.kill();
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 2);
+    let rows = run.rows();
+    assert!(rows.iter().all(|row| row["continued"] == 1 && row["attempt"] == 1), "{rows:?}");
+    assert!(rows.iter().all(|row| row["worker"].as_str().unwrap().starts_with("b/")), "{rows:?}");
+    // Each agent had one request in flight.
+    let requests = server.requests().len();
+    assert!((80..=82).contains(&requests), "{requests}");
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
 
 #[test]

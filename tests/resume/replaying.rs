@@ -59,6 +59,10 @@ fn exchanges(run: &Run) -> BTreeMap<String, Vec<Value>> {
             all.entry(line["trial"].to_string()).or_default().push(exchange.clone());
         }
     }
+    // A replay keeps them in the order of the requests.
+    for exchanges in all.values_mut() {
+        exchanges.sort_by_key(|exchange| exchange["number"].as_u64());
+    }
     all
 }
 

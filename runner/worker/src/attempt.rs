@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use runner_model::protocol::{DIVERGED, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
+use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
 use runner_model::{ErrorClass, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
@@ -52,7 +53,17 @@ impl Attempt<'_> {
         let journal = self.journal.clone().transpose();
         let mut ended = match (filled, journal) {
             (Err(error), _) => Ended::without_sandbox(Ending::Error(error)),
-            (_, Err(reason)) => Ended::without_sandbox(Ending::Diverged(reason)),
+            (_, Err(reason)) => {
+                let settings = provider.settings.deterministic;
+                let in_flight = settings.and_then(|settings| settings.journal);
+                Ended::without_sandbox(if in_flight == Some(InFlight::Stop) {
+                    let message =
+                        format!("{reason}, and `in_flight = \"stop\"` sends no request twice");
+                    Ending::Error(failure(ErrorClass::Internal, INTERRUPTED_CALL, message))
+                } else {
+                    Ending::Diverged(reason)
+                })
+            }
             (Ok(filled), Ok(journal)) => {
                 let call = Call {
                     trial: &trial.to_string(),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::protocol::{
-    DIVERGED, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
+    DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
 };
 use runner_model::provider::Provider;
 use runner_model::row::{Calls, RowError, check_row, read_line};
@@ -334,6 +334,11 @@ impl InFlightTask {
         // Otherwise a trial could start anew forever.
         if has_diverged && self.task.recorded.is_none() {
             return Err("reported that it differs from a journal without having one".to_owned());
+        }
+        let code = row.error.as_ref().map(|error| &*error.code);
+        let is_unused = self.task.recorded.is_some() && code == Some(INTERRUPTED_CALL);
+        if is_unused && row.calls.is_none() {
+            return Ok(());
         }
         // Interrupted attempts have no row, and those with other calls may not have read all of them.
         if row.calls == calls || is_stopped && (!has_diverged || row.calls.is_none()) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::protocol::{CallLine, Entry, Recorded, TaskKind, call_line};
+use runner_model::provider::InFlight;
 use runner_model::{Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
 use runner_record::{Journals, RecordError};
@@ -10,7 +11,7 @@ use runner_record::{Journals, RecordError};
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
 use super::stage::{Running, Stage};
-use crate::plan::{Ids, TestLine};
+use crate::plan::{Ids, Plan, TestLine};
 use crate::schedule::Assignment;
 
 /// Bytes of an entry in addition to `limits.journal`, for names of its parts.
@@ -68,7 +69,9 @@ impl Coordinator<'_> {
         let (mut attempts, mut calls) = (0, 0);
         let mut anew = BTreeMap::<_, Vec<_>>::new();
         for (attempt, journal) in journals.all() {
-            if let Some(problem) = &journal.problem {
+            if let Some(problem) = &journal.problem
+                && !must_not_send_again(self.plan, attempt.0)
+            {
                 anew.entry(problem.clone()).or_default().push(attempt);
             } else {
                 attempts += 1;
@@ -119,9 +122,15 @@ impl Coordinator<'_> {
         let attempt = (assignment.trial, assignment.attempt);
         let Some(journal) = journals.get(attempt) else { return Ok(None) };
         if let Some(problem) = journal.problem.clone() {
-            journals.remove(attempt);
-            self.report_anew(&[attempt], &problem);
-            return Ok(None);
+            if !must_not_send_again(self.plan, attempt.0) {
+                journals.remove(attempt);
+                self.report_anew(&[attempt], &problem);
+                return Ok(None);
+            }
+            let reason = format!("!the journal cannot be used, because {problem}");
+            let sha256 = self.pool.put_lines(reason.as_bytes()).map_err(failed)?;
+            let (continued, used) = (journal.continued + 1, journal.used);
+            return Ok(Some(Recorded { sha256, continued, used, replayed: None }));
         }
         if !unkept.is_empty() {
             // The last calls of a worker that was just lost may not be on disk.
@@ -170,6 +179,12 @@ impl Coordinator<'_> {
             self.pool.answer_entry(worker, task);
         }
     }
+}
+
+/// Returns whether an attempt of a trial must not start anew, because that would send its requests again.
+fn must_not_send_again(plan: &Plan, trial: u64) -> bool {
+    let provider = plan.suite.trial(trial).provider;
+    plan.providers[usize::from(provider)].provider.journal() == Some(InFlight::Stop)
 }
 
 impl Running {

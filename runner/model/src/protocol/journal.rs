@@ -10,6 +10,8 @@ use crate::{Fingerprint, Text, Time, TrialId, cache::is_compile_key};
 
 /// The error code of a stopped attempt that cannot continue from its journal.
 pub const DIVERGED: &str = "diverged";
+/// The error code of an attempt whose requests must not be sent again.
+pub const INTERRUPTED_CALL: &str = "interrupted-call";
 /// The version of lines of calls, their `v`.
 pub const CALLS_VERSION: u8 = 1;
 

@@ -21,11 +21,12 @@ use crate::log::MAX_SAID;
 use crate::row::{MAX_ROW, TAIL_BYTES};
 
 pub use self::journal::{
-    CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, Request, Response, call_line,
+    CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, INTERRUPTED_CALL,
+    Request, Response, call_line,
 };
 pub use self::message::{
-    Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, Recorded, ReportHead, SlotWord, Task, TaskKind,
-    TimeoutRule, ToWorker,
+    Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, Recorded, ReportHead, SlotWord, Task,
+    TaskKind, TimeoutRule, ToWorker,
 };
 
 /// Bytes before a head: length and kind.

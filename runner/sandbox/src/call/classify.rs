@@ -2,6 +2,7 @@
 
 use runner_model::{
     ErrorClass, HostFault,
+    protocol::INTERRUPTED_CALL,
     row::RowError,
     units::{show_size, show_sizes_apart},
 };
@@ -42,7 +43,7 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
     if let Some(end) = error.downcast_ref::<JournalEnd>() {
         let (class, code) = match end {
             JournalEnd::Diverged(difference) => return Ending::Diverged(difference.clone()),
-            JournalEnd::Interrupted(_) => (ErrorClass::Internal, "interrupted-call"),
+            JournalEnd::Interrupted(_) => (ErrorClass::Internal, INTERRUPTED_CALL),
             JournalEnd::Replay(_) => (ErrorClass::Replay, "replay"),
             JournalEnd::Full(_) => (ErrorClass::Limit, "journal"),
         };

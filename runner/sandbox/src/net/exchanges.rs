@@ -1,12 +1,13 @@
 //! [`Exchanges`]: the requests of a deterministic call. When a guest sees a response is a function of its own clock.
 //!
 //! Each response has a time of the guest's clock. A guest that waits sees what is first: a response or the end of a sleep. A
-//! response that is live gets its time when it has come and the guest waits, later than all that the guest has seen; a
-//! recorded one has it from the journal. So the guest cannot tell them apart.
+//! live response gets its time when it has come, later than all that the guest has seen; a recorded one has it from the
+//! journal. So the guest cannot tell them apart.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
-use std::{future::pending, mem, pin::pin};
+use std::{mem, pin::pin};
 
 use runner_model::protocol::{Entry, Exchange};
 use runner_model::row::Calls;
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
 use super::failure::Failure;
-use super::journal::{Answer, Asked, Journal, JournalEnd, RecordedExchange};
+use super::journal::{Answer, Asked, Journal, JournalEnd, Kept, RecordedExchange};
 use crate::store::virtual_clock::VirtualClock;
 use crate::{Call, Redactor};
 
@@ -50,11 +51,9 @@ struct State {
     last_ticket: u64,
     /// By ticket: requests in the background that are not answered.
     waiting: BTreeMap<u64, Waiting>,
-    /// Answers that have come and have no time yet.
-    come: VecDeque<Come>,
-    /// By ticket: answers that have a time.
-    answers: BTreeMap<u64, Answer>,
     has_started: bool,
+    /// Whether the attempt has ended, so that nothing more is kept.
+    is_closed: bool,
     count: u32,
     hash: Sha256,
     /// Bytes of entries.
@@ -69,18 +68,6 @@ struct Waiting {
     at: Option<u64>,
     /// Whether the guest has dropped the request. Its answer still takes time, because it did so before.
     is_dropped: bool,
-    /// The entry that a replay keeps again when the guest sees the answer.
-    place: Option<usize>,
-}
-
-/// An answer that has come.
-struct Come {
-    ticket: u64,
-    number: u32,
-    asked: Asked,
-    /// When the request was sent, by the guest's clock.
-    sent: u64,
-    timed: Timed,
 }
 
 /// A live answer.
@@ -99,6 +86,8 @@ pub(super) struct Ticket {
     /// 0 for a request that is refused.
     number: u32,
     recorded: Option<RecordedExchange>,
+    /// While it is being sent: the request.
+    open: Option<Asked>,
 }
 
 /// What happens next while a guest waits.
@@ -131,7 +120,11 @@ impl Exchanges {
             start: Entry::Start {
                 clock: start,
                 timeout_us: timeout.0,
-                compile_key: call.journal.as_ref().map_or("", |journal| &journal.compile_key).to_owned(),
+                compile_key: call
+                    .journal
+                    .as_ref()
+                    .map_or("", |journal| &journal.compile_key)
+                    .to_owned(),
                 continues: before.is_some(),
             },
             journal: call.journal.clone(),
@@ -143,10 +136,11 @@ impl Exchanges {
         }))
     }
 
-    /// Returns what the row has of the exchanges. `None` without any.
+    /// Ends the journal. Returns what the row has of the exchanges, `None` without any.
     pub(crate) fn calls(&self) -> Option<Calls> {
         self.0.journal.as_ref()?;
-        let state = self.lock();
+        let mut state = self.lock();
+        state.is_closed = true;
         let sha256 = Digest(state.hash.clone().finalize().into());
         (state.count > 0).then_some(Calls { count: state.count, sha256 })
     }
@@ -166,15 +160,12 @@ impl Exchanges {
         if self.is_replay() {
             return;
         }
-        let now = self.0.clock.now();
         let mut state = self.lock();
-        let is_early = state.waiting.values().any(|one| one.at.is_some_and(|at| at > now));
-        let difference = match state.recorded.keys().next() {
-            Some(number) => format!("it made request {number} before, and now ends without it"),
-            None if is_early => "it received a response before, and now ends without it".to_owned(),
-            None => return,
-        };
-        state.end.get_or_insert(JournalEnd::Diverged(difference));
+        if let Some(number) = state.recorded.keys().next() {
+            let difference = format!("it made request {number} before, and now ends without it");
+            let end = self.end_by(difference);
+            state.end.get_or_insert(end);
+        }
     }
 
     /// Returns the bytes that the bodies of requests in the background may still have.
@@ -192,14 +183,13 @@ impl Exchanges {
         let (at, answer) = match recorded {
             Some(recorded) => {
                 let answer = self.answer_of(&recorded, number, &asked).await;
-                self.keep_again(&[recorded.place]).await;
+                self.keep_again(&recorded).await;
                 (recorded.at_ns, answer)
             }
             None => {
                 self.before(number, &asked).await;
                 let sent = self.0.clock.now();
-                let come = Come { ticket: 0, number, asked, sent, timed: live.await };
-                self.keep(come, None).await
+                self.keep(None, number, asked, sent, live.await).await
             }
         };
         self.0.clock.advance_to(at);
@@ -214,10 +204,9 @@ impl Exchanges {
         state.last_ticket += 1;
         let id = state.last_ticket;
         let at = recorded.as_ref().map(|recorded| recorded.at_ns).or(is_refused.then_some(now));
-        let place = recorded.as_ref().map(|recorded| recorded.place);
-        state.waiting.insert(id, Waiting { at, is_dropped: false, place });
+        state.waiting.insert(id, Waiting { at, is_dropped: false });
         drop(state);
-        Ticket { exchanges: self.clone(), id, number, recorded }
+        Ticket { exchanges: self.clone(), id, number, recorded, open: None }
     }
 
     /// Returns a recorded answer. Never resolves if the request differs from the recorded one.
@@ -236,21 +225,28 @@ impl Exchanges {
 
     /// Ends the call of a guest that does something else than before.
     async fn differ<T>(&self, difference: String) -> T {
-        let end = match self.is_replay() {
-            true => JournalEnd::Replay(difference),
-            false => JournalEnd::Diverged(difference),
-        };
+        let end = self.end_by(difference);
         self.lock().end.get_or_insert(end);
         self.halt().await
     }
 
-    /// Keeps entries of the replayed attempt as this one's.
-    async fn keep_again(&self, places: &[usize]) {
-        let Some(journal) = self.0.journal.as_ref().filter(|journal| journal.is_replay) else {
-            return;
-        };
-        let Some(recorded) = &journal.recorded else { return };
-        for entry in places.iter().filter_map(|place| recorded.entries.get(*place)) {
+    /// Returns the end by a difference to what guests did before.
+    fn end_by(&self, difference: String) -> JournalEnd {
+        match &self.0.journal {
+            Some(journal) if journal.is_replay => JournalEnd::Replay(difference),
+            Some(journal) if journal.in_flight == InFlight::Stop => {
+                JournalEnd::Interrupted(difference)
+            }
+            _ => JournalEnd::Diverged(difference),
+        }
+    }
+
+    /// Keeps the entry of a replayed exchange as this run's.
+    async fn keep_again(&self, recorded: &RecordedExchange) {
+        if let Some(journal) = self.0.journal.as_ref().filter(|journal| journal.is_replay)
+            && let Some(calls) = &journal.recorded
+            && let Some(entry) = calls.entries.get(recorded.place)
+        {
             self.write(journal, entry, true).await;
         }
     }
@@ -266,47 +262,93 @@ impl Exchanges {
         let Some(journal) = self.0.journal.as_ref().filter(stops) else { return };
         let recorded = journal.recorded.as_ref();
         if recorded.is_some_and(|recorded| recorded.sent.contains(&number)) {
-            let request = format!("request {number}, {asked},");
+            let request =
+                format!("request {number}, {asked}, may have been sent before the interruption");
             self.lock().end.get_or_insert(JournalEnd::Interrupted(request));
             return self.halt().await;
         }
         self.write(journal, &Entry::Sent { number }.to_bytes(), false).await;
     }
 
-    /// Keeps an answer. Returns it with the time at which the guest sees it, at the latest at `end`.
-    async fn keep(&self, come: Come, end: Option<u64>) -> (u64, Answer) {
-        let Come { number, asked, sent, timed: Timed { answer, took, used }, .. } = come;
-        // Later than all that the guest has seen, or it would see the answer earlier when it continues.
-        let least = self.0.clock.now().max(self.lock().last_recorded) + 1;
-        let at = sent.saturating_add(took.0.saturating_mul(1000)).max(least);
-        let at_ns = end.map_or(at, |end| at.min(end));
+    /// Keeps an answer. Returns it with the time at which the guest sees it. `ticket` is that of a request in the background.
+    async fn keep(
+        &self,
+        ticket: Option<u64>,
+        number: u32,
+        asked: Asked,
+        sent: u64,
+        timed: Timed,
+    ) -> (u64, Answer) {
+        let Timed { answer, took, used } = timed;
+        let at_ns = self.lock().time(&self.0.clock, ticket, sent.saturating_add(nanoseconds(took)));
+        // Now and not once it is on disk: no sleep that ends later may come first.
+        self.0.changed.notify_waiters();
         let Some(journal) = &self.0.journal else { return (at_ns, answer) };
         let (response, failure, redacted) = match &answer {
             Ok(answered) => {
                 let (response, is_redacted) = answered.write(self.redactor());
                 (Some(response), None, is_redacted)
             }
-            Err(failure) => (None, Some(failure.to_call()), false),
+            Err(failure) => {
+                let (failure, is_redacted) = failure.to_call(self.redactor());
+                (None, Some(failure), is_redacted)
+            }
         };
         let before = journal.recorded.as_ref().map_or(0, |recorded| recorded.used.0);
-        let (took_us, used_us, request) = (took.0, before + used.0, asked.0);
+        let (took_us, used_us, request) = (took.0, before.saturating_add(used.0), asked.0);
         let exchange =
             Exchange { number, at_ns, took_us, used_us, request, response, failure, redacted };
         self.write(journal, &Entry::Exchange(exchange).to_bytes(), true).await;
         (at_ns, answer)
     }
 
+    /// Keeps that a guest has dropped a request that was sent, so that no later guest sends it again.
+    fn keep_dropped(&self, ticket: u64, number: u32, asked: Asked) {
+        let Some(journal) = &self.0.journal else { return };
+        let failure = Failure::Invalid("the guest dropped the request".to_owned());
+        let (failure, redacted) = failure.to_call(None);
+        let at_ns = self.lock().time(&self.0.clock, Some(ticket), 0);
+        let exchange = Exchange {
+            number,
+            at_ns,
+            took_us: 0,
+            used_us: 0,
+            request: asked.0,
+            response: None,
+            failure: Some(failure),
+            redacted,
+        };
+        // Nobody waits for it: the entry is on its way before the guest's next one.
+        drop(self.send(journal, &Entry::Exchange(exchange).to_bytes(), true));
+    }
+
     /// Writes an entry. Never resolves beyond the limit.
     async fn write(&self, journal: &Journal, entry: &[u8], is_exchange: bool) {
-        let Ok(is_first) = self.lock().count_written(entry, is_exchange, self.0.limit) else {
-            return self.halt().await;
-        };
-        let start = is_first.then(|| journal.keeper.keep(&self.0.start.to_bytes()));
-        let kept = journal.keeper.keep(entry);
-        if let Some(start) = start {
-            start.await;
+        match self.send(journal, entry, is_exchange) {
+            Some([start, kept]) => {
+                start.await;
+                kept.await;
+            }
+            None => self.halt().await,
         }
-        kept.await;
+    }
+
+    /// Sends an entry, and before it the start of the guest if it is the first one. `None` beyond the limit or after the end.
+    fn send(&self, journal: &Journal, entry: &[u8], is_exchange: bool) -> Option<[Kept; 2]> {
+        let is_first = self.lock().count_written(entry, is_exchange, self.0.limit).ok()?;
+        let start: Kept = match is_first {
+            true => journal.keeper.keep(&self.0.start.to_bytes()),
+            false => Box::pin(ready(())),
+        };
+        Some([start, journal.keeper.keep(entry)])
+    }
+
+    /// Ends the call if its responses have more bytes than its journal may have.
+    pub(super) async fn check_arrived(&self, bytes: u64) {
+        if bytes > self.0.limit {
+            self.lock().fill(self.0.limit);
+            self.halt::<()>().await;
+        }
     }
 
     /// Never resolves, and lets the call end for the reason that was set.
@@ -318,8 +360,6 @@ impl Exchanges {
     /// Waits until the requests in the background whose time has come are answered.
     pub(crate) async fn settle(&self) {
         let now = self.0.clock.now();
-        let seen = self.lock().seen(now);
-        self.keep_again(&seen).await;
         let is_due = |one: &Waiting| !one.is_dropped && one.at.is_some_and(|at| at <= now);
         // Those that wait for the clock look at it.
         self.0.changed.notify_waiters();
@@ -350,27 +390,9 @@ impl Exchanges {
         .await;
     }
 
-    /// Waits until an answer has come.
+    /// Waits until the time of an answer is known.
     pub(crate) async fn come(&self) {
-        self.until(|state| (!state.come.is_empty()).then_some(())).await;
-    }
-
-    /// Gives the oldest answer that has come its time, at the latest `end`, and lets the clock reach it.
-    pub(crate) async fn admit(&self, end: Option<u64>) {
-        let Some(come) = self.lock().come.pop_front() else { return };
-        let ticket = come.ticket;
-        let (at, answer) = self.keep(come, end).await;
-        self.0.clock.advance_to(at);
-        let mut state = self.lock();
-        if let Some(waiting) = state.waiting.get_mut(&ticket) {
-            waiting.at = Some(at);
-            state.answers.insert(ticket, answer);
-        }
-    }
-
-    /// Returns whether an answer has come.
-    pub(crate) fn has_come(&self) -> bool {
-        !self.lock().come.is_empty()
+        self.until(|state| state.waiting.values().any(|one| one.at.is_some()).then_some(())).await;
     }
 
     /// Waits until `find` returns something. It is called after each change.
@@ -400,12 +422,18 @@ impl State {
         (self.last, self.recorded.remove(&self.last))
     }
 
-    /// Takes the places of the recorded answers that the guest sees by now, in their order.
-    fn seen(&mut self, now: u64) -> Vec<usize> {
-        let seen = self.waiting.values_mut().filter(|one| one.at.is_some_and(|at| at <= now));
-        let mut places: Vec<_> = seen.filter_map(|one| one.place.take()).collect();
-        places.sort_unstable();
-        places
+    /// Returns the time at which the guest sees an answer: not before `least`, and later than all that the guest has seen, or it
+    /// would see the answer earlier when it continues.
+    fn time(&mut self, clock: &VirtualClock, ticket: Option<u64>, least: u64) -> u64 {
+        let at = least.max(clock.now().max(self.last_recorded).saturating_add(1));
+        if let Some(waiting) = ticket.and_then(|ticket| self.waiting.get_mut(&ticket)) {
+            waiting.at = Some(at);
+        }
+        at
+    }
+
+    fn fill(&mut self, limit: u64) {
+        self.end.get_or_insert(JournalEnd::Full(show_size(limit)));
     }
 
     /// Counts the entry of an exchange.
@@ -419,10 +447,13 @@ impl State {
     ///
     /// # Errors
     ///
-    /// It is beyond the limit, which ends the call.
+    /// The attempt has ended, or the entry is beyond the limit, which ends the call.
     fn count_written(&mut self, entry: &[u8], is_exchange: bool, limit: u64) -> Result<bool, ()> {
+        if self.is_closed {
+            return Err(());
+        }
         if self.bytes + entry.len() as u64 > limit {
-            self.end.get_or_insert(JournalEnd::Full(show_size(limit)));
+            self.fill(limit);
             return Err(());
         }
         match is_exchange {
@@ -435,10 +466,15 @@ impl State {
 
 impl Ticket {
     /// Answers the request. `live` sends it.
-    pub(super) async fn answer(self, asked: Asked, live: impl Future<Output = Timed>) -> Answer {
-        let exchanges = &self.exchanges;
+    pub(super) async fn answer(
+        mut self,
+        asked: Asked,
+        live: impl Future<Output = Timed>,
+    ) -> Answer {
+        let exchanges = self.exchanges.clone();
         if let Some(recorded) = &self.recorded {
             let answer = exchanges.answer_of(recorded, self.number, &asked).await;
+            exchanges.keep_again(recorded).await;
             self.due().await;
             return answer;
         }
@@ -448,13 +484,12 @@ impl Ticket {
         }
         exchanges.before(self.number, &asked).await;
         let sent = exchanges.0.clock.now();
+        self.open = Some(asked.clone());
         let timed = live.await;
-        let come = Come { ticket: self.id, number: self.number, asked, sent, timed };
-        exchanges.lock().come.push_back(come);
-        exchanges.0.changed.notify_waiters();
+        self.open = None;
+        let (_, answer) = exchanges.keep(Some(self.id), self.number, asked, sent, timed).await;
         self.due().await;
-        let answer = exchanges.lock().answers.remove(&self.id);
-        answer.unwrap_or(Err(Failure::Timeout))
+        answer
     }
 
     /// Waits until the guest sees the answer.
@@ -468,10 +503,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if let Some(asked) = self.open.take() {
+            self.exchanges.keep_dropped(self.id, self.number, asked);
+        }
         let now = self.exchanges.0.clock.now();
         let mut state = self.exchanges.lock();
-        state.come.retain(|come| come.ticket != self.id);
-        state.answers.remove(&self.id);
         if let Some(waiting) = state.waiting.get_mut(&self.id) {
             waiting.is_dropped = true;
         }
@@ -480,4 +516,8 @@ impl Drop for Ticket {
         drop(state);
         self.exchanges.0.changed.notify_waiters();
     }
+}
+
+fn nanoseconds(time: Micros) -> u64 {
+    time.0.saturating_mul(1000)
 }

@@ -16,6 +16,8 @@ use super::failure::{Failure, Step};
 use super::policy::Refusal;
 use crate::{Redactor, cut};
 
+/// Greatest time in an entry, in its own unit: 31 years in nanoseconds.
+const MAX_TIME: u64 = 1_000_000_000_000_000_000;
 /// Bytes of a value in a difference of two requests.
 const SHOWN: usize = 60;
 
@@ -88,10 +90,8 @@ pub(crate) enum JournalEnd {
     /// The guest does not do what earlier guests of the attempt did.
     #[error("{0}")]
     Diverged(String),
-    /// An earlier guest may have sent this request, and it must not be sent again.
-    #[error(
-        "{0} may have been sent before the interruption, and `in_flight = \"stop\"` sends no request twice"
-    )]
+    /// A request may have been sent, and must not be sent again.
+    #[error("{0}, and `in_flight = \"stop\"` sends no request twice")]
     Interrupted(String),
     /// A replayed guest does not do what the other run did.
     #[error("{0}")]
@@ -122,6 +122,10 @@ impl RecordedCalls {
         timeout: Micros,
         this_key: &str,
     ) -> Result<Self, String> {
+        // The coordinator gives the reason instead of lines that cannot be used.
+        if let Some(reason) = lines.strip_prefix(b"!") {
+            return Err(String::from_utf8_lossy(reason).into_owned());
+        }
         let mut first = None;
         let mut recorded = Self {
             clock: Time::default(),
@@ -145,6 +149,11 @@ impl RecordedCalls {
                 Entry::Sent { number } => drop(recorded.sent.insert(number)),
                 Entry::Exchange(Exchange { redacted: true, number, .. }) => {
                     return Err(format!("the response to its request {number} had a secret"));
+                }
+                Entry::Exchange(Exchange { at_ns, used_us, .. })
+                    if at_ns > MAX_TIME || used_us > MAX_TIME =>
+                {
+                    return Err("a line of its journal has an impossible time".to_owned());
                 }
                 Entry::Exchange(Exchange { number, at_ns, .. }) => {
                     let place = recorded.entries.len();
@@ -190,13 +199,9 @@ impl Asked {
         headers: &HeaderMap,
         redactor: Option<&Redactor>,
     ) -> Self {
-        let mut url = url.to_owned();
-        if let Some(redactor) = redactor {
-            redactor.text(&mut url);
-        }
         Self(Request {
-            method: method.to_owned().into(),
-            url: url.into(),
+            method: text_of(method, redactor).0,
+            url: text_of(url, redactor).0,
             headers: contents(headers, redactor).0,
             body: Content::default(),
         })
@@ -261,8 +266,8 @@ impl Answered {
 }
 
 impl Failure {
-    /// Returns the failure for an entry.
-    pub(super) fn to_call(&self) -> FailedCall<'static> {
+    /// Returns the failure for an entry, and whether a secret was replaced.
+    pub(super) fn to_call(&self, redactor: Option<&Redactor>) -> (FailedCall<'static>, bool) {
         let (code, limit, denied) = match self {
             Self::Denied(refusal) => ("denied", None, refusal.denied.as_deref().cloned()),
             Self::Invalid(_) => ("invalid", None, None),
@@ -273,7 +278,10 @@ impl Failure {
             Self::TooMany(most) => ("too-many", Some(*most), None),
             Self::Garbage(_) => ("garbage", None, None),
         };
-        FailedCall { code: code.into(), message: self.to_string().into(), limit, denied }
+        let (message, is_redacted) = text_of(&self.to_string(), redactor);
+        // Denials of guests are redacted in rows, too.
+        let denied = denied.filter(|_| !is_redacted);
+        (FailedCall { code: code.into(), message, limit, denied }, is_redacted)
     }
 
     fn from_call(call: FailedCall<'_>) -> Option<Self> {
@@ -322,9 +330,19 @@ fn contents(headers: &HeaderMap, redactor: Option<&Redactor>) -> (Contents, bool
     let each = headers.iter().map(|(name, value)| {
         let (value, is_changed) = content(value.as_bytes(), redactor);
         is_redacted |= is_changed;
-        (name.as_str().to_owned().into(), value)
+        let (name, is_changed) = text_of(name.as_str(), redactor);
+        is_redacted |= is_changed;
+        (name, value)
     });
     (each.collect(), is_redacted)
+}
+
+/// Returns a text for an entry, and whether a secret was replaced.
+fn text_of(text: &str, redactor: Option<&Redactor>) -> (Text<'static>, bool) {
+    let redacted = redactor.and_then(|redactor| redactor.bytes(text.as_bytes()));
+    let is_redacted = redacted.is_some();
+    let redacted = redacted.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (redacted.unwrap_or_else(|| text.to_owned()).into(), is_redacted)
 }
 
 /// Returns bytes for an entry, and whether a secret was replaced.

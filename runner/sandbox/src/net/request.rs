@@ -119,7 +119,7 @@ impl Outbound {
         let live = async {
             let _open = self.guard.activity.open_request(admitted.peer.clone());
             let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
-            let whole = async { read_whole(response.await?).await };
+            let whole = async { self.read_whole(response.await?).await };
             within(&self.guard, timeout, whole).await.unwrap_or(Err(Failure::Timeout))
         };
         let answered = match asked {
@@ -137,6 +137,23 @@ impl Outbound {
             duration_ms: answered.took.0 as f64 / 1000.0,
             extra: None,
         })
+    }
+
+    /// Reads the body of a response. Ends a deterministic call whose responses have more bytes than its journal may have.
+    pub(super) async fn read_whole(&self, response: Response<Incoming>) -> Whole {
+        let (head, mut body) = response.into_parts();
+        let mut content = Vec::new();
+        while let Some(frame) = body.frame().await {
+            // Frames without data are trailers, which guests do not receive.
+            if let Ok(data) = frame?.into_data() {
+                content.extend_from_slice(&data);
+            }
+            if let Some(Determinism { exchanges, .. }) = &self.guard.determinism {
+                let arrived = self.counts().bytes_in;
+                exchanges.check_arrived(arrived).await;
+            }
+        }
+        Ok((head.status, head.headers, content.into()))
     }
 
     /// Measures the time until an answer.
@@ -251,12 +268,6 @@ impl Outbound {
 
 /// A whole response.
 pub(super) type Whole = Result<(StatusCode, HeaderMap, Bytes), Failure>;
-
-/// Reads the body of a response.
-pub(super) async fn read_whole(response: Response<Incoming>) -> Whole {
-    let (head, body) = response.into_parts();
-    Ok((head.status, head.headers, body.read().await?.into()))
-}
 
 /// Posts a document. Follows no redirect. The reason in the answer is the start of the body, unless the status is 2xx.
 ///

@@ -5,7 +5,6 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
 use super::{failure::Failure, headers, network::Traffic};
@@ -65,18 +64,6 @@ impl Incoming {
         self.timeout =
             duration.map(|duration| ReadTimeout { duration, guard: guard.clone(), end: None });
         self
-    }
-
-    /// Reads the whole body.
-    pub(super) async fn read(mut self) -> Result<Vec<u8>, Failure> {
-        let mut content = Vec::new();
-        while let Some(frame) = self.frame().await {
-            // Frames without data are trailers, which the contract has no place for.
-            if let Ok(data) = frame?.into_data() {
-                content.extend_from_slice(&data);
-            }
-        }
-        Ok(content)
     }
 
     /// Resolves when the guest's timeout has passed.

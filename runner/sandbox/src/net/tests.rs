@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use runner_model::{Limits, Micros, NetGrant, grants::BoundSecret, row::Denied};
 
+use super::journal::Asked;
 use super::{
     Network, Outbound,
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
@@ -387,8 +388,8 @@ async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure
     let sent = outbound.send(admitted, whole(Bytes::new()), None);
     let answer = match sent.0.await {
         Ok(response) => {
-            let (head, body) = response.into_parts();
-            body.read().await.map(|body| (head.headers, body))
+            let whole = outbound.read_whole(response).await;
+            whole.map(|(_, headers, body)| (headers, body.to_vec()))
         }
         Err(failure) => Err(failure),
     };
@@ -511,4 +512,22 @@ fn made_up_host_is_shown_as_its_grant() {
     assert_eq!(peer(Secrets::default()), "s3cret.example.com:81");
     assert_eq!(peer(unseen(Vec::new())), "*.example.com:81");
     assert_eq!(origin(&read_url(url).unwrap()), "http://s3cret.example.com:81");
+}
+
+#[test]
+fn secrets_are_in_no_part_of_an_entry() {
+    const KEY: &str = "hunter2-zq9xkwtop";
+    let values = BTreeMap::from([("KEY".to_owned(), KEY.to_owned())]);
+    let secrets = Secrets::new(values, BTreeMap::new());
+    let redactor = secrets.redactor().map(AsRef::as_ref);
+    let mut headers = HeaderMap::new();
+    let name = HeaderName::from_static(KEY);
+    headers.insert(name, HeaderValue::from_static("v"));
+    headers.insert("x-value", HeaderValue::from_static(KEY));
+    let asked = Asked::new(KEY, &format!("http://{KEY}/"), &headers, redactor);
+    let asked = asked.with_body(KEY.as_bytes(), redactor);
+    let (failure, is_redacted) = Failure::Invalid(format!("bad {KEY}")).to_call(redactor);
+    assert!(is_redacted);
+    let shown = format!("{asked:?} {failure:?}");
+    assert!(!shown.contains(KEY), "{shown}");
 }

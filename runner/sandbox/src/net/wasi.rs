@@ -28,7 +28,7 @@ use wasmtime_wasi_http::{
 
 use super::exchanges::{Exchanges, Ticket};
 use super::failure::{Failure, MAX_HEAD, Step};
-use super::request::{Admitted, MAX_METHOD_BYTES, Outbound, read_whole, whole, within};
+use super::request::{Admitted, MAX_METHOD_BYTES, Outbound, whole, within};
 use super::{headers, journal::Asked};
 use crate::{interrupt::Guard, store::Sandbox};
 
@@ -251,7 +251,7 @@ async fn answer(
             () = wait(&outbound.guard, connected, &options) => return Err(Failure::Timeout),
         };
         let between = options.between_bytes_timeout;
-        read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
+        outbound.read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
     };
     let answered = ticket.answer(asked, outbound.timed(live)).await?;
     outbound.note_wait(&answered);

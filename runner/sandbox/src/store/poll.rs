@@ -66,11 +66,6 @@ pub(crate) fn add_to_component(linker: &mut Linker<Sandbox>) -> wasmtime::Result
                 {
                     clock.read();
                     exchanges.settle().await;
-                    // A response that has come is seen by this reading, as it is when it is recorded.
-                    while exchanges.has_come() && matches!(exchanges.next(), Next::Live) {
-                        exchanges.admit(Some(clock.now())).await;
-                        exchanges.settle().await;
-                    }
                     let ready = sandbox.wasi.ctx().table.ready(one);
                     return Ok((unconstrained(ready).await?,));
                 }
@@ -117,7 +112,7 @@ impl Sandbox {
                     tokio::select! {
                         biased;
                         ready = others => drop(ready?),
-                        () = exchanges.come() => exchanges.admit(end).await,
+                        () = exchanges.come() => {}
                         () = sleep_until(&guard, clock, end) => {
                             clock.advance_to(end.unwrap_or_default());
                         }

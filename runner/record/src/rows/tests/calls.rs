@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+use proptest::prelude::*;
 use runner_model::{
     Fingerprint, Micros, Outcome, TrialId, digest,
     protocol::{Entry, call_line},
@@ -264,5 +265,90 @@ fn every_changed_byte_is_found() {
         // Attempts that started after the damage are whole.
         let before = lines()[..2].concat().len();
         assert!(!is_used(1) && (place < before || !is_used(2)), "{place}");
+    }
+}
+
+/// A change of the bytes of a file.
+#[derive(Clone, Debug)]
+enum Change {
+    Flip(prop::sample::Index, u8),
+    Remove(prop::sample::Index),
+    Insert(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Swap(prop::sample::Index, prop::sample::Index),
+    Repeat(prop::sample::Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        (at(), 1..=u8::MAX).prop_map(|(at, bits)| Change::Flip(at, bits)),
+        at().prop_map(Change::Remove),
+        (at(), any::<u8>()).prop_map(|(at, byte)| Change::Insert(at, byte)),
+        at().prop_map(Change::Cut),
+        (at(), at()).prop_map(|(one, other)| Change::Swap(one, other)),
+        at().prop_map(Change::Repeat),
+    ]
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        let mut lines: Vec<_> =
+            bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        match self {
+            _ if bytes.is_empty() => {}
+            Self::Flip(at, bits) => {
+                let at = at.index(bytes.len());
+                bytes[at] ^= bits;
+            }
+            Self::Remove(at) => drop(bytes.remove(at.index(bytes.len()))),
+            Self::Insert(at, byte) => bytes.insert(at.index(bytes.len()), *byte),
+            Self::Cut(at) => bytes.truncate(at.index(bytes.len())),
+            Self::Swap(one, other) => {
+                let count = lines.len();
+                lines.swap(one.index(count), other.index(count));
+                *bytes = lines.concat();
+            }
+            Self::Repeat(at) => {
+                let line = lines[at.index(lines.len())].clone();
+                lines.push(line);
+                *bytes = lines.concat();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var("RUNNER_TESTS").is_ok() { 10_000 } else { 500 }))]
+
+    /// A journal that can be used has only lines of its attempt, after its start, each number once.
+    #[test]
+    fn changed_calls_are_found_or_harmless(changes in prop::collection::vec(change(), 1..4)) {
+        let folder = folder();
+        let (_, owned) = begin(folder.path(), 9);
+        let mut bytes = lines().concat();
+        changes.iter().for_each(|change| change.apply(&mut bytes));
+        fs::write(path(&owned), bytes).unwrap();
+        let (journals, _) = read(&owned);
+        for trial in [1, 2] {
+            let Some(journal) = journals.get((trial, 1)).filter(|one| one.problem.is_none()) else {
+                continue;
+            };
+            let own = lines().into_iter().filter(|line| {
+                String::from_utf8_lossy(line).contains(&format!("\"t@p#{trial}\""))
+            });
+            let mut own: Vec<_> = own.collect();
+            let kept = owned.dir().call_lines(journal).unwrap();
+            let kept: Vec<_> = kept.split_inclusive(|byte| *byte == b'\n').collect();
+            prop_assert_eq!(kept[0], &line(trial as u32, 1, &start(false))[..]);
+            for line in kept {
+                let place = own.iter().position(|one| one == line);
+                prop_assert!(place.is_some(), "{}", String::from_utf8_lossy(line));
+                // How often it continued is only for people.
+                if !String::from_utf8_lossy(line).contains("\"continues\":true") {
+                    own.remove(place.unwrap_or_default());
+                }
+            }
+        }
     }
 }
