@@ -319,7 +319,13 @@ impl Slots {
         };
         let keeper = Arc::new(EntryKeeper { state: self.state.clone(), task: task.id });
         let is_replay = task.recorded.is_some_and(|recorded| recorded.replayed.is_some());
-        Ok(Some(Ok(Journal { keeper, recorded, in_flight, is_replay, compile_key: self.compile_key.clone() })))
+        Ok(Some(Ok(Journal {
+            keeper,
+            recorded,
+            in_flight,
+            is_replay,
+            compile_key: self.compile_key.clone(),
+        })))
     }
 
     /// Runs an attempt, in a kept instance if the provider reuses them.

@@ -12,9 +12,9 @@ use super::coordinator::{Coordinator, FIRST_LIVE};
 use super::requests;
 use super::run_log::{WorkerLog, log_plan};
 use super::stage::{ActiveRun, Checking, DescribedPlugins, Running, Stage};
-use crate::{event::RunEvent, signals};
 use crate::plan::Checks;
 use crate::workers::Input;
+use crate::{event::RunEvent, signals};
 
 impl Coordinator<'_> {
     /// Handles the created or reopened run: reports it and opens it, or waits for the results root.

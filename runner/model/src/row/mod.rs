@@ -24,8 +24,8 @@ pub use self::line::{
 };
 pub use self::metric_sums::MetricSums;
 pub use self::parts::{
-    Actor, Artifact, BACKTRACE, Calls, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE,
-    Raw, RowError, STDERR_FOLLOWS, Usage, panic,
+    Actor, Artifact, BACKTRACE, Calls, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT,
+    OUTPUT_REFERENCE, Raw, RowError, STDERR_FOLLOWS, Usage, panic,
 };
 pub use self::row_check::{Check, CheckKind, Difference, Hint, MAX_DIFFERENCES};
 

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use runner_results::hash;
 
-pub(crate) use self::known::{PASSES, place};
 pub use self::known::{KnownResult, KnownTrial};
+pub(crate) use self::known::{PASSES, place};
 use crate::{denials, logs::JsonRecord, phrases};
 
 /// Characters of a value in a headline.
