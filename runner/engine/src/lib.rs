@@ -37,6 +37,7 @@ mod plan {
     mod replayed;
     mod rescore_plan;
     mod stored;
+    mod stored_scenario;
     mod test_line;
 
     pub use self::access::access;

@@ -302,7 +302,7 @@ impl Guard {
         self.interrupt.until(self.deadline).await
     }
 
-    /// Returns whether the call has another run's responses, and waits for nothing.
+    /// Returns whether the responses are those of another run, and sleeps take no time.
     pub(crate) fn is_replay(&self) -> bool {
         self.determinism.as_ref().is_some_and(|one| one.exchanges.is_replay())
     }

@@ -8,7 +8,7 @@ use runner_model::{Outcome, Places as _, Time, TrialId, units::plural};
 use runner_record::{Journal, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
-use super::stored::stored_scenario;
+use super::stored_scenario::stored_scenario;
 use crate::EngineError;
 
 /// The run whose responses a replay gives to its guests.

@@ -7,9 +7,10 @@ use runner_model::{provider::PreparedProvider, status::RunVerdict};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_results::{RunTable, short};
-use runner_scenario::{Scenario, Suite, parse_stored};
+use runner_scenario::{Scenario, Suite};
 
 use super::plan::Plan;
+use super::stored_scenario::{stored, stored_scenario};
 use super::test_line::{Ids, TestLine, tests_at_providers};
 use crate::EngineError;
 
@@ -30,18 +31,6 @@ pub(crate) fn stored_tests(
         return Err(unreadable(root, source).into());
     }
     Ok((scenario, suite))
-}
-
-/// Reads the stored scenario of a run.
-pub(crate) fn stored_scenario(dir: &RunDir, manifest: &Manifest) -> Result<Scenario, EngineError> {
-    let text = stored(dir, dir.scenario(manifest))?;
-    let mut scenario =
-        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides)
-            .map_err(EngineError::Scenario)?;
-    scenario.override_by(&manifest.metadata.selection.overrides);
-    // The manifest lacks those that the run's selection left out.
-    scenario.keep_planned(manifest.planned().map(|stored| &*stored.name));
-    Ok(scenario)
 }
 
 /// Reads the stored scenario of a run, and the suite with the trials of all shards.
@@ -144,17 +133,6 @@ pub(crate) fn stored_plugins(
         });
     }
     Ok(prepared)
-}
-
-/// Turns missing or damaged content into a usage error: unlike with an error of the disk, nothing was changed, and trying again
-/// does not help.
-fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineError> {
-    content.map_err(|error| {
-        EngineError::Usage(format!(
-            "{error}\nto take the current files in place of the stored ones: {}",
-            dir.command("resume", &["--accept-changes"])
-        ))
-    })
 }
 
 /// Returns the tests of a plan with a trial whose newest result is unexpected, that was planned and has no result, or that passed and

@@ -8,7 +8,6 @@ use runner_results::{Side, TableRow, pairs, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::measures::mean;
 use super::stability::{TestResult, isolated, unstable};
 use crate::phrases;
 
@@ -250,6 +249,16 @@ fn is_zero(count: &u64) -> bool {
 /// Returns whether a run has a result of every trial of its scenario.
 pub(crate) fn has_all(run: &Manifest) -> bool {
     run.metadata.selection.is_whole() && run.counts.is_whole(run.metadata.planned_trial_count)
+}
+
+/// Returns the mean of a test's repeats that have a value, which an `f32` can hold.
+pub(super) fn mean(repeats: &[TableRow], value: impl Fn(&TableRow) -> Option<f64>) -> Option<f64> {
+    let mut sum = 0.0;
+    let mut count = 0.0;
+    for value in repeats.iter().filter_map(value).filter(|value| value.is_finite()) {
+        (sum, count) = (sum + value, count + 1.0);
+    }
+    (count > 0.0).then(|| sum / count)
 }
 
 /// Returns whether a trial with this outcome counts as passed or as bad.

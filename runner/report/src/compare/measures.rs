@@ -9,7 +9,7 @@ use runner_results::{Side, TableRow, pairs};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::class::is_judged;
+use super::class::{is_judged, mean};
 use crate::phrases;
 
 /// Names of measures.
@@ -170,16 +170,6 @@ pub(crate) fn measures(
     let mut measures: Vec<_> = measures.into_iter().map(|(.., measure)| measure).collect();
     measures.iter_mut().for_each(|measure| measure.worse &= measure.is_significant());
     (measures, lost)
-}
-
-/// Returns the mean of a test's repeats that have a value, which an `f32` can hold.
-pub(super) fn mean(repeats: &[TableRow], value: impl Fn(&TableRow) -> Option<f64>) -> Option<f64> {
-    let mut sum = 0.0;
-    let mut count = 0.0;
-    for value in repeats.iter().filter_map(value).filter(|value| value.is_finite()) {
-        (sum, count) = (sum + value, count + 1.0);
-    }
-    (count > 0.0).then(|| sum / count)
 }
 
 impl Quantity {

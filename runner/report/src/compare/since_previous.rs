@@ -9,8 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::changes::{Changed, Changes};
-use super::class::{Class, ClassCounts};
-use super::measures::mean;
+use super::class::{Class, ClassCounts, mean};
 use crate::{failures::FailureGroup, list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.

@@ -150,7 +150,7 @@ impl Exchanges {
         self.lock().end.clone()
     }
 
-    /// Returns whether the call has another run's responses, and waits for nothing.
+    /// Returns whether the responses are those of another run, and sleeps take no time.
     pub(crate) fn is_replay(&self) -> bool {
         self.0.journal.as_ref().is_some_and(|journal| journal.is_replay)
     }

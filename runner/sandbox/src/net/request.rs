@@ -116,12 +116,13 @@ impl Outbound {
         announce_length(&mut admitted.head, &body);
         self.counts().bytes_out += body.len() as u64;
 
-        let live = async {
+        // On the heap: passed on by value, it would take hundreds of KiB of the guest's stack.
+        let live = Box::pin(async {
             let _open = self.guard.activity.open_request(admitted.peer.clone());
             let (response, _) = self.send(admitted, whole(body.clone()), Some(body));
             let whole = async { self.read_whole(response.await?).await };
             within(&self.guard, timeout, whole).await.unwrap_or(Err(Failure::Timeout))
-        };
+        });
         let answered = match asked {
             Some((exchanges, asked)) => {
                 let answered = exchanges.exchange(asked, self.timed(live)).await?;
