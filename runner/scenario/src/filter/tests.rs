@@ -234,7 +234,7 @@ error: unknown word `quota`
 1 | error(quota)
   |       ^^^^^
   |
-  = help: known words: `trap`, `out-of-memory`, `limit`, `protocol`, `denied`, `invalid-input`, `invalid-config`, `unavailable`, `rate-limited`, `internal`, `other`, `grader`, `crash`
+  = help: known words: `trap`, `out-of-memory`, `limit`, `protocol`, `denied`, `invalid-input`, `invalid-config`, `unavailable`, `rate-limited`, `internal`, `other`, `grader`, `replay`, `crash`
           to search the messages: `error("quota")`
 error: `fast` is not a duration such as `200ms`, `10s` or `1h30m`
  --> filter:1:8
