@@ -33,9 +33,9 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
   await expect(group.getByText('fails@other#1')).toHaveCount(1);
   await group.getByText('expected "2", got "two"').click();
   await expect(group.getByText('fails@other#1').filter({ visible: true })).toHaveCount(1);
-  await expect(group.getByRole('region', { name: 'Expected and Actual' }).first()).toContainText('two');
+  await expect(group.getByRole('group', { name: 'Expected and Actual' }).first()).toContainText('two');
   await group.locator('summary').filter({ hasText: 'fails@hostile#1' }).click();
-  await expect(group.getByRole('region', { name: 'Expected and Actual' })).toHaveCount(2);
+  await expect(group.getByRole('group', { name: 'Expected and Actual' })).toHaveCount(2);
   await expect(page).toHaveURL(new RegExp(`${EVERY}$`));
   const heading = page.getByRole('heading', { name: /^Trials/ });
   // Three of the four trials are shown.
@@ -411,6 +411,7 @@ test.describe('', () => {
     'steps of an attempt with its text': 'live.in_flight.phase live.in_flight.output.bytes manifest.sessions.in_flight.phase manifest.sessions.in_flight.since manifest.sessions.in_flight.output.bytes',
     'in the message, or for commands': 'run.larger_budgets',
     'for links': 'since_previous.run',
+    'of a replay, with the other keys of the selection': 'manifest.metadata.selection.replay',
     'for checks at the start': 'manifest.providers.mounts.device manifest.providers.mounts.inode manifest.providers.mounts.content manifest.providers.description.config_schema manifest.providers.description.input_schema',
     'absent in a pause': 'run.paused.to',
     'of a running run': 'run.stage',

@@ -133,7 +133,7 @@ export const link = (to, ...children) => el('a', { href: to }, ...children);
 export const button = (label, onclick, props) => el('button', { type: 'button', onclick, ...props }, label);
 
 /** A table that scrolls sideways in a narrow window. `more` are groups of rows below `rows`. @param {string} label @param {Child[]} heads @param {Child} rows @param {string} [kind] @param {...Child} more */
-export const table = (label, heads, rows, kind, ...more) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': label },
+export const table = (label, heads, rows, kind, ...more) => el('div', { class: 'wide', tabindex: 0, role: kind === 'diff' ? 'group' : 'region', 'aria-label': label },
   el('table', { class: kind }, el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
     el('tbody', null, rows), more));
 
