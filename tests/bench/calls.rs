@@ -23,7 +23,7 @@ impl Bench {
         let plain = self.scenario(&self.guests[1], self.n)?;
         let deterministic = self.folder.path().join("deterministic.toml");
         let text = fs::read_to_string(&plain)?;
-        fs::write(&deterministic, format!("[run]\ndeterministic = true\n{text}"))?;
+        fs::write(&deterministic, format!("{text}[run]\ndeterministic = true\n"))?;
         let mut costs = [const { Vec::new() }; 2];
         for _ in 0..rounds {
             for (costs, scenario) in costs.iter_mut().zip([&plain, &deterministic]) {
