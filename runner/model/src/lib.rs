@@ -28,6 +28,7 @@ pub mod status;
 pub mod test;
 mod text;
 mod time;
+pub mod workspace;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use grants::{Grants, NetGrant};

@@ -49,11 +49,12 @@ pub fn parse_stack(text: &str) -> Result<u64, &'static str> {
     }
 }
 
-/// The stack of attempts whose stored limits lack this key.
-fn default_journal() -> u64 {
+/// A limit of attempts whose stored limits lack its key.
+fn default_64_mib() -> u64 {
     64 << 20
 }
 
+/// The stack of attempts whose stored limits lack this key.
 fn default_stack() -> u64 {
     MIN_STACK
 }
@@ -100,7 +101,7 @@ limits! {
     http_requests: Count(1_000_000), "100" = 100, true, "HTTP requests of one attempt.";
     http_response: Bytes, "\"10MiB\"" = 10 << 20, true, "Bytes of one HTTP response's body.";
     input: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of the input, of the configuration, and of standard input.";
-    #[serde(default = "default_journal")]
+    #[serde(default = "default_64_mib")]
     journal: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the requests and responses of one attempt with `[run] journal`.";
     log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; the rest is dropped and counted.";
     log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; the rest is dropped and counted.";
@@ -113,6 +114,8 @@ limits! {
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
         "Bytes kept from the start and from the end of standard output and of standard error.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
+    #[serde(default = "default_64_mib")]
+    workspace: Bytes, "\"64MiB\"" = 64 << 20, true, "Bytes of the files that an attempt has added or changed in its `workspace`.";
 }
 
 impl Limits {

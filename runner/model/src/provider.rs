@@ -13,6 +13,7 @@ use crate::{
     row::Metric,
     template::Template,
     test::{Attachment, Retries},
+    workspace::Workspace,
 };
 
 /// A plugin with its settings.
@@ -62,6 +63,9 @@ pub struct Provider {
     /// `None` if its guests see the machine's clocks and random numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deterministic: Option<Deterministic>,
+    /// `None` if its attempts have no workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Workspace>,
     /// `None` for a provider that tests run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Box<Grading>>,

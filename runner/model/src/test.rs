@@ -41,6 +41,9 @@ pub struct Test<'a> {
     /// Sorted by name.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Attachment<'a>>,
+    /// Digests of the bases of workspaces, by index of the provider. A base is a blob.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bases: BTreeMap<u16, Digest>,
     /// Most time of one attempt.
     pub timeout: Micros,
     /// Most time of all attempts of a trial together, with the delays between them.
@@ -71,6 +74,7 @@ impl<'a> Test<'a> {
             tags: Vec::new(),
             meta: BTreeMap::new(),
             files: Vec::new(),
+            bases: BTreeMap::new(),
             timeout,
             trial_timeout: None,
             retries: None,

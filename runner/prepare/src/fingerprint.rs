@@ -28,6 +28,8 @@ pub struct TestParts<'a> {
     pub tags: &'a str,
     /// Names and digests of attachments, as JSON.
     pub files: &'a str,
+    /// Base of the workspace. `None` without one.
+    pub base: Option<Digest>,
     /// Timeouts of an attempt and of a trial.
     pub timeouts: [Option<Micros>; 2],
 }
@@ -75,6 +77,9 @@ impl Fingerprints {
         }
         if !test.files.is_empty() {
             add(&mut state, test.files);
+        }
+        if let Some(base) = test.base {
+            add(&mut state, &base.to_string());
         }
         for timeout in test.timeouts {
             // No real timeout has this value.
@@ -131,6 +136,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         budget: _,
         prices: _,
         deterministic,
+        workspace,
         grading,
     } = &prepared.provider;
     let call = match prepared.kind {
@@ -146,7 +152,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         "plugin": prepared.digest.to_string(),
         "config": config,
         "call": call,
-        "limits": deciding_limits(limits),
+        "limits": deciding_limits(limits, workspace.is_some()),
         "seed": seed,
     });
     if !files.is_empty() {
@@ -165,6 +171,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         // A journal changes no result.
         recipe["deterministic"] = json!(Deterministic { journal: None, ..*deterministic });
     }
+    if let Some(workspace) = workspace {
+        recipe["workspace"] = json!(workspace.mount);
+    }
     if !grants.is_empty() {
         recipe["grants"] = json!(grants);
     }
@@ -176,11 +185,15 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     recipe
 }
 
-fn deciding_limits(limits: &Limits) -> Value {
-    // Fingerprints from before `stack` stay valid.
-    let deciding = Limits::TABLE.iter().filter(|limit| {
-        limit.decides_results && !(limit.key == "stack" && limits.stack == MIN_STACK)
-    });
+fn deciding_limits(limits: &Limits, has_workspace: bool) -> Value {
+    // Fingerprints from before these limits stay valid.
+    let is_unused = |key| match key {
+        "stack" => limits.stack == MIN_STACK,
+        "workspace" => !has_workspace,
+        _ => false,
+    };
+    let deciding =
+        Limits::TABLE.iter().filter(|limit| limit.decides_results && !is_unused(limit.key));
     let mut table: Map<_, _> =
         deciding.map(|limit| (limit.key.to_owned(), (limit.get)(limits).into())).collect();
     if let Some(time) = limits.time {

@@ -1,6 +1,7 @@
 //! [`TestLine`]: a test's line in the suite, as far as the coordinator reads it. [`Ids`]: the ids of a suite's trials.
 
-use std::{collections::HashSet, io};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 
 use runner_model::{
     Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId, digest,
@@ -27,6 +28,8 @@ pub(crate) struct TestLine<'a> {
     tags: Option<&'a RawValue>,
     #[serde(borrow, default)]
     files: Option<&'a RawValue>,
+    #[serde(default)]
+    bases: BTreeMap<u16, Digest>,
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
@@ -83,6 +86,7 @@ impl<'a> TestLine<'a> {
             input,
             tags,
             files,
+            bases,
             timeout,
             trial_timeout,
             reference,
@@ -99,6 +103,7 @@ impl<'a> TestLine<'a> {
             input: input.get(),
             tags: tags.map_or("", RawValue::get),
             files: files.map_or("", RawValue::get),
+            base: bases.get(&provider).copied(),
             timeouts: [Some(*timeout), *trial_timeout],
         };
         let [expect, reference] = [expect, reference].map(|raw| raw.map_or("", RawValue::get));

@@ -12,6 +12,7 @@ use super::parts::{
 };
 use super::{metric_sums::MetricSums, row_check::Check};
 use crate::enum_text::{default_weight, is_default, present};
+use crate::workspace::WorkspaceResult;
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
 /// The version of rows, their `v`.
@@ -83,6 +84,9 @@ pub struct Row<'a> {
     /// How many times the attempt continued after an interruption, from its journal.
     #[serde(skip_serializing_if = "is_default")]
     pub continued: u32,
+    /// What the attempt left in its workspace. Absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceResult>,
 }
 
 /// The coordinator's keys of a line.
@@ -152,6 +156,7 @@ pub struct RowRef<'a> {
     pub calls: Option<Calls>,
     #[serde(default)]
     pub continued: u32,
+    pub workspace: Option<WorkspaceResult>,
     pub fingerprint: Option<Fingerprint>,
     pub judgement_fingerprint: Option<Fingerprint>,
     pub judged: Option<u64>,
@@ -271,6 +276,7 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
             suspended_ms: row.suspended_ms,
             calls: row.calls,
             continued: row.continued,
+            workspace: row.workspace,
         }
     }
 }

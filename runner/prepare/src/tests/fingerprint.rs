@@ -28,6 +28,7 @@ fn provider() -> PreparedProvider {
             prices: Default::default(),
             records: None,
             deterministic: None,
+            workspace: None,
             files: Vec::new(),
         },
         digest: digest(b"plugin"),
@@ -41,6 +42,7 @@ const TEST: TestParts<'_> = TestParts {
     input: "{\"x\":1}",
     tags: "",
     files: "",
+    base: None,
     timeouts: [Some(Micros(60_000_000)), None],
 };
 
@@ -144,6 +146,7 @@ fn fingerprints_change_with_what_decides_results() {
         TestParts { id: "b", ..TEST },
         TestParts { input: "1", ..TEST },
         TestParts { tags: "[\"t\"]", files: "", ..TEST },
+        TestParts { base: Some(digest(b"base")), ..TEST },
         TestParts { timeouts: [Some(Micros(1)), None], ..TEST },
         TestParts { timeouts: [Some(Micros(60_000_000)); 2], ..TEST },
         TestParts { id: "a{\"x\":1}", input: "", ..TEST },

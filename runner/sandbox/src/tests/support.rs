@@ -96,6 +96,7 @@ impl Bench {
             limits: &self.limits,
             timeout: self.timeout.into(),
             deterministic: None,
+            workspace: None,
             journal: None,
         }
     }

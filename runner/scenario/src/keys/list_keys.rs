@@ -152,6 +152,7 @@ fn list_plugin(table: &mut Table<'_, '_>, files: Vec<ProviderFile>) -> Option<Pr
         stdin: Template::parse("{{config}}").ok().map(Stdin::Text),
         records: Some(records),
         deterministic: None,
+        workspace: None,
         files,
         grants,
         limits,

@@ -158,6 +158,7 @@ fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
         prices: BTreeMap::new(),
         records: None,
         deterministic: None,
+        workspace: None,
         grading: None,
         plugin: plugin?,
         name: name.ok()?,

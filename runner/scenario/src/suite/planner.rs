@@ -361,6 +361,7 @@ impl Planner<'_> {
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
             files,
+            bases: BTreeMap::new(),
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries,

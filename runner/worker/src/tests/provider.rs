@@ -76,6 +76,7 @@ fn command_receives_rendered_templates() {
             prices: Default::default(),
             records: None,
             deterministic: None,
+            workspace: None,
             files: Vec::new(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];

@@ -245,6 +245,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             prices: Default::default(),
             records: None,
             deterministic: None,
+            workspace: None,
             files: Vec::new(),
         },
         digest: digest(plugin),
