@@ -75,8 +75,8 @@ mod call {
     mod protocol;
     mod reply;
 
-    pub use self::ended::{Ended, Ending, Reply};
-    pub use self::inputs::{Access, AttachedFile, Call, CommandCall};
+    pub use self::ended::{Ended, Ending, LeftWorkspace, Reply};
+    pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall};
 }
 
 /// Files of guests. [`AttemptFiles`](fs::AttemptFiles) mounts granted folders and the attempt's
@@ -99,10 +99,18 @@ mod fs {
     mod streams;
     mod system;
 
+    /// Workspaces: folders that start as a copy of a [`Base`], and whose changes are found.
+    mod workspace {
+        mod base;
+
+        pub use self::base::Base;
+    }
+
     pub(crate) use self::attempt_files::AttemptFiles;
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
     pub(crate) use self::listing::LastListing;
+    pub use self::workspace::Base;
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
@@ -139,10 +147,15 @@ mod net {
 
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
-pub use call::{Access, AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
+pub use host_fault::host_fault;
+pub use call::{
+    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Reply,
+    instance::Instance,
+};
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
+pub use fs::Base;
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail, too_large};
 pub use net::{Journal, Keeper, Kept, Network, RecordedCalls, load_certificates, post};

@@ -89,6 +89,7 @@ impl Attempt<'_> {
                         .settings
                         .deterministic
                         .map(|settings| settings.clock.unwrap_or(started_at)),
+                    workspace: None,
                     journal,
                 };
                 provider.plugin.run(kept, call).await

@@ -59,6 +59,7 @@ impl Ended {
                 stderr: sandbox.stderr.text().into(),
             },
             artifacts: mem::take(&mut host.artifacts.files),
+            workspace: None,
             lost,
             fixed_limit,
             host_fault: host.fault,

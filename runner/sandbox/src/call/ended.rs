@@ -22,7 +22,9 @@ pub struct Ended {
     pub said: Said<'static>,
     /// Artifacts, in the order in which the guest left them.
     pub artifacts: Vec<LeftFile>,
-    /// Reason for the loss of an artifact. With it, a reply counts as an error.
+    /// The changes in the workspace. `None` without a workspace, or if they are lost.
+    pub workspace: Option<LeftWorkspace>,
+    /// Reason for the loss of an artifact, or of the changes in the workspace. With it, a reply counts as an error.
     pub lost: Option<RowError<'static>>,
     /// Description of a fixed limit that refused the guest something. The answer may be wrong for
     /// this reason.
@@ -31,6 +33,21 @@ pub struct Ended {
     pub host_fault: Option<HostFault>,
     /// The exchanges in the attempt's journal. `None` without any.
     pub calls: Option<Calls>,
+}
+
+/// The changes in a workspace, redacted.
+#[derive(Debug)]
+pub struct LeftWorkspace {
+    /// A [`Change`](runner_model::workspace::Change) as a line of JSON each, sorted by path. Empty if there are none, or if only
+    /// their numbers are wanted.
+    pub changes: Vec<u8>,
+    /// The contents of changed files. Must not be redacted again, because the changes have their digests.
+    pub contents: LeftFile,
+    pub added: u32,
+    pub changed: u32,
+    pub removed: u32,
+    /// Whether the guest did not end by itself.
+    pub is_partial: bool,
 }
 
 /// How a call ended.
@@ -88,6 +105,7 @@ impl Ended {
             denied: Vec::new(),
             said: Said::default(),
             artifacts: Vec::new(),
+            workspace: None,
             lost: None,
             fixed_limit: None,
             host_fault: None,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros, Time};
 
-use crate::{Activity, Journal, Network, Secrets};
+use crate::{Activity, Base, Journal, Network, Secrets};
 
 /// The inputs of one call. The first fields are those of the contract's `test` record.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Call<'a> {
     pub timeout: Micros,
     /// If set, the result is a function of the call: the guest's clocks start at this time.
     pub deterministic: Option<Time>,
+    /// Only for a call in a fresh sandbox.
+    pub workspace: Option<CallWorkspace<'a>>,
     /// Only for a deterministic call.
     pub journal: Option<Journal>,
 }
@@ -51,6 +53,17 @@ pub struct Access {
     pub mounts: Vec<MountedFolder>,
     /// Parent of the private folders of attempts.
     pub scratch: PathBuf,
+}
+
+/// The workspace of a call.
+#[derive(Clone, Debug)]
+pub struct CallWorkspace<'a> {
+    /// The folder that it starts as, in the same file system as [`Access::scratch`]. `None` if it starts empty.
+    pub base: Option<Arc<Base>>,
+    /// The path in the guest.
+    pub mount: &'a str,
+    /// Whether changes are kept, and not only counted.
+    pub keeps: bool,
 }
 
 /// An attachment that a guest may read.

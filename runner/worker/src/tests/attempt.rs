@@ -42,6 +42,7 @@ fn ended(ending: Ending) -> Ended {
         said: Default::default(),
         artifacts: Vec::new(),
         lost: None,
+        workspace: None,
         fixed_limit: None,
         host_fault: None,
         calls: None,

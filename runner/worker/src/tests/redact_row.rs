@@ -33,6 +33,7 @@ fn ended(ending: Ending) -> Ended {
             content: LeftContent::Memory(Vec::new()),
         })
         .into(),
+        workspace: None,
         fixed_limit: None,
         lost: Some(RowError { details: None, ..error(SECRET) }),
         host_fault: None,

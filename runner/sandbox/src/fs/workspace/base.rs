@@ -1,0 +1,198 @@
+//! [`Base`]: a worker's copy of the folder that workspaces start as.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use runner_model::Digest;
+use runner_model::workspace::{EntryKind, TreeEntry};
+use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
+
+use crate::fs::{quota::shorten_path, system::open_folder};
+
+/// Permission bits that are kept of a file. The owner can always read it, to copy it for a guest.
+const KEPT_MODE: u32 = 0o777;
+const OWNER_READS: u32 = 0o400;
+/// Longest name of a file that systems accept.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A worker's copy of the folder that workspaces start as. The workspaces of all its attempts have
+/// hard links to the files of this copy, which nothing may change.
+#[derive(Debug)]
+pub struct Base {
+    /// The files, whose names are their numbers. Names of users never become paths here.
+    files: OwnedFd,
+    device: u64,
+    /// Numbers of the files, by inode number.
+    by_inode: HashMap<u64, u32>,
+    contents: HashSet<Digest>,
+    bytes: u64,
+    /// The folders, each after its parent. The first one is the workspace itself.
+    pub(super) folders: Vec<BaseFolder>,
+    /// The times of all files, as guests see them.
+    pub(super) time: SystemTime,
+}
+
+/// A folder of a base.
+#[derive(Debug)]
+pub(super) struct BaseFolder {
+    /// Relative to the workspace. `.` for the workspace itself.
+    pub(super) path: String,
+    /// Sorted by the bytes of the names.
+    pub(super) entries: Vec<(String, BaseEntry)>,
+}
+
+#[derive(Debug)]
+pub(super) enum BaseEntry {
+    File(BaseFile),
+    /// The folder's index in [`Base::folders`].
+    Folder(usize),
+    /// The target of a symbolic link.
+    Link(String),
+}
+
+/// A file of a base.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BaseFile {
+    pub(super) number: u32,
+    pub(super) inode: u64,
+    pub(super) bytes: u64,
+    pub(super) sha256: Digest,
+    /// Permission bits as the base has them.
+    pub(super) mode: u32,
+    /// Whether the owner can execute the copy.
+    pub(super) is_executable: bool,
+}
+
+impl Base {
+    /// Copies the files of a base into the new folder `folder`. `blob` returns the path of a content.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be copied, or entries that are not those of a base: sorted by path, with
+    /// relative paths, each in a folder that comes before it.
+    pub fn copy(
+        entries: &[TreeEntry<'_>],
+        folder: &Path,
+        mut blob: impl FnMut(&Digest) -> PathBuf,
+    ) -> io::Result<Self> {
+        mkdirat(CWD, folder, Mode::RWXU)?;
+        let files = open_folder(CWD, folder)?;
+        let mut base = Self {
+            device: fstat(&files)?.st_dev,
+            files,
+            by_inode: HashMap::new(),
+            contents: HashSet::new(),
+            bytes: 0,
+            folders: vec![BaseFolder { path: ".".to_owned(), entries: Vec::new() }],
+            time: SystemTime::now(),
+        };
+        let mut known = HashMap::from([("", 0)]);
+        for entry in entries {
+            let (parent, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+            let invalid = || {
+                let path = shorten_path(&entry.path);
+                io::Error::new(ErrorKind::InvalidData, format!("invalid entry `{path}`"))
+            };
+            let parent = *known.get(parent).filter(|_| is_name(name)).ok_or_else(invalid)?;
+            if base.folders[parent].entries.last().is_some_and(|(last, _)| **last >= *name) {
+                return Err(invalid());
+            }
+            let copied = match (entry.kind, entry.sha256, &entry.target) {
+                (EntryKind::Folder, None, None) => {
+                    known.insert(&*entry.path, base.folders.len());
+                    let path = (*entry.path).to_owned();
+                    base.folders.push(BaseFolder { path, entries: Vec::new() });
+                    BaseEntry::Folder(base.folders.len() - 1)
+                }
+                (EntryKind::Link, None, Some(target)) => BaseEntry::Link((**target).to_owned()),
+                (EntryKind::File, Some(sha256), None) => {
+                    BaseEntry::File(base.copy_file(entry, sha256, &blob(&sha256))?)
+                }
+                _ => return Err(invalid()),
+            };
+            base.folders[parent].entries.push((name.to_owned(), copied));
+        }
+        Ok(base)
+    }
+
+    fn copy_file(
+        &mut self,
+        entry: &TreeEntry<'_>,
+        sha256: Digest,
+        from: &Path,
+    ) -> io::Result<BaseFile> {
+        let number = u32::try_from(self.by_inode.len()).map_err(io::Error::other)?;
+        let mode = entry.mode & KEPT_MODE;
+        let mut file = create_file(self.files.as_fd(), number, mode | OWNER_READS)?;
+        let bytes = io::copy(&mut File::open(from)?, &mut file)?;
+        if bytes != entry.bytes {
+            let path = shorten_path(&entry.path);
+            return Err(io::Error::other(format!("`{path}` has {bytes} bytes")));
+        }
+        let found = fstat(&file)?;
+        self.by_inode.insert(found.st_ino, number);
+        self.contents.insert(sha256);
+        self.bytes += bytes;
+        Ok(BaseFile {
+            number,
+            inode: found.st_ino,
+            bytes,
+            sha256,
+            mode,
+            is_executable: is_executable(found.st_mode),
+        })
+    }
+
+    /// Returns the bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn files(&self) -> BorrowedFd<'_> {
+        self.files.as_fd()
+    }
+
+    /// Returns the number of the file with an inode.
+    pub(super) fn number(&self, device: u64, inode: u64) -> Option<u32> {
+        self.by_inode.get(&inode).copied().filter(|_| device == self.device)
+    }
+
+    /// Returns whether a file of the base has this content.
+    pub(super) fn has_content(&self, sha256: &Digest) -> bool {
+        self.contents.contains(sha256)
+    }
+
+    /// Opens a file for reading.
+    pub(super) fn open(&self, number: u32) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.files, number.to_string(), flags, Mode::empty())?.into())
+    }
+}
+
+impl BaseFolder {
+    /// Returns the index of an entry.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.entries.binary_search_by(|(known, _)| (**known).cmp(name)).ok()
+    }
+}
+
+/// Returns whether a name stays in its folder.
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.len() <= MAX_NAME_BYTES && !name.contains(['/', '\0'])
+}
+
+pub(super) fn is_executable(mode: u32) -> bool {
+    mode & 0o100 != 0
+}
+
+/// Creates a file in a private folder, with a number as its name. Its mode is set here, because the
+/// sandbox of workers refuses changes of modes.
+pub(super) fn create_file(folder: BorrowedFd<'_>, number: u32, mode: u32) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(folder, number.to_string(), flags, Mode::from_raw_mode(mode))?.into())
+}
