@@ -14,7 +14,7 @@ use crate::faults::PLACES;
 use crate::messages::transcript::Transcript;
 use crate::support::{
     random::{Random, times},
-    run::{Run, call, sealed},
+    run::{Run, calls, sealed},
     runner::{Runner, tests},
     running::{Finished, Running},
     truth::{assert_numbered, results},
@@ -542,19 +542,21 @@ fn calls_are_merged_with_their_sessions() {
     let runner = all_kinds_of_rows();
     let shards = run_shards(&runner, 2);
     let start = r#"{"start":{"clock":"2026-11-20T09:18:04.015Z","timeout_us":1,"compile_key":"0123456789abcdef"}}"#;
-    let lines = |session: u32| {
-        let trial =
-            |repeat| call(&format!("logs@hostile#{repeat}"), 9, session, &"0".repeat(32), start);
-        trial(1) + &trial(2)
+    let lines = |run: &str, place: usize| {
+        let session = &at(&runner, run).manifest()["sessions"][place];
+        let trial = |repeat| {
+            calls(&format!("logs@hostile#{repeat}"), 9, session, &"0".repeat(32), &[start])
+        };
+        [trial(1), trial(2)].concat().concat()
     };
-    at(&runner, &shards[0]).write("calls.jsonl", lines(1));
+    at(&runner, &shards[0]).write("calls.jsonl", lines(&shards[0], 0));
     // One line of the second shard is damaged, and the last one is torn.
-    let damaged = lines(1).replacen("logs", "sgol", 1);
+    let damaged = lines(&shards[1], 0).replacen("logs", "sgol", 1);
     at(&runner, &shards[1]).write("calls.jsonl", damaged + "{\"v\":1,");
     merge(&runner, &shards, &[]).expect(0);
     let whole = at(&runner, "results/whole");
-    let second = lines(2).lines().nth(1).unwrap().to_owned() + "\n";
-    assert_eq!(whole.text("calls.jsonl"), lines(1) + "{}\n" + &second);
+    let second = lines("results/whole", 1).lines().nth(1).unwrap().to_owned() + "\n";
+    assert_eq!(whole.text("calls.jsonl"), lines("results/whole", 0) + "{}\n" + &second);
     assert_eq!(whole.dir.metadata().unwrap().mode() & 0o777, 0o700);
     runner.run(&["verify"]).expect(0).says(&["calls.jsonl:3: it is damaged"]);
 }

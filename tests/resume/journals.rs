@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::faults::power::{lose_power, noting};
 use crate::support::{
     random::Random,
-    run::{Run, call, sealed},
+    run::{Run, calls, sealed},
     runner::Runner,
     server::{Response, Server},
     wait::wait_until,
@@ -55,9 +55,9 @@ fn assert_unused(runner: &Runner, run: &Run, why: &str, change: impl Fn(&mut Vec
     let newest = rows.iter().rfind(|row| row["trial"] == "a@hostile#1").unwrap();
     let attempt = newest["attempt"].as_u64().unwrap() + 1;
     let fingerprint = newest["fingerprint"].as_str().unwrap();
-    let entries = [START.to_owned(), exchange(1), exchange(2)];
-    let lines = entries.iter().map(|entry| call("a@hostile#1", attempt, 1, fingerprint, entry));
-    let mut lines: Vec<_> = lines.collect();
+    let entries = [START, &exchange(1), &exchange(2)];
+    let session = &run.manifest()["sessions"][0];
+    let mut lines = calls("a@hostile#1", attempt, session, fingerprint, &entries);
     change(&mut lines);
     run.write("calls.jsonl", lines.concat());
     let resumed = runner.run(&["resume", run.id(), "--rerun", "a@hostile#1"]).expect(0);
@@ -82,8 +82,22 @@ fn journals_that_cannot_be_trusted_are_not_used() {
     check("line 2 of calls.jsonl is damaged", &|lines| {
         lines[1] = lines[1].replace("http", "ftp");
     });
-    check("line 4 of calls.jsonl repeats a call", &|lines| lines.push(lines[1].clone()));
-    check("line 1 of calls.jsonl has no start before it", &|lines| drop(lines.remove(0)));
+    let changed = ": another program has changed the file";
+    let repeated = format!("line 4 of calls.jsonl repeats line 2 of its attempt{changed}");
+    check(&repeated, &|lines| lines.push(lines[1].clone()));
+    for place in [0, 1] {
+        let (line, next) = (place + 1, place + 2);
+        let missing = format!(
+            "line {line} of calls.jsonl is line {next} of its attempt, and line {line} belongs here{changed}"
+        );
+        check(&missing, &|lines| drop(lines.remove(place)));
+    }
+    check("line 1 of calls.jsonl is of another run", &|lines| {
+        let key = &run.manifest()["sessions"][0]["key"];
+        for line in lines {
+            *line = sealed(&line.replace(&format!("\"key\":{key},"), "\"key\":0,")) + "\n";
+        }
+    });
     check("line 3 of calls.jsonl is of session 77, which the run does not have", &|lines| {
         lines[2] = sealed(&lines[2].replace("\"session\":1", "\"session\":77")) + "\n";
     });

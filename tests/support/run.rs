@@ -133,18 +133,22 @@ pub(crate) fn sealed(line: &str) -> String {
     format!("{content},\"crc\":\"{:08x}\"}}", crc32(content.as_bytes()))
 }
 
-/// Returns a line of `calls.jsonl`.
-pub(crate) fn call(
+/// Returns the lines in `calls.jsonl` of an attempt with these entries, from the session with this entry of a manifest.
+pub(crate) fn calls(
     trial: &str,
     attempt: u64,
-    session: u32,
+    session: &Value,
     fingerprint: &str,
-    entry: &str,
-) -> String {
-    let line = format!(
-        "{{\"v\":1,\"trial\":\"{trial}\",\"attempt\":{attempt},\"tries\":1,\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":{entry},\"crc\":\"\"}}"
-    );
-    sealed(&line) + "\n"
+    entries: &[&str],
+) -> Vec<String> {
+    let (session, key) = (&session["number"], &session["key"]);
+    let lines = (1..).zip(entries).map(|(line, entry)| {
+        let line = format!(
+            "{{\"v\":1,\"trial\":\"{trial}\",\"attempt\":{attempt},\"tries\":1,\"session\":{session},\"key\":{key},\"line\":{line},\"fingerprint\":\"{fingerprint}\",\"entry\":{entry},\"crc\":\"\"}}"
+        );
+        sealed(&line) + "\n"
+    });
+    lines.collect()
 }
 
 /// CRC-32 as in zip and PNG.

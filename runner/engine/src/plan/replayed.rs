@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use runner_model::protocol::CallLine;
 use runner_model::provider::PreparedProvider;
+use runner_model::row::read_line;
 use runner_model::{Outcome, Places as _, Time, TrialId, units::plural};
 use runner_record::{Journal, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
@@ -38,19 +39,20 @@ impl Replayed {
                 grader.name
             )));
         }
-        let scenario = stored_scenario(&run, &run.manifest()?)?;
+        let manifest = run.manifest()?;
+        let scenario = stored_scenario(&run, &manifest)?;
         if scenario.providers.iter().all(|provider| provider.journal().is_none()) {
             return Err(EngineError::Usage(format!(
                 "run {} has no journal, so it cannot be replayed\nto record one, add `journal = true` to `[run]`, or run `exec --journal`",
                 run.id()
             )));
         }
-        let number = |call: &CallLine<'_>| Ok(suite.index(&call.trial));
-        let journals = Journals::read(&run, &number, &mut |_, _| ())?;
+        let number = |call: &CallLine<'_>| suite.index(&call.trial);
+        let mut journals = Journals::read(&run, &manifest, &number, &mut |_, _| ())?;
         let mut numbers = HashMap::<TrialId, u32>::new();
         let mut attempts = HashMap::new();
         run.rows(&mut |_, read| {
-            let ReadLine::Row(head, _) = read else { return };
+            let ReadLine::Row(head, line) = read else { return };
             if head.judged.is_some() || head.outcome == Outcome::Stopped {
                 return;
             }
@@ -58,20 +60,28 @@ impl Replayed {
             *tries += 1;
             if let Some(trial) = suite.index(&head.trial) {
                 attempts.insert((trial, *tries), (head.attempt, head.started_at));
+                let journal = journals.at((trial, head.attempt));
+                let calls = read_line(line).map(|row| row.calls);
+                if calls.ok() != Some(journal.calls()) {
+                    journal.void("its row is of other calls");
+                }
             }
         })?;
         Ok(Self { run, journals, attempts })
     }
 
-    /// Returns the lines of calls of an attempt, which may be none, and its start.
+    /// Returns the lines of calls of an attempt, which may be none, and its start. In place of lines that cannot be used, it
+    /// returns the reason after a `!`.
     pub(crate) fn attempt(&self, trial: u64, tries: u32) -> Result<(Vec<u8>, Time), RecordError> {
         let Some((attempt, start)) = self.attempts.get(&(trial, tries)) else {
             return Ok((Vec::new(), now()));
         };
-        let journal = self.journals.get((trial, *attempt));
-        let lines = journal.filter(|journal| journal.problem.is_none());
-        let lines = lines.map(|journal| self.run.call_lines(journal)).transpose()?;
-        Ok((lines.unwrap_or_default(), *start))
+        let lines = match self.journals.get((trial, *attempt)) {
+            None => Vec::new(),
+            Some(Journal { problem: Some(problem), .. }) => format!("!{problem}").into_bytes(),
+            Some(journal) => self.run.call_lines(journal)?,
+        };
+        Ok((lines, *start))
     }
 
     /// Returns the newest attempt of a trial, by its number among those that were not stopped, its own number, and the number

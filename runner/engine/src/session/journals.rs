@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::protocol::{CallLine, Entry, Recorded, TaskKind, call_line};
+use runner_model::protocol::{CALLS_VERSION, CallLine, Entry, Recorded, TaskKind};
 use runner_model::provider::InFlight;
 use runner_model::{Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
 use runner_record::{Journals, RecordError};
+use serde_json::value::RawValue;
 
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
@@ -34,16 +35,15 @@ impl Coordinator<'_> {
         }
         let manifest = run.owned.manifest();
         let number = |call: &CallLine<'_>| {
-            manifest.check_session(call.session)?;
-            let Some(trial) = plan.suite.index(&call.trial) else { return Ok(None) };
+            let trial = plan.suite.index(&call.trial)?;
             let provider = &plan.providers[usize::from(plan.suite.trial(trial).provider)];
             let is_open = provider.provider.journal().is_some()
                 && call.attempt == fold.attempts(trial) + 1
                 && fold.trial(trial).is_pending
                 && !plan.rejudge.has(trial);
-            Ok(is_open.then_some(trial))
+            is_open.then_some(trial)
         };
-        *journals = Journals::read(run.owned.dir(), &number, &mut |_, _| ())?;
+        *journals = Journals::read(run.owned.dir(), manifest, &number, &mut |_, _| ())?;
         let mut line = Vec::new();
         for ((trial, _), journal) in journals.all() {
             let planned = plan.suite.trial(trial);
@@ -80,7 +80,7 @@ impl Coordinator<'_> {
             }
         }
         for attempt in anew.values().flatten() {
-            journals.remove(*attempt);
+            journals.at(*attempt).restart();
         }
         for (problem, mut attempts) in anew {
             attempts.sort_unstable();
@@ -123,7 +123,7 @@ impl Coordinator<'_> {
         let Some(journal) = journals.get(attempt) else { return Ok(None) };
         if let Some(problem) = journal.problem.clone() {
             if !must_not_send_again(self.plan, attempt.0) {
-                journals.remove(attempt);
+                journals.at(attempt).restart();
                 self.report_anew(&[attempt], &problem);
                 return Ok(None);
             }
@@ -207,10 +207,21 @@ impl Running {
         } else if !flight.is_recorded {
             return Err("recorded a call before the start of its guest".to_owned());
         }
-        let (trial, attempt) = (&flight.task.trial, flight.attempt);
-        let (tries, session) = (flight.task.tries, self.run.session);
-        let line = call_line(&bytes, trial, attempt, tries, session, flight.execution);
-        let journal = self.journals.at((flight.trial, attempt));
+        let journal = self.journals.at((flight.trial, flight.attempt));
+        let sessions = &self.run.owned.manifest().sessions;
+        let call = CallLine {
+            v: CALLS_VERSION,
+            trial: flight.task.trial.clone(),
+            attempt: flight.attempt,
+            tries: flight.task.tries,
+            grader: None,
+            session: self.run.session,
+            key: sessions.last().map_or(0, |session| session.key),
+            line: journal.next_line(),
+            fingerprint: flight.execution,
+            entry: RawValue::NULL,
+        };
+        let line = call.with_entry(&bytes);
         let place = (self.run.writer.calls_length(), line.len() - 1);
         let added = journal.add(&entry, &bytes, place);
         added.map_err(|problem| format!("recorded a call that {problem}"))?;

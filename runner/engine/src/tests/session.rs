@@ -252,7 +252,8 @@ impl Worker {
             assert_eq!((&call.trial, call.attempt), (&task.trial, task.attempt));
             call.entry.get().to_owned()
         });
-        let mut calls: Vec<_> = recorded.filter(|entry| entry.contains("exchange")).collect();
+        let is_hashed = |entry: &String| !entry.contains("\"continues\":true");
+        let mut calls: Vec<_> = recorded.filter(is_hashed).collect();
         let continues = task.recorded.is_some() || lie == Some(RecordLie::Continues);
         let start = format!(
             r#"{{"start":{{"clock":"2026-11-20T09:18:04.015Z","timeout_us":1,"compile_key":"0123456789abcdef","continues":{continues}}}}}"#
@@ -260,7 +261,10 @@ impl Worker {
         if lie != Some(RecordLie::NoStart) {
             self.entry(task.id, &start);
         }
-        for number in calls.len() + 1..=2 {
+        if calls.is_empty() {
+            calls.push(start);
+        }
+        for number in calls.len()..=2 {
             let number = if lie == Some(RecordLie::Twice) { 1 } else { number };
             let call = format!(
                 r#"{{"exchange":{{"number":{number},"at_ns":1,"took_us":1,"used_us":{number}000,"request":{{"method":"GET","url":"http://x/"}},"response":{{"status":200}}}}}}"#
@@ -272,7 +276,8 @@ impl Worker {
                 return false;
             }
         }
-        let calls = Calls { count: calls.len() as u32, sha256: digest(calls.concat().as_bytes()) };
+        let calls =
+            Calls { count: calls.len() as u32 - 1, sha256: digest(calls.concat().as_bytes()) };
         let row = Row {
             calls: Some(calls).filter(|_| lie != Some(RecordLie::NoCalls)),
             continued: task.recorded.map_or(0, |recorded| recorded.continued),

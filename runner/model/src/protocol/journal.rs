@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::enum_text::is_default;
 use crate::row::{BadReport, Denied, close_line};
-use crate::{Fingerprint, Text, Time, TrialId, cache::is_compile_key};
+use crate::{Fingerprint, ProviderName, Text, Time, TrialId, cache::is_compile_key};
 
 /// The error code of a stopped attempt that cannot continue from its journal.
 pub const DIVERGED: &str = "diverged";
@@ -129,7 +129,7 @@ pub struct FailedCall<'a> {
 }
 
 /// A line of `calls.jsonl`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CallLine<'a> {
     /// Always [`CALLS_VERSION`].
     #[schemars(extend("const" = CALLS_VERSION))]
@@ -139,8 +139,15 @@ pub struct CallLine<'a> {
     pub attempt: u32,
     /// The attempt among those that were not stopped, by which its guest knows it, from 1.
     pub tries: u32,
+    /// The grader whose guest made the call. Absent for the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ProviderName>,
     /// The session, from 1.
     pub session: u32,
+    /// The `key` of the session in `benchmark.json`. A line of another run has another one.
+    pub key: u32,
+    /// Number of the line among those of its guest's attempt, in all sessions, from 1.
+    pub line: u64,
     /// Hash of all that determines the provider's result.
     pub fingerprint: Fingerprint,
     /// The entry's bytes, of which a row has the hash.
@@ -195,21 +202,16 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Returns the line of an entry that [`Entry::read`] has accepted, with its line break.
-pub fn call_line(
-    entry: &[u8],
-    trial: &TrialId,
-    attempt: u32,
-    tries: u32,
-    session: u32,
-    fingerprint: Fingerprint,
-) -> Vec<u8> {
-    let head = format!(
-        "{{\"v\":{CALLS_VERSION},\"trial\":\"{trial}\",\"attempt\":{attempt},\"tries\":{tries},\"session\":{session},\"fingerprint\":\"{fingerprint}\",\"entry\":"
-    );
-    let mut line = Vec::with_capacity(head.len() + entry.len() + 20);
-    line.extend_from_slice(head.as_bytes());
-    line.extend_from_slice(entry);
-    close_line(&mut line);
-    line
+impl CallLine<'_> {
+    /// Returns the line with its line break. Its entry is `entry`, which [`Entry::read`] has accepted.
+    pub fn with_entry(&self, entry: &[u8]) -> Vec<u8> {
+        let head = Self { entry: RawValue::NULL, ..self.clone() };
+        // All keys are strings, and writing to memory does not fail.
+        let mut line = serde_json::to_vec(&head).unwrap_or_default();
+        line.truncate(line.len().saturating_sub("null}".len()));
+        line.reserve(entry.len() + 20);
+        line.extend_from_slice(entry);
+        close_line(&mut line);
+        line
+    }
 }

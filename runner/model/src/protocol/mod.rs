@@ -22,7 +22,7 @@ use crate::row::{MAX_ROW, TAIL_BYTES};
 
 pub use self::journal::{
     CALLS_VERSION, CallLine, Content, DIVERGED, Entry, Exchange, FailedCall, INTERRUPTED_CALL,
-    Request, Response, call_line,
+    Request, Response,
 };
 pub use self::message::{
     Doing, FromWorker, Hello, Line, PostAnswer, PostRequest, Recorded, ReportHead, SlotWord, Task,

@@ -11,12 +11,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::disk::beneath::Reader;
 use crate::disk::{fault, layout::CALLS};
-use crate::{RecordError, RunDir};
+use crate::{Manifest, RecordError, RunDir};
 
 /// Longest line. The rest of a longer one is not kept in memory.
 const MAX_LINE: u64 = 1 << 30;
 /// Bytes that are read at once.
 const BLOCK: usize = 256 << 10;
+
+/// The cause of lines that no runner has written so.
+const CHANGED: &str = ": another program has changed the file";
 
 /// The problem of a last line whose process died before it was written.
 pub(crate) const TORN: &str = "is not whole";
@@ -32,11 +35,13 @@ pub struct Journals(HashMap<(u64, u32), Journal>);
 #[derive(Debug, Default)]
 pub struct Journal {
     is_started: bool,
+    /// Number of the last line.
+    last: u64,
     /// First byte and length of each line, without line breaks.
     lines: Vec<(u64, usize)>,
     /// Numbers of the exchanges.
     numbers: HashSet<u32>,
-    /// Of the exchanges.
+    /// Of the first start and the exchanges.
     hash: Sha256,
     /// How many times the attempt has continued.
     pub continued: u32,
@@ -64,7 +69,9 @@ impl Journal {
     ) -> Result<(), &'static str> {
         match entry {
             Entry::Start { continues: false, .. } => {
-                *self = Self { is_started: true, ..Self::default() };
+                self.restart();
+                self.is_started = true;
+                self.hash.update(bytes);
             }
             _ if !self.is_started => return Err("has no start before it"),
             Entry::Start { .. } => self.continued += 1,
@@ -84,6 +91,58 @@ impl Journal {
         Ok(())
     }
 
+    /// Adds a line of a file.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot follow the others, as the end of a sentence about it.
+    fn add_line(
+        &mut self,
+        call: &CallLine<'_>,
+        manifest: &Manifest,
+        place: (u64, usize),
+    ) -> Result<(), String> {
+        manifest.check_call(call)?;
+        let bytes = call.entry.get().as_bytes();
+        let entry = Entry::read(bytes).map_err(|error| format!("has {error}"))?;
+        let next = self.last.saturating_add(1);
+        if call.line < next {
+            return Err(format!("repeats line {} of its attempt{CHANGED}", call.line));
+        }
+        self.last = call.line;
+        // Lines before a new start are void. A problem has often others as its consequence.
+        let is_new = matches!(entry, Entry::Start { continues: false, .. });
+        let is_void = self.problem.is_some();
+        let added = self.add(&entry, bytes, place);
+        self.tries = call.tries;
+        if self.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint) {
+            self.void("its test or provider has changed meanwhile");
+        }
+        match added {
+            _ if is_void => Ok(()),
+            _ if call.line > next && !is_new => Err(format!(
+                "is line {} of its attempt, and line {next} belongs here{CHANGED}",
+                call.line
+            )),
+            added => added.map_err(str::to_owned),
+        }
+    }
+
+    /// Returns the number of the attempt's next line, which is then its last one.
+    pub fn next_line(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+
+    /// Makes the lines void, because the attempt starts anew.
+    pub fn restart(&mut self) {
+        *self = Self { last: self.last, ..Self::default() };
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_started && self.problem.is_none()
+    }
+
     /// Keeps attempts from continuing with the journal.
     pub fn void(&mut self, problem: &str) {
         self.problem.get_or_insert_with(|| problem.to_owned());
@@ -98,11 +157,12 @@ impl Journal {
 }
 
 impl Journals {
-    /// Reads the journals of a run. `number` returns the number of a line's trial, `None` for an attempt that is left out, or the
-    /// reason why the run cannot have such a line. `damaged` gets the number of each line with a problem, from 1.
+    /// Reads the journals of a run. `number` returns the number of a line's trial, or `None` for an attempt that is left out.
+    /// `damaged` gets the number of each line with a problem, from 1.
     pub fn read(
         run: &RunDir,
-        number: &dyn Fn(&CallLine<'_>) -> Result<Option<u64>, String>,
+        manifest: &Manifest,
+        number: &dyn Fn(&CallLine<'_>) -> Option<u64>,
         damaged: &mut dyn FnMut(u64, &str),
     ) -> Result<Self, RecordError> {
         let mut journals = Self::default();
@@ -110,7 +170,11 @@ impl Journals {
         run.calls(&mut |at, length, read| {
             line += 1;
             let problem = match read {
-                Ok(call) => journals.add_line(&call, number, (at, length)).err(),
+                Ok(call) => number(&call).and_then(|trial| {
+                    let key = (trial, call.attempt);
+                    let added = journals.at(key).add_line(&call, manifest, (at, length));
+                    added.err().map(|problem| (Some(key), problem))
+                }),
                 Err(problem) => Some((None, problem.to_owned())),
             };
             if let Some((key, problem)) = problem {
@@ -125,44 +189,24 @@ impl Journals {
         Ok(journals)
     }
 
-    /// Adds a line. An error has the attempt if it is known.
-    fn add_line(
-        &mut self,
-        call: &CallLine<'_>,
-        number: &dyn Fn(&CallLine<'_>) -> Result<Option<u64>, String>,
-        place: (u64, usize),
-    ) -> Result<(), (Option<(u64, u32)>, String)> {
-        let Some(trial) = number(call).map_err(|problem| (None, problem))? else { return Ok(()) };
-        let bytes = call.entry.get().as_bytes();
-        let entry = Entry::read(bytes).map_err(|error| (None, format!("has {error}")))?;
-        let key = (trial, call.attempt);
-        let journal = self.at(key);
-        let added = journal.add(&entry, bytes, place);
-        journal.tries = call.tries;
-        if journal.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint)
-        {
-            journal.void("its test or provider has changed meanwhile");
-        }
-        added.map_err(|problem| (Some(key), problem.to_owned()))
-    }
-
     /// Returns the journal of an attempt, by the number of its trial and its own. It is empty if there was none.
     pub fn at(&mut self, attempt: (u64, u32)) -> &mut Journal {
         self.0.entry(attempt).or_default()
     }
 
     pub fn get(&self, attempt: (u64, u32)) -> Option<&Journal> {
-        self.0.get(&attempt)
+        self.0.get(&attempt).filter(|journal| !journal.is_empty())
     }
 
     /// Returns all journals, in no order.
     pub fn all(&mut self) -> impl Iterator<Item = ((u64, u32), &mut Journal)> {
-        self.0.iter_mut().map(|(attempt, journal)| (*attempt, journal))
+        let journals = self.0.iter_mut().map(|(attempt, journal)| (*attempt, journal));
+        journals.filter(|(_, journal)| !journal.is_empty())
     }
 
-    /// Forgets the journal of an attempt, because it has a row or starts anew.
-    pub fn remove(&mut self, attempt: (u64, u32)) -> Option<Journal> {
-        self.0.remove(&attempt)
+    /// Forgets the journal of an attempt, because it has a row.
+    pub fn remove(&mut self, attempt: (u64, u32)) {
+        self.0.remove(&attempt);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::{collections::BTreeMap, fs::File, time::Duration};
 
+use runner_model::protocol::CallLine;
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, GateResult, Reason, RunStatus, SessionSettings, Shard, StopSignal, Time,
@@ -436,11 +437,12 @@ impl Manifest {
     }
 
     /// Fails if a call cannot belong to this run. The error is the end of a sentence about its line.
-    pub fn check_session(&self, session: u32) -> Result<(), String> {
-        if self.sessions.iter().any(|one| one.number == session) {
-            return Ok(());
+    pub(crate) fn check_call(&self, call: &CallLine<'_>) -> Result<(), String> {
+        match self.sessions.iter().find(|one| one.number == call.session) {
+            None => Err(format!("is of session {}, which the run does not have", call.session)),
+            Some(session) if session.key != call.key => Err("is of another run".to_owned()),
+            Some(_) => Ok(()),
         }
-        Err(format!("is of session {session}, which the run does not have"))
     }
 
     /// Returns the session that took over the current plan. `None` if the plan is the first.

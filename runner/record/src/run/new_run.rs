@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use runner_model::{Counts, Digest, SessionSettings, Stage, Time, visible::quoted};
 
-use crate::{GroupPlace, ManifestProvider, Metadata, RequestMark, Rerun, SessionEntry, disk::lock};
+use crate::disk::{beneath::random, lock};
+use crate::{GroupPlace, ManifestProvider, Metadata, RequestMark, Rerun, SessionEntry};
 
 /// The writer of sessions that only judge stored outputs again.
 pub const RESCORE: &str = "rescore";
@@ -87,6 +88,7 @@ pub(super) fn session_entry(
 ) -> SessionEntry {
     SessionEntry {
         number,
+        key: random() as u32,
         command: session.command,
         request: session.request,
         pid: std::process::id(),

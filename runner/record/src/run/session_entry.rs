@@ -11,6 +11,9 @@ use crate::{InFlight, Rerun};
 pub struct SessionEntry {
     /// Number of the session, from 1.
     pub number: u32,
+    /// Random number that the session's lines of `calls.jsonl` have, too. 0 in runs of earlier versions.
+    #[serde(default)]
+    pub key: u32,
     /// The command as typed.
     pub command: Vec<String>,
     /// The request that the session was started for.

@@ -138,8 +138,9 @@ impl TrialDocument {
         attempt: Option<u32>,
         select: impl FnOnce(&[Found<'_>], &mut Vec<RecordedCall>),
     ) -> Result<CallsDocument, RecordError> {
-        let number = |line: &CallLine<'_>| Ok((line.trial == self.trial).then_some(0));
-        let mut journals = Journals::read(run, &number, &mut |_, _| {})?;
+        let number = |line: &CallLine<'_>| (line.trial == self.trial).then_some(0);
+        let mut journals =
+            run.snapshot(|| Journals::read(run, &run.manifest()?, &number, &mut |_, _| {}))?;
         let newest = journals.all().map(|((_, attempt), _)| attempt).max();
         let shown = self.row().map(|row| row.attempt);
         let attempt = attempt.or(shown).or(newest).unwrap_or(1);

@@ -26,8 +26,6 @@ pub(crate) struct Exchanges(Arc<Shared>);
 
 struct Shared {
     clock: VirtualClock,
-    /// The entry with which the journal starts.
-    start: Entry<'static>,
     /// `None` if nothing is kept.
     journal: Option<Journal>,
     redactor: Option<Arc<Redactor>>,
@@ -51,7 +49,8 @@ struct State {
     last_ticket: u64,
     /// By ticket: requests in the background that are not answered.
     waiting: BTreeMap<u64, Waiting>,
-    has_started: bool,
+    /// The entry with which the journal starts. Empty once it is kept.
+    start: Vec<u8>,
     /// Whether the attempt has ended, so that nothing more is kept.
     is_closed: bool,
     count: u32,
@@ -112,21 +111,23 @@ impl Exchanges {
         let is_replay = call.journal.as_ref().is_some_and(|journal| journal.is_replay);
         // A replay is an attempt of its own run, whose entries are kept again.
         let before = recorded.filter(|_| !is_replay);
-        if let Some(recorded) = before {
+        if let Some(journal) = &call.journal {
+            let start = Entry::Start {
+                clock: start,
+                timeout_us: timeout.0,
+                compile_key: journal.compile_key.clone(),
+                continues: before.is_some(),
+            };
+            state.start = start.to_bytes();
+        }
+        if let (Some(recorded), Some(journal)) = (before, &call.journal) {
+            // At once and not with its first exchange, so that all interruptions are counted.
+            drop(journal.keeper.keep(&mem::take(&mut state.start)));
+            state.hash.update(&recorded.start);
             recorded.entries.iter().for_each(|entry| state.add(entry));
         }
         Self(Arc::new(Shared {
             clock,
-            start: Entry::Start {
-                clock: start,
-                timeout_us: timeout.0,
-                compile_key: call
-                    .journal
-                    .as_ref()
-                    .map_or("", |journal| &journal.compile_key)
-                    .to_owned(),
-                continues: before.is_some(),
-            },
             journal: call.journal.clone(),
             redactor: call.access.secrets.redactor().cloned(),
             limit: call.limits.journal,
@@ -335,10 +336,10 @@ impl Exchanges {
 
     /// Sends an entry, and before it the start of the guest if it is the first one. `None` beyond the limit or after the end.
     fn send(&self, journal: &Journal, entry: &[u8], is_exchange: bool) -> Option<[Kept; 2]> {
-        let is_first = self.lock().count_written(entry, is_exchange, self.0.limit).ok()?;
-        let start: Kept = match is_first {
-            true => journal.keeper.keep(&self.0.start.to_bytes()),
-            false => Box::pin(ready(())),
+        let start = self.lock().count_written(entry, is_exchange, self.0.limit).ok()?;
+        let start: Kept = match start.is_empty() {
+            true => Box::pin(ready(())),
+            false => journal.keeper.keep(&start),
         };
         Some([start, journal.keeper.keep(entry)])
     }
@@ -443,12 +444,17 @@ impl State {
         self.hash.update(entry);
     }
 
-    /// Counts an entry that is to be written. Returns whether it is the first one of this guest.
+    /// Counts an entry that is to be written. Returns the start that comes before it, or nothing.
     ///
     /// # Errors
     ///
     /// The attempt has ended, or the entry is beyond the limit, which ends the call.
-    fn count_written(&mut self, entry: &[u8], is_exchange: bool, limit: u64) -> Result<bool, ()> {
+    fn count_written(
+        &mut self,
+        entry: &[u8],
+        is_exchange: bool,
+        limit: u64,
+    ) -> Result<Vec<u8>, ()> {
         if self.is_closed {
             return Err(());
         }
@@ -456,11 +462,13 @@ impl State {
             self.fill(limit);
             return Err(());
         }
+        let start = mem::take(&mut self.start);
+        self.hash.update(&start);
         match is_exchange {
             true => self.add(entry),
             false => self.bytes += entry.len() as u64,
         }
-        Ok(!mem::replace(&mut self.has_started, true))
+        Ok(start)
     }
 }
 

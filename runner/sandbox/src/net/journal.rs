@@ -54,6 +54,8 @@ pub struct RecordedCalls {
     pub(super) exchanges: BTreeMap<u32, RecordedExchange>,
     /// Requests that were about to be sent.
     pub(super) sent: BTreeSet<u32>,
+    /// The entry of the first start, whose hash is that of the exchanges, too. Empty for an attempt that had none.
+    pub(super) start: Vec<u8>,
     /// The entries of exchanges, in the order in which they were kept.
     pub(super) entries: Vec<Vec<u8>>,
     /// Real time of the earlier guests.
@@ -132,6 +134,7 @@ impl RecordedCalls {
             timeout: Micros(0),
             exchanges: BTreeMap::new(),
             sent: BTreeSet::new(),
+            start: Vec::new(),
             entries: Vec::new(),
             used,
         };
@@ -144,7 +147,10 @@ impl RecordedCalls {
                     if compile_key != this_key && replayed.is_none() {
                         return Err("its journal is of another kind of machine, or of another version of the compiler".into());
                     }
-                    first.get_or_insert((clock, timeout_us));
+                    if first.is_none() {
+                        first = Some((clock, timeout_us));
+                        recorded.start = bytes.to_vec();
+                    }
                 }
                 Entry::Sent { number } => drop(recorded.sent.insert(number)),
                 Entry::Exchange(Exchange { redacted: true, number, .. }) => {

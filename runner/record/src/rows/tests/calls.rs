@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 use proptest::prelude::*;
 use runner_model::{
     Fingerprint, Micros, Outcome, TrialId, digest,
-    protocol::{Entry, call_line},
+    protocol::{CALLS_VERSION, CallLine, Entry},
     row::Calls,
 };
 
@@ -30,10 +30,30 @@ pub(crate) fn exchange(number: u32, used_us: u64) -> String {
     )
 }
 
-pub(crate) fn line(repeat: u32, attempt: u32, entry: &str) -> Vec<u8> {
+/// Returns a line of an attempt, with its number.
+pub(crate) fn line(owned: &Owned, repeat: u32, number: u64, entry: &str) -> Vec<u8> {
     Entry::read(entry.as_bytes()).unwrap();
-    let trial = TrialId::parse(&format!("t@p#{repeat}")).unwrap();
-    call_line(entry.as_bytes(), &trial, attempt, 1, 1, Fingerprint([1; 16]))
+    let entry = serde_json::from_str(entry).unwrap();
+    let call = CallLine {
+        v: CALLS_VERSION,
+        trial: TrialId::parse(&format!("t@p#{repeat}")).unwrap(),
+        attempt: 1,
+        tries: 1,
+        grader: None,
+        session: 1,
+        key: owned.manifest().sessions[0].key,
+        line: number,
+        fingerprint: Fingerprint([1; 16]),
+        entry,
+    };
+    call.with_entry(entry.get().as_bytes())
+}
+
+/// Returns a line with other parts.
+fn changed_line(line: &[u8], change: impl FnOnce(&mut CallLine<'_>)) -> Vec<u8> {
+    let mut call = serde_json::from_slice(line).unwrap();
+    change(&mut call);
+    call.with_entry(call.entry.get().as_bytes())
 }
 
 fn path(owned: &Owned) -> PathBuf {
@@ -43,26 +63,26 @@ fn path(owned: &Owned) -> PathBuf {
 /// Reads the journals, and the lines with problems.
 fn read(owned: &Owned) -> (Journals, Vec<(u64, String)>) {
     let mut damaged = Vec::new();
-    let number = |call: &runner_model::protocol::CallLine<'_>| match call.session {
-        1 => Ok(Some(u64::from(call.trial.repeat))),
-        other => Err(format!("is of session {other}")),
-    };
-    let journals =
-        Journals::read(owned.dir(), &number, &mut |line, why| damaged.push((line, why.into())));
+    let number = |call: &CallLine<'_>| Some(u64::from(call.trial.repeat));
+    let journals = Journals::read(owned.dir(), owned.manifest(), &number, &mut |line, why| {
+        damaged.push((line, why.into()));
+    });
     (journals.unwrap(), damaged)
 }
 
 /// Returns the lines of a trial that has continued, with those of another trial between them.
-fn lines() -> Vec<Vec<u8>> {
-    vec![
-        line(1, 1, &start(false)),
-        line(1, 1, &exchange(2, 20)),
-        line(2, 1, &start(false)),
-        line(2, 1, &exchange(1, 5)),
-        line(1, 1, &exchange(1, 10)),
-        line(1, 1, &start(true)),
-        line(1, 1, &exchange(3, 30)),
-    ]
+fn lines(owned: &Owned) -> Vec<Vec<u8>> {
+    let entries = [
+        (1, 1, start(false)),
+        (1, 2, exchange(2, 20)),
+        (2, 1, start(false)),
+        (2, 2, exchange(1, 5)),
+        (1, 3, exchange(1, 10)),
+        (1, 4, start(true)),
+        (1, 5, exchange(3, 30)),
+    ];
+    let lines = entries.iter().map(|(repeat, number, entry)| line(owned, *repeat, *number, entry));
+    lines.collect()
 }
 
 #[test]
@@ -74,19 +94,19 @@ fn calls_are_on_disk_before_rows_and_acknowledgements() {
     let (mut writer, acks) = writer(&owned);
     writer.expect_more(true);
     let mut offsets = Vec::new();
-    for line in &lines()[..2] {
+    for line in &lines(&owned)[..2] {
         offsets.push(writer.calls_length());
         writer.call(line);
         // No company is waited for.
         let Ack::Written { lines, calls: 1, .. } = acks.recv().unwrap() else { panic!("no call") };
         assert!(lines.is_empty());
     }
-    assert_eq!(offsets, [0, lines()[0].len() as u64]);
-    writer.call(&lines()[2]);
+    assert_eq!(offsets, [0, lines(&owned)[0].len() as u64]);
+    writer.call(&lines(&owned)[2]);
     writer.row(row(1, 1, Outcome::Passed), tail(true), None, vec![]);
     writer.wait();
     assert_eq!(writer.pending(), (0, 0));
-    assert!(fs::read(path(&owned)).unwrap() == lines()[..3].concat());
+    assert!(fs::read(path(&owned)).unwrap() == lines(&owned)[..3].concat());
     writer.close().unwrap();
     let mode = fs::metadata(owned.dir().path()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
@@ -99,18 +119,18 @@ fn failed_write_leaves_only_acknowledged_calls() {
         let (_, owned) = begin(folder.path(), 9);
         {
             let (mut writer, _acks) = writer(&owned);
-            writer.call(&lines()[0]);
+            writer.call(&lines(&owned)[0]);
             writer.close().unwrap();
         }
         inject(fault);
         let (mut writer, acks) = writer(&owned);
         inject("");
         writer.row(row(2, 1, Outcome::Passed), tail(true), None, vec![]);
-        writer.call(&lines()[1]);
+        writer.call(&lines(&owned)[1]);
         writer.wait();
         assert!(acks.iter().any(|ack| matches!(ack, Ack::Failed(_))));
         writer.close().unwrap_err();
-        assert!(fs::read(path(&owned)).unwrap().len() <= lines()[..2].concat().len());
+        assert!(fs::read(path(&owned)).unwrap().len() <= lines(&owned)[..2].concat().len());
         assert_eq!(read(&owned).1, [], "{fault}");
     }
 }
@@ -119,19 +139,20 @@ fn failed_write_leaves_only_acknowledged_calls() {
 fn journals_have_the_calls_since_the_last_new_start() {
     let folder = folder();
     let (_, owned) = begin(folder.path(), 9);
-    fs::write(path(&owned), lines().concat()).unwrap();
+    fs::write(path(&owned), lines(&owned).concat()).unwrap();
     let (journals, damaged) = read(&owned);
     assert_eq!(damaged, []);
     let journal = journals.get((1, 1)).unwrap();
     assert_eq!((journal.continued, journal.used, &journal.problem), (1, Micros(30), &None));
-    let entries = [exchange(2, 20), exchange(1, 10), exchange(3, 30)].concat();
+    let entries = [start(false), exchange(2, 20), exchange(1, 10), exchange(3, 30)].concat();
     let sha256 = digest(entries.as_bytes());
     assert_eq!(journal.calls(), Some(Calls { count: 3, sha256 }));
     let own: Vec<_> =
-        [0, 1, 4, 5, 6].into_iter().flat_map(|place| lines()[place].clone()).collect();
+        [0, 1, 4, 5, 6].into_iter().flat_map(|place| lines(&owned)[place].clone()).collect();
     assert!(owned.dir().call_lines(journal).unwrap() == own);
     // A new start makes the calls void.
-    fs::write(path(&owned), [lines().concat(), line(1, 1, &start(false))].concat()).unwrap();
+    fs::write(path(&owned), [lines(&owned).concat(), line(&owned, 1, 6, &start(false))].concat())
+        .unwrap();
     let (journals, _) = read(&owned);
     assert_eq!(journals.get((1, 1)).unwrap().calls(), None);
     assert_eq!(journals.get((2, 1)).unwrap().calls().unwrap().count, 1);
@@ -142,7 +163,7 @@ fn damaged_calls_continue_nothing() {
     let folder = folder();
     let (_, owned) = begin(folder.path(), 9);
     let changed = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
-        let mut lines = lines();
+        let mut lines = lines(&owned);
         change(&mut lines);
         fs::write(path(&owned), lines.concat()).unwrap();
         let (journals, damaged) = read(&owned);
@@ -157,31 +178,51 @@ fn damaged_calls_continue_nothing() {
         changed(&|lines| assert!(lines[6].pop().is_some())),
         all("line 7 of calls.jsonl is not whole")
     );
-    let foreign = |lines: &mut Vec<Vec<u8>>| {
-        let trial = TrialId::parse("t@p#1").unwrap();
-        let entry = exchange(3, 30);
-        lines[6] = call_line(entry.as_bytes(), &trial, 1, 1, 9, Fingerprint([1; 16]));
-    };
-    assert_eq!(changed(&foreign), all("line 7 of calls.jsonl is of session 9"));
-    let other = |lines: &mut Vec<Vec<u8>>| {
-        let trial = TrialId::parse("t@p#1").unwrap();
-        let entry = exchange(3, 30);
-        lines[6] = call_line(entry.as_bytes(), &trial, 1, 1, 1, Fingerprint([2; 16]));
-    };
-    assert!(changed(&other).0[0].contains("has changed"));
     // Only one attempt can have these problems.
-    let (problems, _) = changed(&|lines| lines.push(lines[1].clone()));
-    assert_eq!(problems, ["line 8 of calls.jsonl repeats a call", ""]);
-    let (problems, _) = changed(&|lines| drop(lines.remove(0)));
-    assert_eq!(problems, ["line 1 of calls.jsonl has no start before it", ""]);
+    let one = |problem: &str| ([problem.to_owned(), String::new()], 1);
+    let part = |change: &dyn Fn(&mut CallLine<'_>)| {
+        changed(&|lines| lines[6] = changed_line(&lines[6], change))
+    };
+    assert_eq!(
+        part(&|call| call.session = 9),
+        one("line 7 of calls.jsonl is of session 9, which the run does not have")
+    );
+    assert_eq!(part(&|call| call.key ^= 1), one("line 7 of calls.jsonl is of another run"));
+    assert_eq!(
+        part(&|call| call.fingerprint = Fingerprint([2; 16])).0[0],
+        "its test or provider has changed meanwhile"
+    );
+    assert_eq!(part(&|call| call.attempt = 2), ([String::new(), String::new()], 1));
+    const CHANGED: &str = ": another program has changed the file";
+    for place in 0..lines(&owned).len() {
+        let repeats = [1, 2, 1, 2, 3, 4, 5][place];
+        let of = usize::from([2, 3].contains(&place));
+        let (problems, damaged) = changed(&|lines| lines.push(lines[place].clone()));
+        let expected =
+            format!("line 8 of calls.jsonl repeats line {repeats} of its attempt{CHANGED}");
+        assert_eq!((&problems[of], &*problems[1 - of], damaged), (&expected, "", 1));
+        // The end of a journal can be missing.
+        let (problems, damaged) = changed(&|lines| drop(lines.remove(place)));
+        if ![3, 6].contains(&place) {
+            let next = [1, 4, 3, 0, 5, 6][place];
+            let expected = format!(
+                "line {next} of calls.jsonl is line {} of its attempt, and line {repeats} belongs here{CHANGED}",
+                repeats + 1
+            );
+            assert_eq!((&problems[of], &*problems[1 - of], damaged), (&expected, "", 1));
+        } else {
+            assert_eq!((&problems, damaged), (&[String::new(), String::new()], 0));
+        }
+    }
+    assert_eq!(changed(&|lines| lines.swap(1, 4)).1, 2);
     // An attempt that starts after the damage does not have the damaged line.
     let (problems, _) = changed(&|lines| {
         lines[0][9] ^= 1;
-        lines.push(line(1, 1, &start(false)));
+        lines.push(line(&owned, 1, 6, &start(false)));
     });
     assert_eq!(problems, ["", ""]);
     let secret = exchange(4, 40).replace("\"used_us\"", "\"redacted\":true,\"used_us\"");
-    let (problems, _) = changed(&|lines| lines.push(line(2, 1, &secret)));
+    let (problems, _) = changed(&|lines| lines.push(line(&owned, 2, 3, &secret)));
     assert!(problems[1].contains("secret") && problems[0].is_empty(), "{problems:?}");
 }
 
@@ -191,8 +232,8 @@ fn verification_compares_calls_with_rows() {
     let (_, owned) = begin(folder.path(), 2);
     {
         let (mut writer, _acks) = writer(&owned);
-        lines().iter().for_each(|line| writer.call(line));
-        let entries = [exchange(2, 20), exchange(1, 10), exchange(3, 30)].concat();
+        lines(&owned).iter().for_each(|line| writer.call(line));
+        let entries = [start(false), exchange(2, 20), exchange(1, 10), exchange(3, 30)].concat();
         let sha256 = digest(entries.as_bytes());
         let calls = format!("\"calls\":{{\"count\":3,\"sha256\":\"{sha256}\"}},\"usage\"");
         let row = String::from_utf8(row(1, 1, Outcome::Passed)).unwrap();
@@ -200,7 +241,7 @@ fn verification_compares_calls_with_rows() {
         writer.row(row, tail(true), None, vec![]);
         writer.close().unwrap();
     }
-    let (path, run) = (path(&owned), owned.dir().clone());
+    let (path, run, whole) = (path(&owned), owned.dir().clone(), lines(&owned));
     drop(owned);
     let found = |lines: &[Vec<u8>]| {
         fs::write(&path, lines.concat()).unwrap();
@@ -211,13 +252,20 @@ fn verification_compares_calls_with_rows() {
         (problems, of_calls.map(|fault| fault.problem.clone()).collect::<Vec<_>>())
     };
     let lost = ["its calls are lost: calls.jsonl has other ones".to_owned()];
-    assert_eq!(found(&lines()), (vec![], vec![]));
+    assert_eq!(found(&whole), (vec![], vec![]));
     // The order of lines counts, and a line of another attempt does not.
-    let mut swapped = lines();
+    let mut swapped = whole.clone();
     swapped.swap(1, 4);
-    assert_eq!(found(&swapped), (lost.to_vec(), vec![]));
-    assert_eq!(found(&lines()[..6]), (lost.to_vec(), vec![]));
-    let mut other = lines();
+    let (of_rows, of_calls) = found(&swapped);
+    assert_eq!((of_rows, of_calls.len()), (lost.to_vec(), 2));
+    // The clock of a start decides what its guest sees.
+    let mut earlier = whole.clone();
+    let start = start(false).replace("2026", "2025");
+    let call: CallLine<'_> = serde_json::from_slice(&whole[0]).unwrap();
+    earlier[0] = call.with_entry(start.as_bytes());
+    assert_eq!(found(&earlier), (lost.to_vec(), vec![]));
+    assert_eq!(found(&whole[..6]), (lost.to_vec(), vec![]));
+    let mut other = whole.clone();
     other[3][40] ^= 1;
     assert_eq!(found(&other), (vec![], vec!["it is damaged".to_owned()]));
     other[4][40] ^= 1;
@@ -234,13 +282,12 @@ fn torn_end_is_cut_at_every_length() {
     let folder = folder();
     let (root, owned) = begin(folder.path(), 9);
     let path = path(&owned);
-    let whole = lines()[..2].concat();
+    let (whole, first) = (lines(&owned)[..2].concat(), lines(&owned)[0].len());
     let run = owned.dir().clone();
     drop(owned);
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         drop(root.claim(&run).unwrap());
-        let first = lines()[0].len();
         let kept = if length < first { 0 } else { first };
         assert!(fs::read(&path).unwrap() == whole[..kept], "{length}");
     }
@@ -250,7 +297,7 @@ fn torn_end_is_cut_at_every_length() {
 fn every_changed_byte_is_found() {
     let folder = folder();
     let (_, owned) = begin(folder.path(), 9);
-    let whole = lines().concat();
+    let whole = lines(&owned).concat();
     for place in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[place] ^= 1;
@@ -263,7 +310,7 @@ fn every_changed_byte_is_found() {
                 .is_some_and(|one| one.problem.is_none() && one.calls().is_some())
         };
         // Attempts that started after the damage are whole.
-        let before = lines()[..2].concat().len();
+        let before = lines(&owned)[..2].concat().len();
         assert!(!is_used(1) && (place < before || !is_used(2)), "{place}");
     }
 }
@@ -326,7 +373,7 @@ proptest! {
     fn changed_calls_are_found_or_harmless(changes in prop::collection::vec(change(), 1..4)) {
         let folder = folder();
         let (_, owned) = begin(folder.path(), 9);
-        let mut bytes = lines().concat();
+        let mut bytes = lines(&owned).concat();
         changes.iter().for_each(|change| change.apply(&mut bytes));
         fs::write(path(&owned), bytes).unwrap();
         let (journals, _) = read(&owned);
@@ -334,20 +381,17 @@ proptest! {
             let Some(journal) = journals.get((trial, 1)).filter(|one| one.problem.is_none()) else {
                 continue;
             };
-            let own = lines().into_iter().filter(|line| {
+            let own = lines(&owned).into_iter().filter(|line| {
                 String::from_utf8_lossy(line).contains(&format!("\"t@p#{trial}\""))
             });
             let mut own: Vec<_> = own.collect();
             let kept = owned.dir().call_lines(journal).unwrap();
             let kept: Vec<_> = kept.split_inclusive(|byte| *byte == b'\n').collect();
-            prop_assert_eq!(kept[0], &line(trial as u32, 1, &start(false))[..]);
+            prop_assert_eq!(kept[0], &line(&owned, trial as u32, 1, &start(false))[..]);
             for line in kept {
                 let place = own.iter().position(|one| one == line);
                 prop_assert!(place.is_some(), "{}", String::from_utf8_lossy(line));
-                // How often it continued is only for people.
-                if !String::from_utf8_lossy(line).contains("\"continues\":true") {
-                    own.remove(place.unwrap_or_default());
-                }
+                own.remove(place.unwrap_or_default());
             }
         }
     }

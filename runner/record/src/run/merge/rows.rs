@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::File, os::unix::fs::FileExt as _};
 
-use runner_model::protocol::call_line;
+use runner_model::protocol::CallLine;
 use runner_model::row::{LogPlace, Tail, read_line, reclose_line};
 use runner_model::{Digest, Places, TrialId};
 
@@ -173,14 +173,12 @@ impl<'a> Merged<'a> {
         run.calls(&mut |_, _, read| {
             match read {
                 Ok(call) if is_removed(&call.trial) => {}
-                Ok(call) => output.block.extend(call_line(
-                    call.entry.get().as_bytes(),
-                    &call.trial,
-                    call.attempt,
-                    call.tries,
-                    call.session.saturating_add(before),
-                    call.fingerprint,
-                )),
+                Ok(call) => {
+                    // Sessions keep their keys.
+                    let session = call.session.saturating_add(before);
+                    let entry = call.entry.get().as_bytes();
+                    output.block.extend(CallLine { session, ..call }.with_entry(entry));
+                }
                 Err(TORN) => {}
                 Err(_) => output.block.extend(b"{}\n"),
             }

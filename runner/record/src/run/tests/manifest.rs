@@ -85,6 +85,7 @@ fn manifest() -> Manifest {
         planned_graders: None,
         sessions: vec![SessionEntry {
             number: 1,
+            key: 9,
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
             request: None,
             pid: 7,
