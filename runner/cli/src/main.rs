@@ -117,6 +117,7 @@ use crate::{
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
+    runner_engine::keep_continue_pending();
     hide_password();
     detach::keep_lock();
     // If this fails, each session tries it again and reports the failure.

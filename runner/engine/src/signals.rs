@@ -5,12 +5,13 @@ use std::{
     env, fs, io, mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
 };
 
+use nix::sys::signal::{SigSet, Signal};
 use runner_model::{StopSignal, exit::Exit};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::low_level::{self, emulate_default_handler};
@@ -34,12 +35,7 @@ struct SignalListeners {
     stack: Mutex<ListenerStack>,
     /// Whether the next signal exits the process inside its handler. Set before the third stop signal.
     is_last: Arc<AtomicBool>,
-    /// [`SUSPENDED`] if the last SIGTSTP came after the last SIGCONT. Set by the handlers.
-    suspension: Arc<AtomicUsize>,
 }
-
-const CONTINUED: usize = 0;
-const SUSPENDED: usize = 1;
 
 #[derive(Default)]
 struct ListenerStack {
@@ -159,16 +155,26 @@ pub fn on_stop(
     })
 }
 
-/// Returns whether no SIGCONT has come since the last SIGTSTP.
-pub(crate) fn is_suspending() -> bool {
-    SHARED.get().is_some_and(|shared| shared.is_suspending())
+/// Blocks SIGCONT in this thread and in those that it starts. Call it before the process has another thread, for [`suspend`].
+///
+/// A blocked SIGCONT still continues a stopped process, and stays pending until the next signal that stops it. So the kernel
+/// itself knows which of the two came last. Handlers can run in another order than their signals came.
+pub fn keep_continue_pending() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCONT);
+    // Cannot fail for a signal that exists.
+    let _ = signals.thread_block();
 }
 
-/// Stops the process until SIGCONT. Does nothing if SIGCONT has come since the last SIGTSTP: the kernel discards a pending stop
-/// then, and no process would send another one.
+/// Returns whether no SIGCONT has come since the last SIGTSTP.
+pub(crate) fn is_suspending() -> bool {
+    !has_signal("ShdPnd:", SIGCONT)
+}
+
+/// Stops the process until SIGCONT. Does nothing if SIGCONT has come since the last SIGTSTP: no process would send another one.
 pub(crate) fn suspend() {
-    if let Some(shared) = SHARED.get() {
-        shared.suspend();
+    if is_suspending() {
+        let _ = low_level::raise(SIGSTOP);
     }
 }
 
@@ -234,17 +240,11 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     }
     fail_large_writes()?;
     numbers.extend([SIGTSTP, SIGQUIT].into_iter().filter(|number| !is_ignored(*number)));
-    let suspension = Arc::new(AtomicUsize::new(CONTINUED));
-    if numbers.contains(&SIGTSTP) {
-        flag::register_usize(SIGCONT, Arc::clone(&suspension), CONTINUED)?;
-        // Before the handler that wakes the thread.
-        flag::register_usize(SIGTSTP, Arc::clone(&suspension), SUSPENDED)?;
-    }
     let mut signals = Signals::new(numbers)?;
     for id in ids {
         low_level::unregister(id);
     }
-    let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last, suspension });
+    let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last });
     let pending: Vec<_> = signals.pending().collect();
     let is_early = |(_, early): &(&i32, &Arc<AtomicBool>)| early.load(Ordering::SeqCst);
     let early = stops.iter().zip(&early).filter(is_early).map(|(number, _)| *number);
@@ -276,7 +276,7 @@ impl SignalListeners {
         if number == SIGTSTP {
             if stack.listeners.is_empty() {
                 drop(stack);
-                self.suspend();
+                suspend();
                 return None;
             }
             for (call, _) in &mut stack.listeners {
@@ -305,16 +305,6 @@ impl SignalListeners {
         }
     }
 
-    fn is_suspending(&self) -> bool {
-        self.suspension.load(Ordering::SeqCst) == SUSPENDED
-    }
-
-    fn suspend(&self) {
-        if self.is_suspending() {
-            let _ = low_level::raise(SIGSTOP);
-        }
-    }
-
     fn add(&self, listener: Listener) {
         let mut stack = lock(&self.stack);
         let mut listener = (listener, 0);
@@ -340,12 +330,17 @@ impl SignalListeners {
 
 /// Returns whether the process was started with the signal ignored.
 fn is_ignored(number: i32) -> bool {
+    has_signal("SigIgn:", number)
+}
+
+/// Returns whether a set of signals of the process has this one. `set` is its name in `/proc/self/status`.
+fn has_signal(set: &str, number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
+    let mask = status
         .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .find_map(|line| line.strip_prefix(set))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    ignored.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+    mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
 /// Locks a mutex whose data is valid after a panic, too.
@@ -363,11 +358,7 @@ mod tests {
     use super::{ListenerGuard, SignalEvent, SignalListeners};
 
     fn unused() -> Arc<SignalListeners> {
-        Arc::new(SignalListeners {
-            stack: Mutex::default(),
-            is_last: Arc::default(),
-            suspension: Arc::default(),
-        })
+        Arc::new(SignalListeners { stack: Mutex::default(), is_last: Arc::default() })
     }
 
     fn stop(is_second: bool) -> SignalEvent {

@@ -388,7 +388,9 @@ fn processes_continue_however_soon_sigcont_comes() {
         running.wait_for_rows(1);
         suspend_and_continue(&running, gap);
         let rows = runner.only_run().rows().len();
-        wait_until("rows are written again", || runner.only_run().rows().len() > rows + 2);
+        wait_until(&format!("rows are written again, {gap:?} after a signal"), || {
+            runner.only_run().rows().len() > rows + 2
+        });
     }
     running.end_by(Signal::INT).0.expect(130);
     let pauses = runner.only_run().manifest()["sessions"][0]["pauses"].clone();
