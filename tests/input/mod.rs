@@ -9,3 +9,4 @@ mod project;
 mod scenarios;
 mod secrets;
 mod validate;
+mod workspaces;

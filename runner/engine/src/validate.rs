@@ -6,7 +6,7 @@ use runner_model::provider::{PluginKind, Provider};
 use runner_model::{
     Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, visible::shown_path,
 };
-use runner_record::ResultsRoot;
+use runner_record::{Fold, ResultsRoot};
 use runner_scenario::{Problems, ProviderProblem};
 
 use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
@@ -35,7 +35,7 @@ pub fn validate(
     let (ready, found) = plugin_problems(prestarted, &plan)?;
     problems.extend(found);
     EngineError::check(problems)?;
-    Ok(preview(&plan, ready))
+    preview(&plan, ready)
 }
 
 /// Loads the plugins of a plan in a worker, and checks all configurations and inputs there.
@@ -86,10 +86,11 @@ pub fn preview_exec(
         problems.extend(check(&plan, checks, &mut probe)?);
     }
     EngineError::check(problems)?;
+    plan.check_room(&Fold::new(plan.suite.trials()))?;
     // From here on a signal ends the process, also if nothing reads the output.
     drop(probe);
     let overrides = request.selection.overrides.clone();
-    head(&Preview { overrides, ..preview(&plan, ready) });
+    head(&Preview { overrides, ..preview(&plan, ready)? });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {
         each(&ids.trial(trial).map_err(machine_error)?);
@@ -123,16 +124,17 @@ fn check(plan: &Plan, mut checks: Checks, probe: &mut Probe) -> Result<Problems,
     }
 }
 
-fn preview(plan: &Plan, ready: Ready) -> Preview {
+fn preview(plan: &Plan, ready: Ready) -> Result<Preview, EngineError> {
     let mut providers = manifest_providers(plan);
-    let access = access_of(&plan.scenario, plan.scenario.path(), &providers);
+    let mut access = access_of(&plan.scenario, plan.scenario.path(), &providers);
+    access.extend(plan.workspaces()?);
     for about in ready.providers {
         if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
             provider.description = about.description;
         }
     }
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
-    Preview {
+    Ok(Preview {
         scenario: plan.scenario.name.clone(),
         jobs: plan.settings.jobs,
         tests: plan.suite.tests(),
@@ -143,7 +145,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
         missing_secrets: missing.collect(),
         notify: plan.scenario.notify.clone(),
         notices: plan.notices.iter().cloned().chain(unused_journals(plan)).collect(),
-    }
+    })
 }
 
 /// Returns a sentence about the providers whose guests can read a secret that responses may contain: their journals would lack

@@ -1,19 +1,22 @@
-//! [`ContentSource`]: plugins, attachments and schemas by digest. They are read from their files until they are in the store of
-//! a results root, and never held in memory.
+//! [`ContentSource`]: plugins, attachments, schemas and bases by digest. They are read from their files until they are in the
+//! store of a results root. Only the lists of the files of bases are held in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek as _, Write};
+use std::io::{self, Cursor, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};
+use runner_scenario::Suite;
 use sha2::{Digest as _, Sha256};
 
 /// Reads content by digest.
 #[derive(Clone, Debug, Default)]
 pub struct ContentSource {
-    origins: BTreeMap<Digest, Origin>,
+    // A base has up to 100,000 contents, and each copy for a worker needs a clone.
+    origins: Arc<BTreeMap<Digest, Origin>>,
     /// Results root whose store is read first.
     store: Option<ResultsRoot>,
 }
@@ -23,6 +26,7 @@ pub struct ContentSource {
 pub enum Origin {
     /// Part of this program.
     Bundled(&'static [u8]),
+    Bytes(Arc<[u8]>),
     File(PathBuf),
     Store,
 }
@@ -32,6 +36,7 @@ impl Origin {
     pub fn open(&self) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Bundled(bytes) => Ok(Box::new(*bytes)),
+            Self::Bytes(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
             // Opening a pipe waits for its other end.
             Self::File(path) if fs::metadata(path)?.is_file() => Ok(Box::new(File::open(path)?)),
             Self::File(_) | Self::Store => {
@@ -44,14 +49,24 @@ impl Origin {
     fn path(&self) -> &Path {
         match self {
             Self::File(path) => path,
-            Self::Bundled(_) | Self::Store => Path::new(""),
+            Self::Bundled(_) | Self::Bytes(_) | Self::Store => Path::new(""),
         }
     }
 }
 
 impl ContentSource {
     pub fn new(origins: impl IntoIterator<Item = (Digest, Origin)>) -> Self {
-        Self { origins: origins.into_iter().collect(), store: None }
+        Self { origins: Arc::new(origins.into_iter().collect()), store: None }
+    }
+
+    /// Creates a source of the attachments, schemas and bases of a suite.
+    pub fn of_suite(suite: &Suite) -> Self {
+        let files = suite.bases().values().flat_map(|base| &base.files);
+        let files = files.map(|(digest, path)| (digest, path)).chain(suite.blobs());
+        let files = files.map(|(digest, path)| (*digest, Origin::File(path.clone())));
+        let bases = suite.bases().iter();
+        let bases = bases.map(|(digest, base)| (*digest, Origin::Bytes(Arc::clone(&base.lines))));
+        Self::new(files.chain(bases))
     }
 
     pub fn from_files(files: BTreeMap<Digest, PathBuf>) -> Self {
@@ -65,12 +80,13 @@ impl ContentSource {
 
     /// Returns this source, reading from a store first. Content that is not stored yet is read from its origin.
     pub fn stored_in(&self, root: &ResultsRoot) -> Self {
-        Self { origins: self.origins.clone(), store: Some(root.clone()) }
+        Self { origins: Arc::clone(&self.origins), store: Some(root.clone()) }
     }
 
     /// Adds the content of another source.
     pub fn extend(&mut self, other: &Self) {
-        self.origins.extend(other.origins.iter().map(|(digest, from)| (*digest, from.clone())));
+        let others = other.origins.iter().map(|(digest, from)| (*digest, from.clone()));
+        Arc::make_mut(&mut self.origins).extend(others);
         self.store = self.store.take().or_else(|| other.store.clone());
     }
 
@@ -134,6 +150,18 @@ impl ContentSource {
         Ok(file)
     }
 
+    /// Returns content as bytes.
+    ///
+    /// # Errors
+    ///
+    /// The content cannot be read.
+    pub fn bytes(&self, digest: &Digest) -> Result<Vec<u8>, RecordError> {
+        let mut bytes = Vec::new();
+        let (path, mut source) = self.open(digest)?;
+        source.read_to_end(&mut bytes).map_err(|error| cannot_copy(path, error))?;
+        Ok(bytes)
+    }
+
     /// Returns the first bytes of content, which distinguish components from modules.
     ///
     /// # Errors
@@ -169,7 +197,7 @@ impl ContentSource {
                 (Ok(file), _) => return Ok((root.path(), Box::new(file))),
                 (Err(error), Origin::Store) => return Err(error),
                 // Before the run is created, its content is not in the store but at its origin.
-                (Err(_), Origin::Bundled(_) | Origin::File(_)) => {}
+                (Err(_), Origin::Bundled(_) | Origin::Bytes(_) | Origin::File(_)) => {}
             }
         }
         let path = origin.path();

@@ -4,8 +4,9 @@ use std::{env, fmt::Display, fs, io, path::Path, sync::OnceLock, thread};
 
 use runner_model::{units::show_sizes_apart, visible::shown_path};
 use runner_scenario::Scenario;
+use rustix::fs::{Mode, statvfs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use rustix::{fs::Mode, system::sysinfo};
+use rustix::system::sysinfo;
 
 /// Returns the number of cores that this process may use.
 pub fn cores() -> u32 {
@@ -134,6 +135,12 @@ pub fn default_jobs(scenario: &Scenario) -> u32 {
     let memory = scenario.run.memory.unwrap_or_else(memory);
     let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
     cores().max(waiting.min(u64::from(NET_JOBS)) as u32)
+}
+
+/// Returns the bytes that this user may still write to the file system of a folder.
+pub fn free_space(folder: &Path) -> io::Result<u64> {
+    let found = statvfs(folder)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Returns the default memory for all guests of a run, in bytes: 75 % of the memory of the machine or the control group.

@@ -45,7 +45,7 @@ pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use stored_files::{ListDigests, ListRecords};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::unmatched::{Unmatched, nearest_names};
-pub use suite::{PlannedTrial, Suite, selection::Selection};
+pub use suite::{Base, PlannedTrial, Suite, selection::Selection};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]
@@ -68,3 +68,6 @@ mod suites;
 #[cfg(test)]
 #[path = "tests/threads.rs"]
 mod thread_tests;
+#[cfg(test)]
+#[path = "tests/workspaces.rs"]
+mod workspace_tests;

@@ -30,6 +30,7 @@ pub(crate) struct Project {
 }
 
 /// The reason why a file is not read.
+#[derive(Clone)]
 pub(crate) struct Refusal {
     /// Continues a sentence that starts with the file.
     pub(crate) reason: String,

@@ -1,10 +1,10 @@
 //! [`difference`] and [`changes_since`]: differences between the plan of a run and the current files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::{fs, io, path::Path, sync::Arc};
 
 use runner_model::{Digest, Fingerprint, digest, provider::Provider, visible::shown_path};
-use runner_prepare::{Fingerprints, plugins};
+use runner_prepare::plugins;
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
 
@@ -145,19 +145,20 @@ fn provider_digests(table: &str, providers: &[Provider]) -> BTreeMap<String, Dig
     of_table.map(|one| (one.name.to_string(), digest(&text(one)))).collect()
 }
 
-/// The names of a test's providers, and its execution and judgement fingerprints without any provider's part.
-type TestFingerprints = (BTreeSet<String>, Fingerprint, Fingerprint);
+/// The names of a test's providers with their bases, and its execution and judgement fingerprints without any provider's part.
+type TestFingerprints = (BTreeMap<String, Option<Digest>>, Fingerprint, Fingerprint);
 
 fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, TestFingerprints> {
-    let fingerprints = Fingerprints::without_provider();
     let mut line = Vec::new();
     let mut print = |test| -> io::Result<(String, TestFingerprints)> {
         suite.line(test, &mut line)?;
         let test = TestLine::read(&line)?;
-        let names = test.providers.iter().filter_map(|index| providers.get(usize::from(*index)));
-        let (execution, judgement) = test.fingerprints(&fingerprints, 0)?;
-        let names = names.map(|provider| provider.name.to_string()).collect();
-        Ok((test.id.to_string(), (names, execution, judgement)))
+        let bases = test.providers.iter().filter_map(|index| {
+            let name = providers.get(usize::from(*index))?.name.to_string();
+            Some((name, test.bases.get(index).copied()))
+        });
+        let (execution, judgement) = test.without_provider()?;
+        Ok((test.id.to_string(), (bases.collect(), execution, judgement)))
     };
     (0..suite.tests()).filter_map(|test| print(test).ok()).collect()
 }

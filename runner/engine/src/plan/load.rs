@@ -38,6 +38,13 @@ pub(crate) fn load_plan_at(
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.selected.overrides);
+    let mut workspaces = scenario.providers.iter().filter(|one| one.workspace.is_some());
+    if let Some(provider) = workspaces.find(|one| one.limits.scratch == 0) {
+        return Err(EngineError::Usage(format!(
+            "`--limit scratch=0` leaves no room for the workspace of provider `{}`",
+            provider.name
+        )));
+    }
     notices.extend(make_records(&mut scenario, selection)?);
     let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
     let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
@@ -79,11 +86,10 @@ pub(crate) fn load_plan_at(
         )));
     }
     let suite = suite.of_shard(selection.selected.shard).map_err(machine_error)?;
-    let mut files = suite.blobs().clone();
-    for file in scenario.providers.iter().flat_map(|provider| &provider.files) {
-        files.insert(file.sha256, scenario.folder.join(&file.path));
-    }
-    let blobs = ContentSource::from_files(files);
+    let mut blobs = ContentSource::of_suite(&suite);
+    let files = scenario.providers.iter().flat_map(|provider| &provider.files);
+    let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path)));
+    blobs.extend(&ContentSource::from_files(files.collect()));
     let unmatched = scenario.unmatched_of_several(selection);
     notices.extend(unmatched.others);
     let unused =

@@ -48,7 +48,7 @@ pub(crate) struct Plan {
     /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
     /// Workers on other machines. `None` runs all attempts on this machine.
-    remote: Option<RemoteRequest>,
+    pub(super) remote: Option<RemoteRequest>,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
     /// The run whose responses guests receive. `None` unless this one replays it.

@@ -1,6 +1,6 @@
 //! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufWriter, Write as _};
 use std::{fs::File, path::Path, path::PathBuf};
 
@@ -11,15 +11,16 @@ use runner_model::{
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{known::known_failures, list_plugins::make_records, plan::Plan, test_line::TestLine};
 use crate::{Decision, EngineError};
 
-/// Keys of a test's line that come from the scenario. With another input or other attachments, the fingerprint of the test
-/// differs from that of its rows, so their outputs are not judged by expectations that are not about them.
+/// Keys of a test's line that come from the scenario, in addition to the bases of workspaces. With another input, base or other
+/// attachments, the fingerprint of the test differs from that of its rows, so their outputs are not judged by expectations that
+/// are not about them.
 const LIVE_KEYS: [&str; 4] = ["expect", "reference", "input", "files"];
 
 /// The stored plan of a run. Each test that the scenario has, too, is judged by the scenario's expectations and graders.
@@ -89,8 +90,13 @@ impl RescorePlan {
 
         let named: Vec<Provider> =
             providers.iter().map(|prepared| prepared.provider.clone()).collect();
-        let (file, gone) =
-            with_judgements(&stored_suite, &live).map_err(|source| unreadable(root, source))?;
+        let stored_places: HashMap<_, u16> =
+            named.iter().map(|provider| &provider.name).zip(0..).collect();
+        let places = scenario.providers.iter();
+        let places: Vec<_> =
+            places.map(|provider| stored_places.get(&provider.name).copied()).collect();
+        let judged = with_judgements(&stored_suite, &live, &places);
+        let (file, gone) = judged.map_err(|source| unreadable(root, source))?;
         let shard = manifest.metadata.selection.shard;
         let opened = file.try_clone().and_then(|file| Suite::open(file, &named)?.of_shard(shard));
         let suite = opened.map_err(|source| unreadable(root, source))?;
@@ -288,8 +294,13 @@ impl RescorePlan {
     }
 }
 
-/// Writes the stored tests with the expectations of the live ones. Also returns the tests that the live suite lacks.
-fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u64, TestId>)> {
+/// Writes the stored tests with the expectations of the live ones. `places` are the stored indexes of the live providers. Also
+/// returns the tests that the live suite lacks.
+fn with_judgements(
+    stored: &Suite,
+    live: &Suite,
+    places: &[Option<u16>],
+) -> io::Result<(File, BTreeMap<u64, TestId>)> {
     let mut out = BufWriter::new(tempfile::tempfile()?);
     let mut old = Vec::new();
     let mut gone = BTreeMap::new();
@@ -300,7 +311,7 @@ fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u
         match live.test(&id) {
             Some(index) => {
                 live.line(index as u64, &mut new)?;
-                write_judged(&mut out, &old, &new)?;
+                write_judged(&mut out, &old, &new, places)?;
             }
             None => {
                 out.write_all(&old)?;
@@ -313,11 +324,30 @@ fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u
 }
 
 /// Writes the line of a stored test with the expectations of a live one. A suite's lines start with the id.
-fn write_judged(out: &mut impl io::Write, stored: &[u8], live: &[u8]) -> io::Result<()> {
+fn write_judged(
+    out: &mut impl io::Write,
+    stored: &[u8],
+    live: &[u8],
+    places: &[Option<u16>],
+) -> io::Result<()> {
     let mut keys: BTreeMap<&str, &RawValue> = serde_json::from_slice(stored)?;
+    let (mut bases, test) = (TestLine::read(stored)?.bases, TestLine::read(live)?);
+    for provider in &test.providers {
+        let Some(place) = places[usize::from(*provider)] else { continue };
+        match test.bases.get(provider) {
+            Some(base) => drop(bases.insert(place, *base)),
+            None => drop(bases.remove(&place)),
+        }
+    }
+    let bases = to_raw_value(&bases)?;
     let live: BTreeMap<&str, &RawValue> = serde_json::from_slice(live)?;
     keys.retain(|key, _| !LIVE_KEYS.contains(key));
     keys.extend(live.into_iter().filter(|(key, _)| LIVE_KEYS.contains(key)));
+    if bases.get() == "{}" {
+        keys.remove("bases");
+    } else {
+        keys.insert("bases", &bases);
+    }
     let id = keys.remove("id").map_or("null", RawValue::get);
     write!(out, "{{\"id\":{id}")?;
     for (key, value) in keys {

@@ -28,8 +28,9 @@ pub(crate) struct TestLine<'a> {
     tags: Option<&'a RawValue>,
     #[serde(borrow, default)]
     files: Option<&'a RawValue>,
+    /// By index of the provider.
     #[serde(default)]
-    bases: BTreeMap<u16, Digest>,
+    pub(super) bases: BTreeMap<u16, Digest>,
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
@@ -80,18 +81,36 @@ impl<'a> TestLine<'a> {
         fingerprints: &Fingerprints,
         provider: u16,
     ) -> serde_json::Result<(Fingerprint, Fingerprint)> {
+        self.fingerprints_with(fingerprints, provider, self.bases.get(&provider).copied())
+    }
+
+    /// Returns both fingerprints of the test regardless of providers, and so without its bases.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(super) fn without_provider(&self) -> serde_json::Result<(Fingerprint, Fingerprint)> {
+        self.fingerprints_with(&Fingerprints::without_provider(), 0, None)
+    }
+
+    fn fingerprints_with(
+        &self,
+        fingerprints: &Fingerprints,
+        provider: u16,
+        base: Option<Digest>,
+    ) -> serde_json::Result<(Fingerprint, Fingerprint)> {
         // The unused keys decide which trials and attempts there are and how reports group them, not how one ends.
         let Self {
             id,
             input,
             tags,
             files,
-            bases,
             timeout,
             trial_timeout,
             reference,
             expect,
             providers: _,
+            bases: _,
             _repeat: _,
             _until: _,
             _weight: _,
@@ -103,7 +122,7 @@ impl<'a> TestLine<'a> {
             input: input.get(),
             tags: tags.map_or("", RawValue::get),
             files: files.map_or("", RawValue::get),
-            base: bases.get(&provider).copied(),
+            base,
             timeouts: [Some(*timeout), *trial_timeout],
         };
         let [expect, reference] = [expect, reference].map(|raw| raw.map_or("", RawValue::get));
@@ -113,13 +132,18 @@ impl<'a> TestLine<'a> {
 }
 
 impl TestLine<'_> {
+    /// Returns the base of the workspace of the test's attempts on a provider. `None` if it starts empty.
+    pub(crate) fn base(&self, provider: u16) -> Option<Digest> {
+        self.bases.get(&provider).copied()
+    }
+
     /// Returns the fingerprint of the test and its expectations, whatever its providers are.
     ///
     /// # Errors
     ///
     /// `expect` is malformed.
     pub(crate) fn judged(&self) -> serde_json::Result<Fingerprint> {
-        let (execution, judgement) = self.fingerprints(&Fingerprints::without_provider(), 0)?;
+        let (execution, judgement) = self.without_provider()?;
         Ok(digest(&[execution.0, judgement.0].concat()).fingerprint())
     }
 

@@ -101,6 +101,7 @@ impl PreparedSession {
         waits: bool,
     ) -> Result<Self, EngineError> {
         let PlannedSession { id, plan, fold, session, root, .. } = work;
+        plan.check_room(fold)?;
         let supplies = plan.supplies(id, *session, Some(root));
         let pool = Pool::new(prestarted, supplies, plan.remote_workers());
         let mut pool = pool.map_err(machine_error)?;

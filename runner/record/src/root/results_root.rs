@@ -12,6 +12,9 @@ use crate::disk::durable::{Unsynced, sync_together};
 use crate::disk::layout::{MANIFEST, ROWS, STORE};
 use crate::{RecordError, disk::beneath::Dir, disk::permissions::of_own_folder};
 
+/// Contents in the store, with their folders, that may be unsynced.
+const MAX_UNSYNCED: usize = 3 * 512;
+
 /// The folder of all runs.
 #[derive(Clone, Debug)]
 pub struct ResultsRoot(Arc<Root>);
@@ -100,12 +103,15 @@ impl ResultsRoot {
         let store = self.store()?;
         let _lock = store.lock(false)?;
         let (kept, is_replaced) = store.keep(draft, digest)?;
-        let unsynced = self.0.unsynced.lock();
-        unsynced.unwrap_or_else(PoisonError::into_inner).extend(kept);
         if is_replaced {
             self.replaced().push(*digest);
         }
-        Ok(())
+        let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        unsynced.extend(kept);
+        // Each part is an open file, and the base of a workspace has up to 100,000.
+        let is_full = unsynced.len() >= MAX_UNSYNCED;
+        drop(unsynced);
+        if is_full { self.sync_with(Vec::new()) } else { Ok(()) }
     }
 
     /// Returns the damaged entries that [`Self::keep`] has replaced. The caller may remove them.

@@ -129,7 +129,7 @@ fn fs(table: &mut Table<'_, '_>) -> Option<FsGrant> {
 }
 
 /// Checks a mount point in a guest's file system. An error continues a sentence about it.
-fn check_mount(text: &str) -> Result<(), String> {
+pub(super) fn check_mount(text: &str) -> Result<(), String> {
     /// Folders of the attempt itself.
     const TAKEN: [&str; 3] = ["/scratch", "/files", "/artifacts"];
     let path = text.strip_prefix('/').ok_or("does not start with `/`")?;
@@ -156,7 +156,8 @@ pub(crate) fn check_grants(provider: &Value, at: &At<'_>, reader: &mut Reader<'_
         check_reuse(grants, &at, reader);
     }
     let scratch = provider.pointer("/limits/scratch");
-    let is_limited = scratch.is_some() && size(scratch) != Some(0);
+    let has_workspace = provider.get("workspace").is_some();
+    let is_limited = has_workspace || scratch.is_some() && size(scratch) != Some(0);
     let at = at.key("fs");
     let mut mounts = HashSet::new();
     let folders = grants.get("fs").and_then(Value::as_array);

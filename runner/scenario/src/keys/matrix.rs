@@ -22,7 +22,7 @@ const MAX_MATRIX_KEYS: usize = 100;
 /// need two bytes.
 const MAX_TEXTS: usize = 6 << 20;
 /// The keys of a provider that may contain `{{matrix.…}}`.
-const FILLED: [&str; 6] = ["plugin", "config", "args", "stdin", "files", "grants"];
+const FILLED: [&str; 7] = ["plugin", "config", "args", "stdin", "files", "grants", "workspace"];
 
 pub(crate) const MATRIX: Named<MatrixValues> = Named {
     form: MatrixValues,

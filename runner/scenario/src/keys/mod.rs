@@ -14,6 +14,7 @@ mod report_keys;
 pub(crate) mod template_inputs;
 mod test_keys;
 pub(crate) mod vars;
+mod workspace_keys;
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,6 +22,7 @@ use runner_model::{Limits, globs, grants::FsMode, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
+use self::workspace_keys::check_workspace;
 use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
@@ -110,6 +112,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     for (table, name, provider) in all_providers(root) {
         let at = At::ROOT.key(table);
         check_grants(provider, &at.key(name), reader);
+        check_workspace(provider, &at.key(name), reader);
         check_scores(provider, &at.key(name), reader);
         if table == "graders" && names.contains(&name.as_str()) {
             let message = format!("a provider and a grader are both named `{name}`");

@@ -10,6 +10,7 @@ use runner_model::{
 };
 use serde_json::{Value, json};
 
+use super::workspace_keys::{SCRATCH, WORKSPACE_TABLE};
 use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
@@ -71,7 +72,13 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     table.optional("matrix", &MATRIX);
     table.optional("name", &MATRIX_NAME);
     let files = table.optional("files", &ProviderFiles).unwrap_or_default();
-    Some(Provider { files, ..settings(table)? })
+    let workspace = table.optional("workspace", &WORKSPACE_TABLE);
+    let mut provider = Provider { files, workspace, ..settings(table)? };
+    // A workspace with a written 0 is refused.
+    if provider.workspace.is_some() && provider.limits.scratch == 0 {
+        provider.limits.scratch = SCRATCH;
+    }
+    Some(provider)
 }
 
 /// Attachments of all tests of a provider.

@@ -149,6 +149,9 @@ fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
     if let Some(Stdin::Text(template)) = &provider.stdin {
         add(&keys(["stdin"]), template, true);
     }
+    if let Some(from) = provider.workspace.as_ref().and_then(|workspace| workspace.from.as_ref()) {
+        add(&keys(["workspace", "from"]), from, true);
+    }
     for (name, template) in &provider.grants.env {
         add(&keys(["grants", "env", name]), template, false);
     }

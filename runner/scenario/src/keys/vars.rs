@@ -136,7 +136,8 @@ fn fill_text(
 ) {
     let Value::String(text) = &*value else { return };
     let path = at.path();
-    let is_text = matches!(path.get(2), Some(Step::Key(key)) if ["args", "stdin", "grants"].contains(&&**key));
+    let texts = ["args", "stdin", "grants", "workspace"];
+    let is_text = matches!(path.get(2), Some(Step::Key(key)) if texts.contains(&&**key));
     let mut filled = FilledText::default();
     let parts = parts(text);
     let is_whole = parts.len() == 1;

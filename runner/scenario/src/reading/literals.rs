@@ -88,6 +88,7 @@ fn place_of(path: &[Step]) -> TextPlace {
         // A table has the name of an attachment.
         ("providers" | "graders", "stdin") => path.len() == 3,
         ("providers" | "graders", "grants") => key(3) == "env",
+        ("providers", "workspace") => key(3) == "from",
         ("graders", "input") => true,
         ("test_lists", field) => ["id", "input", "expect", "reference", "meta"].contains(&field),
         _ => false,

@@ -9,7 +9,10 @@ const PLACEHOLDERS: [(&[&str], &str); 9] = [
         &["row", "row_number", "file"],
         "has a value only in `id`, `input`, `expect`, `reference` and `meta` of a test list",
     ),
-    (&["input"], "has a value only in `args`, `stdin` and `grants.env`, and in a grader's `input`"),
+    (
+        &["input"],
+        "has a value only in `args`, `stdin`, `grants.env` and `workspace.from`, and in a grader's `input`",
+    ),
     (&["config", "run", "trial"], "has a value only in `args`, `stdin` and `grants.env`"),
     (
         &["output", "reference", "metrics", "test", "provider"],
@@ -17,7 +20,7 @@ const PLACEHOLDERS: [(&[&str], &str); 9] = [
     ),
     (
         &["matrix"],
-        "has a value only in `plugin`, `config`, `args`, `stdin`, `files` and `grants` of a provider with a `matrix`",
+        "has a value only in `plugin`, `config`, `args`, `stdin`, `files`, `grants` and `workspace` of a provider with a `matrix`",
     ),
     (&["var"], "has no value: write `{{var.NAME}}`, which has one everywhere outside of `[vars]`"),
     (&["vars"], "has no value: a variable of `[vars]` is `{{var.NAME}}`"),

@@ -1,29 +1,34 @@
-//! [`Blobs`]: attachments and schemas of tests, each read once.
+//! [`Blobs`]: attachments, schemas and bases of tests, each read once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use runner_model::workspace::MAX_BASE_ENTRIES;
 use runner_model::{Digest, json, row::MAX_DEPTH, without_mark};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::base::{Base, read_base};
 use crate::project::{Project, Refusal};
 
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
 /// Bytes of a golden file. It is in its test's line, which must fit into one frame with a stored output.
 pub(crate) const MAX_GOLDEN_BYTES: u64 = 4 << 20;
 
-/// Attachments and schemas of tests.
+/// Attachments, schemas and bases of tests.
 #[derive(Default)]
 pub(crate) struct Blobs {
     /// Keyed by whether it is a schema, and by path.
     known: HashMap<(bool, PathBuf), Blob>,
+    /// The folders that were read for bases. Many tests may share a large one that is invalid.
+    folders: HashMap<PathBuf, Result<Digest, Refusal>>,
+    bases: BTreeMap<Digest, Base>,
 }
 
 /// The digest of a file and its length.
-type Blob = (Digest, u64);
+pub(super) type Blob = (Digest, u64);
 
 impl Blobs {
     /// Reads an attachment of a scenario in `project`.
@@ -57,9 +62,23 @@ impl Blobs {
         Ok(blob.0)
     }
 
-    /// Returns the paths by digest.
-    pub(crate) fn into_paths(self) -> BTreeMap<Digest, PathBuf> {
-        self.known.into_iter().map(|((_, path), (digest, _))| (digest, path)).collect()
+    /// Reads a folder that workspaces of a scenario in `project` start as.
+    pub(crate) fn base(&mut self, project: &Project, folder: PathBuf) -> Result<Digest, Refusal> {
+        if let Some(known) = self.folders.get(&folder) {
+            return known.clone();
+        }
+        let read = read_base(project, &folder, MAX_BASE_ENTRIES).map(|base| {
+            let digest = runner_model::digest(&base.lines);
+            self.bases.insert(digest, base);
+            digest
+        });
+        self.folders.entry(folder).or_insert(read).clone()
+    }
+
+    /// Returns the paths of attachments and schemas, and the bases, by digest.
+    pub(crate) fn into_parts(self) -> (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>) {
+        let paths = self.known.into_iter().map(|((_, path), (digest, _))| (digest, path));
+        (paths.collect(), self.bases)
     }
 
     fn read_once(
@@ -128,7 +147,8 @@ fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-fn hash(path: &Path) -> io::Result<Blob> {
+/// Returns the digest and the length of a file.
+pub(super) fn hash(path: &Path) -> io::Result<Blob> {
     let mut hasher = Sha256::new();
     let bytes = io::copy(&mut BufReader::with_capacity(64 << 10, open(path)?), &mut hasher)?;
     Ok((Digest(hasher.finalize().into()), bytes))

@@ -68,7 +68,8 @@ impl TestLimit {
                 tests
             }
         };
-        if tests.len() as u64 == suite.tests() && suite.blobs.is_empty() {
+        let has_files = !suite.blobs.is_empty() || !suite.bases.is_empty();
+        if tests.len() as u64 == suite.tests() && !has_files {
             return Ok(suite);
         }
         keep(suite, &tests, providers)
@@ -90,6 +91,7 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
         suite.line(*test, &mut line)?;
         let test: Test<'_> = serde_json::from_slice(&line)?;
         used.extend(test.files.iter().map(|file| file.sha256).chain(test.expect.schema));
+        used.extend(test.bases.values());
         let facts = TestFacts {
             is_unchecked: test.expect.is_empty(),
             has_only_input: test.input.get() != "null" && test.files.is_empty(),
@@ -104,7 +106,8 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
     let mut file = suite.file;
     file.set_len(builder.outline.bytes)?;
     file.seek(SeekFrom::End(0))?;
-    let mut blobs = suite.blobs;
+    let (mut blobs, mut bases) = (suite.blobs, suite.bases);
     blobs.retain(|digest, _| used.contains(digest));
-    Ok(builder.finish(file, providers, blobs))
+    bases.retain(|digest, _| used.contains(digest));
+    Ok(builder.finish(file, providers, (blobs, bases)))
 }

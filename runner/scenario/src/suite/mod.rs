@@ -1,5 +1,6 @@
 //! [`Suite`]: all resolved tests, on disk, and the indexes of their trials.
 
+mod base;
 pub(crate) mod blobs;
 pub(crate) mod limit;
 mod planner;
@@ -20,6 +21,7 @@ use runner_model::{Digest, Places, ProviderName, Shard, TestId, Text, TrialId};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub use self::base::Base;
 use crate::keys::Repeat;
 
 // An index has `INDEX_BITS` in the lookup table.
@@ -41,6 +43,7 @@ pub struct Suite {
     digest: Digest,
     names: Vec<ProviderName>,
     blobs: BTreeMap<Digest, PathBuf>,
+    bases: BTreeMap<Digest, Base>,
     /// The part of the file that was read last.
     block: RefCell<Block>,
     /// Sorted hashes of ids with the tests' indexes. Created by the first lookup.
@@ -190,7 +193,7 @@ impl SuiteBuilder {
         mut self,
         file: File,
         providers: &[Provider],
-        blobs: BTreeMap<Digest, PathBuf>,
+        (blobs, bases): (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>),
     ) -> Suite {
         // Growing may have reserved twice the memory.
         self.outline.tests.shrink_to_fit();
@@ -200,6 +203,7 @@ impl SuiteBuilder {
             digest: Digest(self.hash.finalize().into()),
             names: providers.iter().map(|provider| provider.name.clone()).collect(),
             blobs,
+            bases,
             block: RefCell::default(),
             lookup: OnceCell::new(),
             last_found: Cell::new(0),
@@ -254,7 +258,7 @@ impl Suite {
                 io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
             })?;
         }
-        Ok(builder.finish(file, providers, BTreeMap::new()))
+        Ok(builder.finish(file, providers, Default::default()))
     }
 
     /// Returns the suite with the trials of a shard only, and all tests.
@@ -333,6 +337,11 @@ impl Suite {
     /// Returns the attachments and schemas of its tests by digest. Empty after [`Suite::open`]: then they are stored.
     pub fn blobs(&self) -> &BTreeMap<Digest, PathBuf> {
         &self.blobs
+    }
+
+    /// Returns the bases of workspaces by digest. Empty after [`Suite::open`].
+    pub fn bases(&self) -> &BTreeMap<Digest, Base> {
+        &self.bases
     }
 
     /// Returns the id of a test. `None` if the file is unreadable.

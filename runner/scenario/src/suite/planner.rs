@@ -10,7 +10,10 @@ use runner_model::{
     row::{MAX_DEPTH, MAX_GRADERS},
     visible::shown_path,
 };
-use runner_model::{alike::appearance, provider::ProviderFile};
+use runner_model::{
+    alike::appearance,
+    provider::{Provider, ProviderFile},
+};
 use serde_json::value::to_raw_value;
 
 use crate::{
@@ -26,7 +29,8 @@ use crate::{
     reading::{Part, Places, Step, keys, suggest},
     scenario::Scenario,
     suite::{
-        TestFacts,
+        Base, TestFacts,
+        base::check_chosen,
         blobs::{Blobs, golden_file, is_deep},
         hash,
         selection::{Selection, narrow},
@@ -145,9 +149,9 @@ impl<'s> PlanRules<'s> {
         select.as_ref().is_none_or(|select| select.is_match(id)) && !exclude.is_match(id)
     }
 
-    /// Returns the paths of attachments and schemas by digest.
-    pub(crate) fn into_blobs(self) -> BTreeMap<Digest, PathBuf> {
-        self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_paths()
+    /// Returns the paths of attachments and schemas, and the bases, by digest.
+    pub(crate) fn into_files(self) -> (BTreeMap<Digest, PathBuf>, BTreeMap<Digest, Base>) {
+        self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_parts()
     }
 
     fn blobs(&self) -> MutexGuard<'_, Blobs> {
@@ -325,6 +329,7 @@ impl Planner<'_> {
         let reference = test.reference.as_ref().map(to_raw_value).transpose();
         let reference = reference.map_err(|error| vec![cannot_write(&error)])?;
         let files = self.attachments(origin, &test.files)?;
+        let bases = self.bases(origin, &test, &providers)?;
         let WrittenExpect { mut expect, schema } = test.expect;
         if let Some(path) = &schema {
             let Scenario { project, folder, .. } = self.rules.scenario;
@@ -361,7 +366,7 @@ impl Planner<'_> {
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
             files,
-            bases: BTreeMap::new(),
+            bases,
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries,
@@ -401,6 +406,41 @@ impl Planner<'_> {
                 Ok(Attachment { name: name.as_str().into(), sha256, bytes })
             })
             .collect()
+    }
+
+    /// Returns the base of each provider with a workspace that starts as a folder.
+    fn bases(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+        providers: &[u16],
+    ) -> Result<BTreeMap<u16, Digest>, Vec<Problem>> {
+        let Scenario { providers: all, project, folder, .. } = self.rules.scenario;
+        let mut bases = BTreeMap::new();
+        let mut problems = Vec::new();
+        for index in providers {
+            let Provider { name, workspace, .. } = &all[usize::from(*index)];
+            let from = workspace.as_ref().and_then(|workspace| workspace.from.as_ref());
+            let Some(from) = from else { continue };
+            // `check` has reported missing values.
+            let Ok(path) = from.render_text(&[("input", &test.input)]) else { continue };
+            let base = check_chosen(from, &path)
+                .and_then(|()| self.rules.blobs().base(project, folder.join(&path)));
+            match base {
+                Ok(digest) => drop(bases.insert(*index, digest)),
+                Err(Refusal { reason, help }) => {
+                    let key = keys(["providers", name, "workspace", "from"]);
+                    let problem = Problem::new(format!("workspace `{path}` {reason}"));
+                    let problem = Problem { help, ..problem }
+                        .at_all(origin.scenario_place(&key, "this folder"));
+                    problems.push(match from.paths().next() {
+                        Some(_) => problem.at_all(origin.place("of this test")),
+                        None => problem,
+                    });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(bases) } else { Err(problems) }
     }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn resolve_on(
         return Err(found);
     }
     let (builder, limit) = writer.finish()?;
-    let suite = builder.finish(file, &scenario.providers, rules.into_blobs());
+    let suite = builder.finish(file, &scenario.providers, rules.into_files());
     Ok(limit.finish(suite, &scenario.providers).map_err(|error| cannot_write(&error))?)
 }
 

@@ -1,0 +1,147 @@
+//! The bases of a plan's workspaces: their sizes, and the room that copies of them need.
+
+use std::collections::{BTreeMap, HashMap};
+use std::{env, io};
+
+use runner_model::units::{grouped, plural, show_size, show_sizes_apart};
+use runner_model::workspace::{EntryKind, Workspace, read_base};
+use runner_model::{Digest, Places as _, visible::shown_path};
+use runner_prepare::machine;
+use runner_record::Fold;
+
+use super::{plan::Plan, test_line::TestLine};
+use crate::{EngineError, error::machine_error};
+
+/// The least space that a file takes, in bytes.
+const BLOCK: u64 = 4096;
+/// Bytes of a file that are counted, so that sums of the numbers in a damaged list stay within 64 bits.
+const MAX_FILE: u64 = 1 << 46;
+
+/// The files of a base.
+struct BaseFiles {
+    /// The space of each content with its digest.
+    spaces: Vec<(Digest, u64)>,
+    /// Bytes of all files together.
+    bytes: u64,
+    /// Space of a copy of the base, in bytes.
+    copied: u64,
+}
+
+impl Plan {
+    /// Returns the number of trials with each base, by provider. Empty without workspaces that start as a folder.
+    fn trials_of_bases(
+        &self,
+        is_counted: impl Fn(u64) -> bool,
+    ) -> io::Result<BTreeMap<(u16, Digest), u64>> {
+        let mut trials = BTreeMap::new();
+        let workspaces = self.providers.iter().filter_map(|one| one.provider.workspace.as_ref());
+        if workspaces.filter(|workspace| workspace.from.is_some()).count() == 0 {
+            return Ok(trials);
+        }
+        let (mut line, mut read) = (Vec::new(), None);
+        let mut bases = BTreeMap::new();
+        for trial in (0..self.suite.trials()).filter(|trial| is_counted(*trial)) {
+            let planned = self.suite.trial(trial);
+            if read.replace(planned.test) != Some(planned.test) {
+                self.suite.line(planned.test, &mut line)?;
+                bases = TestLine::read(&line)?.bases;
+            }
+            if let Some(base) = bases.get(&planned.provider) {
+                *trials.entry((planned.provider, *base)).or_default() += 1;
+            }
+        }
+        Ok(trials)
+    }
+
+    fn base_files(&self, base: &Digest) -> Result<BaseFiles, EngineError> {
+        let lines = self.blobs.bytes(base)?;
+        let entries = read_base(&lines).map_err(|error| machine_error(error.into()))?;
+        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        let space = |bytes: u64| bytes.min(MAX_FILE).next_multiple_of(BLOCK).max(BLOCK);
+        let spaces = files.clone().filter_map(|file| Some((file.sha256?, space(file.bytes))));
+        let spaces: Vec<_> = spaces.collect();
+        let folders = (entries.len() - spaces.len()) as u64 * BLOCK;
+        Ok(BaseFiles {
+            bytes: files.map(|file| file.bytes.min(MAX_FILE)).sum(),
+            copied: spaces.iter().map(|(_, space)| space).sum::<u64>() + folders,
+            spaces,
+        })
+    }
+
+    /// Returns a line for each provider with a workspace, with the number and the size of its bases.
+    pub(crate) fn workspaces(&self) -> Result<Vec<String>, EngineError> {
+        let trials = self.trials_of_bases(|_| true).map_err(machine_error)?;
+        let mut known = HashMap::new();
+        for (_, base) in trials.keys() {
+            if !known.contains_key(base) {
+                let BaseFiles { spaces, bytes, .. } = self.base_files(base)?;
+                known.insert(*base, (bytes, spaces.len() as u64));
+            }
+        }
+        let mut lines = Vec::new();
+        for (index, prepared) in (0..).zip(&self.providers) {
+            let Some(Workspace { from, mount, .. }) = &prepared.provider.workspace else {
+                continue;
+            };
+            let own = trials.range((index, Digest([0; 32]))..=(index, Digest([255; 32])));
+            let sizes: Vec<_> = own.map(|((_, base), _)| known[base]).collect();
+            let start = match (from, sizes.iter().max()) {
+                (Some(from), Some((bytes, files))) => {
+                    let folders = match sizes.len() as u64 {
+                        1 => String::new(),
+                        count => format!("one of {} bases, at most ", grouped(count)),
+                    };
+                    let files = plural(*files, "file", "files");
+                    format!("a copy of `{from}`: {folders}{files}, {}", show_size(*bytes))
+                }
+                _ => "which starts empty".to_owned(),
+            };
+            let name = &prepared.provider.name;
+            lines.push(format!("provider `{name}` works in `{mount}`, {start}"));
+        }
+        Ok(lines)
+    }
+
+    /// Checks that the folder for temporary files has room for the bases of the trials that are left: the session has each content
+    /// once, and each worker a copy of each base that its attempts start from.
+    ///
+    /// # Errors
+    ///
+    /// There is less room.
+    pub(crate) fn check_room(&self, fold: &Fold) -> Result<(), EngineError> {
+        // Workers on other machines have other folders.
+        if self.remote.is_some() || self.rescored.is_some() {
+            return Ok(());
+        }
+        let is_left = |trial| self.is_left(trial, fold) && !self.rejudge.has(trial);
+        let trials = self.trials_of_bases(is_left).map_err(machine_error)?;
+        if trials.is_empty() {
+            return Ok(());
+        }
+        let workers = self.shapes(self.left(fold)).len() as u64;
+        let mut all: BTreeMap<Digest, u64> = BTreeMap::new();
+        for ((_, base), trials) in trials {
+            *all.entry(base).or_default() += trials;
+        }
+        let mut contents = HashMap::new();
+        let mut needed = 0_u64;
+        for (base, trials) in &all {
+            let BaseFiles { spaces, copied, .. } = self.base_files(base)?;
+            needed = copied.saturating_mul(workers.min(*trials)).saturating_add(needed);
+            contents.extend(spaces);
+        }
+        needed = contents.values().fold(needed, |sum: u64, space| sum.saturating_add(*space));
+        let folder = env::temp_dir();
+        // A folder that cannot be read is reported when it is written to.
+        let free = machine::free_space(&folder).unwrap_or(u64::MAX);
+        if free >= needed {
+            return Ok(());
+        }
+        let folder = shown_path(&folder);
+        let [needed, free] = show_sizes_apart(needed, free);
+        let workers = plural(workers, "worker process", "worker processes");
+        Err(EngineError::Machine(format!(
+            "the bases of the workspaces need {needed} in {folder}, for the session and {workers}, and {free} are free\nfree some space, set `TMPDIR` to another folder, or lower `-j`"
+        )))
+    }
+}

@@ -1,0 +1,225 @@
+//! [`Base`]: a folder that workspaces start as.
+
+use std::collections::HashMap;
+use std::fs::{self, DirEntry, Metadata};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::{io, sync::Arc};
+
+use runner_model::template::{Template, TemplatePiece};
+use runner_model::workspace::{EntryKind, TreeEntry, base_lines};
+use runner_model::{Digest, units::grouped, visible::shown_path};
+
+use super::blobs::hash;
+use crate::keys::files::check_kind;
+use crate::project::{Project, Refusal, holds_results};
+
+/// Links that a path may lead through. The kernel follows as many.
+const MAX_LINKS: usize = 40;
+
+/// A folder that workspaces start as, as it was read.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The lines of its entries, whose digest is that of the base.
+    pub lines: Arc<[u8]>,
+    /// The digests and paths of its files.
+    pub files: Vec<(Digest, PathBuf)>,
+}
+
+/// Checks that a test chooses a folder below the one that `from` states before its first placeholder: by another one, a record of
+/// a list would choose what providers see of the project. `path` is the text of `from` for the test.
+pub(super) fn check_chosen(from: &Template, path: &str) -> Result<(), Refusal> {
+    if from.paths().next().is_none() {
+        return Ok(());
+    }
+    let stated = from.pieces().iter().map_while(|piece| match piece {
+        TemplatePiece::Text(text) => Some(text.len()),
+        TemplatePiece::Path(_) | TemplatePiece::Expression(_) => None,
+    });
+    let stated = path[..stated.sum()].rfind('/').map_or(0, |slash| slash + 1);
+    let (stated, chosen) = path.split_at(stated);
+    let mut names = Path::new(chosen).components().peekable();
+    let is_visible = |name| match name {
+        Component::Normal(name) => !name.as_encoded_bytes().starts_with(b"."),
+        _ => false,
+    };
+    if names.peek().is_some() && names.all(is_visible) {
+        return Ok(());
+    }
+    let above = match stated {
+        "" => "the scenario's folder".to_owned(),
+        stated => format!("`{stated}`"),
+    };
+    let reason = format!("is chosen by its test, and is not a visible folder below {above}");
+    let help = "state other folders in `from`, before its first placeholder".to_owned();
+    Err(Refusal { reason, help: Some(help) })
+}
+
+/// Reads the base in a folder of a scenario in `project`, which may have `most` entries.
+pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result<Base, Refusal> {
+    project.check_read(folder)?;
+    check_kind(folder, Metadata::is_dir)?;
+    let real = folder.canonicalize().map_err(|error| unreadable(&error))?;
+    let mut above = real.ancestors().take_while(|above| above.starts_with(&project.root));
+    if let Some(results) = above.find(|above| holds_results(above)) {
+        return Err(format!("is in `{}`, which holds results", shown_path(results)).into());
+    }
+    let mut walk = Walk { folder, most, entries: Vec::new(), files: Vec::new() };
+    let mut folders = vec![String::new()];
+    while let Some(inner) = folders.pop() {
+        walk.read(&inner, &mut folders)?;
+    }
+    let Walk { mut entries, files, .. } = walk;
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let links = entries.iter().filter_map(|entry| Some((&*entry.path, &**entry.target.as_ref()?)));
+    let links: Vec<_> = links.collect();
+    let targets = links.iter().copied().collect();
+    if let Some((path, target)) = links.iter().find(|(path, _)| !stays_inside(path, &targets)) {
+        let reason =
+            format!("has the link `{path}` to `{target}`, which leads out of it or in a circle");
+        let help = "use relative links within the folder, or files in their place".to_owned();
+        return Err(Refusal { reason, help: Some(help) });
+    }
+    Ok(Base { lines: base_lines(&entries).into(), files })
+}
+
+struct Walk<'f> {
+    folder: &'f Path,
+    most: usize,
+    entries: Vec<TreeEntry<'static>>,
+    files: Vec<(Digest, PathBuf)>,
+}
+
+impl Walk<'_> {
+    /// Reads the entries of an `inner` folder, whose path is empty or ends with `/`. Adds the folders in it to `folders`.
+    fn read(&mut self, inner: &str, folders: &mut Vec<String>) -> Result<(), Refusal> {
+        let folder = self.folder.join(inner);
+        if holds_results(&folder) {
+            let reason = match inner.trim_end_matches('/') {
+                "" => "holds results".to_owned(),
+                inner => format!("has `{inner}`, which holds results"),
+            };
+            let help = "move the results out of it, or name a folder without them".to_owned();
+            return Err(Refusal { reason, help: Some(help) });
+        }
+        // One more than allowed is enough.
+        let read = fs::read_dir(&folder).and_then(|read| read.take(self.most + 1).collect());
+        let mut read: Vec<_> = read.map_err(|error| unreadable_in(inner, &error))?;
+        read.sort_by_key(DirEntry::file_name);
+        for entry in read {
+            if self.entries.len() == self.most {
+                let most = grouped(self.most as u64);
+                return Err(format!("has more than {most} files, folders and links").into());
+            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                let path = shown_path(&Path::new(inner).join(name));
+                return Err(format!("has `{path}`, whose name is not UTF-8").into());
+            };
+            let path = format!("{inner}{name}");
+            let read = self.entry(&entry, &path).map_err(|error| unreadable_in(&path, &error))?;
+            let read = read.map_err(|why| format!("has `{path}`, {why}"))?;
+            if read.kind == EntryKind::Folder {
+                folders.push(format!("{path}/"));
+            }
+            self.entries.push(read);
+        }
+        Ok(())
+    }
+
+    /// Reads an entry. The inner error is the reason why a workspace cannot have it, as the end of a sentence.
+    fn entry(
+        &mut self,
+        entry: &DirEntry,
+        path: &str,
+    ) -> io::Result<Result<TreeEntry<'static>, &'static str>> {
+        let about = entry.metadata()?;
+        let mut read = TreeEntry {
+            path: path.to_owned().into(),
+            kind: EntryKind::Folder,
+            mode: 0,
+            bytes: 0,
+            sha256: None,
+            target: None,
+        };
+        let kind = about.file_type();
+        if kind.is_symlink() {
+            let Ok(target) = fs::read_link(entry.path())?.into_os_string().into_string() else {
+                return Ok(Err("a link to a name that is not UTF-8"));
+            };
+            (read.kind, read.target) = (EntryKind::Link, Some(target.into()));
+        } else if kind.is_file() {
+            let (sha256, bytes) = hash(&entry.path())?;
+            self.files.push((sha256, entry.path()));
+            read.kind = EntryKind::File;
+            (read.mode, read.bytes) = (about.permissions().mode() & 0o777, bytes);
+            read.sha256 = Some(sha256);
+        } else if !kind.is_dir() {
+            return Ok(Err("which is a device, a pipe or a socket"));
+        }
+        Ok(Ok(read))
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("is unreadable: {error}")
+}
+
+fn unreadable_in(path: &str, error: &io::Error) -> String {
+    match path {
+        "" => unreadable(error),
+        path => format!("has `{path}`, which is unreadable: {error}"),
+    }
+}
+
+/// Returns whether the link at `path` leads to a place in the base, which need not exist. `links` are all targets by path.
+fn stays_inside(path: &str, links: &HashMap<&str, &str>) -> bool {
+    let mut names = Vec::new();
+    // The names that are left to follow, the next one last.
+    let mut left: Vec<_> = path.split('/').rev().collect();
+    let mut followed = 0;
+    while let Some(name) = left.pop() {
+        match name {
+            "" | "." => {}
+            ".." if names.pop().is_none() => return false,
+            ".." => {}
+            name => {
+                names.push(name);
+                if let Some(target) = links.get(&*names.join("/")) {
+                    followed += 1;
+                    if target.starts_with('/') || followed > MAX_LINKS {
+                        return false;
+                    }
+                    names.pop();
+                    left.extend(target.split('/').rev());
+                }
+            }
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use runner_model::workspace::MAX_BASE_ENTRIES;
+    use serde_json::Value;
+
+    use super::read_base;
+    use crate::project::Project;
+
+    #[test]
+    fn entries_of_all_folders_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        fs::write(folder.path().join("a/x"), "").unwrap();
+        fs::write(folder.path().join("a/b/y"), "").unwrap();
+        let project = Project::new(folder.path(), &Value::Null);
+        let read = |most| read_base(&project, folder.path(), most).map_err(|error| error.reason);
+        assert_eq!(read(4).map(|base| base.files.len()).ok(), Some(2));
+        let message = "has more than 3 files, folders and links";
+        assert_eq!(read(3).map(drop), Err(message.to_owned()));
+        assert!(read(MAX_BASE_ENTRIES).is_ok());
+    }
+}

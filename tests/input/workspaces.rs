@@ -1,0 +1,219 @@
+//! Workspaces in plans: their bases in previews, stores and fingerprints, and the room that they need.
+
+use std::{fs, os::unix::fs::symlink};
+
+use serde_json::Value;
+
+use crate::support::{
+    run::Run,
+    runner::Runner,
+    running::{Finished, Running},
+};
+
+/// Two tasks on two providers with a base each, and on one without a workspace.
+const TASKS: &str = r#"
+[providers.agent]
+plugin = "bundled:echo"
+workspace = { from = "fixtures/{{input.task}}" }
+
+[providers.other]
+plugin = "bundled:echo"
+workspace = { from = "fixtures/{{input.task}}", mount = "/src", keep = "none" }
+
+[providers.plain]
+plugin = "bundled:echo"
+
+[providers.fresh]
+plugin = "bundled:echo"
+workspace = {}
+
+[[tests]]
+id = "a"
+input = { task = "a" }
+expect = { json = { task = "a" } }
+
+[[tests]]
+id = "b"
+input = { task = "b" }
+expect = { json = { task = "b" } }
+"#;
+
+fn tasks(scenario: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    for (file, text) in [("a/x.txt", "ax"), ("a/deep/y.txt", "ay"), ("b/x.txt", "bx")] {
+        let path = runner.path("fixtures").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    symlink("x.txt", runner.path("fixtures/b/link")).unwrap();
+    runner.scenario(scenario);
+    runner
+}
+
+/// Returns the number of rows of each trial with more than one.
+fn repeated(run: &Run) -> Vec<String> {
+    let rows = run.rows();
+    let trials = rows.iter().map(|row| row["trial"].as_str().unwrap().to_owned());
+    let mut trials: Vec<_> = trials.collect();
+    trials.sort_unstable();
+    let repeated = trials.chunk_by(|one, other| one == other).filter(|rows| rows.len() > 1);
+    repeated.map(|rows| rows[0].clone()).collect()
+}
+
+#[test]
+fn previews_describe_workspaces() {
+    let runner = tasks(TASKS);
+    let lines = [
+        "provider `agent` works in `/work`, a copy of `fixtures/{{input.task}}`: one of 2 bases, at most 2 files, 4 B",
+        "provider `other` works in `/src`, a copy of `fixtures/{{input.task}}`: one of 2 bases, at most 2 files, 4 B",
+        "provider `fresh` works in `/work`, which starts empty",
+    ];
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    ran.says(&lines);
+    ran.says(&["scratch 64 MiB"]);
+    let ran = runner.exec(&["--dry-run", "--json", "--test", "b"]).expect(0);
+    let plan: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    let access: Vec<_> = plan["access"].as_array().unwrap().iter().collect();
+    assert_eq!(
+        *access[0],
+        "provider `agent` works in `/work`, a copy of `fixtures/{{input.task}}`: 1 file, 2 B"
+    );
+    assert_eq!(access.len(), 3);
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    // Deterministic runs may have workspaces.
+    for key in ["deterministic", "journal"] {
+        runner.scenario(&format!("[run]\n{key} = true\n{TASKS}"));
+        runner.run(&["validate", "scenario.toml"]).expect(0);
+    }
+    assert!(!runner.path("results").exists());
+}
+
+#[test]
+fn lowered_scratch_leaves_no_workspace() {
+    let runner = tasks(TASKS);
+    runner.refused(
+        &["exec", "scenario.toml", "--limit", "scratch=0"],
+        &["`--limit scratch=0` leaves no room for the workspace of provider `agent`"],
+    );
+    runner.exec(&["--limit", "scratch=1MiB", "--dry-run"]).expect(0).says(&["scratch 1 MiB"]);
+}
+
+#[test]
+fn changed_base_runs_exactly_its_trials_again() {
+    let runner = tasks(TASKS);
+    runner.exec(&["--into", "results/one"]).expect(0);
+    let run = runner.only_run();
+    let before = run.rows();
+    runner.write("fixtures/a/deep/y.txt", "changed");
+    runner
+        .exec(&["--into", "results/one"])
+        .expect(2)
+        .says(&["holds a run of another plan: its tests or their selection have changed"]);
+    runner.run(&["resume", "one"]).expect(0).says(&[
+        "the scenario has changed since the run started: tests changed: `a`. The run continues",
+    ]);
+    assert_eq!(run.rows(), before);
+    runner.exec(&["--last-failed", "--dry-run"]).expect(0).says(&["a@agent#1", "a@other#1"]);
+    runner.run(&["resume", "one", "--accept-changes"]).expect(0);
+    assert_eq!(repeated(&run), ["a@agent#1", "a@other#1"]);
+    // A mode, a link and an empty folder are parts of a base, too.
+    fs::create_dir(runner.path("fixtures/b/empty")).unwrap();
+    runner.run(&["resume", "one", "--accept-changes"]).expect(0);
+    assert_eq!(repeated(&run), ["a@agent#1", "a@other#1", "b@agent#1", "b@other#1"]);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn resumed_run_keeps_its_stored_base() {
+    let runner = tasks(&TASKS.replace("json = { task = \"a\" }", "equals = 1"));
+    runner.exec(&["--fail-fast", "-j1", "--provider", "agent"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[0], "incomplete");
+    fs::remove_dir_all(runner.path("fixtures")).unwrap();
+    runner.run(&["prune", "--yes", "--older-than", "1d"]).expect(0);
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "--fail-fast=off"]).expect(1);
+    assert_eq!(run.row("b")["outcome"], "passed");
+
+    // Both the files of a base and their list are in the store, and cannot be replaced unnoticed.
+    let shelves = fs::read_dir(runner.path("results/store")).unwrap();
+    let shelves = shelves.filter_map(|shelf| fs::read_dir(shelf.unwrap().path()).ok());
+    let files: Vec<_> = shelves.flatten().map(|file| file.unwrap().path()).collect();
+    let is_base = |bytes: &[u8]| bytes.starts_with(b"{\"path\":\"deep\"");
+    for is_wanted in [|bytes: &[u8]| bytes == b"ay", is_base] {
+        let file = files.iter().find(|file| is_wanted(&fs::read(file).unwrap())).unwrap();
+        let before = fs::read(file).unwrap();
+        fs::write(file, "replaced").unwrap();
+        runner.run(&["verify"]).expect(1);
+        fs::write(file, before).unwrap();
+    }
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn rescore_judges_outputs_of_the_same_base() {
+    let runner = tasks(TASKS);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    // The first provider moves the indexes of the others.
+    let more = "[providers.aaa]\nplugin = \"bundled:echo\"\n";
+    runner.scenario(&format!("{more}{}", TASKS.replace("json = { task", "json = { other")));
+    runner.write("fixtures/b/x.txt", "changed");
+    let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
+    for (trial, why) in [
+        ("a@agent#1", "its expectations or graders have changed"),
+        ("a@plain#1", "its expectations or graders have changed"),
+        ("b@agent#1", "its test or provider has changed since it ran"),
+        ("b@other#1", "its test or provider has changed since it ran"),
+        ("b@fresh#1", "its expectations or graders have changed"),
+    ] {
+        let line = ran.stdout.lines().find(|line| line.contains(trial));
+        assert!(line.is_some_and(|line| line.contains(why)), "{trial}: {}", ran.stdout);
+    }
+    runner.run(&["rescore"]).expect(1);
+    let failed = run.rows().iter().filter(|row| row["outcome"] == "failed").count();
+    assert_eq!(failed, 6);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn shards_merge_with_their_bases() {
+    let runner = tasks(TASKS);
+    for shard in ["1/2", "2/2"] {
+        runner.exec(&["--shard", shard, "--into", "shards/{shard}", "--scheduler-exit"]).expect(0);
+    }
+    let merge = ["merge", "--into", "results/whole", "shards/1-of-2", "shards/2-of-2"];
+    runner.run(&merge).expect(0);
+    runner.run(&["verify", "results/whole"]).expect(0);
+    fs::remove_dir_all(runner.path("fixtures")).unwrap();
+    fs::remove_dir_all(runner.path("shards")).unwrap();
+    runner.run(&["resume", "results/whole", "--rerun", "all"]).expect(0);
+}
+
+fn in_small_folder(runner: &Runner, args: &str) -> Finished {
+    let script = format!(
+        r#"mkdir -p small && exec unshare -Urm sh -c '
+        mount -t tmpfs -o size=4m tmpfs small && TMPDIR=$PWD/small exec "$runner" exec scenario.toml {args}'"#
+    );
+    Running::start(&mut runner.shell(&script)).finish()
+}
+
+#[test]
+fn run_without_room_for_its_bases_does_not_start() {
+    let runner = tasks(TASKS);
+    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
+    if !mount.unwrap().success() {
+        return;
+    }
+    // Of two copies for workers and one for the session, one does not fit.
+    runner.write("fixtures/a/large", vec![0; 3 << 19]);
+    for args in ["-j 2", "-j 2 --dry-run"] {
+        let ran = in_small_folder(&runner, args).expect(3);
+        ran.says(&["the bases of the workspaces need 4.6 MiB", "small, for the session and 2 worker"]);
+        ran.says(&["set `TMPDIR` to another folder, or lower `-j`"]);
+    }
+    assert!(runner.runs().is_empty());
+    // No attempt starts from the large base.
+    in_small_folder(&runner, "-j 2 --test b").expect(0);
+    in_small_folder(&runner, "-j 1").expect(0);
+}
