@@ -64,7 +64,7 @@ impl Session {
         runner.link(&command(), "command.wasm");
         runner.wat("python.wasm", &printing("6\n"));
         runner.wat("decoder.wasm", &printing(DECODED));
-        for folder in ["bin", "fixtures", "out", "scenarios", "tour"] {
+        for folder in ["bin", "fixtures", "fixtures/flask", "out", "scenarios", "tour"] {
             fs::create_dir(runner.path(folder)).unwrap();
         }
         for file in ["scenarios/basic.toml", "scenarios/tour/greetings.csv"] {

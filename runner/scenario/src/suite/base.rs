@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::{io, sync::Arc};
+use std::{ffi::OsString, io, sync::Arc};
 
 use runner_model::template::{Template, TemplatePiece};
 use runner_model::workspace::{EntryKind, TreeEntry, base_lines};
@@ -12,7 +12,7 @@ use runner_model::{Digest, units::grouped, visible::shown_path};
 
 use super::blobs::hash;
 use crate::keys::files::check_kind;
-use crate::project::{Project, Refusal, holds_results};
+use crate::project::{Project, Refusal, holds_results, real_path};
 
 /// Links that a path may lead through. The kernel follows as many.
 const MAX_LINKS: usize = 40;
@@ -59,17 +59,36 @@ pub(super) fn check_chosen(from: &Template, path: &str) -> Result<(), Refusal> {
 pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result<Base, Refusal> {
     project.check_read(folder)?;
     check_kind(folder, Metadata::is_dir)?;
-    let real = folder.canonicalize().map_err(|error| unreadable(&error))?;
-    let mut above = real.ancestors().take_while(|above| above.starts_with(&project.root));
+    let real = real_path(folder);
+    let is_own = |above: &&Path| **above == *real || above.starts_with(&project.root);
+    let mut above = real.ancestors().take_while(is_own);
     if let Some(results) = above.find(|above| holds_results(above)) {
         return Err(format!("is in `{}`, which holds results", shown_path(results)).into());
     }
-    let mut walk = Walk { folder, most, entries: Vec::new(), files: Vec::new() };
-    let mut folders = vec![String::new()];
+    let (mut entries, mut files, mut folders) = (Vec::new(), Vec::new(), vec![String::new()]);
+    // The path of a folder in the base is empty or ends with `/`.
     while let Some(inner) = folders.pop() {
-        walk.read(&inner, &mut folders)?;
+        let path = folder.join(&inner);
+        if holds_results(&path) {
+            return Err(format!("has `{inner}`, which holds results: move them out of it").into());
+        }
+        let read = fs::read_dir(&path).and_then(|read| read.take(most + 1).collect());
+        let mut read: Vec<DirEntry> = read.map_err(|error| not_copied(&inner, &error))?;
+        read.sort_by_key(DirEntry::file_name);
+        for found in read {
+            let path = format!("{inner}{}", shown_path(Path::new(&found.file_name())));
+            if entries.len() == most {
+                let most = grouped(most as u64);
+                return Err(format!("has more than {most} files, folders and links").into());
+            }
+            let entry = entry(&found, &inner).map_err(|error| not_copied(&path, &error))?;
+            if entry.kind == EntryKind::Folder {
+                folders.push(format!("{}/", entry.path));
+            }
+            files.extend(entry.sha256.map(|sha256| (sha256, found.path())));
+            entries.push(entry);
+        }
     }
-    let Walk { mut entries, files, .. } = walk;
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let links = entries.iter().filter_map(|entry| Some((&*entry.path, &**entry.target.as_ref()?)));
     let links: Vec<_> = links.collect();
@@ -83,93 +102,33 @@ pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result
     Ok(Base { lines: base_lines(&entries).into(), files })
 }
 
-struct Walk<'f> {
-    folder: &'f Path,
-    most: usize,
-    entries: Vec<TreeEntry<'static>>,
-    files: Vec<(Digest, PathBuf)>,
-}
-
-impl Walk<'_> {
-    /// Reads the entries of an `inner` folder, whose path is empty or ends with `/`. Adds the folders in it to `folders`.
-    fn read(&mut self, inner: &str, folders: &mut Vec<String>) -> Result<(), Refusal> {
-        let folder = self.folder.join(inner);
-        if holds_results(&folder) {
-            let reason = match inner.trim_end_matches('/') {
-                "" => "holds results".to_owned(),
-                inner => format!("has `{inner}`, which holds results"),
-            };
-            let help = "move the results out of it, or name a folder without them".to_owned();
-            return Err(Refusal { reason, help: Some(help) });
-        }
-        // One more than allowed is enough.
-        let read = fs::read_dir(&folder).and_then(|read| read.take(self.most + 1).collect());
-        let mut read: Vec<_> = read.map_err(|error| unreadable_in(inner, &error))?;
-        read.sort_by_key(DirEntry::file_name);
-        for entry in read {
-            if self.entries.len() == self.most {
-                let most = grouped(self.most as u64);
-                return Err(format!("has more than {most} files, folders and links").into());
-            }
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                let path = shown_path(&Path::new(inner).join(name));
-                return Err(format!("has `{path}`, whose name is not UTF-8").into());
-            };
-            let path = format!("{inner}{name}");
-            let read = self.entry(&entry, &path).map_err(|error| unreadable_in(&path, &error))?;
-            let read = read.map_err(|why| format!("has `{path}`, {why}"))?;
-            if read.kind == EntryKind::Folder {
-                folders.push(format!("{path}/"));
-            }
-            self.entries.push(read);
-        }
-        Ok(())
-    }
-
-    /// Reads an entry. The inner error is the reason why a workspace cannot have it, as the end of a sentence.
-    fn entry(
-        &mut self,
-        entry: &DirEntry,
-        path: &str,
-    ) -> io::Result<Result<TreeEntry<'static>, &'static str>> {
-        let about = entry.metadata()?;
-        let mut read = TreeEntry {
-            path: path.to_owned().into(),
-            kind: EntryKind::Folder,
-            mode: 0,
-            bytes: 0,
-            sha256: None,
-            target: None,
-        };
-        let kind = about.file_type();
-        if kind.is_symlink() {
-            let Ok(target) = fs::read_link(entry.path())?.into_os_string().into_string() else {
-                return Ok(Err("a link to a name that is not UTF-8"));
-            };
-            (read.kind, read.target) = (EntryKind::Link, Some(target.into()));
-        } else if kind.is_file() {
-            let (sha256, bytes) = hash(&entry.path())?;
-            self.files.push((sha256, entry.path()));
-            read.kind = EntryKind::File;
-            (read.mode, read.bytes) = (about.permissions().mode() & 0o777, bytes);
-            read.sha256 = Some(sha256);
-        } else if !kind.is_dir() {
-            return Ok(Err("which is a device, a pipe or a socket"));
-        }
-        Ok(Ok(read))
-    }
-}
-
-fn unreadable(error: &io::Error) -> String {
-    format!("is unreadable: {error}")
-}
-
-fn unreadable_in(path: &str, error: &io::Error) -> String {
+fn not_copied(path: &str, error: &io::Error) -> String {
     match path {
-        "" => unreadable(error),
-        path => format!("has `{path}`, which is unreadable: {error}"),
+        "" => format!("cannot be copied: {error}"),
+        path => format!("has `{path}`, which cannot be copied: {error}"),
     }
+}
+
+/// Reads an entry of an `inner` folder.
+fn entry(found: &DirEntry, inner: &str) -> io::Result<TreeEntry<'static>> {
+    let utf8 = |text: OsString| {
+        text.into_string().map_err(|_| io::Error::other("its name or target is not UTF-8"))
+    };
+    let about = found.metadata()?;
+    let path = format!("{inner}{}", utf8(found.file_name())?).into();
+    let kind = EntryKind::Folder;
+    let folder = TreeEntry { path, kind, mode: 0, bytes: 0, sha256: None, target: None };
+    if about.is_dir() {
+        return Ok(folder);
+    }
+    if about.is_symlink() {
+        let target = Some(utf8(fs::read_link(found.path())?.into())?.into());
+        return Ok(TreeEntry { kind: EntryKind::Link, target, ..folder });
+    }
+    // Refuses others than regular files.
+    let (sha256, bytes) = hash(&found.path())?;
+    let (mode, sha256) = (about.permissions().mode() & 0o777, Some(sha256));
+    Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder })
 }
 
 /// Returns whether the link at `path` leads to a place in the base, which need not exist. `links` are all targets by path.

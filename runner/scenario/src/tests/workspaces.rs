@@ -152,16 +152,16 @@ fn entries_that_no_workspace_has_are_refused() {
     = help: use relative links within the folder, or files in their place
     circle: error: workspace `fixtures/a` has the link `l` to `m`, which leads out of it or in a circle
     = help: use relative links within the folder, or files in their place
-    pipe: error: workspace `fixtures/a` has `pipe`, which is a device, a pipe or a socket
+    pipe: error: workspace `fixtures/a` has `pipe`, which cannot be copied: it is not a regular file
 
-    socket: error: workspace `fixtures/a` has `socket`, which is a device, a pipe or a socket
+    socket: error: workspace `fixtures/a` has `socket`, which cannot be copied: it is not a regular file
 
-    name: error: workspace `fixtures/a` has `a�`, whose name is not UTF-8
+    name: error: workspace `fixtures/a` has `a�`, which cannot be copied: its name or target is not UTF-8
 
-    target: error: workspace `fixtures/a` has `l`, a link to a name that is not UTF-8
+    target: error: workspace `fixtures/a` has `l`, which cannot be copied: its name or target is not UTF-8
 
-    run: error: workspace `fixtures/a` has `out`, which holds results
-    = help: move the results out of it, or name a folder without them
+    run: error: workspace `fixtures/a` has `out/`, which holds results: move them out of it
+
     "#);
 }
 
