@@ -190,6 +190,18 @@ fn shards_merge_with_their_bases() {
     runner.run(&["resume", "results/whole", "--rerun", "all"]).expect(0);
 }
 
+#[test]
+fn base_of_many_files_needs_few_open_ones() {
+    let runner = tasks(TASKS);
+    for number in 0..400 {
+        runner.write(&format!("fixtures/a/{number}"), number.to_string());
+    }
+    let script = "ulimit -n 500; exec \"$runner\" exec scenario.toml";
+    Running::start(&mut runner.shell(script)).finish().expect(0);
+    let verified = runner.run(&["verify", "--json"]).expect(0).document();
+    assert!(verified["contents"].as_u64() > Some(400), "{verified}");
+}
+
 fn in_small_folder(runner: &Runner, args: &str) -> Finished {
     let script = format!(
         r#"mkdir -p small && exec unshare -Urm sh -c '
@@ -209,7 +221,10 @@ fn run_without_room_for_its_bases_does_not_start() {
     runner.write("fixtures/a/large", vec![0; 3 << 19]);
     for args in ["-j 2", "-j 2 --dry-run"] {
         let ran = in_small_folder(&runner, args).expect(3);
-        ran.says(&["the bases of the workspaces need 4.6 MiB", "small, for the session and 2 worker"]);
+        ran.says(&[
+            "the bases of the workspaces need 4.6 MiB",
+            "small, for the session and 2 worker",
+        ]);
         ran.says(&["set `TMPDIR` to another folder, or lower `-j`"]);
     }
     assert!(runner.runs().is_empty());

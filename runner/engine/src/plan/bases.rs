@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::{env, io};
 
 use runner_model::units::{grouped, plural, show_size, show_sizes_apart};
-use runner_model::workspace::{EntryKind, Workspace, read_base};
+use runner_model::workspace::{Workspace, read_base};
 use runner_model::{Digest, Places as _, visible::shown_path};
 use runner_prepare::machine;
 use runner_record::Fold;
@@ -12,20 +12,10 @@ use runner_record::Fold;
 use super::{plan::Plan, test_line::TestLine};
 use crate::{EngineError, error::machine_error};
 
-/// The least space that a file takes, in bytes.
+/// The unit of the space that files and folders take, in bytes.
 const BLOCK: u64 = 4096;
 /// Bytes of a file that are counted, so that sums of the numbers in a damaged list stay within 64 bits.
 const MAX_FILE: u64 = 1 << 46;
-
-/// The files of a base.
-struct BaseFiles {
-    /// The space of each content with its digest.
-    spaces: Vec<(Digest, u64)>,
-    /// Bytes of all files together.
-    bytes: u64,
-    /// Space of a copy of the base, in bytes.
-    copied: u64,
-}
 
 impl Plan {
     /// Returns the number of trials with each base, by provider. Empty without workspaces that start as a folder.
@@ -53,19 +43,15 @@ impl Plan {
         Ok(trials)
     }
 
-    fn base_files(&self, base: &Digest) -> Result<BaseFiles, EngineError> {
+    /// Returns the content and the size of each file of a base, and the number of its other entries.
+    fn base_files(&self, base: &Digest) -> Result<(Vec<(Digest, u64)>, u64), EngineError> {
         let lines = self.blobs.bytes(base)?;
         let entries = read_base(&lines).map_err(|error| machine_error(error.into()))?;
-        let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
-        let space = |bytes: u64| bytes.min(MAX_FILE).next_multiple_of(BLOCK).max(BLOCK);
-        let spaces = files.clone().filter_map(|file| Some((file.sha256?, space(file.bytes))));
-        let spaces: Vec<_> = spaces.collect();
-        let folders = (entries.len() - spaces.len()) as u64 * BLOCK;
-        Ok(BaseFiles {
-            bytes: files.map(|file| file.bytes.min(MAX_FILE)).sum(),
-            copied: spaces.iter().map(|(_, space)| space).sum::<u64>() + folders,
-            spaces,
-        })
+        let files = entries.iter();
+        let files = files.filter_map(|entry| Some((entry.sha256?, entry.bytes.min(MAX_FILE))));
+        let files: Vec<_> = files.collect();
+        let others = entries.len() - files.len();
+        Ok((files, others as u64))
     }
 
     /// Returns a line for each provider with a workspace, with the number and the size of its bases.
@@ -74,8 +60,9 @@ impl Plan {
         let mut known = HashMap::new();
         for (_, base) in trials.keys() {
             if !known.contains_key(base) {
-                let BaseFiles { spaces, bytes, .. } = self.base_files(base)?;
-                known.insert(*base, (bytes, spaces.len() as u64));
+                let (files, _) = self.base_files(base)?;
+                let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+                known.insert(*base, (bytes, files.len() as u64));
             }
         }
         let mut lines = Vec::new();
@@ -126,9 +113,11 @@ impl Plan {
         let mut contents = HashMap::new();
         let mut needed = 0_u64;
         for (base, trials) in &all {
-            let BaseFiles { spaces, copied, .. } = self.base_files(base)?;
+            let (mut files, others) = self.base_files(base)?;
+            files.iter_mut().for_each(|(_, bytes)| *bytes = bytes.next_multiple_of(BLOCK));
+            let copied = files.iter().map(|(_, space)| space).sum::<u64>() + others * BLOCK;
             needed = copied.saturating_mul(workers.min(*trials)).saturating_add(needed);
-            contents.extend(spaces);
+            contents.extend(files);
         }
         needed = contents.values().fold(needed, |sum: u64, space| sum.saturating_add(*space));
         let folder = env::temp_dir();

@@ -13,7 +13,7 @@ use crate::disk::layout::{MANIFEST, ROWS, STORE};
 use crate::{RecordError, disk::beneath::Dir, disk::permissions::of_own_folder};
 
 /// Contents in the store, with their folders, that may be unsynced.
-const MAX_UNSYNCED: usize = 3 * 512;
+const MAX_UNSYNCED: usize = 3 * 64;
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]
