@@ -129,6 +129,7 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await expect(page.locator('section', { has: page.getByRole('heading', { name: 'Failing since' }) }).getByRole('listitem').last()).toContainText(/\d results in all of these runsbreaks@hostile/);
   const row = page.getByRole('row').filter({ hasText: 'passes@hostile' });
   await expect(row).toContainText('2 of 3');
+  await expect(page.getByRole('heading', { name: 'Results' })).toContainText(/, each of a test on a provider; the last \d runs, the newest on the right$/);
   // On paper, results that pass are names only.
   await page.emulateMedia({ media: 'print' });
   await expect(row.locator('.run').first()).toBeHidden();
@@ -235,6 +236,17 @@ test('history is selected by known values, and draws equal providers once', asyn
   await expect(page.getByRole('link', { name: 'Compare with the last of them' })).toHaveAttribute('href', /base=moved/);
   await page.getByText('1 run left out').click();
   await expect(page.getByText('1 run of /old/good.toml')).toBeVisible();
+});
+
+test('shards are no points of a history, and their columns are marked', async ({ page, server }) => {
+  const json = await read(page, '/runs?limit=1000');
+  json.runs.find((one) => one.run === NEW).shard = '1/3';
+  await page.route('**/api/v1/runs?limit=1000', (route) => route.fulfill({ json }));
+  await page.goto(`${server.origin}/history?scenario=every`);
+  await expect(page.locator('.lead + p')).toContainText('passed in the newest whole run. Changes and charts need a second run.');
+  await expect(page.getByRole('columnheader', { name: '1/3' })).toBeVisible();
+  await page.goto(`${server.origin}/history?scenario=every&by=day`);
+  await expect(page.getByText('No charts: all runs are of one day.')).toBeVisible();
 });
 
 test('history has a line for each provider, and opens the run at the pointer', async ({ page, server }) => {

@@ -7,6 +7,8 @@ import { beside } from './words.js';
 
 const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
 const HEIGHT = 60;
+/** Runs of a chart whose values have points. */
+export const MAX_POINTS = 60;
 /** Lines of a chart. Others are only in its table. */
 const MAX_LINES = 6;
 /** Cells of a table of values. */
@@ -106,7 +108,7 @@ export function lines(label, series, runs, words, most, open) {
     // A value between two runs without one is a point.
     return `${at && list[at - 1] !== null ? 'L' : 'M'}${x(at)} ${round(100 - place(value))}${list[at + 1] === undefined || list[at + 1] === null ? 'h0' : ''}`;
   }).join('');
-  const points = (/** @type {(number | null)[]} */ list) => (runs.length > 60 ? '' : list.map((value, at) => (value === null ? '' : `M${x(at)} ${round(100 - place(value))}h0`)).join(''));
+  const points = (/** @type {(number | null)[]} */ list) => (runs.length > MAX_POINTS ? '' : list.map((value, at) => (value === null ? '' : `M${x(at)} ${round(100 - place(value))}h0`)).join(''));
   const closest = (/** @type {any} */ { currentTarget, clientX }) => {
     const { left, width } = currentTarget.getBoundingClientRect();
     return Math.min(Math.max(Math.round(((clientX - left) / width) * (runs.length - 1)), 0), runs.length - 1);

@@ -262,6 +262,9 @@ export const actor = ({ user, host, reason }) => `${user} on ${host}${reason ? `
 /** The newest counts of a run, or those of the failures that its page shows, so that both agree. @param {any} view */
 export const countsOf = ({ document, progress, reading }) => ({ ...document.run.counts, ...progress?.counts, ...reading });
 
+/** Whether a run has ended with all of its trials. @param {any} run */
+export const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard;
+
 /** The number of trials that are done. @param {any} counts */
 export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
 

@@ -2,13 +2,13 @@
 // Results of a scenario's tests over its runs: rates by date, and a mark for each test and run.
 
 import { get, query, runPath, trialPath } from '../base/api.js';
-import { lines } from '../base/chart.js';
+import { MAX_POINTS, lines } from '../base/chart.js';
 import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
-import { el, link, render, soon } from '../base/ui.js';
-import { beside, count, done, duration, local, money, noRuns, number, outcome, percent, plural, points, prose, short, sign, testName, time, wilson } from '../base/words.js';
+import { el, folded, link, render, soon } from '../base/ui.js';
+import { beside, count, done, duration, isWhole, local, money, noRuns, number, outcome, percent, plural, points, prose, short, sign, testName, time, wilson } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
@@ -77,12 +77,14 @@ export async function open({ place, address, server }) {
 
   /** @param {typeof CHARTS} kinds */
   function charts(kinds) {
-    const list = history.sums?.length ? history.sums : history.runs;
+    const list = history.sums?.length ? history.sums : counted;
     // A chart of one value shows nothing.
     if (list.length < 2) return null;
+    // Values of a label have no order.
+    const isJoined = !history.sums?.length || keys.by === 'day' || list.length > MAX_POINTS;
     const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : { name: one.key ?? 'without' }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
-    return el('div', { class: 'charts' }, kinds.map(([label, value, words, most]) => {
+    return el('div', { class: isJoined ? 'charts' : 'charts unjoined' }, kinds.map(([label, value, words, most]) => {
       const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
         name,
         values: list.map((/** @type {any} */ one) => {
@@ -99,8 +101,12 @@ export async function open({ place, address, server }) {
   }
 
   const runs = history.runs;
+  /** Shards, and runs that ended early, with their mark. Their rates are of other trials than those of a whole run. @type {Map<string, string>} */
+  const partial = new Map(newest.filter((/** @type {any} */ run) => !isWhole(run)).map((/** @type {any} */ { run, shard }) => [run, shard ?? '◐']));
+  const whole = runs.filter((/** @type {any} */ { run }) => !partial.has(run));
+  const counted = whole.length ? whole : runs;
   /** All runs of the scenario, if the others are of another file with its name, as after a move. @type {any[] | null} */
-  let every = newest.filter((/** @type {any} */ run) => run.scenario === history.scenario && ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts)).reverse();
+  let every = newest.filter((/** @type {any} */ run) => run.scenario === history.scenario && isWhole(run) && wilson(run.counts)).reverse();
   if (runs.length > 1 || /** @type {any[]} */ (every).length < 2 || every?.at(-1).run !== runs[0]?.run || ['test', 'provider', 'since'].some((key) => keys[key]) || !history.skipped.some((/** @type {string} */ text) => /: it is a run of /.test(text))) every = null;
   /** The pass rates of those runs, as the list of runs has them. */
   const rates = (of = every ?? [], label = short(of.map((one) => one.started_at))) => of.length > 0 && el('div', { class: 'charts' }, el('section', null, el('h2', null, 'Pass rate', el('small', null, 'with the runs of other files')),
@@ -113,7 +119,7 @@ export async function open({ place, address, server }) {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
       return [head('trial', 'Test'), head('n', 'Passed'), head('since', 'Failing since'), runs.slice(from, to).map((/** @type {any} */ run, /** @type {number} */ at) =>
         el('div', { role: 'columnheader', class: 'run', key: run.run, style: { '--column': String(from + at + 4) } },
-          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, name(run.started_at))))];
+          el('a', { href: runPath(run.run), tabindex: -1, title: `${run.run}, ${local(run.started_at)}` }, name(run.started_at), partial.has(run.run) && el('small', null, partial.get(run.run)))))];
     },
     row: (/** @type {any} */ test) => {
       const [from, to] = visibleColumns(rows.element, runs.length, COLUMN, BEFORE);
@@ -138,12 +144,13 @@ export async function open({ place, address, server }) {
   /** The history of one test. @param {any} test */
   const testPath = (test) => to({ test: test.test, provider: test.provider });
 
-  /** The first run since which a test fails, and the number of runs since then. @param {(string | null)[]} marks */
+  /** The first run since which a test fails, or passes although known, and the number of runs since then. @param {(string | null)[]} marks */
   function firstFailure(marks) {
     const judged = marks.map((word, at) => /** @type {[string | null, number]} */ ([word, at])).filter(([word]) => word !== null && word !== 'skipped');
-    const good = judged.findLastIndex(([word]) => !BAD.includes(/** @type {string} */ (word)));
+    const passes = judged.at(-1)?.[0] === BAD[3];
+    const good = judged.findLastIndex(([word]) => (passes ? word !== BAD[3] : !BAD.includes(/** @type {string} */ (word))));
     const first = judged[good + 1];
-    return first ? { run: runs[first[1]], isAlways: good < 0, count: judged.length - good - 1 } : null;
+    return first ? { run: runs[first[1]], isAlways: good < 0, count: judged.length - good - 1, passes } : null;
   }
 
   /** Whether the newest result is a known failure. @param {any} test */
@@ -151,12 +158,13 @@ export async function open({ place, address, server }) {
 
   /** @param {any} test */
   function since(test, first = firstFailure(test.marks)) {
-    return isKnown(test) ? outcome('known') : first && el('span', { class: 'failed' }, first.isAlways ? 'always' : name(first.run.started_at), el('small', null, plural(first.count, 'run')));
+    const [start, number] = [first && (first.isAlways ? 'always' : name(first.run.started_at)), first && plural(first.count, 'run')];
+    return isKnown(test) ? outcome('known') : first && el('span', { class: 'failed' }, first.passes ? 'passes' : start, el('small', null, !first.passes ? number : first.isAlways ? `in ${number}` : `since ${start}`));
   }
 
   /** The columns before the runs, for a narrow window. @param {any} test */
   function summary(test, first = firstFailure(test.marks)) {
-    return el('small', null, passed(test), isKnown(test) && [' · ', outcome('known')], first && el('span', { class: 'failed' }, ` · ${first.isAlways ? 'always' : `since ${name(first.run.started_at)}`}`));
+    return el('small', null, passed(test), isKnown(test) && [' · ', outcome('known')], first && el('span', { class: 'failed' }, ` · ${first.passes ? 'passes ' : ''}${first.isAlways ? 'always' : `since ${name(first.run.started_at)}`}`));
   }
 
   /** A summary. Results that began to fail last come first in the list. */
@@ -170,20 +178,22 @@ export async function open({ place, address, server }) {
 
   /** The pass rate of the newest run, and its changes. */
   function trend() {
-    const rated = runs.filter((/** @type {any} */ run) => run.pass_rate !== null);
+    const rated = counted.filter((/** @type {any} */ run) => run.pass_rate !== null);
     const [first, before, last] = [rated[0], rated.at(-2), rated.at(-1)];
     if (!last || (before && history.test_count < 2)) return null;
     const change = (/** @type {any} */ run, /** @type {string[]} */ [since, same], mark = points(last.pass_rate, run.pass_rate, `${percent(run.pass_rate)} passed at ${local(run.started_at)}`)) => [', ', mark ? [mark, since] : same];
-    return el('p', null, el('b', null, percent(last.pass_rate)), ' passed in the newest run', before ? change(before, [' since the run before', 'same as the run before']) : every ? ['. The runs before are of another file. ', link(`/compare${query({ base: every.at(-2).run, new: last.run })}`, 'Compare with the last of them')] : '. Changes and charts need a second run.',
+    return el('p', null, el('b', null, percent(last.pass_rate)), ` passed in the newest ${last === runs.at(-1) ? '' : 'whole '}run`, before ? change(before, [' since the run before', 'same as the run before']) : every ? ['. The runs before are of another file. ', link(`/compare${query({ base: every.at(-2).run, new: last.run })}`, 'Compare with the last of them')] : '. Changes and charts need a second run.',
       rated.length > 2 && change(first, [` in ${count(rated.length)} runs`, `same as ${plural(rated.length - 1, 'run')} ago`]));
   }
+
+  const names = (/** @type {any[]} */ tests) => el('p', { class: 'names' }, tests.map((test) => link(testPath(test), `${test.test}@${test.provider}`)));
 
   /** Failing results by the first run of their failures, the newest first. */
   function begins() {
     const groups = [...Map.groupBy(history.tests, (/** @type {any} */ { marks }) => { const first = firstFailure(marks); return first?.isAlways ? null : first?.run; })].filter(([run]) => run !== undefined);
     return runs.length > 1 && groups.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, groups.slice(0, MAX_BEGINS).map(([run, all]) => el('li', null,
       el('p', null, el('b', { class: 'failed' }, plural(all.length, 'result')), ' ', run ? ['since ', link(runPath(run.run), name(run.started_at)), el('span', { class: 'quiet' }, ' · ', time(run.started_at, 'age'))] : 'in all of these runs'),
-      el('p', { class: 'names' }, all.slice(0, MAX_NAMES).map((test) => link(testPath(test), `${test.test}@${test.provider}`)), all.length > MAX_NAMES && el('span', { class: 'quiet' }, `and ${count(all.length - MAX_NAMES)} more`))))),
+      names(all.slice(0, MAX_NAMES)), all.length > MAX_NAMES && folded(`and ${count(all.length - MAX_NAMES)} more`, () => names(all.slice(MAX_NAMES)))))),
       groups.length > MAX_BEGINS && el('p', { class: 'quiet' }, `and in ${plural(groups.length - MAX_BEGINS, 'earlier run')}`));
   }
 
@@ -204,8 +214,8 @@ export async function open({ place, address, server }) {
   let isDrawn = false;
   const draw = soon(() => {
     render(place, el('h1', null, 'History of ', history.scenario), lead(), trend(), filters(),
-      el('div', null, leftOut()), el('div', { class: 'sides' }, charts(CHARTS.slice(0, 1)) ?? (rates() || el('div', null)), el('div', null, begins())),
-      el('h2', null, 'Results', el('small', null, `${count(history.test_count)} of tests on providers in ${runs.length > 1 ? `the last ${count(runs.length)} runs. The newest run is on the right.` : 'one run'}`)),
+      el('div', null, leftOut()), el('div', { class: 'sides' }, charts(CHARTS.slice(0, 1)) ?? (rates() || el('div', null, history.sums?.length === 1 && el('p', { class: 'quiet' }, `No charts: all runs are of one ${keys.by}.`))), el('div', null, begins())),
+      el('h2', null, 'Results', el('small', null, `${count(history.test_count)}, each of a test on a provider; ${runs.length > 1 ? `the last ${count(runs.length)} runs, the newest on the right` : 'one run'}`)),
       history.tests.length ? el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout', runs.some((/** @type {any} */ one) => one.unexpected_passes) && 'unexpected_pass', runs.some((/** @type {any} */ one) => one.known) && 'known'].filter(Boolean).map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : wordsOf(word))))
         : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
       el('div', { hidden: !history.tests.length }, rows.element), charts(CHARTS.slice(1)));

@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, count, day, done, needed, noRuns, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, count, day, done, isWhole, needed, noRuns, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const [FIRST, MORE] = [100, 1000];
 const KEYS = ['status', 'scenario', 'label', 'group', 'q'];
@@ -113,7 +113,7 @@ export async function open({ place, address, kept, server }) {
       el('small', null, run.parts ? run.words
         : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, !narrow.matches && labels])),
       cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', run.before && points(shareOf(run), shareOf(run.before), `${percent(shareOf(run.before))} passed in ${run.before.short}`))),
-      cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
+      cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', run.parts ? '' : buttons(run.run, run.actions, ['failed', 'passed'].includes(run.state) ? [] : ['stop', 'resume'], owner)),
     ];
@@ -130,7 +130,7 @@ export async function open({ place, address, kept, server }) {
     const isAll = KEYS.every((key) => key === 'scenario' || !filters[key]);
     /** @type {Map<string, any[]>} */
     const scenarios = new Map();
-    for (const run of list.runs.filter(isWhole).reverse()) {
+    for (const run of list.runs.filter((/** @type {any} */ one) => isWhole(one) && wilson(one.counts)).reverse()) {
       const all = scenarios.get(run.scenario) ?? [];
       run.before = isAll && all.at(-1)?.counts.planned === run.counts.planned ? all.at(-1) : null;
       // The scenario of the newest run is the last one.
@@ -282,9 +282,6 @@ function gate(run) {
   const bad = parts(run.counts).filter(([key]) => /failed|error|timeout/.test(key)).map(([, phrase]) => phrase).join(', ');
   return run.state === 'passed' && bad ? `gate allows ${bad}` : null;
 }
-
-/** Whether a run has ended with all of its trials. @param {any} run */
-const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard && wilson(run.counts);
 
 /** The share of passes, as all pass rates also of unexpected ones. @param {any} run */
 const shareOf = ({ counts }) => counts.passed / (wilson(counts)?.total ?? 1);

@@ -13,7 +13,7 @@ const [LANE, TALL, MIN_LANE, HEAD, AXIS] = [22, 32, 3, 20, 22];
 /** The most tall lanes, whose attempts have their durations. */
 const FEW = 12;
 /** Colours of providers, as those of the classes `tone-0` to `tone-5`. */
-const TONES = ['link', 'error', 'passed', 'timeout', 'flaky', 'text'];
+const TONES = ['link', 'series-1', 'series-2', 'series-3', 'series-4', 'series-5'];
 /** Whether attempts have the colours of their providers. */
 let isByProvider = false;
 /** Height of all lanes if they are many. */
@@ -163,7 +163,9 @@ export function timeline(view, address) {
       const fits = (/** @type {string} */ text) => 3 * text.length < room && context.measureText(text).width <= room;
       const all = names(span.trial), last = all[all.length - 1];
       // The end of a name is more distinct than its start.
-      const name = all.find(fits) ?? (room > SHORT && `…${last.slice(1 - Math.floor((room * last.length) / context.measureText(last).width))}`);
+      let name = all.find(fits) ?? (room > SHORT && `…${last.slice(1 - Math.floor((room * last.length) / context.measureText(last).width))}`);
+      // Digits are wider than most letters.
+      while (name && context.measureText(name).width > room) name = `…${name.slice(2)}`;
       const took = lane > LANE ? duration(span.to_ms - span.from_ms) : '';
       if (name) context.fillText(name, start + 4, end - (took ? 17 : 6));
       if (took && fits(took)) context.fillText(took, start + 4, end - (name ? 4 : 10));
@@ -186,7 +188,7 @@ export function timeline(view, address) {
   /** @param {PointerEvent} event */
   function point(event) {
     if (drag) {
-      drag = [drag[0], event.offsetX];
+      [drag, tip.hidden] = [[drag[0], event.offsetX], true];
       return paint();
     }
     const span = at(event);
