@@ -322,6 +322,7 @@ test.describe('', () => {
       expect(await elements(page), `${width}`).toBeLessThan(MOST_ELEMENTS);
     }
     expect(new Set(asked)).toEqual(new Set(['25']));
+    await expect(page.getByRole('searchbox', { name: 'Search tests' })).toBeVisible();
     await page.getByRole('button', { name: 'Answers' }).click();
     await expect(page).toHaveURL(/view=matrix$/);
     await expect(grid.locator('.answer')).toHaveCount(0);
@@ -349,12 +350,15 @@ test.describe('', () => {
     const columns = await Promise.all([rates, page.getByRole('grid')].map(async (one) => (await one.getByRole('columnheader', { name: 'left' }).boundingBox()).x));
     expect(Math.abs(columns[0] - columns[1])).toBeLessThan(4);
     await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).locator('.best')).toHaveText(/^100\.0 % of \d+$/);
+    await expect(rates.getByRole('row').filter({ hasText: 'topic law' }).getByRole('link').first()).toHaveAttribute('href', /topic%3Dlaw.*provider.*right/);
     const tests = page.getByRole('grid', { name: 'Tests and providers' }).getByRole('row');
     const all = await tests.count();
     await page.getByRole('searchbox', { name: 'Search tests' }).fill('no such test');
     await expect(page.getByText('No tests match.')).toBeVisible();
     await page.getByRole('searchbox', { name: 'Search tests' }).fill('');
     await expect(tests).toHaveCount(all);
+    await page.getByRole('button', { name: 'Colours only' }).click();
+    await expect(page.getByRole('grid').getByRole('columnheader')).toHaveText(['Test', 'right', 'left']);
   });
 
   test('runs of one command are one row that unfolds', async ({ page, server }) => {

@@ -4,7 +4,7 @@ import { LIVE, detach, expect, runner, stopRuns, test } from './fixtures.js';
 const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
 const trial = (run, name) => `/runs/${run}/trials/${encodeURIComponent(name)}`;
 const heading = (page) => page.getByRole('heading', { level: 1 });
-const outputs = (page) => page.getByRole('region', { name: / and / });
+const outputs = (page) => page.getByRole('group', { name: / and / });
 
 test('failed trial has expected and actual output in columns', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
@@ -15,6 +15,7 @@ test('failed trial has expected and actual output in columns', async ({ page, se
   await expect(page.getByText('runner plugin run --from')).toBeVisible();
   await page.setViewportSize({ width: 400, height: 900 });
   await expect(outputs(page).locator('mark').last()).toBeInViewport({ ratio: 1 });
+  await expect(outputs(page).locator('th').last()).toBeInViewport({ ratio: 1 });
 });
 
 test('long words and long reasons keep a trial in its bounds', async ({ page, server }) => {

@@ -89,15 +89,17 @@ function page(keys) {
 
 /** The filters of links and buttons. Any other text is searched for. @param {string} filter @returns {(one: any) => boolean} */
 function matcher(filter) {
+  const parts = filter.split(/ & (?=(?:outcome|provider)\()/).map((part, _, all) => all.length > 1 && matcher(part));
+  if (parts.length > 1) return (one) => parts.every((is) => is && is(one));
   const [, name, value = ''] = /^(outcome|flaky|known|unexpected)\((.*)\)$/.exec(filter) ?? [];
   if (name === 'outcome') return ({ outcome }) => value.split(', ').includes(outcome);
   if (name === 'flaky') return ({ flaky }) => flaky;
   if (name === 'known') return ({ known }) => known === 'known';
   if (name === 'unexpected') return ({ known, outcome }) => (known ? known !== 'known' : BAD.includes(outcome));
-  const [, test, provider = '*'] = /^test\("(.*?)"\)(?: & provider\("(.*)"\))?$/s.exec(filter) ?? [];
+  const [, kind, glob] = /^(test|provider)\("(.*)"\)$/s.exec(filter) ?? [];
   // In names of links, `?` is any character.
-  const pattern = (/** @type {string} */ text) => text.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\?/g, '.').replace(/\*/g, '.*');
-  if (test) return ({ trial }) => new RegExp(`^${pattern(test)}@${pattern(provider)}#\\d+$`, 's').test(trial);
+  const pattern = glob?.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\?/g, '.').replace(/\*/g, '.*');
+  if (kind) return ({ trial }) => new RegExp(kind === 'test' ? `^${pattern}@[^@]*$` : `@${pattern}#\\d+$`, 's').test(trial);
   const words = filter.toLowerCase().replace(/^"(.*)"$/, '$1').split(/\s+/);
   return ({ trial, headline }) => words.every((word) => `${trial} ${headline ?? ''}`.toLowerCase().includes(word));
 }

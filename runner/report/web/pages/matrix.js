@@ -9,7 +9,7 @@ import { go, openRow } from '../base/router.js';
 import { Rows, cell, head, visibleColumns } from '../base/rows.js';
 import { button, el, link, loading, paced } from '../base/ui.js';
 import { beside, count, done, duration, heat, outcome, parts, percent, plural, score, sign, testName } from '../base/words.js';
-import { amount, parsed, ranked, share, strengths } from './tables.js';
+import { amount, parsed, quoted, ranked, share, strengths } from './tables.js';
 
 /** Whether cells are colours without words. */
 let isDense = false;
@@ -17,6 +17,8 @@ let isDense = false;
 const ANSWERED = 25;
 /** The most lines of an answer, and the height of a row before its answers are known. */
 const [MAX_LINES, ANSWER] = [8, 118];
+/** Columns of colours with the names of their providers. */
+const MAX_NAMED = 12;
 const KEYS = ['differs', 'worst_first', 'answers'];
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
@@ -36,7 +38,8 @@ export function matrix(view, address, kept) {
   /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
   const trialsOf = (test, one, provider) => (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const form = () => (list?.isAnswered ? 'answers' : isDense ? 'dense' : 'plain');
-  const width = () => ({ answers: narrow.matches ? 14 : 20, dense: 1.5, plain: 6 })[form()];
+  const isNamed = () => list?.providers.length <= MAX_NAMED;
+  const width = () => ({ answers: narrow.matches ? 14 : 20, dense: isNamed() ? 4 : 1.5, plain: 6 })[form()];
   /** Cells of the visible columns. `content` gets the number of the first one, too. @param {(at: number, first: number) => import('../base/ui.js').Child} content @param {string} role */
   const cells = (content, role) => {
     const count = list?.providers.length ?? 0;
@@ -47,7 +50,7 @@ export function matrix(view, address, kept) {
   /** @type {Rows<any>} */
   const rows = new Rows({
     label: 'Tests and providers',
-    head: () => [head('trial', 'Test'), form() !== 'dense' && cells(heading, 'columnheader')],
+    head: () => [head('trial', 'Test'), form() !== 'dense' ? cells(heading, 'columnheader') : isNamed() && cells((at) => el('span', { title: list.providers[at] }, list.providers[at]), 'columnheader')],
     row: ({ test, cells: unsorted, input, answers = [] }, _, all = order.map((at) => unsorted[at])) => [cell('trial', link(trials(test), testName(test)), input && el('p', { title: input }, input)),
       form() === 'dense' ? strip(test, all) : cells((at) => all[at] && result(all[at], trialsOf(test, all[at], list.providers[at]), list.providers[at], answers[order[at]]), 'gridcell')],
     height: () => ({ answers: ANSWER, dense: 16, plain: narrow.matches ? 44 : 34 })[form()],
@@ -87,7 +90,7 @@ export function matrix(view, address, kept) {
     };
     const counts = parts(all.reduce((sum, one) => ({ ...sum, ...Object.fromEntries(Object.entries(one ?? {}).map(([key, value]) => [key, (sum[key] ?? 0) + Number(value)])) }), {}));
     return el('div', { role: 'gridcell', class: 'strip', 'aria-label': counts.map(([, phrase]) => phrase).join(', '), onpointermove: move, onclick: open,
-      style: { '--colours': `linear-gradient(to right, ${stops.join(', ')})`, '--cells': String(all.length) } });
+      style: { '--colours': `linear-gradient(to right, ${stops.join(', ')})` } });
   }
 
   /** Orders the columns as in the table of pass rates. Those of a matrix stay in groups, and those of a running run in their places. @param {string[]} names */
@@ -106,7 +109,7 @@ export function matrix(view, address, kept) {
     const [first, other] = [Math.max(narrow.matches ? 7 : 16, all / parts), Math.max(width(), (2 * all) / parts)];
     const lines = (/** @type {string} */ text, /** @type {number} */ rems) => text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / (2.3 * rems - 3))), 0);
     const height = (/** @type {any} */ { test, input, answers = [] }) => 34 + 21 * Math.min(MAX_LINES, Math.max(
-      lines(test, first) + (input ? lines(input, first) : 0) - 1, ...answers.map((/** @type {any} */ one) => lines(one?.output ?? one?.reason ?? '', other))));
+      lines(test, first) + (input ? Math.min(lines(input, first), narrow.matches ? 2 : MAX_LINES) : 0) - 1, ...answers.map((/** @type {any} */ one) => lines(one?.output ?? one?.reason ?? '', other))));
     if (known.get(tests)?.all !== all) known.set(tests, { all, starts: tests.reduce((sum, one) => [...sum, sum.at(-1) + height(one) - ANSWER], [0]) });
     return known.get(tests)?.starts ?? [];
   }
@@ -132,8 +135,12 @@ export function matrix(view, address, kept) {
     try {
       const [mine, size] = [keys, keys.answers ? ANSWERED : PAGE];
       const answer = await get(path(0, size));
+      // A search needs all tests.
+      const isSmall = answer.total <= PAGE;
+      const rest = isSmall ? await Promise.all(Array.from({ length: Math.ceil(answer.total / size) - 1 }, (_, at) => get(path((at + 1) * size, size)))) : [];
       if (mine !== keys) return;
-      [list, error, pages.size] = [{ ...answer, providers: arrange(answer.providers), isAnswered: keys.answers }, null, size];
+      for (const one of rest) answer.tests.push(...one.tests);
+      [list, error, pages.size] = [{ ...answer, providers: arrange(answer.providers), isAnswered: keys.answers }, null, isSmall ? PAGE : size];
       find();
       resize();
     } catch (caught) {
@@ -173,9 +180,6 @@ export function matrix(view, address, kept) {
     close: () => rows.close(),
   };
 }
-
-/** The name as a glob that matches it. @param {string} name */
-const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
 
 /** The worst outcome of the repeats of a test, beside the known failures. @param {any} one */
 function worst(one) {

@@ -1,7 +1,9 @@
 // @ts-check
 // Tables of a run: results by provider, grader and `meta`, and denied access.
 
+import { query, runPath } from '../base/api.js';
 import { scatter, span } from '../base/chart.js';
+import { report } from '../base/report.js';
 import { button, el, table } from '../base/ui.js';
 import { count, done, duration, heat, money, number, parts, percent, plural, prose, rate, score, wilson } from '../base/words.js';
 
@@ -24,6 +26,9 @@ const [MAX_PROVIDERS, MAX_VALUES] = [12, 12];
 /** @param {any} one */
 export const share = (one) => (one ? wilson(one)?.share ?? null : null);
 
+/** The name as a glob that matches it. @param {string} name */
+export const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
+
 /** Providers, the best first. @param {any[]} providers */
 export const ranked = (providers) => [...providers].sort((one, other) => (share(other) ?? -1) - (share(one) ?? -1));
 
@@ -32,22 +37,24 @@ export function strengths({ run, providers = [], meta = [] }, names = []) {
   const isFixed = run.status === 'running';
   if (providers.length < 2 || (isFixed && !names.length)) return null;
   const shown = (isFixed ? names.flatMap((name) => providers.filter((/** @type {any} */ one) => one.provider === name)) : ranked(providers)).slice(0, MAX_PROVIDERS);
-  const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers]));
-  const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words, /** @type {number[]} */ totals = []) => {
+  const values = meta.flatMap((/** @type {any} */ { key, values }) => values.filter((/** @type {any} */ one) => one.providers?.length).map((/** @type {any} */ one) => [`${key} ${one.value}`, one.providers, `meta(${quoted(`${key}=${one.value}`)})`]));
+  const row = (/** @type {string} */ name, /** @type {(number | null)[]} */ all, /** @type {(value: number) => string} */ words, /** @type {number[]} */ totals = [], /** @type {(at: number) => string | false} */ href = () => false) => {
     const known = all.filter((one) => one !== null);
     // Without a difference, no provider is the best one.
     const best = Math.min(...known) < Math.max(...known) ? Math.max(...known) : null;
     return el('tr', { key: name }, el('th', { scope: 'row' }, name), all.map((one, at) => el('td', { class: one !== null && one === best ? 'best' : null,
-      style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : [words(one), totals[at] && el('small', null, ` of ${count(totals[at])}`)])));
+      style: { '--heat': one === null ? 'transparent' : heat(one) } }, one === null ? '' : el(href(at) ? 'a' : 'span', { href: href(at) }, words(one), totals[at] && el('small', null, ` of ${count(totals[at])}`)))));
   };
-  const rates = (/** @type {string} */ name, /** @type {any[]} */ list, all = shown.map(({ provider }) => wilson(list.find((one) => one.provider === provider) ?? {}))) =>
-    row(name, all.map((one) => one?.share ?? null), percent, all.map((one) => one?.total ?? 0));
+  // The trials of a cell: those that did not pass, if there are any. A report has no values of `meta`.
+  const rates = (/** @type {string} */ name, /** @type {any[]} */ list, meta = '', all = shown.map(({ provider }) => wilson(list.find((one) => one.provider === provider) ?? {}))) =>
+    row(name, all.map((one) => one?.share ?? null), percent, all.map((one) => one?.total ?? 0), (at) => !(meta && report)
+      && `${runPath(run.run)}${query({ filter: [meta, `provider(${quoted(shown[at].provider)})`, (all[at]?.share ?? 1) < 1 && 'outcome(failed, error, timeout)'].filter(Boolean).join(' & ') })}`);
   const title = (/** @type {ReturnType<typeof parsed>} */ { name, keys }) => [name, keys.map(([, value]) => value).join(', ')].filter(Boolean).join(' ');
   const scores = shown.map(({ score }) => (typeof score === 'number' ? score : null));
   return [el('h2', null, 'Pass rates', !isFixed && el('small', null, 'the best provider first')),
     el('div', { style: { '--columns': String(shown.length) } }, table('Pass rates of the providers', ['Tests', ...shown.map((one) => title(parsed(one.provider)))], [rates('All', providers),
       scores.some((one) => one !== null) && row('Mean score', scores, score),
-      values.slice(0, MAX_VALUES).map((/** @type {[string, any[]]} */ [name, list]) => rates(name, list))], 'heat')),
+      values.slice(0, MAX_VALUES).map((/** @type {[string, any[], string]} */ [name, list, meta]) => rates(name, list, meta))], 'heat')),
     providers.length > MAX_PROVIDERS || values.length > MAX_VALUES ? el('p', { class: 'quiet' }, 'The overview has all providers and values.') : null];
 }
 

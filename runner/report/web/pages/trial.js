@@ -8,7 +8,7 @@ import { notFound, problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { go, rename, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { duration, local, number, outcome, plural, prose, result, short, size, time } from '../base/words.js';
+import { duration, local, number, outcome, plural, prose, result, short, size, testName, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { callList } from './calls.js';
 import { STALE } from './failures.js';
@@ -93,7 +93,7 @@ export async function open({ place, address, names: [run, name] }) {
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2'))),
-        el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test), el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
+        el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, testName(trial.test)), el('span', { class: 'provider quiet' }, label().slice(trial.test.length)), ' ', state(row)),
         took(row), known(), repeats(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), isWide && texts(row),
       el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row), calls?.content(), others(), !isBroken && logs()),
