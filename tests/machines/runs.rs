@@ -1,6 +1,9 @@
 //! Runs whose attempts run on workers: their rows, their ends, and the choice of workers.
 
-use std::{fs, time::Instant};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,8 +19,10 @@ use super::support::{
     run::Run,
     runner::{Runner, tests},
     running::Running,
+    server::{Response, Server},
     truth::assert_whole,
     wait::{SOON, wait_until},
+    web,
 };
 
 #[test]
@@ -377,6 +382,39 @@ fn graders_judge_on_the_machine_of_the_run() {
     run(&["--broker", &broker.address()]);
     assert_eq!(canonical(&assert_whole(&runner, 20)), expected);
     runner.run(&["show"]).says(&["a: 20 attempts"]);
+}
+
+#[test]
+fn replay_on_several_workers_is_equal() {
+    let server = Server::start(|request| {
+        thread::sleep(Duration::from_millis(5));
+        Response::ok(format!("answer to {}", request.path))
+    });
+    let agents: Vec<_> = (0..12)
+        .map(|agent| {
+            vec![json!({ "by": "agent", "url": server.url(&format!("/{agent}")), "size": 10 })]
+        })
+        .collect();
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &agents);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("[run]\njournal = true\n{scenario}"));
+    let broker = Broker::start();
+    let address = broker.address();
+    let ceiling = format!("net={}", server.origin());
+    let _workers =
+        ["a", "b"].map(|name| start_worker(&runner, &address, name, &["--ceiling", &ceiling]));
+    runner.exec(&["--broker", &address]).expect(0);
+    let first = assert_whole(&runner, 12);
+    for args in [&["--broker", &*address][..], &["-j", "2"]] {
+        runner.exec(&[&["--replay", first.id()], args].concat()).expect(0);
+        let replay = runner.runs().pop().unwrap();
+        runner.run(&["compare", "--exact", first.id(), replay.id()]).expect(0);
+        if args[0] == "--broker" {
+            assert_eq!(used_workers(&replay), ["a", "b"]);
+        }
+    }
+    assert_eq!(server.requests().len(), 120);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Attempts that continue from their journals, with real guests and servers.
 
-use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use crate::support::{
     runner::Runner,
     running::Finished,
     server::{Response, Server},
+    wait::wait_until,
     web,
 };
 
@@ -41,7 +43,7 @@ pub(super) fn with_run(runner: &Runner, keys: &str) {
 }
 
 /// Returns how often each path was requested.
-fn asked(server: &Server) -> BTreeMap<String, usize> {
+pub(super) fn asked(server: &Server) -> BTreeMap<String, usize> {
     let mut asked = BTreeMap::new();
     for request in server.requests() {
         *asked.entry(request.path).or_default() += 1;
@@ -125,6 +127,43 @@ fn lost_worker_continues_in_the_same_session() {
 }
 
 #[test]
+fn interruptions_without_a_new_response_are_counted() {
+    let holds = Arc::new(AtomicBool::new(false));
+    let held = holds.clone();
+    let server = Server::start(move |_| {
+        while held.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(5));
+        Response::ok("answer")
+    });
+    let runner = agent(&server, "");
+    let kill = |args: &[&str], starts: usize| {
+        let running = runner.started(args);
+        if starts == 1 {
+            server.wait_for_requests(10);
+            holds.store(true, Ordering::Relaxed);
+        }
+        wait_until("the guest has started", || {
+            let run = runner.runs().into_iter().next();
+            run.is_some_and(|run| run.text("calls.jsonl").matches("{\"start\":").count() == starts)
+        });
+        let workers = running.workers();
+        running.kill();
+        workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    };
+    kill(&["exec", "scenario.toml"], 1);
+    let before = exchanges(&runner.only_run());
+    kill(&["resume", "latest"], 2);
+    kill(&["resume", "latest"], 3);
+    assert!(exchanges(&runner.only_run()) <= before + 1);
+    holds.store(false, Ordering::Relaxed);
+    runner.run(&["resume"]).expect(0);
+    assert_eq!(runner.only_run().rows()[0]["continued"], 3);
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
 fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
     let server = model(Duration::from_millis(5));
     let runner = agent(&server, "");
@@ -197,6 +236,39 @@ fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
 
+/// Drops are kept like responses: no later guest sends the request again, and each sees the same.
+#[test]
+fn dropped_requests_are_not_sent_again() {
+    let server = Server::start(|request| {
+        let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        thread::sleep(Duration::from_millis(pause));
+        Response::ok("answer")
+    });
+    let request = json!({ "by": "drop", "url": server.url(""), "size": 60, "timeout": 8 });
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, "");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(30);
+    running.kill();
+    let run = runner.only_run();
+    let dropped = || run.text("calls.jsonl").matches("the guest dropped the request").count();
+    assert!(dropped() > 0, "{}", run.text("calls.jsonl"));
+    runner.run(&["resume"]).expect(0);
+    let row = run.row("t0");
+    assert_eq!((&row["continued"], &row["calls"]["count"]), (&json!(1), &json!(60)));
+    let steps = row["output"][0]["steps"].as_array().unwrap();
+    // Some responses were complete when they were dropped.
+    assert!(steps.iter().filter(|status| status.is_null()).count() >= dropped());
+    // A request that was in flight at the death may have been sent twice.
+    let requests = server.requests().len();
+    assert!((60..=61).contains(&requests), "{requests}");
+    runner.exec(&["--replay", run.id()]).expect(0);
+    let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
+    runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    assert_eq!(server.requests().len(), requests);
+}
+
 /// Interrupts an agent at its tenth request.
 #[track_caller]
 fn interrupt(runner: &Runner, server: &Server) -> Finished {
@@ -259,6 +331,65 @@ fn guest_that_does_something_else_starts_anew() {
     assert_eq!((&passed["outcome"], &passed["attempt"]), (&json!("passed"), &json!(2)));
     assert_eq!((&passed["continued"], &passed["calls"]["count"]), (&Value::Null, &json!(STEPS)));
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// Another program has changed a time, with a right checksum.
+#[test]
+fn impossible_times_continue_and_replay_nothing() {
+    const MOST: u64 = u64::MAX;
+    let server = || model(Duration::from_millis(5));
+    for (key, time) in
+        [("took_us", MOST), ("took_us", 900_000_000), ("used_us", MOST), ("at_ns", MOST)]
+    {
+        let server = server();
+        let runner = agent(&server, "");
+        interrupt(&runner, &server);
+        let run = runner.only_run();
+        set_times(&run, key, |_| time);
+        let resumed = runner.run(&["resume"]).expect(0);
+        resumed.says(&[
+            "1 attempt starts anew",
+            "line 2 of calls.jsonl has a call with an impossible time",
+        ]);
+        assert_eq!(run.rows()[0]["continued"], Value::Null);
+        set_times(&run, key, |_| time);
+        runner.exec(&["--replay", run.id()]).expect(1);
+        let replay = runner.runs().pop().unwrap();
+        let error = &replay.row("t0")["error"];
+        assert_eq!(error["class"], "replay");
+        assert!(error["message"].as_str().unwrap().contains("an impossible time"), "{error}");
+    }
+    // Times that go back change nothing that the guest sees, or are a difference.
+    let server = server();
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    let run = runner.only_run();
+    set_times(&run, "at_ns", |number| 1_000_000_000 - number);
+    runner
+        .run(&["resume"])
+        .expect(0)
+        .says(&["starts anew: the attempt cannot continue", "differs"]);
+    let rows = run.rows();
+    assert_eq!(
+        (&rows[0]["error"]["code"], &rows[1]["outcome"]),
+        (&json!("diverged"), &json!("passed"))
+    );
+    runner.run(&["verify"]).expect(0);
+}
+
+/// Replaces a time of each exchange by a function of its number.
+fn set_times(run: &Run, key: &str, time: impl Fn(u64) -> u64) {
+    let pattern = regex::Regex::new(&format!("\"{key}\":[0-9]+")).unwrap();
+    let number = regex::Regex::new("\"number\":([0-9]+)").unwrap();
+    let calls = run.text("calls.jsonl");
+    let changed = calls.lines().map(|line| {
+        let changed = number.captures(line).map(|number| {
+            let time = format!("\"{key}\":{}", time(number[1].parse().unwrap()));
+            sealed(&pattern.replace(line, time))
+        });
+        changed.unwrap_or_else(|| line.to_owned()) + "\n"
+    });
+    run.write("calls.jsonl", changed.collect::<String>());
 }
 
 #[test]

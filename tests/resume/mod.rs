@@ -4,6 +4,7 @@ mod adaptive;
 mod changes;
 mod continuing;
 mod folders;
+mod grading;
 mod journals;
 mod known;
 mod previews;

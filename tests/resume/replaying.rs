@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::continuing::{STEPS, agent, model, with_run};
 use crate::support::{
     processes::Process,
-    run::Run,
+    run::{Run, sealed},
     runner::Runner,
     running::{Finished, Running},
     server::{Response, Server},
@@ -19,7 +19,7 @@ use crate::support::{
 
 /// Replays the oldest run. Returns the new one.
 #[track_caller]
-fn replay(runner: &Runner, more: &[&str], code: i32) -> (Finished, Run) {
+pub(super) fn replay(runner: &Runner, more: &[&str], code: i32) -> (Finished, Run) {
     let from = runner.runs().remove(0);
     let ran = runner.run(&[&["exec", "scenario.toml", "--replay", from.id()], more].concat());
     let ran = ran.expect(code);
@@ -27,7 +27,7 @@ fn replay(runner: &Runner, more: &[&str], code: i32) -> (Finished, Run) {
 }
 
 /// Changes the scenario.
-fn change(runner: &Runner, from: &str, to: &str) {
+pub(super) fn change(runner: &Runner, from: &str, to: &str) {
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     assert!(scenario.contains(from), "{scenario}");
     runner.scenario(&scenario.replace(from, to));
@@ -35,7 +35,7 @@ fn change(runner: &Runner, from: &str, to: &str) {
 
 /// Compares the results of a run with those of the oldest one.
 #[track_caller]
-fn assert_equal(runner: &Runner, run: &Run) {
+pub(super) fn assert_equal(runner: &Runner, run: &Run) {
     runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]).expect(0);
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
@@ -169,6 +169,61 @@ fn only_a_run_with_a_journal_is_replayed() {
     replay(&id).says(&["has no journal", "exec --journal"]);
     replay("yesterday").says(&["yesterday"]);
     assert_eq!((runner.runs().len(), server.requests().len()), (1, STEPS));
+}
+
+/// The lines of an attempt are compared with its row, and with each other.
+#[test]
+fn changed_calls_are_not_replayed() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    runner.exec(&[]).expect(0);
+    let run = runner.runs().remove(0);
+    let (whole, other) = (run.text("calls.jsonl"), runner.runs()[1].text("calls.jsonl"));
+    let lines: Vec<_> = whole.lines().collect();
+    let without = |place: usize| {
+        let left = lines.iter().enumerate().filter(|(at, _)| *at != place);
+        left.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    let earlier = sealed(&lines[0].replace("2020-01-01", "2019-01-01"));
+    for (calls, why) in [
+        (without(STEPS), "its row is of other calls"),
+        (without(7), "line 8 of calls.jsonl is line 9 of its attempt, and line 8 belongs here"),
+        (without(0), "line 1 of calls.jsonl is line 2 of its attempt, and line 1 belongs here"),
+        (whole.replace(lines[0], &earlier), "its row is of other calls"),
+        (whole.clone() + lines[7] + "\n", "line 42 of calls.jsonl repeats line 8 of its attempt"),
+        (other, "line 1 of calls.jsonl is of another run"),
+        (String::new(), "its row is of other calls"),
+    ] {
+        run.write("calls.jsonl", calls);
+        let (_, replay) = replay(&runner, &[], 1);
+        let said = message(&replay);
+        assert!(said.contains(why), "{said}");
+        let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
+        runner.run(&args).expect(2).says(&[why, "runner verify"]);
+        // A doubled line costs no result.
+        let verified = runner.run(&["verify", run.id()]);
+        if why.contains("repeats") {
+            verified.expect(0).says(&["1 damaged line, and no result is lost"]);
+        } else {
+            verified.expect(1).says(&["its calls are lost"]);
+        }
+    }
+    run.write("calls.jsonl", whole);
+    runner.run(&["verify", run.id()]).expect(0).says(&["nothing is damaged"]);
+    assert_eq!(server.requests().len(), 2 * STEPS);
+}
+
+#[test]
+fn moved_run_is_replayed() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    fs::rename(&run.dir, run.dir.with_file_name("baseline")).unwrap();
+    runner.run(&["exec", "scenario.toml", "--replay", "baseline"]).expect(0);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    assert_eq!(server.requests().len(), STEPS);
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod network;
 mod secrets;
 mod wall;
 mod wasi;
+mod workspaces;

@@ -7,7 +7,7 @@ use runner_model::{
     Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
     units::plural,
 };
-use runner_record::{ReadLine, RunDir};
+use runner_record::{JournalKey, ReadLine, RunDir};
 
 use crate::EngineError;
 use crate::plan::{Replayed, RowPlace, StoredRow, TestLine, stored_plan, unreadable};
@@ -69,7 +69,7 @@ impl StoredCall {
             None => Vec::new(),
         };
         if is_replay {
-            plan.replayed = Some(Replayed::read(usable(&run)?, &plan.suite, &plan.providers)?);
+            plan.replayed = Some(Replayed::read(usable(&run)?, &plan.suite)?);
         }
         let mut problems = plan.find_folders(secret_files, Some(root.path()));
         problems.extend(plan.read_secrets(secret_files)?);
@@ -88,7 +88,7 @@ impl StoredCall {
         if let Some(run) = &plan.replayed {
             let calls;
             (tries, attempt, calls) = run.newest(found)?;
-            let (lines, start) = run.attempt(found, tries)?;
+            let (lines, start) = run.attempt(&JournalKey::new(found, attempt), tries)?;
             replayed = Some(ReplayedCalls { lines, start });
             let calls = plural(calls.into(), "call is", "calls are");
             notices.push(format!(

@@ -28,7 +28,6 @@ pub mod status;
 pub mod test;
 mod text;
 mod time;
-pub mod workspace;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use grants::{Grants, NetGrant};
@@ -41,7 +40,7 @@ pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
-    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, media_type,
+    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, media_type, workspace,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

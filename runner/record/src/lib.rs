@@ -89,7 +89,7 @@ pub use root::queue::{
 };
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::adaptive::AdaptiveTests;
-pub use rows::calls::{Journal, Journals};
+pub use rows::calls::{Journal, JournalKey, Journals};
 pub use rows::fold::{Fold, FoldSums, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};

@@ -15,6 +15,11 @@ pub(crate) fn fault_in(error: &wasmtime::Error) -> Option<HostFault> {
     error.chain().find_map(fault_in_cause)
 }
 
+/// Returns the missing resource if an error of the system is about one.
+pub fn host_fault(error: &io::Error) -> Option<HostFault> {
+    fault_in_cause(error)
+}
+
 fn fault_in_cause(cause: &(dyn Error + 'static)) -> Option<HostFault> {
     if cause.is::<wasmtime::OutOfMemory>() || cause.is::<MemoryBudgetFull>() {
         return Some(HostFault::Memory);

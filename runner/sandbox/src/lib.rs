@@ -99,17 +99,26 @@ mod fs {
     mod streams;
     mod system;
 
-    /// Workspaces: folders that start as a copy of a [`Base`], and whose changes are found.
+    /// Workspaces: folders that start as a copy of a [`Base`], and whose changes are found. `tree`
+    /// creates one with links to the base, `links` hides and breaks these, and `changes` compares.
     mod workspace {
         mod base;
+        pub(super) mod changes;
+        mod links;
+        mod tree;
 
         pub use self::base::Base;
+        pub(super) use self::changes::Kept;
+        pub(crate) use self::links::AttemptWorkspace;
+        pub(super) use self::links::{BaseAttributes, SharedFile};
+        pub(super) use self::tree::Tree;
     }
 
     pub(crate) use self::attempt_files::AttemptFiles;
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
     pub(crate) use self::listing::LastListing;
+    pub(crate) use self::workspace::AttemptWorkspace;
     pub use self::workspace::Base;
 }
 

@@ -1,20 +1,21 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
-use std::fs;
+use std::{fs, io};
 use std::time::{Duration, SystemTime};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
-use runner_model::{ErrorClass, Micros, Outcome, Row, Time, test::Test};
+use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
-    Activity, AttachedFile, Call, Ended, Ending, Instance, Journal, failure, host_fault_reason,
+    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, failure,
+    host_fault, host_fault_reason,
 };
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
     artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
-    report::AttemptResult,
+    report::AttemptResult, workspaces::add_changes,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.
@@ -25,6 +26,10 @@ pub struct Attempt<'a> {
     /// The schema of `expect.schema`.
     pub schema: Option<SharedSchema>,
     pub cache: &'a CompiledCache,
+    /// The workspace, or the reason why its base could not be copied. `None` without one.
+    pub workspace: Option<io::Result<CallWorkspace<'a>>>,
+    /// Start of a deterministic guest's clocks if the scenario does not set it. `None` for the start of the attempt.
+    pub clock: Option<Time>,
     /// The journal, or the reason why the attempt cannot continue from it. `None` without one.
     pub journal: Option<Result<Journal, String>>,
 }
@@ -51,12 +56,19 @@ impl Attempt<'_> {
             Ok(filled)
         });
         let journal = self.journal.clone().transpose();
-        let mut ended = match (filled, journal) {
-            (Err(error), _) => Ended::without_sandbox(Ending::Error(error)),
-            (_, Err(reason)) => {
+        let workspace = self.workspace.as_ref().map(Result::as_ref).transpose();
+        let mut ended = match (filled, workspace, journal) {
+            (Err(error), ..) => Ended::without_sandbox(Ending::Error(error)),
+            (_, Err(error), _) => cannot_copy(error),
+            (.., Err(reason)) => {
                 let settings = provider.settings.deterministic;
                 let in_flight = settings.and_then(|settings| settings.journal);
-                Ended::without_sandbox(if in_flight == Some(InFlight::Stop) {
+                let recorded = self.task.recorded.as_ref();
+                let is_replay = recorded.is_some_and(|recorded| recorded.replayed.is_some());
+                Ended::without_sandbox(if is_replay {
+                    let message = format!("the journal cannot be used, because {reason}");
+                    Ending::Error(failure(ErrorClass::Replay, "replay", message))
+                } else if in_flight == Some(InFlight::Stop) {
                     let message =
                         format!("{reason}, and `in_flight = \"stop\"` sends no request twice");
                     Ending::Error(failure(ErrorClass::Internal, INTERRUPTED_CALL, message))
@@ -64,7 +76,7 @@ impl Attempt<'_> {
                     Ending::Diverged(reason)
                 })
             }
-            (Ok(filled), Ok(journal)) => {
+            (Ok(filled), Ok(workspace), Ok(journal)) => {
                 let call = Call {
                     trial: &trial.to_string(),
                     test: &trial.test,
@@ -88,8 +100,8 @@ impl Attempt<'_> {
                     deterministic: provider
                         .settings
                         .deterministic
-                        .map(|settings| settings.clock.unwrap_or(started_at)),
-                    workspace: None,
+                        .map(|settings| settings.clock.or(self.clock).unwrap_or(started_at)),
+                    workspace: workspace.cloned(),
                     journal,
                 };
                 provider.plugin.run(kept, call).await
@@ -200,8 +212,22 @@ impl Attempt<'_> {
         if row.outcome == Outcome::Passed && !self.test.expect.graders.is_empty() {
             row.outcome = Outcome::Ungraded;
         }
-        AttemptResult { row, said: ended.said, left, host_fault }
+        let mut changes = Vec::new();
+        if host_fault.is_none() {
+            let base = self.test.bases.get(&self.task.provider).copied();
+            changes = add_changes(&mut row, base, ended.workspace);
+        }
+        AttemptResult { row, said: ended.said, left, changes, host_fault }
     }
+}
+
+/// Returns the end of an attempt whose base cannot be copied.
+fn cannot_copy(error: &io::Error) -> Ended {
+    let fault = host_fault(error);
+    let code = fault.map_or("files", HostFault::as_str);
+    let message = format!("cannot copy the base of the workspace: {error}");
+    let ending = Ending::Error(failure(ErrorClass::Internal, code, message));
+    Ended { host_fault: fault, ..Ended::without_sandbox(ending) }
 }
 
 fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {

@@ -162,6 +162,7 @@ pub fn grade(
         usage: row.usage,
         metrics,
         denied: row.denied,
+        calls: row.calls,
         asked,
         session: 0,
     }

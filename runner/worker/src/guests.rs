@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
-use runner_model::protocol::{FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
+use runner_model::protocol::{DIVERGED, FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
 use runner_model::provider::{ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
+use runner_model::workspace::KeptChanges;
 use runner_model::{Digest, Outcome, Row, RowRef, TaskId, log::Said, visible::visible_line};
 use runner_sandbox::{
-    Activity, AttachedFile, Engines, Journal, Keeper, Kept, RecordedCalls, Redactor,
+    Activity, AttachedFile, CallWorkspace, Engines, Journal, Keeper, Kept, RecordedCalls,
+    Redactor,
 };
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
@@ -25,7 +27,7 @@ use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
 use crate::worker_state::{QueuedTask, WorkerState};
-use crate::{attempt::Attempt, control::unexpected};
+use crate::{attempt::Attempt, control::unexpected, workspaces::Bases};
 
 /// Time for which a slot runs tasks before it yields to the others.
 const TURN: Duration = Duration::from_millis(1);
@@ -45,6 +47,7 @@ struct Slots {
     /// Bytes left of [`MAX_LOG`].
     log_left: Cell<usize>,
     blobs: String,
+    bases: Bases,
     cache: CompiledCache,
     compile_key: String,
 }
@@ -95,6 +98,7 @@ pub fn run(
             log_left: Cell::new(MAX_LOG),
             providers,
             blobs: prepare.blobs,
+            bases: Bases::new(&prepare.scratch),
             cache: CompiledCache::default(),
             compile_key: Engines::compile_key(),
             state,
@@ -215,8 +219,10 @@ impl Slots {
             }
             TaskKind::Run => {
                 let journal = self.journal(task, provider).await?;
+                let workspace = self.workspace(task, &test, provider).await;
+                let (test, cache) = (&test, &self.cache);
                 let attempt =
-                    Attempt { task, test: &test, files, schema, cache: &self.cache, journal };
+                    Attempt { task, test, files, schema, cache, workspace, clock: None, journal };
                 let result = self.run_attempt(slot, &attempt, provider, instances).await?;
                 self.report(task.id, result, provider.access.secrets.redactor())?
             }
@@ -262,11 +268,15 @@ impl Slots {
             files: Vec::new(),
             schema: None,
             cache: &self.cache,
-            journal: None,
+            workspace: None,
+            clock: Some(row.started_at),
+            journal: self.journal(task, grader).await?,
         };
         let AttemptResult { row, said, host_fault, .. } =
             self.run_attempt(slot, &attempt, grader, instances).await?;
-        let is_interrupted = row.outcome == Outcome::Stopped;
+        // The error of a grade whose journal cannot be used is a message to the coordinator.
+        let has_diverged = row.error.as_ref().is_some_and(|error| &*error.code == DIVERGED);
+        let is_interrupted = row.outcome == Outcome::Stopped && !has_diverged;
         let grade = (!is_interrupted)
             .then(|| grade(task, grader, bounds, Some(question.asked), row, &said));
         Ok(AttemptReport::from_result(&grade, host_fault))
@@ -304,11 +314,13 @@ impl Slots {
         let Some(in_flight) = settings.and_then(|settings| settings.journal) else {
             return Ok(None);
         };
+        let clock = settings.and_then(|settings| settings.clock);
         let recorded = match &task.recorded {
             None => None,
             Some(recorded) => {
                 let lines = fs::read(self.blob(&recorded.sha256).await?)?;
                 let Recorded { used, replayed, .. } = *recorded;
+                let replayed = replayed.map(|start| clock.unwrap_or(start));
                 let read =
                     RecordedCalls::read(&lines, used, replayed, task.timeout, &self.compile_key);
                 match read {
@@ -431,6 +443,32 @@ impl Slots {
             });
         }
         Ok(attached)
+    }
+
+    /// Returns the workspace of an attempt. `None` without one.
+    async fn workspace<'a>(
+        &self,
+        task: &Task,
+        test: &Test<'_>,
+        provider: &'a LoadedProvider,
+    ) -> Option<io::Result<CallWorkspace<'a>>> {
+        let settings = provider.settings.workspace.as_ref()?;
+        let request = |digest: &Digest| self.request(digest);
+        let base = match test.bases.get(&task.provider) {
+            None => Ok(None),
+            Some(digest) => {
+                let copy = self.bases.copy(digest, request, async |digest| self.blob(digest).await);
+                copy.await.map(Some)
+            }
+        };
+        let keeps = settings.keep == KeptChanges::Changes;
+        Some(base.map(|base| CallWorkspace { base, mount: &settings.mount, keeps }))
+    }
+
+    /// Requests a blob if it is missing.
+    fn request(&self, digest: &Digest) -> io::Result<()> {
+        let path = Path::new(&self.blobs).join(digest.to_string());
+        if path.try_exists()? { Ok(()) } else { self.state.request_blob(*digest) }
     }
 
     /// Returns the path of a blob. Requests it and waits if it is missing.

@@ -24,6 +24,7 @@ mod report;
 mod schema;
 mod worker;
 mod worker_state;
+mod workspaces;
 
 /// Hidden children that call no plugin.
 mod children {

@@ -57,7 +57,7 @@ test('calls of an attempt open in place', async ({ page, server }) => {
   Object.assign(row, { calls: { count: 150, sha256: '00'.repeat(32) } });
   await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
   const call = (number) => ({
-    number, session: 1, method: 'POST', url: `http://model/${number}`, took_ms: 20, request_bytes: 9, response_bytes: 70000, request: '<b>\u202e', response: '<img src=x onerror=alert(1)>', redacted: false,
+    id: number === 3 ? 'judge:1' : String(number), number, session: 1, method: 'POST', url: `http://model/${number}`, took_ms: 20, request_bytes: 9, response_bytes: 70000, request: '<b>\u202e', response: '<img src=x onerror=alert(1)>', redacted: false,
     ...(number === 2 ? { failure: 'timeout', message: 'no answer' } : { status: 200, tokens: 1234 }),
   });
   await page.route(`**/api/v1${path}/calls?**`, (route) => {
@@ -76,6 +76,7 @@ test('calls of an attempt open in place', async ({ page, server }) => {
   await expect(list.first()).toContainText('1 POST http://model/1 200 20 ms, 9 B sent, 68.4 KiB received, 1,234 tokens');
   await expect(list.first()).toContainText('← <img src=x onerror=alert(1)>');
   await expect(list.nth(1)).toContainText('timeout: no answer');
+  await expect(list.nth(2)).toContainText('judge:1 POST http://model/3');
   await list.first().locator('summary').click();
   await expect(page.getByLabel('Call 1', { exact: true })).toContainText('<script>alert(2)</script>');
   await expect(page.getByText('4.4 KiB more: download the call')).toBeVisible();

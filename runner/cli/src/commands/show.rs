@@ -63,8 +63,8 @@ pub struct Args {
     #[arg(long, requires = "trial", conflicts_with_all = ["open", "save"])]
     calls: bool,
     /// Show call N in full
-    #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"], value_parser = whole(1..=u32::MAX))]
-    call: Option<u32>,
+    #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"])]
+    call: Option<String>,
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
@@ -207,10 +207,10 @@ fn show_calls(
     out: &Out,
 ) -> Result<(), CommandError> {
     let json = args.run.document.json;
-    if let Some(number) = args.call {
-        let (document, sections) = trial.call(run, args.attempt, number)?;
+    if let Some(id) = &args.call {
+        let (document, sections) = trial.call(run, args.attempt, id)?;
         if document.calls.is_empty() {
-            return Err(CommandError::usage(document.missing(number)));
+            return Err(CommandError::usage(document.missing(id)));
         }
         out.document_or(json, &document, |_| calls::print_whole(&sections, out));
         return Ok(());

@@ -142,7 +142,7 @@ impl Plan {
 
     /// Lets guests receive the responses of another run.
     pub(crate) fn replay(&mut self, run: &RunDir) -> Result<(), EngineError> {
-        let mut replayed = Replayed::read(usable(run)?, &self.suite, &self.providers)?;
+        let mut replayed = Replayed::read(usable(run)?, &self.suite)?;
         self.notices.push(replayed.notice());
         self.replayed = Some(replayed);
         Ok(())

@@ -72,6 +72,13 @@ impl StoredRow {
         row.output_artifact().is_none() || Self::read(run, place).is_some()
     }
 
+    /// Returns whether the row has an answer of a grader.
+    pub(crate) fn is_answered_by(&self, grader: &str) -> bool {
+        let row = read_line(&self.line);
+        let mut grades = row.iter().flat_map(|row| &row.grades);
+        grades.any(|grade| grade.error.is_none() && *grade.grader == *grader)
+    }
+
     /// Returns the number of calls of a grader without an answer.
     pub(crate) fn asked(&self, grader: &str) -> u32 {
         let row = read_line(&self.line);

@@ -1,16 +1,18 @@
 //! [`Replayed`]: the run whose responses a replay gives to its guests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use runner_model::protocol::CallLine;
-use runner_model::provider::PreparedProvider;
 use runner_model::row::read_line;
 use runner_model::{Outcome, Places as _, Time, TrialId, units::plural};
-use runner_record::{Journal, Journals, ReadLine, RecordError, RunDir, now};
+use runner_record::{Journal, JournalKey, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
 use super::stored_scenario::stored_scenario;
 use crate::EngineError;
+
+/// The problem of a journal with other calls than its row has.
+const OTHER_CALLS: &str = "its row is of other calls";
 
 /// The run whose responses a replay gives to its guests.
 pub(crate) struct Replayed {
@@ -25,20 +27,8 @@ impl Replayed {
     ///
     /// # Errors
     ///
-    /// The run cannot be read or has no journal, or calls of graders would be sent.
-    pub(crate) fn read(
-        run: RunDir,
-        suite: &Suite,
-        providers: &[PreparedProvider],
-    ) -> Result<Self, EngineError> {
-        let graders = providers.iter().map(|prepared| &prepared.provider);
-        let mut graders = graders.filter(|provider| provider.grading.is_some());
-        if let Some(grader) = graders.find(|grader| !grader.grants.net.is_empty()) {
-            return Err(EngineError::Usage(format!(
-                "grader `{}` has `net` grants, and journals have no calls of graders, so a replay would send them\nreplay a scenario without it",
-                grader.name
-            )));
-        }
+    /// The run cannot be read or has no journal.
+    pub(crate) fn read(run: RunDir, suite: &Suite) -> Result<Self, EngineError> {
         let manifest = run.manifest()?;
         let scenario = stored_scenario(&run, &manifest)?;
         if scenario.providers.iter().all(|provider| provider.journal().is_none()) {
@@ -53,6 +43,14 @@ impl Replayed {
         let mut attempts = HashMap::new();
         run.rows(&mut |_, read| {
             let ReadLine::Row(head, line) = read else { return };
+            let row = read_line(line);
+            for (trial, row) in suite.index(&head.trial).into_iter().zip(&row) {
+                for grade in &row.grades {
+                    if journals.lack(trial, row, grade) {
+                        journals.at(JournalKey::of_grade(trial, row, grade)).void(OTHER_CALLS);
+                    }
+                }
+            }
             if head.judged.is_some() || head.outcome == Outcome::Stopped {
                 return;
             }
@@ -60,23 +58,30 @@ impl Replayed {
             *tries += 1;
             if let Some(trial) = suite.index(&head.trial) {
                 attempts.insert((trial, *tries), (head.attempt, head.started_at));
-                let journal = journals.at((trial, head.attempt));
-                let calls = read_line(line).map(|row| row.calls);
-                if calls.ok() != Some(journal.calls()) {
-                    journal.void("its row is of other calls");
+                let journal = journals.at(JournalKey::new(trial, head.attempt));
+                if row.ok().map(|row| row.calls) != Some(journal.calls()) {
+                    journal.void(OTHER_CALLS);
                 }
             }
         })?;
         Ok(Self { run, journals, attempts })
     }
 
-    /// Returns the lines of calls of an attempt, which may be none, and its start. In place of lines that cannot be used, it
-    /// returns the reason after a `!`.
-    pub(crate) fn attempt(&self, trial: u64, tries: u32) -> Result<(Vec<u8>, Time), RecordError> {
-        let Some((attempt, start)) = self.attempts.get(&(trial, tries)) else {
-            return Ok((Vec::new(), now()));
+    /// Returns the lines of calls of an attempt, which may be none, and the start of the provider's. `tries` is the number by which
+    /// the provider knows it. In place of lines that cannot be used, it returns the reason after a `!`.
+    pub(crate) fn attempt(
+        &self,
+        key: &JournalKey,
+        tries: u32,
+    ) -> Result<(Vec<u8>, Time), RecordError> {
+        let recorded = |tries| self.attempts.get(&(key.trial, tries));
+        // Nothing is stopped in a replay, but trials that were rerun have further attempts.
+        let found = match key.grader {
+            None => recorded(tries),
+            Some(_) => (1..=key.attempt).rev().find_map(recorded),
         };
-        let lines = match self.journals.get((trial, *attempt)) {
+        let Some((attempt, start)) = found else { return Ok((Vec::new(), now())) };
+        let lines = match self.journals.get(&JournalKey { attempt: *attempt, ..key.clone() }) {
             None => Vec::new(),
             Some(Journal { problem: Some(problem), .. }) => format!("!{problem}").into_bytes(),
             Some(journal) => self.run.call_lines(journal)?,
@@ -97,10 +102,10 @@ impl Replayed {
         let (tries, attempt) = newest.ok_or_else(|| {
             EngineError::Usage(format!("run {id} has no finished attempt of the trial"))
         })?;
-        let journal = self.journals.get((trial, attempt));
+        let journal = self.journals.get(&JournalKey::new(trial, attempt));
         if let Some(problem) = journal.and_then(|journal| journal.problem.as_ref()) {
             return Err(EngineError::Usage(format!(
-                "the journal of the trial in run {id} cannot be used, because {problem}"
+                "the journal of the trial in run {id} cannot be used, because {problem}\nrunner verify {id} lists what has changed"
             )));
         }
         let calls = journal.and_then(Journal::calls).map_or(0, |calls| calls.count);
@@ -115,19 +120,19 @@ impl Replayed {
 
     /// Returns a message about what is replayed.
     pub(crate) fn notice(&mut self) -> String {
-        let mut attempts = 0;
+        let mut attempts = HashSet::new();
         let mut calls = 0;
         let mut problem = None;
-        for (_, journal) in self.journals.all() {
+        for (key, journal) in self.journals.all() {
             match &journal.problem {
                 Some(why) => problem = Some(why),
                 None => {
-                    attempts += 1;
+                    attempts.insert((key.trial, key.attempt));
                     calls += journal.calls().map_or(0, |calls| u64::from(calls.count));
                 }
             }
         }
-        let attempts = plural(attempts, "attempt", "attempts");
+        let attempts = plural(attempts.len() as u64, "attempt", "attempts");
         let calls = plural(calls, "call", "calls");
         let unusable = problem.map(|why| format!("; some cannot be used, because {why}"));
         format!(

@@ -104,6 +104,10 @@ impl RescorePlan {
             let is_grader = provider.grading.is_some() && with_graders;
             is_grader && suite.graders().contains(&*provider.name)
         });
+        // The calls of a run's journal belong to its own scenario.
+        for grader in &mut scenario.providers {
+            grader.deterministic.iter_mut().for_each(|settings| settings.journal = None);
+        }
         EngineError::check(scenario.missing_files())?;
         let cache = PluginCache::open()?;
         let (graders, sources, found) =

@@ -11,7 +11,7 @@ use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
     RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
-use runner_record::{RecordError, now};
+use runner_record::{JournalKey, RecordError, now};
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{Plan, StoredRow, TestLine};
@@ -36,6 +36,8 @@ pub(crate) struct InFlightTask {
     pub(crate) policy: Policy,
     pub(super) execution: Fingerprint,
     pub(super) judgement: Fingerprint,
+    /// Base of its workspace. `None` without a workspace.
+    base: Option<Option<Digest>>,
     /// The row that is judged or graded. `None` if the provider is called.
     pub(super) stored: Option<StoredRow>,
     /// The trial's attempt.
@@ -149,15 +151,18 @@ impl TasksInFlight {
             task.kind = TaskKind::Grade;
             task.provider = grader;
             task.attempt = row.asked(name) + 1;
+            task.tries = task.attempt;
             (task.timeout, task.timeout_rule) = match limits.time {
                 Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
                 _ => (grading.timeout, TimeoutRule::Timeout),
             };
+            task.timeout.0 = task.timeout.0.saturating_sub(used.0);
             policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;
             let mut others = unanswered(&graders, &answered).map(|(other, _)| *other);
             policy.next_grader = others.find(|other| *other != grader);
         }
+        let base = provider.workspace.as_ref().map(|_| test.base(planned.provider));
         policy.unexpected = plan.known.unexpected(&task.trial.test, &task.trial.provider);
         if let Some(row) = &stored {
             self.line.extend(&row.bytes);
@@ -169,6 +174,7 @@ impl TasksInFlight {
             execution,
             judgement,
             policy,
+            base,
             stored,
             attempt,
             graders,
@@ -247,6 +253,14 @@ impl InFlightTask {
         Ok(Ok(()))
     }
 
+    /// Returns the key of the journal of the provider's attempt, or of that of the grader.
+    pub(super) fn journal(&self) -> JournalKey {
+        let mut graders = self.graders.iter().filter(|_| self.task.kind == TaskKind::Grade);
+        let grader = graders.find(|(index, _)| *index == self.task.provider);
+        let grader = grader.map(|(_, name)| (name.clone(), self.task.attempt));
+        JournalKey { trial: self.trial, attempt: self.attempt, grader }
+    }
+
     /// Checks the report of any task. `calls` are those that its journal has. `decide` gets the task, the new row, and the row as
     /// the schedule needs it.
     ///
@@ -263,13 +277,14 @@ impl InFlightTask {
         decide: impl FnOnce(&Self, &RowRef<'_>, &RowRef<'_>) -> T,
     ) -> Result<(CheckedReport, T), String> {
         if self.is_judged() {
-            let report = self.check_judged(head, &body, session)?;
+            let report = self.check_judged(head, &body, session, calls)?;
             let row = report.row()?;
             let decision = decide(self, &row, &report.effort(&row, head));
             return Ok((report.into(), decision));
         }
         let (row, (log, artifacts)) = self.check(head, &body, limits, session)?;
-        self.check_calls(&row, calls)?;
+        let is_stopped = row.outcome == Outcome::Stopped;
+        self.check_calls(is_stopped, row.error.as_ref(), row.calls, calls)?;
         let decision = decide(self, &row, &row);
         let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
         body.truncate(head.row_bytes as usize);
@@ -303,6 +318,9 @@ impl InFlightTask {
         if !is_right {
             return Err(bad(&"an outcome that is for its graders to decide"));
         }
+        if row.workspace.is_some_and(|left| Some(left.base) != self.base) {
+            return Err(bad(&"a workspace that it was not given"));
+        }
         let task = &self.task;
         let log = (!log.is_empty()).then(|| log::line(log, &task.trial, task.attempt, session));
         let log = log.transpose().map_err(|error| bad(&error))?;
@@ -322,26 +340,30 @@ impl InFlightTask {
         Ok((row, (log, artifacts)))
     }
 
-    /// Checks the calls of a provider's row.
+    /// Compares the `reported` calls of a provider's row or of a grade with those that were `kept`.
     ///
     /// # Errors
     ///
     /// A fault of the worker, as the rest of a sentence.
-    pub(crate) fn check_calls(&self, row: &RowRef<'_>, calls: Option<Calls>) -> Result<(), String> {
-        let is_stopped = row.outcome == Outcome::Stopped;
-        let error = row.error.as_ref().filter(|_| is_stopped);
-        let has_diverged = error.is_some_and(|error| &*error.code == DIVERGED);
+    pub(crate) fn check_calls(
+        &self,
+        is_stopped: bool,
+        error: Option<&RowError<'_>>,
+        reported: Option<Calls>,
+        kept: Option<Calls>,
+    ) -> Result<(), String> {
+        let code = error.map(|error| &*error.code);
+        let has_diverged = is_stopped && code == Some(DIVERGED);
         // Otherwise a trial could start anew forever.
         if has_diverged && self.task.recorded.is_none() {
             return Err("reported that it differs from a journal without having one".to_owned());
         }
-        let code = row.error.as_ref().map(|error| &*error.code);
         let is_unused = self.task.recorded.is_some() && code == Some(INTERRUPTED_CALL);
-        if is_unused && row.calls.is_none() {
+        if is_unused && reported.is_none() {
             return Ok(());
         }
         // Interrupted attempts have no row, and those with other calls may not have read all of them.
-        if row.calls == calls || is_stopped && (!has_diverged || row.calls.is_none()) {
+        if reported == kept || is_stopped && (!has_diverged || reported.is_none()) {
             return Ok(());
         }
         Err("reported other calls than it has recorded".to_owned())

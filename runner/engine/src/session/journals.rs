@@ -6,14 +6,13 @@ use runner_model::protocol::{CALLS_VERSION, CallLine, Entry, Recorded, TaskKind}
 use runner_model::provider::InFlight;
 use runner_model::{Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
-use runner_record::{Journals, RecordError};
+use runner_record::{JournalKey, Journals, RecordError, RunDir};
 use serde_json::value::RawValue;
 
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
 use super::stage::{Running, Stage};
-use crate::plan::{Ids, Plan, TestLine};
-use crate::schedule::Assignment;
+use crate::plan::{Ids, Plan, RowPlace, StoredRow, TestLine};
 
 /// Bytes of an entry in addition to `limits.journal`, for names of its parts.
 const MORE_BYTES: u64 = 64 << 10;
@@ -27,8 +26,8 @@ impl Coordinator<'_> {
     pub(super) fn read_journals(&mut self) -> Result<(), RecordError> {
         let Stage::Running(Running { run, journals, .. }) = &mut self.stage else { return Ok(()) };
         let (plan, fold) = (self.plan, &self.fold);
-        // An attempt that replays starts again: its responses are in the other run.
-        if plan.replayed.is_some()
+        // A rescore records nothing.
+        if plan.rescored.is_some()
             || plan.providers.iter().all(|prepared| prepared.provider.journal().is_none())
         {
             return Ok(());
@@ -38,15 +37,26 @@ impl Coordinator<'_> {
             let trial = plan.suite.index(&call.trial)?;
             let provider = &plan.providers[usize::from(plan.suite.trial(trial).provider)];
             let is_open = provider.provider.journal().is_some()
-                && call.attempt == fold.attempts(trial) + 1
+                && call.attempt == fold.attempts(trial) + u32::from(call.grader.is_none())
                 && fold.trial(trial).is_pending
-                && !plan.rejudge.has(trial);
+                && plan.rejudge.has(trial) == call.grader.is_some();
             is_open.then_some(trial)
         };
         *journals = Journals::read(run.owned.dir(), manifest, &number, &mut |_, _| ())?;
+        if plan.replayed.is_some() {
+            // An attempt that replays starts again: its responses are in the other run.
+            journals.all().for_each(|(_, journal)| journal.restart());
+            return Ok(());
+        }
         let mut line = Vec::new();
-        for ((trial, _), journal) in journals.all() {
-            let planned = plan.suite.trial(trial);
+        for (key, journal) in journals.all() {
+            if let Some((grader, _)) = &key.grader
+                && !awaits(grader, plan.rejudge.place(key.trial), run.owned.dir())
+            {
+                journal.restart();
+                continue;
+            }
+            let planned = plan.suite.trial(key.trial);
             let fingerprint = plan.suite.line(planned.test, &mut line).and_then(|()| {
                 Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
             });
@@ -55,7 +65,9 @@ impl Coordinator<'_> {
                 path: run.owned.dir().path(),
                 source,
             })?;
-            if journal.fingerprint != Some(fingerprint.0) {
+            let (execution, judgement) = fingerprint;
+            let expected = if key.grader.is_some() { judgement } else { execution };
+            if journal.fingerprint != Some(expected) {
                 journal.void("its test or provider has changed");
             }
         }
@@ -68,19 +80,21 @@ impl Coordinator<'_> {
         let Stage::Running(Running { journals, .. }) = &mut self.stage else { return };
         let (mut attempts, mut calls) = (0, 0);
         let mut anew = BTreeMap::<_, Vec<_>>::new();
-        for (attempt, journal) in journals.all() {
+        for (key, journal) in journals.all() {
             if let Some(problem) = &journal.problem
-                && !must_not_send_again(self.plan, attempt.0)
+                && !must_not_send_again(self.plan, key.trial)
             {
-                anew.entry(problem.clone()).or_default().push(attempt);
+                anew.entry(problem.clone()).or_default().push(key.clone());
             } else {
                 attempts += 1;
-                self.schedule.continues(attempt.0, journal.tries.saturating_sub(1));
+                if key.grader.is_none() {
+                    self.schedule.continues(key.trial, journal.tries.saturating_sub(1));
+                }
                 calls += journal.calls().map_or(0, |calls| u64::from(calls.count));
             }
         }
-        for attempt in anew.values().flatten() {
-            journals.at(*attempt).restart();
+        for key in anew.values().flatten() {
+            journals.at(key.clone()).restart();
         }
         for (problem, mut attempts) in anew {
             attempts.sort_unstable();
@@ -94,37 +108,38 @@ impl Coordinator<'_> {
     }
 
     /// Reports attempts that start anew although they have a journal.
-    fn report_anew(&mut self, attempts: &[(u64, u32)], problem: &str) {
+    fn report_anew(&mut self, attempts: &[JournalKey], problem: &str) {
         let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
-        let first = attempts.first().and_then(|(trial, _)| ids.trial(*trial).ok());
+        let first = attempts.first().and_then(|key| ids.trial(key.trial).ok());
         let first = first.map(|trial| format!(" (`{trial}`)")).unwrap_or_default();
         let start = plural(attempts.len() as u64, "attempt starts", "attempts start");
         self.notice(&format!("{start} anew{first}: the journal cannot be used, because {problem}"));
     }
 
-    /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. `None` for a new attempt.
+    /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. `None` for a new attempt. `tries`
+    /// is the number by which a provider knows it.
     pub(super) fn recorded(
         &mut self,
-        assignment: &Assignment,
+        key: JournalKey,
+        tries: u32,
     ) -> Result<Option<Recorded>, (Reason, String)> {
         let Stage::Running(Running { run, journals, unkept, .. }) = &mut self.stage else {
             return Ok(None);
         };
         let failed = |error| (Reason::Machine, machine::failure("cannot send a journal", error));
         if let Some(replayed) = &self.plan.replayed {
-            let found = replayed.attempt(assignment.trial, assignment.tries);
+            let found = replayed.attempt(&key, tries);
             let (lines, start) = found.map_err(|error| (Reason::Storage, error.to_string()))?;
             let sha256 = self.pool.put_lines(&lines).map_err(failed)?;
             let recorded =
                 Recorded { sha256, continued: 0, used: Micros(0), replayed: Some(start) };
             return Ok(Some(recorded));
         }
-        let attempt = (assignment.trial, assignment.attempt);
-        let Some(journal) = journals.get(attempt) else { return Ok(None) };
+        let Some(journal) = journals.get(&key) else { return Ok(None) };
         if let Some(problem) = journal.problem.clone() {
-            if !must_not_send_again(self.plan, attempt.0) {
-                journals.at(attempt).restart();
-                self.report_anew(&[attempt], &problem);
+            if !must_not_send_again(self.plan, key.trial) {
+                journals.at(key.clone()).restart();
+                self.report_anew(&[key], &problem);
                 return Ok(None);
             }
             let reason = format!("!the journal cannot be used, because {problem}");
@@ -155,7 +170,8 @@ impl Coordinator<'_> {
         let Some(flight) = running.tasks.at(worker, task) else { return };
         let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
         let most = provider.limits.journal.saturating_add(MORE_BYTES);
-        let is_allowed = flight.task.kind == TaskKind::Run && provider.journal().is_some();
+        let is_call = matches!(flight.task.kind, TaskKind::Run | TaskKind::Grade);
+        let is_allowed = is_call && provider.journal().is_some();
         let added = if !is_allowed {
             Err("recorded a call of an attempt without a journal".to_owned())
         } else if (flight.entry.len() + piece.len()) as u64 > most {
@@ -179,6 +195,12 @@ impl Coordinator<'_> {
             self.pool.answer_entry(worker, task);
         }
     }
+}
+
+/// Returns whether the row at `place` waits for the answer of a grader.
+fn awaits(grader: &str, place: Option<RowPlace>, run: &RunDir) -> bool {
+    let row = place.filter(|place| place.is_ungraded).and_then(|place| StoredRow::read(run, place));
+    row.is_some_and(|row| !row.is_answered_by(grader))
 }
 
 /// Returns whether an attempt of a trial must not start anew, because that would send its requests again.
@@ -207,25 +229,28 @@ impl Running {
         } else if !flight.is_recorded {
             return Err("recorded a call before the start of its guest".to_owned());
         }
-        let journal = self.journals.at((flight.trial, flight.attempt));
+        let key = flight.journal();
+        let grader = key.grader.as_ref().map(|(name, _)| name.clone());
+        let fingerprint = if grader.is_some() { flight.judgement } else { flight.execution };
+        let journal = self.journals.at(key);
         let sessions = &self.run.owned.manifest().sessions;
         let call = CallLine {
             v: CALLS_VERSION,
             trial: flight.task.trial.clone(),
             attempt: flight.attempt,
             tries: flight.task.tries,
-            grader: None,
+            grader,
             session: self.run.session,
             key: sessions.last().map_or(0, |session| session.key),
             line: journal.next_line(),
-            fingerprint: flight.execution,
+            fingerprint,
             entry: RawValue::NULL,
         };
         let line = call.with_entry(&bytes);
         let place = (self.run.writer.calls_length(), line.len() - 1);
         let added = journal.add(&entry, &bytes, place);
         added.map_err(|problem| format!("recorded a call that {problem}"))?;
-        journal.fingerprint = Some(flight.execution);
+        journal.fingerprint = Some(fingerprint);
         self.run.writer.call(&line);
         self.unkept.push_back((worker, task));
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::protocol::{ReportHead, TaskKind};
-use runner_model::row::{Grade, RowError, Usage, check_grade, check_judgement, read_line};
+use runner_model::protocol::{DIVERGED, ReportHead, TaskKind};
+use runner_model::row::{Calls, Grade, RowError, Usage, check_grade, check_judgement, read_line};
 use runner_model::{Outcome, Row, RowRef};
 
 use super::in_flight::{CheckedReport, InFlightTask};
@@ -22,8 +22,8 @@ enum JudgedWork {
     Judgement,
     /// The call of the grader of this name.
     Grade(String),
-    /// The call of a grader that did not end.
-    Interrupted,
+    /// The call of a grader that did not end, and the reason if it cannot continue from its journal.
+    Interrupted(Option<String>),
 }
 
 impl InFlightTask {
@@ -32,7 +32,7 @@ impl InFlightTask {
         self.stored.is_some()
     }
 
-    /// Checks the report of a task `Judge` or `Grade`.
+    /// Checks the report of a task `Judge` or `Grade`. `calls` are those that the journal of the grader has.
     ///
     /// # Errors
     ///
@@ -42,6 +42,7 @@ impl InFlightTask {
         head: &ReportHead,
         body: &[u8],
         session: u32,
+        calls: Option<Calls>,
     ) -> Result<JudgedReport, String> {
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
         if body.len() > head.row_bytes as usize || !self.has_no_drafts() {
@@ -63,21 +64,35 @@ impl InFlightTask {
             let mut row = Row::judged(stored, judgement, &graders);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
+        let interrupted = |why| {
+            let row = Row::from(stored.clone()).fit();
+            Ok(JudgedReport::new(row, JudgedWork::Interrupted(why)))
+        };
         let grade = check_grade(body, self.grader(), self.task.attempt);
-        match grade.map_err(|error| bad(&error))? {
-            Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
-            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade })),
-            None => Ok(JudgedReport::new(Row::from(stored).fit(), JudgedWork::Interrupted)),
+        let Some(grade) = grade.map_err(|error| bad(&error))? else { return interrupted(None) };
+        if head.host_fault.is_some() {
+            return Err(bad(&"a fault of the machine and a grade"));
+        }
+        let diverged = grade.error.as_ref();
+        let diverged = diverged.filter(|error| error.class.is_none() && *error.code == *DIVERGED);
+        self.check_calls(diverged.is_some(), grade.error.as_ref(), grade.calls, calls)?;
+        match diverged {
+            Some(error) => {
+                interrupted(Some(format!("grader `{}`: {}", grade.grader, error.message)))
+            }
+            None => Ok(self.graded(stored, Grade { session, ..grade })),
         }
     }
 
-    /// Creates the report of a grade or judgement that was lost with its worker.
+    /// Creates the report of a grade or judgement that was lost with its worker. `calls` are those that the journal of the grader
+    /// has.
     pub(crate) fn lost_judged(
         &self,
         outcome: Outcome,
         error: RowError<'static>,
         took: Duration,
         session: u32,
+        calls: Option<Calls>,
     ) -> Result<JudgedReport, String> {
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
@@ -99,6 +114,8 @@ impl InFlightTask {
             usage: Usage::default(),
             metrics: Vec::new(),
             denied: Vec::new(),
+            // A stopped grader continues.
+            calls: calls.filter(|_| outcome != Outcome::Stopped),
             asked: None,
             session,
         };
@@ -146,11 +163,15 @@ impl JudgedReport {
         let mut effort = row.clone();
         // The budgets include the metrics of the stored row already.
         effort.metrics.clear();
-        if matches!(self.work, JudgedWork::Interrupted) {
+        if let JudgedWork::Interrupted(diverged) = &self.work {
             let message = head.host_fault.map_or("the run was stopped", |fault| fault.as_str());
+            let (code, message) = match diverged {
+                Some(difference) => (DIVERGED, difference.clone()),
+                None => ("stopped", message.to_owned()),
+            };
             effort.outcome = Outcome::Stopped;
             effort.error = Some(RowError {
-                code: "stopped".into(),
+                code: code.into(),
                 message: message.into(),
                 ..RowError::default()
             });

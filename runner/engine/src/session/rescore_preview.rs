@@ -121,7 +121,7 @@ fn judge(
         let report = probe.next_report();
         let (head, body) = report.map_err(|error| error.into_error("outputs were judged"))?;
         let Some(flight) = in_flight.all.remove(&head.task) else { continue };
-        let report = flight.check_judged(&head, &body, 0).map_err(bad_report)?;
+        let report = flight.check_judged(&head, &body, 0, None).map_err(bad_report)?;
         let row = report.row().map_err(bad_report)?;
         let rejudgement = Rejudgement {
             before: fold.trial(flight.trial).outcome.unwrap_or(Outcome::Ungraded),

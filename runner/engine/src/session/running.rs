@@ -9,7 +9,7 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Micros, Outcome, Places, Reason, RowRef, RunTime, Stage as Shown};
 use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready, visible::visible_line};
 use runner_prepare::machine;
-use runner_record::{Ack, Journal, RowFacts};
+use runner_record::{Ack, Journal, JournalKey, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, FIRST_LIVE};
@@ -128,8 +128,14 @@ impl Coordinator<'_> {
             let message = "cannot read a row or an output to judge".to_owned();
             return Err((Reason::Storage, message));
         }
-        let is_run = stored.is_none();
-        let recorded = if is_run { self.recorded(assignment)? } else { None };
+        let attempt = stored.as_ref().map_or(assignment.attempt, |row| row.attempt);
+        let grader = assignment.grader.zip(stored.as_ref()).map(|(grader, row)| {
+            let name = &self.plan.providers[usize::from(grader)].provider.name;
+            (name.clone(), row.asked(name) + 1)
+        });
+        let is_call = stored.is_none() || grader.is_some();
+        let key = JournalKey { trial: assignment.trial, attempt, grader };
+        let recorded = if is_call { self.recorded(key, assignment.tries)? } else { None };
         let Stage::Running(running) = &mut self.stage else { return Ok(()) };
         let (task, line) = running
             .tasks
@@ -181,7 +187,7 @@ impl Coordinator<'_> {
         for flight in running.tasks.all.values_mut().filter(|flight| flight.worker == worker) {
             flight.lost = Some((monotonic(), exit.how.clone()));
             if flight.is_recorded && self.pool.faulty.contains(&worker) {
-                let journal = running.journals.at((flight.trial, flight.attempt));
+                let journal = running.journals.at(flight.journal());
                 journal.void("its worker was killed for a fault");
             }
         }
@@ -216,13 +222,13 @@ impl Coordinator<'_> {
         let limits = &prepared.provider.limits;
         let mut is_answer = false;
         let mut diverged = None;
-        let journal = running.journals.get((flight.trial, flight.attempt));
-        let calls = journal.and_then(Journal::calls);
+        let key = flight.journal();
+        let calls = running.journals.get(&key).and_then(Journal::calls);
         let session = running.run.session;
         let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
-            diverged = difference(row);
+            diverged = difference(effort);
             let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
             self.schedule.apply(self.now, |schedule| {
                 let fault = head.host_fault;
@@ -234,10 +240,13 @@ impl Coordinator<'_> {
             Ok((report, effects)) => self.carry_out(effects, Some(report)),
             Err(fault) => return self.fault(worker, Some(head.task), fault),
         }
-        if let Some(difference) = diverged {
-            self.notice(&difference);
+        if let Some(difference) = &diverged {
+            self.notice(difference);
         }
         let Stage::Running(running) = &mut self.stage else { return };
+        if diverged.is_some() {
+            running.journals.at(key).restart();
+        }
         running.tasks.all.remove(&head.task);
         if is_answer && running.answering.insert(provider) {
             let name = &prepared.provider.name;
@@ -343,7 +352,7 @@ impl Coordinator<'_> {
     pub(super) fn report_for(&self, task: TaskId, reason: LostReason) -> Option<CheckedReport> {
         let Stage::Running(Running { tasks, run, journals, .. }) = &self.stage else { return None };
         let flight = tasks.all.get(&task)?;
-        let calls = journals.get((flight.trial, flight.attempt)).and_then(Journal::calls);
+        let calls = journals.get(&flight.journal()).and_then(Journal::calls);
         let (since, how) = flight.lost.clone().unwrap_or_else(|| {
             // The worker neither answered nor exited: the slot has the start.
             let mut slots = self.pool.slots();
@@ -353,7 +362,8 @@ impl Coordinator<'_> {
         let took = Micros(monotonic().saturating_sub(since));
         if flight.is_judged() {
             let error = flight.lost_error(reason, &how);
-            let report = flight.lost_judged(reason.outcome(), error, took.into(), run.session);
+            let session = run.session;
+            let report = flight.lost_judged(reason.outcome(), error, took.into(), session, calls);
             return Some(report.ok()?.into());
         }
         let started_at = RunTime((self.now - RunTime(took.0)).0);
@@ -388,9 +398,7 @@ impl Coordinator<'_> {
         } else {
             ungraded.remove(&flight.trial);
         }
-        if !flight.is_judged() {
-            journals.remove((flight.trial, flight.attempt));
-        }
+        journals.remove(&flight.journal());
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);
         let is_judged = tail.judged.is_some();

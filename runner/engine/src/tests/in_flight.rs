@@ -5,6 +5,7 @@ use runner_model::{
     digest,
     protocol::{Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule},
     row::Calls,
+    workspace::MAX_CHANGE_BYTES,
 };
 
 use super::{InFlightTask, LostReason, Policy, StoredRow};
@@ -28,6 +29,7 @@ fn flight() -> InFlightTask {
             recorded: None,
         },
         policy: Policy::default(),
+        base: None,
         stored: None,
         attempt: 3,
         graders: Vec::new(),
@@ -120,7 +122,9 @@ fn calls_of_a_row_are_those_that_were_recorded() {
     };
     let is_right = |flight: &InFlightTask, row: &str, recorded: Option<u32>| {
         let row: RowRef<'_> = serde_json::from_str(row).unwrap();
-        flight.check_calls(&row, recorded.map(calls)).is_ok()
+        let is_stopped = row.outcome == Outcome::Stopped;
+        let (error, kept) = (row.error.as_ref(), recorded.map(calls));
+        flight.check_calls(is_stopped, error, row.calls, kept).is_ok()
     };
     let new = flight();
     for (own, recorded, expected) in [
@@ -180,12 +184,14 @@ fn artifacts_are_assembled_from_pieces() {
 
 #[test]
 fn artifacts_are_bounded_by_the_limits() {
-    let limits = Limits { artifacts: 10, artifact_files: 1, reply: 0, ..Limits::default() };
+    let limits =
+        Limits { artifacts: 10, artifact_files: 1, reply: 0, workspace: 7, ..Limits::default() };
     let draft = || Ok(tempfile::tempfile().unwrap());
     let mut flight = flight();
-    assert!(flight.add_piece(0, b"0123456789", &limits, draft).unwrap().is_ok());
+    let most = vec![b'0'; 10 + 7 + MAX_CHANGE_BYTES as usize];
+    assert!(flight.add_piece(0, &most, &limits, draft).unwrap().is_ok());
     assert!(flight.add_piece(0, b"x", &limits, draft).unwrap().is_err());
-    assert!(flight.add_piece(2, b"", &limits, draft).unwrap().is_err());
+    assert!(flight.add_piece(4, b"", &limits, draft).unwrap().is_err());
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn lost_judgement_changes_only_outcome_and_error() {
         worker: None,
     });
     let error = flight.lost_error(LostReason::Crash, "died");
-    let report = flight.lost_judged(Outcome::Error, error, Duration::ZERO, 1).unwrap();
+    let report = flight.lost_judged(Outcome::Error, error, Duration::ZERO, 1, None).unwrap();
     let row = report.row().unwrap();
     assert_eq!((row.outcome, &*row.error.unwrap().code), (Outcome::Error, "crash"));
     assert_eq!((row.output.unwrap().get(), row.grades.len(), row.metrics.len()), ("1", 0, 1));

@@ -519,8 +519,9 @@ fn attempts_of_dead_workers_continue_with_their_journals() {
     assert_eq!(calls.count() as u64, 2 * TRIALS);
     let starts = counts.calls.iter().filter(|line| line.contains("\"start\""));
     assert_eq!(starts.count(), TRIALS as usize + continued);
-    assert!(counts.log.contains(": 0 calls are not kept"), "{}", counts.log);
-    assert!(!counts.log.contains(": 1 calls"), "{}", counts.log);
+    // A line of a worker that comes after the end of the session is not logged.
+    let mut unkept = counts.log.lines().filter(|line| line.contains("calls are not kept"));
+    assert!(unkept.all(|line| line.contains(": 0 calls")), "{}", counts.log);
 }
 
 #[test]

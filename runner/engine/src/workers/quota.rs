@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use runner_model::protocol::{FromWorker, LOG_LINE, MAX_PIECE};
-use runner_model::{Limits, visible::visible_line};
+use runner_model::{Limits, visible::visible_line, workspace::MAX_CHANGE_BYTES};
 
 /// Artifacts of an attempt with its output: a worker lists no more in a row. While the attempt reports, each is an open file.
 const MAX_ARTIFACTS: u64 = 330;
@@ -104,15 +104,16 @@ impl FrameQuota {
     }
 }
 
-/// Returns the bytes of all artifacts of an attempt. An output that is too large for a row is one more artifact, and JSON
-/// escapes can make it longer.
+/// Returns the bytes of all artifacts of an attempt, with those of its workspace. An output that is too large for a row is one
+/// more artifact, and JSON escapes can make it longer.
 pub(crate) fn max_artifact_bytes(limits: &Limits) -> u64 {
-    limits.artifacts.saturating_add(limits.reply.saturating_mul(8))
+    let own = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
+    own.saturating_add(limits.workspace).saturating_add(MAX_CHANGE_BYTES)
 }
 
-/// Returns the number of artifacts of an attempt, with its output.
+/// Returns the number of artifacts of an attempt, with its output and those of its workspace.
 pub(crate) fn max_artifacts(limits: &Limits) -> u64 {
-    limits.artifact_files.saturating_add(1).min(MAX_ARTIFACTS)
+    limits.artifact_files.saturating_add(3).min(MAX_ARTIFACTS)
 }
 
 /// Returns the number of pieces of all artifacts of an attempt. Redaction can turn one piece into two, and adds one at the end.

@@ -12,6 +12,8 @@ use crate::{Fingerprint, ProviderName, Text, Time, TrialId, cache::is_compile_ke
 pub const DIVERGED: &str = "diverged";
 /// The error code of an attempt whose requests must not be sent again.
 pub const INTERRUPTED_CALL: &str = "interrupted-call";
+/// Greatest time in an entry, in its own unit: 31 years in nanoseconds.
+const MAX_TIME: u64 = 1_000_000_000_000_000_000;
 /// The version of lines of calls, their `v`.
 pub const CALLS_VERSION: u8 = 1;
 
@@ -98,7 +100,7 @@ pub struct Response<'a> {
     pub body: Content<'a>,
 }
 
-/// Bytes: text, or base64 if they are not UTF-8.
+/// Bytes: text, or base64 if they are not UTF-8 or have many control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Content<'a> {
@@ -187,6 +189,11 @@ impl<'a> Entry<'a> {
             }
             Self::Exchange(one) if one.response.is_some() == one.failure.is_some() => {
                 Err(BadReport("a call that needs either a response or a failure".into()))
+            }
+            Self::Exchange(Exchange { at_ns, took_us, used_us, .. })
+                if took_us > used_us || used_us.max(at_ns) > &MAX_TIME =>
+            {
+                Err(BadReport("a call with an impossible time".into()))
             }
             Self::Sent { number } | Self::Exchange(Exchange { number, .. }) if *number == 0 => {
                 Err(BadReport("a call with an impossible `number`".into()))

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::line::{RowRef, VERSION, parse};
 use super::row_check::Check;
-use crate::{ErrorClass, Limits, Outcome, protocol::Task};
+use crate::{ErrorClass, Limits, Outcome, protocol::Task, workspace::CHANGES};
 
 /// Bytes of a worker's row.
 pub const MAX_ROW: usize = 256 << 10;
@@ -64,12 +64,24 @@ pub fn check_row<'a>(
         (is_error_right && is_class_right, "error"),
         (row.checks.iter().all(Check::is_possible), "checks"),
         (row.grades.is_empty(), "grades"),
-        // One more for an output that does not fit the row.
-        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),
+        // One more for an output that does not fit the row, and those of a workspace.
+        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(3), "artifacts"),
         (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
+        (has_changes(&row), "workspace"),
     ];
     check_parts("row", &parts)?;
     Ok(row)
+}
+
+/// Returns whether the list of changes that the row's workspace names is one of its artifacts.
+fn has_changes(row: &RowRef<'_>) -> bool {
+    let Some(workspace) = &row.workspace else { return true };
+    let is_list = |digest| {
+        let mut artifacts = row.artifacts.iter();
+        artifacts.any(|artifact| *artifact.name == *CHANGES && artifact.sha256 == digest)
+    };
+    let has_counts = workspace.added | workspace.changed | workspace.removed > 0;
+    workspace.changes.is_none_or(|digest| has_counts && is_list(digest))
 }
 
 /// Refuses a report with a part that is not right. Each part has the name of its key.

@@ -81,6 +81,9 @@ pub struct Grade<'a> {
     /// Actions of the grader that are not granted, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<Denied<'a>>,
+    /// The requests in `calls.jsonl`. Absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
     /// Hash of the grader's settings and its input. An answer with the same hash is kept. `None` if the grader was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Fingerprint>,
@@ -170,7 +173,7 @@ pub struct Actor {
 pub struct Calls {
     /// Number of exchanges.
     pub count: u32,
-    /// SHA-256 of their entries, one after the other.
+    /// SHA-256 of the entries of the attempt's first start and of its exchanges, one after the other.
     pub sha256: Digest,
 }
 

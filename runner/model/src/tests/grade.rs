@@ -29,6 +29,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         usage: Default::default(),
         metrics: Vec::new(),
         denied: Vec::new(),
+        calls: None,
         asked: Some(Fingerprint([7; 16])),
         session: 1,
     }

@@ -5,8 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry};
-use runner_model::row::{Calls, has_right_checksum};
-use runner_model::{Digest, Fingerprint, Micros};
+use runner_model::row::{Calls, Grade, has_right_checksum};
+use runner_model::{Digest, Fingerprint, Micros, ProviderName, RowRef};
 use sha2::{Digest as _, Sha256};
 
 use crate::disk::beneath::Reader;
@@ -27,9 +27,20 @@ pub(crate) const TORN: &str = "is not whole";
 /// A line of `calls.jsonl`, or the reason why it is not one.
 pub(crate) type ReadCall<'a> = Result<CallLine<'a>, &'static str>;
 
-/// The journals of attempts, by a number of the trial and the number of the attempt.
+/// The journals of attempts.
 #[derive(Debug, Default)]
-pub struct Journals(HashMap<(u64, u32), Journal>);
+pub struct Journals(HashMap<JournalKey, Journal>);
+
+/// The attempt of a trial's provider, or of a grader of its output.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JournalKey {
+    /// A number of the trial.
+    pub trial: u64,
+    /// The provider's attempt.
+    pub attempt: u32,
+    /// The grader and its attempt. `None` for the provider.
+    pub grader: Option<(ProviderName, u32)>,
+}
 
 /// The recorded calls of an attempt since its last start that does not continue.
 #[derive(Debug, Default)]
@@ -49,6 +60,8 @@ pub struct Journal {
     pub used: Micros,
     /// The number by which guests know the attempt.
     pub tries: u32,
+    /// The session of the last line.
+    session: u32,
     /// The fingerprint of the last line.
     pub fingerprint: Option<Fingerprint>,
     /// Reason why no attempt can continue with the journal.
@@ -114,7 +127,7 @@ impl Journal {
         let is_new = matches!(entry, Entry::Start { continues: false, .. });
         let is_void = self.problem.is_some();
         let added = self.add(&entry, bytes, place);
-        self.tries = call.tries;
+        (self.tries, self.session) = (call.tries, call.session);
         if self.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint) {
             self.void("its test or provider has changed meanwhile");
         }
@@ -156,6 +169,19 @@ impl Journal {
     }
 }
 
+impl JournalKey {
+    /// Returns the key of an attempt of the provider.
+    pub fn new(trial: u64, attempt: u32) -> Self {
+        Self { trial, attempt, grader: None }
+    }
+
+    /// Returns the key of the attempt of a grader that has led to a grade.
+    pub fn of_grade(trial: u64, row: &RowRef<'_>, grade: &Grade<'_>) -> Self {
+        let grader = ProviderName::parse(&grade.grader).ok().map(|name| (name, grade.attempt));
+        Self { trial, attempt: row.attempt, grader }
+    }
+}
+
 impl Journals {
     /// Reads the journals of a run. `number` returns the number of a line's trial, or `None` for an attempt that is left out.
     /// `damaged` gets the number of each line with a problem, from 1.
@@ -171,8 +197,9 @@ impl Journals {
             line += 1;
             let problem = match read {
                 Ok(call) => number(&call).and_then(|trial| {
-                    let key = (trial, call.attempt);
-                    let added = journals.at(key).add_line(&call, manifest, (at, length));
+                    let grader = call.grader.clone().map(|grader| (grader, call.tries));
+                    let key = JournalKey { trial, attempt: call.attempt, grader };
+                    let added = journals.at(key.clone()).add_line(&call, manifest, (at, length));
                     added.err().map(|problem| (Some(key), problem))
                 }),
                 Err(problem) => Some((None, problem.to_owned())),
@@ -182,31 +209,38 @@ impl Journals {
                 let text = format!("line {line} of {CALLS} {problem}");
                 // A damaged line may be of any attempt that has started before it.
                 let all = journals.0.iter_mut();
-                all.filter(|(other, _)| key.is_none_or(|key| key == **other))
+                all.filter(|(other, _)| key.as_ref().is_none_or(|key| key == *other))
                     .for_each(|(_, journal)| journal.void(&text));
             }
         })?;
         Ok(journals)
     }
 
-    /// Returns the journal of an attempt, by the number of its trial and its own. It is empty if there was none.
-    pub fn at(&mut self, attempt: (u64, u32)) -> &mut Journal {
+    /// Returns the journal of an attempt. It is empty if there was none.
+    pub fn at(&mut self, attempt: JournalKey) -> &mut Journal {
         self.0.entry(attempt).or_default()
     }
 
-    pub fn get(&self, attempt: (u64, u32)) -> Option<&Journal> {
-        self.0.get(&attempt).filter(|journal| !journal.is_empty())
+    pub fn get(&self, attempt: &JournalKey) -> Option<&Journal> {
+        self.0.get(attempt).filter(|journal| !journal.is_empty())
     }
 
     /// Returns all journals, in no order.
-    pub fn all(&mut self) -> impl Iterator<Item = ((u64, u32), &mut Journal)> {
-        let journals = self.0.iter_mut().map(|(attempt, journal)| (*attempt, journal));
-        journals.filter(|(_, journal)| !journal.is_empty())
+    pub fn all(&mut self) -> impl Iterator<Item = (&JournalKey, &mut Journal)> {
+        self.0.iter_mut().filter(|(_, journal)| !journal.is_empty())
     }
 
     /// Forgets the journal of an attempt, because it has a row.
-    pub fn remove(&mut self, attempt: (u64, u32)) {
-        self.0.remove(&attempt);
+    pub fn remove(&mut self, attempt: &JournalKey) {
+        self.0.remove(attempt);
+    }
+
+    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was asked again in a later
+    /// session has other ones.
+    pub fn lack(&self, trial: u64, row: &RowRef<'_>, grade: &Grade<'_>) -> bool {
+        let journal = self.get(&JournalKey::of_grade(trial, row, grade));
+        let is_older = journal.is_some_and(|journal| Some(journal.session) > row.session);
+        grade.calls.is_some() && !is_older && journal.and_then(Journal::calls) != grade.calls
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt::Display, fs::File, io, mem, path::PathBuf, sync::Arc};
 
 use runner_model::known::Known;
 use runner_model::protocol::CallLine;
-use runner_model::row::{BadLine, RowHead, read_line};
+use runner_model::row::{BadLine, Grade, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, id_glob, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::layout::{CALLS, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::adaptive::hash;
-use crate::rows::calls::{Journal, Journals};
+use crate::rows::calls::{Journal, JournalKey, Journals};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
 use crate::run::run_dir::Check;
@@ -137,7 +137,8 @@ impl RunDir {
             // Parses a row, and returns whether it names files.
             |bytes| {
                 let row = read_line(bytes)?;
-                Ok(row.logs.is_some() || row.calls.is_some() || !row.artifacts.is_empty())
+                let has_calls = row.calls.is_some() || !row.grades.is_empty();
+                Ok(row.logs.is_some() || has_calls || !row.artifacts.is_empty())
             },
             &mut |check, place, (line, names)| {
                 let number = place.number;
@@ -358,11 +359,19 @@ impl RunCheck<'_> {
             }
         }
         if let (Some(_), Some(journals)) = (row.calls, self.journals) {
-            let journal = journals.get((hash(&row.trial), row.attempt));
+            let journal = journals.get(&JournalKey::new(hash(&row.trial), row.attempt));
             if journal.and_then(Journal::calls) != row.calls {
                 let problem = format!("its calls are lost: {CALLS} has other ones");
                 self.row_fault(trial, &row.trial, &problem);
             }
+        }
+        let lost = row.grades.iter().filter(|grade| {
+            self.journals.is_some_and(|all| all.lack(hash(&row.trial), row, grade))
+        });
+        if let Some(Grade { grader, .. }) = lost.into_iter().next() {
+            let problem =
+                format!("the calls of its grader `{grader}` are lost: {CALLS} has other ones");
+            self.row_fault(trial, &row.trial, &problem);
         }
         if let Some(place) = row.logs
             && let Err(problem) = self.run.log_line(row, place)

@@ -190,7 +190,9 @@ fn hide_volatile(value: &mut Value) {
     match value {
         Value::Object(keys) => {
             for (key, value) in keys {
-                if VOLATILE.contains(&key.as_str()) && !value.is_null() {
+                // The key of a session is a random number.
+                let is_random = key == "key" && value.is_number();
+                if is_random || VOLATILE.contains(&key.as_str()) && !value.is_null() {
                     *value = "…".into();
                 }
                 hide_volatile(value);

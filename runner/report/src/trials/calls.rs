@@ -5,7 +5,7 @@ use std::ops::Range;
 use runner_model::protocol::{CallLine, Content, Entry, Exchange};
 use runner_model::row::duration;
 use runner_model::units::{grouped, plural, show_duration, show_size};
-use runner_model::{Text, TrialId, visible::cut};
+use runner_model::{ProviderName, Text, TrialId, visible::cut};
 use runner_record::{Journals, RecordError, RunDir};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,14 +34,19 @@ pub struct CallsDocument {
     /// Reason why the attempt cannot continue from its journal. Calls may be missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// In the order of their numbers.
+    /// Those of the provider, then those of graders, in the order of their numbers.
     pub calls: Vec<RecordedCall>,
 }
 
 /// A request of a guest, and the response or the reason for the lack of one. Texts may be written by guests and servers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RecordedCall {
-    /// Number of the request in the attempt, from 1.
+    /// The value of `--call`: `7`, or `judge:7` for a grader, or `judge:2:7` for its second attempt.
+    pub id: String,
+    /// The grader that made the request. Absent for the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grader: Option<ProviderName>,
+    /// Number of the request in the attempt of its guest, from 1.
     pub number: u32,
     /// Number of the session that sent the request, from 1.
     pub session: u32,
@@ -88,8 +93,7 @@ pub struct RecordedCall {
 /// An exchange among the lines of a journal.
 struct Found<'a> {
     exchange: Exchange<'a>,
-    session: u32,
-    entry: &'a RawValue,
+    line: CallLine<'a>,
 }
 
 impl TrialDocument {
@@ -119,14 +123,14 @@ impl TrialDocument {
         &self,
         run: &RunDir,
         attempt: Option<u32>,
-        number: u32,
+        id: &str,
     ) -> Result<(CallsDocument, Vec<Section>), RecordError> {
         let mut sections = Vec::new();
         let document = self.read_calls(run, attempt, |all, calls| {
-            if let Some(one) = all.iter().find(|one| one.exchange.number == number) {
+            if let Some(one) = all.iter().find(|one| one.id() == id) {
                 let call = RecordedCall::new(one);
                 sections = call.sections(&one.exchange);
-                calls.push(RecordedCall { exchange: whole(one.entry), ..call });
+                calls.push(RecordedCall { exchange: whole(one.line.entry), ..call });
             }
         })?;
         Ok((document, sections))
@@ -141,7 +145,7 @@ impl TrialDocument {
         let number = |line: &CallLine<'_>| (line.trial == self.trial).then_some(0);
         let mut journals =
             run.snapshot(|| Journals::read(run, &run.manifest()?, &number, &mut |_, _| {}))?;
-        let newest = journals.all().map(|((_, attempt), _)| attempt).max();
+        let newest = journals.all().map(|(key, _)| key.attempt).max();
         let shown = self.row().map(|row| row.attempt);
         let attempt = attempt.or(shown).or(newest).unwrap_or(1);
         let mut document = CallsDocument {
@@ -153,12 +157,17 @@ impl TrialDocument {
             problem: None,
             calls: Vec::new(),
         };
-        let Some(journal) = journals.get((0, attempt)) else { return Ok(document) };
-        let lines = run.call_lines(journal)?;
+        let mut lines = Vec::new();
+        for (_, journal) in journals.all().filter(|(key, _)| key.attempt == attempt) {
+            lines.extend(run.call_lines(journal)?);
+            let problem = journal.problem.clone().filter(|problem| !problem.ends_with(TORN));
+            document.problem = document.problem.or(problem);
+        }
         let mut found: Vec<_> = lines.split(|byte| *byte == b'\n').filter_map(found).collect();
-        found.sort_by_key(|one| one.exchange.number);
+        found.sort_by_key(|Found { line, exchange }| {
+            (line.grader.clone(), line.tries, exchange.number)
+        });
         document.total = found.len() as u64;
-        document.problem = journal.problem.clone().filter(|problem| !problem.ends_with(TORN));
         select(&found, &mut document.calls);
         Ok(document)
     }
@@ -166,10 +175,21 @@ impl TrialDocument {
 
 /// Parses a line of a journal. `None` if it is not an exchange.
 fn found(line: &[u8]) -> Option<Found<'_>> {
-    let CallLine { session, entry, .. } = serde_json::from_slice(line).ok()?;
-    match Entry::read(entry.get().as_bytes()).ok()? {
-        Entry::Exchange(exchange) => Some(Found { exchange, session, entry }),
+    let line: CallLine<'_> = serde_json::from_slice(line).ok()?;
+    match Entry::read(line.entry.get().as_bytes()).ok()? {
+        Entry::Exchange(exchange) => Some(Found { exchange, line }),
         _ => None,
+    }
+}
+
+impl Found<'_> {
+    fn id(&self) -> String {
+        let (CallLine { grader, tries, .. }, number) = (&self.line, self.exchange.number);
+        match grader {
+            None => number.to_string(),
+            Some(grader) if *tries == 1 => format!("{grader}:{number}"),
+            Some(grader) => format!("{grader}:{tries}:{number}"),
+        }
     }
 }
 
@@ -185,10 +205,10 @@ fn whole(entry: &RawValue) -> Option<Box<RawValue>> {
 impl CallsDocument {
     /// Formats the reason why a call cannot be shown.
     #[must_use]
-    pub fn missing(&self, number: u32) -> String {
+    pub fn missing(&self, id: &str) -> String {
         let Self { trial, attempt, total, .. } = self;
         let has = plural(*total, "call", "calls");
-        format!("attempt {attempt} of `{trial}` has no call {number}; its journal has {has}")
+        format!("attempt {attempt} of `{trial}` has no call {id}; its journal has {has}")
     }
 }
 
@@ -199,8 +219,10 @@ impl RecordedCall {
         let (_, most) = START;
         let usage = response.as_ref().map(|response| usage(&response.body)).unwrap_or_default();
         Self {
+            id: found.id(),
+            grader: found.line.grader.clone(),
             number: *number,
-            session: found.session,
+            session: found.line.session,
             method: cut(&request.method, most),
             url: cut(&request.url, most),
             status: response.as_ref().map(|response| response.status),

@@ -241,6 +241,7 @@ fn grade(grade: &Grade<'_>) -> Vec<String> {
     words.extend(own.map(|own| format!("its own verdict is {own}")));
     words.extend((grade.attempt > 1).then(|| format!("attempt {}", grade.attempt)));
     words.push(show_duration(duration(grade.duration_ms)));
+    words.extend(grade.calls.map(|calls| plural(calls.count.into(), "call", "calls")));
     words.extend(grade.metrics.iter().map(phrases::metric));
     let texts = [
         grade.error.as_ref().map(|error| ("error", error.to_string())),

@@ -43,14 +43,14 @@ export function callList(path, redraw, attempt = '') {
   }
 
   /** @param {any} call */
-  function entry(call, address = `${path}/attempts/${page.attempt}/calls/${call.number}`) {
+  function entry(call, address = `${path}/attempts/${page.attempt}/calls/${encodeURIComponent(call.id)}`) {
     const open = opened?.address === address ? opened : null;
     const facts = [duration(call.took_ms), `${size(call.request_bytes)} sent`, `${size(call.response_bytes)} received`, call.tokens && plural(call.tokens, 'token'), call.redacted && 'a secret was replaced'];
-    const download = el('a', { href: `/api/v1${address}`, download: `call-${call.number}.txt`, 'aria-label': `Download call ${call.number}` }, 'Download');
-    return el('li', { key: call.number }, download, el('details', { open: Boolean(open), ontoggle: (/** @type {any} */ event) => void toggle(address, event.target.open) },
-      el('summary', null, `${call.number} ${call.method} ${call.url} `, el('b', null, call.failure ? `${call.failure}: ${call.message}` : String(call.status)), el('span', { class: 'quiet' }, ` ${facts.filter(Boolean).join(', ')}`),
+    const download = el('a', { href: `/api/v1${address}`, download: `call-${call.id}.txt`, 'aria-label': `Download call ${call.id}` }, 'Download');
+    return el('li', { key: call.id }, download, el('details', { open: Boolean(open), ontoggle: (/** @type {any} */ event) => void toggle(address, event.target.open) },
+      el('summary', null, `${call.id} ${call.method} ${call.url} `, el('b', null, call.failure ? `${call.failure}: ${call.message}` : String(call.status)), el('span', { class: 'quiet' }, ` ${facts.filter(Boolean).join(', ')}`),
         !open && [['→', call.request], ['←', call.response]].map(([mark, text]) => text && el('code', { class: 'quiet' }, `${mark} ${text}`))),
-      open && [open.text ? el('pre', { tabindex: 0, 'aria-label': `Call ${call.number}` }, open.text) : open.error ? problem(open.error) : loading(), open.left > 0 && el('p', { class: 'quiet' }, `${size(open.left)} more: download the call`)]));
+      open && [open.text ? el('pre', { tabindex: 0, 'aria-label': `Call ${call.id}` }, open.text) : open.error ? problem(open.error) : loading(), open.left > 0 && el('p', { class: 'quiet' }, `${size(open.left)} more: download the call`)]));
   }
 
   function content() {

@@ -60,7 +60,8 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow(trial);
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw, () => false) : null;
     // An attempt that has no row can have calls already.
-    if (!isSame) calls = report || (row && !row.calls) ? null : callList(path, draw, row?.attempt);
+    const isSilent = row && !row.calls && row.outcome !== 'ungraded' && !row.grades?.some((/** @type {any} */ one) => one.calls);
+    if (!isSame) calls = report || isSilent ? null : callList(path, draw, row?.attempt);
     void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);

@@ -233,15 +233,17 @@ impl ProgramEnd {
                 sandbox.host.warn(message);
             }
         }
+        let is_partial = self.exit.is_err();
         let ending = match self.exit {
             Err(error) => classify(&error, sandbox),
             Ok(exit_code) => read(exit_code, sandbox),
         };
         // Has no tail: the output counts whole or not at all. `shorten` redacts it before it cuts.
-        let redactor = sandbox.host.redactor();
-        sandbox.stdout.shorten(limits.stdio, redactor);
-        let ended = Ended::collect(sandbox, ending, self.time, 0);
+        let redactor = sandbox.host.redactor().cloned();
+        sandbox.stdout.shorten(limits.stdio, redactor.as_ref());
+        let mut ended = Ended::collect(sandbox, ending, self.time, 0);
         drop(self.sandbox);
+        self.files.add_changes(&mut ended, limits.workspace, redactor, is_partial).await;
         self.files.remove().await;
         ended
     }
@@ -268,6 +270,7 @@ impl Program {
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
+            workspace: start.files.workspace(),
             roots: start.roots,
             stdout,
             stderr: Capture::new(limits.stdio, limits.stdio)

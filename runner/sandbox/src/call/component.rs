@@ -63,6 +63,7 @@ pub(crate) async fn run(
 
     let sandbox = instance.store.data_mut();
     let mut reply_bytes = 0;
+    let is_partial = answer.is_err();
     let ending = match answer {
         Ok(Ok(reply)) => {
             reply_bytes = size(&reply);
@@ -72,8 +73,11 @@ pub(crate) async fn run(
         Ok(Err(error)) => read_error(error, sandbox),
         Err(error) => classify(&error, sandbox),
     };
-    let ended = Ended::collect(sandbox, ending, time, reply_bytes);
-    if instance.is_reusable(&ended.ending) {
+    let redactor = sandbox.host.redactor().cloned();
+    let mut ended = Ended::collect(sandbox, ending, time, reply_bytes);
+    instance.files.add_changes(&mut ended, call.limits.workspace, redactor, is_partial).await;
+    // The next attempt must not see this one's workspace.
+    if call.workspace.is_none() && instance.is_reusable(&ended.ending) {
         *kept = Some(instance);
     } else {
         instance.remove().await;
@@ -120,6 +124,7 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
         host,
         quota: None,
         roots: Vec::new(),
+        workspace: None,
         limits,
         handover: (limits.reply.saturating_add(HANDOVER_MARGIN), "which `limits.reply` sets"),
     }
@@ -150,6 +155,7 @@ impl LinkedComponent {
         recipe.wasi.envs(call.env);
         let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
         recipe.quota = files.quota();
+        recipe.workspace = files.workspace();
         recipe.roots = files.roots(call);
         Ok(Instance { store: recipe.create_store(self.pre.engine()), exports: None, files })
     }

@@ -4,7 +4,7 @@
 //! private folder that is created for the attempt and removed at its end. A [`Quota`] counts every
 //! write.
 
-use std::{os::fd::AsRawFd as _, path::PathBuf, pin::pin, time::Duration};
+use std::{os::fd::AsRawFd as _, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
@@ -14,9 +14,11 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::folders::{AttemptFolders, FolderRequest, Role};
 use super::system::{blocking, open_folder};
+use super::workspace::{AttemptWorkspace, Kept, changes};
 use super::{leftovers, quota::Quota};
-use crate::call::{Call, Ended, Ending};
+use crate::call::{Call, Ended, Ending, LeftWorkspace};
 use crate::interrupt::{Guard, Halt};
+use crate::redact::Redactor;
 use crate::{host_fault::fault_in, message::failure, store::artifacts::LeftFile};
 
 /// Longest wait for the removal of the private folder. After that it continues in the background: a
@@ -29,16 +31,19 @@ const REMOVAL_TIME: Duration = Duration::from_millis(500);
 /// 2. passes [`AttemptFiles::quota`] to the [`Sandbox`](crate::store::Sandbox);
 /// 3. calls [`AttemptFiles::collect`] if a command has ended by itself. After a timeout or stop,
 ///    files may be half written;
-/// 4. calls [`AttemptFiles::remove`] in any case.
+/// 4. calls [`AttemptFiles::add_changes`];
+/// 5. calls [`AttemptFiles::remove`] in any case.
 #[derive(Default)]
 pub(crate) struct AttemptFiles {
     quota: Option<Quota>,
     folders: Option<AttemptFolders>,
+    /// Whether the changes in the workspace are kept, and not only counted.
+    keeps: bool,
 }
 
 impl AttemptFiles {
     /// Creates the private folders, and mounts all folders: the granted ones in the order of the
-    /// grants, then `/scratch`, `/tmp`, `/artifacts` and `/files`.
+    /// grants, then `/scratch`, `/tmp`, `/artifacts`, `/files` and the workspace.
     ///
     /// # Errors
     ///
@@ -81,8 +86,20 @@ impl AttemptFiles {
                 .with_context(|| cannot_mount(&host.to_string_lossy(), guest))?;
         }
         let mut modes = mounts.iter().map(|folder| folder.mode);
-        let is_writable = call.limits.scratch > 0 || modes.any(|mode| mode == FsMode::ReadWrite);
-        Ok(Self { quota: is_writable.then(|| Quota::new(call.limits.scratch)), folders })
+        let is_writable = call.limits.scratch > 0
+            || call.workspace.is_some()
+            || modes.any(|mode| mode == FsMode::ReadWrite);
+        Ok(Self {
+            quota: is_writable.then(|| Quota::new(call.limits.scratch)),
+            folders,
+            keeps: call.workspace.as_ref().is_some_and(|workspace| workspace.keeps),
+        })
+    }
+
+    /// Returns the workspace for the [`Sandbox`](crate::store::Sandbox).
+    pub(crate) fn workspace(&self) -> Option<AttemptWorkspace> {
+        let tree = self.folders.as_ref()?.workspace()?;
+        Some(AttemptWorkspace::new(Arc::clone(tree)))
     }
 
     /// Returns the counter of writes. `None` if nothing is writable. Clones share the count.
@@ -115,6 +132,32 @@ impl AttemptFiles {
         .await;
         *left = found;
         message
+    }
+
+    /// Adds the changes in the workspace to the end of its call.
+    pub(crate) async fn add_changes(
+        &self,
+        ended: &mut Ended,
+        max_bytes: u64,
+        redactor: Option<Arc<Redactor>>,
+        is_partial: bool,
+    ) {
+        let Some(folders) = &self.folders else { return };
+        let Some(tree) = folders.workspace().cloned() else { return };
+        let folder = folders.private().to_owned();
+        let all = self.keeps;
+        let found = blocking(move || {
+            let (redactor, folder) = (redactor.as_ref(), &*folder);
+            changes::find(&tree, &Kept { all, max_bytes, redactor, folder })
+        });
+        match found.await {
+            Ok(left) => ended.workspace = Some(LeftWorkspace { is_partial, ..left }),
+            Err(lost) => {
+                let (error, fault) = lost.error();
+                ended.lost.get_or_insert(error);
+                ended.host_fault = ended.host_fault.or(fault);
+            }
+        }
     }
 
     /// Removes the private folders, or lets that continue in the background. Dropping removes them,

@@ -20,6 +20,7 @@ use super::descriptors::{Link, LinkTimes, Times, nanos_now};
 use super::quota::{Quota, read_only};
 use super::streams::{CountedStream, FileReader};
 use super::system::{EntryKind, look_up};
+use super::workspace::AttemptWorkspace;
 use crate::store::{Sandbox, host::Host};
 
 /// The files of one attempt.
@@ -30,6 +31,7 @@ pub(super) struct Counted<'a> {
     /// Paths of the mounted folders on the host.
     pub(super) roots: &'a [PathBuf],
     pub(super) link_times: &'a mut LinkTimes,
+    pub(super) workspace: Option<&'a mut AttemptWorkspace>,
     pub(super) host: &'a mut Host,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Counted<'a> {
             quota: sandbox.quota.as_ref(),
             roots: &sandbox.roots,
             link_times: &mut sandbox.link_times,
+            workspace: sandbox.workspace.as_mut(),
             host: &mut sandbox.host,
         }
     }
@@ -147,13 +150,16 @@ impl Counted<'_> {
         let file = Arc::clone(&file.file);
         let inner = self.files.table.delete(stream)?;
         // In a deterministic call no write is left to another thread, whose progress a guest could see.
-        let inner = Some(inner).filter(|_| self.host.guard.determinism.is_none());
+        // In a workspace all writes must be done when its changes are found.
+        let is_at_once = self.host.guard.determinism.is_some() || self.workspace.is_some();
+        let inner = Some(inner).filter(|_| !is_at_once);
         let counted = CountedStream::new(inner, file, position, quota);
         let counted: DynOutputStream = Box::new(counted);
         Ok(self.files.table.push(counted)?)
     }
 
-    /// Replaces a stream from the file `fd` in a deterministic call, by one that is always ready.
+    /// Replaces a stream from the file `fd` by one that is always ready: in a deterministic call, and
+    /// for a link to the base of a workspace, which may become another file.
     pub(super) fn read_at_once(
         &mut self,
         stream: Resource<DynInputStream>,
@@ -163,9 +169,12 @@ impl Counted<'_> {
         let Descriptor::File(file) = self.files.table.get(fd)? else {
             return Ok(stream);
         };
+        if self.host.guard.determinism.is_none() && !self.is_link(&file.file) {
+            return Ok(stream);
+        }
         let file = Arc::clone(&file.file);
         self.files.table.delete(stream)?;
-        let stream: DynInputStream = Box::new(FileReader::new(file, offset));
+        let stream: DynInputStream = Box::new(FileReader::new(self.share(file), offset));
         Ok(self.files.table.push(stream)?)
     }
 }

@@ -4,13 +4,17 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
 use std::os::{fd::AsFd as _, unix::fs::DirBuilderExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use runner_model::{row::is_file_name, visible::shown_path};
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
+use super::workspace::{Base, Tree};
 use super::{quota::shorten_path, removal, system::open_folder};
 use crate::call::{AttachedFile, Call};
 use crate::interrupt::{Guard, Halt};
@@ -47,6 +51,12 @@ pub(super) struct FolderRequest {
     temporary: bool,
     artifacts: bool,
     attachments: Vec<AttachedFile>,
+    workspace: Option<WorkspaceRequest>,
+}
+
+struct WorkspaceRequest {
+    base: Option<Arc<Base>>,
+    mount: String,
 }
 
 /// The private folders of one attempt. Dropping removes them, and blocks.
@@ -56,6 +66,8 @@ pub(super) struct AttemptFolders {
     temporary: bool,
     artifacts: bool,
     attachments: bool,
+    /// The workspace, and its path in the guest.
+    workspace: Option<(Arc<Tree>, String)>,
 }
 
 impl FolderRequest {
@@ -64,11 +76,16 @@ impl FolderRequest {
         let is_command = role == Role::Command;
         let scratch = call.limits.scratch > 0;
         let attachments = if is_command { call.files } else { &[] };
-        (scratch || !attachments.is_empty()).then(|| Self {
+        let workspace = call.workspace.as_ref();
+        (scratch || !attachments.is_empty() || workspace.is_some()).then(|| Self {
             scratch,
             temporary: scratch && call.access.mounts.iter().all(|folder| folder.guest != TEMPORARY),
             artifacts: scratch && is_command,
             attachments: attachments.to_vec(),
+            workspace: workspace.map(|workspace| WorkspaceRequest {
+                base: workspace.base.clone(),
+                mount: workspace.mount.to_owned(),
+            }),
         })
     }
 
@@ -82,12 +99,13 @@ impl FolderRequest {
             .create(&path)
             .with_context(|| format!("cannot create a folder in `{}`", shown_path(root)))?;
         // From here on, dropping it removes the folder.
-        let folders = AttemptFolders {
+        let mut folders = AttemptFolders {
             path,
             scratch: self.scratch,
             temporary: self.temporary,
             artifacts: self.artifacts,
             attachments: !self.attachments.is_empty(),
+            workspace: None,
         };
         for (path, ..) in folders.mounts() {
             fs::create_dir(path).context("cannot create a folder")?;
@@ -102,13 +120,18 @@ impl FolderRequest {
             link_or_copy(&file.path, &to, guard)
                 .with_context(|| format!("cannot provide the attachment `{}`", file.name))?;
         }
+        if let Some(WorkspaceRequest { base, mount }) = &self.workspace {
+            let tree = Tree::create(&folders.path, base.clone(), || Ok(check(guard)?))
+                .context("cannot create the workspace")?;
+            folders.workspace = Some((Arc::new(tree), mount.clone()));
+        }
         Ok(folders)
     }
 }
 
 impl AttemptFolders {
     /// Returns path on the host, path of the guest and permissions of each folder.
-    pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &'static str, FsPerms)> {
+    pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &str, FsPerms)> {
         let mounts = [
             (SCRATCH, self.scratch, FsPerms::ReadWrite),
             (TEMPORARY, self.temporary, FsPerms::ReadWrite),
@@ -120,6 +143,19 @@ impl AttemptFolders {
             .into_iter()
             .filter(|(_, exists, _)| *exists)
             .map(|(mount, _, perms)| (self.path(mount), mount, perms))
+            .chain(self.workspace.iter().map(|(_, mount)| {
+                (Tree::host(&self.path), mount.as_str(), FsPerms::ReadWrite)
+            }))
+    }
+
+    /// Returns the workspace.
+    pub(super) fn workspace(&self) -> Option<&Arc<Tree>> {
+        self.workspace.as_ref().map(|(tree, _)| tree)
+    }
+
+    /// Returns the path of the private folder.
+    pub(super) fn private(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the folder of artifacts, if there is one.
@@ -192,6 +228,7 @@ mod tests {
                 temporary: false,
                 artifacts: false,
                 attachments: vec![file],
+                workspace: None,
             };
             request.create(root.path(), guard)
         };

@@ -1,7 +1,5 @@
 //! [`Guest`]: the checks and charges of a guest's calls of preview 1.
 
-use std::{fs::File, sync::Arc};
-
 use wasmtime::{AsContextMut as _, Caller, Extern, component::Resource};
 use wasmtime_wasi::{
     WasiView as _,
@@ -10,7 +8,7 @@ use wasmtime_wasi::{
         wasi_snapshot_preview1::WasiSnapshotPreview1 as _,
     },
     p2::{
-        FsError,
+        FsError, FsResult,
         bindings::filesystem::types::{HostDescriptor as _, NewTimestamp, PathFlags},
     },
 };
@@ -21,7 +19,8 @@ use super::descriptors::{Link, Times};
 use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
-use super::system::{EntryKind, replaces_folder};
+use super::system::EntryKind;
+use super::workspace::BaseAttributes;
 use crate::store::Sandbox;
 
 /// The flag of look-ups that follows a symbolic link at the end of a path.
@@ -55,6 +54,8 @@ pub(super) struct Charge {
     effect: Effect,
     /// The path that the call opens for reading.
     reads: Option<String>,
+    /// The address to which the call writes attributes of a file of the workspace's base.
+    base: Option<(i32, BaseAttributes)>,
 }
 
 /// A change that counts if the call succeeds.
@@ -136,6 +137,9 @@ impl<'a> Guest<'a> {
             if let Some(quota) = self.quota() {
                 quota.add_written(charge.bytes);
             }
+            if let Some((out, base)) = &charge.base {
+                self.show_base(*out, base);
+            }
             return self.apply(&charge.effect);
         }
         if let Some(path) = &charge.reads
@@ -191,21 +195,16 @@ impl<'a> Guest<'a> {
                 Some((self.text(path), path_flags(lookup)))
             }
         };
-        let mut effect = Effect::ShowTimes { out };
-        if let Some((counted, handle)) = self.counted(fd)
-            && let Some(time) = counted.fixed_time(&handle)
-        {
-            let below = below.as_ref().map(|(path, flags)| (path.as_str(), *flags));
+        let below = below.as_ref().map(|(path, flags)| (path.as_str(), *flags));
+        let mut charge = Charge { effect: Effect::ShowTimes { out }, ..Charge::default() };
+        let Some((counted, handle)) = self.counted(fd) else { return Ok(charge) };
+        charge.base = counted.base_attributes(&handle, below).map(|base| (out, base));
+        if let Some(time) = counted.fixed_time(&handle) {
             let identity = counted.identity(&handle, below).unwrap_or_default();
             let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-            effect = Effect::Show { out, time, identity };
+            charge.effect = Effect::Show { out, time, identity };
         }
-        Ok(Charge { effect, ..Charge::default() })
-    }
-
-    fn folder(&mut self, fd: i32) -> Option<Arc<File>> {
-        let (counted, handle) = self.counted(fd)?;
-        counted.folder(&handle).ok()
+        Ok(charge)
     }
 
     /// Refuses a change at a path in a read-only folder.
@@ -285,6 +284,13 @@ impl<'a> Guest<'a> {
             self.sandbox.host.deny(special_file(&text), None);
             return Err(Errno::Perm);
         }
+        if is_changing
+            && !(is_creating && has(Oflags::EXCL))
+            && let Some((mut counted, handle)) = self.counted(fd)
+        {
+            let follows = lookup & FOLLOW != 0;
+            counted.break_link_at(&handle, &text, follows).await.map_err(errno)?;
+        }
         let mut charge = Charge::default();
         if found == EntryKind::Nothing && is_creating {
             charge = self.charge(ENTRY)?;
@@ -295,27 +301,58 @@ impl<'a> Guest<'a> {
         Ok(Charge { effect: Effect::Open { out }, ..charge })
     }
 
-    /// Charges nothing, because a renamed file costs nothing. A folder that is replaced is removed.
-    pub(super) fn rename(
+    // The following functions do all of a call as WASI 0.2 does, so that nothing is left to charge or
+    // to call.
+
+    pub(super) async fn rename(
         &mut self,
         fd: i32,
         path: GuestPtr<str>,
         new_fd: i32,
         new_path: GuestPtr<str>,
     ) -> Result<Charge, Errno> {
-        self.change(fd, path)?;
-        self.change(new_fd, new_path)?;
-        let old = self.text(path);
-        let new = self.text(new_path);
-        let is_removing = match (self.folder(fd), self.folder(new_fd)) {
-            (Some(from), Some(to)) => replaces_folder(&from, &old, &to, &new),
-            _ => false,
-        };
-        let effect = if is_removing { Effect::RemoveFolder } else { Effect::None };
-        Ok(Charge { effect, ..Charge::default() })
+        let (path, new_path) = (self.path(path)?, self.path(new_path)?);
+        let (_, new) = self.counted(new_fd).ok_or(Errno::Badf)?;
+        let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
+        done(counted.rename_at(handle, path, new, new_path).await)
     }
 
-    /// Sets the times of a path as WASI 0.2 does, so that nothing is left to charge or to call.
+    pub(super) async fn link(
+        &mut self,
+        fd: i32,
+        lookup: i32,
+        path: GuestPtr<str>,
+        new_fd: i32,
+        new_path: GuestPtr<str>,
+    ) -> Result<Charge, Errno> {
+        let (path, new_path) = (self.path(path)?, self.path(new_path)?);
+        let (_, new) = self.counted(new_fd).ok_or(Errno::Badf)?;
+        let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
+        done(counted.link_at(handle, path_flags(lookup), path, new, new_path).await)
+    }
+
+    pub(super) async fn unlink(
+        &mut self,
+        fd: i32,
+        path: GuestPtr<str>,
+    ) -> Result<Charge, Errno> {
+        let path = self.path(path)?;
+        let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
+        done(counted.unlink_file_at(handle, path).await)
+    }
+
+    pub(super) async fn set_open_times(
+        &mut self,
+        fd: i32,
+        accessed: i64,
+        modified: i64,
+        flags: i32,
+    ) -> Result<Charge, Errno> {
+        let (accessed, modified) = new_times(accessed, modified, flags)?;
+        let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
+        done(counted.set_times(handle, accessed, modified).await)
+    }
+
     pub(super) async fn set_times(
         &mut self,
         fd: i32,
@@ -325,14 +362,10 @@ impl<'a> Guest<'a> {
         modified: i64,
         flags: i32,
     ) -> Result<Charge, Errno> {
-        fits(path.len().cast_signed())?;
-        let flags = Fstflags::try_from(flags).map_err(|_| Errno::Inval)?;
-        let accessed = new_time(flags, Fstflags::ATIM, Fstflags::ATIM_NOW, accessed)?;
-        let modified = new_time(flags, Fstflags::MTIM, Fstflags::MTIM_NOW, modified)?;
-        let path = self.memory.as_cow_str(path).map_err(|_| Errno::Ilseq)?.into_owned();
+        let path = self.path(path)?;
+        let (accessed, modified) = new_times(accessed, modified, flags)?;
         let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
-        let set = counted.set_times_at(handle, path_flags(lookup), path, accessed, modified).await;
-        Err(set.map_or_else(errno, |()| Errno::Success))
+        done(counted.set_times_at(handle, path_flags(lookup), path, accessed, modified).await)
     }
 
     /// Shows the times that the guest has set, if its call has found a symbolic link.
@@ -349,6 +382,21 @@ impl<'a> Guest<'a> {
             // The same place was just read, so it can be written.
             let _ = self.memory.write(out, found);
         }
+    }
+
+    /// Replaces the attributes of a file of the workspace's base.
+    fn show_base(&mut self, out: i32, base: &BaseAttributes) {
+        let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
+        let Ok(mut found) = self.memory.read(out) else { return };
+        found.ino = base.identity;
+        if let Some(links) = base.links {
+            (found.nlink, found.atim, found.mtim) = (links, base.time, base.time);
+        }
+        if found.ctim != 0 {
+            found.ctim = base.time;
+        }
+        // The same place was just read, so it can be written.
+        let _ = self.memory.write(out, found);
     }
 
     /// Replaces the attributes that depend on the machine.
@@ -393,6 +441,12 @@ impl<'a> Guest<'a> {
         counted.size(&handle).ok()
     }
 
+    /// Reads a path that must be valid.
+    fn path(&self, path: GuestPtr<str>) -> Result<String, Errno> {
+        fits(path.len().cast_signed())?;
+        Ok(self.memory.as_cow_str(path).map_err(|_| Errno::Ilseq)?.into_owned())
+    }
+
     /// Reads a path from the guest's memory.
     fn text(&self, path: GuestPtr<str>) -> String {
         self.memory.as_cow_str(path).unwrap_or_default().into_owned()
@@ -405,6 +459,22 @@ fn errno(error: FsError) -> Errno {
 
 fn path_flags(lookup: i32) -> PathFlags {
     if lookup & FOLLOW != 0 { PathFlags::SYMLINK_FOLLOW } else { PathFlags::empty() }
+}
+
+/// Returns the result of a call that is done.
+fn done(result: FsResult<()>) -> Result<Charge, Errno> {
+    Err(result.map_or_else(errno, |()| Errno::Success))
+}
+
+/// Returns the times of access and modification that flags set.
+fn new_times(
+    accessed: i64,
+    modified: i64,
+    flags: i32,
+) -> Result<(NewTimestamp, NewTimestamp), Errno> {
+    let flags = Fstflags::try_from(flags).map_err(|_| Errno::Inval)?;
+    let accessed = new_time(flags, Fstflags::ATIM, Fstflags::ATIM_NOW, accessed)?;
+    Ok((accessed, new_time(flags, Fstflags::MTIM, Fstflags::MTIM_NOW, modified)?))
 }
 
 /// Returns the time that flags set.

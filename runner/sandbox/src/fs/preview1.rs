@@ -51,7 +51,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         guest.charge_size(fd, size.cast_unsigned())
     });
     counted!(linker, fd_filestat_set_times(fd: i32, at: i64, mt: i64, flags: i32), |guest| {
-        guest.change_open(fd).map(|()| Charge::default())
+        guest.set_open_times(fd, at, mt, flags).await
     });
     counted!(linker, fd_close(fd: i32), |guest| guest.effect(fd, Effect::Close { fd }));
     counted!(linker, fd_renumber(fd: i32, to: i32), |guest| {
@@ -72,14 +72,16 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         guest.change(fd, pointer(path, length)).and_then(|()| guest.effect(fd, Effect::RemoveFolder))
     });
     counted!(linker, path_unlink_file(fd: i32, path: i32, length: i32), |guest| {
-        guest.change(fd, pointer(path, length)).map(|()| Charge::default())
+        guest.unlink(fd, pointer(path, length)).await
     });
     counted!(
         linker,
         path_rename(
             fd: i32, path: i32, length: i32, new_fd: i32, new_path: i32, new_length: i32
         ),
-        |guest| guest.rename(fd, pointer(path, length), new_fd, pointer(new_path, new_length))
+        |guest| {
+            guest.rename(fd, pointer(path, length), new_fd, pointer(new_path, new_length)).await
+        }
     );
     counted!(
         linker,
@@ -88,10 +90,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
             new_fd: i32, new_path: i32, new_length: i32
         ),
         |guest| {
-            guest
-                .change(fd, pointer(path, length))
-                .and_then(|()| guest.change(new_fd, pointer(new_path, new_length)))
-                .and_then(|()| guest.charge(ENTRY))
+            let (path, new_path) = (pointer(path, length), pointer(new_path, new_length));
+            guest.link(fd, lookup, path, new_fd, new_path).await
         }
     );
     counted!(

@@ -89,7 +89,8 @@ impl HostDescriptor for Counted<'_> {
 
     async fn stat(&mut self, fd: Handle) -> FsResult<DescriptorStat> {
         let found = self.files.stat(borrow(&fd)).await?;
-        Ok(self.show(&fd, found))
+        let base = self.base_attributes(&fd, None);
+        Ok(self.show(&fd, base.iter().fold(found, |found, base| base.show(found))))
     }
 
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
@@ -162,6 +163,10 @@ impl HostDescriptor for Counted<'_> {
             self.host.deny(special_file(&path), None);
             return Err(ErrorCode::NotPermitted.into());
         }
+        if is_changing && !open_flags.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
+            let follows = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
+            self.break_link_at(&fd, &path, follows).await?;
+        }
         let is_new = found == EntryKind::Nothing && is_creating;
         // A path that was found is inside the folder.
         let is_outside = found == EntryKind::Nothing && !is_changing;
@@ -200,6 +205,7 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         self.change(&new_fd, &new_path)?;
+        self.break_link_at(&fd, &path, false).await?;
         let quota = self.quota_for(&new_fd);
         charge(quota.as_ref(), ENTRY)?;
         let created = self.files.link_at(fd, path_flags, path, new_fd, new_path).await;
@@ -221,6 +227,7 @@ impl HostDescriptor for Counted<'_> {
         modified: NewTimestamp,
     ) -> FsResult<()> {
         self.change(&fd, "")?;
+        self.break_open_link(&fd).await?;
         self.files.set_times(fd, accessed, modified).await
     }
 
@@ -240,9 +247,10 @@ impl HostDescriptor for Counted<'_> {
         path_flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        if self.link_times.is_empty() || self.host.guard.determinism.is_some() {
+        let base = self.base_attributes(&fd, Some((&path, path_flags)));
+        if base.is_some() || self.link_times.is_empty() || self.host.guard.determinism.is_some() {
             let found = self.files.stat_at(borrow(&fd), path_flags, path).await?;
-            return Ok(self.show(&fd, found));
+            return Ok(self.show(&fd, base.iter().fold(found, |found, base| base.show(found))));
         }
         let mut found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await?;
         if found.type_ == DescriptorType::SymbolicLink {
@@ -275,6 +283,7 @@ impl HostDescriptor for Counted<'_> {
             }
             _ => {}
         }
+        self.break_link_at(&fd, &path, true).await?;
         // Without following links, wasmtime sets times by a path, which the sandbox of workers refuses.
         let flags = path_flags | PathFlags::SYMLINK_FOLLOW;
         self.files.set_times_at(fd, flags, path, accessed, modified).await
@@ -301,18 +310,25 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         self.change(&new_fd, &new_path)?;
+        self.break_link_outside(&fd, &path, &new_fd).await?;
+        let moved = self.linked(&fd, &path);
+        let replaced = self.linked(&new_fd, &new_path).filter(|number| Some(*number) != moved);
         let old = self.folder(&fd)?;
         let new = self.folder(&new_fd)?;
         let is_removing = replaces_folder(&old, &path, &new, &new_path);
         let quota = self.quota_for(&new_fd).filter(|_| is_removing);
         self.files.rename_at(fd, path, new_fd, new_path).await?;
+        self.remove_link(replaced);
         quota.iter().for_each(Quota::remove_folder);
         Ok(())
     }
 
     async fn unlink_file_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
         self.change(&fd, &path)?;
-        self.files.unlink_file_at(fd, path).await
+        let removed = self.linked(&fd, &path);
+        self.files.unlink_file_at(fd, path).await?;
+        self.remove_link(removed);
+        Ok(())
     }
 
     fn read_via_stream(
@@ -321,10 +337,7 @@ impl HostDescriptor for Counted<'_> {
         offset: Filesize,
     ) -> FsResult<Resource<DynInputStream>> {
         let stream = self.files.read_via_stream(borrow(&fd), offset)?;
-        match self.host.guard.determinism {
-            Some(_) => self.read_at_once(stream, &fd, offset),
-            None => Ok(stream),
-        }
+        self.read_at_once(stream, &fd, offset)
     }
 }
 

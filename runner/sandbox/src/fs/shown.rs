@@ -1,11 +1,9 @@
 //! The attributes of files as a deterministic call sees them: nothing in them depends on the machine.
 
-use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::{ffi::OsStr, time::Duration};
+use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlink};
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::FsResult;
@@ -15,6 +13,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 
 use super::counted::{Counted, Handle};
+use super::system::{find_below, path_of};
 
 impl Counted<'_> {
     /// Returns the times of all files below `fd` in a deterministic call, since 1970: those of granted
@@ -57,32 +56,26 @@ impl Counted<'_> {
         let path = match below {
             None => path_of(handle),
             Some((path, flags)) => {
-                let mut open = OFlags::PATH | OFlags::CLOEXEC;
-                open.set(OFlags::NOFOLLOW, !flags.contains(PathFlags::SYMLINK_FOLLOW));
-                let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-                path_of(&openat2(handle, path, open, Mode::empty(), resolve).ok()?)
+                let follows = flags.contains(PathFlags::SYMLINK_FOLLOW);
+                path_of(&find_below(handle, path, follows).ok()?)
             }
         }?;
         Some(hash_below(self.roots, &path))
     }
 
-    /// Returns the hash of [`Self::identity`] in the form of WASI 0.2. `None` if the call is not
-    /// deterministic.
+    /// Returns the hash of [`Self::identity`] in the form of WASI 0.2, or that of a file of the
+    /// workspace's base. `None` for others if the call is not deterministic.
     pub(super) fn hash(
         &self,
         fd: &Handle,
         below: Option<(&str, PathFlags)>,
     ) -> Option<FsResult<MetadataHashValue>> {
-        self.fixed_time(fd)?;
-        let lower = self.identity(fd, below)?;
+        let lower = match self.fixed_time(fd) {
+            Some(_) => self.identity(fd, below)?,
+            None => self.base_attributes(fd, below)?.identity,
+        };
         Some(Ok(MetadataHashValue { lower, upper: !lower }))
     }
-}
-
-fn path_of(file: &impl AsFd) -> Option<PathBuf> {
-    let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    let path = readlink(link, Vec::new()).ok()?;
-    Some(PathBuf::from(OsStr::from_bytes(path.as_bytes())))
 }
 
 /// Hashes the index of the innermost mounted folder, and the path below it.

@@ -1,7 +1,8 @@
 //! [`CountedStream`]: a stream into a file that counts all writes. [`FileReader`]: a stream from a
 //! file that is always ready.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc};
+use std::sync::{Arc, PoisonError};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use bytes::Bytes;
 use runner_model::HostFault;
@@ -12,6 +13,7 @@ use wasmtime_wasi::p2::{
 };
 
 use super::quota::{Quota, cost};
+use super::workspace::SharedFile;
 use crate::host_fault::fault_in;
 
 /// Bytes of one write. The host holds them for each open stream of a guest.
@@ -150,13 +152,13 @@ impl Pollable for CountedStream {
 
 /// A stream from a file, which reads within the guest's call.
 pub(super) struct FileReader {
-    file: Arc<File>,
+    file: SharedFile,
     position: u64,
     is_closed: bool,
 }
 
 impl FileReader {
-    pub(super) fn new(file: Arc<File>, position: u64) -> Self {
+    pub(super) fn new(file: SharedFile, position: u64) -> Self {
         Self { file, position, is_closed: false }
     }
 }
@@ -168,7 +170,8 @@ impl InputStream for FileReader {
             return Err(StreamError::Closed);
         }
         let mut bytes = vec![0; size.min(MAX_READ)];
-        let read = self.file.read_at(&mut bytes, self.position);
+        let file = Arc::clone(&self.file.lock().unwrap_or_else(PoisonError::into_inner));
+        let read = file.read_at(&mut bytes, self.position);
         self.is_closed = size > 0 && !matches!(read, Ok(1..));
         let read = read.map_err(failed)?;
         if self.is_closed {

@@ -1,9 +1,10 @@
 //! System calls that the other files share.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::{fs::File, future, panic};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::{ffi::OsStr, fs::File, future, panic, path::PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlink};
 use rustix::{io::Errno, path::Arg};
 use tokio::task;
 
@@ -68,8 +69,25 @@ pub(super) fn replaces_folder(from: &File, from_path: &str, to: &File, to_path: 
 }
 
 fn stat_below(folder: &File, path: &str, follows: bool) -> rustix::io::Result<Stat> {
+    fstat(find_below(folder, path, follows)?)
+}
+
+/// Finds a file, folder or link below `folder`, without opening it.
+pub(super) fn find_below(
+    folder: impl AsFd,
+    path: &str,
+    follows: bool,
+) -> rustix::io::Result<OwnedFd> {
     let mut flags = OFlags::PATH | OFlags::CLOEXEC;
     flags.set(OFlags::NOFOLLOW, !follows);
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    fstat(openat2(folder, path, flags, Mode::empty(), resolve)?)
+    openat2(folder, path, flags, Mode::empty(), resolve)
+}
+
+/// Returns the path of an open file or folder. A removed one has the last name that it had, and
+/// ` (deleted)`.
+pub(super) fn path_of(file: &impl AsFd) -> Option<PathBuf> {
+    let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let path = readlink(link, Vec::new()).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(path.as_bytes())))
 }

@@ -32,7 +32,7 @@ struct Shared {
     /// Most bytes of entries.
     limit: u64,
     /// Bytes that the bodies of requests in the background may still have.
-    unsent: Arc<AtomicU64>,
+    unsent: AtomicU64,
     state: Mutex<State>,
     /// Notified after each change of the state.
     changed: Notify,
@@ -49,15 +49,20 @@ struct State {
     last_ticket: u64,
     /// By ticket: requests in the background that are not answered.
     waiting: BTreeMap<u64, Waiting>,
+    /// `None` without a journal, and once the attempt has ended, so that nothing more is kept.
+    written: Option<Written>,
+    end: Option<JournalEnd>,
+}
+
+/// The entries of an attempt so far.
+#[derive(Default)]
+struct Written {
     /// The entry with which the journal starts. Empty once it is kept.
     start: Vec<u8>,
-    /// Whether the attempt has ended, so that nothing more is kept.
-    is_closed: bool,
     count: u32,
     hash: Sha256,
     /// Bytes of entries.
     bytes: u64,
-    end: Option<JournalEnd>,
 }
 
 /// A request in the background.
@@ -84,9 +89,13 @@ pub(super) struct Ticket {
     id: u64,
     /// 0 for a request that is refused.
     number: u32,
+    asked: Asked,
+    /// Whether the request has its body.
+    is_whole: bool,
+    /// The recorded exchange, until it has answered the request.
     recorded: Option<RecordedExchange>,
-    /// While it is being sent: the request.
-    open: Option<Asked>,
+    /// Whether the request is being sent.
+    is_open: bool,
 }
 
 /// What happens next while a guest waits.
@@ -118,20 +127,21 @@ impl Exchanges {
                 compile_key: journal.compile_key.clone(),
                 continues: before.is_some(),
             };
-            state.start = start.to_bytes();
-        }
-        if let (Some(recorded), Some(journal)) = (before, &call.journal) {
-            // At once and not with its first exchange, so that all interruptions are counted.
-            drop(journal.keeper.keep(&mem::take(&mut state.start)));
-            state.hash.update(&recorded.start);
-            recorded.entries.iter().for_each(|entry| state.add(entry));
+            let mut written = Written { start: start.to_bytes(), ..Written::default() };
+            if let Some(recorded) = before {
+                // At once and not with its first exchange, so that all interruptions are counted.
+                drop(journal.keeper.keep(&mem::take(&mut written.start)));
+                written.hash.update(&recorded.start);
+                recorded.entries.iter().for_each(|entry| written.add(entry));
+            }
+            state.written = Some(written);
         }
         Self(Arc::new(Shared {
             clock,
             journal: call.journal.clone(),
             redactor: call.access.secrets.redactor().cloned(),
             limit: call.limits.journal,
-            unsent: Arc::new(AtomicU64::new(call.limits.journal)),
+            unsent: AtomicU64::new(call.limits.journal),
             state: Mutex::new(state),
             changed: Notify::new(),
         }))
@@ -139,11 +149,8 @@ impl Exchanges {
 
     /// Ends the journal. Returns what the row has of the exchanges, `None` without any.
     pub(crate) fn calls(&self) -> Option<Calls> {
-        self.0.journal.as_ref()?;
-        let mut state = self.lock();
-        state.is_closed = true;
-        let sha256 = Digest(state.hash.clone().finalize().into());
-        (state.count > 0).then_some(Calls { count: state.count, sha256 })
+        let Written { count, hash, .. } = self.lock().written.take()?;
+        (count > 0).then(|| Calls { count, sha256: Digest(hash.finalize().into()) })
     }
 
     /// Returns why the call must end.
@@ -170,8 +177,8 @@ impl Exchanges {
     }
 
     /// Returns the bytes that the bodies of requests in the background may still have.
-    pub(super) fn unsent(&self) -> Arc<AtomicU64> {
-        self.0.unsent.clone()
+    pub(super) fn unsent(&self) -> &AtomicU64 {
+        &self.0.unsent
     }
 
     pub(super) fn redactor(&self) -> Option<&Redactor> {
@@ -198,7 +205,7 @@ impl Exchanges {
     }
 
     /// Starts a request in the background. A refused one has no exchange, and is answered at once.
-    pub(super) fn start(&self, is_refused: bool) -> Ticket {
+    pub(super) fn start(&self, is_refused: bool, asked: Asked) -> Ticket {
         let now = self.0.clock.now();
         let mut state = self.lock();
         let (number, recorded) = if is_refused { (0, None) } else { state.next() };
@@ -207,21 +214,30 @@ impl Exchanges {
         let at = recorded.as_ref().map(|recorded| recorded.at_ns).or(is_refused.then_some(now));
         state.waiting.insert(id, Waiting { at, is_dropped: false });
         drop(state);
-        Ticket { exchanges: self.clone(), id, number, recorded, open: None }
+        let exchanges = self.clone();
+        Ticket { exchanges, id, number, asked, is_whole: false, recorded, is_open: false }
     }
 
     /// Returns a recorded answer. Never resolves if the request differs from the recorded one.
     async fn answer_of(&self, recorded: &RecordedExchange, number: u32, asked: &Asked) -> Answer {
+        match self.compare(recorded, number, asked, true) {
+            Ok(answer) => answer,
+            Err(difference) => self.differ(difference).await,
+        }
+    }
+
+    /// Compares a request, if it `is_whole` with its body. Returns its recorded answer, or the difference.
+    fn compare(
+        &self,
+        recorded: &RecordedExchange,
+        number: u32,
+        asked: &Asked,
+        is_whole: bool,
+    ) -> Result<Answer, String> {
         let journal = self.0.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
-        let Some(journal) = journal else { return self.halt().await };
-        let difference = match journal.exchange(recorded) {
-            Err(problem) => problem.to_owned(),
-            Ok((before, answer)) => match asked.difference(&before, number) {
-                None => return answer,
-                Some(difference) => difference,
-            },
-        };
-        self.differ(difference).await
+        let (before, answer) = journal.ok_or("it has no journal")?.exchange(recorded)?;
+        let difference = asked.difference(&before, number, is_whole);
+        difference.map_or(Ok(answer), Err)
     }
 
     /// Ends the call of a guest that does something else than before.
@@ -244,11 +260,30 @@ impl Exchanges {
 
     /// Keeps the entry of a replayed exchange as this run's.
     async fn keep_again(&self, recorded: &RecordedExchange) {
-        if let Some(journal) = self.0.journal.as_ref().filter(|journal| journal.is_replay)
-            && let Some(calls) = &journal.recorded
-            && let Some(entry) = calls.entries.get(recorded.place)
-        {
+        if let Some((journal, entry)) = self.replayed_entry(recorded) {
             self.write(journal, entry, true).await;
+        }
+    }
+
+    /// Returns the entry of an exchange that a replay keeps again. `None` if this is not a replay.
+    fn replayed_entry(&self, recorded: &RecordedExchange) -> Option<(&Journal, &[u8])> {
+        let journal = self.0.journal.as_ref().filter(|journal| journal.is_replay)?;
+        Some((journal, journal.recorded.as_ref()?.entries.get(recorded.place)?))
+    }
+
+    /// Handles a recorded request that the guest drops before it has seen the answer, as it did before.
+    fn drop_recorded(
+        &self,
+        recorded: &RecordedExchange,
+        number: u32,
+        asked: &Asked,
+        is_whole: bool,
+    ) {
+        if let Err(difference) = self.compare(recorded, number, asked, is_whole) {
+            let end = self.end_by(difference);
+            self.lock().end.get_or_insert(end);
+        } else if let Some((journal, entry)) = self.replayed_entry(recorded) {
+            drop(self.send(journal, entry, true));
         }
     }
 
@@ -437,13 +472,6 @@ impl State {
         self.end.get_or_insert(JournalEnd::Full(show_size(limit)));
     }
 
-    /// Counts the entry of an exchange.
-    fn add(&mut self, entry: &[u8]) {
-        self.count += 1;
-        self.bytes += entry.len() as u64;
-        self.hash.update(entry);
-    }
-
     /// Counts an entry that is to be written. Returns the start that comes before it, or nothing.
     ///
     /// # Errors
@@ -455,34 +483,44 @@ impl State {
         is_exchange: bool,
         limit: u64,
     ) -> Result<Vec<u8>, ()> {
-        if self.is_closed {
-            return Err(());
-        }
-        if self.bytes + entry.len() as u64 > limit {
+        let written = self.written.as_mut().ok_or(())?;
+        if written.bytes + entry.len() as u64 > limit {
             self.fill(limit);
             return Err(());
         }
-        let start = mem::take(&mut self.start);
-        self.hash.update(&start);
+        let start = mem::take(&mut written.start);
+        written.hash.update(&start);
         match is_exchange {
-            true => self.add(entry),
-            false => self.bytes += entry.len() as u64,
+            true => written.add(entry),
+            false => written.bytes += entry.len() as u64,
         }
         Ok(start)
     }
 }
 
+impl Written {
+    /// Counts the entry of an exchange.
+    fn add(&mut self, entry: &[u8]) {
+        self.count += 1;
+        self.bytes += entry.len() as u64;
+        self.hash.update(entry);
+    }
+}
+
 impl Ticket {
+    pub(super) fn set_body(&mut self, body: &[u8]) {
+        self.asked.set_body(body, self.exchanges.redactor());
+        self.is_whole = true;
+    }
+
     /// Answers the request. `live` sends it.
-    pub(super) async fn answer(
-        mut self,
-        asked: Asked,
-        live: impl Future<Output = Timed>,
-    ) -> Answer {
+    pub(super) async fn answer(mut self, live: impl Future<Output = Timed>) -> Answer {
         let exchanges = self.exchanges.clone();
         if let Some(recorded) = &self.recorded {
-            let answer = exchanges.answer_of(recorded, self.number, &asked).await;
-            exchanges.keep_again(recorded).await;
+            let answer = exchanges.answer_of(recorded, self.number, &self.asked).await;
+            if let Some(recorded) = self.recorded.take() {
+                exchanges.keep_again(&recorded).await;
+            }
             self.due().await;
             return answer;
         }
@@ -490,11 +528,12 @@ impl Ticket {
             // The other run may have dropped it before its response. Waiting for it alone is an error.
             return pending().await;
         }
-        exchanges.before(self.number, &asked).await;
+        exchanges.before(self.number, &self.asked).await;
         let sent = exchanges.0.clock.now();
-        self.open = Some(asked.clone());
+        self.is_open = true;
         let timed = live.await;
-        self.open = None;
+        self.is_open = false;
+        let asked = self.asked.clone();
         let (_, answer) = exchanges.keep(Some(self.id), self.number, asked, sent, timed).await;
         self.due().await;
         answer
@@ -511,8 +550,11 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(asked) = self.open.take() {
-            self.exchanges.keep_dropped(self.id, self.number, asked);
+        if self.is_open {
+            self.exchanges.keep_dropped(self.id, self.number, self.asked.clone());
+        }
+        if let Some(recorded) = &self.recorded {
+            self.exchanges.drop_recorded(recorded, self.number, &self.asked, self.is_whole);
         }
         let now = self.exchanges.0.clock.now();
         let mut state = self.exchanges.lock();

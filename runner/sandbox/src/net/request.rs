@@ -109,8 +109,10 @@ impl Outbound {
         let body = Bytes::from(request.body.unwrap_or_default());
         let exchanges = self.guard.determinism.as_ref().map(|one| &one.exchanges);
         let asked = exchanges.map(|exchanges| {
-            let asked = Asked::new(&request.method, &request.url, &headers, exchanges.redactor());
-            (exchanges, asked.with_body(&body, exchanges.redactor()))
+            let redactor = exchanges.redactor();
+            let mut asked = Asked::new(&request.method, &request.url, &headers, redactor);
+            asked.set_body(&body, redactor);
+            (exchanges, asked)
         });
         let mut admitted = self.admit(&request.method, &request.url, headers)?;
         announce_length(&mut admitted.head, &body);

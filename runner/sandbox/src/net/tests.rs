@@ -13,10 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use runner_model::protocol::Content;
 use runner_model::{Limits, Micros, NetGrant, grants::BoundSecret, row::Denied};
 
-use super::journal::Asked;
+use super::journal::{Answered, Asked};
 use super::{
     Network, Outbound,
     connect::{Lookup, MAX_KEPT, MAX_LOOKUPS},
@@ -524,10 +525,59 @@ fn secrets_are_in_no_part_of_an_entry() {
     let name = HeaderName::from_static(KEY);
     headers.insert(name, HeaderValue::from_static("v"));
     headers.insert("x-value", HeaderValue::from_static(KEY));
-    let asked = Asked::new(KEY, &format!("http://{KEY}/"), &headers, redactor);
-    let asked = asked.with_body(KEY.as_bytes(), redactor);
+    let mut asked = Asked::new(KEY, &format!("http://{KEY}/"), &headers, redactor);
+    asked.set_body(KEY.as_bytes(), redactor);
     let (failure, is_redacted) = Failure::Invalid(format!("bad {KEY}")).to_call(redactor);
     assert!(is_redacted);
     let shown = format!("{asked:?} {failure:?}");
     assert!(!shown.contains(KEY), "{shown}");
+}
+
+#[test]
+fn encoded_secrets_are_in_no_entry() {
+    let values = BTreeMap::from([("KEY".to_owned(), SECRET.to_owned())]);
+    let secrets = Secrets::new(values, BTreeMap::new());
+    for form in [
+        SECRET,
+        "s3crET/VALUE+OF \"many\" signs",
+        "S3cret%2FValue%2Bof%20%22many%22%20signs",
+        "S3cret%2fValue%2Bof+%22many%22+signs",
+        "S3cret/Value+of \\\"many\\\" signs",
+        "UzNjcmV0L1ZhbHVlK29mICJtYW55IiBzaWducw==",
+        "5333637265742F56616C75652B6F6620226D616E7922207369676E73",
+        "5333637265742f56616C75652b6F6620226d616E7922207369676e73",
+    ] {
+        let redactor = secrets.redactor().map(AsRef::as_ref);
+        let mut answered = Answered {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: format!("<{form}>").into(),
+            took: Micros(1),
+        };
+        let mark = "<[secret KEY]>";
+        let (response, is_redacted) = answered.write(redactor);
+        assert!(is_redacted && response.body == Content::Text(mark.into()), "{form}: {response:?}");
+        answered.headers.insert("x", format!("<{form}>").parse().unwrap());
+        let (response, _) = answered.write(redactor);
+        assert_eq!(response.headers, [("x".into(), Content::Text(mark.into()))], "{form}");
+    }
+}
+
+/// As text, it would have six bytes for each.
+#[test]
+fn control_characters_are_kept_in_base64() {
+    let body = |body: Vec<u8>| {
+        let answered = Answered {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: body.into(),
+            took: Micros(1),
+        };
+        answered.write(None).0.body
+    };
+    assert_eq!(body(vec![0; 3]), Content::Bytes { base64: "AAAA".into() });
+    assert_eq!(body(vec![0xff; 3]), Content::Bytes { base64: "////".into() });
+    let text = "\0 a\tfew\r\nin a long text";
+    assert_eq!(body(text.into()), Content::Text(text.into()));
+    assert_eq!(body(Vec::new()), Content::default());
 }

@@ -1,7 +1,7 @@
 //! `wasi:http`, with the policy, client, counts and limits of `http.send`, and with bounds on
 //! unsent requests.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::{mem, sync::Arc};
 
 use bytes::Bytes;
@@ -98,10 +98,10 @@ pub(crate) fn shadow_bodies(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
             let sandbox = store.data_mut();
             let stream = sandbox.http().write(body)?;
             if let (Ok(stream), Some(one)) = (&stream, &sandbox.host.guard.determinism) {
-                let left = one.exchanges.unsent();
+                let exchanges = one.exchanges.clone();
                 let place = sandbox.wasi.ctx().table.get_mut(stream)?;
                 let inner = mem::replace(place, Box::new(ClosedOutputStream));
-                *place = Box::new(CountedBody { inner, left });
+                *place = Box::new(CountedBody { inner, exchanges });
             }
             Ok((stream,))
         },
@@ -113,15 +113,14 @@ pub(crate) fn shadow_bodies(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
 /// The stream of a request's body of a deterministic guest. Its writes never depend on how far the host is.
 struct CountedBody {
     inner: DynOutputStream,
-    /// Bytes that the bodies of all requests may still have.
-    left: Arc<AtomicU64>,
+    exchanges: Exchanges,
 }
 
 impl OutputStream for CountedBody {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let length = bytes.len() as u64 + CHUNK_BYTES;
         let subtract = |left: u64| left.checked_sub(length);
-        match self.left.fetch_update(Relaxed, Relaxed, subtract) {
+        match self.exchanges.unsent().fetch_update(Relaxed, Relaxed, subtract) {
             Ok(_) => self.inner.write(bytes),
             Err(_) => Err(StreamError::LastOperationFailed(format_err!(
                 "the requests have more bytes than `limits.journal` allows"
@@ -172,11 +171,11 @@ impl WasiHttpHooks for Outbound {
         let outbound = self.clone();
         let options = options.unwrap_or_default();
         if let (Some(exchanges), Some(asked)) = (exchanges, asked) {
-            let ticket = exchanges.start(admitted.is_err());
+            let ticket = exchanges.start(admitted.is_err(), asked);
             // Dropped now if it is refused: the guest sees that at its next write.
             let parts = admitted.map(|admitted| (admitted, body));
             return Box::new(async move {
-                let answer = answer(&outbound, &exchanges, ticket, asked, parts, options).await;
+                let answer = answer(&outbound, ticket, parts, options).await;
                 outbound.finish(answer)
             });
         }
@@ -221,9 +220,7 @@ impl Outbound {
 /// Answers a request of a deterministic call: it is sent once its body is complete, and the guest sees a whole response.
 async fn answer(
     outbound: &Outbound,
-    exchanges: &Exchanges,
-    ticket: Ticket,
-    asked: Asked,
+    mut ticket: Ticket,
     parts: Result<(Admitted, WasiBody), Failure>,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Background), Failure> {
@@ -235,10 +232,7 @@ async fn answer(
         }
     };
     let body = body.collect().await.map(Collected::to_bytes);
-    let asked = match &body {
-        Ok(body) => asked.with_body(body, exchanges.redactor()),
-        Err(_) => asked,
-    };
+    ticket.set_body(body.as_deref().unwrap_or_default());
     let live = async {
         let body = body.map_err(|_| Failure::Invalid("the request's body ended early".into()))?;
         let _open = outbound.guard.activity.open_request(admitted.peer.clone());
@@ -253,7 +247,7 @@ async fn answer(
         let between = options.between_bytes_timeout;
         outbound.read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
     };
-    let answered = ticket.answer(asked, outbound.timed(live)).await?;
+    let answered = ticket.answer(outbound.timed(live)).await?;
     outbound.note_wait(&answered);
     let mut response = Response::new(whole(answered.body));
     (*response.status_mut(), *response.headers_mut()) = (answered.status, answered.headers);

@@ -15,7 +15,8 @@ const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Bits of the filter for each form, so that few other texts pass it.
 const FILTER_BITS: usize = 32;
 
-/// Forms of secrets, to be searched for. Of forms at the same place, the longest is found.
+/// Forms of secrets, to be searched for in any case of ASCII letters: names of headers and hosts are in lower case, names of
+/// variables in upper case, and digits of escapes in either. Of forms at the same place, the longest is found.
 pub(super) struct Finder {
     /// Sorted, so that forms with the same start are together.
     forms: Vec<Form>,
@@ -55,18 +56,18 @@ struct PrefixHashes {
 impl Form {
     /// Creates a form of the secret with this number. `None` if it is too short to search for.
     pub(super) fn new(form: &[u8], secret: u32) -> Option<Self> {
-        let start = u32::from_le_bytes(*form.first_chunk::<START>()?);
+        let start = start_of(form)?;
         let bytes = Reverse(u32::try_from(form.len()).ok()?);
         let hash = form.iter().fold(0, |hash, byte| extend(hash, *byte));
         let mut head = [0; HEAD];
-        head.iter_mut().zip(form).for_each(|(to, from)| *to = *from);
+        head.iter_mut().zip(form).for_each(|(to, from)| *to = from.to_ascii_lowercase());
         Some(Self { start, bytes, hash, secret, head })
     }
 
     /// Returns whether `text` may be the first part of this form, and not all of it.
     fn may_continue(&self, text: &[u8]) -> bool {
         let compared = text.len().min(HEAD);
-        text.len() < self.len() && self.head[..compared] == text[..compared]
+        text.len() < self.len() && self.head[..compared].eq_ignore_ascii_case(&text[..compared])
     }
 
     fn len(&self) -> usize {
@@ -101,7 +102,7 @@ impl Finder {
         let (mut at, mut prefixes) = (0, PrefixHashes::default());
         iter::from_fn(move || {
             let found = text.get(at..)?.windows(START).zip(at..).find_map(|(start, at)| {
-                let start = u32::from_le_bytes(*start.first_chunk()?);
+                let start = start_of(start)?;
                 let (word, bit) = self.filter_bit(start);
                 let may_start = self.filter[word] & bit != 0;
                 may_start.then(|| self.find_at(text, at, start, &mut prefixes)).flatten()
@@ -117,10 +118,9 @@ impl Finder {
         (first..text.len())
             .find(|at| {
                 let rest = &text[*at..];
-                let Some(start) = rest.first_chunk() else {
+                let Some(start) = start_of(rest) else {
                     return self.forms.iter().any(|form| form.may_continue(rest));
                 };
-                let start = u32::from_le_bytes(*start);
                 let (word, bit) = self.filter_bit(start);
                 if self.filter[word] & bit == 0 {
                     return false;
@@ -181,9 +181,15 @@ impl PrefixHashes {
     }
 }
 
-/// Returns the hash of a text with one more byte.
+/// Returns the first bytes of a text in lower case. `None` for a shorter text.
+fn start_of(text: &[u8]) -> Option<u32> {
+    text.first_chunk::<START>()
+        .map(|start| u32::from_le_bytes(start.map(|byte| byte.to_ascii_lowercase())))
+}
+
+/// Returns the hash of a text with one more byte, whose case does not matter.
 fn extend(hash: u64, byte: u8) -> u64 {
-    hash.wrapping_mul(BASE).wrapping_add(u64::from(byte))
+    hash.wrapping_mul(BASE).wrapping_add(u64::from(byte.to_ascii_lowercase()))
 }
 
 #[cfg(test)]

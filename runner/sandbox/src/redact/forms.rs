@@ -16,8 +16,8 @@ const COLUMNS: [usize; 2] = [64, 76];
 const KEPT: [&str; 7] =
     ["-_.~", "-_.!~*'()", "-_.!~*'();,/?:@&=+$#", "-_.~/", "+*-._", "+-_.~", ""];
 
-/// Passes every form of `value` to `add`, some of them repeatedly. None if the value has less than
-/// `min` bytes.
+/// Passes every form of `value` to `add`, some of them repeatedly, and none in another case of ASCII letters. None if the value
+/// has less than `min` bytes.
 pub(super) fn each(value: &str, min: usize, add: &mut impl FnMut(&[u8])) {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
     let values: BTreeSet<_> =
@@ -28,7 +28,7 @@ pub(super) fn each(value: &str, min: usize, add: &mut impl FnMut(&[u8])) {
 }
 
 fn each_of_line(value: &str, add: &mut impl FnMut(&[u8])) {
-    // Names of headers and hosts are lower case, names of variables often upper case.
+    // Only other letters than those of ASCII become other forms.
     for text in [value.to_lowercase(), value.to_uppercase()] {
         percent(text.as_bytes()).for_each(|text| add(text.as_bytes()));
         add(text.as_bytes());
@@ -63,7 +63,7 @@ fn each_of_bytes(value: &[u8], add: &mut impl FnMut(&[u8])) {
     // In URLs, `+`, `/` and `=` are encoded again. Some JSON writers escape `/`.
     base64(value).iter().for_each(|text| add_encoded(text));
     percent(value).for_each(|text| add(text.as_bytes()));
-    [false, true].iter().for_each(|is_upper| add(hex("", value, *is_upper).as_bytes()));
+    add(hex("", value).as_bytes());
 }
 
 /// Returns the forms of a URL's host, and of a label of its name, after parsing: decoded, in lower
@@ -78,14 +78,13 @@ fn host(value: &str) -> impl Iterator<Item = String> {
 }
 
 /// Returns the forms of a JSON string, without the quotes.
-fn json(value: &str) -> [String; 5] {
+fn json(value: &str) -> [String; 4] {
     let plain = json_text(value);
     [
         plain.replace('/', "\\/"),
         // As Go writes it.
         plain.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"),
-        ascii(&plain, |unit| format!("\\u{unit:04x}")),
-        ascii(&plain, |unit| format!("\\u{unit:04X}")),
+        ascii(&plain),
         plain,
     ]
 }
@@ -95,14 +94,14 @@ fn json_text(value: &str) -> String {
     text[1..text.len() - 1].to_owned()
 }
 
-fn ascii(text: &str, escape: fn(u16) -> String) -> String {
+fn ascii(text: &str) -> String {
     let mut units = [0; 2];
     text.chars().fold(String::new(), |mut ascii, character| {
         match character {
             '\0'..='\x7e' => ascii.push(character),
             _ => {
                 let units = character.encode_utf16(&mut units).iter();
-                ascii.extend(units.map(|unit| escape(*unit)));
+                ascii.extend(units.map(|unit| format!("\\u{unit:04x}")));
             }
         }
         ascii
@@ -121,13 +120,10 @@ fn html(value: &str) -> impl Iterator<Item = String> {
 
 /// Percent-encodes as the common libraries do, and every byte.
 fn percent(value: &[u8]) -> impl Iterator<Item = String> {
-    [false, true].into_iter().flat_map(move |is_upper| {
-        let kept = KEPT.map(|kept| percent_keeping(value, kept, is_upper));
-        kept.into_iter().chain([hex("%", value, is_upper)])
-    })
+    KEPT.map(|kept| percent_keeping(value, kept)).into_iter().chain([hex("%", value)])
 }
 
-fn percent_keeping(value: &[u8], kept: &str, is_upper: bool) -> String {
+fn percent_keeping(value: &[u8], kept: &str) -> String {
     let (has_plus, kept) = kept.strip_prefix('+').map_or((false, kept), |kept| (true, kept));
     value.iter().fold(String::new(), |mut text, &byte| {
         let character = char::from(byte);
@@ -135,24 +131,24 @@ fn percent_keeping(value: &[u8], kept: &str, is_upper: bool) -> String {
             ' ' if has_plus => text.push('+'),
             _ if character.is_ascii_alphanumeric() => text.push(character),
             _ if character.is_ascii() && kept.contains(character) => text.push(character),
-            _ => push_hex(&mut text, "%", byte, is_upper),
+            _ => push_hex(&mut text, "%", byte),
         }
         text
     })
 }
 
 /// Writes every byte in hex, with `prefix` before it.
-fn hex(prefix: &str, value: &[u8], is_upper: bool) -> String {
+fn hex(prefix: &str, value: &[u8]) -> String {
     value.iter().fold(String::new(), |mut text, byte| {
-        push_hex(&mut text, prefix, *byte, is_upper);
+        push_hex(&mut text, prefix, *byte);
         text
     })
 }
 
-fn push_hex(text: &mut String, prefix: &str, byte: u8, is_upper: bool) {
+fn push_hex(text: &mut String, prefix: &str, byte: u8) {
     text.push_str(prefix);
     // Writing to a string never fails.
-    let _ = if is_upper { write!(text, "{byte:02X}") } else { write!(text, "{byte:02x}") };
+    let _ = write!(text, "{byte:02x}");
 }
 
 /// Encodes in base64: alone, and as part of a longer text, at each of the three offsets.

@@ -68,6 +68,20 @@ fn secret_is_found_in_urls_and_headers() {
 }
 
 #[test]
+fn secret_is_found_in_any_case() {
+    let redactor = redactor(&[("KEY", SECRET)]);
+    for form in forms(SECRET) {
+        let mut is_upper = false;
+        let mixed = form.chars().map(|character| {
+            is_upper = !is_upper;
+            if is_upper { character.to_ascii_uppercase() } else { character.to_ascii_lowercase() }
+        });
+        let mixed: String = mixed.collect();
+        assert_eq!(redacted(&redactor, &format!("a {mixed} b")), "a [secret KEY] b", "{form}");
+    }
+}
+
+#[test]
 fn secret_is_found_as_its_header_is_sent() {
     let secret = "p\u{e4}ssw\u{f6}rd/1";
     let redactor = redactor(&[("KEY", secret)]);

@@ -109,7 +109,7 @@ impl Artifacts {
             self.files.iter().filter(|file| matches!(file.content, LeftContent::File(_))).count()
                 < MAX_OPEN;
         let file = &mut self.files[index];
-        match write(file, chunk, may_open.then_some(&*self.folder)) {
+        match append(file, chunk, may_open.then_some(&*self.folder)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(ArtifactError::TooMany),
             Err(error) => {
@@ -126,7 +126,7 @@ impl Artifacts {
 }
 
 /// Appends to an artifact. Returns `false` if it needs a file and `folder` is `None`.
-fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result<bool> {
+pub(crate) fn append(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result<bool> {
     if let LeftContent::Memory(kept) = &mut left.content {
         if (kept.len() + chunk.len()) as u64 <= SMALL {
             kept.extend_from_slice(chunk);
@@ -146,6 +146,16 @@ fn write(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -> io::Result
     }
     left.bytes += chunk.len() as u64;
     Ok(true)
+}
+
+/// Removes the bytes from `end` on.
+pub(crate) fn shorten(left: &mut LeftFile, end: u64) -> io::Result<()> {
+    left.bytes = left.bytes.min(end);
+    match &mut left.content {
+        LeftContent::Memory(kept) => kept.truncate(usize::try_from(left.bytes).unwrap_or(usize::MAX)),
+        LeftContent::File(file) => file.set_len(left.bytes)?,
+    }
+    Ok(())
 }
 
 /// Creates a file in a folder and removes its name, so that a worker that dies leaves nothing.

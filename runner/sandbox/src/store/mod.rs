@@ -17,7 +17,7 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::{host::Host, limiter::Limiter, stdio::Capture};
-use crate::fs::{Descriptors, LastListing, LinkTimes, quota::Quota};
+use crate::fs::{AttemptWorkspace, Descriptors, LastListing, LinkTimes, quota::Quota};
 use crate::interrupt::Guard;
 
 /// Live resource handles of a guest, in the component model's tables.
@@ -52,6 +52,7 @@ pub(crate) struct Sandbox {
     pub(crate) descriptors: Descriptors,
     pub(crate) link_times: LinkTimes,
     pub(crate) last_listing: LastListing,
+    pub(crate) workspace: Option<AttemptWorkspace>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     /// Bytes that the guest may pass in one call, and the words that explain the bound.
@@ -65,6 +66,7 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) quota: Option<Quota>,
     /// Paths of the mounted folders on the host.
     pub(crate) roots: Vec<PathBuf>,
+    pub(crate) workspace: Option<AttemptWorkspace>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
@@ -85,6 +87,7 @@ impl Sandbox {
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             last_listing: LastListing::default(),
+            workspace: None,
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
             handover: (0, ""),
@@ -152,6 +155,7 @@ impl StoreRecipe<'_> {
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             last_listing: LastListing::default(),
+            workspace: self.workspace,
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
             stdout: self.stdout,

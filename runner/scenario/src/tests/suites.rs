@@ -284,7 +284,7 @@ fn stored_scenario_needs_no_other_file() {
 }
 
 #[test]
-fn journal_makes_providers_deterministic_and_is_without_graders() {
+fn journal_makes_providers_and_graders_deterministic() {
     let journals = |run: &str, overrides: &ScenarioOverrides| {
         let text = format!(
             "[run]\n{run}\n[providers.p]\nplugin = 'p.wasm'\n[graders.g]\nplugin = 'g.wasm'\n[[tests]]\nid = 'a'\n"
@@ -295,7 +295,7 @@ fn journal_makes_providers_deterministic_and_is_without_graders() {
     };
     let [none, flag] =
         [false, true].map(|journal| ScenarioOverrides { journal, ..ScenarioOverrides::default() });
-    let of = |journal| [Some(Some(journal)), Some(None)];
+    let of = |journal| [Some(Some(journal)); 2];
     assert_eq!(journals("", &none), [None, None]);
     assert_eq!(journals("deterministic = true", &none), [Some(None), Some(None)]);
     assert_eq!(journals("journal = true", &none), of(InFlight::SendAgain));

@@ -54,7 +54,7 @@ pub(super) fn routes() -> Vec<Route> {
         .answering(&[200, 206])
         .refusing(&[416]),
         Route::bytes(
-            "/runs/{run}/trials/{trial}/attempts/{attempt}/calls/{number}",
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/calls/{call}",
             "A call in an attempt's journal",
             TEXT,
             call,
@@ -110,7 +110,7 @@ struct CallName {
     run: String,
     trial: String,
     attempt: u32,
-    number: u32,
+    call: String,
 }
 
 fn log(
@@ -155,9 +155,9 @@ fn call(
     let run = server.run(&names.run)?;
     let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
     let trial = read(server, &run, &trial, None)?;
-    let (document, sections) = trial.call(&run, Some(names.attempt), names.number)?;
+    let (document, sections) = trial.call(&run, Some(names.attempt), &names.call)?;
     if document.calls.is_empty() {
-        return Err(HttpProblem::not_found(&document.missing(names.number)));
+        return Err(HttpProblem::not_found(&document.missing(&names.call)));
     }
     let text = sections_text(&sections);
     answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))

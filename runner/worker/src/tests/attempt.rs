@@ -67,7 +67,9 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
     let test: Test<'_> = serde_json::from_str(line).unwrap();
     let task = task(rule);
     let attempt = Attempt {
+        workspace: None,
         journal: None,
+        clock: None,
         task: &task,
         test: &test,
         files: Vec::new(),

@@ -1,9 +1,10 @@
 //! What a guest may try with files, as data.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     ffi::CString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, FileTimes, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::fd::AsRawFd as _,
     thread,
@@ -11,6 +12,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
+
+thread_local! {
+    /// Files that are open from one act to the next, by name.
+    static HELD: RefCell<BTreeMap<String, File>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// Performs the actions of the list. Returns the result of each: `{"ok": …}` or `{"err": "noent"}`.
 pub(crate) fn act_all(acts: &Value) -> Value {
@@ -69,6 +75,35 @@ fn act(act: &Value) -> io::Result<Value> {
         "touch" => done(touch(text(1))),
         "set-times" => done(set_times(text(1), number(2) as i64, text(3))),
         "modified" => modified(text(1), text(2)),
+        "open" => {
+            let file = open(text(2), text(3))?;
+            HELD.with_borrow_mut(|held| held.insert(text(1).to_owned(), file));
+            Ok(Value::Null)
+        }
+        "held" => HELD.with_borrow_mut(|held| match (held.get_mut(text(1)), text(2)) {
+            (None, _) => Ok("not open".into()),
+            (Some(_), "close") => Ok(held.remove(text(1)).is_some().into()),
+            (Some(file), "read") => {
+                let mut bytes = vec![0; number(3) as usize];
+                let read = file.read(&mut bytes)?;
+                Ok(String::from_utf8_lossy(&bytes[..read]).into())
+            }
+            (Some(file), "write") => done(file.write_all(text(3).as_bytes())),
+            (Some(file), "seek") => file.seek(SeekFrom::Start(number(3))).map(Value::from),
+            (Some(file), "size") => done(file.set_len(number(3))),
+            (Some(file), "times") => {
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(number(3));
+                done(file.set_times(FileTimes::new().set_accessed(time).set_modified(time)))
+            }
+            (Some(file), "stat") => attributes(&c::Found::of(file)?),
+            (Some(file), "same") => {
+                let (held, found) = (c::Found::of(file)?, c::Found::at(text(3))?);
+                Ok((held.inode == found.inode).into())
+            }
+            (_, other) => panic!("cannot do {other:?}"),
+        }),
+        "stat" => attributes(&c::Found::at(text(1))?),
+        "inode" => Ok(c::Found::at(text(1))?.inode.into()),
         "env" => Ok(json!(std::env::vars().collect::<BTreeMap<_, _>>())),
         "sleep" => {
             thread::sleep(Duration::from_secs(3_600));
@@ -79,6 +114,30 @@ fn act(act: &Value) -> io::Result<Value> {
         "fail" => Ok(Value::Null),
         other => panic!("cannot do {other:?}"),
     }
+}
+
+fn open(path: &str, mode: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    for letter in mode.chars() {
+        match letter {
+            'r' => options.read(true),
+            'w' => options.write(true),
+            'a' => options.append(true),
+            't' => options.truncate(true),
+            'c' => options.create(true),
+            'n' => options.create_new(true),
+            other => panic!("cannot open with {other:?}"),
+        };
+    }
+    options.open(path)
+}
+
+/// Tells size and number of links, and the time of the last change if it was set.
+fn attributes(found: &c::Found) -> io::Result<Value> {
+    let is_set = found.modified < 1_000_000_000;
+    let kind = if found.mode & 0o170_000 == 0o040_000 { "folder" } else { "file" };
+    let (size, links) = if kind == "file" { (found.size, found.links) } else { (0, 0) };
+    Ok(json!([kind, size, links, is_set.then_some(found.modified)]))
 }
 
 /// Writes blocks until that fails, and tells how many bytes the file has then and why it failed.
@@ -207,7 +266,42 @@ fn name(error: &io::Error) -> String {
 
 /// What wasi-libc has and the standard library keeps to itself.
 mod c {
-    use std::ffi::{c_char, c_void};
+    use std::ffi::{CString, c_char, c_void};
+    use std::{fs::File, io, os::fd::AsRawFd as _};
+
+    use super::checked;
+
+    /// The start of what `stat` of wasi-libc finds.
+    #[repr(C)]
+    #[derive(Default)]
+    pub(super) struct Found {
+        device: u64,
+        pub(super) inode: u64,
+        pub(super) links: u64,
+        pub(super) mode: u32,
+        owners: [u32; 3],
+        kind: u64,
+        pub(super) size: i64,
+        block: i32,
+        blocks: i64,
+        accessed: [i64; 2],
+        pub(super) modified: i64,
+        rest: [u64; 16],
+    }
+
+    impl Found {
+        pub(super) fn of(file: &File) -> io::Result<Self> {
+            let mut found = Self::default();
+            // SAFETY: there is more room than it needs.
+            checked(unsafe { fstat(file.as_raw_fd(), &mut found) }).map(|()| found)
+        }
+
+        pub(super) fn at(path: &str) -> io::Result<Self> {
+            let (mut found, path) = (Self::default(), CString::new(path)?);
+            // SAFETY: there is more room than it needs, and the string lives until it returns.
+            checked(unsafe { lstat(path.as_ptr(), &mut found) }).map(|()| found)
+        }
+    }
 
     pub(super) const AT_FDCWD: i32 = -2;
     pub(super) const AT_SYMLINK_NOFOLLOW: i32 = 1;
@@ -220,6 +314,8 @@ mod c {
     }
 
     unsafe extern "C" {
+        fn fstat(fd: i32, found: *mut Found) -> i32;
+        fn lstat(path: *const c_char, found: *mut Found) -> i32;
         pub(super) fn pwrite(fd: i32, bytes: *const u8, count: usize, offset: i64) -> isize;
         pub(super) fn symlink(target: *const c_char, path: *const c_char) -> i32;
         pub(super) fn utimensat(

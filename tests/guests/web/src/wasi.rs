@@ -82,6 +82,22 @@ pub(crate) fn race(request: &Request) -> Value {
     json!({ "order": order, "now": now })
 }
 
+/// Returns the status of each response that came before the end of a sleep. The other requests are dropped.
+pub(crate) fn drop_late(request: &Request) -> Value {
+    let sleep = u64::from(request.timeout.unwrap_or(1)) * NANOSECONDS;
+    let steps = (0..request.size).map(|step| {
+        let asked = Request { url: format!("{}/{step}", request.url), ..Request::default() };
+        let outgoing = outgoing(&asked).ok()?;
+        let pending = outgoing_handler::handle(outgoing, None).ok()?;
+        let timer = monotonic_clock::subscribe_duration(sleep);
+        poll::poll(&[&pending.subscribe(), &timer]);
+        let response = pending.get().and_then(Result::ok).and_then(Result::ok)?;
+        Some(response.status())
+    });
+    let steps: Vec<_> = steps.collect();
+    json!({ "steps": steps, "now": monotonic_clock::now() })
+}
+
 /// Writes to the bodies of requests that are never sent for as long as each takes something, and tells how much that is.
 pub(crate) fn hoard(bodies: usize) -> usize {
     let mut held = 0;

@@ -34,8 +34,8 @@ fn print_call(call: &RecordedCall, out: &Out) {
         // A line of a call never looks like one of another call.
         out.data(&out.columns().map_or_else(|| text.to_string(), |columns| cut(&text, columns)));
     };
-    let RecordedCall { number, method, url, .. } = call;
-    line(&format!("{number:>4}  {method} {url}"));
+    let RecordedCall { id, method, url, .. } = call;
+    line(&format!("{id:>4}  {method} {url}"));
     out.data(&format!("      {}", style::dim(&visible_line(&call.facts()))));
     for (mark, text) in [('→', &call.request), ('←', &call.response)] {
         // `str::lines` would hide carriage returns.

@@ -147,12 +147,7 @@ fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
 fn compared(bytes: &[u8]) -> Option<Keys> {
     let mut row: Keys = serde_json::from_slice(bytes).ok()?;
     row.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
-    if let Some(raw) = row.get_mut("calls") {
-        let mut calls: Keys = serde_json::from_str(raw.get()).ok()?;
-        // The hash covers the durations of calls.
-        calls.remove("sha256");
-        *raw = to_raw_value(&calls).ok()?;
-    }
+    remove_hash(&mut row)?;
     for (list, leaves_out) in [
         ("grades", (|_, key| LEFT_OUT.contains(&key)) as fn(&Keys, &str) -> bool),
         ("checks", |check, _| check.get("kind").is_some_and(|kind| kind.get() == MAX_DURATION)),
@@ -162,11 +157,21 @@ fn compared(bytes: &[u8]) -> Option<Keys> {
         for part in &mut parts {
             let whole = part.clone();
             part.retain(|key, _| !leaves_out(&whole, key));
+            remove_hash(part)?;
         }
         parts.retain(|part| !part.is_empty());
         *raw = to_raw_value(&parts).ok()?;
     }
     Some(row)
+}
+
+/// Removes the hash of calls from a row or a grade, because it covers their durations.
+fn remove_hash(keys: &mut Keys) -> Option<()> {
+    let Some(raw) = keys.get_mut("calls") else { return Some(()) };
+    let mut calls: Keys = serde_json::from_str(raw.get()).ok()?;
+    calls.remove("sha256");
+    *raw = to_raw_value(&calls).ok()?;
+    Some(())
 }
 
 fn difference(

@@ -9,7 +9,7 @@ use runner_model::{
     row::Calls,
 };
 
-use super::Journals;
+use super::{JournalKey, Journals};
 use crate::{
     Ack, Owned,
     tests::{begin, folder, inject, row, tail, writer},
@@ -142,7 +142,7 @@ fn journals_have_the_calls_since_the_last_new_start() {
     fs::write(path(&owned), lines(&owned).concat()).unwrap();
     let (journals, damaged) = read(&owned);
     assert_eq!(damaged, []);
-    let journal = journals.get((1, 1)).unwrap();
+    let journal = journals.get(&JournalKey::new(1, 1)).unwrap();
     assert_eq!((journal.continued, journal.used, &journal.problem), (1, Micros(30), &None));
     let entries = [start(false), exchange(2, 20), exchange(1, 10), exchange(3, 30)].concat();
     let sha256 = digest(entries.as_bytes());
@@ -154,8 +154,8 @@ fn journals_have_the_calls_since_the_last_new_start() {
     fs::write(path(&owned), [lines(&owned).concat(), line(&owned, 1, 6, &start(false))].concat())
         .unwrap();
     let (journals, _) = read(&owned);
-    assert_eq!(journals.get((1, 1)).unwrap().calls(), None);
-    assert_eq!(journals.get((2, 1)).unwrap().calls().unwrap().count, 1);
+    assert_eq!(journals.get(&JournalKey::new(1, 1)).unwrap().calls(), None);
+    assert_eq!(journals.get(&JournalKey::new(2, 1)).unwrap().calls().unwrap().count, 1);
 }
 
 #[test]
@@ -168,7 +168,10 @@ fn damaged_calls_continue_nothing() {
         fs::write(path(&owned), lines.concat()).unwrap();
         let (journals, damaged) = read(&owned);
         let problems = [1, 2].map(|trial| {
-            journals.get((trial, 1)).and_then(|one| one.problem.clone()).unwrap_or_default()
+            journals
+                .get(&JournalKey::new(trial, 1))
+                .and_then(|one| one.problem.clone())
+                .unwrap_or_default()
         });
         (problems, damaged.len())
     };
@@ -306,7 +309,7 @@ fn every_changed_byte_is_found() {
         assert!(!damaged.is_empty(), "{place}");
         let is_used = |trial| {
             journals
-                .get((trial, 1))
+                .get(&JournalKey::new(trial, 1))
                 .is_some_and(|one| one.problem.is_none() && one.calls().is_some())
         };
         // Attempts that started after the damage are whole.
@@ -378,7 +381,7 @@ proptest! {
         fs::write(path(&owned), bytes).unwrap();
         let (journals, _) = read(&owned);
         for trial in [1, 2] {
-            let Some(journal) = journals.get((trial, 1)).filter(|one| one.problem.is_none()) else {
+            let Some(journal) = journals.get(&JournalKey::new(trial, 1)).filter(|one| one.problem.is_none()) else {
                 continue;
             };
             let own = lines(&owned).into_iter().filter(|line| {

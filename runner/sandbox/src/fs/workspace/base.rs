@@ -13,8 +13,9 @@ use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
 
 use crate::fs::{quota::shorten_path, system::open_folder};
 
-/// Permission bits that are kept of a file. The owner can always read it, to copy it for a guest.
-const KEPT_MODE: u32 = 0o777;
+/// Permission bits that are kept of a file.
+pub(super) const PERMISSIONS: u32 = 0o777;
+/// The owner can always read a file, to copy it for a guest.
 const OWNER_READS: u32 = 0o400;
 /// Longest name of a file that systems accept.
 const MAX_NAME_BYTES: usize = 255;
@@ -30,6 +31,8 @@ pub struct Base {
     by_inode: HashMap<u64, u32>,
     contents: HashSet<Digest>,
     bytes: u64,
+    /// The files by number.
+    list: Vec<BaseFile>,
     /// The folders, each after its parent. The first one is the workspace itself.
     pub(super) folders: Vec<BaseFolder>,
     /// The times of all files, as guests see them.
@@ -47,7 +50,8 @@ pub(super) struct BaseFolder {
 
 #[derive(Debug)]
 pub(super) enum BaseEntry {
-    File(BaseFile),
+    /// The file's number.
+    File(u32),
     /// The folder's index in [`Base::folders`].
     Folder(usize),
     /// The target of a symbolic link.
@@ -57,7 +61,6 @@ pub(super) enum BaseEntry {
 /// A file of a base.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BaseFile {
-    pub(super) number: u32,
     pub(super) inode: u64,
     pub(super) bytes: u64,
     pub(super) sha256: Digest,
@@ -81,16 +84,7 @@ impl Base {
         mut blob: impl FnMut(&Digest) -> PathBuf,
     ) -> io::Result<Self> {
         mkdirat(CWD, folder, Mode::RWXU)?;
-        let files = open_folder(CWD, folder)?;
-        let mut base = Self {
-            device: fstat(&files)?.st_dev,
-            files,
-            by_inode: HashMap::new(),
-            contents: HashSet::new(),
-            bytes: 0,
-            folders: vec![BaseFolder { path: ".".to_owned(), entries: Vec::new() }],
-            time: SystemTime::now(),
-        };
+        let mut base = Self::empty(open_folder(CWD, folder)?)?;
         let mut known = HashMap::from([("", 0)]);
         for entry in entries {
             let (parent, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
@@ -120,14 +114,29 @@ impl Base {
         Ok(base)
     }
 
+    /// Creates a base without files. `files` is the folder for them.
+    pub(super) fn empty(files: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            device: fstat(&files)?.st_dev,
+            files,
+            by_inode: HashMap::new(),
+            contents: HashSet::new(),
+            bytes: 0,
+            list: Vec::new(),
+            folders: vec![BaseFolder { path: ".".to_owned(), entries: Vec::new() }],
+            time: SystemTime::now(),
+        })
+    }
+
+    /// Copies a file, and returns its number.
     fn copy_file(
         &mut self,
         entry: &TreeEntry<'_>,
         sha256: Digest,
         from: &Path,
-    ) -> io::Result<BaseFile> {
-        let number = u32::try_from(self.by_inode.len()).map_err(io::Error::other)?;
-        let mode = entry.mode & KEPT_MODE;
+    ) -> io::Result<u32> {
+        let number = u32::try_from(self.list.len()).map_err(io::Error::other)?;
+        let mode = entry.mode & PERMISSIONS;
         let mut file = create_file(self.files.as_fd(), number, mode | OWNER_READS)?;
         let bytes = io::copy(&mut File::open(from)?, &mut file)?;
         if bytes != entry.bytes {
@@ -138,14 +147,9 @@ impl Base {
         self.by_inode.insert(found.st_ino, number);
         self.contents.insert(sha256);
         self.bytes += bytes;
-        Ok(BaseFile {
-            number,
-            inode: found.st_ino,
-            bytes,
-            sha256,
-            mode,
-            is_executable: is_executable(found.st_mode),
-        })
+        let is_executable = is_executable(found.st_mode);
+        self.list.push(BaseFile { inode: found.st_ino, bytes, sha256, mode, is_executable });
+        Ok(number)
     }
 
     /// Returns the bytes of all files.
@@ -160,6 +164,10 @@ impl Base {
     /// Returns the number of the file with an inode.
     pub(super) fn number(&self, device: u64, inode: u64) -> Option<u32> {
         self.by_inode.get(&inode).copied().filter(|_| device == self.device)
+    }
+
+    pub(super) fn file(&self, number: u32) -> &BaseFile {
+        &self.list[number as usize]
     }
 
     /// Returns whether a file of the base has this content.

@@ -5,6 +5,7 @@ mod granted;
 mod paths;
 mod quota;
 mod scratch;
+mod workspace;
 
 use std::{
     fs::{self, FileType},

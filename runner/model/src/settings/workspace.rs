@@ -15,6 +15,8 @@ pub const WORKSPACE_ROOTS: &[&str] = &["input"];
 pub const MAX_BASE_ENTRIES: usize = 100_000;
 /// Most changes that are kept of one attempt.
 pub const MAX_CHANGES: usize = 20_000;
+/// Most bytes of the lines of these changes.
+pub const MAX_CHANGE_BYTES: u64 = 16 << 20;
 /// Name of the artifact with a line for each [`Change`], sorted by path.
 pub const CHANGES: &str = "workspace.jsonl";
 /// Name of the artifact with the contents of added and changed files, one after the other.

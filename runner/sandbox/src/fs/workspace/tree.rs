@@ -1,0 +1,141 @@
+//! [`Tree`]: the folder of one attempt's workspace on the host.
+
+use std::fs::{File, FileTimes};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2, renameat,
+    symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::base::{Base, BaseEntry, PERMISSIONS, create_file};
+use crate::fs::system::{open_folder, path_of};
+
+/// The folder of the workspace in the attempt's private folder.
+const ROOT: &str = "workspace";
+/// The folder for copies of files that get a name in the workspace when they are whole.
+const COPIES: &str = "copies";
+
+/// The folder of one attempt's workspace.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(super) base: Arc<Base>,
+    root: OwnedFd,
+    /// The path of `root`, without links.
+    path: PathBuf,
+    copies: OwnedFd,
+}
+
+/// A file of the base whose link in the workspace becomes a file of its own.
+pub(super) struct OwnFile {
+    pub(super) tree: Arc<Tree>,
+    /// The file's number in the base.
+    pub(super) number: u32,
+    /// Name of the new file until it has its place.
+    pub(super) name: u32,
+    /// Path in the workspace. `None` if an open file has lost its name.
+    pub(super) path: Option<String>,
+}
+
+impl Tree {
+    /// Creates the folders in `private`, the attempt's private folder, and in them the folders and
+    /// links of `base`. `check` is called for each folder. Blocks.
+    pub(in crate::fs) fn create(
+        private: &Path,
+        base: Option<Arc<Base>>,
+        check: impl Fn() -> wasmtime::Result<()>,
+    ) -> wasmtime::Result<Self> {
+        let [root, copies] = [ROOT, COPIES].map(|name| {
+            mkdirat(CWD, private.join(name), Mode::RWXU)?;
+            open_folder(CWD, private.join(name))
+        });
+        let (root, copies) = (root?, copies?);
+        let base = match base {
+            Some(base) => base,
+            None => Arc::new(Base::empty(open_folder(&copies, ".")?)?),
+        };
+        let path = path_of(&root).ok_or(Errno::NAMETOOLONG)?;
+        let tree = Self { base, root, path, copies };
+        for folder in &tree.base.folders {
+            check()?;
+            let opened = tree.open(&folder.path, OFlags::DIRECTORY)?;
+            for (name, entry) in &folder.entries {
+                match entry {
+                    BaseEntry::Folder(_) => mkdirat(&opened, name, Mode::RWXU),
+                    BaseEntry::Link(target) => symlinkat(target, &opened, name),
+                    BaseEntry::File(number) => {
+                        let number = number.to_string();
+                        linkat(tree.base.files(), number, &opened, name, AtFlags::empty())
+                    }
+                }?;
+            }
+        }
+        Ok(tree)
+    }
+
+    /// Returns the path on the host.
+    pub(in crate::fs) fn host(private: &Path) -> PathBuf {
+        private.join(ROOT)
+    }
+
+    /// Opens a file or folder in the workspace for reading, without following links.
+    pub(super) fn open(&self, path: &str, flags: OFlags) -> io::Result<File> {
+        let mut flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A pipe that took the place of a file would block. `openat2` refuses the two flags together.
+        flags.set(OFlags::NONBLOCK, !flags.contains(OFlags::PATH));
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?.into())
+    }
+
+    /// Returns the path in the workspace of an open file or folder. `None` if it is elsewhere.
+    pub(super) fn path_in(&self, file: impl AsFd) -> Option<String> {
+        let path = path_of(&file)?;
+        Some(path.strip_prefix(&self.path).ok()?.to_str()?.to_owned())
+    }
+
+    /// Returns the number of the base's file at a path in the workspace.
+    pub(super) fn number_at(&self, path: &str) -> Option<u32> {
+        self.number_of(self.open(path, OFlags::PATH).ok()?)
+    }
+
+    /// Returns the number of the base's file that `file` is.
+    pub(super) fn number_of(&self, file: impl AsFd) -> Option<u32> {
+        let found = fstat(file).ok()?;
+        self.base.number(found.st_dev, found.st_ino)
+    }
+}
+
+impl OwnFile {
+    /// Creates the file, and gives it the place of the link to the base. Returns it, open for
+    /// reading. Blocks.
+    pub(super) fn create(&self) -> io::Result<File> {
+        let copies = &self.tree.copies;
+        let name = self.name.to_string();
+        let created = self.copy().and_then(|()| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(copies, &*name, flags, Mode::empty())?;
+            if let Some(path) = &self.path {
+                let (parent, last) = path.rsplit_once('/').unwrap_or((".", path));
+                renameat(copies, &*name, self.tree.open(parent, OFlags::DIRECTORY)?, last)?;
+            }
+            Ok(file.into())
+        });
+        if created.is_err() || self.path.is_none() {
+            let _ = unlinkat(copies, &*name, AtFlags::empty());
+        }
+        created
+    }
+
+    fn copy(&self) -> io::Result<()> {
+        let Tree { base, copies, .. } = &*self.tree;
+        let mut from = base.open(self.number)?;
+        let mode = fstat(&from)?.st_mode & PERMISSIONS;
+        let mut copy = create_file(copies.as_fd(), self.name, mode)?;
+        io::copy(&mut from, &mut copy)?;
+        copy.set_times(FileTimes::new().set_accessed(base.time).set_modified(base.time))
+    }
+}

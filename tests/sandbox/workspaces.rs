@@ -1,0 +1,222 @@
+//! Workspaces of attempts: what they start as, what they leave, and that nothing of an attempt reaches another one.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    random::Random, run::Run, runner::Runner, truth::assert_whole, wait::wait_until,
+};
+
+const PROVIDER: &str = r#"
+[providers.agent]
+plugin = "files.wasm"
+workspace = { from = "base" }
+"#;
+
+/// Creates a base, and a scenario with these tests: an id with the acts of its guest.
+fn agent(keys: &str, tests: &[(&str, Value)]) -> Runner {
+    let runner = Runner::new(&["files"]);
+    for (file, text) in [("README", "read me\n"), ("src/app.py", "v = 1\n"), ("src/lib.py", "")] {
+        let path = runner.path("base").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    symlink("../README", runner.path("base/src/link")).unwrap();
+    fs::create_dir(runner.path("base/empty")).unwrap();
+    let mut scenario = format!("{keys}\n{PROVIDER}");
+    for (id, acts) in tests {
+        scenario += &format!("[[tests]]\nid = \"{id}\"\n");
+        // A list of lists of texts is the same in both languages.
+        scenario += &format!("input = {acts}\n");
+    }
+    runner.scenario(&scenario);
+    runner
+}
+
+/// The acts of an attempt that changes a bit of everything.
+fn changes() -> Value {
+    json!([
+        ["read", "/work/README"],
+        ["list", "/work"],
+        ["readlink", "/work/src/link"],
+        ["append", "/work/src/app.py", "v = 2\n"],
+        ["read", "/work/src/app.py"],
+        ["write", "/work/new.txt", "new"],
+        ["remove", "/work/README"],
+        ["mkdir", "/work/made"],
+        ["rename", "/work/src/lib.py", "/work/made/lib.py"],
+        ["rmdir", "/work/empty"]
+    ])
+}
+
+/// Returns the changes that a row names, by path, with the contents that the run has of them.
+fn changes_of(run: &Run, row: &Value) -> BTreeMap<String, Value> {
+    let artifact = |name: &str| {
+        let artifacts = row["artifacts"].as_array()?;
+        let found = artifacts.iter().find(|artifact| artifact["name"] == name)?;
+        let digest = found["sha256"].as_str().unwrap().to_owned();
+        Some((run.bytes(&format!("artifacts/{}/{digest}", &digest[..2])), digest))
+    };
+    let Some((list, digest)) = artifact("workspace.jsonl") else { return BTreeMap::new() };
+    assert_eq!(row["workspace"]["changes"], digest);
+    let contents = artifact("workspace.contents").map(|(contents, _)| contents).unwrap_or_default();
+    let lines = String::from_utf8(list).unwrap();
+    let change = |line: &str| {
+        let mut change: Value = serde_json::from_str(line).unwrap();
+        if let Some(at) = change["at"].as_u64() {
+            let bytes = change["bytes"].as_u64().unwrap();
+            let content = &contents[at as usize..(at + bytes) as usize];
+            change["content"] = String::from_utf8_lossy(content).into();
+        }
+        let keys = change.as_object_mut().unwrap();
+        for key in ["at", "sha256", "mode"] {
+            keys.remove(key);
+        }
+        let path = keys.remove("path").unwrap();
+        (path.as_str().unwrap().to_owned(), change)
+    };
+    lines.lines().map(change).collect()
+}
+
+/// Asserts that a row has exactly what [`changes`] does.
+fn assert_changed(run: &Run, row: &Value) {
+    let found = changes_of(run, row);
+    let expected = json!({
+        "README": {"change": "removed", "kind": "file"},
+        "empty": {"change": "removed", "kind": "folder"},
+        "made": {"change": "added", "kind": "folder"},
+        "made/lib.py": {"change": "added", "kind": "file"},
+        "new.txt": {"change": "added", "kind": "file", "bytes": 3, "content": "new"},
+        "src/app.py": {"change": "changed", "kind": "file", "bytes": 12, "content": "v = 1\nv = 2\n"},
+        "src/lib.py": {"change": "removed", "kind": "file"},
+    });
+    assert_eq!(json!(found), expected);
+    let counts = &row["workspace"];
+    assert_eq!(
+        [&counts["added"], &counts["changed"], &counts["removed"]],
+        [&json!(3), &json!(1), &json!(3)]
+    );
+    assert_eq!(counts["partial"], Value::Null);
+}
+
+/// Returns the text of all files of a folder, by path.
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    let output = Command::new("find").arg(folder).args(["-printf", "%P %y %m %l\n"]).output();
+    let listed = String::from_utf8(output.unwrap().stdout).unwrap();
+    let entry = |line: &str| {
+        let path = line.split(' ').next().unwrap();
+        (line.to_owned(), fs::read_to_string(folder.join(path)).unwrap_or_default())
+    };
+    listed.lines().map(entry).collect()
+}
+
+#[test]
+fn every_attempt_starts_from_the_base_and_leaves_its_changes() {
+    let runner = agent("[defaults]\nrepeat = 20\n", &[("a", changes()), ("b", changes())]);
+    let before = tree(&runner.path("base"));
+    runner.exec(&["-j", "4"]).expect(0);
+    let run = assert_whole(&runner, 40);
+    for row in run.rows() {
+        assert_eq!(row["output"][0]["ok"], "read me\n", "{row}");
+        assert_eq!(row["output"][1]["ok"], json!(["README", "empty", "src"]));
+        assert_eq!(row["output"][2]["ok"], "../README");
+        assert_eq!(row["output"][4]["ok"], "v = 1\nv = 2\n");
+        assert_changed(&run, &row);
+    }
+    assert_eq!(tree(&runner.path("base")), before);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn killed_run_keeps_and_makes_all_changes() {
+    let runner = agent("[defaults]\nrepeat = 300\n", &[("a", changes())]);
+    let mut random = Random::new();
+    let mut running = runner.start(&["-j", "2"]);
+    for round in 1..4 {
+        running.wait_for_rows(random.below(60) + 60 * (round - 1) + 1);
+        let workers = running.workers();
+        running.kill();
+        wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
+        running = runner.started(&["resume", "latest", "-j", "2"]);
+    }
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 300);
+    for row in run.rows().iter().filter(|row| row["outcome"] == "passed") {
+        assert_changed(&run, row);
+    }
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn interrupted_attempt_leaves_partial_changes() {
+    let acts = |end: Value| json!([["write", "/work/half", "x"], end]);
+    let runner = agent(
+        "[defaults]\ntimeout = \"2s\"\n",
+        &[("slow", acts(json!(["sleep"]))), ("trap", acts(json!(["panic"])))],
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for (test, outcome) in [("slow", "timeout"), ("trap", "error")] {
+        let row = run.row(test);
+        assert_eq!(
+            (&row["outcome"], &row["workspace"]["partial"]),
+            (&json!(outcome), &json!(true))
+        );
+        let half = json!({"change": "added", "kind": "file", "bytes": 1, "content": "x"});
+        assert_eq!(json!(changes_of(&run, &row)), json!({"half": half}));
+    }
+}
+
+#[test]
+fn limits_of_a_workspace_hold() {
+    let runner = agent(
+        "",
+        &[
+            ("fits", json!([["write", "/work/x", "0123456789"]])),
+            ("kept", json!([["write", "/work/x", "01234567890"]])),
+            ("full", json!([["fill", "/work/src/app.py", 1000], ["read", "/work/README"]])),
+        ],
+    );
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let limits =
+        "workspace = { from = \"base\" }\nlimits = { workspace = 10, scratch = \"64KiB\" }";
+    runner.scenario(&scenario.replace("workspace = { from = \"base\" }", limits));
+    let finished = runner.exec(&[]).expect(1);
+    finished.says(&["`limits.workspace` is 10 B"]);
+    let run = runner.only_run();
+    assert_eq!(run.row("fits")["outcome"], "passed");
+    for test in ["kept", "full"] {
+        let row = run.row(test);
+        assert_eq!(
+            (&row["error"]["class"], &row["artifacts"]),
+            (&json!("limit"), &Value::Null),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn rescored_merged_and_repeated_runs_keep_changes() {
+    let runner = agent("", &[("a", changes()), ("b", changes())]);
+    for shard in ["1/2", "2/2"] {
+        runner.exec(&["--shard", shard]).expect(0);
+    }
+    runner.run(&["merge", "latest~1", "latest"]).expect(0);
+    let merged = runner.runs().into_iter().find(|run| run.rows().len() == 2).unwrap();
+    for row in merged.rows() {
+        assert_changed(&merged, &row);
+    }
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&(scenario + "expect = { contains = \"new\" }\n"));
+    runner.run(&["rescore", merged.id()]).expect(1);
+    for row in merged.rows() {
+        assert_changed(&merged, &row);
+    }
+    runner.run(&["verify"]).expect(0);
+    fs::remove_dir_all(runner.path("base")).unwrap();
+    let called =
+        runner.run(&["plugin", "run", "--from", merged.id(), "--trial", "a@agent#1", "--json"]);
+    let document = called.expect(0).document();
+    assert_eq!(document["row"]["workspace"]["added"], 3, "{document}");
+}
