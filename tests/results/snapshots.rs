@@ -151,6 +151,7 @@ fn fix(run: &Run) {
         ("command", json!(["runner", "exec", "every.toml"])),
         ("host", json!("host")),
         ("jobs", json!(1)),
+        ("key", json!(1)),
         ("pid", json!(1)),
         ("user", json!("user")),
         ("wall", json!("all")),

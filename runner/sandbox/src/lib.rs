@@ -99,27 +99,22 @@ mod fs {
     mod streams;
     mod system;
 
-    /// Workspaces: folders that start as a copy of a [`Base`], and whose changes are found. `tree`
-    /// creates one with links to the base, `links` hides and breaks these, and `changes` compares.
-    mod workspace {
-        mod base;
+    /// Workspaces: folders that start as a copy of a [`Base`](workspace::base::Base), and whose
+    /// changes are found. `tree` creates one with links to the base, `links` hides and breaks these
+    /// for an `attempt`, and `changes` compares.
+    pub(crate) mod workspace {
+        pub(crate) mod attempt;
+        pub(crate) mod base;
         pub(super) mod changes;
         mod links;
-        mod tree;
-
-        pub use self::base::Base;
-        pub(super) use self::changes::Kept;
-        pub(crate) use self::links::AttemptWorkspace;
-        pub(super) use self::links::{BaseAttributes, SharedFile};
-        pub(super) use self::tree::Tree;
+        pub(super) mod tree;
     }
 
     pub(crate) use self::attempt_files::AttemptFiles;
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
     pub(crate) use self::listing::LastListing;
-    pub(crate) use self::workspace::AttemptWorkspace;
-    pub use self::workspace::Base;
+    pub use self::workspace::base::Base;
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
@@ -156,7 +151,6 @@ mod net {
 
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
-pub use host_fault::host_fault;
 pub use call::{
     Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Reply,
     instance::Instance,
@@ -165,6 +159,7 @@ pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
 pub use fs::Base;
+pub use host_fault::host_fault;
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail, too_large};
 pub use net::{Journal, Keeper, Kept, Network, RecordedCalls, load_certificates, post};

@@ -1,7 +1,7 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
-use std::{fs, io};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;

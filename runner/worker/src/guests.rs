@@ -15,8 +15,7 @@ use runner_model::test::{Attachment, Test};
 use runner_model::workspace::KeptChanges;
 use runner_model::{Digest, Outcome, Row, RowRef, TaskId, log::Said, visible::visible_line};
 use runner_sandbox::{
-    Activity, AttachedFile, CallWorkspace, Engines, Journal, Keeper, Kept, RecordedCalls,
-    Redactor,
+    Activity, AttachedFile, CallWorkspace, Engines, Journal, Keeper, Kept, RecordedCalls, Redactor,
 };
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};

@@ -62,8 +62,7 @@ pub fn add_changes(
 ) -> Vec<LeftFile> {
     let Some(left) = left else { return Vec::new() };
     let LeftWorkspace { changes, contents, added, changed, removed, is_partial: partial } = left;
-    row.workspace =
-        Some(WorkspaceResult { base, changes: None, added, changed, removed, partial });
+    row.workspace = Some(WorkspaceResult { base, changes: None, added, changed, removed, partial });
     if changes.is_empty() {
         return Vec::new();
     }

@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros, Time};
 
-use crate::{Activity, Base, Journal, Network, Secrets};
+use crate::fs::workspace::base::Base;
+use crate::{Activity, Journal, Network, Secrets};
 
 /// The inputs of one call. The first fields are those of the contract's `test` record.
 #[derive(Debug)]

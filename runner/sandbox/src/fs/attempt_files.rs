@@ -14,7 +14,10 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::folders::{AttemptFolders, FolderRequest, Role};
 use super::system::{blocking, open_folder};
-use super::workspace::{AttemptWorkspace, Kept, changes};
+use super::workspace::{
+    attempt::AttemptWorkspace,
+    changes::{self, Kept},
+};
 use super::{leftovers, quota::Quota};
 use crate::call::{Call, Ended, Ending, LeftWorkspace};
 use crate::interrupt::{Guard, Halt};

@@ -20,7 +20,7 @@ use super::descriptors::{Link, LinkTimes, Times, nanos_now};
 use super::quota::{Quota, read_only};
 use super::streams::{CountedStream, FileReader};
 use super::system::{EntryKind, look_up};
-use super::workspace::AttemptWorkspace;
+use super::workspace::attempt::AttemptWorkspace;
 use crate::store::{Sandbox, host::Host};
 
 /// The files of one attempt.

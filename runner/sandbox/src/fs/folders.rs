@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
-use super::workspace::{Base, Tree};
+use super::workspace::{base::Base, tree::Tree};
 use super::{quota::shorten_path, removal, system::open_folder};
 use crate::call::{AttachedFile, Call};
 use crate::interrupt::{Guard, Halt};
@@ -143,9 +143,11 @@ impl AttemptFolders {
             .into_iter()
             .filter(|(_, exists, _)| *exists)
             .map(|(mount, _, perms)| (self.path(mount), mount, perms))
-            .chain(self.workspace.iter().map(|(_, mount)| {
-                (Tree::host(&self.path), mount.as_str(), FsPerms::ReadWrite)
-            }))
+            .chain(
+                self.workspace
+                    .iter()
+                    .map(|(_, mount)| (Tree::host(&self.path), mount.as_str(), FsPerms::ReadWrite)),
+            )
     }
 
     /// Returns the workspace.

@@ -20,7 +20,7 @@ use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
 use super::system::EntryKind;
-use super::workspace::BaseAttributes;
+use super::workspace::attempt::BaseAttributes;
 use crate::store::Sandbox;
 
 /// The flag of look-ups that follows a symbolic link at the end of a path.
@@ -331,11 +331,7 @@ impl<'a> Guest<'a> {
         done(counted.link_at(handle, path_flags(lookup), path, new, new_path).await)
     }
 
-    pub(super) async fn unlink(
-        &mut self,
-        fd: i32,
-        path: GuestPtr<str>,
-    ) -> Result<Charge, Errno> {
+    pub(super) async fn unlink(&mut self, fd: i32, path: GuestPtr<str>) -> Result<Charge, Errno> {
         let path = self.path(path)?;
         let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
         done(counted.unlink_file_at(handle, path).await)

@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::{
 };
 
 use super::quota::{Quota, cost};
-use super::workspace::SharedFile;
+use super::workspace::attempt::SharedFile;
 use crate::host_fault::fault_in;
 
 /// Bytes of one write. The host holds them for each open stream of a guest.

@@ -152,7 +152,9 @@ pub(crate) fn append(left: &mut LeftFile, chunk: &[u8], folder: Option<&Path>) -
 pub(crate) fn shorten(left: &mut LeftFile, end: u64) -> io::Result<()> {
     left.bytes = left.bytes.min(end);
     match &mut left.content {
-        LeftContent::Memory(kept) => kept.truncate(usize::try_from(left.bytes).unwrap_or(usize::MAX)),
+        LeftContent::Memory(kept) => {
+            kept.truncate(usize::try_from(left.bytes).unwrap_or(usize::MAX))
+        }
         LeftContent::File(file) => file.set_len(left.bytes)?,
     }
     Ok(())

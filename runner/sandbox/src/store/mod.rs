@@ -17,7 +17,8 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use self::{host::Host, limiter::Limiter, stdio::Capture};
-use crate::fs::{AttemptWorkspace, Descriptors, LastListing, LinkTimes, quota::Quota};
+use crate::fs::workspace::attempt::AttemptWorkspace;
+use crate::fs::{Descriptors, LastListing, LinkTimes, quota::Quota};
 use crate::interrupt::Guard;
 
 /// Live resource handles of a guest, in the component model's tables.

@@ -1,11 +1,13 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
-use std::fs::{self, Metadata};
-use std::{borrow::Cow, collections::BTreeSet, io, os::unix::fs::MetadataExt, path::Path};
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader};
+use std::{borrow::Cow, collections::BTreeSet, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
-use runner_model::{globs, visible::shown_path};
+use runner_model::{Digest, globs, visible::shown_path};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::project::{Refusal, holds_results};
 use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
@@ -325,6 +327,23 @@ impl Search<'_> {
 fn identity(folder: &Path) -> io::Result<(u64, u64)> {
     let metadata = fs::metadata(folder)?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Opens a regular file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    // Opening a pipe would block until something writes to it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
+}
+
+/// Returns the digest and the length of a file.
+pub(crate) fn hash_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut hasher = Sha256::new();
+    let mut file = BufReader::with_capacity(64 << 10, open_file(path)?);
+    let bytes = io::copy(&mut file, &mut hasher)?;
+    Ok((Digest(hasher.finalize().into()), bytes))
 }
 
 #[cfg(test)]

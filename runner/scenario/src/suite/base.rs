@@ -10,8 +10,7 @@ use runner_model::template::{Template, TemplatePiece};
 use runner_model::workspace::{EntryKind, TreeEntry, base_lines};
 use runner_model::{Digest, units::grouped, visible::shown_path};
 
-use super::blobs::hash;
-use crate::keys::files::check_kind;
+use crate::keys::files::{check_kind, hash_file};
 use crate::project::{Project, Refusal, holds_results, real_path};
 
 /// Links that a path may lead through. The kernel follows as many.
@@ -126,7 +125,7 @@ fn entry(found: &DirEntry, inner: &str) -> io::Result<TreeEntry<'static>> {
         return Ok(TreeEntry { kind: EntryKind::Link, target, ..folder });
     }
     // Refuses others than regular files.
-    let (sha256, bytes) = hash(&found.path())?;
+    let (sha256, bytes) = hash_file(&found.path())?;
     let (mode, sha256) = (about.permissions().mode() & 0o777, Some(sha256));
     Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder })
 }

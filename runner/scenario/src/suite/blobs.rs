@@ -1,16 +1,15 @@
 //! [`Blobs`]: attachments, schemas and bases of tests, each read once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use runner_model::workspace::MAX_BASE_ENTRIES;
 use runner_model::{Digest, json, row::MAX_DEPTH, without_mark};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::base::{Base, read_base};
+use crate::keys::files::{hash_file, open_file};
 use crate::project::{Project, Refusal};
 
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
@@ -34,7 +33,7 @@ impl Blobs {
     /// Reads an attachment of a scenario in `project`.
     pub(crate) fn attachment(&mut self, project: &Project, path: PathBuf) -> Result<Blob, Refusal> {
         self.read_once(project, (false, path), |path| {
-            let blob = hash(path).map_err(|error| read_error(&error))?;
+            let blob = hash_file(path).map_err(|error| read_error(&error))?;
             // The plugin contract has 32 bits for a size.
             if blob.1 > u64::from(u32::MAX) {
                 return Err("has more than 4 GiB".to_owned());
@@ -47,8 +46,8 @@ impl Blobs {
     pub(crate) fn schema(&mut self, project: &Project, path: PathBuf) -> Result<Digest, Refusal> {
         let blob = self.read_once(project, (true, path), |path| {
             let mut text = Vec::new();
-            let read =
-                open(path).and_then(|file| file.take(MAX_SCHEMA_BYTES + 1).read_to_end(&mut text));
+            let read = open_file(path)
+                .and_then(|file| file.take(MAX_SCHEMA_BYTES + 1).read_to_end(&mut text));
             read.map_err(|error| read_error(&error))?;
             if text.len() as u64 > MAX_SCHEMA_BYTES {
                 return Err("has more than 16 MiB".to_owned());
@@ -102,7 +101,7 @@ impl Blobs {
 pub(crate) fn golden_file(project: &Project, path: &Path) -> Result<Option<Value>, Refusal> {
     project.check(path, false)?;
     let mut bytes = Vec::new();
-    match open(path).and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes)) {
+    match open_file(path).and_then(|file| file.take(MAX_GOLDEN_BYTES + 1).read_to_end(&mut bytes)) {
         // `accept` refuses the name of a folder or below a file for its test alone.
         Err(error) if path.is_dir() || is_missing(&error) => return Ok(None),
         Err(error) => return Err(read_error(&error).into()),
@@ -137,21 +136,6 @@ fn read_error(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "does not exist".to_owned(),
         _ => format!("is unreadable: {error}"),
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    // Opening a pipe would block until something writes to it.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    File::open(path)
-}
-
-/// Returns the digest and the length of a file.
-pub(super) fn hash(path: &Path) -> io::Result<Blob> {
-    let mut hasher = Sha256::new();
-    let bytes = io::copy(&mut BufReader::with_capacity(64 << 10, open(path)?), &mut hasher)?;
-    Ok((Digest(hasher.finalize().into()), bytes))
 }
 
 /// Returns whether a value has more than `levels` levels.

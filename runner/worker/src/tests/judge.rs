@@ -531,8 +531,13 @@ fn exit_code_is_rejudged_by_its_check() {
         let cache = CompiledCache::default();
         let row =
             rejudge(&cache, &expect(&expected), serde_json::from_str(&row).unwrap(), &evidence);
-        let result =
-            AttemptResult { row, said: Said::default(), left: Vec::new(), changes: Vec::new(), host_fault: None };
+        let result = AttemptResult {
+            row,
+            said: Said::default(),
+            left: Vec::new(),
+            changes: Vec::new(),
+            host_fault: None,
+        };
         let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())

@@ -48,7 +48,13 @@ fn task() -> Task {
 /// Encodes a row. Returns the report, and its artifacts' contents by index.
 fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
     let mut contents = BTreeMap::<u32, Vec<u8>>::new();
-    let result = AttemptResult { row, said: Said::default(), left: Vec::new(), changes: Vec::new(), host_fault: None };
+    let result = AttemptResult {
+        row,
+        said: Said::default(),
+        left: Vec::new(),
+        changes: Vec::new(),
+        host_fault: None,
+    };
     let report = AttemptReport::new(result, None, |index, piece| {
         assert!((1..=MAX_PIECE).contains(&piece.len()));
         contents.entry(index).or_default().extend(piece);

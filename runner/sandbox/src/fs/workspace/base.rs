@@ -129,12 +129,7 @@ impl Base {
     }
 
     /// Copies a file, and returns its number.
-    fn copy_file(
-        &mut self,
-        entry: &TreeEntry<'_>,
-        sha256: Digest,
-        from: &Path,
-    ) -> io::Result<u32> {
+    fn copy_file(&mut self, entry: &TreeEntry<'_>, sha256: Digest, from: &Path) -> io::Result<u32> {
         let number = u32::try_from(self.list.len()).map_err(io::Error::other)?;
         let mode = entry.mode & PERMISSIONS;
         let mut file = create_file(self.files.as_fd(), number, mode | OWNER_READS)?;

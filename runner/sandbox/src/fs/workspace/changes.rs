@@ -31,18 +31,18 @@ const MODE: u32 = 0o644;
 const EXECUTABLE_MODE: u32 = 0o755;
 
 /// Which changes are kept.
-pub(in crate::fs) struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     /// Whether more than their numbers is kept.
-    pub(in crate::fs) all: bool,
+    pub(crate) all: bool,
     /// Most bytes of all contents.
-    pub(in crate::fs) max_bytes: u64,
-    pub(in crate::fs) redactor: Option<&'a Arc<Redactor>>,
+    pub(crate) max_bytes: u64,
+    pub(crate) redactor: Option<&'a Arc<Redactor>>,
     /// A private folder, for contents.
-    pub(in crate::fs) folder: &'a Path,
+    pub(crate) folder: &'a Path,
 }
 
 /// Reason for the loss of all changes.
-pub(in crate::fs) enum Lost {
+pub(crate) enum Lost {
     /// They exceed a bound.
     Bound(String),
     Failed(io::Error),
@@ -65,7 +65,7 @@ struct Contents<'a> {
 }
 
 /// Finds the changes in a workspace. Blocks.
-pub(in crate::fs) fn find(tree: &Tree, kept: &Kept<'_>) -> Result<LeftWorkspace, Lost> {
+pub(crate) fn find(tree: &Tree, kept: &Kept<'_>) -> Result<LeftWorkspace, Lost> {
     let max_changes = if kept.all { MAX_CHANGES } else { usize::MAX };
     let top = vec![(".".to_owned(), Some(0))];
     let mut walk = Walk { tree, changes: Vec::new(), max_changes, folders: top };
@@ -332,7 +332,7 @@ impl Contents<'_> {
 
 impl Lost {
     /// Returns the error of the attempt, and the resource that the machine lacks.
-    pub(in crate::fs) fn error(self) -> (RowError<'static>, Option<HostFault>) {
+    pub(crate) fn error(self) -> (RowError<'static>, Option<HostFault>) {
         match self {
             Self::Bound(message) => (failure(ErrorClass::Limit, "workspace", message), None),
             Self::Failed(error) => {

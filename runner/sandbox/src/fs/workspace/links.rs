@@ -1,7 +1,6 @@
-//! [`AttemptWorkspace`]: the workspace of one attempt while its guest runs, which sees a plain copy
-//! of the base instead of links to it.
+//! Breaks links to the base before their files change, and shows a guest the attributes of a plain
+//! copy.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,7 +13,8 @@ use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorStat, ErrorCode, PathFlags};
 use wasmtime_wasi::p2::{FsError, FsResult};
 
-use super::tree::{OwnFile, Tree};
+use super::attempt::{BaseAttributes, SharedFile};
+use super::tree::OwnFile;
 use crate::fs::counted::{Counted, Handle, charge, datetime, settle};
 use crate::fs::quota::ENTRY;
 use crate::fs::system::{blocking, find_below};
@@ -24,58 +24,9 @@ const COPIED_IN_CALL: u64 = 64 * 1024;
 /// Tries at finding a path with `..`, which fails while anything on the machine is renamed.
 const TRIES: u32 = 1_000;
 
-/// A file of an open stream, which changes with its link.
-pub(in crate::fs) type SharedFile = Arc<Mutex<Arc<File>>>;
-
-/// The workspace of one attempt.
-pub(crate) struct AttemptWorkspace {
-    tree: Arc<Tree>,
-    /// Files that took the place of a link to the base: the numbers of the base's files, by device
-    /// and inode number.
-    own: HashMap<(u64, u64), u32>,
-    /// Numbers of the base's files whose link was removed. They may be open.
-    removed: HashSet<u32>,
-    /// Files of open streams.
-    streams: Vec<Weak<Mutex<Arc<File>>>>,
-    /// Name of the next file in the tree's folder of copies.
-    next: u32,
-}
-
-/// The attributes of a file of the base, or of the file in its place, that differ from those of its
-/// inode.
-pub(in crate::fs) struct BaseAttributes {
-    pub(in crate::fs) identity: u64,
-    /// `None` if its links are the guest's own.
-    pub(in crate::fs) links: Option<u64>,
-    /// Time of the base, in nanoseconds since 1970: when the file was created, and if `links` are
-    /// set, also the other times.
-    pub(in crate::fs) time: u64,
-}
-
-impl AttemptWorkspace {
-    pub(in crate::fs) fn new(tree: Arc<Tree>) -> Self {
-        Self {
-            tree,
-            own: HashMap::new(),
-            removed: HashSet::new(),
-            streams: Vec::new(),
-            next: 0,
-        }
-    }
-
-    /// Returns the number of a file of the base, and whether it is still a link to it.
-    fn number_of(&self, file: impl AsFd) -> Option<(u32, bool)> {
-        let found = fstat(file).ok()?;
-        let (device, inode) = (found.st_dev, found.st_ino);
-        let linked = self.tree.base.number(device, inode);
-        let own = self.own.get(&(device, inode)).copied();
-        linked.map(|number| (number, true)).or(own.map(|number| (number, false)))
-    }
-}
-
 impl Counted<'_> {
     /// Replaces a link to the base at a path by a file of the guest's own, which may be changed.
-    pub(in crate::fs) async fn break_link_at(
+    pub(crate) async fn break_link_at(
         &mut self,
         fd: &Handle,
         path: &str,
@@ -88,7 +39,7 @@ impl Counted<'_> {
     }
 
     /// Does so for an open file.
-    pub(in crate::fs) async fn break_open_link(&mut self, fd: &Handle) -> FsResult<()> {
+    pub(crate) async fn break_open_link(&mut self, fd: &Handle) -> FsResult<()> {
         match self.files.table.get(fd)? {
             Descriptor::File(file) => {
                 let file = Arc::clone(&file.file);
@@ -100,7 +51,7 @@ impl Counted<'_> {
 
     /// Breaks the link of a file that is about to be renamed if its new folder is not in the
     /// workspace. A folder may have links in it, and must stay.
-    pub(in crate::fs) async fn break_link_outside(
+    pub(crate) async fn break_link_outside(
         &mut self,
         fd: &Handle,
         path: &str,
@@ -159,7 +110,7 @@ impl Counted<'_> {
     }
 
     /// Shares a file with its stream.
-    pub(in crate::fs) fn share(&mut self, file: Arc<File>) -> SharedFile {
+    pub(crate) fn share(&mut self, file: Arc<File>) -> SharedFile {
         let shared = Arc::new(Mutex::new(file));
         if let Some(workspace) = &mut self.workspace {
             workspace.streams.retain(|stream| stream.strong_count() > 0);
@@ -169,19 +120,19 @@ impl Counted<'_> {
     }
 
     /// Returns whether an open file is a link to the base.
-    pub(in crate::fs) fn is_link(&self, file: &File) -> bool {
+    pub(crate) fn is_link(&self, file: &File) -> bool {
         let workspace = self.workspace.as_ref();
         workspace.is_some_and(|workspace| workspace.tree.number_of(file).is_some())
     }
 
     /// Returns the number of the base's file to which a path is a link.
-    pub(in crate::fs) fn linked(&self, fd: &Handle, path: &str) -> Option<u32> {
+    pub(crate) fn linked(&self, fd: &Handle, path: &str) -> Option<u32> {
         let found = self.find(fd, path, false).ok()??;
         self.workspace.as_ref()?.tree.number_of(found)
     }
 
     /// Records that the link to a file of the base was removed.
-    pub(in crate::fs) fn remove_link(&mut self, number: Option<u32>) {
+    pub(crate) fn remove_link(&mut self, number: Option<u32>) {
         if let (Some(workspace), Some(number)) = (&mut self.workspace, number) {
             workspace.removed.insert(number);
         }
@@ -189,7 +140,7 @@ impl Counted<'_> {
 
     /// Returns the attributes of an open file, or of a path below a folder, that differ from those
     /// of the system.
-    pub(in crate::fs) fn base_attributes(
+    pub(crate) fn base_attributes(
         &self,
         fd: &Handle,
         below: Option<(&str, PathFlags)>,
@@ -235,7 +186,7 @@ impl Counted<'_> {
 }
 
 impl BaseAttributes {
-    pub(in crate::fs) fn show(&self, found: DescriptorStat) -> DescriptorStat {
+    pub(crate) fn show(&self, found: DescriptorStat) -> DescriptorStat {
         let time = Some(datetime(self.time));
         let links = self.links;
         DescriptorStat {

@@ -44,7 +44,7 @@ pub(super) struct OwnFile {
 impl Tree {
     /// Creates the folders in `private`, the attempt's private folder, and in them the folders and
     /// links of `base`. `check` is called for each folder. Blocks.
-    pub(in crate::fs) fn create(
+    pub(crate) fn create(
         private: &Path,
         base: Option<Arc<Base>>,
         check: impl Fn() -> wasmtime::Result<()>,
@@ -78,7 +78,7 @@ impl Tree {
     }
 
     /// Returns the path on the host.
-    pub(in crate::fs) fn host(private: &Path) -> PathBuf {
+    pub(crate) fn host(private: &Path) -> PathBuf {
         private.join(ROOT)
     }
 

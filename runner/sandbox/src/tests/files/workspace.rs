@@ -356,7 +356,8 @@ fn numbers_alone_are_kept_on_request() {
     let mut workspaces = Workspaces::new();
     workspaces.keeps = false;
     workspaces.world.bench.limits.workspace = 0;
-    let acts = json!([["write", "/work/a", "other"], ["write", "/work/new", ""], ["remove", "/work/b"]]);
+    let acts =
+        json!([["write", "/work/a", "other"], ["write", "/work/new", ""], ["remove", "/work/b"]]);
     assert_eq!(workspaces.changes(&acts), ["1 1 1"]);
 }
 
@@ -368,7 +369,11 @@ fn workspace_without_base_starts_empty() {
         let workspace = CallWorkspace { base: None, mount: "/here", keeps: true };
         let call = Call { workspace: Some(workspace), ..world.call(plugin, &acts) };
         let ended = world.bench.runtime.block_on(plugin.run(&mut None, call));
-        assert_eq!(show(ended.workspace.as_ref().unwrap()), ["added file a 644 1 \"x\"", "1 0 0"], "{kind}");
+        assert_eq!(
+            show(ended.workspace.as_ref().unwrap()),
+            ["added file a 644 1 \"x\"", "1 0 0"],
+            "{kind}"
+        );
         assert_eq!(output(ended), json!([{"ok": []}, {"ok": null}]), "{kind}");
     }
 }
@@ -553,7 +558,11 @@ fn full_scratch_refuses_changes_of_the_base() {
     workspaces.world.bench.limits.scratch = large + ENTRY + 1;
     for (kind, plugin) in workspaces.world.all() {
         let acts = json!([["write-at", "/work/large", 0, "x"], ["size", "/work/large"]]);
-        assert_eq!(output(workspaces.run(plugin, &acts)), json!([{"ok": null}, {"ok": LARGE}]), "{kind}");
+        assert_eq!(
+            output(workspaces.run(plugin, &acts)),
+            json!([{"ok": null}, {"ok": LARGE}]),
+            "{kind}"
+        );
     }
 }
 
@@ -591,9 +600,29 @@ fn reading_handle_sees_changes_of_its_file() {
         assert!(is_error(7) && is_error(8), "{kind}: {results}");
         let values: Vec<_> = results.as_array().unwrap().iter().map(|found| &found["ok"]).collect();
         let expected = json!([
-            null, "al", ["file", 5, 1, null], null, "PHA", true, ["file", 8, 1, null], null, null, null,
-            ["file", 8, 0, null], "BET", null, null, ["file", 4, 0, null], null, ["file", 4, 0, 1000],
-            "beta", null, null, ["file", 5, 0, null], "gamma", false,
+            null,
+            "al",
+            ["file", 5, 1, null],
+            null,
+            "PHA",
+            true,
+            ["file", 8, 1, null],
+            null,
+            null,
+            null,
+            ["file", 8, 0, null],
+            "BET",
+            null,
+            null,
+            ["file", 4, 0, null],
+            null,
+            ["file", 4, 0, 1000],
+            "beta",
+            null,
+            null,
+            ["file", 5, 0, null],
+            "gamma",
+            false,
         ]);
         assert_eq!(json!(values), expected, "{kind}");
     }
@@ -634,8 +663,22 @@ fn deterministic_calls_in_workspaces_are_equal() {
 
 /// Names that random acts use. Some are in the base, some are folders or links.
 const NAMES: [&str; 16] = [
-    "a", "b", "src/c", "src/deep/d", "src/deep/er/e", "large", "script", "link", "to-folder/d", "dangling",
-    "loop", "empty/n", "n", "m", "src", "src/../b",
+    "a",
+    "b",
+    "src/c",
+    "src/deep/d",
+    "src/deep/er/e",
+    "large",
+    "script",
+    "link",
+    "to-folder/d",
+    "dangling",
+    "loop",
+    "empty/n",
+    "n",
+    "m",
+    "src",
+    "src/../b",
 ];
 
 /// Returns a random act.
@@ -698,7 +741,8 @@ fn random_acts_do_the_same_as_in_a_plain_copy() {
             let expected = output(plain.run(plain.all()[index].1, &acts));
 
             let ended = workspaces.run(plugin, &acts);
-            let left = ended.workspace.as_ref().unwrap_or_else(|| panic!("{seed} {kind}: {ended:?}"));
+            let left =
+                ended.workspace.as_ref().unwrap_or_else(|| panic!("{seed} {kind}: {ended:?}"));
             let tree = workspaces.rebuild(left);
             let results = output(ended);
             for (number, act) in acts.as_array().unwrap().iter().enumerate() {
