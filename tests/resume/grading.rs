@@ -175,9 +175,12 @@ fn change_call(run: &Run, number: usize, change: impl Fn(&str) -> String) {
     run.write("calls.jsonl", lines.collect::<String>());
 }
 
+/// Changes the line of a call.
+type ChangeLine = fn(&str) -> String;
+
 #[test]
 fn grader_with_a_void_journal_starts_anew_and_its_provider_does_not() {
-    let changes: [(&str, fn(&str) -> String); 2] = [
+    let changes: [(&str, ChangeLine); 2] = [
         ("1 attempt starts anew (`t0@web#1`): the journal cannot be used, because line ", |line| {
             line.replacen("answer", "Answer", 1)
         }),

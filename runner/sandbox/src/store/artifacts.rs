@@ -153,7 +153,7 @@ pub(crate) fn shorten(left: &mut LeftFile, end: u64) -> io::Result<()> {
     left.bytes = left.bytes.min(end);
     match &mut left.content {
         LeftContent::Memory(kept) => {
-            kept.truncate(usize::try_from(left.bytes).unwrap_or(usize::MAX))
+            kept.truncate(usize::try_from(left.bytes).unwrap_or(usize::MAX));
         }
         LeftContent::File(file) => file.set_len(left.bytes)?,
     }

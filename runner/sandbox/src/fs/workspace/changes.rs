@@ -170,7 +170,7 @@ impl<'a> Walk<'a> {
         }
         for ((name, entry), _) in known.iter().zip(is_there).filter(|(_, is_there)| !is_there) {
             let path = if path == "." { name.clone() } else { format!("{path}/{name}") };
-            self.remove(path, entry)?;
+            self.remove(&path, entry)?;
         }
         Ok(())
     }
@@ -237,20 +237,20 @@ impl<'a> Walk<'a> {
     /// Adds everything in a folder of the base, which is at `path`, as removed.
     fn remove_all(&mut self, path: &str, index: usize) -> Result<(), Lost> {
         for (name, entry) in &self.tree.base.folders[index].entries {
-            self.remove(format!("{path}/{name}"), entry)?;
+            self.remove(&format!("{path}/{name}"), entry)?;
         }
         Ok(())
     }
 
-    fn remove(&mut self, path: String, entry: &BaseEntry) -> Result<(), Lost> {
+    fn remove(&mut self, path: &str, entry: &BaseEntry) -> Result<(), Lost> {
         let kind = match entry {
             BaseEntry::File(_) => EntryKind::File,
             BaseEntry::Folder(_) => EntryKind::Folder,
             BaseEntry::Link(_) => EntryKind::Link,
         };
-        self.add(path.clone(), None, kind)?.change = ChangeKind::Removed;
+        self.add(path.to_owned(), None, kind)?.change = ChangeKind::Removed;
         match entry {
-            BaseEntry::Folder(index) => self.remove_all(&path, *index),
+            BaseEntry::Folder(index) => self.remove_all(path, *index),
             _ => Ok(()),
         }
     }
