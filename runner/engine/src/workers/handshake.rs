@@ -98,9 +98,9 @@ impl Pool {
                 if remote.failed_supplies < MAX_FAILED_SUPPLIES {
                     self.send(Input::Notice(error.to_string()));
                 } else if !self.workers.iter().any(|(worker, entry)| {
-                    !waiting.contains(worker) && !entry.link.slots().is_empty()
+                    !waiting.contains(worker) && entry.phase >= Phase::Ready
                 }) {
-                    // Otherwise this would end the attempts of workers that have the content.
+                    // Workers that have the content can run all tasks. Between two of them, they run none.
                     self.send(Input::Failed(Reason::Workers, error.to_string()));
                 }
                 waiting.into_iter().for_each(|worker| self.kill(worker));
