@@ -97,9 +97,11 @@ impl Pool {
                 remote.failed_supplies += u32::from(!waiting.is_empty());
                 if remote.failed_supplies < MAX_FAILED_SUPPLIES {
                     self.send(Input::Notice(error.to_string()));
-                } else if !self.workers.iter().any(|(worker, entry)| {
-                    !waiting.contains(worker) && entry.phase >= Phase::Ready
-                }) {
+                } else if !self
+                    .workers
+                    .iter()
+                    .any(|(worker, entry)| !waiting.contains(worker) && entry.phase >= Phase::Ready)
+                {
                     // Workers that have the content can run all tasks. Between two of them, they run none.
                     self.send(Input::Failed(Reason::Workers, error.to_string()));
                 }
