@@ -97,12 +97,10 @@ impl Pool {
                 remote.failed_supplies += u32::from(!waiting.is_empty());
                 if remote.failed_supplies < MAX_FAILED_SUPPLIES {
                     self.send(Input::Notice(error.to_string()));
-                } else if !self
-                    .workers
-                    .iter()
-                    .any(|(worker, entry)| !waiting.contains(worker) && entry.phase >= Phase::Ready)
-                {
-                    // Workers that have the content can run all tasks. Between two of them, they run none.
+                } else if !self.workers.iter().any(|(worker, entry)| {
+                    !waiting.contains(worker) && !entry.link.slots().is_empty()
+                }) {
+                    // Otherwise this would end the attempts of workers that have the content.
                     self.send(Input::Failed(Reason::Workers, error.to_string()));
                 }
                 waiting.into_iter().for_each(|worker| self.kill(worker));
