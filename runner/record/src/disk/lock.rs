@@ -14,9 +14,9 @@ use crate::disk::fault::{self, Place};
 use crate::{Holder, RecordError, disk::owner::user_name};
 
 pub(crate) const LOCK: &str = "lock";
-/// Readers that probe hold the lock for an instant, so an owner retries.
-const PATIENCE: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(10);
+/// Readers that probe hold the lock for an instant, and a killed process until its memory is freed, so an owner retries.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// Pause between two attempts to lock a file that processes have only for a moment.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// Bytes that the lock file takes while it is held, in addition to those of a manifest. They are released before a session's

@@ -6,7 +6,7 @@ use runner_model::{RunStatus, visible::shown_path};
 
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, command, is_run_name, parse_latest};
-use crate::disk::lock;
+use crate::disk::lock::{self, PATIENCE, PAUSE, retry_for};
 use crate::run::folder::{parse_id, plain};
 use crate::run::run_dir::Check;
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, Runs};
@@ -49,16 +49,22 @@ impl ResultsRoot {
     /// Returns this user's runs that may have been cut short, newest first, and the refusals of those of other users. Does
     /// not read the rows of dead runs.
     pub fn cut_short(&self) -> Result<(Vec<RunHead>, Vec<RecordError>), RecordError> {
+        let mut open = Vec::new();
+        for head in self.listed()?.runs {
+            if matches!(head.status, RunStatus::Incomplete | RunStatus::Running) {
+                open.extend(self.open_run(&head.id).ok().flatten().map(|run| (head, run)));
+            }
+        }
+        let is_dead = |(head, run): &(RunHead, RunDir)| {
+            head.status == RunStatus::Incomplete || !lock::is_held(&run.dir)
+        };
+        // A killed process has its lock until the system has taken its memory back.
+        if !open.is_empty() {
+            retry_for(PATIENCE, PAUSE, || Ok(open.iter().any(is_dead).then_some(())))?;
+        }
         let mut runs = Vec::new();
         let mut skipped = Vec::new();
-        for head in self.listed()?.runs {
-            if !matches!(head.status, RunStatus::Incomplete | RunStatus::Running) {
-                continue;
-            }
-            let Ok(Some(run)) = self.open_run(&head.id) else { continue };
-            if head.status == RunStatus::Running && lock::is_held(&run.dir) {
-                continue;
-            }
+        for (head, run) in open.into_iter().filter(is_dead) {
             match run.for_use() {
                 Err(error @ RecordError::NotOwn { .. }) => skipped.push(error),
                 // A command that continues the run reports any other problem with it.

@@ -1,6 +1,6 @@
 //! Names of runs.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, thread, time::Duration};
 
 use crate::disk::layout::is_run_name;
 use crate::{
@@ -57,6 +57,27 @@ fn a_shown_short_name_is_an_end() {
     assert!(id("latest~2").is_ok());
     assert!(id("latest~3").is_err() && id("latest:none").is_err());
     assert!(id("latest:basic").is_ok());
+}
+
+/// A killed process has its lock for a moment, as the owner here has.
+#[test]
+fn run_whose_process_is_ending_was_cut_short() {
+    let folder = folder();
+    let root = ResultsRoot::open(folder.path()).unwrap();
+    let owned = root.create(new_run(1)).unwrap();
+    let id = owned.dir().id().to_owned();
+    let cut_short = || {
+        let (runs, _) = root.cut_short().unwrap();
+        runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+    };
+    assert_eq!(cut_short(), Vec::<String>::new());
+    let found = thread::scope(|scope| {
+        let found = scope.spawn(cut_short);
+        thread::sleep(Duration::from_millis(50));
+        drop(owned);
+        found.join().unwrap()
+    });
+    assert_eq!(found, [id]);
 }
 
 #[test]
