@@ -74,12 +74,12 @@ function send(run, name, owner, queue = false) {
   });
 }
 
-/** Asks before trials are run again that call other servers, which may cost money. @param {string} run @param {Owner} owner */
+/** Asks before trials of a pinned run are run again, and those that call other servers, which may cost money. @param {string} run @param {Owner} owner */
 async function rerunFailed(run, owner) {
   const body = { rerun: 'failed' };
-  const { manifest } = await get(runPath(run)).catch(() => ({ manifest: { providers: [] } }));
+  const { manifest, run: { pinned } } = await get(runPath(run)).catch(() => ({ manifest: { providers: [] }, run: {} }));
   const names = manifest.providers.filter((/** @type {any} */ one) => one.grants?.net?.length).map((/** @type {any} */ one) => one.name);
-  if (!names.length) return send(run, 'rerun_failed', owner);
+  if (!names.length && !pinned) return send(run, 'rerun_failed', owner);
   let words = 'Counting…';
   ask({
     title: 'Run the failed trials again?', yes: 'Rerun', under: 'Starting…',
@@ -88,7 +88,8 @@ async function rerunFailed(run, owner) {
       words = `${plural(pending, 'trial')} would run.`;
       return pending > 0;
     },
-    text: () => [el('p', null, words), el('p', null, `They may call other servers, which may cost money: ${names.join(', ')}.`)],
+    text: () => [el('p', null, words), pinned && el('p', null, 'The run is pinned. Their results and the end of the run would be replaced.'),
+      names.length > 0 && el('p', null, `They may call other servers, which may cost money: ${names.join(', ')}.`)],
     act: () => act(run, 'rerun_failed', owner, async () => { await post(`${runPath(run)}/resume`, body); }),
   });
 }

@@ -32,6 +32,7 @@ export function activity(run, live) {
     alike.set(name, [...alike.get(name) ?? [], one].sort((left, right) => repeat(left) - repeat(right)));
   }
   const groups = [...alike];
+  const isSilent = !groups.some(([, [one]]) => one.output?.text.trim());
   const rows = [
     ...groups.slice(0, MAX_LISTED).map(([name, all, [one, ...others] = all]) =>
       row(name, [trial(one), others.map((other) => [' ', link(trialPath(run, other.trial), `#${repeat(other)}`)])], isPaused ? `paused · ${step(one)}` : step(one),
@@ -46,7 +47,7 @@ export function activity(run, live) {
   return el('section', null,
     el('h2', null, 'Running', el('small', null, summary)),
     live?.grace_until && el('p', { class: 'note live' }, grace(Date.parse(live.grace_until) - now())),
-    rows.length > 0 && table('Running attempts', ['Attempt', 'Step', 'Last output', el('div', { class: 'n' }, 'Age')], rows, 'activity'),
+    rows.length > 0 && table('Running attempts', ['Attempt', 'Step', 'Last output', el('div', { class: 'n' }, 'Age')], rows, isSilent ? 'activity silent' : 'activity'),
     (!rows.length || live?.waits_for_workers) && el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }

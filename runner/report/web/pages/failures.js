@@ -89,17 +89,6 @@ const names = (run, one, path = listPath(run, one.key)) => el('p', { class: 'nam
 /** @param {number} trials @param {string} path */
 const more = (trials, path) => trials > 0 && link(path, `and ${count(trials)} more`);
 
-/** The most characters of a common start, and those of it next to the difference. */
-const [MOST_COMMON, CONTEXT] = [40, 16];
-
-/** Splits off the start that a text has in common with another one. Where both parts are too wide, the start is cut, so that the difference is visible. @param {string[]} texts */
-const distinct = (texts) => texts.map((text) => {
-  let common = 0;
-  for (const other of texts) for (let at = 0; other !== text && at < text.length && text[at] === other[at];) common = Math.max(common, ++at);
-  const end = common > MOST_COMMON ? text.lastIndexOf(' ', common - CONTEXT) + 1 : 0;
-  return [el('span', null, text.slice(0, end)), el('span', null, text.slice(end))];
-});
-
 /** The list of the trials of a kind or a group. @param {string} run @param {string} group */
 const listPath = (run, group) => `${runPath(run)}${query({ group })}`;
 
@@ -108,12 +97,12 @@ const some = (items, most, noun) => [items.slice(0, most), items.length > most &
   el('details', { key: 'more', class: 'more' }, el('summary', null, plural(items.length - most, `more ${noun}`)), items.slice(most))];
 
 /** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
-const kind = (run, one, most, texts = distinct(one.groups.map((/** @type {any} */ { reason }) => (reason.startsWith(`${one.kind}: `) ? reason.slice(one.kind.length + 2) : reason)))) => el('div', { key: one.key, class: 'kind' },
+const kind = (run, one, most) => el('div', { key: one.key, class: 'kind' },
   el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'passes' : one.outcome, one.kind), ' ', count(one.trials))),
-  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group, /** @type {number} */ at) => reasons(run, group, texts[at], one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
+  el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group, group.reason.startsWith(`${one.kind}: `) ? group.reason.slice(one.kind.length + 2) : group.reason, one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
     one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
 
-/** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {import('../base/ui.js').Child} words @param {boolean} hasValues */
+/** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {string} words @param {boolean} hasValues */
 function reasons(run, one, words, hasValues) {
   const isNew = /new/.test(one.change);
   const head = el('span', { class: 'head' }, el('b', null, count(one.trials)), ' ',

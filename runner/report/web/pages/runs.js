@@ -8,7 +8,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { DAY, STATE_WORDS, bar, count, day, done, isWhole, needed, noRuns, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
+import { STATE_WORDS, bar, count, day, done, isWhole, needed, noRuns, parts, percent, plural, points, prose, reason, state, time, verdict, wilson, worked } from '../base/words.js';
 
 const [FIRST, MORE] = [100, 1000];
 const KEYS = ['status', 'scenario', 'label', 'group', 'q'];
@@ -35,8 +35,16 @@ export async function open({ place, address, kept, server }) {
   let filters = read(address);
   /** @param {number} limit @param {string | null} [before] */
   const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
+  /** Reads the newest runs, and `all`, which has those that filters leave out. */
+  const newest = async () => {
+    const isFiltered = KEYS.some((key) => key !== 'scenario' && filters[key]);
+    const [answer, all] = await Promise.all([load(FIRST), isFiltered ? get('/runs?status=passed,failed&limit=1000') : null]);
+    return { ...answer, all: all?.runs };
+  };
+  /** The run before each one. @type {Map<string, any>} */
+  const before = new Map();
   /** The newest answer, with the runs of all answers. @type {any} */
-  let list = await load(FIRST);
+  let list = await newest();
   /** Runs, with the heading of each day. @type {(any | {day: string})[]} */
   let items = [];
   let [starts, error, isLoading, turn] = [[0], /** @type {any} */ (null), false, 0];
@@ -47,7 +55,7 @@ export async function open({ place, address, kept, server }) {
     head: () => ['Compare', 'State', 'Run', 'Trials', 'Started', 'Duration', 'Actions'].map((name, at) => head(COLUMNS[at], name)),
     row: (item) => (item.day ? cell('day', item.day) : row(item)),
     kind: (item) => (item.day ? 'heading' : `is-${item.state}${item.isPart ? ' part' : ''}`),
-    height: () => (narrow.matches ? 84 : 48),
+    height: () => (narrow.matches ? 92 : 48),
     start: (index) => starts[index] ?? 0,
     source: {
       get count() { return items.length; },
@@ -62,7 +70,7 @@ export async function open({ place, address, kept, server }) {
     const entries = filters.group ? list.runs : folded(list.runs);
     const days = entries.map((one) => day(one.started_at));
     items = entries.flatMap((one, at) => [
-      ...(narrow.matches || days[at] === days[at - 1] ? [] : [{ day: days[at] }]), one,
+      ...(days[at] === days[at - 1] ? [] : [{ day: days[at] }]), one,
       ...(one.parts && unfolded.has(one.key) ? one.parts.map((/** @type {any} */ part) => ({ ...part, isPart: true })) : [])]);
     starts = [0];
     for (const item of items) starts.push(/** @type {number} */ (starts.at(-1)) + (item.day ? 36 : rows.options.height()));
@@ -72,7 +80,7 @@ export async function open({ place, address, kept, server }) {
   async function reload() {
     const mine = ++turn;
     try {
-      const answer = await load(FIRST);
+      const answer = await newest();
       if (mine !== turn) return;
       const end = answer.runs.at(-1);
       const older = answer.next ? list.runs.filter((/** @type {any} */ run) => byRecording(run, end) < 0) : [];
@@ -100,10 +108,9 @@ export async function open({ place, address, kept, server }) {
 
   /** The row of a run, or of several. @param {any} run */
   function row(run) {
-    const isOpen = unfolded.has(run.key);
+    const [isOpen, old] = [unfolded.has(run.key), before.get(run.run)];
     const labels = Object.entries(run.labels ?? {}).map(([key, value]) => el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
     const why = run.state === 'cancelled' ? null : gate(run) ?? run.message ?? reason(run);
-    const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', run.parts ? button(isOpen ? '▾' : '▸', () => fold(run.key), { tabindex: -1, class: 'fold', 'aria-expanded': String(isOpen), 'aria-label': `Runs of ${run.name}` })
         : el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`, onchange: () => toggle(run) })),
@@ -112,8 +119,8 @@ export async function open({ place, address, kept, server }) {
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
       el('small', null, run.parts ? run.words
         : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, !narrow.matches && labels])),
-      cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', run.before && points(shareOf(run), shareOf(run.before), `${percent(shareOf(run.before))} passed in ${run.before.short}`))),
-      cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.started_at, 'age'))),
+      cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', old && points(shareOf(run), shareOf(old), `${percent(shareOf(old))} passed in ${old.short}`))),
+      cell('started', time(run.started_at, 'clock'), el('small', null, time(run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', run.parts ? '' : buttons(run.run, run.actions, ['failed', 'passed'].includes(run.state) ? [] : ['stop', 'resume'], owner)),
     ];
@@ -125,20 +132,14 @@ export async function open({ place, address, kept, server }) {
     draw();
   }
 
-  /** The pass rates of the newest runs, by scenario. Each run gets the one before it, unless filters leave out runs. */
+  /** Whole runs with results by their scenarios, the newest first. @param {any[]} runs */
+  const whole = (runs) => [...Map.groupBy(runs.filter((one) => isWhole(one) && wilson(one.counts)), (one) => one.scenario)];
+
+  /** The pass rates of the newest runs, by scenario. Each run gets the one before it. */
   function trends() {
-    const isAll = KEYS.every((key) => key === 'scenario' || !filters[key]);
-    /** @type {Map<string, any[]>} */
-    const scenarios = new Map();
-    for (const run of list.runs.filter((/** @type {any} */ one) => isWhole(one) && wilson(one.counts)).reverse()) {
-      const all = scenarios.get(run.scenario) ?? [];
-      run.before = isAll && all.at(-1)?.counts.planned === run.counts.planned ? all.at(-1) : null;
-      // The scenario of the newest run is the last one.
-      scenarios.delete(run.scenario);
-      scenarios.set(run.scenario, [...all.slice(1 - TREND), run]);
-    }
-    const shown = [...scenarios].filter(([, all]) => all.length > 1).slice(-MAX_TRENDS).reverse();
-    return shown.length > 0 && el('div', { class: 'trends', role: 'group', 'aria-label': 'Pass rates of the newest runs' }, shown.map(([name, all, shares = all.map(shareOf)]) =>
+    for (const [, all] of whole(list.all ?? list.runs)) all.forEach((run, at) => before.set(run.run, all[at + 1]?.counts.planned === run.counts.planned ? all[at + 1] : null));
+    const shown = whole(list.runs).filter(([, all]) => all.length > 1).slice(0, MAX_TRENDS);
+    return shown.length > 0 && el('div', { class: 'trends', role: 'group', 'aria-label': 'Pass rates of the newest runs' }, shown.map(([name, all, shares = all.slice(0, TREND).map(shareOf).reverse()]) =>
       el('a', { key: name, href: `/history${query({ scenario: name })}`, title: `History of ${name}` }, el('span', null, name), sparkline(shares), el('b', null, percent(shares[shares.length - 1])))));
   }
 

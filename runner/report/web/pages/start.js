@@ -212,8 +212,7 @@ export async function open({ place, address, server }) {
     render(place, el('h1', null, 'Start a run'),
       scenario ? form() : scenarios.length ? list() : el('p', { class: 'empty' }, server.scenarios ? 'No scenarios yet. ' : ['This server starts no scenarios. Start it with ', el('code', null, 'runner serve --scenarios DIR'), '. '], 'To create one, type ', el('code', null, 'runner init'), '.'),
       preview(),
-      error && problem(error),
-      scenario && el('p', { class: 'buttons foot' },
+      scenario && el('div', { class: 'buttons foot' }, error && problem(error),
         button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
         button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) }), took(find(scenario)?.last_run)));
   });
