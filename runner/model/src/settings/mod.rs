@@ -7,6 +7,7 @@ pub mod known;
 mod overrides;
 mod selected;
 mod shard;
+pub mod tree;
 pub mod workspace;
 
 use std::{collections::BTreeMap, fmt, time::Duration};

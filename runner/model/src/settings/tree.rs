@@ -1,0 +1,257 @@
+//! [`Tree`]: the files of a workspace after its attempt, rebuilt from its base and its changes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::workspace::{Change, ChangeKind, EntryKind, MAX_CHANGES, TreeEntry, read_base};
+use crate::visible::{cut, visible_line};
+use crate::{Digest, Text};
+
+/// Bytes of a path or a target. Systems accept no longer ones.
+const MAX_PATH_BYTES: usize = 4096;
+/// Characters of a path in a message.
+const SHOWN_PATH: usize = 200;
+/// Links on the way of a path. Linux follows no more.
+const MAX_LINKS: usize = 40;
+
+/// The files of a workspace after its attempt. Lists of both may be those of another user's run, so the paths are checked: each
+/// stays in the workspace, and its parent is a folder of the tree.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// By path, so that a folder comes before its entries.
+    pub entries: BTreeMap<String, LeftEntry>,
+    /// Sorted by path.
+    pub changes: Vec<PathChange>,
+}
+
+/// An entry of a [`Tree`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftEntry {
+    pub entry: TreeEntry<'static>,
+    /// Offset of a file's content in the contents of the changes. `None` for content of the base, which is a blob.
+    pub at: Option<u64>,
+}
+
+/// A path that differs from the base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathChange {
+    pub path: String,
+    pub change: ChangeKind,
+    /// The kind now. That of the base if it was removed.
+    pub kind: EntryKind,
+    /// The entry of the base. Also `None` if a secret was removed from its path.
+    pub before: Option<LeftEntry>,
+    pub after: Option<LeftEntry>,
+}
+
+impl Tree {
+    /// Applies changes to a base. Both are lines of JSON, and empty without entries.
+    ///
+    /// # Errors
+    ///
+    /// A line that is not an entry or a change, or entries that no folder can have.
+    pub fn rebuild(base: &[u8], changes: &[u8]) -> Result<Self, String> {
+        let mut tree = Self::default();
+        let mut known = HashSet::new();
+        for entry in read_base(base).map_err(|error| format!("the base: {error}"))? {
+            let left = LeftEntry::new(entry, None)?;
+            known.extend(left.entry.sha256);
+            tree.entries.insert((*left.entry.path).to_owned(), left);
+        }
+        let lines = changes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for line in lines.take(MAX_CHANGES) {
+            let read: serde_json::Result<Change<'_>> = serde_json::from_slice(line);
+            tree.apply(read.map_err(|error| format!("the changes: {error}"))?, &known)?;
+        }
+        tree.add_folders()?;
+        Ok(tree)
+    }
+
+    /// Applies a change. `known` are the contents of the base.
+    fn apply(&mut self, change: Change<'_>, known: &HashSet<Digest>) -> Result<(), String> {
+        let Change { path, change, kind, mode, bytes, sha256, at, target } = change;
+        let key = (*path).to_owned();
+        let (before, after) = if change == ChangeKind::Removed {
+            (self.entries.remove(&key), None)
+        } else {
+            let left = LeftEntry::new(TreeEntry { path, kind, mode, bytes, sha256, target }, at)?;
+            if at.is_none() && left.entry.sha256.is_some_and(|sha256| !known.contains(&sha256)) {
+                return Err(problem(&key, "has content that was not kept"));
+            }
+            (self.entries.insert(key.clone(), left.clone()), Some(left))
+        };
+        self.changes.push(PathChange { path: key, change, kind, before, after });
+        Ok(())
+    }
+
+    /// Adds folders that have entries and are in no list. Secrets may have been removed from a part of the paths.
+    fn add_folders(&mut self) -> Result<(), String> {
+        let mut missing = Vec::new();
+        for path in self.entries.keys() {
+            let mut path = &**path;
+            while let Some((parent, _)) = path.rsplit_once('/') {
+                match self.entries.get(parent) {
+                    Some(left) if left.entry.kind == EntryKind::Folder => break,
+                    Some(_) => return Err(problem(path, "is not in a folder")),
+                    None => missing.push(parent.to_owned()),
+                }
+                path = parent;
+            }
+        }
+        for path in missing {
+            self.entries.insert(path.clone(), LeftEntry::folder(path));
+        }
+        Ok(())
+    }
+
+    /// Returns whether a link leads to a place in the tree, also by way of other links.
+    pub fn stays(&self, link: &str) -> bool {
+        let (mut place, mut left, mut links) = (Vec::new(), vec![link], 0);
+        while let Some(path) = left.pop() {
+            let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+            left.extend((!rest.is_empty()).then_some(rest));
+            match name {
+                "" | "." => continue,
+                ".." if place.pop().is_none() => return false,
+                ".." => continue,
+                name => place.push(name),
+            }
+            let entry = self.entries.get(&place.join("/")).map(|left| &left.entry);
+            if let Some(target) = entry.and_then(|entry| entry.target.as_deref()) {
+                links += 1;
+                if target.starts_with('/') || links > MAX_LINKS {
+                    return false;
+                }
+                place.pop();
+                left.push(target);
+            }
+        }
+        true
+    }
+}
+
+impl LeftEntry {
+    /// Checks an entry.
+    fn new(entry: TreeEntry<'_>, at: Option<u64>) -> Result<Self, String> {
+        let TreeEntry { path, kind, mode, bytes, sha256, target } = entry;
+        let is_name = |name| !matches!(name, "" | "." | "..");
+        let fits = |text: &str| text.len() < MAX_PATH_BYTES && !text.contains('\0');
+        if !fits(&path) || !path.split('/').all(is_name) {
+            return Err(problem(&path, "is not a path in a workspace"));
+        }
+        let is_entry = match (kind, sha256, &target) {
+            (EntryKind::Folder, None, None) | (EntryKind::File, Some(_), None) => true,
+            (EntryKind::Link, None, Some(target)) => !target.is_empty() && fits(target),
+            _ => false,
+        };
+        if !is_entry {
+            return Err(problem(&path, "is not an entry of a folder"));
+        }
+        let (path, target) = (path.into_owned(), target.map(Text::into_owned));
+        let entry = TreeEntry { path, kind, mode: mode & 0o777, bytes, sha256, target };
+        Ok(Self { entry, at })
+    }
+
+    fn folder(path: String) -> Self {
+        let (path, kind) = (path.into(), EntryKind::Folder);
+        let entry = TreeEntry { path, kind, mode: 0, bytes: 0, sha256: None, target: None };
+        Self { entry, at: None }
+    }
+}
+
+fn problem(path: &str, problem: &str) -> String {
+    format!("`{}` {problem}", visible_line(&cut(path, SHOWN_PATH)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tree;
+
+    const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+    const TWO: &str = "2222222222222222222222222222222222222222222222222222222222222222";
+
+    fn base() -> String {
+        format!(
+            r#"{{"path":"a","kind":"folder"}}
+{{"path":"a/f","kind":"file","mode":420,"bytes":1,"sha256":"{ONE}"}}
+{{"path":"a/l","kind":"link","target":"../g"}}
+{{"path":"g","kind":"file","mode":493,"sha256":"{ONE}"}}
+"#
+        )
+    }
+
+    fn change(path: &str, keys: &str) -> String {
+        format!("{{\"path\":\"{path}\",{keys}}}\n")
+    }
+
+    #[test]
+    fn changes_apply_to_the_base() {
+        let lines = [
+            change("a", r#""change":"changed","kind":"link","target":"g""#),
+            change("a/f", r#""change":"removed","kind":"file""#),
+            change("a/l", r#""change":"removed","kind":"link""#),
+            change(
+                "new",
+                &format!(r#""change":"added","kind":"file","mode":2541,"sha256":"{TWO}","at":0"#),
+            ),
+            change("old", &format!(r#""change":"added","kind":"file","sha256":"{ONE}""#)),
+        ];
+        let tree = Tree::rebuild(base().as_bytes(), lines.concat().as_bytes()).unwrap();
+        let paths: Vec<_> = tree.entries.keys().collect();
+        assert_eq!(paths, ["a", "g", "new", "old"]);
+        assert_eq!(tree.entries["new"].entry.mode, 0o755);
+        let sides = tree.changes.iter().map(|one| (one.before.is_some(), one.after.is_some()));
+        let sides: Vec<_> = sides.collect();
+        assert_eq!(
+            sides,
+            [(true, true), (true, false), (true, false), (false, true), (false, true)]
+        );
+    }
+
+    #[test]
+    fn folders_of_redacted_paths_are_added() {
+        let lines =
+            change("x/y/***", &format!(r#""change":"added","kind":"file","sha256":"{ONE}""#));
+        let tree = Tree::rebuild(base().as_bytes(), lines.as_bytes()).unwrap();
+        assert!(tree.entries.contains_key("x") && tree.entries.contains_key("x/y"));
+    }
+
+    #[test]
+    fn paths_and_contents_out_of_the_tree_are_refused() {
+        let file = format!(r#""change":"added","kind":"file","sha256":"{ONE}""#);
+        for (line, problem) in [
+            (change("../x", &file), "`../x` is not a path in a workspace"),
+            (change("/x", &file), "`/x` is not a path in a workspace"),
+            (change("a//x", &file), "`a//x` is not a path in a workspace"),
+            (change("a/./x", &file), "`a/./x` is not a path in a workspace"),
+            (change("a/f/x", &file), "`a/f/x` is not in a folder"),
+            (change("a/l/x", &file), "`a/l/x` is not in a folder"),
+            (change("x", &file.replace(ONE, TWO)), "`x` has content that was not kept"),
+            (change("x", &file.replace("file", "link")), "`x` is not an entry of a folder"),
+            (change("x", r#""change":"added","kind":"file""#), "`x` is not an entry of a folder"),
+        ] {
+            let rebuilt = Tree::rebuild(base().as_bytes(), line.as_bytes());
+            assert_eq!(rebuilt.unwrap_err(), problem);
+        }
+    }
+
+    #[test]
+    fn links_that_leave_are_found() {
+        let link = |path: &str, target: &str| {
+            change(path, &format!(r#""change":"added","kind":"link","target":"{target}""#))
+        };
+        let lines = [
+            link("in", "a/f"),
+            link("up", "a/../a/l"),
+            link("out", "../x"),
+            link("root", "/etc/passwd"),
+            link("self", "self"),
+            link("top", "a/.."),
+            link("by", "top/../x"),
+            link("gone", "missing"),
+        ];
+        let tree = Tree::rebuild(base().as_bytes(), lines.concat().as_bytes()).unwrap();
+        let links = ["a/l", "in", "up", "top", "gone", "out", "root", "self", "by"];
+        let stays = links.map(|link| tree.stays(link));
+        assert_eq!(stays, [true, true, true, true, true, false, false, false, false]);
+    }
+}
