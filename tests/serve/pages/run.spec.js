@@ -374,6 +374,24 @@ test('timeline shows a part of the run, and moves it', async ({ page, server }) 
   await expect(page).toHaveURL(/trials\//);
 });
 
+test('timeline opens on the last session of a run', async ({ page, server }) => {
+  const path = `/runs/${EVERY}`;
+  const json = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  const [first] = json.manifest.sessions;
+  const at = (ms) => new Date(Date.parse(first.started_at) + ms).toISOString();
+  json.manifest.sessions = [{ ...first, ended_at: at(1) }, { ...first, number: 2, started_at: at(2) }];
+  Object.assign(json.run, { sessions: 2, worked_ms: 0 });
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json }));
+  await page.goto(`${server.origin}${path}?view=timeline`);
+  const session = page.getByRole('button', { name: 'Session 2' });
+  await expect(session).toHaveAttribute('aria-pressed', 'true');
+  await expect(page.getByText(/^0 s to .* of session 2,/)).toBeVisible();
+  await page.getByRole('button', { name: 'Whole run' }).click();
+  await expect(session).toHaveAttribute('aria-pressed', 'false');
+  await page.getByRole('link', { name: '2 sessions' }).click();
+  await expect(page).toHaveURL(/view=about/);
+});
+
 test.describe('', () => {
   test.use({ allowed: /status of 404/ });
   test('unknown addresses are named', async ({ page, server }) => {

@@ -3,9 +3,8 @@
 // as text for screen readers.
 
 import { el, folded, render, table } from './ui.js';
-import { beside } from './words.js';
+import { OUTCOMES, beside } from './words.js';
 
-const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
 const HEIGHT = 60;
 /** Runs of a chart whose values have points. */
 export const MAX_POINTS = 60;

@@ -265,6 +265,9 @@ export const countsOf = ({ document, progress, reading }) => ({ ...document.run.
 /** Whether a run has ended with all of its trials. @param {any} run */
 export const isWhole = (run) => ['passed', 'failed'].includes(run.state) && !run.shard;
 
+/** Outcomes of a bar or a column, from its start. */
+export const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
+
 /** The number of trials that are done. @param {any} counts */
 export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
 
@@ -294,7 +297,7 @@ export function bar(counts) {
   const label = `${words}, of ${count(needed(counts))}`;
   // Each count above 0 is visible, even with a small share.
   const shown = beside(counts);
-  const pieces = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'].filter((key) => shown[key] > 0).map((key) =>
+  const pieces = OUTCOMES.filter((key) => shown[key] > 0).map((key) =>
     el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(shown[key]), 'min-width': '2px' } }));
   const left = el('i', { key: 'left', style: { 'flex-grow': String(whole - done(counts)) } });
   return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);

@@ -9,6 +9,7 @@ import { countsOf, duration, number, parts, plural, speed, time } from '../base/
 import { MAX_ENDED, activity, ended, workers } from './activity.js';
 import { failed, known, previous } from './failures.js';
 import { denials, groups, results } from './tables.js';
+import { sessions } from './timeline.js';
 import { trials } from './trials.js';
 
 /** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
@@ -42,8 +43,8 @@ export function overview(view, address, kept) {
       isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
       const table = el('section', { key: 'providers' }, results(document, redraw));
       return [error && problem(error), previous(view), denials(document), isGraded && table,
-        isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary), ended(run, times))), workers(document, live)),
-        el('div', { key: 'failures' }, failed(run, failures, countsOf(view)), known(document.run, failures)), el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], !isRunning), !isRunning && workers(document, null)];
+        isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary, document.manifest), ended(run, times))), workers(document, live)),
+        el('div', { key: 'failures' }, failed(run, failures, countsOf(view)), known(document.run, failures)), el('div', { key: 'trials' }, list.content()), !isGraded && table, groups(document), charts(summary, failures?.kinds ?? [], isRunning ? null : document.manifest), !isRunning && workers(document, null)];
     },
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
@@ -65,9 +66,15 @@ const COURSE = 'Outcomes over time';
 /** @param {any} bin */
 const counted = (bin) => parts(bin).map(([, phrase]) => phrase).join(', ');
 
-/** @param {any} summary */
-const course = (summary) => summary?.bins.length > 1 && outcomes(COURSE, summary.bins, (at) => `after ${duration(at * summary.step_ms)}: ${counted(summary.bins[at])}`,
-  [time(summary.start, 'clock'), `after ${duration(summary.bins.length * summary.step_ms)}`]);
+/** The time between two sessions is a single empty column. @param {any} summary @param {any} manifest */
+function course(summary, manifest) {
+  if (!(summary?.bins.length > 1)) return null;
+  const { bins, step_ms: step } = summary;
+  const all = sessions(manifest);
+  const isUsed = (/** @type {number} */ at) => counted(bins[at]) || all.some(([, from, until]) => from < (at + 1) * step && at * step <= (until ?? Infinity));
+  const shown = [...bins.keys()].filter((at) => isUsed(at) || isUsed(at - 1));
+  return outcomes(COURSE, shown.map((at) => bins[at]), (index) => `after ${duration(shown[index] * step)}: ${counted(bins[shown[index]])}`, [time(summary.start, 'clock'), `after ${duration(bins.length * step)}`]);
+}
 
 /** The least score that passes, if failures have a single one. @param {any[]} kinds @param {string} grader */
 function least(kinds, grader) {
@@ -75,8 +82,8 @@ function least(kinds, grader) {
   return all.length === 1 ? Number(all[0][1]) : NaN;
 }
 
-/** @param {any} summary @param {any[]} kinds kinds of failures @param {boolean} hasCourse */
-function charts(summary, kinds, hasCourse) {
+/** @param {any} summary @param {any[]} kinds kinds of failures @param {any} manifest `null` while the course has another place */
+function charts(summary, kinds, manifest) {
   if (!summary?.durations.length) return null;
   const { durations, edges_ms: edges, bins, scores = [], score_edges: bounds = [], score_sample: sample } = summary;
   const range = (/** @type {number} */ at) => `${duration(edges[at])} to ${duration(edges[at + 1])}`;
@@ -92,5 +99,5 @@ function charts(summary, kinds, hasCourse) {
   const others = (/** @type {any[]} */ list) => list.length > MAX_HISTOGRAMS && el('p', { class: 'quiet' }, `${list.length - MAX_HISTOGRAMS} more are not drawn.`);
   return el('section', null, pictures.length > 0 && [el('h2', null, 'Scores', el('small', null, how)), el('div', { class: 'tiles' }, pictures), others(scores)],
     el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), el('div', { class: 'tiles' }, histograms,
-      hasCourse && bins.length > 1 && el('div', { key: COURSE }, el('h3', null, COURSE), course(summary))), others(durations));
+      manifest && bins.length > 1 && el('div', { key: COURSE }, el('h3', null, COURSE), course(summary, manifest))), others(durations));
 }

@@ -126,7 +126,7 @@ export async function open({ place, address, names, kept }) {
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
         head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),
-        el('span', null, `${isRunning ? 'Running for' : 'Took'} ${worked(head)}`),
+        el('span', null, `${isRunning ? 'Running for' : 'Took'} ${worked(head)}`, head.sessions > 1 && [' in ', link(`${runPath(run)}?view=about`, `${head.sessions} sessions`)]),
         head.group?.of > 1 && el('span', null, `${head.group.place} of ${head.group.of} in group `,
           link(`/runs${query({ group: head.group.id })}`, head.group.id.split('-').at(-1))),
         head.shard && el('span', null, `Shard ${head.shard.replace('/', ' of ')}`),

@@ -5,7 +5,7 @@ import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, folded, link, loading, paced, render, table } from '../base/ui.js';
-import { beside, count, duration, outcome, parts, plural, result } from '../base/words.js';
+import { OUTCOMES, beside, count, duration, outcome, parts, plural, result } from '../base/words.js';
 import { QUICK } from './trials.js';
 
 /** Heights of a lane, of one of a few lanes, of the words above lanes and of the axis, in pixels. */
@@ -20,16 +20,12 @@ let isByProvider = false;
 const MOST = 560;
 /** Width of a mark that may have a name, for a part of a name, of a mark of the axis, and of the names of lanes, in pixels. */
 const [NAMED, SHORT, TICK, NAMES] = [24, 44, 90, 52];
-/** Rows of the table of values. */
-const MAX_ROWS = 200;
+/** Rows of the table of values, and sessions with a button. */
+const [MAX_ROWS, MAX_SESSIONS] = [200, 8];
 /** Milliseconds between two marks of the axis. */
 const STEPS = [...[1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]), 1e4, 2e4, 3e4, ...[1, 2, 5, 10, 20, 30, 60, 120, 360, 720, 1440].map((minutes) => 6e4 * minutes)];
-/** From the top of a mark to its bottom. */
-const OUTCOMES = ['failed', 'error', 'timeout', 'unexpected', 'known', 'skipped', 'passed'];
 /** Colours of outcomes that have none of their name. @type {Record<string, string>} */
 const COLOURS = { skipped: 'var(--quiet)', unexpected: 'var(--failed)', passes: 'var(--failed)', known: 'color-mix(in srgb, var(--failed) 35%, var(--none))' };
-
-const clock = (/** @type {number} */ ms) => (ms ? duration(ms) : '0 s');
 
 /** The counts of a mark. @param {any} span */
 const countsOf = ({ counts, outcome: one, known, attempts }) => counts ?? { passed: 0, failed: 0, error: 0, timeout: 0, [one]: attempts, known: Number(known === 'known'), unexpected_passes: Number(known === 'unexpected-pass') };
@@ -40,6 +36,10 @@ const mix = (span, shown = beside(countsOf(span))) => (span.counts ? OUTCOMES.ma
 /** Names of a trial, the longest first: with its provider and repeat, and the test with its last folder. @param {string} trial */
 const names = (trial, whole = trial.replace(/#1$/, ''), test = trial.slice(0, trial.lastIndexOf('@'))) => [whole, test, test.split('/').slice(-2).join('/')];
 
+/** The sessions that ran attempts: their numbers, and their ranges in milliseconds from the start of the run. @param {any} manifest @returns {[number, number, number | null][]} */
+export const sessions = ({ sessions: all }) => all.filter((/** @type {any} */ one) => !one.rescores).map((/** @type {any} */ { number, ...one }) =>
+  [number, ...[one.started_at, one.ended_at].map((time) => time && Date.parse(time) - Date.parse(all[0].started_at))]);
+
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
 
@@ -47,6 +47,9 @@ const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a
 export function timeline(view, address) {
   const read = (/** @type {URL} */ from) => Object.fromEntries(['from', 'to', 'filter', 'provider'].map((key) => [key, from.searchParams.get(key) ?? '']));
   let keys = read(address);
+  // Attempts would be too narrow next to a long time between sessions.
+  const last = sessions(view.document.manifest).at(-1);
+  if (!keys.from && last && last[1] > 2 * view.document.run.worked_ms) [keys.from, keys.to] = [String(last[1]), String(last[2] ?? '')];
   /** @type {any} */
   let [shown, error, turn] = [null, null, 0];
   /** The pixel where the pointer was pressed, and where it is. @type {[number, number] | null} */
@@ -95,6 +98,9 @@ export function timeline(view, address) {
   const providers = () => (view.document.providers ?? []).map((/** @type {any} */ one) => one.provider);
   const providerOf = (/** @type {string} */ trial) => trial.slice(trial.lastIndexOf('@') + 1, trial.lastIndexOf('#'));
   const toneOf = (/** @type {string} */ name) => TONES[providers().indexOf(name) % TONES.length];
+  /** The session of the shown range. Its times are from the start of the session. */
+  const session = () => sessions(view.document.manifest).findLast(([, from, until]) => from <= shown.from_ms && shown.to_ms <= (until ?? Infinity));
+  const clock = (/** @type {number} */ ms, start = session()?.[1] ?? 0) => (ms > start ? duration(ms - start) : '0 s');
   const timeAt = (/** @type {number} */ x) => shown.from_ms + (Math.max(0, x - NAMES) / (/** @type {HTMLCanvasElement} */ (canvas).clientWidth - NAMES)) * (shown.to_ms - shown.from_ms);
 
   function paint() {
@@ -132,7 +138,8 @@ export function timeline(view, address) {
     for (const [from, until] of shown.pauses) fill(colours.none, x(from), 0, Math.max(1, x(until) - x(from)), bottom);
     context.fillStyle = colours.quiet;
     const step = STEPS.find((one) => range / one <= width / TICK) ?? range;
-    for (let at = Math.ceil(shown.from_ms / step) * step; at <= shown.to_ms; at += step) {
+    const zero = session()?.[1] ?? 0;
+    for (let at = zero + Math.ceil((shown.from_ms - zero) / step) * step; at <= shown.to_ms; at += step) {
       const wide = context.measureText(clock(at)).width;
       fill(colours.line, x(at), 0, 1, bottom);
       context.fillStyle = colours.quiet;
@@ -234,6 +241,7 @@ export function timeline(view, address) {
     if (!shown) return error ? problem(error) : loading();
     const isWhole = shown.from_ms === 0 && shown.to_ms >= shown.end_ms;
     setTimeout(paint);
+    const [list, current] = [sessions(view.document.manifest), session()];
     const lanes = shown.lanes.filter((/** @type {any} */ lane) => !lane.is_waiting).length;
     if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
     const sums = /** @type {Record<string, number>} */ ({});
@@ -249,15 +257,16 @@ export function timeline(view, address) {
       el('div', { class: 'filters' }, el('span', { class: 'buttons' },
         button('+', () => look(0.5), { 'aria-label': 'Zoom in' }), button('−', () => look(2), { 'aria-label': 'Zoom out', disabled: isWhole }),
         button('←', () => look(1, -0.5), { 'aria-label': 'Earlier', disabled: shown.from_ms <= 0 }), button('→', () => look(1, 0.5), { 'aria-label': 'Later', disabled: shown.to_ms >= shown.end_ms }),
-        button('Whole run', () => to(null, null), { disabled: isWhole }),
+        button('Whole run', () => to(list.length > 1 ? 0 : null, null), { disabled: isWhole }),
+        list.length > 1 && list.slice(-MAX_SESSIONS).map(([number, from, until]) => button(`Session ${number}`, () => to(from, until), { class: 'chip', 'aria-pressed': String(shown.from_ms === from && shown.to_ms === Math.min(until ?? Infinity, shown.end_ms)) })),
         el('a', { href: `/api/v1${runPath(view.run)}/report?form=trace`, download: `${view.document.run.short}.trace` }, 'Trace for Perfetto')),
-      el('p', { class: 'quiet' }, `${clock(shown.from_ms)} to ${clock(shown.to_ms)}, up to ${plural(lanes, 'attempt')} at once`)),
+      el('p', { class: 'quiet' }, `${clock(shown.from_ms)} to ${clock(shown.to_ms)}${list.length > 1 && current ? ` of session ${current[0]}` : ''}, up to ${plural(lanes, 'attempt')} at once`)),
       el('figure', { class: 'timeline', 'aria-label': 'Attempts over time' },
         el('canvas', { ref: (/** @type {HTMLCanvasElement} */ node) => { canvas = node; }, role: 'img', 'aria-label': `${count(shown.spans.length)} attempts or groups of attempts over time`,
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
           onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
       isByProvider && el('p', { class: 'legend' }, providers().map((/** @type {string} */ name) => el('span', { key: name, style: { color: `var(--${toneOf(name)})` } }, '■ ', el('span', null, name)))),
-      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.length > 0 && el('span', { class: 'quiet' }, '■ pause')),
+      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && el('span', { class: 'quiet' }, '■ pause')),
       el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];
   }
