@@ -161,7 +161,7 @@ const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeri
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
 
 /** A day without its year. */
-export const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const SECONDS = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
 
 /** Formats times in the order of a list as days, or as times of their only day, with seconds if two would read the same. @param {string[]} times @returns {(time: string) => string} */

@@ -62,6 +62,9 @@ export async function open({ place, address, kept, server }) {
     open: (one) => go(pair(one)),
   });
   rows.element.classList.add('compare');
+  const longest = (/** @type {string[]} */ texts) => String(texts.reduce((most, { length }) => Math.max(most, length), 0));
+  rows.element.style.setProperty('--names', longest(changes.map((/** @type {any} */ one) => `${one.test}@${one.provider}`)));
+  rows.element.style.setProperty('--sides', longest(changes.flatMap((/** @type {any} */ one) => [words(one.base), words(one.new)])));
   rows.place = kept;
 
   /** The address of the new trial, compared with that of the base. @param {any} one */
@@ -113,7 +116,10 @@ function lead({ summary, measures }) {
 }
 
 /** The repeats of a test in a run. @param {any} of */
-const side = (of) => (of ? outcome(result(of), [of.trials > 1 && `${count(of.passed)}/${count(of.trials)}`, typeof of.score === 'number' && score(of.score)].filter(Boolean).join(' · ') || undefined) : '–');
+const words = (of) => (of ? [of.trials > 1 && `${count(of.passed)}/${count(of.trials)}`, typeof of.score === 'number' && score(of.score)].filter(Boolean).join(' · ') || result(of) : '–');
+
+/** @param {any} of */
+const side = (of) => (of ? outcome(result(of), words(of)) : words(of));
 
 /** Measures that are shown at once. */
 const MAX_MEASURES = 12;

@@ -70,9 +70,9 @@ export async function open({ place, address, server }) {
     history = await get(`/history${query(keys)}`);
     providers = named(keys.provider ? await get(`/history${query({ ...keys, provider: '', test: '', tests_limit: 1 })}`) : history);
   } catch (error) {
-    // The user can change an invalid filter.
-    if (/** @type {any} */ (error).status !== 400) throw error;
-    return plain(filters(), problem(error));
+    // The user can change an invalid filter or an unknown scenario.
+    if (![400, 404].includes(/** @type {any} */ (error).status)) throw error;
+    return plain(filters(), problem(error), /** @type {any} */ (error).status === 404 && el('p', { class: 'names' }, scenarios.map((name) => link(`/history${query({ scenario: name })}`, name))));
   }
 
   /** @param {typeof CHARTS} kinds */

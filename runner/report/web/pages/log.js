@@ -43,9 +43,9 @@ export function log(view, address) {
   const chip = (/** @type {string} */ words, /** @type {boolean} */ is) =>
     el('a', { href: `${base}${query({ view: 'log', runner: is ? '1' : '' })}`, class: 'chip', 'aria-current': is === (isRunner || isEmpty()) ? 'page' : null }, words);
   return {
-    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, (!isEmpty() || part.isCut()) && chip('Attempts', false), chip('runner.log', true)), isLive() && course(view),
+    content: () => [el('nav', { class: 'chips filters', 'aria-label': 'Logs' }, (!isEmpty() || part.isCut()) && chip('Attempts', false), chip('runner.log', true)), (isLive() || isEmpty()) && course(view),
       el('div', { key: String(isRunner) }, isEmpty()
-        ? [part.isCut() && el('p', { class: 'quiet' }, 'The newest attempts have no output. This is runner.log:'), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
+        ? [el('p', { class: 'quiet' }, `${part.isCut() ? 'The newest attempts have' : 'Attempts have'} no output${isLive() ? ' so far' : ''}. This is runner.log:`), (own ??= tail(`${base}/log`, view.redraw, isLive)).content()] : part.content(),
         !isRunner && part.isCut() && el('p', { class: 'quiet' }, 'Only the newest attempts are read. ',
           button('Show all', () => { part = all(true); view.redraw(); })),
         !isRunner && isLive() && running(view))],
@@ -103,7 +103,7 @@ function attempts(run, isFromStart) {
 
 /** A log file that may grow. @param {string} path @param {() => void} redraw @param {() => boolean} isLive */
 export function tail(path, redraw, isLive) {
-  let [bytes, rest] = [0, ''];
+  let [bytes, rest, stream] = [0, '', ''];
   const decoder = new TextDecoder();
 
   /** Reads a piece. */
@@ -122,7 +122,11 @@ export function tail(path, redraw, isLive) {
     bytes += added.byteLength;
     const parts = (rest + decoder.decode(added, { stream: true })).split('\n');
     rest = parts.pop() ?? '';
-    const lines = parts.map((text) => ({ text, level: /^\S+ +(error|warn)\b/i.exec(text)?.[1].toLowerCase() }));
+    const lines = parts.map((text) => {
+      // The log of an attempt ends with its streams.
+      stream = /^── standard (\w+) ──$/.exec(text)?.[1].replace('error', 'stderr') ?? stream;
+      return { text, level: stream || /^\S+ +(error|warn)\b/i.exec(text)?.[1].toLowerCase() };
+    });
     return { lines, more: data.byteLength === CHUNK };
   }
   return viewer(piece, redraw, isLive, path);

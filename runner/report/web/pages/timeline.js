@@ -40,6 +40,9 @@ const names = (trial, whole = trial.replace(/#1$/, ''), test = trial.slice(0, tr
 export const sessions = ({ sessions: all }) => all.filter((/** @type {any} */ one) => !one.rescores).map((/** @type {any} */ { number, ...one }) =>
   [number, ...[one.started_at, one.ended_at].map((time) => time && Date.parse(time) - Date.parse(all[0].started_at))]);
 
+/** The legend of a time without attempts. @param {string} colour @param {string} words */
+const free = (colour, words) => el('span', { class: 'legend quiet' }, el('span', null, el('i', { class: 'swatch', style: { '--heat': `var(--${colour})` } }), words));
+
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
 
@@ -266,7 +269,7 @@ export function timeline(view, address) {
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
           onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
       isByProvider && el('p', { class: 'legend' }, providers().map((/** @type {string} */ name) => el('span', { key: name, style: { color: `var(--${toneOf(name)})` } }, '■ ', el('span', null, name)))),
-      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && el('span', { class: 'quiet' }, '■ pause')),
+      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && free('none', 'pause'), free('soft', 'no attempt in the slot')),
       el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];
   }
