@@ -130,7 +130,7 @@ mod workers {
     pub use self::remote::{
         JoiningWorker, Offer, OfferedSession, RemoteRequest, SourceEvent, SourceSink, WorkerSource,
     };
-    pub(crate) use self::supply::Supplies;
+    pub(crate) use self::supply::{SessionFile, Supplies};
 }
 
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.

@@ -340,6 +340,10 @@ impl Probe {
         }
     }
 
+    pub(crate) fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
     /// Queues a task with its test's line for the next call of [`Self::next_message`]. No provider may have problems.
     ///
     /// # Errors

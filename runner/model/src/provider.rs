@@ -13,7 +13,7 @@ use crate::{
     row::Metric,
     template::Template,
     test::{Attachment, Retries},
-    workspace::Workspace,
+    workspace::{GradedWorkspace, Workspace},
 };
 
 /// A plugin with its settings.
@@ -91,6 +91,9 @@ pub struct Grading {
     /// `None` for [`Provider::default_retries`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
+    /// `None` if the grader gets no workspace of attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<GradedWorkspace>,
     /// Hash of the settings that decide the grader's answers. `None` until the plugin is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,

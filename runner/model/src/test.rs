@@ -44,6 +44,10 @@ pub struct Test<'a> {
     /// Digests of the bases of workspaces, by index of the provider. A base is a blob.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bases: BTreeMap<u16, Digest>,
+    /// Digests of the files that graders put into the workspace, by the grader's name. They are blobs as bases are, with paths
+    /// relative to the workspace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grader_files: BTreeMap<String, Digest>,
     /// Most time of one attempt.
     pub timeout: Micros,
     /// Most time of all attempts of a trial together, with the delays between them.
@@ -75,6 +79,7 @@ impl<'a> Test<'a> {
             meta: BTreeMap::new(),
             files: Vec::new(),
             bases: BTreeMap::new(),
+            grader_files: BTreeMap::new(),
             timeout,
             trial_timeout: None,
             retries: None,
@@ -235,9 +240,42 @@ pub struct Expect {
     /// The kept part of the standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<ExpectedText>,
+    /// What the attempt leaves in its workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<ExpectedWorkspace>,
     /// Names of the graders that judge the output if all other expectations hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<String>,
+}
+
+/// Expectations of what an attempt leaves in its workspace. Absent ones are not checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedWorkspace {
+    /// Globs of which one matches the path of each change. An empty list allows no change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Vec<String>>,
+    /// Globs that match the path of no change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<String>,
+    /// Expectations of files, by their path in the workspace.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, ExpectedFile>,
+}
+
+/// Expectations of a file in a workspace. Absent ones are not checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedFile {
+    /// Whether nothing may have this path.
+    #[serde(skip_serializing_if = "is_default")]
+    pub absent: bool,
+    /// Expectations of its text.
+    #[serde(skip_serializing_if = "is_default")]
+    pub text: ExpectedText,
+    /// A value whose keys and items the JSON in the file must have. `null` is a value.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub json: Option<Value>,
 }
 
 /// Expectations of a text. Absent ones are not checked.

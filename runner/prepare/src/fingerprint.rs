@@ -90,8 +90,14 @@ impl Fingerprints {
     }
 
     /// Returns the fingerprint of everything that decides the verdict on an output: `expect` of the test as JSON and, if it names
-    /// graders, their settings and the test's `reference` as JSON.
-    pub fn judgement(&self, expect: &str, graders: &[String], reference: &str) -> Fingerprint {
+    /// graders, their settings, the test's `reference` as JSON, and the digests of their files as JSON.
+    pub fn judgement(
+        &self,
+        expect: &str,
+        graders: &[String],
+        reference: &str,
+        files: &str,
+    ) -> Fingerprint {
         let mut state = Sha256::new_with_prefix(JUDGEMENT);
         add(&mut state, expect);
         if !graders.is_empty() {
@@ -99,6 +105,9 @@ impl Fingerprints {
         }
         for grader in graders.iter().filter_map(|name| self.graders.get(name)) {
             state.update(grader.clone().finalize());
+        }
+        if !files.is_empty() {
+            add(&mut state, files);
         }
         finish(state)
     }
@@ -166,6 +175,10 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     }
     if let Some(input) = grading.as_ref().and_then(|grading| grading.input.as_ref()) {
         recipe["input"] = input.clone();
+    }
+    if let Some(workspace) = grading.as_ref().and_then(|grading| grading.workspace.as_ref()) {
+        // Its files are in the fingerprints of tests.
+        recipe["workspace"] = json!([workspace.access, workspace.files.keys().collect::<Vec<_>>()]);
     }
     if let Some(deterministic) = deterministic {
         // A journal changes no result.

@@ -76,7 +76,7 @@ mod call {
     mod reply;
 
     pub use self::ended::{Ended, Ending, LeftWorkspace, Reply};
-    pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall};
+    pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall, Overlay};
 }
 
 /// Files of guests. [`AttemptFiles`](fs::AttemptFiles) mounts granted folders and the attempt's
@@ -107,6 +107,7 @@ mod fs {
         pub(crate) mod base;
         pub(super) mod changes;
         mod links;
+        mod overlay;
         pub(super) mod tree;
     }
 
@@ -152,8 +153,8 @@ mod net {
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
 pub use call::{
-    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Reply,
-    instance::Instance,
+    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Overlay,
+    Reply, instance::Instance,
 };
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};

@@ -6,6 +6,7 @@
 use runner_model::provider::{Arguments, Grading};
 use runner_model::row::{Grade, Raw, RowError};
 use runner_model::template::{Template, TemplatePiece, fill};
+use runner_model::workspace::WorkspaceResult;
 use runner_model::{
     ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, log::Said, outcome::Verdict,
     protocol::Task, test::Test,
@@ -77,8 +78,24 @@ impl Question {
         let input = to_raw_value(&input)
             .map_err(|error| failure(ErrorClass::Internal, "input", error.to_string()))?;
         let settings = grading.fingerprint.map(|one| one.to_string()).unwrap_or_default();
-        let asked = digest(format!("{settings}\0{}", input.get()).as_bytes()).fingerprint();
-        Ok(Self { input, asked })
+        let mut asked = format!("{settings}\0{}", input.get());
+        if grading.workspace.is_some() {
+            let Some(WorkspaceResult { base, changes, added, changed, removed, .. }) =
+                row.workspace
+            else {
+                let message = "the attempt had no workspace, which the grader reads";
+                return Err(failure(ErrorClass::InvalidInput, "workspace", message));
+            };
+            if changes.is_none() && added | changed | removed > 0 {
+                let message = "the changes in the workspace are not kept: its `keep` is \"none\"";
+                return Err(failure(ErrorClass::InvalidInput, "workspace", message));
+            }
+            let files = test.grader_files.get(&*grader.settings.name);
+            for digest in [base.as_ref(), changes.as_ref(), files] {
+                asked += &format!("\0{}", digest.map(ToString::to_string).unwrap_or_default());
+            }
+        }
+        Ok(Self { input, asked: digest(asked.as_bytes()).fingerprint() })
     }
 }
 

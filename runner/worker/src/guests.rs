@@ -9,13 +9,14 @@ use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{DIVERGED, FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
-use runner_model::provider::{ProviderFile, Reuse};
+use runner_model::provider::{Grading, ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
-use runner_model::workspace::KeptChanges;
+use runner_model::workspace::{GradedAccess, GradedWorkspace, KeptChanges, read_base};
 use runner_model::{Digest, Outcome, Row, RowRef, TaskId, log::Said, visible::visible_line};
 use runner_sandbox::{
-    Activity, AttachedFile, CallWorkspace, Engines, Journal, Keeper, Kept, RecordedCalls, Redactor,
+    Activity, AttachedFile, Base, CallWorkspace, Engines, Journal, Keeper, Kept, Overlay,
+    RecordedCalls, Redactor,
 };
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
@@ -267,7 +268,7 @@ impl Slots {
             files: Vec::new(),
             schema: None,
             cache: &self.cache,
-            workspace: None,
+            workspace: self.graded_workspace(grading, test, &row, &grader.settings.name).await,
             clock: Some(row.started_at),
             journal: self.journal(task, grader).await?,
         };
@@ -452,16 +453,83 @@ impl Slots {
         provider: &'a LoadedProvider,
     ) -> Option<io::Result<CallWorkspace<'a>>> {
         let settings = provider.settings.workspace.as_ref()?;
-        let request = |digest: &Digest| self.request(digest);
-        let base = match test.bases.get(&task.provider) {
-            None => Ok(None),
-            Some(digest) => {
-                let copy = self.bases.copy(digest, request, async |digest| self.blob(digest).await);
-                copy.await.map(Some)
-            }
-        };
+        let base = self.base(test.bases.get(&task.provider)).await;
         let keeps = settings.keep == KeptChanges::Changes;
-        Some(base.map(|base| CallWorkspace { base, mount: &settings.mount, keeps }))
+        Some(base.map(|base| CallWorkspace {
+            base,
+            mount: &settings.mount,
+            overlay: None,
+            is_read_only: false,
+            keeps,
+        }))
+    }
+
+    /// Returns the workspace of a grader. `None` without one.
+    async fn graded_workspace<'a>(
+        &'a self,
+        grading: &Grading,
+        test: &Test<'_>,
+        row: &RowRef<'_>,
+        grader: &str,
+    ) -> Option<io::Result<CallWorkspace<'a>>> {
+        let GradedWorkspace { access, files } = grading.workspace.as_ref()?;
+        let mut providers = self.providers.iter().flatten();
+        let provider = providers.find(|one| one.settings.name == row.trial.provider)?;
+        let mount = &provider.settings.workspace.as_ref()?.mount;
+        let inside =
+            |path: &String| Some(path.strip_prefix(&**mount)?.strip_prefix('/')?.to_owned());
+        let replaced = files.keys().filter_map(inside).collect();
+        let overlay = self.overlay(row, test.grader_files.get(grader), replaced).await;
+        let base = self.base(row.workspace?.base.as_ref()).await;
+        Some(base.and_then(|base| {
+            Ok(CallWorkspace {
+                base,
+                mount,
+                overlay: Some(Arc::new(overlay?)),
+                is_read_only: *access == GradedAccess::Read,
+                keeps: false,
+            })
+        }))
+    }
+
+    /// Returns what an attempt has left, with the files of a grader.
+    async fn overlay(
+        &self,
+        row: &RowRef<'_>,
+        files: Option<&Digest>,
+        replaced: Vec<String>,
+    ) -> io::Result<Overlay> {
+        let [changes, contents] = row.changes();
+        let mut overlay = Overlay {
+            changes: Vec::new(),
+            contents: None,
+            replaced,
+            files: Vec::new(),
+            blobs: PathBuf::from(&self.blobs),
+        };
+        if let Some(changes) = changes {
+            overlay.changes = fs::read(self.blob(&changes.sha256).await?)?;
+        }
+        if let Some(contents) = contents {
+            overlay.contents = Some(self.blob(&contents.sha256).await?);
+        }
+        if let Some(files) = files {
+            overlay.files = fs::read(self.blob(files).await?)?;
+            for entry in read_base(&overlay.files)? {
+                if let Some(content) = entry.sha256 {
+                    self.blob(&content).await?;
+                }
+            }
+        }
+        Ok(overlay)
+    }
+
+    /// Returns the copy of a base. `None` without one.
+    async fn base(&self, digest: Option<&Digest>) -> io::Result<Option<Arc<Base>>> {
+        let Some(digest) = digest else { return Ok(None) };
+        let request = |digest: &Digest| self.request(digest);
+        let copy = self.bases.copy(digest, request, async |digest| self.blob(digest).await);
+        copy.await.map(Some)
     }
 
     /// Requests a blob if it is missing.

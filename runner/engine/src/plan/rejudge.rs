@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read as _};
 
-use runner_model::row::{LogPlace, RowHead, read_line};
+use runner_model::row::{Artifact, LogPlace, OUTPUT_ARTIFACT, RowHead, read_line};
 use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::test_line::TestLine;
 
@@ -244,7 +244,11 @@ fn output_of(run: &RunDir, digest: Digest) -> Option<Box<RawValue>> {
 /// Replaces the artifact of a row by its output.
 fn with_output(line: &[u8], output: &RawValue) -> Option<Vec<u8>> {
     let mut row: BTreeMap<&str, &RawValue> = serde_json::from_slice(line).ok()?;
-    row.remove("artifacts");
+    let mut artifacts: Vec<Artifact<'_>> =
+        serde_json::from_str(row.get("artifacts")?.get()).ok()?;
+    artifacts.retain(|artifact| *artifact.name != *OUTPUT_ARTIFACT);
+    let artifacts = to_raw_value(&artifacts).ok()?;
+    row.insert("artifacts", &artifacts);
     row.insert("output", output);
     serde_json::to_vec(&row).ok()
 }

@@ -21,7 +21,7 @@ use crate::{Decision, EngineError};
 /// Keys of a test's line that come from the scenario, in addition to the bases of workspaces. With another input, base or other
 /// attachments, the fingerprint of the test differs from that of its rows, so their outputs are not judged by expectations that
 /// are not about them.
-const LIVE_KEYS: [&str; 4] = ["expect", "reference", "input", "files"];
+const LIVE_KEYS: [&str; 5] = ["expect", "reference", "input", "files", "grader_files"];
 
 /// The stored plan of a run. Each test that the scenario has, too, is judged by the scenario's expectations and graders.
 pub(crate) struct RescorePlan {

@@ -31,6 +31,9 @@ pub(crate) struct TestLine<'a> {
     /// By index of the provider.
     #[serde(default)]
     pub(super) bases: BTreeMap<u16, Digest>,
+    /// By name of the grader.
+    #[serde(borrow, default)]
+    grader_files: Option<&'a RawValue>,
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
@@ -62,6 +65,8 @@ pub(crate) struct Expect {
     pub(crate) error: Option<IgnoredAny>,
     /// Present if the verdict needs the standard error, which rows do not have.
     pub(crate) stderr: Option<IgnoredAny>,
+    /// Present if the verdict needs what the attempt has left in its workspace.
+    pub(crate) workspace: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {
@@ -111,6 +116,7 @@ impl<'a> TestLine<'a> {
             expect,
             providers: _,
             bases: _,
+            grader_files,
             _repeat: _,
             _until: _,
             _weight: _,
@@ -126,7 +132,8 @@ impl<'a> TestLine<'a> {
             timeouts: [Some(*timeout), *trial_timeout],
         };
         let [expect, reference] = [expect, reference].map(|raw| raw.map_or("", RawValue::get));
-        let judged_by = fingerprints.judgement(expect, &self.graders()?, reference);
+        let files = grader_files.map_or("", RawValue::get);
+        let judged_by = fingerprints.judgement(expect, &self.graders()?, reference, files);
         Ok((fingerprints.execution(provider, &parts), judged_by))
     }
 }

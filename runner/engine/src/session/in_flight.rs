@@ -1,22 +1,22 @@
 //! [`TasksInFlight`]: the attempts in flight. Creates their tasks, checks their reports, and creates the rows of lost attempts.
 
-use std::{collections::HashMap, fs::File, io, time::Duration};
+use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
 use runner_model::protocol::{
     DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
 };
 use runner_model::provider::Provider;
-use runner_model::row::{Calls, RowError, check_row, read_line};
+use runner_model::row::{Artifact, Calls, RowError, check_row, read_line};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
     RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
-use runner_record::{JournalKey, RecordError, now};
+use runner_record::{JournalKey, RecordError, RunDir, now};
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{Plan, StoredRow, TestLine};
 use crate::schedule::{Assignment, LostReason, Policy};
-use crate::workers::{max_artifact_bytes, max_artifacts};
+use crate::workers::{Pool, SessionFile, max_artifact_bytes, max_artifacts};
 
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
 /// are and keeps its own data in `SentTask`; the link keeps their timeouts.
@@ -36,6 +36,8 @@ pub(crate) struct InFlightTask {
     pub(crate) policy: Policy,
     pub(super) execution: Fingerprint,
     pub(super) judgement: Fingerprint,
+    /// Artifacts of its stored row in the session's folder.
+    pub(super) _artifacts: Vec<Arc<SessionFile>>,
     /// Base of its workspace. `None` without a workspace.
     base: Option<Option<Digest>>,
     /// The row that is judged or graded. `None` if the provider is called.
@@ -106,6 +108,7 @@ impl TasksInFlight {
         assignment: &Assignment,
         stored: Option<StoredRow>,
         recorded: Option<Recorded>,
+        artifacts: Vec<Arc<SessionFile>>,
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
@@ -174,6 +177,7 @@ impl TasksInFlight {
             execution,
             judgement,
             policy,
+            _artifacts: artifacts,
             base,
             stored,
             attempt,
@@ -215,6 +219,42 @@ impl TasksInFlight {
         let flight = self.all.get_mut(&task);
         flight.filter(|flight| flight.worker == worker)
     }
+}
+
+/// Gives workers what an attempt has left in its workspace, if its test or a grader needs it.
+///
+/// # Errors
+///
+/// A row, a test or an artifact cannot be read, or the temporary folder cannot be written.
+pub(super) fn left_of(
+    plan: &Plan,
+    run: &RunDir,
+    pool: &mut Pool,
+    assignment: &Assignment,
+    stored: &StoredRow,
+) -> io::Result<Vec<Arc<SessionFile>>> {
+    let row = read_line(&stored.line).map_err(io::Error::other)?;
+    let mut left = row.changes().into_iter().flatten().peekable();
+    if left.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let needs = match assignment.grader {
+        Some(grader) => {
+            let grading = &plan.providers[usize::from(grader)].provider.grading;
+            grading.as_ref().is_some_and(|grading| grading.workspace.is_some())
+        }
+        None => {
+            let mut line = Vec::new();
+            plan.suite.line(plan.suite.trial(assignment.trial).test, &mut line)?;
+            TestLine::read(&line)?.expect()?.workspace.is_some()
+        }
+    };
+    let mut files = Vec::new();
+    for Artifact { sha256, .. } in left.filter(|_| needs) {
+        let open = || run.artifact(sha256).map_err(io::Error::other);
+        files.extend(pool.put_artifact(*sha256, open)?);
+    }
+    Ok(files)
 }
 
 impl InFlightTask {

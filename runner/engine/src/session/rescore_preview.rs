@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use runner_model::{Outcome, Places as _, RunTime, TaskId, TrialId, WorkerId};
 use runner_record::{Fold, RunDir};
 
-use super::in_flight::TasksInFlight;
+use super::in_flight::{TasksInFlight, left_of};
 use super::rescore::{PreparedRescore, changed, find};
 use crate::plan::{Ids, Plan, StoredRow, unreadable};
 use crate::schedule::Assignment;
@@ -110,8 +110,10 @@ fn judge(
                 tries: 1,
                 trial_started: None,
             };
-            let task =
-                in_flight.add(plan, RunTime(0), WorkerId(0), &assignment, Some(stored), None);
+            let left = left_of(plan, dir, probe.pool(), &assignment, &stored);
+            let left = left.map_err(machine_error)?;
+            let (now, worker) = (RunTime(0), WorkerId(0));
+            let task = in_flight.add(plan, now, worker, &assignment, Some(stored), None, left);
             let sent = task.and_then(|(task, line)| probe.assign(task, line));
             sent.map_err(machine_error)?;
         }

@@ -13,7 +13,7 @@ use runner_record::{Ack, Journal, JournalKey, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, FIRST_LIVE};
-use super::in_flight::{CheckedReport, GuestStep};
+use super::in_flight::{CheckedReport, GuestStep, left_of};
 use super::stage::{Running, Stage};
 use crate::clock::monotonic;
 use crate::event::RunEvent;
@@ -137,9 +137,18 @@ impl Coordinator<'_> {
         let key = JournalKey { trial: assignment.trial, attempt, grader };
         let recorded = if is_call { self.recorded(key, assignment.tries)? } else { None };
         let Stage::Running(running) = &mut self.stage else { return Ok(()) };
+        let artifacts = match &stored {
+            Some(stored) => {
+                let dir = running.run.owned.dir();
+                left_of(self.plan, dir, &mut self.pool, assignment, stored).map_err(|error| {
+                    (Reason::Machine, machine::failure("cannot give a worker a workspace", error))
+                })?
+            }
+            None => Vec::new(),
+        };
         let (task, line) = running
             .tasks
-            .add(self.plan, self.now, worker, assignment, stored, recorded)
+            .add(self.plan, self.now, worker, assignment, stored, recorded, artifacts)
             .map_err(|error| (Reason::Storage, format!("cannot read a test: {error}")))?;
         let sent = self.pool.assign(worker, task, line);
         sent.map_err(|error| (Reason::Machine, machine::failure("cannot send a test", error)))

@@ -1,12 +1,12 @@
 //! [`Pool`]: the workers of a session. It starts, prepares and replaces them, passes on their messages, and sends them tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::{
     Arc,
     mpsc::{Receiver, Sender},
 };
 use std::time::{Duration, Instant};
+use std::{fs::File, io};
 
 use runner_model::prepare::{Prepare, Ready, SecretValues};
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, SlotWord, Task, ToWorker};
@@ -19,7 +19,7 @@ use super::inputs::{Connection, Input, Launch, PrestartedWorker};
 use super::link::{Phase, WorkerExit};
 use super::quota::FrameQuota;
 use super::remote::{JoiningWorker, OfferedSession, Remote, RemoteRequest, SourceEvent};
-use super::supply::{Content, Supplies, path_text};
+use super::supply::{Content, SessionFile, Supplies, path_text};
 use super::worker::PoolWorker;
 use crate::schedule::Shape;
 use crate::signals::{self, SignalEvent};
@@ -462,6 +462,15 @@ impl Pool {
     /// Stores lines for workers, which request them by their digest unless they find them in the session's folder.
     pub(crate) fn put_lines(&self, lines: &[u8]) -> io::Result<Digest> {
         self.content.put_lines(lines)
+    }
+
+    /// Copies an artifact of a stored row into the session's folder; see [`SessionFile`].
+    pub(crate) fn put_artifact(
+        &mut self,
+        digest: Digest,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<Option<Arc<SessionFile>>> {
+        self.content.put_artifact(digest, open)
     }
 
     /// Answers the oldest entry of a task without an answer.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{
-    Arc,
+    Arc, Weak,
     atomic::{AtomicBool, Ordering},
     mpsc::Sender,
 };
@@ -81,6 +81,18 @@ pub(super) struct Content {
     queued: VecDeque<ContentJob>,
     /// Number of running compilations and copies.
     running: usize,
+    /// Artifacts of stored rows that tasks need.
+    artifacts: HashMap<Digest, Weak<SessionFile>>,
+}
+
+/// A file in the session's folder that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SessionFile(PathBuf);
+
+impl Drop for SessionFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// A compilation or a copy that has not started.
@@ -106,6 +118,7 @@ impl Content {
             waiting: HashMap::new(),
             queued: VecDeque::new(),
             running: 0,
+            artifacts: HashMap::new(),
         })
     }
 
@@ -147,6 +160,31 @@ impl Content {
             fs::write(blob, line)?;
         }
         Ok(digest)
+    }
+
+    /// Copies an artifact of a stored row into the session's folder, where it stays as long as the result. `None` if it is
+    /// there anyway.
+    pub(super) fn put_artifact(
+        &mut self,
+        digest: Digest,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> io::Result<Option<Arc<SessionFile>>> {
+        let path = self.blobs().join(digest.to_string());
+        if let Some(file) = self.artifacts.get(&digest).and_then(Weak::upgrade) {
+            return Ok(Some(file));
+        }
+        if self.supplies.blobs.has(&digest) || path.exists() {
+            return Ok(None);
+        }
+        self.artifacts.retain(|_, file| file.strong_count() > 0);
+        let file = Arc::new(SessionFile(path));
+        // Workers take a file that is there for a whole one.
+        let SessionFile(path) = &*file;
+        let part = path.with_extension("part");
+        io::copy(&mut open()?, &mut File::create(&part)?)?;
+        fs::rename(part, path)?;
+        self.artifacts.insert(digest, Arc::downgrade(&file));
+        Ok(Some(file))
     }
 
     /// Compiles a plugin into the cache.
@@ -206,11 +244,12 @@ impl Content {
         }
         let Some(offer) = offer else { return Ok(()) };
         let source = source.clone();
+        // The file may be gone once the job starts.
+        let line = (!source.has(&digest)).then(|| File::open(line));
         let make = Box::new(move || {
-            let content = if source.has(&digest) {
-                source.file(&digest)?
-            } else {
-                File::open(line).map_err(|error| cannot_publish(&error))?
+            let content = match line {
+                None => source.file(&digest)?,
+                Some(line) => line.map_err(|error| cannot_publish(&error))?,
             };
             offer.publish(&digest, content).map_err(|error| cannot_publish(&error))
         });

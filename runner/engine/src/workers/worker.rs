@@ -2,7 +2,9 @@
 
 use std::{mem, sync::mpsc::Receiver};
 
-use runner_model::protocol::{FromWorker, Hello, Line, MAX_TASKS, SlotWord, Task, ToWorker};
+use runner_model::protocol::{
+    FromWorker, Hello, Line, MAX_TASKS, SlotWord, Task, TaskKind, ToWorker,
+};
 use runner_model::{Digest, Limits, TaskId, cache::is_compile_key, visible::visible_line};
 
 use super::inputs::Connection;
@@ -191,6 +193,10 @@ impl PoolWorker {
         }
         if task.recorded.is_some() {
             self.quota.add_large_test();
+        }
+        if matches!(task.kind, TaskKind::Grade | TaskKind::Judge) {
+            // The changes in its workspace, and their contents.
+            (0..2).for_each(|_| self.quota.add_large_test());
         }
         self.tasks.push(task);
         if self.tasks.len() == BATCH {

@@ -12,7 +12,7 @@ use super::parts::{
 };
 use super::{metric_sums::MetricSums, row_check::Check};
 use crate::enum_text::{default_weight, is_default, present};
-use crate::workspace::WorkspaceResult;
+use crate::workspace::{CHANGES, CONTENTS, WorkspaceResult};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
 /// The version of rows, their `v`.
@@ -313,6 +313,16 @@ impl RowRef<'_> {
     pub fn output_artifact(&self) -> Option<&Artifact<'_>> {
         let output = self.output.as_ref().filter(|output| output.get() == OUTPUT_REFERENCE);
         output.and(self.artifacts.first())
+    }
+
+    /// Returns the artifacts with the changes in the workspace and with their contents.
+    pub fn changes(&self) -> [Option<&Artifact<'_>>; 2] {
+        let digest = self.workspace.as_ref().and_then(|workspace| workspace.changes);
+        // A guest may have left artifacts of these names, before those of the host.
+        let last = |name: &str| {
+            self.artifacts.iter().rev().find(|artifact| *artifact.name == *name && digest.is_some())
+        };
+        [last(CHANGES).filter(|list| Some(list.sha256) == digest), last(CONTENTS)]
     }
 
     /// Returns whether the row gives its trial a result. A later row can give another one.

@@ -1,6 +1,8 @@
 //! [`Workspace`]: the folder that an attempt gets, the base that it starts from ([`TreeEntry`]), and what the attempt changed
 //! ([`Change`]).
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,25 @@ text_enum! {
         Changes = "changes",
         /// Only their numbers.
         None = "none",
+    }
+}
+
+/// The workspace that a grader gets: what the judged attempt left in its own, built again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GradedWorkspace {
+    pub access: GradedAccess,
+    /// Files and folders that take the place of what the attempt left there: paths in the guest, which are below the `mount` of
+    /// each provider, and paths relative to the scenario. Roots: [`WORKSPACE_ROOTS`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Template>,
+}
+
+text_enum! {
+    /// What a grader may do with the workspace of an attempt.
+    pub enum GradedAccess {
+        Read = "read",
+        /// Its writes are lost at its end.
+        Write = "write",
     }
 }
 

@@ -62,7 +62,7 @@ fn recipes_have_the_bytes_that_runs_were_stored_with() {
     let print = prints.execution(0, &TEST);
     assert_eq!(print.to_string(), "da3bd5c92bd2548b13fbe1cd22896ff3");
     assert_eq!(
-        Fingerprints::without_provider().judgement("{\"equals\":1}", &[], "").to_string(),
+        Fingerprints::without_provider().judgement("{\"equals\":1}", &[], "", "").to_string(),
         "9669223e4dd77f5f2530e62033cb65e6"
     );
 }
@@ -83,12 +83,13 @@ fn read_only_folders_decide_results() {
             weight: 1.0,
             retries: None,
             timeout: Micros(1),
+            workspace: None,
             fingerprint: None,
         }));
         let provider = Provider { grading, ..provider().provider };
         let prints =
             Fingerprints::new(&[PreparedProvider { provider, mounts, ..self::provider() }], 7);
-        (prints.execution(0, &TEST), prints.judgement("", &["p".to_owned()], ""))
+        (prints.execution(0, &TEST), prints.judgement("", &["p".to_owned()], "", ""))
     };
     let (ro, rw) = (|text| folder(FsMode::ReadOnly, text), folder(FsMode::ReadWrite, b""));
     let all = [

@@ -63,8 +63,26 @@ pub struct CallWorkspace<'a> {
     pub base: Option<Arc<Base>>,
     /// The path in the guest.
     pub mount: &'a str,
+    /// What the host changes before the guest starts, for a grader. Then no changes are found at its end.
+    pub overlay: Option<Arc<Overlay>>,
+    pub is_read_only: bool,
     /// Whether changes are kept, and not only counted.
     pub keeps: bool,
+}
+
+/// The changes that an attempt has left in its workspace, and the files that take the place of some of it.
+#[derive(Debug)]
+pub struct Overlay {
+    /// The lines of `workspace.jsonl`.
+    pub changes: Vec<u8>,
+    /// The path of `workspace.contents`. `None` if no file was added or changed.
+    pub contents: Option<PathBuf>,
+    /// Paths in the workspace that are removed before `files` are written.
+    pub replaced: Vec<String>,
+    /// The lines of a base, whose paths are at or below those of `replaced`, or lead to them.
+    pub files: Vec<u8>,
+    /// The folder with the contents of `files`, named by digest.
+    pub blobs: PathBuf,
 }
 
 /// An attachment that a guest may read.

@@ -40,8 +40,9 @@ const REMOVAL_TIME: Duration = Duration::from_millis(500);
 pub(crate) struct AttemptFiles {
     quota: Option<Quota>,
     folders: Option<AttemptFolders>,
-    /// Whether the changes in the workspace are kept, and not only counted.
-    keeps: bool,
+    /// Whether the changes in the workspace are kept, and not only counted. `None` if they are not looked
+    /// for.
+    keeps: Option<bool>,
 }
 
 impl AttemptFiles {
@@ -95,7 +96,10 @@ impl AttemptFiles {
         Ok(Self {
             quota: is_writable.then(|| Quota::new(call.limits.scratch)),
             folders,
-            keeps: call.workspace.as_ref().is_some_and(|workspace| workspace.keeps),
+            keeps: call
+                .workspace
+                .as_ref()
+                .and_then(|workspace| workspace.overlay.is_none().then_some(workspace.keeps)),
         })
     }
 
@@ -145,10 +149,9 @@ impl AttemptFiles {
         redactor: Option<Arc<Redactor>>,
         is_partial: bool,
     ) {
-        let Some(folders) = &self.folders else { return };
+        let (Some(folders), Some(all)) = (&self.folders, self.keeps) else { return };
         let Some(tree) = folders.workspace().cloned() else { return };
         let folder = folders.private().to_owned();
-        let all = self.keeps;
         let found = blocking(move || {
             let (redactor, folder) = (redactor.as_ref(), &*folder);
             changes::find(&tree, &Kept { all, max_bytes, redactor, folder })

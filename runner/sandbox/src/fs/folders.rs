@@ -16,7 +16,7 @@ use wasmtime_wasi::FsPerms;
 
 use super::workspace::{base::Base, tree::Tree};
 use super::{quota::shorten_path, removal, system::open_folder};
-use crate::call::{AttachedFile, Call};
+use crate::call::{AttachedFile, Call, Overlay};
 use crate::interrupt::{Guard, Halt};
 
 /// Removed with the attempt.
@@ -56,7 +56,9 @@ pub(super) struct FolderRequest {
 
 struct WorkspaceRequest {
     base: Option<Arc<Base>>,
+    overlay: Option<Arc<Overlay>>,
     mount: String,
+    perms: FsPerms,
 }
 
 /// The private folders of one attempt. Dropping removes them, and blocks.
@@ -66,8 +68,8 @@ pub(super) struct AttemptFolders {
     temporary: bool,
     artifacts: bool,
     attachments: bool,
-    /// The workspace, and its path in the guest.
-    workspace: Option<(Arc<Tree>, String)>,
+    /// The workspace, its path in the guest, and its permissions.
+    workspace: Option<(Arc<Tree>, String, FsPerms)>,
 }
 
 impl FolderRequest {
@@ -84,7 +86,12 @@ impl FolderRequest {
             attachments: attachments.to_vec(),
             workspace: workspace.map(|workspace| WorkspaceRequest {
                 base: workspace.base.clone(),
+                overlay: workspace.overlay.clone(),
                 mount: workspace.mount.to_owned(),
+                perms: match workspace.is_read_only {
+                    true => FsPerms::ReadOnly,
+                    false => FsPerms::ReadWrite,
+                },
             }),
         })
     }
@@ -120,10 +127,11 @@ impl FolderRequest {
             link_or_copy(&file.path, &to, guard)
                 .with_context(|| format!("cannot provide the attachment `{}`", file.name))?;
         }
-        if let Some(WorkspaceRequest { base, mount }) = &self.workspace {
-            let tree = Tree::create(&folders.path, base.clone(), || Ok(check(guard)?))
+        if let Some(WorkspaceRequest { base, overlay, mount, perms }) = &self.workspace {
+            let check = || Ok(check(guard)?);
+            let tree = Tree::create(&folders.path, base.clone(), overlay.as_deref(), check)
                 .context("cannot create the workspace")?;
-            folders.workspace = Some((Arc::new(tree), mount.clone()));
+            folders.workspace = Some((Arc::new(tree), mount.clone(), *perms));
         }
         Ok(folders)
     }
@@ -146,13 +154,13 @@ impl AttemptFolders {
             .chain(
                 self.workspace
                     .iter()
-                    .map(|(_, mount)| (Tree::host(&self.path), mount.as_str(), FsPerms::ReadWrite)),
+                    .map(|(_, mount, perms)| (Tree::host(&self.path), mount.as_str(), *perms)),
             )
     }
 
     /// Returns the workspace.
     pub(super) fn workspace(&self) -> Option<&Arc<Tree>> {
-        self.workspace.as_ref().map(|(tree, _)| tree)
+        self.workspace.as_ref().map(|(tree, ..)| tree)
     }
 
     /// Returns the path of the private folder.

@@ -128,6 +128,7 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
         weight: table.or("weight", &Number(0.0, MAX_WEIGHT), "1"),
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
         retries: table.optional("retries", &RETRIES),
+        workspace: None,
         fingerprint: None,
     };
     Some(Provider { grading: Some(Box::new(grading)), ..settings(table)? })

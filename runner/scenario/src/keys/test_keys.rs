@@ -283,6 +283,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
         stderr: table.optional("stderr", &STDERR),
+        workspace: None,
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
     let schema =

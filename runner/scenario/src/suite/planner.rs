@@ -367,6 +367,7 @@ impl Planner<'_> {
             meta: settings.meta,
             files,
             bases,
+            grader_files: BTreeMap::new(),
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries,

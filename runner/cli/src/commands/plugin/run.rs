@@ -348,6 +348,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                     weight: 1.0,
                     timeout: args.timeout.into(),
                     retries: None,
+                    workspace: None,
                     fingerprint: None,
                 })
             }),

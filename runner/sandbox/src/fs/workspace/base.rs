@@ -170,6 +170,12 @@ impl Base {
         self.contents.contains(sha256)
     }
 
+    /// Returns the number of a file with this content.
+    pub(super) fn with_content(&self, sha256: &Digest) -> Option<u32> {
+        let found = self.list.iter().position(|file| file.sha256 == *sha256)?;
+        u32::try_from(found).ok()
+    }
+
     /// Opens a file for reading.
     pub(super) fn open(&self, number: u32) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::base::{Base, BaseEntry, PERMISSIONS, create_file};
+use crate::call::Overlay;
 use crate::fs::system::{open_folder, path_of};
 
 /// The folder of the workspace in the attempt's private folder.
@@ -43,10 +44,11 @@ pub(super) struct OwnFile {
 
 impl Tree {
     /// Creates the folders in `private`, the attempt's private folder, and in them the folders and
-    /// links of `base`. `check` is called for each folder. Blocks.
+    /// links of `base`, with the changes of `overlay`. `check` is called for each folder. Blocks.
     pub(crate) fn create(
         private: &Path,
         base: Option<Arc<Base>>,
+        overlay: Option<&Overlay>,
         check: impl Fn() -> wasmtime::Result<()>,
     ) -> wasmtime::Result<Self> {
         let [root, copies] = [ROOT, COPIES].map(|name| {
@@ -73,6 +75,9 @@ impl Tree {
                     }
                 }?;
             }
+        }
+        if let Some(overlay) = overlay {
+            tree.apply(overlay, check)?;
         }
         Ok(tree)
     }

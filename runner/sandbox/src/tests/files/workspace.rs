@@ -142,7 +142,7 @@ impl Workspaces {
 
     fn call<'a>(&'a self, plugin: &Plugin, acts: &'a str) -> Call<'a> {
         let base = Some(Arc::clone(&self.base));
-        let workspace = CallWorkspace { base, mount: "/work", keeps: self.keeps };
+        let workspace = workspace(base, "/work", self.keeps);
         Call { workspace: Some(workspace), ..self.world.call(plugin, acts) }
     }
 
@@ -203,6 +203,10 @@ impl Workspaces {
         }
         tree
     }
+}
+
+fn workspace(base: Option<Arc<Base>>, mount: &str, keeps: bool) -> CallWorkspace<'_> {
+    CallWorkspace { base, mount, overlay: None, is_read_only: false, keeps }
 }
 
 fn content(left: &LeftWorkspace) -> Vec<u8> {
@@ -366,7 +370,7 @@ fn workspace_without_base_starts_empty() {
     let world = World::new().scratch(MIB);
     for (kind, plugin) in world.all() {
         let acts = json!([["list", "/here"], ["write", "/here/a", "x"]]).to_string();
-        let workspace = CallWorkspace { base: None, mount: "/here", keeps: true };
+        let workspace = workspace(None, "/here", true);
         let call = Call { workspace: Some(workspace), ..world.call(plugin, &acts) };
         let ended = world.bench.runtime.block_on(plugin.run(&mut None, call));
         assert_eq!(
