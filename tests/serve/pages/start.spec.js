@@ -100,7 +100,9 @@ test.describe('', () => {
   test('start during a run names it and waits in the queue', async ({ page, server }) => {
     const active = await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     await page.goto(`${server.origin}/start?scenario=good.toml`);
+    await page.locator('summary').filter({ hasText: 'More options' }).click();
     await button(page, 'Start').click();
+    await expect(page.getByRole('alert')).toBeInViewport();
     await expect(page.getByRole('alert').getByRole('link', { name: active })).toHaveAttribute('href', `/runs/${active}`);
     await button(page, 'Add to queue').click();
     await expect(page).toHaveURL(/\/queue$/);
