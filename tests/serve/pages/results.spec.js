@@ -28,7 +28,7 @@ test('costs of a comparison are those of 1,000 trials', async ({ page, server })
   json.measures = [{ name: 'cost_usd', unit: 'USD', provider: 'hostile', base: cost(0.000041), new: cost(0.0009), change: 0.000859, change_unit: 'USD', interval: [0.0000085, 0.00117], p: 0.01, tests: 12, worse: false }];
   await page.route('**/api/v1/compare?*', (route) => route.fulfill({ json }));
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
-  await expect(page.getByRole('region', { name: 'Rates and means' }).getByRole('row').last()).toHaveText('cost_usd per 1,000 @hostile$0.041$0.90+$0.86+$0.0085 to +$1.170.01012');
+  await expect(page.getByRole('region', { name: 'Rates and means' }).getByRole('row').last()).toHaveText('cost_usd per 1,000 @hostile$0.041$0.900+$0.859+$0.009 to +$1.1700.01012');
   // Each field has the state of its run below.
   await expect(page.locator('.fields > div').first()).toContainText(/failed.* (ago|just now) 00000001/);
 });

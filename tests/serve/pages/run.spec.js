@@ -44,6 +44,7 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
   await expect(heading).toContainText('4 of 44 trials match');
   await expect(heading).toBeInViewport();
   await expect(trials(page).filter({ hasText: 'fails@' })).toHaveCount(4);
+  await expect(page.getByRole('button', { name: 'All 44' })).toHaveAttribute('aria-pressed', 'false');
   await page.getByRole('button', { name: /^Reason: equals: .*two/ }).click();
   await expect(heading).toHaveText('Trials44 trials');
   await page.goBack();
@@ -55,6 +56,10 @@ test('reason opens in place and leads to its trials', async ({ page, server }) =
   await trials(page).filter({ hasText: 'breaks@' }).last().getByRole('link').click();
   await expect(page.getByRole('link', { name: '← Previous' })).toBeVisible();
   await expect(page.getByRole('button', { name: 'Next →' })).toBeDisabled();
+  for (const name of [/^every/, /^Runs/]) {
+    await page.keyboard.press('u');
+    await expect(page.getByRole('heading', { level: 1, name })).toBeFocused();
+  }
 });
 
 test.describe('', () => {
@@ -159,9 +164,10 @@ test('reasons of a kind wrap to two lines', async ({ page, server }) => {
 });
 
 /** Opens the page of a run that allows all actions. */
-async function openAllowed(page, server) {
+async function openAllowed(page, server, more = {}) {
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1/runs/${EVERY}`);
   for (const action of Object.values(document.actions)) action.allowed = true;
+  Object.assign(document.run, more);
   await page.route(`**/api/v1/runs/${EVERY}`, (route) => route.fulfill({ json: document }));
   await page.goto(`${server.origin}/runs/${EVERY}`);
 }
@@ -189,6 +195,13 @@ test.describe('', () => {
     await page.getByRole('button', { name: 'Save labels' }).click();
     await expect(page.getByRole('dialog').getByRole('alert')).toHaveText('Save labels: refusedthe run has 100 labels');
   });
+});
+
+test('rerun of a pinned run asks first', async ({ page, server }) => {
+  await page.route('**/resume', (route) => route.fulfill({ json: { pending: 3 } }));
+  await openAllowed(page, server, { pinned: true });
+  await page.getByRole('button', { name: 'Rerun failed' }).click();
+  await expect(page.getByRole('dialog')).toContainText('3 trials would run.The run is pinned.');
 });
 
 test('trials are found by plain words, by a filter, and by keys', async ({ page, server }) => {

@@ -137,6 +137,9 @@ test('attempts of a trial are tabs', async ({ page, server }) => {
 test('log line has an address, and a picture is shown', async ({ page, server }) => {
   await page.goto(`${server.origin}${trial(NEW, 'logs@hostile#1')}#log-1`);
   await expect(page.locator('.line:target')).toContainText('careful');
+  await page.route('**/log', (route) => route.fulfill({ body: 'careful\n── standard error ──\npanicked\n' }));
+  await page.reload();
+  await expect(page.locator('.line.stderr')).toHaveText([/standard error/, /panicked/]);
   await page.goto(server.origin + trial(NEW, 'draws@hostile#1'));
   const picture = page.getByRole('img', { name: 'dot.png' });
   await expect.poll(() => picture.evaluate((image) => image.naturalWidth)).toBeGreaterThan(0);
@@ -201,6 +204,12 @@ test('changed test has both outputs next to each other', async ({ page, server }
   await expect(page).toHaveURL(new RegExp(`base=${BASE}`));
   await expect(outputs(page).getByRole('columnheader')).toHaveText(['Base', 'New']);
   await expect(outputs(page).locator('mark')).toHaveText(['1', 'one']);
+  // The next trial is compared, too, and the page above is the comparison.
+  await expect(heading(page)).toBeFocused();
+  await expect(page.getByRole('link', { name: 'Next →' })).toHaveAttribute('href', new RegExp(`base=${BASE}`));
+  await expect(page.getByRole('link', { name: 'every 00000001 → 00000002' })).toBeVisible();
+  await page.keyboard.press('u');
+  await expect(page).toHaveURL(new RegExp(`compare.base=${BASE}&new=${NEW}`));
 });
 
 test.describe('', () => {

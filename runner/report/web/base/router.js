@@ -127,6 +127,9 @@ export async function show(kept, again = false) {
     drawNow();
     title();
     scrollTo(0, 0);
+    // The focus was on the page that was left.
+    const heading = frame().querySelector('h1');
+    if (mine > 1 && heading && document.activeElement === document.body) Object.assign(heading, { tabIndex: -1 }).focus({ preventScroll: true });
     await (kept?.scroll && page?.ready);
     if (mine === turn && kept?.scroll) scrollTo(0, kept.scroll);
   } catch (error) {

@@ -7,8 +7,8 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, folded, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, local, money, number, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
-import { amount } from './tables.js';
+import { count, done, duration, local, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
+import { suffix } from './tables.js';
 
 /** Classes of results in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -45,6 +45,7 @@ export async function open({ place, address, kept, server }) {
     if (/** @type {any} */ (caught).status === 401) throw caught;
     error = caught;
   }
+  if (document) sessionStorage.setItem(`compare-${document.base.run}-${document.new.run}`, query(keys));
   const changes = (document?.changes ?? []).filter((/** @type {any} */ one) => !keys.class || one.class === keys.class);
   /** The change of the mean score. `null` without both. @param {any} one */
   const rise = (one) => (typeof one.base?.score === 'number' && typeof one.new?.score === 'number' ? one.new.score - one.base.score : null);
@@ -127,15 +128,18 @@ const MAX_MEASURES = 12;
 /** Changes of rates and means: of pass rates and scores, and significant ones. The others are folded. @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
-  const value = (/** @type {any} */ of, /** @type {any} */ { name, unit }) => {
-    if (unit === 'ms') return duration(Number(of));
-    // Those of one trial are too small to read.
-    if (unit === 'USD') return money(1000 * of);
-    return unit === '%' ? percent(of / 100) : name === 'score' ? score(Number(of)) : amount({ name, value: of, unit });
-  };
-  const signed = (/** @type {number} */ of, /** @type {any} */ { unit, change_unit: own }) => {
-    const size = Math.abs(of);
-    return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : unit === 'USD' ? money(1000 * size) : own === 'pp' ? size.toFixed(1) : number(size));
+  /** Formats the numbers of a measure with one unit and the same digits after the point, two of them for the smallest one. @param {any} one */
+  const format = ({ name, unit, change_unit: own, base, new: fresh, change }) => {
+    const sizes = [base.value, fresh.value, change].map(Number).map(Math.abs).filter(Boolean);
+    const [least, most] = [Math.min(...sizes), Math.max(...sizes, 1e-9)];
+    const isTime = unit === 'ms' && most >= 1 && most < 12e4;
+    // The costs of one trial are too small to read.
+    const [scale, end] = unit === 'USD' ? [1000, ''] : isTime ? most < 1000 ? [1, ' ms'] : [1e-3, ' s'] : [1, ''];
+    const power = (/** @type {number} */ of) => Math.floor(Math.log10(scale * of));
+    const digits = own === 'pp' ? 1 : Math.max(unit === 'USD' || name === 'score' ? 2 : 0, Math.min(1 - power(least), 3 - power(most)));
+    const text = (/** @type {number} */ of) => (unit === 'ms' && !isTime ? duration(of) : (unit === 'USD' ? '$' : '') + (scale * of).toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits }) + end);
+    return { value: (/** @type {any} */ of) => (unit === '%' ? percent(of / 100) : text(Number(of)) + (/^(USD|ms)$/.test(unit) ? '' : suffix({ name, unit }))),
+      signed: (/** @type {number} */ of) => (of > 0 ? '+' : of < 0 ? '−' : '') + text(Math.abs(of)) };
   };
   // A measure's intervals have one scale, with 0 in it.
   const picture = (/** @type {any} */ one) => {
@@ -145,10 +149,10 @@ function measures(list) {
     const tone = one.worse ? 'worse' : one.p < 0.05 && one.change > 0 === /rate|score/.test(one.name) ? 'better' : 'plain';
     return span(one.change, one.interval, [-most, most], tone, 0);
   };
-  const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
+  const row = (/** @type {any} */ one, { value, signed } = format(one)) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
     el('th', { scope: 'row' }, one.name, one.unit === 'USD' && ' per 1,000', one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
-    [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' pp' : ''),
-      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p > 0.99 ? '> 0.99' : one.p.toFixed(3), count(one.tests)]
+    [value(one.base.value), value(one.new.value), signed(one.change) + (one.change_unit === 'pp' ? ' pp' : ''),
+      one.interval ? `${signed(one.interval[0])} to ${signed(one.interval[1])}` : '', picture(one), one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p > 0.99 ? '> 0.99' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
   const heads = ['Measure', 'Base', 'New', 'Change', '95 % interval', '– 0 +', el('span', { title: 'By Holm, for several measures' }, 'p (corrected)'), 'Results'];
   // A measure of all providers is in one place.
@@ -157,6 +161,6 @@ function measures(list) {
   const main = list.filter((one) => one.change !== 0 && ((one.p ?? 1) < 0.05 || /^(pass rate|score)$/.test(one.name))).slice(0, MAX_MEASURES);
   const others = list.filter((one) => !main.includes(one));
   return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (corrected p < 0.05) are bold')),
-    main.length > 0 && table('Rates and means', heads, main.map(row), 'measures'),
-    others.length > 0 && folded(plural(others.length, 'other measure'), () => table('Other measures', heads, others.map(row), 'measures'))];
+    main.length > 0 && table('Rates and means', heads, main.map((one) => row(one)), 'measures'),
+    others.length > 0 && folded(plural(others.length, 'other measure'), () => table('Other measures', heads, others.map((one) => row(one)), 'measures'))];
 }

@@ -6,7 +6,7 @@ import { get, query, runPath } from '../base/api.js';
 import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { report } from '../base/report.js';
-import { go, rename, server } from '../base/router.js';
+import { go, rename, server, up } from '../base/router.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
 import { actor, bar, count, countsOf, done, needed, pace, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
@@ -166,7 +166,7 @@ export async function open({ place, address, names, kept }) {
       for (const one of [part, coming]) one?.live?.(event);
       view.redraw();
     },
-    get keys() { return part.keys; },
+    get keys() { return [...(report ? [] : /** @type {import('../base/keys.js').Key[]} */ ([['u', 'To the runs', () => up('/runs')]])), ...part.keys ?? []]; },
     place: () => part.place?.(),
     ready: part.ready,
     close() {

@@ -156,8 +156,11 @@ function costs(providers) {
 /** The words of a metric that runner computes. Others have the names that plugins give. @param {string} name */
 export const metric = (name) => (name === 'cost_usd' ? 'Cost' : name);
 
-/** A metric's value with its unit, unless the name ends with it. @param {any} metric */
-export const amount = ({ name, value, unit }) => (unit === 'USD' ? money(Number(value)) : `${number(Number(value))}${unit && unit !== '1' && !name.toLowerCase().endsWith(unit.toLowerCase()) ? ` ${unit}` : ''}`);
+/** The unit of a metric after its value, unless the name ends with it. @param {any} metric */
+export const suffix = ({ name, unit }) => (unit && unit !== '1' && !name.toLowerCase().endsWith(unit.toLowerCase()) ? ` ${unit}` : '');
+
+/** A metric's value with its unit. @param {any} metric */
+export const amount = ({ name, value, unit }) => (unit === 'USD' ? money(Number(value)) : number(Number(value)) + suffix({ name, unit }));
 
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
 export function denials({ denials = {} }) {

@@ -11,6 +11,7 @@ import { button, copyable, el, facts, link, paced, render, soon } from '../base/
 import { duration, local, number, outcome, plural, prose, result, short, size, testName, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { callList } from './calls.js';
+import { changeList } from './changes.js';
 import { STALE } from './failures.js';
 import { fileList } from './files.js';
 import { tail } from './log.js';
@@ -34,7 +35,9 @@ export async function open({ place, address, names: [run, name] }) {
   path = trialPath(trial.run, trial.trial);
   rename(address, path + address.search + address.hash);
   const list = sessionStorage.getItem(`list-${trial.run}`) ?? '';
-  const upper = runPath(trial.run) + list;
+  // A trial that was opened from a comparison keeps it.
+  const upper = keys.base ? `/compare${sessionStorage.getItem(`compare-${keys.base}-${trial.run}`) ?? query({ base: keys.base, new: trial.run })}` : runPath(trial.run) + list;
+  const pathOf = (/** @type {string} */ other) => trialPath(trial.run, other) + query({ base: keys.base });
   const neighbours = readNeighbours(trial, list);
   /** The trials before and after this one. @type {{before?: string, after?: string}} */
   let near = {};
@@ -42,8 +45,8 @@ export async function open({ place, address, names: [run, name] }) {
   let [own, rev] = [{}, 0];
   /** @type {any} */
   let [error, isGone, isClosed] = [null, false, false];
-  /** @type {[import('./run.js').Part | null, ReturnType<typeof callList> | null]} */
-  let [log, calls] = [null, null];
+  /** @type {[import('./run.js').Part | null, ReturnType<typeof callList> | null, ReturnType<typeof changeList> | null]} */
+  let [log, calls, changes] = [null, null, null];
   const diff = new Diff();
 
   const draw = soon(() => {
@@ -62,6 +65,7 @@ export async function open({ place, address, names: [run, name] }) {
     // An attempt that has no row can have calls already.
     const isSilent = row && !row.calls && row.outcome !== 'ungraded' && !row.grades?.some((/** @type {any} */ one) => one.calls);
     if (!isSame) calls = report || isSilent ? null : callList(path, draw, row?.attempt);
+    if (!isSame) changes = row?.workspace ? changeList(path, draw, row) : null;
     void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);
@@ -79,7 +83,7 @@ export async function open({ place, address, names: [run, name] }) {
   const refresh = paced(1000, reload);
   const turn = async (/** @type {'before' | 'after'} */ side) => {
     const to = (await neighbours)[side];
-    if (to && !isClosed) go(trialPath(trial.run, to));
+    if (to && !isClosed) go(pathOf(to));
   };
 
   /** The trial's id, without `#1` if it is the only repeat. */
@@ -93,18 +97,18 @@ export async function open({ place, address, names: [run, name] }) {
     return [
       el('header', null,
         el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
-        el('p', { class: 'crumbs' }, !report && [link('/runs', 'Runs'), ' / '], link(upper, trial.run.replace(RUN_ID, '$1 $2'))),
+        el('p', { class: 'crumbs' }, !report && [keys.base ? link('/compare', 'Compare') : link('/runs', 'Runs'), ' / '], link(upper, keys.base ? `${keys.base.replace(RUN_ID, '$1 $2')} → ` : '', trial.run.replace(RUN_ID, keys.base ? '$2' : '$1 $2'))),
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, testName(trial.test)), el('span', { class: 'provider quiet' }, label().slice(trial.test.length)), ' ', state(row)),
         took(row), known(), repeats(), attempts(row)),
       progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), isWide && texts(row),
       el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
-      files(row),
+      changes?.(), files(row),
     ];
   }
 
   /** A link to another trial, or a disabled button in its place. @param {string} words @param {string | undefined} to */
-  const step = (words, to) => (to ? link(trialPath(trial.run, to), words) : button(words, () => {}, { disabled: true }));
+  const step = (words, to) => (to ? link(pathOf(to), words) : button(words, () => {}, { disabled: true }));
 
   /** @param {any} row */
   function state(row) {
@@ -124,7 +128,7 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** The results of the repeats. */
   const repeats = (list = trial.repeats ?? []) => list.length > 0 && el('nav', { class: 'tabs', 'aria-label': 'Repeats' }, 'Repeats ', list.map((/** @type {any} */ one) =>
-    el('a', { key: one.trial, href: trialPath(trial.run, one.trial), 'aria-current': one.trial === trial.trial ? 'page' : null, 'aria-label': `${result(one)} #${one.repeat}` }, outcome(result(one), String(one.repeat)))),
+    el('a', { key: one.trial, href: pathOf(one.trial), 'aria-current': one.trial === trial.trial ? 'page' : null, 'aria-label': `${result(one)} #${one.repeat}` }, outcome(result(one), String(one.repeat)))),
   el('span', { class: 'quiet' }, ` · ${list.filter((/** @type {any} */ one) => one.outcome === 'passed').length} of ${list.length} passed`));
 
   /** @param {any} row */
@@ -166,7 +170,7 @@ export async function open({ place, address, names: [run, name] }) {
   function others() {
     const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
     if (!list.length) return null;
-    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(result(one)),
+    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(pathOf(one.trial), one.provider), ' ', outcome(result(one)),
       el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
     one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : one.output === trial.output ? el('p', { class: 'quiet' }, 'the same output') : block(one.output, `Output of ${one.provider}`));
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
@@ -266,7 +270,7 @@ export async function open({ place, address, names: [run, name] }) {
       isClosed = true;
       follow(null);
     },
-    keys: [['u', 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
+    keys: [['u', keys.base ? 'To the comparison' : 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
   };
 }
 

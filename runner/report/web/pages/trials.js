@@ -120,7 +120,7 @@ export function trials(view, address, kept) {
     // Unexpected results and known failures have chips of their own.
     if (words === 'Not passed' && keys.filter !== filter && known + unexpected > 0) return null;
     if (!trials && words !== 'Not passed' && keys.filter !== filter) return null;
-    return button(`${words} ${count(trials)}`, () => go(to({ filter })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter) });
+    return button(`${words} ${count(trials)}`, () => go(to({ filter, group: filter && keys.group })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter && !(keys.group && !filter)) });
   };
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
