@@ -31,6 +31,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages/about.js"
     "pages/activity.js"
     "pages/calls.js"
+    "pages/changes.js"
     "pages/compare.js"
     "pages/failures.js"
     "pages/files.js"
