@@ -193,22 +193,15 @@ function legend({ run: { counts }, providers = [] }, isDense) {
   const shown = beside(counts);
   const words = ['passed', 'flaky', 'failed', 'error', 'timeout', 'unexpected', ...(isDense ? [] : ['passes']), 'known', 'skipped'];
   const has = (/** @type {string} */ key) => (key === 'passes' ? counts.unexpected_passes : key === 'unexpected' && !isDense ? shown.unexpected - (counts.unexpected_passes ?? 0) : shown[key]) > 0;
-  return el('p', { class: 'legend' }, words.filter(has).map((key) => el('span', { key }, isDense && el('i', { class: 'swatch', style: { '--heat': tone(key) } }), isDense ? key : outcome(key, key === 'passes' ? 'passes although known' : key))),
+  return el('p', { class: 'legend' }, words.filter(has).map((key) => el('span', { key }, isDense && el('i', { class: 'swatch', style: { '--heat': `var(--${key})` } }), isDense ? key : outcome(key, key === 'passes' ? 'passes although known' : key))),
     providers.some((/** @type {any} */ one) => typeof one.score === 'number') && el('span', { class: 'scale' }, 'score 0 ', el('i', null), ' 1'));
 }
 
 /** The mean score of the repeats of a test. `null` without one. @param {any} one */
 const scoreOf = (one) => (typeof one.score === 'number' ? Math.min(Math.max(one.score, 0), 1) : null);
 
-/** The colour of an outcome. @param {string} word */
-const tone = (word) => (word === 'known' ? 'color-mix(in srgb, var(--failed) 35%, var(--none))' : `var(--${{ skipped: 'quiet', passes: 'failed', unexpected: 'failed' }[word] ?? word})`);
-
-/** @param {any} one */
-function colour(one) {
-  const value = scoreOf(one);
-  if (value !== null) return heat(value);
-  return tone(worst(one));
-}
+/** The colour of a cell. @param {any} one */
+const colour = (one, value = scoreOf(one)) => (value === null ? `var(--${worst(one)})` : heat(value));
 
 /** @param {any} one @param {string} provider */
 const told = (one, provider) => `${provider}: ${parts(one).map(([, phrase]) => phrase).join(', ')}${scoreOf(one) === null ? '' : `, score ${score(one.score)}`}`;

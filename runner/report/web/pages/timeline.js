@@ -24,8 +24,6 @@ const [NAMED, SHORT, TICK, NAMES] = [24, 44, 90, 52];
 const [MAX_ROWS, MAX_SESSIONS] = [200, 8];
 /** Milliseconds between two marks of the axis. */
 const STEPS = [...[1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]), 1e4, 2e4, 3e4, ...[1, 2, 5, 10, 20, 30, 60, 120, 360, 720, 1440].map((minutes) => 6e4 * minutes)];
-/** Colours of outcomes that have none of their name. @type {Record<string, string>} */
-const COLOURS = { skipped: 'var(--quiet)', unexpected: 'var(--failed)', passes: 'var(--failed)', known: 'color-mix(in srgb, var(--failed) 35%, var(--none))' };
 
 /** The counts of a mark. @param {any} span */
 const countsOf = ({ counts, outcome: one, known, attempts }) => counts ?? { passed: 0, failed: 0, error: 0, timeout: 0, [one]: attempts, known: Number(known === 'known'), unexpected_passes: Number(known === 'unexpected-pass') };
@@ -119,8 +117,8 @@ export function timeline(view, address) {
     // Custom properties keep `light-dark()`, which a canvas does not know.
     const probe = document.createElement('i');
     canvas.after(probe);
-    const colours = Object.fromEntries([...OUTCOMES, ...TONES, 'quiet', 'line', 'soft', 'none', 'page'].map((name) => {
-      probe.style.color = COLOURS[name] ?? `var(--${name})`;
+    const colours = Object.fromEntries([...OUTCOMES, 'passes', ...TONES, 'quiet', 'line', 'soft', 'none', 'page'].map((name) => {
+      probe.style.color = `var(--${name})`;
       return [name, getComputedStyle(probe).color];
     }));
     probe.remove();
