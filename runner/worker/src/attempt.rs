@@ -1,7 +1,7 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
 use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
@@ -15,7 +15,7 @@ use runner_sandbox::{
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
     artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
-    report::AttemptResult, workspaces::add_changes,
+    report::AttemptResult, workspaces::add_changes, workspaces::left_files,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.
@@ -26,6 +26,8 @@ pub struct Attempt<'a> {
     /// The schema of `expect.schema`.
     pub schema: Option<SharedSchema>,
     pub cache: &'a CompiledCache,
+    /// The folder of the session's blobs.
+    pub blobs: &'a Path,
     /// The workspace, or the reason why its base could not be copied. `None` without one.
     pub workspace: Option<io::Result<CallWorkspace<'a>>>,
     /// Start of a deterministic guest's clocks if the scenario does not set it. `None` for the start of the attempt.
@@ -156,12 +158,17 @@ impl Attempt<'_> {
             (Ending::Reply(_), Some(error)) => Ending::Error(error),
             (ending, _) => ending,
         };
+        let base = self.test.bases.get(&self.task.provider);
+        let expected = self.test.expect.workspace.as_ref().zip(ended.workspace.as_ref());
+        let workspace =
+            expected.map(|(expected, left)| left_files(expected, base, self.blobs, left));
         let mut evidence = Evidence {
             max_tree,
             schema: self.schema.as_deref(),
             exit_code: None,
             json_key,
             stderr: &ended.said.stderr,
+            workspace: workspace.as_ref(),
         };
         let is_stopped = matches!(ending, Ending::Stopped | Ending::Diverged(_));
         match ending {
@@ -214,8 +221,7 @@ impl Attempt<'_> {
         }
         let mut changes = Vec::new();
         if host_fault.is_none() {
-            let base = self.test.bases.get(&self.task.provider).copied();
-            changes = add_changes(&mut row, base, ended.workspace);
+            changes = add_changes(&mut row, base.copied(), ended.workspace);
         }
         AttemptResult { row, said: ended.said, left, changes, host_fault }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
-use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
+use std::{cell::Cell, fs, fs::File, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{DIVERGED, FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
@@ -23,11 +23,12 @@ use tokio::{runtime, time::sleep};
 
 use crate::grade::{Question, ScoreBounds, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
-use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
+use crate::judge::{CompiledCache, Evidence, LeftFiles, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
 use crate::worker_state::{QueuedTask, WorkerState};
-use crate::{attempt::Attempt, control::unexpected, workspaces::Bases};
+use crate::workspaces::{Bases, content};
+use crate::{attempt::Attempt, control::unexpected};
 
 /// Time for which a slot runs tasks before it yields to the others.
 const TURN: Duration = Duration::from_millis(1);
@@ -191,14 +192,16 @@ impl Slots {
         self.state.start_task(slot, task.id)?;
         let report = match task.kind {
             TaskKind::Judge => {
+                let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;
+                let workspace = self.left_files(&test, &stored).await;
                 let evidence = Evidence {
                     max_tree: max_tree_bytes(provider.settings.limits.reply),
                     schema: schema.as_deref(),
                     exit_code: provider.is_plain().then_some(0),
                     json_key: provider.json_key(),
                     stderr: "",
+                    workspace: workspace.as_ref(),
                 };
-                let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;
                 let mut row = rejudge(&self.cache, &test.expect, stored.clone(), &evidence);
                 // The stored output may be longer than a row.
                 row.output = None;
@@ -221,8 +224,10 @@ impl Slots {
                 let journal = self.journal(task, provider).await?;
                 let workspace = self.workspace(task, &test, provider).await;
                 let (test, cache) = (&test, &self.cache);
+                let blobs = Path::new(&self.blobs);
+                let clock = None;
                 let attempt =
-                    Attempt { task, test, files, schema, cache, workspace, clock: None, journal };
+                    Attempt { task, test, files, schema, cache, blobs, workspace, clock, journal };
                 let result = self.run_attempt(slot, &attempt, provider, instances).await?;
                 self.report(task.id, result, provider.access.secrets.redactor())?
             }
@@ -268,6 +273,7 @@ impl Slots {
             files: Vec::new(),
             schema: None,
             cache: &self.cache,
+            blobs: Path::new(&self.blobs),
             workspace: self.graded_workspace(grading, test, &row, &grader.settings.name).await,
             clock: Some(row.started_at),
             journal: self.journal(task, grader).await?,
@@ -474,8 +480,11 @@ impl Slots {
     ) -> Option<io::Result<CallWorkspace<'a>>> {
         let GradedWorkspace { access, files } = grading.workspace.as_ref()?;
         let mut providers = self.providers.iter().flatten();
-        let provider = providers.find(|one| one.settings.name == row.trial.provider)?;
-        let mount = &provider.settings.workspace.as_ref()?.mount;
+        let provider = providers.find(|one| one.settings.name == row.trial.provider);
+        let Some(workspace) = provider.and_then(|one| one.settings.workspace.as_ref()) else {
+            return Some(Err(unexpected("a grade of a provider without a workspace")));
+        };
+        let mount = &workspace.mount;
         let inside =
             |path: &String| Some(path.strip_prefix(&**mount)?.strip_prefix('/')?.to_owned());
         let replaced = files.keys().filter_map(inside).collect();
@@ -522,6 +531,42 @@ impl Slots {
             }
         }
         Ok(overlay)
+    }
+
+    /// Returns what an attempt has left, as far as its test expects something of it.
+    async fn left_files(
+        &self,
+        test: &Test<'_>,
+        row: &RowRef<'_>,
+    ) -> Option<Result<LeftFiles, String>> {
+        let expected = test.expect.workspace.as_ref()?;
+        let base = row.workspace?.base;
+        let found = async {
+            let [changes, contents] = row.changes();
+            let mut blobs = Vec::new();
+            for digest in [base.as_ref(), changes.map(|list| &list.sha256)] {
+                blobs.push(match digest {
+                    Some(digest) => fs::read(self.blob(digest).await?)?,
+                    None => Vec::new(),
+                });
+            }
+            let contents = match contents {
+                Some(contents) => Some(File::open(self.blob(&contents.sha256).await?)?),
+                None => None,
+            };
+            for content in LeftFiles::of_base(expected, &blobs[0], &blobs[1])? {
+                self.blob(&content).await?;
+            }
+            io::Result::Ok((blobs, contents))
+        };
+        let (blobs, contents) = match found.await {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error.to_string())),
+        };
+        let folder = Path::new(&self.blobs);
+        Some(LeftFiles::read(expected, &blobs[0], &blobs[1], |left| {
+            content(left, folder, contents.as_ref())
+        }))
     }
 
     /// Returns the copy of a base. `None` without one.

@@ -38,12 +38,15 @@ mod judge {
     mod compiled;
     mod diff;
     mod json;
+    mod left;
     mod outcome;
     mod search;
+    mod workspace;
 
     pub use self::compiled::{CompiledCache, SharedSchema};
-    pub use self::diff::text_diff;
+    pub use self::diff::{changed_lines, text_diff};
     pub use self::json::{max_tree_bytes, tree_bytes, without_fence};
+    pub use self::left::LeftFiles;
     pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
 
     #[cfg(test)]
@@ -55,7 +58,7 @@ use std::io::{self, Write as _};
 use std::{env, process};
 
 pub use harden::offered;
-pub use judge::text_diff;
+pub use judge::{changed_lines, text_diff};
 
 /// Entry point of the target `schemas` in `fuzz/`.
 #[cfg(fuzzing)]

@@ -1,12 +1,18 @@
 //! [`Bases`]: the worker's copies of the folders that workspaces start as, each made once.
 
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::{cell::RefCell, collections::HashMap, fs, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc};
 
+use runner_model::test::ExpectedWorkspace;
+use runner_model::tree::LeftEntry;
 use runner_model::workspace::{CHANGES, CONTENTS, WorkspaceResult, read_base};
 use runner_model::{Digest, Row};
 use runner_sandbox::{Base, LeftContent, LeftFile, LeftWorkspace};
 use tokio::{sync::OnceCell, task::spawn_blocking};
+
+use crate::judge::LeftFiles;
 
 /// The copies of one worker.
 pub struct Bases {
@@ -52,6 +58,51 @@ impl Bases {
         };
         cell.get_or_try_init(make).await.cloned()
     }
+}
+
+/// Reads a file that an attempt left. `blobs` is the folder of the base's contents, and `contents` the file with those of changes.
+///
+/// # Errors
+///
+/// The file cannot be read, or is shorter than its entry says.
+pub fn content(left: &LeftEntry, blobs: &Path, contents: Option<&File>) -> io::Result<Vec<u8>> {
+    let missing = io::ErrorKind::NotFound;
+    match (left.at, contents) {
+        (None, _) => {
+            let sha256 = left.entry.sha256.ok_or(missing)?;
+            fs::read(blobs.join(sha256.to_string()))
+        }
+        (Some(at), Some(contents)) => {
+            let mut bytes = vec![0; left.entry.bytes as usize];
+            contents.read_exact_at(&mut bytes, at)?;
+            Ok(bytes)
+        }
+        (Some(_), None) => Err(missing.into()),
+    }
+}
+
+/// Returns what an attempt has left, as far as its test expects something of it. `base` is the blob of the base.
+pub fn left_files(
+    expected: &ExpectedWorkspace,
+    base: Option<&Digest>,
+    blobs: &Path,
+    left: &LeftWorkspace,
+) -> Result<LeftFiles, String> {
+    if left.changes.is_empty() && left.added | left.changed | left.removed > 0 {
+        return Err("its changes are not kept".to_owned());
+    }
+    let base = base.map(|digest| fs::read(blobs.join(digest.to_string()))).transpose();
+    let base = base.map_err(|error| error.to_string())?.unwrap_or_default();
+    LeftFiles::read(expected, &base, &left.changes, |entry| {
+        match (&left.contents.content, entry.at) {
+            (LeftContent::File(file), _) => content(entry, blobs, Some(file)),
+            (LeftContent::Memory(bytes), Some(at)) => {
+                let from = at as usize..(at + entry.entry.bytes) as usize;
+                Ok(bytes.get(from).ok_or(io::ErrorKind::NotFound)?.to_vec())
+            }
+            (LeftContent::Memory(_), None) => content(entry, blobs, None),
+        }
+    })
 }
 
 /// Adds what an attempt left in its workspace to its row. Returns the files that become its last artifacts.

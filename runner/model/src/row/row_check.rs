@@ -31,6 +31,9 @@ text_enum! {
         MinScore = "min_score",
         MaxDuration = "max_duration",
         MaxMemory = "max_memory",
+        WorkspaceChanged = "workspace.changed",
+        WorkspaceUnchanged = "workspace.unchanged",
+        WorkspaceFiles = "workspace.files",
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeMap, fs::Metadata};
 
-use runner_model::test::{Expect, ExpectedText, MetaValue, RepeatUntil, Retries, Unwanted};
+use runner_model::test::{
+    Expect, ExpectedFile, ExpectedText, ExpectedWorkspace, MetaValue, RepeatUntil, Retries,
+    Unwanted,
+};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
-    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named, NotNull,
-    Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TextOrList,
-    WholeText,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, FILE_GLOB, Form, GLOB, Globs, Integer, List, Named,
+    NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm,
+    TextOrList, WholeText,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -97,18 +100,37 @@ pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
 pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const REPEAT: RepeatForm = RepeatForm(TableForm("`repeat`", adaptive_repeat));
 pub(super) const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
-const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
-    let expected = ExpectedText {
-        equals: table.optional("equals", &WholeText),
-        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
-        contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
-        matches: table.optional("matches", &Pattern),
-        not: table.optional("not", &NOT).unwrap_or_default(),
-        ignore_case: table.optional("ignore_case", &Boolean).unwrap_or_default(),
-    };
-    check_ignored_case(table);
-    Some(expected)
+const STDERR: TableForm<ExpectedText> =
+    TableForm("`stderr` of `expect`", |table| Some(expected_text(table)));
+const WORKSPACE: TableForm<ExpectedWorkspace> = TableForm("`workspace` of `expect`", |table| {
+    Some(ExpectedWorkspace {
+        changed: table.optional("changed", &List(0, FILE_GLOB)),
+        unchanged: table.optional("unchanged", &List(1, FILE_GLOB)).unwrap_or_default(),
+        files: table.optional("files", &EXPECTED_FILES).unwrap_or_default().into_iter().collect(),
+    })
 });
+const EXPECTED_FILES: Named<TableForm<ExpectedFile>> = Named {
+    form: TableForm("a file of `workspace` of `expect`", |table| {
+        let expected = ExpectedFile {
+            absent: table.optional("absent", &Boolean).unwrap_or_default(),
+            json: table.optional("json", &Any),
+            text: expected_text(table),
+        };
+        if expected.absent && expected != (ExpectedFile { absent: true, ..ExpectedFile::default() })
+        {
+            table.refuse_key("absent", "a file that is absent has no text");
+        }
+        Some(expected)
+    }),
+    words: "a table",
+    refuse: |path| {
+        let is_name = |name| !matches!(name, "" | "." | "..");
+        (!path.split('/').all(is_name))
+            .then(|| "use a path relative to the workspace, such as `src/main.py`".to_owned())
+    },
+    pattern: "",
+    count: (0, usize::MAX),
+};
 const NOT: TableForm<Unwanted> = TableForm("`not` of `expect`", |table| {
     Some(Unwanted {
         equals: table.optional("equals", &Any),
@@ -133,6 +155,19 @@ pub(crate) const FILES: Named<NamedFile> = Named {
     pattern: "^[^/]{1,200}$",
     count: (0, usize::MAX),
 };
+
+fn expected_text(table: &mut Table<'_, '_>) -> ExpectedText {
+    let expected = ExpectedText {
+        equals: table.optional("equals", &WholeText),
+        contains: table.optional("contains", &TextOrList).unwrap_or_default(),
+        contains_any: table.optional("contains_any", &TextOrList).unwrap_or_default(),
+        matches: table.optional("matches", &Pattern),
+        not: table.optional("not", &NOT).unwrap_or_default(),
+        ignore_case: table.optional("ignore_case", &Boolean).unwrap_or_default(),
+    };
+    check_ignored_case(table);
+    expected
+}
 
 pub(super) fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
     TestSettings {
@@ -283,7 +318,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
         stderr: table.optional("stderr", &STDERR),
-        workspace: None,
+        workspace: table.optional("workspace", &WORKSPACE),
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
     let schema =

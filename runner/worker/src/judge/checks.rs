@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::diff::{self, is_unseen};
 use super::json::{Comparison, is_written_as, text_difference, tree_bytes, without_fence};
-use super::{compiled::CompiledCache, search::TextSearch};
+use super::{compiled::CompiledCache, left::LeftFiles, search::TextSearch};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -37,6 +37,9 @@ pub struct Evidence<'a> {
     /// The key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
     pub json_key: Option<Hint>,
     pub stderr: &'a str,
+    /// What the attempt left in its workspace, or why that cannot be read. `None` if there is none, or the test expects nothing
+    /// of it.
+    pub workspace: Option<&'a Result<LeftFiles, String>>,
 }
 
 impl Evidence<'_> {
@@ -70,6 +73,28 @@ pub(super) fn check_output(
     output: &Raw<'_>,
     evidence: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
+    let mut made = check_values(cache, expect, output, evidence);
+    if let Some(expected) = expect.error {
+        let expected = expected.as_str();
+        let message = format!("expected `{expected}`, got a reply");
+        made.push(failed(CheckKind::Error, message, &expected, raw(&Value::Null)));
+    }
+    made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
+    made.extend(check_stderr(cache, expect, evidence.stderr));
+    made.extend(check_bounds(expect, row));
+    if evidence.exit_code.is_some() {
+        hint_at_protocol(&mut made, output);
+    }
+    made
+}
+
+/// Returns the checks of a value or a text, and of its schema.
+pub(super) fn check_values(
+    cache: &CompiledCache,
+    expect: &Expect,
+    output: &Raw<'_>,
+    evidence: &Evidence<'_>,
+) -> Vec<Check<'static>> {
     let mut checks = Checks {
         output,
         evidence,
@@ -99,19 +124,7 @@ pub(super) fn check_output(
         }
         None => {}
     }
-    let mut made = checks.made;
-    if let Some(expected) = expect.error {
-        let expected = expected.as_str();
-        let message = format!("expected `{expected}`, got a reply");
-        made.push(failed(CheckKind::Error, message, &expected, raw(&Value::Null)));
-    }
-    made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
-    made.extend(check_stderr(cache, expect, evidence.stderr));
-    made.extend(check_bounds(expect, row));
-    if evidence.exit_code.is_some() {
-        hint_at_protocol(&mut made, output);
-    }
-    made
+    checks.made
 }
 
 /// Sets the hint of the first failed comparison if the output of a plain command looks like one of the JSON protocol.

@@ -39,6 +39,14 @@ pub fn text_diff(old: &str, new: &str) -> String {
     text
 }
 
+/// Returns the places of the lines that only one of two texts has, from 0. A line has its line break.
+pub fn changed_lines(old: &[u8], new: &[u8]) -> Vec<[Range<u32>; 2]> {
+    let lines = InternedInput::new(old, new);
+    let mut diff = Diff::compute(Algorithm::Histogram, &lines);
+    diff.postprocess_lines(&lines);
+    diff.hunks().map(|hunk| [hunk.before, hunk.after]).collect()
+}
+
 /// Returns whether two texts differ only in white space and invisible characters.
 pub(super) fn is_unseen(expected: &Value, output: &Json<'_>) -> bool {
     let (Value::String(old), Json::String(new)) = (expected, output) else { return false };

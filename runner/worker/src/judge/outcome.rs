@@ -8,24 +8,23 @@ use runner_model::{Outcome, Row, RowRef, outcome::Verdict};
 
 use super::checks::{Evidence, check_output, check_stderr, failed, passed, raw};
 use super::compiled::CompiledCache;
+use super::workspace::check_workspace;
 
 /// Judges a row that has an output and the provider's own checks, or an error. Sets its outcome, and inserts the checks of
 /// the scenario before the provider's.
 pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence: &Evidence<'_>) {
     let checks = if let Some(output) = &row.output {
-        let checks = check_output(cache, expect, row, output, evidence);
+        let mut checks = check_output(cache, expect, row, output, evidence);
+        checks.extend(check_workspace(cache, expect, evidence));
         row.outcome = reply_outcome(checks.iter().chain(&row.checks), row.verdict);
         checks
     } else if let Some(error) = &row.error {
         let (outcome, mut checks) = judge_error(expect, error);
         row.outcome = outcome;
-        if let Some(check) =
-            check_stderr(cache, expect, evidence.stderr).filter(|_| outcome == Outcome::Passed)
-        {
-            if check.verdict == Verdict::Fail {
-                row.outcome = Outcome::Failed;
-            }
-            checks.push(check);
+        if outcome == Outcome::Passed {
+            checks.extend(check_stderr(cache, expect, evidence.stderr));
+            checks.extend(check_workspace(cache, expect, evidence));
+            row.outcome = reply_outcome(checks.iter(), None);
         }
         checks
     } else {

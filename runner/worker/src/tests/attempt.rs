@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use runner_model::{
     ErrorClass, HostFault, Limits, Micros, Outcome, TaskId, Time, TrialId,
@@ -75,6 +75,7 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
         files: Vec::new(),
         schema: None,
         cache: &CompiledCache::default(),
+        blobs: Path::new(""),
     };
     let result = attempt.judge_call(None, Time::from_millis(1_800_000_000_015), ended, usize::MAX);
     let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();

@@ -43,6 +43,7 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
         exit_code,
         json_key: actual.json_key,
         stderr: "first\nlast words\n",
+        workspace: None,
     };
     let cache = CompiledCache::default();
     let blank =
@@ -527,6 +528,7 @@ fn exit_code_is_rejudged_by_its_check() {
             exit_code: is_plain.then_some(0),
             json_key: None,
             stderr: "",
+            workspace: None,
         };
         let cache = CompiledCache::default();
         let row =

@@ -1,0 +1,141 @@
+//! [`check_workspace`]: the checks of `expect.workspace`.
+
+use std::borrow::Cow;
+
+use runner_model::row::{Check, CheckKind, Difference, Raw};
+use runner_model::test::{Expect, ExpectedFile};
+use runner_model::{globs, outcome::Verdict, units::plural};
+use serde_json::{Value, value::RawValue};
+
+use super::checks::{Evidence, check_values, failed, passed, raw};
+use super::compiled::CompiledCache;
+use super::left::{LeftFile, LeftFiles};
+
+/// Paths in a message and in a check's `actual`.
+const MAX_PATHS: usize = 20;
+
+/// Returns the checks of `expect.workspace`.
+pub(super) fn check_workspace(
+    cache: &CompiledCache,
+    expect: &Expect,
+    evidence: &Evidence<'_>,
+) -> Vec<Check<'static>> {
+    let Some(expected) = &expect.workspace else { return Vec::new() };
+    let left = match evidence.workspace {
+        Some(Ok(left)) => left,
+        problem => {
+            let reason = match problem {
+                Some(Err(reason)) => format!("the workspace cannot be read: {reason}"),
+                _ => "the attempt has left no workspace".to_owned(),
+            };
+            return vec![failed(CheckKind::WorkspaceFiles, reason, expected, None)];
+        }
+    };
+    let mut checks = Vec::new();
+    if let Some(globs) = &expected.changed {
+        let words = match globs.is_empty() {
+            true => "nothing may change, but these did".to_owned(),
+            false => format!("outside of {}, these changed", listed(globs)),
+        };
+        let kind = CheckKind::WorkspaceChanged;
+        checks.push(check_changes(left, kind, globs, |is_match| !is_match, &words));
+    }
+    if !expected.unchanged.is_empty() {
+        let kind = CheckKind::WorkspaceUnchanged;
+        let words = "these may not change, but did";
+        checks.push(check_changes(left, kind, &expected.unchanged, |is_match| is_match, words));
+    }
+    for (path, file) in &expected.files {
+        checks.push(match left.files.get(path) {
+            None | Some(LeftFile::Nothing) if file.absent => passed(CheckKind::WorkspaceFiles),
+            None | Some(LeftFile::Nothing) => failure(path, "does not exist".to_owned(), file),
+            Some(_) if file.absent => failure(path, "exists".to_owned(), file),
+            Some(LeftFile::Other(reason)) => failure(path, reason.clone(), file),
+            Some(LeftFile::Text(text)) => check_text(cache, path, file, text, evidence),
+        });
+    }
+    checks
+}
+
+/// Checks the paths of changes. `words` start the message about those that `is_wrong` finds by whether a glob matches them.
+fn check_changes(
+    left: &LeftFiles,
+    kind: CheckKind,
+    patterns: &[String],
+    is_wrong: impl Fn(bool) -> bool,
+    words: &str,
+) -> Check<'static> {
+    let patterns_set: Vec<_> =
+        patterns.iter().filter_map(|glob| globs::over_files(glob).ok()).collect();
+    let is_match = |path: &str| {
+        let bare = path.trim_end_matches('/');
+        patterns_set.iter().any(|glob| glob.is_match(path) || glob.is_match(bare))
+    };
+    let wrong: Vec<_> = left.changed.iter().filter(|path| is_wrong(is_match(path))).collect();
+    if wrong.is_empty() {
+        return passed(kind);
+    }
+    let shown: Vec<_> = wrong.iter().take(MAX_PATHS).map(|path| format!("`{path}`")).collect();
+    let more = wrong.len().saturating_sub(MAX_PATHS) as u64;
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {}", plural(more, "other path", "other paths")),
+    };
+    let message = format!("{words}: {}{more}", shown.join(", "));
+    let wrong: Vec<_> = wrong.into_iter().take(MAX_PATHS).collect();
+    failed(kind, message, &patterns, raw(&wrong))
+}
+
+/// Checks the text of a file as the output of a provider is checked. Returns the first failure.
+fn check_text(
+    cache: &CompiledCache,
+    path: &str,
+    file: &ExpectedFile,
+    text: &str,
+    evidence: &Evidence<'_>,
+) -> Check<'static> {
+    let ExpectedFile { absent: _, text: expected, json } = file;
+    let of_file =
+        Evidence { schema: None, exit_code: None, json_key: None, stderr: "", ..*evidence };
+    let mut made = Vec::new();
+    let whole = Expect {
+        equals: expected.equals.clone().map(Value::String),
+        contains: expected.contains.clone(),
+        contains_any: expected.contains_any.clone(),
+        matches: expected.matches.clone(),
+        not: expected.not.clone(),
+        ignore_case: expected.ignore_case,
+        ..Expect::default()
+    };
+    if let Some(output) = raw(&text) {
+        made.extend(check_values(cache, &whole, &output, &of_file));
+    }
+    if let Some(json) = json {
+        let Ok(value) = serde_json::from_str::<Box<RawValue>>(text.trim()) else {
+            return failure(path, "is not JSON".to_owned(), file);
+        };
+        let expect = Expect { json: Some(json.clone()), ..Expect::default() };
+        made.extend(check_values(cache, &expect, &Raw(Cow::Owned(value)), &of_file));
+    }
+    let failed =
+        made.into_iter().find(|check| check.kind.is_some() && check.verdict == Verdict::Fail);
+    let Some(mut check) = failed else { return passed(CheckKind::WorkspaceFiles) };
+    let message = check.message.take().map(|message| {
+        format!("`{path}`: {}", message.replacen("the output", "the file", 1)).into()
+    });
+    check.differences = check
+        .differences
+        .into_iter()
+        .map(|one| Difference { path: format!("{path} {}", &*one.path).into(), ..one })
+        .collect();
+    Check { kind: Some(CheckKind::WorkspaceFiles), message, ..check }
+}
+
+fn failure(path: &str, reason: String, file: &ExpectedFile) -> Check<'static> {
+    failed(CheckKind::WorkspaceFiles, format!("`{path}` {reason}"), file, None)
+}
+
+fn listed(globs: &[String]) -> String {
+    let globs: Vec<_> = globs.iter().map(|glob| format!("`{glob}`")).collect();
+    globs.join(", ")
+}
