@@ -61,6 +61,7 @@ mod commands {
     pub mod results {
         pub mod accept;
         pub mod calls;
+        pub mod changes;
         pub mod compare;
         pub mod exact;
         pub mod history;
@@ -93,7 +94,7 @@ mod text {
     pub use self::error::CommandError;
     pub(crate) use self::error::mistake;
     pub use self::layout::{Table, cut};
-    pub use self::out::{Lines, Out};
+    pub use self::out::{Lines, Out, has_colours};
 
     #[cfg(test)]
     #[path = "../tests/screens.rs"]

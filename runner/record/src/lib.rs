@@ -56,6 +56,7 @@ mod run {
     pub(crate) mod signature;
     pub(crate) mod truth;
     pub(crate) mod verify;
+    pub(crate) mod workspace;
 }
 
 /// All runs of a results root.
@@ -109,6 +110,7 @@ pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead, RunOrder, clock_caution};
 pub use run::session_entry::{Pause, RequestMark, SessionEntry, Transition};
 pub use run::verify::{DiskFault, Verified};
+pub use run::workspace::{LeftFiles, SavedFiles};
 pub use run::{control::Answer, folder::new_id, run_dir::RunDir};
 
 /// Entry point of the target `manifest` in `fuzz/`.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::KnownResult;
 use crate::failure::PASSES;
 use crate::failure::{self, BlockLine, Signature, Tone};
+use crate::phrases;
 
 /// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -312,6 +313,12 @@ impl Failures {
         if group.first.first().is_none_or(|(first, _)| place < *first) {
             group.reason = cut(&headline, MOST_CHARACTERS);
             group.block = failure::block(row, BLOCK_LINES);
+            let workspace = row.workspace.iter();
+            group.block.extend(
+                workspace.map(|found| {
+                    (Tone::Detail, format!("workspace: {}", phrases::workspace(found)))
+                }),
+            );
             if let Some(known) = known {
                 group.block.insert(0, (Tone::Reason, known.line()));
             }

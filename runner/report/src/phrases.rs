@@ -9,6 +9,7 @@ use runner_model::{
     status::RunState,
     units::{grouped, show_apart, show_rate},
     visible::visible_line,
+    workspace::WorkspaceResult,
 };
 
 use runner_record::RunHead;
@@ -53,6 +54,19 @@ pub fn done(counts: &Counts, planned: u64) -> String {
 /// Returns the word of a result: its outcome, or `known`.
 pub fn outcome(outcome: Outcome, known: Option<KnownState>) -> &'static str {
     known.filter(|state| *state == KnownState::Known).map_or(outcome.as_str(), KnownState::as_str)
+}
+
+/// Formats the numbers of changes in a workspace: `2 added, 1 changed, partial`.
+pub fn workspace(found: &WorkspaceResult) -> String {
+    let counts = [(found.added, "added"), (found.changed, "changed"), (found.removed, "removed")];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let mut words: Vec<_> =
+        counts.map(|(count, word)| format!("{} {word}", grouped(count.into()))).collect();
+    if words.is_empty() {
+        words.push("no changes".to_owned());
+    }
+    words.extend(found.partial.then(|| "partial".to_owned()));
+    words.join(", ")
 }
 
 /// Formats a verdict with its score: `pass 0.9`.

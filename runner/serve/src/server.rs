@@ -6,6 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use runner_model::visible::shown_path;
 use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir};
+use runner_report::ChangedLines;
 use tokio::sync::Semaphore;
 
 use crate::events::{self, PolledStates, RootWatch, RunSnapshot};
@@ -30,6 +31,7 @@ pub struct ServeSettings {
     /// The file of the token, which is created if it is missing. `None` for a random token that is in no file, so that browsers
     /// log in by links.
     pub token_file: Option<PathBuf>,
+    pub changed_lines: ChangedLines,
 }
 
 /// The value of `--listen`.

@@ -86,6 +86,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         allows_writes: args.allow_writes,
         token_file: args.token_file.clone(),
         root: path.clone(),
+        changed_lines: runner_worker::changed_lines,
     })
     .map_err(CommandError::usage)?;
     let runs = plural(root.runs()?.runs.len() as u64, "run", "runs");

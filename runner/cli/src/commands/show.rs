@@ -17,6 +17,7 @@ use super::{
     group,
     results::{
         calls::{self, MOST_CALLS},
+        changes,
         history::explain_wait,
         trial,
     },
@@ -56,7 +57,7 @@ pub struct Args {
     /// Print only the `output`, `input`, `log`, or a file
     #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
     open: Option<String>,
-    /// Save input, output, logs and files of the trial in DIR
+    /// Save input, output, logs, files and workspace of the trial in DIR
     #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
     save: Option<PathBuf>,
     /// Show the calls in the journal of an attempt
@@ -65,6 +66,9 @@ pub struct Args {
     /// Show call N in full
     #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"])]
     call: Option<String>,
+    /// Show the changes in the workspace as `git diff` does
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "full", "calls", "call"])]
+    diff: bool,
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
@@ -119,7 +123,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
         let has_calls = args.calls || args.call.is_some();
-        let is_one = *json || has_calls || args.open.is_some() || args.save.is_some();
+        let is_one = *json || has_calls || args.diff || args.open.is_some() || args.save.is_some();
         let most = if is_one { 1 } else { MOST_PAGES };
         let table = RunTable::open(&run)?;
         let mut found = find_trial_in(&table, text);
@@ -148,7 +152,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             if let Some(attempt) = args.attempt {
                 document.show_attempt(&root, attempt).map_err(CommandError::usage)?;
             }
-            if let Some(name) = &args.open {
+            if args.diff {
+                show_changes(&document, &run, *json, out)?;
+            } else if let Some(name) = &args.open {
                 trial::open(&document, &run, name, out)?;
             } else if let Some(folder) = &args.save {
                 trial::save(&document, &run, folder, out)?;
@@ -219,6 +225,32 @@ fn show_calls(
     let document = trial.calls(run, args.attempt, 0..most)?;
     out.document_or(json, &document, |document| calls::print(document, out));
     Ok(())
+}
+
+/// Prints the changes in the workspace of an attempt.
+fn show_changes(
+    trial: &TrialDocument,
+    run: &RunDir,
+    json: bool,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let Some((workspace, files)) = trial.workspace(run)? else {
+        let is_counted = trial.row().is_some_and(|row| row.workspace.is_some());
+        let why = if is_counted {
+            "keeps no changes: its `workspace` has `keep = \"none\"`"
+        } else {
+            "has no attempt with a workspace"
+        };
+        return Err(CommandError::usage(format!("`{}` {why}", trial.trial)));
+    };
+    if json {
+        out.document(&trial.changes(run, 0..usize::MAX)?);
+        return Ok(());
+    }
+    if workspace.partial || workspace.changes.is_none() {
+        out.hint(&format!("{}: {}", trial.trial, phrases::workspace(&workspace)));
+    }
+    Ok(changes::print(&files.tree.changes, &|left| files.read(left), out)?)
 }
 
 impl Args {

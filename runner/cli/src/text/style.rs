@@ -26,6 +26,7 @@ paints! {
     dim: "2",
     red: "31",
     green: "32",
+    cyan: "36",
     inverse_red: "7;31",
     inverse_green: "7;32",
     yellow: "33",

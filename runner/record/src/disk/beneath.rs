@@ -185,6 +185,18 @@ impl Dir {
         self.file("create", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
+    /// Creates a file with this mode. Fails if the name exists.
+    pub(crate) fn create_with_mode(&self, name: &str, mode: u32) -> Result<File, RecordError> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.file_with_mode("create", name, flags, mode)
+    }
+
+    /// Creates a symbolic link. Fails if the name exists.
+    pub(crate) fn create_link(&self, name: &str, target: &str) -> Result<(), RecordError> {
+        rustix::fs::symlinkat(target, &self.handle, name)
+            .map_err(|source| self.error("create the link", name, source))
+    }
+
     /// Creates a file with this content. Fails if the name exists.
     pub(crate) fn create_with(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
         let mut file = self.create_file(name)?;

@@ -1,7 +1,8 @@
 //! [`ContentStore`]: a folder of files named by the SHA-256 of their content, `<aa>/<sha256>`. The store of a results
 //! root and the artifacts of a run are such folders. [`CheckedFile`] reads large content of it.
 
-use std::{fs::File, io, time::Duration};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::{fs::File, time::Duration};
 
 use runner_model::Digest;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
@@ -92,19 +93,25 @@ impl ContentStore {
 /// twice. Reading its end fails if the digests differ.
 #[derive(Debug)]
 pub struct CheckedFile {
-    file: File,
+    file: io::Take<File>,
     digest: Digest,
     hash: Sha256,
 }
 
 impl CheckedFile {
     pub(crate) fn new(file: File, digest: Digest) -> Self {
-        Self { file, digest, hash: Sha256::new() }
+        Self { file: file.take(u64::MAX), digest, hash: Sha256::new() }
+    }
+
+    /// Reads a part of a file, whose digest is `digest`.
+    pub(crate) fn part(mut file: File, at: u64, bytes: u64, digest: Digest) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(at))?;
+        Ok(Self { file: file.take(bytes), digest, hash: Sha256::new() })
     }
 
     /// Returns the file without the comparison.
     pub fn unchecked(&self) -> &File {
-        &self.file
+        self.file.get_ref()
     }
 }
 

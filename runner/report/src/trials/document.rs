@@ -73,6 +73,9 @@ pub struct TrialDocument {
     pub(super) history: Vec<PastResult>,
     /// The command that repeats the attempt.
     pub reproduce: String,
+    /// The command that shows the changes in the attempt's workspace.
+    #[serde(skip)]
+    pub diff: String,
     /// Logs and output of its attempts.
     pub(crate) logs: Vec<LogText>,
     /// Files of its attempts.
@@ -326,6 +329,7 @@ impl TrialDocument {
             repeats,
             history: Vec::new(),
             reproduce: String::new(),
+            diff: String::new(),
             logs: Vec::new(),
             artifacts: Vec::new(),
             rescores: sessions.filter_map(|one| Some((one.number, one.suite?))).collect(),
@@ -402,7 +406,13 @@ impl TrialDocument {
         // The grader if that decided.
         let grade = row.as_ref().and_then(failure::deciding_grade);
         let grader = grade.iter().flat_map(|grade| ["--grader", &*grade.grader]);
-        self.reproduce = root.command(&words.into_iter().chain(grader).collect::<Vec<_>>());
+        let reproduce = root.command(&words.into_iter().chain(grader).collect::<Vec<_>>());
+        let other = row.as_ref().filter(|row| row.seq != self.settling);
+        let attempt = other.map(|row| format!("--attempt={}", row.attempt));
+        let words = ["show", &run, &trial, "--diff"].into_iter().chain(attempt.as_deref());
+        let diff = root.command(&words.collect::<Vec<_>>());
+        drop(row);
+        (self.reproduce, self.diff) = (reproduce, diff);
     }
 
     /// Sets the attempt that the page shows.

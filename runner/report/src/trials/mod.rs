@@ -2,6 +2,7 @@
 //! that other programs can read.
 
 mod calls;
+mod changes;
 mod document;
 mod history;
 mod matrix;
@@ -18,7 +19,7 @@ use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
 use self::page::record;
-pub use self::{calls::*, document::*, history::*, matrix::*, page::*};
+pub use self::{calls::*, changes::*, document::*, history::*, matrix::*, page::*};
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

@@ -90,6 +90,7 @@ impl TrialDocument {
 pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     let mut page = Page::default();
     page.measured(row, &Value::Null);
+    page.lines("workspace", row.workspace.iter().map(phrases::workspace));
     page.said(said);
     page.lines("files", row.artifacts.iter().map(file));
     page.0

@@ -7,8 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use std::{ffi::OsString, io, sync::Arc};
 
 use runner_model::template::{Template, TemplatePiece};
-use runner_model::workspace::{EntryKind, TreeEntry, base_lines};
+use runner_model::workspace::{EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines};
 use runner_model::{Digest, units::grouped, visible::shown_path};
+use serde_json::Value;
 
 use crate::keys::files::{check_kind, hash_file};
 use crate::project::{Project, Refusal, holds_results, real_path};
@@ -99,6 +100,19 @@ pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result
         return Err(Refusal { reason, help: Some(help) });
     }
     Ok(Base { lines: base_lines(&entries).into(), files })
+}
+
+/// Reads a folder as the base of a call outside a scenario.
+///
+/// # Errors
+///
+/// A message about a folder that cannot be a base.
+pub fn read_folder(folder: &Path) -> Result<Base, String> {
+    let project = Project::new(folder, &Value::Null);
+    read_base(&project, folder, MAX_BASE_ENTRIES).map_err(|Refusal { reason, help }| {
+        let help: String = help.iter().map(|help| format!("\n{help}")).collect();
+        format!("`{}` {reason}{help}", shown_path(folder))
+    })
 }
 
 fn not_copied(path: &str, error: &io::Error) -> String {

@@ -21,7 +21,7 @@ use runner_model::{Digest, Places, ProviderName, Shard, TestId, Text, TrialId};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-pub use self::base::Base;
+pub use self::base::{Base, read_folder};
 use crate::keys::Repeat;
 
 // An index has `INDEX_BITS` in the lookup table.

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use runner_model::row::is_file_name;
-use runner_report::{Form, FormOptions, RowSelection, RunDocument, sections_text, write_report};
+use runner_model::{row::is_file_name, tree::LeftEntry};
+use runner_report::{
+    Form, FormOptions, RowSelection, RunDocument, sections_text, write_diff, write_report,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,6 +60,14 @@ pub(super) fn routes() -> Vec<Route> {
             "A call in an attempt's journal",
             TEXT,
             call,
+        )
+        .answering(&[200, 206])
+        .refusing(&[416]),
+        Route::bytes(
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/changes/{number}",
+            "A change in an attempt's workspace, as a diff",
+            TEXT,
+            change,
         )
         .answering(&[200, 206])
         .refusing(&[416]),
@@ -113,6 +123,15 @@ struct CallName {
     call: String,
 }
 
+#[derive(Deserialize)]
+struct ChangeName {
+    run: String,
+    trial: String,
+    attempt: u32,
+    /// Place in the list of changes, from 0.
+    number: usize,
+}
+
 fn log(
     server: &Arc<Server>,
     names: &RunName,
@@ -161,6 +180,30 @@ fn call(
     }
     let text = sections_text(&sections);
     answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
+}
+
+fn change(
+    server: &Arc<Server>,
+    names: &ChangeName,
+    _: &Nothing,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let run = server.run(&names.run)?;
+    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
+    let workspace = read(server, &run, &trial, Some(names.attempt))?.workspace(&run)?;
+    let files = workspace.map(|(_, files)| files);
+    let change = files.as_ref().and_then(|files| files.tree.changes.get(names.number));
+    let (Some(files), Some(change)) = (&files, change) else {
+        let problem = format!("the attempt has no change with the number {}", names.number);
+        return Err(HttpProblem::not_found(&problem));
+    };
+    let (read, lines) = (|left: &LeftEntry| files.read(left), server.settings.changed_lines);
+    let mut text = Vec::new();
+    write_diff(slice::from_ref(change), &read, lines, &mut |_, line| {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    })?;
+    answer(text.len() as u64, headers, TEXT, move |range, body| copy(&*text, range, body))
 }
 
 fn artifact(

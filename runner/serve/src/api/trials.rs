@@ -6,7 +6,8 @@ use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
 use runner_report::{
-    CallsDocument, PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in, suite_line,
+    CallsDocument, ChangesDocument, PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in,
+    suite_line,
 };
 use runner_results::{PlannedTable, TrialOrder, TrialQuery};
 use runner_scenario::Filter;
@@ -23,6 +24,8 @@ const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
 /// Calls of a page.
 const CALLS: usize = 100;
+/// Changes of a page.
+const CHANGES: usize = 200;
 /// Time limit of a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// Columns of the problems of a filter.
@@ -33,6 +36,11 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/runs/{run}/trials", "Trials of a run that match a filter", list),
         Route::get("/runs/{run}/trials/{trial}", "A trial with all its attempts", one),
         Route::get("/runs/{run}/trials/{trial}/calls", "Calls in an attempt's journal", calls),
+        Route::get(
+            "/runs/{run}/trials/{trial}/changes",
+            "Changes in an attempt's workspace",
+            changes,
+        ),
     ]
 }
 
@@ -87,6 +95,20 @@ struct CallKeys {
     offset: Option<usize>,
     /// Calls of the page.
     #[schemars(range(min = 1, max = CALLS))]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeKeys {
+    /// The attempt. By default, the deciding one.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    attempt: Option<u32>,
+    /// Changes before the page.
+    #[schemars(range(max = u32::MAX))]
+    offset: Option<usize>,
+    /// Changes of the page.
+    #[schemars(range(min = 1, max = CHANGES))]
     limit: Option<usize>,
 }
 
@@ -172,6 +194,14 @@ fn calls(server: &Server, names: &TrialName, keys: &CallKeys) -> Result<CallsDoc
     let offset = keys.offset.unwrap_or(0);
     let page = offset..offset + keys.limit.unwrap_or(CALLS);
     Ok(read(server, &run, names, None)?.calls(&run, keys.attempt, page)?)
+}
+
+fn changes(server: &Server, names: &TrialName, keys: &ChangeKeys) -> Result<ChangesDocument> {
+    let run = server.run(&names.run)?;
+    let offset = keys.offset.unwrap_or(0);
+    let page = offset..offset + keys.limit.unwrap_or(CHANGES);
+    let document = read(server, &run, names, keys.attempt)?.changes(&run, page)?;
+    document.ok_or_else(|| HttpProblem::not_found("the attempt has no changes of a workspace"))
 }
 
 /// Reads a trial. `attempt` selects the attempt that it shows.

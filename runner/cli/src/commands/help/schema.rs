@@ -5,9 +5,10 @@ use runner_model::{exit::Exit, log::LogLine};
 use runner_record::{Live, Manifest, NotificationLine};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{
-    CallsDocument, ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, Notification,
-    PlanLine, PruneDocument, QueueChange, QueueDocument, QueueStep, RequestResult, RescoreLine,
-    ResumeLine, RunDocument, RunList, Started, StoredRow, TrialDocument, VERSION, schema_settings,
+    CallsDocument, ChangesDocument, ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument,
+    Notification, PlanLine, PruneDocument, QueueChange, QueueDocument, QueueStep, RequestResult,
+    RescoreLine, ResumeLine, RunDocument, RunList, Started, StoredRow, TrialDocument, VERSION,
+    schema_settings,
 };
 use serde_json::Value;
 
@@ -63,6 +64,7 @@ const SCHEMAS: &[(&str, &str, MakeSchema)] = &[
     ("show", "Document of `show`", of::<RunDocument>),
     ("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
     ("show-calls", "Document of `show RUN TRIAL --calls`", of::<CallsDocument>),
+    ("show-diff", "Document of `show RUN TRIAL --diff`", of::<ChangesDocument>),
     ("compare", "Document of `compare`", of::<ComparisonDocument>),
     ("exact", "Document of `compare --exact`", of::<ExactDocument>),
     ("accept", "Document of `accept`", of::<AcceptDocument>),

@@ -12,27 +12,36 @@ use runner_model::provider::{
     Arguments, COMMAND_ROOTS, Grading, OutputForm, Protocol, Provider, Stdin,
 };
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
+use runner_model::tree::{LeftEntry, Tree};
 use runner_model::visible::{visible, visible_line};
+use runner_model::workspace::{
+    CHANGES, CONTENTS, KeptChanges, MAX_CHANGE_BYTES, WORKSPACE, Workspace,
+};
 use runner_model::{
     ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
     exit::Exit, log::Said, outcome::Verdict, template::Template, test::Attachment,
     units::show_size, without_mark,
 };
+use runner_record::RecordError;
 use runner_report::{
     VERSION, call_sections, find_trial,
     schemars::{self, JsonSchema},
 };
+use runner_scenario::{Base, read_folder};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
 use super::provider::{grants, limits, provider};
 use crate::args::{RootArgs, duration, number, secret_file};
-use crate::commands::init::write_new;
+use crate::commands::{init::write_new, results::changes};
 use crate::text::{
     CommandError, Out, mistake,
     trials::{self, Extent},
 };
+
+/// `limits.scratch` of a call with a workspace, unless a flag sets it.
+const SCRATCH: u64 = 64 << 20;
 
 /// Call a plugin once and show the reply
 ///
@@ -57,7 +66,7 @@ pub struct Args {
     /// Repeat a trial of this run
     #[arg(long, value_name = "RUN", requires = "trial", conflicts_with_all = [
         "file", "input", "config", "files", "seed", "timeout", "protocol", "stdin", "output", "grants", "limits", "artifacts", "args",
-        "grade",
+        "grade", "workspace",
     ])]
     from: Option<String>,
     /// The trial to repeat: its id, or a unique part of it
@@ -89,6 +98,9 @@ pub struct Args {
     /// An attachment of the test; repeatable
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = attachment)]
     files: Vec<(Attachment<'static>, PathBuf)>,
+    /// Give the call a copy of this folder as `/work`, and show what it changed
+    #[arg(long, value_name = "DIR", conflicts_with = "grade")]
+    workspace: Option<PathBuf>,
     /// The seed of random numbers
     #[arg(long, value_name = "N", value_parser = number::<u32>, default_value_t = 0)]
     seed: u32,
@@ -156,6 +168,8 @@ struct Request {
     files: Vec<(Attachment<'static>, PathBuf)>,
     /// The file of a command's standard input. Dropping it removes the file.
     _stdin: Option<NamedTempFile>,
+    /// What the workspace starts as, and the file of its lines.
+    base: Option<(Base, NamedTempFile)>,
 }
 
 /// The row, logs and artifacts of a call.
@@ -166,6 +180,8 @@ struct Reply {
     log: Vec<u8>,
     /// Contents by index in the row.
     artifacts: BTreeMap<u32, Vec<u8>>,
+    /// What the workspace started as.
+    base: Option<Base>,
 }
 
 impl Reply {
@@ -220,6 +236,7 @@ fn repeat(
 
 fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, CommandError> {
     let request = request(args)?;
+    reply.base = request.base.as_ref().map(|(base, _)| base.clone());
     let is_undecided = args.protocol.is_none()
         && args.stdin.is_none()
         && args.output.is_none()
@@ -260,9 +277,14 @@ fn send(
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
     let limits = provider.limits.clone();
+    let files = request.files.iter().map(|(file, path)| (file.sha256, path.clone()));
+    let base = request.base.iter().flat_map(|(base, lines)| {
+        let lines = (digest(&base.lines), lines.path().to_owned());
+        base.files.iter().cloned().chain([lines])
+    });
     let request = Call {
         provider,
-        files: request.files.iter().map(|(file, path)| (file.sha256, path.clone())).collect(),
+        files: files.chain(base).collect(),
         secret_files: args.secret_file.clone(),
         artifacts: args.artifacts.clone(),
         task: Some(task(args, request)?),
@@ -279,7 +301,8 @@ fn receive(
 ) -> Result<CallEnd, CommandError> {
     // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
     // check of its digest.
-    let mut room = limits.artifacts.saturating_add(limits.reply);
+    let workspace = limits.workspace.saturating_add(MAX_CHANGE_BYTES);
+    let mut room = limits.artifacts.saturating_add(limits.reply).saturating_add(workspace);
     Ok(call(&mut |answer| match answer {
         CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         CallEvent::Notice(text) => out.warn(text),
@@ -295,7 +318,11 @@ fn receive(
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
-    let limits = limits(&args.limits)?;
+    let mut limits = limits(&args.limits)?;
+    if args.workspace.is_some() && limits.scratch == 0 {
+        limits.scratch = SCRATCH;
+    }
+    let base = args.workspace.as_deref().map(read_base).transpose()?;
     let values = [&args.input, &args.config, &args.stdin];
     if values.iter().filter(|text| text.as_deref() == Some("-")).count() > 1 {
         return Err(mistake!(
@@ -339,6 +366,11 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             output: output.unwrap_or_default(),
             grants: grants(&args.grants, &limits)?,
             limits,
+            workspace: args.workspace.as_ref().map(|_| Workspace {
+                from: None,
+                mount: WORKSPACE.to_owned(),
+                keep: KeptChanges::Changes,
+            }),
             grading: args.grade.then(|| {
                 Box::new(Grading {
                     // The input is put in as it is.
@@ -357,7 +389,16 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         input,
         files,
         _stdin: stdin_file,
+        base,
     })
+}
+
+/// Reads the base of a workspace, and writes its lines into a file.
+fn read_base(folder: &Path) -> Result<(Base, NamedTempFile), CommandError> {
+    let base = read_folder(folder).map_err(|problem| mistake!("`--workspace`: {problem}"))?;
+    let mut lines = NamedTempFile::new().map_err(CommandError::failed)?;
+    lines.write_all(&base.lines).map_err(CommandError::failed)?;
+    Ok((base, lines))
 }
 
 fn score(text: &str) -> Result<f64, String> {
@@ -434,6 +475,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         "providers": [0],
         "timeout": timeout,
         "files": files,
+        "bases": request.base.iter().map(|(base, _)| (0, digest(&base.lines))).collect::<BTreeMap<u16, _>>(),
     });
     let mut line = line.to_string().into_bytes();
     let line_bytes = line.len() as u32;
@@ -490,6 +532,9 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
         let remedy = "`--json` has all";
         let extent = Extent { columns: None, is_full: false, remedy, known: None };
         out.talk(&trials::page(&row, call_sections(&row, &said), extent));
+        if let (Some(base), Some(_)) = (&reply.base, &row.workspace) {
+            print_changes(&row, reply, base, out)?;
+        }
         if args.from.is_some() && !row.denied.is_empty() {
             out.hint("`--from` repeats the trial with its stored grants: change the scenario, then run it again");
         }
@@ -500,6 +545,43 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Skipped);
     let is_good = is_good && row.verdict != Some(Verdict::Fail);
     Ok(if is_good { Exit::Success } else { Exit::Bad })
+}
+
+/// Prints the changes in the workspace of a call.
+fn print_changes(
+    row: &RowRef<'_>,
+    reply: &Reply,
+    base: &Base,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let artifact = |name: &str| {
+        let named = (0..).zip(&row.artifacts).filter(|(_, artifact)| *artifact.name == *name);
+        let Some((index, artifact)) = named.last() else { return Ok(&[][..]) };
+        let content = reply.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
+        if digest(content) == artifact.sha256 {
+            Ok(content)
+        } else {
+            Err(CommandError::failed(format!("the artifact `{name}` is incomplete")))
+        }
+    };
+    let (changes, contents) = (artifact(CHANGES)?, artifact(CONTENTS)?);
+    let tree = Tree::rebuild(&base.lines, changes).map_err(CommandError::failed)?;
+    let read = |left: &LeftEntry| {
+        let bytes = left.entry.bytes;
+        if let Some(at) = left.at {
+            let content = contents.get(at as usize..at.saturating_add(bytes) as usize);
+            let lost = || io::Error::other("it is not in the changes");
+            return content.map(<[u8]>::to_vec).ok_or_else(lost).map_err(|source| {
+                RecordError::Io { what: "read", path: (&*left.entry.path).into(), source }
+            });
+        }
+        let mut files = base.files.iter().filter(|(sha256, _)| Some(*sha256) == left.entry.sha256);
+        let path = files.next().map(|(_, path)| path.clone()).unwrap_or_default();
+        let mut content = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(bytes).read_to_end(&mut content));
+        read.map(|_| content).map_err(|source| RecordError::Io { what: "read", path, source })
+    };
+    Ok(changes::print(&tree.changes, &read, out)?)
 }
 
 /// Prints the answer of a grader as a run reads it.

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
-use runner_record::{RecordError, RunDir, now};
-use runner_report::{TrialDocument, TrialPart, run_facts};
+use runner_record::{RecordError, RunDir, SavedFiles, now};
+use runner_report::{TrialDocument, TrialPart, phrases, run_facts};
 
 use crate::commands::init::write_new;
 use crate::text::trials::{self, Extent};
 use crate::text::{CommandError, Out, mistake};
 
+/// The folder of a workspace among the parts of a trial.
+const WORKSPACE: &str = "workspace";
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
 
@@ -26,6 +28,11 @@ pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
             known: known.map(|known| known.state),
         };
         out.data(&trials::page(&row, document.sections(&row), extent));
+        if let Some(found) = &row.workspace {
+            let advice = found.changes.map(|_| format!("; to see them: {}", document.diff));
+            let advice = advice.unwrap_or_default();
+            out.data(&format!("workspace: {}{advice}", phrases::workspace(found)));
+        }
     }
     if let Some(running) = &document.running {
         let attempt = run_facts::running(running, now());
@@ -69,8 +76,10 @@ pub fn save(
     out: &Out,
 ) -> Result<(), CommandError> {
     let parts = parts(document);
-    for part in &parts {
-        let path = folder.join(&part.name);
+    let workspace = document.workspace(run)?.map(|(_, files)| files);
+    let names = parts.iter().map(|part| &*part.name);
+    for name in names.chain(workspace.iter().map(|_| WORKSPACE)) {
+        let path = folder.join(name);
         for folder in [Some(folder), path.parent()].into_iter().flatten() {
             if folder.symlink_metadata().is_ok() && !folder.is_dir() {
                 let folder = shown_path(folder);
@@ -89,6 +98,15 @@ pub fn save(
     }
     let files = plural(parts.len() as u64, "file", "files");
     out.data(&format!("saved {files} in {}", shown_path(folder)));
+    let Some(workspace) = workspace else { return Ok(()) };
+    let folder = folder.join(WORKSPACE);
+    let SavedFiles { files, refused } = workspace.save(&folder)?;
+    let files = plural(files, "file or link", "files and links");
+    out.data(&format!("saved {files} of the workspace in {}", shown_path(&folder)));
+    for link in refused {
+        let link = visible_line(&link);
+        out.warn(&format!("the link `{link}` leads out of the workspace, and was left out"));
+    }
     Ok(())
 }
 

@@ -1,0 +1,135 @@
+//! [`LeftFiles`]: the files that an attempt left in its workspace, from its base and its changes.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use runner_model::tree::{LeftEntry, Tree};
+use runner_model::workspace::{CONTENTS, EntryKind, MAX_CHANGE_BYTES};
+use runner_model::{Digest, RowRef};
+
+use crate::disk::beneath::Dir;
+use crate::disk::content_store::CheckedFile;
+use crate::disk::layout::{ARTIFACTS, STORE};
+use crate::disk::permissions::of_user_folder;
+use crate::{RecordError, RunDir};
+
+/// The files that an attempt left in its workspace.
+#[derive(Debug)]
+pub struct LeftFiles {
+    run: RunDir,
+    /// Digest of the contents of changed files.
+    contents: Option<Digest>,
+    pub tree: Tree,
+}
+
+/// The result of [`LeftFiles::save`].
+#[derive(Debug, Default)]
+pub struct SavedFiles {
+    /// Number of files and links.
+    pub files: u64,
+    /// Paths of links that lead out of the workspace, which were left out.
+    pub refused: Vec<String>,
+}
+
+impl RunDir {
+    /// Reads the workspace of a row. Without kept changes, it is the base.
+    ///
+    /// # Errors
+    ///
+    /// The base or the list of changes is missing or damaged.
+    pub fn workspace(&self, row: &RowRef<'_>) -> Result<LeftFiles, RecordError> {
+        let result = row.workspace.unwrap_or_default();
+        let list = |file: Result<File, RecordError>, most| -> Result<_, RecordError> {
+            let mut lines = Vec::new();
+            let read = file?.take(most).read_to_end(&mut lines);
+            read.map_err(|source| self.dir.error("read the workspace of", ".", source))?;
+            Ok(lines)
+        };
+        let base = result.base.map(|base| list(self.content(&base), u64::MAX));
+        let changes = result.changes.map(|changes| list(self.artifact(&changes), MAX_CHANGE_BYTES));
+        let [base, changes] = [base, changes].map(|lines| lines.unwrap_or_else(|| Ok(Vec::new())));
+        let tree = Tree::rebuild(&base?, &changes?).map_err(|problem| {
+            let of = format!("the workspace of `{}`, attempt {}", row.trial, row.attempt);
+            self.dir.refuse(ARTIFACTS, format!("{of}: {problem}"))
+        })?;
+        // A guest may have left a file of this name, which is before that of the workspace.
+        let contents = row.artifacts.iter().rev().find(|artifact| *artifact.name == *CONTENTS);
+        let contents = contents.map(|artifact| artifact.sha256);
+        Ok(LeftFiles { run: self.clone(), contents, tree })
+    }
+}
+
+impl LeftFiles {
+    /// Opens the content of a file, which is compared with its digest while it is read.
+    ///
+    /// # Errors
+    ///
+    /// The content is missing.
+    pub fn open(&self, left: &LeftEntry) -> Result<CheckedFile, RecordError> {
+        let Self { run, contents, .. } = self;
+        let sha256 = left.entry.sha256.unwrap_or(Digest([0; 32]));
+        let (folder, digest, at) = match (left.at, contents) {
+            (Some(at), Some(contents)) => (run.dir.dir(ARTIFACTS)?, contents, at),
+            _ => (run.root.dir(STORE)?, &sha256, 0),
+        };
+        let name = digest.path();
+        let part = CheckedFile::part(folder.read(&name)?, at, left.entry.bytes, sha256);
+        part.map_err(|source| folder.error("read", &name, source))
+    }
+
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    ///
+    /// The content is missing or damaged.
+    pub fn read(&self, left: &LeftEntry) -> Result<Vec<u8>, RecordError> {
+        let mut bytes = Vec::new();
+        let read = self.open(left)?.read_to_end(&mut bytes);
+        read.map_err(|source| self.run.dir.error("read the workspace of", ".", source))?;
+        Ok(bytes)
+    }
+
+    /// Writes the files into a new folder. Links come last, so that nothing is written through one.
+    ///
+    /// # Errors
+    ///
+    /// The folder exists, or a file cannot be written to its end.
+    pub fn save(&self, folder: &Path) -> Result<SavedFiles, RecordError> {
+        let mode = of_user_folder();
+        let parent = Dir::open_or_create(folder.parent().unwrap_or(folder), mode)?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let top = parent.create_dir(&name, mode)?;
+        let is_link = |left: &LeftEntry| left.entry.kind == EntryKind::Link;
+        let (links, others): (Vec<_>, Vec<_>) =
+            self.tree.entries.iter().partition(|(_, left)| is_link(left));
+        let mut saved = SavedFiles::default();
+        for (path, left) in others.into_iter().chain(links) {
+            if is_link(left) && !self.tree.stays(path) {
+                saved.refused.push(path.clone());
+                continue;
+            }
+            self.save_entry(&top, path, left)?;
+            saved.files += u64::from(left.entry.kind != EntryKind::Folder);
+        }
+        Ok(saved)
+    }
+
+    fn save_entry(&self, top: &Dir, path: &str, left: &LeftEntry) -> Result<(), RecordError> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parent = top.dir(parent)?;
+        match (left.entry.kind, &left.entry.target) {
+            (EntryKind::Link, Some(target)) => parent.create_link(name, target),
+            (EntryKind::File, _) => {
+                let mut content = self.open(left)?;
+                let mut copy = parent.create_with_mode(name, left.entry.mode & of_user_folder())?;
+                io::copy(&mut content, &mut copy).map(drop).map_err(|source| {
+                    // A damaged file is not left as if it were whole.
+                    let _ = parent.remove(name);
+                    parent.error("write", name, source)
+                })
+            }
+            _ => parent.create_dir(name, of_user_folder()).map(drop),
+        }
+    }
+}
