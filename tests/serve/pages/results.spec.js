@@ -150,8 +150,12 @@ test('history has a mark for each test and run', async ({ page, server }) => {
 });
 
 test.describe('', () => {
-  test.use({ allowed: /status of 400/ });
+  test.use({ allowed: /status of 40[04]/ });
   test('wrong filter of a history can be changed in place', async ({ page, server }) => {
+    await page.goto(`${server.origin}/history?scenario=nothing`);
+    await expect(page.getByRole('alert')).toContainText('nothing');
+    await page.getByRole('link', { name: 'good', exact: true }).click();
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('History of good');
     await page.goto(`${server.origin}/history?scenario=every&since=yesterday`);
     await expect(page.getByRole('alert')).toContainText('yesterday');
     await page.getByLabel('Since').selectOption('Any time');
