@@ -280,6 +280,22 @@ export function beside(counts) {
   return known + passes ? { ...counts, passed: passed - passes, failed: 0, error: 0, timeout: 0, unexpected: failed + error + timeout - known + passes } : counts;
 }
 
+/** Changes of tests between two runs in the order of lists: key, words and class. The last three are only in Compare. @type {[string, string, string][]} */
+export const CHANGES = [
+  ['regressed', 'regressed', 'failed'],
+  ['still-failing', 'still failing', 'failed'],
+  ['unexpected-pass', 'passing although known', 'failed'],
+  ['known', 'known', 'known'],
+  ['fixed', 'fixed', 'passed'],
+  ['flaky', 'flaky', 'flaky'],
+  ['newly-skipped', 'newly skipped', 'skipped'],
+  ['new', 'new', 'running'],
+  ['gone', 'gone', 'skipped'],
+  ['passing', 'passing', 'passed'],
+  ['not-judged', 'not judged', 'skipped'],
+  ['unpaired', 'only in one run', 'skipped'],
+];
+
 /** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
 export function parts(counts) {
   const shown = beside(counts);

@@ -7,24 +7,8 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, folded, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, local, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
+import { CHANGES, count, done, duration, local, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
 import { suffix } from './tables.js';
-
-/** Classes of results in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
-const CLASSES = [
-  ['regressed', 'regressed', 'failed'],
-  ['still-failing', 'still failing', 'failed'],
-  ['unexpected-pass', 'passing although known', 'failed'],
-  ['known', 'known', 'known'],
-  ['fixed', 'fixed', 'passed'],
-  ['flaky', 'flaky', 'flaky'],
-  ['newly-skipped', 'newly skipped', 'skipped'],
-  ['new', 'new', 'running'],
-  ['gone', 'gone', 'skipped'],
-  ['passing', 'passing', 'passed'],
-  ['not-judged', 'not judged', 'skipped'],
-  ['unpaired', 'only in one run', 'skipped'],
-];
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, kept, server }) {
@@ -55,7 +39,7 @@ export async function open({ place, address, kept, server }) {
   const rows = new Rows({
     label: 'Changed results',
     head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
-    row: (/** @type {any} */ one) => [cell('change', CLASSES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words.replace(' although known', '')))),
+    row: (/** @type {any} */ one) => [cell('change', CHANGES.filter(([key]) => key === one.class).map(([, words, tone]) => el('span', { class: tone }, words.replace(' although known', '')))),
       cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
       cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
     height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
@@ -84,7 +68,7 @@ export async function open({ place, address, kept, server }) {
     if (!document && error) return problem(error);
     if (!document) return el('p', { class: 'empty' }, runs.length > 1 ? ['Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.']
       : ['Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run')]);
-    const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
+    const chips = CHANGES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
       document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
       measures(document.measures),

@@ -4,21 +4,8 @@
 import { get, getNow, query, runPath, trialPath, tried } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { el, folded, link, loading, render, table } from '../base/ui.js';
-import { count, done, outcome, percent, plural, points, prose, score, time } from '../base/words.js';
+import { CHANGES, count, done, outcome, percent, plural, points, prose, score, time } from '../base/words.js';
 import { example, reason } from './reason.js';
-
-/** Changes of tests: key, words and class. */
-const CHANGES = [
-  ['regressed', 'newly failing', 'failed'],
-  ['still_failing', 'still failing', 'failed'],
-  ['unexpected_pass', 'passing although known', 'failed'],
-  ['known', 'known', 'known'],
-  ['fixed', 'fixed', 'passed'],
-  ['flaky', 'flaky', 'flaky'],
-  ['newly_skipped', 'newly skipped', 'skipped'],
-  ['new', 'new', ''],
-  ['gone', 'gone', ''],
-];
 
 /** @param {import('./run.js').RunView} view */
 export function previous({ document, run }) {
@@ -28,8 +15,8 @@ export function previous({ document, run }) {
   const rise = rates && points(rates[1], rates[0], `${percent(rates[0])} passed in ${base.short}`);
   const hasRepeats = Object.values(base.counts).reduce((sum, one) => sum + one, 0) < done(document.run.counts);
   const href = `/compare${query({ base: base.run, new: run })}`;
-  const changes = CHANGES.filter(([key]) => base.counts[key] > 0)
-    .map(([key, words, tone]) => el('a', { class: tone, href }, `${count(base.counts[key])} ${words}`));
+  const changes = CHANGES.slice(0, -3).map(([key, words, tone]) => [base.counts[key.replace('-', '_')], words.replace('regressed', 'newly failing'), tone])
+    .filter(([number]) => number > 0).map(([number, words, tone]) => el('a', { class: tone, href }, `${count(number)} ${words}`));
   return el('p', { class: 'counts' },
     el('span', null, 'Since ', link(runPath(base.run), base.short), ' (', time(base.started_at, 'age'), '):'),
     changes.length ? changes : el('span', { class: 'quiet' }, 'no changes'), hasRepeats && el('span', { class: 'quiet' }, '(tests, each on a provider)'),
