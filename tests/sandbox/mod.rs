@@ -3,10 +3,13 @@
 #[cfg(debug_assertions)]
 mod attacks;
 mod compiling;
+mod expected_workspaces;
 mod files;
+mod graded_workspaces;
 mod judging;
 mod network;
 mod secrets;
 mod wall;
 mod wasi;
+mod workspace_changes;
 mod workspaces;
