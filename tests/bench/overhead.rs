@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [calls] [shards] [models] [serve] [machines]`; all but the last ten without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [calls] [shards] [models] [workspaces] [serve] [machines]`; all but the last eleven without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -32,6 +32,7 @@ mod known;
 mod machines;
 mod models;
 mod server;
+mod workspaces;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -50,8 +51,21 @@ fn main() -> Done {
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
     let parts = [
-        "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "known",
-        "calls", "shards", "models", "serve", "machines",
+        "trials",
+        "start",
+        "memory",
+        "tests",
+        "bombs",
+        "large",
+        "files",
+        "answers",
+        "known",
+        "calls",
+        "shards",
+        "models",
+        "workspaces",
+        "serve",
+        "machines",
     ];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
@@ -106,6 +120,9 @@ fn main() -> Done {
     }
     if named && is_asked("models") {
         Bench::new(1, None)?.models(number("--n", 2_000) as usize)?;
+    }
+    if named && is_asked("workspaces") {
+        Bench::new(number("--n", 1_000), None)?.workspaces(rounds)?;
     }
     if named && is_asked("serve") {
         let bench = Bench::new(number("--rows", 1_000_000), None)?;

@@ -227,6 +227,12 @@ fn real_output_matches_its_schema() {
         checked.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
     }
     checked.check("show-calls", &document(&["show", run.id(), "say", "--calls"]));
+    runner.write(
+        "work.toml",
+        "[providers.echo]\nplugin = \"bundled:echo\"\nworkspace = {}\n[[tests]]\nid = \"work\"\ninput = 1\n",
+    );
+    runner.run(&["exec", "work.toml", "--into", "work/run"]).expect(0);
+    checked.check("show-diff", &document(&["show", "work/run", "work", "--diff"]));
     checked.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
     checked.check("history", &document(&["history", "--by", "team"]));
     runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));

@@ -110,6 +110,35 @@ fn attachments_logs_and_artifacts_travel() {
 }
 
 #[test]
+fn workspaces_travel_to_two_workers() {
+    let (runner, broker) = (Runner::new(&["files"]), Broker::start());
+    let base = runner.path("base/src");
+    fs::create_dir_all(&base).unwrap();
+    for number in 0..50 {
+        fs::write(base.join(number.to_string()), format!("file {number}\n")).unwrap();
+    }
+    let acts = json!([
+        ["append", "/work/src/7", "more\n"],
+        ["remove", "/work/src/8"],
+        ["write", "/work/new", "new"]
+    ]);
+    runner.scenario(&format!(
+        "[defaults]\nrepeat = 200\n[providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{ from = \"base\" }}\n[[tests]]\nid = \"a\"\ninput = {acts}\n"
+    ));
+    let expected = alone(&runner);
+    let _workers = ["a", "b"].map(|name| start_new_worker(&runner, &broker.address(), name));
+    runner.exec(&["--broker", &broker.address()]).expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+    let shown = runner.run(&["show", "latest", "a@agent#200", "--diff"]).expect(0);
+    for line in ["+more", "deleted file mode 100644", "+++ b/new"] {
+        assert!(shown.stdout.lines().any(|one| one == line), "{}", shown.stdout);
+    }
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
 fn killed_worker_costs_no_row() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 30);

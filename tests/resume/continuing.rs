@@ -97,6 +97,35 @@ fn killed_agent_continues_and_pays_once() {
 }
 
 #[test]
+fn continued_attempt_makes_the_same_changes_from_its_base() {
+    let server = model(Duration::from_millis(20));
+    let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
+    let keys = "workspace = { from = \"base\" }";
+    let runner = web::scenario(keys, &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, "");
+    std::fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/log", "of the base\n");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(20);
+    running.end_by(Signal::INT).0.expect(130);
+    // The run has a copy of the base.
+    std::fs::remove_dir_all(runner.path("base")).unwrap();
+    runner.run(&["resume"]).expect(0).says(&["continuing 1 attempt"]);
+    let row = runner.only_run().rows().remove(0);
+    assert_eq!((&row["continued"], &row["workspace"]["changed"]), (&json!(1), &json!(1)), "{row}");
+    let shown = runner.run(&["show", "latest", "t0", "--diff"]).expect(0);
+    let added: Vec<_> = shown.stdout.lines().filter(|line| line.contains(": answer to ")).collect();
+    assert_eq!(added.len(), STEPS, "{}", shown.stdout);
+    assert!(shown.stdout.contains("\n of the base\n+1: answer to"), "{}", shown.stdout);
+    std::fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/log", "of the base\n");
+    runner.exec(&["--into", "results/undisturbed"]).expect(0);
+    let undisturbed = runner.runs().into_iter().find(|run| run.id() == "undisturbed").unwrap();
+    assert_eq!(undisturbed.rows()[0]["workspace"], row["workspace"]);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
 fn stopped_agent_continues_in_the_next_session() {
     let server = model(Duration::from_millis(20));
     let runner = agent(&server, "");

@@ -15,7 +15,7 @@ workspace = { from = "base" }
 "#;
 
 /// Creates a base, and a scenario with these tests: an id with the acts of its guest.
-fn agent(keys: &str, tests: &[(&str, Value)]) -> Runner {
+pub fn agent(keys: &str, tests: &[(&str, Value)]) -> Runner {
     let runner = Runner::new(&["files"]);
     for (file, text) in [("README", "read me\n"), ("src/app.py", "v = 1\n"), ("src/lib.py", "")] {
         let path = runner.path("base").join(file);
@@ -35,7 +35,7 @@ fn agent(keys: &str, tests: &[(&str, Value)]) -> Runner {
 }
 
 /// The acts of an attempt that changes a bit of everything.
-fn changes() -> Value {
+pub fn changes() -> Value {
     json!([
         ["read", "/work/README"],
         ["list", "/work"],
@@ -101,7 +101,7 @@ fn assert_changed(run: &Run, row: &Value) {
 }
 
 /// Returns the text of all files of a folder, by path.
-fn tree(folder: &Path) -> BTreeMap<String, String> {
+pub fn tree(folder: &Path) -> BTreeMap<String, String> {
     let output = Command::new("find").arg(folder).args(["-printf", "%P %y %m %l\n"]).output();
     let listed = String::from_utf8(output.unwrap().stdout).unwrap();
     let entry = |line: &str| {
@@ -194,6 +194,30 @@ fn limits_of_a_workspace_hold() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn full_scratch_leaves_a_file_of_the_base_as_it_is() {
+    let acts =
+        json!([["append", "/work/one", "x"], ["append", "/work/two", "x"], ["size", "/work/two"]]);
+    let runner = agent("", &[("a", acts)]);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let limits = "workspace = { from = \"base\" }\nlimits = { scratch = \"64KiB\" }";
+    runner.scenario(&scenario.replace("workspace = { from = \"base\" }", limits));
+    for name in ["one", "two"] {
+        fs::write(runner.path("base").join(name), vec![b'y'; 40_000]).unwrap();
+    }
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let row = run.row("a");
+    let answers = row["output"].as_array().unwrap();
+    // The file is copied as a whole before its first byte is written.
+    let has_worked: Vec<_> = answers.iter().map(|answer| answer.get("ok").is_some()).collect();
+    assert_eq!(has_worked, [true, false, true], "{row}");
+    assert_eq!(answers[2]["ok"], 40_000);
+    let changes = changes_of(&run, &row);
+    let sizes: Vec<_> = changes.iter().map(|(path, one)| (&**path, &one["bytes"])).collect();
+    assert_eq!(sizes, [("one", &json!(40_001))]);
 }
 
 #[test]

@@ -90,6 +90,37 @@ test('calls of an attempt open in place', async ({ page, server }) => {
   expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
 });
 
+test('changes of a workspace open as diffs', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  const row = document.rows.find((one) => one.seq === document.shown);
+  row.workspace = { changes: '00'.repeat(32), added: 248, changed: 1, removed: 1, partial: true };
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
+  const file = (bytes) => ({ kind: 'file', mode: 420, bytes, sha256: '00'.repeat(32) });
+  const changes = [{ path: '<b>a', change: 'changed', kind: 'file', before: file(3), after: file(2048) }, { path: 'gone', change: 'removed', kind: 'file', before: file(3) },
+    { path: 'new', change: 'added', kind: 'folder', after: { kind: 'folder' } }, { path: 'new/link', change: 'added', kind: 'link', after: { kind: 'link', target: '../gone' } },
+    ...Array.from({ length: 196 }, (_, at) => ({ path: `new/${at}`, change: 'added', kind: 'file', after: file(at) }))];
+  await page.route(`**/api/v1${path}/changes?attempt=1`, (route) => route.fulfill({ json: { v: 1, run: NEW, trial: document.trial, attempt: 1, workspace: row.workspace, total: 250, changes } }));
+  await page.route('**/attempts/1/changes/*', (route) => route.fulfill({ status: 206, headers: { 'content-range': 'bytes 0-65535/70000' },
+    body: `diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n same\n-<img src=x onerror=alert(1)>\n+fresh\n${' \n'.repeat(2000)}` }));
+  await page.goto(server.origin + path);
+  const list = page.locator('h2:has-text("Changes") + ul > li');
+  await expect(page.getByRole('heading', { name: 'Changes' })).toHaveText('Changes248 added, 1 changed, 1 removed, partial');
+  await expect(list).toHaveCount(200);
+  await expect(list.first()).toContainText('<b>a changed, 2 KiB');
+  await expect(list.nth(3)).toContainText('new/link added link → ../gone');
+  await expect(list.nth(2).locator('details')).toHaveCount(0);
+  await expect(page.getByText('and 50 more changes: ')).toContainText('--diff');
+  await list.first().locator('summary').click();
+  const shown = page.getByLabel('Changes of <b>a');
+  await expect(shown.locator('del')).toHaveText('-<img src=x onerror=alert(1)>\n');
+  await expect(shown.locator('ins')).toHaveText('+fresh\n');
+  await expect(page.getByText('1,007 more lines: download the diff')).toBeVisible();
+  await expect(page.getByLabel('Download the diff of <b>a')).toHaveAttribute('href', `/api/v1${path}/attempts/1/changes/0`);
+  await list.nth(1).locator('summary').click();
+  await expect(shown).toHaveCount(0);
+});
+
 test('continued trial shows the calls of its journal', async ({ page, server }) => {
   const path = trial(NEW, 'fails@hostile#1');
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);

@@ -35,6 +35,7 @@ pub struct ChangesDocument {
     pub trial: TrialId,
     /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// The numbers of changes, as in the row.
     pub workspace: WorkspaceResult,
     /// Number of changes that were kept.
     pub total: u64,
@@ -47,11 +48,14 @@ pub struct ChangesDocument {
 pub struct ChangedPath {
     /// Relative to the workspace.
     pub path: String,
+    /// Whether it was added, changed or removed.
     pub change: ChangeKind,
     /// The kind now, or before if it was removed.
     pub kind: EntryKind,
+    /// The entry of the base. Absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<PathState>,
+    /// What the attempt left. Absent if that is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<PathState>,
 }
@@ -59,6 +63,7 @@ pub struct ChangedPath {
 /// A file, folder or link, before or after an attempt.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PathState {
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// Permission bits of a file.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,9 @@
 
 mod wasi;
 
+use std::fs::OpenOptions;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use runner_sdk::{
@@ -122,6 +124,10 @@ fn agent(request: &Request) -> Value {
             send(&asked)
         };
         last = answer["body"].as_str().map_or_else(|| answer.to_string(), str::to_owned);
+        // Only with a workspace.
+        if let Ok(mut log) = OpenOptions::new().create(true).append(true).open("/work/log") {
+            let _ = writeln!(log, "{step}: {last}");
+        }
     }
     json!({ "last": last })
 }
