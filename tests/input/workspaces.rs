@@ -88,6 +88,126 @@ fn previews_describe_workspaces() {
     assert!(!runner.path("results").exists());
 }
 
+/// A provider with a workspace, and a test with a grader that has these keys.
+fn graded(keys: &str) -> String {
+    format!(
+        r#"
+providers.agent = {{ plugin = "bundled:echo", workspace = {{}} }}
+providers.plain = {{ plugin = "bundled:echo" }}
+providers.other = {{ plugin = "bundled:echo", workspace = {{ mount = "/src" }} }}
+tests = [{{ id = "a", input = {{ task = "a" }}, providers = ["agent"], expect = {{ graders = ["judge"] }} }}]
+[graders.judge]
+plugin = "bundled:echo"
+{keys}
+"#
+    )
+}
+
+/// Returns [`graded`] with only one path of workspaces.
+fn graded_at(keys: &str) -> String {
+    graded(keys).replace(", workspace = { mount = \"/src\" }", "")
+}
+
+#[test]
+fn contradictions_of_graders_and_workspaces_are_refused() {
+    let runner = tasks(TASKS);
+    let files = |files: &str| graded_at(&format!("workspace = \"read\"\nfiles = {{ {files} }}"));
+    let read = || graded_at("workspace = \"read\"");
+    for (scenario, texts) in [
+        (
+            graded_at("files = { \"/work/x\" = \"fixtures\" }"),
+            ["`files` are put into a workspace", "add `workspace = \"read\"` to the grader"],
+        ),
+        (graded_at("workspace = \"rw\""), ["`rw` is not a value of `workspace`", "choose from: `read`, `write`"]),
+        (files(""), ["must not be empty", ""]),
+        (
+            graded_at("workspace = \"read\"\nreuse = \"instance\""),
+            ["cannot have a new workspace for each", "or remove `workspace`"],
+        ),
+        (
+            graded_at("workspace = \"write\"\nlimits = { scratch = 0 }"),
+            ["without `limits.scratch`, the grader cannot write", "the default is then 64 MiB"],
+        ),
+        (
+            read() + "grants.fs = [{ path = \"fixtures\", mount = \"/work/deep\" }]\n",
+            ["the folder at `/work/deep` and the workspace at `/work` overlap", "the workspace"],
+        ),
+        (
+            read() + "grants.fs = [{ path = \"fixtures\", mount = \"/x\", mode = \"rw\" }]\n",
+            ["`rw` needs a limit of written bytes", ""],
+        ),
+        (
+            read().replace(", workspace = {}", ""),
+            ["no provider has a workspace", "add `workspace = { from = \"FOLDER\" }`"],
+        ),
+        (
+            graded("workspace = \"read\"\nfiles = { \"/work/x\" = \"fixtures\" }"),
+            ["`files` need one path for all workspaces", "the same `mount`"],
+        ),
+        (
+            files("\"/src/x\" = \"fixtures\""),
+            ["`/src/x` is not in the workspace, which is at `/work`", "such as `/work/tests`"],
+        ),
+        (files("\"/work\" = \"fixtures\""), ["`/work` is not in the workspace", ""]),
+        (files("\"work/x\" = \"fixtures\""), ["`work/x` does not start with `/`", ""]),
+        (files("\"/work/../x\" = \"fixtures\""), ["has a part that is empty, `.` or `..`", ""]),
+        (
+            files("\"/work/x\" = \"fixtures\", \"/work/x/y\" = \"fixtures/b\""),
+            ["`/work/x/y` is in `/work/x`", "the other one"],
+        ),
+        (
+            files("\"/work/x\" = \"hidden/{{input.other}}\""),
+            ["test `a` has no `input.other`", "needed here"],
+        ),
+        (files("\"/work/x\" = \"hidden\""), ["`hidden` of grader `judge` does not exist", ""]),
+        (
+            files("\"/work/x\" = \"../{{input.task}}\"").replace("task = \"a\"", "task = \"..\""),
+            ["is chosen by its test", "state other folders in `files`"],
+        ),
+        (files("\"/work/x\" = \"/etc\""), ["leads out of the project", ""]),
+        (files("\"/work/x\" = \"{{config.x}}\""), ["this template", ""]),
+        (
+            read().replace("[\"agent\"]", "[\"plain\"]"),
+            [
+                "grader `judge` reads a workspace, and provider `plain` has no workspace",
+                "restrict `providers` of the test, or give it a `workspace`",
+            ],
+        ),
+        (
+            read().replace("workspace = {}", "workspace = { keep = \"none\" }"),
+            ["provider `agent` keeps no changes of its workspace", "remove `keep = \"none\"` there"],
+        ),
+    ] {
+        runner.scenario(&scenario);
+        runner.refused(&["exec", "scenario.toml"], &texts);
+    }
+    runner.refused(
+        &["exec", "scenario.toml", "--limit", "scratch=0"],
+        &["provider `agent` keeps no changes of its workspace"],
+    );
+    runner.scenario(&graded("workspace = \"write\"").replace(", workspace = {}", ""));
+    runner.refused(
+        &["exec", "scenario.toml", "--limit", "scratch=0"],
+        &["leaves no room for the workspace of "],
+    );
+}
+
+#[test]
+fn previews_name_the_files_of_graders() {
+    let runner = tasks(TASKS);
+    runner.scenario(&graded("workspace = \"write\""));
+    runner
+        .exec(&["--dry-run"])
+        .expect(0)
+        .says(&["grader `judge` writes to copies of workspaces after their attempts"]);
+    runner.scenario(&graded_at(
+        "workspace = \"read\"\nfiles = { \"/work/x\" = \"fixtures/{{input.task}}\" }",
+    ));
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    ran.says(&["grader `judge` reads workspaces after their attempts, with `fixtures/{{input.task}}` at `/work/x`"]);
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+}
+
 #[test]
 fn lowered_scratch_leaves_no_workspace() {
     let runner = tasks(TASKS);

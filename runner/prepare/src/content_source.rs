@@ -61,7 +61,7 @@ impl ContentSource {
 
     /// Creates a source of the attachments, schemas and bases of a suite.
     pub fn of_suite(suite: &Suite) -> Self {
-        let files = suite.bases().values().flat_map(|base| &base.files);
+        let files = suite.bases().values().flat_map(|base| base.files.iter());
         let files = files.map(|(digest, path)| (digest, path)).chain(suite.blobs());
         let files = files.map(|(digest, path)| (*digest, Origin::File(path.clone())));
         let bases = suite.bases().iter();

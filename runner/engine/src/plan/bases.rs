@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::{env, io};
 
 use runner_model::units::{grouped, plural, show_size, show_sizes_apart};
-use runner_model::workspace::{Workspace, read_base};
-use runner_model::{Digest, Places as _, visible::shown_path};
+use runner_model::workspace::{GradedAccess, GradedWorkspace, Workspace, read_base};
+use runner_model::{Digest, Places as _, provider::Provider, visible::shown_path};
 use runner_prepare::machine;
 use runner_record::Fold;
 
@@ -54,7 +54,8 @@ impl Plan {
         Ok((files, others as u64))
     }
 
-    /// Returns a line for each provider with a workspace, with the number and the size of its bases.
+    /// Returns a line for each provider with a workspace, with the number and the size of its bases, and for each grader that
+    /// gets one, with its files.
     pub(crate) fn workspaces(&self) -> Result<Vec<String>, EngineError> {
         let trials = self.trials_of_bases(|_| true).map_err(machine_error)?;
         let mut known = HashMap::new();
@@ -67,6 +68,7 @@ impl Plan {
         }
         let mut lines = Vec::new();
         for (index, prepared) in (0..).zip(&self.providers) {
+            lines.extend(graded_workspace(&prepared.provider));
             let Some(Workspace { from, mount, .. }) = &prepared.provider.workspace else {
                 continue;
             };
@@ -133,4 +135,16 @@ impl Plan {
             "the bases of the workspaces need {needed} in {folder}, for the session and {workers}, and {free} are free\nfree some space, set `TMPDIR` to another folder, or lower `-j`"
         )))
     }
+}
+
+/// Returns a line about the workspace that a grader gets. `None` without one.
+fn graded_workspace(grader: &Provider) -> Option<String> {
+    let GradedWorkspace { access, files } = grader.grading.as_ref()?.workspace.as_ref()?;
+    let access = match access {
+        GradedAccess::Read => "reads workspaces after their attempts",
+        GradedAccess::Write => "writes to copies of workspaces after their attempts",
+    };
+    let files: Vec<_> = files.iter().map(|(place, from)| format!("`{from}` at `{place}`")).collect();
+    let with = if files.is_empty() { "" } else { ", with " };
+    Some(format!("grader `{}` {access}{with}{}", grader.name, files.join(", ")))
 }

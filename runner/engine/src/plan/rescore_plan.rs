@@ -117,7 +117,7 @@ impl RescorePlan {
         let mut plugins = ContentSource::stored(root, stored_plugins);
         plugins.extend(&sources);
         let mut blobs = ContentSource::stored(root, dir.blobs(manifest)?);
-        blobs.extend(&ContentSource::from_files(live.blobs().clone()));
+        blobs.extend(&ContentSource::of_suite(&live));
 
         scenario.name.clone_from(&manifest.scenario);
         // Its rules are about the stored tags and weights.

@@ -156,7 +156,8 @@ pub(crate) fn check_grants(provider: &Value, at: &At<'_>, reader: &mut Reader<'_
         check_reuse(grants, &at, reader);
     }
     let scratch = provider.pointer("/limits/scratch");
-    let has_workspace = provider.get("workspace").is_some();
+    // A table, or the access of a grader.
+    let has_workspace = provider.get("workspace").is_some_and(|workspace| workspace != "read");
     let is_limited = has_workspace || scratch.is_some() && size(scratch) != Some(0);
     let at = at.key("fs");
     let mut mounts = HashSet::new();

@@ -22,7 +22,7 @@ use runner_model::{Limits, globs, grants::FsMode, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
-use self::workspace_keys::check_workspace;
+use self::workspace_keys::{check_graded, check_workspace};
 use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
@@ -114,6 +114,9 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
         check_grants(provider, &at.key(name), reader);
         check_workspace(provider, &at.key(name), reader);
         check_scores(provider, &at.key(name), reader);
+        if table == "graders" {
+            check_graded(provider, &at.key(name), root, reader);
+        }
         if table == "graders" && names.contains(&name.as_str()) {
             let message = format!("a provider and a grader are both named `{name}`");
             reader.refuse_key(&at.key(name), message, "rename one of them");

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, ProviderFile, Reuse, Stdin,
 };
+use runner_model::workspace::{GradedAccess, GradedWorkspace};
 use runner_model::{
     BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
 };
 use serde_json::{Value, json};
 
-use super::workspace_keys::{SCRATCH, WORKSPACE_TABLE};
+use super::workspace_keys::{ACCESS, GRADER_FILES, SCRATCH, WORKSPACE_TABLE};
 use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
@@ -121,6 +122,8 @@ impl Form for ProviderFiles {
 
 fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
     let input = table.optional("input", &Templates(Any, GRADED_ROOTS));
+    let files = table.optional("files", &GRADER_FILES).unwrap_or_default();
+    let access = table.optional("workspace", &ACCESS);
     let grading = Grading {
         input: input.map(TemplateValue::into_value),
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
@@ -128,10 +131,16 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
         weight: table.or("weight", &Number(0.0, MAX_WEIGHT), "1"),
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
         retries: table.optional("retries", &RETRIES),
-        workspace: None,
+        workspace: access
+            .map(|access| GradedWorkspace { access, files: files.into_iter().collect() }),
         fingerprint: None,
     };
-    Some(Provider { grading: Some(Box::new(grading)), ..settings(table)? })
+    let mut grader = Provider { grading: Some(Box::new(grading)), ..settings(table)? };
+    // A written 0 is refused.
+    if access == Some(GradedAccess::Write) && grader.limits.scratch == 0 {
+        grader.limits.scratch = SCRATCH;
+    }
+    Some(grader)
 }
 
 /// Reads the keys that providers and graders share.

@@ -33,9 +33,20 @@ struct PlacedTemplate<'s> {
     allows_nul: bool,
 }
 
-/// Returns the inputs that a provider needs from each of its tests.
+/// Returns the inputs that a provider needs from each of its tests, or a grader from each test that names it.
 pub(crate) fn test_inputs(provider: &Provider) -> Vec<TestInput<'_>> {
     let mut inputs = Vec::new();
+    // Only these templates of a grader are about the input of a test.
+    if let Some(grading) = &provider.grading {
+        for (place, template) in grading.workspace.iter().flat_map(|workspace| &workspace.files) {
+            let path = keys(["graders", &provider.name, "files", place]);
+            inputs.extend(template.keys_of("input").map(|keys| TestInput {
+                path: path.clone(),
+                kind: InputKind::Value { keys, allows_nul: true },
+            }));
+        }
+        return inputs;
+    }
     for PlacedTemplate { path, template, allows_nul } in templates(provider) {
         inputs.extend(template.keys_of("input").map(|keys| TestInput {
             path: path.clone(),
@@ -96,9 +107,9 @@ pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String
 
 /// Returns a warning if a grader answers every output alike, because no placeholder inserts one.
 ///
-/// Metrics count as an output. Without `input`, its input has all of them, and only a plain command can leave them out.
+/// Metrics count as an output, and so does a workspace. Without `input`, its input has all of them, and only a plain command can leave them out.
 fn blind_grader(provider: &Provider, is_plain: bool) -> Option<String> {
-    let grading = provider.grading.as_ref()?;
+    let grading = provider.grading.as_ref().filter(|grading| grading.workspace.is_none())?;
     let input = grading.input.as_ref();
     let reads_none = input.is_some_and(|input| !has_placeholder(input, is_output));
     let is_passed = templates(provider).iter().any(|placed| {

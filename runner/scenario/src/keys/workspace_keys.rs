@@ -1,16 +1,29 @@
-//! The `workspace` of a provider, and its contradictions to other keys.
+//! The `workspace` of a provider or grader, and its contradictions to other keys.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use runner_model::workspace::{KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace};
+use runner_model::workspace::{
+    GradedAccess, KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace,
+};
 use serde_json::Value;
 
 use super::grant_keys::check_mount;
-use crate::reading::{At, Reader, Table, TableForm, Templated, Text, Word, size};
+use crate::reading::{At, Named, Reader, Table, TableForm, Templated, Text, Word, size};
 
 pub(super) const WORKSPACE_TABLE: TableForm<Workspace> =
     TableForm("`workspace` of a provider", workspace);
-/// `limits.scratch` of a provider with a workspace that does not set it.
+/// What a grader may do with the workspace of an attempt.
+pub(super) const ACCESS: Word<GradedAccess> =
+    Word(|| GradedAccess::ALL.iter().map(|access| access.as_str()).collect(), GradedAccess::parse);
+/// The files of a grader, by their paths in the guest.
+pub(super) const GRADER_FILES: Named<Templated> = Named {
+    form: Templated(WORKSPACE_ROOTS),
+    words: "a table such as { \"/work/tests\" = \"hidden\" }",
+    refuse: |_| None,
+    pattern: "^/.",
+    count: (1, usize::MAX),
+};
+/// `limits.scratch` of a provider with a workspace, or of a grader that writes to one, that does not set it.
 pub(super) const SCRATCH: u64 = 64 << 20;
 const MOUNT: Text<String> = Text {
     words: "an absolute path",
@@ -51,14 +64,37 @@ pub(super) fn check_workspace(provider: &Value, at: &At<'_>, reader: &mut Reader
         let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
         problem.help = Some("or remove `workspace`".to_owned());
     }
+    let message = "without `limits.scratch`, no attempt can have a workspace";
+    check_scratch(provider, at, message, reader);
+    if let Some(mount) = mount_of(provider) {
+        check_overlaps(provider, at, mount, &at.key("workspace"), reader);
+    }
+}
+
+/// Returns the path of a provider's workspace. `None` without one, or if the path is invalid.
+fn mount_of(provider: &Value) -> Option<&str> {
+    let workspace = provider.get("workspace")?.as_object()?;
+    let mount = workspace.get("mount").map_or(Some(WORKSPACE), Value::as_str);
+    mount.filter(|mount| check_place(mount).is_ok())
+}
+
+/// Reports a `limits.scratch` of 0.
+fn check_scratch(provider: &Value, at: &At<'_>, message: &str, reader: &mut Reader<'_>) {
     if size(provider.pointer("/limits/scratch")) == Some(0) {
-        let message = "without `limits.scratch`, no attempt can have a workspace";
         let limits = at.key("limits");
         let problem = reader.refuse(&limits.key("scratch"), message, "too small");
         problem.help = Some("raise it, or remove it: the default is then 64 MiB".to_owned());
     }
-    let mount = workspace.get("mount").map_or(Some(WORKSPACE), Value::as_str);
-    let Some(mount) = mount.filter(|mount| check_place(mount).is_ok()) else { return };
+}
+
+/// Reports folders of grants that overlap the workspace at `mount`, which is stated at `workspace`.
+fn check_overlaps(
+    provider: &Value,
+    at: &At<'_>,
+    mount: &str,
+    workspace: &At<'_>,
+    reader: &mut Reader<'_>,
+) {
     let folders = provider.pointer("/grants/fs").and_then(Value::as_array).into_iter().flatten();
     let grants = at.key("grants");
     let fs = grants.key("fs");
@@ -69,7 +105,73 @@ pub(super) fn check_workspace(provider: &Value, at: &At<'_>, reader: &mut Reader
             let message = format!("the folder at `{other}` and the workspace at `{mount}` overlap");
             let problem = reader.refuse(&fs.index(index).key("mount"), message, "this folder");
             problem.help = Some("choose another `mount` for one of them".to_owned());
-            reader.add_place(&at.key("workspace"), "the workspace");
+            reader.add_place(workspace, "the workspace");
+        }
+    }
+}
+
+/// Reports contradictions between the workspace and the files of a grader, its other keys, and the workspaces of providers.
+pub(super) fn check_graded(grader: &Value, at: &At<'_>, root: &Value, reader: &mut Reader<'_>) {
+    let files = grader.get("files").and_then(Value::as_object);
+    let Some(access) = grader.get("workspace") else {
+        if files.is_some() {
+            let message = "`files` are put into a workspace, which this grader does not get";
+            let problem = reader.refuse_key(&at.key("files"), message, "has no effect");
+            problem.help = Some("add `workspace = \"read\"` to the grader".to_owned());
+        }
+        return;
+    };
+    if grader.get("reuse").is_some() {
+        let message = "an instance that judges many outputs cannot have a new workspace for each";
+        let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
+        problem.help = Some("or remove `workspace`".to_owned());
+    }
+    if access.as_str() == Some(GradedAccess::Write.as_str()) {
+        let message = "without `limits.scratch`, the grader cannot write to a workspace";
+        check_scratch(grader, at, message, reader);
+    }
+    let providers = root.get("providers").and_then(Value::as_object);
+    if !providers.into_iter().flatten().any(|(_, provider)| provider.get("workspace").is_some()) {
+        let message = "no provider has a workspace, so this grader has nothing to read";
+        let problem = reader.refuse(&at.key("workspace"), message, "here");
+        problem.help = Some("add `workspace = { from = \"FOLDER\" }` to a provider".to_owned());
+        return;
+    }
+    let tables = At::ROOT.key("providers");
+    let mounts: BTreeMap<_, _> = (providers.into_iter().flatten())
+        .filter_map(|(name, provider)| Some((mount_of(provider)?, name)))
+        .collect();
+    for (mount, name) in &mounts {
+        check_overlaps(grader, at, mount, &tables.key(name).key("workspace"), reader);
+    }
+    let at = at.key("files");
+    let files = files.into_iter().flatten().map(|(path, _)| path);
+    if files.clone().count() > 0 && mounts.len() > 1 {
+        let message = "`files` need one path for all workspaces, and these differ in `mount`";
+        let problem = reader.refuse_key(&at, message, "these files");
+        problem.help = Some("give all providers with a workspace the same `mount`".to_owned());
+        for (mount, name) in mounts {
+            let provider = tables.key(name);
+            reader.add_place(&provider.key("workspace"), &format!("at `{mount}`"));
+        }
+        return;
+    }
+    for path in files.clone() {
+        if let Err(reason) = check_place(path) {
+            reader.refuse_key(&at.key(path), format!("`{path}` {reason}"), "this path");
+            continue;
+        }
+        let is_in = |folder: &str| path != folder && Path::new(path).starts_with(folder);
+        if let Some((mount, _)) = mounts.first_key_value().filter(|(mount, _)| !is_in(mount)) {
+            let message = format!("`{path}` is not in the workspace, which is at `{mount}`");
+            let problem = reader.refuse_key(&at.key(path), message, "this path");
+            problem.help = Some(format!("choose a path such as `{mount}/tests`"));
+        }
+        if let Some(other) = files.clone().find(|other| is_in(other)) {
+            let message = format!("`{path}` is in `{other}`, which is another one of the `files`");
+            reader.refuse_key(&at.key(path), message, "this path").help =
+                Some("put both into one folder of the project".to_owned());
+            reader.add_place(&at.key(other), "the other one");
         }
     }
 }

@@ -89,7 +89,7 @@ fn place_of(path: &[Step]) -> TextPlace {
         ("providers" | "graders", "stdin") => path.len() == 3,
         ("providers" | "graders", "grants") => key(3) == "env",
         ("providers", "workspace") => key(3) == "from",
-        ("graders", "input") => true,
+        ("graders", "input" | "files") => true,
         ("test_lists", field) => ["id", "input", "expect", "reference", "meta"].contains(&field),
         _ => false,
     };

@@ -1,13 +1,15 @@
 //! [`Base`]: a folder that workspaces start as.
 
 use std::collections::HashMap;
-use std::fs::{self, DirEntry, Metadata};
+use std::fs::{self, DirEntry};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::{ffi::OsString, io, sync::Arc};
 
 use runner_model::template::{Template, TemplatePiece};
-use runner_model::workspace::{EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines};
+use runner_model::workspace::{
+    EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines, read_base as read_lines,
+};
 use runner_model::{Digest, units::grouped, visible::shown_path};
 use serde_json::Value;
 
@@ -17,18 +19,18 @@ use crate::project::{Project, Refusal, holds_results, real_path};
 /// Links that a path may lead through. The kernel follows as many.
 const MAX_LINKS: usize = 40;
 
-/// A folder that workspaces start as, as it was read.
+/// A folder that workspaces start as, or the files that a grader puts into them, as they were read.
 #[derive(Clone, Debug)]
 pub struct Base {
     /// The lines of its entries, whose digest is that of the base.
     pub lines: Arc<[u8]>,
     /// The digests and paths of its files.
-    pub files: Vec<(Digest, PathBuf)>,
+    pub files: Arc<[(Digest, PathBuf)]>,
 }
 
 /// Checks that a test chooses a folder below the one that `from` states before its first placeholder: by another one, a record of
-/// a list would choose what providers see of the project. `path` is the text of `from` for the test.
-pub(super) fn check_chosen(from: &Template, path: &str) -> Result<(), Refusal> {
+/// a list would choose what providers see of the project. `path` is the text of `from`, the value of `key`, for the test.
+pub(super) fn check_chosen(key: &str, from: &Template, path: &str) -> Result<(), Refusal> {
     if from.paths().next().is_none() {
         return Ok(());
     }
@@ -51,19 +53,30 @@ pub(super) fn check_chosen(from: &Template, path: &str) -> Result<(), Refusal> {
         stated => format!("`{stated}`"),
     };
     let reason = format!("is chosen by its test, and is not a visible folder below {above}");
-    let help = "state other folders in `from`, before its first placeholder".to_owned();
+    let help = format!("state other folders in `{key}`, before its first placeholder");
     Err(Refusal { reason, help: Some(help) })
 }
 
-/// Reads the base in a folder of a scenario in `project`, which may have `most` entries.
-pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result<Base, Refusal> {
+/// Reads the base in a folder of a scenario in `project`, which may have `most` entries. With `is_file_allowed`, a file gives a
+/// base whose only entry has an empty path.
+pub(super) fn read_base(
+    project: &Project,
+    folder: &Path,
+    is_file_allowed: bool,
+    most: usize,
+) -> Result<Base, Refusal> {
     project.check_read(folder)?;
-    check_kind(folder, Metadata::is_dir)?;
+    check_kind(folder, |about| about.is_dir() || is_file_allowed && about.is_file())?;
     let real = real_path(folder);
     let is_own = |above: &&Path| **above == *real || above.starts_with(&project.root);
     let mut above = real.ancestors().take_while(is_own);
     if let Some(results) = above.find(|above| holds_results(above)) {
         return Err(format!("is in `{}`, which holds results", shown_path(results)).into());
+    }
+    if !folder.is_dir() {
+        let entry = file_entry(folder, String::new()).map_err(|error| not_copied("", &error))?;
+        let files = entry.sha256.iter().map(|sha256| (*sha256, folder.to_owned())).collect();
+        return Ok(Base { lines: base_lines(&[entry]).into(), files });
     }
     let (mut entries, mut files, mut folders) = (Vec::new(), Vec::new(), vec![String::new()]);
     // The path of a folder in the base is empty or ends with `/`.
@@ -99,7 +112,28 @@ pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result
         let help = "use relative links within the folder, or files in their place".to_owned();
         return Err(Refusal { reason, help: Some(help) });
     }
-    Ok(Base { lines: base_lines(&entries).into(), files })
+    Ok(Base { lines: base_lines(&entries).into(), files: files.into() })
+}
+
+/// Returns the base that has each of these at a path, in place of an empty one. `None` if it has more than `most` entries.
+pub(super) fn merge(parts: &[(String, Base)], most: usize) -> serde_json::Result<Option<Base>> {
+    let mut entries = Vec::new();
+    for (place, base) in parts {
+        let inner = read_lines(&base.lines)?;
+        if inner.first().is_none_or(|entry| !entry.path.is_empty()) {
+            entries.push(folder_entry(place.clone()));
+        }
+        entries.extend(inner.into_iter().map(|entry| {
+            let path = match &*entry.path {
+                "" => place.clone(),
+                path => format!("{place}/{path}"),
+            };
+            TreeEntry { path: path.into(), ..entry }
+        }));
+    }
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let files = parts.iter().flat_map(|(_, base)| base.files.iter().cloned()).collect();
+    Ok((entries.len() <= most).then(|| Base { lines: base_lines(&entries).into(), files }))
 }
 
 /// Reads a folder as the base of a call outside a scenario.
@@ -109,7 +143,7 @@ pub(super) fn read_base(project: &Project, folder: &Path, most: usize) -> Result
 /// A message about a folder that cannot be a base.
 pub fn read_folder(folder: &Path) -> Result<Base, String> {
     let project = Project::new(folder, &Value::Null);
-    read_base(&project, folder, MAX_BASE_ENTRIES).map_err(|Refusal { reason, help }| {
+    read_base(&project, folder, false, MAX_BASE_ENTRIES).map_err(|Refusal { reason, help }| {
         let help: String = help.iter().map(|help| format!("\n{help}")).collect();
         format!("`{}` {reason}{help}", shown_path(folder))
     })
@@ -128,20 +162,28 @@ fn entry(found: &DirEntry, inner: &str) -> io::Result<TreeEntry<'static>> {
         text.into_string().map_err(|_| io::Error::other("its name or target is not UTF-8"))
     };
     let about = found.metadata()?;
-    let path = format!("{inner}{}", utf8(found.file_name())?).into();
-    let kind = EntryKind::Folder;
-    let folder = TreeEntry { path, kind, mode: 0, bytes: 0, sha256: None, target: None };
+    let path = format!("{inner}{}", utf8(found.file_name())?);
     if about.is_dir() {
-        return Ok(folder);
+        return Ok(folder_entry(path));
     }
     if about.is_symlink() {
         let target = Some(utf8(fs::read_link(found.path())?.into())?.into());
-        return Ok(TreeEntry { kind: EntryKind::Link, target, ..folder });
+        return Ok(TreeEntry { kind: EntryKind::Link, target, ..folder_entry(path) });
     }
+    file_entry(&found.path(), path)
+}
+
+fn folder_entry(path: String) -> TreeEntry<'static> {
+    let kind = EntryKind::Folder;
+    TreeEntry { path: path.into(), kind, mode: 0, bytes: 0, sha256: None, target: None }
+}
+
+/// Reads a file, which has `path` in the base.
+fn file_entry(file: &Path, path: String) -> io::Result<TreeEntry<'static>> {
     // Refuses others than regular files.
-    let (sha256, bytes) = hash_file(&found.path())?;
-    let (mode, sha256) = (about.permissions().mode() & 0o777, Some(sha256));
-    Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder })
+    let (sha256, bytes) = hash_file(file)?;
+    let (mode, sha256) = (fs::metadata(file)?.permissions().mode() & 0o777, Some(sha256));
+    Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder_entry(path) })
 }
 
 /// Returns whether the link at `path` leads to a place in the base, which need not exist. `links` are all targets by path.
@@ -188,7 +230,8 @@ mod tests {
         fs::write(folder.path().join("a/x"), "").unwrap();
         fs::write(folder.path().join("a/b/y"), "").unwrap();
         let project = Project::new(folder.path(), &Value::Null);
-        let read = |most| read_base(&project, folder.path(), most).map_err(|error| error.reason);
+        let read =
+            |most| read_base(&project, folder.path(), false, most).map_err(|error| error.reason);
         assert_eq!(read(4).map(|base| base.files.len()).ok(), Some(2));
         let message = "has more than 3 files, folders and links";
         assert_eq!(read(3).map(drop), Err(message.to_owned()));

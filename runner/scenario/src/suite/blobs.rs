@@ -5,10 +5,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use runner_model::workspace::MAX_BASE_ENTRIES;
-use runner_model::{Digest, json, row::MAX_DEPTH, without_mark};
+use runner_model::{Digest, json, row::MAX_DEPTH, units::grouped, without_mark};
 use serde_json::Value;
 
-use super::base::{Base, read_base};
+use super::base::{Base, merge, read_base};
 use crate::keys::files::{hash_file, open_file};
 use crate::project::{Project, Refusal};
 
@@ -21,13 +21,18 @@ pub(crate) const MAX_GOLDEN_BYTES: u64 = 4 << 20;
 pub(crate) struct Blobs {
     /// Keyed by whether it is a schema, and by path.
     known: HashMap<(bool, PathBuf), Blob>,
-    /// The folders that were read for bases. Many tests may share a large one that is invalid.
-    folders: HashMap<PathBuf, Result<Digest, Refusal>>,
+    /// The folders that were read for bases, and the files and folders of graders (`true`). Many tests may share a large one that
+    /// is invalid.
+    trees: HashMap<(bool, PathBuf), Result<Tree, Refusal>>,
+    /// The bases of graders' files, by their paths in a workspace and the digests of the trees there.
+    merged: HashMap<Vec<(String, Digest)>, Digest>,
     bases: BTreeMap<Digest, Base>,
 }
 
 /// The digest of a file and its length.
 pub(super) type Blob = (Digest, u64);
+/// A file or folder as a base, and its digest.
+pub(super) type Tree = (Digest, Base);
 
 impl Blobs {
     /// Reads an attachment of a scenario in `project`.
@@ -63,15 +68,48 @@ impl Blobs {
 
     /// Reads a folder that workspaces of a scenario in `project` start as.
     pub(crate) fn base(&mut self, project: &Project, folder: PathBuf) -> Result<Digest, Refusal> {
-        if let Some(known) = self.folders.get(&folder) {
+        let (digest, base) = self.tree(project, false, folder)?;
+        self.bases.entry(digest).or_insert(base);
+        Ok(digest)
+    }
+
+    /// Reads a file or folder that a grader of a scenario in `project` puts into workspaces.
+    pub(crate) fn grader_file(&mut self, project: &Project, path: PathBuf) -> Result<Tree, Refusal> {
+        self.tree(project, true, path)
+    }
+
+    /// Adds the base of all files of a grader, each with its path in the workspace.
+    pub(crate) fn grader_files(&mut self, files: Vec<(String, Tree)>) -> Result<Digest, String> {
+        let key: Vec<_> =
+            files.iter().map(|(place, (digest, _))| (place.clone(), *digest)).collect();
+        if let Some(known) = self.merged.get(&key) {
+            return Ok(*known);
+        }
+        let parts: Vec<_> = files.into_iter().map(|(place, (_, base))| (place, base)).collect();
+        let merged = merge(&parts, MAX_BASE_ENTRIES).map_err(|error| error.to_string())?;
+        let base = merged.ok_or_else(|| {
+            let most = grouped(MAX_BASE_ENTRIES as u64);
+            format!("has more than {most} files, folders and links")
+        })?;
+        let digest = runner_model::digest(&base.lines);
+        self.bases.insert(digest, base);
+        self.merged.insert(key, digest);
+        Ok(digest)
+    }
+
+    fn tree(
+        &mut self,
+        project: &Project,
+        is_file_allowed: bool,
+        path: PathBuf,
+    ) -> Result<Tree, Refusal> {
+        let key = (is_file_allowed, path);
+        if let Some(known) = self.trees.get(&key) {
             return known.clone();
         }
-        let read = read_base(project, &folder, MAX_BASE_ENTRIES).map(|base| {
-            let digest = runner_model::digest(&base.lines);
-            self.bases.insert(digest, base);
-            digest
-        });
-        self.folders.entry(folder).or_insert(read).clone()
+        let read = read_base(project, &key.1, is_file_allowed, MAX_BASE_ENTRIES);
+        let read = read.map(|base| (runner_model::digest(&base.lines), base));
+        self.trees.entry(key).or_insert(read).clone()
     }
 
     /// Returns the paths of attachments and schemas, and the bases, by digest.

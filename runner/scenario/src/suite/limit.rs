@@ -91,7 +91,7 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
         suite.line(*test, &mut line)?;
         let test: Test<'_> = serde_json::from_slice(&line)?;
         used.extend(test.files.iter().map(|file| file.sha256).chain(test.expect.schema));
-        used.extend(test.bases.values());
+        used.extend(test.bases.values().chain(test.grader_files.values()));
         let facts = TestFacts {
             is_unchecked: test.expect.is_empty(),
             has_only_input: test.input.get() != "null" && test.files.is_empty(),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::Path
 
 use globset::GlobSet;
 use runner_model::test::{Attachment, Retries, Test};
+use runner_model::workspace::KeptChanges;
 use runner_model::{
     Digest, Text, globs,
     row::{MAX_DEPTH, MAX_GRADERS},
@@ -238,7 +239,9 @@ impl Planner<'_> {
         settings: &TestSettings,
         providers: &[u16],
     ) -> Result<(), Vec<Problem>> {
-        let inputs = providers.iter().flat_map(|index| &self.rules.inputs[usize::from(*index)]);
+        let named = self.graders(&test.expect.expect.graders);
+        let used = providers.iter().map(|index| usize::from(*index)).chain(named.iter().copied());
+        let inputs = used.flat_map(|index| &self.rules.inputs[index]);
         let mut problems: Vec<_> = inputs
             .filter_map(|input| {
                 let problem = input.missing_in(test)?.at_all(origin.place("this test"));
@@ -247,6 +250,7 @@ impl Planner<'_> {
             .collect();
         problems.extend(self.file_twice(origin, test, providers));
         let expect = &test.expect.expect;
+        let all = &self.rules.scenario.providers;
         let graders = || origin.places(&keys(["expect", "graders"]), Part::Value, "named here");
         let has_too_many = expect.graders.len() > MAX_GRADERS;
         for (index, name) in expect.graders.iter().enumerate().filter(|_| !has_too_many) {
@@ -262,6 +266,33 @@ impl Planner<'_> {
             if expect.graders[..index].contains(name) {
                 let problem = Problem::new(format!("the grader `{name}` is named twice"));
                 problems.push(problem.at_all(graders()));
+            }
+        }
+        let expected = expect.workspace.as_ref().map(|_| {
+            let places = origin.places(&keys(["expect", "workspace"]), Part::Key, "expected here");
+            ("`expect.workspace` is about a workspace".to_owned(), places)
+        });
+        let reads = |grader: &&Provider| {
+            grader.grading.as_ref().is_some_and(|grading| grading.workspace.is_some())
+        };
+        let readers = named.iter().map(|index| &all[*index]).filter(reads);
+        let readers = readers
+            .map(|grader| (format!("grader `{}` reads a workspace", grader.name), graders()));
+        for (reader, places) in expected.into_iter().chain(readers) {
+            for index in providers {
+                let Provider { name, workspace, .. } = &all[usize::from(*index)];
+                let (reason, help) = match workspace.as_ref().map(|workspace| workspace.keep) {
+                    Some(KeptChanges::Changes) => continue,
+                    Some(KeptChanges::None) => {
+                        ("keeps no changes of its workspace", "remove `keep = \"none\"` there")
+                    }
+                    None => ("has no workspace", "give it a `workspace`"),
+                };
+                let help = format!("restrict `providers` of the test, or {help}");
+                let problem = Problem::new(format!("{reader}, and provider `{name}` {reason}"));
+                let provider = origin.scenario_place(&keys(["providers", name]), "this provider");
+                let problem = problem.with_help(help).at_all(places.clone());
+                problems.push(problem.at_all(provider));
             }
         }
         let mut refuse = |excess: String| {
@@ -330,6 +361,7 @@ impl Planner<'_> {
         let reference = reference.map_err(|error| vec![cannot_write(&error)])?;
         let files = self.attachments(origin, &test.files)?;
         let bases = self.bases(origin, &test, &providers)?;
+        let grader_files = self.grader_files(origin, &test)?;
         let WrittenExpect { mut expect, schema } = test.expect;
         if let Some(path) = &schema {
             let Scenario { project, folder, .. } = self.rules.scenario;
@@ -367,7 +399,7 @@ impl Planner<'_> {
             meta: settings.meta,
             files,
             bases,
-            grader_files: BTreeMap::new(),
+            grader_files,
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries,
@@ -425,7 +457,7 @@ impl Planner<'_> {
             let Some(from) = from else { continue };
             // `check` has reported missing values.
             let Ok(path) = from.render_text(&[("input", &test.input)]) else { continue };
-            let base = check_chosen(from, &path)
+            let base = check_chosen("from", from, &path)
                 .and_then(|()| self.rules.blobs().base(project, folder.join(&path)));
             match base {
                 Ok(digest) => drop(bases.insert(*index, digest)),
@@ -438,6 +470,70 @@ impl Planner<'_> {
                         Some(_) => problem.at_all(origin.place("of this test")),
                         None => problem,
                     });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(bases) } else { Err(problems) }
+    }
+
+    /// Returns the indexes of graders among the providers.
+    fn graders(&self, names: &[String]) -> Vec<usize> {
+        let all = &self.rules.scenario.providers;
+        let index = |name: &String| {
+            all.iter().position(|one| one.grading.is_some() && *one.name == **name)
+        };
+        names.iter().filter_map(index).collect()
+    }
+
+    /// Returns the files that each grader of a test puts into workspaces, as a base.
+    fn grader_files(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+    ) -> Result<BTreeMap<String, Digest>, Vec<Problem>> {
+        let Scenario { providers: all, project, folder, .. } = self.rules.scenario;
+        // All have the same one if a grader has files.
+        let mount = all.iter().find_map(|one| Some(&*one.workspace.as_ref()?.mount));
+        let mut bases = BTreeMap::new();
+        let mut problems = Vec::new();
+        for index in self.graders(&test.expect.expect.graders) {
+            let Provider { name, grading, .. } = &all[index];
+            let workspace = grading.as_ref().and_then(|grading| grading.workspace.as_ref());
+            let mut trees = Vec::new();
+            for (place, template) in workspace.iter().flat_map(|workspace| &workspace.files) {
+                // `check` has reported missing values and workspaces, and the path was checked when it was read.
+                let Ok(path) = template.render_text(&[("input", &test.input)]) else { continue };
+                let inner = mount.and_then(|mount| place.strip_prefix(mount)?.strip_prefix('/'));
+                let Some(inner) = inner else { continue };
+                let tree = check_chosen("files", template, &path)
+                    .and_then(|()| self.rules.blobs().grader_file(project, folder.join(&path)));
+                match tree {
+                    Ok(tree) => trees.push((inner.to_owned(), tree)),
+                    Err(Refusal { reason, help }) => {
+                        let key = keys(["graders", name, "files", place]);
+                        let message = format!("`{path}` of grader `{name}` {reason}");
+                        let problem = Problem { help, ..Problem::new(message) }
+                            .at_all(origin.scenario_place(&key, "this path"));
+                        problems.push(match template.paths().next() {
+                            Some(_) => problem.at_all(origin.place("of this test")),
+                            None => problem,
+                        });
+                    }
+                }
+            }
+            if trees.is_empty() {
+                continue;
+            }
+            match self.rules.blobs().grader_files(trees) {
+                Ok(digest) => drop(bases.insert(name.to_string(), digest)),
+                Err(reason) => {
+                    let key = keys(["graders", name, "files"]);
+                    let problem = Problem::new(format!("the workspace of grader `{name}` {reason}"));
+                    problems.push(
+                        problem
+                            .at_all(origin.scenario_place(&key, "from these files"))
+                            .at_all(origin.place("of this test")),
+                    );
                 }
             }
         }

@@ -81,7 +81,7 @@ fn base_has_files_folders_and_links() {
     let mut names: Vec<_> = base.files.iter().map(|(_, path)| path.file_name().unwrap()).collect();
     names.sort_unstable();
     assert_eq!(names, ["a-b", "run.sh", "x.txt", "ä \"q\"\n"]);
-    for (sha256, path) in &base.files {
+    for (sha256, path) in base.files.iter() {
         assert_eq!(digest(&fs::read(path).unwrap()), *sha256);
     }
     let own = lines(&suite);

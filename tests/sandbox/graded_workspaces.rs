@@ -1,0 +1,325 @@
+//! Workspaces of graders: what an attempt has left, built again, with hidden files in the place of planted ones.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+
+use super::workspaces::{agent, changes, tree};
+use crate::support::{
+    guests::programs, run::Run, runner::Runner, truth::assert_whole, wait::wait_until,
+};
+
+/// Returns the table of a grader that performs acts. It passes, and explains the results.
+fn grader(name: &str, keys: &str, acts: &Value) -> String {
+    format!("[graders.{name}]\nplugin = \"files-command.wasm\"\nargs = ['{acts}']\n{keys}\n")
+}
+
+/// Creates the scenario of [`agent`] whose tests name all of these graders.
+fn graded(keys: &str, graders: &[(&str, &str, Value)], tests: &[(&str, Value)]) -> Runner {
+    let tables: String =
+        graders.iter().map(|(name, keys, acts)| grader(name, keys, acts)).collect();
+    let runner = agent(&format!("{keys}\n{tables}"), tests);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    let names: Vec<_> = graders.iter().map(|(name, ..)| name).collect();
+    change(&runner, "[[tests]]\n", &format!("[[tests]]\nexpect = {{ graders = {names:?} }}\n"));
+    runner
+}
+
+fn change(runner: &Runner, from: &str, to: &str) {
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    assert!(scenario.contains(from));
+    runner.scenario(&scenario.replace(from, to));
+}
+
+/// Returns the results of the acts of each grader.
+fn found(row: &Value) -> BTreeMap<String, Value> {
+    let grades = row["grades"].as_array().unwrap();
+    let result = |grade: &Value| {
+        let text = grade["explanation"].as_str().unwrap_or_else(|| panic!("{row}"));
+        let name = grade["grader"].as_str().unwrap().to_owned();
+        (name, serde_json::from_str(text).unwrap_or_else(|_| panic!("{row}")))
+    };
+    grades.iter().map(result).collect()
+}
+
+/// Replaces errors by `null`.
+fn without_errors(results: &Value) -> Vec<Value> {
+    results.as_array().unwrap().iter().map(|result| result["ok"].clone()).collect()
+}
+
+#[test]
+fn graders_get_the_tree_that_the_attempt_left() {
+    let read = json!([
+        ["list", "/work"],
+        ["list", "/work/src"],
+        ["read", "/work/src/app.py"],
+        ["read", "/work/made/lib.py"],
+        ["readlink", "/work/src/link"],
+        ["read", "/work/README"],
+        ["write", "/work/new.txt", "x"],
+        ["append", "/work/src/app.py", "x"],
+        ["write", "/work/more", "x"],
+        ["mkdir", "/work/folder"],
+        ["remove", "/work/new.txt"],
+        ["rename", "/work/new.txt", "/work/more"],
+        ["set-times", "/work/new.txt", 5, "follow"]
+    ]);
+    let write = json!([
+        ["read", "/work/src/app.py"],
+        ["append", "/work/src/app.py", "x"],
+        ["read", "/work/src/app.py"],
+        ["read", "/work/new.txt"],
+        ["write", "/work/new.txt", "x"],
+        ["remove", "/work/made/lib.py"],
+        ["list", "/work/made"],
+        ["write", "/work/README", "x"],
+        ["list", "/work"]
+    ]);
+    let graders = [
+        ("reader", "workspace = \"read\"", read),
+        ("writer", "workspace = \"write\"", write.clone()),
+        ("other", "workspace = \"write\"", write),
+    ];
+    let tests = [("a", changes()), ("b", changes())];
+    let runner = graded("[defaults]\nrepeat = 10\n", &graders, &tests);
+    let before = tree(&runner.path("base"));
+    runner.exec(&["-j", "4"]).expect(0);
+    let run = assert_whole(&runner, 20);
+    let rows = run.rows();
+    let rows: Vec<_> = rows.iter().filter(|row| row["outcome"] == "passed").collect();
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        let found = found(row);
+        let (old, new) = ("v = 1\nv = 2\n", "v = 1\nv = 2\nx");
+        let mut read = vec![
+            json!(["made", "new.txt", "src"]),
+            json!(["app.py", "link"]),
+            json!(old),
+            json!(""),
+            json!("../README"),
+        ];
+        read.resize(13, Value::Null);
+        // Only errors: a write that works is `null`, too.
+        let errors = found["reader"].as_array().unwrap()[5..].iter();
+        assert!(errors.clone().all(|result| result["err"].is_string()), "{row}");
+        assert_eq!(without_errors(&found["reader"]), read, "{row}");
+        let all = json!(["README", "made", "new.txt", "src"]);
+        let written = json!([old, null, new, "new", null, null, [], null, all]);
+        for name in ["writer", "other"] {
+            assert_eq!(json!(without_errors(&found[name])), written, "{row}");
+            assert!(!found[name].to_string().contains("err"), "{row}");
+        }
+        assert_eq!(row["workspace"]["added"], 3);
+    }
+    assert_eq!(tree(&runner.path("base")), before);
+    runner.run(&["verify"]).expect(0);
+}
+
+/// Acts of a grader that look at its files and next to them.
+fn look() -> Value {
+    json!([
+        ["list", "/work/tests"],
+        ["read", "/work/tests/check.py"],
+        ["list", "/work/tests/deep"],
+        ["read", "/work/tests/deep/x"],
+        ["readlink", "/work/tests/up"],
+        ["list", "/work/checks"],
+        ["list", "/work/checks/inner"],
+        ["read", "/work/checks/inner/one.txt"],
+        ["list", "/work/src"],
+        ["read", "/work/src/app.py"],
+        ["read", "/work/README"]
+    ])
+}
+
+const HIDDEN: &str = "workspace = \"read\"
+files = { \"/work/tests\" = \"hidden/{{input.0.1}}\", \"/work/checks/inner/one.txt\" = \"one.txt\" }";
+
+fn hidden(runner: &Runner) {
+    fs::create_dir_all(runner.path("hidden/a/deep")).unwrap();
+    runner.write("hidden/a/check.py", "hidden");
+    runner.write("hidden/a/deep/x", "deep");
+    runner.write("one.txt", "one");
+    runner.link("deep/x".as_ref(), "hidden/a/up");
+}
+
+/// Returns the results of [`look`] with the hidden files.
+fn looked(check: &str) -> Value {
+    json!([
+        {"ok": ["check.py", "deep", "up"]},
+        {"ok": check},
+        {"ok": ["x"]},
+        {"ok": "deep"},
+        {"ok": "deep/x"},
+        {"ok": ["inner"]},
+        {"ok": ["one.txt"]},
+        {"ok": "one"},
+        {"ok": ["app.py", "lib.py", "link"]},
+        {"ok": "v = 1\n"},
+        {"ok": "read me\n"}
+    ])
+}
+
+#[test]
+fn hidden_files_replace_planted_ones() {
+    // The first act chooses the hidden folder, and fails.
+    let planted: [(&str, &[Value]); 7] = [
+        ("nothing", &[]),
+        ("file", &[json!(["write", "/work/tests", "x"]), json!(["write", "/work/checks", "x"])]),
+        (
+            "folder",
+            &[
+                json!(["mkdir", "/work/tests"]),
+                json!(["write", "/work/tests/conftest.py", "x"]),
+                json!(["write", "/work/tests/check.py", "x"]),
+                json!(["mkdir", "/work/tests/deep"]),
+                json!(["mkdir", "/work/tests/deep/er"]),
+                json!(["symlink", "../../README", "/work/tests/deep/x"]),
+                json!(["mkdir", "/work/checks"]),
+                json!(["mkdir", "/work/checks/inner"]),
+                json!(["mkdir", "/work/checks/inner/one.txt"]),
+                json!(["write", "/work/checks/inner/one.txt/y", "x"]),
+            ],
+        ),
+        (
+            "link",
+            &[json!(["symlink", "src", "/work/tests"]), json!(["symlink", "src", "/work/checks"])],
+        ),
+        (
+            "link inside",
+            &[
+                json!(["mkdir", "/work/checks"]),
+                json!(["symlink", "../src", "/work/checks/inner"]),
+                json!(["symlink", "src/app.py", "/work/tests"]),
+            ],
+        ),
+        (
+            "link to a file",
+            &[
+                json!(["mkdir", "/work/checks"]),
+                json!(["mkdir", "/work/checks/inner"]),
+                json!(["symlink", "../../README", "/work/checks/inner/one.txt"]),
+                json!(["mkdir", "/work/tests"]),
+                json!(["symlink", "../README", "/work/tests/check.py"]),
+            ],
+        ),
+        (
+            "hard link",
+            &[
+                json!(["mkdir", "/work/tests"]),
+                json!(["link", "/work/README", "/work/tests/check.py"]),
+                json!(["mkdir", "/work/checks"]),
+                json!(["mkdir", "/work/checks/inner"]),
+                json!(["link", "/work/src/app.py", "/work/checks/inner/one.txt"]),
+            ],
+        ),
+    ];
+    let acts = |planted: &[Value]| {
+        let mut acts = vec![json!(["read", "a"])];
+        acts.extend_from_slice(planted);
+        json!(acts)
+    };
+    let tests: Vec<_> = planted.iter().map(|(name, planted)| (*name, acts(planted))).collect();
+    let runner = graded("", &[("look", HIDDEN, look())], &tests);
+    hidden(&runner);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    for (name, _) in tests {
+        let row = run.row(name);
+        let results = row["output"].as_array().unwrap();
+        assert!(results[1..].iter().all(|result| result["err"].is_null()), "{name}: {row}");
+        assert_eq!(found(&row)["look"], looked("hidden"), "{name}");
+    }
+    runner.run(&["verify"]).expect(0);
+}
+
+/// Returns the newest start, attempt and outcome of each trial.
+fn attempts(run: &Run) -> BTreeMap<String, (Value, Value)> {
+    let rows = run.rows();
+    let attempt = |row: &Value| {
+        let trial = row["trial"].as_str().unwrap().to_owned();
+        (trial, (row["started_at"].clone(), row["attempt"].clone()))
+    };
+    rows.iter().map(attempt).collect()
+}
+
+#[test]
+fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
+    let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);
+    let runner = graded("", &[("look", HIDDEN, look())], &[("a", acts.clone()), ("b", acts)]);
+    hidden(&runner);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let before = attempts(&run);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    runner.write("hidden/a/check.py", "changed");
+    let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+    ran.says(&["2 trials"]);
+    runner.run(&["rescore"]).expect(0);
+    for test in ["a", "b"] {
+        let rows = run.rows_of(test);
+        assert_eq!(found(rows.last().unwrap())["look"], looked("changed"));
+    }
+    assert_eq!(attempts(&run), before);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    runner.run(&["verify"]).expect(0);
+
+    // A call outside of the run has the files that the run was made with.
+    fs::remove_dir_all(runner.path("hidden")).unwrap();
+    fs::remove_dir_all(runner.path("base")).unwrap();
+    let call = ["plugin", "run", "--from", run.id(), "--trial", "a@agent#1", "--grader", "look"];
+    let called = runner.run(&[&call[..], &["--json"]].concat()).expect(0).document();
+    let text = called["row"]["output"].as_str().unwrap_or_else(|| panic!("{called}"));
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), looked("hidden"));
+}
+
+#[test]
+fn killed_run_calls_its_graders_with_the_stored_files() {
+    let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);
+    let keys = "[defaults]\nrepeat = 300\n";
+    let runner = graded(keys, &[("look", HIDDEN, look())], &[("a", acts)]);
+    hidden(&runner);
+    let mut running = runner.start(&["-j", "2"]);
+    for round in 1..4 {
+        running.wait_for_rows(40 * round);
+        let workers = running.workers();
+        running.kill();
+        wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
+        let _ = fs::remove_dir_all(runner.path("hidden"));
+        running = runner.started(&["resume", "latest", "-j", "2", "--json"]);
+    }
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 300);
+    for row in run.rows().iter().filter(|row| row["outcome"] == "passed") {
+        assert_eq!(found(row)["look"], looked("hidden"));
+    }
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn failed_attempt_is_not_graded() {
+    let acts = json!([["write", "/work/half", "x"], ["panic"]]);
+    let grader = ("look", "workspace = \"read\"", json!([["list", "/work"]]));
+    let runner = graded("", &[grader], &[("a", acts)]);
+    runner.exec(&[]).expect(1);
+    let row = runner.only_run().row("a");
+    assert_eq!((&row["outcome"], &row["grades"]), (&json!("error"), &Value::Null), "{row}");
+    assert_eq!(row["workspace"]["partial"], true);
+}
+
+#[test]
+fn grader_of_an_empty_workspace_gets_what_was_added() {
+    let acts = json!([["read", "a"], ["mkdir", "/in/d"], ["write", "/in/d/f", "x"]]);
+    let keys = "workspace = \"write\"\nlimits = { scratch = \"16KiB\" }";
+    let look = json!([["list", "/in"], ["read", "/in/d/f"], ["fill", "/in/d/f", 1000]]);
+    let runner = graded("", &[("look", keys, look)], &[("a", acts)]);
+    change(&runner, "workspace = { from = \"base\" }", "workspace = { mount = \"/in\" }");
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().row("a");
+    let found = without_errors(&found(&row)["look"]);
+    assert_eq!(found[..2], [json!(["d"]), json!("x")]);
+    // Its own limit bounds what it writes.
+    let size = found[2][0].as_u64().unwrap();
+    assert!(size > 0 && size <= 16 << 10, "{row}");
+}
