@@ -241,6 +241,34 @@ fn replay_answers_graders_and_names_their_first_other_request() {
 }
 
 #[test]
+fn trial_and_each_grader_are_replayed_alone() {
+    let server = model(Duration::ZERO);
+    let runner = judged(&server, "");
+    runner.exec(&[]).expect(0);
+    let (run, sent) = (runner.only_run(), server.requests().len());
+    let row = run.row("t0");
+    let args = ["plugin", "run", "--from", "latest", "--trial", "t0", "--replay"];
+    let replay = |more: &[&str]| runner.run(&[&args[..], more].concat());
+    // Its graders are not called.
+    let alone = replay(&[]).expect(1);
+    alone.says(&["replaying attempt 1: 5 calls are in the journal", "ungraded"]);
+    for (place, grader) in ["judge", "second"].into_iter().enumerate() {
+        let ran = replay(&["--grader", grader, "--json"]).expect(0);
+        ran.says(&["replaying attempt 1: 20 calls are in the journal, and nothing is sent"]);
+        let grade = ran.document()["grade"].clone();
+        let stored = &row["grades"][place];
+        for key in ["verdict", "calls", "explanation"] {
+            assert_eq!(grade[key], stored[key], "{key}");
+        }
+    }
+    change_call(&run, 5, |line| sealed(&line.replacen("answer", "Answer", 1)));
+    let why = "cannot be used, because its row is of other calls";
+    replay(&["--grader", "judge"]).expect(2).says(&[why, "runner verify"]);
+    replay(&["--grader", "second"]).expect(0);
+    assert_eq!(server.requests().len(), sent);
+}
+
+#[test]
 fn provider_without_net_has_a_grader_with_a_journal() {
     let server = model(Duration::from_millis(20));
     let runner = web::scenario("", "", &[Vec::new()]);
@@ -296,6 +324,9 @@ fn each_attempt_of_a_grader_has_its_own_calls() {
     whole.says(&["response body {\"choices\":"]);
     let (_, replayed) = replay(&runner, &[], 0);
     assert_equal(&runner, &replayed);
+    let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--grader", "judge"];
+    let again = runner.run(&[&args[..], &["--replay"]].concat()).expect(0);
+    again.says(&["replaying attempt 2: 1 call is in the journal", "explanation right"]);
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -340,4 +371,49 @@ fn grader_that_was_changed_is_asked_anew() {
     assert_eq!(run.row("t0")["grades"][0]["calls"]["count"], GRADER);
     assert_eq!(exchanges(&run, None), PROVIDER);
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
+fn merged_run_has_the_calls_of_graders() {
+    const TRIAL: usize = PROVIDER + 2 * GRADER;
+    let server = model(Duration::from_millis(5));
+    let runner = judged(&server, "");
+    change(&runner, "[[tests]]\n", "[[tests]]\nrepeat = 4\n");
+    let shard = |index: &str| {
+        let into = format!("shards/{index}");
+        let shard = format!("{index}/2");
+        runner.started(&["exec", "scenario.toml", "-j", "1", "--shard", &shard, "--into", &into])
+    };
+    shard("1").finish().expect(0);
+    // The first grader of the last trial is interrupted.
+    let running = shard("2");
+    server.wait_for_requests(3 * TRIAL + PROVIDER + 10);
+    running.end_by(Signal::INT).0.expect(130);
+    let before = server.requests().len();
+    let args = ["merge", "--into", "results/whole", "shards/1", "shards/2", "--allow-holes"];
+    runner.run(&args).expect(4);
+    let verified = || runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    verified();
+    let run = runner.only_run();
+    let kept =
+        exchanges(&run, None) + exchanges(&run, Some("judge")) + exchanges(&run, Some("second"));
+    assert!((before - 1..=before).contains(&kept), "{kept} of {before}");
+    // The merged run does not need its shards.
+    runner.run(&["prune", "--results", "shards", "1", "2", "--yes"]).expect(0);
+    runner.run(&["resume", "whole"]).expect(0).says(&["continuing 1 attempt: "]);
+    let asked = server.requests().len();
+    assert!((4 * TRIAL..=4 * TRIAL + 1).contains(&asked), "{asked}");
+    verified();
+    for row in run.rows().iter().filter(|row| row["final"] == true) {
+        let grades = row["grades"].as_array().unwrap().iter();
+        let calls: Vec<_> = grades.map(|grade| &grade["calls"]["count"]).collect();
+        assert_eq!(calls, [&json!(GRADER), &json!(GRADER)]);
+    }
+    runner.exec(&["--replay", "whole"]).expect(0);
+    runner.run(&["compare", "--exact", "whole", "latest"]).expect(0);
+    assert_eq!(server.requests().len(), asked);
+    // A changed line of a grader is found in a merged run, too.
+    change_call(&run, 5, |line| sealed(&line.replacen("answer", "Answer", 1)));
+    let found = runner.run(&["verify", "whole"]).expect(1);
+    found.says(&["the calls of its grader `judge` are lost: calls.jsonl has other ones"]);
 }

@@ -1,6 +1,6 @@
 //! [`StoredCall`]: repeats a trial of a stored run, or calls a grader for its output, outside of the run.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::{
@@ -28,13 +28,13 @@ pub struct StoredCall {
 
 impl StoredCall {
     /// Finds a trial, to call `grader` for its newest output, or else to repeat the trial. Folders of grants are at their stored
-    /// paths, and secrets are read again. With `is_replay`, the newest attempt of the trial is repeated with the responses in its
-    /// journal, and needs only the secrets in its environment.
+    /// paths, and secrets are read again. With `is_replay`, the newest attempt of the trial, or of the grader, is repeated with the
+    /// responses in its journal, and needs only the secrets in its environment.
     ///
     /// # Errors
     ///
-    /// The run is another user's or cannot be read, it lacks the trial, its output, its journal or the grader, or grants have
-    /// problems.
+    /// The run is another user's or cannot be read, it lacks the trial, its output, its journal, the grader or its answer, or grants
+    /// have problems.
     pub fn find(
         run: &RunDir,
         trial: &TrialId,
@@ -86,9 +86,27 @@ impl StoredCall {
         let mut notices = owner_notices(&run, &manifest);
         let (mut tries, mut attempt, mut replayed) = (1, 1, None);
         if let Some(run) = &plan.replayed {
-            let calls;
-            (tries, attempt, calls) = run.newest(found)?;
-            let (lines, start) = run.attempt(&JournalKey::new(found, attempt), tries)?;
+            let (key, start) = match grader {
+                Some(name) => {
+                    let row: RowRef<'_> = serde_json::from_slice(&row)
+                        .map_err(io::Error::other)
+                        .map_err(unreadable)?;
+                    let grade = row.grades.iter().find(|grade| *grade.grader == *name);
+                    let grade = grade.ok_or_else(|| {
+                        EngineError::Usage(format!(
+                            "trial `{trial}` has no answer of grader `{name}`"
+                        ))
+                    })?;
+                    (tries, attempt) = (grade.attempt, grade.attempt);
+                    (JournalKey::of_grade(found, &row, grade), row.started_at)
+                }
+                None => {
+                    let start;
+                    (tries, attempt, start) = run.newest(found)?;
+                    (JournalKey::new(found, attempt), start)
+                }
+            };
+            let (lines, calls) = run.lines(&key)?;
             replayed = Some(ReplayedCalls { lines, start });
             let calls = plural(calls.into(), "call is", "calls are");
             notices.push(format!(

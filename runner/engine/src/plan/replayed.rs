@@ -89,27 +89,35 @@ impl Replayed {
         Ok((lines, *start))
     }
 
-    /// Returns the newest attempt of a trial, by its number among those that were not stopped, its own number, and the number
-    /// of its calls.
+    /// Returns the newest attempt of a trial: its number among those that were not stopped, its own number, and its start.
     ///
     /// # Errors
     ///
-    /// There is none, or its journal cannot be used.
-    pub(crate) fn newest(&self, trial: u64) -> Result<(u32, u32, u32), EngineError> {
-        let id = self.run.id();
+    /// There is none.
+    pub(crate) fn newest(&self, trial: u64) -> Result<(u32, u32, Time), EngineError> {
         let attempts = self.attempts.iter().filter(|((of, _), _)| *of == trial);
-        let newest = attempts.map(|((_, tries), (attempt, _))| (*tries, *attempt)).max();
-        let (tries, attempt) = newest.ok_or_else(|| {
+        let newest = attempts.map(|((_, tries), (attempt, start))| (*tries, *attempt, *start));
+        newest.max_by_key(|(tries, ..)| *tries).ok_or_else(|| {
+            let id = self.run.id();
             EngineError::Usage(format!("run {id} has no finished attempt of the trial"))
-        })?;
-        let journal = self.journals.get(&JournalKey::new(trial, attempt));
-        if let Some(problem) = journal.and_then(|journal| journal.problem.as_ref()) {
+        })
+    }
+
+    /// Returns the lines of calls of an attempt, and the number of calls.
+    ///
+    /// # Errors
+    ///
+    /// Its journal cannot be read or used.
+    pub(crate) fn lines(&self, key: &JournalKey) -> Result<(Vec<u8>, u32), EngineError> {
+        let Some(journal) = self.journals.get(key) else { return Ok((Vec::new(), 0)) };
+        if let Some(problem) = &journal.problem {
+            let id = self.run.id();
             return Err(EngineError::Usage(format!(
                 "the journal of the trial in run {id} cannot be used, because {problem}\nrunner verify {id} lists what has changed"
             )));
         }
-        let calls = journal.and_then(Journal::calls).map_or(0, |calls| calls.count);
-        Ok((tries, attempt, calls))
+        let calls = journal.calls().map_or(0, |calls| calls.count);
+        Ok((self.run.call_lines(journal)?, calls))
     }
 
     /// Returns the absolute path of the run.

@@ -54,7 +54,7 @@ const SCRATCH: u64 = 64 << 20;
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
 /// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output. With `--replay`, the
-/// newest attempt is repeated with the responses that the run's journal has, and nothing is sent.
+/// newest attempt, or the grader's, is repeated with the responses that the run's journal has, and nothing is sent.
 ///
 /// Grants are `net=URL`, `secret=NAME`, `secret=NAME,host=HOST,header=HEADER`, `fs=PATH:MOUNT`, `fs=PATH:MOUNT:rw` and
 /// `env=KEY=VALUE`.
@@ -75,8 +75,8 @@ pub struct Args {
     /// Call this grader of the run for the trial's newest output
     #[arg(long, value_name = "NAME", requires = "from")]
     grader: Option<String>,
-    /// Answer requests from the journal of the trial's newest attempt
-    #[arg(long, requires = "from", conflicts_with = "grader")]
+    /// Answer requests from the journal of the trial's newest attempt, or of the grader's
+    #[arg(long, requires = "from")]
     replay: bool,
     #[command(flatten)]
     root: RootArgs,

@@ -4,10 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use proptest::prelude::*;
 use runner_model::{
-    Fingerprint, Micros, Outcome, TrialId, digest,
+    Fingerprint, Micros, Outcome, ProviderName, RowRef, TrialId, digest,
     protocol::{CALLS_VERSION, CallLine, Entry},
     row::Calls,
 };
+use serde_json::{Value, json};
 
 use super::{JournalKey, Journals};
 use crate::{
@@ -278,6 +279,126 @@ fn verification_compares_calls_with_rows() {
         run.verify(None).unwrap().faults.iter().filter(|one| one.problem == lost[0]).count(),
         1
     );
+}
+
+/// Returns the key of an attempt of a grader of the first trial.
+fn of_grader(name: &str, attempt: u32) -> JournalKey {
+    let grader = Some((ProviderName::parse(name).unwrap(), attempt));
+    JournalKey { grader, ..JournalKey::new(1, 1) }
+}
+
+/// Returns the lines of the provider of a trial, of two attempts of a grader, and of another grader.
+fn lines_of_graders(owned: &Owned) -> Vec<Vec<u8>> {
+    let by = |line: Vec<u8>, name: &str, attempt| {
+        changed_line(&line, |call| {
+            call.grader = Some(ProviderName::parse(name).unwrap());
+            call.tries = attempt;
+        })
+    };
+    let line = |number, entry: &str| line(owned, 1, number, entry);
+    vec![
+        line(1, &start(false)),
+        line(2, &exchange(1, 5)),
+        by(line(1, &start(false)), "judge", 1),
+        by(line(2, &exchange(1, 10)), "judge", 1),
+        by(line(1, &start(false)), "second", 1),
+        by(line(2, &exchange(1, 20)), "second", 1),
+        by(line(1, &start(false)), "judge", 2),
+        by(line(2, &exchange(2, 40)), "judge", 2),
+        by(line(3, &exchange(1, 30)), "judge", 2),
+    ]
+}
+
+#[test]
+fn each_attempt_of_a_grader_has_its_own_journal() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 2);
+    let lines = lines_of_graders(&owned);
+    fs::write(path(&owned), lines.concat()).unwrap();
+    let (journals, damaged) = read(&owned);
+    assert_eq!(damaged, []);
+    let keys = [
+        (JournalKey::new(1, 1), &[0, 1][..], vec![exchange(1, 5)]),
+        (of_grader("judge", 1), &[2, 3], vec![exchange(1, 10)]),
+        (of_grader("second", 1), &[4, 5], vec![exchange(1, 20)]),
+        (of_grader("judge", 2), &[6, 7, 8], vec![exchange(2, 40), exchange(1, 30)]),
+    ];
+    for (key, places, exchanges) in keys {
+        let journal = journals.get(&key).unwrap();
+        let own: Vec<_> = places.iter().flat_map(|place| lines[*place].clone()).collect();
+        assert!(owned.dir().call_lines(journal).unwrap() == own, "{key:?}");
+        let sha256 = digest((start(false) + &exchanges.concat()).as_bytes());
+        let count = exchanges.len() as u32;
+        assert_eq!(journal.calls(), Some(Calls { count, sha256 }), "{key:?}");
+    }
+    assert!(journals.get(&of_grader("second", 2)).is_none());
+}
+
+#[test]
+fn damaged_line_of_a_grader_voids_only_its_attempt() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 2);
+    let whole = lines_of_graders(&owned);
+    let void = |lines: &[Vec<u8>]| {
+        fs::write(path(&owned), lines.concat()).unwrap();
+        let (mut journals, damaged) = read(&owned);
+        let void = journals.all().filter(|(_, journal)| journal.problem.is_some());
+        let mut void: Vec<_> = void.map(|(key, _)| key.clone()).collect();
+        void.sort_unstable();
+        (void, damaged.into_iter().map(|(line, _)| line).collect::<Vec<_>>())
+    };
+    let with = |place: usize, line: Vec<u8>| {
+        let mut lines = whole.clone();
+        lines[place] = line;
+        lines
+    };
+    let second = vec![of_grader("judge", 2)];
+    let doubled = [&whole[..], &whole[7..8]].concat();
+    assert_eq!(void(&doubled), (second.clone(), vec![10]));
+    let foreign = changed_line(&whole[7], |call| call.key ^= 1);
+    // The line after it is not the next one.
+    assert_eq!(void(&with(7, foreign)), (second.clone(), vec![8]));
+    let cut = [&whole[..7], &whole[8..]].concat();
+    assert_eq!(void(&cut), (second.clone(), vec![8]));
+    // A line that another grader seems to have written.
+    let other = changed_line(&whole[7], |call| {
+        call.grader = Some(ProviderName::parse("second").unwrap());
+    });
+    let (found, lines) = void(&with(7, other));
+    assert!(found.contains(&second[0]) && !found.contains(&JournalKey::new(1, 1)), "{found:?}");
+    assert!(lines.contains(&9), "{lines:?}");
+    // A last line that is not whole can be of any attempt that has started.
+    let mut torn = whole.clone();
+    torn[8].truncate(20);
+    let (found, lines) = void(&torn);
+    assert_eq!((found.len(), lines), (4, vec![9]));
+    // Its end was never written: without it, nothing is void.
+    assert_eq!(void(&whole[..8]), (vec![], vec![]));
+}
+
+#[test]
+fn grade_lacks_calls_that_are_not_those_of_its_grader() {
+    let folder = folder();
+    let (_, owned) = begin(folder.path(), 2);
+    let whole = lines_of_graders(&owned);
+    fs::write(path(&owned), whole.concat()).unwrap();
+    let (journals, _) = read(&owned);
+    let calls = |key: &JournalKey| journals.get(key).unwrap().calls();
+    let lacks = |grader: &str, attempt: u32, calls: Option<Calls>, session: u32| {
+        let grade = json!({"grader": grader, "attempt": attempt, "duration_ms": 1, "calls": calls});
+        let mut row: Value = serde_json::from_slice(&row(1, 1, Outcome::Passed)).unwrap();
+        (row["grades"], row["session"]) = (json!([grade]), session.into());
+        let row = row.to_string();
+        let row: RowRef<'_> = serde_json::from_str(&row).unwrap();
+        journals.lack(1, &row, &row.grades[0])
+    };
+    let [first, second] = [1, 2].map(|attempt| calls(&of_grader("judge", attempt)));
+    assert!(!lacks("judge", 1, first, 1) && !lacks("judge", 2, second, 1));
+    // The calls of another attempt, of another grader, and of an attempt without a journal.
+    assert!(lacks("judge", 1, second, 1) && lacks("second", 1, first, 1));
+    assert!(lacks("second", 2, first, 1));
+    // A grade without requests, and one that is older than the lines.
+    assert!(!lacks("second", 2, None, 1) && !lacks("judge", 1, second, 0));
 }
 
 #[test]
