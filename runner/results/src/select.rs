@@ -4,7 +4,7 @@ use std::{io::BufReader, sync::Arc};
 
 use runner_model::{Outcome, RowRef, Text, TrialId};
 use runner_record::{RecordError, RunDir};
-use runner_scenario::{Filter, RowFilter, TestLabels};
+use runner_scenario::{AttemptFiles, Filter, RowFilter, TestLabels};
 
 use crate::{RunTable, TableRow};
 
@@ -105,7 +105,22 @@ pub fn row_filter<'a>(
     if filter.needs_known() {
         known = run.known(&run.manifest()?)?;
     }
-    Ok(RowFilter::new(filter, labels, known, |row| run.log(row)))
+    Ok(RowFilter::new(filter, labels, known, Files(run)))
+}
+
+/// The files of a run's attempts.
+struct Files<'a>(&'a RunDir);
+
+impl AttemptFiles<RecordError> for Files<'_> {
+    fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
+        self.0.log(row)
+    }
+
+    fn changed(&self, row: &RowRef<'_>) -> Result<Vec<String>, RecordError> {
+        let has_changes = row.workspace.is_some_and(|workspace| workspace.changes.is_some());
+        let changes = if has_changes { self.0.workspace(row)?.tree.changes } else { Vec::new() };
+        Ok(changes.into_iter().map(|change| change.path).collect())
+    }
 }
 
 /// Creates a row with the keys that a filter without texts reads.

@@ -27,7 +27,7 @@ mod stored_files;
 mod suite;
 
 pub use accepted::{AcceptedOutputs, FileEdit, ReadFile, accept_outputs};
-pub use filter::{Facts, Filter, InRun, RowFilter, TestLabels};
+pub use filter::{AttemptFiles, Facts, Filter, InRun, RowFilter, TestLabels};
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl};
 pub use keys::{files::check_kind, template_inputs::unseen_values};

@@ -56,14 +56,27 @@ pub fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     compile(parsed)
 }
 
+/// Compiles globs over files.
+///
+/// # Errors
+///
+/// As [`over_files`], or the globs are too large together.
+pub fn over_all_files<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
+    let parsed = globs.iter().map(|text| parse(text.as_ref(), file_glob));
+    compile(parsed.collect::<Result<_, _>>()?)
+}
+
 /// Compiles a glob over files.
 ///
 /// # Errors
 ///
 /// The mistake, which continues a sentence.
 pub fn over_files(text: &str) -> Result<GlobSet, String> {
-    let glob = parse(text, |text| GlobBuilder::new(text).literal_separator(true).build())?;
-    compile(vec![glob])
+    over_all_files(&[text])
+}
+
+fn file_glob(text: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(text).literal_separator(true).build()
 }
 
 fn parse(text: &str, parse: fn(&str) -> Result<Glob, globset::Error>) -> Result<Glob, String> {

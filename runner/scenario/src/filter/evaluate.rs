@@ -26,6 +26,9 @@ pub trait Facts {
 
     /// Returns everything that the attempt logged and printed.
     fn log(&self) -> Option<Cow<'_, str>>;
+
+    /// Returns the paths that the attempt has changed in its workspace.
+    fn changed(&self) -> Option<Vec<String>>;
 }
 
 impl Filter {
@@ -95,6 +98,7 @@ impl Condition {
                 let log = facts.log()?;
                 Some(texts.iter().any(|text| contains(&log, text)))
             }
+            Self::Changed(globs) => Some(facts.changed()?.iter().any(|path| globs.is_match(path))),
             Self::Flaky => facts.row().map(|row| row.flaky),
             Self::Known => Some(facts.known()? == KnownState::Known),
             Self::Unexpected => Some(facts.known()?.is_unexpected(facts.row()?.outcome)),

@@ -43,6 +43,8 @@ pub(crate) enum Condition {
     /// Lower-case texts that the output contains.
     Output(Vec<String>),
     Log(Vec<String>),
+    /// The path of a change in the workspace.
+    Changed(GlobSet),
     Flaky,
     Known,
     Unexpected,
@@ -154,6 +156,7 @@ impl Filter {
                 | Condition::Error(_)
                 | Condition::Output(_)
                 | Condition::Log(_)
+                | Condition::Changed(_)
                 | Condition::Flaky
                 | Condition::Known
                 | Condition::Unexpected
@@ -188,8 +191,8 @@ impl Filter {
     /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.
     pub fn needs_texts(&self) -> bool {
         self.has(|condition| {
-            use Condition::{Error, Log, Output, Word};
-            matches!(condition, Error(_) | Output(_) | Log(_) | Word(_))
+            use Condition::{Changed, Error, Log, Output, Word};
+            matches!(condition, Error(_) | Output(_) | Log(_) | Changed(_) | Word(_))
         })
     }
 

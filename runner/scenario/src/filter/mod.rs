@@ -15,10 +15,14 @@ mod expression;
 mod row_facts;
 mod syntax;
 
-use std::ops::Range;
+use std::{ops::Range, slice};
 
 use globset::GlobSet;
-use runner_model::{ErrorClass, Outcome, globs::over_ids, units::parse_duration};
+use runner_model::{
+    ErrorClass, Outcome,
+    globs::{over_all_files, over_ids},
+    units::parse_duration,
+};
 
 use self::expression::{ErrorIs, problem};
 use crate::problem::{Problem, Problems};
@@ -28,7 +32,7 @@ pub use self::evaluate::Facts;
 pub(crate) use self::expression::{Condition, Expression};
 pub use self::expression::{Filter, InRun};
 pub(crate) use self::row_facts::text as meta_text;
-pub use self::row_facts::{RowFilter, TestLabels};
+pub use self::row_facts::{AttemptFiles, RowFilter, TestLabels};
 
 /// Bytes of a filter.
 const MAX_BYTES: usize = 64 << 10;
@@ -36,7 +40,7 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_LEVELS: usize = 64;
 
 /// Functions, each with an example.
-const FUNCTIONS: [(&str, &str); 14] = [
+const FUNCTIONS: [(&str, &str); 15] = [
     ("test", "test(units/*)"),
     ("provider", "provider(gpt*)"),
     ("trial", "trial(units/km@echo#1)"),
@@ -46,6 +50,7 @@ const FUNCTIONS: [(&str, &str); 14] = [
     ("error", "error(rate-limited)"),
     ("output", "output(\"not found\")"),
     ("log", "log(\"retrying\")"),
+    ("changed", "changed(\"src/**\")"),
     ("flaky", "flaky()"),
     ("slower", "slower(2s)"),
     ("known", "known()"),
@@ -163,7 +168,7 @@ impl<'t> Parser<'t> {
                     .with_help(format!("write `{example}`, or `\"{word}\"` to search the word"))),
                 None if word.contains(['*', '?']) => {
                     let glob = Argument { text: word.to_owned(), at, is_quoted: false };
-                    Ok(Condition::WordGlob(self.globs(&[glob])?))
+                    Ok(Condition::WordGlob(self.globs(&[glob], over_ids)?))
                 }
                 None => Ok(Condition::Word(word.to_lowercase())),
             };
@@ -194,13 +199,14 @@ impl<'t> Parser<'t> {
                     .problem(more.at.clone(), "one argument too many")
                     .with_help(format!("write `{example}`")))
             }
-            ("test", globs) => Ok(Condition::Test(self.globs(globs)?)),
-            ("provider", globs) => Ok(Condition::Provider(self.globs(globs)?)),
-            ("trial", globs) => Ok(Condition::Trial(self.globs(globs)?)),
+            ("test", globs) => Ok(Condition::Test(self.globs(globs, over_ids)?)),
+            ("provider", globs) => Ok(Condition::Provider(self.globs(globs, over_ids)?)),
+            ("trial", globs) => Ok(Condition::Trial(self.globs(globs, over_ids)?)),
             ("outcome", words) => self.outcomes(words).map(Condition::Outcome),
             ("error", errors) => self.errors(errors).map(Condition::Error),
             ("output", texts) => Ok(Condition::Output(lower(texts))),
             ("log", texts) => Ok(Condition::Log(lower(texts))),
+            ("changed", globs) => Ok(Condition::Changed(self.globs(globs, over_all_files)?)),
             (_, tags) => Ok(Condition::Tag(tags.iter().map(|tag| tag.text.clone()).collect())),
         }
     }
@@ -291,7 +297,7 @@ impl<'t> Parser<'t> {
         };
         let value = value.map(|value| {
             let at = argument.at.clone();
-            self.globs(&[Argument { text: value.to_owned(), at, is_quoted: false }])
+            self.globs(&[Argument { text: value.to_owned(), at, is_quoted: false }], over_ids)
         });
         Ok(Condition::Meta { key: key.to_owned(), value: value.transpose()? })
     }
@@ -328,15 +334,19 @@ impl<'t> Parser<'t> {
         outcomes.collect()
     }
 
-    fn globs(&self, arguments: &[Argument]) -> Result<GlobSet, Problem> {
+    fn globs(
+        &self,
+        arguments: &[Argument],
+        compile: fn(&[String]) -> Result<GlobSet, String>,
+    ) -> Result<GlobSet, Problem> {
         for Argument { text, at, .. } in arguments {
-            over_ids(&[text]).map_err(|reason| {
+            compile(slice::from_ref(text)).map_err(|reason| {
                 self.problem(at.clone(), format!("invalid glob `{text}`: {reason}"))
             })?;
         }
-        let globs: Vec<_> = arguments.iter().map(|argument| &argument.text).collect();
+        let globs: Vec<_> = arguments.iter().map(|argument| argument.text.clone()).collect();
         let at = arguments[0].at.start..arguments[arguments.len() - 1].at.end;
-        over_ids(&globs)
+        compile(&globs)
             .map_err(|reason| self.problem(at, format!("the globs are together invalid: {reason}")))
     }
 

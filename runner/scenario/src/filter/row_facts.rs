@@ -51,60 +51,73 @@ impl TestLabels {
     }
 }
 
-/// Reads an attempt's line of `logs.jsonl`.
-type ReadLog<'a, E> = dyn Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a;
+/// Reads files of a run that belong to an attempt. `E` is the error of reading.
+pub trait AttemptFiles<E> {
+    /// Reads the attempt's line of `logs.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// The line cannot be read.
+    fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, E>;
 
-/// A resolved filter for the rows of a run. `E` is the error of reading a log.
+    /// Reads the paths that the attempt has changed in its workspace.
+    ///
+    /// # Errors
+    ///
+    /// The list cannot be read.
+    fn changed(&self, row: &RowRef<'_>) -> Result<Vec<String>, E>;
+}
+
+/// A resolved filter for the rows of a run. `E` is the error of reading a file.
 pub struct RowFilter<'a, E> {
     filter: &'a Filter,
     labels: TestLabels,
     known: Arc<Known>,
-    log: Box<ReadLog<'a, E>>,
-    /// The first error of reading a log.
+    files: Box<dyn AttemptFiles<E> + 'a>,
+    /// The first error of reading a file.
     failed: RefCell<Option<E>>,
 }
 
 impl<'a, E> RowFilter<'a, E> {
-    /// Joins a filter with the labels of the run's tests and its known failures. `log` reads an attempt's line of `logs.jsonl`.
+    /// Joins a filter with the labels of the run's tests, its known failures and its files.
     pub fn new(
         filter: &'a Filter,
         labels: TestLabels,
         known: Arc<Known>,
-        log: impl Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a,
+        files: impl AttemptFiles<E> + 'a,
     ) -> Self {
-        Self { filter, labels, known, log: Box::new(log), failed: RefCell::default() }
+        Self { filter, labels, known, files: Box::new(files), failed: RefCell::default() }
     }
 
     pub fn matches(&self, row: &RowRef<'_>) -> bool {
-        let log = |row: &RowRef<'_>| {
-            (self.log)(row).unwrap_or_else(|error| {
-                self.failed.borrow_mut().get_or_insert(error);
-                None
-            })
-        };
-        let facts = RowFacts { row, labels: &self.labels, known: &self.known, log: &log };
-        self.filter.matches(&facts) == Some(true)
+        self.filter.matches(&RowFacts { row, filter: self }) == Some(true)
     }
 
-    /// Returns the first error of reading a log.
+    /// Keeps the first error.
+    fn value<T: Default>(&self, read: Result<T, E>) -> T {
+        read.unwrap_or_else(|error| {
+            self.failed.borrow_mut().get_or_insert(error);
+            T::default()
+        })
+    }
+
+    /// Returns the first error of reading a file.
     ///
     /// # Errors
     ///
-    /// A log could not be read, so rows may be missing.
+    /// A file could not be read, so rows may be missing.
     pub fn finish(self) -> Result<(), E> {
         self.failed.into_inner().map_or(Ok(()), Err)
     }
 }
 
 /// The facts of a row.
-struct RowFacts<'a> {
+struct RowFacts<'a, E> {
     row: &'a RowRef<'a>,
-    labels: &'a TestLabels,
-    known: &'a Known,
-    log: &'a dyn Fn(&RowRef<'_>) -> Option<String>,
+    filter: &'a RowFilter<'a, E>,
 }
 
-impl Facts for RowFacts<'_> {
+impl<E> Facts for RowFacts<'_, E> {
     fn test(&self) -> Option<&str> {
         Some(&self.row.test)
     }
@@ -114,12 +127,12 @@ impl Facts for RowFacts<'_> {
     }
 
     fn has_tag(&self, tag: &str) -> Option<bool> {
-        let labels = self.labels.0.get(&*self.row.test);
+        let labels = self.filter.labels.0.get(&*self.row.test);
         Some(labels.is_some_and(|labels| labels.tags.iter().any(|own| own == tag)))
     }
 
     fn meta(&self, key: &str, matches: &dyn Fn(&str) -> bool) -> Option<bool> {
-        let labels = self.labels.0.get(&*self.row.test);
+        let labels = self.filter.labels.0.get(&*self.row.test);
         Some(labels.and_then(|labels| labels.meta.get(key)).is_some_and(|value| matches(value)))
     }
 
@@ -129,17 +142,21 @@ impl Facts for RowFacts<'_> {
 
     fn known(&self) -> Option<KnownState> {
         let RowRef { test, provider, outcome, .. } = self.row;
-        Some(self.known.state(test, provider, *outcome))
+        Some(self.filter.known.state(test, provider, *outcome))
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {
-        let line = (self.log)(self.row).unwrap_or_default();
+        let line = self.filter.value(self.filter.files.log(self.row)).unwrap_or_default();
         let Ok(LogLine { said, .. }) = serde_json::from_str(&line) else {
             return Some("".into());
         };
         let records = said.log.iter().map(|record| &*record.message);
         let texts: Vec<_> = records.chain([&*said.stdout, &*said.stderr]).collect();
         Some(texts.join("\n").into())
+    }
+
+    fn changed(&self) -> Option<Vec<String>> {
+        Some(self.filter.value(self.filter.files.changed(self.row)))
     }
 }
 

@@ -40,6 +40,10 @@ impl Facts for Trial {
     fn log(&self) -> Option<Cow<'_, str>> {
         self.row.as_ref().map(|_| "Retrying now".into())
     }
+
+    fn changed(&self) -> Option<Vec<String>> {
+        self.row.as_ref().map(|_| vec!["src/app.py".to_owned()])
+    }
 }
 
 fn ended() -> Trial {
@@ -79,6 +83,9 @@ fn conditions_match_their_facts() {
         ("output(Found)", true),
         ("output(x)", false),
         ("log(retrying)", true),
+        ("changed(src/*)", true),
+        ("changed(*.py)", false),
+        ("changed(docs/**, **/app.py)", true),
         ("log(\"x\", \"now\")", true),
         ("flaky()", false),
         ("slower(1s)", true),
@@ -175,7 +182,7 @@ fn mistakes_are_shown_at_their_places() {
     insta::assert_snapshot!(shown, @r#"
 error: expected a word or a function
 --> filter
- = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+ = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unclosed `(`
  --> filter:1:5
   |
@@ -192,7 +199,7 @@ error: expected a word or a function
 1 | a & 
   |     ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unknown function `tst`
  --> filter:1:1
   |
@@ -276,7 +283,7 @@ error: expected a word or a function
 1 | in(latest, )
   |            ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: one argument too many
  --> filter:1:9
   |
@@ -347,6 +354,7 @@ fn tests_cannot_be_selected_by_results() {
         "trial(a@p#1)",
         "slower(1s)",
         "log(x)",
+        "changed(x)",
     ] {
         let problem = Filter::parse(text).unwrap().check_for_tests().expect_err(text);
         assert!(problem.render(false, 80).contains("help:"), "{text}");

@@ -124,6 +124,10 @@ impl Facts for TestFacts<'_> {
     fn log(&self) -> Option<Cow<'_, str>> {
         None
     }
+
+    fn changed(&self) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// Removes the providers of a test on which a filter does not select it. `names` has the names of all providers.
