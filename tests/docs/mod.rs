@@ -162,15 +162,15 @@ fn files_page_lists_all_files() {
 }
 
 #[test]
-fn pages_have_at_most_222_kilobytes() {
+fn pages_have_at_most_225_kilobytes() {
     // 150, the page about workers on other machines with its configurations and keys, the rules of comparisons and judges,
     // a page of checks, known failures and accepted outputs with their two tutorials, journals with one, and
-    // workspaces.
+    // workspaces, which graders read.
     let folders = ["docs", "docs/tutorials", "docs/shards"].map(|folder| root().join(folder));
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let files = files.map(|file| file.unwrap().metadata().unwrap()).filter(fs::Metadata::is_file);
     let bytes: u64 = files.map(|file| file.len()).sum();
-    assert!(bytes <= 222 << 10, "{bytes} bytes: remove what another page or a help has");
+    assert!(bytes <= 225 << 10, "{bytes} bytes: remove what another page or a help has");
 }
 
 #[test]

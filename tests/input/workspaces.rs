@@ -118,7 +118,10 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
             graded_at("files = { \"/work/x\" = \"fixtures\" }"),
             ["`files` are put into a workspace", "add `workspace = \"read\"` to the grader"],
         ),
-        (graded_at("workspace = \"rw\""), ["`rw` is not a value of `workspace`", "choose from: `read`, `write`"]),
+        (
+            graded_at("workspace = \"rw\""),
+            ["`rw` is not a value of `workspace`", "choose from: `read`, `write`"],
+        ),
         (files(""), ["must not be empty", ""]),
         (
             graded_at("workspace = \"read\"\nreuse = \"instance\""),
@@ -175,21 +178,15 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
         ),
         (
             read().replace("workspace = {}", "workspace = { keep = \"none\" }"),
-            ["provider `agent` keeps no changes of its workspace", "remove `keep = \"none\"` there"],
+            [
+                "provider `agent` keeps no changes of its workspace",
+                "remove `keep = \"none\"` there",
+            ],
         ),
     ] {
         runner.scenario(&scenario);
-        runner.refused(&["exec", "scenario.toml"], &texts);
+        runner.refused(&[], &texts);
     }
-    runner.refused(
-        &["exec", "scenario.toml", "--limit", "scratch=0"],
-        &["provider `agent` keeps no changes of its workspace"],
-    );
-    runner.scenario(&graded("workspace = \"write\"").replace(", workspace = {}", ""));
-    runner.refused(
-        &["exec", "scenario.toml", "--limit", "scratch=0"],
-        &["leaves no room for the workspace of "],
-    );
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! [`StoredCall`]: repeats a trial of a stored run, or calls a grader for its output, outside of the run.
 
-use std::{io, path::PathBuf};
+use std::{io, io::Read as _, path::PathBuf};
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::{
-    Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
+    Grants, Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
     units::plural,
 };
+use runner_prepare::{ContentSource, Origin};
 use runner_record::{JournalKey, ReadLine, RunDir};
 
 use crate::EngineError;
@@ -59,6 +60,8 @@ impl StoredCall {
             Some(name) => provider.grading.is_some() && *provider.name == *name,
             None => provider.name == trial.provider,
         };
+        let mut all = plan.providers.iter();
+        let judged = all.find(|prepared| prepared.provider.name == trial.provider).cloned();
         plan.scenario.keep_providers(is_used);
         plan.providers.retain(|prepared| is_used(&prepared.provider));
         let row = match grader {
@@ -127,12 +130,32 @@ impl StoredCall {
             row_bytes: row.len() as u32,
             recorded: None,
         };
+        let grading = provider.grading.as_ref();
+        let judged = judged.filter(|_| grading.is_some_and(|grading| grading.workspace.is_some()));
+        let mut artifacts = Vec::new();
+        if judged.is_some() {
+            let row: RowRef<'_> =
+                serde_json::from_slice(&row).map_err(io::Error::other).map_err(unreadable)?;
+            for artifact in row.changes().into_iter().flatten() {
+                let mut bytes = Vec::new();
+                let read = run.artifact(&artifact.sha256)?.read_to_end(&mut bytes);
+                read.map_err(unreadable)?;
+                artifacts.push((artifact.sha256, Origin::Bytes(bytes.into())));
+            }
+        }
         line.extend(row);
         let changed = plan.changed_folders();
         notices
             .extend(changed.iter().map(|folder| format!("{folder} changed since the run started")));
         notices.append(&mut plan.notices);
-        let supplies = plan.supplies(run.id(), 1, Some(&root));
+        let mut supplies = plan.supplies(run.id(), 1, Some(&root));
+        supplies.blobs.extend(&ContentSource::new(artifacts));
+        // The worker needs the path of the workspace, and does not call the provider.
+        supplies.providers.extend(judged.map(|mut prepared| {
+            prepared.mounts.clear();
+            prepared.provider.grants = Grants::default();
+            prepared
+        }));
         Ok(Self { prestarted, supplies, task, line, replayed, notices })
     }
 

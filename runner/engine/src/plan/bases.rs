@@ -144,7 +144,8 @@ fn graded_workspace(grader: &Provider) -> Option<String> {
         GradedAccess::Read => "reads workspaces after their attempts",
         GradedAccess::Write => "writes to copies of workspaces after their attempts",
     };
-    let files: Vec<_> = files.iter().map(|(place, from)| format!("`{from}` at `{place}`")).collect();
+    let files: Vec<_> =
+        files.iter().map(|(place, from)| format!("`{from}` at `{place}`")).collect();
     let with = if files.is_empty() { "" } else { ", with " };
     Some(format!("grader `{}` {access}{with}{}", grader.name, files.join(", ")))
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::{fs::File, path::Path};
 
 use runner_model::visible::quoted;
-use runner_model::workspace::GradedAccess;
 use runner_model::{
     Places as _, Time, digest,
     grants::{NetGrant, is_secret_name},
@@ -39,18 +38,10 @@ pub(crate) fn load_plan_at(
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.selected.overrides);
-    let writes = |provider: &&Provider| match &provider.grading {
-        Some(grading) => {
-            let workspace = grading.workspace.as_ref();
-            workspace.is_some_and(|workspace| workspace.access == GradedAccess::Write)
-        }
-        None => provider.workspace.is_some(),
-    };
-    let mut workspaces = scenario.providers.iter().filter(writes);
+    let mut workspaces = scenario.providers.iter().filter(|one| one.workspace.is_some());
     if let Some(provider) = workspaces.find(|one| one.limits.scratch == 0) {
         return Err(EngineError::Usage(format!(
-            "`--limit scratch=0` leaves no room for the workspace of {} `{}`",
-            provider.role(),
+            "`--limit scratch=0` leaves no room for the workspace of provider `{}`",
             provider.name
         )));
     }

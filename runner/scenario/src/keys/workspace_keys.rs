@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use runner_model::workspace::{
-    GradedAccess, KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace,
-};
+use runner_model::workspace::{GradedAccess, KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace};
 use serde_json::Value;
 
 use super::grant_keys::check_mount;

@@ -74,7 +74,11 @@ impl Blobs {
     }
 
     /// Reads a file or folder that a grader of a scenario in `project` puts into workspaces.
-    pub(crate) fn grader_file(&mut self, project: &Project, path: PathBuf) -> Result<Tree, Refusal> {
+    pub(crate) fn grader_file(
+        &mut self,
+        project: &Project,
+        path: PathBuf,
+    ) -> Result<Tree, Refusal> {
         self.tree(project, true, path)
     }
 

@@ -479,9 +479,8 @@ impl Planner<'_> {
     /// Returns the indexes of graders among the providers.
     fn graders(&self, names: &[String]) -> Vec<usize> {
         let all = &self.rules.scenario.providers;
-        let index = |name: &String| {
-            all.iter().position(|one| one.grading.is_some() && *one.name == **name)
-        };
+        let index =
+            |name: &String| all.iter().position(|one| one.grading.is_some() && *one.name == **name);
         names.iter().filter_map(index).collect()
     }
 
@@ -528,7 +527,8 @@ impl Planner<'_> {
                 Ok(digest) => drop(bases.insert(name.to_string(), digest)),
                 Err(reason) => {
                     let key = keys(["graders", name, "files"]);
-                    let problem = Problem::new(format!("the workspace of grader `{name}` {reason}"));
+                    let problem =
+                        Problem::new(format!("the workspace of grader `{name}` {reason}"));
                     problems.push(
                         problem
                             .at_all(origin.scenario_place(&key, "from these files"))

@@ -65,7 +65,12 @@ fn table(schema: &Value, all: &[Value]) -> String {
         let mut keys = Vec::new();
         properties.retain(|key, property| {
             let shared = other["properties"].get(key);
-            let is_own = shared.is_none_or(|shared| form(shared) != form(property));
+            // Tables whose names have another form are of another kind.
+            let is_same = |shared: &Value| {
+                form(shared) == form(property)
+                    && shared["propertyNames"] == property["propertyNames"]
+            };
+            let is_own = shared.is_none_or(|shared| !is_same(shared));
             keys.extend((!is_own).then(|| key.clone()));
             is_own
         });
