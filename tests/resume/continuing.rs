@@ -195,10 +195,13 @@ fn interruptions_without_a_new_response_are_counted() {
 #[test]
 fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
     let server = model(Duration::from_millis(5));
-    let runner = agent(&server, "");
+    let (steps, most) = (times(STEPS, 200), times(5, 50));
+    let request = json!({ "by": "agent", "url": server.url(""), "size": steps });
+    let limits = "[providers.web.limits]\nhttp_requests = 300";
+    let runner = web::scenario(limits, &web::net(&[&server.origin()]), &[vec![request]]);
+    with_run(&runner, "");
     let mut random = Random::new();
     let mut deaths = 0;
-    let most = times(5, 50);
     loop {
         let args: &[&str] = if runner.runs().is_empty() {
             &["exec", "scenario.toml"]
@@ -215,16 +218,19 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
         while running.is_alive() && server.requests().len() <= before {
             thread::sleep(Duration::from_millis(1));
         }
-        thread::sleep(random.up_to(Duration::from_millis(60)));
-        if random.below(2) == 0 {
-            let workers = running.workers();
-            running.kill();
-            workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
-        } else {
-            for worker in running.workers() {
-                worker.signal(Signal::KILL);
+        thread::sleep(random.up_to(Duration::from_millis(30)));
+        let workers = running.workers();
+        let kill_workers = || workers.iter().for_each(|worker| worker.signal(Signal::KILL));
+        match random.below(3) {
+            0 => drop(running.kill()),
+            1 => {
+                running.kill();
+                kill_workers();
             }
-            running.kill();
+            _ => {
+                kill_workers();
+                running.kill();
+            }
         }
         if runner.runs().first().is_some_and(|run| !run.text("index.jsonl").is_empty()) {
             break;
@@ -233,7 +239,8 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
     }
     let asked = asked(&server);
     let extra: usize = asked.values().map(|count| count - 1).sum();
-    assert_eq!(asked.len(), STEPS);
+    assert_eq!(asked.len(), steps);
+    assert!(deaths >= most / 2, "{deaths} deaths until the end");
     assert!(extra <= deaths + 1, "{extra} requests twice after {deaths} deaths");
     assert_as_undisturbed(&runner, &server);
 }
