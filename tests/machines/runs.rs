@@ -13,7 +13,7 @@ use super::network::{
     wait_for_message, worker_command,
 };
 use super::support::{
-    guests::command,
+    guests::{command, programs},
     http::Site,
     processes::workers,
     run::Run,
@@ -122,8 +122,32 @@ fn workspaces_travel_to_two_workers() {
         ["remove", "/work/src/8"],
         ["write", "/work/new", "new"]
     ]);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    runner.write("hidden.txt", "hidden");
+    let reads = json!([
+        ["read", "/work/src/7"],
+        ["read", "/work/src/8"],
+        ["read", "/work/new"],
+        ["read", "/work/src/9"]
+    ]);
     runner.scenario(&format!(
-        "[defaults]\nrepeat = 200\n[providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{ from = \"base\" }}\n[[tests]]\nid = \"a\"\ninput = {acts}\n"
+        r#"
+        [defaults]
+        repeat = 200
+        [providers.agent]
+        plugin = "files.wasm"
+        workspace = {{ from = "base" }}
+        [graders.look]
+        plugin = "files-command.wasm"
+        args = ['{reads}']
+        workspace = "read"
+        files = {{ "/work/src/9" = "hidden.txt" }}
+        [[tests]]
+        id = "a"
+        input = {acts}
+        expect = {{ graders = ["look"] }}
+        "#
     ));
     let expected = alone(&runner);
     let _workers = ["a", "b"].map(|name| start_new_worker(&runner, &broker.address(), name));
@@ -131,6 +155,11 @@ fn workspaces_travel_to_two_workers() {
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
     assert_eq!(used_workers(&run), ["a", "b"]);
+    let found =
+        json!([{"ok": "file 7\nmore\n"}, {"err": "noent"}, {"ok": "new"}, {"ok": "hidden"}]);
+    for row in run.rows().iter().filter(|row| row["outcome"] == "passed") {
+        assert_eq!(row["grades"][0]["explanation"], found.to_string(), "{row}");
+    }
     let shown = runner.run(&["show", "latest", "a@agent#200", "--diff"]).expect(0);
     for line in ["+more", "deleted file mode 100644", "+++ b/new"] {
         assert!(shown.stdout.lines().any(|one| one == line), "{}", shown.stdout);

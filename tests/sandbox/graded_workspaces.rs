@@ -63,7 +63,11 @@ fn graders_get_the_tree_that_the_attempt_left() {
         ["mkdir", "/work/folder"],
         ["remove", "/work/new.txt"],
         ["rename", "/work/new.txt", "/work/more"],
-        ["set-times", "/work/new.txt", 5, "follow"]
+        ["set-times", "/work/new.txt", 5, "follow"],
+        // A name elsewhere would be a way to write to the base.
+        ["link", "/work/data", "/scratch/data"],
+        ["rename", "/work/data", "/scratch/data"],
+        ["read", "/work/data"]
     ]);
     let write = json!([
         ["read", "/work/src/app.py"],
@@ -74,15 +78,19 @@ fn graders_get_the_tree_that_the_attempt_left() {
         ["remove", "/work/made/lib.py"],
         ["list", "/work/made"],
         ["write", "/work/README", "x"],
-        ["list", "/work"]
+        ["list", "/work"],
+        ["read", "/work/data"],
+        ["append", "/work/data", "x"],
+        ["read", "/work/data"]
     ]);
     let graders = [
-        ("reader", "workspace = \"read\"", read),
+        ("reader", "workspace = \"read\"\nlimits = { scratch = \"64KiB\" }", read),
         ("writer", "workspace = \"write\"", write.clone()),
         ("other", "workspace = \"write\"", write),
     ];
     let tests = [("a", changes()), ("b", changes())];
     let runner = graded("[defaults]\nrepeat = 10\n", &graders, &tests);
+    runner.write("base/data", "data");
     let before = tree(&runner.path("base"));
     runner.exec(&["-j", "4"]).expect(0);
     let run = assert_whole(&runner, 20);
@@ -93,19 +101,21 @@ fn graders_get_the_tree_that_the_attempt_left() {
         let found = found(row);
         let (old, new) = ("v = 1\nv = 2\n", "v = 1\nv = 2\nx");
         let mut read = vec![
-            json!(["made", "new.txt", "src"]),
+            json!(["data", "made", "new.txt", "src"]),
             json!(["app.py", "link"]),
             json!(old),
             json!(""),
             json!("../README"),
         ];
-        read.resize(13, Value::Null);
+        read.resize(15, Value::Null);
+        read.push(json!("data"));
         // Only errors: a write that works is `null`, too.
-        let errors = found["reader"].as_array().unwrap()[5..].iter();
+        let errors = found["reader"].as_array().unwrap()[5..15].iter();
         assert!(errors.clone().all(|result| result["err"].is_string()), "{row}");
         assert_eq!(without_errors(&found["reader"]), read, "{row}");
-        let all = json!(["README", "made", "new.txt", "src"]);
-        let written = json!([old, null, new, "new", null, null, [], null, all]);
+        let all = json!(["README", "data", "made", "new.txt", "src"]);
+        let written =
+            json!([old, null, new, "new", null, null, [], null, all, "data", null, "datax"]);
         for name in ["writer", "other"] {
             assert_eq!(json!(without_errors(&found[name])), written, "{row}");
             assert!(!found[name].to_string().contains("err"), "{row}");
@@ -265,12 +275,23 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
     runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
     runner.run(&["verify"]).expect(0);
 
+    // Without the changes, there is nothing to judge.
+    let row = &run.rows_of("a")[0];
+    let digest = row["artifacts"][1]["sha256"].as_str().unwrap();
+    let artifact = format!("artifacts/{}/{digest}", &digest[..2]);
+    let content = run.bytes(&artifact);
+    run.write(&artifact, "damaged");
+    runner.write("hidden/a/check.py", "again");
+    let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
+    ran.says(&["its output cannot be read"]);
+    run.write(&artifact, content);
+
     // A call outside of the run has the files that the run was made with.
     fs::remove_dir_all(runner.path("hidden")).unwrap();
     fs::remove_dir_all(runner.path("base")).unwrap();
     let call = ["plugin", "run", "--from", run.id(), "--trial", "a@agent#1", "--grader", "look"];
     let called = runner.run(&[&call[..], &["--json"]].concat()).expect(0).document();
-    let text = called["row"]["output"].as_str().unwrap_or_else(|| panic!("{called}"));
+    let text = called["grade"]["explanation"].as_str().unwrap_or_else(|| panic!("{called}"));
     assert_eq!(serde_json::from_str::<Value>(text).unwrap(), looked("hidden"));
 }
 

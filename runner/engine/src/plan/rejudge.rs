@@ -67,9 +67,11 @@ impl StoredRow {
         })
     }
 
-    /// Returns whether the output of a row at `place` can be read.
+    /// Returns whether the output of a row at `place`, and what its attempt left in its workspace, can be read.
     pub(super) fn has_output(run: &RunDir, row: &RowRef<'_>, place: RowPlace) -> bool {
-        row.output_artifact().is_none() || Self::read(run, place).is_some()
+        let mut left = row.changes().into_iter().flatten();
+        (row.output_artifact().is_none() || Self::read(run, place).is_some())
+            && left.all(|artifact| run.artifact(&artifact.sha256).is_ok())
     }
 
     /// Returns whether the row has an answer of a grader.

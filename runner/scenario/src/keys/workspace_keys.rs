@@ -56,7 +56,9 @@ fn check_place(text: &str) -> Result<(), String> {
 
 /// Reports contradictions between a provider's workspace and its other keys.
 pub(super) fn check_workspace(provider: &Value, at: &At<'_>, reader: &mut Reader<'_>) {
-    let Some(workspace) = provider.get("workspace").and_then(Value::as_object) else { return };
+    if !provider.get("workspace").is_some_and(Value::is_object) {
+        return;
+    }
     if provider.get("reuse").is_some() {
         let message = "an instance that serves many tests cannot have a new workspace for each";
         let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");

@@ -1,6 +1,6 @@
 //! [`Base`]: a worker's copy of the folder that workspaces start as.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::fs::{quota::shorten_path, system::open_folder};
 /// Permission bits that are kept of a file.
 pub(super) const PERMISSIONS: u32 = 0o777;
 /// The owner can always read a file, to copy it for a guest.
-const OWNER_READS: u32 = 0o400;
+pub(super) const OWNER_READS: u32 = 0o400;
 /// Longest name of a file that systems accept.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -29,7 +29,8 @@ pub struct Base {
     device: u64,
     /// Numbers of the files, by inode number.
     by_inode: HashMap<u64, u32>,
-    contents: HashSet<Digest>,
+    /// Number of a file with each content.
+    contents: HashMap<Digest, u32>,
     bytes: u64,
     /// The files by number.
     list: Vec<BaseFile>,
@@ -120,7 +121,7 @@ impl Base {
             device: fstat(&files)?.st_dev,
             files,
             by_inode: HashMap::new(),
-            contents: HashSet::new(),
+            contents: HashMap::new(),
             bytes: 0,
             list: Vec::new(),
             folders: vec![BaseFolder { path: ".".to_owned(), entries: Vec::new() }],
@@ -140,7 +141,7 @@ impl Base {
         }
         let found = fstat(&file)?;
         self.by_inode.insert(found.st_ino, number);
-        self.contents.insert(sha256);
+        self.contents.insert(sha256, number);
         self.bytes += bytes;
         let is_executable = is_executable(found.st_mode);
         self.list.push(BaseFile { inode: found.st_ino, bytes, sha256, mode, is_executable });
@@ -167,13 +168,12 @@ impl Base {
 
     /// Returns whether a file of the base has this content.
     pub(super) fn has_content(&self, sha256: &Digest) -> bool {
-        self.contents.contains(sha256)
+        self.contents.contains_key(sha256)
     }
 
     /// Returns the number of a file with this content.
     pub(super) fn with_content(&self, sha256: &Digest) -> Option<u32> {
-        let found = self.list.iter().position(|file| file.sha256 == *sha256)?;
-        u32::try_from(found).ok()
+        self.contents.get(sha256).copied()
     }
 
     /// Opens a file for reading.

@@ -10,7 +10,7 @@ use runner_model::workspace::{Change, ChangeKind, EntryKind, TreeEntry, read_bas
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::base::PERMISSIONS;
+use super::base::{OWNER_READS, PERMISSIONS};
 use super::tree::Tree;
 use crate::call::Overlay;
 use crate::fs::{quota::shorten_path, removal, system::open_folder};
@@ -91,7 +91,7 @@ impl Tree {
                         | OFlags::EXCL
                         | OFlags::NOFOLLOW
                         | OFlags::CLOEXEC;
-                    let mode = Mode::from_raw_mode(entry.mode & PERMISSIONS);
+                    let mode = Mode::from_raw_mode(entry.mode & PERMISSIONS | OWNER_READS);
                     let mut file: File = openat(&folder, name, flags, mode)?.into();
                     if io::copy(&mut open(sha256)?, &mut file)? != entry.bytes {
                         return Err(ErrorKind::UnexpectedEof.into());
