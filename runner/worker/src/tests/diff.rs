@@ -90,3 +90,13 @@ fn changed_lines_that_look_alike_have_code_points() {
     );
     assert_diff("a\nö\n", "a\nü\n", "@@ -1,2 +1,2 @@\n a\n-ö\n+ü\n");
 }
+
+#[test]
+fn long_texts_that_differ_everywhere_are_one_change() {
+    let text = |line: &str| format!("start\n{}end", line.repeat(20_000)).into_bytes();
+    let (old, new) = (text("a\nb\n"), text("b\nc\na\n"));
+    // The common start and end are left out.
+    assert_eq!(super::changed_lines(&old, &new), [[1..40_001, 1..60_001]]);
+    assert_eq!(super::changed_lines(b"a\nb\nc\n", b"a\nc\nd"), [[1..2, 1..1], [3..3, 2..3]]);
+    assert!(super::changed_lines(b"a\n", b"a\n").is_empty());
+}
