@@ -156,6 +156,51 @@ fn lost_worker_continues_in_the_same_session() {
 }
 
 #[test]
+fn agent_whose_plugin_has_changed_starts_anew() {
+    let server = model(Duration::from_millis(10));
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    // An empty custom section.
+    let plugin = std::fs::read(runner.path("web.wasm")).unwrap();
+    std::fs::remove_file(runner.path("web.wasm")).unwrap();
+    runner.write("web.wasm", [&plugin[..], &[0, 2, 1, b'x']].concat());
+    let resumed = runner.run(&["resume", "--accept-changes"]).expect(0);
+    let starts = "1 attempt starts anew (`t0@web#1`): the journal cannot be used, because ";
+    resumed.says(&[&format!("{starts}its test or provider has changed")]);
+    let rows = runner.only_run().rows();
+    assert_eq!((rows.len(), &rows[0]["continued"]), (1, &Value::Null));
+    assert_eq!(
+        (&rows[0]["outcome"], &rows[0]["calls"]["count"]),
+        (&json!("passed"), &json!(STEPS))
+    );
+    assert!((STEPS + 9..=STEPS + 10).contains(&server.requests().len()));
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// The disk is full before the line of a response, or within it.
+#[cfg(debug_assertions)]
+#[test]
+fn agent_continues_after_a_full_disk() {
+    let server = model(Duration::from_millis(5));
+    let runner = agent(&server, "");
+    let mut args = &["exec", "scenario.toml"][..];
+    for fault in ["calls-write:full:12", "calls-write:partial:9"] {
+        let mut command = runner.command(args);
+        command.env("RUNNER_FAULT", fault);
+        let ended = crate::support::running::Running::start(&mut command).finish();
+        assert!(![0, 1].contains(&ended.code.unwrap()), "{fault}: {}", ended.stderr);
+        assert_eq!(runner.only_run().text("index.jsonl"), "");
+        args = &["resume", "latest"];
+    }
+    runner.run(args).expect(0).says(&["continuing 1 attempt: "]);
+    let row = runner.only_run().row("t0");
+    assert_eq!((&row["attempt"], &row["continued"]), (&json!(1), &json!(2)));
+    // One response at each end was not on disk.
+    assert!((STEPS..=STEPS + 2).contains(&server.requests().len()));
+    assert_as_undisturbed(&runner, &server);
+}
+
+#[test]
 fn interruptions_without_a_new_response_are_counted() {
     let holds = Arc::new(AtomicBool::new(false));
     let held = holds.clone();
