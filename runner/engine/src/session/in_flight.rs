@@ -36,8 +36,8 @@ pub(crate) struct InFlightTask {
     pub(crate) policy: Policy,
     pub(super) execution: Fingerprint,
     pub(super) judgement: Fingerprint,
-    /// Artifacts of its stored row in the session's folder.
-    pub(super) _artifacts: Vec<Arc<SessionFile>>,
+    /// Artifacts of its stored row in the session's folder, which are removed when this is dropped.
+    pub(super) held: Vec<Arc<SessionFile>>,
     /// Base of its workspace. `None` without a workspace.
     base: Option<Option<Digest>>,
     /// The row that is judged or graded. `None` if the provider is called.
@@ -108,7 +108,6 @@ impl TasksInFlight {
         assignment: &Assignment,
         stored: Option<StoredRow>,
         recorded: Option<Recorded>,
-        artifacts: Vec<Arc<SessionFile>>,
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
@@ -177,7 +176,7 @@ impl TasksInFlight {
             execution,
             judgement,
             policy,
-            _artifacts: artifacts,
+            held: Vec::new(),
             base,
             stored,
             attempt,
@@ -192,6 +191,13 @@ impl TasksInFlight {
         };
         self.all.insert(assignment.task, flight);
         Ok((task, &self.line))
+    }
+
+    /// Keeps artifacts in the session's folder until a task has ended.
+    pub(super) fn keep(&mut self, task: TaskId, artifacts: Vec<Arc<SessionFile>>) {
+        if let Some(flight) = self.all.get_mut(&task) {
+            flight.held = artifacts;
+        }
     }
 
     /// Returns whether the worker sends artifacts of another task. It must report that task first.

@@ -113,8 +113,9 @@ fn judge(
             let left = left_of(plan, dir, probe.pool(), &assignment, &stored);
             let left = left.map_err(machine_error)?;
             let (now, worker) = (RunTime(0), WorkerId(0));
-            let task = in_flight.add(plan, now, worker, &assignment, Some(stored), None, left);
+            let task = in_flight.add(plan, now, worker, &assignment, Some(stored), None);
             let sent = task.and_then(|(task, line)| probe.assign(task, line));
+            in_flight.keep(assignment.task, left);
             sent.map_err(machine_error)?;
         }
         if in_flight.all.is_empty() {

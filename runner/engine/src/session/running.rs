@@ -148,9 +148,10 @@ impl Coordinator<'_> {
         };
         let (task, line) = running
             .tasks
-            .add(self.plan, self.now, worker, assignment, stored, recorded, artifacts)
+            .add(self.plan, self.now, worker, assignment, stored, recorded)
             .map_err(|error| (Reason::Storage, format!("cannot read a test: {error}")))?;
         let sent = self.pool.assign(worker, task, line);
+        running.tasks.keep(assignment.task, artifacts);
         sent.map_err(|error| (Reason::Machine, machine::failure("cannot send a test", error)))
     }
 

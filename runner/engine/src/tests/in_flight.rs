@@ -30,7 +30,7 @@ fn flight() -> InFlightTask {
         },
         policy: Policy::default(),
         base: None,
-        _artifacts: Vec::new(),
+        held: Vec::new(),
         stored: None,
         attempt: 3,
         graders: Vec::new(),

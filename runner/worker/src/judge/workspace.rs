@@ -48,9 +48,9 @@ pub(super) fn check_workspace(
     for (path, file) in &expected.files {
         checks.push(match left.files.get(path) {
             None | Some(LeftFile::Nothing) if file.absent => passed(CheckKind::WorkspaceFiles),
-            None | Some(LeftFile::Nothing) => failure(path, "does not exist".to_owned(), file),
-            Some(_) if file.absent => failure(path, "exists".to_owned(), file),
-            Some(LeftFile::Other(reason)) => failure(path, reason.clone(), file),
+            None | Some(LeftFile::Nothing) => failure(path, "does not exist", file),
+            Some(_) if file.absent => failure(path, "exists", file),
+            Some(LeftFile::Other(reason)) => failure(path, reason, file),
             Some(LeftFile::Text(text)) => check_text(cache, path, file, text, evidence),
         });
     }
@@ -112,7 +112,7 @@ fn check_text(
     }
     if let Some(json) = json {
         let Ok(value) = serde_json::from_str::<Box<RawValue>>(text.trim()) else {
-            return failure(path, "is not JSON".to_owned(), file);
+            return failure(path, "is not JSON", file);
         };
         let expect = Expect { json: Some(json.clone()), ..Expect::default() };
         made.extend(check_values(cache, &expect, &Raw(Cow::Owned(value)), &of_file));
@@ -131,7 +131,7 @@ fn check_text(
     Check { kind: Some(CheckKind::WorkspaceFiles), message, ..check }
 }
 
-fn failure(path: &str, reason: String, file: &ExpectedFile) -> Check<'static> {
+fn failure(path: &str, reason: &str, file: &ExpectedFile) -> Check<'static> {
     failed(CheckKind::WorkspaceFiles, format!("`{path}` {reason}"), file, None)
 }
 

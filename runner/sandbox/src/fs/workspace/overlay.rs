@@ -30,7 +30,7 @@ impl Tree {
         // What is in a folder has a path that comes after that of the folder.
         for change in changes.iter().rev().filter(|change| change.change != ChangeKind::Added) {
             check()?;
-            self.remove(&change.path).map_err(|error| at_path(&change.path, error))?;
+            self.remove(&change.path).map_err(|error| at_path(&change.path, &error))?;
         }
         for change in changes.into_iter().filter(|change| change.change != ChangeKind::Removed) {
             check()?;
@@ -40,7 +40,7 @@ impl Tree {
         }
         for path in &overlay.replaced {
             check()?;
-            self.make_way(path).map_err(|error| at_path(path, error))?;
+            self.make_way(path).map_err(|error| at_path(path, &error))?;
         }
         for entry in read_base(&overlay.files)? {
             check()?;
@@ -102,7 +102,7 @@ impl Tree {
                 _ => Err(ErrorKind::InvalidData.into()),
             }
         };
-        add().map_err(|error| at_path(&entry.path, error))
+        add().map_err(|error| at_path(&entry.path, &error))
     }
 
     /// Removes a file, a link or an empty folder.
@@ -144,6 +144,6 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
 
-fn at_path(path: &str, error: io::Error) -> io::Error {
+fn at_path(path: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("`{}`: {error}", shorten_path(path)))
 }
