@@ -40,7 +40,7 @@ fn has_git() -> bool {
 }
 
 fn diff(runner: &Runner, trial: &str) -> String {
-    runner.run(&["show", "latest", trial, "--diff"]).expect(0).stdout.clone()
+    runner.run(&["show", "latest", trial, "--diff"]).expect(0).stdout
 }
 
 #[test]
