@@ -220,7 +220,7 @@ mod tests {
     use runner_model::workspace::MAX_BASE_ENTRIES;
     use serde_json::Value;
 
-    use super::read_base;
+    use super::{merge, read_base};
     use crate::project::Project;
 
     #[test]
@@ -236,5 +236,8 @@ mod tests {
         let message = "has more than 3 files, folders and links";
         assert_eq!(read(3).map(drop), Err(message.to_owned()));
         assert!(read(MAX_BASE_ENTRIES).is_ok());
+        let parts = [("t".to_owned(), read(4).unwrap()), ("u/v".to_owned(), read(4).unwrap())];
+        assert!(merge(&parts, 9).unwrap().is_none());
+        assert_eq!(merge(&parts, 10).unwrap().map(|base| base.files.len()), Some(4));
     }
 }

@@ -281,18 +281,62 @@ fn each_task_has_its_base_and_equal_ones_are_shared() {
 }
 
 #[test]
+fn files_of_graders_are_one_base_for_each_test() {
+    let text = "
+        providers.p.workspace = {}
+        graders.g.plugin = 'bundled:echo'
+        graders.g.workspace = 'read'
+        graders.h = { plugin = 'bundled:echo', workspace = 'read' }
+        graders.g.files = { '/work/tests' = 'hidden/{{input.task}}', '/work/a/b' = 's.json', '/work/tests-2' = 'same' }
+        tests = [
+            { id = '1', input.task = 'x', providers = ['p'], expect.graders = ['g', 'h'] },
+            { id = '2', input.task = 'y', providers = ['p'], expect.graders = ['g'] },
+            { id = '3', input.task = 'x', providers = ['p'], expect.graders = ['h', 'g'] },
+            { id = '4', providers = ['p'], expect.graders = ['h'] },
+        ]
+    ";
+    let files = [("hidden/x/deep/f", "f"), ("hidden/y/f", "y"), ("s.json", "1"), ("same/f", "f")];
+    let folder = folder(text, &files);
+    symlink("deep/f", folder.path().join("hidden/x/l")).unwrap();
+    set_mode(&folder.path().join("s.json"), 0o755);
+    let suite = select(&folder, &Selection::default());
+    let lines = lines(&suite);
+    let tests = lines.iter().map(|line| serde_json::from_str::<Test<'_>>(line).unwrap());
+    let found: Vec<_> =
+        tests.map(|test| test.grader_files.into_iter().collect::<Vec<_>>()).collect();
+    let [(grader, x)] = &found[0][..] else { panic!("{found:?}") };
+    assert_eq!((&**grader, &found[2], &found[3]), ("g", &found[0], &Vec::new()));
+    assert!(found[1][0].1 != *x);
+    // The folders that they are made of are no bases of their own.
+    assert_eq!(suite.bases().len(), 2);
+    let base = &suite.bases()[x];
+    assert_eq!(base.files.len(), 3);
+    assert_snapshot!(String::from_utf8(base.lines.to_vec()).unwrap(), @r#"
+    {"path":"a/b","kind":"file","mode":493,"bytes":1,"sha256":"6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"}
+    {"path":"tests","kind":"folder"}
+    {"path":"tests-2","kind":"folder"}
+    {"path":"tests-2/f","kind":"file","mode":420,"bytes":1,"sha256":"252f10c83610ebca1a059c0bae8255eba2f95be4d1d7bcfa89d7248a82d9f111"}
+    {"path":"tests/deep","kind":"folder"}
+    {"path":"tests/deep/f","kind":"file","mode":420,"bytes":1,"sha256":"252f10c83610ebca1a059c0bae8255eba2f95be4d1d7bcfa89d7248a82d9f111"}
+    {"path":"tests/l","kind":"link","target":"deep/f"}
+    "#);
+}
+
+#[test]
 fn workspace_sets_the_default_of_scratch() {
     let text = "
         providers.p.workspace = {}
         providers.q.workspace = {}
         providers.q.limits.scratch = '1MiB'
         providers.p.grants.fs = [{ path = '.', mount = '/data', mode = 'rw' }]
+        graders.g = { plugin = 'bundled:echo', workspace = 'read' }
+        graders.h = { plugin = 'bundled:echo', workspace = 'write' }
         tests = [{ id = 'a' }]
     ";
     let folder = folder(text, &[]);
     let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
     let scratch: Vec<_> = scenario.providers.iter().map(|one| one.limits.scratch).collect();
-    assert_eq!(scratch, [64 << 20, 1 << 20, 0]);
+    assert_eq!(scratch, [64 << 20, 1 << 20, 0, 0, 64 << 20]);
     let workspace = scenario.providers[0].workspace.as_ref().unwrap();
     assert_eq!((&*workspace.mount, &workspace.from), ("/work", &None));
     assert!(try_resolve(folder.path(), &Selection::default()).unwrap().1.bases().is_empty());
