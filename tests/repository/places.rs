@@ -64,9 +64,16 @@ stderr.not.matches  | "a" | exit_code = 1, stderr = { not = { matches = "a" } }
 graders             | "a" | exit_code = 1, graders = ["strict"]
 "#;
 
+/// The same for a provider with a workspace, which starts empty.
+const FAILING_WORKSPACES: &str = r#"
+workspace.changed   | [["write", "/work/a", "x"]] | workspace = { changed = ["b", "c/**"] }
+workspace.unchanged | [["write", "/work/a", "x"]] | workspace = { unchanged = ["*"] }
+workspace.files     | [["write", "/work/a", "x"]] | workspace = { files = { a = { equals = "y" } } }
+"#;
+
 #[test]
 fn each_key_of_expect_can_fail() {
-    let runner = Runner::new(&["hostile"]);
+    let runner = Runner::new(&["hostile", "files"]);
     runner.link(&command(), "command.wasm");
     runner.write("number.json", "{\"type\": \"number\"}");
     let on = |provider: &str, table: &str| {
@@ -75,14 +82,16 @@ fn each_key_of_expect_can_fail() {
     runner.scenario(&format!(
         "[providers.guest]\nplugin = \"hostile.wasm\"\n\
          [providers.command]\nplugin = \"command.wasm\"\nargs = [\"fail\", \"{{{{input}}}}\"]\n\
-         [graders.strict]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"fail\", score = 0.4, explanation = \"No.\" }}\n{}{}",
+         [graders.strict]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"fail\", score = 0.4, explanation = \"No.\" }}\n\
+         [providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{}}\n{}{}{}",
         on("guest", FAILING),
         on("command", FAILING_COMMANDS),
+        on("agent", FAILING_WORKSPACES),
     ));
     let schema: Value = runner.run(&["schema", "scenario"]).expect(0).document();
     let mut keys = BTreeSet::new();
     add_keys(&schema["properties"]["tests"]["items"]["properties"]["expect"], "", &mut keys);
-    let cases = [FAILING, FAILING_COMMANDS].concat();
+    let cases = [FAILING, FAILING_COMMANDS, FAILING_WORKSPACES].concat();
     let cases: BTreeSet<_> =
         cases.lines().filter_map(|line| Some(line.split_once('|')?.0.trim().to_owned())).collect();
     assert_eq!(keys, cases, "each key of `expect` has a case in tests/repository/places.rs");

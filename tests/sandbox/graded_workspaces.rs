@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::workspaces::{agent, changes, tree};
 use crate::support::{
-    guests::programs, run::Run, runner::Runner, truth::assert_whole, wait::wait_until,
+    guests::programs, run::Run, runner::Runner, running::Running, truth::assert_whole,
+    wait::wait_until,
 };
 
 /// Returns the table of a grader that performs acts. It passes, and explains the results.
@@ -46,6 +47,24 @@ fn found(row: &Value) -> BTreeMap<String, Value> {
 /// Replaces errors by `null`.
 fn without_errors(results: &Value) -> Vec<Value> {
     results.as_array().unwrap().iter().map(|result| result["ok"].clone()).collect()
+}
+
+/// The changes have the path without the secret, so the file of the base stays.
+#[test]
+fn secret_in_a_path_does_not_keep_graders_from_the_workspace() {
+    let acts =
+        json!([["remove", "/work/hunter2hunter2/a"], ["write", "/work/hunter2hunter2/b", "x"]]);
+    let read = json!([["read", "/work/[secret KEY]/b"], ["read", "/work/hunter2hunter2/a"]]);
+    let runner = graded("", &[("reader", "workspace = \"read\"", read)], &[("a", acts)]);
+    let keys = "workspace = { from = \"base\" }\n";
+    change(&runner, keys, &format!("{keys}grants = {{ secrets = [\"KEY\"] }}\n"));
+    fs::create_dir(runner.path("base/hunter2hunter2")).unwrap();
+    runner.write("base/hunter2hunter2/a", "a");
+    let mut exec = runner.command(&["exec", "scenario.toml"]);
+    Running::start(exec.env("KEY", "hunter2hunter2")).finish().expect(0);
+    let rows = runner.only_run().rows();
+    let graded = rows.iter().find(|row| row["outcome"] == "passed").unwrap();
+    assert_eq!(without_errors(&found(graded)["reader"]), [json!("x"), json!("a")], "{graded}");
 }
 
 #[test]

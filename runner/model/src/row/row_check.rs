@@ -140,6 +140,7 @@ impl CheckKind {
     pub fn has_values_in_message(self) -> bool {
         use CheckKind::{Error, ExitCode, MaxDuration, MaxMemory, MinScore};
         matches!(self, Error | ExitCode | MaxDuration | MaxMemory | MinScore)
+            || matches!(self, Self::WorkspaceChanged | Self::WorkspaceUnchanged)
     }
 }
 

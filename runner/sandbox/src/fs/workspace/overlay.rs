@@ -28,13 +28,18 @@ impl Tree {
             lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
         let mut contents = overlay.contents.as_deref().map(File::open).transpose()?;
         // What is in a folder has a path that comes after that of the folder.
-        for change in changes.iter().rev().filter(|change| change.change != ChangeKind::Added) {
+        for change in changes.iter().rev().filter(|change| change.change == ChangeKind::Removed) {
             check()?;
-            self.remove(&change.path).map_err(|error| at_path(&change.path, &error))?;
+            match self.remove(&change.path) {
+                // A secret in the path was replaced.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| at_path(&change.path, &error))?,
+            }
         }
         for change in changes.into_iter().filter(|change| change.change != ChangeKind::Removed) {
             check()?;
             let Change { path, kind, mode, bytes, sha256, at, target, .. } = change;
+            self.make_way(&path).map_err(|error| at_path(&path, &error))?;
             let entry = TreeEntry { path, kind, mode, bytes, sha256, target };
             self.add(&entry, |sha256| self.content(sha256, at, bytes, contents.as_mut()))?;
         }
