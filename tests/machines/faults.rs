@@ -221,6 +221,81 @@ fn agents_of_a_killed_worker_continue_elsewhere() {
 }
 
 #[test]
+fn agent_of_two_killed_and_cut_workers_pays_once_but_for_requests_in_flight() {
+    let server = Server::start(|request| {
+        thread::sleep(Duration::from_millis(5));
+        Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
+    });
+    let (steps, most) = (times(60, 200), times(4, 50));
+    let request = json!({ "by": "agent", "url": server.url(""), "size": steps });
+    let limits = "[providers.web.limits]\nhttp_requests = 300";
+    let runner = web::scenario(limits, &web::net(&[&server.origin()]), &[vec![request]]);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let run = "[run]\njournal = true\nclock = 2020-01-01T00:00:00Z\n";
+    runner.scenario(&[run, &scenario].concat());
+    let broker = Broker::start();
+    let (cable, direct) = (Cable::to(&broker), broker.address());
+    let ceiling = format!("net={}", server.origin());
+    let start_workers = |round: usize| {
+        [("near", &direct), ("far", &cable.address())].map(|(name, address)| {
+            start_worker(&runner, address, &format!("{name}-{round}"), &["--ceiling", &ceiling])
+        })
+    };
+    let mut random = Random::new();
+    let wait_for_request = |running: &mut Running| {
+        let before = server.requests().len();
+        wait_until("the agent continues or ends", || {
+            server.requests().len() > before || !running.is_alive()
+        });
+    };
+    let mut workers = start_workers(0);
+    let mut deaths = 0;
+    for round in 0.. {
+        let args: &[&str] = if runner.runs().is_empty() {
+            &["exec", "scenario.toml"]
+        } else {
+            &["resume", "latest"]
+        };
+        let mut running = runner.started(&[args, &["--broker", &direct]].concat());
+        if deaths >= most {
+            running.finish().expect(0);
+            break;
+        }
+        wait_for_request(&mut running);
+        last(random.up_to(Duration::from_millis(30)));
+        match round % 3 {
+            // The coordinator alone.
+            0 => {}
+            1 => {
+                cable.cut(true);
+                last(random.up_to(Duration::from_millis(300)));
+                cable.cut(false);
+            }
+            // The session continues the attempt after one death of a worker, and not after a second one.
+            _ => {
+                workers.into_iter().for_each(|worker| drop(worker.kill()));
+                deaths += 1;
+                workers = start_workers(round);
+                wait_for_request(&mut running);
+                last(random.up_to(Duration::from_millis(30)));
+            }
+        }
+        running.kill();
+        if runner.runs().first().is_some_and(|run| !run.text("index.jsonl").is_empty()) {
+            break;
+        }
+        deaths += 1;
+    }
+    assert!(deaths >= most / 2, "{deaths} deaths until the end");
+    let requests = server.requests().len();
+    assert!((steps..=steps + deaths + 1).contains(&requests), "{requests}, {deaths} deaths");
+    assert!(assert_whole(&runner, 1).rows().iter().all(|row| row["attempt"] == 1));
+    alone(&runner);
+    runner.run(&["compare", "--exact", "latest", "alone/run"]).expect(0);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
 fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 20);
