@@ -71,7 +71,7 @@ test('texts of guests are text on every page', async ({ page, server }) => {
   const of = `/runs/${run}`;
   for (const path of ['/runs', of, `${of}?view=matrix`, `${of}?view=log`, `${of}?view=about`,
     ...['fails', 'says', 'breaks', 'writes'].map((test) => `${of}/trials/${test}@hostile%231`),
-    `/compare?base=${run}&new=latest`, '/history?scenario=hostile']) {
+    `/compare?base=${run}&new=2026-01-02_00-00-00-000-every-00000002`, '/history?scenario=hostile']) {
     await page.goto(server.origin + path);
     await expect(page.locator('main h1')).toBeVisible();
     await page.waitForLoadState('networkidle').catch(() => {});

@@ -130,9 +130,9 @@ for (const colorScheme of ['light', 'dark']) {
       await expect(passed.locator('.trial')).toBeVisible();
       await expect(passed.locator('.took')).toBeHidden();
       await expect(page.locator('.order').first()).toBeHidden();
-      // Charts come after the failed trials, and times are absolute.
+      // Charts come before the trials, and times are absolute.
       const [charts, trials] = await Promise.all([page.locator('.tiles').last(), page.locator('section.trials')].map((one) => one.boundingBox()));
-      expect(charts.y).toBeGreaterThan(trials.y);
+      expect(charts.y).toBeLessThan(trials.y);
       expect(await page.locator('.counts time').first().evaluate((one) => getComputedStyle(one, '::after').content)).toMatch(/Jan|2026/);
       await expect(page.locator('.facts .quiet').first()).toBeHidden();
       // No reason and no name is cut.
