@@ -37,7 +37,8 @@ struct Template {
     /// Tools that are linked into the plugin's folder, instead of the README's installation.
     tools: &'static [(&'static str, &'static str)],
     /// Replacements of texts in files. With them the provider crashes, loops or sends a request, as the test's input
-    /// says.
+    /// says. If it is the URL of a server, the output has a response, the time, random numbers and the list of a
+    /// folder, as far as the language has them.
     edits: &'static [(&'static str, &'static str, &'static str)],
     /// Error class of a crash, and a part of its message.
     crash: (&'static str, &'static [&'static str]),
@@ -73,6 +74,14 @@ const RUST: Template = Template {
             "crash" => panic!("oh no"),
             "loop" => loop {},
             "ask" => drop(runner_sdk::http::send(runner_sdk::http::Request::new("GET", "https://example.com/"))?),
+            url if url.starts_with("http") => {
+                use std::{fs, hash::{BuildHasher, RandomState}, thread, time::{Duration, SystemTime}};
+                let response = runner_sdk::http::send(runner_sdk::http::Request::new("GET", url))?;
+                thread::sleep(Duration::from_millis(2));
+                let (time, random) = (SystemTime::now(), RandomState::new().hash_one(0));
+                let names: Vec<_> = fs::read_dir("/data").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+                return Ok(Reply::new(format!("{:?} {time:?} {random} {names:?}", response.body))?);
+            }
             _ => {}
         }
         log::info("#,
@@ -93,6 +102,13 @@ const RUST_COMMAND: Template = Template {
         r#"    match text.as_str() {
         "crash" => panic!("oh no"),
         "loop" => loop {},
+        url if url.starts_with("http") => {
+            use std::{fs, hash::{BuildHasher, RandomState}, thread, time::{Duration, SystemTime}};
+            thread::sleep(Duration::from_millis(2));
+            let (time, random) = (SystemTime::now(), RandomState::new().hash_one(0));
+            let names: Vec<_> = fs::read_dir("/data").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            return Ok(json!({ "output": format!("{time:?} {random} {names:?}") }));
+        }
         _ => {}
     }
     eprintln!("#,
@@ -107,10 +123,12 @@ const PYTHON: Template = Template {
     language: "python",
     kind: "component",
     tools: &[(".venv", "python")],
-    edits: &[(
-        "provider.py",
-        "    log.log(",
-        r#"    if text == "crash":
+    edits: &[
+        ("provider.py", "import json", "import json\nimport os\nimport time"),
+        (
+            "provider.py",
+            "    log.log(",
+            r#"    if text == "crash":
         raise ValueError("oh no")
     while text == "loop":
         pass
@@ -120,8 +138,14 @@ const PYTHON: Template = Template {
         return {"output": "bare"}
     if text == "score":
         return Reply("1", None, "high", None, [], [], None)
+    if text.startswith("http"):
+        response = http.send(http.Request("GET", text, [], None, None, None))
+        time.sleep(0.002)
+        seen = [str(response.body), time.time(), os.urandom(8).hex(), os.listdir("/data")]
+        return Reply(json.dumps(seen), None, None, None, [], [], None)
     log.log("#,
-    )],
+        ),
+    ],
     crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
     asks: true,
     mistakes: &[
@@ -152,6 +176,10 @@ const JAVASCRIPT: Template = Template {
   if (text === 'bare') return { output: { bare: true } };
   if (text === 'score') return { output: '1', score: 'high' };
   if (text === 'fetch') return fetch('https://example.com/');
+  if (text.startsWith('http')) {
+    const { body } = host.send({ method: 'GET', url: text, headers: [] });
+    return { output: JSON.stringify([[...body], Date.now(), performance.now(), Math.random()]) };
+  }
   host.log("#,
         ),
         ("provider.js", "{ log })", "{ log, send })"),
@@ -182,18 +210,36 @@ const C: Template = Template {
     language: "c",
     kind: "command",
     tools: &[(".venv", "python")],
-    edits: &[(
-        "src/provider.c",
-        "    fprintf(stderr, \"shouting",
-        r#"    if (strcmp(text, "crash") == 0) {
+    edits: &[
+        (
+            "src/provider.c",
+            "#include <assert.h>",
+            "#define _GNU_SOURCE\n#include <assert.h>\n#include <dirent.h>\n#include <time.h>\n#include <unistd.h>",
+        ),
+        (
+            "src/provider.c",
+            "    fprintf(stderr, \"shouting",
+            r#"    if (strcmp(text, "crash") == 0) {
         fputs("oh no\n", stderr);
         abort();
     }
     while (strcmp(text, "loop") == 0) continue;
     if (strcmp(text, "null") == 0) return (int)strlen(json_string(json_get(test, "missing")));
     assert(strcmp(text, "assert") != 0);
+    if (strncmp(text, "http", 4) == 0) {
+        struct timespec now = {.tv_nsec = 2000000};
+        unsigned long long random;
+        nanosleep(&now, NULL);
+        clock_gettime(CLOCK_REALTIME, &now);
+        getentropy(&random, sizeof random);
+        printf("{\"ok\": {\"output\": \"%lld.%09ld %llu", (long long)now.tv_sec, now.tv_nsec, random);
+        DIR *folder = opendir("/data");
+        for (struct dirent *entry; (entry = readdir(folder));) printf(" %s %lld", entry->d_name, (long long)entry->d_ino);
+        return printf("\"}}\n") < 0;
+    }
     fprintf(stderr, "shouting"#,
-    )],
+        ),
+    ],
     crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
     mistakes: &[
@@ -207,20 +253,46 @@ const GO: Template = Template {
     language: "go",
     kind: "command",
     tools: &[(".venv", "python")],
-    edits: &[(
-        "main.go",
-        "\tfmt.Fprintf(os.Stderr",
-        "\tif test.Input.Text == \"crash\" {\n\t\tpanic(\"oh no\")\n\t}\n\tfor test.Input.Text == \"loop\" {\n\t}\n\t\
-         fmt.Fprintf(os.Stderr",
-    )],
+    edits: &[
+        (
+            "main.go",
+            "\tfmt.Fprintf(os.Stderr",
+            r#"	if test.Input.Text == "crash" {
+		panic("oh no")
+	}
+	for test.Input.Text == "loop" {
+	}
+	if strings.HasPrefix(test.Input.Text, "http") {
+		folder, _ := os.Open("/data")
+		names, _ := folder.Readdirnames(-1)
+		woken := make(chan int)
+		for _, number := range []int{1, 2, 3} {
+			go func(number int) {
+				time.Sleep(2 * time.Millisecond)
+				woken <- number
+			}(number)
+		}
+		seen := fmt.Sprintln(<-woken, <-woken, <-woken, time.Now().UnixNano(), rand.Int(), names)
+		return &Reply{Output{Shout: seen}, []Metric{}}, nil
+	}
+	fmt.Fprintf(os.Stderr"#,
+        ),
+        (
+            "main.go",
+            "\t\"os\"\n\t\"strings\"\n",
+            "\t\"math/rand\"\n\t\"os\"\n\t\"strings\"\n\t\"time\"\n",
+        ),
+    ],
     crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
     asks: false,
     mistakes: &[],
     example: None,
 };
 
-/// A scenario with nothing but mistakes.
+/// A scenario with nothing but mistakes. Its plugin is compiled as for [`CHANCE`].
 const TROUBLE: &str = r#"
+[run]
+deterministic = true
 [defaults]
 timeout = "2s"
 
@@ -235,7 +307,28 @@ id = "loop"
 input = { text = "loop" }
 "#;
 
-const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
+/// A scenario whose attempts depend on clocks, random numbers and files, and on a server if there is one.
+const CHANCE: &str = r#"
+[run]
+journal = true
+clock = 2020-01-01T00:00:00Z
+[[tests]]
+id = "chance"
+repeat = 4
+input = { text = "URL" }
+"#;
+
+/// Arguments of `runner` after a run of [`CHANCE`].
+const REPLAYS: &[&str] = &[
+    "exec scenario-chance.toml -j 1 --replay latest",
+    "compare --exact latest~1 latest",
+    "exec scenario-chance.toml -j 16 --replay latest~1",
+    "compare --exact latest~2 latest",
+    "verify latest",
+];
+
+const EXAMPLE: &str =
+    "[run]\ndeterministic = true\n[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
 
 /// Value of `API_KEY`.
 const KEY: &str = "4ThlyKqFPMzo";
@@ -377,6 +470,20 @@ fn python_programs_are_judged_by_a_folder_of_cases() {
         "yuri",
     ];
     assert!(failed.iter().map(|name| name.trim_end_matches(']')).eq(wrong), "{failed:?}");
+
+    let program = "import os, random, time\nprint(time.time(), random.random(), set('abc'), os.listdir('/files'))";
+    fs::write(plugin.path("chance.py"), program).unwrap();
+    let provider = r#"
+        [providers.python]
+        plugin = "python.wasm"
+        files = { "main.py" = "chance.py", "a" = "chance.py", "z" = "chance.py" }
+        args = ["/files/main.py"]
+    "#;
+    fs::write(plugin.path("scenario-chance.toml"), [CHANCE, provider].concat()).unwrap();
+    fs::remove_dir_all(plugin.path("results")).unwrap();
+    let exec = "runner exec scenario-chance.toml";
+    succeed(exec, &plugin.shell(exec));
+    plugin.replay(&plugin.rows());
 }
 
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
@@ -438,6 +545,7 @@ impl Template {
         if let Some(example) = &self.example {
             plugin.assert_example_works(example);
         }
+        plugin.assert_replays_are_equal();
         let ask = if self.asks { ASK } else { "" };
         let mistakes: String = self
             .mistakes
@@ -617,6 +725,37 @@ impl<'a> Plugin<'a> {
         let requests = server.requests();
         let sent = requests[0].headers.iter().find(|(name, _)| name == "authorization");
         assert_eq!(sent.unwrap().1, format!("Bearer {KEY}"));
+    }
+
+    /// Runs the provider with what differs from attempt to attempt, and replays the run.
+    fn assert_replays_are_equal(&self) {
+        let server = Server::start(|_| Response::ok("word"));
+        fs::create_dir(self.path("data")).unwrap();
+        for name in ["first", "second", "third"] {
+            fs::write(self.path("data").join(name), name).unwrap();
+        }
+        let net = if self.template.asks { vec![server.origin()] } else { Vec::new() };
+        let grants = format!(
+            "[providers.shout.grants]\nfs = [{{ path = \"data\", mount = \"/data\" }}]\nnet = {net:?}\n"
+        );
+        let tests = CHANCE.replace("URL", &server.origin());
+        let ran = self.exec_with("scenario-chance.toml", &tests, &grants, 0);
+        self.replay(&ran.rows);
+        assert_eq!(server.requests().len(), if self.template.asks { 4 } else { 0 });
+    }
+
+    /// Replays the run of `scenario-chance.toml` with these rows, alone and at once, and compares.
+    fn replay(&self, rows: &[Value]) {
+        let outputs: BTreeSet<_> = rows.iter().map(|row| row["output"].to_string()).collect();
+        assert_eq!(outputs.len(), 4, "they have no random numbers: {outputs:?}");
+        assert!(
+            outputs.iter().all(|output| output.contains("15778368")),
+            "not of 2020: {outputs:?}"
+        );
+        for args in REPLAYS {
+            let command = format!("runner {args}");
+            succeed(&command, &self.shell(&command));
+        }
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
