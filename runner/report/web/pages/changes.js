@@ -1,67 +1,116 @@
 // @ts-check
-// The changes in the workspace of an attempt. One at a time opens in place, as a diff.
+// The changes in the workspace of an attempt as diffs, which are open while they are few and short.
 
 import { get, query, request } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { el, loading } from '../base/ui.js';
-import { count, plural, size } from '../base/words.js';
+import { count, outcome, plural, size } from '../base/words.js';
 
 /** Bytes and lines of an open diff that are shown. */
 const MAX_BYTES = 64 * 1024;
 const MAX_LINES = 1000;
+/** Diffs that are open at first, and their lines. */
+const [MAX_OPEN, MAX_OPEN_LINES] = [10, 400];
+/** Lines before the first hunk that only name the file. */
+const HEAD = /^(diff --git|index|---|\+\+\+|(new|deleted) file mode) /;
 
 /** The numbers of changes. @param {any} found */
 const numbers = (found) => [...['added', 'changed', 'removed'].filter((key) => found[key]).map((key) => `${count(found[key])} ${key}`), found.partial && 'partial'].filter(Boolean).join(', ') || 'none';
 
-/** A diff, with elements for the lines that only one side has. @param {string} text @param {string} path */
-function diff(text, path) {
-  const lines = text.replace(/\n$/, '').split('\n');
-  const start = lines.findIndex((line) => line.startsWith('@@'));
-  const shown = lines.slice(0, MAX_LINES).map((line, at) => {
-    const name = start >= 0 && at > start ? { '+': 'ins', '-': 'del' }[line[0]] : undefined;
-    return name ? el(name, null, `${line}\n`) : `${line}\n`;
-  });
-  return [el('pre', { tabindex: 0, 'aria-label': `Changes of ${path}` }, shown), lines.length > shown.length && el('p', { class: 'quiet' }, `${plural(lines.length - shown.length, 'more line')}: download the diff`)];
+/** The lines of a diff, with their numbers in the file before or after, and with the numbers of equal lines that it leaves out. @param {string} text */
+function parsed(text) {
+  const found = { lines: /** @type {import('../base/ui.js').Description[]} */ ([]), ins: 0, del: 0 };
+  let [old, fresh, isHead] = [1, 1, true];
+  for (const line of text.replace(/\n$/, '').split('\n')) {
+    const hunk = /^@@ -(\d+)(?:,\d+)? \+(\d+)(,0)?/.exec(line);
+    const name = isHead || hunk ? 'span' : line[0] === '+' ? 'ins' : line[0] === '-' ? 'del' : 'span';
+    const isText = !isHead && !hunk && line[0] !== '\\';
+    // The number of an empty range is that of the line before it.
+    const skipped = hunk ? Number(hunk[2]) + (hunk[3] ? 1 : 0) - fresh : 0;
+    if (hunk) [old, fresh, isHead] = [old + skipped, fresh + skipped, false];
+    if (name !== 'span') found[name] += 1;
+    if (isText) found.lines.push(el(name, { 'data-n': name === 'del' ? old : fresh }, `${line || ' '}\n`));
+    else if (skipped > 0 || !hunk && !(isHead && (!line || HEAD.test(line)))) found.lines.push(el('span', { class: 'fold' }, `${hunk ? plural(skipped, 'equal line') : line}\n`));
+    if (isText && name !== 'ins') old += 1;
+    if (isText && name !== 'del') fresh += 1;
+  }
+  return found;
 }
 
 /** Returns a function that shows the changes of an attempt. @param {string} path of the trial @param {() => void} redraw @param {any} row */
-export function changeList(path, redraw, { attempt, workspace }) {
-  /** The list, the open change, and the last error. @type {[any, any, any]} */
-  let [page, opened, error] = [null, null, null];
+export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
+  /** The list, and its error. @type {[any, any]} */
+  let [page, error] = [null, null];
+  /** The diffs that are open or have been read, by address. @type {Map<string, any>} */
+  const diffs = new Map();
   const isListed = !report && workspace.changes;
-  if (isListed) {
-    get(`${path}/changes${query({ attempt })}`).then((found) => { page = found; }, (caught) => { error = caught; }).finally(redraw);
-  }
+  /** Paths that failed checks name. */
+  const refused = new Set(checks.filter((/** @type {any} */ one) => one.verdict === 'fail' && /^workspace\.(un)?changed$/.test(one.kind)).flatMap((/** @type {any} */ one) => one.actual ?? []).map((/** @type {string} */ name) => name.replace(/\/$/, '')));
+  const hasDiff = (/** @type {any} */ one) => one.kind !== 'folder' || one.before?.kind === 'file';
+  const addressOf = (/** @type {number} */ at) => `${path}/attempts/${attempt}/changes/${at}`;
+  if (isListed) void list();
 
-  /** @param {string} address @param {boolean} isOpen */
-  async function toggle(address, isOpen) {
-    if (isOpen === (opened?.address === address)) return;
-    opened = isOpen ? { address } : null;
-    redraw();
-    const mine = opened;
-    if (!mine) return;
+  async function list() {
     try {
-      const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
-      [mine.text, mine.left] = [await answer.text(), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
+      page = await get(`${path}/changes${query({ attempt })}`);
     } catch (caught) {
-      // The diff of a folder is empty, which has no range.
-      [mine.text, mine.error] = /** @type {any} */ (caught).status === 416 ? ['', null] : [null, caught];
+      error = caught;
+    }
+    redraw();
+    const short = page?.changes.map((/** @type {any} */ one, /** @type {number} */ at) => (hasDiff(one) ? addressOf(at) : null)).filter(Boolean) ?? [];
+    if (short.length > MAX_OPEN) return;
+    await Promise.all(short.map((/** @type {string} */ address) => read(address, false)));
+    let lines = 0;
+    for (const address of short) {
+      const one = diffs.get(address);
+      lines += one.lines?.length ?? 0;
+      one.isOpen ||= lines <= MAX_OPEN_LINES;
     }
     redraw();
   }
 
+  /** @param {string} address @param {boolean} isOpen */
+  async function read(address, isOpen) {
+    /** @type {any} */
+    const mine = { isOpen };
+    diffs.set(address, mine);
+    try {
+      const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
+      Object.assign(mine, parsed(await answer.text()), { left: Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES });
+    } catch (caught) {
+      // The diff of a folder is empty, which has no range.
+      Object.assign(mine, /** @type {any} */ (caught).status === 416 ? parsed('') : { error: caught });
+    }
+    redraw();
+  }
+
+  /** @param {string} address @param {boolean} isOpen */
+  function toggle(address, isOpen) {
+    const one = diffs.get(address);
+    if (isOpen === Boolean(one?.isOpen)) return;
+    if (one && !one.error) one.isOpen = isOpen;
+    else void read(address, isOpen);
+    redraw();
+  }
+
+  /** @param {any} open @param {string} name */
+  const content = ({ lines, error: caught, left }, name) => [caught ? problem(caught) : !lines ? loading() : !lines.length ? el('p', { class: 'quiet' }, 'No lines differ.')
+    : el('pre', { class: 'diff', tabindex: 0, 'aria-label': `Changes of ${name}` }, lines.slice(0, MAX_LINES)),
+  lines?.length > MAX_LINES && el('p', { class: 'quiet' }, `${plural(lines.length - MAX_LINES, 'more line')}: download the diff`), left > 0 && el('p', { class: 'quiet' }, `${size(left)} more: download the diff`)];
+
   /** @param {any} one @param {number} at */
   function entry(one, at) {
-    const [address, state] = [`${path}/attempts/${attempt}/changes/${at}`, one.after ?? one.before];
+    const [address, state] = [addressOf(at), one.after ?? one.before];
+    const diff = diffs.get(address);
+    const name = refused.has(one.path) ? outcome('failed', one.path) : one.path;
     const about = el('span', { class: 'quiet' }, ` ${one.change}${one.kind === 'file' ? '' : ` ${one.kind}`}${state?.bytes === undefined ? '' : `, ${size(state.bytes)}`}${state?.target === undefined ? '' : ` → ${state.target}`}`);
-    if (one.kind === 'folder' && one.before?.kind !== 'file') return el('li', { key: one.path }, one.path, about);
-    const open = opened?.address === address ? opened : null;
+    if (!hasDiff(one)) return el('li', { key: one.path }, name, about);
     const download = el('a', { href: `/api/v1${address}`, download: `${at}.diff`, 'aria-label': `Download the diff of ${one.path}` }, 'Download');
-    return el('li', { key: one.path }, download, el('details', { open: Boolean(open), ontoggle: (/** @type {any} */ event) => void toggle(address, event.target.open) }, el('summary', null, one.path, about),
-      open && [open.text ? diff(open.text, one.path) : open.error ? problem(open.error) : open.text === '' ? el('p', { class: 'quiet' }, 'No lines differ.') : loading(), open.left > 0 && el('p', { class: 'quiet' }, `${size(open.left)} more: download the diff`)]));
+    const sizes = diff?.lines && !(diff.left > 0) && [diff.ins > 0 && el('span', { class: 'passed' }, ` +${count(diff.ins)}`), diff.del > 0 && el('span', { class: 'failed' }, ` −${count(diff.del)}`)];
+    return el('li', { key: one.path }, download, el('details', { open: Boolean(diff?.isOpen), ontoggle: (/** @type {any} */ event) => toggle(address, event.target.open) }, el('summary', null, name, about, sizes), diff?.isOpen && content(diff, one.path)));
   }
 
   return () => [el('h2', null, 'Changes', el('small', null, numbers(workspace))), error && problem(error), isListed && !page && !error && loading(),
-    page && el('ul', { class: 'groups files' }, page.changes.map(entry)), page?.total > page?.changes.length && el('p', { class: 'quiet' }, `and ${plural(page.total - page.changes.length, 'more change')}: `, el('code', null, `runner show ${page.run} '${page.trial}' --diff`))];
+    page && el('ul', { class: 'groups files changes' }, page.changes.map(entry)), page?.total > page?.changes.length && el('p', { class: 'quiet' }, `and ${plural(page.total - page.changes.length, 'more change')}: `, el('code', null, `runner show ${page.run} '${page.trial}' --diff`))];
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // Two runs, joined by test and provider: cautions, changes of tests, and changes of rates and means.
 
-import { get, query, runPath, trialPath } from '../base/api.js';
+import { get, query, runPath, trialPath, tried } from '../base/api.js';
 import { span } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
@@ -9,6 +9,9 @@ import { Rows, cell, head } from '../base/rows.js';
 import { el, folded, link, render, soon, table } from '../base/ui.js';
 import { CHANGES, count, done, duration, local, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
 import { suffix } from './tables.js';
+
+/** Results of a list that are kept for the pages of trials. */
+const MAX_KEPT = 5000;
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, kept, server }) {
@@ -35,6 +38,9 @@ export async function open({ place, address, kept, server }) {
   const rise = (one) => (typeof one.base?.score === 'number' && typeof one.new?.score === 'number' ? one.new.score - one.base.score : null);
   const isScored = changes.some((/** @type {any} */ one) => rise(one) !== null);
   if (keys.sort) changes.sort((/** @type {any} */ one, /** @type {any} */ other) => (rise(one) ?? 0) - (rise(other) ?? 0));
+
+  // The pages of trials go through this list. It can be too large for the browser.
+  if (document) tried(() => sessionStorage.setItem(`changes-${document.base.run}-${document.new.run}`, JSON.stringify(changes.filter((/** @type {any} */ one) => one.base && one.new).slice(0, MAX_KEPT).map((/** @type {any} */ one) => `${one.test}@${one.provider}`))), undefined);
 
   const rows = new Rows({
     label: 'Changed results',

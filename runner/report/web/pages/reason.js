@@ -52,7 +52,12 @@ export function lines(trial, earlier) {
   const isShown = !earlier && columns(trial) && !row?.grades?.some((/** @type {any} */ one) => one.error) && row?.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
   // The output is below.
   const isOutput = (/** @type {any} */ { tone, text }) => tone === 'actual' && text.replace(/^got +/, '') === trial.output;
-  const shown = trial.reasons.filter((/** @type {any} */ line) => !isOutput(line) && (!isShown || line.tone === 'reason'));
+  // The message has the paths of changes, which are marked among them.
+  let isPaths = false;
+  const shown = trial.reasons.filter((/** @type {any} */ line) => {
+    if (line.tone === 'reason') isPaths = /^workspace\.(un)?changed: /.test(line.text);
+    return line.tone === 'reason' || !(isShown || isPaths || isOutput(line));
+  });
   return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => long(el('p', { class: `pre ${line.tone}` }, line.text), line.text)));
 }
 

@@ -38,7 +38,7 @@ export async function open({ place, address, names: [run, name] }) {
   // A trial that was opened from a comparison keeps it.
   const upper = keys.base ? `/compare${sessionStorage.getItem(`compare-${keys.base}-${trial.run}`) ?? query({ base: keys.base, new: trial.run })}` : runPath(trial.run) + list;
   const pathOf = (/** @type {string} */ other) => trialPath(trial.run, other) + query({ base: keys.base });
-  const neighbours = readNeighbours(trial, list);
+  const neighbours = Promise.resolve((keys.base && changedNeighbours(`changes-${keys.base}-${trial.run}`, trial.trial)) || readNeighbours(trial, list));
   /** The trials before and after this one. @type {{before?: string, after?: string}} */
   let near = {};
   /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {[any, number]} */
@@ -100,10 +100,10 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, !report && [keys.base ? link('/compare', 'Compare') : link('/runs', 'Runs'), ' / '], link(upper, keys.base ? `${keys.base.replace(RUN_ID, '$1 $2')} → ` : '', trial.run.replace(RUN_ID, keys.base ? '$2' : '$1 $2'))),
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, testName(trial.test)), el('span', { class: 'provider quiet' }, label().slice(trial.test.length)), ' ', state(row)),
         took(row), known(), repeats(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), isWide && texts(row),
+      progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), changes?.(), isWide && texts(row),
       el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
-      changes?.(), files(row),
+      files(row),
     ];
   }
 
@@ -231,7 +231,7 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** @param {any} row */
   function files(row) {
-    const list = trial.artifacts.filter((/** @type {any} */ one) => one.seq === trial.shown);
+    const list = trial.artifacts.filter((/** @type {any} */ one) => one.seq === trial.shown && !(row?.workspace && /^workspace\.(jsonl|contents)$/.test(one.name)));
     return list.length > 0 && [el('h2', null, 'Files'), showFiles(list, `${path}/attempts/${row.attempt}/files`)];
   }
 
@@ -276,6 +276,14 @@ export async function open({ place, address, names: [run, name] }) {
 
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
+
+/** The trials before and after this one in the list of a comparison. `null` if this one is not in it. @param {string} key @param {string} trial */
+function changedNeighbours(key, trial) {
+  const list = JSON.parse(sessionStorage.getItem(key) ?? '[]');
+  const at = list.indexOf(trial.replace(/#\d+$/, ''));
+  const name = (/** @type {string | undefined} */ one) => one && `${one}#1`;
+  return at < 0 ? null : { before: name(list[at - 1]), after: name(list[at + 1]) };
+}
 
 /** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
 async function readNeighbours({ run, trial }, list) {
