@@ -95,6 +95,9 @@ test('changes of a workspace open as diffs', async ({ page, server }) => {
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
   const row = document.rows.find((one) => one.seq === document.shown);
   row.workspace = { changes: '00'.repeat(32), added: 248, changed: 1, removed: 1, partial: true };
+  row.checks = [{ kind: 'workspace.changed', verdict: 'fail', message: 'these changed: `<b>a`, `new/`', expected: ['src/**'], actual: ['<b>a', 'new/'] }];
+  document.reasons = [{ tone: 'reason', text: 'workspace.changed: these changed' }, { tone: 'expected', text: 'expected  ["src/**"]' }, { tone: 'actual', text: 'got       ["<b>a"]' }];
+  document.artifacts = ['workspace.jsonl', 'workspace.contents', 'a.txt'].map((name) => ({ seq: row.seq, name, media_type: 'text/plain', bytes: 3 }));
   await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: document }));
   const file = (bytes) => ({ kind: 'file', mode: 420, bytes, sha256: '00'.repeat(32) });
   const changes = [{ path: '<b>a', change: 'changed', kind: 'file', before: file(3), after: file(2048) }, { path: 'gone', change: 'removed', kind: 'file', before: file(3) },
@@ -102,11 +105,14 @@ test('changes of a workspace open as diffs', async ({ page, server }) => {
     ...Array.from({ length: 196 }, (_, at) => ({ path: `new/${at}`, change: 'added', kind: 'file', after: file(at) }))];
   await page.route(`**/api/v1${path}/changes?attempt=1`, (route) => route.fulfill({ json: { v: 1, run: NEW, trial: document.trial, attempt: 1, workspace: row.workspace, total: 250, changes } }));
   await page.route('**/attempts/1/changes/*', (route) => route.fulfill({ status: 206, headers: { 'content-range': 'bytes 0-65535/70000' },
-    body: `diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n same\n-<img src=x onerror=alert(1)>\n+fresh\n${' \n'.repeat(2000)}` }));
+    body: `diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -7,2 +7,2 @@\n same\n-<img src=x onerror=alert(1)>\n+fresh\n${' \n'.repeat(2000)}` }));
   await page.goto(server.origin + path);
   const list = page.locator('h2:has-text("Changes") + ul > li');
+  await expect(page.locator('.reasons')).toHaveText('workspace.changed: these changed');
+  await expect(page.locator('h2:has-text("Files") + ul > li')).toHaveText([/^Downloada\.txt/]);
   await expect(page.getByRole('heading', { name: 'Changes' })).toHaveText('Changes248 added, 1 changed, 1 removed, partial');
   await expect(list).toHaveCount(200);
+  await expect(list.locator('.failed.mark')).toHaveText(['✗ <b>a', '✗ new']);
   await expect(list.first()).toContainText('<b>a changed, 2 KiB');
   await expect(list.nth(3)).toContainText('new/link added link → ../gone');
   await expect(list.nth(2).locator('details')).toHaveCount(0);
@@ -115,10 +121,21 @@ test('changes of a workspace open as diffs', async ({ page, server }) => {
   const shown = page.getByLabel('Changes of <b>a');
   await expect(shown.locator('del')).toHaveText('-<img src=x onerror=alert(1)>\n');
   await expect(shown.locator('ins')).toHaveText('+fresh\n');
-  await expect(page.getByText('1,007 more lines: download the diff')).toBeVisible();
+  await expect(shown.locator('[data-n]').nth(2)).toHaveAttribute('data-n', '8');
+  await expect(shown.locator('.fold')).toHaveText('6 equal lines\n');
+  await expect(page.getByText('1,004 more lines: download the diff')).toBeVisible();
   await expect(page.getByLabel('Download the diff of <b>a')).toHaveAttribute('href', `/api/v1${path}/attempts/1/changes/0`);
   await list.nth(1).locator('summary').click();
-  await expect(shown).toHaveCount(0);
+  await expect(page.locator('pre.diff')).toHaveCount(2);
+
+  // Short diffs are open at once.
+  const text = 'diff --git a/gone b/gone\ndeleted file mode 100644\n--- a/gone\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-one\n-two\n';
+  await page.route('**/attempts/1/changes/*', (route) => route.fulfill({ body: text }));
+  changes.splice(2);
+  await page.reload();
+  await expect(page.getByLabel('Changes of gone')).toHaveText('-one\n-two\n');
+  await expect(list.nth(1).locator('summary')).toHaveText('gone removed, 3 B −2');
+  await expect(page.locator('pre.diff')).toHaveCount(2);
 });
 
 test('continued trial shows the calls of its journal', async ({ page, server }) => {
