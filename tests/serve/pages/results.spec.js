@@ -18,6 +18,16 @@ test('comparison has changed tests and opens them', async ({ page, server }) => 
   await expect(page).toHaveURL(/class=fixed/);
   await expect(tests.filter({ hasText: 'passes@' })).toHaveCount(2);
   await expect(tests.filter({ hasText: 'large@' })).toHaveCount(0);
+
+  // The next trial is that of the next row.
+  const list = page.locator('.compare .rows-body .test > a');
+  const names = await list.allTextContents();
+  await list.first().click();
+  for (const name of names) {
+    await expect(page.locator('h1')).toContainText(name);
+    if (name !== names.at(-1)) await page.keyboard.press('j');
+  }
+  await expect(page.getByRole('button', { name: 'Next' })).toBeDisabled();
 });
 
 const read = (page, path) => page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);

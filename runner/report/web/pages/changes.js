@@ -64,8 +64,9 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
     let lines = 0;
     for (const address of short) {
       const one = diffs.get(address);
-      lines += one.lines?.length ?? 0;
-      one.isOpen ||= lines <= MAX_OPEN_LINES;
+      const own = one.lines?.length ?? 0;
+      if (lines + own > MAX_OPEN_LINES) continue;
+      [one.isOpen, lines] = [true, lines + own];
     }
     redraw();
   }
