@@ -40,7 +40,7 @@ export function overview(view, address, kept) {
       const { document, run, redraw } = view;
       const isRunning = document.run.status === 'running';
       // People look for the best provider of a graded run, and for the failures of any other one. At the end of a run, nothing moves.
-      isGraded ??= document.providers && !isRunning && document.providers.some((/** @type {any} */ one) => typeof one.score === 'number');
+      isGraded ??= document.providers && !isRunning && summary && isScored(document, summary);
       const table = el('section', { key: 'providers' }, results(document, redraw));
       return [error && problem(error), previous(view), denials(document), isGraded && table,
         isRunning && el('div', null, el('div', { class: 'now' }, activity(run, live), el('section', null, el('h2', null, COURSE, el('small', null, !document.run.paused && speed(view.progress?.rate))), course(summary, document.manifest), ended(run, times))), workers(document, live)),
@@ -57,6 +57,9 @@ export function overview(view, address, kept) {
     },
   };
 }
+
+/** Whether graders judge the trials, or most trials have a score. @param {any} document @param {any} summary */
+const isScored = ({ graders = [] }, { scores = [], durations }, sum = (/** @type {any[]} */ all) => all.flatMap(({ counts }) => counts).reduce((one, other) => one + other, 0)) => graders.length > 0 || 2 * sum(scores) > sum(durations);
 
 /** Providers with a histogram. */
 const MAX_HISTOGRAMS = 6;

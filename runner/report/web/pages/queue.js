@@ -46,6 +46,8 @@ export async function open({ place, server }) {
     if (answer) await update();
     busy = '';
     draw();
+    // The button with the focus is gone.
+    if (answer && removed) setTimeout(() => /** @type {HTMLElement | null} */ (place.querySelector('[role=status] button'))?.focus(), 50);
   }
 
   const path = (/** @type {string} */ request) => `/queue/${encodeURIComponent(request)}`;
@@ -60,7 +62,7 @@ export async function open({ place, server }) {
     const hasNotes = active.some(notes);
     return [
       queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
-      el('h2', null, 'Active', el('small', null, `${active.length} of ${plural(limit, 'run')} at once, by `, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'))),
+      el('h2', null, 'Active', el('small', null, `${active.length} active, limit ${limit} (`, el('code', null, 'max_active_runs'), '). Runs from a terminal are not limited.')),
       active.length ? table('Active runs', ['Run', 'Done', 'By', 'Time', hasNotes && 'Notes', 'Actions'].filter(Boolean), active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
       queue.active.map((/** @type {any} */ run) => note(run.run)),
       el('h2', null, 'Waiting', waiting.length > 0 && ` ${count(waiting.length)}`),

@@ -31,6 +31,9 @@ export function trials(view, address, kept) {
   let keys = read(address);
   /** @type {any} */
   let [list, error, turn] = [null, null, 0];
+  /** Whether a trial of the list has a repeat, so that `#1` is of use. */
+  let hasRepeats = false;
+  const short = (/** @type {string} */ name) => (hasRepeats ? name : name.replace(/#1$/, ''));
   const narrow = matchMedia('(max-width: 700px)');
   const path = (/** @type {object} */ more) => `${runPath(view.run)}/trials${query({ ...keys, ...more })}`;
 
@@ -55,7 +58,8 @@ export function trials(view, address, kept) {
 
   /** @param {any} item */
   function row(item) {
-    const [test, provider] = split(item.trial);
+    const at = item.trial.lastIndexOf('@');
+    const [test, provider] = [item.trial.slice(0, at), short(item.trial.slice(at))];
     const name = link(trialPath(view.run, item.trial), testName(test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
     const word = item.is_running ? 'running' : result(item) ?? 'planned';
@@ -84,8 +88,9 @@ export function trials(view, address, kept) {
       const answer = await get(path({ offset: 0, limit: PAGE }));
       if (mine !== turn) return;
       [list, error] = [{ ...answer, filter }, null];
+      hasRepeats ||= answer.trials.some((/** @type {any} */ one) => !one.trial.endsWith('#1'));
       // Until the server has read all results, it sends only the first ones.
-      rows.element.style.setProperty('--names', String(Math.max(0, ...answer.trials.map((/** @type {any} */ one) => one.trial.replace(/#1$/, '').length))));
+      rows.element.style.setProperty('--names', String(Math.max(0, ...answer.trials.map((/** @type {any} */ one) => short(one.trial).length))));
       pages.reset(answer.is_partial ? answer.trials.length : answer.total, answer.trials);
       if (answer.is_partial) setTimeout(() => mine === turn && void load(), 300);
     } catch (caught) {
@@ -164,10 +169,4 @@ export function trials(view, address, kept) {
 function isClosed(filter) {
   const rest = filter.replace(/"(?:[^"\\]|\\.)*"/g, '');
   return !rest.includes('"') && rest.split('(').length <= rest.split(')').length;
-}
-
-/** Splits the id of a trial: test, and provider with repeat. @param {string} trial */
-function split(trial) {
-  const at = trial.lastIndexOf('@');
-  return [trial.slice(0, at), trial.slice(at).replace(/#1$/, '')];
 }
