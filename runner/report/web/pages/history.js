@@ -77,15 +77,15 @@ export async function open({ place, address, server }) {
 
   /** @param {typeof CHARTS} kinds */
   function charts(kinds) {
-    // Labels may have unequal numbers of runs, so they are compared by means.
-    const mean = (/** @type {any} */ one, /** @type {number} */ runs) => ({ ...one, cost_usd: one.cost_usd && one.cost_usd / runs, tokens: one.tokens && one.tokens / runs });
+    // Labels may have unequal numbers of runs, and runs of shards have fewer trials, so labels are compared by means, as in Compare.
+    const mean = (/** @type {any} */ one, trials = Math.max(1, done(one) - one.skipped) / 1000) => ({ ...one, cost_usd: one.cost_usd && one.cost_usd / trials, tokens: one.tokens && one.tokens / trials });
     const isLabel = history.sums?.length > 0 && keys.by !== 'day';
-    const list = isLabel ? history.sums.map((/** @type {any} */ one) => ({ ...mean(one, one.runs), providers: one.providers.map((/** @type {any} */ of) => mean(of, one.runs)) })) : history.sums?.length ? history.sums : counted;
+    const list = isLabel ? history.sums.map((/** @type {any} */ one) => ({ ...mean(one), providers: one.providers.map((/** @type {any} */ of) => mean(of)) })) : history.sums?.length ? history.sums : counted;
     // A chart of one value shows nothing.
     if (list.length < 2) return null;
     // Values of a label have no order.
     const isJoined = !isLabel || list.length > MAX_POINTS;
-    const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : { name: isLabel ? `${one.key ?? 'without label'} (${count(one.runs)})` : one.key }));
+    const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : isLabel ? { name: `${one.key ?? 'without label'}, ${plural(one.runs, 'run')}`, short: `${one.key ?? 'without'} (${count(one.runs)})` } : { name: one.key }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
     return el('div', { class: isJoined ? 'charts' : 'charts unjoined' }, kinds.map(([label, value, words, most]) => {
       const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
@@ -99,7 +99,7 @@ export async function open({ place, address, server }) {
       const groups = Map.groupBy(series, ({ values }) => values.join());
       const distinct = [...groups.values()].map((all) => (all.length > 1 ? { name: `${all.map((one) => one.name).join(', ')} (equal)`, values: all[0].values } : all[0]));
       const chart = lines(`${label} of ${history.scenario}`, distinct, runs, words, most, go);
-      return chart && el('section', { key: label }, el('h2', null, label, isLabel && ['Cost', 'Tokens'].includes(label) && el('small', null, 'mean of a run'), groups.size < 2 && names.length > 1 && el('small', null, `${names.length} providers equal`)), chart);
+      return chart && el('section', { key: label }, el('h2', null, label, isLabel && ['Cost', 'Tokens'].includes(label) && el('small', null, 'per 1,000 trials'), groups.size < 2 && names.length > 1 && el('small', null, `${names.length} providers equal`)), chart);
     }));
   }
 
