@@ -143,14 +143,18 @@ function viewer(piece, redraw, isLive, path) {
   let lines = [];
   /** Lines with the searched text, and the place of the first one with an element. */
   let [found, start] = [lines, 0];
-  let [total, search, isBad, hasBad, isEnd, isCut, error] = [0, '', false, false, false, false, /** @type {any} */ (null)];
+  let [total, isBad, hasBad, isEnd, isCut, error] = [0, false, false, false, false, /** @type {any} */ (null)];
+  // The searched text, which is in the address, and the number of the line that Enter has marked.
+  const asked = () => Object.fromEntries(new URLSearchParams(location.search));
+  let [text, hit] = [asked().search ?? '', 0];
+  let search = text.toLowerCase();
 
   const matches = (/** @type {Line} */ { text, head, level }) => (!isBad || BAD.includes(level ?? '')) && `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
   /** Attempts of which only the head is shown, and the numbers of lines of all. @type {[Set<string>, Map<string, number>]} */
   const [folded, sizes] = [new Set(), new Map()];
   const isHead = (/** @type {number} */ at, /** @type {Line[]} */ all) => all[at].head && (at === 0 || all[at].head?.[1] !== all[at - 1].head?.[1]);
   const isFolded = (/** @type {Line} */ { head }) => folded.has(head?.[1] ?? '');
-  const filtered = () => (search || isBad ? lines.filter(matches) : folded.size ? lines.filter((line, at) => !isFolded(line) || isHead(at, lines)) : lines);
+  const filtered = (all = search || isBad ? lines.filter(matches) : lines) => (folded.size ? all.filter((line, at) => !isFolded(line) || isHead(at, all)) : all);
   const fold = (/** @type {string[]} */ names, /** @type {boolean} */ is) => { names.forEach((name) => folded[is ? 'add' : 'delete'](name)); filter(); };
   /** A line with the searched text marked. @param {string} text */
   function content(text) {
@@ -166,11 +170,11 @@ function viewer(piece, redraw, isLive, path) {
     render(place, found.slice(start, start + SHOWN).flatMap((one, at) => {
       const { text, level, head, n } = one;
       const number = el('a', { href: `#log-${n}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': n });
-      const line = el('div', { key: n, class: `line ${level ?? ''}`, id: `log-${n}` }, number, el('span', null, content(text)));
+      const line = el('div', { key: n, class: `line ${level ?? ''} ${n === hit ? 'hit' : ''}`, id: `log-${n}` }, number, el('span', null, content(text)));
       if (!head || at > 0 && !isHead(start + at, found)) return [line];
-      const isClosed = !search && !isBad && isFolded(one);
+      const isClosed = isFolded(one);
       const toggle = button(isClosed ? '▸' : '▾', () => fold([head[1]], !isClosed), { class: 'fold', 'aria-expanded': String(!isClosed), 'aria-label': `Lines of ${head[1]}` });
-      const top = el('div', { key: `head ${n}`, class: 'head' }, toggle, link(head[0], head[1]), isClosed && el('small', { class: 'quiet' }, plural(sizes.get(head[1]) ?? 0, 'line')));
+      const top = el('div', { key: `head ${n}`, class: 'head' }, toggle, link(head[0], head[1]), isClosed && !search && !isBad && el('small', { class: 'quiet' }, plural(sizes.get(head[1]) ?? 0, 'line')));
       return isClosed ? [top] : [top, line];
     }));
   }
@@ -184,6 +188,15 @@ function viewer(piece, redraw, isLive, path) {
     start = clamp(at);
     draw();
     if (anchor?.isConnected) place.scrollTop += anchor.offsetTop - top;
+  }
+
+  /** Marks the next line with the searched text, or the one before. @param {number} by */
+  function step(by) {
+    const at = (found.findIndex(({ n }) => n === hit) + by + found.length) % found.length;
+    hit = found[at].n;
+    move(at - STEP);
+    draw();
+    place.querySelector('.hit')?.scrollIntoView({ block: 'nearest' });
   }
 
   function showEnd() {
@@ -232,6 +245,12 @@ function viewer(piece, redraw, isLive, path) {
     redraw();
   });
   const first = read();
+  const type = (/** @type {any} */ { target }) => {
+    [text, search, hit] = [target.value, target.value.toLowerCase(), 0];
+    if (!report) history.replaceState(history.state, '', location.pathname + query({ ...asked(), search: text }) + location.hash);
+    folded.clear();
+    filter();
+  };
   const filter = () => {
     [found, start] = [filtered(), 0];
     draw();
@@ -243,7 +262,8 @@ function viewer(piece, redraw, isLive, path) {
       place.role = isLive() ? 'log' : 'region';
       return [error && problem(error),
         el('div', { class: 'filters', hidden: isEnd && lines.length < 2 },
-          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); filter(); } }),
+          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', title: 'Enter marks the next line, Shift+Enter the one before', value: text,
+            onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && search && found.length && step(event.shiftKey ? -1 : 1), oninput: type }),
           hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
           el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
           button('Wrap', () => { place.classList.toggle('long'); redraw(); }, { class: 'chip', 'aria-pressed': String(!place.classList.contains('long')) }),
