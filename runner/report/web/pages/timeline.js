@@ -1,7 +1,7 @@
 // @ts-check
 // The attempts of a run over its time. A lane has one attempt at a time, so a run has as many lanes as attempts that ran at once.
 
-import { get, query, runPath, trialPath } from '../base/api.js';
+import { get, now, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, folded, link, loading, paced, render, table } from '../base/ui.js';
@@ -20,6 +20,8 @@ let isByProvider = false;
 const MOST = 560;
 /** Width of a mark that may have a name, for a part of a name, of a mark of the axis, and of the names of lanes, in pixels. */
 const [NAMED, SHORT, TICK, NAMES] = [24, 44, 90, 52];
+/** Milliseconds by which a running attempt may overlap the one before it in its lane: the times are rounded. */
+const SLACK = 100;
 /** Rows of the table of values, and sessions with a button. */
 const [MAX_ROWS, MAX_SESSIONS] = [200, 8];
 /** Milliseconds between two marks of the axis. */
@@ -31,8 +33,8 @@ const countsOf = ({ counts, outcome: one, known, attempts }) => counts ?? { pass
 /** The numbers of attempts of a mark by outcome. @param {any} span @returns {[string, number][]} */
 const mix = (span, shown = beside(countsOf(span))) => (span.counts ? OUTCOMES.map((word) => /** @type {[string, number]} */ ([word, shown[word]])).filter(([, number]) => number > 0) : [[result(span), span.attempts]]);
 
-/** Names of a trial, the longest first: with its provider and repeat, and the test with its last folder. @param {string} trial */
-const names = (trial, whole = trial.replace(/#1$/, ''), test = trial.slice(0, trial.lastIndexOf('@'))) => [whole, test, test.split('/').slice(-2).join('/')];
+/** Names of a trial, the longest first: with its provider and repeat, and the test with its last folder. @param {string} trial @param {boolean} hasRepeats whether `#1` is of use */
+const names = (trial, hasRepeats, whole = hasRepeats ? trial : trial.replace(/#1$/, ''), test = trial.slice(0, trial.lastIndexOf('@'))) => [whole, test, test.split('/').slice(-2).join('/')];
 
 /** The sessions that ran attempts: their numbers, and their ranges in milliseconds from the start of the run. @param {any} manifest @returns {[number, number, number | null][]} */
 export const sessions = ({ sessions: all }) => all.filter((/** @type {any} */ one) => !one.rescores).map((/** @type {any} */ { number, ...one }) =>
@@ -40,6 +42,21 @@ export const sessions = ({ sessions: all }) => all.filter((/** @type {any} */ on
 
 /** The legend of a time without attempts. @param {string} colour @param {string} words */
 const free = (colour, words) => el('span', { class: 'legend quiet' }, el('span', null, el('i', { class: 'swatch', style: { '--heat': `var(--${colour})` } }), words));
+
+/** A timeline with the running attempts, each in the first free lane of its worker, up to `end`. @param {any} times @param {any[]} attempts @param {number} end @param {boolean} isOpen whether its range ends now */
+function withRunning(times, attempts, end, isOpen) {
+  const [lanes, spans, ends] = [times.lanes.map((/** @type {any} */ lane, /** @type {number} */ at) => ({ ...lane, slot: at - times.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(lane)) + 1 })), [...times.spans], /** @type {number[]} */ ([])];
+  for (const { lane, to_ms: to } of spans) ends[lane] = Math.max(ends[lane] ?? 0, to);
+  for (const { trial, grader, attempt, worker = null, from } of attempts) {
+    let lane = lanes.findIndex((/** @type {any} */ one, /** @type {number} */ at) => !one.is_waiting && one.worker === worker && !(ends[at] > from + SLACK));
+    if (lane < 0) lane = lanes.push({ worker, is_waiting: false, slot: lanes.filter((/** @type {any} */ one) => !one.is_waiting && one.worker === worker).length + 1 }) - 1;
+    ends[lane] = Infinity;
+    if (isOpen || from < times.to_ms) spans.push({ lane, from_ms: from, to_ms: end, trial, grader, attempt, attempts: 1, outcome: 'running', wait: null, counts: null, is_running: true });
+  }
+  // Lanes without a mark in the range are left out, and those of a kind stay together.
+  const kept = [...lanes.keys()].filter((at) => spans.some(({ lane }) => lane === at) || (!spans.length && !lanes[at].is_waiting)).sort((one, other) => kind(lanes[one]).localeCompare(kind(lanes[other])));
+  return { ...times, ...isOpen && attempts.length && { end_ms: end, to_ms: end }, lanes: kept.map((at) => lanes[at]), spans: spans.map((span) => ({ ...span, lane: kept.indexOf(span.lane) })) };
+}
 
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
@@ -52,7 +69,7 @@ export function timeline(view, address) {
   const last = sessions(view.document.manifest).at(-1);
   if (!keys.from && last && last[1] > 2 * view.document.run.worked_ms) [keys.from, keys.to] = [String(last[1]), String(last[2] ?? '')];
   /** @type {any} */
-  let [shown, error, turn] = [null, null, 0];
+  let [times, shown, error, turn] = [null, null, null, 0];
   /** The pixel where the pointer was pressed, and where it is. @type {[number, number] | null} */
   let drag = null;
   const tip = Object.assign(document.createElement('div'), { className: 'tip', hidden: true });
@@ -67,7 +84,7 @@ export function timeline(view, address) {
       const { from, to, filter, provider } = keys;
       const filters = [filter, provider && `provider("${provider.replace(/["\\]/g, '\\$&')}")`].filter(Boolean).join(' & ');
       const answer = await get(`${runPath(view.run)}/timeline${query({ from, to, filter: filters })}`);
-      if (mine === turn) [shown, error] = [answer, null];
+      if (mine === turn) [times, error] = [answer, null];
     } catch (caught) {
       if (mine === turn) error = caught;
     }
@@ -83,6 +100,15 @@ export function timeline(view, address) {
     const start = Math.min(Math.max(0, (from + until - size) / 2 + far * size), end - size);
     to(start, start + size);
   };
+
+  /** The attempts with those that run now. Outcomes select only attempts that have ended. */
+  function live() {
+    const { document, progress } = view;
+    const { in_flight: all = [], at, paused } = (document.run.status === 'running' && (progress ?? document).live) || {};
+    const zero = Date.parse(document.manifest.sessions[0].started_at);
+    const list = keys.filter ? [] : all.filter((/** @type {any} */ { trial }) => !keys.provider || providerOf(trial) === keys.provider).map((/** @type {any} */ one) => ({ ...one, from: Date.parse(at) - one.ms - zero }));
+    return withRunning(times, list.sort((/** @type {any} */ one, /** @type {any} */ other) => one.from - other.from), (paused ? Date.parse(at) : now()) - zero, !keys.to);
+  }
 
   /** The height of lanes, the top of each, and the height of all. */
   function places() {
@@ -117,7 +143,7 @@ export function timeline(view, address) {
     // Custom properties keep `light-dark()`, which a canvas does not know.
     const probe = document.createElement('i');
     canvas.after(probe);
-    const colours = Object.fromEntries([...OUTCOMES, 'passes', ...TONES, 'quiet', 'line', 'soft', 'none', 'page'].map((name) => {
+    const colours = Object.fromEntries([...OUTCOMES, 'passes', 'flaky', ...TONES, 'quiet', 'line', 'soft', 'none', 'page', 'text'].map((name) => {
       probe.style.color = `var(--${name})`;
       return [name, getComputedStyle(probe).color];
     }));
@@ -128,9 +154,8 @@ export function timeline(view, address) {
     };
     context.font = getComputedStyle(canvas).font;
     context.fillStyle = colours.quiet;
-    // Lanes of a kind are counted from 1, and have their numbers if these fit.
-    const first = (/** @type {number} */ at) => shown.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(shown.lanes[at]));
-    if (lane >= 12) tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${at - first(at) + 1}`, 0, top + (lane + 7) / 2));
+    // Lanes have their numbers if these fit.
+    if (lane >= 12) tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => context.fillText(`${shown.lanes[at].is_waiting ? 'wait' : 'slot'} ${shown.lanes[at].slot}`, 0, top + (lane + 7) / 2));
     context.translate(NAMES, 0);
     context.clip(new Path2D(`M0 0h${width}v${tall}h${-width}z`));
     const range = shown.to_ms - shown.from_ms || 1;
@@ -147,16 +172,22 @@ export function timeline(view, address) {
       context.fillText(clock(at), Math.min(Math.max(0, x(at) - wide / 2), width - wide), tall - 6);
     }
     tops.forEach((/** @type {number} */ top, /** @type {number} */ at) => top > (at && tops[at - 1] + lane) && context.fillText(kind(shown.lanes[at]), 4, top - 5));
+    const hasRepeats = shown.spans.some((/** @type {any} */ { trial }) => trial && !trial.endsWith('#1'));
     const height = lane - (lane > 5 ? 2 : 0.5);
     for (const span of shown.spans) {
-      const [left, right] = [x(span.from_ms), x(span.to_ms)];
+      const [left, right] = [Math.max(-9, x(span.from_ms)), Math.min(width + 9, x(span.to_ms))];
       // A line between two wide marks keeps them apart.
       const wide = Math.max(1, right - left - Number(right - left > 3));
       let top = tops[span.lane];
       // Attempts of a lane may overlap by a millisecond.
       if (wide > 3) fill(colours.soft, left - 1, top, 1, height);
       const end = top + height;
-      if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
+      if (span.is_running) {
+        // An open bar.
+        context.strokeStyle = isByProvider ? colours[toneOf(providerOf(span.trial))] : colours.link;
+        fill(colours.page, left, top, wide, height);
+        context.strokeRect(left + 0.5, top + 0.5, wide + 9, height - 1);
+      } else if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
       else if (isByProvider) fill(colours[span.trial ? toneOf(providerOf(span.trial)) : 'quiet'], left, top, wide, height);
       else mix(span).forEach(([word, number], at, all) => {
         const size = at === all.length - 1 ? end - top : Math.max(1, (height * number) / span.attempts);
@@ -164,12 +195,12 @@ export function timeline(view, address) {
         top += size;
       });
       if (!span.trial || span.wait || wide < NAMED || lane < LANE) continue;
-      context.fillStyle = colours.page;
+      context.fillStyle = span.is_running ? colours.text : colours.page;
       const start = Math.max(left, 0);
       const room = Math.min(left + wide, width) - start - 8;
       // Measuring takes long, and no letter has less than three pixels on average.
       const fits = (/** @type {string} */ text) => 3 * text.length < room && context.measureText(text).width <= room;
-      const all = names(span.trial), last = all[all.length - 1];
+      const all = names(span.trial, hasRepeats), last = all[all.length - 1];
       // The end of a name is more distinct than its start.
       let name = all.find(fits) ?? (room > SHORT && `…${last.slice(1 - Math.floor((room * last.length) / context.measureText(last).width))}`);
       // Digits are wider than most letters.
@@ -203,7 +234,7 @@ export function timeline(view, address) {
     tip.hidden = !span;
     if (!span) return;
     const { worker } = shown.lanes[span.lane];
-    const path = !span.trial || span.wait || span.outcome === 'passed' ? '' : `${trialPath(view.run, span.trial)}${query({ attempt: span.attempt })}`;
+    const path = !span.trial || span.wait || ['passed', 'running'].includes(span.outcome) ? '' : `${trialPath(view.run, span.trial)}${query({ attempt: span.attempt })}`;
     pointed = path;
     if (path && !reasons.has(path)) {
       setTimeout(async () => {
@@ -213,7 +244,7 @@ export function timeline(view, address) {
         if (path === pointed && !tip.hidden) point(event);
       }, 100);
     }
-    render(tip, el('strong', null, span.trial ? `${span.trial}, attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, words(span)),
+    render(tip, el('strong', null, span.trial ? `${span.trial}, ${span.grader ? `grader ${span.grader}, ` : ''}attempt ${span.attempt}` : plural(span.attempts, span.wait ? 'wait' : 'attempt')), el('span', null, words(span)),
       el('span', { class: 'quiet' }, `${duration(span.to_ms - span.from_ms)} from ${clock(span.from_ms)}${worker ? ` on ${worker}` : ''}`), reasons.get(path) && el('span', null, reasons.get(path)));
     tip.style.setProperty('--up', `${places().tops[span.lane]}px`);
     tip.style.setProperty('--at', `${event.offsetX}px`);
@@ -226,7 +257,7 @@ export function timeline(view, address) {
     drag = null;
     if (until - from > 4) return to(timeAt(from), timeAt(until));
     const span = at(event);
-    if (span?.trial) go(`${trialPath(view.run, span.trial)}${query({ attempt: span.attempt })}`);
+    if (span?.trial) go(`${trialPath(view.run, span.trial)}${query({ attempt: span.is_running ? null : span.attempt })}`);
     else if (span) to(span.from_ms, span.to_ms);
   }
 
@@ -239,14 +270,16 @@ export function timeline(view, address) {
   }
 
   function content() {
-    if (!shown) return error ? problem(error) : loading();
+    if (!times) return error ? problem(error) : loading();
+    shown = live();
     const isWhole = shown.from_ms === 0 && shown.to_ms >= shown.end_ms;
     setTimeout(paint);
     const [list, current] = [sessions(view.document.manifest), session()];
     const lanes = shown.lanes.filter((/** @type {any} */ lane) => !lane.is_waiting).length;
-    if (!lanes) return el('p', { class: 'empty' }, 'No attempt has ended yet.');
+    if (!lanes) return el('p', { class: 'empty' }, 'No attempt has started yet.');
+    const open = shown.spans.filter((/** @type {any} */ span) => span.is_running).length;
     const sums = /** @type {Record<string, number>} */ ({});
-    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : Object.entries(countsOf(span))))) sums[word] = (sums[word] ?? 0) + number;
+    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait || span.is_running ? [] : Object.entries(countsOf(span))))) sums[word] = (sums[word] ?? 0) + number;
     return [error && problem(error),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) => button(words, () => change({ filter }), { class: 'chip', 'aria-pressed': String(keys.filter === filter) }))),
@@ -267,7 +300,7 @@ export function timeline(view, address) {
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
           onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
       isByProvider && el('p', { class: 'legend' }, providers().map((/** @type {string} */ name) => el('span', { key: name, style: { color: `var(--${toneOf(name)})` } }, '■ ', el('span', null, name)))),
-      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && free('none', 'pause'), free('soft', 'no attempt in the slot')),
+      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), open > 0 && outcome('running', `${count(open)} running`), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && free('none', 'pause'), free('soft', 'no attempt in the slot')),
       el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];
   }
@@ -280,7 +313,7 @@ export function timeline(view, address) {
     content,
     first,
     ready: first,
-    live: paced(3000, load),
+    live: paced(500, load),
     update(next) {
       const fresh = read(next);
       if (query(fresh) === query(keys)) return;
