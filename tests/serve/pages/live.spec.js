@@ -21,6 +21,11 @@ test('running run shows its attempts with their last output', async ({ page, ser
   await expect(attempts.filter({ hasText: 'talks@hostile#1' })).toContainText('careful');
   await expect(attempts.first()).toContainText(/\d+(\.\d)? s/);
   await expect(page).toHaveTitle(/^0 % talks/);
+  await page.goto(`${server.origin}/runs/${run}?view=timeline`);
+  await expect(page.locator('.timeline ~ .counts')).toContainText('○ 2 running');
+  await page.getByText('Values').click();
+  await expect(page.getByRole('region', { name: 'Attempts over time' }).locator('tbody tr')).toHaveText([/@hostile#1○ running/, /@hostile#1○ running/]);
+  await page.getByRole('link', { name: 'Overview' }).click();
   await runner(['stop', run, '--results', LIVE]);
   await expect(heading(page)).toContainText('◐ incomplete');
   await expect(attempts).toHaveCount(0);

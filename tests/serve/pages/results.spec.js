@@ -250,6 +250,14 @@ test('history is selected by known values, and draws equal providers once', asyn
   await expect(page.getByRole('link', { name: 'Compare with the last of them' })).toHaveAttribute('href', /base=moved/);
   await page.getByText('1 run left out').click();
   await expect(page.getByText('1 run of /old/good.toml')).toBeVisible();
+  // Labels have unequal numbers of runs.
+  const sum = (key, runs, passed) => ({ key, runs, passed, failed: 0, error: 0, timeout: 0, skipped: 0, pass_rate: 1, p50_ms: 1, tokens: 10 * passed, cost_usd: passed / 1000, providers: [{ provider: 'echo' }] });
+  await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: { ...history, sums: [sum(null, 2, 4), sum('main', 5, 10)] } }));
+  await page.goto(`${server.origin}/history?scenario=good&by=branch`);
+  const cost = page.getByRole('figure', { name: 'Cost of good' });
+  await expect(cost.locator('.name')).toHaveText(['without (2)', 'main (5)']);
+  await cost.getByText('Values').click();
+  await expect(cost.locator('tbody tr')).toHaveText(['without label, 2 runs$1.00', 'main, 5 runs$1.00']);
 });
 
 test('shards are no points of a history, and their columns are marked', async ({ page, server }) => {
@@ -407,6 +415,7 @@ test.describe('', () => {
     const head = page.locator('.run-head');
     await expect(head.getByRole('img', { name: '4 passed, of 4' })).toBeVisible();
     await expect(head).toContainText('of 4 trials, 6 not needed');
+    await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('link')).toContainText(['#1', '#2', '#3', '#4']);
     await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button').first()).toHaveText('All 4');
     await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('row').filter({ hasText: 'sure' })).toHaveCount(4);
     await page.goto(`${server.origin}/runs/latest/trials/sure%40echo%232`);

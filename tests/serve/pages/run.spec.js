@@ -303,6 +303,14 @@ test('log marks the searched words and selects warnings', async ({ page, server 
   const log = page.getByLabel('Log', { exact: true });
   await page.getByRole('searchbox', { name: 'Search the log' }).fill('CAREFUL');
   await expect(log.locator('mark').first()).toHaveText('careful');
+  await page.keyboard.press('Enter');
+  await expect(log.locator('.line.hit')).toContainText('careful');
+  await expect(page).toHaveURL(/search=CAREFUL/);
+  await page.getByRole('button', { name: 'Fold all' }).click();
+  await expect(log.locator('.line')).toHaveCount(0);
+  await page.getByRole('button', { name: 'Unfold all' }).click();
+  await page.reload();
+  await expect(log.locator('mark').first()).toHaveText('careful');
   await page.getByRole('button', { name: 'Wrap' }).click();
   await expect(log.locator('.line').first()).toHaveCSS('white-space', 'pre');
   await page.getByRole('button', { name: 'Warnings and errors' }).click();
