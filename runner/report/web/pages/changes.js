@@ -8,8 +8,7 @@ import { el, loading } from '../base/ui.js';
 import { count, outcome, plural, size } from '../base/words.js';
 
 /** Bytes and lines of an open diff that are shown. */
-const MAX_BYTES = 64 * 1024;
-const MAX_LINES = 1000;
+const [MAX_BYTES, MAX_LINES] = [64 * 1024, 1000];
 /** Diffs that are open at first, and their lines. */
 const [MAX_OPEN, MAX_OPEN_LINES] = [10, 400];
 /** Lines before the first hunk that only name the file. */
@@ -18,24 +17,27 @@ const HEAD = /^(diff --git|index|---|\+\+\+|(new|deleted) file mode) /;
 /** The numbers of changes. @param {any} found */
 const numbers = (found) => [...['added', 'changed', 'removed'].filter((key) => found[key]).map((key) => `${count(found[key])} ${key}`), found.partial && 'partial'].filter(Boolean).join(', ') || 'none';
 
-/** The lines of a diff, with their numbers in the file before or after, and with the numbers of equal lines that it leaves out. @param {string} text */
+/** The lines of a diff, numbered as in the file before or after, and the numbers of equal lines between them. @param {string} text */
 function parsed(text) {
-  const found = { lines: /** @type {import('../base/ui.js').Description[]} */ ([]), ins: 0, del: 0 };
+  const lines = /** @type {import('../base/ui.js').Description[]} */ ([]);
+  const note = (/** @type {string} */ words) => lines.push(el('span', { class: 'fold' }, `${words}\n`));
   let [old, fresh, isHead] = [1, 1, true];
   for (const line of text.replace(/\n$/, '').split('\n')) {
-    const hunk = /^@@ -(\d+)(?:,\d+)? \+(\d+)(,0)?/.exec(line);
-    const name = isHead || hunk ? 'span' : line[0] === '+' ? 'ins' : line[0] === '-' ? 'del' : 'span';
-    const isText = !isHead && !hunk && line[0] !== '\\';
-    // The number of an empty range is that of the line before it.
-    const skipped = hunk ? Number(hunk[2]) + (hunk[3] ? 1 : 0) - fresh : 0;
-    if (hunk) [old, fresh, isHead] = [old + skipped, fresh + skipped, false];
-    if (name !== 'span') found[name] += 1;
-    if (isText) found.lines.push(el(name, { 'data-n': name === 'del' ? old : fresh }, `${line || ' '}\n`));
-    else if (skipped > 0 || !hunk && !(isHead && (!line || HEAD.test(line)))) found.lines.push(el('span', { class: 'fold' }, `${hunk ? plural(skipped, 'equal line') : line}\n`));
-    if (isText && name !== 'ins') old += 1;
-    if (isText && name !== 'del') fresh += 1;
+    const [, start, empty] = /^@@ -\d+(?:,\d+)? \+(\d+)(,0)?/.exec(line) ?? [];
+    if (start) {
+      // The number of an empty range is that of the line before it.
+      const skipped = Number(start) + (empty ? 1 : 0) - fresh;
+      if (skipped > 0) note(plural(skipped, 'equal line'));
+      [old, fresh, isHead] = [old + skipped, fresh + skipped, false];
+    } else if (isHead || line[0] === '\\') {
+      if (line && !HEAD.test(line)) note(line);
+    } else {
+      const name = line[0] === '+' ? 'ins' : line[0] === '-' ? 'del' : 'span';
+      lines.push(el(name, { 'data-n': name === 'del' ? old : fresh }, `${line || ' '}\n`));
+      [old, fresh] = [old + Number(name !== 'ins'), fresh + Number(name !== 'del')];
+    }
   }
-  return found;
+  return lines;
 }
 
 /** Returns a function that shows the changes of an attempt. @param {string} path of the trial @param {() => void} redraw @param {any} row */
@@ -45,50 +47,41 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
   /** The diffs that are open or have been read, by address. @type {Map<string, any>} */
   const diffs = new Map();
   const isListed = !report && workspace.changes;
-  /** Paths that failed checks name. */
-  const refused = new Set(checks.filter((/** @type {any} */ one) => one.verdict === 'fail' && /^workspace\.(un)?changed$/.test(one.kind)).flatMap((/** @type {any} */ one) => one.actual ?? []).map((/** @type {string} */ name) => name.replace(/\/$/, '')));
+  /** Paths that failed checks name, those of folders with `/` at the end. */
+  const refused = checks.flatMap((/** @type {any} */ one) => (one.verdict === 'fail' && /^workspace\.(un)?changed$/.test(one.kind) ? one.actual : []));
   const hasDiff = (/** @type {any} */ one) => one.kind !== 'folder' || one.before?.kind === 'file';
   const addressOf = (/** @type {number} */ at) => `${path}/attempts/${attempt}/changes/${at}`;
   if (isListed) void list();
 
   async function list() {
-    try {
-      page = await get(`${path}/changes${query({ attempt })}`);
-    } catch (caught) {
-      error = caught;
-    }
+    page = await get(`${path}/changes${query({ attempt })}`).catch((caught) => { error = caught; });
     redraw();
-    const short = page?.changes.map((/** @type {any} */ one, /** @type {number} */ at) => (hasDiff(one) ? addressOf(at) : null)).filter(Boolean) ?? [];
+    const short = page?.changes.flatMap((/** @type {any} */ one, /** @type {number} */ at) => (hasDiff(one) ? addressOf(at) : [])) ?? [];
     if (short.length > MAX_OPEN) return;
-    await Promise.all(short.map((/** @type {string} */ address) => read(address, false)));
-    let lines = 0;
-    for (const address of short) {
-      const one = diffs.get(address);
-      const own = one.lines?.length ?? 0;
-      if (lines + own > MAX_OPEN_LINES) continue;
-      [one.isOpen, lines] = [true, lines + own];
+    let left = MAX_OPEN_LINES;
+    for (const one of await Promise.all(short.map((/** @type {string} */ address) => read(address, false)))) {
+      if (one.lines?.length <= left) [one.isOpen, left] = [true, left - one.lines.length];
     }
     redraw();
   }
 
   /** @param {string} address @param {boolean} isOpen */
   async function read(address, isOpen) {
-    /** @type {any} */
-    const mine = { isOpen };
+    const mine = /** @type {any} */ ({ isOpen });
     diffs.set(address, mine);
     try {
       const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
-      Object.assign(mine, parsed(await answer.text()), { left: Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES });
+      [mine.lines, mine.left] = [parsed(await answer.text()), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
     } catch (caught) {
       // The diff of a folder is empty, which has no range.
-      Object.assign(mine, /** @type {any} */ (caught).status === 416 ? parsed('') : { error: caught });
+      [mine.lines, mine.error] = /** @type {any} */ (caught).status === 416 ? [[], null] : [null, caught];
     }
     redraw();
+    return mine;
   }
 
   /** @param {string} address @param {boolean} isOpen */
-  function toggle(address, isOpen) {
-    const one = diffs.get(address);
+  function toggle(address, isOpen, one = diffs.get(address)) {
     if (isOpen === Boolean(one?.isOpen)) return;
     if (one && !one.error) one.isOpen = isOpen;
     else void read(address, isOpen);
@@ -104,11 +97,12 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
   function entry(one, at) {
     const [address, state] = [addressOf(at), one.after ?? one.before];
     const diff = diffs.get(address);
-    const name = refused.has(one.path) ? outcome('failed', one.path) : one.path;
+    const name = refused.some((/** @type {string} */ refusal) => [one.path, `${one.path}/`].includes(refusal)) ? outcome('failed', one.path) : one.path;
     const about = el('span', { class: 'quiet' }, ` ${one.change}${one.kind === 'file' ? '' : ` ${one.kind}`}${state?.bytes === undefined ? '' : `, ${size(state.bytes)}`}${state?.target === undefined ? '' : ` → ${state.target}`}`);
     if (!hasDiff(one)) return el('li', { key: one.path }, name, about);
     const download = el('a', { href: `/api/v1${address}`, download: `${at}.diff`, 'aria-label': `Download the diff of ${one.path}` }, 'Download');
-    const sizes = diff?.lines && !(diff.left > 0) && [diff.ins > 0 && el('span', { class: 'passed' }, ` +${count(diff.ins)}`), diff.del > 0 && el('span', { class: 'failed' }, ` −${count(diff.del)}`)];
+    const lines = (/** @type {string} */ kind) => (diff?.left > 0 ? 0 : diff?.lines?.filter((/** @type {any} */ line) => line.name === kind).length);
+    const sizes = [['ins', '+', 'passed'], ['del', '−', 'failed']].map(([kind, sign, tone]) => lines(kind) > 0 && el('span', { class: tone }, ` ${sign}${count(lines(kind))}`));
     return el('li', { key: one.path }, download, el('details', { open: Boolean(diff?.isOpen), ontoggle: (/** @type {any} */ event) => toggle(address, event.target.open) }, el('summary', null, name, about, sizes), diff?.isOpen && content(diff, one.path)));
   }
 

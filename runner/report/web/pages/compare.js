@@ -10,9 +10,6 @@ import { el, folded, link, render, soon, table } from '../base/ui.js';
 import { CHANGES, count, done, duration, local, outcome, percent, plural, result, score, testName, time, verdict } from '../base/words.js';
 import { suffix } from './tables.js';
 
-/** Results of a list that are kept for the pages of trials. */
-const MAX_KEPT = 5000;
-
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, kept, server }) {
   const keys = Object.fromEntries(['base', 'new', 'filter', 'class', 'sort'].map((key) => [key, address.searchParams.get(key) ?? '']));
@@ -39,8 +36,8 @@ export async function open({ place, address, kept, server }) {
   const isScored = changes.some((/** @type {any} */ one) => rise(one) !== null);
   if (keys.sort) changes.sort((/** @type {any} */ one, /** @type {any} */ other) => (rise(one) ?? 0) - (rise(other) ?? 0));
 
-  // The pages of trials go through this list. It can be too large for the browser.
-  if (document) tried(() => sessionStorage.setItem(`changes-${document.base.run}-${document.new.run}`, JSON.stringify(changes.filter((/** @type {any} */ one) => one.base && one.new).slice(0, MAX_KEPT).map((/** @type {any} */ one) => `${one.test}@${one.provider}`))), undefined);
+  // The pages of trials go through this list. The browser keeps a few million characters.
+  if (document) tried(() => sessionStorage.setItem(`changes-${document.base.run}-${document.new.run}`, JSON.stringify(changes.filter((/** @type {any} */ one) => one.base && one.new).slice(0, 5000).map((/** @type {any} */ one) => `${one.test}@${one.provider}#1`))), undefined);
 
   const rows = new Rows({
     label: 'Changed results',

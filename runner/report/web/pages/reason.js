@@ -53,11 +53,8 @@ export function lines(trial, earlier) {
   // The output is below.
   const isOutput = (/** @type {any} */ { tone, text }) => tone === 'actual' && text.replace(/^got +/, '') === trial.output;
   // The message has the paths of changes, which are marked among them.
-  let isPaths = false;
-  const shown = trial.reasons.filter((/** @type {any} */ line) => {
-    if (line.tone === 'reason') isPaths = /^workspace\.(un)?changed: /.test(line.text);
-    return line.tone === 'reason' || !(isShown || isPaths || isOutput(line));
-  });
+  const isPaths = (/** @type {number} */ end) => /^workspace\.(un)?changed: /.test(trial.reasons.slice(0, end).findLast((/** @type {any} */ { tone }) => tone === 'reason')?.text);
+  const shown = trial.reasons.filter((/** @type {any} */ line, /** @type {number} */ at) => line.tone === 'reason' || !(isOutput(line) || isShown || isPaths(at)));
   return shown.length > 0 && el('div', { class: 'reasons' }, shown.map((/** @type {any} */ line) => long(el('p', { class: `pre ${line.tone}` }, line.text), line.text)));
 }
 

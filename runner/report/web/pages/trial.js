@@ -38,7 +38,7 @@ export async function open({ place, address, names: [run, name] }) {
   // A trial that was opened from a comparison keeps it.
   const upper = keys.base ? `/compare${sessionStorage.getItem(`compare-${keys.base}-${trial.run}`) ?? query({ base: keys.base, new: trial.run })}` : runPath(trial.run) + list;
   const pathOf = (/** @type {string} */ other) => trialPath(trial.run, other) + query({ base: keys.base });
-  const neighbours = Promise.resolve((keys.base && changedNeighbours(`changes-${keys.base}-${trial.run}`, trial.trial)) || readNeighbours(trial, list));
+  const neighbours = readNeighbours(trial, list, keys.base);
   /** The trials before and after this one. @type {{before?: string, after?: string}} */
   let near = {};
   /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {[any, number]} */
@@ -140,9 +140,7 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  function reasons(shown = judged(trial, earlier)) {
-    return shown.some(Boolean) && [el('h2', null, 'Reason'), shown];
-  }
+  const reasons = (shown = judged(trial, earlier)) => shown.some(Boolean) && [el('h2', null, 'Reason'), shown];
 
   /** The output, next to the expected one or that of the base. @param {any} row */
   function texts(row) {
@@ -236,10 +234,7 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   show(trial);
-  void neighbours.then((found) => {
-    near = found;
-    draw();
-  });
+  void neighbours.then((found) => { near = found; draw(); });
   return {
     title: label,
     draw,
@@ -277,19 +272,13 @@ export async function open({ place, address, names: [run, name] }) {
 /** Identifies an attempt of a provider or a grader. @param {any} one */
 const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
 
-/** The trials before and after this one in the list of a comparison. `null` if this one is not in it. @param {string} key @param {string} trial */
-function changedNeighbours(key, trial) {
-  const list = JSON.parse(sessionStorage.getItem(key) ?? '[]');
-  const at = list.indexOf(trial.replace(/#\d+$/, ''));
-  const name = (/** @type {string | undefined} */ one) => one && `${one}#1`;
-  return at < 0 ? null : { before: name(list[at - 1]), after: name(list[at + 1]) };
-}
-
-/** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
-async function readNeighbours({ run, trial }, list) {
+/** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list @param {string | null} base of a comparison */
+async function readNeighbours({ run, trial }, list, base) {
   const keys = new URLSearchParams(list);
   const path = `${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), group: keys.get('group'), near: trial, limit: 3 })}`;
-  const { trials } = await get(path).catch(() => ({ trials: [] }));
-  const at = trials.findIndex((/** @type {any} */ one) => one.trial === trial);
-  return { before: trials[at - 1]?.trial, after: at < 0 ? undefined : trials[at + 1]?.trial };
+  const [changed, first] = [JSON.parse(sessionStorage.getItem(`changes-${base}-${run}`) ?? '[]'), trial.replace(/#\d+$/, '#1')];
+  const isChanged = changed.includes(first);
+  const names = isChanged ? changed : (await get(path).catch(() => ({ trials: [] }))).trials.map((/** @type {any} */ one) => one.trial);
+  const at = names.indexOf(isChanged ? first : trial);
+  return { before: names[at - 1], after: at < 0 ? undefined : names[at + 1] };
 }
