@@ -49,10 +49,7 @@ export async function open({ place, address, names: [run, name] }) {
   let [log, calls, changes] = [null, null, null];
   const diff = new Diff();
 
-  const draw = soon(() => {
-    if (isGone) render(place, notFound(`The run ${trial.run} has been deleted.`));
-    else render(place, error && problem(error), content());
-  });
+  const draw = soon(() => render(place, isGone ? notFound(`The run ${trial.run} has been deleted.`) : [error && problem(error), content()]));
   const showFiles = fileList(draw);
   /** Shows another document. @param {any} fresh */
   function show(fresh) {
@@ -236,11 +233,9 @@ export async function open({ place, address, names: [run, name] }) {
   show(trial);
   void neighbours.then((found) => { near = found; draw(); });
   return {
-    title: label,
-    draw,
+    title: label, draw,
     update(next) {
-      const { attempt } = read(next);
-      if (attempt === keys.attempt) return;
+      if (read(next).attempt === keys.attempt) return;
       keys = read(next);
       void reload();
     },
@@ -261,10 +256,7 @@ export async function open({ place, address, names: [run, name] }) {
       else if (own.running && event === 'progress') void calls?.refresh();
       draw();
     },
-    close() {
-      isClosed = true;
-      follow(null);
-    },
+    close() { isClosed = true; follow(null); },
     keys: [['u', keys.base ? 'To the comparison' : 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
   };
 }
