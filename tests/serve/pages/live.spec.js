@@ -76,6 +76,12 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   pass();
   await expect(heading(page)).toContainText('◐ incomplete');
   await expect(page.getByText('Stopped by')).toBeVisible();
+  // In the list, its words are readable under the pointer.
+  await page.goto(`${server.origin}/runs`);
+  const resume = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: run.slice(-8) }).getByRole('button', { name: 'Resume' });
+  await resume.hover();
+  expect(await resume.evaluate((element) => getComputedStyle(element).color === getComputedStyle(element).backgroundColor)).toBe(false);
+  await page.goto(`${server.origin}/runs/${run}`);
   await button(page, 'Resume').click();
   await expect(heading(page)).toContainText('○ running');
   await expect(page.locator('.activity tbody tr')).toHaveCount(2);
