@@ -88,13 +88,7 @@ export async function open({ place, address, server }) {
     const runs = list.map((/** @type {any} */ one) => (one.run ? { name: local(one.started_at), href: runPath(one.run), short: name(one.started_at) } : isLabel ? { name: `${one.key ?? 'without label'}, ${plural(one.runs, 'run')}`, short: `${one.key ?? 'without'} (${count(one.runs)})` } : { name: one.key }));
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
     return el('div', { class: isJoined ? 'charts' : 'charts unjoined' }, kinds.map(([label, value, words, most]) => {
-      const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({
-        name,
-        values: list.map((/** @type {any} */ one) => {
-          const of = one.providers.find((/** @type {any} */ of) => of.provider === name);
-          return of ? value(of) : null;
-        }),
-      }));
+      const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({ name, values: list.map((/** @type {any} */ one) => one.providers.filter((/** @type {any} */ of) => of.provider === name).map((/** @type {any} */ of) => value(of))[0] ?? null) }));
       // Equal lines would hide each other.
       const groups = Map.groupBy(series, ({ values }) => values.join());
       const distinct = [...groups.values()].map((all) => (all.length > 1 ? { name: `${all.map((one) => one.name).join(', ')} (equal)`, values: all[0].values } : all[0]));

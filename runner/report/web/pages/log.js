@@ -146,10 +146,9 @@ function viewer(piece, redraw, isLive, path) {
   let [total, isBad, hasBad, isEnd, isCut, error] = [0, false, false, false, false, /** @type {any} */ (null)];
   // The searched text, which is in the address, and the number of the line that Enter has marked.
   const asked = () => Object.fromEntries(new URLSearchParams(location.search));
-  let [text, hit] = [asked().search ?? '', 0];
-  let search = text.toLowerCase();
+  let [search, hit] = [asked().search ?? '', 0];
 
-  const matches = (/** @type {Line} */ { text, head, level }) => (!isBad || BAD.includes(level ?? '')) && `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search);
+  const matches = (/** @type {Line} */ { text, head, level }) => (!isBad || BAD.includes(level ?? '')) && `${head?.[1] ?? ''} ${text}`.toLowerCase().includes(search.toLowerCase());
   /** Attempts of which only the head is shown, and the numbers of lines of all. @type {[Set<string>, Map<string, number>]} */
   const [folded, sizes] = [new Set(), new Map()];
   const isHead = (/** @type {number} */ at, /** @type {Line[]} */ all) => all[at].head && (at === 0 || all[at].head?.[1] !== all[at - 1].head?.[1]);
@@ -244,10 +243,9 @@ function viewer(piece, redraw, isLive, path) {
     }
     redraw();
   });
-  const first = read();
   const type = (/** @type {any} */ { target }) => {
-    [text, search, hit] = [target.value, target.value.toLowerCase(), 0];
-    if (!report) history.replaceState(history.state, '', location.pathname + query({ ...asked(), search: text }) + location.hash);
+    [search, hit] = [target.value, 0];
+    if (!report) history.replaceState(history.state, '', location.pathname + query({ ...asked(), search }) + location.hash);
     folded.clear();
     filter();
   };
@@ -262,7 +260,7 @@ function viewer(piece, redraw, isLive, path) {
       place.role = isLive() ? 'log' : 'region';
       return [error && problem(error),
         el('div', { class: 'filters', hidden: isEnd && lines.length < 2 },
-          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', title: 'Enter marks the next line, Shift+Enter the one before', value: text,
+          el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', title: 'Enter marks the next line, Shift+Enter the one before', value: search,
             onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === 'Enter' && search && found.length && step(event.shiftKey ? -1 : 1), oninput: type }),
           hasBad && button('Warnings and errors', () => { isBad = !isBad; filter(); }, { class: 'chip', 'aria-pressed': String(isBad) }),
           el('span', { class: 'quiet' }, (search || isBad) && `${count(found.length)} of `, plural(lines.length, 'line'), total > lines.length && `, the last of ${count(total)}`),
@@ -272,7 +270,7 @@ function viewer(piece, redraw, isLive, path) {
           path && !report && el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
         isEnd && !lines.length ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines.length && !isEnd && !error && loading(), el('div', { hidden: !lines.length }, place), found.length > SHOWN && el('p', { class: 'printed quiet' }, `${plural(found.length - SHOWN, 'more line')}, not printed`)];
     },
-    first,
+    first: read(),
     live: read,
     isCut: () => isCut,
     isEmpty: () => isEnd && !lines.length,

@@ -20,8 +20,6 @@ let isByProvider = false;
 const MOST = 560;
 /** Width of a mark that may have a name, for a part of a name, of a mark of the axis, and of the names of lanes, in pixels. */
 const [NAMED, SHORT, TICK, NAMES] = [24, 44, 90, 52];
-/** Milliseconds by which a running attempt may overlap the one before it in its lane: the times are rounded. */
-const SLACK = 100;
 /** Rows of the table of values, and sessions with a button. */
 const [MAX_ROWS, MAX_SESSIONS] = [200, 8];
 /** Milliseconds between two marks of the axis. */
@@ -42,21 +40,6 @@ export const sessions = ({ sessions: all }) => all.filter((/** @type {any} */ on
 
 /** The legend of a time without attempts. @param {string} colour @param {string} words */
 const free = (colour, words) => el('span', { class: 'legend quiet' }, el('span', null, el('i', { class: 'swatch', style: { '--heat': `var(--${colour})` } }), words));
-
-/** A timeline with the running attempts, each in the first free lane of its worker, up to `end`. @param {any} times @param {any[]} attempts @param {number} end @param {boolean} isOpen whether its range ends now */
-function withRunning(times, attempts, end, isOpen) {
-  const [lanes, spans, ends] = [times.lanes.map((/** @type {any} */ lane, /** @type {number} */ at) => ({ ...lane, slot: at - times.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(lane)) + 1 })), [...times.spans], /** @type {number[]} */ ([])];
-  for (const { lane, to_ms: to } of spans) ends[lane] = Math.max(ends[lane] ?? 0, to);
-  for (const { trial, grader, attempt, worker = null, from } of attempts) {
-    let lane = lanes.findIndex((/** @type {any} */ one, /** @type {number} */ at) => !one.is_waiting && one.worker === worker && !(ends[at] > from + SLACK));
-    if (lane < 0) lane = lanes.push({ worker, is_waiting: false, slot: lanes.filter((/** @type {any} */ one) => !one.is_waiting && one.worker === worker).length + 1 }) - 1;
-    ends[lane] = Infinity;
-    if (isOpen || from < times.to_ms) spans.push({ lane, from_ms: from, to_ms: end, trial, grader, attempt, attempts: 1, outcome: 'running', wait: null, counts: null, is_running: true });
-  }
-  // Lanes without a mark in the range are left out, and those of a kind stay together.
-  const kept = [...lanes.keys()].filter((at) => spans.some(({ lane }) => lane === at) || (!spans.length && !lanes[at].is_waiting)).sort((one, other) => kind(lanes[one]).localeCompare(kind(lanes[other])));
-  return { ...times, ...isOpen && attempts.length && { end_ms: end, to_ms: end }, lanes: kept.map((at) => lanes[at]), spans: spans.map((span) => ({ ...span, lane: kept.indexOf(span.lane) })) };
-}
 
 /** What a lane has. @param {any} lane */
 const kind = ({ worker, is_waiting: isWaiting }) => (isWaiting ? 'Waits before a retry' : worker ? `On ${worker}` : 'Attempts');
@@ -101,13 +84,26 @@ export function timeline(view, address) {
     to(start, start + size);
   };
 
-  /** The attempts with those that run now. Outcomes select only attempts that have ended. */
+  /** The attempts with those that run now, up to now, each in the first free lane of its worker. Outcomes select only attempts that have ended. */
   function live() {
-    const { document, progress } = view;
-    const { in_flight: all = [], at, paused } = (document.run.status === 'running' && (progress ?? document).live) || {};
-    const zero = Date.parse(document.manifest.sessions[0].started_at);
-    const list = keys.filter ? [] : all.filter((/** @type {any} */ { trial }) => !keys.provider || providerOf(trial) === keys.provider).map((/** @type {any} */ one) => ({ ...one, from: Date.parse(at) - one.ms - zero }));
-    return withRunning(times, list.sort((/** @type {any} */ one, /** @type {any} */ other) => one.from - other.from), (paused ? Date.parse(at) : now()) - zero, !keys.to);
+    const { document: { run, manifest }, progress } = view;
+    const { in_flight: all = [], at = '', paused = false } = (run.status === 'running' && !keys.filter && (progress ?? view.document).live) || {};
+    const zero = Date.parse(manifest.sessions[0].started_at);
+    const [lanes, spans, ends, end] = [times.lanes.map((/** @type {any} */ lane, /** @type {number} */ at) => ({ ...lane, slot: at - times.lanes.findIndex((/** @type {any} */ one) => kind(one) === kind(lane)) + 1 })), [...times.spans], /** @type {number[]} */ ([]), (paused ? Date.parse(at) : now()) - zero];
+    const last = all.length ? { end_ms: Math.max(times.end_ms, end), to_ms: Math.min(Number(keys.to || end), end) } : {};
+    for (const { lane, to_ms: to } of spans) ends[lane] = Math.max(ends[lane] ?? 0, to);
+    // The times are rounded, so an attempt may start before the one before it ends.
+    for (const { trial, grader, attempt, worker = null, ms } of [...all].sort((one, other) => other.ms - one.ms)) {
+      const [from, isEnded] = [Date.parse(at) - ms - zero, !grader && times.spans.some((/** @type {any} */ one) => one.trial === trial && one.attempt === attempt && one.wait === null)];
+      if (isEnded || from > (last.to_ms ?? 0) || (keys.provider && providerOf(trial) !== keys.provider)) continue;
+      let lane = lanes.findIndex((/** @type {any} */ one, /** @type {number} */ at) => !one.is_waiting && one.worker === worker && !(ends[at] > from + 100));
+      if (lane < 0) lane = lanes.push({ worker, is_waiting: false, slot: lanes.filter((/** @type {any} */ one) => !one.is_waiting && one.worker === worker).length + 1 }) - 1;
+      ends[lane] = Infinity;
+      spans.push({ lane, from_ms: from, to_ms: end, trial, grader, attempt, attempts: 1, outcome: 'running', wait: null, counts: null, is_running: true });
+    }
+    // Lanes without a mark in the range are left out, and those of a kind stay together.
+    const kept = [...lanes.keys()].filter((at) => spans.some(({ lane }) => lane === at) || (!spans.length && !lanes[at].is_waiting)).sort((one, other) => kind(lanes[one]).localeCompare(kind(lanes[other])));
+    return { ...times, ...last, lanes: kept.map((at) => lanes[at]), spans: spans.map((span) => ({ ...span, lane: kept.indexOf(span.lane) })) };
   }
 
   /** The height of lanes, the top of each, and the height of all. */
@@ -182,18 +178,15 @@ export function timeline(view, address) {
       // Attempts of a lane may overlap by a millisecond.
       if (wide > 3) fill(colours.soft, left - 1, top, 1, height);
       const end = top + height;
-      if (span.is_running) {
-        // An open bar.
-        context.strokeStyle = isByProvider ? colours[toneOf(providerOf(span.trial))] : colours.link;
-        fill(colours.page, left, top, wide, height);
-        context.strokeRect(left + 0.5, top + 0.5, wide + 9, height - 1);
-      } else if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
+      if (span.wait) fill(colours.flaky, left, top + height / 3, wide, height / 3);
       else if (isByProvider) fill(colours[span.trial ? toneOf(providerOf(span.trial)) : 'quiet'], left, top, wide, height);
       else mix(span).forEach(([word, number], at, all) => {
         const size = at === all.length - 1 ? end - top : Math.max(1, (height * number) / span.attempts);
-        fill(colours[word] ?? colours.quiet, left, top, wide, size);
+        fill(colours[word] ?? (span.is_running ? colours.link : colours.quiet), left, top, wide, size);
         top += size;
       });
+      // A running attempt is an open bar.
+      if (span.is_running) fill(colours.page, left + 1, end - height + 1, wide, height - 2);
       if (!span.trial || span.wait || wide < NAMED || lane < LANE) continue;
       context.fillStyle = span.is_running ? colours.text : colours.page;
       const start = Math.max(left, 0);
@@ -277,9 +270,8 @@ export function timeline(view, address) {
     const [list, current] = [sessions(view.document.manifest), session()];
     const lanes = shown.lanes.filter((/** @type {any} */ lane) => !lane.is_waiting).length;
     if (!lanes) return el('p', { class: 'empty' }, 'No attempt has started yet.');
-    const open = shown.spans.filter((/** @type {any} */ span) => span.is_running).length;
     const sums = /** @type {Record<string, number>} */ ({});
-    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait || span.is_running ? [] : Object.entries(countsOf(span))))) sums[word] = (sums[word] ?? 0) + number;
+    for (const [word, number] of shown.spans.flatMap((/** @type {any} */ span) => (span.wait ? [] : Object.entries(countsOf(span))))) sums[word] = (sums[word] ?? 0) + number;
     return [error && problem(error),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) => button(words, () => change({ filter }), { class: 'chip', 'aria-pressed': String(keys.filter === filter) }))),
@@ -300,7 +292,7 @@ export function timeline(view, address) {
           onpointerdown: (/** @type {PointerEvent} */ event) => { drag = [event.offsetX, event.offsetX]; /** @type {any} */ (event.target).setPointerCapture(event.pointerId); },
           onpointermove: point, onpointerup: release, onpointerleave: () => { tip.hidden = true; } }), tip),
       isByProvider && el('p', { class: 'legend' }, providers().map((/** @type {string} */ name) => el('span', { key: name, style: { color: `var(--${toneOf(name)})` } }, '■ ', el('span', null, name)))),
-      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), open > 0 && outcome('running', `${count(open)} running`), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && free('none', 'pause'), free('soft', 'no attempt in the slot')),
+      el('p', { class: 'counts' }, parts(sums).map(([word, text]) => outcome(word, text)), sums.running > 0 && outcome('running', `${count(sums.running)} running`), shown.lanes.length > lanes && outcome('flaky', 'wait before a retry'), shown.pauses.some((/** @type {number[]} */ [from, until]) => from < shown.to_ms && shown.from_ms < until) && free('none', 'pause'), free('soft', 'no attempt in the slot')),
       el('p', { class: 'quiet hint' }, 'Drag to zoom. A click opens the trial.', shown.spans.some((/** @type {any} */ span) => span.counts) && ' Attempts closer than a pixel are one mark with a share for each outcome.'),
       folded('Values', values)];
   }

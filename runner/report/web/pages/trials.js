@@ -30,11 +30,8 @@ export function trials(view, address, kept) {
   const read = (/** @type {URL} */ from) => Object.fromEntries(['filter', 'sort', 'group'].map((name) => [name, from.searchParams.get(name) ?? '']));
   let keys = read(address);
   /** @type {any} */
-  let [list, error, turn] = [null, null, 0];
-  /** Whether a trial of the list has a repeat, so that `#1` is of use. */
-  let hasRepeats = false;
+  let [list, error, turn, hasRepeats] = [null, null, 0, false];
   const short = (/** @type {string} */ name) => (hasRepeats ? name : name.replace(/#1$/, ''));
-  const narrow = matchMedia('(max-width: 700px)');
   const path = (/** @type {object} */ more) => `${runPath(view.run)}/trials${query({ ...keys, ...more })}`;
 
   /** @type {Pages<any>} */
@@ -43,7 +40,7 @@ export function trials(view, address, kept) {
     label: 'Trials',
     head: () => COLUMNS.map(([kind, words, orders]) => head(kind, orders.length ? sorter(words, orders) : words)),
     row,
-    height: () => (narrow.matches ? 64 : 34),
+    height: () => (matchMedia('(max-width: 700px)').matches ? 64 : 34),
     source: pages,
     open: (item, event) => openRow(trialPath(view.run, item.trial), event),
   });
@@ -127,7 +124,6 @@ export function trials(view, address, kept) {
     if (!trials && words !== 'Not passed' && keys.filter !== filter) return null;
     return button(`${words} ${count(trials)}`, () => go(to({ filter, group: filter && keys.group })), { key: words, class: 'chip', 'aria-pressed': String(keys.filter === filter && !(keys.group && !filter)) });
   };
-  const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
   const isScored = () => (view.document.providers ?? []).some((/** @type {any} */ { score }) => typeof score === 'number');
   const first = load();
@@ -140,7 +136,7 @@ export function trials(view, address, kept) {
         keys.group && button([el('span', null, 'Reason: ', list?.reason ?? keys.group), ' ✕'], () => go(to({ group: '' })), { class: 'chip reason', title: 'Show trials with all reasons' }),
         isOld && button('Show newer results', () => { isOld = false; void load(); })),
       error && problem(error),
-      error?.status === 400 && keys.filter && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
+      error?.status === 400 && keys.filter && button('Search for this text', () => go(to({ filter: `"${keys.filter.replace(/["\\]/g, '\\$&')}"` }))),
       list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '', group: '' }), 'Clear the filter')) : null,
       !list && !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)),
