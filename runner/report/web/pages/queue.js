@@ -62,7 +62,7 @@ export async function open({ place, server }) {
     const hasNotes = active.some(notes);
     return [
       queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
-      el('h2', null, 'Active', el('small', null, `${active.length} active, limit ${limit} (`, el('code', null, 'max_active_runs'), '). Runs from a terminal are not limited.')),
+      el('h2', null, 'Active', active.length > 0 && ` ${count(active.length)}`, el('small', null, `limit ${count(limit)} (`, el('code', null, 'max_active_runs'), '). Runs from a terminal are not limited.')),
       active.length ? table('Active runs', ['Run', 'Done', 'By', 'Time', hasNotes && 'Notes', 'Actions'].filter(Boolean), active.map(activeRow), 'active-runs') : el('p', { class: 'quiet' }, 'No run is active.'),
       queue.active.map((/** @type {any} */ run) => note(run.run)),
       el('h2', null, 'Waiting', waiting.length > 0 && ` ${count(waiting.length)}`),
