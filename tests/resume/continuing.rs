@@ -362,6 +362,10 @@ fn interrupt(runner: &Runner, server: &Server) -> Finished {
 fn request_in_flight_is_not_sent_again_if_it_must_not_be() {
     let server = model(Duration::from_millis(50));
     let runner = agent(&server, "in_flight = \"stop\"");
+    // No retry sends it, whatever it is for.
+    let retried = "[defaults]\nretries = { max = 2, backoff = \"1ms\", on = [\"internal\"] }\n";
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&(scenario + retried));
     interrupt(&runner, &server);
     runner.run(&["resume"]).expect(1);
     let row = runner.only_run().row("t0");
@@ -386,6 +390,32 @@ fn nothing_is_sent_again_with_a_void_journal_if_it_must_not_be() {
     assert_eq!(error["code"], "interrupted-call");
     assert!(error["message"].as_str().unwrap().contains("of calls.jsonl is damaged"), "{error}");
     assert!(asked(&server).values().all(|count| *count == 1));
+}
+
+/// Without `stop`, no line says that a request was sent.
+#[test]
+fn requests_of_another_rule_are_not_sent_again() {
+    let server = model(Duration::from_millis(50));
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("[run]\n", "[run]\nin_flight = \"stop\"\n"));
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    let error = &runner.only_run().row("t0")["error"];
+    assert_eq!(error["code"], "interrupted-call");
+    assert!(error["message"].as_str().unwrap().contains("`in_flight = \"send-again\"`"), "{error}");
+    assert!(asked(&server).values().all(|count| *count == 1));
+}
+
+#[test]
+fn attempts_whose_journal_was_given_up_start_anew_with_a_message() {
+    let server = model(Duration::from_millis(10));
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("journal = true", "deterministic = true"));
+    let resumed = runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    resumed.says(&["1 attempt starts anew (`t0@web#1`)", "the scenario has no `journal` any more"]);
 }
 
 #[test]

@@ -310,3 +310,47 @@ fn each_attempt_of_a_trial_has_its_own_responses() {
     runner.run(&args).expect(0).says(&["replaying attempt 3"]);
     assert_eq!(server.requests().len(), sent);
 }
+
+/// A scenario whose guest passes in its third attempt.
+fn third_passes(backoff: &str) -> Runner {
+    let retries =
+        format!("retries = {{ max = 2, backoff = \"{backoff}\", on = [\"unavailable\"] }}");
+    Runner::hostile(&format!(
+        "[run]\njournal = true\n[defaults]\n{retries}\n[[tests]]\nid = \"t0\"\n\
+         input = {{ do = \"fail-until\", attempt = 3 }}\nexpect = {{ equals = 3 }}\n"
+    ))
+}
+
+fn outcomes(run: &Run) -> Vec<String> {
+    run.rows().iter().map(|row| row["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A guest sees how many attempts came before, without those that were stopped, in each session.
+#[test]
+fn stops_between_attempts_do_not_change_their_numbers() {
+    let runner = third_passes("5m");
+    for command in [["exec", "scenario.toml"], ["resume", "latest"]] {
+        let mut running = runner.started(&[&command[..], &["--json"]].concat());
+        running.wait_for_rows(1);
+        running.end_by(Signal::INT).0.expect(130);
+    }
+    runner.run(&["resume"]).expect(0);
+    assert_eq!(outcomes(&runner.only_run()), ["error", "error", "passed"]);
+    change(&runner, "5m", "1ms");
+    let (_, replayed) = replay(&runner, &[], 0);
+    assert_eq!(outcomes(&replayed), ["error", "error", "passed"]);
+    assert_equal(&runner, &replayed);
+}
+
+#[test]
+fn rerun_trial_is_replayed_from_its_first_attempt() {
+    let runner = third_passes("1ms");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    runner.run(&["resume", run.id(), "--rerun", "all"]).expect(0);
+    assert_eq!(run.rows().len(), 6);
+    let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
+    runner.run(&args).expect(0).says(&["replaying attempt 6"]);
+    let (_, replayed) = replay(&runner, &[], 0);
+    assert_eq!(outcomes(&replayed), ["error", "error", "passed"]);
+}

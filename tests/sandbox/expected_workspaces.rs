@@ -98,6 +98,38 @@ files."new.txt" = { contains = "NEW", ignore_case = true, not.contains = "old" }
 }
 
 #[test]
+fn folders_and_empty_files_are_changes_too() {
+    let runner = agent("", &[]);
+    let acts = json!([
+        ["write", "/work/pkg.py", ""],
+        ["mkdir", "/work/pkg"],
+        ["write", "/work/pkg/a.py", ""],
+        ["remove", "/work/README"],
+        ["mkdir", "/work/README"],
+        ["write", "/work/README/x.py", ""]
+    ]);
+    let test = |id: &str, expected: &str| {
+        format!("[[tests]]\nid = \"{id}\"\ninput = {acts}\nexpect.workspace.{expected}\n")
+    };
+    runner.scenario(&format!(
+        "[providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{ from = \"base\" }}\n{}{}{}{}",
+        test("a", "changed = [\"**/*.py\", \"README\"]"),
+        test("b", "files.\"pkg.py\" = { equals = \"\" }"),
+        // A file that has become a folder is a change of its own.
+        test("c", "changed = [\"**/*.py\"]"),
+        test("d", "unchanged = [\"README\", \"pkg\"]"),
+    ));
+    runner.exec(&[]).expect(1);
+    let said = messages(&runner);
+    assert_eq!(said[..2], ["pass", "pass"]);
+    assert_eq!(said[2], "workspace.changed outside of `**/*.py`, these changed: `README/`");
+    assert_eq!(said[3], "workspace.unchanged these may not change, but did: `README/`, `pkg/`");
+    runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
+    assert_eq!(std::fs::read(runner.path("saved/workspace/pkg/a.py")).unwrap(), b"");
+    runner.run(&["show", "latest", "a", "--diff"]).expect(0).says(&["pkg/a.py"]);
+}
+
+#[test]
 fn json_in_a_file_is_compared() {
     let runner = agent("", &[]);
     let text = r#"[providers.agent]

@@ -49,6 +49,33 @@ fn without_errors(results: &Value) -> Vec<Value> {
     results.as_array().unwrap().iter().map(|result| result["ok"].clone()).collect()
 }
 
+#[test]
+fn empty_files_are_graded() {
+    let acts = json!([["write", "/work/src/app.py", ""], ["write", "/work/new", ""]]);
+    let read = json!([["read", "/work/src/app.py"], ["read", "/work/new"]]);
+    let runner = graded("", &[("reader", "workspace = \"read\"", read)], &[("a", acts)]);
+    runner.exec(&[]).expect(0);
+    let rows = runner.only_run().rows();
+    assert_eq!(without_errors(&found(rows.last().unwrap())["reader"]), [json!(""), json!("")]);
+}
+
+/// A link costs little, and is a whole file where the changes are read and written.
+#[test]
+fn each_hard_link_counts_as_a_file() {
+    let mut acts = vec![json!(["write", "/work/big", "x".repeat(100_000)])];
+    acts.extend((0..10).map(|number| json!(["link", "/work/big", format!("/work/{number}")])));
+    let runner = agent("", &[("a", json!(acts))]);
+    change(
+        &runner,
+        "from = \"base\" }\n",
+        "from = \"base\" }\nlimits = { workspace = \"1000KB\" }\n",
+    );
+    runner.exec(&[]).expect(1);
+    let row = runner.only_run().row("a");
+    assert_eq!(row["error"]["class"], "limit", "{row}");
+    assert!(row["error"]["message"].as_str().unwrap().contains("`limits.workspace`"), "{row}");
+}
+
 /// The changes have the path without the secret, so the file of the base stays.
 #[test]
 fn secret_in_a_path_does_not_keep_graders_from_the_workspace() {

@@ -51,7 +51,7 @@ mod plan {
     pub(crate) use self::load::{load_plan, load_plan_at, manifest_providers, metadata};
     pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
-    pub(crate) use self::replayed::Replayed;
+    pub(crate) use self::replayed::{Replayed, tries};
     pub(crate) use self::rescore_plan::RescorePlan;
     pub(crate) use self::stored::{
         known_tests, not_passed, planned_tests, stored_plan, unreadable, whole_tests,

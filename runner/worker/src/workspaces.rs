@@ -66,6 +66,10 @@ impl Bases {
 ///
 /// The file cannot be read, or is shorter than its entry says.
 pub fn content(left: &LeftEntry, blobs: &Path, contents: Option<&File>) -> io::Result<Vec<u8>> {
+    // Without a byte, there may be no contents.
+    if left.entry.bytes == 0 {
+        return Ok(Vec::new());
+    }
     let missing = io::ErrorKind::NotFound;
     match (left.at, contents) {
         (None, _) => {

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use runner_model::protocol::CallLine;
-use runner_model::row::read_line;
-use runner_model::{Outcome, Places as _, Time, TrialId, units::plural};
+use runner_model::row::{RowHead, read_line};
+use runner_model::{Fingerprint, Outcome, Places as _, Time, TrialId, units::plural};
 use runner_record::{Journal, JournalKey, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
@@ -18,8 +18,43 @@ const OTHER_CALLS: &str = "its row is of other calls";
 pub(crate) struct Replayed {
     run: RunDir,
     journals: Journals,
-    /// By trial, and by the number of the attempt among those that were not stopped: its number and its start.
-    attempts: HashMap<(u64, u32), (u32, Time)>,
+    /// By trial, those since it was last rerun.
+    attempts: HashMap<u64, Vec<Attempt>>,
+}
+
+/// An attempt that was not stopped.
+struct Attempt {
+    /// The number by which its guest knows it.
+    tries: u32,
+    attempt: u32,
+    start: Time,
+    is_retried: bool,
+}
+
+/// Returns the number of attempts of each trial that count towards the number by which the guest of the next one knows it. Stops do
+/// not count, and a trial that is rerun starts again. The fingerprint is that of the last attempt.
+pub(crate) fn tries(
+    run: &RunDir,
+) -> Result<HashMap<TrialId, (u32, Option<Fingerprint>)>, RecordError> {
+    let mut tries = HashMap::new();
+    run.rows(&mut |_, read| {
+        let ReadLine::Row(head, _) = read else { return };
+        if head.judged.is_some() || head.outcome == Outcome::Stopped {
+            return;
+        }
+        if is_retried(&head) {
+            let (count, fingerprint) = tries.entry(head.trial).or_insert((0, None));
+            *count += 1;
+            *fingerprint = Some(head.fingerprint);
+        } else {
+            tries.remove(&head.trial);
+        }
+    })?;
+    Ok(tries)
+}
+
+fn is_retried(head: &RowHead) -> bool {
+    !head.r#final && head.outcome != Outcome::Ungraded
 }
 
 impl Replayed {
@@ -39,8 +74,7 @@ impl Replayed {
         }
         let number = |call: &CallLine<'_>| suite.index(&call.trial);
         let mut journals = Journals::read(&run, &manifest, &number, &mut |_, _| ())?;
-        let mut numbers = HashMap::<TrialId, u32>::new();
-        let mut attempts = HashMap::new();
+        let mut attempts = HashMap::<u64, Vec<Attempt>>::new();
         run.rows(&mut |_, read| {
             let ReadLine::Row(head, line) = read else { return };
             let row = read_line(line);
@@ -54,14 +88,23 @@ impl Replayed {
             if head.judged.is_some() || head.outcome == Outcome::Stopped {
                 return;
             }
-            let tries = numbers.entry(head.trial.clone()).or_default();
-            *tries += 1;
             if let Some(trial) = suite.index(&head.trial) {
-                attempts.insert((trial, *tries), (head.attempt, head.started_at));
                 let journal = journals.at(JournalKey::new(trial, head.attempt));
                 if row.ok().map(|row| row.calls) != Some(journal.calls()) {
                     journal.void(OTHER_CALLS);
                 }
+                let attempts = attempts.entry(trial).or_default();
+                if attempts.last().is_some_and(|last| !last.is_retried) {
+                    attempts.clear();
+                }
+                // An attempt without calls has no journal.
+                let next = attempts.last().map_or(0, |last| last.tries) + 1;
+                attempts.push(Attempt {
+                    tries: if journal.tries > 0 { journal.tries } else { next },
+                    attempt: head.attempt,
+                    start: head.started_at,
+                    is_retried: is_retried(&head),
+                });
             }
         })?;
         Ok(Self { run, journals, attempts })
@@ -74,13 +117,13 @@ impl Replayed {
         key: &JournalKey,
         tries: u32,
     ) -> Result<(Vec<u8>, Time), RecordError> {
-        let recorded = |tries| self.attempts.get(&(key.trial, tries));
+        let attempts = self.attempts.get(&key.trial).map(Vec::as_slice).unwrap_or_default();
         // Nothing is stopped in a replay, but trials that were rerun have further attempts.
         let found = match key.grader {
-            None => recorded(tries),
-            Some(_) => (1..=key.attempt).rev().find_map(recorded),
+            None => attempts.iter().find(|one| one.tries == tries),
+            Some(_) => attempts.iter().rfind(|one| one.tries <= key.attempt),
         };
-        let Some((attempt, start)) = found else { return Ok((Vec::new(), now())) };
+        let Some(Attempt { attempt, start, .. }) = found else { return Ok((Vec::new(), now())) };
         let lines = match self.journals.get(&JournalKey { attempt: *attempt, ..key.clone() }) {
             None => Vec::new(),
             Some(Journal { problem: Some(problem), .. }) => format!("!{problem}").into_bytes(),
@@ -89,15 +132,14 @@ impl Replayed {
         Ok((lines, *start))
     }
 
-    /// Returns the newest attempt of a trial: its number among those that were not stopped, its own number, and its start.
+    /// Returns the newest attempt of a trial: the number by which its guest knows it, its own number, and its start.
     ///
     /// # Errors
     ///
     /// There is none.
     pub(crate) fn newest(&self, trial: u64) -> Result<(u32, u32, Time), EngineError> {
-        let attempts = self.attempts.iter().filter(|((of, _), _)| *of == trial);
-        let newest = attempts.map(|((_, tries), (attempt, start))| (*tries, *attempt, *start));
-        newest.max_by_key(|(tries, ..)| *tries).ok_or_else(|| {
+        let newest = self.attempts.get(&trial).and_then(|attempts| attempts.last());
+        newest.map(|one| (one.tries, one.attempt, one.start)).ok_or_else(|| {
             let id = self.run.id();
             EngineError::Usage(format!("run {id} has no finished attempt of the trial"))
         })

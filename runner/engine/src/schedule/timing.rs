@@ -1,5 +1,6 @@
 //! Times of the next attempts: [`Pacer`] spaces starts evenly, by a rate, and [`backoff`] delays retries.
 
+use runner_model::protocol::INTERRUPTED_CALL;
 use runner_model::test::{ExpectedError, Retries};
 use runner_model::{Micros, Outcome, RowRef, RunTime, provider::Rate};
 
@@ -40,11 +41,14 @@ pub(super) struct Ending {
     kind: ExpectedError,
     /// Minimum wait that the provider requested.
     retry_after: Micros,
+    /// Whether another attempt would send a request again that must not be sent twice.
+    is_last: bool,
 }
 
 impl Ending {
     /// The end of an attempt whose guest was stuck past its deadline.
-    pub(super) const STUCK: Self = Self { kind: ExpectedError::Timeout, retry_after: Micros(0) };
+    pub(super) const STUCK: Self =
+        Self { kind: ExpectedError::Timeout, retry_after: Micros(0), is_last: false };
 
     /// Returns `None` if the attempt has a verdict. Those are never retried.
     pub(super) fn from_row(row: &RowRef<'_>) -> Option<Self> {
@@ -55,13 +59,14 @@ impl Ending {
             _ => return None,
         };
         let millis = error.and_then(|error| error.retry_after_ms).unwrap_or_default();
-        Some(Self { kind, retry_after: Micros(u64::from(millis) * 1_000) })
+        let is_last = error.is_some_and(|error| *error.code == *INTERRUPTED_CALL);
+        Some(Self { kind, retry_after: Micros(u64::from(millis) * 1_000), is_last })
     }
 }
 
 /// Returns the wait before the next retry, after `tries` attempts in this session. `None` if there is no retry.
 pub(super) fn backoff(retries: &Retries, tries: u32, ending: Ending) -> Option<Micros> {
-    if tries > retries.max || !retries.on.contains(&ending.kind) {
+    if ending.is_last || tries > retries.max || !retries.on.contains(&ending.kind) {
         return None;
     }
     let first = retries.backoff.0;

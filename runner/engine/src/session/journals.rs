@@ -1,10 +1,10 @@
 //! The journals of attempts: keeps the calls that workers send, and gives them to interrupted attempts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry, Recorded, TaskKind};
-use runner_model::provider::InFlight;
-use runner_model::{Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
+use runner_model::provider::{InFlight, PreparedProvider};
+use runner_model::{Fingerprint, Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
 use runner_prepare::machine;
 use runner_record::{JournalKey, Journals, RecordError, RunDir};
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
 use super::stage::{Running, Stage};
-use crate::plan::{Ids, Plan, RowPlace, StoredRow, TestLine};
+use crate::plan::{Ids, Plan, RowPlace, StoredRow, TestLine, tries};
 
 /// Bytes of an entry in addition to `limits.journal`, for names of its parts.
 const MORE_BYTES: u64 = 64 << 10;
@@ -26,29 +26,45 @@ impl Coordinator<'_> {
     pub(super) fn read_journals(&mut self) -> Result<(), RecordError> {
         let Stage::Running(Running { run, journals, .. }) = &mut self.stage else { return Ok(()) };
         let (plan, fold) = (self.plan, &self.fold);
+        let is_deterministic = |one: &PreparedProvider| one.provider.deterministic.is_some();
+        if plan.rescored.is_none() && plan.providers.iter().any(is_deterministic) {
+            for (trial, (tries, fingerprint)) in tries(run.owned.dir())? {
+                let Some(trial) = plan.suite.index(&trial) else { continue };
+                let provider = &plan.providers[usize::from(plan.suite.trial(trial).provider)];
+                let is_same =
+                    || fingerprints(plan, trial).is_ok_and(|(now, _)| Some(now) == fingerprint);
+                if is_deterministic(provider) && is_same() {
+                    self.schedule.continues(trial, tries);
+                }
+            }
+        }
         // A rescore records nothing.
-        if plan.rescored.is_some()
-            || plan.providers.iter().all(|prepared| prepared.provider.journal().is_none())
-        {
+        if plan.rescored.is_some() {
             return Ok(());
         }
+        let has_journals = plan.providers.iter().any(|one| one.provider.journal().is_some());
         let manifest = run.owned.manifest();
         let number = |call: &CallLine<'_>| {
             let trial = plan.suite.index(&call.trial)?;
-            let provider = &plan.providers[usize::from(plan.suite.trial(trial).provider)];
-            let is_open = provider.provider.journal().is_some()
-                && call.attempt == fold.attempts(trial) + u32::from(call.grader.is_none())
+            let is_open = call.attempt == fold.attempts(trial) + u32::from(call.grader.is_none())
                 && fold.trial(trial).is_pending
                 && plan.rejudge.has(trial) == call.grader.is_some();
             is_open.then_some(trial)
         };
         *journals = Journals::read(run.owned.dir(), manifest, &number, &mut |_, _| ())?;
+        if !has_journals {
+            let open: Vec<_> = journals.all().map(|(key, _)| key.clone()).collect();
+            *journals = Journals::default();
+            if !open.is_empty() {
+                self.report_anew(&open, "the scenario has no `journal` any more");
+            }
+            return Ok(());
+        }
         if plan.replayed.is_some() {
             // An attempt that replays starts again: its responses are in the other run.
             journals.all().for_each(|(_, journal)| journal.restart());
             return Ok(());
         }
-        let mut line = Vec::new();
         for (key, journal) in journals.all() {
             if let Some((grader, _)) = &key.grader
                 && !awaits(grader, plan.rejudge.place(key.trial), run.owned.dir())
@@ -56,11 +72,7 @@ impl Coordinator<'_> {
                 journal.restart();
                 continue;
             }
-            let planned = plan.suite.trial(key.trial);
-            let fingerprint = plan.suite.line(planned.test, &mut line).and_then(|()| {
-                Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
-            });
-            let fingerprint = fingerprint.map_err(|source| RecordError::Io {
+            let fingerprint = fingerprints(plan, key.trial).map_err(|source| RecordError::Io {
                 what: "read the tests of",
                 path: run.owned.dir().path(),
                 source,
@@ -69,6 +81,8 @@ impl Coordinator<'_> {
             let expected = if key.grader.is_some() { judgement } else { execution };
             if journal.fingerprint != Some(expected) {
                 journal.void("its test or provider has changed");
+            } else if must_not_send_again(plan, key.trial) && !journal.records_sent {
+                journal.void("it was recorded with `in_flight = \"send-again\"`");
             }
         }
         self.report_journals();
@@ -195,6 +209,14 @@ impl Coordinator<'_> {
             self.pool.answer_entry(worker, task);
         }
     }
+}
+
+/// Returns the execution and the judgement fingerprint of a trial.
+fn fingerprints(plan: &Plan, trial: u64) -> io::Result<(Fingerprint, Fingerprint)> {
+    let planned = plan.suite.trial(trial);
+    let mut line = Vec::new();
+    plan.suite.line(planned.test, &mut line)?;
+    Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
 }
 
 /// Returns whether the row at `place` waits for the answer of a grader.

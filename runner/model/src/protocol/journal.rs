@@ -33,6 +33,9 @@ pub enum Entry<'a> {
         /// Whether the guest has received the entries before. Otherwise those are void.
         #[serde(default, skip_serializing_if = "is_default")]
         continues: bool,
+        /// Whether each request is recorded before it is sent.
+        #[serde(default, skip_serializing_if = "is_default")]
+        records_sent: bool,
     },
     /// A request is about to be sent. Only with `in_flight = "stop"`.
     Sent {

@@ -1,8 +1,10 @@
 //! [`Tree`]: the files of a workspace after its attempt, rebuilt from its base and its changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::workspace::{Change, ChangeKind, EntryKind, MAX_CHANGES, TreeEntry, read_base};
+use super::workspace::{
+    Change, ChangeKind, EntryKind, MAX_CHANGE_BYTES, MAX_CHANGES, TreeEntry, read_base,
+};
 use crate::visible::{cut, visible_line};
 use crate::{Digest, Text};
 
@@ -85,14 +87,20 @@ impl Tree {
 
     /// Adds folders that have entries and are in no list. Secrets may have been removed from a part of the paths.
     fn add_folders(&mut self) -> Result<(), String> {
-        let mut missing = Vec::new();
+        let mut missing = BTreeSet::new();
+        let mut bytes = 0;
         for path in self.entries.keys() {
             let mut path = &**path;
             while let Some((parent, _)) = path.rsplit_once('/') {
                 match self.entries.get(parent) {
                     Some(left) if left.entry.kind == EntryKind::Folder => break,
                     Some(_) => return Err(problem(path, "is not in a folder")),
-                    None => missing.push(parent.to_owned()),
+                    // So are the folders above it.
+                    None if !missing.insert(parent.to_owned()) => break,
+                    None => bytes += parent.len() as u64,
+                }
+                if bytes > MAX_CHANGE_BYTES {
+                    return Err(problem(path, "is in too many folders"));
                 }
                 path = parent;
             }

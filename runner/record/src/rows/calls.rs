@@ -60,6 +60,8 @@ pub struct Journal {
     pub used: Micros,
     /// The number by which guests know the attempt.
     pub tries: u32,
+    /// Whether each request was recorded before it was sent.
+    pub records_sent: bool,
     /// The session of the last line.
     session: u32,
     /// The fingerprint of the last line.
@@ -81,13 +83,17 @@ impl Journal {
         place: (u64, usize),
     ) -> Result<(), &'static str> {
         match entry {
-            Entry::Start { continues: false, .. } => {
+            Entry::Start { continues: false, records_sent, .. } => {
                 self.restart();
                 self.is_started = true;
+                self.records_sent = *records_sent;
                 self.hash.update(bytes);
             }
             _ if !self.is_started => return Err("has no start before it"),
-            Entry::Start { .. } => self.continued += 1,
+            Entry::Start { records_sent, .. } => {
+                self.continued += 1;
+                self.records_sent &= records_sent;
+            }
             Entry::Sent { .. } => {}
             Entry::Exchange(exchange) => {
                 if !self.numbers.insert(exchange.number) {

@@ -85,6 +85,10 @@ impl LeftFiles {
     /// The content is missing or damaged.
     pub fn read(&self, left: &LeftEntry) -> Result<Vec<u8>, RecordError> {
         let mut bytes = Vec::new();
+        // Without a byte, there may be no contents.
+        if left.entry.bytes == 0 {
+            return Ok(bytes);
+        }
         let read = self.open(left)?.read_to_end(&mut bytes);
         read.map_err(|source| self.run.dir.error("read the workspace of", ".", source))?;
         Ok(bytes)
@@ -121,8 +125,11 @@ impl LeftFiles {
         match (left.entry.kind, &left.entry.target) {
             (EntryKind::Link, Some(target)) => parent.create_link(name, target),
             (EntryKind::File, _) => {
-                let mut content = self.open(left)?;
                 let mut copy = parent.create_with_mode(name, left.entry.mode & of_user_folder())?;
+                if left.entry.bytes == 0 {
+                    return Ok(());
+                }
+                let mut content = self.open(left)?;
                 io::copy(&mut content, &mut copy).map(drop).map_err(|source| {
                     // A damaged file is not left as if it were whole.
                     let _ = parent.remove(name);

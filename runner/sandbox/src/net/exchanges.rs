@@ -126,6 +126,7 @@ impl Exchanges {
                 timeout_us: timeout.0,
                 compile_key: journal.compile_key.clone(),
                 continues: before.is_some(),
+                records_sent: journal.in_flight == InFlight::Stop,
             };
             let mut written = Written { start: start.to_bytes(), ..Written::default() };
             if let Some(recorded) = before {

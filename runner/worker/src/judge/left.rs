@@ -7,17 +7,25 @@ use runner_model::Digest;
 use runner_model::test::ExpectedWorkspace;
 use runner_model::tree::{LeftEntry, Tree};
 use runner_model::units::show_size;
-use runner_model::workspace::{Change, EntryKind};
+use runner_model::workspace::{Change, ChangeKind, EntryKind};
 
 /// Bytes of the largest file that is compared.
 const MAX_FILE: u64 = 8 << 20;
 
 /// What an attempt left in its workspace.
 pub struct LeftFiles {
-    /// The paths of the changes. That of a folder ends with `/`, and is here only if nothing in it has changed.
-    pub(super) changed: Vec<String>,
+    /// Sorted by path.
+    pub(super) changed: Vec<ChangedPath>,
     /// The expected files, by path.
     pub(super) files: BTreeMap<String, LeftFile>,
+}
+
+/// The path of a change.
+pub(super) struct ChangedPath {
+    /// That of a folder ends with `/`.
+    pub(super) path: String,
+    /// Whether it is a folder that was made or removed with what is in it.
+    pub(super) is_holder: bool,
 }
 
 /// What is at the path of an expected file.
@@ -59,15 +67,26 @@ impl LeftFiles {
         mut content: impl FnMut(&LeftEntry) -> io::Result<Vec<u8>>,
     ) -> Result<Self, String> {
         let lines = changes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let mut changed: Vec<String> = Vec::new();
+        let mut changed = Vec::new();
         for line in lines {
             let change: Change<'_> =
                 serde_json::from_slice(line).map_err(|error| error.to_string())?;
-            // The folder comes before what is in it.
-            changed.pop_if(|last| last.ends_with('/') && change.path.starts_with(&**last));
-            let end = if change.kind == EntryKind::Folder { "/" } else { "" };
-            changed.push(format!("{}{end}", &*change.path));
+            let is_replaced = change.change == ChangeKind::Changed;
+            changed.push((change.path.to_string(), change.kind, is_replaced));
         }
+        let has_changes = |folder: &str| {
+            let inside = format!("{folder}/");
+            let next = changed.partition_point(|(path, ..)| *path < inside);
+            changed.get(next).is_some_and(|(path, ..)| path.starts_with(&inside))
+        };
+        let changed = changed.iter().map(|(path, kind, is_replaced)| ChangedPath {
+            is_holder: *kind == EntryKind::Folder && !is_replaced && has_changes(path),
+            path: match kind {
+                EntryKind::Folder => format!("{path}/"),
+                EntryKind::File | EntryKind::Link => path.clone(),
+            },
+        });
+        let changed: Vec<_> = changed.collect();
         let mut files = BTreeMap::new();
         if !expected.files.is_empty() {
             let tree = Tree::rebuild(base, changes)?;

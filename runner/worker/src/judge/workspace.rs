@@ -9,7 +9,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
 use super::compiled::CompiledCache;
-use super::left::{LeftFile, LeftFiles};
+use super::left::{ChangedPath, LeftFile, LeftFiles};
 
 /// Paths in a message and in a check's `actual`.
 const MAX_PATHS: usize = 20;
@@ -38,12 +38,12 @@ pub(super) fn check_workspace(
             false => format!("outside of {}, these changed", listed(globs)),
         };
         let kind = CheckKind::WorkspaceChanged;
-        checks.push(check_changes(left, kind, globs, |is_match| !is_match, &words));
+        checks.push(check_changes(left, kind, globs, &words));
     }
     if !expected.unchanged.is_empty() {
         let kind = CheckKind::WorkspaceUnchanged;
         let words = "these may not change, but did";
-        checks.push(check_changes(left, kind, &expected.unchanged, |is_match| is_match, words));
+        checks.push(check_changes(left, kind, &expected.unchanged, words));
     }
     for (path, file) in &expected.files {
         checks.push(match left.files.get(path) {
@@ -57,33 +57,31 @@ pub(super) fn check_workspace(
     checks
 }
 
-/// Checks the paths of changes. `words` start the message about those that `is_wrong` finds by whether a glob matches them.
+/// Checks the paths of changes. `words` start the message about those that are wrong.
 fn check_changes(
     left: &LeftFiles,
     kind: CheckKind,
-    patterns: &[String],
-    is_wrong: impl Fn(bool) -> bool,
+    globs: &[String],
     words: &str,
 ) -> Check<'static> {
-    let patterns_set: Vec<_> =
-        patterns.iter().filter_map(|glob| globs::over_files(glob).ok()).collect();
-    let is_match = |path: &str| {
-        let bare = path.trim_end_matches('/');
-        patterns_set.iter().any(|glob| glob.is_match(path) || glob.is_match(bare))
+    let is_unchanged = kind == CheckKind::WorkspaceUnchanged;
+    let sets: Vec<_> = globs.iter().filter_map(|glob| globs::over_files(glob).ok()).collect();
+    let is_wrong = |change: &&ChangedPath| {
+        let bare = change.path.trim_end_matches('/');
+        let is_match = sets.iter().any(|set| set.is_match(&change.path) || set.is_match(bare));
+        is_match == is_unchanged && (is_unchanged || !change.is_holder)
     };
-    let wrong: Vec<_> = left.changed.iter().filter(|path| is_wrong(is_match(path))).collect();
+    let wrong: Vec<_> = left.changed.iter().filter(is_wrong).map(|change| &change.path).collect();
     if wrong.is_empty() {
         return passed(kind);
     }
     let shown: Vec<_> = wrong.iter().take(MAX_PATHS).map(|path| format!("`{path}`")).collect();
-    let more = wrong.len().saturating_sub(MAX_PATHS) as u64;
-    let more = match more {
+    let more = match wrong.len().saturating_sub(MAX_PATHS) as u64 {
         0 => String::new(),
         more => format!(" and {}", plural(more, "other path", "other paths")),
     };
     let message = format!("{words}: {}{more}", shown.join(", "));
-    let wrong: Vec<_> = wrong.into_iter().take(MAX_PATHS).collect();
-    failed(kind, message, &patterns, raw(&wrong))
+    failed(kind, message, &globs, raw(&&wrong[..wrong.len().min(MAX_PATHS)]))
 }
 
 /// Checks the text of a file as the output of a provider is checked. Returns the first failure.

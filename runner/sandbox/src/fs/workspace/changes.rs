@@ -93,11 +93,20 @@ pub(crate) fn find(tree: &Tree, kept: &Kept<'_>) -> Result<LeftWorkspace, Lost> 
     // The order in a folder depends on the file system.
     changes.sort_by(|left, right| left.path.cmp(&right.path));
     let mut contents = Contents { kept, left: left.contents, places: HashMap::new() };
-    for change in &mut changes {
-        let is_new = change.kind == EntryKind::File && change.change != ChangeKind::Removed;
-        if is_new && change.sha256.is_none() {
-            contents.add(tree, change)?;
-        }
+    let is_new = |change: &Change<'_>| {
+        let is_there = change.kind == EntryKind::File && change.change != ChangeKind::Removed;
+        is_there && change.sha256.is_none()
+    };
+    // Each path counts: hard links to one file are read, and later written, as often.
+    let bytes = changes.iter().filter(|change| is_new(change)).map(|change| change.bytes);
+    if bytes.fold(0, u64::saturating_add) > kept.max_bytes {
+        let most = show_size(kept.max_bytes);
+        return Err(Lost::Bound(format!(
+            "the changed files of the workspace have more than `limits.workspace`, {most}"
+        )));
+    }
+    for change in changes.iter_mut().filter(|change| is_new(change)) {
+        contents.add(tree, change)?;
     }
     left.contents = contents.left;
     if let Some(redactor) = kept.redactor {
@@ -286,8 +295,6 @@ impl Contents<'_> {
     fn add(&mut self, tree: &Tree, change: &mut Change<'_>) -> Result<(), Lost> {
         let file = tree.open(&change.path, OFlags::empty())?;
         let at = self.left.bytes;
-        // Larger contents are only read, because they may be known.
-        let fits = at.saturating_add(change.bytes) <= self.kept.max_bytes;
         let mut redacted = self.kept.redactor.map(Redactor::stream_that_keeps_size);
         let mut hasher = Sha256::new();
         let mut file = file.take(change.bytes);
@@ -302,9 +309,7 @@ impl Contents<'_> {
             };
             hasher.update(bytes);
             change.bytes += bytes.len() as u64;
-            if fits {
-                append(&mut self.left, bytes, Some(self.kept.folder))?;
-            }
+            append(&mut self.left, bytes, Some(self.kept.folder))?;
             if read == 0 {
                 break;
             }
@@ -317,12 +322,6 @@ impl Contents<'_> {
             shorten(&mut self.left, at)?;
             change.at = known;
             return Ok(());
-        }
-        if !fits {
-            let most = show_size(self.kept.max_bytes);
-            return Err(Lost::Bound(format!(
-                "the changed files of the workspace have more than `limits.workspace`, {most}"
-            )));
         }
         change.at = Some(at);
         self.places.insert(sha256, at);
