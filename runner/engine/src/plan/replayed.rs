@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use runner_model::protocol::CallLine;
-use runner_model::row::{RowHead, read_line};
-use runner_model::{Fingerprint, Outcome, Places as _, Time, TrialId, units::plural};
+use runner_model::row::read_line;
+use runner_model::{Fingerprint, Outcome, Places as _, RowRef, Time, TrialId, units::plural};
 use runner_record::{Journal, JournalKey, Journals, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
@@ -38,11 +38,11 @@ pub(crate) fn tries(
 ) -> Result<HashMap<TrialId, (u32, Option<Fingerprint>)>, RecordError> {
     let mut tries = HashMap::new();
     run.rows(&mut |_, read| {
-        let ReadLine::Row(head, _) = read else { return };
+        let ReadLine::Row(head, line) = read else { return };
         if head.judged.is_some() || head.outcome == Outcome::Stopped {
             return;
         }
-        if is_retried(&head) {
+        if read_line(line).is_ok_and(|row| row.is_retried()) {
             let (count, fingerprint) = tries.entry(head.trial).or_insert((0, None));
             *count += 1;
             *fingerprint = Some(head.fingerprint);
@@ -51,10 +51,6 @@ pub(crate) fn tries(
         }
     })?;
     Ok(tries)
-}
-
-fn is_retried(head: &RowHead) -> bool {
-    !head.r#final && head.outcome != Outcome::Ungraded
 }
 
 impl Replayed {
@@ -89,6 +85,7 @@ impl Replayed {
                 return;
             }
             if let Some(trial) = suite.index(&head.trial) {
+                let is_retried = row.as_ref().is_ok_and(RowRef::is_retried);
                 let journal = journals.at(JournalKey::new(trial, head.attempt));
                 if row.ok().map(|row| row.calls) != Some(journal.calls()) {
                     journal.void(OTHER_CALLS);
@@ -103,7 +100,7 @@ impl Replayed {
                     tries: if journal.tries > 0 { journal.tries } else { next },
                     attempt: head.attempt,
                     start: head.started_at,
-                    is_retried: is_retried(&head),
+                    is_retried,
                 });
             }
         })?;
