@@ -85,8 +85,8 @@ fn each_key_of_expect_can_fail() {
          [graders.strict]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"fail\", score = 0.4, explanation = \"No.\" }}\n\
          [providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{}}\n{}{}{}",
         on("guest", FAILING),
-        on("command", FAILING_COMMANDS),
         on("agent", FAILING_WORKSPACES),
+        on("command", FAILING_COMMANDS),
     ));
     let schema: Value = runner.run(&["schema", "scenario"]).expect(0).document();
     let mut keys = BTreeSet::new();

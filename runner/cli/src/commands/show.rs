@@ -57,7 +57,7 @@ pub struct Args {
     /// Print only the `output`, `input`, `log`, or a file
     #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
     open: Option<String>,
-    /// Save input, output, logs, files and workspace of the trial in DIR
+    /// Save input, output, logs, files and workspace in DIR
     #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
     save: Option<PathBuf>,
     /// Show the calls in the journal of an attempt
