@@ -186,7 +186,7 @@ const JAVASCRIPT: Template = Template {
         (
             "provider.js",
             "import { log }",
-            "import { send } from 'runner:provider/http@0.1.0';\nimport { log }",
+            "import { send } from 'runner:provider/http@0.1.1';\nimport { log }",
         ),
     ],
     crash: ("internal", &["oh no", "shout.js:"]),

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Components, from `tests/guests`.
-const COMPONENTS: [&str; 9] = [
+const COMPONENTS: [&str; 10] = [
     "hostile",
     "stuck",
     "counter",
@@ -18,6 +18,7 @@ const COMPONENTS: [&str; 9] = [
     "contract-0-1-0-pure",
     "contract-0-1-0-plugin",
     "contract-0-1-0-lifecycle",
+    "contract-0-1-1-everything",
 ];
 /// Programs, from the same folder.
 const PROGRAMS: [&str; 2] = ["command", "files-command"];

@@ -53,9 +53,9 @@ pub mod bindings {
 pub mod lifecycle_bindings {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package runner:sdk; world lifecycle { export runner:provider/lifecycle@0.1.0; }",
+        inline: "package runner:sdk; world lifecycle { export runner:provider/lifecycle@0.1.1; }",
         world: "runner:sdk/lifecycle",
-        with: { "runner:provider/types@0.1.0": crate::guest::bindings::runner::provider::types },
+        with: { "runner:provider/types@0.1.1": crate::guest::bindings::runner::provider::types },
         pub_export_macro: true,
         default_bindings_module: "runner_sdk::__private::lifecycle_bindings",
     });

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 use runner_model::grants::{FsMode, is_secret_name};
-use runner_model::provider::{MountedFolder, PreparedProvider};
+use runner_model::provider::{MountedFolder, PreparedProvider, Provider};
 use runner_model::units::{parse_size, show_size};
 use runner_model::{Grants, Limits, NetGrant, visible::shown_path};
 
@@ -100,12 +100,12 @@ impl Ceiling {
         secrets.chain(folders).collect()
     }
 
-    /// Returns why the worker must decline these providers. `None` if it allows them. Graders are not checked, because they run
-    /// on the coordinator's machine.
+    /// Returns why the worker must decline these providers. `None` if it allows them.
     pub(crate) fn refusal(&self, providers: &[PreparedProvider]) -> Option<String> {
-        providers.iter().filter(|one| one.provider.grading.is_none()).find_map(|prepared| {
+        providers.iter().find_map(|prepared| {
             let problem = self.problem(prepared)?;
-            Some(shown(&format!("provider `{}` {problem}", prepared.provider.name)))
+            let Provider { name, .. } = &prepared.provider;
+            Some(shown(&format!("{} `{name}` {problem}", prepared.provider.role())))
         })
     }
 

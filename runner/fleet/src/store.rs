@@ -1,10 +1,11 @@
 //! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine. Checks the setup of processes for runs
 //! from other machines, and fetches their content.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, atomic::AtomicBool};
-use std::{collections::HashMap, env, os::unix::fs::DirBuilderExt as _, time::Instant};
+use std::{env, os::unix::fs::DirBuilderExt as _, time::Instant};
 
 use runner_model::cache::{entry_name, is_compile_key};
 use runner_model::{Digest, Grants, prepare::Prepare, units::show_size, visible::shown_path};
@@ -154,8 +155,13 @@ impl WorkerStore {
     /// The reason why the worker declines the run.
     fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
         let mut providers = prepare.providers;
-        for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
-            // Graders run on the coordinator's machine, but a hostile coordinator could send attempts of graders.
+        let all = providers.iter().map(|one| &one.provider);
+        let tested = all.clone().enumerate().filter(|(_, one)| one.is_tested());
+        let called = tested.flat_map(|(place, one)| one.tools(all.clone()).chain([place]));
+        let called: HashSet<_> = called.collect();
+        let others = providers.iter_mut().enumerate().filter(|(place, _)| !called.contains(place));
+        for (_, prepared) in others {
+            // Graders and their tools run on the coordinator's machine, but a hostile coordinator could send attempts of graders.
             prepared.provider.grants = Grants::default();
             prepared.provider.limits = self.ceiling.lowered(&prepared.provider.limits);
             prepared.mounts.clear();
@@ -163,8 +169,10 @@ impl WorkerStore {
         if let Some(refusal) = self.ceiling.refusal(&providers) {
             return Err(refusal);
         }
-        let attempts = providers.iter().filter(|one| one.provider.grading.is_none());
-        let largest = attempts.map(|one| one.provider.limits.all_memory()).max().unwrap_or(0);
+        let all = providers.iter().map(|one| &one.provider);
+        let attempts = all.clone().filter(|one| one.is_tested());
+        let largest = attempts.map(|one| one.limits.all_memory() + one.tool_memory(all.clone()));
+        let largest = largest.max().unwrap_or(0);
         if largest > shape.memory {
             let largest = show_size(largest);
             let memory = show_size(shape.memory);

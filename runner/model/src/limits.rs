@@ -54,6 +54,16 @@ fn default_64_mib() -> u64 {
     64 << 20
 }
 
+/// The transcript of attempts whose stored limits lack its key.
+fn default_16_mib() -> u64 {
+    16 << 20
+}
+
+/// The calls of tools of attempts whose stored limits lack this key.
+fn default_tool_calls() -> u64 {
+    1000
+}
+
 /// The stack of attempts whose stored limits lack this key.
 fn default_stack() -> u64 {
     MIN_STACK
@@ -114,6 +124,10 @@ limits! {
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
         "Bytes kept from the start and from the end of standard output and of standard error.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
+    #[serde(default = "default_tool_calls")]
+    tool_calls: Count(1_000_000), "1000" = 1000, true, "Calls of tools.";
+    #[serde(default = "default_16_mib")]
+    transcript: Bytes, "\"16MiB\"" = 16 << 20, true, "Bytes of the steps of a transcript; the rest is dropped and counted.";
     #[serde(default = "default_64_mib")]
     workspace: Bytes, "\"64MiB\"" = 64 << 20, true, "Bytes of the files that an attempt has added or changed in its `workspace`.";
 }

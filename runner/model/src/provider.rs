@@ -66,9 +66,23 @@ pub struct Provider {
     /// `None` if its attempts have no workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
-    /// `None` for a provider that tests run on.
+    /// Only a grader has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Box<Grading>>,
+    /// Only a tool has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<Box<Tool>>,
+}
+
+/// The settings that a tool, which providers call, has in addition to those of a provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// What it does, for the caller. `None` for the summary of its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// JSON Schema of its input. `None` for that of its description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
 }
 
 /// The settings that a grader has in addition to those of a provider.
@@ -164,12 +178,56 @@ impl Provider {
 
     /// Returns the table of a scenario that the provider is in.
     pub fn table(&self) -> &'static str {
-        if self.grading.is_some() { "graders" } else { "providers" }
+        match self.role() {
+            "grader" => "graders",
+            "tool" => "tools",
+            _ => "providers",
+        }
     }
 
-    /// Returns `grader` or `provider`.
+    /// Returns `grader`, `tool` or `provider`.
     pub fn role(&self) -> &'static str {
-        if self.grading.is_some() { "grader" } else { "provider" }
+        match (&self.grading, &self.tool) {
+            (Some(_), _) => "grader",
+            (None, Some(_)) => "tool",
+            (None, None) => "provider",
+        }
+    }
+
+    /// Returns whether tests run on it: it is neither a grader nor a tool.
+    pub fn is_tested(&self) -> bool {
+        self.grading.is_none() && self.tool.is_none()
+    }
+
+    /// Returns the places in `all`, the list of all providers, of the tools that it may call. In a list of `rescore`, tools of
+    /// graders follow the stored ones, which may have the same names.
+    pub fn tools<'p>(
+        &self,
+        all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
+    ) -> impl Iterator<Item = usize> {
+        self.grants.tools.iter().filter_map(move |name| {
+            let is_named = |one: &Self| one.tool.is_some() && *one.name == **name;
+            let mut all = all.clone();
+            if self.is_tested() { all.position(is_named) } else { all.rposition(is_named) }
+        })
+    }
+
+    /// Returns the memory to reserve for the largest of its tools, in bytes: at most one of them runs in an attempt.
+    pub fn tool_memory<'p>(
+        &self,
+        all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
+    ) -> u64 {
+        let tools = self.tools(all.clone()).filter_map(|place| all.clone().nth(place));
+        tools.map(|tool| tool.limits.all_memory()).max().unwrap_or(0)
+    }
+
+    /// Returns whether it or one of its tools may send requests.
+    pub fn uses_net<'p>(
+        &self,
+        all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
+    ) -> bool {
+        let mut tools = self.tools(all.clone()).filter_map(|place| all.clone().nth(place));
+        !self.grants.net.is_empty() || tools.any(|tool| !tool.grants.net.is_empty())
     }
 
     /// Returns the retries of attempts for which the scenario sets none.

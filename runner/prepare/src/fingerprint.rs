@@ -12,11 +12,14 @@ const EXECUTION: &[u8] = b"runner-execution-3\0";
 const JUDGEMENT: &[u8] = b"runner-judgement-3\0";
 
 /// The providers' part of fingerprints.
+#[derive(Default)]
 pub struct Fingerprints {
     /// For each provider the state of a hash, to which the test's part is added.
     providers: Vec<Sha256>,
-    /// The settings of graders that decide verdicts, by name.
-    graders: BTreeMap<String, Sha256>,
+    /// The index of graders, and their settings that decide verdicts, by name.
+    graders: BTreeMap<String, (u16, Sha256)>,
+    /// For each provider the indexes of the tools that it may call.
+    tools: Vec<Vec<usize>>,
 }
 
 /// The parts of a test that decide results. Input and tags are the JSON of the suite, which is canonical: compact, with sorted
@@ -36,9 +39,11 @@ pub struct TestParts<'a> {
 
 impl Fingerprints {
     pub fn new(providers: &[PreparedProvider], seed: u32) -> Self {
-        let mut new = Self { providers: Vec::new(), graders: BTreeMap::new() };
+        let mut new = Self::default();
         for (index, prepared) in (0..).zip(providers) {
             new.providers.push(Sha256::new());
+            let all = providers.iter().map(|prepared| &prepared.provider);
+            new.tools.push(prepared.provider.tools(all).collect());
             new.set(index, prepared, seed);
         }
         new
@@ -54,24 +59,34 @@ impl Fingerprints {
             if let Some(max) = grading.max_score {
                 add(&mut state, &json!({ "max_score": max }).to_string());
             }
-            self.graders.insert(prepared.provider.name.to_string(), state);
+            self.graders.insert(prepared.provider.name.to_string(), (provider, state));
         }
         self.providers[usize::from(provider)] = state;
     }
 
+    /// Adds the tools of a provider to a state of it.
+    fn with_tools(&self, provider: u16, mut state: Sha256) -> Sha256 {
+        for tool in &self.tools[usize::from(provider)] {
+            state.update(self.providers[*tool].clone().finalize());
+        }
+        state
+    }
+
     /// Returns the fingerprint of the settings that decide the answers of a grader, or the outputs of a provider.
     pub fn provider(&self, provider: u16) -> Fingerprint {
-        finish(self.providers[usize::from(provider)].clone())
+        finish(self.with_tools(provider, self.providers[usize::from(provider)].clone()))
     }
 
     /// Returns an empty provider's part with the index 0, to compare tests regardless of providers.
     pub fn without_provider() -> Self {
-        Self { providers: vec![Sha256::new_with_prefix(EXECUTION)], graders: BTreeMap::new() }
+        let providers = vec![Sha256::new_with_prefix(EXECUTION)];
+        Self { providers, tools: vec![Vec::new()], ..Self::default() }
     }
 
     /// Returns the fingerprint of everything that decides the output of a test on a provider.
     pub fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
-        let mut state = self.providers[usize::from(provider)].clone();
+        let mut state =
+            self.with_tools(provider, self.providers[usize::from(provider)].clone());
         for part in [test.id, test.input, test.tags] {
             add(&mut state, part);
         }
@@ -104,7 +119,8 @@ impl Fingerprints {
             add(&mut state, reference);
         }
         for grader in graders.iter().filter_map(|name| self.graders.get(name)) {
-            state.update(grader.clone().finalize());
+            let (index, grader) = grader;
+            state.update(self.with_tools(*index, grader.clone()).finalize());
         }
         if !files.is_empty() {
             add(&mut state, files);
@@ -147,6 +163,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         deterministic,
         workspace,
         grading,
+        tool,
     } = &prepared.provider;
     let call = match prepared.kind {
         PluginKind::Component => Value::Null,
@@ -161,7 +178,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         "plugin": prepared.digest.to_string(),
         "config": config,
         "call": call,
-        "limits": deciding_limits(limits, workspace.is_some()),
+        "limits": deciding_limits(limits, workspace.is_some(), !grants.tools.is_empty()),
         "seed": seed,
     });
     if !files.is_empty() {
@@ -179,6 +196,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     if let Some(workspace) = grading.as_ref().and_then(|grading| grading.workspace.as_ref()) {
         // Its files are in the fingerprints of tests.
         recipe["workspace"] = json!([workspace.access, workspace.files.keys().collect::<Vec<_>>()]);
+    }
+    if let Some(tool) = tool {
+        recipe["tool"] = json!(tool);
     }
     if let Some(deterministic) = deterministic {
         // A journal changes no result.
@@ -198,11 +218,13 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     recipe
 }
 
-fn deciding_limits(limits: &Limits, has_workspace: bool) -> Value {
+fn deciding_limits(limits: &Limits, has_workspace: bool, has_tools: bool) -> Value {
     // Fingerprints from before these limits stay valid.
     let is_unused = |key| match key {
         "stack" => limits.stack == MIN_STACK,
         "workspace" => !has_workspace,
+        "tool_calls" => !has_tools,
+        "transcript" => limits.transcript == Limits::default().transcript,
         _ => false,
     };
     let deciding =

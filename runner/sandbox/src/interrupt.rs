@@ -287,15 +287,11 @@ impl Guard {
     /// Checks a guest that has returned by itself: it must have done all that its journal has.
     pub(crate) fn check_end<T>(&self, result: wasmtime::Result<T>) -> wasmtime::Result<T> {
         let has_returned = result.as_ref().err().is_none_or(wasmtime::Error::is::<I32Exit>);
-        if let Some(Determinism { exchanges, .. }) = &self.determinism
-            && has_returned
-        {
-            exchanges.check_end();
-            if let Some(end) = exchanges.end() {
-                return Err(end.into());
-            }
+        let determinism = self.determinism.as_ref().filter(|_| has_returned);
+        match determinism.and_then(Determinism::check_end) {
+            Some(end) => Err(end.into()),
+            None => result,
         }
-        result
     }
 
     async fn halted(&self) -> Halt {

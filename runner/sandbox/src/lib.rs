@@ -31,11 +31,14 @@ mod store;
 mod contract {
     wasmtime::component::bindgen!({
         path: "../../plugins/sdk/wit/provider.wit",
-        world: "plugin",
+        world: "everything",
         // Without copies: inputs may have many MiB, and the caller keeps them.
         ownership: Borrowing { duplicate_if_necessary: false },
         // All other imports return at once, and calls of async functions cost more.
-        imports: { "runner:provider/http.send": async },
+        imports: {
+            "runner:provider/http.send": async,
+            "runner:provider/tools.call": async | trappable,
+        },
         exports: { default: async },
     });
 }
@@ -57,7 +60,7 @@ mod engine {
 /// Calls of plugins. `component` and `command` turn `inputs` into a call: the first by the typed
 /// contract, in an `instance` that may be kept, the second by a `protocol` of text. `reply`,
 /// `description`, `json` and `field` check the answer, `classify` explains a guest that did not
-/// answer, and `collect` builds the result in `ended`.
+/// answer, and `collect` builds the result in `ended`. `tools` makes a call inside of another one.
 mod call {
     pub(crate) mod classify;
     mod collect;
@@ -73,10 +76,12 @@ mod call {
     pub(crate) mod instance;
     mod json;
     mod protocol;
-    mod reply;
+    pub(crate) mod reply;
+    pub(crate) mod tools;
 
     pub use self::ended::{Ended, Ending, LeftWorkspace, Reply};
     pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall, Overlay};
+    pub use self::tools::{Inside, ListedTool, RunningTool, Toolbox};
 }
 
 /// Files of guests. [`AttemptFiles`](fs::AttemptFiles) mounts granted folders and the attempt's
@@ -115,6 +120,7 @@ mod fs {
     pub(crate) use self::descriptors::{Descriptors, LinkTimes};
     pub(crate) use self::folders::Role;
     pub(crate) use self::listing::LastListing;
+    pub(crate) use self::workspace::attempt::AttemptWorkspace;
     pub use self::workspace::base::Base;
 }
 
@@ -153,8 +159,8 @@ mod net {
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
 pub use call::{
-    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Overlay,
-    Reply, instance::Instance,
+    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Inside,
+    ListedTool, Overlay, Reply, RunningTool, Toolbox, instance::Instance,
 };
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};

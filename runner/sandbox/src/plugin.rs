@@ -82,7 +82,10 @@ impl Plugin {
         }
         let activity = call.activity.clone();
         let mut guard = Guard::with_activity(self.interrupt.clone(), call.timeout, activity);
-        guard.determinism = Determinism::for_call(&call);
+        guard.determinism = match &call.inside {
+            Some(inside) => inside.determinism.clone(),
+            None => Determinism::for_call(&call),
+        };
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
             Linked::Command(program) => command::run(program, call, guard).await,

@@ -1,21 +1,21 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
 use std::time::{Duration, SystemTime};
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
 use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
-    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, failure,
-    host_fault, host_fault_reason,
+    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, Toolbox,
+    failure, host_fault, host_fault_reason,
 };
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
     artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
-    report::AttemptResult, workspaces::add_changes, workspaces::left_files,
+    report::AttemptResult, tools::AttemptTools, workspaces::add_changes, workspaces::left_files,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.
@@ -105,6 +105,8 @@ impl Attempt<'_> {
                         .map(|settings| settings.clock.or(self.clock).unwrap_or(started_at)),
                     workspace: workspace.cloned(),
                     journal,
+                    tools: self.tools(provider),
+                    inside: None,
                 };
                 provider.plugin.run(kept, call).await
             }
@@ -120,6 +122,18 @@ impl Attempt<'_> {
             reply.metrics.insert(0, cost);
         }
         self.judge_call(provider.json_key(), started_at, ended, max_tree)
+    }
+
+    /// Returns the tools of the attempt. `None` without any.
+    fn tools(&self, provider: &LoadedProvider) -> Option<Arc<dyn Toolbox>> {
+        let tools = provider.tools.clone()?;
+        let task = self.task;
+        let attempt = match provider.settings.deterministic {
+            Some(_) => task.tries,
+            None => task.attempt,
+        };
+        let trial = task.trial.clone();
+        Some(Arc::new(AttemptTools { tools, trial, attempt, seed: task.seed }))
     }
 
     /// Judges a call that has ended. `json_key` is that of [`Evidence`]. `max_tree` bounds the bytes of its output as a tree of values.

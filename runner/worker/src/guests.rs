@@ -26,6 +26,7 @@ use crate::instances::{Instances, TEARDOWN, tear_down};
 use crate::judge::{CompiledCache, Evidence, LeftFiles, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
+use crate::tools::Tools;
 use crate::worker_state::{QueuedTask, WorkerState};
 use crate::workspaces::{Bases, content};
 use crate::{attempt::Attempt, control::unexpected};
@@ -42,7 +43,7 @@ const LOG_IS_FULL: &str = "further output of guests during teardown is not logge
 struct Slots {
     state: Arc<WorkerState>,
     /// By index; `None` if the plugin cannot be used.
-    providers: Vec<Option<Rc<LoadedProvider>>>,
+    providers: Vec<Option<Arc<LoadedProvider>>>,
     /// Bytes for the guests of one slot.
     memory: u64,
     /// Bytes left of [`MAX_LOG`].
@@ -91,8 +92,9 @@ pub fn run(
                 description,
                 problem: provider.as_ref().err().cloned(),
             });
-            providers.push(provider.ok().map(Rc::new));
+            providers.push(provider.ok());
         }
+        let providers = with_tools(providers);
         state.send(&FromWorker::Ready(Ready { providers: described, wall }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from((prepare.slots + prepare.grader_slots).max(1)),
@@ -115,6 +117,30 @@ pub fn run(
         }
         Ok(())
     })
+}
+
+/// Gives tools to the providers that may call them.
+fn with_tools(providers: Vec<Option<LoadedProvider>>) -> Vec<Option<Arc<LoadedProvider>>> {
+    let providers = providers.into_iter().map(|provider| provider.map(Arc::new));
+    let mut providers: Vec<_> = providers.collect();
+    let tools: Vec<_> = providers
+        .iter_mut()
+        .flatten()
+        .filter(|one| one.settings.tool.is_some())
+        .map(|tool| tool.clone())
+        .collect();
+    for provider in providers.iter_mut().flatten() {
+        let granted = provider.settings.grants.tools.iter();
+        let granted =
+            granted.filter_map(|name| tools.iter().find(|tool| *tool.settings.name == **name));
+        let granted: Vec<_> = granted.cloned().collect();
+        if !granted.is_empty()
+            && let Some(provider) = Arc::get_mut(provider)
+        {
+            provider.tools = Some(Arc::new(Tools::new(granted)));
+        }
+    }
+    providers
 }
 
 /// Sends the entries of a task's journal to the coordinator.
@@ -241,7 +267,7 @@ impl Slots {
         slot: usize,
         queued: &QueuedTask,
         test: &Test<'_>,
-        grader: &Rc<LoadedProvider>,
+        grader: &Arc<LoadedProvider>,
         instances: &mut Instances,
     ) -> io::Result<AttemptReport> {
         let task = &queued.task;
@@ -351,13 +377,13 @@ impl Slots {
         &self,
         slot: usize,
         attempt: &Attempt<'_>,
-        provider: &Rc<LoadedProvider>,
+        provider: &Arc<LoadedProvider>,
         instances: &mut Instances,
     ) -> io::Result<AttemptResult<'static>> {
         let task = attempt.task.id;
         let run = async {
             let mut kept = instances.take(provider);
-            let room = self.memory.saturating_sub(provider.settings.limits.memory);
+            let room = self.memory.saturating_sub(provider.memory());
             let mut lines = instances.tear_down(Some(room)).await;
             let activity = &self.state.activities[slot];
             let result = attempt.run(provider, &mut kept, activity).await;

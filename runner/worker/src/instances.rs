@@ -3,7 +3,7 @@
 //! Idle instances hold memory that the coordinator does not count when it admits attempts. So each slot has an equal share
 //! of the worker's memory for its instances and its attempt.
 
-use std::{collections::VecDeque, rc::Rc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use runner_model::Micros;
 use runner_sandbox::{Instance, cut};
@@ -17,17 +17,17 @@ const MAX_LINE: usize = 2000;
 
 /// The idle instances of one slot, at most one of each provider. The last used is at the back.
 #[derive(Default)]
-pub struct Instances(VecDeque<(Rc<LoadedProvider>, Instance)>);
+pub struct Instances(VecDeque<(Arc<LoadedProvider>, Instance)>);
 
 impl Instances {
     /// Removes the instance of a provider.
-    pub fn take(&mut self, provider: &Rc<LoadedProvider>) -> Option<Instance> {
-        let index = self.0.iter().position(|(other, _)| Rc::ptr_eq(other, provider))?;
+    pub fn take(&mut self, provider: &Arc<LoadedProvider>) -> Option<Instance> {
+        let index = self.0.iter().position(|(other, _)| Arc::ptr_eq(other, provider))?;
         Some(self.0.remove(index)?.1)
     }
 
     /// Adds the instance of a provider.
-    pub fn keep(&mut self, provider: &Rc<LoadedProvider>, instance: Instance) {
+    pub fn keep(&mut self, provider: &Arc<LoadedProvider>, instance: Instance) {
         self.0.push_back((provider.clone(), instance));
     }
 

@@ -22,6 +22,7 @@ mod provider;
 mod redact_row;
 mod report;
 mod schema;
+mod tools;
 mod worker;
 mod worker_state;
 mod workspaces;

@@ -1,7 +1,7 @@
 //! [`LoadedProvider`]: a loaded plugin, with its settings in the form that calls need.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{io, path::Path, rc::Rc, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use runner_model::prepare::{Prepare, Problem, RefusedPart, SecretValues};
 use runner_model::provider::{
@@ -14,12 +14,13 @@ use runner_model::{
     row::panic, test::Test,
 };
 use runner_sandbox::{
-    Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
-    too_large,
+    Access, AttachedFile, CommandCall, Engines, ListedTool, LoadError, Network, Plugin, Secrets,
+    failure, too_large,
 };
 use serde_json::{Value, json, value::RawValue};
 
 use crate::schema::{Refusal, Schema};
+use crate::tools::Tools;
 use crate::worker_state::WorkerState;
 
 const UNREADABLE: &str =
@@ -27,7 +28,7 @@ const UNREADABLE: &str =
 
 pub struct LoadedProvider {
     pub settings: Provider,
-    pub plugin: Rc<Plugin>,
+    pub plugin: Arc<Plugin>,
     /// The configuration as compact JSON.
     pub config: String,
     pub access: Access,
@@ -37,6 +38,10 @@ pub struct LoadedProvider {
     secrets: Value,
     /// Values of the root `run` in templates: an object.
     run: Value,
+    /// What it does, as its plugin describes it.
+    summary: Option<String>,
+    /// The tools that its guests may call. `None` without any.
+    pub tools: Option<Arc<Tools>>,
 }
 
 /// The parts of a call that templates produce.
@@ -53,7 +58,7 @@ pub type Read = fn(&Path) -> io::Result<Vec<u8>>;
 /// Plugins by digest and the bytes of their guests' stacks.
 pub type Plugins = BTreeMap<(Digest, u64), LoadResult>;
 /// `None` if the cache has no entry that can be read.
-type LoadResult = Result<Option<Rc<Plugin>>, LoadError>;
+type LoadResult = Result<Option<Arc<Plugin>>, LoadError>;
 
 /// Returns the key of a provider's plugin in [`Plugins`].
 pub fn plugin_key(prepared: &PreparedProvider) -> (Digest, u64) {
@@ -68,7 +73,7 @@ pub async fn load_plugins(
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
     let load = |(digest, stack): &(Digest, u64)| {
-        Ok(engines.load(cache, digest, prepare.quick, *stack)?.map(Rc::new))
+        Ok(engines.load(cache, digest, prepare.quick, *stack)?.map(Arc::new))
     };
     let keys = prepare.providers.iter().map(plugin_key);
     let mut plugins: Plugins = keys.map(|key| (key, load(&key))).collect();
@@ -104,7 +109,9 @@ impl LoadedProvider {
             .ok_or_else(|| protocol_problem("cache", UNREADABLE.to_owned()))?;
         let settings = prepared.provider.clone();
         let mut input_schema = None;
-        if prepare.describe {
+        let mut summary = None;
+        // The callers of a tool see its description in each worker.
+        if prepare.describe || settings.tool.is_some() {
             let described = plugin.describe(settings.protocol, &settings.limits).await;
             *description = described.map_err(|error| {
                 let class = error.class.unwrap_or(ErrorClass::Internal);
@@ -113,14 +120,24 @@ impl LoadedProvider {
             })?;
         }
         if let Some(description) = description {
+            summary = Some(description.summary.clone());
             check_config(description.config_schema.as_ref(), &settings.config)?;
             input_schema = compile("input", description.input_schema.as_ref())?;
             if let (Some(schema), Some(grading)) = (&input_schema, &settings.grading) {
                 check_graded_input(schema, grading.input.as_ref(), &settings.name)?;
             }
         }
+        if let Some(schema) = settings.tool.as_ref().and_then(|tool| tool.input_schema.as_ref()) {
+            input_schema = compile("input", Some(schema))?;
+        }
         let is_command = plugin.kind() == PluginKind::Command;
-        let secrets = secrets(&settings.grants, is_command, &prepare.secrets);
+        let tools = prepare.providers.iter().map(|one| &one.provider);
+        let tools = tools.filter(|one| {
+            one.tool.is_some() && settings.grants.tools.iter().any(|name| *name == *one.name)
+        });
+        // What a tool says is in the files of its caller's attempt.
+        let hidden = tools.flat_map(|tool| tool.grants.secret_names()).collect();
+        let secrets = secrets(&settings.grants, hidden, is_command, &prepare.secrets);
         let in_env = settings
             .grants
             .secrets_in_env()
@@ -137,9 +154,37 @@ impl LoadedProvider {
                 mounts: prepared.mounts.clone(),
                 scratch: prepare.scratch.clone().into(),
             },
+            summary,
+            tools: None,
             plugin,
             settings,
         })
+    }
+
+    /// Returns the greatest number of bytes of the memories of an attempt, with those of one tool.
+    pub fn memory(&self) -> u64 {
+        let tools = self.tools.as_ref().map_or(0, |tools| tools.most_memory());
+        self.settings.limits.memory.saturating_add(tools)
+    }
+
+    /// Returns what the callers of a tool see of it.
+    pub fn listed(&self) -> ListedTool {
+        let tool = self.settings.tool.as_deref();
+        let written = tool.and_then(|tool| tool.description.clone());
+        ListedTool {
+            name: self.settings.name.to_string(),
+            description: written.or_else(|| self.summary.clone()).unwrap_or_default(),
+            input_schema: self.input_schema.as_ref().map(|schema| schema.value.to_string()),
+        }
+    }
+
+    /// Returns why the schema of its input refuses one.
+    pub fn refusal(&self, input: &str) -> Option<String> {
+        let schema = self.input_schema.as_ref()?;
+        match serde_json::from_str(input) {
+            Ok(input) => schema.refusal(input).map(|refusal| refusal.reasons),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     fn is_command(&self) -> bool {
@@ -341,12 +386,20 @@ fn read_attachment(
 ///
 /// A guest knows those in its environment. A component can also request those that `grants.secrets` lists by name. The
 /// others are only in headers that the host adds.
-fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets {
+///
+/// `hidden` are further names, whose values are only redacted.
+fn secrets(
+    grants: &Grants,
+    hidden: BTreeSet<String>,
+    is_command: bool,
+    values: &SecretValues,
+) -> Secrets {
     let mut known = grants.secrets_in_env();
     if !is_command {
         known.extend(grants.secrets.iter().cloned());
     }
-    let names = grants.secret_names();
+    let mut names = grants.secret_names();
+    names.extend(hidden);
     let unseen: BTreeSet<_> = names.difference(&known).cloned().collect();
     let unseen = unseen.into_iter().map(|name| {
         // A secret that is also listed by name may be in any header.

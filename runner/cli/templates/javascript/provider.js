@@ -1,7 +1,7 @@
 // The functions of the contract, `wit/provider.wit`. The logic is in `shout.js`, which gets the host's functions as arguments,
 // so that it can be tested without WASM.
 
-import { log } from 'runner:provider/log@0.1.0';
+import { log } from 'runner:provider/log@0.1.1';
 import { describe, run } from './shout.js';
 
 export const provider = {
@@ -32,7 +32,7 @@ function checked(reply) {
 
 // The engine's own `fetch` would be a trap.
 globalThis.fetch = () => {
-  throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.0');
+  throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.1');
 };
 
 // The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.

@@ -1,6 +1,6 @@
 //! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, BufWriter, Write as _};
 use std::{fs::File, path::Path, path::PathBuf};
 
@@ -74,6 +74,7 @@ impl RescorePlan {
     ) -> Result<Self, EngineError> {
         let (stored, stored_suite) = stored_tests(root, dir, manifest)?;
         let mut providers = stored_plugins(root, dir, manifest, &stored)?;
+        // The fingerprints of their rows include their tools.
         providers.retain(|prepared| prepared.provider.grading.is_none());
         let overrides = manifest.metadata.selection.overrides.clone();
         let selection = Selected { overrides, ..Selected::default() }.into();
@@ -100,10 +101,16 @@ impl RescorePlan {
         let shard = manifest.metadata.selection.shard;
         let opened = file.try_clone().and_then(|file| Suite::open(file, &named)?.of_shard(shard));
         let suite = opened.map_err(|source| unreadable(root, source))?;
-        scenario.keep_providers(|provider| {
+        let is_used = |provider: &Provider| {
             let is_grader = provider.grading.is_some() && with_graders;
             is_grader && suite.graders().contains(&*provider.name)
-        });
+        };
+        let all = scenario.providers.iter();
+        let used = all.clone().filter(|one| is_used(one)).flat_map(|one| one.tools(all.clone()));
+        let tools: HashSet<_> = used.map(|place| scenario.providers[place].name.clone()).collect();
+        scenario.keep_providers(|provider| is_used(provider) || tools.contains(&provider.name));
+        // As in the manifest, which has the tools of the run before its graders.
+        scenario.providers.sort_by_key(|provider| provider.tool.is_some());
         // The calls of a run's journal belong to its own scenario.
         for grader in &mut scenario.providers {
             grader.deterministic.iter_mut().for_each(|settings| settings.journal = None);

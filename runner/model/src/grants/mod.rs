@@ -33,6 +33,9 @@ pub struct Grants {
     /// Environment variables, sorted by name. Roots: `input`, `config`, `secret`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, Template)>,
+    /// Names of the tools that guests may call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
 }
 
 /// A folder of the host in the guest's file system.
@@ -83,6 +86,8 @@ pub enum Grant {
     Secret(String),
     /// A table in `secrets`.
     BoundSecret(BoundSecret),
+    /// A name in `tools`.
+    Tool(String),
 }
 
 impl Grant {
@@ -100,6 +105,7 @@ impl Grant {
         match self {
             Self::Net(_) => "net",
             Self::Secret(_) | Self::BoundSecret(_) => "secrets",
+            Self::Tool(_) => "tools",
         }
     }
 
@@ -107,7 +113,7 @@ impl Grant {
     fn value(&self) -> String {
         let text = match self {
             Self::Net(net) => net.to_string(),
-            Self::Secret(name) => name.clone(),
+            Self::Secret(name) | Self::Tool(name) => name.clone(),
             Self::BoundSecret(bound) => return bound.element(),
         };
         serde_json::Value::from(text).to_string()

@@ -11,6 +11,7 @@ fn provider() -> PreparedProvider {
     PreparedProvider {
         provider: Provider {
             grading: None,
+            tool: None,
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({"b": 1.0, "a": [null]}),

@@ -9,12 +9,13 @@ use runner_scenario::{GrantsToml, toml_key, written_name};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Access that the plugin of a provider or grader requests and is not granted.
+/// Access that the plugin of a provider, grader or tool requests and is not granted.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MissingGrants {
-    /// Name of the provider or grader.
+    /// Name of the provider, grader or tool.
     pub name: String,
     pub is_grader: bool,
+    pub is_tool: bool,
     /// Requests as the plugin describes them, such as `net:https://api.example.com`.
     pub requests: Vec<String>,
     /// Lines of a scenario that grant them, in addition to the present grants. Empty if no request can be granted.
@@ -41,8 +42,8 @@ impl MissingGrants {
             }
         }
         let name = provider.name.clone();
-        let is_grader = provider.is_grader;
-        (!requests.is_empty()).then_some(Self { name, is_grader, requests, table })
+        let (is_grader, is_tool) = (provider.is_grader, provider.is_tool);
+        (!requests.is_empty()).then_some(Self { name, is_grader, is_tool, requests, table })
     }
 }
 
@@ -113,6 +114,7 @@ mod tests {
                 mode: FsMode::ReadOnly,
             }],
             env: vec![("KEY".to_owned(), Template::parse("x{{ secret.B }}").unwrap())],
+            tools: Vec::new(),
         }
     }
 

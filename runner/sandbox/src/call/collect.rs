@@ -5,7 +5,12 @@ use std::mem;
 use runner_model::{HostFault, log::Said, row::Usage};
 
 use super::ended::{Ended, Ending};
-use crate::{fs::quota::Quota, interrupt::CallTime, message::with_end, store::Sandbox};
+use crate::{
+    fs::quota::Quota,
+    interrupt::CallTime,
+    message::with_end,
+    store::{Sandbox, determinism::Determinism},
+};
 
 impl Ended {
     /// Takes everything that the guest left out of its sandbox. `reply_bytes` counts the bytes of a
@@ -45,11 +50,11 @@ impl Ended {
             duration: time.duration,
             suspended: time.suspended,
             usage: Usage {
-                peak_memory: sandbox.limiter.peak_memory(),
-                bytes_in: host.bytes_in + traffic.bytes_in,
+                peak_memory: sandbox.limiter.peak_memory() + host.of_tools.peak_memory,
+                bytes_in: host.bytes_in + traffic.bytes_in + host.of_tools.bytes_in,
                 bytes_out: reply_bytes + sandbox.stdout.written() + left + traffic.bytes_out,
-                host_calls: host.calls + traffic.calls,
-                http_requests: traffic.requests,
+                host_calls: host.calls + traffic.calls + host.of_tools.host_calls,
+                http_requests: traffic.requests + host.of_tools.http_requests,
             },
             denied: mem::take(&mut host.denied.0),
             said: Said {
@@ -63,7 +68,8 @@ impl Ended {
             lost,
             fixed_limit,
             host_fault: host.fault,
-            calls: host.guard.determinism.as_ref().and_then(|one| one.exchanges.calls()),
+            transcript: mem::take(&mut host.transcript.steps),
+            calls: host.guard.determinism.as_ref().and_then(Determinism::calls),
         }
     }
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use super::classify::{classify, into_error, out_of_memory};
 use super::ended::{Ended, Ending, Reply};
 use super::inputs::{Call, CommandCall};
-use super::{protocol, reply::read_json};
+use super::{protocol, reply::read_json, tools::CommandOutput};
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},
@@ -144,6 +144,9 @@ async fn run_plain(
             if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
                 sandbox.host.deny(denied.message, None);
             }
+            if call.inside.is_some() {
+                return tool_reply(exit_code, sandbox);
+            }
             read_output(command.output, exit_code, sandbox, call.limits)
                 .map_or_else(Ending::Error, |output| plain_reply(output, exit_code))
         })
@@ -242,6 +245,7 @@ impl ProgramEnd {
         let redactor = sandbox.host.redactor().cloned();
         sandbox.stdout.shorten(limits.stdio, redactor.as_ref());
         let mut ended = Ended::collect(sandbox, ending, self.time, 0);
+        self.files.give_back(sandbox.workspace.take());
         drop(self.sandbox);
         self.files.add_changes(&mut ended, limits.workspace, redactor, is_partial).await;
         self.files.remove().await;
@@ -339,6 +343,20 @@ impl Program {
 
 fn plain_reply(output: Raw<'static>, exit_code: i32) -> Ending {
     Ending::Reply(Box::new(Reply { exit_code: Some(exit_code), ..Reply::new(output) }))
+}
+
+/// Returns the result of a tool, which may be cut.
+fn tool_reply(exit_code: i32, sandbox: &Sandbox) -> Ending {
+    let stdout = match sandbox.stdout.take_whole() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => sandbox.stdout.text(),
+    };
+    let stderr = sandbox.stderr.text();
+    let output = CommandOutput { exit_code, stdout: &stdout, stderr: &stderr };
+    match Raw::of(&output) {
+        Ok(output) => plain_reply(output, exit_code),
+        Err(error) => Ending::Error(failure(ErrorClass::Internal, "json", error.to_string())),
+    }
 }
 
 fn read_output(

@@ -16,7 +16,7 @@ use super::instance::{Exports, Instance, Lifecycle};
 use super::reply::{bounded, provider_error, read_json};
 use crate::{
     contract::{
-        PluginPre,
+        EverythingPre,
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// The contract's required export.
-const PROVIDER: &str = "runner:provider/provider@0.1.0";
+const PROVIDER: &str = "runner:provider/provider@0.1.1";
 
 /// A linked component of the contract.
 pub(crate) struct LinkedComponent {
-    pre: PluginPre<Sandbox>,
+    pre: EverythingPre<Sandbox>,
     /// The contract's `run`.
     run: ComponentExportIndex,
     lifecycle: Option<Lifecycle>,
@@ -75,9 +75,10 @@ pub(crate) async fn run(
     };
     let redactor = sandbox.host.redactor().cloned();
     let mut ended = Ended::collect(sandbox, ending, time, reply_bytes);
+    instance.files.give_back(sandbox.workspace.take_if(|_| call.inside.is_some()));
     instance.files.add_changes(&mut ended, call.limits.workspace, redactor, is_partial).await;
     // The next attempt must not see this one's workspace.
-    if call.workspace.is_none() && instance.is_reusable(&ended.ending) {
+    if call.workspace.is_none() && call.inside.is_none() && instance.is_reusable(&ended.ending) {
         *kept = Some(instance);
     } else {
         instance.remove().await;
@@ -139,7 +140,7 @@ impl LinkedComponent {
             .and_then(|provider| component.get_export_index(Some(&provider), "run"));
         let lifecycle = Lifecycle::find(component)?;
         // The bindings name a missing export.
-        let pre = PluginPre::new(pre)?;
+        let pre = EverythingPre::new(pre)?;
         let run = run.ok_or_else(|| format_err!("its `{PROVIDER}` has no `run`"))?;
         Ok(Self { pre, run, lifecycle })
     }

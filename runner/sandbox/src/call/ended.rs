@@ -31,6 +31,8 @@ pub struct Ended {
     pub fixed_limit: Option<String>,
     /// Missing resource of the machine. With it, the attempt is retried.
     pub host_fault: Option<HostFault>,
+    /// Steps of the attempt's transcript, redacted: objects of the Agent Trajectory Interchange Format without `step_id`.
+    pub transcript: Vec<Raw<'static>>,
     /// The exchanges in the attempt's journal. `None` without any.
     pub calls: Option<Calls>,
 }
@@ -109,6 +111,7 @@ impl Ended {
             lost: None,
             fixed_limit: None,
             host_fault: None,
+            transcript: Vec::new(),
             calls: None,
         }
     }

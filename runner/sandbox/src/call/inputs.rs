@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros, Time};
 
+use super::tools::{Inside, Toolbox};
 use crate::fs::workspace::base::Base;
 use crate::{Activity, Journal, Network, Secrets};
 
@@ -41,6 +42,10 @@ pub struct Call<'a> {
     pub workspace: Option<CallWorkspace<'a>>,
     /// Only for a deterministic call.
     pub journal: Option<Journal>,
+    /// The tools that a component may call. `None` without any.
+    pub tools: Option<Arc<dyn Toolbox>>,
+    /// Only for the call of a tool.
+    pub inside: Option<Inside>,
 }
 
 /// The parts of the host that a provider's attempts may use, with all names resolved. The default

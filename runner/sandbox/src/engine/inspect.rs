@@ -16,7 +16,7 @@ const PACKAGE: &str = "runner:provider/";
 const CONTRACT: &str = "runner:provider/provider@";
 const COMMAND: &str = "wasi:cli/run@0.2.";
 /// The host's version of the contract.
-const HOST: [u16; 3] = [0, 1, 0];
+const HOST: [u16; 3] = [0, 1, 1];
 /// The module of all imports of a preview 1 program.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
 /// The functions of preview 1, from its specification.

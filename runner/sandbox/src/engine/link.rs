@@ -77,10 +77,27 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     poll::add_to_component(&mut linker)?;
     shadow_errors(&mut linker)?;
     shadow_sockets(&mut linker)?;
-    contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
-        &mut sandbox.host
-    })?;
+    link_contract(&mut linker)?;
     Ok(linker)
+}
+
+/// Offers the contract's imports. Those of tools run guests, which need more than the host.
+fn link_contract(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    use contract::runner::provider::{
+        artifacts, control, files, http, log, records, secrets, tools, transcript,
+    };
+    fn host(sandbox: &mut Sandbox) -> &mut Host {
+        &mut sandbox.host
+    }
+    log::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    control::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    files::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    secrets::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    artifacts::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    http::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    records::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    transcript::add_to_linker::<_, HasSelf<Host>>(linker, host)?;
+    tools::add_to_linker::<_, HasSelf<Sandbox>>(linker, |sandbox| sandbox)
 }
 
 /// Links modules to preview 1 directly, because its adapter breaks modules of older C toolchains.

@@ -19,7 +19,7 @@ use super::workspace::{
     changes::{self, Kept},
 };
 use super::{leftovers, quota::Quota};
-use crate::call::{Call, Ended, Ending, LeftWorkspace};
+use crate::call::{Call, Ended, Ending, LeftWorkspace, tools::Lent};
 use crate::interrupt::{Guard, Halt};
 use crate::redact::Redactor;
 use crate::{host_fault::fault_in, message::failure, store::artifacts::LeftFile};
@@ -43,6 +43,8 @@ pub(crate) struct AttemptFiles {
     /// Whether the changes in the workspace are kept, and not only counted. `None` if they are not looked
     /// for.
     keeps: Option<bool>,
+    /// The workspace of the caller of a tool.
+    lent: Option<Lent>,
 }
 
 impl AttemptFiles {
@@ -85,7 +87,12 @@ impl AttemptFiles {
             mount_granted(wasi, folder)
                 .with_context(|| cannot_mount(&folder.host, &folder.guest))?;
         }
-        for (host, guest, perms) in folders.iter().flat_map(AttemptFolders::mounts) {
+        let inside = call.inside.as_ref();
+        let lent = inside.and_then(|inside| inside.workspace.clone());
+        let lent_mount = lent.iter().map(|lent| (lent.host.clone(), &*lent.mount, lent.perms));
+        for (host, guest, perms) in
+            folders.iter().flat_map(AttemptFolders::mounts).chain(lent_mount)
+        {
             wasi.preopened_dir(&host, guest, perms)
                 .with_context(|| cannot_mount(&host.to_string_lossy(), guest))?;
         }
@@ -93,9 +100,11 @@ impl AttemptFiles {
         let is_writable = call.limits.scratch > 0
             || call.workspace.is_some()
             || modes.any(|mode| mode == FsMode::ReadWrite);
+        let callers = inside.and_then(|inside| inside.quota.clone());
         Ok(Self {
-            quota: is_writable.then(|| Quota::new(call.limits.scratch)),
+            quota: callers.or_else(|| is_writable.then(|| Quota::new(call.limits.scratch))),
             folders,
+            lent: lent.clone(),
             keeps: call
                 .workspace
                 .as_ref()
@@ -105,8 +114,18 @@ impl AttemptFiles {
 
     /// Returns the workspace for the [`Sandbox`](crate::store::Sandbox).
     pub(crate) fn workspace(&self) -> Option<AttemptWorkspace> {
-        let tree = self.folders.as_ref()?.workspace()?;
-        Some(AttemptWorkspace::new(Arc::clone(tree)))
+        if let Some(lent) = &self.lent {
+            return lent.take();
+        }
+        let (tree, mount, perms) = self.folders.as_ref()?.workspace()?;
+        Some(AttemptWorkspace::new(Arc::clone(tree), mount.clone(), *perms))
+    }
+
+    /// Returns the workspace of a tool to its caller.
+    pub(crate) fn give_back(&self, workspace: Option<AttemptWorkspace>) {
+        if let Some(lent) = &self.lent {
+            lent.give(workspace);
+        }
     }
 
     /// Returns the counter of writes. `None` if nothing is writable. Clones share the count.
@@ -118,7 +137,7 @@ impl AttemptFiles {
     pub(crate) fn roots(&self, call: &Call<'_>) -> Vec<PathBuf> {
         let granted = call.access.mounts.iter().map(|folder| PathBuf::from(&*folder.host));
         let own = self.folders.iter().flat_map(AttemptFolders::mounts).map(|(path, ..)| path);
-        granted.chain(own).collect()
+        granted.chain(own).chain(self.lent.iter().map(|lent| lent.host.clone())).collect()
     }
 
     /// Adds the files in `/artifacts` to `left`, within `limits`. Returns a message about those
@@ -150,7 +169,7 @@ impl AttemptFiles {
         is_partial: bool,
     ) {
         let (Some(folders), Some(all)) = (&self.folders, self.keeps) else { return };
-        let Some(tree) = folders.workspace().cloned() else { return };
+        let Some((tree, ..)) = folders.workspace().cloned() else { return };
         let folder = folders.private().to_owned();
         let found = blocking(move || {
             let (redactor, folder) = (redactor.as_ref(), &*folder);

@@ -158,9 +158,9 @@ impl AttemptFolders {
             )
     }
 
-    /// Returns the workspace.
-    pub(super) fn workspace(&self) -> Option<&Arc<Tree>> {
-        self.workspace.as_ref().map(|(tree, ..)| tree)
+    /// Returns the workspace, its path in the guest, and its permissions.
+    pub(super) fn workspace(&self) -> Option<&(Arc<Tree>, String, FsPerms)> {
+        self.workspace.as_ref()
     }
 
     /// Returns the path of the private folder.

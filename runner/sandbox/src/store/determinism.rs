@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
+use runner_model::row::Calls;
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::virtual_clock::VirtualClock;
-use crate::{call::Call, net::Exchanges};
+use crate::{call::Call, net::Exchanges, net::JournalEnd};
 
 /// Prefix of the hashed bytes. A change of the recipe needs a new number.
 const RECIPE: &[u8] = b"runner-random-1\0";
@@ -22,6 +23,9 @@ pub(crate) struct Determinism {
     pub(crate) timeout: Duration,
     /// The hash of the run's seed, trial and attempt.
     seed: [u8; 32],
+    /// Number of the last tool.
+    tools: u32,
+    is_of_tool: bool,
 }
 
 impl Determinism {
@@ -38,7 +42,30 @@ impl Determinism {
         hasher.update(call.trial);
         let clock = VirtualClock::new(start);
         let exchanges = Exchanges::new(call, clock.clone(), start, timeout);
-        Some(Self { clock, exchanges, timeout: timeout.into(), seed: hasher.finalize().into() })
+        let (timeout, seed) = (timeout.into(), hasher.finalize().into());
+        Some(Self { clock, exchanges, timeout, seed, tools: 0, is_of_tool: false })
+    }
+
+    /// Creates the sources of the next tool. It has the caller's clock and exchanges, and random numbers of its own.
+    pub(crate) fn of_tool(&mut self) -> Self {
+        self.tools += 1;
+        let mut hasher = Sha256::new_with_prefix(self.seed);
+        hasher.update(self.tools.to_le_bytes());
+        Self { seed: hasher.finalize().into(), tools: 0, is_of_tool: true, ..self.clone() }
+    }
+
+    /// Ends the journal of an attempt. Returns what the row has of the exchanges, `None` without any.
+    pub(crate) fn calls(&self) -> Option<Calls> {
+        // The caller of a tool goes on.
+        (!self.is_of_tool).then(|| self.exchanges.calls())?
+    }
+
+    /// Returns why a guest that has returned by itself must end with an error instead.
+    pub(crate) fn check_end(&self) -> Option<JournalEnd> {
+        if !self.is_of_tool {
+            self.exchanges.check_end();
+        }
+        self.exchanges.end()
     }
 
     /// Replaces the clocks and generators of a guest.

@@ -4,14 +4,18 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::SystemTime}
 
 use runner_model::log::{Level, LogRecord};
 use runner_model::{
-    HostFault, Limits, Text, Time, grants::Grant, media_type, row::Denied, visible::visible_line,
+    HostFault, Limits, Text, Time, grants::Grant, media_type, row::Denied, row::Usage,
+    visible::visible_line,
 };
 
-use super::artifacts::Artifacts;
-use crate::contract::runner::provider::{artifacts, control, files, http, log, secrets, types};
+use super::{artifacts::Artifacts, stdio::Spool, transcript::Transcript};
+use crate::call::reply::read_json;
+use crate::contract::runner::provider::{
+    artifacts, control, files, http, log, records, secrets, types,
+};
 use crate::message::{cut, cut_redacted};
 use crate::net::{Denials, Outbound};
-use crate::{AttachedFile, Call, Secrets, interrupt::Guard, redact::Redactor};
+use crate::{AttachedFile, Call, Secrets, Toolbox, interrupt::Guard, redact::Redactor};
 
 /// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies
 /// them.
@@ -39,6 +43,14 @@ pub(crate) struct Host {
     pub(crate) fixed_limit: Option<String>,
     /// The granted secrets.
     pub(crate) secrets: Arc<Secrets>,
+    /// The granted tools.
+    pub(crate) tools: Option<Arc<dyn Toolbox>>,
+    pub(crate) tool_calls_left: u64,
+    pub(crate) transcript: Transcript,
+    /// Receives the records of a plugin that makes a test list.
+    pub(crate) records: Option<Spool>,
+    /// What tools have used. `peak_memory` is that of the largest one.
+    pub(crate) of_tools: Usage,
     files: Vec<AttachedFile>,
     /// Bytes of an attachment in one read. The host holds a copy of them.
     max_read: u64,
@@ -76,6 +88,11 @@ impl Host {
             fault: None,
             fixed_limit: None,
             secrets: Arc::default(),
+            tools: None,
+            tool_calls_left: limits.tool_calls,
+            transcript: Transcript::new(limits.transcript),
+            records: None,
+            of_tools: Usage::default(),
             files: Vec::new(),
             max_read: limits.memory.min(MAX_HANDOVER),
             stack: limits.stack,
@@ -95,6 +112,7 @@ impl Host {
                 guard.clone(),
             ),
             secrets: call.access.secrets.clone(),
+            tools: call.tools.clone(),
             files: call.files.to_vec(),
             bytes_in: bytes_in as u64,
             ..Self::new(call.limits, guard)
@@ -300,6 +318,20 @@ impl artifacts::Host for Host {
     ) -> Result<(), artifacts::ArtifactError> {
         self.calls += 1;
         self.artifacts.append(name, media_type, &chunk)
+    }
+}
+
+impl records::Host for Host {
+    fn append(&mut self, record: String) -> Result<(), records::RecordError> {
+        self.calls += 1;
+        let Some(spool) = &mut self.records else {
+            return Err(records::RecordError::Unavailable);
+        };
+        let record = read_json("record", record, self.secrets.redactor())
+            .map_err(|_| records::RecordError::Invalid)?;
+        // Compact JSON has no line breaks.
+        let line = format!("{}\n", record.get());
+        spool.write(line.as_bytes()).map_err(|_| records::RecordError::TooMany)
     }
 }
 

@@ -65,7 +65,7 @@ impl Spool {
     }
 
     /// Appends bytes. Fails if they do not fit.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.bytes += bytes.len() as u64;
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         let fault = if self.bytes > self.most_bytes {

@@ -13,3 +13,4 @@ mod kept;
 mod limits;
 pub(crate) mod random;
 mod support;
+mod tools;

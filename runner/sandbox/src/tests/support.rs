@@ -98,6 +98,8 @@ impl Bench {
             deterministic: None,
             workspace: None,
             journal: None,
+            tools: None,
+            inside: None,
         }
     }
 

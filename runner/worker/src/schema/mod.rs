@@ -12,7 +12,7 @@ mod numbers;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::{error::Error, fmt, ptr, rc::Rc};
+use std::{error::Error, fmt, ptr, sync::Arc};
 
 use boon::{
     CompileError, Compiler, Draft, ErrorKind, Format, InstanceToken, SchemaIndex, Schemas, Type,
@@ -67,7 +67,7 @@ pub struct Schema {
     schemas: Schemas,
     index: SchemaIndex,
     negated: SchemaIndex,
-    numbers: Rc<[NumberRule]>,
+    numbers: Arc<[NumberRule]>,
 }
 
 /// Where and why a value is invalid.
@@ -118,7 +118,7 @@ thread_local! {
     /// Steps left of this thread's check, and the address that its stack must not reach.
     static LEFT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     /// The rules of the schema that this thread checks.
-    static RULES: RefCell<Rc<[NumberRule]>> = RefCell::default();
+    static RULES: RefCell<Arc<[NumberRule]>> = RefCell::default();
 }
 
 impl Schema {
@@ -164,7 +164,7 @@ impl Schema {
     /// Returns where and why a value is invalid. `None` if it is valid.
     pub fn refusal(&self, mut value: Value) -> Option<Refusal> {
         with_integers(&mut value);
-        RULES.set(Rc::clone(&self.numbers));
+        RULES.set(Arc::clone(&self.numbers));
         match with_steps(MAX_STEPS, || self.schemas.validate(&value, self.negated).is_err()) {
             Some(true) => return None,
             Some(false) => {}

@@ -45,6 +45,7 @@ fn ended(ending: Ending) -> Ended {
         workspace: None,
         fixed_limit: None,
         host_fault: None,
+        transcript: Vec::new(),
         calls: None,
     }
 }

@@ -1,4 +1,5 @@
-use std::{collections::BTreeMap, fs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use runner_model::{
     Grants, Limits, NetGrant, ProviderName,
@@ -36,7 +37,7 @@ fn guest_knows_only_granted_secrets() {
     let values = SecretValues(BTreeMap::from(values));
     for (is_command, known) in [(false, &["ASKED", "BOTH", "VARIABLE"][..]), (true, &["VARIABLE"])]
     {
-        let secrets = secrets(&grants, is_command, &values);
+        let secrets = secrets(&grants, BTreeSet::new(), is_command, &values);
         for name in names {
             assert_eq!(secrets.get(name).is_some(), known.contains(&name), "{name}");
         }
@@ -59,6 +60,7 @@ fn command_receives_rendered_templates() {
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
         let settings = Provider {
             grading: None,
+            tool: None,
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({}),

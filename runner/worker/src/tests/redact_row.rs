@@ -37,6 +37,7 @@ fn ended(ending: Ending) -> Ended {
         fixed_limit: None,
         lost: Some(RowError { details: None, ..error(SECRET) }),
         host_fault: None,
+        transcript: Vec::new(),
         calls: None,
     }
 }

@@ -228,6 +228,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
     PreparedProvider {
         provider: Provider {
             grading: None,
+            tool: None,
             name: ProviderName::parse(name).unwrap(),
             plugin: format!("bundled:{name}"),
             config: json!({}),

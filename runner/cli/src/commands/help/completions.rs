@@ -9,7 +9,7 @@ use runner_model::{
     Limits, RunStatus, ScenarioOverrides, TestId, TrialId, exit::Exit, id_glob, id_word,
 };
 use runner_prepare::source::read_regular;
-use runner_record::{RecordError, ResultsRoot, now};
+use runner_record::{ManifestProvider, RecordError, ResultsRoot, now};
 use runner_report::{FoundTrials, RunList, RunSummary, find_trial, phrases, short_id};
 use runner_scenario::{Selection, holds_results, load_selected, parse_stored};
 use toml::{Table, Value};
@@ -170,7 +170,7 @@ fn candidates(
             let run = given.first().map_or("latest", |run| run.as_str());
             let run = open_root(before).and_then(|root| root.find(run)?.manifest());
             let providers = run.map(|run| run.providers).unwrap_or_default();
-            plain(providers.into_iter().filter(|one| !one.is_grader).map(|one| one.name).collect())
+            plain(providers.into_iter().filter(ManifestProvider::is_tested).map(|one| one.name).collect())
         }
         (_, "filter") => {
             let tags = given.iter().flat_map(|file| tags(file)).map(|tag| format!("tag({tag})"));
@@ -294,7 +294,7 @@ fn provider_names(file: &str) -> Vec<String> {
     // If a file of the scenario is missing, its text still has the names without a matrix of files.
     let scenario = read.or_else(|_| parse_stored(&text(file), file, &ScenarioOverrides::default()));
     let providers = scenario.map(|scenario| scenario.providers).unwrap_or_default();
-    let providers = providers.into_iter().filter(|provider| provider.grading.is_none());
+    let providers = providers.into_iter().filter(|provider| provider.is_tested());
     providers.map(|provider| provider.name.to_string()).collect()
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, Weak};
 
 use rustix::fs::fstat;
+use wasmtime_wasi::FsPerms;
 
 use super::tree::Tree;
 
@@ -15,7 +16,7 @@ pub(crate) type SharedFile = Arc<Mutex<Arc<File>>>;
 
 /// The workspace of one attempt.
 pub(crate) struct AttemptWorkspace {
-    pub(super) tree: Arc<Tree>,
+    pub(crate) tree: Arc<Tree>,
     /// Files that took the place of a link to the base: the numbers of the base's files, by device
     /// and inode number.
     pub(super) own: HashMap<(u64, u64), u32>,
@@ -25,6 +26,12 @@ pub(crate) struct AttemptWorkspace {
     pub(super) streams: Vec<Weak<Mutex<Arc<File>>>>,
     /// Name of the next file in the tree's folder of copies.
     pub(super) next: u32,
+    /// Numbers of the base's files that the caller of a tool has open, with those that the tool has put in
+    /// their place.
+    pub(crate) watched: HashMap<u32, Option<Arc<File>>>,
+    /// The path in the guest.
+    pub(crate) mount: String,
+    pub(crate) perms: FsPerms,
 }
 
 /// The attributes of a file of the base, or of the file in its place, that differ from those of its
@@ -39,8 +46,17 @@ pub(crate) struct BaseAttributes {
 }
 
 impl AttemptWorkspace {
-    pub(crate) fn new(tree: Arc<Tree>) -> Self {
-        Self { tree, own: HashMap::new(), removed: HashSet::new(), streams: Vec::new(), next: 0 }
+    pub(crate) fn new(tree: Arc<Tree>, mount: String, perms: FsPerms) -> Self {
+        Self {
+            tree,
+            own: HashMap::new(),
+            removed: HashSet::new(),
+            streams: Vec::new(),
+            next: 0,
+            watched: HashMap::new(),
+            mount,
+            perms,
+        }
     }
 
     /// Returns the number of a file of the base, and whether it is still a link to it.

@@ -93,6 +93,9 @@ impl Counted<'_> {
         let created = Arc::new(settle(self.quota, cost, created.map_err(FsError::from))?);
         let found = fstat(&created).map_err(failed)?;
         workspace.own.insert((found.st_dev, found.st_ino), number);
+        if let Some(watched) = workspace.watched.get_mut(&number) {
+            *watched = Some(Arc::clone(&created));
+        }
         for entry in self.files.table.iter_mut() {
             if let Some(Descriptor::File(file)) = entry.downcast_mut()
                 && tree.number_of(&file.file) == Some(number)

@@ -107,8 +107,13 @@ impl Tree {
         self.number_of(self.open(path, OFlags::PATH).ok()?)
     }
 
+    /// Returns the path on the host.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the number of the base's file that `file` is.
-    pub(super) fn number_of(&self, file: impl AsFd) -> Option<u32> {
+    pub(crate) fn number_of(&self, file: impl AsFd) -> Option<u32> {
         let found = fstat(file).ok()?;
         self.base.number(found.st_dev, found.st_ino)
     }

@@ -1,0 +1,278 @@
+//! Tools: plugins that a guest calls. Each call runs in a sandbox of its own, inside of the caller's
+//! attempt.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fmt, fs::File};
+
+use runner_model::grants::Grant;
+use runner_model::row::{Raw, RowError};
+use runner_model::{ErrorClass, Micros, visible::visible_line};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use wasmtime_wasi::FsPerms;
+use wasmtime_wasi::WasiView as _;
+use wasmtime_wasi::filesystem::Descriptor;
+
+use super::ended::{Ended, Ending};
+use crate::contract::runner::provider::tools;
+use crate::contract::runner::provider::tools::ToolErrorKind;
+use crate::fs::{AttemptWorkspace, quota::Quota};
+use crate::interrupt::Halt;
+use crate::message::{cut, cut_redacted};
+use crate::store::{Sandbox, determinism::Determinism};
+
+/// Bytes of a guest's name in a message.
+const SHOWN_NAME: usize = 128;
+
+/// The tools that a guest may call.
+pub trait Toolbox: fmt::Debug + Send + Sync {
+    /// Returns the tools in the order of the grants.
+    fn list(&self) -> &[ListedTool];
+
+    /// Runs a tool by its index. `inside` is for its [`Call`](super::Call).
+    fn run<'a>(&'a self, tool: usize, input: &'a str, inside: Inside) -> RunningTool<'a>;
+}
+
+/// A running tool. Dropping it ends the tool.
+pub type RunningTool<'a> = Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
+
+/// A tool as its caller sees it.
+#[derive(Clone, Debug)]
+pub struct ListedTool {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema.
+    pub input_schema: Option<String>,
+}
+
+/// The parts of its caller's attempt that a tool shares.
+#[derive(Clone)]
+pub struct Inside {
+    /// Time until the caller's deadline.
+    pub rest: Micros,
+    pub(crate) determinism: Option<Determinism>,
+    pub(crate) quota: Option<Quota>,
+    pub(crate) workspace: Option<Lent>,
+}
+
+/// A workspace that is lent to a tool for the time of its call.
+#[derive(Clone)]
+pub(crate) struct Lent {
+    slot: Arc<Mutex<Option<AttemptWorkspace>>>,
+    /// The path on the host.
+    pub(crate) host: PathBuf,
+    /// The path in the guest.
+    pub(crate) mount: String,
+    pub(crate) perms: FsPerms,
+}
+
+/// A call of a tool that has ended.
+pub(crate) struct ToolCall<'a> {
+    pub(crate) name: &'a str,
+    /// JSON.
+    pub(crate) input: &'a str,
+    /// JSON, or the error.
+    pub(crate) result: Result<&'a str, &'a tools::ToolError>,
+    pub(crate) took: Duration,
+}
+
+/// The result of a command.
+#[derive(Serialize)]
+pub(super) struct CommandOutput<'a> {
+    pub(super) exit_code: i32,
+    pub(super) stdout: &'a str,
+    pub(super) stderr: &'a str,
+}
+
+impl Lent {
+    /// Takes the workspace for a sandbox.
+    pub(crate) fn take(&self) -> Option<AttemptWorkspace> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Returns the workspace of a sandbox that has ended.
+    pub(crate) fn give(&self, workspace: Option<AttemptWorkspace>) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = workspace;
+    }
+}
+
+impl fmt::Debug for Inside {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Inside").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+impl tools::Host for Sandbox {
+    fn list(&mut self) -> Vec<tools::Tool> {
+        self.host.calls += 1;
+        let tools = self.host.tools.iter().flat_map(|tools| tools.list());
+        let listed = tools.map(|tool| tools::Tool {
+            name: tool.name.clone(),
+            description: tool.description.clone(),
+            input_schema: tool.input_schema.clone(),
+        });
+        listed.collect()
+    }
+
+    async fn call(
+        &mut self,
+        name: String,
+        input: String,
+    ) -> wasmtime::Result<Result<String, tools::ToolError>> {
+        self.host.calls += 1;
+        let found = self.host.tools.clone().and_then(|tools| {
+            let index = tools.list().iter().position(|tool| tool.name == name)?;
+            Some((tools, index))
+        });
+        let Some((tools, index)) = found else {
+            return Ok(Err(self.host.deny_tool(&name)));
+        };
+        let Some(left) = self.host.tool_calls_left.checked_sub(1) else {
+            let message = "`limits.tool_calls` allows no further call";
+            return Ok(Err(tool_error(ToolErrorKind::Limit, message)));
+        };
+        self.host.tool_calls_left = left;
+        if let Err(error) = serde_json::from_str::<&RawValue>(&input) {
+            let message = format!("the input is not JSON: {error}");
+            return Ok(Err(tool_error(ToolErrorKind::InvalidInput, message)));
+        }
+        let lent = self.lend_workspace();
+        let inside = Inside {
+            rest: self.host.guard.remaining().into(),
+            determinism: self.host.guard.determinism.as_mut().map(Determinism::of_tool),
+            quota: self.quota.clone(),
+            workspace: lent.clone(),
+        };
+        let ended = tools.run(index, &input, inside).await;
+        if let Some(lent) = lent {
+            self.take_back(lent.take());
+        }
+        if matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some() {
+            // Its real time must not decide what the guest sees.
+            return Err(Halt::Timeout.into());
+        }
+        let took = ended.duration;
+        let result = self.host.end_tool(&name, ended);
+        let (name, input, result_of) = (&*name, &*input, result.as_ref().map(String::as_str));
+        self.host.add_call(&ToolCall { name, input, result: result_of, took });
+        Ok(result)
+    }
+}
+
+impl Sandbox {
+    /// Takes the workspace out of the sandbox while a tool has it.
+    fn lend_workspace(&mut self) -> Option<Lent> {
+        let mut workspace = self.workspace.take()?;
+        let tree = Arc::clone(&workspace.tree);
+        let open =
+            self.wasi.ctx().table.iter_mut().filter_map(|entry| match entry.downcast_ref() {
+                Some(Descriptor::File(file)) => tree.number_of(&file.file),
+                _ => None,
+            });
+        workspace.watched = open.map(|number| (number, None)).collect();
+        Some(Lent {
+            host: tree.path().to_owned(),
+            mount: workspace.mount.clone(),
+            perms: workspace.perms,
+            slot: Arc::new(Mutex::new(Some(workspace))),
+        })
+    }
+
+    /// Takes the workspace back, and lets open files be those that the tool has put in the place of links to the base.
+    fn take_back(&mut self, workspace: Option<AttemptWorkspace>) {
+        let Some(mut workspace) = workspace else { return };
+        let watched: HashMap<u32, Option<Arc<File>>> = std::mem::take(&mut workspace.watched);
+        for entry in self.wasi.ctx().table.iter_mut() {
+            if let Some(Descriptor::File(file)) = entry.downcast_mut()
+                && let Some(number) = workspace.tree.number_of(&file.file)
+                && let Some(Some(broken)) = watched.get(&number)
+            {
+                file.file = Arc::clone(broken);
+            }
+        }
+        self.workspace = Some(workspace);
+    }
+}
+
+impl crate::store::host::Host {
+    fn deny_tool(&mut self, name: &str) -> tools::ToolError {
+        // A guest's name may have any length.
+        let shown = cut_redacted(SHOWN_NAME, name, self.redactor());
+        let shown = cut(SHOWN_NAME, visible_line(&shown));
+        let grant = (name.len() <= SHOWN_NAME).then(|| Grant::Tool(name.to_owned()).to_string());
+        self.deny(format!("the tool `{shown}`"), grant);
+        let message = format!("the tool `{shown}` is not granted");
+        tool_error(ToolErrorKind::Denied, message)
+    }
+
+    /// Counts the use of a tool as that of the attempt. Returns what the guest sees.
+    fn end_tool(&mut self, name: &str, ended: Ended) -> Result<String, tools::ToolError> {
+        self.fault = self.fault.or(ended.host_fault);
+        self.fixed_limit = self.fixed_limit.take().or(ended.fixed_limit);
+        for denied in ended.denied {
+            let add = denied.grant.map(|grant| format!(" (add `{grant}` to its grants)"));
+            let add = add.unwrap_or_default();
+            self.deny(format!("tool `{name}`: {}{add}", denied.what), None);
+        }
+        for mut record in ended.said.log {
+            record.fields.push(("tool".into(), name.to_owned().into()));
+            self.note(record);
+        }
+        let usage = &mut self.of_tools;
+        usage.peak_memory = usage.peak_memory.max(ended.usage.peak_memory);
+        usage.bytes_in += ended.usage.bytes_in;
+        usage.bytes_out += ended.usage.bytes_out;
+        usage.host_calls += ended.usage.host_calls;
+        usage.http_requests += ended.usage.http_requests;
+        match ended.ending {
+            Ending::Reply(reply) => Ok(reply.output.get().to_owned()),
+            Ending::Error(error) => Err(of_error(error)),
+            Ending::Timeout => {
+                Err(tool_error(ToolErrorKind::Timeout, "it did not end within its time"))
+            }
+            Ending::Stopped | Ending::Diverged(_) => {
+                Err(tool_error(ToolErrorKind::Stopped, "the run was stopped"))
+            }
+        }
+    }
+}
+
+fn of_error(error: RowError<'static>) -> tools::ToolError {
+    let kind = match error.class {
+        Some(ErrorClass::InvalidInput) => ToolErrorKind::InvalidInput,
+        Some(ErrorClass::Denied) => ToolErrorKind::Denied,
+        Some(ErrorClass::Trap) => ToolErrorKind::Trap,
+        Some(ErrorClass::Limit | ErrorClass::OutOfMemory) => ToolErrorKind::Limit,
+        None if *error.code == *"stopped" => ToolErrorKind::Stopped,
+        _ => ToolErrorKind::Failed,
+    };
+    let details = match (error.details, error.stderr) {
+        (Some(details), _) => Some(details.get().to_owned()),
+        (None, Some(stderr)) => {
+            Raw::of(&serde_json::json!({ "stderr": stderr })).ok().map(|raw| raw.get().to_owned())
+        }
+        (None, None) => None,
+    };
+    tools::ToolError { kind, message: error.message.to_string(), details }
+}
+
+/// Returns a kind of errors as the contract writes it.
+pub(crate) fn kind_word(kind: ToolErrorKind) -> &'static str {
+    match kind {
+        ToolErrorKind::Denied => "denied",
+        ToolErrorKind::InvalidInput => "invalid-input",
+        ToolErrorKind::Timeout => "timeout",
+        ToolErrorKind::Trap => "trap",
+        ToolErrorKind::Limit => "limit",
+        ToolErrorKind::Stopped => "stopped",
+        ToolErrorKind::Failed => "failed",
+    }
+}
+
+fn tool_error(kind: ToolErrorKind, message: impl Into<String>) -> tools::ToolError {
+    tools::ToolError { kind, message: message.into(), details: None }
+}

@@ -1,0 +1,282 @@
+//! Tools: calls inside of a call.
+
+use std::sync::Arc;
+
+use runner_model::provider::{OutputForm, Protocol};
+use runner_model::{Limits, Micros, Time};
+use serde_json::{Value, json};
+
+use super::support::{Bench, error, guests, output};
+use crate::call::tools::{Inside, ListedTool, RunningTool, Toolbox};
+use crate::{Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Plugin};
+
+/// Tools that are provided by plugins with the given limits.
+#[derive(Debug)]
+struct Tools {
+    listed: Vec<ListedTool>,
+    plugins: Vec<(Plugin, Limits)>,
+    access: Access,
+}
+
+impl Tools {
+    fn new(bench: &Bench, plugins: Vec<(&str, Plugin, Limits)>) -> Arc<Self> {
+        let names = plugins.iter().map(|(name, ..)| ListedTool {
+            name: (*name).to_owned(),
+            description: format!("about {name}"),
+            input_schema: None,
+        });
+        let listed = names.collect();
+        let plugins = plugins.into_iter().map(|(_, plugin, limits)| (plugin, limits)).collect();
+        Arc::new(Self { listed, plugins, access: bench.access.clone() })
+    }
+}
+
+impl Toolbox for Tools {
+    fn list(&self) -> &[ListedTool] {
+        &self.listed
+    }
+
+    fn run<'a>(&'a self, tool: usize, input: &'a str, inside: Inside) -> RunningTool<'a> {
+        Box::pin(async move {
+            let (plugin, limits) = &self.plugins[tool];
+            let args = serde_json::from_str::<Value>(input).unwrap();
+            let args = args.as_array().into_iter().flatten();
+            let args = args.filter_map(|arg| Some(arg.as_str()?.to_owned())).collect();
+            let call = Call {
+                trial: "test@provider#1",
+                test: "test",
+                provider: "provider",
+                repeat: 1,
+                attempt: 1,
+                seed: 0,
+                input,
+                config: "{}",
+                tags: &[],
+                files: &[],
+                env: &[],
+                access: &self.access,
+                activity: &Activity::default(),
+                command: Some(CommandCall {
+                    program: "tool.wasm".to_owned(),
+                    args,
+                    stdin: None,
+                    protocol: Protocol::Plain,
+                    output: OutputForm::Text,
+                    records: None,
+                }),
+                limits,
+                timeout: limits.time.map_or(inside.rest, |time| time.min(inside.rest)),
+                deterministic: None,
+                workspace: None,
+                journal: None,
+                tools: None,
+                inside: Some(inside),
+            };
+            plugin.run(&mut None, call).await
+        })
+    }
+}
+
+fn caller(bench: &Bench) -> Plugin {
+    bench.guest(&guests::component("contract-0-1-1-everything"))
+}
+
+fn run(bench: &Bench, plugin: &Plugin, tools: &Arc<Tools>, steps: &Value) -> Ended {
+    let steps = steps.to_string();
+    let tools: Arc<dyn Toolbox> = tools.clone();
+    let call = Call { tools: Some(tools), ..bench.call(&steps) };
+    bench.runtime.block_on(plugin.run(&mut None, call))
+}
+
+fn answers(ended: &Ended) -> Value {
+    serde_json::from_str(output(ended)).unwrap()
+}
+
+#[test]
+fn guest_calls_programs_and_providers() {
+    let bench = Bench::new();
+    let tools = Tools::new(
+        &bench,
+        vec![
+            ("command", bench.guest(&guests::command()), Limits::default()),
+            ("echo", bench.bundled("echo"), Limits::default()),
+        ],
+    );
+    let ended = run(
+        &bench,
+        &caller(&bench),
+        &tools,
+        &json!([
+            {"list": true},
+            {"call": "command", "input": ["say", "h\u{e9}llo"]},
+            {"call": "command", "input": ["fail", "no"]},
+            {"call": "echo", "input": {"a": [1, 2.50]}},
+            {"call": "other", "input": 1},
+        ]),
+    );
+    assert_eq!(
+        answers(&ended),
+        json!([
+            [["command", "about command", null], ["echo", "about echo", null]],
+            {"ok": {"exit_code": 0, "stdout": "h\u{e9}llo", "stderr": ""}},
+            {"ok": {"exit_code": 1, "stdout": "", "stderr": "no\n"}},
+            {"ok": {"a": [1, 2.5]}},
+            {"error": "denied", "message": "the tool `other` is not granted", "details": null},
+        ])
+    );
+    let denied = &ended.denied[0];
+    let grant = denied.grant.as_ref().unwrap();
+    assert_eq!((&*denied.what, &**grant), ("the tool `other`", "tools = [\"other\"]"));
+    let steps: Vec<Value> =
+        ended.transcript.iter().map(|step| serde_json::from_str(step.get()).unwrap()).collect();
+    assert_eq!(steps.len(), 3);
+    assert_eq!(steps[2]["tool_calls"][0]["arguments"], json!({"a": [1, 2.5]}));
+    assert_eq!(steps[2]["observation"]["results"][0]["content"], "{\"a\":[1,2.5]}");
+}
+
+#[test]
+fn errors_of_tools_are_data_for_the_caller() {
+    let bench = Bench::new();
+    let limited = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits
+    };
+    let command = || bench.guest(&guests::command());
+    let tools = Tools::new(
+        &bench,
+        vec![
+            ("slow", command(), limited(|limits| limits.time = Some(Micros(50_000)))),
+            ("small", command(), limited(|limits| limits.reply = 4096)),
+            ("poor", caller(&bench), limited(|limits| limits.memory = 4 << 20)),
+            ("one", caller(&bench), Limits::default()),
+        ],
+    );
+    let ended = run(
+        &bench,
+        &caller(&bench),
+        &tools,
+        &json!([
+            {"call": "slow", "input": ["loop"]},
+            {"call": "slow", "input": ["sleep"]},
+            {"call": "small", "input": ["panic"]},
+            {"call": "small", "input": ["flood", "1"]},
+            {"call": "poor", "input": {"grow": 64 << 20}},
+            {"call": "one", "input": {"fail": "its own words"}},
+            {"call": "one", "input": {"call": "one", "input": 1}},
+        ]),
+    );
+    let answers = answers(&ended);
+    let kinds: Vec<_> = answers.as_array().unwrap().iter().map(|one| &one["error"]).collect();
+    assert_eq!(kinds[..3], ["timeout", "timeout", "trap"], "{answers:#}");
+    assert!(answers[3]["ok"]["stdout"].as_str().unwrap().len() < 5000);
+    assert_eq!(kinds[4..6], ["limit", "failed"], "{answers:#}");
+    assert_eq!(answers[5]["message"], "its own words");
+    // A tool has no tools.
+    assert_eq!(answers[6]["ok"]["error"], "denied");
+    assert!(
+        ended.denied.iter().any(|denied| denied.what.starts_with("tool `one`: the tool `one`"))
+    );
+}
+
+#[test]
+fn caller_ends_with_its_tool() {
+    let bench = Bench { timeout: std::time::Duration::from_millis(200), ..Bench::new() };
+    let command = || bench.guest(&guests::command());
+    let tools = Tools::new(&bench, vec![("command", command(), Limits::default())]);
+    let caller = caller(&bench);
+    for step in ["loop", "sleep"] {
+        let ended = run(&bench, &caller, &tools, &json!([{"call": "command", "input": [step]}]));
+        assert!(matches!(ended.ending, Ending::Timeout), "{step}: {:?}", ended.ending);
+    }
+    let calls = json!([{"call": "command", "input": ["say", "a"]}]);
+    let calls = json!([calls[0], calls[0], calls[0]]);
+    let bench = Bench { limits: Limits { tool_calls: 2, ..Limits::default() }, ..Bench::new() };
+    let ended = run(&bench, &self::caller(&bench), &tools, &calls);
+    assert_eq!(answers(&ended)[2]["error"], "limit");
+}
+
+#[test]
+fn input_that_is_no_json_is_refused() {
+    let bench = Bench::new();
+    let tools = Tools::new(&bench, vec![("echo", bench.bundled("echo"), Limits::default())]);
+    let long = Limits { input: 10, ..Limits::default() };
+    let short = Tools::new(&bench, vec![("echo", bench.bundled("echo"), long)]);
+    let ended =
+        run(&bench, &caller(&bench), &short, &json!([{"call": "echo", "input": "0123456789"}]));
+    assert_eq!(answers(&ended)[0]["error"], "limit");
+    let ended = run(&bench, &caller(&bench), &tools, &json!({"fail": "x"}));
+    assert_eq!(error(&ended).2, "x");
+}
+
+#[test]
+fn tool_works_in_the_workspace_of_its_caller() {
+    let scratch = tempfile::tempdir().unwrap();
+    let access = Access { scratch: scratch.path().to_owned(), ..Access::default() };
+    let limits = Limits { scratch: 1 << 20, ..Limits::default() };
+    let bench = Bench { access, limits, ..Bench::new() };
+    let small = Limits { scratch: 1 << 16, ..Limits::default() };
+    let tools = Tools::new(&bench, vec![("one", caller(&bench), small)]);
+    let run = |steps: Value| {
+        let steps = steps.to_string();
+        let workspace = CallWorkspace {
+            base: None,
+            mount: "/work",
+            overlay: None,
+            is_read_only: false,
+            keeps: true,
+        };
+        let tools: Arc<dyn Toolbox> = tools.clone();
+        let workspace = Some(workspace);
+        let call = Call { tools: Some(tools), workspace, ..bench.call(&steps) };
+        bench.runtime.block_on(caller(&bench).run(&mut None, call))
+    };
+    let ended = run(json!([
+        {"write": "/work/a.txt", "text": "by the caller"},
+        {"call": "one", "input": [
+            {"read": "/work/a.txt"},
+            {"write": "/work/b.txt", "text": "by the tool"},
+            {"write": "/scratch/own", "text": "its own"},
+        ]},
+        {"read": "/work/b.txt"},
+    ]));
+    let answers = answers(&ended);
+    assert_eq!(answers[1], json!({"ok": ["by the caller", null, null]}));
+    assert_eq!(answers[2], "by the tool");
+    let left = ended.workspace.unwrap();
+    assert_eq!((left.added, left.changed, left.removed, left.is_partial), (2, 0, 0, false));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+
+    let read = json!([{"call": "one", "input": {"read": "/scratch/own"}}]);
+    assert_eq!(self::answers(&run(read))[0]["error"], "failed");
+    // The tool writes what its caller may still write.
+    let much = "x".repeat(1 << 20);
+    let write = json!([{"call": "one", "input": {"write": "/work/c.txt", "text": much}}]);
+    let refused = run(write);
+    assert_eq!(self::answers(&refused)[0]["error"], "failed");
+    assert!(refused.denied.iter().any(|denied| denied.what.contains("`limits.scratch` is 1 MiB")));
+}
+
+#[test]
+fn deterministic_tools_see_the_clock_of_their_caller() {
+    let bench = Bench::new();
+    let tools = Tools::new(&bench, vec![("one", caller(&bench), Limits::default())]);
+    let steps = json!([
+        {"call": "one", "input": {"random": true}},
+        {"sleep": 10},
+        {"call": "one", "input": [{"random": true}, {"sleep": 10}]},
+        {"random": true},
+    ]);
+    let run = || {
+        let steps = steps.to_string();
+        let tools: Arc<dyn Toolbox> = tools.clone();
+        let deterministic = Some(Time::from_millis(1_700_000_000_000));
+        let call = Call { tools: Some(tools), deterministic, ..bench.call(&steps) };
+        let ended = bench.runtime.block_on(caller(&bench).run(&mut None, call));
+        answers(&ended)
+    };
+    let first = run();
+    assert_eq!(first, run());
+    let numbers = [&first[0]["ok"], &first[2]["ok"][0], &first[3]];
+    assert!(numbers[0] != numbers[1] && numbers[1] != numbers[2], "{first:#}");
+}
