@@ -68,6 +68,13 @@ fn calls_are_listed_and_open_in_full() {
     assert!(!list.stdout.contains(['\u{1b}', '\u{202e}', '\r']), "{}", list.stdout);
     assert!(list.stdout.len() < 64 << 10, "{}", list.stdout.len());
     calls(&["--full"]).expect(0).says(&[&server.url("/120")]);
+    let run = runner.only_run();
+    let whole = run.text("calls.jsonl");
+    run.write("calls.jsonl", whole.split_inclusive('\n').take(10).collect::<String>());
+    calls(&[])
+        .expect(0)
+        .says(&["9 calls", "its row is of 120 calls, and calls.jsonl has 9 calls of them"]);
+    run.write("calls.jsonl", whole);
 
     let document = calls(&["--json"]).expect(0).document();
     assert_eq!(document["total"], STEPS);
@@ -136,13 +143,13 @@ fn calls_of_interrupted_attempts_are_shown() {
     let args = ["show", "latest", "t0@web#1", "--calls"];
     let shown = runner.run(&args).expect(0);
     shown.says(&["t0@web#1, attempt 1: ", "← answer"]);
-    assert!(!shown.stderr.contains("cannot continue"), "{}", shown.stderr);
+    assert!(!shown.stderr.contains("cannot be used"), "{}", shown.stderr);
     let first = run.text("calls.jsonl").replacen("answer", "bnswer", 1);
     run.write("calls.jsonl", first);
     runner
         .run(&args)
         .expect(0)
-        .says(&["the attempt cannot continue: line 2 of calls.jsonl is damaged"]);
+        .says(&["the journal cannot be used, because line 2 of calls.jsonl is damaged"]);
 }
 
 #[test]

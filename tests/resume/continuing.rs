@@ -385,11 +385,64 @@ fn nothing_is_sent_again_with_a_void_journal_if_it_must_not_be() {
     interrupt(&runner, &server);
     let run = runner.only_run();
     run.write("calls.jsonl", run.text("calls.jsonl").replacen("answer", "Answer", 1));
-    runner.run(&["resume"]).expect(1);
+    let resumed = runner.run(&["resume"]).expect(1);
+    let ends = "1 attempt ends with an error (`t0@web#1`): the journal cannot be used, because ";
+    resumed.says(&[ends]);
+    assert!(!resumed.stderr.contains("continuing"), "{}", resumed.stderr);
     let error = &run.row("t0")["error"];
     assert_eq!(error["code"], "interrupted-call");
     assert!(error["message"].as_str().unwrap().contains("of calls.jsonl is damaged"), "{error}");
     assert!(asked(&server).values().all(|count| *count == 1));
+}
+
+#[test]
+fn lost_calls_are_missed() {
+    let server = model(Duration::from_millis(50));
+    let runner = agent(&server, "in_flight = \"stop\"");
+    interrupt(&runner, &server);
+    let run = runner.only_run();
+    let (calls, path) = (run.text("calls.jsonl"), run.dir.join("calls.jsonl"));
+    let lost = "calls.jsonl has lost the calls of session 1";
+    for is_removed in [true, false] {
+        if is_removed {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            run.write("calls.jsonl", "");
+        }
+        let resumed = runner.run(&["resume"]).expect(2);
+        resumed.says(&[lost, "put the file back", "\"send-again\"", "--accept-changes"]);
+        assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 1);
+        runner.run(&["verify"]).expect(1).says(&["it has lost the calls of session 1"]);
+        run.write("calls.jsonl", &calls);
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    }
+    assert!(asked(&server).values().all(|count| *count == 1));
+    run.write("calls.jsonl", "");
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("\"stop\"", "\"send-again\""));
+    let resumed = runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    resumed.says(&[lost, "start anew", "paid again"]);
+    assert_eq!(asked(&server).values().filter(|count| **count == 2).count(), 10);
+    runner.run(&["verify"]).expect(1).says(&["it has lost the calls of session 1"]);
+}
+
+/// No line is missed that was never on disk, and no request is sent before the manifest has that there are lines.
+#[cfg(debug_assertions)]
+#[test]
+fn first_line_is_missed_only_if_it_was_written() {
+    for fault in ["calls-write:kill:1", "calls-write:partial:1", "manifest-write:kill:2"] {
+        let server = model(Duration::ZERO);
+        let runner = agent(&server, "in_flight = \"stop\"");
+        let mut command = runner.command(&["exec", "scenario.toml"]);
+        command.env("RUNNER_FAULT", fault);
+        crate::support::running::Running::start(&mut command).finish();
+        assert_eq!(server.requests().len(), 0, "{fault}");
+        runner.run(&["verify"]).expect(0);
+        // The last one may have had its request in a line.
+        let code = runner.run(&["resume", "latest"]).code;
+        assert!(code == Some(0) || code == Some(1) && fault.starts_with("manifest"), "{fault}");
+        assert!(asked(&server).values().all(|count| *count == 1));
+    }
 }
 
 /// Without `stop`, no line says that a request was sent.

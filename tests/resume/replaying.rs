@@ -281,6 +281,31 @@ fn interrupted_replay_is_resumed_as_a_replay() {
 }
 
 #[test]
+fn interrupted_replay_is_not_resumed_with_another_run() {
+    let server = racing();
+    let runner = agents_and_races(&server);
+    runner.exec(&["--into", "results/first"]).expect(0);
+    runner.exec(&["--into", "results/second"]).expect(0);
+    let args = ["exec", "scenario.toml", "--replay", "first", "--into", "results/replay"];
+    let mut running = runner.started(&[&args[..], &["-j", "1", "--json"]].concat());
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    let folder = |name: &str| runner.path("results").join(name);
+    let swap = || {
+        fs::rename(folder("first"), folder("other")).unwrap();
+        fs::rename(folder("second"), folder("first")).unwrap();
+        fs::rename(folder("other"), folder("second")).unwrap();
+    };
+    swap();
+    let resume = ["resume", "replay"];
+    let refused = runner.run(&resume).expect(2);
+    refused.says(&["another run is in its place", "runner exec ", " --replay "]);
+    swap();
+    runner.run(&resume).expect(0);
+    runner.run(&["compare", "--exact", "first", "replay"]).expect(0);
+}
+
+#[test]
 fn each_attempt_of_a_trial_has_its_own_responses() {
     let count = AtomicUsize::new(0);
     let server = Server::start(move |_| match count.fetch_add(1, Ordering::Relaxed) {

@@ -88,6 +88,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         known: None,
         graders: Vec::new(),
         last_seq: 0,
+        replays: None,
         rerun: None,
         pending: None,
         removed: Counts::default(),

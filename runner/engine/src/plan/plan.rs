@@ -169,6 +169,7 @@ impl Plan {
             suite: None,
             known: self.new_known.as_ref().map(|list| digest(list.as_bytes())),
             graders: Vec::new(),
+            replays: self.replayed.as_ref().map(|run| run.key),
             rerun: None,
             pending: None,
             removed: Counts::default(),

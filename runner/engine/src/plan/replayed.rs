@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use runner_model::protocol::CallLine;
 use runner_model::row::read_line;
+use runner_model::visible::{quoted, shown_path};
 use runner_model::{Fingerprint, Outcome, Places as _, RowRef, Time, TrialId, units::plural};
-use runner_record::{Journal, JournalKey, Journals, ReadLine, RecordError, RunDir, now};
+use runner_record::{Journal, JournalKey, Journals, Manifest, ReadLine, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
 use super::stored_scenario::stored_scenario;
@@ -17,6 +18,8 @@ const OTHER_CALLS: &str = "its row is of other calls";
 /// The run whose responses a replay gives to its guests.
 pub(crate) struct Replayed {
     run: RunDir,
+    /// Key of the newest session that records calls.
+    pub(super) key: u32,
     journals: Journals,
     /// By trial, those since it was last rerun.
     attempts: HashMap<u64, Vec<Attempt>>,
@@ -76,7 +79,7 @@ impl Replayed {
             let row = read_line(line);
             for (trial, row) in suite.index(&head.trial).into_iter().zip(&row) {
                 for grade in &row.grades {
-                    if journals.lack(trial, row, grade) {
+                    if journals.lack(&manifest, trial, row, grade) {
                         journals.at(JournalKey::of_grade(trial, row, grade)).void(OTHER_CALLS);
                     }
                 }
@@ -104,7 +107,23 @@ impl Replayed {
                 });
             }
         })?;
-        Ok(Self { run, journals, attempts })
+        let newest = manifest.sessions.iter().rev().find(|session| !session.rescores);
+        let key = newest.map_or(0, |session| session.key);
+        Ok(Self { run, key, journals, attempts })
+    }
+
+    /// Fails if an earlier session of a replay received the responses of another run, or of this one before it was resumed.
+    pub(crate) fn check_same(&self, replay: &Manifest) -> Result<(), EngineError> {
+        let mut pinned = replay.sessions.iter().filter_map(|session| session.replays);
+        if pinned.all(|key| key == self.key) {
+            return Ok(());
+        }
+        let [scenario, path] = [&replay.scenario_path, &self.path()].map(|word| quoted(word));
+        Err(EngineError::Usage(format!(
+            "{} is not as it was when run {} started to replay it: another run is in its place, or it was resumed\nput it back, or start a new replay: runner exec {scenario} --replay {path}",
+            shown_path(&self.run.path()),
+            replay.id
+        )))
     }
 
     /// Returns the lines of calls of an attempt, which may be none, and the start of the provider's. `tries` is the number by which

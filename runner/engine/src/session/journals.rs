@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, io};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry, Recorded, TaskKind};
 use runner_model::provider::{InFlight, PreparedProvider};
-use runner_model::{Fingerprint, Micros, Places as _, Reason, TaskId, WorkerId, units::plural};
+use runner_model::{Fingerprint, Micros, Places as _, Reason, TaskId, WorkerId};
+use runner_model::{units::plural, visible::shown_path};
 use runner_prepare::machine;
-use runner_record::{JournalKey, Journals, RecordError, RunDir};
+use runner_record::{Fold, JournalKey, Journals, Manifest, RecordError, RunDir};
 use serde_json::value::RawValue;
 
 use super::coordinator::Coordinator;
 use super::running::MAX_PENDING;
 use super::stage::{Running, Stage};
+use crate::EngineError;
 use crate::plan::{Ids, Plan, RowPlace, StoredRow, TestLine, tries};
 
 /// Bytes of an entry in addition to `limits.journal`, for names of its parts.
@@ -52,12 +54,14 @@ impl Coordinator<'_> {
             is_open.then_some(trial)
         };
         *journals = Journals::read(run.owned.dir(), manifest, &number, &mut |_, _| ())?;
+        let lost = journals.lost_session(manifest).filter(|_| plan.replayed.is_none());
         if !has_journals {
             let open: Vec<_> = journals.all().map(|(key, _)| key.clone()).collect();
             *journals = Journals::default();
             if !open.is_empty() {
-                self.report_anew(&open, "the scenario has no `journal` any more");
+                self.report_void(&open, "the scenario has no `journal` any more");
             }
+            self.report_lost(lost);
             return Ok(());
         }
         if plan.replayed.is_some() {
@@ -86,33 +90,43 @@ impl Coordinator<'_> {
             }
         }
         self.report_journals();
+        self.report_lost(lost);
         Ok(())
     }
 
-    /// Reports the attempts that continue, and those that start anew.
+    /// Reports a session whose calls are lost.
+    fn report_lost(&mut self, session: Option<u32>) {
+        if let Some(session) = session {
+            self.notice(&format!(
+                "calls.jsonl has lost the calls of session {session}: its interrupted attempts start anew, and their requests are sent and paid again"
+            ));
+        }
+    }
+
+    /// Reports the attempts that continue, and those that cannot.
     fn report_journals(&mut self) {
         let Stage::Running(Running { journals, .. }) = &mut self.stage else { return };
         let (mut attempts, mut calls) = (0, 0);
-        let mut anew = BTreeMap::<_, Vec<_>>::new();
+        let mut void = BTreeMap::<_, Vec<_>>::new();
         for (key, journal) in journals.all() {
-            if let Some(problem) = &journal.problem
-                && !must_not_send_again(self.plan, key.trial)
-            {
-                anew.entry(problem.clone()).or_default().push(key.clone());
+            let starts_anew =
+                journal.problem.is_some() && !must_not_send_again(self.plan, key.trial);
+            if !starts_anew && key.grader.is_none() {
+                self.schedule.continues(key.trial, journal.tries.saturating_sub(1));
+            }
+            if let Some(problem) = journal.problem.clone() {
+                void.entry((starts_anew, problem)).or_default().push(key.clone());
             } else {
                 attempts += 1;
-                if key.grader.is_none() {
-                    self.schedule.continues(key.trial, journal.tries.saturating_sub(1));
-                }
                 calls += journal.calls().map_or(0, |calls| u64::from(calls.count));
             }
+            if starts_anew {
+                journal.restart();
+            }
         }
-        for key in anew.values().flatten() {
-            journals.at(key.clone()).restart();
-        }
-        for (problem, mut attempts) in anew {
+        for ((_, problem), mut attempts) in void {
             attempts.sort_unstable();
-            self.report_anew(&attempts, &problem);
+            self.report_void(&attempts, &problem);
         }
         if attempts > 0 {
             let attempts = plural(attempts, "attempt", "attempts");
@@ -121,13 +135,19 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Reports attempts that start anew although they have a journal.
-    fn report_anew(&mut self, attempts: &[JournalKey], problem: &str) {
+    /// Reports attempts that start anew, or end with an error, although they have a journal.
+    fn report_void(&mut self, attempts: &[JournalKey], problem: &str) {
         let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
         let first = attempts.first().and_then(|key| ids.trial(key.trial).ok());
         let first = first.map(|trial| format!(" (`{trial}`)")).unwrap_or_default();
-        let start = plural(attempts.len() as u64, "attempt starts", "attempts start");
-        self.notice(&format!("{start} anew{first}: the journal cannot be used, because {problem}"));
+        let stops = attempts.iter().any(|key| must_not_send_again(self.plan, key.trial));
+        let (one, many) = if stops {
+            ("attempt ends with an error", "attempts end with an error")
+        } else {
+            ("attempt starts anew", "attempts start anew")
+        };
+        let end = plural(attempts.len() as u64, one, many);
+        self.notice(&format!("{end}{first}: the journal cannot be used, because {problem}"));
     }
 
     /// Returns the journal of an interrupted attempt, whose lines workers find by their digest. `None` for a new attempt. `tries`
@@ -153,7 +173,7 @@ impl Coordinator<'_> {
         if let Some(problem) = journal.problem.clone() {
             if !must_not_send_again(self.plan, key.trial) {
                 journals.at(key.clone()).restart();
-                self.report_anew(&[key], &problem);
+                self.report_void(&[key], &problem);
                 return Ok(None);
             }
             let reason = format!("!the journal cannot be used, because {problem}");
@@ -205,10 +225,41 @@ impl Coordinator<'_> {
     /// Answers the oldest entries without an answer, which are on disk.
     pub(super) fn answer_entries(&mut self, count: u64) {
         let Stage::Running(running) = &mut self.stage else { return };
+        // The lines are on disk, so without any at the next start, another program has removed them.
+        if count > 0
+            && let Err(error) = running.run.owned.note_calls()
+        {
+            return self.storage_failed(error.to_string());
+        }
         for (worker, task) in running.unkept.drain(..count as usize) {
             self.pool.answer_entry(worker, task);
         }
     }
+}
+
+/// Fails if the calls of an earlier session are lost, and a trial that it may have interrupted must not send requests again.
+///
+/// # Errors
+///
+/// They are lost, or cannot be read.
+pub(super) fn check_recorded(
+    plan: &Plan,
+    run: &RunDir,
+    manifest: &Manifest,
+    before: &Fold,
+) -> Result<(), EngineError> {
+    let has_calls = manifest.sessions.iter().any(|session| session.has_calls);
+    let stops = |trial| must_not_send_again(plan, trial) && plan.is_left(trial, before);
+    if !has_calls || plan.replayed.is_some() || !(0..plan.suite.trials()).any(stops) {
+        return Ok(());
+    }
+    let journals = Journals::read(run, manifest, &|_| None, &mut |_, _| ())?;
+    let Some(session) = journals.lost_session(manifest) else { return Ok(()) };
+    Err(EngineError::Usage(format!(
+        "{} has lost the calls of session {session}, and `in_flight = \"stop\"` sends no request twice\nput the file back, or set `in_flight = \"send-again\"` to send and pay the requests of interrupted attempts again: {}",
+        shown_path(&run.path().join("calls.jsonl")),
+        run.command("resume", &["--accept-changes"])
+    )))
 }
 
 /// Returns the execution and the judgement fingerprint of a trial.

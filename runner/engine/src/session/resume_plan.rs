@@ -6,6 +6,7 @@ use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::
 use runner_record::{Fold, Manifest, NewPlan, Rerun, ResultsRoot, RunDir, TrialState};
 use runner_scenario::{Filter, Selection, nearest_names};
 
+use super::journals::check_recorded;
 use super::reruns::{self, Reruns};
 use crate::plan::{
     Ids, Plan, Rejudge, changes_since, difference, load_plan_at, manifest_providers, metadata,
@@ -57,6 +58,7 @@ impl PreparedResume {
         plan.override_by(&request.session)?;
         if let Some(run) = &manifest.metadata.selection.replay {
             plan.replay(&root.find(run)?)?;
+            plan.replayed.iter().try_for_each(|replayed| replayed.check_same(manifest))?;
         }
 
         let (rerun, filtered) = match &request.rerun {
@@ -93,6 +95,7 @@ impl PreparedResume {
             let (suite, fingerprints) = (&plan.suite, &plan.fingerprints);
             plan.rejudge = Rejudge::find(dir, suite, fingerprints, &rescores, &mut fold)?;
         }
+        check_recorded(&plan, dir, manifest, &before)?;
         notices.extend(owner_notices(dir, manifest));
         notices.extend(damage_notices(manifest, &before, adopted.is_some()));
         notices.extend(verdictless_notice(dir, manifest).filter(|_| request.rerun.is_none()));

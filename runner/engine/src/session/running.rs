@@ -349,7 +349,7 @@ impl Coordinator<'_> {
         }
     }
 
-    fn storage_failed(&mut self, message: String) {
+    pub(super) fn storage_failed(&mut self, message: String) {
         if let Some(run) = self.stage.run() {
             run.failure.get_or_insert(message);
         }

@@ -29,7 +29,11 @@ pub(crate) type ReadCall<'a> = Result<CallLine<'a>, &'static str>;
 
 /// The journals of attempts.
 #[derive(Debug, Default)]
-pub struct Journals(HashMap<JournalKey, Journal>);
+pub struct Journals {
+    attempts: HashMap<JournalKey, Journal>,
+    /// The sessions of all lines in the file.
+    sessions: HashSet<u32>,
+}
 
 /// The attempt of a trial's provider, or of a grader of its output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -202,19 +206,25 @@ impl Journals {
         run.calls(&mut |at, length, read| {
             line += 1;
             let problem = match read {
-                Ok(call) => number(&call).and_then(|trial| {
-                    let grader = call.grader.clone().map(|grader| (grader, call.tries));
-                    let key = JournalKey { trial, attempt: call.attempt, grader };
-                    let added = journals.at(key.clone()).add_line(&call, manifest, (at, length));
-                    added.err().map(|problem| (Some(key), problem))
-                }),
+                Ok(call) => {
+                    if manifest.check_call(&call).is_ok() {
+                        journals.sessions.insert(call.session);
+                    }
+                    number(&call).and_then(|trial| {
+                        let grader = call.grader.clone().map(|grader| (grader, call.tries));
+                        let key = JournalKey { trial, attempt: call.attempt, grader };
+                        let journal = journals.at(key.clone());
+                        let added = journal.add_line(&call, manifest, (at, length));
+                        added.err().map(|problem| (Some(key), problem))
+                    })
+                }
                 Err(problem) => Some((None, problem.to_owned())),
             };
             if let Some((key, problem)) = problem {
                 damaged(line, &problem);
                 let text = format!("line {line} of {CALLS} {problem}");
                 // A damaged line may be of any attempt that has started before it.
-                let all = journals.0.iter_mut();
+                let all = journals.attempts.iter_mut();
                 all.filter(|(other, _)| key.as_ref().is_none_or(|key| key == *other))
                     .for_each(|(_, journal)| journal.void(&text));
             }
@@ -224,28 +234,43 @@ impl Journals {
 
     /// Returns the journal of an attempt. It is empty if there was none.
     pub fn at(&mut self, attempt: JournalKey) -> &mut Journal {
-        self.0.entry(attempt).or_default()
+        self.attempts.entry(attempt).or_default()
     }
 
     pub fn get(&self, attempt: &JournalKey) -> Option<&Journal> {
-        self.0.get(attempt).filter(|journal| !journal.is_empty())
+        self.attempts.get(attempt).filter(|journal| !journal.is_empty())
     }
 
     /// Returns all journals, in no order.
     pub fn all(&mut self) -> impl Iterator<Item = (&JournalKey, &mut Journal)> {
-        self.0.iter_mut().filter(|(_, journal)| !journal.is_empty())
+        self.attempts.iter_mut().filter(|(_, journal)| !journal.is_empty())
     }
 
     /// Forgets the journal of an attempt, because it has a row.
     pub fn remove(&mut self, attempt: &JournalKey) {
-        self.0.remove(attempt);
+        self.attempts.remove(attempt);
     }
 
-    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was asked again in a later
-    /// session has other ones.
-    pub fn lack(&self, trial: u64, row: &RowRef<'_>, grade: &Grade<'_>) -> bool {
+    /// Returns the first session that has recorded calls and has no line in the file any more.
+    pub fn lost_session(&self, manifest: &Manifest) -> Option<u32> {
+        let mut recorded = manifest.sessions.iter().filter(|session| session.has_calls);
+        let lost = recorded.find(|session| !self.sessions.contains(&session.number));
+        lost.map(|session| session.number)
+    }
+
+    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was asked again by a changed
+    /// plan has other ones.
+    pub fn lack(
+        &self,
+        manifest: &Manifest,
+        trial: u64,
+        row: &RowRef<'_>,
+        grade: &Grade<'_>,
+    ) -> bool {
         let journal = self.get(&JournalKey::of_grade(trial, row, grade));
-        let is_older = journal.is_some_and(|journal| Some(journal.session) > row.session);
+        let is_older = journal
+            .zip(row.session)
+            .is_some_and(|(journal, judged)| manifest.has_changed_plan(judged, journal.session));
         grade.calls.is_some() && !is_older && journal.and_then(Journal::calls) != grade.calls
     }
 }

@@ -450,6 +450,13 @@ impl Manifest {
         self.sessions.iter().rev().find(|session| session.adopted.is_some())
     }
 
+    /// Returns whether a session after session `from`, up to session `to`, may have taken over another plan. A merged run does
+    /// not know that of its shards.
+    pub(crate) fn has_changed_plan(&self, from: u32, to: u32) -> bool {
+        let mut later = self.sessions.iter().filter(|one| from < one.number && one.number <= to);
+        later.any(|session| session.adopted.is_some() || !self.merged.is_empty())
+    }
+
     /// Sets the counts of trials that have rows and that the current plan lacks, because rows may be lost.
     pub(crate) fn set_removed(&mut self, removed: Counts) {
         let mut adopted = self.sessions.iter_mut().rev().filter_map(|one| one.adopted.as_mut());

@@ -47,6 +47,8 @@ pub struct NewSession {
     pub graders: Vec<ManifestProvider>,
     /// Number of the last row that the caller has read; 0 for a new run.
     pub last_seq: u64,
+    /// The key of the newest session of the run that is replayed.
+    pub replays: Option<u32>,
     /// Trials that run again.
     pub rerun: Option<Rerun>,
     /// Pending trials. `None` if all trials are.
@@ -89,6 +91,8 @@ pub(super) fn session_entry(
     SessionEntry {
         number,
         key: random() as u32,
+        has_calls: false,
+        replays: session.replays,
         command: session.command,
         request: session.request,
         pid: std::process::id(),

@@ -340,6 +340,15 @@ impl Owned {
         self.replace_manifest()
     }
 
+    /// Writes into the manifest that `calls.jsonl` has lines of the session, unless it has that already.
+    pub fn note_calls(&mut self) -> Result<(), RecordError> {
+        let session = self.manifest.sessions.last_mut();
+        let Some(session) = session.filter(|session| !session.has_calls) else { return Ok(()) };
+        session.has_calls = true;
+        lock::check(&self.run.dir, &self.lock.stamp)?;
+        self.replace_manifest()
+    }
+
     /// Sets the session's working and suspended time for the next manifest.
     pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
         if let Some(session) = self.manifest.sessions.last_mut() {

@@ -14,6 +14,12 @@ pub struct SessionEntry {
     /// Random number that the session's lines of `calls.jsonl` have, too. 0 in runs of earlier versions.
     #[serde(default)]
     pub key: u32,
+    /// Whether `calls.jsonl` got lines of the session. Written before a guest continues after the first of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_calls: bool,
+    /// In a replay: `key` of the newest session of the replayed run that records calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<u32>,
     /// The command as typed.
     pub command: Vec<String>,
     /// The request that the session was started for.

@@ -164,6 +164,10 @@ impl RunDir {
         for fault in damaged_calls.into_iter().filter(|_| !is_held) {
             check.add_harmless(fault);
         }
+        if let Some(session) = journals.lost_session(&manifest).filter(|_| !is_held) {
+            let problem = format!("it has lost the calls of session {session}");
+            check.add_file(self.dir.path().join(CALLS), problem);
+        }
         check.check_stored(&manifest);
         if let Some(error) = check.failed {
             return Err(error);
@@ -366,7 +370,7 @@ impl RunCheck<'_> {
             }
         }
         let lost = row.grades.iter().filter(|grade| {
-            self.journals.is_some_and(|all| all.lack(hash(&row.trial), row, grade))
+            self.journals.is_some_and(|all| all.lack(self.manifest, hash(&row.trial), row, grade))
         });
         if let Some(Grade { grader, .. }) = lost.into_iter().next() {
             let problem =

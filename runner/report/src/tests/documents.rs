@@ -162,6 +162,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             known: None,
             graders: Vec::new(),
             last_seq: 0,
+            replays: None,
             rerun: None,
             pending: None,
             removed: Counts::default(),

@@ -6,7 +6,7 @@ use runner_model::protocol::{CallLine, Content, Entry, Exchange};
 use runner_model::row::duration;
 use runner_model::units::{grouped, plural, show_duration, show_size};
 use runner_model::{ProviderName, Text, TrialId, visible::cut};
-use runner_record::{Journals, RecordError, RunDir};
+use runner_record::{Journal, JournalKey, Journals, RecordError, RunDir};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ pub struct CallsDocument {
     pub attempt: u32,
     /// Number of its calls.
     pub total: u64,
-    /// Reason why the attempt cannot continue from its journal. Calls may be missing.
+    /// Reason why nothing can continue from the journal or replay it. Calls may be missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Those of the provider, then those of graders, in the order of their numbers.
@@ -162,6 +162,15 @@ impl TrialDocument {
             lines.extend(run.call_lines(journal)?);
             let problem = journal.problem.clone().filter(|problem| !problem.ends_with(TORN));
             document.problem = document.problem.or(problem);
+        }
+        if let Some(row) = self.rows().find(|row| row.attempt == attempt)
+            && let calls = journals.get(&JournalKey::new(0, attempt)).and_then(Journal::calls)
+            && row.calls != calls
+        {
+            let [of_row, left] = [row.calls, calls]
+                .map(|calls| plural(calls.map_or(0, |calls| calls.count.into()), "call", "calls"));
+            let problem = format!("its row is of {of_row}, and calls.jsonl has {left} of them");
+            document.problem.get_or_insert(problem);
         }
         let mut found: Vec<_> = lines.split(|byte| *byte == b'\n').filter_map(found).collect();
         found.sort_by_key(|Found { line, exchange }| {

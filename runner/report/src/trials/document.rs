@@ -362,7 +362,7 @@ impl TrialDocument {
     }
 
     /// Returns all rows, the newest first.
-    fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
         self.rows.iter().rev().filter_map(Line::row)
     }
 

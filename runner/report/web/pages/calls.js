@@ -56,7 +56,7 @@ export function callList(path, redraw, attempt = '') {
   function content() {
     if (!page?.total) return error && problem(error);
     const [{ calls, total }, end] = [page, offset + page.calls.length];
-    return [el('h2', null, 'Calls', el('small', null, count(total))), error && problem(error), page.problem && el('p', { class: 'note' }, `The attempt cannot continue: ${page.problem}`),
+    return [el('h2', null, 'Calls', el('small', null, count(total))), error && problem(error), page.problem && el('p', { class: 'note' }, `The journal cannot be used, because ${page.problem}`),
       el('ul', { class: 'groups files' }, calls.map((/** @type {any} */ call) => entry(call))),
       total > calls.length && el('p', { class: 'buttons' }, offset > 0 && button('Earlier calls', () => void load(Math.max(0, offset - 100))), end < total && button('Later calls', () => void load(end)))];
   }

@@ -138,6 +138,7 @@ fn run() -> Run {
             known: None,
             graders: Vec::new(),
             last_seq: 0,
+            replays: None,
             rerun: None,
             pending: None,
             removed: Counts::default(),

@@ -30,8 +30,10 @@ pub(super) fn each(value: &str, min: usize, add: &mut impl FnMut(&[u8])) {
 fn each_of_line(value: &str, add: &mut impl FnMut(&[u8])) {
     // Only other letters than those of ASCII become other forms.
     for text in [value.to_lowercase(), value.to_uppercase()] {
-        percent(text.as_bytes()).for_each(|text| add(text.as_bytes()));
-        add(text.as_bytes());
+        for bytes in [Some(text.as_bytes()), latin_1(&text).as_deref()].into_iter().flatten() {
+            percent(bytes).for_each(|text| add(text.as_bytes()));
+            add(bytes);
+        }
     }
     // Rust's escapes, like those of our own messages, and JSON inside JSON, which is common in logs
     // of requests.
@@ -43,13 +45,15 @@ fn each_of_line(value: &str, add: &mut impl FnMut(&[u8])) {
     let texts = json(value).into_iter().chain(escaped).chain(host(value)).chain(html(value));
     texts.for_each(|text| add(text.as_bytes()));
     each_of_bytes(value.as_bytes(), add);
-    // Headers have one byte for each character, and servers echo them.
-    let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
-    if let Ok(bytes) = latin_1
-        && !value.is_ascii()
-    {
+    if let Some(bytes) = latin_1(value) {
         each_of_bytes(&bytes, add);
     }
+}
+
+/// Returns a text as headers have it, which servers echo: a byte for each character. `None` if it is of ASCII, or has others.
+fn latin_1(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.chars().map(u8::try_from).collect::<Result<_, _>>().ok()?;
+    (!text.is_ascii()).then_some(bytes)
 }
 
 fn each_of_bytes(value: &[u8], add: &mut impl FnMut(&[u8])) {

@@ -92,6 +92,8 @@ fn secret_is_found_as_its_header_is_sent() {
         b"p%E4ssw%F6rd%2F1".to_vec(),
         br"p\xe4ssw\xf6rd/1".to_vec(),
         b"70e4737377f672642f31".to_vec(),
+        b"P\xc4SSW\xd6RD/1".to_vec(),
+        b"P%C4SSW%D6RD%2F1".to_vec(),
     ] {
         assert_eq!(redactor.bytes(&told).unwrap(), b"[secret KEY]");
     }

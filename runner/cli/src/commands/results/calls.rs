@@ -21,7 +21,7 @@ pub fn print(document: &CallsDocument, out: &Out) {
         out.data(&format!("… {}: `--full` shows all", plural(left, "more call", "more calls")));
     }
     if let Some(problem) = problem {
-        out.hint(&format!("note: the attempt cannot continue: {}", visible_line(problem)));
+        out.hint(&format!("note: the journal cannot be used, because {}", visible_line(problem)));
     }
     if *total == 0 {
         out.hint("note: `[run] journal = true` or `exec --journal` records calls");

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use proptest::prelude::*;
 use runner_model::{
-    Fingerprint, Micros, Outcome, ProviderName, RowRef, TrialId, digest,
+    Counts, Fingerprint, Micros, Outcome, ProviderName, RowRef, TrialId, digest,
     protocol::{CALLS_VERSION, CallLine, Entry},
     row::Calls,
 };
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{JournalKey, Journals};
 use crate::{
-    Ack, Owned,
+    Ack, Manifest, Owned,
     tests::{begin, folder, inject, row, tail, writer},
 };
 
@@ -384,21 +384,32 @@ fn grade_lacks_calls_that_are_not_those_of_its_grader() {
     fs::write(path(&owned), whole.concat()).unwrap();
     let (journals, _) = read(&owned);
     let calls = |key: &JournalKey| journals.get(key).unwrap().calls();
-    let lacks = |grader: &str, attempt: u32, calls: Option<Calls>, session: u32| {
-        let grade = json!({"grader": grader, "attempt": attempt, "duration_ms": 1, "calls": calls});
-        let mut row: Value = serde_json::from_slice(&row(1, 1, Outcome::Passed)).unwrap();
-        (row["grades"], row["session"]) = (json!([grade]), session.into());
-        let row = row.to_string();
-        let row: RowRef<'_> = serde_json::from_str(&row).unwrap();
-        journals.lack(1, &row, &row.grades[0])
+    let lacks_in =
+        |run: &Manifest, grader: &str, attempt: u32, calls: Option<Calls>, session: u32| {
+            let grade =
+                json!({"grader": grader, "attempt": attempt, "duration_ms": 1, "calls": calls});
+            let mut row: Value = serde_json::from_slice(&row(1, 1, Outcome::Passed)).unwrap();
+            (row["grades"], row["session"]) = (json!([grade]), session.into());
+            let row = row.to_string();
+            let row: RowRef<'_> = serde_json::from_str(&row).unwrap();
+            journals.lack(run, 1, &row, &row.grades[0])
+        };
+    let lacks = |grader: &str, attempt, calls, session| {
+        lacks_in(owned.manifest(), grader, attempt, calls, session)
     };
     let [first, second] = [1, 2].map(|attempt| calls(&of_grader("judge", attempt)));
     assert!(!lacks("judge", 1, first, 1) && !lacks("judge", 2, second, 1));
     // The calls of another attempt, of another grader, and of an attempt without a journal.
     assert!(lacks("judge", 1, second, 1) && lacks("second", 1, first, 1));
     assert!(lacks("second", 2, first, 1));
-    // A grade without requests, and one that is older than the lines.
-    assert!(!lacks("second", 2, None, 1) && !lacks("judge", 1, second, 0));
+    // A grade without requests.
+    assert!(!lacks("second", 2, None, 1));
+    // A grade that is older than the lines: only a changed plan asks its grader again.
+    assert!(lacks("judge", 1, second, 0));
+    let mut manifest = owned.manifest().clone();
+    manifest.sessions[0].adopted = Some(Counts::default());
+    assert!(!lacks_in(&manifest, "judge", 1, second, 0));
+    assert!(lacks_in(&manifest, "judge", 1, second, 1));
 }
 
 #[test]

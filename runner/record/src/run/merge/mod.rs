@@ -230,6 +230,7 @@ fn new_manifest(
         known: first.known(),
         graders: Vec::new(),
         last_seq,
+        replays: None,
         rerun: None,
         pending: Some(merge.holes.as_ref().map_or(0, |(left, _)| *left)),
         removed: Counts::default(),

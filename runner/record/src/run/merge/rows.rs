@@ -259,6 +259,8 @@ impl<'a> Merged<'a> {
                 rerun,
                 pending: None,
                 adopted: None,
+                // The calls of trials that the plan lacks are left out, perhaps all of them.
+                has_calls: session.has_calls && manifest.adopted().is_none(),
                 ..session.clone()
             });
         }

@@ -86,6 +86,8 @@ fn manifest() -> Manifest {
         sessions: vec![SessionEntry {
             number: 1,
             key: 9,
+            has_calls: false,
+            replays: None,
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
             request: None,
             pid: 7,
