@@ -1,11 +1,11 @@
 //! [`Tree`]: the files of a workspace after its attempt, rebuilt from its base and its changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::workspace::{
     Change, ChangeKind, EntryKind, MAX_CHANGE_BYTES, MAX_CHANGES, TreeEntry, read_base,
 };
-use crate::visible::{cut, visible_line};
+use crate::visible::{cut, steers, visible_line};
 use crate::{Digest, Text};
 
 /// Bytes of a path or a target. Systems accept no longer ones.
@@ -14,6 +14,8 @@ const MAX_PATH_BYTES: usize = 4096;
 const SHOWN_PATH: usize = 200;
 /// Links on the way of a path. Linux follows no more.
 const MAX_LINKS: usize = 40;
+/// Names on the way of a link. Targets such as `a/../a/../…` would take minutes.
+const MAX_NAMES: usize = 1000;
 
 /// The files of a workspace after its attempt. Lists of both may be those of another user's run, so the paths are checked: each
 /// stays in the workspace, and its parent is a folder of the tree.
@@ -60,9 +62,14 @@ impl Tree {
             tree.entries.insert((*left.entry.path).to_owned(), left);
         }
         let lines = changes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let mut paths = HashSet::new();
         for line in lines.take(MAX_CHANGES) {
             let read: serde_json::Result<Change<'_>> = serde_json::from_slice(line);
-            tree.apply(read.map_err(|error| format!("the changes: {error}"))?, &known)?;
+            let change = read.map_err(|error| format!("the changes: {error}"))?;
+            if !paths.insert(change.path.to_string()) {
+                return Err(problem(&change.path, "has two changes"));
+            }
+            tree.apply(change, &known)?;
         }
         tree.add_folders()?;
         Ok(tree)
@@ -72,6 +79,7 @@ impl Tree {
     fn apply(&mut self, change: Change<'_>, known: &HashSet<Digest>) -> Result<(), String> {
         let Change { path, change, kind, mode, bytes, sha256, at, target } = change;
         let key = (*path).to_owned();
+        check_path(&key)?;
         let (before, after) = if change == ChangeKind::Removed {
             (self.entries.remove(&key), None)
         } else {
@@ -113,27 +121,75 @@ impl Tree {
 
     /// Returns whether a link leads to a place in the tree, also by way of other links.
     pub fn stays(&self, link: &str) -> bool {
-        let (mut place, mut left, mut links) = (Vec::new(), vec![link], 0);
+        let (mut place, mut left) = (String::new(), vec![link]);
+        let (mut links, mut names) = (0, 0);
         while let Some(path) = left.pop() {
             let (name, rest) = path.split_once('/').unwrap_or((path, ""));
             left.extend((!rest.is_empty()).then_some(rest));
+            names += 1;
+            let parent = place.len();
             match name {
+                _ if names > MAX_NAMES => return false,
                 "" | "." => continue,
-                ".." if place.pop().is_none() => return false,
-                ".." => continue,
-                name => place.push(name),
+                ".." if place.is_empty() => return false,
+                ".." => {
+                    place.truncate(place.rfind('/').unwrap_or(0));
+                    continue;
+                }
+                name if place.is_empty() => place.push_str(name),
+                name => place.extend(["/", name]),
             }
-            let entry = self.entries.get(&place.join("/")).map(|left| &left.entry);
+            let entry = self.entries.get(&place).map(|left| &left.entry);
             if let Some(target) = entry.and_then(|entry| entry.target.as_deref()) {
                 links += 1;
                 if target.starts_with('/') || links > MAX_LINKS {
                     return false;
                 }
-                place.pop();
+                place.truncate(parent);
                 left.push(target);
             }
         }
         true
+    }
+
+    /// Returns the entries that decide which programs `git status` runs, each with the entry of the base that is safe in its place:
+    /// changes in a folder such as `.git` or in a bare repository of the base, and the `HEAD` that makes a folder a bare repository.
+    /// Unless the base is the user's own, they are those of the base, too.
+    pub fn repositories(&self, is_own: bool) -> BTreeMap<&str, Option<&LeftEntry>> {
+        let mut folders = BTreeMap::<&str, (u8, Vec<&str>)>::new();
+        for (path, left) in &self.entries {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let part = match &*name.to_ascii_lowercase() {
+                "head" if left.entry.kind != EntryKind::Folder => 0b1,
+                "objects" => 0b10,
+                "refs" => 0b100,
+                // Names the folder of both.
+                "commondir" => 0b110,
+                _ => continue,
+            };
+            let (parts, heads) = folders.entry(folder).or_default();
+            *parts |= part;
+            heads.extend((part == 0b1).then_some(&**path));
+        }
+        let changes = self.changes.iter().map(|change| (&*change.path, change.before.as_ref()));
+        let before: HashMap<_, _> = changes.filter(|_| is_own).collect();
+        let (mut own, mut heads) = (Vec::new(), HashSet::new());
+        for (folder, (_, names)) in folders.into_iter().filter(|(_, (parts, _))| *parts == 0b111) {
+            if is_own && names.iter().any(|name| before.get(name).is_none_or(Option::is_some)) {
+                own.push(if folder.is_empty() { String::new() } else { format!("{folder}/") });
+            } else {
+                heads.extend(names);
+            }
+        }
+        let decides = |path: &str| {
+            path.split(['/', '\\']).any(is_repository)
+                || heads.contains(path)
+                || own.iter().any(|folder| path.starts_with(folder))
+        };
+        let paths = self.entries.keys().map(|path| (&**path, before.get(&**path)));
+        let changed = paths.filter(|(_, before)| !is_own || before.is_some());
+        let decisive = changed.filter(|(path, _)| decides(path));
+        decisive.map(|(path, before)| (path, before.copied().flatten())).collect()
     }
 }
 
@@ -141,11 +197,7 @@ impl LeftEntry {
     /// Checks an entry.
     fn new(entry: TreeEntry<'_>, at: Option<u64>) -> Result<Self, String> {
         let TreeEntry { path, kind, mode, bytes, sha256, target } = entry;
-        let is_name = |name| !matches!(name, "" | "." | "..");
-        let fits = |text: &str| text.len() < MAX_PATH_BYTES && !text.contains('\0');
-        if !fits(&path) || !path.split('/').all(is_name) {
-            return Err(problem(&path, "is not a path in a workspace"));
-        }
+        check_path(&path)?;
         let is_entry = match (kind, sha256, &target) {
             (EntryKind::Folder, None, None) | (EntryKind::File, Some(_), None) => true,
             (EntryKind::Link, None, Some(target)) => !target.is_empty() && fits(target),
@@ -164,6 +216,25 @@ impl LeftEntry {
         let entry = TreeEntry { path, kind, mode: 0, bytes: 0, sha256: None, target: None };
         Self { entry, at: None }
     }
+}
+
+/// Returns whether version control reads a configuration from an entry of this name, which may name programs. A file system may
+/// ignore case, invisible characters and the end of a name, as git does.
+pub fn is_repository(name: &str) -> bool {
+    let is_ignored = |letter: &char| steers(*letter) || matches!(letter, '\u{200c}' | '\u{200d}');
+    let name: String = name.chars().filter(|letter| !is_ignored(letter)).collect();
+    let name = name.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    matches!(&*name.to_ascii_lowercase(), ".git" | "git~1" | ".hg" | ".jj")
+}
+
+fn fits(text: &str) -> bool {
+    text.len() < MAX_PATH_BYTES && !text.contains('\0')
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    let is_name = |name| !matches!(name, "" | "." | "..");
+    let is_path = fits(path) && path.split('/').all(is_name);
+    if is_path { Ok(()) } else { Err(problem(path, "is not a path in a workspace")) }
 }
 
 fn problem(path: &str, problem: &str) -> String {
@@ -231,6 +302,11 @@ mod tests {
             (change("/x", &file), "`/x` is not a path in a workspace"),
             (change("a//x", &file), "`a//x` is not a path in a workspace"),
             (change("a/./x", &file), "`a/./x` is not a path in a workspace"),
+            (
+                change("../x", r#""change":"removed","kind":"file""#),
+                "`../x` is not a path in a workspace",
+            ),
+            (change("x", &file).repeat(2), "`x` has two changes"),
             (change("a/f/x", &file), "`a/f/x` is not in a folder"),
             (change("a/l/x", &file), "`a/l/x` is not in a folder"),
             (change("x", &file.replace(ONE, TWO)), "`x` has content that was not kept"),
@@ -261,5 +337,98 @@ mod tests {
         let links = ["a/l", "in", "up", "top", "gone", "out", "root", "self", "by"];
         let stays = links.map(|link| tree.stays(link));
         assert_eq!(stays, [true, true, true, true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn names_on_the_way_of_a_link_have_a_bound() {
+        let link = |path: &str, target: &str| {
+            change(path, &format!(r#""change":"added","kind":"link","target":"{target}""#))
+        };
+        let lines = [link("near", &("a/../".repeat(400) + "g")), link("far", &"a/../".repeat(600))];
+        let mut lines = lines.concat();
+        for number in 0..500 {
+            let next = format!("{}{}", "a/../".repeat(800), number + 1);
+            lines += &link(&number.to_string(), &next);
+        }
+        let tree = Tree::rebuild(base().as_bytes(), lines.as_bytes()).unwrap();
+        assert!(tree.stays("near") && !tree.stays("far"));
+        // Each would take 40 times 1,600 names.
+        assert!((0..500).all(|number| !tree.stays(&number.to_string())));
+    }
+
+    #[test]
+    fn missing_folders_of_deep_paths_have_a_bound() {
+        let deep = |folders: usize, number: usize| {
+            let path = format!("{number}/{}f", "a/".repeat(folders));
+            change(&path, &format!(r#""change":"added","kind":"file","sha256":"{ONE}""#))
+        };
+        let rebuilt = |lines: String| Tree::rebuild(base().as_bytes(), lines.as_bytes());
+        let tree = rebuilt(deep(2000, 0)).unwrap();
+        assert_eq!(tree.entries.len(), 4 + 2002);
+        // The paths have 36 KB, and their folders 36 MB.
+        let refused = rebuilt((0..9).map(|number| deep(2000, number)).collect()).unwrap_err();
+        assert!(refused.ends_with("is in too many folders"), "{refused}");
+    }
+
+    #[test]
+    fn changes_to_repositories_are_found() {
+        let file = format!(r#""kind":"file","sha256":"{ONE}""#);
+        let folder = r#""kind":"folder""#;
+        let line = |path: &str, keys: &str| change(path, keys);
+        let base: String = [
+            line(".git", folder),
+            line(".git/config", &file),
+            line(".git/index", &file),
+            line("bare", folder),
+            line("bare/HEAD", &file),
+            line("bare/config", &file),
+            line("bare/objects", folder),
+            line("bare/refs", folder),
+            line("notes", folder),
+            line("notes/HEAD", &file),
+        ]
+        .concat();
+        let new = |path: &str, keys: &str| line(path, &format!(r#""change":"added",{keys}"#));
+        let lines = [
+            new(".git/config", &file),
+            new(".git/hook", &file),
+            new("bare/config", &file),
+            new("bare/new", &file),
+            new("notes/config", &file),
+            new("HEAD", &file),
+            new("objects", folder),
+            new("refs", folder),
+            new("config", &file),
+            new("a", folder),
+            new("a/head", &file),
+            new("a/commondir", &file),
+            new("a/GIT~1", &file),
+            new("a/.Git. .", r#""kind":"link","target":"b""#),
+            new(r"a/.g\u200cit::$INDEX", &file),
+            new("a/.gitignore", &file),
+            new("a/.github", folder),
+        ];
+        let tree = Tree::rebuild(base.as_bytes(), lines.concat().as_bytes()).unwrap();
+        let found = |is_own| {
+            let found = tree.repositories(is_own).into_iter();
+            found.map(|(path, base)| (path, base.is_some())).collect::<Vec<_>>()
+        };
+        let changed = [
+            (".git/config", true),
+            (".git/hook", false),
+            ("HEAD", false),
+            ("a/.Git. .", false),
+            ("a/.g\u{200c}it::$INDEX", false),
+            ("a/GIT~1", false),
+            ("a/head", false),
+            ("bare/config", true),
+            ("bare/new", false),
+        ];
+        assert_eq!(found(true), changed);
+        // Nothing of a foreign base is safe.
+        let foreign = found(false);
+        for path in [".git", ".git/config", ".git/index", "bare/HEAD", "HEAD", "a/head"] {
+            assert!(foreign.contains(&(path, false)), "{path}: {foreign:?}");
+        }
     }
 }

@@ -105,6 +105,12 @@ impl CheckedFile {
 
     /// Reads a part of a file, whose digest is `digest`.
     pub(crate) fn part(mut file: File, at: u64, bytes: u64, digest: Digest) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        if at.checked_add(bytes).is_none_or(|end| end > length) {
+            return Err(io::Error::other(format!(
+                "it has {length} bytes, and no content up to there"
+            )));
+        }
         file.seek(SeekFrom::Start(at))?;
         Ok(Self { file: file.take(bytes), digest, hash: Sha256::new() })
     }

@@ -348,8 +348,10 @@ impl RunCheck<'_> {
         self.run.command("resume", &[force, more].concat())
     }
 
-    /// Checks the artifacts of a row, its calls and its line in `logs.jsonl`.
+    /// Checks the artifacts of a row, its changes, its calls and its line in `logs.jsonl`.
     fn check_references(&mut self, trial: usize, row: &RowRef<'_>) {
+        let changes = row.workspace.and_then(|workspace| workspace.changes);
+        let mut changes = changes.filter(|list| !self.artifacts.contains(list));
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;
@@ -360,7 +362,14 @@ impl RunCheck<'_> {
                 let why = self.cause(error);
                 let problem = format!("its artifact `{name}` is lost: {why}");
                 self.row_fault(trial, &row.trial, &problem);
+                changes = None;
             }
+        }
+        if changes.is_some()
+            && let Err(error) = self.run.workspace(row).and_then(|files| files.check())
+        {
+            let problem = format!("its changes are lost: {}", self.cause(error));
+            self.row_fault(trial, &row.trial, &problem);
         }
         if let (Some(_), Some(journals)) = (row.calls, self.journals) {
             let journal = journals.get(&JournalKey::new(hash(&row.trial), row.attempt));

@@ -1,10 +1,12 @@
 //! [`LeftFiles`]: the files that an attempt left in its workspace, from its base and its changes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use runner_model::tree::{LeftEntry, Tree};
+use runner_model::visible::visible_line;
 use runner_model::workspace::{CONTENTS, EntryKind, MAX_CHANGE_BYTES};
 use runner_model::{Digest, RowRef};
 
@@ -30,6 +32,8 @@ pub struct SavedFiles {
     pub files: u64,
     /// Paths of links that lead out of the workspace, which were left out.
     pub refused: Vec<String>,
+    /// Paths of changes that decide which programs version control runs, which were left out.
+    pub repositories: Vec<String>,
 }
 
 impl RunDir {
@@ -94,7 +98,42 @@ impl LeftFiles {
         Ok(bytes)
     }
 
-    /// Writes the files into a new folder. Links come last, so that nothing is written through one.
+    /// Reads the contents of all changes.
+    ///
+    /// # Errors
+    ///
+    /// A content is missing or damaged, or shares bytes with another one.
+    pub(crate) fn check(&self) -> Result<(), RecordError> {
+        let refuse = |left: &LeftEntry, problem: &str| {
+            let path = visible_line(&left.entry.path);
+            self.run.dir.refuse(ARTIFACTS, format!("the content of `{path}`: {problem}"))
+        };
+        let left = self.tree.changes.iter().filter_map(|change| change.after.as_ref());
+        let left = left.filter(|left| left.at.is_some() && left.entry.bytes > 0);
+        let parts: BTreeMap<_, _> =
+            left.map(|left| ((left.at, left.entry.bytes, left.entry.sha256), left)).collect();
+        let mut end = 0;
+        for ((at, bytes, _), left) in parts {
+            let at = at.unwrap_or_default();
+            // Otherwise a list of 20,000 contents could take days.
+            if at < end {
+                return Err(refuse(left, "it shares bytes with another one"));
+            }
+            end = at.saturating_add(bytes);
+            let read = self.open(left).and_then(|mut content| {
+                let read = io::copy(&mut content, &mut io::sink());
+                read.map(drop).map_err(|source| self.run.dir.error("read", ARTIFACTS, source))
+            });
+            read.map_err(|error| match error {
+                error if error.is_exhausted() => error,
+                error => refuse(left, &error.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files into a new folder. Links come last, so that nothing is written through one. A `git status` in the folder
+    /// runs no program that the attempt chose: see [`Tree::repositories`].
     ///
     /// # Errors
     ///
@@ -105,9 +144,14 @@ impl LeftFiles {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let top = parent.create_dir(&name, mode)?;
         let is_link = |left: &LeftEntry| left.entry.kind == EntryKind::Link;
-        let (links, others): (Vec<_>, Vec<_>) =
-            self.tree.entries.iter().partition(|(_, left)| is_link(left));
+        let repositories = self.tree.repositories(self.run.foreign().is_none());
+        let entries = self.tree.entries.iter().filter_map(|(path, left)| {
+            let left = repositories.get(&**path).map_or(Some(left), |base| *base);
+            left.map(|left| (path, left))
+        });
+        let (links, others): (Vec<_>, Vec<_>) = entries.partition(|(_, left)| is_link(left));
         let mut saved = SavedFiles::default();
+        saved.repositories.extend(repositories.keys().map(|path| (*path).to_owned()));
         for (path, left) in others.into_iter().chain(links) {
             if is_link(left) && !self.tree.stays(path) {
                 saved.refused.push(path.clone());

@@ -3,9 +3,10 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use runner_model::tree::is_repository;
 use runner_model::units::plural;
-use runner_model::visible::{shown_path, visible_line};
-use runner_record::{RecordError, RunDir, SavedFiles, now};
+use runner_model::visible::{cut, shown_path, visible_line};
+use runner_record::{RecordError, RunDir, now};
 use runner_report::{TrialDocument, TrialPart, phrases, run_facts};
 
 use crate::commands::init::write_new;
@@ -16,6 +17,10 @@ use crate::text::{CommandError, Out, mistake};
 const WORKSPACE: &str = "workspace";
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
+/// Paths in a warning.
+const MAX_NAMED: usize = 5;
+/// Characters of a path in a warning.
+const SHOWN_PATH: usize = 200;
 
 /// Prints the page of a trial, and the command that calls its plugin again.
 pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
@@ -75,7 +80,12 @@ pub fn save(
     folder: &Path,
     out: &Out,
 ) -> Result<(), CommandError> {
-    let parts = parts(document);
+    // A `git status` in the folder runs no program that the attempt chose. Without folders, only `commondir` leads to some.
+    let decides = |name: &str| is_repository(name) || name.eq_ignore_ascii_case("commondir");
+    let (repositories, parts): (Vec<_>, Vec<_>) = parts(document)
+        .into_iter()
+        .partition(|part| part.name.split('/').next_back().is_some_and(decides));
+    let mut repositories: Vec<_> = repositories.into_iter().map(|part| part.name).collect();
     let workspace = document.workspace(run)?.map(|(_, files)| files);
     let names = parts.iter().map(|part| &*part.name);
     for name in names.chain(workspace.iter().map(|_| WORKSPACE)) {
@@ -98,16 +108,29 @@ pub fn save(
     }
     let files = plural(parts.len() as u64, "file", "files");
     out.data(&format!("saved {files} in {}", shown_path(folder)));
-    let Some(workspace) = workspace else { return Ok(()) };
-    let folder = folder.join(WORKSPACE);
-    let SavedFiles { files, refused } = workspace.save(&folder)?;
-    let files = plural(files, "file or link", "files and links");
-    out.data(&format!("saved {files} of the workspace in {}", shown_path(&folder)));
-    for link in refused {
-        let link = visible_line(&link);
-        out.warn(&format!("the link `{link}` leads out of the workspace, and was left out"));
+    if let Some(workspace) = workspace {
+        let folder = folder.join(WORKSPACE);
+        let saved = workspace.save(&folder)?;
+        let files = plural(saved.files, "file or link", "files and links");
+        out.data(&format!("saved {files} of the workspace in {}", shown_path(&folder)));
+        warn_of(&saved.refused, "lead out of the workspace", out);
+        repositories.extend(saved.repositories);
     }
+    warn_of(&repositories, "decide which programs version control runs", out);
     Ok(())
+}
+
+/// Warns that entries were left out.
+fn warn_of(paths: &[String], why: &str, out: &Out) {
+    let named = paths.iter().take(MAX_NAMED).map(|path| format!("`{}`", cut(path, SHOWN_PATH)));
+    let named: Vec<_> = named.collect();
+    let more = match paths.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {}", plural(more as u64, "other", "others")),
+    };
+    if !paths.is_empty() {
+        out.warn(&format!("left out, because they {why}: {}{more}", named.join(", ")));
+    }
 }
 
 fn parts(document: &TrialDocument) -> Vec<TrialPart> {
