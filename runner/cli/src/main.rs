@@ -131,6 +131,7 @@ fn main() -> ExitCode {
         runner_model::use_local_zone();
     }
     runner_engine::before_forced_exit(keys::restore_terminal_for_exit);
+    runner_report::report_unreadable(|text| Out::default().warn(text));
     let prepared = machine::prepare_process().map_err(CommandError::failed);
     if let Err(error) = prepared.and_then(|()| start_log()) {
         out.talk(error.text());

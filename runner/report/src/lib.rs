@@ -40,6 +40,7 @@ pub use rows::{Line, Rows, StoredRow};
 pub use run::{GraderTable, ProviderTable, RunDocument, RunTables};
 pub use runner_results::{
     MetaCounts, MetaResults, PassRate, PlanOrder, Results, RowSelection, RunTable, plan,
+    report_unreadable,
 };
 pub use schema::schema_settings;
 /// For documents that only one command has, which are next to it.

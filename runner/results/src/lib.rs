@@ -27,7 +27,7 @@ pub use planned::{Page, PlanOrder, PlannedTable, rank};
 pub use query::{TrialOrder, TrialQuery};
 pub use read::short;
 pub use row::TableRow;
-pub use select::{RowSelection, row_filter};
+pub use select::{RowSelection, report_unreadable, row_filter};
 pub use sums::{Column, PassRate, Results, columns, quantile};
 pub use table::{RunTable, Totals};
 

@@ -1,12 +1,25 @@
 //! [`RowSelection`]: rows of a table for a document.
 
-use std::{io::BufReader, sync::Arc};
+use std::collections::BTreeSet;
+use std::io::BufReader;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use runner_model::{Outcome, RowRef, Text, TrialId};
 use runner_record::{RecordError, RunDir};
 use runner_scenario::{AttemptFiles, Filter, RowFilter, TestLabels};
 
 use crate::{RunTable, TableRow};
+
+/// Skipped attempts that are reported.
+const MAX_REPORTED: usize = 20;
+static REPORT: OnceLock<fn(&str)> = OnceLock::new();
+static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Sets a function that reports attempts whose files cannot be read, so that filters skip them. It is called once for each of the
+/// first attempts of the process.
+pub fn report_unreadable(report: fn(&str)) {
+    let _ = REPORT.set(report);
+}
 
 /// A selection of rows.
 #[derive(Clone, Debug)]
@@ -113,14 +126,34 @@ struct Files<'a>(&'a RunDir);
 
 impl AttemptFiles<RecordError> for Files<'_> {
     fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
-        self.0.log(row)
+        or_skip(row, self.0.log(row).map(Option::unwrap_or_default))
     }
 
-    fn changed(&self, row: &RowRef<'_>) -> Result<Vec<String>, RecordError> {
-        let has_changes = row.workspace.is_some_and(|workspace| workspace.changes.is_some());
-        let changes = if has_changes { self.0.workspace(row)?.tree.changes } else { Vec::new() };
-        Ok(changes.into_iter().map(|change| change.path).collect())
+    fn changed(&self, row: &RowRef<'_>) -> Result<Option<Vec<String>>, RecordError> {
+        if row.workspace.is_none_or(|workspace| workspace.changes.is_none()) {
+            return Ok(Some(Vec::new()));
+        }
+        let changes = self.0.workspace(row).map(|files| files.tree.changes);
+        let paths = changes.map(|changes| changes.into_iter().map(|change| change.path).collect());
+        or_skip(row, paths)
     }
+}
+
+/// Returns what was read. `None` if that is damaged, after a report.
+fn or_skip<T>(row: &RowRef<'_>, read: Result<T, RecordError>) -> Result<Option<T>, RecordError> {
+    let error = match read {
+        Err(error) if !error.is_exhausted() => error,
+        read => return read.map(Some),
+    };
+    let text = format!("the filter skips `{}`, attempt {}: {error}", row.trial, row.attempt);
+    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (true, Some(report)) = (reported.len() < MAX_REPORTED, REPORT.get())
+        && reported.insert(text.clone())
+    {
+        let is_last = reported.len() == MAX_REPORTED;
+        report(&if is_last { format!("{text}; others are not named") } else { text });
+    }
+    Ok(None)
 }
 
 /// Creates a row with the keys that a filter without texts reads.

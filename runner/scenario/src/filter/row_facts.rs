@@ -51,21 +51,22 @@ impl TestLabels {
     }
 }
 
-/// Reads files of a run that belong to an attempt. `E` is the error of reading.
+/// Reads files of a run that belong to an attempt. `None` if they cannot be read, which is reported. `E` is the error if no attempt
+/// can be read.
 pub trait AttemptFiles<E> {
-    /// Reads the attempt's line of `logs.jsonl`.
+    /// Reads the attempt's line of `logs.jsonl`. Empty without one.
     ///
     /// # Errors
     ///
-    /// The line cannot be read.
+    /// The process has no files or memory left.
     fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, E>;
 
     /// Reads the paths that the attempt has changed in its workspace.
     ///
     /// # Errors
     ///
-    /// The list cannot be read.
-    fn changed(&self, row: &RowRef<'_>) -> Result<Vec<String>, E>;
+    /// The process has no files or memory left.
+    fn changed(&self, row: &RowRef<'_>) -> Result<Option<Vec<String>>, E>;
 }
 
 /// A resolved filter for the rows of a run. `E` is the error of reading a file.
@@ -146,7 +147,7 @@ impl<E> Facts for RowFacts<'_, E> {
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {
-        let line = self.filter.value(self.filter.files.log(self.row)).unwrap_or_default();
+        let line = self.filter.value(self.filter.files.log(self.row))?;
         let Ok(LogLine { said, .. }) = serde_json::from_str(&line) else {
             return Some("".into());
         };
@@ -156,7 +157,7 @@ impl<E> Facts for RowFacts<'_, E> {
     }
 
     fn changed(&self) -> Option<Vec<String>> {
-        Some(self.filter.value(self.filter.files.changed(self.row)))
+        self.filter.value(self.filter.files.changed(self.row))
     }
 }
 
