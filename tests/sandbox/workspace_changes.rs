@@ -6,9 +6,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::workspaces::{agent, changes, tree};
-use crate::support::runner::Runner;
+use crate::support::{
+    run::{Run, sealed},
+    runner::Runner,
+};
 
 /// Applies a diff to a copy of the base with git, which must accept it.
 fn applied(runner: &Runner, diff: &str) -> std::path::PathBuf {
@@ -127,14 +131,30 @@ fn show_counts_changes_and_names_the_command_of_their_diff() {
 
 #[test]
 fn binary_and_large_files_are_named() {
-    let acts = json!([["write", "/work/binary", "a\u{0}b"], ["append", "/work/large", "more"]]);
+    let acts = json!([
+        ["append", "/work/src/app.py", "v = 2\n"],
+        ["write", "/work/binary", "a\u{0}b"],
+        ["append", "/work/large", "more"],
+        ["remove", "/work/old"],
+        ["write", "/work/zero", ""]
+    ]);
     let runner = agent("", &[("a", acts)]);
     fs::write(runner.path("base/large"), vec![b'x'; 2 << 20]).unwrap();
+    runner.write("base/old", [0, 1]);
     runner.exec(&[]).expect(0);
-    let text = diff(&runner, "a@agent#1");
-    assert!(text.contains("\nBinary files /dev/null and b/binary differ\n"), "{text}");
-    assert!(text.contains("\nlarger than 1 MiB; --save DIR writes it\n"), "{text}");
+    let shown = runner.run(&["show", "latest", "a@agent#1", "--diff"]).expect(0);
+    shown.says(&["3 binary or large files are only named"]);
+    let text = shown.stdout;
+    for line in ["binary: binary", "large: larger than 1 MiB", "old: binary"] {
+        assert!(text.contains(&format!("only named: {line}; --save DIR writes it\n")), "{text}");
+    }
     assert!(text.len() < 1000);
+    // The other files are applied.
+    if has_git() {
+        let applied = applied(&runner, &text);
+        assert_eq!(fs::read_to_string(applied.join("src/app.py")).unwrap(), "v = 1\nv = 2\n");
+        assert!(applied.join("zero").exists() && !applied.join("binary").exists());
+    }
 }
 
 #[test]
@@ -148,7 +168,7 @@ fn saved_workspace_replaces_nothing_and_stays_in_its_folder() {
     runner.exec(&[]).expect(0);
     let save = |folder: &str| runner.run(&["show", "latest", "a@agent#1", "--save", folder]);
     save("saved").expect(0).says(&[
-        "the link `out` leads out of the workspace",
+        "left out, because they lead out of the workspace: `out`",
         "of the workspace in saved/workspace",
     ]);
     let saved = tree(&runner.path("saved/workspace"));
@@ -169,6 +189,147 @@ fn saved_workspace_replaces_nothing_and_stays_in_its_folder() {
     let before = tree(&runner.path("base"));
     save("linked").expect(2).says(&["linked/workspace exists"]);
     assert_eq!(tree(&runner.path("base")), before);
+}
+
+/// The base has a repository of the user. The agent changes it, and plants two others.
+#[test]
+fn saved_workspace_runs_no_program_of_the_agent_in_git() {
+    let config =
+        "[core]\n\tbare = false\n\tworktree = .\n\tfsmonitor = \"touch ../../../ran; false\"\n";
+    let mut acts = vec![json!(["write", "/work/.git/config", config])];
+    acts.push(json!(["write", "/work/.git/added", "x"]));
+    for folder in ["/work/bare", "/work/sub", "/work/sub/.GIT", "/work/sub/.git"] {
+        acts.push(json!(["mkdir", folder]));
+        for part in ["objects", "refs"] {
+            acts.push(json!(["mkdir", format!("{folder}/{part}")]));
+        }
+        acts.push(json!(["write", format!("{folder}/HEAD"), "ref: refs/heads/main\n"]));
+        acts.push(json!(["write", format!("{folder}/config"), config]));
+    }
+    let runner = agent("", &[("a", json!(acts))]);
+    for folder in ["objects", "refs"] {
+        fs::create_dir_all(runner.path("base/.git").join(folder)).unwrap();
+    }
+    let own = "[core]\n\tbare = false\n";
+    runner.write("base/.git/HEAD", "ref: refs/heads/main\n");
+    runner.write("base/.git/config", own);
+    runner.exec(&[]).expect(0);
+    let saved = runner.run(&["show", "latest", "a@agent#1", "--save", "saved"]).expect(0);
+    let warning = "left out, because they decide which programs version control runs: \
+                   `.git/added`, `.git/config`, `bare/HEAD`, `sub/.GIT`, `sub/.GIT/HEAD` and ";
+    saved.says(&[warning]);
+    assert_eq!(saved.stderr.matches("warning").count(), 1, "{}", saved.stderr);
+    let workspace = runner.path("saved/workspace");
+    assert_eq!(fs::read_to_string(workspace.join(".git/config")).unwrap(), own);
+    let left_out = [".git/added", "bare/HEAD", "sub/HEAD", "sub/.GIT", "sub/.git"];
+    assert!(left_out.iter().all(|path| !workspace.join(path).exists()));
+    assert!(workspace.join("bare/config").exists() && workspace.join(".git/HEAD").exists());
+    for folder in ["", "bare", "bare/refs", "sub"] {
+        let mut git = Command::new("git");
+        let _ = git.arg("status").current_dir(workspace.join(folder)).output();
+    }
+    for folder in ["", "saved", "saved/workspace"] {
+        assert!(!runner.path(folder).join("ran").exists());
+    }
+    // Without the user's key, nothing of the base is the user's own.
+    fs::remove_dir_all(runner.path(".local/state/runner")).unwrap();
+    let saved = runner.run(&["show", "latest", "a@agent#1", "--save", "foreign"]).expect(0);
+    saved.says(&["because they decide which programs"]);
+    assert!(!runner.path("foreign/workspace/.git").exists());
+}
+
+#[test]
+fn refused_links_have_one_warning() {
+    let link = |number: usize| json!(["symlink", "../..", format!("/work/{number}")]);
+    let runner = agent("", &[("a", (10..18).map(link).collect())]);
+    runner.exec(&[]).expect(0);
+    let saved = runner.run(&["show", "latest", "a@agent#1", "--save", "saved"]).expect(0);
+    let warning = "lead out of the workspace: `10`, `11`, `12`, `13`, `14` and 3 others";
+    saved.says(&[warning]);
+    assert_eq!(saved.stderr.matches("warning").count(), 1, "{}", saved.stderr);
+}
+
+/// Gives the attempt of a test another list of changes, as another program could.
+fn replace_list(run: &Run, test: &str, list: &str) {
+    let old = run.row(test)["workspace"]["changes"].as_str().unwrap().to_owned();
+    let new: String = Sha256::digest(list).iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::create_dir_all(run.dir.join("artifacts").join(&new[..2])).unwrap();
+    run.write(&format!("artifacts/{}/{new}", &new[..2]), list);
+    let lines = run.text("index.jsonl");
+    let lines = lines.lines().map(|line| match line.contains(&old) {
+        true => sealed(&line.replace(&old, &new)) + "\n",
+        false => format!("{line}\n"),
+    });
+    run.write("index.jsonl", lines.collect::<String>());
+}
+
+/// Returns the line of an added file with these bytes, whose content is `x` and at `at`.
+fn added(path: &str, bytes: u64, at: u64) -> String {
+    let sha256: String = Sha256::digest("x").iter().map(|byte| format!("{byte:02x}")).collect();
+    let line = json!({
+        "path": path, "change": "added", "kind": "file", "mode": 420, "bytes": bytes, "sha256": sha256, "at": at,
+    });
+    format!("{line}\n")
+}
+
+#[test]
+fn unreadable_list_is_skipped_by_filters() {
+    let acts = |text| json!([["write", "/work/x", text]]);
+    let runner = agent("", &[("bad", acts("x")), ("good", acts("y")), ("other", json!([]))]);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    replace_list(&run, "bad", &added("../../evil", 1, 0));
+    let selected = |filter: &str| {
+        let shown = runner.run(&["show", "-E", filter, "--json"]).expect(0);
+        let skipped = "warning: the filter skips `bad@agent#1`, attempt 1: ";
+        assert_eq!(shown.stderr.matches(skipped).count(), 1, "{}", shown.stderr);
+        assert!(shown.stderr.contains("`../../evil` is not a path in a workspace"));
+        let rows = shown.document()["rows"].take();
+        let tests =
+            rows.as_array().unwrap().iter().map(|row| row["test"].as_str().unwrap().to_owned());
+        tests.collect::<Vec<_>>()
+    };
+    assert_eq!(selected("changed(x)"), ["good"]);
+    assert_eq!(selected("!changed(x)"), ["other"]);
+    assert_eq!(selected("changed(x) | test(bad)").len(), 2);
+    for form in ["--csv", "--junit"] {
+        let report = runner.run(&["report", form, "-E", "changed(x)"]).expect(0);
+        assert!(report.stdout.contains("good"), "{}", report.stdout);
+        report.says(&["the filter skips `bad@agent#1`"]);
+    }
+}
+
+#[test]
+fn bad_lists_are_refused_and_found_by_verify() {
+    let acts = json!([["write", "/work/x", "x"]]);
+    let runner = agent("", &[("a", acts)]);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let rows = run.bytes("index.jsonl");
+    let wrong = added("x", 1, 0).replace("\"sha256\":\"2d7", "\"sha256\":\"000");
+    let removed = "{\"path\":\"../x\",\"change\":\"removed\",\"kind\":\"file\"}\n";
+    for (list, problem) in [
+        (added("../../evil", 1, 0), "`../../evil` is not a path in a workspace"),
+        (removed.to_owned(), "`../x` is not a path in a workspace"),
+        (added("x", 1, 0).repeat(2), "`x` has two changes"),
+        (added("x", 1 << 50, 0), "the content of `x`: "),
+        (added("x", 1, u64::MAX), "the content of `x`: "),
+        // Otherwise, a list of 20,000 contents could be read for days.
+        (
+            added("x", 1, 0) + &added("y", 2, 0),
+            "the content of `y`: it shares bytes with another one",
+        ),
+        (wrong, "the content of `x`: "),
+        ("{\"path\":\n".to_owned(), "the changes: "),
+    ] {
+        run.write("index.jsonl", &rows);
+        runner.run(&["verify"]).expect(0);
+        replace_list(&run, "a", &list);
+        runner.run(&["verify"]).expect(1).says(&["its changes are lost: ", problem, "1 fault"]);
+        let exit = if problem.starts_with("the content") { 7 } else { 2 };
+        runner.run(&["show", "latest", "a@agent#1", "--save", "saved"]).expect(exit);
+        let _ = fs::remove_dir_all(runner.path("saved"));
+    }
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub struct PathState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiffTone {
     Header,
+    /// A file without lines, which programs that apply the diff leave as it is.
+    Named,
     Hunk,
     Context,
     Old,
@@ -156,7 +158,7 @@ impl ChangedPath {
 }
 
 /// Formats changes as `git diff` does, and calls `each` with the lines. Digests are those of contents, because those of git need
-/// SHA-1. Folders have no lines, and renamed files are removed and added.
+/// SHA-1, without which no program applies changes of a binary file. Folders have no lines, and renamed files are removed and added.
 ///
 /// # Errors
 ///
@@ -203,6 +205,19 @@ impl DiffWriter<'_> {
         if is_same && modes[0] == modes[1] {
             return Ok(());
         }
+        let mut texts = None;
+        if !is_same {
+            texts = match self.texts(sides)? {
+                Ok(texts) => Some(texts),
+                Err(why) => {
+                    // Not as a file of the diff: `git apply` would refuse all of them.
+                    let named =
+                        format!("only named: {}: {why}; --save DIR writes it", quoted("", path));
+                    (self.each)(DiffTone::Named, named.as_bytes());
+                    return Ok(());
+                }
+            };
+        }
         let mut names = ["a/", "b/"].map(|start| quoted(start, path));
         self.header(&format!("diff --git {} {}", names[0], names[1]));
         match modes {
@@ -214,20 +229,25 @@ impl DiffWriter<'_> {
             }
             _ => {}
         }
-        if is_same {
-            return Ok(());
-        }
+        let Some(texts) = texts else { return Ok(()) };
         let [old, new] = sides.map(content_id);
         let mode = modes[0].filter(|_| modes[0] == modes[1]);
         let mode = mode.map(|mode| format!(" {mode}")).unwrap_or_default();
         self.header(&format!("index {old}..{new}{mode}"));
-        if sides.iter().flatten().any(|left| left.entry.bytes > MAX_TEXT) {
-            let most = show_size(MAX_TEXT);
-            self.header(&format!("larger than {most}; --save DIR writes it"));
-            return Ok(());
-        }
         for (name, _) in names.iter_mut().zip(sides).filter(|(_, left)| left.is_none()) {
             "/dev/null".clone_into(name);
+        }
+        self.hunks(&names, &texts);
+        Ok(())
+    }
+
+    /// Reads the texts of both sides, or returns the reason why their lines are not compared.
+    fn texts(
+        &self,
+        sides: [Option<&LeftEntry>; 2],
+    ) -> Result<Result<[Vec<u8>; 2], String>, RecordError> {
+        if sides.iter().flatten().any(|left| left.entry.bytes > MAX_TEXT) {
+            return Ok(Err(format!("larger than {}", show_size(MAX_TEXT))));
         }
         let [old, new] = sides.map(|left| match left {
             None => Ok(Vec::new()),
@@ -237,12 +257,9 @@ impl DiffWriter<'_> {
             Some(left) => (self.read)(left),
         });
         let texts = [old?, new?];
-        if texts.iter().any(|text| text.iter().take(BINARY_START).any(|byte| *byte == 0)) {
-            self.header(&format!("Binary files {} and {} differ", names[0], names[1]));
-            return Ok(());
-        }
-        self.hunks(&names, &texts);
-        Ok(())
+        let is_binary =
+            texts.iter().any(|text| text.iter().take(BINARY_START).any(|byte| *byte == 0));
+        Ok(if is_binary { Err("binary".to_owned()) } else { Ok(texts) })
     }
 
     fn hunks(&mut self, names: &[String; 2], texts: &[Vec<u8>; 2]) {
