@@ -12,4 +12,4 @@ mod secrets;
 mod wall;
 mod wasi;
 mod workspace_changes;
-mod workspaces;
+pub(crate) mod workspaces;

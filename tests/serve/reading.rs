@@ -11,6 +11,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::sandbox::workspaces::agent;
 use crate::support::{
     http::Site,
     run::{Run, sealed},
@@ -518,6 +519,40 @@ fn ranges_of_files_are_served() {
     beyond.refuses(416, &[]);
     assert_eq!(beyond.header("content-range"), Some(&*format!("bytes */{}", rows.len())));
     assert_eq!(range("0-1,3-4").expect(200).body, rows);
+}
+
+#[test]
+fn changes_of_a_workspace_are_listed_and_served_as_diffs() {
+    let acts = json!([
+        ["append", "/work/src/app.py", "v = 2\n"],
+        ["mkdir", "/work/made"],
+        ["remove", "/work/README"],
+        ["write", "/work/zero", ""]
+    ]);
+    let runner = agent("", &[("a", acts)]);
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &[]);
+    let path = "/runs/latest/trials/a@agent%231";
+    let list = site.get(&format!("{path}/changes"));
+    let printed = runner.run(&["show", "latest", "a@agent#1", "--diff", "--json"]).expect(0);
+    assert_eq!(list, printed.document());
+    assert_eq!(keys(&list["changes"], "path"), ["README", "made", "src/app.py", "zero"]);
+    let token = format!("Authorization: Bearer {}", site.token);
+    let diff = |number: usize, headers: &[&str]| {
+        let path = format!("/api/v1{path}/attempts/1/changes/{number}");
+        site.send("GET", &path, &[&[&*token], headers].concat(), "")
+    };
+    let all: String = (0..4).map(|number| diff(number, &[]).expect(200).text()).collect();
+    let printed = runner.run(&["show", "latest", "a@agent#1", "--diff"]).expect(0);
+    assert_eq!(all, printed.stdout);
+    assert!(all.contains("\n+v = 2\n"), "{all}");
+    let part = diff(2, &["Range: bytes=0-9"]).expect(206);
+    assert_eq!(part.text(), "diff --git");
+    // The diff of a folder is empty. A browser would log a refusal of its range.
+    assert_eq!(diff(1, &["Range: bytes=0-9"]).expect(200).text(), "");
+    diff(4, &[]).refuses(404, &["no change with the number 4"]);
+    let other = format!("{path}/attempts/2/changes/0");
+    site.ask("GET", &other, None).refuses(404, &[]);
 }
 
 #[test]

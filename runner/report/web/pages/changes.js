@@ -73,8 +73,7 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
       const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
       [mine.lines, mine.left] = [parsed(await answer.text()), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
     } catch (caught) {
-      // The diff of a folder is empty, which has no range.
-      [mine.lines, mine.error] = /** @type {any} */ (caught).status === 416 ? [[], null] : [null, caught];
+      mine.error = caught;
     }
     redraw();
     return mine;

@@ -42,7 +42,6 @@ export function fileList(redraw) {
   function toggle(path, bytes, isOpen) {
     if (isOpen === (opened?.path === path)) return;
     opened = isOpen ? { path, text: '', bytes: 0, isBusy: false, error: null, decoder: new TextDecoder() } : null;
-    // A range of an empty file is refused.
     if (opened && bytes) void read(opened);
     else redraw();
   }

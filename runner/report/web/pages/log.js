@@ -111,7 +111,7 @@ export function tail(path, redraw, isLive) {
     // Starts at the last known byte: browsers log an error for an empty range.
     const from = Math.max(0, bytes - 1);
     const answer = await request(path, { headers: { range: `bytes=${from}-${from + CHUNK - 1}` } }).catch((caught) => {
-      // The file is empty or was truncated.
+      // The file was truncated.
       if (caught instanceof Problem && caught.status === 416) return null;
       throw caught;
     });

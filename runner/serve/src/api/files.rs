@@ -302,6 +302,8 @@ fn answer(
     copy: impl FnOnce(Range<u64>, &mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Result<Response> {
     let requested = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    // Browsers log an error for a refusal, although an empty answer is what they need.
+    let requested = requested.filter(|_| length > 0);
     let range = match requested.and_then(|range| parse_range(range, length)) {
         Some(None) => {
             let problem = HttpProblem::new(ProblemKind::RANGE, "the file ends before this range");
