@@ -38,6 +38,22 @@ input = { task = "b" }
 expect = { json = { task = "b" } }
 "#;
 
+const GRADED: &str = r#"
+[providers.agent]
+plugin = "bundled:echo"
+workspace = {}
+
+[graders.check]
+plugin = "bundled:echo"
+workspace = "read"
+files = { "/work/hidden" = "hidden" }
+
+[[tests]]
+id = "a"
+input = 1
+expect = { graders = ["check"] }
+"#;
+
 fn tasks(scenario: &str) -> Runner {
     let runner = Runner::new(&[]);
     for (file, text) in [("a/x.txt", "ax"), ("a/deep/y.txt", "ay"), ("b/x.txt", "bx")] {
@@ -339,7 +355,7 @@ fn run_without_room_for_its_bases_does_not_start() {
     for args in ["-j 2", "-j 2 --dry-run"] {
         let ran = in_small_folder(&runner, args).expect(3);
         ran.says(&[
-            "the bases of the workspaces need 4.6 MiB",
+            "the bases of the workspaces and the files of graders need 4.6 MiB",
             "small, for the session and 2 worker",
         ]);
         ran.says(&["set `TMPDIR` to another folder, or lower `-j`"]);
@@ -348,4 +364,9 @@ fn run_without_room_for_its_bases_does_not_start() {
     // No attempt starts from the large base.
     in_small_folder(&runner, "-j 2 --test b").expect(0);
     in_small_folder(&runner, "-j 1").expect(0);
+    // The files of a grader are stored as well, and copied by a worker.
+    fs::create_dir(runner.path("hidden")).unwrap();
+    runner.write("hidden/large", vec![1; 5 << 19]);
+    runner.scenario(GRADED);
+    in_small_folder(&runner, "-j 1").expect(3).says(&["the files of graders need 5 MiB"]);
 }

@@ -1,6 +1,6 @@
-//! The bases of a plan's workspaces: their sizes, and the room that copies of them need.
+//! The bases of a plan's workspaces and the files of their graders: their sizes, and the room that copies of them need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::{env, io};
 
 use runner_model::units::{grouped, plural, show_size, show_sizes_apart};
@@ -41,6 +41,28 @@ impl Plan {
             }
         }
         Ok(trials)
+    }
+
+    /// Returns the lists of files that graders get in the workspaces of trials.
+    fn grader_files(&self, is_counted: impl Fn(u64) -> bool) -> io::Result<BTreeSet<Digest>> {
+        let mut lists = BTreeSet::new();
+        let graded = self.providers.iter().filter_map(|one| one.provider.grading.as_ref());
+        let mut workspaces = graded.filter_map(|grading| grading.workspace.as_ref());
+        if workspaces.all(|workspace| workspace.files.is_empty()) {
+            return Ok(lists);
+        }
+        let (mut line, mut read) = (Vec::new(), None);
+        for trial in (0..self.suite.trials()).filter(|trial| is_counted(*trial)) {
+            let test = self.suite.trial(trial).test;
+            if read.replace(test) != Some(test) {
+                self.suite.line(test, &mut line)?;
+                if let Some(files) = TestLine::read(&line)?.grader_files {
+                    let files: BTreeMap<String, Digest> = serde_json::from_str(files.get())?;
+                    lists.extend(files.into_values());
+                }
+            }
+        }
+        Ok(lists)
     }
 
     /// Returns the content and the size of each file of a base, and the number of its other entries.
@@ -91,8 +113,9 @@ impl Plan {
         Ok(lines)
     }
 
-    /// Checks that the folder for temporary files has room for the bases of the trials that are left: the session has each content
-    /// once, and each worker a copy of each base that its attempts start from.
+    /// Checks that the folder for temporary files has room for the bases of the trials that are left, and the files of their graders:
+    /// the session has each content once, and each worker a copy of each base that its attempts start from, and of the files of
+    /// a grader.
     ///
     /// # Errors
     ///
@@ -104,7 +127,9 @@ impl Plan {
         }
         let is_left = |trial| self.is_left(trial, fold) && !self.rejudge.has(trial);
         let trials = self.trials_of_bases(is_left).map_err(machine_error)?;
-        if trials.is_empty() {
+        let graded = |trial| self.is_left(trial, fold) || self.rejudge.has(trial);
+        let graded = self.grader_files(graded).map_err(machine_error)?;
+        if trials.is_empty() && graded.is_empty() {
             return Ok(());
         }
         let workers = self.shapes(self.left(fold)).len() as u64;
@@ -113,14 +138,21 @@ impl Plan {
             *all.entry(base).or_default() += trials;
         }
         let mut contents = HashMap::new();
-        let mut needed = 0_u64;
-        for (base, trials) in &all {
-            let (mut files, others) = self.base_files(base)?;
+        let mut space_of = |list: &Digest| {
+            let (mut files, others) = self.base_files(list)?;
             files.iter_mut().for_each(|(_, bytes)| *bytes = bytes.next_multiple_of(BLOCK));
             let copied = files.iter().map(|(_, space)| space).sum::<u64>() + others * BLOCK;
-            needed = copied.saturating_mul(workers.min(*trials)).saturating_add(needed);
             contents.extend(files);
+            Ok::<_, EngineError>(copied)
+        };
+        let mut needed = 0_u64;
+        for (base, trials) in &all {
+            let copies = space_of(base)?.saturating_mul(workers.min(*trials));
+            needed = needed.saturating_add(copies);
         }
+        let graded: Vec<_> = graded.iter().map(space_of).collect::<Result<_, _>>()?;
+        let largest = graded.into_iter().max().unwrap_or_default();
+        needed = needed.saturating_add(largest.saturating_mul(workers));
         needed = contents.values().fold(needed, |sum: u64, space| sum.saturating_add(*space));
         let folder = env::temp_dir();
         // A folder that cannot be read is reported when it is written to.
@@ -132,7 +164,7 @@ impl Plan {
         let [needed, free] = show_sizes_apart(needed, free);
         let workers = plural(workers, "worker process", "worker processes");
         Err(EngineError::Machine(format!(
-            "the bases of the workspaces need {needed} in {folder}, for the session and {workers}, and {free} are free\nfree some space, set `TMPDIR` to another folder, or lower `-j`"
+            "the bases of the workspaces and the files of graders need {needed} in {folder}, for the session and {workers}, and {free} are free\nfree some space, set `TMPDIR` to another folder, or lower `-j`"
         )))
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct TestLine<'a> {
     pub(super) bases: BTreeMap<u16, Digest>,
     /// By name of the grader.
     #[serde(borrow, default)]
-    grader_files: Option<&'a RawValue>,
+    pub(super) grader_files: Option<&'a RawValue>,
     timeout: Micros,
     #[serde(default)]
     trial_timeout: Option<Micros>,
