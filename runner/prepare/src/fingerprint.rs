@@ -85,8 +85,7 @@ impl Fingerprints {
 
     /// Returns the fingerprint of everything that decides the output of a test on a provider.
     pub fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
-        let mut state =
-            self.with_tools(provider, self.providers[usize::from(provider)].clone());
+        let mut state = self.with_tools(provider, self.providers[usize::from(provider)].clone());
         for part in [test.id, test.input, test.tags] {
             add(&mut state, part);
         }

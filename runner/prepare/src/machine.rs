@@ -130,8 +130,9 @@ pub fn raise_open_files() -> Result<(), String> {
 /// Returns the number of attempts that run at once if nothing sets it: one for each core, and more if providers wait for the
 /// network, as far as their memory allows.
 pub fn default_jobs(scenario: &Scenario) -> u32 {
-    let with_net = scenario.providers.iter().filter(|provider| !provider.grants.net.is_empty());
-    let largest = with_net.map(|provider| provider.limits.memory).max();
+    let all = scenario.providers.iter();
+    let callers = all.clone().filter(|one| one.tool.is_none() && one.uses_net(all.clone()));
+    let largest = callers.map(|one| one.limits.memory + one.tool_memory(all.clone())).max();
     let memory = scenario.run.memory.unwrap_or_else(memory);
     let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
     cores().max(waiting.min(u64::from(NET_JOBS)) as u32)

@@ -76,12 +76,10 @@ pub fn find(
         match inspect() {
             Ok((digest, origin, kind)) => {
                 origins.push((digest, origin));
-                prepared.push(PreparedProvider {
-                    provider: provider.clone(),
-                    digest,
-                    kind,
-                    mounts: Vec::new(),
-                });
+                let provider = provider.clone();
+                let found = PreparedProvider { provider, digest, kind, mounts: Vec::new() };
+                problems.extend(tool_problem(index, &found));
+                prepared.push(found);
             }
             Err(PrepareError::Refused(problem)) => problems.push(ProviderProblem {
                 provider: index,
@@ -99,6 +97,25 @@ pub fn find(
         }
     }
     Ok((prepared, ContentSource::new(origins), problems))
+}
+
+/// Returns the problem of a command that is granted tools, or of a tool that has no description.
+fn tool_problem(provider: u16, prepared: &PreparedProvider) -> Option<ProviderProblem> {
+    let PreparedProvider { provider: Provider { name, plugin, grants, tool, .. }, kind, .. } =
+        prepared;
+    let (key, message, help) = if *kind == PluginKind::Command && !grants.tools.is_empty() {
+        let message =
+            format!("plugin `{plugin}` is a command, and only a component can call tools");
+        ("grants.tools", message, "build it as a component of the contract, or remove `tools`")
+    } else if prepared.is_plain() && tool.as_ref().is_some_and(|tool| tool.description.is_none()) {
+        let message =
+            format!("tool `{name}` has no `description`, and a plain command has none of its own");
+        ("plugin", message, "add its purpose: `description = \"Runs Python code\"`")
+    } else {
+        return None;
+    };
+    let refused = RefusedPart::default();
+    Some(ProviderProblem { provider, key, message, help: Some(help.to_owned()), refused })
 }
 
 /// Reads a plugin of at most `most` bytes: a bundled plugin, a file, or the built file of a source folder. Refusals complete a

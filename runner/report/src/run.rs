@@ -192,7 +192,7 @@ impl RunTables {
             let results = column.into();
             if of.is_grader {
                 graders.push(GraderTable { grader: name, plugin: of.plugin.clone(), results });
-            } else {
+            } else if of.is_tested() {
                 providers.push(ProviderTable { provider: name, results });
             }
         }

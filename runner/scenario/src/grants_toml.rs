@@ -18,12 +18,14 @@ pub struct GrantsToml {
     pub fs: Vec<String>,
     /// Pairs `key = value`.
     pub env: Vec<String>,
+    pub tools: Vec<String>,
 }
 
 impl GrantsToml {
     /// Returns one line for each key that has elements.
     pub fn lines(&self) -> Vec<String> {
-        let arrays = [("net", &self.net), ("secrets", &self.secrets), ("fs", &self.fs)];
+        let [net, secrets, fs, tools] = [&self.net, &self.secrets, &self.fs, &self.tools];
+        let arrays = [("net", net), ("secrets", secrets), ("fs", fs), ("tools", tools)];
         let arrays = arrays.into_iter().filter(|(_, items)| !items.is_empty());
         let arrays = arrays.map(|(key, items)| format!("{key} = [{}]", items.join(", ")));
         let env = (!self.env.is_empty()).then(|| format!("env = {{ {} }}", self.env.join(", ")));
@@ -54,6 +56,7 @@ impl GrantsToml {
         let (list, value) = match key_and_value(line) {
             Some(("net", value)) => (&mut self.net, value),
             Some(("secrets", value)) => (&mut self.secrets, value),
+            Some(("tools", value)) => (&mut self.tools, value),
             Some(_) | None => return false,
         };
         let is_new = list.iter().all(|known| known != value);
@@ -80,6 +83,7 @@ impl From<&Grants> for GrantsToml {
             secrets: secrets.chain(bound).collect(),
             fs: grants.fs.iter().map(folder).collect(),
             env: grants.env.iter().map(variable).collect(),
+            tools: grants.tools.iter().map(|name| toml_string(name)).collect(),
         }
     }
 }

@@ -73,7 +73,7 @@ impl Scenario {
         let names: Vec<_> = self
             .providers
             .iter()
-            .filter(|provider| provider.grading.is_none())
+            .filter(|provider| provider.is_tested())
             .map(|provider| &*provider.name)
             .chain(self.unused.iter().map(String::as_str))
             .collect();

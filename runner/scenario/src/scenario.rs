@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::{
     BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, KNOWN, LIST, NAME, NOTIFY, NamedFile,
-    Notify, PRICES, PROVIDERS, REPORT, TEST, TestList, TestSettings, VARS, Vars, WrittenKnown,
+    Notify, PRICES, PROVIDERS, REPORT, TEST, TOOLS, TestList, TestSettings, VARS, Vars, WrittenKnown,
     WrittenTest, add_prices, budget_of, check_keys, check_name, files, matrix, missing_parts,
     template_inputs, vars,
 };
@@ -44,7 +44,7 @@ pub struct Scenario {
     /// The timeout of a session.
     pub timeout: Duration,
     pub run: RunOptions,
-    /// The providers by name, ascending, then the graders. Those of a matrix are at the place of its table, the last key changing
+    /// The providers by name, ascending, then the tools, then the graders. Those of a matrix are at the place of its table, the last key changing
     /// first. A suite has their indexes.
     pub providers: Vec<Provider>,
     /// Names of providers that no selected test runs on. They are not in `providers`.
@@ -81,6 +81,7 @@ impl Scenario {
     /// providers.
     pub fn keep_providers(&mut self, is_used: impl Fn(&Provider) -> bool) {
         let unused = self.providers.extract_if(.., |provider| !is_used(provider));
+        let unused = unused.filter(|provider| provider.tool.is_none());
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
     }
 
@@ -279,15 +280,16 @@ fn parse(
     };
     scenario.missing_files = reader.missing_files;
     scenario.files = reader.files;
-    let written = ["providers", "graders"].map(|table| {
+    const TABLES: [&str; 3] = ["providers", "tools", "graders"];
+    let written = TABLES.map(|table| {
         document.keys_in_order(&[table]).into_iter().zip(0..).collect::<HashMap<_, u32>>()
     });
     scenario.providers.sort_by_cached_key(|provider| {
-        let is_grader = provider.grading.is_some();
+        let role = TABLES.iter().position(|table| *table == provider.table()).unwrap_or_default();
         let origin = matrix_origins.get(&*provider.name);
         let (table, index) =
             origin.map_or((&*provider.name, 0), |(table, index)| (&**table, *index));
-        (is_grader, written[usize::from(is_grader)].get(table).copied(), index)
+        (role, written[role].get(table).copied(), index)
     });
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
@@ -468,6 +470,8 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     add_prices(&mut providers, table.optional("prices", &PRICES).unwrap_or_default());
     let defaults = table.optional("defaults", &DEFAULTS).unwrap_or_default();
     let run = table.optional("run", &RUN).unwrap_or_default();
+    let tools = table.optional("tools", &TOOLS).unwrap_or_default();
+    providers.extend(tools.into_iter().map(|(_, tool)| tool));
     for provider in &mut providers {
         provider.deterministic = run.deterministic;
     }

@@ -18,7 +18,7 @@ pub(crate) struct StoredFiles {
     /// The matches of each glob of a matrix.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) globs: BTreeMap<String, Vec<String>>,
-    /// The texts that placeholders insert, by path.
+    /// The texts that placeholders insert and schemas of tools, by path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) texts: BTreeMap<String, String>,
     /// The digest and the length of each file that a provider attaches to its tests.

@@ -8,8 +8,8 @@ use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Places, Reason, RunStatus, Time, exit::Exit, row::Actor};
 use runner_operations::{notify::unsent, settings::Settings};
 use runner_record::{
-    DeadRuns, DiskFault, Manifest, PrunePolicy, Pruning, RecordError, RunDir, Scratch, Verified,
-    actor, now,
+    DeadRuns, DiskFault, Manifest, ManifestProvider, PrunePolicy, Pruning, RecordError, RunDir,
+    Scratch, Verified, actor, now,
 };
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{PruneDocument, RunList, VERSION, plan, short_id};
@@ -121,7 +121,7 @@ pub struct DeadRun {
 
 impl From<Manifest> for DeadRun {
     fn from(run: Manifest) -> Self {
-        let providers = run.providers.into_iter().filter(|provider| !provider.is_grader);
+        let providers = run.providers.into_iter().filter(ManifestProvider::is_tested);
         Self {
             run: run.id,
             scenario: run.scenario,

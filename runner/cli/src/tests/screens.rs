@@ -376,6 +376,7 @@ fn provider(grants: Grants, requests: &[&str]) -> ManifestProvider {
     ManifestProvider {
         name: "weather".to_owned(),
         is_grader: false,
+        is_tool: false,
         plugin: "weather.wasm".to_owned(),
         digest: digest(b""),
         kind: PluginKind::Component,

@@ -14,9 +14,9 @@ use runner_scenario::GrantsToml;
 
 use super::style;
 
-/// Formats the number of providers, without graders.
+/// Formats the number of providers, without graders and tools.
 pub fn counted(providers: &[ManifestProvider]) -> String {
-    let count = providers.iter().filter(|provider| !provider.is_grader).count() as u64;
+    let count = providers.iter().filter(|provider| provider.is_tested()).count() as u64;
     plural(count, "provider", "providers")
 }
 
@@ -44,6 +44,12 @@ pub fn preview(preview: &Preview) -> Vec<String> {
     }
     for provider in &preview.providers {
         lines.extend(preview_provider(provider, &preview.missing_secrets));
+        if provider.is_tool {
+            let callers = preview.providers.iter();
+            let callers = callers.filter(|one| one.grants.tools.contains(&provider.name));
+            let callers: Vec<_> = callers.map(|one| visible_line(&one.name)).collect();
+            lines.push(format!("  called by: {}", callers.join(", ")));
+        }
     }
     lines.extend(preview.access.iter().map(|line| visible_line(line).into_owned()));
     lines
@@ -55,9 +61,9 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
         0 => String::new(),
         scratch => format!(", scratch {}", show_size(scratch)),
     };
-    let grader = if provider.is_grader { "grader " } else { "" };
+    let role = if provider.is_tested() { String::new() } else { provider.role().to_owned() + " " };
     let mut lines = vec![format!(
-        "{grader}{}: {} `{}`, memory {}{scratch}",
+        "{role}{}: {} `{}`, memory {}{scratch}",
         style::bold(&visible_line(&provider.name)),
         provider.kind,
         visible_line(&provider.plugin),
@@ -87,14 +93,19 @@ pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
     let mut groups: Vec<(MissingGrants, usize)> = Vec::new();
     for missing in providers.iter().filter_map(MissingGrants::of) {
         match groups.iter_mut().find(|(group, _)| {
-            group.is_grader == missing.is_grader && group.requests == missing.requests
+            let role = |of: &MissingGrants| (of.is_grader, of.is_tool);
+            role(group) == role(&missing) && group.requests == missing.requests
         }) {
             Some((_, count)) => *count += 1,
             None => groups.push((missing, 1)),
         }
     }
     let lines = groups.into_iter().map(|(missing, count)| {
-        let role = if missing.is_grader { "grader" } else { "provider" };
+        let role = match (missing.is_grader, missing.is_tool) {
+            (true, _) => "grader",
+            (_, true) => "tool",
+            (false, false) => "provider",
+        };
         let who = match count {
             1 => format!("{role} `{}` requests", missing.name),
             _ => format!("{count} {role}s, such as `{}`, request", missing.name),

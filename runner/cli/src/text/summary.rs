@@ -85,7 +85,7 @@ pub fn print_gate(gate: Option<&GateResult>, out: &Out) {
 
 /// Prints a table of the providers and graders of a run if it has several providers.
 pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
-    let providers = manifest.providers.iter().filter(|provider| !provider.is_grader);
+    let providers = manifest.providers.iter().filter(|provider| provider.is_tested());
     if providers.count() < 2 || !(1..=MAX_TRIALS).contains(&manifest.counts.done()) {
         return;
     }

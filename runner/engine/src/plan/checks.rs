@@ -174,6 +174,7 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
         Some(ProviderProblem {
             provider: about.provider,
             key: match problem.class {
+                _ if problem.code == "input-schema" => "input_schema",
                 ErrorClass::InvalidConfig => "config",
                 ErrorClass::InvalidInput => "input",
                 ErrorClass::OutOfMemory => "limits",

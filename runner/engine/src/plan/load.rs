@@ -48,6 +48,11 @@ pub(crate) fn load_plan_at(
     notices.extend(make_records(&mut scenario, selection)?);
     let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
     let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
+    let all = &scenario.providers;
+    let used: HashSet<_> = all.iter().flat_map(|caller| caller.tools(all.iter())).collect();
+    let unused = (0..all.len()).filter(|place| all[*place].tool.is_some() && !used.contains(place));
+    let unused = unused.map(|place| format!("nothing is granted the tool `{}`", all[place].name));
+    notices.extend(unused.filter(|_| !selection.is_some()));
     let cache = PluginCache::open()?;
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
@@ -63,7 +68,7 @@ pub(crate) fn load_plan_at(
     EngineError::check(scenario.gate_problems())?;
     let (providers, plugins, mut found) =
         plugins::find(&scenario.providers, &scenario.folder, &cache)?;
-    for problem in &mut found {
+    for problem in found.iter_mut().filter(|problem| problem.key == "plugin") {
         let plugin = &scenario.providers[usize::from(problem.provider)].plugin;
         if Source::open(&scenario.folder.join(&**plugin)).is_ok() {
             let path = quoted(scenario.path());
@@ -107,14 +112,19 @@ pub(crate) fn load_plan_at(
     ungranted.dedup();
     notices.extend(ungranted);
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
-    let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);
-    notices.extend(large.map(|provider| {
-        let [limit, memory] = show_sizes_apart(provider.limits.memory, memory);
-        let role = provider.role();
-        let name = &provider.name;
-        format!(
-            "`limits.memory` of {role} `{name}` is {limit}, but all attempts of a run have {memory} together"
-        )
+    let all = scenario.providers.iter();
+    let limits = all.clone().map(|provider| (provider, provider.tool_memory(all.clone())));
+    notices.extend(limits.filter_map(|(provider, of_tool)| {
+        let limit = provider.limits.memory.saturating_add(of_tool);
+        if limit <= memory {
+            return None;
+        }
+        let [limit, memory] = show_sizes_apart(limit, memory);
+        let with_tool = if of_tool > 0 { " with that of its largest tool" } else { "" };
+        let (role, name) = (provider.role(), &provider.name);
+        Some(format!(
+            "`limits.memory` of {role} `{name}`{with_tool} is {limit}, but all attempts of a run have {memory} together"
+        ))
     }));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.set_known(known, &mut notices)?;
@@ -228,6 +238,7 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
     let providers = plan.providers.iter().map(|prepared| ManifestProvider {
         name: prepared.provider.name.to_string(),
         is_grader: prepared.provider.grading.is_some(),
+        is_tool: prepared.provider.tool.is_some(),
         plugin: prepared.provider.plugin.clone(),
         digest: prepared.digest,
         kind: prepared.kind,

@@ -9,9 +9,12 @@ use std::{
 };
 
 use runner_model::{
-    Budgets, Counts, Limits, Places, ProviderName, SessionSettings, digest, row::read_line,
+    Budgets, Counts, Places, ProviderName, SessionSettings, digest, row::read_line,
 };
-use runner_model::{known::Known, provider::PreparedProvider};
+use runner_model::{
+    known::Known,
+    provider::{PreparedProvider, Provider},
+};
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -216,6 +219,9 @@ impl Plan {
                 continue;
             }
             self.fingerprints.set(index, prepared, seed);
+        }
+        // A grader's has those of its tools.
+        for (index, prepared) in (0..).zip(&mut self.providers) {
             if let Some(grading) = &mut prepared.provider.grading {
                 grading.fingerprint = Some(self.fingerprints.provider(index));
             }
@@ -262,12 +268,15 @@ impl Plan {
         self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
         let mut missing = self.secrets.problems(&self.providers);
-        // Workers on other machines have the secrets of providers, and graders run here.
+        // Workers on other machines have the secrets of providers and their tools. Graders and theirs run here.
         // A replay sends nothing, so the host fills in no secrets.
         missing.retain(|problem| self.replayed.is_none() || problem.key == "grants.env");
+        let all = self.providers.iter().map(|prepared| &prepared.provider);
+        let graders = all.clone().enumerate().filter(|(_, one)| one.grading.is_some());
+        let graders = graders.flat_map(|(place, one)| one.tools(all.clone()).chain([place]));
+        let here: HashSet<_> = graders.collect();
         missing.retain(|problem| {
-            let prepared = self.providers.get(usize::from(problem.provider));
-            self.remote.is_none() || prepared.is_some_and(|one| one.provider.grading.is_some())
+            self.remote.is_none() || here.contains(&usize::from(problem.provider))
         });
         Ok(self.scenario.provider_problems(&missing))
     }
@@ -329,15 +338,16 @@ impl Plan {
         if is_elsewhere && self.has_own_jobs() {
             session.jobs = u32::MAX;
         }
+        let all = providers.clone();
         let bounds = providers.map(|provider| Bounds {
             concurrency: provider.concurrency.unwrap_or_else(|| {
-                let is_bounded =
-                    self.has_default_jobs && !is_elsewhere && provider.grants.net.is_empty();
+                let waits = provider.uses_net(all.clone());
+                let is_bounded = self.has_default_jobs && !is_elsewhere && !waits;
                 if is_bounded && self.settings.jobs > cores { cores } else { 0 }
             }),
             rate: provider.rate,
-            memory: provider.limits.all_memory(),
-            stack: provider.limits.more_stack(),
+            memory: reserved_memory(provider, all.clone()),
+            unmeasured: provider.limits.more_stack() + provider.tool_memory(all.clone()),
             is_grader: provider.grading.is_some(),
             has_journal: provider.journal().is_some(),
         });
@@ -438,8 +448,8 @@ impl Plan {
 
     /// Returns the shapes of the workers for `pending` trials.
     pub(crate) fn shapes(&self, pending: u64) -> Vec<Shape> {
-        let limits = self.providers.iter().map(|prepared| &prepared.provider.limits);
-        let largest = limits.map(Limits::all_memory).max();
+        let all = self.providers.iter().map(|prepared| &prepared.provider);
+        let largest = all.clone().map(|provider| reserved_memory(provider, all.clone())).max();
         shapes(
             u64::from(self.settings.jobs).min(pending) as u32,
             machine::cores(),
@@ -447,6 +457,17 @@ impl Plan {
             largest.unwrap_or(0),
         )
     }
+}
+
+/// Returns the bytes to reserve for an attempt and the largest of its tools. A tool has no attempts of its own.
+fn reserved_memory<'p>(
+    provider: &Provider,
+    all: impl DoubleEndedIterator<Item = &'p Provider> + ExactSizeIterator + Clone,
+) -> u64 {
+    if provider.tool.is_some() {
+        return 0;
+    }
+    provider.limits.all_memory().saturating_add(provider.tool_memory(all))
 }
 
 /// Returns the unspent budgets of a scenario and a command line, whose budgets override the scenario's.

@@ -108,7 +108,7 @@ impl Lane {
             kind,
             concurrency,
             pacer: bounds.rate.map(Pacer::new),
-            reserve: Reserve::new(bounds.memory, bounds.stack),
+            reserve: Reserve::new(bounds.memory, bounds.unmeasured),
             is_bounded: match kind {
                 LaneKind::Attempts => {
                     let has_bound = concurrency.is_some() || bounds.rate.is_some();

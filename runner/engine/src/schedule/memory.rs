@@ -11,15 +11,15 @@ pub(super) struct Reserve {
     /// Limit of one attempt, in bytes.
     pub(super) limit: u64,
     /// The part of `limit` that is always reserved, in bytes.
-    stack: u64,
+    unmeasured: u64,
     /// Largest peak, in bytes.
     largest: u64,
     measured: u32,
 }
 
 impl Reserve {
-    pub(super) fn new(limit: u64, stack: u64) -> Self {
-        Self { limit, stack, largest: 0, measured: 0 }
+    pub(super) fn new(limit: u64, unmeasured: u64) -> Self {
+        Self { limit, unmeasured, largest: 0, measured: 0 }
     }
 
     /// Returns the bytes to reserve for an attempt.
@@ -27,7 +27,7 @@ impl Reserve {
         if self.measured < MIN_SAMPLES {
             return self.limit;
         }
-        let likely = self.largest.saturating_mul(2).saturating_add(self.stack);
+        let likely = self.largest.saturating_mul(2).saturating_add(self.unmeasured);
         likely.clamp(MIN_RESERVE.min(self.limit), self.limit)
     }
 

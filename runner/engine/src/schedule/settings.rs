@@ -46,10 +46,10 @@ pub struct Bounds {
     pub concurrency: u32,
     /// Maximum rate of starts. `None` for no bound.
     pub rate: Option<Rate>,
-    /// Memory limit of an attempt with its stack, in bytes.
+    /// Memory limit of an attempt with its stack and its largest tool, in bytes.
     pub memory: u64,
-    /// The part of `memory` that peaks do not include, in bytes.
-    pub stack: u64,
+    /// The part of `memory` that peaks do not include, in bytes: stack and tool.
+    pub unmeasured: u64,
     /// Whether its tasks grade outputs of other providers.
     pub is_grader: bool,
     /// Whether interrupted attempts continue with their journals. They leave no row, and keep their numbers.

@@ -75,7 +75,7 @@ pub fn rescore(
     let count = plan.rejudge.count();
     let judged_by = plan.suite.digest();
     let mut graders = manifest_providers(plan);
-    graders.retain(|one| one.is_grader);
+    graders.drain(..graders.iter().position(|one| one.is_grader).unwrap_or(graders.len()));
     let session =
         NewSession { suite: Some(judged_by), graders, ..plan.session(RESCORE, &request.session) };
     let RescorePlan { plan, suite, sources, .. } = prepared.plan;

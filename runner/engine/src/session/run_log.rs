@@ -23,7 +23,7 @@ pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
     let providers = manifest_providers(plan);
     let access = access_of(&plan.scenario, &owned.manifest().scenario_path, &providers);
     for provider in providers {
-        let kind = if provider.is_grader { "grader" } else { "provider" };
+        let kind = provider.role();
         let mut grants = GrantsToml::from(&provider.grants).lines();
         if grants.is_empty() {
             grants.push("nothing".to_owned());

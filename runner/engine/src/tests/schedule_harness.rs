@@ -99,7 +99,7 @@ pub(super) fn bounds(concurrency: u32) -> Bounds {
         concurrency,
         rate: None,
         memory: 1 << 20,
-        stack: 0,
+        unmeasured: 0,
         is_grader: false,
         has_journal: false,
     }

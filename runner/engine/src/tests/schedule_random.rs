@@ -315,7 +315,7 @@ impl Session {
             rate: (is_paced && random.one_in(2))
                 .then(|| Rate { count: 20 + random.spread(5_000) as u32, per: Micros(1_000_000) }),
             memory: MIB * (1 + random.below(4)),
-            stack: 0,
+            unmeasured: 0,
             is_grader: lane >= grid.providers,
             has_journal: lane < grid.providers && random.one_in(3),
         });

@@ -107,7 +107,7 @@ pub struct Manifest {
     pub pinned: Option<Pin>,
     /// Numbers and digests of the plan.
     pub metadata: Metadata,
-    /// The providers, then the graders that judged the outputs, in the suite's order.
+    /// The providers and their tools, then the graders that judged the outputs, in the suite's order.
     pub providers: Vec<ManifestProvider>,
     /// The graders of the stored plan, if `rescore` has judged by others. A session of `resume` judges by these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -332,11 +332,15 @@ impl Manifest {
         self.sessions.iter().filter(|entry| entry.rescores).map(|entry| entry.number).collect()
     }
 
-    /// Returns the providers, then the graders, of the stored plan.
+    /// Returns the providers and tools, then the graders, of the stored plan.
     pub fn planned(&self) -> impl Iterator<Item = &ManifestProvider> {
-        let (providers, graders) =
-            self.providers.split_at(self.providers.partition_point(|one| !one.is_grader));
+        let (providers, graders) = self.providers.split_at(self.first_grader());
         providers.iter().chain(self.planned_graders.as_deref().unwrap_or(graders))
+    }
+
+    /// Returns the place of the first grader. The tools of graders that `rescore` has judged by follow it.
+    fn first_grader(&self) -> usize {
+        self.providers.iter().position(|one| one.is_grader).unwrap_or(self.providers.len())
     }
 
     /// Returns the digests of all plugins of the run.
@@ -345,9 +349,9 @@ impl Manifest {
         self.providers.iter().chain(planned).map(|provider| provider.digest)
     }
 
-    /// Lists the graders of a session, then those that judged before: their grades stay until each is replaced.
+    /// Lists the graders of a session and their tools, then those that judged before: their grades stay until each is replaced.
     pub(crate) fn list_graders(&mut self, graders: Vec<ManifestProvider>) {
-        let before: Vec<_> = self.providers.extract_if(.., |one| one.is_grader).collect();
+        let before = self.providers.split_off(self.first_grader());
         let mut now = graders;
         for old in &before {
             match now.iter_mut().find(|one| one.name == old.name) {

@@ -46,6 +46,9 @@ pub struct ManifestProvider {
     /// Whether it judges outputs of the providers, under `[graders]` of the scenario.
     #[serde(default, rename = "grader", skip_serializing_if = "std::ops::Not::not")]
     pub is_grader: bool,
+    /// Whether providers or graders call it, under `[tools]` of the scenario.
+    #[serde(default, rename = "tool", skip_serializing_if = "std::ops::Not::not")]
+    pub is_tool: bool,
     /// The plugin as the scenario names it.
     pub plugin: String,
     /// SHA-256 of the plugin's file in the store.
@@ -68,6 +71,20 @@ pub struct ManifestProvider {
 impl ManifestProvider {
     /// Returns the table of the scenario that it is in.
     pub fn table(&self) -> &'static str {
-        if self.is_grader { "graders" } else { "providers" }
+        match (self.is_grader, self.is_tool) {
+            (true, _) => "graders",
+            (false, true) => "tools",
+            (false, false) => "providers",
+        }
+    }
+
+    /// Returns `grader`, `tool` or `provider`.
+    pub fn role(&self) -> &'static str {
+        self.table().trim_end_matches('s')
+    }
+
+    /// Returns whether tests run on it: it is neither a grader nor a tool.
+    pub fn is_tested(&self) -> bool {
+        !self.is_grader && !self.is_tool
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, iter};
 
-use runner_model::{Counts, Outcome, known::KnownState};
+use runner_model::{Counts, Grants, Outcome, known::KnownState};
 use runner_record::{Manifest, ManifestProvider, RecordError, ResultsRoot, RunDir};
 use runner_results::{RunTable, TableRow, hash, key};
 
@@ -115,9 +115,13 @@ impl Course {
 /// Returns for each provider of a run whether fingerprints have everything that decides its results: neither it nor a grader of
 /// the run has network, folders or secrets. A service, a model or a file changes without a change of fingerprints.
 pub(crate) fn isolated(run: &Manifest) -> Vec<bool> {
+    let is_isolated = |grants: &Grants| {
+        grants.net.is_empty() && grants.fs.is_empty() && grants.secret_names().is_empty()
+    };
     let isolated = run.providers.iter().map(|ManifestProvider { grants, is_grader, .. }| {
-        let is_isolated =
-            grants.net.is_empty() && grants.fs.is_empty() && grants.secret_names().is_empty();
+        let mut tools =
+            run.providers.iter().filter(|one| one.is_tool && grants.tools.contains(&one.name));
+        let is_isolated = is_isolated(grants) && tools.all(|tool| is_isolated(&tool.grants));
         (is_isolated, *is_grader)
     });
     let are_graders = isolated.clone().all(|(is_isolated, is_grader)| is_isolated || !is_grader);

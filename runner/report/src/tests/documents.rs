@@ -120,6 +120,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
     let provider = |name: &str| ManifestProvider {
         name: name.into(),
         is_grader: false,
+        is_tool: false,
         plugin: "plugin.wasm".into(),
         digest: digest(b"plugin"),
         kind: PluginKind::Component,

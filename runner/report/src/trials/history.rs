@@ -449,7 +449,7 @@ impl Collector {
     ) -> Result<(), RecordError> {
         let PastTests { providers, names, tests, columns, .. } = &mut self.tests;
         // The newest run has the order of the scenario.
-        for provider in manifest.providers.iter().filter(|one| !one.is_grader) {
+        for provider in manifest.providers.iter().filter(|one| one.is_tested()) {
             if !providers.contains(&provider.name) {
                 providers.push(provider.name.clone());
             }

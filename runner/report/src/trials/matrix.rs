@@ -178,7 +178,7 @@ impl MatrixPage {
     ) -> Result<Self, RecordError> {
         let MatrixQuery { differs, is_worst_first, has_answers, page } = query.clone();
         let PlannedTable { table, order, .. } = planned;
-        let providers = manifest.planned().filter(|of| !of.is_grader);
+        let providers = manifest.planned().filter(|of| of.is_tested());
         let providers = providers.map(|of| of.name.clone()).collect::<Vec<_>>();
         let places: Vec<_> = (0..order.len()).collect();
         let is_same =

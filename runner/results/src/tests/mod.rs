@@ -95,6 +95,7 @@ fn run() -> Run {
     let provider = |name: &str| ManifestProvider {
         name: name.into(),
         is_grader: false,
+        is_tool: false,
         plugin: "plugin.wasm".into(),
         digest: digest(b"plugin"),
         kind: PluginKind::Component,

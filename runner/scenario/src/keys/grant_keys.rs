@@ -8,11 +8,19 @@ use serde_json::{Map, Value};
 
 use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
-    At, ENV_ROOTS, Either, List, Named, Reader, StringOr, Table, TableForm, Templated, Text, Word,
-    size,
+    At, ENV_ROOTS, Either, List, Named, Reader, StringOr, TEXT, Table, TableForm, Templated, Text,
+    Word, size,
 };
 
-pub(crate) const GRANTS: TableForm<Grants> = TableForm("`grants` of a provider", grants);
+pub(crate) const GRANTS: TableForm<Grants> = TableForm("`grants` of a provider", |table| {
+    let grants = grants(table);
+    let tools = table.or("tools", &List(0, TEXT), "[]");
+    Some(Grants { tools, ..grants? })
+});
+pub(super) const TOOL_GRANTS: TableForm<Grants> = TableForm("`grants` of a provider", |table| {
+    table.forbid("tools", "a tool may not call tools");
+    grants(table)
+});
 /// A plugin that makes records only reads, so that a check of a scenario changes nothing.
 pub(crate) const LIST_GRANTS: TableForm<Grants> = TableForm("`grants` of a test list", |table| {
     Some(Grants { fs: table.or("fs", &List(0, LIST_FS), "[]"), ..Grants::default() })

@@ -166,5 +166,6 @@ fn list_plugin(table: &mut Table<'_, '_>, files: Vec<ProviderFile>) -> Option<Pr
         budget: Budgets::default(),
         prices: BTreeMap::new(),
         grading: None,
+        tool: None,
     })
 }

@@ -13,6 +13,7 @@ mod provider_keys;
 mod report_keys;
 pub(crate) mod template_inputs;
 mod test_keys;
+mod tool_keys;
 pub(crate) mod vars;
 mod workspace_keys;
 
@@ -22,6 +23,7 @@ use runner_model::{Limits, globs, grants::FsMode, units::show_size};
 use serde_json::{Map, Value};
 
 use self::grant_keys::{check_grants, granted_secrets};
+use self::tool_keys::{check_tools, granted_tools};
 use self::workspace_keys::{check_graded, check_workspace};
 use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
@@ -41,6 +43,7 @@ pub(crate) use self::test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, FILES, MAX_META, RETRIES, Repeat, TEST, TestSettings, WrittenExpect,
     WrittenTest,
 };
+pub(crate) use self::tool_keys::TOOLS;
 pub(crate) use self::vars::VARS;
 pub use self::vars::Vars;
 
@@ -112,17 +115,22 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     for (table, name, provider) in all_providers(root) {
         let at = At::ROOT.key(table);
         check_grants(provider, &at.key(name), reader);
-        check_workspace(provider, &at.key(name), reader);
+        if table != "tools" {
+            check_workspace(provider, &at.key(name), reader);
+        }
         check_scores(provider, &at.key(name), reader);
         if table == "graders" {
             check_graded(provider, &at.key(name), root, reader);
         }
-        if table == "graders" && names.contains(&name.as_str()) {
-            let message = format!("a provider and a grader are both named `{name}`");
+        let others = ["providers", "graders"].into_iter().take_while(|other| *other != table);
+        for other in others.filter(|other| root[other].get(name).is_some()) {
+            let [noun, other_noun] = [table, other].map(|table| table.trim_end_matches('s'));
+            let message = format!("a {other_noun} and a {noun} are both named `{name}`");
             reader.refuse_key(&at.key(name), message, "rename one of them");
-            reader.add_place(&At::ROOT.key("providers").key(name), "the provider");
+            reader.add_place(&At::ROOT.key(other).key(name), &format!("the {other_noun}"));
         }
     }
+    check_tools(root, reader);
     check_signatures(root, reader);
     check_gate(root, reader);
     check_memory(root, reader);
@@ -138,9 +146,9 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     }
 }
 
-/// Returns the name of the table, the name and the keys of each provider and grader.
+/// Returns the name of the table, the name and the keys of each provider, grader and tool.
 fn all_providers(root: &Value) -> impl Iterator<Item = (&'static str, &String, &Value)> {
-    ["providers", "graders"].into_iter().flat_map(move |table| {
+    ["providers", "graders", "tools"].into_iter().flat_map(move |table| {
         let named = root.get(table).and_then(Value::as_object).into_iter().flatten();
         named.map(move |(name, keys)| (table, name, keys))
     })
@@ -183,20 +191,27 @@ fn check_gate(root: &Value, reader: &mut Reader<'_>) {
     }
 }
 
-/// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
+/// Reports a `run.memory` that is smaller than the limits of a provider and its largest tool: its attempts would never start.
 fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     let Some(memory) = size(root.pointer("/run/memory")) else { return };
-    let limits = all_providers(root).map(|(table, name, provider)| {
-        let limit = size(provider.pointer("/limits/memory"));
-        (limit.unwrap_or(Limits::default().memory), table.trim_end_matches('s'), name)
+    let limit_of = |provider: &Value| {
+        size(provider.pointer("/limits/memory")).unwrap_or(Limits::default().memory)
+    };
+    let callers = all_providers(root).filter(|(table, ..)| *table != "tools");
+    let limits = callers.map(|(table, name, provider)| {
+        let tools = granted_tools(provider).filter_map(|(_, tool)| root["tools"].get(tool));
+        let tool = tools.map(limit_of).max();
+        let limit = limit_of(provider).saturating_add(tool.unwrap_or(0));
+        (limit, tool.is_some(), table.trim_end_matches('s'), name)
     });
-    if let Some((limit, noun, name)) = limits.max_by_key(|(limit, ..)| *limit)
+    if let Some((limit, has_tool, noun, name)) = limits.max_by_key(|(limit, ..)| *limit)
         && limit > memory
     {
         let message = format!("no attempt of {noun} `{name}` fits into this memory");
+        let with_tool = if has_tool { " with that of its largest tool" } else { "" };
         let at = At::ROOT.key("run");
         reader.refuse(&at.key("memory"), message, "too small").help = Some(format!(
-            "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
+            "its limit{with_tool} is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
     }
@@ -232,6 +247,12 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
         if provider.get("reuse").is_some() {
             let message = "an instance that earlier tests have used is not deterministic";
             let problem = reader.refuse_key(&at.key("reuse"), message, "remove it");
+            problem.help = Some(format!("or {without}"));
+        }
+        if table == "tools" && provider.pointer("/limits/time").is_some() {
+            let message = "real time must not decide a result: a tool has the time of its caller";
+            let limits = at.key("limits");
+            let problem = reader.refuse_key(&limits.key("time"), message, "remove it");
             problem.help = Some(format!("or {without}"));
         }
         let grants = at.key("grants");
@@ -270,7 +291,8 @@ fn check_scores(grader: &Value, at: &At<'_>, reader: &mut Reader<'_>) {
 
 /// Reports globs of `[prices]` that match nothing, and metrics with two prices.
 fn check_prices(root: &Value, reader: &mut Reader<'_>) {
-    let names: Vec<_> = all_providers(root).map(|(_, name, _)| name.as_str()).collect();
+    let names = all_providers(root).filter(|(table, ..)| *table != "tools");
+    let names: Vec<_> = names.map(|(_, name, _)| name.as_str()).collect();
     let at = At::ROOT.key("prices");
     let mut priced = HashMap::new();
     for (glob, prices) in root.get("prices").and_then(Value::as_object).into_iter().flatten() {

@@ -7,7 +7,7 @@ use runner_model::provider::{
 };
 use runner_model::workspace::{GradedAccess, GradedWorkspace};
 use runner_model::{
-    BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
+    BudgetName, Budgets, Grants, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName, globs,
 };
 use serde_json::{Value, json};
 
@@ -145,6 +145,24 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
 
 /// Reads the keys that providers and graders share.
 fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let called = called(table, &GRANTS);
+    let name = ProviderName::parse(table.name()).ok();
+    Some(Provider {
+        stdin: table.optional("stdin", &STDIN).map(|stdin| match stdin {
+            Either::String(text) => Stdin::Text(text),
+            Either::Table(file) => Stdin::File { file },
+        }),
+        output: table.or("output", &OUTPUT, r#""text""#),
+        reuse: table.optional("reuse", &REUSE),
+        concurrency: table.optional("concurrency", &CONCURRENCY),
+        rate: table.optional("rate", &RATE),
+        budget: budget_of(name.as_ref(), table.optional("budget", &BUDGET)),
+        ..called?
+    })
+}
+
+/// Reads the keys that tools have, too.
+pub(super) fn called(table: &mut Table<'_, '_>, grants: &TableForm<Grants>) -> Option<Provider> {
     let name = ProviderName::parse(table.name());
     let plugin = table.required("plugin", &PLUGIN);
     if table.is("protocol", Protocol::Json.as_str()) {
@@ -159,24 +177,22 @@ fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
         sha256: table.optional("sha256", &DIGEST),
         config: table.or("config", &AnyTable, "{}"),
         args: table.or("args", &ArgumentsForm, "[]"),
-        stdin: table.optional("stdin", &STDIN).map(|stdin| match stdin {
-            Either::String(text) => Stdin::Text(text),
-            Either::Table(file) => Stdin::File { file },
-        }),
-        output: table.or("output", &OUTPUT, r#""text""#),
+        stdin: None,
+        output: OutputForm::default(),
         protocol: table.optional("protocol", &PROTOCOL).unwrap_or_default(),
         files: Vec::new(),
-        reuse: table.optional("reuse", &REUSE),
-        grants: table.optional("grants", &GRANTS).unwrap_or_default(),
+        reuse: None,
+        grants: table.optional("grants", grants).unwrap_or_default(),
         limits: table.optional("limits", &LIMITS).unwrap_or_default(),
-        concurrency: table.optional("concurrency", &CONCURRENCY),
-        rate: table.optional("rate", &RATE),
-        budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
+        concurrency: None,
+        rate: None,
+        budget: Budgets::default(),
         prices: BTreeMap::new(),
         records: None,
         deterministic: None,
         workspace: None,
         grading: None,
+        tool: None,
         plugin: plugin?,
         name: name.ok()?,
     })

@@ -36,6 +36,10 @@ struct PlacedTemplate<'s> {
 /// Returns the inputs that a provider needs from each of its tests, or a grader from each test that names it.
 pub(crate) fn test_inputs(provider: &Provider) -> Vec<TestInput<'_>> {
     let mut inputs = Vec::new();
+    // The input of a tool is that of each call.
+    if provider.tool.is_some() {
+        return inputs;
+    }
     // Only these templates of a grader are about the input of a test.
     if let Some(grading) = &provider.grading {
         for (place, template) in grading.workspace.iter().flat_map(|workspace| &workspace.files) {
@@ -92,7 +96,7 @@ pub fn unseen_values(prepared: &PreparedProvider, has_input: bool) -> Vec<String
             && !templates(provider).iter().any(|placed| placed.template.keys_of(root).count() > 0)
     };
     let mut warnings: Vec<_> = blind_grader(provider, is_plain).into_iter().collect();
-    if has_input && provider.grading.is_none() && lacks("input") {
+    if has_input && provider.is_tested() && lacks("input") {
         warnings.push(format!(
             "provider `{name}` never gets the `input` of its tests: pass it, such as by `stdin = \"{{{{input}}}}\"`"
         ));

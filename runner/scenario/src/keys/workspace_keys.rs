@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use runner_model::workspace::{GradedAccess, KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace};
 use serde_json::Value;
 
-use super::grant_keys::check_mount;
+use super::{grant_keys::check_mount, tool_keys::granted_tools};
 use crate::reading::{At, Named, Reader, Table, TableForm, Templated, Text, Word, size};
 
 pub(super) const WORKSPACE_TABLE: TableForm<Workspace> =
@@ -107,6 +107,32 @@ fn check_overlaps(
             problem.help = Some("choose another `mount` for one of them".to_owned());
             reader.add_place(workspace, "the workspace");
         }
+    }
+}
+
+/// Reports folders of a tool that overlap the workspaces of its callers.
+pub(super) fn check_tool_folders(
+    name: &str,
+    tool: &Value,
+    at: &At<'_>,
+    root: &Value,
+    reader: &mut Reader<'_>,
+) {
+    let callers = |table| {
+        let callers = root.get(table).and_then(Value::as_object).into_iter().flatten();
+        callers.map(move |(caller, keys)| {
+            (caller, keys, granted_tools(keys).any(|(_, tool)| tool == name))
+        })
+    };
+    // A grader has the workspaces of all providers.
+    let is_of_grader = callers("graders")
+        .any(|(_, grader, may_call)| may_call && grader.get("workspace").is_some());
+    let callers = callers("providers").filter(|(.., may_call)| *may_call || is_of_grader);
+    let mounts: BTreeMap<_, _> =
+        callers.filter_map(|(caller, keys, _)| Some((mount_of(keys)?, caller))).collect();
+    let tables = At::ROOT.key("providers");
+    for (mount, caller) in mounts {
+        check_overlaps(tool, at, mount, &tables.key(caller).key("workspace"), reader);
     }
 }
 

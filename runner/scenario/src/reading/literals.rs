@@ -84,10 +84,10 @@ fn place_of(path: &[Step]) -> TextPlace {
         _ => "",
     };
     let is_template = match (key(0), key(2)) {
-        ("providers" | "graders", "args") => true,
+        ("providers" | "graders" | "tools", "args") => true,
         // A table has the name of an attachment.
-        ("providers" | "graders", "stdin") => path.len() == 3,
-        ("providers" | "graders", "grants") => key(3) == "env",
+        ("providers" | "graders" | "tools", "stdin") => path.len() == 3,
+        ("providers" | "graders" | "tools", "grants") => key(3) == "env",
         ("providers", "workspace") => key(3) == "from",
         ("graders", "input" | "files") => true,
         ("test_lists", field) => ["id", "input", "expect", "reference", "meta"].contains(&field),
@@ -97,7 +97,7 @@ fn place_of(path: &[Step]) -> TextPlace {
         return TextPlace::Template;
     }
     let allows_secrets = match (key(0), key(2)) {
-        ("providers" | "graders", field) => ["config", "matrix"].contains(&field),
+        ("providers" | "graders" | "tools", field) => ["config", "matrix"].contains(&field),
         ("tests", field) => field == "input",
         (table, _) => table == "vars",
     };

@@ -102,7 +102,7 @@ impl<'s> PlanRules<'s> {
             Ok((select, globs::over_ids(&list.exclude)?))
         });
         let lists: Result<_, String> = lists.collect();
-        let tested = scenario.providers.iter().filter(|provider| provider.grading.is_none());
+        let tested = scenario.providers.iter().filter(|provider| provider.is_tested());
         let names = tested.map(|provider| &*provider.name);
         Ok(Self {
             scenario,

@@ -38,7 +38,8 @@ pub fn resolve(
     resolve_on(&Threads::default(), None, scenario, selection, into)
 }
 
-/// Resolves the selected tests into a new file, and removes the other providers, which need no plugin, secret or folder.
+/// Resolves the selected tests into a new file, and removes the other providers, which need no plugin, secret or folder. Tools
+/// stay if one of the remaining providers may call them.
 ///
 /// # Errors
 ///
@@ -53,14 +54,17 @@ pub fn resolve_selected(
         Ok(suite) => suite,
         Err(problems) => return Ok(Err(problems)),
     };
-    let used = (0..scenario.providers.len()).filter(|index| {
-        let provider = &scenario.providers[*index];
-        match provider.grading {
-            Some(_) => suite.graders().contains(&*provider.name),
-            None => suite.next_trial(*index as u16, 0).is_some(),
+    let all = &scenario.providers;
+    let callers = (0..all.len()).filter(|index| {
+        let provider = &all[*index];
+        match provider.role() {
+            "grader" => suite.graders().contains(&*provider.name),
+            "tool" => false,
+            _ => suite.next_trial(*index as u16, 0).is_some(),
         }
     });
-    let used: HashSet<_> = used.collect();
+    let mut used: HashSet<_> = callers.collect();
+    used.extend(used.clone().into_iter().flat_map(|caller| all[caller].tools(all.iter())));
     if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
         return Ok(Ok((suite, file)));
     }

@@ -46,7 +46,7 @@ impl Selection {
         let (Some(Ok(own)), Ok(Some(filter))) = (own, self.compile()) else {
             return true;
         };
-        providers.iter().any(|Provider { name, .. }| {
+        providers.iter().filter(|one| one.is_tested()).any(|Provider { name, .. }| {
             let facts = TestFacts { test: None, provider: Some(name) };
             own.is_match(&**name) && filter.matches(&facts) != Some(false)
         })

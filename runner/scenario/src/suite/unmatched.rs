@@ -35,7 +35,8 @@ impl Scenario {
             ids.push(id);
             tags.extend(own);
         });
-        let providers = self.providers.iter().map(|provider| provider.name.to_string());
+        let providers = self.providers.iter().filter(|provider| provider.tool.is_none());
+        let providers = providers.map(|provider| provider.name.to_string());
         let names: Vec<_> = providers.chain(self.unused.iter().cloned()).collect();
         let tags: Vec<_> = tags.into_iter().collect();
         let globs = [

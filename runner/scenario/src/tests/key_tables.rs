@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use crate::keys::{DEFAULTS, GATE, GRADERS, LIST, PROVIDERS, TEST};
+use crate::keys::{DEFAULTS, GATE, GRADERS, LIST, PROVIDERS, TEST, TOOLS};
 use crate::{reading::Form, scenario::SCENARIO, settings::SETTINGS};
 
 /// Tables that have keys of other tables, which list them.
-const SHARED: [(&str, &[&str]); 5] = [
+const SHARED: [(&str, &[&str]); 6] = [
     (TEST.0, &[DEFAULTS.0]),
     (LIST.0, &[DEFAULTS.0, TEST.0]),
     (GRADERS.form.0, &[PROVIDERS.form.0]),
+    (TOOLS.form.0, &[PROVIDERS.form.0]),
     ("a rule of `[gate]`", &[GATE.0]),
     ("`[[notify.commands]]`", &["`[[notify.webhooks]]`"]),
 ];

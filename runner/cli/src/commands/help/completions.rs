@@ -170,7 +170,13 @@ fn candidates(
             let run = given.first().map_or("latest", |run| run.as_str());
             let run = open_root(before).and_then(|root| root.find(run)?.manifest());
             let providers = run.map(|run| run.providers).unwrap_or_default();
-            plain(providers.into_iter().filter(ManifestProvider::is_tested).map(|one| one.name).collect())
+            plain(
+                providers
+                    .into_iter()
+                    .filter(ManifestProvider::is_tested)
+                    .map(|one| one.name)
+                    .collect(),
+            )
         }
         (_, "filter") => {
             let tags = given.iter().flat_map(|file| tags(file)).map(|tag| format!("tag({tag})"));

@@ -236,7 +236,7 @@ fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
 /// Fails if a run has no provider with this name.
 fn check_provider(run: &RunDir, name: &str) -> Result<(), CommandError> {
     let manifest = run.manifest()?;
-    let known = manifest.providers.iter().filter(|one| !one.is_grader);
+    let known = manifest.providers.iter().filter(|one| one.is_tested());
     let known: Vec<_> = known.map(|one| &*one.name).collect();
     if known.contains(&name) {
         return Ok(());

@@ -74,6 +74,7 @@ fn manifest() -> Manifest {
         providers: vec![ManifestProvider {
             name: "units".into(),
             is_grader: false,
+            is_tool: false,
             plugin: "bundled:units".into(),
             digest: digest(b"plugin"),
             kind: PluginKind::Component,

@@ -1,0 +1,131 @@
+//! `[tools.NAME]`, and contradictions between tools and their callers.
+
+use std::{collections::HashSet, fs::Metadata};
+
+use runner_model::provider::{Provider, Stdin, Tool};
+use runner_model::{units::show_size, without_mark};
+use serde_json::{Map, Value, json};
+
+use super::grant_keys::TOOL_GRANTS;
+use super::provider_keys::{PROVIDERS, called};
+use super::workspace_keys::check_tool_folders;
+use super::{FilePlace, NamedFile, all_providers, files::display_path};
+use crate::reading::{
+    AnyTable, At, COMMAND_ROOTS, Form, Named, Reader, TEXT, Table, TableForm, Templated, read_text,
+    suggest,
+};
+
+pub(crate) const TOOLS: Named<TableForm<Provider>> =
+    Named { form: TableForm("`[tools.NAME]`", tool), ..PROVIDERS };
+const SCHEMA_FILE: NamedFile = NamedFile("schema", Metadata::is_file, FilePlace::Readable);
+/// Bytes of the schema of an input. A worker gets all of them in one frame of 16 MiB.
+const MAX_SCHEMA: u64 = 256 << 10;
+
+fn tool(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let tool = Tool {
+        description: table.optional("description", &TEXT),
+        input_schema: table.optional("input_schema", &InputSchema),
+    };
+    Some(Provider {
+        tool: Some(Box::new(tool)),
+        stdin: table.optional("stdin", &Templated(COMMAND_ROOTS)).map(Stdin::Text),
+        ..called(table, &TOOL_GRANTS)?
+    })
+}
+
+/// A JSON Schema: a table, or a file that has one. A stored scenario has the text of the file.
+struct InputSchema;
+
+impl Form for InputSchema {
+    type Out = Value;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Value> {
+        if !value.is_string() {
+            let words = "a file or a table";
+            return if value.is_object() {
+                AnyTable.read(at, value, reader)
+            } else {
+                reader.refuse_kind(at, value, words)
+            };
+        }
+        let missing = reader.missing_files.len();
+        let file = SCHEMA_FILE.read(at, value, reader)?;
+        if reader.missing_files.len() > missing {
+            return None;
+        }
+        let text = match (reader.files.texts.get(&file), reader.project) {
+            (Some(text), _) => text.clone(),
+            (None, None) => return None,
+            (None, Some(project)) => {
+                let path = project.base.join(&file);
+                match read_text(&path, &display_path(&path), "schema", "") {
+                    Ok(text) => without_mark(&text).to_owned(),
+                    Err(problem) => {
+                        reader.problems.push(problem);
+                        reader.add_place(at, "this file");
+                        return None;
+                    }
+                }
+            }
+        };
+        let read = match serde_json::from_str(&text) {
+            _ if text.len() as u64 > MAX_SCHEMA => {
+                Err(format!("has more than {}", show_size(MAX_SCHEMA)))
+            }
+            Ok(schema @ Value::Object(_)) => Ok(schema),
+            Ok(_) => Err("is not a JSON object".to_owned()),
+            Err(error) => Err(format!("is not JSON: {error}")),
+        };
+        match read {
+            Ok(schema) => {
+                reader.files.texts.insert(file, text);
+                Some(schema)
+            }
+            Err(reason) => {
+                reader.refuse(at, format!("schema `{file}` {reason}"), "here");
+                None
+            }
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"anyOf": [SCHEMA_FILE.schema(), AnyTable.schema()]})
+    }
+}
+
+/// Reports granted tools that do not exist, and folders of tools that are in the workspaces of their callers.
+pub(super) fn check_tools(root: &Value, reader: &mut Reader<'_>) {
+    let empty = Map::new();
+    let tools = root.get("tools").and_then(Value::as_object).unwrap_or(&empty);
+    for (table, name, caller) in all_providers(root).filter(|(table, ..)| *table != "tools") {
+        let at = At::ROOT.key(table);
+        let at = at.key(name);
+        let at = at.key("grants");
+        let at = at.key("tools");
+        let mut seen = HashSet::new();
+        for (index, name) in granted_tools(caller) {
+            let at = at.index(index);
+            if !tools.contains_key(name) {
+                let message = format!("the scenario has no tool `{name}`");
+                reader.refuse(&at, message, "here").help = Some(if tools.is_empty() {
+                    format!("add a table for it: `[tools.{name}]`")
+                } else {
+                    suggest(name, tools.keys().map(String::as_str))
+                });
+            } else if !seen.insert(name) {
+                reader.refuse(&at, format!("the tool `{name}` is granted twice"), "again here");
+            }
+        }
+    }
+    let at = At::ROOT.key("tools");
+    for (name, tool) in tools {
+        check_tool_folders(name, tool, &at.key(name), root, reader);
+    }
+}
+
+/// Returns the names of the tools that a provider may call, with their indexes.
+pub(super) fn granted_tools(caller: &Value) -> impl Iterator<Item = (usize, &str)> {
+    let tools = caller.pointer("/grants/tools").and_then(Value::as_array);
+    let tools = tools.into_iter().flatten().enumerate();
+    tools.filter_map(|(index, name)| Some((index, name.as_str()?)))
+}
