@@ -41,6 +41,7 @@ pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
     Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, media_type, tree,
+    transcript,
     workspace,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};

@@ -243,9 +243,40 @@ pub struct Expect {
     /// What the attempt leaves in its workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<ExpectedWorkspace>,
+    /// What happens in the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<ExpectedTranscript>,
     /// Names of the graders that judge the output if all other expectations hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<String>,
+}
+
+/// Expectations of the calls of tools in an attempt. Absent ones are not checked. Tools are globs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedTranscript {
+    /// Tools that are called in this order. Others may come between.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<String>,
+    /// Tools that are not called.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+    /// Most calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u64>,
+    /// Calls that are made, in any order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub call: Vec<ExpectedCall>,
+}
+
+/// A call of a tool that is made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedCall {
+    pub tool: String,
+    /// A value whose keys and items the arguments must have.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
 }
 
 /// Expectations of what an attempt leaves in its workspace. Absent ones are not checked.

@@ -8,14 +8,15 @@ use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
 use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
-    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, Toolbox,
-    failure, host_fault, host_fault_reason,
+    Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, ListedTool,
+    Toolbox, failure, host_fault, host_fault_reason,
 };
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
     artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
-    report::AttemptResult, tools::AttemptTools, workspaces::add_changes, workspaces::left_files,
+    report::AttemptResult, tools::AttemptTools, transcripts::add_transcript,
+    transcripts::transcript, workspaces::add_changes, workspaces::left_files,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.
@@ -121,7 +122,8 @@ impl Attempt<'_> {
             // A row that is too long keeps its first metrics.
             reply.metrics.insert(0, cost);
         }
-        self.judge_call(provider.json_key(), started_at, ended, max_tree)
+        let tools = provider.tools.as_ref().map_or(&[][..], |tools| tools.listed());
+        self.judge_call(provider.json_key(), tools, started_at, ended, max_tree)
     }
 
     /// Returns the tools of the attempt. `None` without any.
@@ -140,6 +142,7 @@ impl Attempt<'_> {
     fn judge_call(
         &self,
         json_key: Option<Hint>,
+        tools: &[ListedTool],
         started_at: Time,
         ended: Ended,
         max_tree: usize,
@@ -176,7 +179,18 @@ impl Attempt<'_> {
         let expected = self.test.expect.workspace.as_ref().zip(ended.workspace.as_ref());
         let workspace =
             expected.map(|(expected, left)| left_files(expected, base, self.blobs, left));
+        let steps = &ended.transcript;
+        let has_steps = !steps.is_empty() || ended.dropped_steps > 0;
+        let text = has_steps.then(|| {
+            let session = format!("{} attempt {}", self.task.trial, self.task.attempt);
+            transcript(&session, &self.task.trial.provider, tools, steps)
+        });
+        let expects = self.test.expect.transcript.is_some();
+        let shown = text.as_ref().filter(|_| expects);
+        let shown =
+            shown.map(|text| String::from_utf8(text.clone()).map_err(|error| error.to_string()));
         let mut evidence = Evidence {
+            transcript: shown.as_ref(),
             max_tree,
             schema: self.schema.as_deref(),
             exit_code: None,
@@ -233,11 +247,14 @@ impl Attempt<'_> {
         if row.outcome == Outcome::Passed && !self.test.expect.graders.is_empty() {
             row.outcome = Outcome::Ungraded;
         }
-        let mut changes = Vec::new();
+        let mut of_host = Vec::new();
         if host_fault.is_none() {
-            changes = add_changes(&mut row, base.copied(), ended.workspace);
+            of_host = add_changes(&mut row, base.copied(), ended.workspace);
+            let count = ended.transcript.len() as u64;
+            let dropped = ended.dropped_steps;
+            of_host.extend(text.map(|text| add_transcript(&mut row, text, count, dropped)));
         }
-        AttemptResult { row, said: ended.said, left, changes, host_fault }
+        AttemptResult { row, said: ended.said, left, of_host, host_fault }
     }
 }
 

@@ -220,6 +220,7 @@ impl Slots {
             TaskKind::Judge => {
                 let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;
                 let workspace = self.left_files(&test, &stored).await;
+                let transcript = self.transcript(&test, &stored).await;
                 let evidence = Evidence {
                     max_tree: max_tree_bytes(provider.settings.limits.reply),
                     schema: schema.as_deref(),
@@ -227,6 +228,7 @@ impl Slots {
                     json_key: provider.json_key(),
                     stderr: "",
                     workspace: workspace.as_ref(),
+                    transcript: transcript.as_ref(),
                 };
                 let mut row = rejudge(&self.cache, &test.expect, stored.clone(), &evidence);
                 // The stored output may be longer than a row.
@@ -593,6 +595,18 @@ impl Slots {
         Some(LeftFiles::read(expected, &blobs[0], &blobs[1], |left| {
             content(left, folder, contents.as_ref())
         }))
+    }
+
+    /// Returns the transcript of an attempt, if its test expects something of it.
+    async fn transcript(
+        &self,
+        test: &Test<'_>,
+        row: &RowRef<'_>,
+    ) -> Option<Result<String, String>> {
+        test.expect.transcript.as_ref()?;
+        let digest = row.transcript_artifact()?.sha256;
+        let read = async { fs::read_to_string(self.blob(&digest).await?) };
+        Some(read.await.map_err(|error| error.to_string()))
     }
 
     /// Returns the copy of a base. `None` without one.

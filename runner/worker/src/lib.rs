@@ -23,6 +23,7 @@ mod redact_row;
 mod report;
 mod schema;
 mod tools;
+mod transcripts;
 mod worker;
 mod worker_state;
 mod workspaces;
@@ -42,6 +43,7 @@ mod judge {
     mod left;
     mod outcome;
     mod search;
+    mod transcript;
     mod workspace;
 
     pub use self::compiled::{CompiledCache, SharedSchema};

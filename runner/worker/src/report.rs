@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
 use runner_model::row::{OUTPUT_ARTIFACT, OUTPUT_REFERENCE, Raw, is_deep};
+use runner_model::transcript::TRANSCRIPT;
 use runner_model::{HostFault, Row, TaskId, Text, protocol::ReportHead, workspace::CHANGES};
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
@@ -19,8 +20,8 @@ pub struct AttemptResult<'a> {
     pub said: Said<'static>,
     /// Files for the row's artifacts. Their contents are not yet redacted.
     pub left: Vec<LeftFile>,
-    /// The list of changes in the workspace, and their contents. Redacted already.
-    pub changes: Vec<LeftFile>,
+    /// The files of the host: the list of changes in the workspace, their contents, and the transcript. Redacted already.
+    pub of_host: Vec<LeftFile>,
     pub host_fault: Option<HostFault>,
 }
 
@@ -62,13 +63,18 @@ impl AttemptReport {
         for (index, file) in (0..).zip(left) {
             row.artifacts.push(send_artifact(file, redactor, |piece| send(index, piece))?);
         }
-        for (index, file) in (row.artifacts.len() as u32..).zip(result.changes) {
+        for (index, file) in (row.artifacts.len() as u32..).zip(result.of_host) {
             row.artifacts.push(send_artifact(file, None, |piece| send(index, piece))?);
         }
         if let Some(workspace) = &mut row.workspace {
             let mut artifacts = row.artifacts.iter().rev();
             let list = artifacts.find(|artifact| *artifact.name == *CHANGES);
             workspace.changes = list.map(|list| list.sha256);
+        }
+        if let Some(transcript) = &mut row.transcript {
+            let mut artifacts = row.artifacts.iter().rev();
+            let file = artifacts.find(|artifact| *artifact.name == *TRANSCRIPT);
+            transcript.sha256 = file.map(|file| file.sha256);
         }
         let said = encode_said(result.said);
         let host_fault = result.host_fault;

@@ -34,6 +34,11 @@ impl Tools {
         Self { loaded, listed }
     }
 
+    /// Returns the tools in the order of the grants.
+    pub fn listed(&self) -> &[ListedTool] {
+        &self.listed
+    }
+
     /// Returns the greatest number of bytes of the memories of a tool.
     pub fn most_memory(&self) -> u64 {
         self.loaded.iter().map(|tool| tool.settings.limits.memory).max().unwrap_or(0)

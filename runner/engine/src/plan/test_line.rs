@@ -67,6 +67,8 @@ pub(crate) struct Expect {
     pub(crate) stderr: Option<IgnoredAny>,
     /// Present if the verdict needs what the attempt has left in its workspace.
     pub(crate) workspace: Option<IgnoredAny>,
+    /// Present if the verdict needs the attempt's transcript.
+    pub(crate) transcript: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {

@@ -227,7 +227,7 @@ impl TasksInFlight {
     }
 }
 
-/// Gives workers what an attempt has left in its workspace, if its test or a grader needs it.
+/// Gives workers what an attempt has left in its workspace, and its transcript, if its test or a grader needs it.
 ///
 /// # Errors
 ///
@@ -240,23 +240,27 @@ pub(super) fn left_of(
     stored: &StoredRow,
 ) -> io::Result<Vec<Arc<SessionFile>>> {
     let row = read_line(&stored.line).map_err(io::Error::other)?;
-    let mut left = row.changes().into_iter().flatten().peekable();
-    if left.peek().is_none() {
+    let [list, contents] = row.changes();
+    let transcript = row.transcript_artifact();
+    if list.or(transcript).is_none() {
         return Ok(Vec::new());
     }
-    let needs = match assignment.grader {
+    let (needs_workspace, needs_transcript) = match assignment.grader {
         Some(grader) => {
             let grading = &plan.providers[usize::from(grader)].provider.grading;
-            grading.as_ref().is_some_and(|grading| grading.workspace.is_some())
+            (grading.as_ref().is_some_and(|grading| grading.workspace.is_some()), false)
         }
         None => {
             let mut line = Vec::new();
             plan.suite.line(plan.suite.trial(assignment.trial).test, &mut line)?;
-            TestLine::read(&line)?.expect()?.workspace.is_some()
+            let expect = TestLine::read(&line)?.expect()?;
+            (expect.workspace.is_some(), expect.transcript.is_some())
         }
     };
+    let left = [list, contents].into_iter().flatten().filter(|_| needs_workspace);
+    let left = left.chain(transcript.filter(|_| needs_transcript));
     let mut files = Vec::new();
-    for Artifact { sha256, .. } in left.filter(|_| needs) {
+    for Artifact { sha256, .. } in left {
         let open = || run.artifact(sha256).map_err(io::Error::other);
         files.extend(pool.put_artifact(*sha256, open)?);
     }

@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use runner_model::protocol::{FromWorker, LOG_LINE, MAX_PIECE};
-use runner_model::{Limits, visible::visible_line, workspace::MAX_CHANGE_BYTES};
+use runner_model::{Limits, visible::visible_line};
+use runner_model::{transcript::MAX_HEAD, workspace::MAX_CHANGE_BYTES};
 
 /// Artifacts of an attempt with its output: a worker lists no more in a row. While the attempt reports, each is an open file.
 const MAX_ARTIFACTS: u64 = 330;
@@ -108,12 +109,15 @@ impl FrameQuota {
 /// more artifact, and JSON escapes can make it longer.
 pub(crate) fn max_artifact_bytes(limits: &Limits) -> u64 {
     let own = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
-    own.saturating_add(limits.workspace).saturating_add(MAX_CHANGE_BYTES)
+    let workspace = limits.workspace.saturating_add(MAX_CHANGE_BYTES);
+    // Each step has a number, too, which is shorter than the step.
+    let transcript = limits.transcript.saturating_mul(2).saturating_add(MAX_HEAD);
+    own.saturating_add(workspace).saturating_add(transcript)
 }
 
-/// Returns the number of artifacts of an attempt, with its output and those of its workspace.
+/// Returns the number of artifacts of an attempt, with its output, those of its workspace, and its transcript.
 pub(crate) fn max_artifacts(limits: &Limits) -> u64 {
-    limits.artifact_files.saturating_add(3).min(MAX_ARTIFACTS)
+    limits.artifact_files.saturating_add(4).min(MAX_ARTIFACTS)
 }
 
 /// Returns the number of pieces of all artifacts of an attempt. Redaction can turn one piece into two, and adds one at the end.

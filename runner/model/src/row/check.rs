@@ -64,10 +64,11 @@ pub fn check_row<'a>(
         (is_error_right && is_class_right, "error"),
         (row.checks.iter().all(Check::is_possible), "checks"),
         (row.grades.is_empty(), "grades"),
-        // One more for an output that does not fit the row, and those of a workspace.
-        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(3), "artifacts"),
+        // One more for an output that does not fit the row, those of a workspace, and a transcript.
+        (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(4), "artifacts"),
         (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
         (has_changes(&row), "workspace"),
+        (row.transcript.is_none() || row.transcript_artifact().is_some(), "transcript"),
     ];
     check_parts("row", &parts)?;
     Ok(row)

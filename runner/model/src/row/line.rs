@@ -12,6 +12,7 @@ use super::parts::{
 };
 use super::{metric_sums::MetricSums, row_check::Check};
 use crate::enum_text::{default_weight, is_default, present};
+use crate::transcript::{TRANSCRIPT, TranscriptResult};
 use crate::workspace::{CHANGES, CONTENTS, WorkspaceResult};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
@@ -87,6 +88,9 @@ pub struct Row<'a> {
     /// What the attempt left in its workspace. Absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<WorkspaceResult>,
+    /// The attempt's transcript. Absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<TranscriptResult>,
 }
 
 /// The coordinator's keys of a line.
@@ -157,6 +161,7 @@ pub struct RowRef<'a> {
     #[serde(default)]
     pub continued: u32,
     pub workspace: Option<WorkspaceResult>,
+    pub transcript: Option<TranscriptResult>,
     pub fingerprint: Option<Fingerprint>,
     pub judgement_fingerprint: Option<Fingerprint>,
     pub judged: Option<u64>,
@@ -277,6 +282,7 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
             calls: row.calls,
             continued: row.continued,
             workspace: row.workspace,
+            transcript: row.transcript,
         }
     }
 }
@@ -323,6 +329,13 @@ impl RowRef<'_> {
             self.artifacts.iter().rev().find(|artifact| *artifact.name == *name && digest.is_some())
         };
         [last(CHANGES).filter(|list| Some(list.sha256) == digest), last(CONTENTS)]
+    }
+
+    /// Returns the artifact with the transcript.
+    pub fn transcript_artifact(&self) -> Option<&Artifact<'_>> {
+        let digest = self.transcript.as_ref()?.sha256?;
+        let mut last = self.artifacts.iter().rev();
+        last.find(|artifact| *artifact.name == *TRANSCRIPT && artifact.sha256 == digest)
     }
 
     /// Returns whether the row gives its trial a result. A later row can give another one.

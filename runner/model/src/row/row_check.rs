@@ -34,6 +34,10 @@ text_enum! {
         WorkspaceChanged = "workspace.changed",
         WorkspaceUnchanged = "workspace.unchanged",
         WorkspaceFiles = "workspace.files",
+        TranscriptCalls = "transcript.calls",
+        TranscriptNever = "transcript.never",
+        TranscriptMaxCalls = "transcript.max_calls",
+        TranscriptCall = "transcript.call",
     }
 }
 
@@ -141,6 +145,8 @@ impl CheckKind {
         use CheckKind::{Error, ExitCode, MaxDuration, MaxMemory, MinScore};
         matches!(self, Error | ExitCode | MaxDuration | MaxMemory | MinScore)
             || matches!(self, Self::WorkspaceChanged | Self::WorkspaceUnchanged)
+            || matches!(self, Self::TranscriptCalls | Self::TranscriptNever)
+            || self == Self::TranscriptMaxCalls
     }
 }
 

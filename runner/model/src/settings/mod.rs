@@ -8,6 +8,7 @@ mod overrides;
 mod selected;
 mod shard;
 pub mod tree;
+pub mod transcript;
 pub mod workspace;
 
 use std::{collections::BTreeMap, fmt, time::Duration};

@@ -69,6 +69,7 @@ impl Ended {
             fixed_limit,
             host_fault: host.fault,
             transcript: mem::take(&mut host.transcript.steps),
+            dropped_steps: host.transcript.dropped,
             calls: host.guard.determinism.as_ref().and_then(Determinism::calls),
         }
     }

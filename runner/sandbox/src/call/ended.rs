@@ -33,6 +33,8 @@ pub struct Ended {
     pub host_fault: Option<HostFault>,
     /// Steps of the attempt's transcript, redacted: objects of the Agent Trajectory Interchange Format without `step_id`.
     pub transcript: Vec<Raw<'static>>,
+    /// Number of steps that did not fit `limits.transcript`.
+    pub dropped_steps: u64,
     /// The exchanges in the attempt's journal. `None` without any.
     pub calls: Option<Calls>,
 }
@@ -112,6 +114,7 @@ impl Ended {
             fixed_limit: None,
             host_fault: None,
             transcript: Vec::new(),
+            dropped_steps: 0,
             calls: None,
         }
     }

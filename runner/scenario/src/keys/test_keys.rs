@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fs::Metadata};
 
 use runner_model::test::{
-    Expect, ExpectedFile, ExpectedText, ExpectedWorkspace, MetaValue, RepeatUntil, Retries,
-    Unwanted,
+    Expect, ExpectedCall, ExpectedFile, ExpectedText, ExpectedTranscript, ExpectedWorkspace,
+    MetaValue, RepeatUntil, Retries, Unwanted,
 };
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::{Value, json};
@@ -108,6 +108,19 @@ const WORKSPACE: TableForm<ExpectedWorkspace> = TableForm("`workspace` of `expec
         unchanged: table.optional("unchanged", &List(1, FILE_GLOB)).unwrap_or_default(),
         files: table.optional("files", &EXPECTED_FILES).unwrap_or_default().into_iter().collect(),
     })
+});
+const TRANSCRIPT: TableForm<ExpectedTranscript> = TableForm("`transcript` of `expect`", |table| {
+    let expected = ExpectedTranscript {
+        calls: table.optional("calls", &List(1, GLOB)).unwrap_or_default(),
+        never: table.optional("never", &List(1, GLOB)).unwrap_or_default(),
+        max_calls: table.optional("max_calls", &Integer(0, u64::from(u32::MAX))),
+        call: table.optional("call", &List(1, EXPECTED_CALL)).unwrap_or_default(),
+    };
+    Some(expected)
+});
+const EXPECTED_CALL: TableForm<ExpectedCall> = TableForm("a `call` of `transcript`", |table| {
+    let tool = table.required("tool", &GLOB);
+    Some(ExpectedCall { arguments: table.optional("arguments", &Any), tool: tool? })
 });
 const EXPECTED_FILES: Named<TableForm<ExpectedFile>> = Named {
     form: TableForm("a file of `workspace` of `expect`", |table| {
@@ -319,6 +332,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
         stderr: table.optional("stderr", &STDERR),
         workspace: table.optional("workspace", &WORKSPACE),
+        transcript: table.optional("transcript", &TRANSCRIPT),
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
     let schema =

@@ -8,6 +8,7 @@ use runner_model::{Outcome, Row, RowRef, outcome::Verdict};
 
 use super::checks::{Evidence, check_output, check_stderr, failed, passed, raw};
 use super::compiled::CompiledCache;
+use super::transcript::check_transcript;
 use super::workspace::check_workspace;
 
 /// Judges a row that has an output and the provider's own checks, or an error. Sets its outcome, and inserts the checks of
@@ -16,6 +17,7 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
     let checks = if let Some(output) = &row.output {
         let mut checks = check_output(cache, expect, row, output, evidence);
         checks.extend(check_workspace(cache, expect, evidence));
+        checks.extend(check_transcript(cache, expect, evidence));
         row.outcome = reply_outcome(checks.iter().chain(&row.checks), row.verdict);
         checks
     } else if let Some(error) = &row.error {
@@ -24,6 +26,7 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
         if outcome == Outcome::Passed {
             checks.extend(check_stderr(cache, expect, evidence.stderr));
             checks.extend(check_workspace(cache, expect, evidence));
+            checks.extend(check_transcript(cache, expect, evidence));
             row.outcome = reply_outcome(checks.iter(), None);
         }
         checks

@@ -46,6 +46,7 @@ fn ended(ending: Ending) -> Ended {
         fixed_limit: None,
         host_fault: None,
         transcript: Vec::new(),
+        dropped_steps: 0,
         calls: None,
     }
 }
@@ -78,7 +79,8 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
         cache: &CompiledCache::default(),
         blobs: Path::new(""),
     };
-    let result = attempt.judge_call(None, Time::from_millis(1_800_000_000_015), ended, usize::MAX);
+    let result =
+        attempt.judge_call(None, &[], Time::from_millis(1_800_000_000_015), ended, usize::MAX);
     let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report

@@ -38,6 +38,7 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
     let stored = r#"{"v":4,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"outcome":"passed",
         "started_at":"2026-11-20T09:18:04.015Z","duration_ms":1.5,"usage":{"peak_memory":65536}}"#;
     let evidence = |exit_code| Evidence {
+        transcript: None,
         max_tree: 24 << 20,
         schema: actual.schema.as_ref(),
         exit_code,
@@ -523,6 +524,7 @@ fn exit_code_is_rejudged_by_its_check() {
     let again = |expected: Value, checks: &str, is_plain: bool| {
         let row = row(checks);
         let evidence = Evidence {
+            transcript: None,
             max_tree: 1 << 20,
             schema: None,
             exit_code: is_plain.then_some(0),
@@ -537,7 +539,7 @@ fn exit_code_is_rejudged_by_its_check() {
             row,
             said: Said::default(),
             left: Vec::new(),
-            changes: Vec::new(),
+            of_host: Vec::new(),
             host_fault: None,
         };
         let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();

@@ -38,6 +38,7 @@ fn ended(ending: Ending) -> Ended {
         lost: Some(RowError { details: None, ..error(SECRET) }),
         host_fault: None,
         transcript: Vec::new(),
+        dropped_steps: 0,
         calls: None,
     }
 }

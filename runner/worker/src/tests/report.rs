@@ -52,7 +52,7 @@ fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
         row,
         said: Said::default(),
         left: Vec::new(),
-        changes: Vec::new(),
+        of_host: Vec::new(),
         host_fault: None,
     };
     let report = AttemptReport::new(result, None, |index, piece| {

@@ -1,0 +1,88 @@
+//! [`Transcript`]: what happened in an attempt, in the Agent Trajectory Interchange Format (ATIF) of Harbor, version 1.7.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Digest, Text, enum_text::is_default};
+
+/// Name of the artifact with the transcript.
+pub const TRANSCRIPT: &str = "transcript.json";
+/// `schema_version` of a transcript.
+pub const ATIF: &str = "ATIF-v1.7";
+/// `extra.by` of a step that the runner saw itself.
+pub const BY_RUNNER: &str = "runner";
+/// `extra.by` of a step that the guest reported.
+pub const BY_GUEST: &str = "guest";
+
+/// Most bytes of a transcript without its steps.
+pub const MAX_HEAD: u64 = 2 << 20;
+
+/// What a row has of the transcript of its attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TranscriptResult {
+    /// Digest of the artifact `transcript.json`.
+    pub sha256: Option<Digest>,
+    /// Number of steps.
+    pub steps: u64,
+    /// Number of steps that are missing, because they did not fit `limits.transcript`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dropped: u64,
+}
+
+/// A transcript, as far as the runner reads it. Other keys are kept in the file.
+#[derive(Debug, Deserialize)]
+pub struct Transcript<'a> {
+    #[serde(borrow)]
+    pub agent: Agent<'a>,
+    #[serde(borrow)]
+    pub steps: Vec<Step<'a>>,
+}
+
+/// The agent of a transcript.
+#[derive(Debug, Default, Deserialize)]
+pub struct Agent<'a> {
+    /// The tools that it may call.
+    #[serde(borrow, default)]
+    pub tool_definitions: Vec<&'a RawValue>,
+}
+
+/// A step of a transcript.
+#[derive(Debug, Deserialize)]
+pub struct Step<'a> {
+    #[serde(borrow, default)]
+    pub tool_calls: Option<Vec<StepCall<'a>>>,
+    #[serde(borrow, default)]
+    pub extra: Option<StepExtra<'a>>,
+}
+
+/// A call of a tool in a step.
+#[derive(Debug, Deserialize)]
+pub struct StepCall<'a> {
+    #[serde(borrow)]
+    pub function_name: Text<'a>,
+    #[serde(borrow)]
+    pub arguments: &'a RawValue,
+}
+
+/// The `extra` of a step.
+#[derive(Debug, Default, Deserialize)]
+pub struct StepExtra<'a> {
+    /// [`BY_RUNNER`] or [`BY_GUEST`].
+    #[serde(borrow, default)]
+    pub by: Option<Text<'a>>,
+}
+
+impl<'a> Transcript<'a> {
+    /// Returns the calls of tools in their order. Where the agent had tools of the runner, calls that only the guest reports do not count,
+    /// unless `all`.
+    pub fn calls(&self, all: bool) -> impl Iterator<Item = &StepCall<'a>> {
+        let has_tools = !self.agent.tool_definitions.is_empty();
+        let counts = move |step: &&Step<'_>| {
+            let by = step.extra.as_ref().and_then(|extra| extra.by.as_deref());
+            all || !has_tools || by == Some(BY_RUNNER)
+        };
+        self.steps.iter().filter(counts).flat_map(|step| step.tool_calls.iter().flatten())
+    }
+}
