@@ -5,7 +5,10 @@ use std::time::Duration;
 use crate::artifacts::ArtifactError;
 use crate::files::FileError;
 use crate::http::HttpError;
+use crate::records::RecordError;
 use crate::secrets::SecretError;
+use crate::tools::{ToolError, ToolErrorKind};
+use crate::transcript::TranscriptError;
 
 /// A [`std::result::Result`] with [`Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -151,6 +154,35 @@ impl From<HttpError> for Error {
     }
 }
 
+impl From<ToolError> for Error {
+    fn from(error: ToolError) -> Self {
+        let kind = match error.kind {
+            ToolErrorKind::Denied => ErrorKind::Denied,
+            // The provider has made the input.
+            ToolErrorKind::InvalidInput => ErrorKind::Internal,
+            ToolErrorKind::Stopped => ErrorKind::Stopped,
+            ToolErrorKind::Timeout
+            | ToolErrorKind::Trap
+            | ToolErrorKind::Limit
+            | ToolErrorKind::Failed => ErrorKind::Other,
+        };
+        let code = format!("tool-{}", error.kind);
+        Self { details: error.details, ..Self::new(kind, error.message).code(code) }
+    }
+}
+
+impl From<TranscriptError> for Error {
+    fn from(error: TranscriptError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::internal(error.to_string())
@@ -161,6 +193,7 @@ impl From<serde_json::Error> for Error {
 mod tests {
     use super::{Error, ErrorKind};
     use crate::http::HttpError;
+    use crate::tools::{ToolError, ToolErrorKind};
 
     #[test]
     fn http_error_decides_the_kind() {
@@ -179,6 +212,22 @@ mod tests {
             (HttpError::Other(why()), ErrorKind::Other, "", "why"),
         ] {
             assert_eq!(Error::from(error), Error::new(kind, message).code(code));
+        }
+    }
+
+    #[test]
+    fn tool_error_decides_the_kind() {
+        for (error, kind, code) in [
+            (ToolErrorKind::Denied, ErrorKind::Denied, "tool-denied"),
+            (ToolErrorKind::InvalidInput, ErrorKind::Internal, "tool-invalid-input"),
+            (ToolErrorKind::Stopped, ErrorKind::Stopped, "tool-stopped"),
+            (ToolErrorKind::Trap, ErrorKind::Other, "tool-trap"),
+        ] {
+            let details = serde_json::json!({ "stderr": "no" });
+            let error =
+                ToolError { details: Some(details.clone()), ..ToolError::new(error, "why") };
+            let expected = Error::new(kind, "why").code(code).details(details);
+            assert_eq!(Error::from(error), expected);
         }
     }
 }

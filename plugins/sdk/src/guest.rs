@@ -11,7 +11,8 @@ use bindings::runner::provider::types::{
 };
 use bindings::runner::provider::{
     artifacts as wire_artifacts, control as wire_control, files as wire_files, http as wire_http,
-    log as wire_log, secrets as wire_secrets,
+    log as wire_log, records as wire_records, secrets as wire_secrets, tools as wire_tools,
+    transcript as wire_transcript,
 };
 
 use crate::artifacts::ArtifactError;
@@ -19,7 +20,10 @@ use crate::files::{File, FileError};
 use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
 use crate::provider::RawTest;
+use crate::records::RecordError;
 use crate::secrets::SecretError;
+use crate::tools::{Tool, ToolError, ToolErrorKind};
+use crate::transcript::TranscriptError;
 use crate::{Check, Error, ErrorKind, FromJson, Lifecycle, Packaged, Reply, Verdict};
 
 #[allow(
@@ -34,7 +38,8 @@ use crate::{Check, Error, ErrorKind, FromJson, Lifecycle, Packaged, Reply, Verdi
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",
-        world: "plugin",
+        // An import that a plugin does not use is not in its component.
+        world: "everything",
         pub_export_macro: true,
         default_bindings_module: "runner_sdk::__private::bindings",
     });
@@ -254,6 +259,49 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
         headers: response.headers,
         body: response.body,
         duration: Duration::try_from_secs_f64(response.duration_ms / 1000.0).unwrap_or_default(),
+    })
+}
+
+pub(crate) fn tools() -> Vec<Tool> {
+    wire_tools::list()
+        .into_iter()
+        .map(|tool| Tool {
+            name: tool.name,
+            description: tool.description,
+            input_schema: tool.input_schema.and_then(|schema| serde_json::from_str(&schema).ok()),
+        })
+        .collect()
+}
+
+pub(crate) fn call_tool(name: &str, input: &str) -> Result<String, ToolError> {
+    wire_tools::call(name, input).map_err(|error| ToolError {
+        kind: match error.kind {
+            wire_tools::ToolErrorKind::Denied => ToolErrorKind::Denied,
+            wire_tools::ToolErrorKind::InvalidInput => ToolErrorKind::InvalidInput,
+            wire_tools::ToolErrorKind::Timeout => ToolErrorKind::Timeout,
+            wire_tools::ToolErrorKind::Trap => ToolErrorKind::Trap,
+            wire_tools::ToolErrorKind::Limit => ToolErrorKind::Limit,
+            wire_tools::ToolErrorKind::Stopped => ToolErrorKind::Stopped,
+            wire_tools::ToolErrorKind::Failed => ToolErrorKind::Failed,
+        },
+        message: error.message,
+        details: error.details.and_then(|details| serde_json::from_str(&details).ok()),
+    })
+}
+
+pub(crate) fn append_step(step: &str) -> Result<(), TranscriptError> {
+    wire_transcript::append(step).map_err(|error| match error {
+        wire_transcript::TranscriptError::Invalid => TranscriptError::Invalid,
+        wire_transcript::TranscriptError::TooLarge => TranscriptError::TooLarge,
+    })
+}
+
+pub(crate) fn append_record(record: &str) -> Result<(), RecordError> {
+    wire_records::append(record).map_err(|error| match error {
+        wire_records::RecordError::Invalid => RecordError::Invalid,
+        wire_records::RecordError::TooLarge => RecordError::TooLarge,
+        wire_records::RecordError::TooMany => RecordError::TooMany,
+        wire_records::RecordError::Unavailable => RecordError::Unavailable,
     })
 }
 

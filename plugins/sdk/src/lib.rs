@@ -21,8 +21,9 @@
 //! Inputs and configurations are read with serde. The runner checks a scenario against their JSON Schemas, which schemars
 //! derives, before it runs a test.
 //!
-//! The host's functions are in the modules [`log`], [`control`], [`files`], [`secrets`], [`artifacts`] and [`http`].
-//! Outside of WASM they call [`testing::Host`], which is in memory, so `cargo test` alone tests a provider.
+//! The host's functions are in the modules [`log`], [`control`], [`files`], [`secrets`], [`artifacts`] and [`http`], and for
+//! agents and test lists in [`tools`], [`transcript`] and [`records`]. Outside of WASM they call [`testing::Host`], which is in memory, so
+//! `cargo test` alone tests a provider.
 //!
 //! A provider that keeps data between tests implements [`Lifecycle`] instead.
 
@@ -39,7 +40,10 @@ pub mod control;
 pub mod files;
 pub mod http;
 pub mod log;
+pub mod records;
 pub mod secrets;
+pub mod tools;
+pub mod transcript;
 
 #[cfg(target_family = "wasm")]
 mod guest;

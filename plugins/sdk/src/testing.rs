@@ -26,7 +26,10 @@ use crate::files::{File, FileError};
 use crate::http::{HttpError, Request, Response};
 use crate::log::Level;
 use crate::provider::RawTest;
+use crate::records::RecordError;
 use crate::secrets::SecretError;
+use crate::tools::{Tool, ToolError, ToolErrorKind};
+use crate::transcript::TranscriptError;
 use crate::{FromJson, Lifecycle, Provider, Reply, Result};
 
 thread_local! {
@@ -39,6 +42,7 @@ pub struct Host {
     files: BTreeMap<String, Vec<u8>>,
     secrets: BTreeMap<String, String>,
     respond: Option<Box<Respond>>,
+    tools: Vec<HostTool>,
     seed: u32,
     stop_requested: bool,
     remaining: Duration,
@@ -46,6 +50,13 @@ pub struct Host {
 }
 
 type Respond = dyn FnMut(Request) -> Result<Response, HttpError>;
+type RunTool = dyn FnMut(Value) -> Result<Value, ToolError>;
+
+struct HostTool {
+    tool: Tool,
+    /// `None` while it runs.
+    run: Option<Box<RunTool>>,
+}
 
 /// Calls of a provider, recorded by a host.
 #[derive(Debug, Default)]
@@ -58,6 +69,12 @@ pub struct Calls {
     pub artifacts: BTreeMap<String, Vec<u8>>,
     /// Requests, with placeholders in place of secrets.
     pub requests: Vec<Request>,
+    /// Name and input of each call of a tool, also of those that are denied.
+    pub tools: Vec<(String, Value)>,
+    /// Steps of the transcript.
+    pub steps: Vec<Value>,
+    /// Records of a test list.
+    pub records: Vec<Value>,
 }
 
 impl Default for Host {
@@ -67,12 +84,13 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Creates a host without files, secrets and responses.
+    /// Creates a host without files, secrets, responses and tools.
     pub fn new() -> Self {
         Self {
             files: BTreeMap::new(),
             secrets: BTreeMap::new(),
             respond: None,
+            tools: Vec::new(),
             seed: 0,
             stop_requested: false,
             remaining: Duration::from_secs(60),
@@ -115,6 +133,27 @@ impl Host {
         respond: impl FnMut(Request) -> Result<Response, HttpError> + 'static,
     ) -> Self {
         self.respond = Some(Box::new(respond));
+        self
+    }
+
+    /// Grants a tool without a schema. The function gets the input of each call, and returns the output.
+    pub fn tool(
+        self,
+        name: impl Into<String>,
+        description: impl Into<String>,
+        run: impl FnMut(Value) -> Result<Value, ToolError> + 'static,
+    ) -> Self {
+        let (name, description) = (name.into(), description.into());
+        self.listed_tool(Tool { name, description, input_schema: None }, run)
+    }
+
+    /// Grants a tool as the provider sees it in its list. The function gets the input of each call, and returns the output.
+    pub fn listed_tool(
+        mut self,
+        tool: Tool,
+        run: impl FnMut(Value) -> Result<Value, ToolError> + 'static,
+    ) -> Self {
+        self.tools.push(HostTool { tool, run: Some(Box::new(run)) });
         self
     }
 
@@ -273,6 +312,42 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
     response
 }
 
+pub(crate) fn tools() -> Vec<Tool> {
+    with(|host| host.tools.iter().map(|known| known.tool.clone()).collect())
+}
+
+pub(crate) fn call_tool(name: &str, input: &str) -> Result<String, ToolError> {
+    let input: Value = serde_json::from_str(input).expect("the SDK writes JSON");
+    // Taken during the call, so that the function may use the SDK itself.
+    let run = with(|host| {
+        host.calls.tools.push((name.to_owned(), input.clone()));
+        let place = host.tools.iter().position(|known| known.tool.name == name)?;
+        Some((place, host.tools[place].run.take()?))
+    });
+    let Some((place, mut run)) = run else {
+        let message = format!("the tool `{name}` is not granted");
+        return Err(ToolError::new(ToolErrorKind::Denied, message));
+    };
+    let output = run(input);
+    with(|host| host.tools[place].run = Some(run));
+    output.map(|output| output.to_string())
+}
+
+pub(crate) fn append_step(step: &str) -> Result<(), TranscriptError> {
+    let step: Value = serde_json::from_str(step).expect("the SDK writes JSON");
+    if !step.is_object() {
+        return Err(TranscriptError::Invalid);
+    }
+    with(|host| host.calls.steps.push(step));
+    Ok(())
+}
+
+pub(crate) fn append_record(record: &str) -> Result<(), RecordError> {
+    let record = serde_json::from_str(record).expect("the SDK writes JSON");
+    with(|host| host.calls.records.push(record));
+    Ok(())
+}
+
 /// Returns the names of secrets in a header's value.
 fn names(value: &str) -> impl Iterator<Item = &str> {
     let after = value.split("{{secret.").skip(1);
@@ -290,6 +365,7 @@ mod tests {
     use super::Host;
     use crate::http::{HttpError, Response, get};
     use crate::log::Level;
+    use crate::tools::{Tool, ToolError, ToolErrorKind};
     use crate::{ErrorKind, NoConfig, Provider, Reply, Result, Test};
 
     /// Makes the call that its input names.
@@ -310,6 +386,15 @@ mod tests {
                     json!([request.clone().send()?.status, request.send()?.status])
                 }
                 "seed" => json!(test.seed),
+                "list" => json!(crate::tools::list().len()),
+                "tool" => crate::tools::call("count", &json!({"from": 1}))?,
+                "failed tool" => match crate::tools::call("other", &1) {
+                    Ok(output) => output,
+                    Err(error) => json!([error.kind.as_str(), error.message]),
+                },
+                "step" => json!(crate::transcript::append(&json!({"source": "agent"}))?),
+                "bad step" => json!(crate::transcript::append("a step")?),
+                "record" => json!(crate::records::append(&json!([1]))?),
                 "artifact" => {
                     crate::artifacts::append("a.txt", "text/plain", b"one ")?;
                     crate::artifacts::append("a.txt", "text/plain", b"two")?;
@@ -370,6 +455,38 @@ mod tests {
         assert_eq!(kind(host(), "keyed http"), ErrorKind::Denied);
         let host = Host::new().responses([Err(HttpError::Timeout)]);
         assert_eq!(kind(host, "http"), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn tools_run_and_their_calls_are_recorded() {
+        let tool = Tool {
+            name: "count".to_owned(),
+            description: String::new(),
+            input_schema: Some(json!({"type": "object"})),
+        };
+        let host = || {
+            // A tool of a test may use the SDK.
+            let run =
+                |input: serde_json::Value| Ok(json!([input["from"], crate::tools::list().len()]));
+            Host::new()
+                .tool("other", "Fails", |_| Err(ToolError::new(ToolErrorKind::Trap, "why")))
+                .listed_tool(tool.clone(), run)
+        };
+        assert_eq!(output(host(), "list"), json!(2));
+        assert_eq!(output(host(), "tool"), json!([1, 2]));
+        let (reply, calls) = host().run_recorded::<Caller>(json!("failed tool"), json!({}));
+        assert_eq!(reply.unwrap().output().unwrap(), json!(["trap", "why"]));
+        assert_eq!(calls.tools, [("other".to_owned(), json!(1))]);
+        assert_eq!(kind(Host::new(), "tool"), ErrorKind::Denied);
+    }
+
+    #[test]
+    fn steps_and_records_are_recorded() {
+        let (_, calls) = Host::new().run_recorded::<Caller>(json!("step"), json!({}));
+        assert_eq!(calls.steps, [json!({"source": "agent"})]);
+        let (_, calls) = Host::new().run_recorded::<Caller>(json!("record"), json!({}));
+        assert_eq!(calls.records, [json!([1])]);
+        assert_eq!(kind(Host::new(), "bad step"), ErrorKind::Internal);
     }
 
     #[test]
