@@ -51,8 +51,11 @@ pub(crate) enum Lost {
 /// The changes that are found in one tree.
 struct Walk<'a> {
     tree: &'a Tree,
+    /// At most one if only numbers are kept.
     changes: Vec<Change<'a>>,
-    max_changes: usize,
+    keeps_all: bool,
+    /// Numbers of the changes that are not kept, by kind.
+    numbers: [u32; 3],
     /// Folders to be read, with their index in the base.
     folders: Vec<(String, Option<usize>)>,
 }
@@ -66,14 +69,17 @@ struct Contents<'a> {
 
 /// Finds the changes in a workspace. Blocks.
 pub(crate) fn find(tree: &Tree, kept: &Kept<'_>) -> Result<LeftWorkspace, Lost> {
-    let max_changes = if kept.all { MAX_CHANGES } else { usize::MAX };
     let top = vec![(".".to_owned(), Some(0))];
-    let mut walk = Walk { tree, changes: Vec::new(), max_changes, folders: top };
+    let (changes, keeps_all, numbers) = (Vec::new(), kept.all, [0; 3]);
+    let mut walk = Walk { tree, changes, keeps_all, numbers, folders: top };
     while let Some((path, index)) = walk.folders.pop() {
         walk.folder(&path, index)?;
     }
     let mut changes = walk.changes;
-    let number = |kind| changes.iter().filter(|change| change.change == kind).count() as u32;
+    let number = |kind| {
+        let listed = changes.iter().filter(|change| change.change == kind).count();
+        walk.numbers[kind as usize] + listed as u32
+    };
     let mut left = LeftWorkspace {
         changes: Vec::new(),
         contents: LeftFile {
@@ -271,7 +277,12 @@ impl<'a> Walk<'a> {
         before: Option<&BaseEntry>,
         kind: EntryKind,
     ) -> Result<&mut Change<'a>, Lost> {
-        if self.changes.len() >= self.max_changes {
+        if !self.keeps_all {
+            // Millions of paths may fit into `limits.scratch`, and none of them is needed.
+            let known = self.changes.pop();
+            known.iter().for_each(|known| self.numbers[known.change as usize] += 1);
+        }
+        if self.changes.len() >= MAX_CHANGES {
             let message = format!("more than {MAX_CHANGES} files of the workspace were changed");
             return Err(Lost::Bound(message));
         }

@@ -363,6 +363,9 @@ fn numbers_alone_are_kept_on_request() {
     let acts =
         json!([["write", "/work/a", "other"], ["write", "/work/new", ""], ["remove", "/work/b"]]);
     assert_eq!(workspaces.changes(&acts), ["1 1 1"]);
+    let mut many = vec![json!(["remove", "/work/b"])];
+    many.extend((0..40).map(|number| json!(["symlink", "x", format!("/work/{number}")])));
+    assert_eq!(workspaces.changes(&json!(many)), ["40 0 1"]);
 }
 
 #[test]
