@@ -11,6 +11,7 @@ mod previews;
 mod random;
 mod replaying;
 mod reruns;
+mod tools;
 
 use std::{collections::BTreeMap, fs, path::Path};
 

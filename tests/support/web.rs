@@ -134,7 +134,7 @@ pub(crate) fn silent() -> Server {
 }
 
 /// Converts JSON to TOML on one line.
-fn toml(value: &Value) -> String {
+pub(crate) fn toml(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let pairs = map.iter();

@@ -1,0 +1,101 @@
+//! Attempts with tools that continue from their journals, and their replays.
+
+use std::{fmt::Write as _, fs, thread, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::continuing::asked;
+use crate::support::runner::Runner;
+use crate::support::server::{Response, Server};
+use crate::support::web;
+
+/// Turns of the agent, with two requests each: its own one, and that of its tool.
+const TURNS: usize = 10;
+
+/// An agent that asks a server and calls a tool, which asks it, too, and writes into the workspace.
+fn agent(keys: &str) -> (Runner, Server) {
+    let server = Server::start(move |request| {
+        thread::sleep(Duration::from_millis(20));
+        Response::ok(format!("answer to {}", request.path))
+    });
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    let url = |path: String| server.url(&path);
+    let mut steps = Vec::new();
+    for turn in 0..TURNS {
+        steps.push(json!({ "get": url(format!("/own/{turn}")) }));
+        let input = json!([
+            { "get": url(format!("/tool/{turn}")) },
+            { "random": true },
+            { "write": format!("/work/{turn}"), "text": format!("turn {turn}") },
+        ]);
+        steps.push(json!({ "call": "worker", "input": input }));
+    }
+    let plugin = "plugin = \"contract-0-1-1-everything.wasm\"";
+    let net = format!("grants.net = [\"{}\"]", server.origin());
+    let mut scenario = String::new();
+    let _ = write!(
+        scenario,
+        "[run]\njournal = true\nclock = 2020-01-01T00:00:00Z\n{keys}\n\
+         [tools.worker]\n{plugin}\n{net}\n\
+         [providers.agent]\n{plugin}\n{net}\ngrants.tools = [\"worker\"]\nworkspace = {{}}\n\
+         [[tests]]\nid = \"a\"\ninput = {}\n\
+         [tests.expect.transcript]\nmax_calls = {TURNS}\n",
+        web::toml(&Value::from(steps))
+    );
+    runner.scenario(&scenario);
+    (runner, server)
+}
+
+/// Returns the transcript of the run's only row.
+fn transcript(runner: &Runner) -> Value {
+    let folder = runner.path("saved");
+    let _ = fs::remove_dir_all(&folder);
+    runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
+    serde_json::from_slice(&fs::read(folder.join("artifacts/transcript.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn killed_attempt_with_tools_continues_and_is_replayed() {
+    let (runner, server) = agent("");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(13);
+    let workers = running.workers();
+    running.kill();
+    workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    runner.run(&["resume"]).expect(0).says(&["continuing 1 attempt"]);
+    let run = runner.only_run();
+    let row = run.rows().remove(0);
+    assert_eq!((&row["continued"], &row["calls"]["count"]), (&json!(1), &json!(2 * TURNS)));
+    assert_eq!(
+        (&row["workspace"]["added"], &row["transcript"]["steps"]),
+        (&json!(TURNS), &json!(TURNS))
+    );
+    let asked = asked(&server);
+    assert_eq!(asked.len(), 2 * TURNS);
+    assert!(asked.values().filter(|count| **count > 1).count() <= 1, "{asked:?}");
+    let continued = transcript(&runner);
+
+    runner.run(&["exec", "scenario.toml", "--replay", run.id()]).expect(0);
+    assert_eq!(transcript(&runner)["steps"], continued["steps"]);
+    let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
+    runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);
+    assert_eq!(server.requests().len(), asked.values().sum::<usize>());
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
+fn changed_tool_starts_its_callers_anew() {
+    let (runner, server) = agent("");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(7);
+    running.end_by(Signal::INT).0.expect(130);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(
+        &scenario.replace("[tools.worker]\n", "[tools.worker]\nlimits.memory = \"32MiB\"\n"),
+    );
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    let row = runner.only_run().rows().remove(0);
+    assert_eq!(row["continued"], Value::Null);
+    assert!(asked(&server)["/own/0"] == 2, "{:?}", asked(&server));
+}
