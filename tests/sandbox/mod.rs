@@ -9,6 +9,7 @@ mod graded_workspaces;
 mod judging;
 mod network;
 mod secrets;
+mod tools;
 mod wall;
 mod wasi;
 mod workspace_changes;

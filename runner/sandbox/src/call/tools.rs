@@ -203,6 +203,11 @@ impl crate::store::host::Host {
         // A guest's name may have any length.
         let shown = cut_redacted(SHOWN_NAME, name, self.redactor());
         let shown = cut(SHOWN_NAME, visible_line(&shown));
+        if self.is_tool {
+            let message = "a tool may not call tools";
+            self.deny(format!("the tool `{shown}`: {message}"), None);
+            return tool_error(ToolErrorKind::Denied, message);
+        }
         let grant = (name.len() <= SHOWN_NAME).then(|| Grant::Tool(name.to_owned()).to_string());
         self.deny(format!("the tool `{shown}`"), grant);
         let message = format!("the tool `{shown}` is not granted");

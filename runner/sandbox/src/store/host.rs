@@ -46,6 +46,8 @@ pub(crate) struct Host {
     /// The granted tools.
     pub(crate) tools: Option<Arc<dyn Toolbox>>,
     pub(crate) tool_calls_left: u64,
+    /// Whether the guest itself is a tool.
+    pub(crate) is_tool: bool,
     pub(crate) transcript: Transcript,
     /// Receives the records of a plugin that makes a test list.
     pub(crate) records: Option<Spool>,
@@ -90,6 +92,7 @@ impl Host {
             secrets: Arc::default(),
             tools: None,
             tool_calls_left: limits.tool_calls,
+            is_tool: false,
             transcript: Transcript::new(limits.transcript),
             records: None,
             of_tools: Usage::default(),
@@ -113,6 +116,7 @@ impl Host {
             ),
             secrets: call.access.secrets.clone(),
             tools: call.tools.clone(),
+            is_tool: call.inside.is_some(),
             files: call.files.to_vec(),
             bytes_in: bytes_in as u64,
             ..Self::new(call.limits, guard)

@@ -76,7 +76,7 @@ impl Host {
             extra["error"] = error.into();
         }
         if self.guard.determinism.is_none() {
-            extra["duration_ms"] = json!(call.took.as_secs_f64() * 1000.0);
+            extra["duration_ms"] = json!(call.took.as_micros() as f64 / 1000.0);
         }
         let input = call.input.trim();
         // Arguments are an object.

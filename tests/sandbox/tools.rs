@@ -1,0 +1,153 @@
+//! Tools of real runs: limits, grants, secrets, stops and what is kept of their calls.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::guests;
+use crate::support::runner::Runner;
+use crate::support::server::{Response, Server};
+use crate::support::web::toml;
+
+/// Creates a scenario whose agent follows `steps`. `keys` are lines before the providers, and `agent` lines of the agent.
+fn scenario(keys: &str, agent: &str, steps: &Value) -> Runner {
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    runner.link(&guests::component("contract-0-1-1-everything"), "agent.wasm");
+    runner.link(&guests::command(), "command.wasm");
+    runner.scenario(&format!(
+        "{keys}\n[providers.agent]\nplugin = \"agent.wasm\"\n{agent}\n[[tests]]\nid = \"a\"\ninput = {}\n",
+        toml(steps)
+    ));
+    runner
+}
+
+/// Returns the output of the only row of the newest run.
+fn output(runner: &Runner) -> Value {
+    runner.runs().last().unwrap().row("a")["output"].clone()
+}
+
+fn transcript(runner: &Runner) -> Value {
+    let _ = fs::remove_dir_all(runner.path("saved"));
+    runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
+    let file = runner.path("saved/artifacts/transcript.json");
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+const COMMAND: &str = "[tools.command]\nplugin = \"command.wasm\"\ndescription = \"Does what it is told\"\nargs = \"{{input.args}}\"\n";
+
+#[test]
+fn each_failure_of_a_tool_is_data_with_its_bounds() {
+    let keys = format!(
+        "{COMMAND}limits = {{ time = \"100ms\", reply = \"8KiB\" }}\n\
+         [tools.poor]\nplugin = \"agent.wasm\"\nlimits.memory = \"4MiB\"\n\
+         [tools.picky]\nplugin = \"agent.wasm\"\ninput_schema = {{ type = \"object\", required = [\"fail\"] }}\n"
+    );
+    let command = |args: &[&str]| json!({ "call": "command", "input": { "args": args } });
+    let steps = json!([
+        command(&["loop"]),
+        command(&["panic"]),
+        command(&["flood", "8"]),
+        { "call": "command", "input": {} },
+        { "call": "poor", "input": { "grow": 64 << 20 } },
+        { "call": "picky", "input": { "list": true } },
+        { "call": "picky", "input": { "fail": "no" } },
+        { "call": "poor", "input": { "call": "command", "input": {} } },
+        command(&["say", "still well"]),
+    ]);
+    let grants = "grants.tools = [\"command\", \"poor\", \"picky\"]";
+    let runner = scenario(&keys, grants, &steps);
+    runner.exec(&[]).expect(0);
+    let output = output(&runner);
+    let kinds: Vec<_> = output.as_array().unwrap().iter().map(|one| &one["error"]).collect();
+    assert_eq!(kinds[..2], ["timeout", "trap"], "{output:#}");
+    assert!(output[2]["ok"]["stdout"].as_str().unwrap().len() < 9_000);
+    assert_eq!(kinds[3..7], ["invalidinput", "limit", "invalidinput", "failed"], "{output:#}");
+    assert_eq!(output[7]["ok"]["error"], "denied");
+    assert_eq!(output[8]["ok"]["stdout"], "still well");
+    let transcript = transcript(&runner);
+    let errors = transcript["steps"].as_array().unwrap().iter().map(|step| &step["extra"]["error"]);
+    let errors: Vec<_> = errors.filter_map(Value::as_str).collect();
+    assert_eq!(errors, ["timeout", "trap", "invalid-input", "limit", "invalid-input", "failed"]);
+}
+
+#[test]
+fn stop_and_deadline_end_a_tool() {
+    let loops = json!([{ "call": "command", "input": { "args": ["loop"] } }]);
+    let runner = scenario(COMMAND, "grants.tools = [\"command\"]", &loops);
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    running.wait_until_running(&runner, 1);
+    let (ended, _) = running.end_by(Signal::INT);
+    ended.expect(130);
+
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("id = \"a\"", "id = \"a\"\ntimeout = \"200ms\""));
+    runner.exec(&["--into", "results/timed"]).expect(1);
+    let timed = runner.runs().into_iter().find(|run| run.id() == "timed").unwrap();
+    assert_eq!(timed.row("a")["outcome"], "timeout");
+}
+
+#[test]
+fn tool_has_its_own_grants_and_its_caller_not() {
+    let server = Server::start(|request| {
+        let key = request.header("x-key").unwrap_or_default();
+        Response::ok(format!("{} with {key}", request.path))
+    });
+    let (origin, url) = (server.origin(), server.url("/data"));
+    let keys = format!(
+        "[tools.fetch]\nplugin = \"agent.wasm\"\ngrants = {{ net = [\"{origin}\"], secrets = [\"TOOL_KEY\"] }}\n\
+         [tools.closed]\nplugin = \"agent.wasm\"\n"
+    );
+    let steps = json!([
+        { "call": "fetch", "input": [{ "get": url }, { "secret": "TOOL_KEY" }] },
+        { "get": url },
+        { "secret": "TOOL_KEY" },
+        { "call": "closed", "input": { "get": url } },
+    ]);
+    let runner = scenario(&keys, "grants.tools = [\"fetch\", \"closed\"]", &steps);
+    let mut exec = runner.command(&["exec", "scenario.toml"]);
+    exec.env("TOOL_KEY", "0123456789-secret");
+    assert!(exec.output().unwrap().status.success());
+    let output = output(&runner);
+    // The tool knows its secret, and its caller does not.
+    assert_eq!(output[0]["ok"], json!(["/data with ", "[secret TOOL_KEY]"]));
+    assert!(output[1].as_str().unwrap().contains("enied"), "{output:#}");
+    assert_eq!(output[2], "denied");
+    assert_eq!(server.requests().len(), 1);
+    let run = runner.only_run();
+    let denied = run.row("a")["denied"].to_string();
+    let line = format!("tool `closed`: GET {origin} (add `net = [\\\"{origin}\\\"]` to its grants)");
+    assert!(denied.contains(&line), "{denied}");
+    for file in ["index.jsonl", "logs.jsonl"] {
+        let path = run.dir.join(file);
+        assert!(!fs::read_to_string(path).unwrap_or_default().contains("0123456789-secret"));
+    }
+    assert!(!transcript(&runner).to_string().contains("0123456789-secret"));
+}
+
+#[test]
+fn calls_are_judged_again_without_running_anything() {
+    let call = |args: &[&str]| json!({ "call": "command", "input": { "args": args } });
+    let claim = json!({ "append": {
+        "source": "agent", "message": "I did it",
+        "tool_calls": [{ "tool_call_id": "x", "function_name": "command", "arguments": { "args": ["refund"] } }],
+        "extra": { "by": "runner" },
+    } });
+    let steps = json!([call(&["say", "lookup"]), claim, call(&["say", "refund"])]);
+    let runner = scenario(COMMAND, "grants.tools = [\"command\"]", &steps);
+    runner.exec(&[]).expect(0);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let rescored = |expect: &str, code: i32| {
+        runner.scenario(&format!("{text}[tests.expect.transcript]\n{expect}\n"));
+        runner.run(&["rescore", "latest"]).expect(code)
+    };
+    rescored("calls = [\"comm*\", \"command\"]\nmax_calls = 2", 0);
+    rescored("call = [{ tool = \"command\", arguments = { args = [\"say\", \"refund\"] } }]", 0);
+    // The agent only claims this one, although it says that the runner saw it.
+    rescored("call = [{ tool = \"command\", arguments = { args = [\"refund\"] } }]", 1)
+        .says(&["transcript.call"]);
+    rescored("max_calls = 1", 1).says(&["expected at most 1 call, got 2"]);
+    rescored("never = [\"c*\"]", 1).says(&["these may not be called, but were"]);
+    rescored("calls = [\"command\", \"other\"]", 1).says(&["expected a call of `other`"]);
+    assert_eq!(runner.only_run().rows().iter().filter(|row| row["judged"].is_null()).count(), 1);
+}
