@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::{Value, json};
 
+use super::workspace_changes::{added, replace_list};
 use super::workspaces::{agent, changes, tree};
 use crate::support::{
     guests::programs, run::Run, runner::Runner, running::Running, truth::assert_whole,
@@ -92,6 +93,24 @@ fn secret_in_a_path_does_not_keep_graders_from_the_workspace() {
     let rows = runner.only_run().rows();
     let graded = rows.iter().find(|row| row["outcome"] == "passed").unwrap();
     assert_eq!(without_errors(&found(graded)["reader"]), [json!("x"), json!("a")], "{graded}");
+}
+
+/// The row before the grade has the same artifacts. It is superseded, and its damage costs nothing by itself.
+#[test]
+fn damaged_changes_of_a_graded_trial_are_damage() {
+    let read = json!([["read", "/work/x"]]);
+    let acts = json!([["write", "/work/x", "x"]]);
+    let runner = graded("", &[("reader", "workspace = \"read\"", read)], &[("a", acts)]);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    runner.run(&["verify"]).expect(0);
+    let rows = run.bytes("index.jsonl");
+    replace_list(&run, "a", &added("../x", 1, 0));
+    runner.run(&["verify"]).expect(1).says(&["its changes are lost", "`../x`"]);
+    run.write("index.jsonl", rows);
+    let digest = run.row("a")["workspace"]["changes"].as_str().unwrap().to_owned();
+    fs::remove_file(run.dir.join(format!("artifacts/{}/{digest}", &digest[..2]))).unwrap();
+    runner.run(&["verify"]).expect(1).says(&["its artifact `workspace.jsonl` is lost"]);
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn binary_and_large_files_are_named() {
     runner.write("base/old", [0, 1]);
     runner.exec(&[]).expect(0);
     let shown = runner.run(&["show", "latest", "a@agent#1", "--diff"]).expect(0);
-    shown.says(&["3 binary or large files are only named"]);
+    shown.says(&["does not change 3 binary or large files"]);
     let text = shown.stdout;
     for line in ["binary: binary", "large: larger than 1 MiB", "old: binary"] {
         assert!(text.contains(&format!("only named: {line}; --save DIR writes it\n")), "{text}");
@@ -250,8 +250,8 @@ fn refused_links_have_one_warning() {
 }
 
 /// Gives the attempt of a test another list of changes, as another program could.
-fn replace_list(run: &Run, test: &str, list: &str) {
-    let old = run.row(test)["workspace"]["changes"].as_str().unwrap().to_owned();
+pub(super) fn replace_list(run: &Run, test: &str, list: &str) {
+    let old = run.rows_of(test)[0]["workspace"]["changes"].as_str().unwrap().to_owned();
     let new: String = Sha256::digest(list).iter().map(|byte| format!("{byte:02x}")).collect();
     fs::create_dir_all(run.dir.join("artifacts").join(&new[..2])).unwrap();
     run.write(&format!("artifacts/{}/{new}", &new[..2]), list);
@@ -264,7 +264,7 @@ fn replace_list(run: &Run, test: &str, list: &str) {
 }
 
 /// Returns the line of an added file with these bytes, whose content is `x` and at `at`.
-fn added(path: &str, bytes: u64, at: u64) -> String {
+pub(super) fn added(path: &str, bytes: u64, at: u64) -> String {
     let sha256: String = Sha256::digest("x").iter().map(|byte| format!("{byte:02x}")).collect();
     let line = json!({
         "path": path, "change": "added", "kind": "file", "mode": 420, "bytes": bytes, "sha256": sha256, "at": at,

@@ -108,7 +108,7 @@ impl CheckedFile {
         let length = file.metadata()?.len();
         if at.checked_add(bytes).is_none_or(|end| end > length) {
             return Err(io::Error::other(format!(
-                "it has {length} bytes, and no content up to there"
+                "it has {length} bytes, fewer than the list of changes gives it"
             )));
         }
         file.seek(SeekFrom::Start(at))?;

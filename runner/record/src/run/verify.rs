@@ -127,6 +127,7 @@ impl RunDir {
             damaged_lines: 0,
             row_line: 0,
             artifacts: HashSet::new(),
+            changes: HashSet::new(),
             // A running session has written the calls of newer rows after they were read.
             journals: Some(&journals).filter(|_| !is_held),
             line: 0,
@@ -214,8 +215,10 @@ struct RunCheck<'a> {
     damaged_lines: u64,
     /// Number of the last row's line.
     row_line: u64,
-    /// Artifacts that were read.
+    /// Whole artifacts. A later row of the trial, such as a graded one, needs a damaged one as well.
     artifacts: HashSet<Digest>,
+    /// Whole lists of changes.
+    changes: HashSet<Digest>,
     /// By the hash of the trial. `None` while a session runs.
     journals: Option<&'a Journals>,
     /// Number of the current line.
@@ -351,9 +354,9 @@ impl RunCheck<'_> {
     /// Checks the artifacts of a row, its changes, its calls and its line in `logs.jsonl`.
     fn check_references(&mut self, trial: usize, row: &RowRef<'_>) {
         let changes = row.workspace.and_then(|workspace| workspace.changes);
-        let mut changes = changes.filter(|list| !self.artifacts.contains(list));
+        let mut changes = changes.filter(|list| !self.changes.contains(list));
         for artifact in &row.artifacts {
-            if !self.artifacts.insert(artifact.sha256) {
+            if self.artifacts.contains(&artifact.sha256) {
                 continue;
             }
             self.found.artifacts += 1;
@@ -363,13 +366,17 @@ impl RunCheck<'_> {
                 let problem = format!("its artifact `{name}` is lost: {why}");
                 self.row_fault(trial, &row.trial, &problem);
                 changes = None;
+            } else {
+                self.artifacts.insert(artifact.sha256);
             }
         }
-        if changes.is_some()
-            && let Err(error) = self.run.workspace(row).and_then(|files| files.check())
-        {
-            let problem = format!("its changes are lost: {}", self.cause(error));
-            self.row_fault(trial, &row.trial, &problem);
+        if let Some(list) = changes {
+            if let Err(error) = self.run.workspace(row).and_then(|files| files.check()) {
+                let problem = format!("its changes are lost: {}", self.cause(error));
+                self.row_fault(trial, &row.trial, &problem);
+            } else {
+                self.changes.insert(list);
+            }
         }
         if let (Some(_), Some(journals)) = (row.calls, self.journals) {
             let journal = journals.get(&JournalKey::new(hash(&row.trial), row.attempt));

@@ -28,8 +28,8 @@ pub fn print(changes: &[PathChange], read: ReadLeft<'_>, out: &Out) -> Result<()
         })?;
         out.bytes(&bytes);
         if named > 0 {
-            let files = plural(named, "binary or large file is", "binary or large files are");
-            out.hint(&format!("{files} only named, and `git apply` leaves them as they are"));
+            let files = plural(named, "binary or large file", "binary or large files");
+            out.hint(&format!("`git apply` does not change {files}, which the diff only names"));
         }
         return Ok(());
     }
