@@ -7,56 +7,77 @@ use runner_sdk::{Check, Error, ErrorKind, Reply, Result, Verdict, log};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::config::{Config, OutputForm, Price};
 use crate::strip::Strip;
 use crate::usage::Usage;
-use crate::{Config, OutputForm, Price, failure, loose_json};
+use crate::{failure, loose_json};
 
-/// Settings for reading answers.
-pub(crate) struct Reader {
-    form: OutputForm,
-    strip: Strip,
-    price: Option<Price>,
+/// An answer with at least one choice.
+pub struct Answer {
+    url: String,
+    response: Response,
+    body: Value,
 }
 
-impl Reader {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { form: config.output, strip: config.strip.clone(), price: config.price }
-    }
+/// Settings for replies with a model's text.
+pub struct Reader {
+    form: OutputForm,
+    strip: Strip,
+    /// Price of the model.
+    pub price: Option<Price>,
+}
 
+impl Answer {
     /// Reads an answer of `url` with a status of success.
-    pub(crate) fn read(&self, url: &str, response: &Response) -> Result<Reply> {
-        let malformed = |why: String| {
-            let start = failure::start_of(response);
-            let message = format!(
-                "the answer of {url} is not a chat completion: {why}; it starts with {start}"
-            );
-            Error::new(ErrorKind::Other, message).code("malformed-answer")
-        };
-        let body =
-            loose_json::parse(&response.body).map_err(|error| malformed(error.to_string()))?;
+    pub(crate) fn read(url: &str, response: Response) -> Result<Self> {
+        let body = loose_json::parse(&response.body)
+            .map_err(|error| malformed(url, &response, &error.to_string()))?;
         let choice = &body["choices"][0];
-        if let Some(error) = failure::in_answer(choice, &body, response) {
+        if let Some(error) = failure::in_answer(choice, &body, &response) {
             return Err(error);
         }
         if choice.is_null() {
-            return Err(malformed("it has no `choices`".to_owned()));
+            return Err(malformed(url, &response, "it has no `choices`"));
         }
-        let text = text(choice).ok_or_else(|| malformed("its message has no text".to_owned()))?;
+        Ok(Self { url: url.to_owned(), response, body })
+    }
 
-        let milliseconds = response.duration.as_micros() as f64 / 1000.0;
-        let mut reply = self.reply(&text)?.metric("response_time", milliseconds, "ms");
-        let usage = Usage::read(&body);
-        for (name, count) in usage.counts() {
-            reply = reply.metric(name, count, "tokens");
-        }
-        if let Some(cost) = self.price.and_then(|price| usage.cost(price)) {
-            reply = reply.metric("cost_usd", cost, "USD");
-        }
-        Ok(reply)
+    /// Returns the message, in OpenAI's form.
+    pub fn message(&self) -> &Value {
+        &self.body["choices"][0]["message"]
+    }
+
+    /// Returns the text. Logs if it is cut or refused: the scenario judges whether such a text is enough.
+    pub fn text(&self) -> Option<String> {
+        text(&self.body["choices"][0])
+    }
+
+    /// Returns the error for an answer that must have a text, and has none.
+    pub fn without_text(&self) -> Error {
+        malformed(&self.url, &self.response, "its message has no text")
+    }
+
+    /// Returns the tokens and the time of the answer.
+    pub fn usage(&self) -> Usage {
+        Usage::read(&self.body, self.response.duration)
+    }
+}
+
+fn malformed(url: &str, response: &Response, why: &str) -> Error {
+    let start = failure::start_of(response);
+    let message =
+        format!("the answer of {url} is not a chat completion: {why}; it starts with {start}");
+    Error::new(ErrorKind::Other, message).code("malformed-answer")
+}
+
+impl Reader {
+    /// Reads the settings of a configuration.
+    pub fn new(config: &Config) -> Self {
+        Self { form: config.output, strip: config.strip.clone(), price: config.price }
     }
 
     /// Returns the reply with a text. If it must be JSON and is not, that is a failure of the model, so the test fails.
-    fn reply(&self, text: &str) -> Result<Reply> {
+    pub fn reply(&self, text: &str) -> Result<Reply> {
         let stripped = self.strip.cut(text);
         let kept = stripped.as_deref().unwrap_or(text);
         let mut is_whole = stripped.is_none();
@@ -81,7 +102,7 @@ impl Reader {
     }
 }
 
-/// Returns the text of a choice. Logs if it is cut or refused: the scenario judges whether such a text is enough.
+/// Returns the text of a choice, and logs if it is cut or refused.
 fn text(choice: &Value) -> Option<String> {
     let reason = choice["finish_reason"].as_str().unwrap_or_default();
     let is_cut = match reason.to_ascii_lowercase().as_str() {
@@ -112,7 +133,7 @@ fn text(choice: &Value) -> Option<String> {
 }
 
 /// Returns the text of a message's content: a text, or a list of parts. Parts with reasoning, pictures and tools are left out.
-fn content(content: &Value) -> Option<String> {
+pub fn content(content: &Value) -> Option<String> {
     let part = |part: &Value| match &part["type"] {
         Value::String(kind) if kind != "text" && kind != "output_text" => None,
         _ => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 /// Input of a test: a text, or a table with keys.
 #[derive(Default)]
-pub(crate) struct Input(pub(crate) Question);
+pub struct Input(pub(crate) Question);
 
 /// A prompt or a conversation, and settings in place of those of the configuration.
 #[derive(serde::Deserialize, serde::Serialize, JsonSchema, Default)]
@@ -59,7 +59,7 @@ pub(crate) enum Role {
 
 impl Question {
     /// Returns the messages to send. `system` is the first one, unless the test's messages start with a system message.
-    pub(crate) fn messages(&mut self, system: Option<String>) -> Result<Vec<Message>> {
+    pub(crate) fn messages(&mut self, system: Option<&str>) -> Result<Vec<Message>> {
         let mut messages = match (self.prompt.take(), self.messages.take()) {
             (Some(prompt), None) => vec![Message::new(Role::User, prompt)],
             (None, Some(messages)) if !messages.is_empty() => messages,
@@ -73,7 +73,7 @@ impl Question {
         };
         let is_set_up = matches!(messages[0].role, Role::System | Role::Developer);
         if let Some(system) = system.filter(|_| !is_set_up) {
-            messages.insert(0, Message::new(Role::System, system));
+            messages.insert(0, Message::new(Role::System, system.to_owned()));
         }
         Ok(messages)
     }
@@ -131,7 +131,7 @@ mod tests {
 
     fn messages(input: &Value, system: Option<&str>) -> Result<Value, String> {
         let mut input = Input::from_json(input.to_string()).map_err(|error| error.to_string())?;
-        let messages = input.0.messages(system.map(str::to_owned));
+        let messages = input.0.messages(system);
         messages.map(|messages| json!(messages)).map_err(|error| error.to_string())
     }
 

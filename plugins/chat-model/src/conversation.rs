@@ -1,19 +1,89 @@
-//! Builds the request for a completion from a test.
+//! [`Conversation`], which a provider sends to a model as often as it has a new message.
 
 use std::time::Duration;
 
 use runner_sdk::http::{self, Request};
-use runner_sdk::{Error, Result, Test};
+use runner_sdk::{Error, Result};
 use serde_json::{Map, Value, json};
 
-use crate::{Chat, Config};
+use crate::{Answer, Config, Input, failure};
 
-/// Builds the request of a test.
-pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
-    let Config { base_url, api_key_secret, headers, timeout_ms, .. } = &test.config;
+/// A conversation with a model.
+pub struct Conversation {
+    /// The request without its body.
+    request: Request,
+    /// The request's fields without `messages`.
+    fields: Map<String, Value>,
+    messages: Vec<Value>,
+}
+
+impl Conversation {
+    /// Starts a conversation with the messages of a test.
+    pub fn new(config: Config, input: Input, seed: u32) -> Result<Self> {
+        let mut question = input.0;
+        let request = request(&config);
+        let mut fields = config.extra;
+        if fields.get("stream").is_some_and(|stream| *stream != json!(false)) {
+            let message = "`extra.stream` cannot be set: an answer is read as a whole";
+            return Err(Error::invalid_config(message));
+        }
+        let messages = question.messages(config.system.as_deref())?;
+        let messages = messages.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let model = question.model.unwrap_or(config.model);
+        fields.insert("model".to_owned(), model.into());
+        let temperature = question.temperature.or(config.temperature);
+        let max_tokens = question.max_tokens.or(config.max_tokens);
+        let seed = question.seed.or(config.seed.then_some(seed));
+        for (name, value) in [
+            ("temperature", temperature.map(Value::from)),
+            ("max_tokens", max_tokens.map(Value::from)),
+            ("seed", seed.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        Ok(Self { request, fields, messages })
+    }
+
+    /// Returns the name of the model.
+    pub fn model(&self) -> &str {
+        self.fields["model"].as_str().unwrap_or_default()
+    }
+
+    /// Returns the messages, in OpenAI's form.
+    pub fn messages(&self) -> &[Value] {
+        &self.messages
+    }
+
+    /// Adds a message, in OpenAI's form.
+    pub fn add(&mut self, message: Value) {
+        self.messages.push(message);
+    }
+
+    /// Sets a field of all requests, such as `tools`.
+    pub fn set(&mut self, field: &str, value: Value) {
+        self.fields.insert(field.to_owned(), value);
+    }
+
+    /// Sends all messages, and waits for the model's answer.
+    pub fn send(&self) -> Result<Answer> {
+        let mut body = self.fields.clone();
+        body.insert("messages".to_owned(), Value::Array(self.messages.clone()));
+        let request = self.request.clone().json(&body)?;
+        let response = request.send().map_err(failure::without_response)?;
+        let url = &self.request.url;
+        if !response.is_success() {
+            return Err(failure::from_response(url, &response));
+        }
+        Answer::read(url, response)
+    }
+}
+
+fn request(config: &Config) -> Request {
+    let Config { base_url, api_key_secret, headers, timeout_ms, .. } = config;
     let base_url = base_url.trim_end_matches('/');
     let mut request = http::post(format!("{base_url}/chat/completions"));
-
     if !api_key_secret.is_empty() {
         // The host inserts the secret, so the plugin never has it.
         let token = format!("Bearer {{{{secret.{api_key_secret}}}}}");
@@ -23,34 +93,7 @@ pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
         request = request.header(name, value);
     }
     request.timeout = timeout_ms.map(|timeout| Duration::from_millis(timeout.into()));
-    Ok(request.json(&body(test)?)?)
-}
-
-fn body(test: Test<Chat>) -> Result<Map<String, Value>> {
-    let (config, mut question) = (test.config, test.input.0);
-    let mut body = config.extra;
-    if body.get("stream").is_some_and(|stream| *stream != json!(false)) {
-        let message = "`extra.stream` cannot be set: an answer is read as a whole";
-        return Err(Error::invalid_config(message));
-    }
-    let messages = question.messages(config.system)?;
-    let model = question.model.unwrap_or(config.model);
-    let seed = question.seed.or(config.seed.then_some(test.seed));
-
-    body.insert("model".to_owned(), model.into());
-    body.insert("messages".to_owned(), json!(messages));
-    let temperature = question.temperature.or(config.temperature);
-    let max_tokens = question.max_tokens.or(config.max_tokens);
-    for (name, value) in [
-        ("temperature", temperature.map(Value::from)),
-        ("max_tokens", max_tokens.map(Value::from)),
-        ("seed", seed.map(Value::from)),
-    ] {
-        if let Some(value) = value {
-            body.insert(name.to_owned(), value);
-        }
-    }
-    Ok(body)
+    request
 }
 
 #[cfg(test)]

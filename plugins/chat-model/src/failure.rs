@@ -81,8 +81,8 @@ pub(crate) fn start_of(response: &Response) -> String {
     }
 }
 
-/// Returns the start of a long text.
-pub(crate) fn shown(text: &str) -> String {
+/// Returns the start of a long text, for a message.
+pub fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

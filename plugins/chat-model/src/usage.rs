@@ -1,11 +1,15 @@
-//! [`Usage`], the tokens of an answer.
+//! [`Usage`], the tokens and the time of answers.
+
+use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::Price;
+use crate::config::Price;
 
-/// Tokens as counted by the server. `None` if it has not counted them.
-pub(crate) struct Usage {
+/// Tokens as counted by the server, with `None` if it has not counted them, and the time until the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
     /// Includes `cached`.
     prompt: Option<f64>,
     /// Includes `reasoning`.
@@ -14,11 +18,12 @@ pub(crate) struct Usage {
     /// Tokens of the prompt that the server had in a cache.
     cached: Option<f64>,
     reasoning: Option<f64>,
+    time: Duration,
 }
 
 impl Usage {
     /// Reads the `usage` of an answer, in the forms of OpenAI, Anthropic, DeepSeek, Moonshot and xAI.
-    pub(crate) fn read(answer: &Value) -> Self {
+    pub(crate) fn read(answer: &Value, time: Duration) -> Self {
         let usage = &answer["usage"];
         let first = |places: &[&str]| places.iter().find_map(|place| count(usage.pointer(place)?));
         let prompt = first(&["/prompt_tokens"]).or_else(|| {
@@ -49,11 +54,22 @@ impl Usage {
             "/cache_read_input_tokens",
             "/cached_tokens",
         ]);
-        Self { prompt, completion, total, cached, reasoning }
+        Self { prompt, completion, total, cached, reasoning, time }
+    }
+
+    /// Returns name, value and unit of each metric: the time, counts of tokens, and with a price the cost.
+    pub fn metrics(
+        self,
+        price: Option<Price>,
+    ) -> impl Iterator<Item = (&'static str, f64, &'static str)> {
+        let milliseconds = self.time.as_micros() as f64 / 1000.0;
+        let counts = self.counts().map(|(name, count)| (name, count, "tokens"));
+        let cost = price.and_then(|price| self.cost(price)).map(|cost| ("cost_usd", cost, "USD"));
+        [("response_time", milliseconds, "ms")].into_iter().chain(counts).chain(cost)
     }
 
     /// Returns the name and number of each count.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, f64)> {
+    pub fn counts(self) -> impl Iterator<Item = (&'static str, f64)> {
         let counts = [
             ("prompt_tokens", self.prompt),
             ("completion_tokens", self.completion),
@@ -66,7 +82,7 @@ impl Usage {
     }
 
     /// Returns the cost in dollars. `None` if the server has not counted prompt and completion.
-    pub(crate) fn cost(&self, price: Price) -> Option<f64> {
+    pub fn cost(&self, price: Price) -> Option<f64> {
         let uncached = self.uncached()?;
         let cached = (self.prompt? - uncached) * price.cached.unwrap_or(price.input);
         Some((uncached * price.input + cached + self.completion? * price.output) / 1e6)
@@ -74,6 +90,23 @@ impl Usage {
 
     fn uncached(&self) -> Option<f64> {
         Some((self.prompt? - self.cached.unwrap_or_default()).max(0.0))
+    }
+}
+
+/// Adds another answer. A number of tokens that one of them lacks is unknown, except that of parts, which is 0.
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        let whole = |first: Option<f64>, second: Option<f64>| Some(first? + second?);
+        let part =
+            |first: Option<f64>, second: Option<f64>| whole(first, second).or(first).or(second);
+        *self = Self {
+            prompt: whole(self.prompt, other.prompt),
+            completion: whole(self.completion, other.completion),
+            total: whole(self.total, other.total),
+            cached: part(self.cached, other.cached),
+            reasoning: part(self.reasoning, other.reasoning),
+            time: self.time + other.time,
+        };
     }
 }
 
@@ -88,15 +121,21 @@ fn count(value: &Value) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::Usage;
-    use crate::Price;
+    use crate::config::Price;
+
+    fn read(usage: &Value) -> Usage {
+        Usage::read(&json!({ "usage": usage }), Duration::from_millis(2))
+    }
 
     #[test]
     fn usage_is_read_in_each_servers_form() {
         let counts = |usage: Value| {
-            let usage = Usage::read(&json!({ "usage": usage }));
+            let usage = read(&usage);
             [usage.prompt, usage.completion, usage.total, usage.cached, usage.reasoning]
         };
         for (server, usage, expected) in [
@@ -171,7 +210,7 @@ mod tests {
     fn cached_tokens_have_their_own_price() {
         let cost = |usage: Value, cached| {
             let price = Price { input: 2.5, output: 10.0, cached };
-            Usage::read(&json!({ "usage": usage })).cost(price)
+            read(&usage).cost(price)
         };
         let mut usage = json!({"prompt_tokens": 2000, "completion_tokens": 500});
         assert_eq!(cost(usage.clone(), None), Some(0.01));
@@ -186,7 +225,7 @@ mod tests {
 
     #[test]
     fn uncached_tokens_are_known_without_a_cache() {
-        let usage = Usage::read(&json!({"usage": {"prompt_tokens": 9, "completion_tokens": 1}}));
+        let usage = read(&json!({"prompt_tokens": 9, "completion_tokens": 1}));
         let counts: Vec<_> = usage.counts().collect();
         assert_eq!(
             counts,
@@ -197,5 +236,29 @@ mod tests {
                 ("uncached_tokens", 9.0),
             ]
         );
+    }
+
+    #[test]
+    fn usages_of_several_answers_are_added() {
+        let mut sum = read(&json!({"prompt_tokens": 9, "completion_tokens": 1}));
+        sum += read(&json!({"prompt_tokens": 20, "completion_tokens": 2, "cached_tokens": 8}));
+        let price = Price { input: 1.0, cached: Some(0.5), output: 10.0 };
+        let metrics: Vec<_> = sum.metrics(Some(price)).collect();
+        assert_eq!(
+            metrics,
+            [
+                ("response_time", 4.0, "ms"),
+                ("prompt_tokens", 29.0, "tokens"),
+                ("completion_tokens", 3.0, "tokens"),
+                ("total_tokens", 32.0, "tokens"),
+                ("cached_tokens", 8.0, "tokens"),
+                ("uncached_tokens", 21.0, "tokens"),
+                ("cost_usd", 55e-6, "USD"),
+            ]
+        );
+        // A sum without a part would be too small.
+        sum += read(&json!({"completion_tokens": 2}));
+        let names: Vec<_> = sum.metrics(Some(price)).map(|(name, ..)| name).collect();
+        assert_eq!(names, ["response_time", "completion_tokens", "total_tokens", "cached_tokens"]);
     }
 }

@@ -1,0 +1,152 @@
+//! Lets a chat model solve a task: the model calls tools of the scenario until it answers with a text, which is the output.
+//!
+//! Input and configuration are those of the plugin `chat`.
+
+mod calls;
+mod offers;
+mod steps;
+
+use std::num::NonZeroU32;
+
+use calls::Call;
+use chat_model::{Conversation, Input, Reader, Usage};
+use offers::Offers;
+use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, tools};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+struct Agent;
+
+/// Server, model, and limits of the agent.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(flatten)]
+    chat: chat_model::Config,
+    /// Maximum number of requests to the model.
+    #[serde(default = "thirty")]
+    max_turns: NonZeroU32,
+}
+
+/// Requests and calls of an attempt.
+#[derive(Default)]
+struct Totals {
+    turns: u32,
+    tool_calls: u32,
+    usage: Option<Usage>,
+}
+
+// `requests` is empty, because the necessary grants depend on the configuration, as for the plugin `chat`.
+impl Provider for Agent {
+    type Input = Input;
+    type Config = Config;
+
+    fn run(test: Test<Self>) -> Result<Reply> {
+        let Config { chat, max_turns } = test.config;
+        let reader = Reader::new(&chat);
+        let offers = Offers::new(tools::list());
+        let mut conversation = Conversation::new(chat, test.input, test.seed)?;
+        // Servers refuse an empty list.
+        if !offers.is_empty() {
+            conversation.set("tools", offers.definitions());
+        }
+        steps::add_given(conversation.messages());
+
+        let mut totals = Totals::default();
+        loop {
+            check_stop()?;
+            totals.turns += 1;
+            control::progress(None, &format!("turn {}", totals.turns));
+            let answer = conversation.send()?;
+            let (text, usage) = (answer.text(), answer.usage());
+            totals.add(usage);
+            steps::add_answer(
+                conversation.model(),
+                answer.message(),
+                text.as_deref(),
+                &usage,
+                &reader,
+            );
+
+            let calls = calls::of(answer.message(), totals.turns);
+            if calls.is_empty() {
+                let text = text.ok_or_else(|| answer.without_text())?;
+                let metrics = totals.metrics(&reader);
+                return Ok(metrics.into_iter().fold(reader.reply(&text)?, |reply, metric| {
+                    let (name, value, unit) = metric;
+                    reply.metric(name, value, unit)
+                }));
+            }
+            if totals.turns == max_turns.get() {
+                return Err(totals.without_end(&reader));
+            }
+            conversation.add(calls::repeated(answer.message(), &calls));
+            for call in &calls {
+                check_stop()?;
+                totals.tool_calls += 1;
+                conversation.add(json!({
+                    "role": "tool",
+                    "tool_call_id": call.id,
+                    "content": result(call, &offers),
+                }));
+            }
+        }
+    }
+}
+
+runner_sdk::export!(Agent);
+
+/// Makes a call. Returns its result or its error, as the model reads it.
+fn result(call: &Call, offers: &Offers) -> String {
+    match offers.call(call) {
+        Ok(Value::String(text)) => text,
+        Ok(output) => output.to_string(),
+        Err(error) => {
+            let mut shown = json!({"error": error.kind.as_str(), "message": error.message});
+            if let Some(details) = error.details {
+                shown["details"] = details;
+            }
+            shown.to_string()
+        }
+    }
+}
+
+fn check_stop() -> Result<()> {
+    if control::stop_requested() { Err(Error::stopped()) } else { Ok(()) }
+}
+
+impl Totals {
+    fn add(&mut self, usage: Usage) {
+        match &mut self.usage {
+            Some(sum) => *sum += usage,
+            None => self.usage = Some(usage),
+        }
+    }
+
+    fn metrics(&self, reader: &Reader) -> Vec<(&'static str, f64, &'static str)> {
+        let counts = [("turns", self.turns.into(), ""), ("tool_calls", self.tool_calls.into(), "")];
+        let of_answers = self.usage.iter().flat_map(|usage| usage.metrics(reader.price));
+        counts.into_iter().chain(of_answers).collect()
+    }
+
+    /// Returns the error of a model that calls tools in its last turn. An error has no metrics, so its details have them.
+    fn without_end(&self, reader: &Reader) -> Error {
+        let metrics = self.metrics(reader);
+        let details: Map<_, _> =
+            metrics.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
+        let turns = match self.turns {
+            1 => "its only turn".to_owned(),
+            turns => format!("each of its {turns} turns"),
+        };
+        let message = format!("the model called tools in {turns}, and did not answer");
+        Error::new(ErrorKind::Other, message).code("max-turns").details(details.into())
+    }
+}
+
+fn thirty() -> NonZeroU32 {
+    NonZeroU32::new(30).expect("it is not 0")
+}
+
+#[cfg(test)]
+mod tests;

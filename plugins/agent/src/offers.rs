@@ -1,0 +1,125 @@
+//! [`Offers`], the tools as the model sees them.
+
+use chat_model::shown;
+use runner_sdk::tools::{self, Tool, ToolError, ToolErrorKind};
+use serde_json::{Map, Value, json};
+
+use crate::calls::Call;
+use crate::steps;
+
+/// Characters of a name. OpenAI refuses longer ones.
+const MAX_NAME: usize = 64;
+
+/// The tools that a model may call.
+pub(crate) struct Offers(Vec<Offer>);
+
+struct Offer {
+    /// The tool's name for the model: OpenAI accepts ASCII letters, digits, `_` and `-`.
+    name: String,
+    tool: Tool,
+    parameters: Value,
+    /// Whether the tool's input is the argument `input`, since arguments are always an object.
+    is_wrapped: bool,
+}
+
+impl Offers {
+    pub(crate) fn new(tools: Vec<Tool>) -> Self {
+        let mut offers: Vec<Offer> = Vec::new();
+        for tool in tools {
+            let name = free_name(&tool.name, &offers);
+            let (parameters, is_wrapped) = parameters(tool.input_schema.as_ref());
+            offers.push(Offer { name, tool, parameters, is_wrapped });
+        }
+        Self(offers)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the tools in OpenAI's form.
+    pub(crate) fn definitions(&self) -> Value {
+        let definitions = self.0.iter().map(|offer| {
+            json!({
+                "type": "function",
+                "function": {
+                    "name": offer.name,
+                    "description": offer.tool.description,
+                    "parameters": offer.parameters,
+                }
+            })
+        });
+        definitions.collect()
+    }
+
+    /// Calls a tool. The runner does not see calls that have no tool or no input, so the transcript gets them here.
+    pub(crate) fn call(&self, call: &Call) -> Result<Value, ToolError> {
+        match self.input(call) {
+            Ok((tool, input)) => tools::call(tool, &input),
+            Err(error) => {
+                steps::add_refused(call, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the name of the tool in the scenario, and its input.
+    fn input<'o>(&'o self, call: &Call) -> Result<(&'o str, Value), ToolError> {
+        let offer = self.0.iter().find(|offer| offer.name == call.name);
+        // A prompt may have the name in the scenario.
+        let offer = offer.or_else(|| self.0.iter().find(|offer| offer.tool.name == call.name));
+        let Some(offer) = offer else {
+            let known: Vec<_> = self.0.iter().map(|offer| format!("`{}`", offer.name)).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("there is no tool `{}`; tools: {known}", call.name);
+            return Err(ToolError::new(ToolErrorKind::Denied, message));
+        };
+        let input = match call.arguments.clone() {
+            Ok(Value::Object(mut arguments)) if offer.is_wrapped => {
+                arguments.remove("input").unwrap_or(Value::Object(arguments))
+            }
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let written = call.written.as_str().unwrap_or_default();
+                let message = format!("the arguments `{}` are not JSON: {error}", shown(written));
+                return Err(ToolError::new(ToolErrorKind::InvalidInput, message));
+            }
+        };
+        Ok((&offer.tool.name, input))
+    }
+}
+
+/// Returns the name of a tool for the model, which no other tool has.
+fn free_name(name: &str, offers: &[Offer]) -> String {
+    let is_accepted = |letter: char| letter.is_ascii_alphanumeric() || "_-".contains(letter);
+    let letters = name.chars().map(|letter| if is_accepted(letter) { letter } else { '_' });
+    let mapped: String = letters.take(MAX_NAME).collect();
+    let is_free = |name: &String| offers.iter().all(|offer| offer.name != *name);
+    let numbered = (2_u32..).map(|number| {
+        let end = format!("_{number}");
+        format!("{}{end}", &mapped[..mapped.len().min(MAX_NAME - end.len())])
+    });
+    std::iter::once(mapped.clone()).chain(numbered).find(is_free).unwrap_or(mapped)
+}
+
+/// Returns the schema of a tool's arguments, and whether the input is in their key `input`.
+fn parameters(schema: Option<&Value>) -> (Value, bool) {
+    let mut schema = match schema {
+        Some(Value::Object(schema)) => schema.clone(),
+        _ => Map::from_iter([("type".to_owned(), json!("object"))]),
+    };
+    // Some servers refuse it.
+    schema.remove("$schema");
+    if schema.get("type").is_some_and(|kind| kind == "object") {
+        return (schema.into(), false);
+    }
+    let mut parameters = json!({"type": "object", "required": ["input"]});
+    // References start at the root.
+    for key in ["$defs", "definitions"] {
+        if let Some(definitions) = schema.remove(key) {
+            parameters[key] = definitions;
+        }
+    }
+    parameters["properties"] = json!({ "input": schema });
+    (parameters, true)
+}
