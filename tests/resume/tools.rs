@@ -80,6 +80,8 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
     assert_eq!(transcript(&runner)["steps"], continued["steps"]);
     let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
     runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);
+    let repeated = ["plugin", "run", "--from", "latest", "--trial", "a", "--replay"];
+    runner.run(&repeated).expect(0).says(&["passed"]);
     assert_eq!(server.requests().len(), asked.values().sum::<usize>());
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }

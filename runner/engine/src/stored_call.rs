@@ -56,9 +56,16 @@ impl StoredCall {
         let mut line = Vec::new();
         plan.suite.line(planned.test, &mut line).map_err(unreadable)?;
         // Other providers may have grants whose folders or secrets are missing.
-        let is_used = |provider: &Provider| match grader {
+        let is_called = |provider: &Provider| match grader {
             Some(name) => provider.grading.is_some() && *provider.name == *name,
             None => provider.name == trial.provider,
+        };
+        let called = plan.providers.iter().map(|one| &one.provider).find(|one| is_called(one));
+        let tools = called.map_or_else(Vec::new, |called| called.grants.tools.clone());
+        let is_used = |provider: &Provider| {
+            let is_tool =
+                || provider.tool.is_some() && tools.iter().any(|name| *name == *provider.name);
+            is_called(provider) || is_tool()
         };
         let mut all = plan.providers.iter();
         let judged = all.find(|prepared| prepared.provider.name == trial.provider).cloned();

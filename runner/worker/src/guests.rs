@@ -9,7 +9,7 @@ use std::{cell::Cell, fs, fs::File, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{DIVERGED, FromWorker, LOG_LINE, Line, Recorded, Task, TaskKind};
-use runner_model::provider::{Grading, ProviderFile, Reuse};
+use runner_model::provider::{Grading, PreparedProvider, ProviderFile, Reuse};
 use runner_model::row::{Judgement, StandingGrade};
 use runner_model::test::{Attachment, Test};
 use runner_model::workspace::{GradedAccess, GradedWorkspace, KeptChanges, read_base};
@@ -94,7 +94,7 @@ pub fn run(
             });
             providers.push(provider.ok());
         }
-        let providers = with_tools(providers);
+        let providers = with_tools(&prepare.providers, providers);
         state.send(&FromWorker::Ready(Ready { providers: described, wall }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from((prepare.slots + prepare.grader_slots).max(1)),
@@ -119,25 +119,21 @@ pub fn run(
     })
 }
 
-/// Gives tools to the providers that may call them.
-fn with_tools(providers: Vec<Option<LoadedProvider>>) -> Vec<Option<Arc<LoadedProvider>>> {
+/// Gives tools to the providers that may call them. `None` for those that cannot be used.
+fn with_tools(
+    prepared: &[PreparedProvider],
+    providers: Vec<Option<LoadedProvider>>,
+) -> Vec<Option<Arc<LoadedProvider>>> {
     let providers = providers.into_iter().map(|provider| provider.map(Arc::new));
     let mut providers: Vec<_> = providers.collect();
-    let tools: Vec<_> = providers
-        .iter_mut()
-        .flatten()
-        .filter(|one| one.settings.tool.is_some())
-        .map(|tool| tool.clone())
-        .collect();
-    for provider in providers.iter_mut().flatten() {
-        let granted = provider.settings.grants.tools.iter();
-        let granted =
-            granted.filter_map(|name| tools.iter().find(|tool| *tool.settings.name == **name));
-        let granted: Vec<_> = granted.cloned().collect();
-        if !granted.is_empty()
-            && let Some(provider) = Arc::get_mut(provider)
+    for (index, called) in prepared.iter().enumerate() {
+        let all = prepared.iter().map(|one| &one.provider);
+        let tools = called.provider.tools(all).filter_map(|place| providers[place].clone());
+        let tools: Vec<_> = tools.collect();
+        if !tools.is_empty()
+            && let Some(provider) = providers[index].as_mut().and_then(Arc::get_mut)
         {
-            provider.tools = Some(Arc::new(Tools::new(granted)));
+            provider.tools = Some(Arc::new(Tools::new(tools)));
         }
     }
     providers

@@ -131,11 +131,9 @@ impl LoadedProvider {
             input_schema = compile("input", Some(schema))?;
         }
         let is_command = plugin.kind() == PluginKind::Command;
-        let tools = prepare.providers.iter().map(|one| &one.provider);
-        let tools = tools.filter(|one| {
-            one.tool.is_some() && settings.grants.tools.iter().any(|name| *name == *one.name)
-        });
         // What a tool says is in the files of its caller's attempt.
+        let all = prepare.providers.iter().map(|one| &one.provider);
+        let tools = settings.tools(all).map(|place| &prepare.providers[place].provider);
         let hidden = tools.flat_map(|tool| tool.grants.secret_names()).collect();
         let secrets = secrets(&settings.grants, hidden, is_command, &prepare.secrets);
         let in_env = settings
@@ -204,8 +202,9 @@ impl LoadedProvider {
     /// Returns the key of the provider that makes its output JSON. `None` if it has no such key, or the output is JSON.
     pub fn json_key(&self) -> Option<Hint> {
         let config = self.settings.config.get("output").and_then(Value::as_str);
-        let is_chat = self.settings.plugin == "bundled:chat" && config != Some("json");
-        if self.prints_text() { Some(Hint::Json) } else { is_chat.then_some(Hint::ModelJson) }
+        let is_model = matches!(&*self.settings.plugin, "bundled:agent" | "bundled:chat");
+        let is_text = is_model && config != Some("json");
+        if self.prints_text() { Some(Hint::Json) } else { is_text.then_some(Hint::ModelJson) }
     }
 
     /// Returns the reason if no attempt exits with this code.
