@@ -8,5 +8,6 @@ mod plugins;
 mod project;
 mod scenarios;
 mod secrets;
+mod tools;
 mod validate;
 mod workspaces;

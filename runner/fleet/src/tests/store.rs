@@ -116,6 +116,34 @@ fn graders_get_nothing_on_a_workers_machine() {
 }
 
 #[test]
+fn tools_of_providers_need_the_ceiling_and_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let tool = |memory: u64| {
+        let mut tool = provider(&json!({"secrets": ["KEY"]}), &json!([]));
+        tool["provider"]["name"] = json!("t");
+        tool["provider"]["tool"] = json!({});
+        tool["provider"]["limits"]["memory"] = json!(memory);
+        tool
+    };
+    let caller = provider(&json!({"tools": ["t"]}), &json!([]));
+    let fill = |words: &[&str], providers: &[&Value]| {
+        store(&folder, words).fill(prepare(json!(providers)), SHAPE)
+    };
+    let refusal = fill(&[], &[&caller, &tool(1)]).unwrap_err();
+    assert!(refusal.starts_with("tool `t` needs `secret=KEY`"), "{refusal}");
+    let filled = fill(&["secret=KEY"], &[&caller, &tool(1)]).unwrap();
+    assert_eq!(filled.secrets.0.len(), 1);
+    // The memory of the caller and the tool together is more than that of a process.
+    let refusal = fill(&["secret=KEY"], &[&caller, &tool(1_000_000_000)]).unwrap_err();
+    assert!(refusal.starts_with("a provider needs 1.2 GiB of memory"), "{refusal}");
+    // Graders and their tools run elsewhere.
+    let mut grader = caller;
+    grader["provider"]["grading"] = json!({"timeout": 1});
+    let filled = fill(&[], &[&grader, &tool(1)]).unwrap();
+    assert!(filled.providers.iter().all(|one| one.provider.grants.is_empty()));
+}
+
+#[test]
 fn folders_are_looked_up_on_the_workers_machine() {
     let folder = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(folder.path()).unwrap();

@@ -1,6 +1,6 @@
 use runner_model::provider::{
     Arguments, FolderContent, Grading, MountedFolder, OutputForm, PluginKind, PreparedProvider,
-    Protocol, Provider, Stdin,
+    Protocol, Provider, Stdin, Tool,
 };
 use runner_model::{Limits, Micros, ProviderName, digest, grants::FsMode, template::Template};
 use serde_json::{Value, json};
@@ -106,6 +106,44 @@ fn read_only_folders_decide_results() {
     }
     // Without a read-only folder, the bytes are those of runs on disk.
     assert_eq!(print(vec![rw]), all[0]);
+}
+
+#[test]
+fn tools_decide_results_of_their_callers() {
+    let provider = |name: &str, tools: &[&str]| {
+        let mut prepared = provider();
+        prepared.provider.name = ProviderName::parse(name).unwrap();
+        prepared.provider.grants.tools = tools.iter().map(|name| (*name).to_owned()).collect();
+        prepared
+    };
+    let tool = |name: &str, description: &str| {
+        let mut prepared = provider(name, &[]);
+        let description = Some(description.to_owned());
+        prepared.provider.tool = Some(Box::new(Tool { description, input_schema: None }));
+        prepared
+    };
+    let print = |description: &str, of_graders: &str| {
+        let mut grader = provider("g", &["t"]);
+        let grading = json!({"timeout": 1});
+        grader.provider.grading = serde_json::from_value(grading).unwrap();
+        let all = [
+            provider("p", &["t"]),
+            provider("q", &["other"]),
+            tool("t", description),
+            tool("other", "x"),
+            grader,
+            // In a session of `rescore`.
+            tool("t", of_graders),
+        ];
+        let prints = Fingerprints::new(&all, 7);
+        let of_grader = prints.judgement("", &["g".to_owned()], "", "");
+        (prints.execution(0, &TEST), prints.execution(1, &TEST), of_grader)
+    };
+    let before = print("a", "a");
+    let of_provider = print("b", "a");
+    assert!(of_provider.0 != before.0 && (of_provider.1, of_provider.2) == (before.1, before.2));
+    let of_grader = print("a", "b");
+    assert!((of_grader.0, of_grader.1) == (before.0, before.1) && of_grader.2 != before.2);
 }
 
 /// Changes a provider.

@@ -204,6 +204,13 @@ pub(crate) fn granted_secrets(provider: &Value) -> HashSet<String> {
     bound.map(str::to_owned).chain(own_secrets(grants)).collect()
 }
 
+/// Returns the names of the tools that a provider may call, with their indexes.
+pub(super) fn granted_tools(caller: &Value) -> impl Iterator<Item = (usize, &str)> {
+    let tools = caller.pointer("/grants/tools").and_then(Value::as_array);
+    let tools = tools.into_iter().flatten().enumerate();
+    tools.filter_map(|(index, name)| Some((index, name.as_str()?)))
+}
+
 /// Returns the names of the secrets whose values a provider gets.
 fn own_secrets(grants: &Map<String, Value>) -> HashSet<String> {
     let listed = grants.get("secrets").and_then(Value::as_array).into_iter().flatten();

@@ -22,9 +22,8 @@ use std::collections::{HashMap, HashSet};
 use runner_model::{Limits, globs, grants::FsMode, units::show_size};
 use serde_json::{Map, Value};
 
-use self::grant_keys::{check_grants, granted_secrets};
-use self::tool_keys::{check_tools, granted_tools};
-use self::workspace_keys::{check_graded, check_workspace};
+use self::grant_keys::{check_grants, granted_secrets, granted_tools};
+use self::workspace_keys::{check_graded, check_tool_folders, check_workspace};
 use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
@@ -143,6 +142,36 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
             check_provider_globs(table, &names, &at.index(index), reader);
             check_grants(table, &at.index(index), reader);
         }
+    }
+}
+
+/// Reports granted tools that do not exist, and folders of tools that are in the workspaces of their callers.
+fn check_tools(root: &Value, reader: &mut Reader<'_>) {
+    let empty = Map::new();
+    let tools = root.get("tools").and_then(Value::as_object).unwrap_or(&empty);
+    for (table, name, caller) in all_providers(root).filter(|(table, ..)| *table != "tools") {
+        let at = At::ROOT.key(table);
+        let at = at.key(name);
+        let at = at.key("grants");
+        let at = at.key("tools");
+        let mut seen = HashSet::new();
+        for (index, name) in granted_tools(caller) {
+            let at = at.index(index);
+            if !tools.contains_key(name) {
+                let message = format!("the scenario has no tool `{name}`");
+                reader.refuse(&at, message, "here").help = Some(if tools.is_empty() {
+                    format!("add a table for it: `[tools.{name}]`")
+                } else {
+                    suggest(name, tools.keys().map(String::as_str))
+                });
+            } else if !seen.insert(name) {
+                reader.refuse(&at, format!("the tool `{name}` is granted twice"), "again here");
+            }
+        }
+    }
+    let at = At::ROOT.key("tools");
+    for (name, tool) in tools {
+        check_tool_folders(name, tool, &at.key(name), root, reader);
     }
 }
 

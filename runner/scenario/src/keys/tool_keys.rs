@@ -1,18 +1,16 @@
-//! `[tools.NAME]`, and contradictions between tools and their callers.
+//! `[tools.NAME]`: plugins that other plugins call.
 
-use std::{collections::HashSet, fs::Metadata};
+use std::fs::Metadata;
 
 use runner_model::provider::{Provider, Stdin, Tool};
 use runner_model::{units::show_size, without_mark};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::grant_keys::TOOL_GRANTS;
 use super::provider_keys::{PROVIDERS, called};
-use super::workspace_keys::check_tool_folders;
-use super::{FilePlace, NamedFile, all_providers, files::display_path};
+use crate::keys::{FilePlace, NamedFile, files::display_path};
 use crate::reading::{
     AnyTable, At, COMMAND_ROOTS, Form, Named, Reader, TEXT, Table, TableForm, Templated, read_text,
-    suggest,
 };
 
 pub(crate) const TOOLS: Named<TableForm<Provider>> =
@@ -91,41 +89,4 @@ impl Form for InputSchema {
     fn schema(&self) -> Value {
         json!({"anyOf": [SCHEMA_FILE.schema(), AnyTable.schema()]})
     }
-}
-
-/// Reports granted tools that do not exist, and folders of tools that are in the workspaces of their callers.
-pub(super) fn check_tools(root: &Value, reader: &mut Reader<'_>) {
-    let empty = Map::new();
-    let tools = root.get("tools").and_then(Value::as_object).unwrap_or(&empty);
-    for (table, name, caller) in all_providers(root).filter(|(table, ..)| *table != "tools") {
-        let at = At::ROOT.key(table);
-        let at = at.key(name);
-        let at = at.key("grants");
-        let at = at.key("tools");
-        let mut seen = HashSet::new();
-        for (index, name) in granted_tools(caller) {
-            let at = at.index(index);
-            if !tools.contains_key(name) {
-                let message = format!("the scenario has no tool `{name}`");
-                reader.refuse(&at, message, "here").help = Some(if tools.is_empty() {
-                    format!("add a table for it: `[tools.{name}]`")
-                } else {
-                    suggest(name, tools.keys().map(String::as_str))
-                });
-            } else if !seen.insert(name) {
-                reader.refuse(&at, format!("the tool `{name}` is granted twice"), "again here");
-            }
-        }
-    }
-    let at = At::ROOT.key("tools");
-    for (name, tool) in tools {
-        check_tool_folders(name, tool, &at.key(name), root, reader);
-    }
-}
-
-/// Returns the names of the tools that a provider may call, with their indexes.
-pub(super) fn granted_tools(caller: &Value) -> impl Iterator<Item = (usize, &str)> {
-    let tools = caller.pointer("/grants/tools").and_then(Value::as_array);
-    let tools = tools.into_iter().flatten().enumerate();
-    tools.filter_map(|(index, name)| Some((index, name.as_str()?)))
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use runner_model::workspace::{GradedAccess, KeptChanges, WORKSPACE, WORKSPACE_ROOTS, Workspace};
 use serde_json::Value;
 
-use super::{grant_keys::check_mount, tool_keys::granted_tools};
+use super::grant_keys::{check_mount, granted_tools};
 use crate::reading::{At, Named, Reader, Table, TableForm, Templated, Text, Word, size};
 
 pub(super) const WORKSPACE_TABLE: TableForm<Workspace> =

@@ -35,7 +35,7 @@ impl Scenario {
             ids.push(id);
             tags.extend(own);
         });
-        let providers = self.providers.iter().filter(|provider| provider.tool.is_none());
+        let providers = self.providers.iter().filter(|provider| provider.is_tested());
         let providers = providers.map(|provider| provider.name.to_string());
         let names: Vec<_> = providers.chain(self.unused.iter().cloned()).collect();
         let tags: Vec<_> = tags.into_iter().collect();

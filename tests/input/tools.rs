@@ -1,0 +1,219 @@
+//! Tools in plans: their problems, previews, fingerprints and manifests. No plugin here calls one.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{guests::command, run::Run, runner::Runner};
+
+/// An agent with a tool, one without, and a grader with a tool.
+const TOOLS: &str = r#"
+[providers.agent]
+plugin = "bundled:echo"
+grants = { tools = ["table"] }
+
+[providers.plain]
+plugin = "bundled:echo"
+
+[graders.judge]
+plugin = "bundled:echo"
+input = { pass = true, explanation = "{{output}}" }
+grants = { tools = ["table", "grep"] }
+
+[tools.table]
+plugin = "bundled:echo"
+input_schema = "table.json"
+limits = { memory = "64MiB" }
+grants = { net = ["https://table.example.com"] }
+
+[tools.grep]
+plugin = "bundled:echo"
+description = "Searches"
+
+[[tests]]
+id = "a"
+input = "a"
+providers = ["agent"]
+expect = { graders = ["judge"] }
+
+[[tests]]
+id = "b"
+input = "b"
+expect = { equals = "b" }
+"#;
+
+fn tools(scenario: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.write("table.json", r#"{"type": "object"}"#);
+    runner.scenario(scenario);
+    runner
+}
+
+/// Replaces a part of the scenario.
+fn change(runner: &Runner, from: &str, to: &str) {
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    assert!(text.contains(from), "{from}");
+    runner.scenario(&text.replacen(from, to, 1));
+}
+
+/// Returns the trials with a row of a session after `last`, the `seq` of a row.
+fn trials_after(run: &Run, last: u64) -> Vec<String> {
+    let rows = run.rows().into_iter().filter(|row| row["seq"].as_u64() > Some(last));
+    let mut trials: Vec<_> = rows.map(|row| row["trial"].as_str().unwrap().to_owned()).collect();
+    trials.sort_unstable();
+    trials.dedup();
+    trials
+}
+
+fn last(run: &Run) -> u64 {
+    run.rows().iter().filter_map(|row| row["seq"].as_u64()).max().unwrap()
+}
+
+#[test]
+fn previews_list_tools_with_callers() {
+    let runner = tools(TOOLS);
+    let shown = runner.exec(&["--dry-run"]).expect(0);
+    shown.says(&["3 trials on 2 providers"]);
+    let lines = [
+        "agent: component `bundled:echo`, memory 256 MiB",
+        "[providers.agent.grants]",
+        "tools = [\"table\"]",
+        "plain: component `bundled:echo`, memory 256 MiB",
+        "grants: none",
+        "tool table: component `bundled:echo`, memory 64 MiB",
+        "[tools.table.grants]",
+        "net = [\"https://table.example.com\"]",
+        "called by: agent, judge",
+        "tool grep: component `bundled:echo`, memory 256 MiB",
+        "grants: none",
+        "called by: judge",
+        "grader judge: component `bundled:echo`, memory 256 MiB",
+        "[graders.judge.grants]",
+        "tools = [\"table\", \"grep\"]",
+    ];
+    shown.says(&[&lines.join(" ")]);
+    assert!(!shown.stderr.contains("is granted the tool"), "{}", shown.stderr);
+    let ran = runner.exec(&["--dry-run", "--json"]).expect(0);
+    let plan: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    let kinds = plan["providers"].as_array().unwrap().iter();
+    let kinds: Vec<_> = kinds.map(|one| (&one["name"], &one["tool"], &one["grader"])).collect();
+    let (yes, no) = (&json!(true), &Value::Null);
+    assert_eq!(
+        kinds,
+        [
+            (&json!("agent"), no, no),
+            (&json!("plain"), no, no),
+            (&json!("table"), yes, no),
+            (&json!("grep"), yes, no),
+            (&json!("judge"), no, yes),
+        ]
+    );
+    change(&runner, "\"table\", \"grep\"", "\"table\"");
+    runner.exec(&["--dry-run"]).expect(0).says(&["nothing is granted the tool `grep`"]);
+}
+
+#[test]
+fn unselected_callers_need_no_tools() {
+    let runner = tools(TOOLS);
+    change(
+        &runner,
+        "plugin = \"bundled:echo\"\ninput_schema = \"table.json\"",
+        "plugin = \"none.wasm\"\ninput_schema = \"none.json\"",
+    );
+    runner.refused(&[], &["schema `none.json` does not exist"]);
+    runner.refused(&["--provider", "agent"], &["none.json"]);
+    let shown = runner.exec(&["--provider", "plain"]).expect(0);
+    assert!(!shown.stderr.contains("tool"), "{}", shown.stderr);
+    let names = runner.only_run().manifest()["providers"].clone();
+    assert_eq!(names.as_array().unwrap().len(), 1, "{names}");
+    // A tool is not a provider that can be selected.
+    runner
+        .exec(&["--provider", "table"])
+        .expect(5)
+        .says(&["no provider matches `--provider table`"]);
+}
+
+#[test]
+fn commands_have_no_tools_and_need_descriptions() {
+    let runner = tools(TOOLS);
+    runner.link(&command(), "command.wasm");
+    change(
+        &runner,
+        "plugin = \"bundled:echo\"\ngrants = { tools",
+        "plugin = \"command.wasm\"\ngrants = { tools",
+    );
+    change(
+        &runner,
+        "[tools.grep]\nplugin = \"bundled:echo\"\ndescription = \"Searches\"",
+        "[tools.grep]\nplugin = \"command.wasm\"",
+    );
+    runner.refused(
+        &["validate", "scenario.toml"],
+        &[
+            "plugin `command.wasm` is a command, and only a component can call tools",
+            "tool `grep` has no `description`",
+        ],
+    );
+    change(
+        &runner,
+        "plugin = \"command.wasm\"\ngrants",
+        "plugin = \"command.wasm\"\nprotocol = \"json\"\ngrants",
+    );
+    runner.refused(&["validate", "scenario.toml"], &["only a component can call tools"]);
+}
+
+#[test]
+fn changed_tool_runs_only_its_callers_again() {
+    let runner = tools(TOOLS);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(run.count("passed"), 3);
+    // The stored scenario has the schema.
+    fs::remove_file(runner.path("table.json")).unwrap();
+    runner.run(&["resume", "latest", "--rerun", "a@agent#1"]).expect(0);
+    for (file, text, trials) in [
+        ("table.json", r#"{"type": "object", "title": "x"}"#, vec!["a@agent#1", "b@agent#1"]),
+        ("table.json", r#"{"type": "object", "title": "x"}"#, vec![]),
+    ] {
+        runner.write(file, text);
+        let before = last(&run);
+        runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+        assert_eq!(trials_after(&run, before), trials);
+    }
+    let before = last(&run);
+    change(&runner, "64MiB", "65MiB");
+    runner.run(&["resume", "latest"]).says(&["tools changed: `table`"]);
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    assert_eq!(trials_after(&run, before), ["a@agent#1", "b@agent#1"]);
+    // Only the grader has this one.
+    let before = last(&run);
+    change(&runner, "\"Searches\"", "\"Searches files\"");
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    assert_eq!(trials_after(&run, before), ["a@agent#1"]);
+    assert!(run.rows_of("a").last().unwrap()["judged"].is_u64());
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn rescore_calls_graders_with_the_present_tools() {
+    let runner = tools(TOOLS);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let before = last(&run);
+    change(&runner, "64MiB", "65MiB");
+    runner.run(&["rescore"]).expect(0);
+    assert_eq!(trials_after(&run, before), ["a@agent#1"]);
+    let before = last(&run);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    let providers = run.manifest()["providers"].clone();
+    let names: Vec<_> =
+        providers.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["agent", "plain", "table", "grep", "judge", "table", "grep"]);
+    // The stored plan has not changed.
+    runner.run(&["resume", "latest", "--rerun", "b@agent#1"]).expect(0);
+    assert_eq!(trials_after(&run, before), ["b@agent#1"]);
+    runner.run(&["verify"]).expect(0);
+    let document = runner.show(&run);
+    let names = document["providers"].as_array().unwrap().iter();
+    assert_eq!(names.map(|one| &one["provider"]).collect::<Vec<_>>(), ["agent", "plain"]);
+}
