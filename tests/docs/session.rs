@@ -120,7 +120,7 @@ impl Session {
         self.exit_with(0, &block.place, &format!("runner validate {name}"));
         // These send requests to servers that do not exist. A block of a file is run by the page itself.
         let needs_network =
-            ["bundled:http", "bundled:chat"].iter().any(|name| block.text.contains(name));
+            ["bundled:agent", "bundled:chat", "bundled:http"].iter().any(|name| block.text.contains(name));
         if block.condition("file").is_none() {
             let flags = if needs_network { "--dry-run" } else { "" };
             self.exit_with(0, &block.place, &format!("runner exec {name} {flags}"));

@@ -335,7 +335,8 @@ pub(crate) fn call_tool(name: &str, input: &str) -> Result<String, ToolError> {
 
 pub(crate) fn append_step(step: &str) -> Result<(), TranscriptError> {
     let step: Value = serde_json::from_str(step).expect("the SDK writes JSON");
-    if !step.is_object() {
+    let has_source = ["system", "user", "agent"].iter().any(|source| step["source"] == *source);
+    if !has_source || !(step["message"].is_string() || step["message"].is_array()) {
         return Err(TranscriptError::Invalid);
     }
     with(|host| host.calls.steps.push(step));
@@ -392,8 +393,11 @@ mod tests {
                     Ok(output) => output,
                     Err(error) => json!([error.kind.as_str(), error.message]),
                 },
-                "step" => json!(crate::transcript::append(&json!({"source": "agent"}))?),
-                "bad step" => json!(crate::transcript::append("a step")?),
+                "step" => {
+                    let step = json!({"source": "agent", "message": "hi"});
+                    json!(crate::transcript::append(&step)?)
+                }
+                "bad step" => json!(crate::transcript::append(&json!({"source": "agent"}))?),
                 "record" => json!(crate::records::append(&json!([1]))?),
                 "artifact" => {
                     crate::artifacts::append("a.txt", "text/plain", b"one ")?;
@@ -483,7 +487,7 @@ mod tests {
     #[test]
     fn steps_and_records_are_recorded() {
         let (_, calls) = Host::new().run_recorded::<Caller>(json!("step"), json!({}));
-        assert_eq!(calls.steps, [json!({"source": "agent"})]);
+        assert_eq!(calls.steps, [json!({"source": "agent", "message": "hi"})]);
         let (_, calls) = Host::new().run_recorded::<Caller>(json!("record"), json!({}));
         assert_eq!(calls.records, [json!([1])]);
         assert_eq!(kind(Host::new(), "bad step"), ErrorKind::Internal);

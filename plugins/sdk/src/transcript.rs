@@ -30,15 +30,16 @@ use crate::host;
 /// Reason of a refused step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TranscriptError {
-    /// The step is not a JSON object.
-    #[error("a step of a transcript is not a JSON object")]
+    /// The step is not an object with a `source` and a `message`.
+    #[error("a step of a transcript is not an object with a `source` and a `message`")]
     Invalid,
     /// The attempt's transcript would exceed its limit of bytes.
     #[error("the transcript is too large")]
     TooLarge,
 }
 
-/// Appends a step: an object of the Agent Trajectory Interchange Format, ATIF 1.7, without `step_id`.
+/// Appends a step of the Agent Trajectory Interchange Format, ATIF 1.7, without `step_id`: an object with a `source`, which is
+/// `system`, `user` or `agent`, a `message`, which is a text or a list of parts, and other keys of the format.
 pub fn append(step: &(impl Serialize + ?Sized)) -> Result<(), TranscriptError> {
     let step = serde_json::to_string(step).map_err(|_| TranscriptError::Invalid)?;
     host::append_step(&step)

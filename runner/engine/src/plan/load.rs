@@ -175,7 +175,7 @@ fn unchecked(suite: &Suite, providers: &[PreparedProvider]) -> Option<String> {
 /// names it.
 fn ungranted_server(provider: &Provider) -> Option<String> {
     let default = match &*provider.plugin {
-        "bundled:chat" => Some("https://api.openai.com"),
+        "bundled:agent" | "bundled:chat" => Some("https://api.openai.com"),
         "bundled:http" => None,
         _ => return None,
     };
@@ -210,7 +210,8 @@ fn ungranted_server(provider: &Provider) -> Option<String> {
 /// Returns the names of the secrets that a bundled plugin sends to its server by its configuration.
 fn sent_secrets(provider: &Provider) -> BTreeSet<String> {
     let key = provider.config.get("api_key_secret").and_then(Value::as_str);
-    let key = key.or_else(|| (&*provider.plugin == "bundled:chat").then_some("OPENAI_API_KEY"));
+    let is_model = matches!(&*provider.plugin, "bundled:agent" | "bundled:chat");
+    let key = key.or_else(|| is_model.then_some("OPENAI_API_KEY"));
     let config = provider.config.to_string();
     let headers = config.split("{{secret.").skip(1);
     let headers = headers.filter_map(|rest| Some(rest.split_once("}}")?.0));
