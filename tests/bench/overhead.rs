@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [calls] [shards] [models] [workspaces] [serve] [machines]`; all but the last eleven without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [known] [calls] [shards] [models] [tools] [workspaces] [serve] [machines]`; all but the last twelve without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -32,6 +32,7 @@ mod known;
 mod machines;
 mod models;
 mod server;
+mod tools;
 mod workspaces;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
@@ -63,6 +64,7 @@ fn main() -> Done {
         "calls",
         "shards",
         "models",
+        "tools",
         "workspaces",
         "serve",
         "machines",
@@ -120,6 +122,9 @@ fn main() -> Done {
     }
     if named && is_asked("models") {
         Bench::new(1, None)?.models(number("--n", 2_000) as usize)?;
+    }
+    if named && is_asked("tools") {
+        Bench::new(1, None)?.tools(number("--n", 20_000), rounds)?;
     }
     if named && is_asked("workspaces") {
         Bench::new(number("--n", 1_000), None)?.workspaces(rounds)?;

@@ -93,6 +93,13 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
             fs::remove_file(text("remove")).map_err(failed)?;
             Value::Null
         }
+        "repeat" => {
+            let mut last = Value::Null;
+            for _ in 0..value.as_u64().unwrap_or(0) {
+                last = follow(&step["input"], open)?;
+            }
+            last
+        }
         "secret" => {
             json!(secrets::get(text("secret")).unwrap_or_else(|error| error.name().to_owned()))
         }
