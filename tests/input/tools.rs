@@ -108,6 +108,8 @@ fn previews_list_tools_with_callers() {
             (&json!("judge"), no, yes),
         ]
     );
+    let budget = "unknown provider `table` in a budget; the scenario has `agent`, `plain`, `judge`";
+    runner.refused(&["--budget", "table:tokens=1"], &[budget]);
     change(&runner, "\"table\", \"grep\"", "\"table\"");
     runner.exec(&["--dry-run"]).expect(0).says(&["nothing is granted the tool `grep`"]);
 }

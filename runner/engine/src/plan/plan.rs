@@ -481,8 +481,11 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
         budgets.extend(&provider.budget);
     }
     budgets.extend(given);
-    let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
+    // Tools have no metrics. No provider has an empty name.
+    let names = scenario.providers.iter();
+    let names: Vec<_> = names.map(|one| if one.tool.is_some() { "" } else { &*one.name }).collect();
     let mut spending = Spending::new(&budgets, &names).map_err(|name| {
+        let names: Vec<_> = names.iter().copied().filter(|name| !name.is_empty()).collect();
         let names = names.join("`, `");
         EngineError::Usage(format!(
             "unknown provider `{name}` in a budget; the scenario has `{names}`"

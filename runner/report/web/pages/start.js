@@ -87,7 +87,7 @@ export async function open({ place, address, server }) {
       const all = providers.length || !texts.providers?.trim() ? answer : await post('/plan', { scenario });
       const last = find(scenario)?.last_run?.run;
       const price = spent ?? (last && cost(await get(runPath(last)).catch(() => ({}))));
-      if (mine === turn) [spent, plan, providers, jobs] = [price, answer, providers.length ? providers : named(all.plan.providers, false), texts.jobs ? jobs : answer.plan.jobs];
+      if (mine === turn) [spent, plan, providers, jobs] = [price, answer, providers.length ? providers : named(all.plan.providers, 'provider'), texts.jobs ? jobs : answer.plan.jobs];
     } catch (caught) {
       if (mine === turn) [plan, error] = [null, caught];
     }
@@ -196,8 +196,9 @@ export async function open({ place, address, server }) {
       missingGrants(plan.missing_grants),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       facts([
-        ['Providers', named(providers, false).join(', ')],
-        ['Graders', named(providers, true).join(', ')],
+        ['Providers', named(providers, 'provider').join(', ')],
+        ['Graders', named(providers, 'grader').join(', ')],
+        ['Tools', named(providers, 'tool').join(', ')],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
         ['Access', plan.access.length > 0 && el('ul', { class: 'names' }, plan.access.map((/** @type {string} */ line) => el('li', null, prose(line))))],
         ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
@@ -234,13 +235,13 @@ export async function open({ place, address, server }) {
 const isKnownList = ({ problems = [] }) => problems.some((/** @type {any} */ one) => one.help?.includes('list of known failures'))
   && problems.every((/** @type {any} */ one) => /^(the scenario has no |unknown key `failures`)/.test(one.message));
 
-/** @param {any[]} providers @param {boolean} areGraders */
-const named = (providers, areGraders) => providers.filter((one) => Boolean(one.grader) === areGraders).map((one) => one.name);
+/** @param {any[]} providers @param {'provider' | 'grader' | 'tool'} role */
+const named = (providers, role) => providers.filter((one) => (one.grader ? 'grader' : one.tool ? 'tool' : 'provider') === role).map((one) => one.name);
 
 /** Access that plugins request and the scenario does not grant. @param {any[]} list */
 const missingGrants = (list, table = list.flatMap((one) => one.table)) => list.length > 0 && el('div', { class: 'note' },
   el('p', null, 'These plugins request access that is not granted:'),
-  el('ul', null, list.map((one) => el('li', null, el('code', null, one.name), ' ', one.is_grader && 'as a grader ', one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])))),
+  el('ul', null, list.map((one) => el('li', null, el('code', null, one.name), ' ', one.is_grader && 'as a grader ', one.is_tool && 'as a tool ', one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])))),
   table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': 'Missing grants' }, table.join('\n'))]);
 
 const id = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
