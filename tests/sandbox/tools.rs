@@ -116,7 +116,8 @@ fn tool_has_its_own_grants_and_its_caller_not() {
     assert_eq!(server.requests().len(), 1);
     let run = runner.only_run();
     let denied = run.row("a")["denied"].to_string();
-    let line = format!("tool `closed`: GET {origin} (add `net = [\\\"{origin}\\\"]` to its grants)");
+    let line =
+        format!("tool `closed`: GET {origin} (add `net = [\\\"{origin}\\\"]` to its grants)");
     assert!(denied.contains(&line), "{denied}");
     for file in ["index.jsonl", "logs.jsonl"] {
         let path = run.dir.join(file);
@@ -150,4 +151,30 @@ fn calls_are_judged_again_without_running_anything() {
     rescored("never = [\"c*\"]", 1).says(&["these may not be called, but were"]);
     rescored("calls = [\"command\", \"other\"]", 1).says(&["expected a call of `other`"]);
     assert_eq!(runner.only_run().rows().iter().filter(|row| row["judged"].is_null()).count(), 1);
+}
+
+#[test]
+fn floods_of_calls_steps_and_records_are_bounded() {
+    let runner = Runner::new(&["hostile"]);
+    let tests = [
+        ("calls", json!({ "do": "flood-tools", "count": 20_000, "bytes": 1_000 })),
+        ("steps", json!({ "do": "flood-transcript", "count": 100, "bytes": 10_000 })),
+        ("records", json!({ "do": "flood-records", "count": 20_000 })),
+    ];
+    let tests =
+        tests.map(|(id, input)| format!("[[tests]]\nid = \"{id}\"\ninput = {}\n", toml(&input)));
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"hostile.wasm\"\nlimits.transcript = \"64KiB\"\n{}",
+        tests.concat()
+    ));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(run.row("calls")["output"], json!([0, 20_000]));
+    assert!(run.row("calls").to_string().len() < 10_000, "{}", run.row("calls"));
+    assert_eq!(run.row("records")["output"], 20_000);
+    // A step has its time and its source, too.
+    assert_eq!(run.row("steps")["output"], 94);
+    assert_eq!(run.row("steps")["artifacts"][0]["name"], "transcript.json");
+    assert!(run.row("steps")["artifacts"][0]["bytes"].as_u64().unwrap() < 66 << 10);
+    assert!(run.row("records")["artifacts"].is_null());
 }

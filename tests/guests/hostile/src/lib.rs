@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 wit_bindgen::generate!({
     path: "../../../plugins/sdk/wit/provider.wit",
-    world: "plugin",
+    world: "everything",
 });
 
 use exports::runner::provider::provider::{Description, Guest, ProviderError, Reply, Test};
 use runner::provider::{
-    artifacts, control, files, http, log, secrets,
+    artifacts, control, files, http, log, records, secrets, tools, transcript,
     types::{Check, ErrorKind, Metric, Verdict},
 };
 
@@ -97,6 +97,22 @@ impl Guest for Hostile {
                 let appended =
                     (0..count(1_000)).map(|file| append(&format!("file-{file}"), &chunk));
                 Ok(reply(&json!(appended.collect::<Vec<_>>())))
+            }
+            "flood-tools" => {
+                let name = "x".repeat(number("bytes", 10) as usize);
+                let calls = (0..count(1_000)).map(|_| tools::call(&name, "{}"));
+                let refused = calls.filter(Result::is_err).count();
+                Ok(reply(&json!([tools::list().len(), refused])))
+            }
+            "flood-transcript" => {
+                let message = "x".repeat(number("bytes", 10) as usize);
+                let step = json!({ "source": "agent", "message": message }).to_string();
+                let refused = (0..count(1_000)).filter(|_| transcript::append(&step).is_err());
+                Ok(reply(&json!(refused.count())))
+            }
+            "flood-records" => {
+                let refused = (0..count(1_000)).filter(|_| records::append("{}").is_err());
+                Ok(reply(&json!(refused.count())))
             }
             "artifact" => {
                 let name = input["name"].as_str().expect("`name` is a string");
