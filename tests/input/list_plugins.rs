@@ -243,12 +243,31 @@ fn bad_plugins_are_refused_with_reasons() {
     let runner = list("");
     fs::remove_file(runner.path("list.wasm")).unwrap();
     runner.refused(&[], &["plugin `list.wasm` does not exist"]);
-    runner.link(&guests::component("hostile"), "list.wasm");
-    runner.refused(&[], &["is a component, and a list needs a command"]);
     runner.scenario(&format!("{ECHO}[[test_lists]]\nfiles = [\"*.jsonl\"]\nconfig = {{}}\n"));
     runner.refused(&[], &["`config` is for the plugin of a list"]);
     runner.scenario(&format!("{ECHO}[[test_lists]]\nid = \"a\"\n"));
     runner.refused(&[], &["`files` is missing"]);
+}
+
+#[test]
+fn component_appends_records() {
+    let records = |steps: &str, limits: &str| {
+        let runner = Runner::new(&[]);
+        runner.link(&guests::component("contract-0-1-1-everything"), "list.wasm");
+        runner.scenario(&format!(
+            "{ECHO}[[test_lists]]\nplugin = \"list.wasm\"\nconfig.steps = [{steps}]\n{limits}\n"
+        ));
+        runner
+    };
+    let steps =
+        r#"{ record = { id = "a", input = 1 } }, { record = { id = "b", input = [2, 3] } }"#;
+    let runner = records(steps, "");
+    runner.exec(&[]).expect(0);
+    assert_eq!(runner.only_run().row("b")["output"], json!([2, 3]));
+    records("1", "").refused(&[], &["printed no records"]);
+    let help = "to allow more, set `limits.records` of the list";
+    records(steps, "limits.records = 1").refused(&[], &["more than 1", help]);
+    records("{ fail = \"own words\" }", "").refused(&[], &["failed:", "own words"]);
 }
 
 #[test]

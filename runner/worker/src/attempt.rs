@@ -106,6 +106,7 @@ impl Attempt<'_> {
                         .map(|settings| settings.clock.or(self.clock).unwrap_or(started_at)),
                     workspace: workspace.cloned(),
                     journal,
+                    records: provider.settings.records,
                     tools: self.tools(provider),
                     inside: None,
                 };

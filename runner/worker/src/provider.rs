@@ -318,7 +318,6 @@ fn command_call(
         stdin: stdin.transpose()?,
         protocol: settings.protocol,
         output: settings.output,
-        records: settings.records,
     })
 }
 

@@ -106,6 +106,7 @@ impl AttemptTools {
             deterministic: None,
             workspace: None,
             journal: None,
+            records: None,
             tools: None,
             inside: Some(inside),
         };

@@ -5,7 +5,7 @@ use std::io::{self, Seek as _, Write as _};
 use std::slice;
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{PluginKind, PreparedProvider};
+use runner_model::provider::PreparedProvider;
 use runner_model::{
     Digest, Fingerprint, Outcome, RowRef, TaskId, TestId, TrialId, log::Said, units::show_duration,
     visible::quoted,
@@ -113,11 +113,6 @@ impl PreparedList {
         }
         let notices = FolderReader::new(&cache).read_all(&mut prepared, None);
         let provider = prepared.remove(0);
-        if provider.kind == PluginKind::Component {
-            let help = "build a program that prints the records to standard output";
-            let message = "is a component, and a list needs a command".to_owned();
-            return Err(ListError::Refused(message, Some(help.to_owned())));
-        }
         Ok(Self { provider, plugins, notices })
     }
 

@@ -19,9 +19,8 @@ use crate::{
     message::{failure, stderr_tail, too_large, with_excerpt},
     store::{
         MAX_COMPONENT_HANDOVER, Sandbox, StoreRecipe,
-        artifacts::{LeftContent, LeftFile},
         host::{Host, MAX_HANDOVER},
-        stdio::{Capture, Spool, cannot_keep},
+        stdio::{Capture, Spool},
     },
 };
 
@@ -116,12 +115,9 @@ async fn run_plain(
     argv.extend(command.args);
     let stdin = command.stdin.unwrap_or_default();
     let host = Host::for_call(call, guard, stdin.len());
-    let spool = command
-        .records
-        .map(|lines| Ok(Spool::new(host.artifacts.unnamed_file()?, lines, call.limits.reply)));
-    let spool = match spool.transpose() {
+    let spool = match Spool::for_call(call, "standard output", &host.artifacts) {
         Ok(spool) => spool,
-        Err(error) => return Ended::without_sandbox(Ending::Error(cannot_keep(&error))),
+        Err(error) => return Ended::without_sandbox(Ending::Error(error)),
     };
     let start = ProgramStart {
         host,
@@ -201,11 +197,8 @@ impl ProgramEnd {
         }
         let read = |exit_code, sandbox: &mut Sandbox| {
             let error = match records {
-                Ok((bytes, file)) if exit_code == 0 => {
-                    let (name, media_type) = ("records.jsonl".into(), "application/jsonl".into());
-                    let content = LeftContent::File(file);
-                    sandbox.host.artifacts.files =
-                        vec![LeftFile { name, media_type, bytes, content }];
+                Ok(records) if exit_code == 0 => {
+                    sandbox.host.artifacts.files = vec![records];
                     match Raw::of(&()) {
                         Ok(nothing) => return plain_reply(nothing, exit_code),
                         Err(error) => failure(ErrorClass::Internal, "json", error.to_string()),

@@ -24,7 +24,7 @@ use crate::{
     interrupt::Guard,
     message::{failure, too_large},
     redact::Redactor,
-    store::{HANDOVER_MARGIN, Sandbox, StoreRecipe, host::Host, stdio::Capture},
+    store::{HANDOVER_MARGIN, Sandbox, StoreRecipe, host::Host, stdio::Capture, stdio::Spool},
 };
 
 /// The contract's required export.
@@ -46,7 +46,11 @@ pub(crate) async fn run(
     call: &Call<'_>,
     guard: Guard,
 ) -> Ended {
-    let host = Host::for_call(call, guard.clone(), call.input.len() + call.config.len());
+    let mut host = Host::for_call(call, guard.clone(), call.input.len() + call.config.len());
+    host.records = match Spool::for_call(call, "list of records", &host.artifacts) {
+        Ok(records) => records,
+        Err(error) => return Ended::without_sandbox(Ending::Error(error)),
+    };
     let mut instance = match kept.take() {
         Some(mut instance) => {
             instance.store.data_mut().start_call(host);
@@ -72,6 +76,14 @@ pub(crate) async fn run(
         }
         Ok(Err(error)) => read_error(error, sandbox),
         Err(error) => classify(&error, sandbox),
+    };
+    let ending = match (ending, sandbox.host.records.take().map(Spool::finish)) {
+        (Ending::Reply(reply), Some(Ok(records))) => {
+            sandbox.host.artifacts.files = vec![records];
+            Ending::Reply(reply)
+        }
+        (Ending::Reply(_), Some(Err(error))) => Ending::Error(error),
+        (ending, _) => ending,
     };
     let redactor = sandbox.host.redactor().cloned();
     let mut ended = Ended::collect(sandbox, ending, time, reply_bytes);

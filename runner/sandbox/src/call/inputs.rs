@@ -42,6 +42,8 @@ pub struct Call<'a> {
     pub workspace: Option<CallWorkspace<'a>>,
     /// Only for a deterministic call.
     pub journal: Option<Journal>,
+    /// Makes the records of a component, or a plain command's standard output, an artifact of at most this number of lines.
+    pub records: Option<u64>,
     /// The tools that a component may call. `None` without any.
     pub tools: Option<Arc<dyn Toolbox>>,
     /// Only for the call of a tool.
@@ -112,6 +114,4 @@ pub struct CommandCall {
     pub protocol: Protocol,
     /// The form in which a plain command's standard output is read.
     pub output: OutputForm,
-    /// Makes a plain command's standard output an artifact of at most this number of lines.
-    pub records: Option<u64>,
 }

@@ -335,7 +335,12 @@ impl records::Host for Host {
             .map_err(|_| records::RecordError::Invalid)?;
         // Compact JSON has no line breaks.
         let line = format!("{}\n", record.get());
-        spool.write(line.as_bytes()).map_err(|_| records::RecordError::TooMany)
+        let written = spool.write(line.as_bytes());
+        written.map_err(|_| match spool.fault() {
+            Some("records") => records::RecordError::TooMany,
+            Some("storage") => records::RecordError::Unavailable,
+            _ => records::RecordError::TooLarge,
+        })
     }
 }
 

@@ -14,6 +14,8 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::artifacts::{Artifacts, LeftContent, LeftFile};
+use crate::Call;
 use crate::activity::{Activity, push_last};
 use crate::message::{failure, too_large};
 use crate::redact::{Redactor, Stream};
@@ -49,6 +51,8 @@ struct Captured {
 /// A file for a standard output that is too long for memory.
 pub(crate) struct Spool {
     file: BufWriter<File>,
+    /// What it is, for messages.
+    what: &'static str,
     most_lines: u64,
     most_bytes: u64,
     lines: u64,
@@ -58,10 +62,21 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Fails writes after `most_lines` lines, or `most_bytes` bytes, which is `limits.reply`.
-    pub(crate) fn new(file: File, most_lines: u64, most_bytes: u64) -> Self {
+    /// Creates the file for the records of a call, which messages call `what`. `None` if it makes none.
+    ///
+    /// # Errors
+    ///
+    /// The disk takes no file.
+    pub(crate) fn for_call(
+        call: &Call<'_>,
+        what: &'static str,
+        artifacts: &Artifacts,
+    ) -> Result<Option<Self>, RowError<'static>> {
+        let Some(most_lines) = call.records else { return Ok(None) };
+        let file = artifacts.unnamed_file().map_err(|error| cannot_keep(what, &error))?;
         let file = BufWriter::with_capacity(CHUNK, file);
-        Self { file, most_lines, most_bytes, lines: 0, bytes: 0, fault: None }
+        let most_bytes = call.limits.reply;
+        Ok(Some(Self { file, what, most_lines, most_bytes, lines: 0, bytes: 0, fault: None }))
     }
 
     /// Appends bytes. Fails if they do not fit.
@@ -69,7 +84,7 @@ impl Spool {
         self.bytes += bytes.len() as u64;
         self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         let fault = if self.bytes > self.most_bytes {
-            too_large("standard output", self.bytes, "reply", self.most_bytes)
+            too_large(self.what, self.bytes, "reply", self.most_bytes)
         } else if self.lines > self.most_lines {
             let most = grouped(self.most_lines);
             let message = format!("it printed more than {most} lines, which is `limits.records`");
@@ -77,32 +92,41 @@ impl Spool {
         } else {
             match self.file.write_all(bytes) {
                 Ok(()) => return Ok(()),
-                Err(error) => cannot_keep(&error),
+                Err(error) => cannot_keep(self.what, &error),
             }
         };
         self.fault.get_or_insert(fault);
         Err("standard output is full")
     }
 
-    /// Returns the number of bytes and the file.
+    /// Returns the code of the reason why the file lacks bytes.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        self.fault.as_ref().map(|fault| &*fault.code)
+    }
+
+    /// Returns the file.
     ///
     /// # Errors
     ///
     /// The reason why the file lacks bytes.
-    pub(crate) fn finish(self) -> Result<(u64, File), RowError<'static>> {
-        match self.fault {
-            Some(fault) => Err(fault),
-            None => match self.file.into_inner() {
-                Ok(file) => Ok((self.bytes, file)),
-                Err(error) => Err(cannot_keep(error.error())),
-            },
+    pub(crate) fn finish(self) -> Result<LeftFile, RowError<'static>> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
         }
+        let file = self.file.into_inner();
+        let file = file.map_err(|error| cannot_keep(self.what, error.error()))?;
+        Ok(LeftFile {
+            name: "records.jsonl".into(),
+            media_type: "application/jsonl".into(),
+            bytes: self.bytes,
+            content: LeftContent::File(file),
+        })
     }
 }
 
-/// Returns the error of a standard output that cannot be written to disk.
-pub(crate) fn cannot_keep(error: &std::io::Error) -> RowError<'static> {
-    let message = format!("its standard output cannot be kept in a temporary file: {error}");
+/// Returns the error of an output that cannot be written to disk.
+fn cannot_keep(what: &str, error: &std::io::Error) -> RowError<'static> {
+    let message = format!("its {what} cannot be kept in a temporary file: {error}");
     failure(ErrorClass::Internal, "storage", message)
 }
 

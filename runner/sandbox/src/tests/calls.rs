@@ -159,7 +159,6 @@ fn json_command_answers_with_one_object() {
                 stdin: None,
                 protocol: Protocol::Json,
                 output: OutputForm::Text,
-                records: None,
             }),
             ..bench.call("null")
         };

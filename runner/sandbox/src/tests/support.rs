@@ -98,6 +98,7 @@ impl Bench {
             deterministic: None,
             workspace: None,
             journal: None,
+            records: None,
             tools: None,
             inside: None,
         }
@@ -119,7 +120,6 @@ impl Bench {
             stdin: Some(b"in".to_vec()),
             protocol: Protocol::Plain,
             output,
-            records: None,
         };
         Call { command: Some(command), ..self.call("{}") }
     }

@@ -219,7 +219,6 @@ fn outputs_never_become_flags() {
             stdin: None,
             protocol: Protocol::Plain,
             output: OutputForm::Text,
-            records: None,
         };
         let filled = Filled { command: Some(command), env: Vec::new() };
         let templates = match templates {

@@ -140,7 +140,6 @@ impl World {
             stdin: None,
             protocol: Protocol::Plain,
             output: OutputForm::Json,
-            records: None,
         };
         Call {
             files: &self.attached,
