@@ -33,7 +33,7 @@ description = "Searches"
 [[tests]]
 id = "a"
 input = "a"
-providers = ["agent"]
+providers = ["agent*"]
 expect = { graders = ["judge"] }
 
 [[tests]]
@@ -112,6 +112,20 @@ fn previews_list_tools_with_callers() {
     runner.refused(&["--budget", "table:tokens=1"], &[budget]);
     change(&runner, "\"table\", \"grep\"", "\"table\"");
     runner.exec(&["--dry-run"]).expect(0).says(&["nothing is granted the tool `grep`"]);
+}
+
+#[test]
+fn providers_of_a_matrix_may_have_different_tools() {
+    let runner = tools(TOOLS);
+    change(
+        &runner,
+        "grants = { tools = [\"table\"] }",
+        "grants = { tools = [\"{{matrix.tool}}\"] }\nmatrix = { tool = [\"table\", \"grep\"] }",
+    );
+    let shown = runner.exec(&["--dry-run", "--test", "b"]).expect(0);
+    shown.says(&["called by: agent[tool=table] tool grep", "called by: agent[tool=grep] b@agent"]);
+    change(&runner, "tool = [\"table\", \"grep\"]", "tool = [\"table\", \"grip\"]");
+    runner.refused(&[], &["the scenario has no tool `grip`", "did you mean `grep`?"]);
 }
 
 #[test]

@@ -158,9 +158,10 @@ fn unused_journals(plan: &Plan) -> Option<String> {
             && !grants.net.is_empty()
             && (has_get || !grants.secrets_in_env().is_empty())
     });
-    let name = &readers.next()?.provider.name;
+    let first = &readers.next()?.provider;
+    let (role, name) = (first.role(), &first.name);
     let who = match readers.count() {
-        0 => format!("provider `{name}` can read a secret"),
+        0 => format!("{role} `{name}` can read a secret"),
         others => format!("{} providers, such as `{name}`, can read secrets", others + 1),
     };
     Some(format!(

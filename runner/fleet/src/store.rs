@@ -171,7 +171,8 @@ impl WorkerStore {
         }
         let all = providers.iter().map(|one| &one.provider);
         let attempts = all.clone().filter(|one| one.is_tested());
-        let largest = attempts.map(|one| one.limits.all_memory() + one.tool_memory(all.clone()));
+        let largest = attempts
+            .map(|one| one.limits.all_memory().saturating_add(one.tool_memory(all.clone())));
         let largest = largest.max().unwrap_or(0);
         if largest > shape.memory {
             let largest = show_size(largest);

@@ -132,7 +132,8 @@ pub fn raise_open_files() -> Result<(), String> {
 pub fn default_jobs(scenario: &Scenario) -> u32 {
     let all = scenario.providers.iter();
     let callers = all.clone().filter(|one| one.tool.is_none() && one.uses_net(all.clone()));
-    let largest = callers.map(|one| one.limits.memory + one.tool_memory(all.clone())).max();
+    let limits = callers.map(|one| one.limits.memory.saturating_add(one.tool_memory(all.clone())));
+    let largest = limits.max();
     let memory = scenario.run.memory.unwrap_or_else(memory);
     let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
     cores().max(waiting.min(u64::from(NET_JOBS)) as u32)

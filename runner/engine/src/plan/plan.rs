@@ -347,7 +347,10 @@ impl Plan {
             }),
             rate: provider.rate,
             memory: reserved_memory(provider, all.clone()),
-            unmeasured: provider.limits.more_stack() + provider.tool_memory(all.clone()),
+            unmeasured: provider
+                .limits
+                .more_stack()
+                .saturating_add(provider.tool_memory(all.clone())),
             is_grader: provider.grading.is_some(),
             has_journal: provider.journal().is_some(),
         });

@@ -97,11 +97,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     let providers = root.get("providers").and_then(Value::as_object);
     let names: Vec<_> = providers.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-    let at = At::ROOT.key("providers");
-    if names.len() > MAX_PROVIDERS {
-        let count = names.len();
-        let message = format!("a scenario has at most {MAX_PROVIDERS} providers, not {count}");
-        reader.refuse(&at, message, "here");
+    for table in ["providers", "graders", "tools"] {
+        let count = root.get(table).and_then(Value::as_object).map_or(0, Map::len);
+        if count > MAX_PROVIDERS {
+            let message = format!("a scenario has at most {MAX_PROVIDERS} {table}, not {count}");
+            reader.refuse(&At::ROOT.key(table), message, "here");
+        }
     }
     let name = root.get("name").and_then(Value::as_str).unwrap_or_default();
     if name.len() > MAX_NAME {
