@@ -199,17 +199,12 @@ impl Provider {
         self.grading.is_none() && self.tool.is_none()
     }
 
-    /// Returns the places in `all`, the list of all providers, of the tools that it may call. In a list of `rescore`, tools of
-    /// graders follow the stored ones, which may have the same names.
+    /// Returns the places in `all`, the list of all providers, of the tools that it may call.
     pub fn tools<'p>(
         &self,
         all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
     ) -> impl Iterator<Item = usize> {
-        self.grants.tools.iter().filter_map(move |name| {
-            let is_named = |one: &Self| one.tool.is_some() && *one.name == **name;
-            let mut all = all.clone();
-            if self.is_tested() { all.position(is_named) } else { all.rposition(is_named) }
-        })
+        self.placed_tools(all).map(|(place, _)| place)
     }
 
     /// Returns the memory to reserve for the largest of its tools, in bytes: at most one of them runs in an attempt.
@@ -217,8 +212,7 @@ impl Provider {
         &self,
         all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
     ) -> u64 {
-        let tools = self.tools(all.clone()).filter_map(|place| all.clone().nth(place));
-        tools.map(|tool| tool.limits.all_memory()).max().unwrap_or(0)
+        self.placed_tools(all).map(|(_, tool)| tool.limits.all_memory()).max().unwrap_or(0)
     }
 
     /// Returns whether it or one of its tools may send requests.
@@ -226,8 +220,21 @@ impl Provider {
         &self,
         all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
     ) -> bool {
-        let mut tools = self.tools(all.clone()).filter_map(|place| all.clone().nth(place));
-        !self.grants.net.is_empty() || tools.any(|tool| !tool.grants.net.is_empty())
+        !self.grants.net.is_empty()
+            || self.placed_tools(all).any(|(_, tool)| !tool.grants.net.is_empty())
+    }
+
+    /// Returns its tools with their places in `all`. In a list of `rescore`, tools of graders follow the stored ones, which may
+    /// have the same names.
+    fn placed_tools<'p>(
+        &self,
+        all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
+    ) -> impl Iterator<Item = (usize, &'p Self)> {
+        self.grants.tools.iter().filter_map(move |name| {
+            let is_named = |(_, one): &(usize, &Self)| one.tool.is_some() && *one.name == **name;
+            let mut all = all.clone().enumerate();
+            if self.is_tested() { all.find(is_named) } else { all.rfind(is_named) }
+        })
     }
 
     /// Returns the retries of attempts for which the scenario sets none.
