@@ -29,7 +29,9 @@ fn new_plugins_leave_nothing_to_fill_in() {
     for (language, kind) in [
         ("rust", "component"),
         ("rust", "command"),
+        ("rust", "agent"),
         ("python", "component"),
+        ("python", "agent"),
         ("javascript", "component"),
         ("c", "command"),
         ("go", "command"),
@@ -55,8 +57,10 @@ fn new_plugins_leave_nothing_to_fill_in() {
         let ran = runner.run(&arguments);
         ran.expect(2).says(&[says]);
     }
-    let ran = runner.run(&["plugin", "new", "y", "--lang", "go", "--kind", "component"]);
-    ran.expect(2).says(&["leave out `--kind`"]);
+    for kind in ["component", "agent"] {
+        let ran = runner.run(&["plugin", "new", "y", "--lang", "go", "--kind", kind]);
+        ran.expect(2).says(&["plugins in Go are commands; leave out `--kind`"]);
+    }
 }
 
 #[test]

@@ -289,6 +289,10 @@ const GO: Template = Template {
     example: None,
 };
 
+const RUST_AGENT: Template = Template { kind: "agent", edits: &[], ..RUST };
+
+const PYTHON_AGENT: Template = Template { kind: "agent", edits: &[], mistakes: &[], ..PYTHON };
+
 /// A scenario with nothing but mistakes. Its plugin is compiled as for [`CHANCE`].
 const TROUBLE: &str = r#"
 [run]
@@ -346,6 +350,36 @@ fn rust_as_a_component() {
 #[test]
 fn rust_as_a_command() {
     RUST_COMMAND.follow();
+}
+
+#[test]
+fn rust_as_an_agent() {
+    RUST_AGENT.follow_as_agent();
+}
+
+#[test]
+fn python_as_an_agent() {
+    PYTHON_AGENT.follow_as_agent();
+}
+
+/// Follows the README's part about tools.
+#[test]
+fn javascript_calls_tools() {
+    let plugin = Plugin::new(&JAVASCRIPT);
+    let readme = fs::read_to_string(plugin.path("README.md")).unwrap();
+    let (_, block) = readme.split_once("`worldName: 'agent'`").unwrap();
+    let (_, block) = block.split_once("```javascript\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let (imports, body) = block.split_once("\n\n").unwrap();
+    plugin.edit("build.mjs", "worldName: 'plugin'", "worldName: 'agent'");
+    plugin.edit("shout.js", "// With the schemas", &format!("{imports}\n// With the schemas"));
+    plugin.edit("shout.js", "  host.log(", &format!("{body}  host.log("));
+    let tool = "[tools.convert]\nplugin = \"bundled:units\"\n";
+    let tests = EXAMPLE.replace("text = \"example\"", "text = \"a\"");
+    let grants = "[providers.shout.grants]\ntools = [\"convert\"]\n";
+    let ran = plugin.exec_with("scenario-tools.toml", &[tool, &tests].concat(), grants, 0);
+    assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
+    assert_eq!(plugin.steps("example"), ["agent convert", "agent "]);
 }
 
 #[test]
@@ -574,6 +608,22 @@ impl Template {
     }
 }
 
+impl Template {
+    /// Follows the steps of a newcomer who writes an agent.
+    fn follow_as_agent(&self) {
+        let plugin = Plugin::new(self);
+        plugin.run_commands();
+        let rows = plugin.rows();
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            assert_eq!(row["outcome"], "passed", "{row}");
+        }
+        assert_eq!(row(&rows, "sum")["output"], "3020 m");
+        let steps = ["user ", "agent convert", "agent convert", "agent "];
+        assert_eq!(plugin.steps("sum"), steps);
+    }
+}
+
 /// Creates a plugin in a temporary folder.
 struct Plugin<'a> {
     template: &'a Template,
@@ -645,8 +695,8 @@ impl<'a> Plugin<'a> {
         shell.output().unwrap()
     }
 
-    /// Runs the commands of the README, except installations of what is linked here.
-    fn follow_readme(&self) {
+    /// Runs the commands of the README, except installations of what is linked here. Returns the README.
+    fn run_commands(&self) -> String {
         let readme = fs::read_to_string(self.path("README.md")).unwrap();
         let (_, commands) = readme.split_once("```sh\n").unwrap();
         let (commands, _) = commands.split_once("```").unwrap();
@@ -660,7 +710,25 @@ impl<'a> Plugin<'a> {
             last = command;
         }
         assert_eq!(last, "runner exec scenario.toml");
+        readme
+    }
 
+    /// Returns the source and the tool of each step in the transcript of a test of the last run.
+    fn steps(&self, test: &str) -> Vec<String> {
+        let save = format!("runner show latest {test} --save saved");
+        succeed(&save, &self.shell(&save));
+        let text = fs::read(self.path("saved/artifacts/transcript.json")).unwrap();
+        let transcript: Value = serde_json::from_slice(&text).unwrap();
+        let step = |step: &Value| {
+            let tool = step["tool_calls"][0]["function_name"].as_str().unwrap_or_default();
+            format!("{} {tool}", step["source"].as_str().unwrap())
+        };
+        transcript["steps"].as_array().unwrap().iter().map(step).collect()
+    }
+
+    /// Runs the commands and the call of the README.
+    fn follow_readme(&self) {
+        let readme = self.run_commands();
         // A later block runs the provider once.
         let (_, asks) = readme.split_once("`runner plugin run ").unwrap();
         let (asks, _) = asks.split_once('`').unwrap();

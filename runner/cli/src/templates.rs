@@ -1,5 +1,6 @@
 //! Templates that `plugin new` creates plugins from. Everything about one language is in the folder of its template.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
@@ -18,7 +19,7 @@ const SHARED: &str = "shared";
 const MANIFEST: &str = "template.toml";
 
 pub struct Template {
-    /// The folder's name: the language, followed by `-` and the kind for the less usual kind of a language.
+    /// The folder's name: the language, followed by `-` and the kind for the less usual kinds of a language.
     folder: &'static str,
     pub manifest: TemplateManifest,
 }
@@ -30,6 +31,8 @@ pub struct TemplateManifest {
     /// The language's name, such as `JavaScript`.
     pub language: String,
     pub kind: PluginKind,
+    /// The folder of a template whose files are used if this one lacks them.
+    base: Option<String>,
     /// The cause of a crash, such as `a panic`, for the README.
     crash: String,
     /// Commands to type in the folder of a new plugin before it can be built.
@@ -78,6 +81,15 @@ impl Template {
         self.folder.split('-').next().unwrap_or(self.folder)
     }
 
+    /// Returns the kind as a word of the command line: that of the plugin, or `agent`.
+    pub fn kind(&self) -> &'static str {
+        if self.is_agent() { "agent" } else { self.manifest.kind.as_str() }
+    }
+
+    fn is_agent(&self) -> bool {
+        self.folder.ends_with("-agent")
+    }
+
     /// Returns whether a build line runs one of the template's tools.
     pub fn builds(&self, line: &str) -> bool {
         let mut words =
@@ -87,21 +99,22 @@ impl Template {
 
     /// Returns the files of a plugin with this name, sorted by path, with their texts.
     pub fn files(&self, name: &str) -> Vec<(PathBuf, String)> {
-        let mut files = Vec::new();
-        collect(TEMPLATES.get_dir(self.folder).expect("it is listed"), &mut files);
-        files.retain(|(path, _)| path != Path::new(MANIFEST));
-        files.push(("scenario.toml".into(), shared("scenario.toml").to_owned()));
-        for (_, text) in &mut files {
+        let mut files = BTreeMap::new();
+        for folder in self.manifest.base.as_deref().into_iter().chain([self.folder]) {
+            files.extend(collect(TEMPLATES.get_dir(folder).expect("it is listed")));
+        }
+        files.remove(Path::new(MANIFEST));
+        let scenario = if self.is_agent() { "agent-scenario.toml" } else { "scenario.toml" };
+        files.insert("scenario.toml".into(), shared(scenario).to_owned());
+        for text in files.values_mut() {
             *text = self.render(text, name);
         }
-        files.push(("wit/provider.wit".into(), CONTRACT.to_owned()));
+        files.insert("wit/provider.wit".into(), CONTRACT.to_owned());
         if self.manifest.sdk {
-            let mut sdk = Vec::new();
-            collect(&SDK, &mut sdk);
-            files.extend(sdk.into_iter().map(|(path, text)| (Path::new("sdk").join(path), text)));
+            let sdk = collect(&SDK).into_iter();
+            files.extend(sdk.map(|(path, text)| (Path::new("sdk").join(path), text)));
         }
-        files.sort();
-        files
+        files.into_iter().collect()
     }
 
     /// Replaces the placeholders of a template's text.
@@ -111,6 +124,7 @@ impl Template {
             PluginKind::Command => ("protocol = \"json\"\n", "command-grants.md"),
         };
         text.replace("{{shared tail.md}}\n", shared("tail.md"))
+            .replace("{{shared agent-tail.md}}\n", shared("agent-tail.md"))
             .replace("{{shared grants}}\n", shared(grants))
             .replace("{{call}}", call)
             .replace("{{crash}}", &self.manifest.crash)
@@ -131,9 +145,10 @@ fn shared(name: &str) -> &'static str {
     file.and_then(|file| file.contents_utf8()).unwrap_or_default()
 }
 
-/// Collects the files below a folder, with their paths in it. The ending `.template` is removed: it keeps files from cargo and
+/// Returns the files below a folder, with their paths in it. The ending `.template` is removed: it keeps files from cargo and
 /// go, which would take their folders for packages of this repository.
-fn collect(root: &Dir<'_>, files: &mut Vec<(PathBuf, String)>) {
+fn collect(root: &Dir<'_>) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
     let mut pending = vec![root];
     while let Some(folder) = pending.pop() {
         pending.extend(folder.dirs());
@@ -147,4 +162,5 @@ fn collect(root: &Dir<'_>, files: &mut Vec<(PathBuf, String)>) {
             files.push((path.into(), text.to_owned()));
         }
     }
+    files
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use runner_model::exit::Exit;
 use runner_model::visible::{quoted_path, shown_path};
-use runner_model::{exit::Exit, provider::PluginKind};
 
 use crate::commands::init::write_new;
 use crate::templates::{self, Template};
@@ -21,8 +21,8 @@ pub struct Args {
     /// The language of its source
     #[arg(long = "lang", value_name = "LANGUAGE", value_parser = templates::languages())]
     language: String,
-    /// The kind of plugin [default: a component, but a command in C and Go]
-    #[arg(long, value_parser = ["component", "command"])]
+    /// The kind of plugin; an agent is a component that calls tools [default: a component, but a command in C and Go]
+    #[arg(long, value_parser = ["component", "command", "agent"])]
     kind: Option<String>,
 }
 
@@ -55,15 +55,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError> {
-    let kind = kind.and_then(PluginKind::parse);
     let mut templates = Template::all();
     templates.retain(|template| template.language() == language);
     if let Some(place) =
-        templates.iter().position(|template| kind.is_none_or(|kind| template.manifest.kind == kind))
+        templates.iter().position(|template| kind.is_none_or(|kind| template.kind() == kind))
     {
         return Ok(templates.swap_remove(place));
     }
-    let Some(template) = templates.pop() else {
+    let Some(template) = templates.first() else {
         return Err(mistake!("no template for `--lang {language}`"));
     };
     Err(mistake!(

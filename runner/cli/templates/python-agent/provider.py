@@ -1,0 +1,89 @@
+"""Adds lengths with a tool that converts units."""
+
+import json
+
+from componentize_py_types import Err
+from wit_world import exports
+from wit_world.imports import tools, transcript
+from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
+
+# With the schemas, the runner finds a typo in a scenario before anything runs.
+INPUT_SCHEMA = {
+    "type": "object",
+    "properties": {"task": {"type": "string", "description": "The sum, such as `3 km + 20 m`."}},
+    "required": ["task"],
+    "additionalProperties": False,
+}
+CONFIG_SCHEMA = {
+    "type": "object",
+    "properties": {"max_turns": {"type": "integer", "description": "The most actions for a task."}},
+    "required": ["max_turns"],
+    "additionalProperties": False,
+}
+
+
+class Provider(exports.Provider):
+    """The functions of the contract, `wit/provider.wit`."""
+
+    def describe(self) -> Description:
+        return Description(
+            name="{{name}}",
+            version="0.1.0",
+            summary="Adds lengths with a tool that converts units",
+            config_schema=json.dumps(CONFIG_SCHEMA),
+            input_schema=json.dumps(INPUT_SCHEMA),
+            requests=[],
+            extra=None,
+        )
+
+    def run(self, test: Test) -> Reply:
+        task = json.loads(test.input)["task"]
+        max_turns = json.loads(test.config)["max_turns"]
+        add_step("user", task)
+        results = []
+        for _ in range(max_turns):
+            tool, value = decide(task, results)
+            if tool is None:
+                add_step("agent", value)
+                return Reply(
+                    output=json.dumps(value),
+                    verdict=None,
+                    score=None,
+                    summary=None,
+                    checks=[],
+                    metrics=[Metric(name="calls", value=len(results), unit=None)],
+                    extra=None,
+                )
+            # The runner writes the call into the transcript.
+            results.append(call(tool, value))
+        message = f"no answer after {max_turns} actions"
+        raise Err(
+            ProviderError(
+                kind=ErrorKind.OTHER, code="max-turns", message=message, retry_after=None, details=None
+            )
+        )
+
+
+def decide(task, results):
+    """Returns a tool and its input, or None and the answer. This is the place for a model."""
+    for result in results:
+        if "error" in result:
+            return None, f"no sum: {result['error']}"
+    parts = task.split("+")
+    if len(results) == len(parts):
+        meters = sum(result["value"] for result in results)
+        return None, f"{meters:.15g} m"
+    value, _, unit = parts[len(results)].strip().partition(" ")
+    return "convert", {"from": unit, "to": "m", "value": float(value)}
+
+
+def call(tool, value):
+    """Calls a tool. An error is a result, too."""
+    try:
+        return json.loads(tools.call(tool, json.dumps(value)))
+    except Err as raised:
+        return {"error": raised.value.message}
+
+
+def add_step(source, message):
+    transcript.append(json.dumps({"source": source, "message": message}))
