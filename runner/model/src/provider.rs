@@ -242,7 +242,7 @@ impl Provider {
         if self.grants.net.is_empty() { Retries::default() } else { Retries::of_network() }
     }
 
-    /// Returns the cost of an attempt with these metrics. `None` if none of them has a price, or one of them is the cost.
+    /// Returns the cost of an attempt with these metrics. `None` if no metric has a price, or one of them is the cost.
     pub fn cost(&self, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
         let prices = metrics.iter().filter_map(|metric| {
             let price = self.prices.get(&*metric.name)?;
