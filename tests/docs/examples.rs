@@ -93,6 +93,14 @@ fn chat_example_passes_against_local_model() {
 }
 
 #[test]
+fn agent_example_passes_against_local_model() {
+    let server = model::start();
+    let runner = against("agent", model::ADDRESS, &server);
+    runner.exec(&[]).expect(0);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
 fn judge_example_passes_against_local_model() {
     let server = model::start();
     let runner = against("judge", model::ADDRESS, &server);

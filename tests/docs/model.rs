@@ -27,7 +27,12 @@ const ANSWERS: &[(&str, &str, &[&str])] = &[
     ("smollm2", "17 times 23", &["391"]),
     ("llama3.2", "letter r", &["2"]),
     ("smollm2", "letter r", &["3"]),
+    ("llama3.2", "26.1", &["26.1 miles"]),
 ];
+
+/// Parts of questions, and the calls of tools that answer them.
+const CALLS: &[(&str, &str, &str)] =
+    &[("miles are 42 km", "convert", r#"{"from": "km", "to": "mi", "value": 42}"#)];
 
 /// Starts the server.
 pub(super) fn start() -> Server {
@@ -45,14 +50,22 @@ fn complete(request: &Request, counts: &mut HashMap<usize, usize>) -> Response {
     let json = |status: u16, body: Value| {
         Response::new(status).header("content-type", "application/json").body(body.to_string())
     };
+    let usage = json!({"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25});
+    let completion = |reason: &str, message: Value| {
+        let choice = json!({"index": 0, "finish_reason": reason, "message": message});
+        json(200, json!({"model": model, "choices": [choice], "usage": usage}))
+    };
+    if let Some((_, tool, arguments)) = CALLS.iter().find(|(part, ..)| fits("", part)) {
+        let function = json!({"name": tool, "arguments": arguments});
+        let calls = json!([{"id": "call_1", "type": "function", "function": function}]);
+        let message = json!({"role": "assistant", "content": "", "tool_calls": calls});
+        return completion("tool_calls", message);
+    }
     let Some((line, (_, _, answers))) = lines.find(|(_, (of, part, _))| fits(of, part)) else {
         return json(404, json!({"error": {"message": "the model is not found"}}));
     };
     let count = counts.entry(line).or_default();
     let answer = answers[*count % answers.len()];
     *count += 1;
-    let message = json!({"role": "assistant", "content": answer});
-    let choice = json!({"index": 0, "finish_reason": "stop", "message": message});
-    let usage = json!({"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25});
-    json(200, json!({"model": model, "choices": [choice], "usage": usage}))
+    completion("stop", json!({"role": "assistant", "content": answer}))
 }

@@ -155,7 +155,7 @@ fn tour_uses_every_key() {
 
 #[test]
 fn valid_scenarios_are_accepted() {
-    let examples = ["basic", "chat", "http", "units"];
+    let examples = ["agent", "basic", "chat", "http", "units"];
     let examples = examples.map(|name| format!("../../scenarios/{name}.toml"));
     let own = ["src/tests/valid/smallest.toml", TOUR, DETERMINISTIC].map(str::to_owned);
     for path in own.iter().chain(&examples) {
