@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly TARGET=wasm32-wasip2
-readonly PACKAGES=(agent-provider chat-provider echo http-provider units)
+readonly PACKAGES=(agent-provider cases chat-provider echo http-provider units)
 
 out=plugins/bundled
 if [[ "${1-}" == --check ]]; then

@@ -15,8 +15,9 @@ use crate::source::{Source, SourceState};
 use crate::{PrepareError, compiler, machine};
 
 /// Plugins that are part of this program.
-const BUNDLED: [(&str, &[u8]); 5] = [
+const BUNDLED: [(&str, &[u8]); 6] = [
     ("agent", include_bytes!("../../../plugins/bundled/agent.wasm")),
+    ("cases", include_bytes!("../../../plugins/bundled/cases.wasm")),
     ("chat", include_bytes!("../../../plugins/bundled/chat.wasm")),
     ("echo", include_bytes!("../../../plugins/bundled/echo.wasm")),
     ("http", include_bytes!("../../../plugins/bundled/http.wasm")),
