@@ -56,20 +56,43 @@ fn full_share_makes_attempt_again() {
 
 #[test]
 fn large_stacks_count_as_memory() {
+    two_fit(r#"limits = { memory = "2MiB", stack = "16MiB" }"#);
+}
+
+/// Also once smaller peaks have been measured, which are without tools.
+#[test]
+fn largest_tool_counts_as_memory() {
+    two_fit(
+        r#"
+        limits = { memory = "2MiB" }
+        grants = { tools = ["small", "large"] }
+        [tools.small]
+        plugin = "bundled:echo"
+        limits = { memory = "2MiB" }
+        [tools.large]
+        plugin = "bundled:echo"
+        limits = { memory = "16MiB" }
+        "#,
+    );
+}
+
+/// Runs attempts of a provider with these keys, two of which fit into the memory of the run.
+#[track_caller]
+fn two_fit(keys: &str) {
     let runner = Runner::new(&["hostile"]);
-    runner.scenario(
+    runner.scenario(&format!(
         r#"
         [run]
         memory = "36MiB"
         [providers.hostile]
         plugin = "hostile.wasm"
-        limits = { memory = "2MiB", stack = "16MiB" }
+        {keys}
         [[tests]]
         id = "a"
-        input = { do = "sleep", ms = 300 }
-        repeat = 6
+        input = {{ do = "sleep", ms = 300 }}
+        repeat = 14
         "#,
-    );
+    ));
     runner.exec(&["-j", "6"]).expect(0);
     let rows = runner.only_run().rows();
     let start = |row: &Value| {

@@ -171,16 +171,20 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
         let problem = about.problem.as_ref()?;
         let provider = plan.providers.get(usize::from(about.provider))?;
         let is_of_memory = problem.class == ErrorClass::OutOfMemory;
+        let Provider { plugin, name, .. } = &provider.provider;
+        let is_of_tool = problem.code == "input-schema";
+        let subject =
+            if is_of_tool { format!("tool `{name}`") } else { format!("plugin `{plugin}`") };
         Some(ProviderProblem {
             provider: about.provider,
             key: match problem.class {
-                _ if problem.code == "input-schema" => "input_schema",
+                _ if is_of_tool => "input_schema",
                 ErrorClass::InvalidConfig => "config",
                 ErrorClass::InvalidInput => "input",
                 ErrorClass::OutOfMemory => "limits",
                 _ => "plugin",
             },
-            message: format!("plugin `{}` {}", provider.provider.plugin, bounded(&problem.message)),
+            message: format!("{subject} {}", bounded(&problem.message)),
             help: is_of_memory
                 .then(|| "a size without a unit is in bytes: `memory = \"64MiB\"`".to_owned()),
             refused: problem.refused.clone(),
