@@ -204,7 +204,7 @@ fn schemas_of_tools_become_objects() {
     reply.unwrap();
     let inputs: Vec<_> = calls.tools.iter().map(|(_, input)| input.clone()).collect();
     assert_eq!(inputs, [json!({"a": 1}), json!("x"), json!("y")]);
-    // A text is no JSON for the model.
+    // A text is sent without quotes.
     assert_eq!(results(&calls), [r#"{"a":1}"#, "x", "y"]);
     let tools = body(&calls.requests[0])["tools"].clone();
     let parameters = |index: usize| tools[index]["function"]["parameters"].clone();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runner_sdk::http::{self, Request};
 use runner_sdk::{Error, Result};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{Answer, Config, Input, failure};
@@ -31,6 +32,7 @@ impl Conversation {
         let messages = messages.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let model = question.model.unwrap_or(config.model);
         fields.insert("model".to_owned(), model.into());
+        fields.remove("messages");
         let temperature = question.temperature.or(config.temperature);
         let max_tokens = question.max_tokens.or(config.max_tokens);
         let seed = question.seed.or(config.seed.then_some(seed));
@@ -68,16 +70,23 @@ impl Conversation {
 
     /// Sends all messages, and waits for the model's answer.
     pub fn send(&self) -> Result<Answer> {
-        let mut body = self.fields.clone();
-        body.insert("messages".to_owned(), Value::Array(self.messages.clone()));
-        let request = self.request.clone().json(&body)?;
-        let response = request.send().map_err(failure::without_response)?;
+        let body = Body { fields: &self.fields, messages: &self.messages };
+        let response =
+            self.request.clone().json(&body)?.send().map_err(failure::without_response)?;
         let url = &self.request.url;
         if !response.is_success() {
             return Err(failure::from_response(url, &response));
         }
         Answer::read(url, response)
     }
+}
+
+/// The body of a request. It copies nothing, because a conversation may have megabytes of results of tools.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
+    messages: &'a [Value],
 }
 
 fn request(config: &Config) -> Request {
@@ -169,7 +178,7 @@ mod tests {
             "temperature": 0.5,
             "max_tokens": 10,
             "seed": true,
-            "extra": {"top_p": 0.1, "model": "x", "stream": false}
+            "extra": {"top_p": 0.1, "model": "x", "stream": false, "messages": []}
         });
         let asked = body(json!("hi"), config.clone());
         assert_eq!(asked["model"], "m");
@@ -177,6 +186,7 @@ mod tests {
         assert_eq!(asked["max_tokens"], 10);
         assert_eq!(asked["seed"], 7);
         assert_eq!(asked["top_p"], 0.1);
+        assert_eq!(asked["messages"].as_array().unwrap().len(), 1);
 
         let own = json!({
             "prompt": "hi", "model": "n", "temperature": 0, "max_tokens": 2, "seed": 3
