@@ -69,6 +69,7 @@ mod commands {
         pub mod merge;
         pub mod notify;
         pub mod queue;
+        pub mod transcript;
         pub mod trial;
         pub mod trust;
     }

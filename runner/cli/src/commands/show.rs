@@ -8,7 +8,7 @@ use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
     FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
-    RunDocument, RunTable, TrialDocument, find_trial_in, other_metrics, phrases, run_facts,
+    RunDocument, RunTable, StepPlace, StepQuery, TrialDocument, find_trial_in, other_metrics, phrases, run_facts,
     short_of,
 };
 use runner_scenario::Filter;
@@ -19,7 +19,7 @@ use super::{
         calls::{self, MOST_CALLS},
         changes,
         history::explain_wait,
-        trial,
+        transcript, trial,
     },
     target::{self, Target},
 };
@@ -69,6 +69,9 @@ pub struct Args {
     /// Show the changes in the workspace as `git diff` does
     #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "full", "calls", "call"])]
     diff: bool,
+    /// Show the transcript of an attempt: messages and calls of tools
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "calls", "call", "diff"])]
+    transcript: bool,
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
@@ -123,7 +126,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
         let has_calls = args.calls || args.call.is_some();
-        let is_one = *json || has_calls || args.diff || args.open.is_some() || args.save.is_some();
+        let has_part = args.diff || args.transcript || args.open.is_some() || args.save.is_some();
+        let is_one = *json || has_calls || has_part;
         let most = if is_one { 1 } else { MOST_PAGES };
         let table = RunTable::open(&run)?;
         let mut found = find_trial_in(&table, text);
@@ -154,6 +158,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             }
             if args.diff {
                 show_changes(&document, &run, *json, out)?;
+            } else if args.transcript {
+                show_transcript(&document, &run, args, out)?;
             } else if let Some(name) = &args.open {
                 trial::open(&document, &run, name, out)?;
             } else if let Some(folder) = &args.save {
@@ -161,7 +167,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             } else {
                 document.read_history(&root, &run, &mut explain_wait(out))?;
                 out.document_or(*json, &document, |document| {
-                    trial::print(document, args.full, out);
+                    trial::print(document, &run, args.full, out);
                 });
             }
         }
@@ -251,6 +257,30 @@ fn show_changes(
         out.hint(&format!("{}: {}", trial.trial, phrases::workspace(&workspace)));
     }
     Ok(changes::print(&files.tree.changes, &|left| files.read(left), out)?)
+}
+
+/// Prints the transcript of an attempt.
+fn show_transcript(
+    trial: &TrialDocument,
+    run: &RunDir,
+    args: &Args,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let json = args.run.document.json;
+    let is_full = json || args.full;
+    let query = StepQuery { tool: None, from: StepPlace::Offset(0), limit: u64::MAX, is_full };
+    let Some(document) = trial.transcript(run, query)? else {
+        let attempt = trial.row().map_or(1, |row| row.attempt);
+        return Err(CommandError::usage(format!(
+            "attempt {attempt} of `{}` has no transcript: it called no tool and reported no step",
+            trial.trial
+        )));
+    };
+    if json {
+        out.document(&document);
+        return Ok(());
+    }
+    Ok(transcript::print(&document, out)?)
 }
 
 impl Args {

@@ -65,6 +65,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         history: Vec::new(),
         reproduce: String::new(),
         diff: String::new(),
+        transcript: String::new(),
         logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],
         artifacts: Vec::new(),
         stored: None,

@@ -76,6 +76,9 @@ pub struct TrialDocument {
     /// The command that shows the changes in the attempt's workspace.
     #[serde(skip)]
     pub diff: String,
+    /// The command that shows the attempt's transcript.
+    #[serde(skip)]
+    pub transcript: String,
     /// Logs and output of its attempts.
     pub(crate) logs: Vec<LogText>,
     /// Files of its attempts.
@@ -330,6 +333,7 @@ impl TrialDocument {
             history: Vec::new(),
             reproduce: String::new(),
             diff: String::new(),
+            transcript: String::new(),
             logs: Vec::new(),
             artifacts: Vec::new(),
             rescores: sessions.filter_map(|one| Some((one.number, one.suite?))).collect(),
@@ -409,10 +413,12 @@ impl TrialDocument {
         let reproduce = root.command(&words.into_iter().chain(grader).collect::<Vec<_>>());
         let other = row.as_ref().filter(|row| row.seq != self.settling);
         let attempt = other.map(|row| format!("--attempt={}", row.attempt));
-        let words = ["show", &run, &trial, "--diff"].into_iter().chain(attempt.as_deref());
-        let diff = root.command(&words.collect::<Vec<_>>());
+        let [diff, transcript] = ["--diff", "--transcript"].map(|flag| {
+            let words = ["show", &run, &trial, flag].into_iter().chain(attempt.as_deref());
+            root.command(&words.collect::<Vec<_>>())
+        });
         drop(row);
-        (self.reproduce, self.diff) = (reproduce, diff);
+        (self.reproduce, self.diff, self.transcript) = (reproduce, diff, transcript);
     }
 
     /// Sets the attempt that the page shows.

@@ -9,6 +9,7 @@ mod matrix;
 pub(crate) mod output;
 mod page;
 mod past;
+mod transcript;
 
 use std::io::{self, Cursor, Read};
 
@@ -19,7 +20,7 @@ use runner_record::{RecordError, RunDir};
 use serde_json::Value;
 
 use self::page::record;
-pub use self::{calls::*, changes::*, document::*, history::*, matrix::*, page::*};
+pub use self::{calls::*, changes::*, document::*, history::*, matrix::*, page::*, transcript::*};
 use crate::logs::without_records;
 
 /// The folder of artifacts, whose names may be those of other parts.

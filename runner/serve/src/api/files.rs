@@ -72,6 +72,14 @@ pub(super) fn routes() -> Vec<Route> {
         .answering(&[200, 206])
         .refusing(&[416]),
         Route::bytes(
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/steps/{number}",
+            "A step of an attempt's transcript",
+            TEXT,
+            step,
+        )
+        .answering(&[200, 206])
+        .refusing(&[416]),
+        Route::bytes(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",
             ANY,
@@ -124,11 +132,11 @@ struct CallName {
 }
 
 #[derive(Deserialize)]
-struct ChangeName {
+struct NumberName {
     run: String,
     trial: String,
     attempt: u32,
-    /// Place in the list of changes, from 0.
+    /// Place in the list of changes, from 0, or number of a step, from 1.
     number: usize,
 }
 
@@ -184,7 +192,7 @@ fn call(
 
 fn change(
     server: &Arc<Server>,
-    names: &ChangeName,
+    names: &NumberName,
     _: &Nothing,
     headers: &HeaderMap,
 ) -> Result<Response> {
@@ -204,6 +212,21 @@ fn change(
         text.push(b'\n');
     })?;
     answer(text.len() as u64, headers, TEXT, move |range, body| copy(&*text, range, body))
+}
+
+fn step(
+    server: &Arc<Server>,
+    names: &NumberName,
+    _: &Nothing,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let run = server.run(&names.run)?;
+    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
+    let document = read(server, &run, &trial, Some(names.attempt))?;
+    let text = document.step_text(&run, names.number as u64)?;
+    let missing = || HttpProblem::not_found(&format!("the attempt has no step {}", names.number));
+    let text = text.ok_or_else(missing)?;
+    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
 }
 
 fn artifact(

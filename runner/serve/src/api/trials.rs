@@ -6,8 +6,8 @@ use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
 use runner_report::{
-    CallsDocument, ChangesDocument, PageStart, TrialDocument, TrialPage, TrialsPage, find_trial_in,
-    suite_line,
+    CallsDocument, ChangesDocument, PageStart, StepPlace, StepQuery, TranscriptDocument,
+    TrialDocument, TrialPage, TrialsPage, find_trial_in, suite_line,
 };
 use runner_results::{PlannedTable, TrialOrder, TrialQuery};
 use runner_scenario::Filter;
@@ -26,6 +26,8 @@ const MAX_PAGE: usize = 1000;
 const CALLS: usize = 100;
 /// Changes of a page.
 const CHANGES: usize = 200;
+/// Steps of a page.
+const STEPS: u64 = 100;
 /// Time limit of a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// Columns of the problems of a filter.
@@ -40,6 +42,11 @@ pub(super) fn routes() -> Vec<Route> {
             "/runs/{run}/trials/{trial}/changes",
             "Changes in an attempt's workspace",
             changes,
+        ),
+        Route::get(
+            "/runs/{run}/trials/{trial}/transcript",
+            "Steps of an attempt's transcript",
+            transcript,
         ),
     ]
 }
@@ -110,6 +117,25 @@ struct ChangeKeys {
     /// Changes of the page.
     #[schemars(range(min = 1, max = CHANGES))]
     limit: Option<usize>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StepKeys {
+    /// The attempt. By default, the deciding one.
+    #[schemars(range(min = 1, max = u32::MAX))]
+    attempt: Option<u32>,
+    /// Name of a tool. Only steps that call it.
+    tool: Option<String>,
+    /// Steps before the page.
+    #[schemars(range(max = u32::MAX))]
+    offset: Option<u64>,
+    /// Number of a step. The page starts up to five steps before it.
+    #[schemars(range(max = u32::MAX))]
+    near: Option<u64>,
+    /// Steps of the page.
+    #[schemars(range(min = 1, max = STEPS))]
+    limit: Option<u64>,
 }
 
 fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage> {
@@ -202,6 +228,19 @@ fn changes(server: &Server, names: &TrialName, keys: &ChangeKeys) -> Result<Chan
     let page = offset..offset + keys.limit.unwrap_or(CHANGES);
     let document = read(server, &run, names, keys.attempt)?.changes(&run, page)?;
     document.ok_or_else(|| HttpProblem::not_found("the attempt has no changes of a workspace"))
+}
+
+fn transcript(server: &Server, names: &TrialName, keys: &StepKeys) -> Result<TranscriptDocument> {
+    let run = server.run(&names.run)?;
+    let offset = StepPlace::Offset(keys.offset.unwrap_or(0));
+    let query = StepQuery {
+        tool: present(&keys.tool).map(str::to_owned),
+        from: keys.near.map_or(offset, StepPlace::Near),
+        limit: keys.limit.unwrap_or(STEPS),
+        is_full: false,
+    };
+    let document = read(server, &run, names, keys.attempt)?.transcript(&run, query)?;
+    document.ok_or_else(|| HttpProblem::not_found("the attempt has no transcript"))
 }
 
 /// Reads a trial. `attempt` selects the attempt that it shows.

@@ -7,8 +7,8 @@ use runner_report::schemars::{self, JsonSchema};
 use runner_report::{
     CallsDocument, ChangesDocument, ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument,
     Notification, PlanLine, PruneDocument, QueueChange, QueueDocument, QueueStep, RequestResult,
-    RescoreLine, ResumeLine, RunDocument, RunList, Started, StoredRow, TrialDocument, VERSION,
-    schema_settings,
+    RescoreLine, ResumeLine, RunDocument, RunList, Started, StoredRow, TranscriptDocument,
+    TrialDocument, VERSION, schema_settings,
 };
 use serde_json::Value;
 
@@ -65,6 +65,7 @@ const SCHEMAS: &[(&str, &str, MakeSchema)] = &[
     ("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
     ("show-calls", "Document of `show RUN TRIAL --calls`", of::<CallsDocument>),
     ("show-diff", "Document of `show RUN TRIAL --diff`", of::<ChangesDocument>),
+    ("show-transcript", "Document of `show RUN TRIAL --transcript`", of::<TranscriptDocument>),
     ("compare", "Document of `compare`", of::<ComparisonDocument>),
     ("exact", "Document of `compare --exact`", of::<ExactDocument>),
     ("accept", "Document of `accept`", of::<AcceptDocument>),

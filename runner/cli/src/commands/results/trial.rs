@@ -9,6 +9,7 @@ use runner_model::visible::{cut, shown_path, visible_line};
 use runner_record::{RecordError, RunDir, now};
 use runner_report::{TrialDocument, TrialPart, phrases, run_facts};
 
+use super::transcript;
 use crate::commands::init::write_new;
 use crate::text::trials::{self, Extent};
 use crate::text::{CommandError, Out, mistake};
@@ -23,7 +24,7 @@ const MAX_NAMED: usize = 5;
 const SHOWN_PATH: usize = 200;
 
 /// Prints the page of a trial, and the command that calls its plugin again.
-pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
+pub fn print(document: &TrialDocument, run: &RunDir, is_full: bool, out: &Out) {
     if let Some(row) = document.row() {
         let known = document.known.as_ref().filter(|_| document.shown == document.settling);
         let extent = Extent {
@@ -38,6 +39,7 @@ pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
             let advice = advice.unwrap_or_default();
             out.data(&format!("workspace: {}{advice}", phrases::workspace(found)));
         }
+        transcript::summary(document, run).iter().for_each(|line| out.data(line));
     }
     if let Some(running) = &document.running {
         let attempt = run_facts::running(running, now());
