@@ -233,3 +233,18 @@ fn rescore_calls_graders_with_the_present_tools() {
     let names = document["providers"].as_array().unwrap().iter();
     assert_eq!(names.map(|one| &one["provider"]).collect::<Vec<_>>(), ["agent", "plain"]);
 }
+
+#[test]
+fn comparisons_name_changed_tools() {
+    let runner = tools(TOOLS);
+    runner.exec(&[]).expect(0);
+    change(&runner, "64MiB", "65MiB");
+    runner.exec(&[]).expect(0);
+    let runs = runner.runs();
+    let [base, new] = [0, 1].map(|place| runs[place].id());
+    let compared = runner.run(&["compare", base, new]).expect(0);
+    compared.says(&["2 results have other tools: agent"]);
+    for name in ["table", "grep"] {
+        assert!(!compared.stdout.contains(name), "{}", compared.stdout);
+    }
+}

@@ -805,14 +805,18 @@ fn kind_lists_trials_of_groups_that_are_not_kept() {
 }
 
 #[test]
-fn matrix_has_no_columns_for_graders() {
+fn matrix_has_no_columns_for_graders_and_tools() {
     let runner = Runner::hostile(
         &(tests("a | { do = \"echo\", value = 1 } | graders = [\"g\"]")
-            + "\n[graders.g]\nplugin = \"hostile.wasm\"\ninput = { do = \"echo\", value = { verdict = \"pass\" } }\n"),
+            + "\n[graders.g]\nplugin = \"hostile.wasm\"\ninput = { do = \"echo\", value = { verdict = \"pass\" } }\n\
+               grants = { tools = [\"t\"] }\n[tools.t]\nplugin = \"bundled:echo\"\n"),
     );
     runner.exec(&[]).expect(0);
     let site = Site::start(&runner, &[]);
     assert_eq!(site.get("/runs/latest/matrix")["providers"], json!(["hostile"]));
+    let document = site.get("/runs/latest");
+    assert_eq!(document["providers"].as_array().unwrap().len(), 1);
+    assert_eq!(document["graders"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn long_scenarios(runner: &Runner) {
     );
 }
 
-/// Writes a scenario with two graders and two providers. One of these is better at a topic.
+/// Writes a scenario with two graders, two providers and a tool. One of these is better at a topic.
 fn graded(runner: &Runner) {
     let both = ["left", "right"];
     let tests = [("math", "x", &both[..]), ("law", "y", &both[..1]), ("law", "x", &both[1..])];
@@ -298,7 +298,8 @@ fn graded(runner: &Runner) {
             "[graders.{name}]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"pass\", score = {score} }}\n"
         )
     };
-    let graders = grader("strict", 0.3) + &grader("kind", 0.9);
+    let tool = "grants = { tools = [\"lookup\"] }\n[tools.lookup]\nplugin = \"bundled:echo\"\n";
+    let graders = grader("strict", 0.3) + &grader("kind", 0.9) + tool;
     let provider = |name: &str| format!("[providers.{name}]\nplugin = \"bundled:echo\"\n");
     let lists = "test_lists = [{ files = [\"graded.json\"] }]\n";
     let providers = provider("left") + &provider("right");

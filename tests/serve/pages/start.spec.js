@@ -70,6 +70,8 @@ test('providers of a scenario are ticked', async ({ page, server }) => {
   await left.uncheck();
   await expect(command).toContainText('--provider=right');
   await expect(right).toBeDisabled();
+  await expect(page.locator('dl')).toContainText('Toolslookup');
+  await expect(page.getByLabel('lookup')).toHaveCount(0);
   await left.check();
   await expect(command).not.toContainText('--provider');
 });

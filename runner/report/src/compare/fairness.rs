@@ -142,6 +142,13 @@ fn changed_parts([base, new]: [&Manifest; 2], provider: &ManifestProvider) -> St
     let differs = |differs: fn([&ManifestProvider; 2]) -> bool| {
         before.is_some_and(|before| differs([before, provider]))
     };
+    let has_other_tools = provider.grants.tools.iter().any(|name| {
+        let [before, now] = [base, new].map(|run| {
+            let tool = run.providers.iter().find(|one| one.is_tool && one.name == *name)?;
+            Some((tool.digest, &tool.limits, &tool.grants, &tool.mounts))
+        });
+        before != now
+    });
     let parts = [
         ("limits", differs(|of| have_other_limits(of.map(|one| &one.limits)))),
         ("grants", differs(|[before, now]| before.grants != now.grants)),
@@ -153,6 +160,7 @@ fn changed_parts([base, new]: [&Manifest; 2], provider: &ManifestProvider) -> St
                 !before.eq(now)
             }),
         ),
+        ("tools", has_other_tools),
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
