@@ -71,9 +71,17 @@ workspace.unchanged | [["write", "/work/a", "x"]] | workspace = { unchanged = ["
 workspace.files     | [["write", "/work/a", "x"]] | workspace = { files = { a = { equals = "y" } } }
 "#;
 
+/// The same for a provider that calls a tool.
+const FAILING_TRANSCRIPTS: &str = r#"
+transcript.calls     | { call = "echo", input = 1 } | transcript = { calls = ["echo", "other"] }
+transcript.never     | { call = "echo", input = 1 } | transcript = { never = ["e*"] }
+transcript.max_calls | { call = "echo", input = 1 } | transcript = { max_calls = 0 }
+transcript.call      | { call = "echo", input = 1 } | transcript = { call = [{ tool = "echo", arguments = { input = 2 } }] }
+"#;
+
 #[test]
 fn each_key_of_expect_can_fail() {
-    let runner = Runner::new(&["hostile", "files"]);
+    let runner = Runner::new(&["hostile", "files", "contract-0-1-1-everything"]);
     runner.link(&command(), "command.wasm");
     runner.write("number.json", "{\"type\": \"number\"}");
     let on = |provider: &str, table: &str| {
@@ -83,15 +91,18 @@ fn each_key_of_expect_can_fail() {
         "[providers.guest]\nplugin = \"hostile.wasm\"\n\
          [providers.command]\nplugin = \"command.wasm\"\nargs = [\"fail\", \"{{{{input}}}}\"]\n\
          [graders.strict]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"fail\", score = 0.4, explanation = \"No.\" }}\n\
-         [providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{}}\n{}{}{}",
+         [providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{}}\n\
+         [tools.echo]\nplugin = \"bundled:echo\"\n\
+         [providers.caller]\nplugin = \"contract-0-1-1-everything.wasm\"\ngrants.tools = [\"echo\"]\n{}{}{}{}",
         on("guest", FAILING),
         on("agent", FAILING_WORKSPACES),
+        on("caller", FAILING_TRANSCRIPTS),
         on("command", FAILING_COMMANDS),
     ));
     let schema: Value = runner.run(&["schema", "scenario"]).expect(0).document();
     let mut keys = BTreeSet::new();
     add_keys(&schema["properties"]["tests"]["items"]["properties"]["expect"], "", &mut keys);
-    let cases = [FAILING, FAILING_COMMANDS, FAILING_WORKSPACES].concat();
+    let cases = [FAILING, FAILING_COMMANDS, FAILING_WORKSPACES, FAILING_TRANSCRIPTS].concat();
     let cases: BTreeSet<_> =
         cases.lines().filter_map(|line| Some(line.split_once('|')?.0.trim().to_owned())).collect();
     assert_eq!(keys, cases, "each key of `expect` has a case in tests/repository/places.rs");

@@ -29,6 +29,9 @@ pub(crate) struct Question {
     pub(crate) max_tokens: Option<u32>,
     /// Seed, in place of the test's own.
     pub(crate) seed: Option<u32>,
+    /// Values for templates of the scenario, such as a name in `workspace`. The model does not get them.
+    #[serde(rename = "data", skip_serializing)]
+    _data: Option<Map<String, Value>>,
 }
 
 /// One message of a conversation.

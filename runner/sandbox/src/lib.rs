@@ -60,7 +60,8 @@ mod engine {
 /// Calls of plugins. `component` and `command` turn `inputs` into a call: the first by the typed
 /// contract, in an `instance` that may be kept, the second by a `protocol` of text. `reply`,
 /// `description`, `json` and `field` check the answer, `classify` explains a guest that did not
-/// answer, and `collect` builds the result in `ended`. `tools` makes a call inside of another one.
+/// answer, and `collect` builds the result in `ended`. `tools` makes a call inside of another one, with what
+/// `toolbox` has.
 mod call {
     pub(crate) mod classify;
     mod collect;
@@ -74,14 +75,15 @@ mod call {
     pub(crate) mod fuzzing;
     mod inputs;
     pub(crate) mod instance;
-    mod json;
+    pub(crate) mod json;
     mod protocol;
-    pub(crate) mod reply;
-    pub(crate) mod tools;
+    mod reply;
+    pub(crate) mod toolbox;
+    mod tools;
 
     pub use self::ended::{Ended, Ending, LeftWorkspace, Reply};
-    pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall, Overlay};
-    pub use self::tools::{Inside, ListedTool, RunningTool, Toolbox};
+    pub use self::inputs::{Access, AttachedFile, Call, CallWorkspace, CommandCall};
+    pub use self::toolbox::{Inside, ListedTool, RunningTool, Toolbox};
 }
 
 /// Files of guests. [`AttemptFiles`](fs::AttemptFiles) mounts granted folders and the attempt's
@@ -121,7 +123,7 @@ mod fs {
     pub(crate) use self::folders::Role;
     pub(crate) use self::listing::LastListing;
     pub(crate) use self::workspace::attempt::AttemptWorkspace;
-    pub use self::workspace::base::Base;
+    pub use self::workspace::base::{Base, Overlay};
 }
 
 /// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
@@ -145,7 +147,7 @@ mod net {
     pub(crate) mod wasi;
     mod wire;
 
-    pub(crate) use self::exchanges::{Exchanges, Next};
+    pub(crate) use self::exchanges::{Exchanges, KeptExchanges, Next};
     pub(crate) use self::journal::JournalEnd;
     pub use self::journal::{Journal, Keeper, Kept, RecordedCalls};
     pub use self::network::Network;
@@ -159,13 +161,13 @@ mod net {
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
 pub use call::{
-    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, LeftWorkspace, Inside,
-    ListedTool, Overlay, Reply, RunningTool, Toolbox, instance::Instance,
+    Access, AttachedFile, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, LeftWorkspace,
+    ListedTool, Reply, RunningTool, Toolbox, instance::Instance,
 };
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
-pub use fs::Base;
+pub use fs::{Base, Overlay};
 pub use host_fault::host_fault;
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail, too_large};

@@ -14,6 +14,7 @@ use crate::{
     },
     interrupt::{Guard, Interrupt},
     message::too_large,
+    net::KeptExchanges,
     store::determinism::Determinism,
 };
 
@@ -84,7 +85,7 @@ impl Plugin {
         let mut guard = Guard::with_activity(self.interrupt.clone(), call.timeout, activity);
         guard.determinism = match &call.inside {
             Some(inside) => inside.determinism.clone(),
-            None => Determinism::for_call(&call),
+            None => determinism(&call),
         };
         match &self.linked {
             Linked::Component(provider) => component::run(provider, kept, &call, guard).await,
@@ -97,6 +98,21 @@ impl fmt::Debug for Plugin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Plugin").field("kind", &self.kind()).finish_non_exhaustive()
     }
+}
+
+/// Returns the clocks and random numbers of a call. `None` if it is not deterministic.
+fn determinism(call: &Call<'_>) -> Option<Determinism> {
+    let recorded = call.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
+    let (start, timeout) = match recorded {
+        Some(recorded) => (recorded.clock, recorded.timeout),
+        None => (call.deterministic?, call.timeout),
+    };
+    let kept = KeptExchanges {
+        journal: call.journal.clone(),
+        redactor: call.access.secrets.redactor().cloned(),
+        limit: call.limits.journal,
+    };
+    Some(Determinism::new(start, timeout, (call.seed, call.attempt, call.trial), kept))
 }
 
 fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {

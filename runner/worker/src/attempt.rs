@@ -13,10 +13,12 @@ use runner_sandbox::{
 };
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
+use crate::left::artifacts::fit_row;
+use crate::left::transcripts::{add_transcript, transcript};
+use crate::left::workspaces::{add_changes, left_files};
 use crate::{
-    artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
-    report::AttemptResult, tools::AttemptTools, transcripts::add_transcript,
-    transcripts::transcript, workspaces::add_changes, workspaces::left_files,
+    grade::check_flags, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
+    tools::AttemptTools,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.

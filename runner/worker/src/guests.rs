@@ -24,11 +24,10 @@ use tokio::{runtime, time::sleep};
 use crate::grade::{Question, ScoreBounds, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
 use crate::judge::{CompiledCache, Evidence, LeftFiles, max_tree_bytes, rejudge};
-use crate::provider::{LoadedProvider, load_plugins, plugin_key};
+use crate::left::workspaces::{Bases, content};
+use crate::provider::{LoadedProvider, Tools, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
-use crate::tools::Tools;
 use crate::worker_state::{QueuedTask, WorkerState};
-use crate::workspaces::{Bases, content};
 use crate::{attempt::Attempt, control::unexpected};
 
 /// Time for which a slot runs tasks before it yields to the others.

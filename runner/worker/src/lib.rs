@@ -6,7 +6,6 @@
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `worker_state` is shared by both.
 
-mod artifacts;
 mod attempt;
 mod control;
 mod grade;
@@ -23,15 +22,20 @@ mod redact_row;
 mod report;
 mod schema;
 mod tools;
-mod transcripts;
 mod worker;
 mod worker_state;
-mod workspaces;
 
 /// Hidden children that call no plugin.
 mod children {
     pub mod compile;
     pub mod notify;
+}
+
+/// Files of an attempt: those of its guest, the changes in its workspace, and its transcript.
+mod left {
+    pub mod artifacts;
+    pub mod transcripts;
+    pub mod workspaces;
 }
 
 /// Judges the end of an attempt by the test's `expect`. Executes no foreign code.

@@ -20,7 +20,6 @@ use runner_sandbox::{
 use serde_json::{Value, json, value::RawValue};
 
 use crate::schema::{Refusal, Schema};
-use crate::tools::Tools;
 use crate::worker_state::WorkerState;
 
 const UNREADABLE: &str =
@@ -42,6 +41,12 @@ pub struct LoadedProvider {
     summary: Option<String>,
     /// The tools that its guests may call. `None` without any.
     pub tools: Option<Arc<Tools>>,
+}
+
+/// The tools of a provider, as its guests see them.
+pub struct Tools {
+    loaded: Vec<Arc<LoadedProvider>>,
+    listed: Vec<ListedTool>,
 }
 
 /// The parts of a call that templates produce.
@@ -88,6 +93,28 @@ pub async fn load_plugins(
         *plugin = load(key);
     }
     Ok(plugins)
+}
+
+impl Tools {
+    pub fn new(loaded: Vec<Arc<LoadedProvider>>) -> Self {
+        let listed = loaded.iter().map(|tool| tool.listed()).collect();
+        Self { loaded, listed }
+    }
+
+    /// Returns the tools in the order of the grants.
+    pub fn listed(&self) -> &[ListedTool] {
+        &self.listed
+    }
+
+    /// Returns the greatest number of bytes of the memories of a tool.
+    pub fn most_memory(&self) -> u64 {
+        self.loaded.iter().map(|tool| tool.settings.limits.memory).max().unwrap_or(0)
+    }
+
+    /// Returns a tool by its place in the list.
+    pub fn loaded(&self, tool: usize) -> &LoadedProvider {
+        &self.loaded[tool]
+    }
 }
 
 impl LoadedProvider {

@@ -9,7 +9,7 @@ use runner_model::{HostFault, Row, TaskId, Text, protocol::ReportHead, workspace
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 
-use crate::artifacts::send_artifact;
+use crate::left::artifacts::send_artifact;
 
 /// Bytes of an output that stays in the row.
 const MAX_OUTPUT: usize = 64 << 10;

@@ -10,14 +10,8 @@ use runner_sandbox::{
 use serde_json::value::RawValue;
 
 use crate::judge::max_tree_bytes;
-use crate::provider::{Filled, LoadedProvider};
+use crate::provider::{Filled, LoadedProvider, Tools};
 use crate::redact_row::redact;
-
-/// The tools of a provider, as its guests see them.
-pub struct Tools {
-    loaded: Vec<Arc<LoadedProvider>>,
-    listed: Vec<ListedTool>,
-}
 
 /// The tools of an attempt.
 pub struct AttemptTools {
@@ -28,31 +22,14 @@ pub struct AttemptTools {
     pub seed: u32,
 }
 
-impl Tools {
-    pub fn new(loaded: Vec<Arc<LoadedProvider>>) -> Self {
-        let listed = loaded.iter().map(|tool| tool.listed()).collect();
-        Self { loaded, listed }
-    }
-
-    /// Returns the tools in the order of the grants.
-    pub fn listed(&self) -> &[ListedTool] {
-        &self.listed
-    }
-
-    /// Returns the greatest number of bytes of the memories of a tool.
-    pub fn most_memory(&self) -> u64 {
-        self.loaded.iter().map(|tool| tool.settings.limits.memory).max().unwrap_or(0)
-    }
-}
-
 impl Toolbox for AttemptTools {
     fn list(&self) -> &[ListedTool] {
-        &self.tools.listed
+        self.tools.listed()
     }
 
     fn run<'a>(&'a self, tool: usize, input: &'a str, inside: Inside) -> RunningTool<'a> {
         Box::pin(async move {
-            let tool = &self.tools.loaded[tool];
+            let tool = self.tools.loaded(tool);
             let mut ended = match self.fill(tool, input) {
                 Ok(filled) => self.call(tool, input, filled, inside).await,
                 Err(error) => Ended::without_sandbox(Ending::Error(error)),
@@ -116,6 +93,6 @@ impl AttemptTools {
 
 impl fmt::Debug for AttemptTools {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.tools.listed.iter().map(|tool| &tool.name)).finish()
+        formatter.debug_list().entries(self.tools.listed().iter().map(|tool| &tool.name)).finish()
     }
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use super::classify::{classify, into_error, out_of_memory};
 use super::ended::{Ended, Ending, Reply};
 use super::inputs::{Call, CommandCall};
-use super::{protocol, reply::read_json, tools::CommandOutput};
+use super::{json::read_json, protocol, tools::CommandOutput};
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},
@@ -115,7 +115,12 @@ async fn run_plain(
     argv.extend(command.args);
     let stdin = command.stdin.unwrap_or_default();
     let host = Host::for_call(call, guard, stdin.len());
-    let spool = match Spool::for_call(call, "standard output", &host.artifacts) {
+    let spool = match Spool::for_call(
+        call.records,
+        call.limits.reply,
+        "standard output",
+        &host.artifacts,
+    ) {
         Ok(spool) => spool,
         Err(error) => return Ended::without_sandbox(Ending::Error(error)),
     };

@@ -13,7 +13,8 @@ use super::description::{bounded as bounded_description, read_schema};
 use super::ended::{Ended, Ending, Reply};
 use super::inputs::Call;
 use super::instance::{Exports, Instance, Lifecycle};
-use super::reply::{bounded, provider_error, read_json};
+use super::json::read_json;
+use super::reply::{bounded, provider_error};
 use crate::{
     contract::{
         EverythingPre,
@@ -47,7 +48,12 @@ pub(crate) async fn run(
     guard: Guard,
 ) -> Ended {
     let mut host = Host::for_call(call, guard.clone(), call.input.len() + call.config.len());
-    host.records = match Spool::for_call(call, "list of records", &host.artifacts) {
+    host.records = match Spool::for_call(
+        call.records,
+        call.limits.reply,
+        "list of records",
+        &host.artifacts,
+    ) {
         Ok(records) => records,
         Err(error) => return Ended::without_sandbox(Ending::Error(error)),
     };

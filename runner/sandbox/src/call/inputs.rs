@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros, Time};
 
-use super::tools::{Inside, Toolbox};
-use crate::fs::workspace::base::Base;
+use super::toolbox::{Inside, Toolbox};
+use crate::fs::workspace::base::{Base, Overlay};
 use crate::{Activity, Journal, Network, Secrets};
 
 /// The inputs of one call. The first fields are those of the contract's `test` record.
@@ -75,21 +75,6 @@ pub struct CallWorkspace<'a> {
     pub is_read_only: bool,
     /// Whether changes are kept, and not only counted.
     pub keeps: bool,
-}
-
-/// The changes that an attempt has left in its workspace, and the files that take the place of some of it.
-#[derive(Debug)]
-pub struct Overlay {
-    /// The lines of `workspace.jsonl`.
-    pub changes: Vec<u8>,
-    /// The path of `workspace.contents`. `None` if no file was added or changed.
-    pub contents: Option<PathBuf>,
-    /// Paths in the workspace that are removed before `files` are written.
-    pub replaced: Vec<String>,
-    /// The lines of a base, whose paths are at or below those of `replaced`, or lead to them.
-    pub files: Vec<u8>,
-    /// The folder with the contents of `files`, named by digest.
-    pub blobs: PathBuf,
 }
 
 /// An attachment that a guest may read.

@@ -1,10 +1,15 @@
 //! [`compact`]: checks a guest's JSON and puts it on one line.
 
 use std::fmt;
+use std::sync::Arc;
 
+use runner_model::ErrorClass;
 use runner_model::json::{Numbers, find_fault};
-use runner_model::row::Raw;
+use runner_model::row::{Raw, RowError};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::message::{failure, with_excerpt};
+use crate::redact::Redactor;
 
 /// Checks that every reader reads the same in `text`: at most 127 levels, finite numbers, Unicode
 /// strings, and no key twice. Integers may have any length. Removes white space between tokens, because a row is one line.
@@ -12,7 +17,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 /// # Errors
 ///
 /// Returns the problem, and `text` itself.
-pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
+fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
     let checked = serde_json::from_str::<Valid>(&text).and_then(|Valid| {
         find_fault(&text, Numbers::Any).map_or(Ok(()), |fault| Err(Error::custom(fault)))
     });
@@ -20,6 +25,19 @@ pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, 
         Ok(()) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),
         Err(error) => Err((error, text)),
     }
+}
+
+/// Parses JSON of a guest. `what` names it in the error.
+pub(crate) fn read_json(
+    what: &str,
+    text: String,
+    redactor: Option<&Arc<Redactor>>,
+) -> Result<Raw<'static>, RowError<'static>> {
+    compact(text).map_err(|(error, text)| {
+        let message = format!("the {what} is not JSON: {error}");
+        let error = failure(ErrorClass::Protocol, "json", message);
+        with_excerpt(error, text.as_bytes(), redactor)
+    })
 }
 
 /// Removes white space between the tokens of valid JSON.

@@ -1,14 +1,11 @@
 //! Checks of replies and errors that both protocols share.
 
-use std::sync::Arc;
-
 use runner_model::ErrorClass;
-use runner_model::row::{Raw, RowError};
+use runner_model::row::RowError;
 
 use super::ended::{Ending, Reply};
-use super::json::compact;
-use crate::message::{failure, with_excerpt};
-use crate::{interrupt::Interrupt, redact::Redactor};
+use crate::interrupt::Interrupt;
+use crate::message::failure;
 
 const MAX_CHECKS: usize = 10_000;
 const MAX_METRICS: usize = 1_000;
@@ -38,19 +35,6 @@ pub(crate) fn bounded(reply: Reply) -> Result<Reply, RowError<'static>> {
         }
     }
     Ok(reply)
-}
-
-/// Parses JSON of a guest. `what` names it in the error.
-pub(crate) fn read_json(
-    what: &str,
-    text: String,
-    redactor: Option<&Arc<Redactor>>,
-) -> Result<Raw<'static>, RowError<'static>> {
-    compact(text).map_err(|(error, text)| {
-        let message = format!("the {what} is not JSON: {error}");
-        let error = failure(ErrorClass::Protocol, "json", message);
-        with_excerpt(error, text.as_bytes(), redactor)
-    })
 }
 
 #[cfg(test)]

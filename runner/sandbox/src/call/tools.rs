@@ -2,83 +2,27 @@
 //! attempt.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use std::{fmt, fs::File};
+use std::{fs::File, sync::Arc};
 
+use runner_model::ErrorClass;
 use runner_model::grants::Grant;
 use runner_model::row::{Raw, RowError};
-use runner_model::{ErrorClass, Micros, visible::visible_line};
+use runner_model::visible::visible_line;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wasmtime_wasi::FsPerms;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::filesystem::Descriptor;
 
 use super::ended::{Ended, Ending};
-use crate::contract::runner::provider::tools;
-use crate::contract::runner::provider::tools::ToolErrorKind;
-use crate::fs::{AttemptWorkspace, quota::Quota};
+use super::toolbox::{Inside, Lent};
+use crate::contract::runner::provider::tools::{self, ToolErrorKind};
+use crate::fs::AttemptWorkspace;
 use crate::interrupt::Halt;
 use crate::message::{cut, cut_redacted};
-use crate::store::{Sandbox, determinism::Determinism};
+use crate::store::{Sandbox, determinism::Determinism, host::Host, transcript::ToolCall};
 
 /// Bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;
-
-/// The tools that a guest may call.
-pub trait Toolbox: fmt::Debug + Send + Sync {
-    /// Returns the tools in the order of the grants.
-    fn list(&self) -> &[ListedTool];
-
-    /// Runs a tool by its index. `inside` is for its [`Call`](super::Call).
-    fn run<'a>(&'a self, tool: usize, input: &'a str, inside: Inside) -> RunningTool<'a>;
-}
-
-/// A running tool. Dropping it ends the tool.
-pub type RunningTool<'a> = Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
-
-/// A tool as its caller sees it.
-#[derive(Clone, Debug)]
-pub struct ListedTool {
-    pub name: String,
-    pub description: String,
-    /// JSON Schema.
-    pub input_schema: Option<String>,
-}
-
-/// The parts of its caller's attempt that a tool shares.
-#[derive(Clone)]
-pub struct Inside {
-    /// Time until the caller's deadline.
-    pub rest: Micros,
-    pub(crate) determinism: Option<Determinism>,
-    pub(crate) quota: Option<Quota>,
-    pub(crate) workspace: Option<Lent>,
-}
-
-/// A workspace that is lent to a tool for the time of its call.
-#[derive(Clone)]
-pub(crate) struct Lent {
-    slot: Arc<Mutex<Option<AttemptWorkspace>>>,
-    /// The path on the host.
-    pub(crate) host: PathBuf,
-    /// The path in the guest.
-    pub(crate) mount: String,
-    pub(crate) perms: FsPerms,
-}
-
-/// A call of a tool that has ended.
-pub(crate) struct ToolCall<'a> {
-    pub(crate) name: &'a str,
-    /// JSON.
-    pub(crate) input: &'a str,
-    /// JSON, or the error.
-    pub(crate) result: Result<&'a str, &'a tools::ToolError>,
-    pub(crate) took: Duration,
-}
 
 /// The result of a command.
 #[derive(Serialize)]
@@ -86,24 +30,6 @@ pub(super) struct CommandOutput<'a> {
     pub(super) exit_code: i32,
     pub(super) stdout: &'a str,
     pub(super) stderr: &'a str,
-}
-
-impl Lent {
-    /// Takes the workspace for a sandbox.
-    pub(crate) fn take(&self) -> Option<AttemptWorkspace> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Returns the workspace of a sandbox that has ended.
-    pub(crate) fn give(&self, workspace: Option<AttemptWorkspace>) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = workspace;
-    }
-}
-
-impl fmt::Debug for Inside {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Inside").field("rest", &self.rest).finish_non_exhaustive()
-    }
 }
 
 impl tools::Host for Sandbox {
@@ -174,12 +100,7 @@ impl Sandbox {
                 _ => None,
             });
         workspace.watched = open.map(|number| (number, None)).collect();
-        Some(Lent {
-            host: tree.path().to_owned(),
-            mount: workspace.mount.clone(),
-            perms: workspace.perms,
-            slot: Arc::new(Mutex::new(Some(workspace))),
-        })
+        Some(Lent::new(workspace))
     }
 
     /// Takes the workspace back, and lets open files be those that the tool has put in the place of links to the base.
@@ -198,7 +119,7 @@ impl Sandbox {
     }
 }
 
-impl crate::store::host::Host {
+impl Host {
     fn deny_tool(&mut self, name: &str) -> tools::ToolError {
         // A guest's name may have any length.
         let shown = cut_redacted(SHOWN_NAME, name, self.redactor());
@@ -263,19 +184,6 @@ fn of_error(error: RowError<'static>) -> tools::ToolError {
         (None, None) => None,
     };
     tools::ToolError { kind, message: error.message.to_string(), details }
-}
-
-/// Returns a kind of errors as the contract writes it.
-pub(crate) fn kind_word(kind: ToolErrorKind) -> &'static str {
-    match kind {
-        ToolErrorKind::Denied => "denied",
-        ToolErrorKind::InvalidInput => "invalid-input",
-        ToolErrorKind::Timeout => "timeout",
-        ToolErrorKind::Trap => "trap",
-        ToolErrorKind::Limit => "limit",
-        ToolErrorKind::Stopped => "stopped",
-        ToolErrorKind::Failed => "failed",
-    }
 }
 
 fn tool_error(kind: ToolErrorKind, message: impl Into<String>) -> tools::ToolError {

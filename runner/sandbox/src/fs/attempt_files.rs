@@ -19,7 +19,7 @@ use super::workspace::{
     changes::{self, Kept},
 };
 use super::{leftovers, quota::Quota};
-use crate::call::{Call, Ended, Ending, LeftWorkspace, tools::Lent};
+use crate::call::{Call, Ended, Ending, LeftWorkspace, toolbox::Lent};
 use crate::interrupt::{Guard, Halt};
 use crate::redact::Redactor;
 use crate::{host_fault::fault_in, message::failure, store::artifacts::LeftFile};

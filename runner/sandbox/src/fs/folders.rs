@@ -14,9 +14,10 @@ use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
-use super::workspace::{base::Base, tree::Tree};
+use super::workspace::base::{Base, Overlay};
+use super::workspace::tree::Tree;
 use super::{quota::shorten_path, removal, system::open_folder};
-use crate::call::{AttachedFile, Call, Overlay};
+use crate::call::{AttachedFile, Call};
 use crate::interrupt::{Guard, Halt};
 
 /// Removed with the attempt.

@@ -17,12 +17,21 @@ use tokio::sync::Notify;
 
 use super::failure::Failure;
 use super::journal::{Answer, Asked, Journal, JournalEnd, Kept, RecordedExchange};
+use crate::Redactor;
 use crate::store::virtual_clock::VirtualClock;
-use crate::{Call, Redactor};
 
 /// The requests of one call. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Exchanges(Arc<Shared>);
+
+/// What becomes of the exchanges of a call.
+pub(crate) struct KeptExchanges {
+    /// `None` if nothing is kept.
+    pub(crate) journal: Option<Journal>,
+    pub(crate) redactor: Option<Arc<Redactor>>,
+    /// Most bytes of entries.
+    pub(crate) limit: u64,
+}
 
 struct Shared {
     clock: VirtualClock,
@@ -109,18 +118,24 @@ pub(crate) enum Next {
 }
 
 impl Exchanges {
-    pub(crate) fn new(call: &Call<'_>, clock: VirtualClock, start: Time, timeout: Micros) -> Self {
+    pub(crate) fn new(
+        kept: KeptExchanges,
+        clock: VirtualClock,
+        start: Time,
+        timeout: Micros,
+    ) -> Self {
+        let KeptExchanges { journal, redactor, limit } = kept;
         let mut state = State::default();
-        let recorded = call.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
+        let recorded = journal.as_ref().and_then(|journal| journal.recorded.as_ref());
         if let Some(recorded) = recorded {
             state.recorded.clone_from(&recorded.exchanges);
             let times = recorded.exchanges.values().map(|exchange| exchange.at_ns);
             state.last_recorded = times.max().unwrap_or(0);
         }
-        let is_replay = call.journal.as_ref().is_some_and(|journal| journal.is_replay);
+        let is_replay = journal.as_ref().is_some_and(|journal| journal.is_replay);
         // A replay is an attempt of its own run, whose entries are kept again.
         let before = recorded.filter(|_| !is_replay);
-        if let Some(journal) = &call.journal {
+        if let Some(journal) = &journal {
             let start = Entry::Start {
                 clock: start,
                 timeout_us: timeout.0,
@@ -139,10 +154,10 @@ impl Exchanges {
         }
         Self(Arc::new(Shared {
             clock,
-            journal: call.journal.clone(),
-            redactor: call.access.secrets.redactor().cloned(),
-            limit: call.limits.journal,
-            unsent: AtomicU64::new(call.limits.journal),
+            journal,
+            redactor,
+            limit,
+            unsent: AtomicU64::new(limit),
             state: Mutex::new(state),
             changed: Notify::new(),
         }))

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
-use runner_model::row::Calls;
+use runner_model::{Micros, Time, row::Calls};
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::virtual_clock::VirtualClock;
-use crate::{call::Call, net::Exchanges, net::JournalEnd};
+use crate::net::{Exchanges, JournalEnd, KeptExchanges};
 
 /// Prefix of the hashed bytes. A change of the recipe needs a new number.
 const RECIPE: &[u8] = b"runner-random-1\0";
@@ -29,21 +29,22 @@ pub(crate) struct Determinism {
 }
 
 impl Determinism {
-    /// Creates the sources of a call. `None` if it is not deterministic.
-    pub(crate) fn for_call(call: &Call<'_>) -> Option<Self> {
-        let recorded = call.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
-        let (start, timeout) = match recorded {
-            Some(recorded) => (recorded.clock, recorded.timeout),
-            None => (call.deterministic?, call.timeout),
-        };
+    /// Creates the sources of a call. `start` is that of its clocks, and `of_call` names it.
+    pub(crate) fn new(
+        start: Time,
+        timeout: Micros,
+        of_call: (u32, u32, &str),
+        kept: KeptExchanges,
+    ) -> Self {
+        let (seed, attempt, trial) = of_call;
         let mut hasher = Sha256::new_with_prefix(RECIPE);
-        hasher.update(call.seed.to_le_bytes());
-        hasher.update(call.attempt.to_le_bytes());
-        hasher.update(call.trial);
+        hasher.update(seed.to_le_bytes());
+        hasher.update(attempt.to_le_bytes());
+        hasher.update(trial);
         let clock = VirtualClock::new(start);
-        let exchanges = Exchanges::new(call, clock.clone(), start, timeout);
+        let exchanges = Exchanges::new(kept, clock.clone(), start, timeout);
         let (timeout, seed) = (timeout.into(), hasher.finalize().into());
-        Some(Self { clock, exchanges, timeout, seed, tools: 0, is_of_tool: false })
+        Self { clock, exchanges, timeout, seed, tools: 0, is_of_tool: false }
     }
 
     /// Creates the sources of the next tool. It has the caller's clock and exchanges, and random numbers of its own.

@@ -9,7 +9,7 @@ use runner_model::{
 };
 
 use super::{artifacts::Artifacts, stdio::Spool, transcript::Transcript};
-use crate::call::reply::read_json;
+use crate::call::json::read_json;
 use crate::contract::runner::provider::{
     artifacts, control, files, http, log, records, secrets, types,
 };

@@ -15,7 +15,6 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use super::artifacts::{Artifacts, LeftContent, LeftFile};
-use crate::Call;
 use crate::activity::{Activity, push_last};
 use crate::message::{failure, too_large};
 use crate::redact::{Redactor, Stream};
@@ -68,14 +67,14 @@ impl Spool {
     ///
     /// The disk takes no file.
     pub(crate) fn for_call(
-        call: &Call<'_>,
+        most_lines: Option<u64>,
+        most_bytes: u64,
         what: &'static str,
         artifacts: &Artifacts,
     ) -> Result<Option<Self>, RowError<'static>> {
-        let Some(most_lines) = call.records else { return Ok(None) };
+        let Some(most_lines) = most_lines else { return Ok(None) };
         let file = artifacts.unnamed_file().map_err(|error| cannot_keep(what, &error))?;
         let file = BufWriter::with_capacity(CHUNK, file);
-        let most_bytes = call.limits.reply;
         Ok(Some(Self { file, what, most_lines, most_bytes, lines: 0, bytes: 0, fault: None }))
     }
 

@@ -1,7 +1,7 @@
 //! [`Transcript`]: what happens in an attempt, as the host sees it and as the guest reports it.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use runner_model::Time;
 use runner_model::row::Raw;
@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 
 use super::host::Host;
-use crate::call::{reply::read_json, tools::ToolCall, tools::kind_word};
+use crate::call::json::read_json;
+use crate::contract::runner::provider::tools::{ToolError, ToolErrorKind};
 use crate::contract::runner::provider::transcript::{self, TranscriptError};
 
 /// The steps of an attempt, each an object of the Agent Trajectory Interchange Format without `step_id`.
@@ -23,6 +24,16 @@ pub(crate) struct Transcript {
     pub(crate) dropped: u64,
     /// Number of the last call of a tool.
     calls: u32,
+}
+
+/// A call of a tool that has ended.
+pub(crate) struct ToolCall<'a> {
+    pub(crate) name: &'a str,
+    /// JSON.
+    pub(crate) input: &'a str,
+    /// JSON, or the error.
+    pub(crate) result: Result<&'a str, &'a ToolError>,
+    pub(crate) took: Duration,
 }
 
 /// A call of a tool as a step.
@@ -140,5 +151,18 @@ impl transcript::Host for Host {
         self.calls += 1;
         let step = self.read_step(&step).ok_or(TranscriptError::Invalid)?;
         self.transcript.push(step).then_some(()).ok_or(TranscriptError::TooLarge)
+    }
+}
+
+/// Returns a kind of errors as the contract writes it.
+fn kind_word(kind: ToolErrorKind) -> &'static str {
+    match kind {
+        ToolErrorKind::Denied => "denied",
+        ToolErrorKind::InvalidInput => "invalid-input",
+        ToolErrorKind::Timeout => "timeout",
+        ToolErrorKind::Trap => "trap",
+        ToolErrorKind::Limit => "limit",
+        ToolErrorKind::Stopped => "stopped",
+        ToolErrorKind::Failed => "failed",
     }
 }

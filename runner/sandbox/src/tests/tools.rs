@@ -7,8 +7,10 @@ use runner_model::{Limits, Micros, Time};
 use serde_json::{Value, json};
 
 use super::support::{Bench, error, guests, output};
-use crate::call::tools::{Inside, ListedTool, RunningTool, Toolbox};
-use crate::{Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Plugin};
+use crate::{
+    Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool, Plugin,
+    RunningTool, Toolbox,
+};
 
 /// Tools that are provided by plugins with the given limits.
 #[derive(Debug)]

@@ -20,6 +20,21 @@ pub(super) const OWNER_READS: u32 = 0o400;
 /// Longest name of a file that systems accept.
 const MAX_NAME_BYTES: usize = 255;
 
+/// The changes that an attempt has left in its workspace, and the files that take the place of some of it.
+#[derive(Debug)]
+pub struct Overlay {
+    /// The lines of `workspace.jsonl`.
+    pub changes: Vec<u8>,
+    /// The path of `workspace.contents`. `None` if no file was added or changed.
+    pub contents: Option<PathBuf>,
+    /// Paths in the workspace that are removed before `files` are written.
+    pub replaced: Vec<String>,
+    /// The lines of a base, whose paths are at or below those of `replaced`, or lead to them.
+    pub files: Vec<u8>,
+    /// The folder with the contents of `files`, named by digest.
+    pub blobs: PathBuf,
+}
+
 /// A worker's copy of the folder that workspaces start as. The workspaces of all its attempts have
 /// hard links to the files of this copy, which nothing may change.
 #[derive(Debug)]

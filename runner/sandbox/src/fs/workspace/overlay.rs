@@ -10,9 +10,8 @@ use runner_model::workspace::{Change, ChangeKind, EntryKind, TreeEntry, read_bas
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use super::base::{OWNER_READS, PERMISSIONS};
+use super::base::{OWNER_READS, Overlay, PERMISSIONS};
 use super::tree::Tree;
-use crate::call::Overlay;
 use crate::fs::{quota::shorten_path, removal, system::open_folder};
 
 impl Tree {

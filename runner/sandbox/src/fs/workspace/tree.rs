@@ -12,8 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::base::{Base, BaseEntry, PERMISSIONS, create_file};
-use crate::call::Overlay;
+use super::base::{Base, BaseEntry, Overlay, PERMISSIONS, create_file};
 use crate::fs::system::{open_folder, path_of};
 
 /// The folder of the workspace in the attempt's private folder.

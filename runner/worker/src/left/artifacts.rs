@@ -69,5 +69,5 @@ pub fn send_artifact(
 }
 
 #[cfg(test)]
-#[path = "tests/artifacts.rs"]
+#[path = "../tests/artifacts.rs"]
 mod tests;
