@@ -46,6 +46,7 @@ pub static WEB: &[(&str, &[u8])] = &files! {
     "pages/start.js"
     "pages/tables.js"
     "pages/timeline.js"
+    "pages/transcript.js"
     "pages/trial.js"
     "pages/trials.js"
     "report.js"

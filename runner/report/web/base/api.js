@@ -47,6 +47,15 @@ export async function request(path, options) {
   throw new Problem(answer.status, problem);
 }
 
+/** Bytes of a text that are read at first. */
+const START = 64 * 1024;
+
+/** Reads the start of a text. `left` is the number of bytes after it. @param {string} path */
+export async function readStart(path) {
+  const answer = await request(path, { headers: { range: `bytes=0-${START - 1}` } });
+  return { text: await answer.text(), left: Number(answer.headers.get('content-range')?.split('/')[1]) - START };
+}
+
 /** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
 async function call(path, options) {
   const text = await (await request(path, options)).text();

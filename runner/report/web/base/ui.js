@@ -123,6 +123,18 @@ export function paced(ms, work) {
   };
 }
 
+/** Draws a scrolled place again. The first visible element that stays does not move. @param {HTMLElement} place @param {() => void} draw */
+export function hold(place, draw) {
+  const nodes = /** @type {HTMLElement[]} */ ([...place.children]);
+  const anchor = nodes.find((node) => node.id && node.offsetTop + node.offsetHeight > place.scrollTop);
+  const top = anchor?.offsetTop ?? 0;
+  draw();
+  if (anchor?.isConnected) place.scrollTop += anchor.offsetTop - top;
+}
+
+/** Returns -1 if less than a screen is left above the visible part of a place, 1 if below, or else 0. @param {HTMLElement} place */
+export const edgeOf = (place) => (place.scrollTop < place.clientHeight ? -1 : Number(place.scrollTop + 2 * place.clientHeight > place.scrollHeight));
+
 /** A placeholder for data that is being read. Its text appears after a moment. */
 export const loading = () => el('p', { class: 'loading' }, 'Loading…');
 

@@ -1,13 +1,10 @@
 // @ts-check
 // The calls in the journal of an attempt, in pages. One at a time opens in place.
 
-import { get, query, request } from '../base/api.js';
+import { get, query, readStart } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, loading, paced } from '../base/ui.js';
 import { count, duration, plural, size } from '../base/words.js';
-
-/** Bytes of an open call that are shown. */
-const MAX_BYTES = 64 * 1024;
 
 /** Returns functions that read and show the calls of an attempt, by default of the shown one. @param {string} path of the trial @param {() => void} redraw */
 export function callList(path, redraw, attempt = '') {
@@ -33,12 +30,7 @@ export function callList(path, redraw, attempt = '') {
     redraw();
     const mine = opened;
     if (!mine) return;
-    try {
-      const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
-      [mine.text, mine.left] = [await answer.text(), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
-    } catch (caught) {
-      mine.error = caught;
-    }
+    Object.assign(mine, await readStart(address).catch((caught) => ({ error: caught })));
     redraw();
   }
 

@@ -1,14 +1,14 @@
 // @ts-check
 // The changes in the workspace of an attempt as diffs, which are open while they are few and short.
 
-import { get, query, request } from '../base/api.js';
+import { get, query, readStart } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
 import { el, loading } from '../base/ui.js';
 import { count, outcome, plural, size } from '../base/words.js';
 
-/** Bytes and lines of an open diff that are shown. */
-const [MAX_BYTES, MAX_LINES] = [64 * 1024, 1000];
+/** Lines of an open diff that are shown. */
+const MAX_LINES = 1000;
 /** Diffs that are open at first, and their lines. */
 const [MAX_OPEN, MAX_OPEN_LINES] = [10, 400];
 /** Lines before the first hunk that only name the file. */
@@ -70,8 +70,8 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
     const mine = /** @type {any} */ ({ isOpen });
     diffs.set(address, mine);
     try {
-      const answer = await request(address, { headers: { range: `bytes=0-${MAX_BYTES - 1}` } });
-      [mine.lines, mine.left] = [parsed(await answer.text()), Number(answer.headers.get('content-range')?.split('/')[1]) - MAX_BYTES];
+      const { text, left } = await readStart(address);
+      [mine.lines, mine.left] = [parsed(text), left];
     } catch (caught) {
       mine.error = caught;
     }

@@ -4,7 +4,7 @@
 import { Problem, get, query, request, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { report } from '../base/report.js';
-import { button, el, link, loading, paced, render } from '../base/ui.js';
+import { button, edgeOf, el, hold, link, loading, paced, render } from '../base/ui.js';
 import { count, countsOf, digest, done, needed, parts, plural } from '../base/words.js';
 
 /** Bytes of a request. */
@@ -181,12 +181,8 @@ function viewer(piece, redraw, isLive, path) {
   /** Shows the lines from this place on. Lines that stay do not move. @param {number} at */
   function move(at) {
     if (clamp(at) === start) return;
-    const nodes = /** @type {HTMLElement[]} */ ([...place.children]);
-    const anchor = nodes.find((node) => node.id && node.offsetTop + node.offsetHeight > place.scrollTop);
-    const top = anchor?.offsetTop ?? 0;
     start = clamp(at);
-    draw();
-    if (anchor?.isConnected) place.scrollTop += anchor.offsetTop - top;
+    hold(place, draw);
   }
 
   /** Marks the next line with the searched text, or the one before. @param {number} by */
@@ -204,10 +200,7 @@ function viewer(piece, redraw, isLive, path) {
     place.scrollTop = place.scrollHeight;
   }
 
-  place.onscroll = () => {
-    if (place.scrollTop < place.clientHeight) move(start - STEP);
-    else if (place.scrollTop + 2 * place.clientHeight > place.scrollHeight) move(start + STEP);
-  };
+  place.onscroll = () => move(start + STEP * edgeOf(place));
 
   /** @param {Omit<Line, 'n'>[]} added */
   function append(added) {

@@ -17,6 +17,7 @@ import { fileList } from './files.js';
 import { tail } from './log.js';
 import { VERDICTS, block, cards, columns, grades, judged, shownRow } from './reason.js';
 import { amount, metric } from './tables.js';
+import { transcriptView } from './transcript.js';
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
@@ -45,8 +46,8 @@ export async function open({ place, address, names: [run, name] }) {
   let [own, rev] = [{}, 0];
   /** @type {any} */
   let [error, isGone, isClosed] = [null, false, false];
-  /** @type {[import('./run.js').Part | null, ReturnType<typeof callList> | null, ReturnType<typeof changeList> | null]} */
-  let [log, calls, changes] = [null, null, null];
+  /** @type {[import('./run.js').Part | null, ReturnType<typeof callList> | null, ReturnType<typeof changeList> | null, ReturnType<typeof transcriptView> | null]} */
+  let [log, calls, changes, transcript] = [null, null, null, null];
   const diff = new Diff();
 
   const draw = soon(() => render(place, isGone ? notFound(`The run ${trial.run} has been deleted.`) : [error && problem(error), content()]));
@@ -63,6 +64,7 @@ export async function open({ place, address, names: [run, name] }) {
     const isSilent = row && !row.calls && row.outcome !== 'ungraded' && !row.grades?.some((/** @type {any} */ one) => one.calls);
     if (!isSame) calls = report || isSilent ? null : callList(path, draw, row?.attempt);
     if (!isSame) changes = row?.workspace ? changeList(path, draw, row) : null;
+    if (!isSame) transcript = row?.transcript && !report ? transcriptView(path, draw, row) : null;
     void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);
@@ -97,7 +99,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, !report && [keys.base ? link('/compare', 'Compare') : link('/runs', 'Runs'), ' / '], link(upper, keys.base ? `${keys.base.replace(RUN_ID, '$1 $2')} → ` : '', trial.run.replace(RUN_ID, keys.base ? '$2' : '$1 $2'))),
         el('h1', null, link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, testName(trial.test)), el('span', { class: 'provider quiet' }, label().slice(trial.test.length)), ' ', state(row)),
         took(row), known(), repeats(), attempts(row)),
-      progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), changes?.(), isWide && texts(row),
+      progress(own, !row && trial.run_status === 'running'), reasons(), isBroken && logs(), changes?.(), transcript?.(), isWide && texts(row),
       el('div', { class: 'sides' }, el('div', null, !isWide && texts(row), checks(row), graded(row), calls?.content(), others(), !isBroken && logs()),
         el('div', null, past(), input(), usage(row), trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)])),
       files(row),

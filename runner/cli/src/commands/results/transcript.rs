@@ -1,6 +1,6 @@
 //! The transcript of an attempt: who spoke, which tools were called, and what they returned.
 
-use runner_model::units::plural;
+use runner_model::units::{plural, show_size};
 use runner_model::visible::visible_line;
 use runner_record::{RecordError, RunDir};
 use runner_report::{
@@ -28,7 +28,8 @@ pub fn print(document: &TranscriptDocument, out: &Out) -> Result<(), RecordError
     let TranscriptDocument { trial, attempt, transcript, steps, .. } = document;
     let count = plural(transcript.steps, "step", "steps");
     out.data(&format!("{trial}, attempt {attempt}: {count}, {}", calls(document)));
-    let mut printer = Printer { lines: out.lines(false), columns: out.columns(), is_cut: false };
+    let (columns, is_full) = (out.columns(), steps.is_full());
+    let mut printer = Printer { lines: out.lines(false), columns, is_full, is_cut: false };
     steps.each(&mut |step| printer.step(&step))?;
     let is_cut = printer.is_cut;
     drop(printer);
@@ -49,6 +50,7 @@ fn calls(document: &TranscriptDocument) -> String {
 struct Printer<'a> {
     lines: Lines<'a>,
     columns: Option<usize>,
+    is_full: bool,
     /// Whether a text was folded.
     is_cut: bool,
 }
@@ -60,7 +62,7 @@ impl Printer<'_> {
         let facts = visible_line(&step.facts()).into_owned();
         self.lines.add(&format!("{mark}{:>4}  {}", step.step, style::bold(&facts)));
         if let Some(reasoning) = &step.reasoning {
-            self.text("", reasoning, style::dim);
+            self.text("┆ ", reasoning, style::dim);
         }
         self.text("", &step.message, str::to_owned);
         for call in &step.calls {
@@ -72,10 +74,11 @@ impl Printer<'_> {
         for failed in &step.failed {
             self.wrapped(&style::red(&format!("✗ {}", visible_line(failed))));
         }
-        if let Some(error) = &step.error {
-            self.line(&style::red(&format!("← error: {}", visible_line(error))));
-        }
-        step.results.iter().for_each(|result| self.text("← ", result, str::to_owned));
+        let mark = match &step.error {
+            Some(error) => style::red(&format!("← error ({}) ", visible_line(error))),
+            None => "← ".to_owned(),
+        };
+        step.results.iter().for_each(|result| self.text(&mark, result, str::to_owned));
         if step.left_out > 0 {
             let more = plural(step.left_out, "more call or result", "more calls and results");
             self.is_cut = true;
@@ -86,7 +89,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Prints the lines of a text. Those of results are cut at the end of the screen's lines.
+    /// Prints the lines of a text. Folded ones of results are cut at the end of the screen's lines.
     fn text(&mut self, mark: &str, text: &StepText, paint: impl Fn(&str) -> String) {
         // `str::lines` would hide carriage returns.
         for line in text.text.split_terminator('\n') {
@@ -94,23 +97,24 @@ impl Printer<'_> {
             if mark.is_empty() { self.wrapped(&line) } else { self.line(&line) }
         }
         if self.is_cut(text) {
-            let length = text.length().unwrap_or_default();
-            self.line(&style::dim(&format!("{mark}… {length} in all")));
+            self.line(&style::dim(&format!("{mark}… {} in all", show_size(text.bytes))));
         }
     }
 
     fn is_cut(&mut self, text: &StepText) -> bool {
-        self.is_cut |= text.length().is_some();
-        text.length().is_some()
+        self.is_cut |= text.folded;
+        text.folded
     }
 
     fn wrapped(&mut self, line: &str) {
         self.lines.add(&format!("{:NUMBER$}{line}", ""));
     }
 
-    /// Prints a line, cut at the end of a screen's line.
+    /// Prints a line, which is cut at the end of a screen's line unless all is shown.
     fn line(&mut self, line: &str) {
-        let room = self.columns.map_or(usize::MAX, |columns| columns.saturating_sub(NUMBER));
-        self.wrapped(&cut(line, room));
+        let room = self.columns.filter(|_| !self.is_full);
+        let shown = cut(line, room.map_or(usize::MAX, |columns| columns.saturating_sub(NUMBER)));
+        self.is_cut |= shown.len() < line.len();
+        self.wrapped(&shown);
     }
 }
