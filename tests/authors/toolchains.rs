@@ -621,6 +621,7 @@ impl Template {
         assert_eq!(row(&rows, "sum")["output"], "3020 m");
         let steps = ["user ", "agent convert", "agent convert", "agent "];
         assert_eq!(plugin.steps("sum"), steps);
+        plugin.assert_parts_are_valid();
     }
 }
 
@@ -724,6 +725,23 @@ impl<'a> Plugin<'a> {
             format!("{} {tool}", step["source"].as_str().unwrap())
         };
         transcript["steps"].as_array().unwrap().iter().map(step).collect()
+    }
+
+    /// Validates the README's parts of scenarios, each in the place of the scenario's own grants.
+    fn assert_parts_are_valid(&self) {
+        symlink(tools().join(PYTHON_WASM), self.path("python.wasm")).unwrap();
+        let scenario = fs::read_to_string(self.path("scenario.toml")).unwrap();
+        let lines = scenario.lines().filter(|line| !line.starts_with("grants = "));
+        let scenario = lines.collect::<Vec<_>>().join("\n");
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let parts: Vec<_> = readme.split("```toml\n").skip(1).collect();
+        assert_eq!(parts.len(), 2);
+        for part in parts {
+            let (part, _) = part.split_once("```").unwrap();
+            fs::write(self.path("scenario-part.toml"), format!("{scenario}\n{part}")).unwrap();
+            let validate = "runner validate scenario-part.toml";
+            succeed(validate, &self.shell(validate));
+        }
     }
 
     /// Runs the commands and the call of the README.
