@@ -248,3 +248,21 @@ fn comparisons_name_changed_tools() {
         assert!(!compared.stdout.contains(name), "{}", compared.stdout);
     }
 }
+
+#[test]
+fn foreign_run_shows_tools_and_callers_before_it_is_used() {
+    let runner = tools(TOOLS);
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let mut manifest = run.manifest();
+    manifest.as_object_mut().unwrap().remove("signature");
+    run.write("benchmark.json", manifest.to_string());
+    let lines = [
+        "[providers.agent.grants] tools = [\"table\"]",
+        "[tools.table.grants] net = [\"https://table.example.com\"]",
+        "[graders.judge.grants] tools = [\"table\", \"grep\"]",
+    ];
+    let refused = runner.run(&["resume", "latest", "--rerun", "all"]).expect(2);
+    refused.says(&[&lines.join(" ")]);
+    runner.run(&["show", "latest"]).expect(0).says(&lines);
+}
