@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::{
     BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, KNOWN, LIST, NAME, NOTIFY, NamedFile,
-    Notify, PRICES, PROVIDERS, REPORT, TEST, TOOLS, TestList, TestSettings, VARS, Vars, WrittenKnown,
-    WrittenTest, add_prices, budget_of, check_keys, check_name, files, matrix, missing_parts,
-    template_inputs, vars,
+    Notify, PRICES, PROVIDERS, REPORT, TEST, TOOLS, TestList, TestSettings, VARS, Vars,
+    WrittenKnown, WrittenTest, add_prices, budget_of, check_keys, check_name, files, matrix,
+    missing_parts, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::project::{Project, real_path};

@@ -125,7 +125,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let providers = |table| {
         names(table, &provider_digests(table, stored), &provider_digests(table, &live.providers))
     };
-    let mut found: Vec<_> = ["providers", "graders", "tools"].into_iter().flat_map(providers).collect();
+    let mut found: Vec<_> =
+        ["providers", "graders", "tools"].into_iter().flat_map(providers).collect();
     match resolved {
         _ if !is_comparable => {}
         Ok(Ok((new, _))) => {
