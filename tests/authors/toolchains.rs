@@ -17,9 +17,10 @@ use std::{
     env,
     ffi::OsString,
     fs,
+    net::TcpListener,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -432,6 +433,34 @@ fn agent_of_the_tutorial_continues_and_is_replayed() {
     follow_tutorial("agent", "agent");
 }
 
+#[test]
+fn agents_of_the_tutorial_are_judged_as_it_says() {
+    let plugin = Plugin::new(&RUST);
+    let folder = plugin.folder.path();
+    for block in pages::blocks("docs/tutorials/agents.md") {
+        let place = &block.place;
+        if let Some(file) = block.condition("file") {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &block.text).unwrap();
+        } else if block.text.starts_with("npm") {
+            symlink(tools().join(PYTHON_WASM), folder.join("python.wasm")).unwrap();
+        } else {
+            let ran = plugin.shell_in(folder, &format!("exec 2>&1\n{}", block.text));
+            let printed = String::from_utf8_lossy(&ran.stdout);
+            let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
+            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+            let says = match &block.text {
+                text if text.contains("exec scenario") => "passed, 3 failed",
+                text if text.contains("--diff") => "+true",
+                text if text.contains("rescore") => "these changed: `tests/test_app.sh`",
+                _ => "",
+            };
+            assert!(printed.contains(says), "{place}: {printed}");
+        }
+    }
+}
+
 /// Follows a tutorial, except the installation of the tools of its plugin in Python, which are there.
 fn follow_tutorial(name: &str, python: &str) {
     let plugin = Plugin::new(&RUST);
@@ -518,6 +547,62 @@ fn python_programs_are_judged_by_a_folder_of_cases() {
     let exec = "runner exec scenario-chance.toml";
     succeed(exec, &plugin.shell(exec));
     plugin.replay(&plugin.rows());
+}
+
+/// Runs `scenarios/agent/scenario.toml`, with a kill on the way: the honest model passes, and each cheat fails each time. `RUNNER_TESTS=full` has all repeats.
+#[test]
+fn agents_that_cheat_fail_each_time() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let copy = format!("cp -r {} agent", root.join("scenarios/agent").display());
+    succeed(&copy, &plugin.shell(&copy));
+    symlink(tools().join(PYTHON_WASM), plugin.path("agent/python.wasm")).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = plugin.path("agent/scenario.toml");
+    let scenario = fs::read_to_string(&file).unwrap().replace("8398", &port.to_string());
+    let is_full = env::var_os("RUNNER_TESTS").is_some_and(|value| value == "full");
+    let repeats = if is_full { 10 } else { 1 };
+    fs::write(&file, scenario.replace("repeat = 10", &format!("repeat = {repeats}"))).unwrap();
+    let mut model = Command::new("python3");
+    let model = model.arg(plugin.path("agent/model.py")).arg(port.to_string());
+    let mut model = model.stderr(Stdio::null()).spawn().unwrap();
+
+    // The kill may come when the run has ended, on a fast machine.
+    let killed = "runner exec agent/scenario.toml > exec.log 2>&1 & \
+        until grep -q '^[✓✗]' exec.log; do sleep 0.1; done; kill -9 $!; wait || :";
+    succeed(killed, &plugin.shell(killed));
+    let resume = "runner resume || test $? = 1";
+    succeed(resume, &plugin.shell(resume));
+    let trials = 10 * 3 * repeats;
+    let rows = plugin.rows();
+    let finals: Vec<_> = rows.iter().filter(|row| row["final"] == true).collect();
+    assert_eq!(finals.len(), trials);
+    for row in finals {
+        let model = row["provider"].as_str().unwrap();
+        let model = model.trim_start_matches("agent[model=").trim_end_matches(']');
+        let is_honest = model == "honest";
+        assert_eq!(row["outcome"] == "passed", is_honest, "{row:#}");
+        // No cheat is an error of the evaluation.
+        assert!(is_honest || row["outcome"] == "failed", "{row:#}");
+        let is_outside = ["writes-elsewhere", "edits-tests", "conftest"].contains(&model);
+        let wrong = row["checks"].as_array().into_iter().flatten();
+        let mut wrong = wrong.filter(|check| check["verdict"] == "fail");
+        assert_eq!(wrong.any(|check| check["kind"] == "workspace.changed"), is_outside, "{row:#}");
+    }
+    let verify = "runner verify";
+    succeed(verify, &plugin.shell(verify));
+
+    // Another check of what the agents did judges the stored run again.
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("max_calls = 8", "max_calls = 2")).unwrap();
+    model.kill().unwrap();
+    model.wait().unwrap();
+    let rescore = "runner rescore latest || test $? = 1";
+    succeed(rescore, &plugin.shell(rescore));
+    let show = "runner show latest --json";
+    let shown = plugin.shell(show);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["run"]["counts"]["passed"], 0, "{}", shown["run"]["counts"]);
 }
 
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.

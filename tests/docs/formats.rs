@@ -161,8 +161,9 @@ input = { do = "log", ms = 600000 }
 timeout = "10m"
 "#;
 
-/// Schemas that `files_match_their_schemas` and `tests/machines` check.
-const FILES: [&str; 6] = ["scenario", "settings", "log", "started", "workers", "broker"];
+/// Schemas that `files_match_their_schemas`, `tests/machines` and `tests/serve/transcripts.rs` check.
+const FILES: [&str; 7] =
+    ["scenario", "settings", "log", "started", "workers", "broker", "show-transcript"];
 
 /// The published schemas, and the values that do not match them.
 struct SchemaChecker {

@@ -19,7 +19,7 @@ use crate::contract::runner::provider::tools::{self, ToolErrorKind};
 use crate::fs::AttemptWorkspace;
 use crate::interrupt::Halt;
 use crate::message::{cut, cut_redacted};
-use crate::store::{Sandbox, determinism::Determinism, host::Host, transcript::ToolCall};
+use crate::store::{Sandbox, determinism::Determinism, host::Host, steps::ToolCall};
 
 /// Bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;

@@ -7,6 +7,7 @@ pub(crate) mod host;
 pub(crate) mod limiter;
 pub(crate) mod poll;
 pub(crate) mod stdio;
+pub(crate) mod steps;
 pub(crate) mod transcript;
 pub(crate) mod virtual_clock;
 

@@ -1,18 +1,6 @@
-//! [`Transcript`]: what happens in an attempt, as the host sees it and as the guest reports it.
+//! [`Transcript`]: the steps of an attempt, within their limit.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
-
-use runner_model::Time;
 use runner_model::row::Raw;
-use runner_model::transcript::{BY_GUEST, BY_RUNNER};
-use serde::Serialize;
-use serde_json::{Value, json, value::RawValue, value::to_raw_value};
-
-use super::host::Host;
-use crate::call::json::read_json;
-use crate::contract::runner::provider::tools::{ToolError, ToolErrorKind};
-use crate::contract::runner::provider::transcript::{self, TranscriptError};
 
 /// The steps of an attempt, each an object of the Agent Trajectory Interchange Format without `step_id`.
 #[derive(Default)]
@@ -23,35 +11,7 @@ pub(crate) struct Transcript {
     /// Steps beyond the limit.
     pub(crate) dropped: u64,
     /// Number of the last call of a tool.
-    calls: u32,
-}
-
-/// A call of a tool that has ended.
-pub(crate) struct ToolCall<'a> {
-    pub(crate) name: &'a str,
-    /// JSON.
-    pub(crate) input: &'a str,
-    /// JSON, or the error.
-    pub(crate) result: Result<&'a str, &'a ToolError>,
-    pub(crate) took: Duration,
-}
-
-/// A call of a tool as a step.
-#[derive(Serialize)]
-struct CallStep<'a> {
-    timestamp: Time,
-    source: &'static str,
-    message: &'static str,
-    tool_calls: [StepCall<'a>; 1],
-    observation: Value,
-    extra: Value,
-}
-
-#[derive(Serialize)]
-struct StepCall<'a> {
-    tool_call_id: &'a str,
-    function_name: &'a str,
-    arguments: &'a RawValue,
+    pub(super) calls: u32,
 }
 
 impl Transcript {
@@ -60,7 +20,7 @@ impl Transcript {
     }
 
     /// Adds a step. Returns whether it fits.
-    fn push(&mut self, step: Raw<'static>) -> bool {
+    pub(super) fn push(&mut self, step: Raw<'static>) -> bool {
         let left = self.left.checked_sub(step.get().len() as u64);
         match left {
             Some(left) => {
@@ -70,99 +30,5 @@ impl Transcript {
             None => self.dropped += 1,
         }
         left.is_some()
-    }
-}
-
-impl Host {
-    /// Adds a call of a tool.
-    pub(crate) fn add_call(&mut self, call: &ToolCall<'_>) {
-        self.transcript.calls += 1;
-        let id = format!("tool-{}", self.transcript.calls);
-        let (content, error) = match call.result {
-            Ok(output) => (output, None),
-            Err(error) => (&*error.message, Some(kind_word(error.kind))),
-        };
-        let mut extra = json!({ "by": BY_RUNNER });
-        if let Some(error) = error {
-            extra["error"] = error.into();
-        }
-        if self.guard.determinism.is_none() {
-            extra["duration_ms"] = json!(call.took.as_micros() as f64 / 1000.0);
-        }
-        let input = call.input.trim();
-        // Arguments are an object.
-        let arguments = match input.starts_with('{') {
-            true => RawValue::from_string(input.to_owned()),
-            false => RawValue::from_string(format!("{{\"input\":{input}}}")),
-        };
-        let Ok(arguments) = arguments else { return };
-        let step = to_raw_value(&CallStep {
-            timestamp: self.step_time(),
-            source: "agent",
-            message: "",
-            tool_calls: [StepCall {
-                tool_call_id: &id,
-                function_name: call.name,
-                arguments: &arguments,
-            }],
-            observation: json!({ "results": [{ "source_call_id": id, "content": content }] }),
-            extra,
-        });
-        let Ok(step) = step else { return };
-        if let Ok(step) = read_json("step", String::from(Box::<str>::from(step)), self.redactor()) {
-            self.transcript.push(step);
-        }
-    }
-
-    /// Returns the time of a step by the clock of the guest.
-    fn step_time(&self) -> Time {
-        match &self.guard.determinism {
-            Some(determinism) => determinism.clock.wall(),
-            None => SystemTime::now().into(),
-        }
-    }
-
-    /// Reads a step of the guest. `None` if it is none.
-    fn read_step(&self, step: &str) -> Option<Raw<'static>> {
-        let mut step: BTreeMap<String, Box<RawValue>> = serde_json::from_str(step).ok()?;
-        let word = |key: &str| step.get(key).map(|value| value.get());
-        let is_agent = word("source")? == "\"agent\"";
-        if !is_agent && !matches!(word("source")?, "\"user\"" | "\"system\"") {
-            return None;
-        }
-        if !word("message")?.starts_with(['"', '[']) {
-            return None;
-        }
-        let extra = step.remove("extra").map(|extra| serde_json::from_str(extra.get()));
-        let mut extra = extra.transpose().ok()?.unwrap_or_else(|| json!({}));
-        // No guest speaks for the runner.
-        extra.as_object_mut()?.insert("by".to_owned(), BY_GUEST.into());
-        step.insert("extra".to_owned(), to_raw_value(&extra).ok()?);
-        if !step.contains_key("timestamp") {
-            step.insert("timestamp".to_owned(), to_raw_value(&self.step_time()).ok()?);
-        }
-        step.remove("step_id");
-        read_json("step", serde_json::to_string(&step).ok()?, self.redactor()).ok()
-    }
-}
-
-impl transcript::Host for Host {
-    fn append(&mut self, step: String) -> Result<(), TranscriptError> {
-        self.calls += 1;
-        let step = self.read_step(&step).ok_or(TranscriptError::Invalid)?;
-        self.transcript.push(step).then_some(()).ok_or(TranscriptError::TooLarge)
-    }
-}
-
-/// Returns a kind of errors as the contract writes it.
-fn kind_word(kind: ToolErrorKind) -> &'static str {
-    match kind {
-        ToolErrorKind::Denied => "denied",
-        ToolErrorKind::InvalidInput => "invalid-input",
-        ToolErrorKind::Timeout => "timeout",
-        ToolErrorKind::Trap => "trap",
-        ToolErrorKind::Limit => "limit",
-        ToolErrorKind::Stopped => "stopped",
-        ToolErrorKind::Failed => "failed",
     }
 }
