@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn data_is_not_sent() {
+        let expected = json!([{"role": "user", "content": "hi"}]);
+        assert_eq!(messages(&json!({"prompt": "hi", "data": {"task": "a"}}), None), Ok(expected));
+        assert!(messages(&json!({"prompt": "hi", "data": "a"}), None).is_err());
+    }
+
+    #[test]
     fn invalid_inputs_are_named() {
         for (input, names) in [
             (json!({}), "neither `prompt` nor `messages`"),
@@ -188,6 +195,6 @@ mod tests {
         let schema: Value = serde_json::from_str(&Input::schema().unwrap()).unwrap();
         assert_eq!(schema["type"], json!(["string", "object"]));
         assert_eq!(schema["additionalProperties"], json!(false));
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 6);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 7);
     }
 }
