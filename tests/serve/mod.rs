@@ -10,3 +10,4 @@ mod matrix;
 mod notify;
 mod queue;
 mod reading;
+mod transcripts;

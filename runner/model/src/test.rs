@@ -273,6 +273,7 @@ pub struct ExpectedTranscript {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedCall {
+    /// A glob over the tool's name.
     pub tool: String,
     /// A value whose keys and items the arguments must have.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]

@@ -414,6 +414,10 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
 /// `is_short`.
 fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
     let is_in_message = |has: fn(CheckKind) -> bool| check.kind.is_some_and(has);
+    // The differences are those of one of several calls.
+    if let (Some(CheckKind::TranscriptCall), Some(got)) = (check.kind, &check.actual) {
+        return vec![(Tone::Actual, format!("got      {}", got.get()))];
+    }
     if check.difference_count > 0 || is_in_message(CheckKind::has_values_in_message) {
         return Vec::new();
     }

@@ -65,6 +65,7 @@ pub struct TranscriptDocument {
     pub total: u64,
     /// Number of selected steps before the first of `steps`.
     pub offset: u64,
+    /// The steps of the page, in their order.
     #[schemars(with = "Vec<TranscriptStep>")]
     pub steps: TranscriptSteps,
 }
@@ -121,6 +122,7 @@ pub struct TranscriptStep {
     /// The thoughts of a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<StepText>,
+    /// The message. Empty if the step only calls tools.
     pub message: StepText,
     /// The calls of tools, up to 20 of a folded step.
     pub calls: Vec<ToolCall>,
@@ -311,7 +313,8 @@ impl TrialDocument {
     ///
     /// As [`Self::transcript`].
     pub fn step_text(&self, run: &RunDir, number: u64) -> Result<Option<String>, RecordError> {
-        let from = StepPlace::Offset(number.saturating_sub(1));
+        let Some(before) = number.checked_sub(1) else { return Ok(None) };
+        let from = StepPlace::Offset(before);
         let query = StepQuery { tool: None, from, limit: 1, is_full: true };
         let mut text = None;
         if let Some(document) = self.transcript(run, query)? {
@@ -508,6 +511,10 @@ impl TranscriptFile {
                 return Ok(());
             }
         }
+        let mut after = [0];
+        if reader.read(&mut after).map_err(|source| self.unreadable(source))? > 0 {
+            return Err(self.damaged(steps + 3, "comes after its end"));
+        }
         if steps != self.steps {
             let [found, of_row] = [steps, self.steps].map(|steps| plural(steps, "step", "steps"));
             let problem = format!("ends a transcript of {found}, and its row is of {of_row}");
@@ -575,13 +582,17 @@ impl<'a> StoredStep<'a> {
                 left_out += 1;
             }
         });
-        let observed = read::<Observation<'_>>(self.observation).and_then(|seen| seen.results);
-        let read_results = each(observed, &mut |result: StepResult<'_>| {
-            if results.len() < most {
-                results.push(text(result.content, RESULT));
-            } else {
-                left_out += 1;
-            }
+        let observation = self.observation.map_or("null", RawValue::get);
+        let observed = serde_json::from_str::<Option<Observation<'_>>>(observation);
+        let read_results = observed.and_then(|observed| {
+            let array = observed.and_then(|observed| observed.results);
+            each(array, &mut |result: StepResult<'_>| {
+                if results.len() < most {
+                    results.push(text(result.content, RESULT));
+                } else {
+                    left_out += 1;
+                }
+            })
         });
         let problem = [("tool_calls", read_calls), ("observation", read_results)];
         let problem = problem.into_iter().find_map(|(key, read)| {

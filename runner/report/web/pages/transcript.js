@@ -38,6 +38,7 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
     drawNow();
     place.scrollTop = from.offset ? place.scrollHeight : 0;
     showHit();
+    grow();
   }
 
   const showHit = () => place.querySelector('.hit')?.scrollIntoView({ block: 'nearest' });
@@ -110,7 +111,8 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
   }
 
   const draw = () => render(place, steps.map(entry));
-  place.onscroll = () => { const by = edgeOf(place); if (by) void extend(by); };
+  const grow = () => { const by = edgeOf(place); if (by) void extend(by); };
+  place.onscroll = grow;
   place.onkeydown = ({ key, target, shiftKey, ctrlKey, altKey, metaKey }) => {
     if (target !== place || ctrlKey || altKey || metaKey || !page) return;
     if (key === 'Enter') jump(shiftKey ? -1 : 1);
