@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::continuing::asked;
+use crate::support::random::{Random, times};
 use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
 use crate::support::web;
@@ -100,4 +101,63 @@ fn changed_tool_starts_its_callers_anew() {
     let row = runner.only_run().rows().remove(0);
     assert_eq!(row["continued"], Value::Null);
     assert!(asked(&server)["/own/0"] == 2, "{:?}", asked(&server));
+}
+
+/// Returns the calls of an attempt, as the inputs of its tool.
+fn calls(runner: &Runner, test: &str) -> Vec<Value> {
+    let folder = runner.path("saved");
+    let _ = fs::remove_dir_all(&folder);
+    runner.run(&["show", "latest", test, "--save", "saved"]).expect(0);
+    let text = fs::read(folder.join("artifacts/transcript.json")).unwrap();
+    let transcript: Value = serde_json::from_slice(&text).unwrap();
+    let steps = transcript["steps"].as_array().unwrap().iter();
+    steps.map(|step| step["tool_calls"][0]["arguments"]["input"].clone()).collect()
+}
+
+/// `RUNNER_TESTS=full` has 32 agents with 1,000 calls each.
+#[test]
+fn killed_runs_double_no_call() {
+    let (agents, turns) = (times(6, 32), times(40, 1000));
+    let server = Server::start(|request| Response::ok(request.path.clone()));
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    let plugin = "plugin = \"contract-0-1-1-everything.wasm\"";
+    let mut scenario = format!(
+        "[run]\njournal = true\n[tools.own]\n{plugin}\n\
+         [providers.agent]\n{plugin}\ngrants = {{ tools = [\"own\"], net = [\"{}\"] }}\n\
+         limits = {{ http_requests = 2000 }}\n",
+        server.origin()
+    );
+    for agent in 0..agents {
+        let steps = (0..turns).flat_map(|turn| {
+            let url = server.url(&format!("/{agent}/{turn}"));
+            [json!({ "call": "own", "input": turn }), json!({ "get": url })]
+        });
+        let steps = web::toml(&steps.collect());
+        let _ = write!(scenario, "[[tests]]\nid = \"t{agent}\"\ninput = {steps}\n");
+    }
+    runner.scenario(&scenario);
+    let mut random = Random::new();
+    let mut deaths = 0;
+    loop {
+        let args = if deaths == 0 { &["exec", "scenario.toml"][..] } else { &["resume"] };
+        let running = runner.started(args);
+        let all = agents * turns;
+        let seen = server.requests().len();
+        if deaths == 4 || seen + all / 8 >= all {
+            running.finish().expect(0);
+            break;
+        }
+        server.wait_for_requests(seen + 1 + random.below(all / 8));
+        let workers = running.workers();
+        running.kill();
+        if random.below(2) == 0 {
+            workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+        }
+        deaths += 1;
+    }
+    for agent in 0..agents {
+        let expected: Vec<_> = (0..turns).map(Value::from).collect();
+        assert_eq!(calls(&runner, &format!("t{agent}")), expected);
+    }
+    assert_eq!(runner.only_run().rows().len(), agents);
 }
