@@ -119,8 +119,9 @@ impl Session {
         name.clone_into(&mut self.scenario);
         self.exit_with(0, &block.place, &format!("runner validate {name}"));
         // These send requests to servers that do not exist. A block of a file is run by the page itself.
-        let needs_network =
-            ["bundled:agent", "bundled:chat", "bundled:http"].iter().any(|name| block.text.contains(name));
+        let needs_network = ["bundled:agent", "bundled:chat", "bundled:http"]
+            .iter()
+            .any(|name| block.text.contains(name));
         if block.condition("file").is_none() {
             let flags = if needs_network { "--dry-run" } else { "" };
             self.exit_with(0, &block.place, &format!("runner exec {name} {flags}"));

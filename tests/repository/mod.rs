@@ -45,7 +45,10 @@ fn bundled_plugins_match_their_digests() {
     assert!(compiler.starts_with("rustc "), "{compiler}");
     let named: Vec<_> = files.lines().map(|line| line.split_once("  ").unwrap()).collect();
     let found: Vec<_> = named.iter().map(|(_, name)| *name).collect();
-    assert_eq!(found, ["agent.wasm", "cases.wasm", "chat.wasm", "echo.wasm", "http.wasm", "units.wasm"]);
+    assert_eq!(
+        found,
+        ["agent.wasm", "cases.wasm", "chat.wasm", "echo.wasm", "http.wasm", "units.wasm"]
+    );
     for (digest, name) in named {
         let bytes = fs::read(folder.join(name)).unwrap();
         let digits: String =
