@@ -70,6 +70,16 @@ fn last(run: &Run) -> u64 {
 }
 
 #[test]
+fn invalid_schema_of_a_tool_is_shown_at_its_key() {
+    let runner = tools(TOOLS);
+    runner.write("table.json", r#"{"type": "objekt"}"#);
+    runner.refused(
+        &[],
+        &["tool `table` has an `input_schema` that", "input_schema = \"table.json\""],
+    );
+}
+
+#[test]
 fn previews_list_tools_with_callers() {
     let runner = tools(TOOLS);
     let shown = runner.exec(&["--dry-run"]).expect(0);

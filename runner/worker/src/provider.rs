@@ -155,7 +155,11 @@ impl LoadedProvider {
             }
         }
         if let Some(schema) = settings.tool.as_ref().and_then(|tool| tool.input_schema.as_ref()) {
-            input_schema = compile("input", Some(schema))?;
+            let schema = Schema::new(schema.clone()).map_err(|reason| {
+                let message = format!("has an `input_schema` that {reason}");
+                protocol_problem("input-schema", message)
+            })?;
+            input_schema = Some(schema);
         }
         let is_command = plugin.kind() == PluginKind::Command;
         // What a tool says is in the files of its caller's attempt.

@@ -5,6 +5,7 @@ use runner_model::{
     digest,
     protocol::{Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule},
     row::Calls,
+    transcript::MAX_HEAD,
     workspace::MAX_CHANGE_BYTES,
 };
 
@@ -185,14 +186,20 @@ fn artifacts_are_assembled_from_pieces() {
 
 #[test]
 fn artifacts_are_bounded_by_the_limits() {
-    let limits =
-        Limits { artifacts: 10, artifact_files: 1, reply: 0, workspace: 7, ..Limits::default() };
+    let limits = Limits {
+        artifacts: 10,
+        artifact_files: 1,
+        reply: 0,
+        workspace: 7,
+        transcript: 5,
+        ..Limits::default()
+    };
     let draft = || Ok(tempfile::tempfile().unwrap());
     let mut flight = flight();
-    let most = vec![b'0'; 10 + 7 + MAX_CHANGE_BYTES as usize];
+    let most = vec![b'0'; 10 + 7 + 2 * 5 + (MAX_CHANGE_BYTES + MAX_HEAD) as usize];
     assert!(flight.add_piece(0, &most, &limits, draft).unwrap().is_ok());
     assert!(flight.add_piece(0, b"x", &limits, draft).unwrap().is_err());
-    assert!(flight.add_piece(4, b"", &limits, draft).unwrap().is_err());
+    assert!(flight.add_piece(5, b"", &limits, draft).unwrap().is_err());
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Host {
         }
     }
 
-    /// Reads a step of the guest. `None` if it is none.
+    /// Reads a step of the guest. `None` if it is not one.
     fn read_step(&self, step: &str) -> Option<Raw<'static>> {
         let mut step: BTreeMap<String, Box<RawValue>> = serde_json::from_str(step).ok()?;
         let word = |key: &str| step.get(key).map(|value| value.get());
