@@ -168,6 +168,60 @@ fn workspaces_travel_to_two_workers() {
 }
 
 #[test]
+fn agents_with_tools_lose_nothing_with_a_worker() {
+    let (runner, broker) = (Runner::new(&["contract-0-1-1-everything"]), Broker::start());
+    fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/a.txt", "one");
+    let steps = json!([
+        { "call": "writer", "input": [{ "write": "/work/a.txt", "text": "two" }, { "random": true }] },
+        { "read": "/work/a.txt" },
+        { "append": { "source": "agent", "message": "done" } },
+        { "sleep": 20 },
+    ]);
+    runner.scenario(&format!(
+        r#"
+        [run]
+        deterministic = true
+        clock = 2020-01-01T00:00:00Z
+        [defaults]
+        repeat = 80
+        [tools.writer]
+        plugin = "contract-0-1-1-everything.wasm"
+        [providers.agent]
+        plugin = "contract-0-1-1-everything.wasm"
+        workspace = {{ from = "base" }}
+        grants.tools = ["writer"]
+        [graders.cases]
+        plugin = "bundled:cases"
+        config = {{ tool = "writer" }}
+        input = {{ cases = [{{ input = {{ read = "/work/a.txt" }}, output = "two" }}] }}
+        workspace = "read"
+        grants.tools = ["writer"]
+        [[tests]]
+        id = "a"
+        input = {}
+        expect = {{ graders = ["cases"], transcript = {{ calls = ["writer"], max_calls = 1 }} }}
+        "#,
+        web::toml(&steps)
+    ));
+    let expected = alone(&runner);
+    let address = broker.address();
+    let first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--broker", &address]);
+    running.wait_for_rows(5);
+    let second = start_worker(&runner, &address, "b", &[]);
+    first.kill();
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 80);
+    assert_eq!(canonical(&run), expected);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+    let row = &run.rows()[0];
+    assert_eq!((&row["transcript"]["steps"], &row["workspace"]["changed"]), (&json!(2), &json!(1)));
+    runner.run(&["verify"]).expect(0);
+    drop(second);
+}
+
+#[test]
 fn killed_worker_costs_no_row() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     numbered(&runner, 100, 30);
