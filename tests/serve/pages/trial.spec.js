@@ -138,6 +138,102 @@ test('changes of a workspace open as diffs', async ({ page, server }) => {
   await expect(page.locator('pre.diff')).toHaveCount(2);
 });
 
+test('transcript of 100,000 steps opens at once, is filtered, and scrolls with few elements', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  document.rows.find((one) => one.seq === document.shown).transcript = { steps: 100_000, dropped: 7, sha256: '00'.repeat(32) };
+  await page.route(`**/api/v1${path}*`, (route) => route.fulfill({ json: document }));
+  const text = (words, bytes = words.length) => ({ text: words, bytes, folded: bytes > words.length });
+  const failed = [20_000, 70_000].map((step) => ({ step, kind: 'transcript.never', message: 'these may not be called, but were: `refund`' }));
+  const stepOf = (step) => ({
+    step, source: step % 2 ? 'user' : 'agent', claimed: step === 4, copied: step === 1, model: step % 2 ? undefined : 'gpt', took_ms: 12, input_tokens: 1200,
+    message: text(`</p><script>alert(1)</script> ${step}\u202e`), calls: step % 2 ? [] : [{ tool: step % 10_000 ? 'look' : 'refund', arguments: text('{"order":17}') }],
+    results: step % 2 ? [] : [text('first line\nsecond', 5000)], error: step === 2 ? 'timeout' : undefined, left_out: 0, failed: failed.filter((one) => one.step === step).map((one) => `${one.kind}: ${one.message}`),
+  });
+  const requests = [];
+  await page.route(`**/api/v1${path}/transcript?*`, (route) => {
+    const keys = new URL(route.request().url()).searchParams;
+    requests.push(keys);
+    const every = keys.get('tool') === 'refund' ? 10_000 : 1;
+    const [total, limit] = [100_000 / every, Number(keys.get('limit'))];
+    const offset = keys.has('near') ? Number(keys.get('near')) - 6 : Number(keys.get('offset'));
+    const steps = Array.from({ length: Math.min(limit, total - offset) }, (_, at) => stepOf((offset + at + 1) * every));
+    return route.fulfill({ json: { v: 1, attempt: 1, calls: 50_000, tools: [{ tool: 'look', calls: 49_990 }, { tool: 'refund', calls: 10 }], failed, total, offset, steps } });
+  });
+  await page.route('**/attempts/1/steps/*', (route) => route.fulfill({ status: 206, headers: { 'content-range': 'bytes 0-65535/70000' }, body: `all <b>of it</b> ${route.request().url()}` }));
+  await page.addInitScript(() => {
+    // The time from the answer to the first step.
+    new MutationObserver(() => {
+      if (!window.drawn && document.querySelector('.transcript > .line')) {
+        const [answer] = performance.getEntriesByType('resource').filter(({ name }) => name.includes('/transcript?'));
+        window.drawn = performance.now() - answer?.responseEnd;
+      }
+    }).observe(document, { childList: true, subtree: true });
+  });
+  await page.goto(server.origin + path);
+  const [list, steps] = [page.getByRole('region', { name: 'Transcript' }), page.locator('.transcript > .line')];
+  await expect(page.getByRole('heading', { name: 'Transcript' })).toHaveText('Transcript100,000 steps, 50,000 calls of tools');
+  await expect(steps.first()).toContainText('user 12 ms, 1,200 tokens in, given by the test');
+  await expect(steps.first()).toContainText('</p><script>alert(1)</script> 1\\u{202e}');
+  await expect(steps.nth(1)).toContainText('→ look({"order":17})');
+  await expect(steps.nth(1)).toContainText('✗ timeout: first line\nsecond … 4.9 KiB in all');
+  await expect(steps.nth(3)).toContainText('the agent’s own word');
+  await expect(page.getByText('7 more steps did not fit limits.transcript')).toBeVisible();
+  // Two cores with other tests have eight times the time.
+  const drawn = await page.evaluate(() => window.drawn);
+  console.log(`transcript of 100,000 steps: first screen ${drawn.toFixed()} ms after its data`);
+  expect(drawn).toBeLessThan(8 * 100);
+
+  // A folded result opens in place.
+  await steps.nth(1).locator('summary').click();
+  await expect(page.getByLabel('Step 2 in full')).toContainText('all <b>of it</b>');
+  await expect(page.getByText('4.4 KiB more: download transcript.json')).toBeVisible();
+
+  // Elements stay few while it is scrolled, and the visible ones do not move.
+  for (let at = 0; at < 8; at += 1) {
+    const before = requests.length;
+    await list.evaluate((place) => { place.scrollTop = place.scrollHeight; });
+    await expect.poll(() => requests.length).toBeGreaterThan(before);
+    await expect(steps.last()).toHaveAttribute('id', `step-${Number((requests.at(-1).get('offset') ?? 0)) + 50}`);
+    expect(await steps.count()).toBeLessThanOrEqual(150);
+  }
+
+  // Enter leads to the failed calls, and their address to the step.
+  await list.focus();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.hit')).toHaveAttribute('id', 'step-20000');
+  await expect(page.locator('.hit')).toContainText('✗ transcript.never: these may not be called, but were: refund');
+  await expect(page.locator('.hit')).toBeInViewport();
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.hit')).toHaveAttribute('id', 'step-70000');
+  await page.keyboard.press('Shift+Enter');
+  await expect(page.locator('.hit')).toHaveAttribute('id', 'step-20000');
+  await expect(page).toHaveURL(/#step-20000$/);
+  await page.reload();
+  await expect(page.locator('.hit')).toBeInViewport();
+  await expect(page.locator('.hit')).toHaveAttribute('id', 'step-20000');
+  // The steps before it can be scrolled to.
+  await expect(page.locator('#step-19960')).toHaveCount(1);
+  await list.focus();
+  await page.keyboard.press('End');
+  await expect(steps.last()).toHaveAttribute('id', 'step-100000');
+  await expect(steps.last()).toBeInViewport();
+  await page.keyboard.press('Home');
+  await expect(steps.first()).toHaveAttribute('id', 'step-1');
+
+  await page.getByLabel('Tool').selectOption('refund');
+  await expect(steps).toHaveCount(10);
+  await expect(page.getByText('10 of 100,000 steps')).toBeVisible();
+  await expect(page).toHaveURL(/tool=refund/);
+  // A failed call of another tool ends the filter.
+  await page.getByLabel('Tool').selectOption('look');
+  await expect(steps.first()).toHaveAttribute('id', 'step-1');
+  await page.getByRole('button', { name: 'Next failed call' }).click();
+  await expect(page.locator('.hit')).toBeInViewport();
+  await expect(page.getByLabel('Tool')).toHaveValue('');
+  await expect(page).not.toHaveURL(/tool=/);
+});
+
 test('continued trial shows the calls of its journal', async ({ page, server }) => {
   const path = trial(NEW, 'fails@hostile#1');
   const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);

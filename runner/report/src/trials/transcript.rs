@@ -280,7 +280,7 @@ impl TrialDocument {
         };
         let mut scan = Scan::new(&row, self.planned.as_deref(), file.has_tools()?);
         let mut before = 0;
-        file.each_step(&mut |step| {
+        file.each_step(0, &mut |step| {
             let is_selected = scan.add(step, query.tool.as_deref());
             scan.total += u64::from(is_selected);
             let is_before = matches!(query.from, StepPlace::Near(near) if step.step_id < near);
@@ -487,8 +487,12 @@ impl TranscriptFile {
         Ok(!transcript.agent.tool_definitions.is_empty())
     }
 
-    /// Calls `each` with the steps until it returns false.
-    fn each_step(&self, each: &mut dyn FnMut(&StoredStep<'_>) -> bool) -> Result<(), RecordError> {
+    /// Calls `each` with the steps after the first `skipped` until it returns false.
+    fn each_step(
+        &self,
+        skipped: u64,
+        each: &mut dyn FnMut(&StoredStep<'_>) -> bool,
+    ) -> Result<(), RecordError> {
         let mut reader = self.start()?;
         let mut line = Vec::new();
         self.line(&mut reader, &mut line, 1)?;
@@ -498,6 +502,10 @@ impl TranscriptFile {
             self.line(&mut reader, &mut line, number)?;
             if line == b"]}" {
                 break;
+            }
+            if steps < skipped {
+                steps += 1;
+                continue;
             }
             let step = line.strip_suffix(b",").unwrap_or(&line);
             let step: StoredStep<'_> = serde_json::from_slice(step)
@@ -671,8 +679,10 @@ impl TranscriptSteps {
     pub fn each(&self, each: &mut dyn FnMut(TranscriptStep)) -> Result<(), RecordError> {
         let Self { file, query, offset, failed } = self;
         let end = offset.saturating_add(query.limit);
-        let mut place = 0;
-        file.each_step(&mut |step| {
+        // The first reading has parsed all steps.
+        let skipped = if query.tool.is_none() { *offset } else { 0 };
+        let mut place = skipped;
+        file.each_step(skipped, &mut |step| {
             if query.tool.as_ref().is_none_or(|tool| step.calls(tool)) {
                 if (*offset..end).contains(&place) {
                     each(step.show(failed, query.is_full));
