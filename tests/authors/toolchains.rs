@@ -459,6 +459,20 @@ fn agents_of_the_tutorial_are_judged_as_it_says() {
             assert!(printed.contains(says), "{place}: {printed}");
         }
     }
+    // Harbor reads the transcript.
+    let validate = "import json, sys\n\
+        from harbor.models.trajectories.trajectory import Trajectory\n\
+        read = Trajectory.model_validate(json.load(sys.stdin))\n\
+        calls = [call.function_name for step in read.steps for call in step.tool_calls or []]\n\
+        assert calls == ['python'] and len(read.steps) >= 4, read";
+    fs::write(folder.join("validate.py"), validate).unwrap();
+    let python = tools().join("atif/bin/python");
+    let save = format!(
+        "runner show latest 'add@agent[model=honest]#1' --save saved\n\
+         {} validate.py < saved/artifacts/transcript.json",
+        python.display()
+    );
+    succeed(&save, &plugin.shell_in(folder, &save));
 }
 
 /// Follows a tutorial, except the installation of the tools of its plugin in Python, which are there.

@@ -32,6 +32,8 @@ struct CallStep<'a> {
     message: &'static str,
     tool_calls: [StepCall<'a>; 1],
     observation: Value,
+    /// That of the runner is not one of a model.
+    llm_call_count: u32,
     extra: Value,
 }
 
@@ -75,6 +77,7 @@ impl Host {
                 arguments: &arguments,
             }],
             observation: json!({ "results": [{ "source_call_id": id, "content": content }] }),
+            llm_call_count: 0,
             extra,
         });
         let Ok(step) = step else { return };
