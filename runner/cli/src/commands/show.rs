@@ -69,7 +69,7 @@ pub struct Args {
     /// Show the changes in the workspace as `git diff` does
     #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "full", "calls", "call"])]
     diff: bool,
-    /// Show the transcript of an attempt: messages and calls of tools
+    /// Show messages and calls of tools in an attempt
     #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "calls", "call", "diff"])]
     transcript: bool,
     /// Show the results of each test on each provider

@@ -126,7 +126,7 @@ pub struct TranscriptStep {
     pub message: StepText,
     /// The calls of tools, up to 20 of a folded step.
     pub calls: Vec<ToolCall>,
-    /// Their results, up to 20 of a folded step.
+    /// Their results, up to 20 of a folded step. Those of commands are the texts that they printed.
     pub results: Vec<StepText>,
     /// Number of other calls and results.
     pub left_out: u64,
@@ -247,6 +247,14 @@ struct Observation<'a> {
 struct StepResult<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
+}
+
+/// The result of a command.
+#[derive(Deserialize)]
+struct CommandOutput {
+    exit_code: i32,
+    stdout: String,
+    stderr: String,
 }
 
 /// A part of a message that is not only a text.
@@ -428,7 +436,7 @@ fn rules(row: &RowRef<'_>, expected: &ExpectedTranscript) -> Vec<Rule> {
             }
             _ => continue,
         };
-        // Checks of a transcript that cannot be read are about none of its calls.
+        // If the transcript could not be read, the check is about all of it.
         let is_read = check.expected.as_ref().is_some_and(|expected| {
             kind != CheckKind::TranscriptCalls || !expected.get().starts_with('{')
         });
@@ -574,7 +582,8 @@ impl<'a> StoredStep<'a> {
 
     /// Formats the step. Reads only the start of long texts, unless `is_full`.
     fn show(&self, failed: &[FailedStep], is_full: bool) -> TranscriptStep {
-        let text = |json: Option<&RawValue>, fold| StepText::of(json, (!is_full).then_some(fold));
+        let bounds = |fold| if is_full { (usize::MAX, usize::MAX) } else { fold };
+        let text = |json: Option<&RawValue>, fold| StepText::of(json, bounds(fold));
         let word = |json: Option<&'a RawValue>| {
             Some(cut(&read::<Text<'_>>(json)?, WORD)).filter(|word| !word.is_empty())
         };
@@ -596,7 +605,7 @@ impl<'a> StoredStep<'a> {
             let array = observed.and_then(|observed| observed.results);
             each(array, &mut |result: StepResult<'_>| {
                 if results.len() < most {
-                    results.push(text(result.content, RESULT));
+                    results.push(StepText::of_result(result.content, bounds(RESULT)));
                 } else {
                     left_out += 1;
                 }
@@ -713,26 +722,44 @@ impl Serialize for TranscriptSteps {
 }
 
 impl StepText {
-    /// Reads a text, and other JSON as it is written. `fold` has the most lines and bytes.
-    fn of(json: Option<&RawValue>, fold: Option<(usize, usize)>) -> Self {
-        let (lines, most) = fold.unwrap_or((usize::MAX, usize::MAX));
-        let json = json.map_or("null", RawValue::get);
-        let mut found = match json.as_bytes() {
-            [b'"', ..] => Self::of_string(json, most),
-            [b'[', ..] => Self::of_parts(json, most).unwrap_or_else(|| Self::of_json(json, most)),
-            b"null" => Self::default(),
-            _ => Self::of_json(json, most),
+    /// Reads a result. That of a command is the text that it printed.
+    fn of_result(json: Option<&RawValue>, (lines, most): (usize, usize)) -> Self {
+        let of_command = json.filter(|json| json.get().starts_with("\"{\\\"exit_code\\\":"));
+        let text = read::<String>(of_command);
+        let output = text.and_then(|text| serde_json::from_str(&text).ok());
+        let Some(CommandOutput { exit_code, stdout, stderr }) = output else {
+            return Self::of(json, (lines, most));
         };
-        let end = found.text.match_indices('\n').nth(lines - 1).map(|(at, _)| at);
-        // A line break at the end is not a line.
-        if let Some(end) = end.filter(|end| end + 1 < found.text.len()) {
-            found.text.truncate(end);
-        }
-        found.folded = (found.text.len() as u64) < found.bytes;
-        found
+        let exit_code = if exit_code == 0 { "" } else { &format!("exit code {exit_code}") };
+        let parts = [exit_code, stdout.trim_end(), stderr.trim_end()];
+        let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let text = if parts.is_empty() { "no output".to_owned() } else { parts.join("\n") };
+        Self::start_of(&text, most).fold(lines)
     }
 
-    fn of_json(json: &str, most: usize) -> Self {
+    /// Reads up to `lines` and `most` bytes of a text, and other JSON as it is written.
+    fn of(json: Option<&RawValue>, (lines, most): (usize, usize)) -> Self {
+        let json = json.map_or("null", RawValue::get);
+        let found = match json.as_bytes() {
+            [b'"', ..] => Self::of_string(json, most),
+            [b'[', ..] => Self::of_parts(json, most).unwrap_or_else(|| Self::start_of(json, most)),
+            b"null" => Self::default(),
+            _ => Self::start_of(json, most),
+        };
+        found.fold(lines)
+    }
+
+    fn fold(mut self, lines: usize) -> Self {
+        let end = self.text.match_indices('\n').nth(lines - 1).map(|(at, _)| at);
+        // A line break at the end is not a line.
+        if let Some(end) = end.filter(|end| end + 1 < self.text.len()) {
+            self.text.truncate(end);
+        }
+        self.folded = (self.text.len() as u64) < self.bytes;
+        self
+    }
+
+    fn start_of(json: &str, most: usize) -> Self {
         let end = json.floor_char_boundary(most);
         Self { text: json[..end].to_owned(), bytes: json.len() as u64, folded: false }
     }
@@ -748,7 +775,7 @@ impl StepText {
             let left = most.saturating_sub(found.text.len() + separator.len());
             let Self { text, bytes, .. } = match part.text.map(RawValue::get) {
                 Some(text) if text.starts_with('"') => Self::of_string(text, left),
-                _ => Self::of_json(&format!("[{}]", &*part.r#type), left),
+                _ => Self::start_of(&format!("[{}]", &*part.r#type), left),
             };
             if is_whole {
                 found.text += separator;
@@ -786,7 +813,7 @@ impl StepText {
             }
         }
         let start = &escaped[..escaped.floor_char_boundary(end)];
-        // A half of a pair is no text, and is shown as it is written.
+        // A half of a pair is not a character, and is shown as it is written.
         let text =
             serde_json::from_str(&format!("\"{start}\"")).unwrap_or_else(|_| start.to_owned());
         Self { text, bytes: bytes as u64, folded: false }
@@ -834,5 +861,55 @@ impl<'a, T: Deserialize<'a>> Visitor<'a> for ItemSeed<'_, T> {
             (self.each)(item);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::StepText;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters_and_lines() {
+        for (json, lines, most, text, bytes) in [
+            (r#""abc""#, 9, 9, "abc", 3),
+            (r#""abc""#, 9, 2, "ab", 3),
+            (r#""a\nb\n""#, 2, 9, "a\nb\n", 4),
+            (r#""a\nb\nc""#, 2, 9, "a\nb", 5),
+            (r#""é\u00e9\ud83d\ude00x""#, 9, 8, "éé😀", 9),
+            (r#""é\u00e9\ud83d\ude00x""#, 9, 7, "éé", 9),
+            (r#""é\u00e9""#, 9, 1, "", 4),
+            (r#""\"\\\/""#, 9, 2, "\"\\", 3),
+            (r#""\ud83dx""#, 9, 9, r"\ud83dx", 4),
+            ("null", 9, 9, "", 0),
+            (r#"{"a": "é"}"#, 9, 8, r#"{"a": ""#, 11),
+            (r#"[{"type":"text","text":"one"},{"type":"image"}]"#, 9, 99, "one\n[image]", 11),
+            (r#"[{"type":"text","text":"one"},{"type":"image"}]"#, 9, 2, "on", 11),
+            ("[1]", 9, 9, "[1]", 3),
+        ] {
+            let StepText { text: found, bytes: all, folded } =
+                StepText::of(Some(&raw(json)), (lines, most));
+            assert_eq!((&*found, all), (text, bytes), "{json}");
+            assert_eq!(folded, (text.len() as u64) < bytes, "{json}");
+        }
+    }
+
+    #[test]
+    fn result_of_a_command_is_its_output() {
+        for (output, text) in [
+            (r#"{"exit_code":0,"stdout":"a\nb\n","stderr":""}"#, "a\nb"),
+            (r#"{"exit_code":3,"stdout":"a","stderr":"e\n"}"#, "exit code 3\na\ne"),
+            (r#"{"exit_code":0,"stdout":"","stderr":""}"#, "no output"),
+            (r#"{"exit_code":0,"stdout":1}"#, r#"{"exit_code":0,"stdout":1}"#),
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+        ] {
+            let json = raw(&serde_json::json!(output).to_string());
+            assert_eq!(StepText::of_result(Some(&json), (9, 99)).text, text);
+        }
     }
 }
