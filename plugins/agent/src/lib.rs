@@ -7,14 +7,19 @@ mod offers;
 mod steps;
 
 use std::num::NonZeroU32;
+use std::{thread, time::Duration};
 
 use calls::Call;
-use chat_model::{Conversation, Input, Reader, Usage};
+use chat_model::{Answer, Conversation, Input, Reader, Usage};
 use offers::Offers;
-use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, tools};
+use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, log, tools};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+/// Times before a request is sent again, for servers that name none.
+const WAITS: &[Duration] =
+    &[Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 
 struct Agent;
 
@@ -58,7 +63,7 @@ impl Provider for Agent {
             check_stop()?;
             totals.turns += 1;
             control::progress(None, &format!("turn {}", totals.turns));
-            let answer = conversation.send()?;
+            let answer = send(&conversation, totals.turns)?;
             let (text, usage) = (answer.text(), answer.usage());
             totals.add(usage);
             steps::add_answer(
@@ -96,6 +101,28 @@ impl Provider for Agent {
 }
 
 runner_sdk::export!(Agent);
+
+/// Sends a conversation. After the first turn, a server that is busy is asked again: a new attempt would pay for all turns again.
+fn send(conversation: &Conversation, turn: u32) -> Result<Answer> {
+    let waits = if turn > 1 { WAITS } else { &[] };
+    for wait in waits {
+        match conversation.send() {
+            Err(error)
+                if [ErrorKind::RateLimited, ErrorKind::Unavailable].contains(&error.kind) =>
+            {
+                let wait = error.retry_after.unwrap_or(*wait);
+                if wait >= control::remaining() {
+                    return Err(error);
+                }
+                log::warn(&format!("turn {turn} is sent again after {wait:?}: {error}"));
+                thread::sleep(wait);
+                check_stop()?;
+            }
+            answer => return answer,
+        }
+    }
+    conversation.send()
+}
 
 /// Makes a call. Returns its result or its error, as the model reads it.
 fn result(call: &Call, offers: &Offers) -> String {

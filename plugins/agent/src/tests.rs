@@ -316,8 +316,8 @@ fn last_text_is_read_as_for_chat() {
 
     let (error, _) = run(host(vec![answer(&json!({"content": null}))]));
     assert_eq!(error.unwrap_err().code, "malformed-answer");
-    let (error, _) = run(with_echo(host(vec![calling(&[("echo", "{}")]), Response::new(429)])));
-    assert_eq!(error.unwrap_err().kind, ErrorKind::RateLimited);
+    let refused = vec![calling(&[("echo", "{}")]), Response::new(401)];
+    assert_eq!(run(with_echo(host(refused))).0.unwrap_err().kind, ErrorKind::InvalidConfig);
 }
 
 #[test]
@@ -361,4 +361,21 @@ fn whole_conversation_is_sent_in_each_turn() {
     }));
     run(host).0.unwrap();
     assert_eq!(*lengths.borrow(), [1, 3, 5]);
+}
+
+#[test]
+fn busy_server_is_asked_again_after_the_first_turn() {
+    let busy = || Response::new(429).with_header("retry-after-ms", "1");
+    let echo = || calling(&[("echo", "{}")]);
+    let (reply, calls) = run(with_echo(host(vec![echo(), busy(), busy(), text("done")])));
+    assert_eq!(reply.unwrap().output().unwrap(), "done");
+    assert_eq!((calls.requests.len(), calls.tools.len()), (4, 1));
+    assert!(calls.log[0].1.starts_with("turn 2 is sent again after 1ms"), "{:?}", calls.log);
+    // A retry of the runner costs nothing here, and is seen.
+    let (first, calls) = run(with_echo(host(vec![busy()])));
+    assert_eq!((first.unwrap_err().kind, calls.requests.len()), (ErrorKind::RateLimited, 1));
+    let (last, _) = run(with_echo(host(vec![echo(), busy(), busy(), busy(), busy()])));
+    assert_eq!(last.unwrap_err().kind, ErrorKind::RateLimited);
+    let short = host(vec![echo(), busy()]).remaining(Duration::ZERO);
+    assert_eq!(run(with_echo(short)).0.unwrap_err().kind, ErrorKind::RateLimited);
 }
