@@ -563,7 +563,18 @@ fn python_programs_are_judged_by_a_folder_of_cases() {
     plugin.replay(&plugin.rows());
 }
 
-/// Runs `scenarios/agent/scenario.toml`, with a kill on the way: the honest model passes, and each cheat fails each time. `RUNNER_TESTS=full` has all repeats.
+/// `cargo test` at the root builds no plugin.
+#[test]
+fn plugins_of_the_repository_pass_their_own_tests() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let packages = "-p runner-sdk -p chat-model -p agent-provider -p cases -p chat-provider -p http-provider -p units";
+    let test = format!("cargo test --quiet --locked --target-dir target/guests {packages}");
+    succeed(&test, &plugin.shell_in(&root, &test));
+}
+
+/// Runs `scenarios/agent/scenario.toml`, with a kill on the way: the honest model passes, and each cheat fails each time.
+/// `RUNNER_TESTS=full` has all repeats.
 #[test]
 fn agents_that_cheat_fail_each_time() {
     let plugin = Plugin::new(&RUST);
@@ -606,7 +617,7 @@ fn agents_that_cheat_fail_each_time() {
     let verify = "runner verify";
     succeed(verify, &plugin.shell(verify));
 
-    // Another check of what the agents did judges the stored run again.
+    // Other expectations of the agents' changes judge the stored run again.
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("max_calls = 8", "max_calls = 2")).unwrap();
     model.kill().unwrap();
