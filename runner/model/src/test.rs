@@ -243,7 +243,7 @@ pub struct Expect {
     /// What the attempt leaves in its workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workspace: Option<ExpectedWorkspace>,
-    /// What happens in the attempt.
+    /// Expected calls of tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<ExpectedTranscript>,
     /// Names of the graders that judge the output if all other expectations hold.
@@ -255,21 +255,21 @@ pub struct Expect {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedTranscript {
-    /// Tools that are called in this order. Others may come between.
+    /// Tools that must be called in this order. Others may come between.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
-    /// Tools that are not called.
+    /// Tools that must not be called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
-    /// Most calls.
+    /// Maximum number of calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_calls: Option<u64>,
-    /// Calls that are made, in any order.
+    /// Calls that must be made, in any order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub call: Vec<ExpectedCall>,
 }
 
-/// A call of a tool that is made.
+/// A call of a tool that must be made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedCall {

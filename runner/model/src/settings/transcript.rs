@@ -1,4 +1,4 @@
-//! [`Transcript`]: what happened in an attempt, in the Agent Trajectory Interchange Format (ATIF) of Harbor, version 1.7.
+//! [`Transcript`]: the steps of an attempt, in the Agent Trajectory Interchange Format (ATIF) of Harbor, version 1.7.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ pub const BY_RUNNER: &str = "runner";
 /// `extra.by` of a step that the guest reported.
 pub const BY_GUEST: &str = "guest";
 
-/// Most bytes of a transcript without its steps.
+/// Maximum bytes of a transcript without its steps.
 pub const MAX_HEAD: u64 = 2 << 20;
 
-/// What a row has of the transcript of its attempt.
+/// Digest and numbers of steps of an attempt's transcript.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TranscriptResult {
@@ -43,7 +43,7 @@ pub struct Transcript<'a> {
 /// The agent of a transcript.
 #[derive(Debug, Default, Deserialize)]
 pub struct Agent<'a> {
-    /// The tools that it may call.
+    /// Definitions of the tools that the agent may call.
     #[serde(borrow, default)]
     pub tool_definitions: Vec<&'a RawValue>,
 }
@@ -75,8 +75,8 @@ pub struct StepExtra<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    /// Returns the calls of tools in their order. Where the agent had tools of the runner, calls that only the guest reports do not count,
-    /// unless `all`.
+    /// Returns the calls of tools in their order. If the agent had tools of the runner, calls that only the guest reports are
+    /// left out, unless `all`.
     pub fn calls(&self, all: bool) -> impl Iterator<Item = &StepCall<'a>> {
         let has_tools = !self.agent.tool_definitions.is_empty();
         let counts = move |step: &&Step<'_>| {
