@@ -61,6 +61,7 @@ pages! {
     blocks_of_tutorial_about_submissions_work: "docs/tutorials/submissions.md";
     blocks_of_authors_page_work: "plugins/README.md";
     blocks_of_agent_page_work: "plugins/agent/README.md";
+    blocks_of_cases_page_work: "plugins/cases/README.md";
     blocks_of_chat_page_work: "plugins/chat/README.md";
     blocks_of_http_page_work: "plugins/http/README.md";
 }

@@ -16,7 +16,7 @@ INPUT_SCHEMA = {
 }
 CONFIG_SCHEMA = {
     "type": "object",
-    "properties": {"max_turns": {"type": "integer", "description": "The most actions for a task."}},
+    "properties": {"max_turns": {"type": "integer", "description": "The maximum number of actions."}},
     "required": ["max_turns"],
     "additionalProperties": False,
 }
