@@ -5,7 +5,8 @@ use std::path::Path;
 use super::{Bench, Done, Figure, guest};
 
 impl Bench {
-    /// Prints the cost of a call of `bundled:echo` as a tool, with its step of the transcript, and of a call that only the host answers.
+    /// Prints the cost of a call of `bundled:echo` as a tool, with its step of the transcript, and of a call that only the host
+    /// answers.
     pub(super) fn tools(&self, calls: u64, rounds: u64) -> Done {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let agent = guest(&root, "guest-contract-0-1-1-everything")?;

@@ -154,7 +154,7 @@ fn each_host_function_has_an_attacker_and_a_page() {
         let name = interface.split(' ').next().unwrap();
         let functions = interface.lines().filter_map(|line| line.trim().split_once(": func("));
         for (function, _) in functions {
-            // `%` tells a name from a word of the language.
+            // `%` marks a name, as opposed to a word of the language.
             let function = function.trim_start_matches('%').replace('-', "_");
             let call = format!("{name}::{function}(");
             assert!(guest.contains(&call), "tests/guests/hostile/src/lib.rs never calls {call}…)");

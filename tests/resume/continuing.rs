@@ -396,7 +396,7 @@ fn nothing_is_sent_again_with_a_void_journal_if_it_must_not_be() {
 }
 
 #[test]
-fn lost_calls_are_missed() {
+fn lost_calls_are_reported() {
     let server = model(Duration::from_millis(50));
     let runner = agent(&server, "in_flight = \"stop\"");
     interrupt(&runner, &server);
@@ -427,10 +427,10 @@ fn lost_calls_are_missed() {
     runner.run(&["verify"]).expect(1).says(&["it has lost the calls of session 1"]);
 }
 
-/// No line is missed that was never on disk, and no request is sent before the manifest has that there are lines.
+/// A line that was never on disk is not reported as lost, and no request is sent before the manifest has that there are lines.
 #[cfg(debug_assertions)]
 #[test]
-fn first_line_is_missed_only_if_it_was_written() {
+fn first_line_is_lost_only_if_it_was_written() {
     for fault in ["calls-write:kill:1", "calls-write:partial:1", "manifest-write:kill:2"] {
         let server = model(Duration::ZERO);
         let runner = agent(&server, "in_flight = \"stop\"");

@@ -299,7 +299,7 @@ fn interrupted_replay_is_not_resumed_with_another_run() {
     swap();
     let resume = ["resume", "replay"];
     let refused = runner.run(&resume).expect(2);
-    refused.says(&["another run is in its place", "runner exec ", " --replay "]);
+    refused.says(&["it was replaced or resumed", "runner exec ", " --replay "]);
     swap();
     runner.run(&resume).expect(0);
     runner.run(&["compare", "--exact", "first", "replay"]).expect(0);

@@ -11,7 +11,7 @@ use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
 use crate::support::web;
 
-/// Turns of the agent, with two requests each: its own one, and that of its tool.
+/// Turns of the agent. Each has two requests: one of the agent, and one of its tool.
 const TURNS: usize = 10;
 
 /// An agent that asks a server and calls a tool, which asks it, too, and writes into the workspace.

@@ -314,7 +314,7 @@ fn bad_lists_are_refused_and_found_by_verify() {
         (added("x", 1, 0).repeat(2), "`x` has two changes"),
         (added("x", 1 << 50, 0), "the content of `x`: "),
         (added("x", 1, u64::MAX), "the content of `x`: "),
-        // Otherwise, a list of 20,000 contents could be read for days.
+        // With shared bytes, a list of 20,000 contents could be read for days.
         (
             added("x", 1, 0) + &added("y", 2, 0),
             "the content of `y`: it shares bytes with another one",

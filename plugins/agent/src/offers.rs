@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::calls::Call;
 use crate::steps;
 
-/// Characters of a name. OpenAI refuses longer ones.
+/// Maximum characters of a name. OpenAI refuses longer ones.
 const MAX_NAME: usize = 64;
 
 /// The tools that a model may call.
@@ -108,7 +108,7 @@ fn parameters(schema: Option<&Value>) -> (Value, bool) {
         Some(Value::Object(schema)) => schema.clone(),
         _ => Map::from_iter([("type".to_owned(), json!("object"))]),
     };
-    // Some servers refuse it.
+    // Some servers refuse this key.
     schema.remove("$schema");
     if schema.get("type").is_some_and(|kind| kind == "object") {
         return (schema.into(), false);

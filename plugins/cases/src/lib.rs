@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Bytes of a text in a message.
+/// Maximum bytes of a text in a message.
 const SHOWN: usize = 200;
 
 struct Cases;
@@ -89,11 +89,11 @@ fn read(path: &str) -> Result<Vec<Case>> {
     serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))
 }
 
-/// Calls the tool. Returns how its result differs from the expected one.
+/// Calls the tool. Returns the difference of its result from the expected one, `None` if they are equal.
 fn difference(tool: &str, case: &Case) -> Result<Option<String>> {
     let result = match tools::call(tool, &case.input) {
         Ok(result) => result,
-        // These are faults of the scenario or of the run, and not of the judged program.
+        // The cause is the scenario or the run, and not the judged program.
         Err(error) if matches!(error.kind, ToolErrorKind::Denied | ToolErrorKind::Stopped) => {
             return Err(error.into());
         }

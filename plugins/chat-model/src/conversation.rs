@@ -1,4 +1,4 @@
-//! [`Conversation`], which a provider sends to a model as often as it has a new message.
+//! [`Conversation`]: the messages that a provider sends to a model, all of them in each request.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::config::Price;
 
-/// Tokens as counted by the server, with `None` if it has not counted them, and the time until the answer.
+/// Counts of tokens, `None` if the server has not counted them, and the time until the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
     /// Includes `cached`.

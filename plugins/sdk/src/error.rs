@@ -158,7 +158,7 @@ impl From<ToolError> for Error {
     fn from(error: ToolError) -> Self {
         let kind = match error.kind {
             ToolErrorKind::Denied => ErrorKind::Denied,
-            // The provider has made the input.
+            // The provider made the input, so the fault is the provider's.
             ToolErrorKind::InvalidInput => ErrorKind::Internal,
             ToolErrorKind::Stopped => ErrorKind::Stopped,
             ToolErrorKind::Timeout

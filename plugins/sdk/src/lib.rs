@@ -22,7 +22,7 @@
 //! derives, before it runs a test.
 //!
 //! The host's functions are in the modules [`log`], [`control`], [`files`], [`secrets`], [`artifacts`] and [`http`], and for
-//! agents and test lists in [`tools`], [`transcript`] and [`records`]. Outside of WASM they call [`testing::Host`], which is in memory, so
+//! agents and test lists in [`tools`], [`transcript`] and [`records`]. Outside of WASM they call [`testing::Host`], so
 //! `cargo test` alone tests a provider.
 //!
 //! A provider that keeps data between tests implements [`Lifecycle`] instead.

@@ -1,4 +1,4 @@
-//! The transcript of an attempt: what happens in it, in order. The runner adds the calls of [tools](crate::tools) itself.
+//! The transcript of an attempt: its messages and calls in their order. The runner adds the calls of [tools](crate::tools) itself.
 //!
 //! ```
 //! use runner_sdk::serde_json::json;

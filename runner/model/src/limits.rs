@@ -49,17 +49,17 @@ pub fn parse_stack(text: &str) -> Result<u64, &'static str> {
     }
 }
 
-/// A limit of attempts whose stored limits lack its key.
+/// Default of limits in bytes, for stored limits without the key.
 fn default_64_mib() -> u64 {
     64 << 20
 }
 
-/// The transcript of attempts whose stored limits lack its key.
+/// Default of `transcript` in bytes, for stored limits without the key.
 fn default_16_mib() -> u64 {
     16 << 20
 }
 
-/// The calls of tools of attempts whose stored limits lack this key.
+/// Default of `tool_calls`, for stored limits without the key.
 fn default_tool_calls() -> u64 {
     1000
 }

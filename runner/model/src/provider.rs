@@ -66,10 +66,10 @@ pub struct Provider {
     /// `None` if its attempts have no workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
-    /// Only a grader has them.
+    /// Settings of a grader. `None` for providers and tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Box<Grading>>,
-    /// Only a tool has them.
+    /// Settings of a tool. `None` for providers and graders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<Box<Tool>>,
 }
@@ -77,10 +77,10 @@ pub struct Provider {
 /// The settings that a tool, which providers call, has in addition to those of a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
-    /// What it does, for the caller. `None` for the summary of its description.
+    /// Purpose of the tool, for callers. `None` for the summary of the plugin's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// JSON Schema of its input. `None` for that of its description.
+    /// JSON Schema of the tool's input. `None` for the schema of the plugin's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
 }
@@ -194,12 +194,12 @@ impl Provider {
         }
     }
 
-    /// Returns whether tests run on it: it is neither a grader nor a tool.
+    /// Returns whether tests run on the provider: graders and tools have no tests.
     pub fn is_tested(&self) -> bool {
         self.grading.is_none() && self.tool.is_none()
     }
 
-    /// Returns the places in `all`, the list of all providers, of the tools that it may call.
+    /// Returns the places in `all`, the list of all providers, of the tools that the provider may call.
     pub fn tools<'p>(
         &self,
         all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,
@@ -224,8 +224,8 @@ impl Provider {
             || self.placed_tools(all).any(|(_, tool)| !tool.grants.net.is_empty())
     }
 
-    /// Returns its tools with their places in `all`. In a list of `rescore`, tools of graders follow the stored ones, which may
-    /// have the same names.
+    /// Returns the provider's tools with their places in `all`. In a list of `rescore`, tools of graders follow the stored ones,
+    /// which may have the same names.
     fn placed_tools<'p>(
         &self,
         all: impl DoubleEndedIterator<Item = &'p Self> + ExactSizeIterator + Clone,

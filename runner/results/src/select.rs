@@ -10,7 +10,7 @@ use runner_scenario::{AttemptFiles, Filter, RowFilter, TestLabels};
 
 use crate::{RunTable, TableRow};
 
-/// Skipped attempts that are reported.
+/// Maximum number of skipped attempts that are reported.
 const MAX_REPORTED: usize = 20;
 static REPORT: OnceLock<fn(&str)> = OnceLock::new();
 static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -139,7 +139,7 @@ impl AttemptFiles<RecordError> for Files<'_> {
     }
 }
 
-/// Returns what was read. `None` if that is damaged, after a report.
+/// Returns the read value. Reports a damaged file and returns `None`.
 fn or_skip<T>(row: &RowRef<'_>, read: Result<T, RecordError>) -> Result<Option<T>, RecordError> {
     let error = match read {
         Err(error) if !error.is_exhausted() => error,

@@ -44,8 +44,8 @@ pub struct Scenario {
     /// The timeout of a session.
     pub timeout: Duration,
     pub run: RunOptions,
-    /// The providers by name, ascending, then the tools, then the graders. Those of a matrix are at the place of its table, the last key changing
-    /// first. A suite has their indexes.
+    /// The providers by name, ascending, then the tools, then the graders. Providers of a matrix are at the place of its table,
+    /// the last key changing first. A suite has their indexes.
     pub providers: Vec<Provider>,
     /// Names of providers that no selected test runs on. They are not in `providers`.
     pub(crate) unused: Vec<String>,

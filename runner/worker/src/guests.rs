@@ -118,7 +118,7 @@ pub fn run(
     })
 }
 
-/// Gives tools to the providers that may call them. `None` for those that cannot be used.
+/// Gives tools to the providers that may call them. `None` for providers that cannot be used.
 fn with_tools(
     prepared: &[PreparedProvider],
     providers: Vec<Option<LoadedProvider>>,
@@ -592,7 +592,7 @@ impl Slots {
         }))
     }
 
-    /// Returns the transcript of an attempt, if its test expects something of it.
+    /// Returns the transcript of an attempt, if its test has expectations of it.
     async fn transcript(
         &self,
         test: &Test<'_>,

@@ -37,9 +37,9 @@ pub struct LoadedProvider {
     secrets: Value,
     /// Values of the root `run` in templates: an object.
     run: Value,
-    /// What it does, as its plugin describes it.
+    /// Summary by the plugin's `describe`.
     summary: Option<String>,
-    /// The tools that its guests may call. `None` without any.
+    /// The tools that the provider's guests may call. `None` without any.
     pub tools: Option<Arc<Tools>>,
 }
 
@@ -106,7 +106,7 @@ impl Tools {
         &self.listed
     }
 
-    /// Returns the greatest number of bytes of the memories of a tool.
+    /// Returns the largest memory limit of a tool, in bytes.
     pub fn most_memory(&self) -> u64 {
         self.loaded.iter().map(|tool| tool.settings.limits.memory).max().unwrap_or(0)
     }
@@ -162,7 +162,7 @@ impl LoadedProvider {
             input_schema = Some(schema);
         }
         let is_command = plugin.kind() == PluginKind::Command;
-        // What a tool says is in the files of its caller's attempt.
+        // Results and errors of a tool are in the files of its caller's attempt.
         let all = prepare.providers.iter().map(|one| &one.provider);
         let tools = settings.tools(all).map(|place| &prepare.providers[place].provider);
         let hidden = tools.flat_map(|tool| tool.grants.secret_names()).collect();
@@ -190,13 +190,13 @@ impl LoadedProvider {
         })
     }
 
-    /// Returns the greatest number of bytes of the memories of an attempt, with those of one tool.
+    /// Returns the memory limit of an attempt with that of its largest tool, in bytes.
     pub fn memory(&self) -> u64 {
         let tools = self.tools.as_ref().map_or(0, |tools| tools.most_memory());
         self.settings.limits.memory.saturating_add(tools)
     }
 
-    /// Returns what the callers of a tool see of it.
+    /// Returns the tool's entry in the lists of its callers.
     pub fn listed(&self) -> ListedTool {
         let tool = self.settings.tool.as_deref();
         let written = tool.and_then(|tool| tool.description.clone());
@@ -207,7 +207,7 @@ impl LoadedProvider {
         }
     }
 
-    /// Returns why the schema of its input refuses one.
+    /// Returns the reason why the tool's schema refuses an input.
     pub fn refusal(&self, input: &str) -> Option<String> {
         let schema = self.input_schema.as_ref()?;
         match serde_json::from_str(input) {

@@ -20,7 +20,7 @@ pub struct AttemptResult<'a> {
     pub said: Said<'static>,
     /// Files for the row's artifacts. Their contents are not yet redacted.
     pub left: Vec<LeftFile>,
-    /// The files of the host: the list of changes in the workspace, their contents, and the transcript. Redacted already.
+    /// The host's files, redacted: the list of changes in the workspace, their contents, and the transcript.
     pub of_host: Vec<LeftFile>,
     pub host_fault: Option<HostFault>,
 }

@@ -17,7 +17,7 @@ use crate::redact_row::redact;
 pub struct AttemptTools {
     pub tools: Arc<Tools>,
     pub trial: TrialId,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     pub seed: u32,
 }
@@ -75,7 +75,7 @@ impl AttemptTools {
             files: &[],
             env: &filled.env,
             access: &tool.access,
-            // The status line is that of the caller.
+            // The status line shows the caller's activity.
             activity: &Activity::default(),
             command: filled.command,
             limits,

@@ -79,7 +79,7 @@ fn serve(
     // Before any thread, because only this thread and those it starts are restricted.
     let wall = Openings::for_worker(&prepare).close_others();
     let count = prepare.slots + prepare.grader_slots;
-    // A tool has a sandbox beside that of its caller.
+    // A tool has a sandbox in addition to that of its caller.
     let has_tools = prepare.providers.iter().any(|prepared| prepared.provider.tool.is_some());
     let engines = Engines::new(count * (1 + u32::from(has_tools)), prepare.memory);
     let interrupt = engines.interrupt();

@@ -113,8 +113,8 @@ impl Plan {
         Ok(lines)
     }
 
-    /// Checks that the folder for temporary files has room for the bases of the trials that are left, and the files of their graders:
-    /// the session has each content once, and each worker a copy of each base that its attempts start from, and of the files of
+    /// Checks that the folder for temporary files has room for the bases of the remaining trials and the files of their graders.
+    /// The session has each content once. Each worker has a copy of each base that its attempts start from, and of the files of
     /// a grader.
     ///
     /// # Errors

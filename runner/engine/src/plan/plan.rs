@@ -220,7 +220,7 @@ impl Plan {
             }
             self.fingerprints.set(index, prepared, seed);
         }
-        // A grader's has those of its tools.
+        // The fingerprint of a grader includes those of its tools.
         for (index, prepared) in (0..).zip(&mut self.providers) {
             if let Some(grading) = &mut prepared.provider.grading {
                 grading.fingerprint = Some(self.fingerprints.provider(index));
@@ -268,7 +268,7 @@ impl Plan {
         self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
         let mut missing = self.secrets.problems(&self.providers);
-        // Workers on other machines have the secrets of providers and their tools. Graders and theirs run here.
+        // Workers on other machines have the secrets of providers and their tools. Graders and their tools run here.
         // A replay sends nothing, so the host fills in no secrets.
         missing.retain(|problem| self.replayed.is_none() || problem.key == "grants.env");
         let all = self.providers.iter().map(|prepared| &prepared.provider);
@@ -484,7 +484,7 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
         budgets.extend(&provider.budget);
     }
     budgets.extend(given);
-    // Tools have no metrics. No provider has an empty name.
+    // Tools have no metrics, so each gets the empty name, which no provider has.
     let names = scenario.providers.iter();
     let names: Vec<_> = names.map(|one| if one.tool.is_some() { "" } else { &*one.name }).collect();
     let mut spending = Spending::new(&budgets, &names).map_err(|name| {

@@ -120,7 +120,7 @@ impl Replayed {
         }
         let [scenario, path] = [&replay.scenario_path, &self.path()].map(|word| quoted(word));
         Err(EngineError::Usage(format!(
-            "{} is not as it was when run {} started to replay it: another run is in its place, or it was resumed\nput it back, or start a new replay: runner exec {scenario} --replay {path}",
+            "{} has changed since run {} started to replay it: it was replaced or resumed\nrestore it, or start a new replay: runner exec {scenario} --replay {path}",
             shown_path(&self.run.path()),
             replay.id
         )))

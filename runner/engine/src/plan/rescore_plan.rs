@@ -109,7 +109,7 @@ impl RescorePlan {
         let used = all.clone().filter(|one| is_used(one)).flat_map(|one| one.tools(all.clone()));
         let tools: HashSet<_> = used.map(|place| scenario.providers[place].name.clone()).collect();
         scenario.keep_providers(|provider| is_used(provider) || tools.contains(&provider.name));
-        // As in the manifest, which has the tools of the run before its graders.
+        // The manifest has the tools of the run before its graders, so this list must have the same order.
         scenario.providers.sort_by_key(|provider| provider.tool.is_some());
         // The calls of a run's journal belong to its own scenario.
         for grader in &mut scenario.providers {

@@ -225,7 +225,7 @@ impl Coordinator<'_> {
     /// Answers the oldest entries without an answer, which are on disk.
     pub(super) fn answer_entries(&mut self, count: u64) {
         let Stage::Running(running) = &mut self.stage else { return };
-        // The lines are on disk, so without any at the next start, another program has removed them.
+        // The lines are on disk. If the next session finds none of them, another program has removed them.
         if count > 0
             && let Err(error) = running.run.owned.note_calls()
         {
@@ -241,7 +241,7 @@ impl Coordinator<'_> {
 ///
 /// # Errors
 ///
-/// They are lost, or cannot be read.
+/// The calls are lost, or cannot be read.
 pub(super) fn check_recorded(
     plan: &Plan,
     run: &RunDir,

@@ -14,7 +14,7 @@ const MAX_PATH_BYTES: usize = 4096;
 const SHOWN_PATH: usize = 200;
 /// Links on the way of a path. Linux follows no more.
 const MAX_LINKS: usize = 40;
-/// Names on the way of a link. Targets such as `a/../a/../…` would take minutes.
+/// Maximum number of names on the way of a link. Without it, targets such as `a/../a/../…` would take minutes.
 const MAX_NAMES: usize = 1000;
 
 /// The files of a workspace after its attempt. Lists of both may be those of another user's run, so the paths are checked: each
@@ -152,9 +152,10 @@ impl Tree {
         true
     }
 
-    /// Returns the entries that decide which programs `git status` runs, each with the entry of the base that is safe in its place:
-    /// changes in a folder such as `.git` or in a bare repository of the base, and the `HEAD` that makes a folder a bare repository.
-    /// Unless the base is the user's own, they are those of the base, too.
+    /// Returns the entries that decide which programs `git status` runs, each with the entry of the base that is safe in its
+    /// place: changes in a folder such as `.git` or in a bare repository of the base, and the `HEAD` that makes a folder a bare
+    /// repository.
+    /// Unless `is_own`, the base is another user's, and its own entries of these kinds are returned, too.
     pub fn repositories(&self, is_own: bool) -> BTreeMap<&str, Option<&LeftEntry>> {
         let mut folders = BTreeMap::<&str, (u8, Vec<&str>)>::new();
         for (path, left) in &self.entries {
@@ -163,7 +164,7 @@ impl Tree {
                 "head" if left.entry.kind != EntryKind::Folder => 0b1,
                 "objects" => 0b10,
                 "refs" => 0b100,
-                // Names the folder of both.
+                // `commondir` names the folder that has both.
                 "commondir" => 0b110,
                 _ => continue,
             };
@@ -425,7 +426,7 @@ mod tests {
             ("bare/new", false),
         ];
         assert_eq!(found(true), changed);
-        // Nothing of a foreign base is safe.
+        // No entry of a foreign base is safe.
         let foreign = found(false);
         for path in [".git", ".git/config", ".git/index", "bare/HEAD", "HEAD", "a/head"] {
             assert!(foreign.contains(&(path, false)), "{path}: {foreign:?}");

@@ -108,7 +108,7 @@ impl CheckedFile {
         let length = file.metadata()?.len();
         if at.checked_add(bytes).is_none_or(|end| end > length) {
             return Err(io::Error::other(format!(
-                "it has {length} bytes, fewer than the list of changes gives it"
+                "it has {length} bytes, fewer than in the list of changes"
             )));
         }
         file.seek(SeekFrom::Start(at))?;

@@ -258,7 +258,7 @@ impl Journals {
         lost.map(|session| session.number)
     }
 
-    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was asked again by a changed
+    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was called again by a changed
     /// plan has other ones.
     pub fn lack(
         &self,

@@ -83,7 +83,7 @@ impl ManifestProvider {
         self.table().trim_end_matches('s')
     }
 
-    /// Returns whether tests run on it: it is neither a grader nor a tool.
+    /// Returns whether tests run on the provider: graders and tools have no tests.
     pub fn is_tested(&self) -> bool {
         !self.is_grader && !self.is_tool
     }

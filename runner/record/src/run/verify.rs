@@ -215,9 +215,9 @@ struct RunCheck<'a> {
     damaged_lines: u64,
     /// Number of the last row's line.
     row_line: u64,
-    /// Whole artifacts. A later row of the trial, such as a graded one, needs a damaged one as well.
+    /// Artifacts that are not damaged. A later row of the trial, such as a graded one, needs damaged ones as well.
     artifacts: HashSet<Digest>,
-    /// Whole lists of changes.
+    /// Lists of changes that are not damaged.
     changes: HashSet<Digest>,
     /// By the hash of the trial. `None` while a session runs.
     journals: Option<&'a Journals>,

@@ -115,7 +115,7 @@ impl LeftFiles {
         let mut end = 0;
         for ((at, bytes, _), left) in parts {
             let at = at.unwrap_or_default();
-            // Otherwise a list of 20,000 contents could take days.
+            // With shared bytes, a short list could name 20,000 large contents, and take days.
             if at < end {
                 return Err(refuse(left, "it shares bytes with another one"));
             }

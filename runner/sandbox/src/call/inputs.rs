@@ -46,7 +46,7 @@ pub struct Call<'a> {
     pub records: Option<u64>,
     /// The tools that a component may call. `None` without any.
     pub tools: Option<Arc<dyn Toolbox>>,
-    /// Only for the call of a tool.
+    /// Parts of the caller's attempt, for the call of a tool. `None` for any other call.
     pub inside: Option<Inside>,
 }
 

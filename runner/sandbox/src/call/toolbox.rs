@@ -1,4 +1,4 @@
-//! [`Toolbox`]: the tools of a call, and what each of their calls shares with it.
+//! [`Toolbox`]: the tools of a call, and the parts of the call that they share.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct ListedTool {
     pub input_schema: Option<String>,
 }
 
-/// The parts of its caller's attempt that a tool shares.
+/// The parts of the caller's attempt that a tool shares.
 #[derive(Clone)]
 pub struct Inside {
     /// Time until the caller's deadline.

@@ -21,7 +21,7 @@ use crate::interrupt::Halt;
 use crate::message::{cut, cut_redacted};
 use crate::store::{Sandbox, determinism::Determinism, host::Host, steps::ToolCall};
 
-/// Bytes of a guest's name in a message.
+/// Maximum bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;
 
 /// The result of a command.
@@ -78,7 +78,7 @@ impl tools::Host for Sandbox {
             self.take_back(lent.take());
         }
         if matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some() {
-            // Its real time must not decide what the guest sees.
+            // The tool's real time must not decide the result of a deterministic guest.
             return Err(Halt::Timeout.into());
         }
         let took = ended.duration;
@@ -103,7 +103,7 @@ impl Sandbox {
         Some(Lent::new(workspace))
     }
 
-    /// Takes the workspace back, and lets open files be those that the tool has put in the place of links to the base.
+    /// Takes the workspace back. Open files of the guest that the tool has replaced become the new files.
     fn take_back(&mut self, workspace: Option<AttemptWorkspace>) {
         let Some(mut workspace) = workspace else { return };
         let watched: HashMap<u32, Option<Arc<File>>> = std::mem::take(&mut workspace.watched);
@@ -135,7 +135,7 @@ impl Host {
         tool_error(ToolErrorKind::Denied, message)
     }
 
-    /// Counts the use of a tool as that of the attempt. Returns what the guest sees.
+    /// Counts the use of a tool as that of the attempt. Returns the call's result for the guest.
     fn end_tool(&mut self, name: &str, ended: Ended) -> Result<String, tools::ToolError> {
         self.fault = self.fault.or(ended.host_fault);
         self.fixed_limit = self.fixed_limit.take().or(ended.fixed_limit);

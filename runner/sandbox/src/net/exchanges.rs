@@ -24,7 +24,7 @@ use crate::store::virtual_clock::VirtualClock;
 #[derive(Clone)]
 pub(crate) struct Exchanges(Arc<Shared>);
 
-/// What becomes of the exchanges of a call.
+/// Storage of the exchanges of a call.
 pub(crate) struct KeptExchanges {
     /// `None` if nothing is kept.
     pub(crate) journal: Option<Journal>,

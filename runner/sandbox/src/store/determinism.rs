@@ -23,13 +23,13 @@ pub(crate) struct Determinism {
     pub(crate) timeout: Duration,
     /// The hash of the run's seed, trial and attempt.
     seed: [u8; 32],
-    /// Number of the last tool.
+    /// Number of calls of tools so far.
     tools: u32,
     is_of_tool: bool,
 }
 
 impl Determinism {
-    /// Creates the sources of a call. `start` is that of its clocks, and `of_call` names it.
+    /// Creates the sources of a call. `start` is the first time of its clocks, and `of_call` its seed, attempt and trial.
     pub(crate) fn new(
         start: Time,
         timeout: Micros,
@@ -47,7 +47,7 @@ impl Determinism {
         Self { clock, exchanges, timeout, seed, tools: 0, is_of_tool: false }
     }
 
-    /// Creates the sources of the next tool. It has the caller's clock and exchanges, and random numbers of its own.
+    /// Creates the sources of the next call of a tool. It has the caller's clock and exchanges, and random numbers of its own.
     pub(crate) fn of_tool(&mut self) -> Self {
         self.tools += 1;
         let mut hasher = Sha256::new_with_prefix(self.seed);
@@ -55,9 +55,9 @@ impl Determinism {
         Self { seed: hasher.finalize().into(), tools: 0, is_of_tool: true, ..self.clone() }
     }
 
-    /// Ends the journal of an attempt. Returns what the row has of the exchanges, `None` without any.
+    /// Ends the journal of an attempt. Returns its exchanges for the row. `None` without any.
     pub(crate) fn calls(&self) -> Option<Calls> {
-        // The caller of a tool goes on.
+        // The caller of a tool keeps running, and so does the journal.
         (!self.is_of_tool).then(|| self.exchanges.calls())?
     }
 

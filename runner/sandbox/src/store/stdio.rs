@@ -50,7 +50,7 @@ struct Captured {
 /// A file for a standard output that is too long for memory.
 pub(crate) struct Spool {
     file: BufWriter<File>,
-    /// What it is, for messages.
+    /// Noun for messages, such as `standard output`.
     what: &'static str,
     most_lines: u64,
     most_bytes: u64,
@@ -65,7 +65,7 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// The disk takes no file.
+    /// The temporary file cannot be created.
     pub(crate) fn for_call(
         most_lines: Option<u64>,
         most_bytes: u64,

@@ -1,4 +1,4 @@
-//! Steps of a transcript: what happens in an attempt, as the host sees it and as the guest reports it.
+//! Steps of a transcript: calls that the host has made, and steps that the guest reports.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -32,7 +32,7 @@ struct CallStep<'a> {
     message: &'static str,
     tool_calls: [StepCall<'a>; 1],
     observation: Value,
-    /// That of the runner is not one of a model.
+    /// Always 0, because the runner's step is not a call of a model.
     llm_call_count: u32,
     extra: Value,
 }
@@ -94,7 +94,7 @@ impl Host {
         }
     }
 
-    /// Reads a step of the guest. `None` if it is not one.
+    /// Reads a step of the guest. `None` if it is invalid.
     fn read_step(&self, step: &str) -> Option<Raw<'static>> {
         let mut step: BTreeMap<String, Box<RawValue>> = serde_json::from_str(step).ok()?;
         let word = |key: &str| step.get(key).map(|value| value.get());
@@ -107,7 +107,7 @@ impl Host {
         }
         let extra = step.remove("extra").map(|extra| serde_json::from_str(extra.get()));
         let mut extra = extra.transpose().ok()?.unwrap_or_else(|| json!({}));
-        // No guest speaks for the runner.
+        // A guest cannot report a step as the runner's.
         extra.as_object_mut()?.insert("by".to_owned(), BY_GUEST.into());
         step.insert("extra".to_owned(), to_raw_value(&extra).ok()?);
         if !step.contains_key("timestamp") {

@@ -199,7 +199,7 @@ fn caller_ends_with_its_tool() {
 }
 
 #[test]
-fn input_that_is_no_json_is_refused() {
+fn input_that_is_not_json_is_refused() {
     let bench = Bench::new();
     let tools = Tools::new(&bench, vec![("echo", bench.bundled("echo"), Limits::default())]);
     let long = Limits { input: 10, ..Limits::default() };

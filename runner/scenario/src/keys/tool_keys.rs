@@ -16,7 +16,7 @@ use crate::reading::{
 pub(crate) const TOOLS: Named<TableForm<Provider>> =
     Named { form: TableForm("`[tools.NAME]`", tool), ..PROVIDERS };
 const SCHEMA_FILE: NamedFile = NamedFile("schema", Metadata::is_file, FilePlace::Readable);
-/// Bytes of the schema of an input. A worker gets all of them in one frame of 16 MiB.
+/// Maximum bytes of an input's schema. A worker gets the schemas of all tools in one frame of 16 MiB.
 const MAX_SCHEMA: u64 = 256 << 10;
 
 fn tool(table: &mut Table<'_, '_>) -> Option<Provider> {

@@ -40,7 +40,7 @@ pub struct Evidence<'a> {
     /// What the attempt left in its workspace, or why that cannot be read. `None` if there is none, or the test expects nothing
     /// of it.
     pub workspace: Option<&'a Result<LeftFiles, String>>,
-    /// The attempt's transcript, or why it cannot be read. `None` if there is none, or the test expects nothing of it.
+    /// The attempt's transcript, or why it cannot be read. `None` without a transcript, and for a test without expectations of it.
     pub transcript: Option<&'a Result<String, String>>,
 }
 

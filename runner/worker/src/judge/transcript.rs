@@ -10,7 +10,7 @@ use runner_model::{globs, units::plural};
 use super::checks::{Evidence, check_values, failed, passed, raw};
 use super::compiled::CompiledCache;
 
-/// Names of tools in a message and in a check's `actual`.
+/// Maximum number of names of tools in a message and in a check's `actual`.
 const MAX_NAMES: usize = 40;
 
 /// Returns the checks of `expect.transcript`.
@@ -22,7 +22,7 @@ pub(super) fn check_transcript(
     let Some(expected) = &expect.transcript else { return Vec::new() };
     let text = match evidence.transcript {
         Some(Ok(text)) => text,
-        // An attempt that did nothing has no transcript.
+        // An attempt without calls and reported steps has no transcript.
         None => "{\"agent\":{},\"steps\":[]}",
         Some(Err(reason)) => {
             let message = format!("the transcript cannot be read: {reason}");
@@ -92,7 +92,7 @@ pub(super) fn check_transcript(
     checks
 }
 
-/// Checks that a tool was called with some arguments. If not, tells the differences to the last call of the tool.
+/// Checks that a tool was called with some arguments. A failure has the differences to the last call of the tool.
 fn check_call(
     cache: &CompiledCache,
     wanted: &ExpectedCall,

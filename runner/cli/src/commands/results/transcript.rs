@@ -1,4 +1,4 @@
-//! The transcript of an attempt: who spoke, which tools were called, and what they returned.
+//! The transcript of an attempt: its messages, its calls of tools, and their results.
 
 use runner_model::units::{plural, show_size};
 use runner_model::visible::visible_line;

@@ -18,9 +18,9 @@ use crate::text::{CommandError, Out, mistake};
 const WORKSPACE: &str = "workspace";
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
-/// Paths in a warning.
+/// Maximum number of paths in a warning.
 const MAX_NAMED: usize = 5;
-/// Characters of a path in a warning.
+/// Maximum number of characters of a path in a warning.
 const SHOWN_PATH: usize = 200;
 
 /// Prints the page of a trial, and the command that calls its plugin again.
@@ -82,7 +82,8 @@ pub fn save(
     folder: &Path,
     out: &Out,
 ) -> Result<(), CommandError> {
-    // A `git status` in the folder runs no program that the attempt chose. Without folders, only `commondir` leads to some.
+    // `git status` in the folder must not run a program that the attempt chose. An artifact is never a folder, but a file
+    // `commondir` can name one.
     let decides = |name: &str| is_repository(name) || name.eq_ignore_ascii_case("commondir");
     let (repositories, parts): (Vec<_>, Vec<_>) = parts(document)
         .into_iter()
