@@ -8,8 +8,8 @@ use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
     FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
-    RunDocument, RunTable, StepPlace, StepQuery, TrialDocument, find_trial_in, other_metrics, phrases, run_facts,
-    short_of,
+    RunDocument, RunTable, StepPlace, StepQuery, TrialDocument, find_trial_in, other_metrics,
+    phrases, run_facts, short_of,
 };
 use runner_scenario::Filter;
 

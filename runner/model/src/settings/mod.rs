@@ -7,8 +7,8 @@ pub mod known;
 mod overrides;
 mod selected;
 mod shard;
-pub mod tree;
 pub mod transcript;
+pub mod tree;
 pub mod workspace;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
