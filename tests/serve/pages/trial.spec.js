@@ -151,9 +151,11 @@ test('transcript of 100,000 steps opens at once, is filtered, and scrolls with f
     results: step % 2 ? [] : [text('first line\nsecond', 5000)], error: step === 2 ? 'timeout' : undefined, left_out: 0, failed: failed.filter((one) => one.step === step).map((one) => `${one.kind}: ${one.message}`),
   });
   const requests = [];
-  await page.route(`**/api/v1${path}/transcript?*`, (route) => {
+  let slow = Promise.resolve();
+  await page.route(`**/api/v1${path}/transcript?*`, async (route) => {
     const keys = new URL(route.request().url()).searchParams;
     requests.push(keys);
+    if (!keys.get('tool')) await slow;
     const every = keys.get('tool') === 'refund' ? 10_000 : 1;
     const [total, limit] = [100_000 / every, Number(keys.get('limit'))];
     const offset = keys.has('near') ? Number(keys.get('near')) - 6 : Number(keys.get('offset'));
@@ -221,7 +223,16 @@ test('transcript of 100,000 steps opens at once, is filtered, and scrolls with f
   await page.keyboard.press('Home');
   await expect(steps.first()).toHaveAttribute('id', 'step-1');
 
+  // A late answer changes nothing.
+  let release;
+  slow = new Promise((resolve) => { release = resolve; });
+  const [before, late] = [requests.length, page.waitForResponse((answer) => answer.url().includes('/transcript?') && !answer.url().includes('tool=r'))];
+  await list.evaluate((place) => { place.scrollTop = place.scrollHeight; });
+  await expect.poll(() => requests.length).toBeGreaterThan(before);
   await page.getByLabel('Tool').selectOption('refund');
+  await expect(steps).toHaveCount(10);
+  release();
+  await (await late).finished();
   await expect(steps).toHaveCount(10);
   await expect(page.getByText('10 of 100,000 steps')).toBeVisible();
   await expect(page).toHaveURL(/tool=refund/);

@@ -16,23 +16,22 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
   const marked = () => Number(/^#step-(\d+)$/.exec(location.hash)?.[1] ?? 0);
   /** The last page, its steps with their neighbours, the number of steps before them, and the open step. @type {[any, any[], number, any]} */
   let [page, steps, offset, opened] = [null, [], 0, null];
-  let [tool, hit, isBusy, error] = [asked().tool ?? '', marked(), false, /** @type {any} */ (null)];
+  let [tool, hit, turn, isBusy, error] = [asked().tool ?? '', marked(), 0, false, /** @type {any} */ (null)];
 
-  /** Reads a page. @param {Record<string, any>} from */
+  /** Reads a page. Returns whether it is read and still wanted. @param {Record<string, any>} from */
   async function read(from) {
+    const mine = ++turn;
     isBusy = true;
-    try {
-      [page, error] = [await get(`${path}/transcript${query({ attempt, tool, limit: PAGE, ...from })}`), null];
-    } catch (caught) {
-      error = caught;
-    }
-    isBusy = false;
-    return !error;
+    const [fresh, caught] = await get(`${path}/transcript${query({ attempt, tool, limit: PAGE, ...from })}`).then((one) => [one, null], (one) => [null, one]);
+    if (mine !== turn) return false;
+    [page, isBusy, error] = [fresh ?? page, false, caught];
+    return Boolean(fresh);
   }
 
   /** Shows the steps from a place on, and marks the step `hit`. @param {Record<string, any>} from */
   async function show(from) {
-    if (await read(from)) [steps, offset] = [page.steps, page.offset];
+    if (!await read(from)) return redraw();
+    [steps, offset] = [page.steps, page.offset];
     draw();
     redraw();
     drawNow();
@@ -49,8 +48,7 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
     const end = offset + steps.length;
     const from = by < 0 ? Math.max(0, offset - PAGE) : end;
     if (isBusy || !page || (by < 0 ? !offset : end >= page.total)) return;
-    const last = steps;
-    if (!await read({ offset: from, limit: by < 0 ? offset - from : PAGE }) || steps !== last) return redraw();
+    if (!await read({ offset: from, limit: by < 0 ? offset - from : PAGE })) return redraw();
     if (by < 0) [steps, offset] = [[...page.steps, ...steps].slice(0, SHOWN), from];
     else [steps, offset] = [[...steps, ...page.steps].slice(-SHOWN), offset + Math.max(0, steps.length + page.steps.length - SHOWN)];
     hold(place, draw);
@@ -113,11 +111,14 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
   const draw = () => render(place, steps.map(entry));
   const grow = () => { const by = edgeOf(place); if (by) void extend(by); };
   place.onscroll = grow;
-  place.onkeydown = ({ key, target, shiftKey, ctrlKey, altKey, metaKey }) => {
+  place.onkeydown = (event) => {
+    const { key, target, shiftKey, ctrlKey, altKey, metaKey } = event;
     if (target !== place || ctrlKey || altKey || metaKey || !page) return;
     if (key === 'Enter') jump(shiftKey ? -1 : 1);
-    if (key === 'Home' && offset) void show({});
-    if (key === 'End' && offset + steps.length < page.total) showEnd();
+    else if (key === 'Home' && offset) void show({});
+    else if (key === 'End' && offset + steps.length < page.total) showEnd();
+    else return;
+    event.preventDefault();
   };
   void show(hit && !tool ? { near: hit } : {});
 
