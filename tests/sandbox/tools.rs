@@ -178,3 +178,77 @@ fn floods_of_calls_steps_and_records_are_bounded() {
     assert!(run.row("steps")["artifacts"][0]["bytes"].as_u64().unwrap() < 66 << 10);
     assert!(run.row("records")["artifacts"].is_null());
 }
+
+#[test]
+fn grader_with_a_tool_is_called_again_and_names_what_fails() {
+    let keys = format!(
+        "{COMMAND}[graders.cases]\nplugin = \"bundled:cases\"\nconfig.tool = \"command\"\n\
+         grants.tools = [\"command\"]\ninput = {}\n",
+        toml(&json!({ "cases": [
+            { "name": "one", "input": { "args": ["say", "1"] }, "output": "1" },
+            { "name": "two", "input": { "args": ["say", "2"] }, "output": "4" },
+            { "name": "three", "input": { "args": ["fail", "no"] }, "output": "" },
+        ] }))
+    );
+    let runner = scenario(&keys, "", &json!(1));
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}expect.graders = [\"cases\"]\n"));
+    let reasons = "1 of 3 cases; two: expected \"4\", got \"2\"; three: exit code 1: no";
+    runner.exec(&[]).expect(1).says(&[reasons]);
+    let again = ["plugin", "run", "--from", "latest", "--trial", "a", "--grader", "cases"];
+    runner.run(&again).expect(1).says(&["1 of 3 cases"]);
+}
+
+#[test]
+fn secrets_of_the_caller_are_in_no_transcript() {
+    let steps = json!([
+        { "append": { "source": "agent", "message": "it is 0123456789-caller" } },
+        { "call": "command", "input": { "args": ["say", "0123456789-caller"] } },
+    ]);
+    let grants = "grants = { tools = [\"command\"], secrets = [\"CALLER_KEY\"] }";
+    let runner = scenario(COMMAND, grants, &steps);
+    let mut exec = runner.command(&["exec", "scenario.toml"]);
+    exec.env("CALLER_KEY", "0123456789-caller");
+    assert!(exec.output().unwrap().status.success());
+    let transcript = transcript(&runner).to_string();
+    assert!(!transcript.contains("0123456789-caller"), "{transcript}");
+    assert_eq!(transcript.matches("[secret CALLER_KEY]").count(), 3, "{transcript}");
+}
+
+#[test]
+fn no_call_is_without_a_step() {
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let allowed = format!(
+        "{{\"args\": [\"say\", \"x\"], \"deep\": {}1{}}}",
+        "[".repeat(120),
+        "]".repeat(120)
+    );
+    let call = |text: &str| json!({ "call_text": "command", "text": text });
+    let steps = json!([
+        call("{\"args\": [\"say\", \"a\"], \"args\": [\"say\", \"b\"]}"),
+        call("{\"args\": [1e999]}"),
+        call("{\"args\": [\"\\ud800\"]}"),
+        call(&deep),
+        call(&allowed),
+    ]);
+    let runner = scenario(COMMAND, "grants.tools = [\"command\"]", &steps);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let expect = |more: &str| runner.scenario(&format!("{text}expect.transcript = {{ {more} }}\n"));
+    expect("never = [\"command\"]");
+    runner.exec(&[]).expect(1).says(&["these may not be called, but were: `command`"]);
+    let output = output(&runner);
+    assert!(
+        output.as_array().unwrap()[..4].iter().all(|one| one["error"] == "invalidinput"),
+        "{output}"
+    );
+    assert_eq!(output[4]["ok"]["stdout"], "x");
+    // What does not fit cannot hide a call.
+    let short = text.replace("grants.tools", "limits.transcript = 100\ngrants.tools");
+    for more in ["never = [\"other\"]", "max_calls = 5"] {
+        runner.scenario(&format!("{short}expect.transcript = {{ {more} }}\n"));
+        runner
+            .exec(&[])
+            .expect(1)
+            .says(&["1 step is missing, which did not fit `limits.transcript`"]);
+    }
+}

@@ -12,10 +12,12 @@ use std::{thread, time::Duration};
 use calls::Call;
 use chat_model::{Answer, Conversation, Input, Reader, Usage};
 use offers::Offers;
-use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, log, tools};
+use runner_sdk::{
+    Check, Error, ErrorKind, Provider, Reply, Result, Test, Verdict, control, log, tools,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Times before a request is sent again, for servers that name none.
 const WAITS: &[Duration] =
@@ -77,14 +79,12 @@ impl Provider for Agent {
             let calls = calls::of(answer.message(), totals.turns);
             if calls.is_empty() {
                 let text = text.ok_or_else(|| answer.without_text())?;
-                let metrics = totals.metrics(&reader);
-                return Ok(metrics.into_iter().fold(reader.reply(&text)?, |reply, metric| {
-                    let (name, value, unit) = metric;
-                    reply.metric(name, value, unit)
-                }));
+                return Ok(totals.add_to(reader.reply(&text)?, &reader));
             }
             if totals.turns == max_turns.get() {
-                return Err(totals.without_end(&reader));
+                // No error, whose tokens would count in no budget and no comparison.
+                let reply = Reply::new(text.unwrap_or_default())?.check(totals.without_end());
+                return Ok(totals.add_to(reply, &reader));
             }
             conversation.add(calls::repeated(answer.message(), &calls));
             for call in &calls {
@@ -157,17 +157,19 @@ impl Totals {
         counts.into_iter().chain(of_answers).collect()
     }
 
-    /// Returns the error of a model that calls tools in its last turn. An error has no metrics, so its details have them.
-    fn without_end(&self, reader: &Reader) -> Error {
-        let metrics = self.metrics(reader);
-        let details: Map<_, _> =
-            metrics.into_iter().map(|(name, value, _)| (name.to_owned(), value.into())).collect();
+    fn add_to(&self, reply: Reply, reader: &Reader) -> Reply {
+        let metrics = self.metrics(reader).into_iter();
+        metrics.fold(reply, |reply, (name, value, unit)| reply.metric(name, value, unit))
+    }
+
+    /// Returns the failed check of a model that calls tools in its last turn.
+    fn without_end(&self) -> Check {
         let turns = match self.turns {
             1 => "its only turn".to_owned(),
             turns => format!("each of its {turns} turns"),
         };
         let message = format!("the model called tools in {turns}, and did not answer");
-        Error::new(ErrorKind::Other, message).code("max-turns").details(details.into())
+        Check::new("max_turns", Verdict::Fail).message(message)
     }
 }
 

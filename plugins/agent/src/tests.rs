@@ -5,7 +5,7 @@ use std::time::Duration;
 use runner_sdk::http::{Request, Response};
 use runner_sdk::testing::{Calls, Host, schemas};
 use runner_sdk::tools::{Tool, ToolError, ToolErrorKind};
-use runner_sdk::{Error, ErrorKind, Reply, Result, Verdict};
+use runner_sdk::{ErrorKind, Reply, Result, Verdict};
 use serde_json::{Value, json};
 
 use super::Agent;
@@ -219,27 +219,30 @@ fn schemas_of_tools_become_objects() {
 }
 
 #[test]
-fn model_that_never_answers_is_an_error() {
-    let run = |turns: u32| -> (Error, Calls) {
+fn model_that_never_answers_fails_with_its_costs() {
+    let run = |turns: u32| -> (Reply, Calls) {
         let answers = (0..turns).map(|_| calling(&[("echo", "{}")])).collect();
         let config = json!({
             "model": "m", "api_key_secret": "", "max_turns": turns,
             "price": {"input": 1, "output": 10}
         });
         let (reply, calls) = with_echo(host(answers)).run_recorded::<Agent>(json!("hi"), config);
-        (reply.unwrap_err(), calls)
+        (reply.unwrap(), calls)
     };
-    let (error, calls) = run(3);
-    assert_eq!((error.kind, &*error.code), (ErrorKind::Other, "max-turns"));
-    assert_eq!(error.message, "the model called tools in each of its 3 turns, and did not answer");
-    let details = error.details.unwrap();
-    assert_eq!((&details["turns"], &details["tool_calls"]), (&json!(3.0), &json!(2.0)));
-    assert_eq!(details["cost_usd"], json!(90e-6));
+    let (reply, calls) = run(3);
+    let check = &reply.checks()[0];
+    assert_eq!((check.name.as_str(), check.verdict), ("max_turns", Verdict::Fail));
+    let words = "the model called tools in each of its 3 turns, and did not answer";
+    assert_eq!(check.message.as_deref(), Some(words));
+    let metrics = metrics(&reply);
+    for metric in [json!(["turns", 3.0]), json!(["tool_calls", 2.0]), json!(["cost_usd", 90e-6])] {
+        assert!(metrics.as_array().unwrap().contains(&metric), "{metrics}");
+    }
     assert_eq!((calls.requests.len(), calls.tools.len()), (3, 2));
-    assert!(run(1).0.message.contains("in its only turn"));
+    assert!(run(1).0.checks()[0].message.as_ref().unwrap().contains("in its only turn"));
 
     let turns = with_echo(host((0..30).map(|_| calling(&[("echo", "{}")])).collect()));
-    assert_eq!(self::run(turns).0.unwrap_err().code, "max-turns");
+    assert_eq!(self::run(turns).0.unwrap().checks().len(), 1);
     let none = json!({"model": "m", "max_turns": 0});
     let refused = Host::new().run::<Agent>(json!("hi"), none).unwrap_err();
     assert_eq!(refused.kind, ErrorKind::InvalidConfig);

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+/// Failed cases in the explanation of a grade.
+const MOST_NAMED: usize = 3;
 /// Maximum bytes of a text in a message.
 const SHOWN: usize = 200;
 
@@ -64,6 +66,7 @@ impl Provider for Cases {
         }
         let mut reply = Reply::new(Value::Null)?;
         let mut passed = 0;
+        let mut failed = Vec::new();
         for (number, case) in (1..).zip(&cases) {
             control::progress(Some(f64::from(number - 1) / cases.len() as f64), "");
             let name = case.name.clone().unwrap_or_else(|| format!("case {number}"));
@@ -72,11 +75,21 @@ impl Provider for Cases {
                     passed += 1;
                     Check::new(name, Verdict::Pass)
                 }
-                Some(difference) => Check::new(name, Verdict::Fail).message(difference),
+                Some(difference) => {
+                    failed.push(format!("{name}: {difference}"));
+                    Check::new(name, Verdict::Fail).message(difference)
+                }
             };
             reply = reply.check(check);
         }
-        let summary = format!("{passed} of {} cases", cases.len());
+        let mut summary = format!("{passed} of {} cases", cases.len());
+        // A grade has no checks, but these words.
+        for reason in failed.iter().take(MOST_NAMED) {
+            summary += &format!("; {reason}");
+        }
+        if let Some(more) = failed.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+            summary += &format!("; and {more} more");
+        }
         let verdict = if passed == cases.len() { Verdict::Pass } else { Verdict::Fail };
         let score = passed as f64 / cases.len() as f64;
         Ok(reply.verdict(verdict).score(score).summary(summary))

@@ -197,7 +197,8 @@ pub(crate) fn call_supplied(
     for prepared in supplies.providers.iter_mut().filter(|_| replayed.is_none()) {
         prepared.provider.deterministic.iter_mut().for_each(|one| one.journal = None);
     }
-    let provider = supplies.providers[0].provider.clone();
+    let place = task.as_ref().map_or(0, |(task, _)| usize::from(task.provider));
+    let provider = supplies.providers[place].provider.clone();
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
     let mut ready = probe.describe(&mut |plugin| on_event(CallEvent::Compiling(plugin)))?;
@@ -208,7 +209,7 @@ pub(crate) fn call_supplied(
         }
     }
     let problems = probe.pool.problems(&ready);
-    let description = ready.providers.into_iter().next().and_then(|about| about.description);
+    let description = ready.providers.into_iter().nth(place).and_then(|about| about.description);
     let has_input = description.as_ref().is_some_and(|about| about.input_schema.is_some());
     on_event(CallEvent::Described(description));
     if let Some((reason, problems)) = problems {

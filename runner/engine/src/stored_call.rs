@@ -71,8 +71,10 @@ impl StoredCall {
         let judged = all.find(|prepared| prepared.provider.name == trial.provider).cloned();
         plan.scenario.keep_providers(is_used);
         plan.providers.retain(|prepared| is_used(&prepared.provider));
+        // The tools of a grader are before it.
+        let place = plan.providers.iter().position(|prepared| is_called(&prepared.provider));
         let row = match grader {
-            Some(name) if plan.providers.is_empty() => {
+            Some(name) if place.is_none() => {
                 return Err(EngineError::Usage(format!("run {} has no grader `{name}`", run.id())));
             }
             Some(_) => newest_row(&run, trial)?,
@@ -85,7 +87,8 @@ impl StoredCall {
         problems.extend(plan.read_secrets(secret_files)?);
         EngineError::check(problems)?;
         let test = TestLine::read(&line).map_err(unreadable)?;
-        let provider = &plan.providers[0].provider;
+        let place = place.unwrap_or_default();
+        let provider = &plan.providers[place].provider;
         let limits = &provider.limits;
         let (timeout, timeout_rule) = match (&provider.grading, limits.time) {
             (Some(grading), Some(time)) if time < grading.timeout => (time, TimeoutRule::LimitTime),
@@ -126,7 +129,7 @@ impl StoredCall {
         let task = Task {
             id: TaskId(1),
             trial: trial.clone(),
-            provider: 0,
+            provider: place as u16,
             attempt,
             tries,
             seed: plan.scenario.run.seed,
@@ -168,7 +171,7 @@ impl StoredCall {
 
     /// Returns the provider's limits.
     pub fn limits(&self) -> &Limits {
-        &self.supplies.providers[0].provider.limits
+        &self.supplies.providers[usize::from(self.task.provider)].provider.limits
     }
 
     /// Makes the call as [`call`](crate::probe::call) does.

@@ -6,6 +6,7 @@ use std::{fs, io, path::Path, sync::Arc};
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
+use runner_model::transcript::{TRANSCRIPT, TranscriptResult};
 use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
     Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, ListedTool,
@@ -14,7 +15,7 @@ use runner_sandbox::{
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::left::artifacts::fit_row;
-use crate::left::transcripts::{add_transcript, transcript};
+use crate::left::transcripts::{transcript_file, write_transcript};
 use crate::left::workspaces::{add_changes, left_files};
 use crate::{
     grade::check_flags, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
@@ -154,10 +155,23 @@ impl Attempt<'_> {
             .task
             .recorded
             .map_or((Duration::ZERO, 0), |recorded| (recorded.used.into(), recorded.continued));
+        let steps = &ended.transcript;
+        let has_steps = !steps.is_empty() || ended.dropped_steps > 0;
+        let text = has_steps.then(|| {
+            let session = format!("{} attempt {}", self.task.trial, self.task.attempt);
+            write_transcript(&session, &self.task.trial.provider, tools, steps)
+        });
+        let counts = TranscriptResult {
+            sha256: None,
+            steps: steps.len() as u64,
+            dropped: ended.dropped_steps,
+        };
+        let transcript = text.as_ref().map(|_| counts);
         let new_row = || Row {
             usage: ended.usage,
             calls: ended.calls,
             continued,
+            transcript,
             ..Row::new(
                 &self.task.trial,
                 self.task.attempt,
@@ -182,12 +196,6 @@ impl Attempt<'_> {
         let expected = self.test.expect.workspace.as_ref().zip(ended.workspace.as_ref());
         let workspace =
             expected.map(|(expected, left)| left_files(expected, base, self.blobs, left));
-        let steps = &ended.transcript;
-        let has_steps = !steps.is_empty() || ended.dropped_steps > 0;
-        let text = has_steps.then(|| {
-            let session = format!("{} attempt {}", self.task.trial, self.task.attempt);
-            transcript(&session, &self.task.trial.provider, tools, steps)
-        });
         let expects = self.test.expect.transcript.is_some();
         let shown = text.as_ref().filter(|_| expects);
         let shown =
@@ -253,9 +261,11 @@ impl Attempt<'_> {
         let mut of_host = Vec::new();
         if host_fault.is_none() {
             of_host = add_changes(&mut row, base.copied(), ended.workspace);
-            let count = ended.transcript.len() as u64;
-            let dropped = ended.dropped_steps;
-            of_host.extend(text.map(|text| add_transcript(&mut row, text, count, dropped)));
+            if let Some(text) = text {
+                // Two artifacts of one name would hide the one of the runner.
+                left.retain(|file| file.name != TRANSCRIPT);
+                of_host.push(transcript_file(text));
+            }
         }
         AttemptResult { row, said: ended.said, left, of_host, host_fault }
     }

@@ -19,6 +19,7 @@ pub fn redact(redactor: &Redactor, ended: &mut Ended, max_tree: usize) {
         // The difference is redacted where it is made.
         Ending::Timeout | Ending::Stopped | Ending::Diverged(_) => {}
     }
+    ended.transcript.iter_mut().for_each(|step| row.raw(Some(step)));
     if !row.is_searched {
         let message = "the reply has too many values to search it for secrets";
         ended.ending = Ending::Error(failure(ErrorClass::Limit, "reply", message));

@@ -37,31 +37,42 @@ class Provider(exports.Provider):
         )
 
     def run(self, test: Test) -> Reply:
-        task = json.loads(test.input)["task"]
-        max_turns = json.loads(test.config)["max_turns"]
-        add_step("user", task)
-        results = []
-        for _ in range(max_turns):
-            tool, value = decide(task, results)
-            if tool is None:
-                add_step("agent", value)
-                return Reply(
-                    output=json.dumps(value),
-                    verdict=None,
-                    score=None,
-                    summary=None,
-                    checks=[],
-                    metrics=[Metric(name="calls", value=len(results), unit=None)],
-                    extra=None,
-                )
-            # The runner writes the call into the transcript.
-            results.append(call(tool, value))
-        message = f"no answer after {max_turns} actions"
-        raise Err(
-            ProviderError(
-                kind=ErrorKind.OTHER, code="max-turns", message=message, retry_after=None, details=None
+        try:
+            return solve(json.loads(test.input)["task"], json.loads(test.config)["max_turns"])
+        except Err as raised:
+            raise Err(as_error(raised.value))
+
+
+def solve(task, max_turns) -> Reply:
+    add_step("user", task)
+    results = []
+    for _ in range(max_turns):
+        tool, value = decide(task, results)
+        if tool is None:
+            add_step("agent", value)
+            return Reply(
+                output=json.dumps(value),
+                verdict=None,
+                score=None,
+                summary=None,
+                checks=[],
+                metrics=[Metric(name="calls", value=len(results), unit=None)],
+                extra=None,
             )
-        )
+        # The runner writes the call into the transcript.
+        results.append(call(tool, value))
+    raise Err(error(ErrorKind.OTHER, "max-turns", f"no answer after {max_turns} actions"))
+
+
+def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
+    return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
+
+
+def as_error(value) -> ProviderError:
+    """Turns an exception of a host function, such as a `ToolError`, into an error."""
+    if isinstance(value, ProviderError):
+        return value
+    return error(ErrorKind.INTERNAL, type(value).__name__, getattr(value, "message", str(value)))
 
 
 def decide(task, results):

@@ -2,18 +2,19 @@
 //! attempt.
 
 use std::collections::HashMap;
-use std::{fs::File, sync::Arc};
+use std::fs::File;
+use std::sync::{Arc, PoisonError};
 
 use runner_model::ErrorClass;
 use runner_model::grants::Grant;
 use runner_model::row::{Raw, RowError};
 use runner_model::visible::visible_line;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::filesystem::Descriptor;
 
 use super::ended::{Ended, Ending};
+use super::json::read_json;
 use super::toolbox::{Inside, Lent};
 use crate::contract::runner::provider::tools::{self, ToolErrorKind};
 use crate::fs::AttemptWorkspace;
@@ -62,10 +63,12 @@ impl tools::Host for Sandbox {
             return Ok(Err(tool_error(ToolErrorKind::Limit, message)));
         };
         self.host.tool_calls_left = left;
-        if let Err(error) = serde_json::from_str::<&RawValue>(&input) {
-            let message = format!("the input is not JSON: {error}");
-            return Ok(Err(tool_error(ToolErrorKind::InvalidInput, message)));
-        }
+        let input = match read_json("input", input, None) {
+            Ok(input) => input,
+            Err(error) => {
+                return Ok(Err(tool_error(ToolErrorKind::InvalidInput, error.message.to_string())));
+            }
+        };
         let lent = self.lend_workspace();
         let inside = Inside {
             rest: self.host.guard.remaining().into(),
@@ -73,19 +76,18 @@ impl tools::Host for Sandbox {
             quota: self.quota.clone(),
             workspace: lent.clone(),
         };
-        let ended = tools.run(index, &input, inside).await;
+        let ended = tools.run(index, input.get(), inside).await;
         if let Some(lent) = lent {
             self.take_back(lent.take());
         }
-        if matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some() {
-            // The tool's real time must not decide the result of a deterministic guest.
-            return Err(Halt::Timeout.into());
-        }
+        // The tool's real time must not decide the result of a deterministic guest.
+        let is_over =
+            matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some();
         let took = ended.duration;
         let result = self.host.end_tool(&name, ended);
-        let (name, input, result_of) = (&*name, &*input, result.as_ref().map(String::as_str));
+        let (name, input, result_of) = (&*name, input.get(), result.as_ref().map(String::as_str));
         self.host.add_call(&ToolCall { name, input, result: result_of, took });
-        Ok(result)
+        if is_over { Err(Halt::Timeout.into()) } else { Ok(result) }
     }
 }
 
@@ -106,6 +108,8 @@ impl Sandbox {
     /// Takes the workspace back. Open files of the guest that the tool has replaced become the new files.
     fn take_back(&mut self, workspace: Option<AttemptWorkspace>) {
         let Some(mut workspace) = workspace else { return };
+        let is_over = std::mem::take(&mut workspace.is_over);
+        *is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let watched: HashMap<u32, Option<Arc<File>>> = std::mem::take(&mut workspace.watched);
         for entry in self.wasi.ctx().table.iter_mut() {
             if let Some(Descriptor::File(file)) = entry.downcast_mut()
@@ -138,7 +142,6 @@ impl Host {
     /// Counts the use of a tool as that of the attempt. Returns the call's result for the guest.
     fn end_tool(&mut self, name: &str, ended: Ended) -> Result<String, tools::ToolError> {
         self.fault = self.fault.or(ended.host_fault);
-        self.fixed_limit = self.fixed_limit.take().or(ended.fixed_limit);
         for denied in ended.denied {
             let add = denied.grant.map(|grant| format!(" (add `{grant}` to its grants)"));
             let add = add.unwrap_or_default();

@@ -14,10 +14,11 @@ use super::workspace::check_workspace;
 /// Judges a row that has an output and the provider's own checks, or an error. Sets its outcome, and inserts the checks of
 /// the scenario before the provider's.
 pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence: &Evidence<'_>) {
+    let dropped = row.transcript.map_or(0, |transcript| transcript.dropped);
     let checks = if let Some(output) = &row.output {
         let mut checks = check_output(cache, expect, row, output, evidence);
         checks.extend(check_workspace(cache, expect, evidence));
-        checks.extend(check_transcript(cache, expect, evidence));
+        checks.extend(check_transcript(cache, expect, dropped, evidence));
         row.outcome = reply_outcome(checks.iter().chain(&row.checks), row.verdict);
         checks
     } else if let Some(error) = &row.error {
@@ -26,7 +27,7 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
         if outcome == Outcome::Passed {
             checks.extend(check_stderr(cache, expect, evidence.stderr));
             checks.extend(check_workspace(cache, expect, evidence));
-            checks.extend(check_transcript(cache, expect, evidence));
+            checks.extend(check_transcript(cache, expect, dropped, evidence));
             row.outcome = reply_outcome(checks.iter(), None);
         }
         checks

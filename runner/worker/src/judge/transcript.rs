@@ -17,6 +17,7 @@ const MAX_NAMES: usize = 40;
 pub(super) fn check_transcript(
     cache: &CompiledCache,
     expect: &Expect,
+    dropped: u64,
     evidence: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
     let Some(expected) = &expect.transcript else { return Vec::new() };
@@ -35,6 +36,12 @@ pub(super) fn check_transcript(
             let message = format!("the transcript cannot be read: {error}");
             return vec![failed(CheckKind::TranscriptCalls, message, expected, None)];
         }
+    };
+    // A missing step can be a call.
+    let is_missing = |kind| {
+        let steps = plural(dropped, "step is", "steps are");
+        let message = format!("{steps} missing, which did not fit `limits.transcript`");
+        failed(kind, message, expected, None)
     };
     let calls: Vec<_> = transcript.calls(false).collect();
     let names: Vec<&str> = calls.iter().map(|call| &*call.function_name).collect();
@@ -68,6 +75,7 @@ pub(super) fn check_transcript(
         let wrong: Vec<_> =
             transcript.calls(true).filter(is_wrong).map(|call| &*call.function_name).collect();
         checks.push(match wrong.is_empty() {
+            true if dropped > 0 => is_missing(kind),
             true => passed(kind),
             false => {
                 let message = format!("these may not be called, but were: {}", listed(&wrong));
@@ -78,7 +86,9 @@ pub(super) fn check_transcript(
     if let Some(most) = expected.max_calls {
         let kind = CheckKind::TranscriptMaxCalls;
         let count = calls.len() as u64;
-        checks.push(if count <= most {
+        checks.push(if count <= most && dropped > 0 {
+            is_missing(kind)
+        } else if count <= most {
             passed(kind)
         } else {
             let message =

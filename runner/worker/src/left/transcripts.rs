@@ -1,15 +1,19 @@
-//! [`add_transcript`]: writes the transcript of an attempt.
+//! [`write_transcript`]: the transcript of an attempt.
 
 use std::io::Write as _;
 
-use runner_model::Row;
 use runner_model::row::Raw;
-use runner_model::transcript::{ATIF, MAX_HEAD, TRANSCRIPT, TranscriptResult};
+use runner_model::transcript::{ATIF, MAX_HEAD, TRANSCRIPT};
 use runner_sandbox::{LeftContent, LeftFile, ListedTool};
 use serde_json::{Value, json};
 
 /// Returns a transcript, with a line for each step. `agent` is the name of the provider.
-pub fn transcript(session: &str, agent: &str, tools: &[ListedTool], steps: &[Raw<'_>]) -> Vec<u8> {
+pub fn write_transcript(
+    session: &str,
+    agent: &str,
+    tools: &[ListedTool],
+    steps: &[Raw<'_>],
+) -> Vec<u8> {
     let define = |tool: &ListedTool| {
         let schema = tool.input_schema.as_deref();
         let parameters = schema.and_then(|schema| serde_json::from_str::<Value>(schema).ok());
@@ -47,9 +51,8 @@ pub fn transcript(session: &str, agent: &str, tools: &[ListedTool], steps: &[Raw
     text
 }
 
-/// Adds a transcript to its row. Returns the file that becomes an artifact.
-pub fn add_transcript(row: &mut Row<'_>, text: Vec<u8>, steps: u64, dropped: u64) -> LeftFile {
-    row.transcript = Some(TranscriptResult { sha256: None, steps, dropped });
+/// Returns the file that becomes an artifact.
+pub fn transcript_file(text: Vec<u8>) -> LeftFile {
     LeftFile {
         name: TRANSCRIPT.into(),
         media_type: "application/json".into(),

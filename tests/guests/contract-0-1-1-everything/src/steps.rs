@@ -56,7 +56,8 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
     };
     Ok(match action.as_str() {
         "append" => json!(transcript::append(&value.to_string()).err().map(|error| error.name())),
-        "call" => call(text("call"), &step["input"]),
+        "call" => call(text("call"), &step["input"].to_string()),
+        "call_text" => call(text("call_text"), text("text")),
         "fail" => return Err(text("fail").to_owned()),
         "get" => {
             let request = http::Request {
@@ -123,8 +124,8 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
     })
 }
 
-fn call(name: &str, input: &Value) -> Value {
-    match tools::call(name, &input.to_string()) {
+fn call(name: &str, input: &str) -> Value {
+    match tools::call(name, input) {
         Ok(output) => json!({ "ok": serde_json::from_str::<Value>(&output).unwrap() }),
         Err(error) => {
             // `ToolErrorKind::Timeout` is `timeout` of the contract.

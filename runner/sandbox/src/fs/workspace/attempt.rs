@@ -29,6 +29,8 @@ pub(crate) struct AttemptWorkspace {
     /// Numbers of the base's files that the caller of a tool has open, with those that the tool has put in
     /// their place.
     pub(crate) watched: HashMap<u32, Option<Arc<File>>>,
+    /// Whether the guest has ended. A copy in another thread takes its place only before.
+    pub(crate) is_over: Arc<Mutex<bool>>,
     /// The path in the guest.
     pub(crate) mount: String,
     pub(crate) perms: FsPerms,
@@ -54,6 +56,7 @@ impl AttemptWorkspace {
             streams: Vec::new(),
             next: 0,
             watched: HashMap::new(),
+            is_over: Arc::default(),
             mount,
             perms,
         }

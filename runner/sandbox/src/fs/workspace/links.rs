@@ -80,7 +80,13 @@ impl Counted<'_> {
             // Too long for the system. Without a new file in its place, the base could be changed.
             return Err(ErrorCode::NameTooLong.into());
         }
-        let own = OwnFile { tree: Arc::clone(&tree), number, name: workspace.next, path };
+        let own = OwnFile {
+            tree: Arc::clone(&tree),
+            number,
+            name: workspace.next,
+            path,
+            is_over: Arc::clone(&workspace.is_over),
+        };
         workspace.next += 1;
         let bytes = tree.base.file(number).bytes;
         let cost = bytes.saturating_add(ENTRY);

@@ -4,7 +4,7 @@ use std::fs::{File, FileTimes};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2, renameat,
@@ -39,6 +39,8 @@ pub(super) struct OwnFile {
     pub(super) name: u32,
     /// Path in the workspace. `None` if an open file has lost its name.
     pub(super) path: Option<String>,
+    /// Whether the guest has ended, so that the file no longer takes its place.
+    pub(super) is_over: Arc<Mutex<bool>>,
 }
 
 impl Tree {
@@ -128,6 +130,11 @@ impl OwnFile {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = openat(copies, &*name, flags, Mode::empty())?;
             if let Some(path) = &self.path {
+                // Held during the renaming, so that nothing changes once the guest is known to have ended.
+                let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+                if *is_over {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 let (parent, last) = path.rsplit_once('/').unwrap_or((".", path));
                 renameat(copies, &*name, self.tree.open(parent, OFlags::DIRECTORY)?, last)?;
             }
