@@ -242,6 +242,20 @@ fn no_call_is_without_a_step() {
         "{output}"
     );
     assert_eq!(output[4]["ok"]["stdout"], "x");
+    let claims = [json!("no"), json!([{ "function_name": 1 }]), json!([{}])];
+    let claims = claims.map(
+        |calls| json!({ "append": { "source": "agent", "message": "", "tool_calls": calls } }),
+    );
+    let plain = runner
+        .command(&["plugin", "run", "agent.wasm", "--input"])
+        .arg(json!(claims).to_string())
+        .output()
+        .unwrap();
+    let plain = String::from_utf8(plain.stdout).unwrap();
+    assert_eq!(plain.matches("invalid").count(), 3, "{plain}");
+    let lone =
+        runner.run(&["plugin", "run", "agent.wasm", "--input", r#"{"call": "x", "input": 1}"#]);
+    lone.says(&["only a scenario has tools"]);
     // What does not fit cannot hide a call.
     let short = text.replace("grants.tools", "limits.transcript = 100\ngrants.tools");
     for more in ["never = [\"other\"]", "max_calls = 5"] {

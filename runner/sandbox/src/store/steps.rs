@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use runner_model::Time;
 use runner_model::row::Raw;
-use runner_model::transcript::{BY_GUEST, BY_RUNNER};
+use runner_model::transcript::{self as model, BY_GUEST, BY_RUNNER};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue, value::to_raw_value};
 
@@ -105,6 +105,14 @@ impl Host {
             return None;
         }
         if !word("message")?.starts_with(['"', '[']) {
+            return None;
+        }
+        // A list that cannot be read would spoil the whole transcript.
+        let calls = step.get("tool_calls").filter(|calls| calls.get() != "null");
+        let are_right = |calls: &Box<RawValue>| {
+            is_agent && serde_json::from_str::<Vec<model::StepCall<'_>>>(calls.get()).is_ok()
+        };
+        if !calls.is_none_or(are_right) {
             return None;
         }
         let extra = step.remove("extra").map(|extra| serde_json::from_str(extra.get()));
