@@ -108,9 +108,10 @@ impl Host {
             return None;
         }
         // A list that cannot be read would spoil the whole transcript.
-        let calls = step.get("tool_calls").filter(|calls| calls.get() != "null");
-        let are_right = |calls: &Box<RawValue>| {
-            is_agent && serde_json::from_str::<Vec<model::StepCall<'_>>>(calls.get()).is_ok()
+        let calls =
+            step.get("tool_calls").map(|calls| calls.get()).filter(|calls| *calls != "null");
+        let are_right = |calls: &str| {
+            is_agent && serde_json::from_str::<Vec<model::StepCall<'_>>>(calls).is_ok()
         };
         if !calls.is_none_or(are_right) {
             return None;
