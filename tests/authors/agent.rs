@@ -109,13 +109,18 @@ fn agent_solves_a_task_with_a_tool() {
 }
 
 #[test]
-fn agent_without_an_answer_is_an_error_with_its_costs() {
+fn agent_without_an_answer_fails_with_its_costs() {
     let server = model(|_| calling(&[("shell", &["fail", "no"])]));
     let runner = scenario(&server, ", max_turns = 3", "");
     runner.exec(&[]).expect(1).says(&["called tools in each of its 3 turns"]);
-    let error = &runner.only_run().row("a")["error"];
-    assert_eq!((&error["class"], &error["code"]), (&json!("other"), &json!("max-turns")));
-    assert_eq!(error["details"]["total_tokens"], 330.0);
+    let row = runner.only_run().row("a");
+    assert_eq!(
+        (&row["outcome"], &row["checks"][0]["name"]),
+        (&json!("failed"), &json!("max_turns"))
+    );
+    let metrics = row["metrics"].as_array().unwrap();
+    let tokens = metrics.iter().find(|metric| metric["name"] == "total_tokens").unwrap();
+    assert_eq!(tokens["value"], 330.0);
     assert_eq!(results(&server.requests()[2]).len(), 2);
 }
 
