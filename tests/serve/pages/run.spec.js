@@ -439,7 +439,7 @@ test.describe('', () => {
 
   /** Keys of `show --json` that no view shows, by the reason. A new key belongs on a view, or here. */
   const HIDDEN = {
-    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.key manifest.sessions.known manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
+    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.from_seq manifest.sessions.has_calls manifest.sessions.key manifest.sessions.known manifest.sessions.replays manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
     'as in `run`': 'manifest.completed_at manifest.counts manifest.group manifest.id manifest.labels manifest.larger_budgets manifest.lost_report manifest.message manifest.number manifest.pinned manifest.reason manifest.scenario manifest.signal manifest.stage manifest.started_at manifest.status manifest.verdict live.counts live.at live.worked_ms',
     'as in `manifest.providers`': 'manifest.planned_graders',
     'only the sum': 'manifest.sessions.adopted',
@@ -459,7 +459,7 @@ test.describe('', () => {
   /** The words that stand for some values. */
   const WORDS = {
     'run.reason': 'Interrupted by SIGTERM', 'manifest.gate.held': 'gate failed:', 'manifest.gate.conditions.held': '✗ pass rate', 'manifest.gate.conditions.key': 'pass rate',
-    'manifest.gate.conditions.weightless': 'without 1 skipped trial', 'manifest.metadata.has_gate': 'gate failed:', 'manifest.providers.grader': ', grader', 'manifest.sessions.rescores': 'Judged again',
+    'manifest.gate.conditions.weightless': 'without 1 skipped trial', 'manifest.metadata.has_gate': 'gate failed:', 'manifest.providers.grader': ', grader', 'manifest.providers.tool': ', tool', 'manifest.sessions.rescores': 'Judged again',
     'live.paused': 'Paused since', 'live.stopping': '○ stopping', 'live.grace_until': 'Running attempts are being interrupted', 'live.stage': 'Running', 'live.waiting.why': 'waits for its retry', 'live.waits_for_memory': 'more wait for memory',
   };
   const by = { user: 'ada', host: 'box', reason: 'for lunch' };
@@ -476,8 +476,8 @@ test.describe('', () => {
       merged: [{ shard: '5/64', run: 'part-5', sessions: 51 }],
       metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, journal: true, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
       providers: [{
-        limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
-        grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }] },
+        tool: true, limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
+        grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }], tools: ['shell-tool'] },
       }],
       sessions: [{
         budgets: { tokens: 12345 }, fail_fast: 56, request: { id: 'nightly-7', priority: 57 }, rerun: { filter: 'outcome(failed)' }, pending: 58, suspended_ms: 61000,
