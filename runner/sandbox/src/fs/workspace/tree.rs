@@ -155,3 +155,45 @@ impl OwnFile {
         copy.set_times(FileTimes::new().set_accessed(base.time).set_modified(base.time))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::{Arc, Mutex};
+
+    use runner_model::digest;
+    use runner_model::workspace::{EntryKind, TreeEntry};
+
+    use super::{Base, OwnFile, Tree};
+
+    #[test]
+    fn copy_of_an_ended_guest_takes_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("blob"), "one").unwrap();
+        let entry = TreeEntry {
+            path: "a".into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            bytes: 3,
+            sha256: Some(digest(b"one")),
+            target: None,
+        };
+        let base = Base::copy(&[entry], &path("base"), |_| path("blob")).unwrap();
+        fs::create_dir(path("private")).unwrap();
+        let tree = Tree::create(&path("private"), Some(Arc::new(base)), None, || Ok(())).unwrap();
+        let tree = Arc::new(tree);
+        let number = tree.number_at("a").unwrap();
+        let own = |is_over| OwnFile {
+            tree: Arc::clone(&tree),
+            number,
+            name: 0,
+            path: Some("a".to_owned()),
+            is_over: Arc::new(Mutex::new(is_over)),
+        };
+        own(true).create().unwrap_err();
+        assert_eq!(tree.number_at("a"), Some(number));
+        own(false).create().unwrap();
+        assert_eq!(tree.number_at("a"), None);
+    }
+}
