@@ -12,5 +12,6 @@ mod secrets;
 mod tools;
 mod wall;
 mod wasi;
+mod wasi_0_3;
 mod workspace_changes;
 pub(crate) mod workspaces;

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Components, from `tests/guests`.
-const COMPONENTS: [&str; 10] = [
+const COMPONENTS: [&str; 11] = [
     "hostile",
     "stuck",
     "counter",
     "files",
     "web",
     "leaky",
+    "async",
     // For published contracts.
     "contract-0-1-0-pure",
     "contract-0-1-0-plugin",

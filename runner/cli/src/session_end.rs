@@ -46,6 +46,7 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
     }
     runner_engine::keep_exit(exit);
     print(exit);
+    out.settle();
     let Ok(run) = run else { return exit };
     match run.results_root() {
         Ok(root) => continue_preempted(&root, out),

@@ -28,6 +28,8 @@ pub struct Trailer {
     pub kind: PluginKind,
     /// Whether instances come from the pool. Otherwise they are allocated on demand.
     pub pooled: bool,
+    /// Whether parts of the component call each other, which takes a stack for each call that waits.
+    pub composed: bool,
     /// Initial bytes of all memories together.
     pub initial_memory: u64,
     /// CRC-32 of the compiled code, because wasmtime does not detect damage.
@@ -35,18 +37,18 @@ pub struct Trailer {
 }
 
 /// The version of the format. A new one invalidates all entries.
-const MAGIC: [u8; 6] = *b"runc01";
+const MAGIC: [u8; 6] = *b"runc02";
 
 impl Trailer {
     /// Bytes of an encoded trailer.
     pub const LENGTH: usize = 20;
 
-    /// Encodes magic, kind, pooled, initial memory and crc, little-endian.
+    /// Encodes magic, kind, pooled with composed as its second bit, initial memory and crc, little-endian.
     pub fn encode(&self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[..6].copy_from_slice(&MAGIC);
         bytes[6] = u8::from(self.kind == PluginKind::Command);
-        bytes[7] = u8::from(self.pooled);
+        bytes[7] = u8::from(self.pooled) | u8::from(self.composed) << 1;
         bytes[8..16].copy_from_slice(&self.initial_memory.to_le_bytes());
         bytes[16..].copy_from_slice(&self.crc.to_le_bytes());
         bytes
@@ -55,12 +57,13 @@ impl Trailer {
     /// Splits an entry into code and trailer. `None` if the trailer is invalid. The caller checks the crc.
     pub fn split(entry: &[u8]) -> Option<(&[u8], Self)> {
         let (code, bytes) = entry.split_last_chunk::<{ Self::LENGTH }>()?;
-        if bytes[..6] != MAGIC || bytes[6] > 1 || bytes[7] > 1 {
+        if bytes[..6] != MAGIC || bytes[6] > 1 || bytes[7] > 3 {
             return None;
         }
         let trailer = Self {
             kind: if bytes[6] == 1 { PluginKind::Command } else { PluginKind::Component },
-            pooled: bytes[7] == 1,
+            pooled: bytes[7] & 1 == 1,
+            composed: bytes[7] & 2 == 2,
             initial_memory: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
             crc: u32::from_le_bytes(bytes[16..].try_into().ok()?),
         };
@@ -78,6 +81,7 @@ mod tests {
         let trailer = Trailer {
             kind: PluginKind::Command,
             pooled: true,
+            composed: true,
             initial_memory: 1 << 40,
             crc: 0xdead_beef,
         };
@@ -88,7 +92,7 @@ mod tests {
         assert_eq!(Trailer::split(&entry[5..]), None);
         for damaged in 4..12 {
             let mut entry = entry.clone();
-            entry[damaged] = 2;
+            entry[damaged] = 4;
             assert!(damaged >= 12 || Trailer::split(&entry) != Some((&b"code"[..], trailer)));
         }
     }

@@ -37,6 +37,14 @@ pub struct Inspection {
     pub exports: Vec<String>,
 }
 
+impl Inspection {
+    /// Returns the first interface of WASI 0.3, if it uses one.
+    pub fn wasi_0_3(&self) -> Option<&str> {
+        let mut interfaces = self.imports.iter().chain(&self.exports).map(String::as_str);
+        interfaces.find(|name| name.starts_with("wasi:") && name.contains("@0.3."))
+    }
+}
+
 /// Inspects a plugin's file in a child, unless the cache has the result.
 ///
 /// # Errors

@@ -3,16 +3,18 @@
 use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _};
+use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, sync::Arc};
 
 use runner_model::provider::{OutputForm, PluginKind, PreparedProvider, Provider};
-use runner_model::{Digest, prepare::RefusedPart, units::show_size, visible::shown_path};
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Digest, prepare::RefusedPart, units::show_size};
 use runner_record::PluginCache;
 use runner_scenario::{ProviderProblem, check_kind, files_beside, similar};
 
+use crate::compiler::{self, Inspection};
 use crate::content_source::{self, ContentSource, Origin};
 use crate::source::{Source, SourceState};
-use crate::{PrepareError, compiler, machine};
+use crate::{PrepareError, machine};
 
 /// Plugins that are part of this program.
 const BUNDLED: [(&str, &[u8]); 6] = [
@@ -49,7 +51,7 @@ pub fn find(
 ) -> Result<(Vec<PreparedProvider>, ContentSource, Vec<ProviderProblem>), PrepareError> {
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     // An interpreter of 26 MB is often the plugin of each program in a folder.
-    let mut inspected = HashMap::<&str, (u64, Digest, Origin, PluginKind)>::new();
+    let mut inspected = HashMap::<&str, (u64, Digest, Origin, Arc<Inspection>)>::new();
     for (index, provider) in (0..).zip(providers) {
         let check_pin = |digest| match provider.sha256 {
             Some(pinned) if pinned != digest => Err(PrepareError::Refused(format!(
@@ -59,21 +61,31 @@ pub fn find(
         };
         let mut inspect = || -> Result<_, PrepareError> {
             let before = inspected.get(&*provider.plugin);
-            let (digest, origin, kind) = match before {
-                Some((bytes, digest, origin, kind)) if *bytes <= provider.limits.file => {
+            let (digest, origin, inspection) = match before {
+                Some((bytes, digest, origin, inspection)) if *bytes <= provider.limits.file => {
                     check_pin(*digest)?;
-                    (*digest, origin.clone(), *kind)
+                    (*digest, origin.clone(), Arc::clone(inspection))
                 }
                 _ => {
                     let found = read(&provider.plugin, folder, provider.limits.file)?;
                     let FoundPlugin { digest, bytes, origin, copy } = found;
                     check_pin(digest)?;
-                    let kind = compiler::inspect(cache, &digest, copy)?.kind;
-                    inspected.insert(&provider.plugin, (bytes, digest, origin.clone(), kind));
-                    (digest, origin, kind)
+                    let inspection = Arc::new(compiler::inspect(cache, &digest, copy)?);
+                    let known = (bytes, digest, origin.clone(), Arc::clone(&inspection));
+                    inspected.insert(&provider.plugin, known);
+                    (digest, origin, inspection)
                 }
             };
-            Ok((digest, origin, kind))
+            if provider.deterministic.is_some()
+                && let Some(interface) = inspection.wasi_0_3()
+            {
+                return Err(PrepareError::Refused(format!(
+                    "uses WASI 0.3 (`{}`), whose calls can end in any order, so its attempts cannot be deterministic; build it for \
+                     WASI 0.2, or remove `deterministic` and `journal` from `[run]`",
+                    visible_line(interface)
+                )));
+            }
+            Ok((digest, origin, inspection.kind))
         };
         match inspect() {
             Ok((digest, origin, kind)) => {

@@ -46,7 +46,7 @@ mod contract {
 /// Everything before a call: a plugin's file is inspected and bounded, compiled in a child process,
 /// loaded from the cache and linked to the host's functions.
 mod engine {
-    mod bounds;
+    pub(crate) mod bounds;
     mod cache;
     pub(crate) mod compile;
     pub(crate) mod config;
@@ -99,6 +99,7 @@ mod fs {
     mod listing;
     pub(crate) mod preview1;
     pub(crate) mod preview2;
+    pub(crate) mod preview3;
     pub(crate) mod quota;
     mod readdir;
     mod removal;

@@ -15,7 +15,7 @@ use runner_model::visible::{visible, visible_line, without_commands};
 use runner_report::json;
 use serde::Serialize;
 
-use super::{layout, spool::Spool, style};
+use super::{layout, spool::DROP_AFTER, spool::Spool, style};
 
 /// Columns of a terminal that does not report its size.
 const DEFAULT_COLUMNS: usize = 80;
@@ -119,6 +119,13 @@ impl Out {
     pub fn notice(&self, title: &str, text: &str) {
         let lines: Vec<_> = text.split('\n').map(visible_line).collect();
         self.talk(&format!("{title} {}", lines.join("\n  ")));
+    }
+
+    /// Waits until the results are printed, unless nobody reads them: a signal that ends the process later must not take them.
+    pub fn settle(&self) {
+        if let Some(spool) = &*self.spool.borrow() {
+            spool.wait(DROP_AFTER);
+        }
     }
 
     /// Waits until all output is read, or until a signal exits the process. Returns the exit code: 7 in place of 0 and 1 if results could not be written.

@@ -9,7 +9,7 @@ const BLOCK: u64 = 64 << 10;
 /// Length of the file from which it is emptied when all of it is printed.
 const MAX_PRINTED: u64 = 1 << 20;
 /// Time without a reader after which a stopped session drops its output.
-const DROP_AFTER: Duration = Duration::from_millis(500);
+pub const DROP_AFTER: Duration = Duration::from_millis(500);
 
 /// Output that waits in an unnamed temporary file until a thread has printed it.
 pub struct Spool {

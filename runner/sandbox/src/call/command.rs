@@ -7,7 +7,7 @@ use runner_model::row::{Raw, RowError};
 use runner_model::{ErrorClass, Limits};
 use wasmtime::{Engine, Store, component::types::ComponentItem};
 use wasmtime_wasi::p2::{bindings::CommandPre, pipe::MemoryInputPipe};
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p3::bindings as p3};
 
 use super::classify::{classify, into_error, out_of_memory};
 use super::ended::{Ended, Ending, Reply};
@@ -25,15 +25,17 @@ use crate::{
 };
 
 const JSON_NAME: &str = "provider";
-const EXIT: &str = "wasi:cli/exit@0.2.";
+const EXIT: &str = "wasi:cli/exit@0.";
 const EXIT_WITH_CODE: &str = "exit-with-code";
 
 /// A linked command.
 pub(crate) enum Program {
     /// A preview 1 module.
     Module(wasmtime::InstancePre<Sandbox>),
-    /// A component that exports `wasi:cli/run`.
-    Component(CommandPre<Sandbox>),
+    /// A component that exports `wasi:cli/run` of WASI 0.2, and whether its parts call each other.
+    Component(CommandPre<Sandbox>, bool),
+    /// The same of WASI 0.3.
+    Async(p3::CommandPre<Sandbox>, bool),
 }
 
 /// The inputs of one execution.
@@ -281,11 +283,15 @@ impl Program {
                 .shown_in(&guard.activity),
             host: start.host,
             limits,
+            is_composed: match self {
+                Self::Module(_) => false,
+                Self::Component(_, is_composed) | Self::Async(_, is_composed) => *is_composed,
+            },
             // A program may write more at once than a reply may have; the capture bounds what is
             // kept.
             handover: (
                 limits.memory.min(match self {
-                    Self::Component(_) => MAX_COMPONENT_HANDOVER,
+                    Self::Component(..) | Self::Async(..) => MAX_COMPONENT_HANDOVER,
                     Self::Module(_) => MAX_HANDOVER,
                 }),
                 "the most for this command; let it write less at once",
@@ -311,9 +317,15 @@ impl Program {
                 start.call_async(store, ()).await?;
                 Ok(0)
             }
-            Self::Component(pre) => {
+            Self::Component(pre, _) => {
                 let command = pre.instantiate_async(&mut *store).await?;
                 Ok(i32::from(command.wasi_cli_run().call_run(store).await?.is_err()))
+            }
+            Self::Async(pre, _) => {
+                let command = pre.instantiate_async(&mut *store).await?;
+                let run = command.wasi_cli_run();
+                let ended = store.run_concurrent(async |store| run.call_run(store).await).await??;
+                Ok(i32::from(ended.is_err()))
             }
         }
     }
@@ -321,9 +333,12 @@ impl Program {
     /// Returns the exit codes that it can have. `exit` of `wasi:cli/exit` has success and failure alone; `exit-with-code` is new
     /// in 0.2.12. The 32 bits of preview 1 are cut to 8.
     pub(crate) fn exit_codes(&self) -> RangeInclusive<i32> {
-        let Self::Component(pre) = self else { return 0..=i32::from(u8::MAX) };
-        let engine = pre.engine();
-        let component = pre.instance_pre().component();
+        let component = match self {
+            Self::Module(_) => return 0..=i32::from(u8::MAX),
+            Self::Component(pre, _) => pre.instance_pre().component(),
+            Self::Async(pre, _) => pre.instance_pre().component(),
+        };
+        let engine = component.engine();
         let has_codes = component.component_type().imports(engine).any(|(name, import)| {
             let ComponentItem::ComponentInstance(interface) = import.ty else { return false };
             name.starts_with(EXIT) && interface.get_export(engine, EXIT_WITH_CODE).is_some()
@@ -334,7 +349,8 @@ impl Program {
     fn engine(&self) -> &Engine {
         match self {
             Self::Module(pre) => pre.module().engine(),
-            Self::Component(pre) => pre.engine(),
+            Self::Component(pre, _) => pre.engine(),
+            Self::Async(pre, _) => pre.engine(),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct LinkedComponent {
     /// The contract's `run`.
     run: ComponentExportIndex,
     lifecycle: Option<Lifecycle>,
+    is_composed: bool,
+    /// The source that a development form reads. `None` for other plugins.
+    pub(crate) source: Option<Arc<[u8]>>,
 }
 
 /// Makes one call, in the instance in `kept` or in a fresh one. Afterwards `kept` holds the
@@ -111,7 +114,7 @@ pub(crate) async fn describe(
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
     let host = Host::new(limits, guard.clone());
-    let mut store = recipe(host, limits).create_store(provider.pre.engine());
+    let mut store = provider.recipe(host, limits).create_store(provider.pre.engine());
     let answer = guard
         .bound(pin!(async {
             let plugin = provider.pre.instantiate_async(&mut store).await?;
@@ -130,28 +133,9 @@ pub(crate) async fn describe(
     })
 }
 
-fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
-    let capture = || {
-        Capture::new(limits.stdio, limits.stdio)
-            .redacted_by(host.redactor())
-            .shown_in(&host.guard.activity)
-    };
-    StoreRecipe {
-        wasi: WasiCtxBuilder::new(),
-        stdout: capture(),
-        stderr: capture(),
-        host,
-        quota: None,
-        roots: Vec::new(),
-        workspace: None,
-        limits,
-        handover: (limits.reply.saturating_add(HANDOVER_MARGIN), "which `limits.reply` sets"),
-    }
-}
-
 impl LinkedComponent {
     /// Checks the component's exports against the contract.
-    pub(crate) fn new(pre: InstancePre<Sandbox>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(pre: InstancePre<Sandbox>, is_composed: bool) -> wasmtime::Result<Self> {
         let component = pre.component();
         let run = component
             .get_export_index(None, PROVIDER)
@@ -160,7 +144,28 @@ impl LinkedComponent {
         // The bindings name a missing export.
         let pre = EverythingPre::new(pre)?;
         let run = run.ok_or_else(|| format_err!("its `{PROVIDER}` has no `run`"))?;
-        Ok(Self { pre, run, lifecycle })
+        Ok(Self { pre, run, lifecycle, is_composed, source: None })
+    }
+
+    fn recipe<'a>(&self, mut host: Host, limits: &'a Limits) -> StoreRecipe<'a> {
+        host.source.clone_from(&self.source);
+        let capture = || {
+            Capture::new(limits.stdio, limits.stdio)
+                .redacted_by(host.redactor())
+                .shown_in(&host.guard.activity)
+        };
+        StoreRecipe {
+            wasi: WasiCtxBuilder::new(),
+            stdout: capture(),
+            stderr: capture(),
+            host,
+            quota: None,
+            roots: Vec::new(),
+            workspace: None,
+            limits,
+            is_composed: self.is_composed,
+            handover: (limits.reply.saturating_add(HANDOVER_MARGIN), "which `limits.reply` sets"),
+        }
     }
 
     /// Creates the store and folders of an instance. No code of the guest runs yet.
@@ -170,7 +175,7 @@ impl LinkedComponent {
         call: &Call<'_>,
         guard: &Guard,
     ) -> Result<Instance, Box<Ended>> {
-        let mut recipe = recipe(host, call.limits);
+        let mut recipe = self.recipe(host, call.limits);
         recipe.wasi.envs(call.env);
         let files = AttemptFiles::mount(call, Role::Component, guard, &mut recipe.wasi).await?;
         recipe.quota = files.quota();

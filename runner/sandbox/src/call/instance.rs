@@ -51,10 +51,13 @@ impl Instance {
     /// Returns whether the guest can serve another call after `ending`: it returned by itself, met
     /// no limit, and leaves the host little to hold.
     pub(super) fn is_reusable(&mut self, ending: &Ending) -> bool {
+        // Streams, futures and tasks. Those of requests hold connections.
+        let waits = self.store.concurrent_resource_table();
+        let waits = waits.map_or(0, |table| table.iter_mut().count());
         self.exports.is_some()
             && ending.is_returned()
             && !self.store.data().is_spent()
-            && self.store.data_mut().resources() <= MAX_IDLE_RESOURCES
+            && self.store.data_mut().resources() + waits <= MAX_IDLE_RESOURCES
     }
 
     /// Removes the instance and its folders.

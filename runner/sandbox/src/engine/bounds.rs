@@ -44,8 +44,6 @@ const MAX_NAME_BYTES: u64 = 8 * 1024 * 1024;
 
 const SHARED_NAMES: &str =
     "has imports that share the name of their module, which no compiler for plugins writes";
-const STREAMS: &str = "creates streams or futures for its own parts, which the provider's world does not \
-                       have";
 const FOREIGN_PARTS: &str = "instantiates a component that is an argument or an export of an instance; only \
                              components that are defined in an enclosing scope are allowed";
 
@@ -54,6 +52,10 @@ const FOREIGN_PARTS: &str = "instantiates a component that is an argument or an 
 pub(crate) struct Counts {
     found: HashMap<&'static str, u64>,
     name_bytes: u64,
+    /// Whether parts of the file may call each other, and so have several calls that wait.
+    is_composed: bool,
+    /// Whether a function of the outermost component was defined for callers.
+    has_lift: bool,
     /// Modules and components that are being read, innermost last.
     scopes: Vec<Scope>,
 }
@@ -82,6 +84,11 @@ impl Counts {
     /// Returns the number of parts of one kind.
     pub(crate) fn total(&self, parts: &str) -> u64 {
         self.found.get(parts).copied().unwrap_or(0)
+    }
+
+    /// Returns whether a call of one part of the file may reach another part, or the part itself again.
+    pub(crate) fn is_composed(&self) -> bool {
+        self.is_composed
     }
 
     /// Counts one section. An error's message completes the sentence "plugin `FILE` …".
@@ -175,12 +182,15 @@ impl Counts {
             }
             Payload::ComponentCanonicalSection(section) => {
                 for function in section.clone() {
-                    // The host copies each value that passes, which may take twenty times the bytes
-                    // of the guest.
-                    if let CanonicalFunction::StreamNew { .. }
-                    | CanonicalFunction::FutureNew { .. } = function.map_err(damaged)?
-                    {
-                        return Err(STREAMS.to_owned());
+                    let is_outermost = self.scopes.len() == 1;
+                    // A function that is used before the first one is defined can only be the host's.
+                    match function.map_err(damaged)? {
+                        CanonicalFunction::Lift { .. } if is_outermost => self.has_lift = true,
+                        CanonicalFunction::Lower { .. } if is_outermost && !self.has_lift => {}
+                        CanonicalFunction::Lift { .. } | CanonicalFunction::Lower { .. } => {
+                            self.is_composed = true;
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -26,10 +26,12 @@ pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
     // Before the machine code, which may take minutes.
     inspection.check_imports()?;
     // The pool's engine refuses components with tasks of their own.
-    let pooled = translate(Allocation::Pooled, wasm, quick);
-    let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));
+    let is_sync = !inspection.uses_wasi_0_3();
+    let pooled = is_sync.then(|| translate(Allocation::Pooled, wasm, quick)).transpose();
+    let known = pooled.as_ref().ok().and_then(Option::as_ref);
+    let fitting = known.and_then(|(_, required)| fits(required.as_ref()?));
     let (mut entry, initial_memory) = match (pooled, fitting) {
-        (Ok((entry, _)), Some(initial_memory)) => (entry, initial_memory),
+        (Ok(Some((entry, _))), Some(initial_memory)) => (entry, initial_memory),
         (pooled, _) => {
             let is_within = within_on_demand(&counts);
             is_within.map_err(|why| pooled.err().map_or(why, |error| compile_error(&error)))?;
@@ -41,6 +43,7 @@ pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
     let trailer = Trailer {
         kind: inspection.kind,
         pooled: fitting.is_some(),
+        composed: counts.is_composed(),
         initial_memory,
         crc: crc32fast::hash(&entry),
     };
@@ -64,7 +67,7 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     let engine = config::compiler(Allocation::from_trailer(&trailer), 0, false)
         .map_err(|error| compile_error(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| compile_error(&error))?;
-    link(&engine, &code, trailer.kind).map(drop).map_err(|error| error.message)
+    link(&engine, &code, &trailer).map(drop).map_err(|error| error.message)
 }
 
 /// Compiles to code, and returns the resources of an instance if they are known.

@@ -86,7 +86,7 @@ impl Engines {
             LoadError::new("pool", message)
         })?;
         Ok(Some(Plugin {
-            linked: link(engine, &code, trailer.kind)?,
+            linked: link(engine, &code, &trailer)?,
             interrupt: self.interrupt.clone(),
         }))
     }

@@ -14,7 +14,9 @@ use super::bounds::{Counts, damaged};
 const PACKAGE: &str = "runner:provider/";
 /// The contract's export, without its version.
 const CONTRACT: &str = "runner:provider/provider@";
-const COMMAND: &str = "wasi:cli/run@0.2.";
+const COMMANDS: [&str; 2] = ["wasi:cli/run@0.2.", "wasi:cli/run@0.3."];
+/// The version of WASI whose functions need an engine with tasks.
+const WASI_0_3: &str = "@0.3.";
 /// The host's version of the contract.
 const HOST: [u16; 3] = [0, 1, 1];
 /// The module of all imports of a preview 1 program.
@@ -27,7 +29,7 @@ const PREVIEW_1_FUNCTIONS: &str = "args_get args_sizes_get environ_get environ_s
     path_open path_readlink path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff proc_exit proc_raise \
     sched_yield random_get sock_accept sock_recv sock_send sock_shutdown";
 /// Packages that the host serves, with their compatible versions.
-const SERVED: [(&str, &str); 9] = [
+const SERVED: [(&str, &str); 16] = [
     (PACKAGE, "@0.1."),
     ("wasi:cli/", "@0.2."),
     ("wasi:clocks/", "@0.2."),
@@ -38,6 +40,13 @@ const SERVED: [(&str, &str); 9] = [
     ("wasi:io/", "@0.2."),
     ("wasi:random/", "@0.2."),
     ("wasi:sockets/", "@0.2."),
+    ("wasi:cli/", WASI_0_3),
+    ("wasi:clocks/", WASI_0_3),
+    ("wasi:filesystem/", WASI_0_3),
+    ("wasi:http/client", WASI_0_3),
+    ("wasi:http/types", WASI_0_3),
+    ("wasi:random/", WASI_0_3),
+    ("wasi:sockets/", WASI_0_3),
 ];
 /// Characters of a name in a message. The longest of WASI has 60, a hostile file may have one of
 /// 100,000.
@@ -59,6 +68,12 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// Returns whether it uses interfaces of WASI 0.3, whose calls can wait at the same time.
+    pub fn uses_wasi_0_3(&self) -> bool {
+        let is_new = |name: &String| name.starts_with("wasi:") && name.contains(WASI_0_3);
+        self.imports.iter().chain(&self.exports).any(is_new)
+    }
+
     /// Refuses imports that the host does not offer, all in one message: wasmtime names only the first. It reports missing
     /// functions of a served interface itself.
     pub(super) fn check_imports(&self) -> Result<(), String> {
@@ -185,7 +200,7 @@ impl Surface {
             check_version(version)?;
             return Ok((PluginKind::Component, Some(version.to_owned())));
         }
-        if self.exports.iter().any(|name| name.starts_with(COMMAND)) {
+        if self.exports.iter().any(|name| COMMANDS.iter().any(|run| name.starts_with(run))) {
             return Ok((PluginKind::Command, None));
         }
         Err(format!(

@@ -1,11 +1,11 @@
 //! [`link`]: connects loaded code with the functions of the host.
 
-use runner_model::provider::PluginKind;
+use runner_model::{cache::Trailer, provider::PluginKind};
 use thiserror::Error;
 use wasmtime::component::{self, HasSelf, Resource};
 use wasmtime::{Engine, StoreContextMut};
 use wasmtime_wasi::p2::{self, bindings::CommandPre};
-use wasmtime_wasi::{I32Exit, WasiView as _, p1};
+use wasmtime_wasi::{I32Exit, WasiView as _, p1, p3};
 
 use super::{cache::Code, inspect::PREVIEW_1};
 use crate::call::{command::Program, component::LinkedComponent};
@@ -18,6 +18,7 @@ const MAX_REASON: usize = 4 * 1024;
 const IO_ERROR: &str = "wasi:io/error@0.2.12";
 /// Bytes of an error's message that a guest can read.
 const MAX_IO_ERROR: usize = 1024;
+const RUN_0_3: &str = "wasi:cli/run@0.3.";
 /// The denial of a socket.
 const SOCKET: &str = "a socket: the only network is `wasi:http`, under the grant `net`";
 
@@ -43,13 +44,13 @@ pub(super) fn reason(error: &wasmtime::Error) -> String {
 }
 
 /// Links loaded code to the functions of the host.
-pub(crate) fn link(engine: &Engine, code: &Code, kind: PluginKind) -> Result<Linked, LoadError> {
-    instantiate_pre(engine, code, kind).map_err(|error| {
+pub(crate) fn link(engine: &Engine, code: &Code, trailer: &Trailer) -> Result<Linked, LoadError> {
+    instantiate_pre(engine, code, trailer).map_err(|error| {
         LoadError::new("contract", format!("does not fit this runner: {}", reason(&error)))
     })
 }
 
-fn instantiate_pre(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::Result<Linked> {
+fn instantiate_pre(engine: &Engine, code: &Code, trailer: &Trailer) -> wasmtime::Result<Linked> {
     let component = match code {
         Code::Module(module) => {
             let pre = module_linker(engine)?.instantiate_pre(module)?;
@@ -57,10 +58,18 @@ fn instantiate_pre(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::
         }
         Code::Component(component) => component,
     };
-    let pre = component_linker(engine)?.instantiate_pre(component)?;
-    Ok(match kind {
-        PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?)),
-        PluginKind::Component => Linked::Component(Box::new(LinkedComponent::new(pre)?)),
+    let mut linker = component_linker(engine)?;
+    if !trailer.pooled {
+        add_wasi_0_3(&mut linker)?;
+    }
+    let pre = linker.instantiate_pre(component)?;
+    let composed = trailer.composed;
+    Ok(match trailer.kind {
+        PluginKind::Component => Linked::Component(Box::new(LinkedComponent::new(pre, composed)?)),
+        PluginKind::Command if exports_run_0_3(engine, component) => {
+            Linked::Command(Program::Async(p3::bindings::CommandPre::new(pre)?, composed))
+        }
+        PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?, composed)),
     })
 }
 
@@ -79,6 +88,20 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     shadow_sockets(&mut linker)?;
     link_contract(&mut linker)?;
     Ok(linker)
+}
+
+fn exports_run_0_3(engine: &Engine, component: &component::Component) -> bool {
+    component.component_type().exports(engine).any(|(name, _)| name.starts_with(RUN_0_3))
+}
+
+/// Offers WASI 0.3 in addition, on an engine with tasks.
+fn add_wasi_0_3(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    p3::add_to_linker(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    net::wasi::shadow_0_3(linker)?;
+    fs::preview3::add_to_linker(linker)?;
+    clock::add_wasi_0_3(linker)?;
+    shadow_sockets_0_3(linker)
 }
 
 /// Offers the contract's imports. Those of tools run guests, which need more than the host.
@@ -154,6 +177,39 @@ fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<(
         "resolve-addresses",
         |store, _: (Resource<network::Network>, String)| {
             denied::<ip_name_lookup::ResolveAddressStream>(store)
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// As [`shadow_sockets`], for WASI 0.3.
+fn shadow_sockets_0_3(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    use p3::bindings::sockets::{ip_name_lookup, types};
+    linker.allow_shadowing(true);
+    let mut sockets = linker.instance("wasi:sockets/types@0.3.0")?;
+    sockets.func_wrap(
+        "[static]tcp-socket.create",
+        |mut store: StoreContextMut<'_, Sandbox>, _: (types::IpAddressFamily,)| {
+            store.data_mut().host.deny(SOCKET, None);
+            Ok((Err::<Resource<types::TcpSocket>, _>(types::ErrorCode::AccessDenied),))
+        },
+    )?;
+    sockets.func_wrap(
+        "[static]udp-socket.create",
+        |mut store: StoreContextMut<'_, Sandbox>, _: (types::IpAddressFamily,)| {
+            store.data_mut().host.deny(SOCKET, None);
+            Ok((Err::<Resource<types::UdpSocket>, _>(types::ErrorCode::AccessDenied),))
+        },
+    )?;
+    linker.instance("wasi:sockets/ip-name-lookup@0.3.0")?.func_wrap_concurrent(
+        "resolve-addresses",
+        |store, _: (String,)| {
+            Box::pin(async move {
+                store.with(|mut store| store.data_mut().host.deny(SOCKET, None));
+                let denied = ip_name_lookup::ErrorCode::AccessDenied;
+                Ok((Err::<Vec<types::IpAddress>, _>(denied),))
+            })
         },
     )?;
     linker.allow_shadowing(false);

@@ -30,6 +30,8 @@ pub(super) struct Counted<'a> {
     pub(super) quota: Option<&'a Quota>,
     /// Paths of the mounted folders on the host.
     pub(super) roots: &'a [PathBuf],
+    /// Has a clone for each stream of WASI 0.3 from or to a file.
+    pub(super) streams: &'a Arc<()>,
     pub(super) link_times: &'a mut LinkTimes,
     pub(super) workspace: Option<&'a mut AttemptWorkspace>,
     pub(super) host: &'a mut Host,
@@ -46,6 +48,7 @@ impl<'a> Counted<'a> {
             files: sandbox.wasi.filesystem(),
             quota: sandbox.quota.as_ref(),
             roots: &sandbox.roots,
+            streams: &sandbox.file_streams,
             link_times: &mut sandbox.link_times,
             workspace: sandbox.workspace.as_mut(),
             host: &mut sandbox.host,

@@ -341,6 +341,19 @@ impl HostDescriptor for Counted<'_> {
     }
 }
 
+pub(super) fn descriptor_type(kind: FileType) -> DescriptorType {
+    match kind {
+        FileType::RegularFile => DescriptorType::RegularFile,
+        FileType::Directory => DescriptorType::Directory,
+        FileType::Symlink => DescriptorType::SymbolicLink,
+        FileType::BlockDevice => DescriptorType::BlockDevice,
+        FileType::CharacterDevice => DescriptorType::CharacterDevice,
+        FileType::Fifo => DescriptorType::Fifo,
+        FileType::Socket => DescriptorType::Socket,
+        FileType::Unknown => DescriptorType::Unknown,
+    }
+}
+
 impl HostDirectoryEntryStream for Counted<'_> {
     async fn read_directory_entry(
         &mut self,
@@ -356,16 +369,7 @@ impl HostDirectoryEntryStream for Counted<'_> {
                 Some(entry) => break entry,
             }
         };
-        let type_ = match entry.kind {
-            FileType::RegularFile => DescriptorType::RegularFile,
-            FileType::Directory => DescriptorType::Directory,
-            FileType::Symlink => DescriptorType::SymbolicLink,
-            FileType::BlockDevice => DescriptorType::BlockDevice,
-            FileType::CharacterDevice => DescriptorType::CharacterDevice,
-            FileType::Fifo => DescriptorType::Fifo,
-            FileType::Socket => DescriptorType::Socket,
-            FileType::Unknown => DescriptorType::Unknown,
-        };
+        let type_ = descriptor_type(entry.kind);
         let name = String::from_utf8(entry.name).map_err(|_| ErrorCode::IllegalByteSequence)?;
         Ok(Some(DirectoryEntry { type_, name }))
     }

@@ -24,7 +24,7 @@ const MAX_FOLDERS: u64 = 4_000;
 /// has some thousand descriptors for all attempts.
 const MAX_OPEN: usize = 128;
 /// Open streams of one guest. A stream alone can keep a file open.
-const MAX_STREAMS: usize = 128;
+pub(super) const MAX_STREAMS: usize = 128;
 /// The longest path that systems accept.
 pub(super) const MAX_PATH_BYTES: usize = 4096;
 /// Bytes of a guest's path in a message.

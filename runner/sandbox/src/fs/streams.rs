@@ -17,10 +17,10 @@ use super::workspace::attempt::SharedFile;
 use crate::host_fault::fault_in;
 
 /// Bytes of one write. The host holds them for each open stream of a guest.
-const MAX_WRITE: usize = 64 * 1024;
+pub(super) const MAX_WRITE: usize = 64 * 1024;
 
 /// Bytes of one read.
-const MAX_READ: usize = 64 * 1024;
+pub(super) const MAX_READ: usize = 64 * 1024;
 
 /// A stream into a file.
 pub(super) struct CountedStream {
@@ -55,7 +55,7 @@ impl CountedStream {
     }
 
     /// Charges and writes `bytes` within the guest's call.
-    fn write_now(&mut self, bytes: &[u8]) -> StreamResult<()> {
+    pub(super) fn write_now(&mut self, bytes: &[u8]) -> StreamResult<()> {
         let at = self.position;
         self.count(bytes.len() as u64)?;
         let written = match at {

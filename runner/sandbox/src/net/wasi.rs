@@ -34,6 +34,7 @@ use crate::{interrupt::Guard, store::Sandbox};
 
 /// The interface, in the version of wasmtime's own functions.
 const TYPES: &str = "wasi:http/types@0.2.12";
+const TYPES_0_3: &str = "wasi:http/types@0.3.0";
 /// Bytes of one write to a request's body. The host holds twice as many for each body, and a guest
 /// may have hundreds of bodies.
 const MAX_CHUNK: usize = 8 * 1024;
@@ -83,6 +84,46 @@ pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmt
                 return Ok((Err(()),));
             }
             Ok((store.data_mut().http().set_path_with_query(request, path)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// As [`shadow`], for WASI 0.3.
+pub(crate) fn shadow_0_3(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    use wasmtime_wasi_http::p3::Request;
+    use wasmtime_wasi_http::p3::bindings::http::types::{HostRequest, Method};
+    linker.allow_shadowing(true);
+    let mut types = linker.instance(TYPES_0_3)?;
+    types.func_wrap(
+        "[method]request.set-method",
+        |mut store: StoreContextMut<'_, Sandbox>,
+         (request, method): (Resource<Request>, Method)| {
+            if matches!(&method, Method::Other(text) if text.len() > MAX_METHOD_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((HostRequest::set_method(&mut store.data_mut().http(), request, method)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]request.set-authority",
+        |mut store: StoreContextMut<'_, Sandbox>,
+         (request, authority): (Resource<Request>, Option<String>)| {
+            if authority.as_ref().is_some_and(|text| text.len() > MAX_AUTHORITY_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((HostRequest::set_authority(&mut store.data_mut().http(), request, authority)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]request.set-path-with-query",
+        |mut store: StoreContextMut<'_, Sandbox>,
+         (request, path): (Resource<Request>, Option<String>)| {
+            if path.as_ref().is_some_and(|text| text.len() > MAX_PATH_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((HostRequest::set_path_with_query(&mut store.data_mut().http(), request, path)?,))
         },
     )?;
     linker.allow_shadowing(false);
@@ -200,6 +241,10 @@ impl WasiHttpHooks for Outbound {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        MAX_CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         MAX_CHUNK
     }
 

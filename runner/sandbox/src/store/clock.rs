@@ -16,6 +16,8 @@ use crate::interrupt::Interrupt;
 /// The interface of the clock, in the version of wasmtime's own functions.
 const INTERFACE: &str = "wasi:clocks/monotonic-clock@0.2.12";
 
+const INTERFACE_0_3: &str = "wasi:clocks/monotonic-clock@0.3.0";
+
 /// A sleep of a component.
 struct Sleep {
     interrupt: Interrupt,
@@ -77,6 +79,28 @@ pub(crate) fn add_to_component(linker: &mut component::Linker<Sandbox>) -> wasmt
             }
         },
     )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Replaces wasmtime's sleeps of WASI 0.3.
+pub(crate) fn add_wasi_0_3(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance(INTERFACE_0_3)?;
+    clock.func_wrap_concurrent("wait-for", |store, (time,): (u64,)| {
+        Box::pin(async move {
+            let interrupt = store.with(|mut store| store.data_mut().host.guard.interrupt.clone());
+            interrupt.until(interrupt.run_time() + micros(time)).await;
+            Ok(())
+        })
+    })?;
+    clock.func_wrap_concurrent("wait-until", |store, (at,): (u64,)| {
+        Box::pin(async move {
+            let interrupt = store.with(|mut store| store.data_mut().host.guard.interrupt.clone());
+            interrupt.until(RunTime(micros(at).0)).await;
+            Ok(())
+        })
+    })?;
     linker.allow_shadowing(false);
     Ok(())
 }

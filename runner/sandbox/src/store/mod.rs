@@ -11,7 +11,7 @@ pub(crate) mod steps;
 pub(crate) mod transcript;
 pub(crate) mod virtual_clock;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use runner_model::Limits;
 use wasmtime::Store;
@@ -27,9 +27,12 @@ use crate::interrupt::Guard;
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest, such as streams and pollables.
 const MAX_RESOURCES: usize = 256;
-/// Live tasks of an asynchronous component, with the resources that they wait for. A waiting task
-/// may hold half a MiB of stack, and takes more than two of these.
+/// Live tasks of an asynchronous component whose parts call each other, with the streams and futures that they wait for. A
+/// waiting task may hold half a MiB of stack, and takes more than two of these.
 const MAX_TASKS: usize = 48;
+/// Live tasks, streams and futures of a component that only the host calls, and so has one task with a stack. A stream or
+/// future takes three of these, at some hundred bytes each, and a request about ten.
+const MAX_WAITS: usize = 1024;
 /// Bytes of a set of headers in `wasi:http`, as many as servers take. In memory it may be seven
 /// times as large, and each request has two.
 const MAX_FIELDS: usize = 8 * 1024;
@@ -55,6 +58,8 @@ pub(crate) struct Sandbox {
     pub(crate) descriptors: Descriptors,
     pub(crate) link_times: LinkTimes,
     pub(crate) last_listing: LastListing,
+    /// Has a clone for each stream of WASI 0.3 from or to a file.
+    pub(crate) file_streams: Arc<()>,
     pub(crate) workspace: Option<AttemptWorkspace>,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
@@ -73,6 +78,8 @@ pub(crate) struct StoreRecipe<'a> {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) limits: &'a Limits,
+    /// Whether parts of the guest call each other.
+    pub(crate) is_composed: bool,
     pub(crate) handover: (u64, &'static str),
 }
 
@@ -90,6 +97,7 @@ impl Sandbox {
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             last_listing: LastListing::default(),
+            file_streams: Arc::default(),
             workspace: None,
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
@@ -158,6 +166,7 @@ impl StoreRecipe<'_> {
             descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             last_listing: LastListing::default(),
+            file_streams: Arc::default(),
             workspace: self.workspace,
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
@@ -170,7 +179,7 @@ impl StoreRecipe<'_> {
         store.set_max_component_handles(MAX_HANDLES);
         // Engines with slots have no tasks, and so no table of them.
         if let Some(tasks) = store.concurrent_resource_table() {
-            tasks.set_max_capacity(MAX_TASKS);
+            tasks.set_max_capacity(if self.is_composed { MAX_TASKS } else { MAX_WAITS });
             store.data_mut().limiter.allow_on_demand();
         }
         // Reads the number of memories and tables once, so `allow_on_demand` comes first.

@@ -282,6 +282,62 @@ fn number_of_waiting_tasks_is_bounded() {
     assert_eq!(error(&ended), ("limit", "resources", message));
 }
 
+/// Strings that pass from one part of a guest to another. The host holds each of them meanwhile, at four times its bytes.
+#[test]
+fn values_between_parts_have_the_bound_of_a_call() {
+    let text = |count: usize| {
+        let libc = r#"(core module $libc
+            (memory (export "memory") 200)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 16))
+          (core instance $libc (instantiate $libc))
+          (alias core export $libc "memory" (core memory $memory))
+          (alias core export $libc "realloc" (core func $realloc))
+          (type $strings (stream string))"#;
+        format!(
+            r#"(component
+                 (component $reads
+                   {libc}
+                   (core func $read (canon stream.read $strings async (memory $memory) (realloc $realloc)))
+                   (core module $m
+                     (import "" "read" (func $read (param i32 i32 i32) (result i32)))
+                     (func (export "take") (param i32)
+                       (drop (call $read (local.get 0) (i32.const 1024) (i32.const {count})))))
+                   (core instance $i (instantiate $m (with "" (instance (export "read" (func $read))))))
+                   (func (export "take") (param "strings" $strings) (canon lift (core func $i "take"))))
+                 (instance $reads (instantiate $reads))
+                 (component $writes
+                   {libc}
+                   (import "take" (func $take (param "strings" $strings)))
+                   (core func $new (canon stream.new $strings))
+                   (core func $write (canon stream.write $strings async (memory $memory)))
+                   (core func $take (canon lower (func $take)))
+                   (core module $m
+                     (import "" "new" (func $new (result i64)))
+                     (import "" "write" (func $write (param i32 i32 i32) (result i32)))
+                     (import "" "take" (func $take (param i32)))
+                     (func (export "run") (result i32) (local $both i64)
+                       (local.set $both (call $new))
+                       (drop (call $write
+                         (i32.wrap_i64 (i64.shr_u (local.get $both) (i64.const 32))) (i32.const 1024) (i32.const {count})))
+                       (call $take (i32.wrap_i64 (local.get $both)))
+                       i32.const 0))
+                   (core instance $i (instantiate $m (with "" (instance
+                     (export "new" (func $new)) (export "write" (func $write)) (export "take" (func $take))))))
+                   (func (export "run") (result (result)) (canon lift (core func $i "run"))))
+                 (instance $writes (instantiate $writes (with "take" (func $reads "take"))))
+                 (alias export $writes "run" (func $run))
+                 (component $shim (import "run" (func $run (result (result)))) (export "run" (func $run)))
+                 (instance $r (instantiate $shim (with "run" (func $run))))
+                 (export "wasi:cli/run@0.2.6" (instance $r)))"#
+        )
+    };
+    let bench = Bench::new();
+    assert_eq!(output(&run(&bench, &text(1000))), "\"\"");
+    let ended = run(&bench, &text(1_000_000));
+    let (class, code, message) = error(&ended);
+    assert_eq!((class, code), ("limit", "reply"), "{message}");
+}
+
 #[test]
 fn bytes_of_one_host_call_are_bounded() {
     let mut bench = Bench::new();

@@ -1,0 +1,291 @@
+//! Guests of WASI 0.3: that they work, that their grants and limits are those of 0.2, and that no stream, future or wait takes
+//! more than its bound.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+use crate::support::server::{Response, Server};
+use crate::support::web::{hello, net, toml};
+
+/// Creates a test for each list of steps, all on the guest with these keys.
+fn scenario(keys: &str, tests: &[&[&str]]) -> Runner {
+    let runner = Runner::new(&["async"]);
+    let mut text =
+        format!("[providers.p]\nplugin = \"async.wasm\"\nargs = \"{{{{input.args}}}}\"\n{keys}\n");
+    for (number, steps) in tests.iter().enumerate() {
+        let input = toml(&json!({ "args": steps }));
+        text += &format!("[[tests]]\nid = \"t{number}\"\ninput = {input}\n");
+    }
+    runner.scenario(&text);
+    runner
+}
+
+/// Runs the tests. Returns their rows.
+fn rows(keys: &str, tests: &[&[&str]]) -> Vec<Value> {
+    let runner = scenario(keys, tests);
+    runner.exec(&[]);
+    let run = runner.only_run();
+    (0..tests.len()).map(|number| run.row(&format!("t{number}"))).collect()
+}
+
+/// Runs one test, which must not fail. Returns its lines.
+#[track_caller]
+fn lines(keys: &str, steps: &[&str]) -> Vec<String> {
+    let [row] = &rows(keys, &[steps])[..] else { panic!() };
+    let output = row["output"].as_str().unwrap_or_else(|| panic!("{row:#}"));
+    output.lines().map(str::to_owned).collect()
+}
+
+const SCRATCH: &str = "limits.scratch = \"1MiB\"";
+
+#[test]
+fn command_has_its_streams_arguments_and_exit_codes() {
+    let keys = "stdin = \"typed in\"\ngrants.env = { WORD = \"blue\" }";
+    let ended = rows(
+        keys,
+        &[
+            &["cat"],
+            &["args", "env", "clocks", "random", "64"],
+            &["complain", "careful", "exit", "7"],
+            &["fail"],
+            &["trap"],
+            // Ends early, with standard input unread.
+            &[],
+        ],
+    );
+    assert_eq!(ended[0]["output"], "typed in");
+    let said = ended[1]["output"].as_str().unwrap();
+    assert!(said.contains("\"async.wasm\", \"args\", \"env\""), "{said}");
+    assert!(said.contains("[(\"WORD\", \"blue\")]\ntrue true\n64\n"), "{said}");
+    assert_eq!([&ended[2]["exit_code"], &ended[2]["stderr"]], [&json!(7), &json!("careful")]);
+    assert_eq!(ended[3]["exit_code"], 1);
+    assert_eq!(ended[4]["error"]["class"], "trap", "{:#}", ended[4]);
+    assert_eq!([&ended[5]["exit_code"], &ended[5]["output"]], [&json!(0), &json!("")]);
+}
+
+#[test]
+fn waits_pass_at_the_same_time() {
+    assert_eq!(lines("", &["sleeps", "400", "100", "250"]), ["[1, 2, 0]"]);
+}
+
+#[test]
+fn every_call_on_files_works_behind_the_second_wall() {
+    assert_eq!(lines(SCRATCH, &["every-call", "/scratch"]), ["failed: []"]);
+    let workspace = "workspace = { mount = \"/work\" }\nlimits.scratch = \"1MiB\"";
+    assert_eq!(lines(workspace, &["every-call", "/work"]), ["failed: []"]);
+}
+
+#[test]
+fn files_are_streams_within_the_quota() {
+    let steps = &[
+        "write",
+        "/scratch/a",
+        "one",
+        "append",
+        "/scratch/a",
+        " two",
+        "read",
+        "/scratch/a",
+        "dir",
+        "/scratch/d",
+        "link",
+        "../a",
+        "/scratch/d/b",
+        "read",
+        "/scratch/d/b",
+        "list",
+        "/scratch",
+        "stat",
+        "/scratch/a",
+        "fill",
+        "/scratch/big",
+        "2000000",
+        "stat",
+        "/scratch/big",
+        "remove",
+        "/scratch/big",
+        "fill",
+        "/scratch/big",
+        "500000",
+    ];
+    let said = lines(SCRATCH, steps);
+    assert_eq!(said[..2], ["Ok(())", "Ok(())"]);
+    assert_eq!(said[2], "one two");
+    assert_eq!(said[5], "one two");
+    assert_eq!(said[6], "[\"a\", \"d\"]");
+    assert_eq!(said[7], "Ok((DescriptorType::RegularFile, 7))");
+    assert_eq!(said[8], "Err(ErrorCode::InsufficientSpace)");
+    assert!(said[9].contains("RegularFile, 9"), "part of it is written: {}", said[9]);
+    assert_eq!(said[10..], ["Ok(())", "Ok(())"], "a removed file is not charged");
+}
+
+#[test]
+fn streams_of_files_count_as_open_files() {
+    let [row] = &rows(SCRATCH, &[&["write", "/scratch/a", "x", "hold", "/scratch/a", "200"]])[..]
+    else {
+        panic!()
+    };
+    let said = row["output"].as_str().unwrap();
+    assert!(said.contains("128 streams, then Err(ErrorCode::InsufficientMemory)"), "{said}");
+    let denied = row["denied"].to_string();
+    assert!(denied.contains("more than 128 files"), "{denied}");
+}
+
+#[test]
+fn folders_have_the_rights_of_their_grants() {
+    let runner = scenario(
+        "grants.fs = [{ path = \"given\", mount = \"/given\" }]",
+        &[&[
+            "read",
+            "/given/a",
+            "write",
+            "/given/a",
+            "changed",
+            "dir",
+            "/given/d",
+            "remove",
+            "/given/a",
+            "read",
+            "/given/../secret",
+            "read",
+            "/given/out",
+        ]],
+    );
+    fs::create_dir(runner.path("given")).unwrap();
+    runner.write("given/a", "content");
+    runner.write("secret", "hidden");
+    std::os::unix::fs::symlink("../secret", runner.path("given/out")).unwrap();
+    runner.exec(&[]);
+    let row = runner.only_run().row("t0");
+    let said = row["output"].as_str().unwrap();
+    assert!(said.starts_with("content\n") && !said.contains("hidden"), "{said}");
+    assert_eq!(said.matches("NotPermitted").count(), 5, "{said}");
+    assert_eq!(fs::read_to_string(runner.path("given/a")).unwrap(), "content");
+    assert!(row["denied"].to_string().contains("read-only"), "{row:#}");
+}
+
+#[test]
+fn changes_of_a_workspace_are_kept() {
+    let runner = scenario(
+        "workspace = { from = \"base\" }\nlimits.scratch = \"1MiB\"",
+        &[&[
+            "write", "/work/a", "new", "append", "/work/b", "!", "read", "/work/b", "list", "/work",
+        ]],
+    );
+    fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/a", "old");
+    runner.write("base/b", "kept");
+    runner.exec(&[]).expect(0);
+    let diff = runner.run(&["show", "latest", "t0", "--diff"]).expect(0).stdout;
+    assert!(
+        diff.contains("-old\n") && diff.contains("+new\n") && diff.contains("+kept!"),
+        "{diff}"
+    );
+    assert_eq!(fs::read_to_string(runner.path("base/b")).unwrap(), "kept");
+}
+
+#[test]
+fn requests_have_the_grants_limits_and_counts_of_0_2() {
+    let server = hello();
+    let url = server.url("/x");
+    let ended = rows(
+        &net(&[&server.origin()]),
+        &[
+            &["get", &url, "get-all", &url, "20", "post", &url, "200000", "long-path", "9000"],
+            &["get", "http://localhost:1/never"],
+        ],
+    );
+    let said = ended[0]["output"].as_str().unwrap();
+    assert!(said.starts_with("200 hello\n20 answered\n200\nErr(())\n"), "{said}");
+    assert_eq!(ended[0]["usage"]["requests"], 22, "{:#}", ended[0]["usage"]);
+    assert!(ended[0]["usage"]["net_bytes_out"].as_u64().unwrap() >= 200_000);
+    let said = ended[1]["output"].as_str().unwrap();
+    assert!(said.contains("HttpRequestDenied"), "{said}");
+    assert!(ended[1]["denied"].to_string().contains("http://localhost:1"), "{:#}", ended[1]);
+}
+
+#[test]
+fn granted_secrets_are_filled_in_and_redacted() {
+    let server = Server::start(|request| {
+        Response::ok(format!("got {}", request.header("authorization").unwrap_or("nothing")))
+    });
+    let keys = format!(
+        "{}\ngrants.secrets = [{{ name = \"API_KEY\", header = \"authorization\", host = \"{}\" }}]",
+        net(&[&server.origin()]),
+        server.origin()
+    );
+    let runner = scenario(&keys, &[&["get", &server.url("/")]]);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    let ran = command.env("API_KEY", "very-secret-value").output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(server.requests()[0].header("authorization"), Some("very-secret-value"));
+    let row = runner.only_run().row("t0").to_string();
+    assert!(row.contains("got ") && !row.contains("very-secret-value"), "{row}");
+}
+
+#[test]
+fn sockets_are_denied_and_recorded() {
+    let [row] = &rows("", &[&["socket"]])[..] else { panic!() };
+    let said = row["output"].as_str().unwrap();
+    assert_eq!(said.matches("AccessDenied").count(), 3, "{said}");
+    assert!(row["denied"].to_string().contains("a socket"), "{row:#}");
+}
+
+#[test]
+fn floods_of_streams_futures_and_tasks_end_at_their_bound() {
+    let ended = rows(
+        "timeout = \"30s\"\nlimits.memory = \"64MiB\"",
+        &[&["streams", "300"], &["streams", "5000"], &["futures", "5000"], &["tasks", "5000"]],
+    );
+    assert_eq!(ended[0]["output"], "300 streams\n");
+    for row in &ended[1..] {
+        let error = &row["error"];
+        assert_eq!(error["class"], "limit", "{error:#}");
+        assert_eq!(error["code"], "resources", "{error:#}");
+    }
+}
+
+#[test]
+fn bytes_between_parts_of_a_guest_take_no_memory_of_the_host() {
+    let said = lines("limits.memory = \"8MiB\"", &["own-stream", "100000000"]);
+    assert_eq!(said, ["100000000 bytes"]);
+}
+
+#[test]
+fn timeouts_end_every_kind_of_wait() {
+    let ended = rows(
+        "timeout = \"300ms\"",
+        &[&["sleep", "100000"], &["tasks", "10"], &["spin"], &["wait"]],
+    );
+    for row in ended {
+        assert_eq!(row["outcome"], "timeout", "{row:#}");
+        assert!(row["duration_ms"].as_f64().unwrap() < 5_000.0, "{row:#}");
+    }
+}
+
+#[test]
+fn stop_ends_a_guest_that_waits_in_a_future() {
+    let runner = scenario("timeout = \"10m\"", &[&["sleep", "600000"]]);
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    running.wait_until_running(&runner, 1);
+    let start = Instant::now();
+    let (ended, _) = running.end_by(Signal::INT);
+    ended.expect(130);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn deterministic_runs_refuse_it_by_name() {
+    let runner = scenario("", &[&["args"]]);
+    for key in ["deterministic", "journal"] {
+        let set = format!("run.{key}=true");
+        let ran = runner.run(&["exec", "scenario.toml", "--set", &set]).expect(2);
+        let says = ["async.wasm", "WASI 0.3", "wasi:", "build it for WASI 0.2"];
+        ran.says(&says);
+    }
+    assert!(runner.runs().is_empty());
+}
