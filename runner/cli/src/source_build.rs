@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{env, fs, io, os::unix::process::CommandExt as _};
+use std::{env, fs, io, io::Write as _, os::unix::process::CommandExt as _};
 
 use runner_engine::{EngineError, ExecRequest};
-use runner_model::{StopSignal, digest, provider::PluginKind, visible::shown_path};
-use runner_prepare::source::{Source, SourceState, is_folder, read_regular};
+use runner_model::cache::loader_name;
+use runner_model::{
+    StopSignal, digest, provider::PluginKind, units::show_size, visible::shown_path,
+};
+use runner_prepare::development::{MAX_SOURCE, join};
+use runner_prepare::source::{DevelopmentBuild, Source, SourceState, is_folder, read_regular};
 use runner_prepare::{PrepareError, children, compiler};
 use runner_record::{PluginCache, Selected};
 use runner_scenario::{Problems, Scenario, load_selected};
@@ -25,6 +29,16 @@ pub struct Built {
     pub file: PathBuf,
     pub bytes: Vec<u8>,
     pub took: Duration,
+    pub form: Form,
+}
+
+/// A form of a built plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The build line's own file.
+    Final,
+    /// A loader with the source as data. The final one if the plugin has no `[dev]`.
+    Development,
 }
 
 /// Reads the whole scenario of a request.
@@ -34,7 +48,7 @@ pub fn loaded(request: &ExecRequest) -> Result<Scenario, Problems> {
     load_selected(&request.scenario, &selected.into())
 }
 
-/// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
+/// Builds the scenarios' plugins whose source has changed, in their development form if they have one. Scenarios with mistakes are skipped: running them reports those.
 pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
     for scenario in requests.iter().filter_map(|request| loaded(request).ok()) {
@@ -53,7 +67,7 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
                 SourceState::Missing => "it has not been built".to_owned(),
             };
             out.talk(&format!("building {}: {why}", source.shown()));
-            build(&source)?;
+            build(&source, Form::Development, out)?;
         }
     }
     Ok(())
@@ -64,9 +78,8 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
 /// # Errors
 ///
 /// The build fails, writes no file, or writes a plugin of another kind.
-pub fn build(source: &Source) -> Result<Built, CommandError> {
+pub fn build(source: &Source, form: Form, out: &Out) -> Result<Built, CommandError> {
     let start = Instant::now();
-    let line = source.build_line();
     // Digests are taken before the build, so a file that changes during the build makes the plugin stale.
     let digests = source.digests().map_err(CommandError::failed)?;
     let digest_path = source.digest_path();
@@ -76,31 +89,88 @@ pub fn build(source: &Source) -> Result<Built, CommandError> {
     fs::create_dir_all(source.folder().join("dist")).map_err(cannot_write)?;
     // A build that fails may leave a plugin of unknown source, which must not count as fresh.
     fs::write(&digest_path, "").map_err(cannot_write)?;
-    let status = run(&mut build_command(line, source.folder()))?;
-    if !status.success() {
-        let mut text = format!("building `{}` failed ({status}): {line}", source.shown());
-        let language = tools::language(source);
-        let tools = language.map(|language| tools::find(source.folder(), Some(language)));
-        for tool in tools.iter().flatten().filter(|tool| tool.is_missing()) {
-            text += &format!("\n`{}` is missing: {}", tool.tool, tool.install);
-        }
-        return Err(CommandError::failed(text));
-    }
     let file = source.file();
-    let bytes = read_regular(&file, u64::MAX).map_err(|error| {
-        CommandError::failed(format!(
-            "the build of `{}` did not write `{}`, the `file` of its `plugin.toml`: {error}",
-            source.shown(),
-            shown_path(&file)
-        ))
-    })?;
+    let (form, bytes) = match source.development().filter(|_| form == Form::Development) {
+        Some(dev) => {
+            let bytes = build_development(source, dev, out)?;
+            fs::write(&file, &bytes).map_err(|error| CommandError::cannot_write(&file, &error))?;
+            (Form::Development, bytes)
+        }
+        None => {
+            run_line(source, source.build_line())?;
+            (Form::Final, read_built(source, &file, "the `file` of its `plugin.toml`")?)
+        }
+    };
     check_kind(source, &bytes).map_err(CommandError::failed)?;
     fs::write(&digest_path, digests).map_err(cannot_write)?;
     // The listener of the build is gone, and no session may follow.
     if let Some(signal) = runner_engine::kept_stop() {
         return Err(EngineError::Stopped(signal).into());
     }
-    Ok(Built { file, bytes, took: start.elapsed() })
+    Ok(Built { file, bytes, took: start.elapsed(), form })
+}
+
+/// Builds the development form of a plugin. Its loader is built only if the cache lacks it.
+fn build_development(
+    source: &Source,
+    dev: &DevelopmentBuild,
+    out: &Out,
+) -> Result<Vec<u8>, CommandError> {
+    let cache = PluginCache::open().map_err(CommandError::failed)?;
+    let name = loader_name(&source.loader_origin(dev).map_err(CommandError::usage)?);
+    let known = cache.read(&name).filter(|loader| PluginKind::of(loader).is_some());
+    let loader = match known {
+        Some(loader) => loader,
+        None => {
+            out.talk(&format!("building the loader of {}, once", source.shown()));
+            run_line(source, &dev.loader)?;
+            let file = source.loader();
+            let loader = read_built(source, &file, "which `dev.loader` creates")?;
+            let mut draft = cache.draft().map_err(CommandError::failed)?;
+            draft.write_all(&loader).map_err(|error| CommandError::cannot_write(&file, &error))?;
+            cache.keep(draft, &name).map_err(CommandError::failed)?;
+            // The cache has it.
+            let _ = fs::remove_file(file);
+            loader
+        }
+    };
+    run_line(source, &dev.source)?;
+    let text = read_built(source, &source.text(), "which `dev.source` creates")?;
+    if text.len() as u64 > MAX_SOURCE {
+        let most = show_size(MAX_SOURCE);
+        return Err(CommandError::failed(format!(
+            "the source of `{}` has more than {most}, too much for a development form; to build the final one: {}",
+            source.shown(),
+            source.build_command()
+        )));
+    }
+    Ok(join(loader, &text))
+}
+
+/// Reads a file that a build has written.
+fn read_built(source: &Source, file: &Path, what: &str) -> Result<Vec<u8>, CommandError> {
+    read_regular(file, u64::MAX).map_err(|error| {
+        CommandError::failed(format!(
+            "the build of `{}` did not write `{}`, {what}: {error}",
+            source.shown(),
+            shown_path(file)
+        ))
+    })
+}
+
+/// Runs a line of a `plugin.toml`.
+fn run_line(source: &Source, line: &str) -> Result<(), CommandError> {
+    let status = run(&mut build_command(line, source.folder()))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = format!("building `{}` failed ({status}): {line}", source.shown());
+    let language = tools::language(source);
+    let tools = language.map(|language| tools::find(source.folder(), Some(language)));
+    for tool in tools.iter().flatten().filter(|tool| tool.is_missing()) {
+        text += &format!("\n`{}` is missing: {}", tool.tool, tool.install);
+    }
+    Err(CommandError::failed(text))
 }
 
 /// Runs a build in a process group of its own, so that a signal to this process ends the tools of its shell, too. The second

@@ -14,7 +14,9 @@ use runner_model::{
 };
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
-use runner_prepare::{ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins};
+use runner_prepare::{
+    ContentSource, PrepareError, Secrets, compiler, development, machine as limits, plugins,
+};
 use runner_record::PluginCache;
 use runner_scenario::{ProviderProblem, unseen_values};
 
@@ -153,7 +155,8 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
     refuse(&secrets.problems(&providers))?;
     let unseen = call.task.as_ref().map(|(task, line)| unseen(&providers[0], task, line));
     let notices = secrets.notices.iter().cloned().chain(unseen.into_iter().flatten());
-    for notice in notices.chain(plugins::unused_keys(&providers, &plugins)) {
+    let notices = notices.chain(plugins::unused_keys(&providers, &plugins));
+    for notice in notices.chain(development::notices(&providers, &cache)) {
         on_event(CallEvent::Notice(&notice));
     }
     let supplies = Supplies {

@@ -17,6 +17,17 @@ pub fn inspection_name(plugin: &Digest) -> String {
     format!("{plugin}.json")
 }
 
+/// Returns the file name of the source of a development form: `<sha256>.source`. The content is the digest of its loader as text,
+/// then the source.
+pub fn source_name(plugin: &Digest) -> String {
+    format!("{plugin}.source")
+}
+
+/// Returns the file name of a loader of development forms: `<sha256>.loader`, by a hash of all that it is built from.
+pub fn loader_name(origin: &Digest) -> String {
+    format!("{origin}.loader")
+}
+
 /// Returns whether a worker's `compile_key` is safe in a file name: 16 hexadecimal digits.
 pub fn is_compile_key(key: &str) -> bool {
     key.len() == 16 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

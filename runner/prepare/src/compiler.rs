@@ -10,7 +10,7 @@ use runner_record::PluginCache;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 
-use crate::{PrepareError, children, machine};
+use crate::{PrepareError, children, development::Loader, machine};
 
 /// Time for a child to finish.
 const WALL_TIME: Duration = Duration::from_secs(300);
@@ -55,7 +55,8 @@ pub fn inspect(
     digest: &Digest,
     plugin: File,
 ) -> Result<Inspection, PrepareError> {
-    let name = inspection_name(digest);
+    let loader = Loader::find(cache, digest, &plugin)?;
+    let name = inspection_name(loader.as_ref().map_or(digest, |loader| &loader.digest));
     let read = || {
         let bytes = cache.read(&name)?;
         serde_json::from_slice::<Inspection>(&bytes).ok()
@@ -63,6 +64,10 @@ pub fn inspect(
     if let Some(inspection) = read() {
         return Ok(inspection);
     }
+    let plugin = match loader {
+        Some(loader) => loader.copy(&plugin)?,
+        None => plugin,
+    };
     let answer = cache.draft()?;
     run_child("inspect", plugin, &answer, &AtomicBool::new(false))?;
     cache.keep(answer, &name)?;
@@ -79,7 +84,8 @@ pub fn at_once() -> usize {
 }
 
 /// Compiles a plugin for workers with the compile key `key`, loads the result in another child as a test, and adds it to the
-/// cache. With `quick`, without optimization and under another name.
+/// cache. With `quick`, without optimization and under another name. Of a development form, only its loader is compiled, unless
+/// the cache has that.
 ///
 /// # Errors
 ///
@@ -96,12 +102,20 @@ pub fn compile(
     if cancelled.load(Ordering::Acquire) {
         return Err(PrepareError::Refused("is not needed any more".to_owned()));
     }
-    let entry = cache.draft()?;
-    let (mode, name) = if quick {
-        ("compile-quick", quick_name(digest, key))
-    } else {
-        ("compile", entry_name(digest, key))
+    let (mode, name): (_, fn(&Digest, &str) -> String) =
+        if quick { ("compile-quick", quick_name) } else { ("compile", entry_name) };
+    let (name, plugin) = match Loader::find(cache, digest, &plugin)? {
+        None => (name(digest, key), plugin),
+        Some(loader) => {
+            let name = name(&loader.digest, key);
+            // A worker has requested it although the cache had the source, so the entry is damaged.
+            if loader.is_new && cache.open_entry(&name).is_some() {
+                return Ok(());
+            }
+            (name, loader.copy(&plugin)?)
+        }
     };
+    let entry = cache.draft()?;
     run_child(mode, plugin, &entry, cancelled)?;
     let nothing = memory_file()?;
     run_child("load", reopened(&entry)?, &nothing, cancelled)?;

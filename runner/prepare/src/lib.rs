@@ -8,6 +8,7 @@
 pub mod children;
 pub mod compiler;
 mod content_source;
+pub mod development;
 mod fingerprint;
 pub mod machine;
 pub mod mounts;

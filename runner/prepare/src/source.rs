@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use runner_model::visible::{quoted_path, shown_path};
-use runner_model::{digest, provider::PluginKind, units::show_size, without_mark};
+use runner_model::{Digest, digest, provider::PluginKind, units::show_size, without_mark};
 use runner_scenario::{gone, holds_results, similar};
 use serde::Deserialize;
 
@@ -44,6 +44,20 @@ struct SourceManifest {
     /// Further folders with source, relative to the folder.
     #[serde(default)]
     sources: Vec<PathBuf>,
+    /// `None` if the language has no development form.
+    dev: Option<DevelopmentBuild>,
+}
+
+/// `[dev]` of a `plugin.toml`: the way to build the development form of a component.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevelopmentBuild {
+    /// Command line for `sh` that creates [`Source::loader`], run in the folder.
+    pub loader: String,
+    /// Files and folders that the loader is built from, relative to the folder. A change of another file needs no new loader.
+    pub from: Vec<PathBuf>,
+    /// Command line for `sh` that writes [`Source::text`], which the loader reads.
+    pub source: String,
 }
 
 fn default_file() -> PathBuf {
@@ -95,6 +109,11 @@ impl Source {
         let text = without_mark(&text);
         let manifest: SourceManifest =
             toml::from_str(text).map_err(|error| invalid(&shown, text, &error))?;
+        if manifest.dev.is_some() && manifest.kind == PluginKind::Command {
+            return Err(format!(
+                "`{shown}`: only a component can have a development form, `[dev]`"
+            ));
+        }
         Ok(Self { folder, manifest })
     }
 
@@ -137,6 +156,41 @@ impl Source {
     /// Returns the line for `sh` that builds the plugin.
     pub fn build_line(&self) -> &str {
         &self.manifest.build
+    }
+
+    /// Returns the way to build the development form. `None` if there is none.
+    pub fn development(&self) -> Option<&DevelopmentBuild> {
+        self.manifest.dev.as_ref()
+    }
+
+    /// Returns the path of the loader of the development form.
+    pub fn loader(&self) -> PathBuf {
+        self.folder.join("dist/loader.wasm")
+    }
+
+    /// Returns the path of the source for the loader.
+    pub fn text(&self) -> PathBuf {
+        self.folder.join("dist/source")
+    }
+
+    /// Returns a hash of everything that the loader is built from.
+    ///
+    /// # Errors
+    ///
+    /// A file is missing, or cannot be read.
+    pub fn loader_origin(&self, build: &DevelopmentBuild) -> Result<Digest, String> {
+        let (mut files, mut count) = (Vec::new(), 0);
+        for path in build.from.iter().map(|path| self.folder.join(path)) {
+            if path.is_dir() {
+                collect(&path, 1, &mut count, &mut files)?;
+            } else {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let mut origin = format!("{}\n", build.loader);
+        self.add_digests(&files, &mut { MAX_BYTES }, &mut origin)?;
+        Ok(digest(origin.as_bytes()))
     }
 
     /// Compares the built plugin with the source.
@@ -188,20 +242,32 @@ impl Source {
             let mut files = Vec::new();
             collect(&folder, 1, &mut count, &mut files)?;
             files.sort();
-            for file in files.iter().filter(|file| **file != built) {
-                let cannot = |error| format!("cannot read `{}`: {error}", shown_path(file));
-                let bytes = fs::metadata(file).map_err(cannot)?.len();
-                left = left.checked_sub(bytes).ok_or_else(|| {
-                    let folder = shown_path(&folder);
-                    let most = show_size(MAX_BYTES);
-                    format!("the source in `{folder}` has more than {most} of files")
-                })?;
-                let content = read_regular(file, bytes).map_err(cannot)?;
-                let place = file.strip_prefix(&self.folder).unwrap_or(file);
-                lines += &format!("{}  {}\n", digest(&content), shown_path(place));
-            }
+            files.retain(|file| *file != built);
+            self.add_digests(&files, &mut left, &mut lines)?;
         }
         Ok(lines)
+    }
+
+    /// Adds a line for each file, of at most `left` bytes together.
+    fn add_digests(
+        &self,
+        files: &[PathBuf],
+        left: &mut u64,
+        lines: &mut String,
+    ) -> Result<(), String> {
+        for file in files {
+            let cannot = |error| format!("cannot read `{}`: {error}", shown_path(file));
+            let bytes = fs::metadata(file).map_err(cannot)?.len();
+            *left = left.checked_sub(bytes).ok_or_else(|| {
+                let folder = shown_path(&self.folder);
+                let most = show_size(MAX_BYTES);
+                format!("the source in `{folder}` has more than {most} of files")
+            })?;
+            let content = read_regular(file, bytes).map_err(cannot)?;
+            let place = file.strip_prefix(&self.folder).unwrap_or(file);
+            *lines += &format!("{}  {}\n", digest(&content), shown_path(place));
+        }
+        Ok(())
     }
 }
 

@@ -131,6 +131,8 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let labels = labels.collect::<Vec<_>>().join(", ");
     let merged = manifest.merged.iter().take(MOST_NAMED).map(|one| one.run.clone());
     let merged = named(&merged.collect::<Vec<_>>(), manifest.merged.len() as u64);
+    let development = manifest.providers.iter().filter(|provider| provider.is_development);
+    let development: Vec<_> = development.map(|provider| provider.name.clone()).collect();
     let running = session.filter(|_| !is_over);
     let running = running.map(|by| format!("{}, since {}", process(by), since(by.started_at, now)));
     let paused = head.paused.as_ref().map(|pause| {
@@ -150,6 +152,10 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("group", group),
         ("shard", head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
+        (
+            "dev form",
+            Some(named(&development, development.len() as u64)).filter(|names| !names.is_empty()),
+        ),
         ("labels", Some(labels).filter(|labels| !labels.is_empty())),
         ("gate", manifest.gate.as_ref().map(|gate| gate_lines(gate).join("\n"))),
         ("running", running),

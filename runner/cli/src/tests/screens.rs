@@ -377,6 +377,7 @@ fn provider(grants: Grants, requests: &[&str]) -> ManifestProvider {
         name: "weather".to_owned(),
         is_grader: false,
         is_tool: false,
+        is_development: false,
         plugin: "weather.wasm".to_owned(),
         digest: digest(b""),
         kind: PluginKind::Component,

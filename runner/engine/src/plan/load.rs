@@ -10,7 +10,7 @@ use runner_model::{
     provider::{PreparedProvider, Provider},
     units::{grouped, show_sizes_apart},
 };
-use runner_prepare::{ContentSource, machine, plugins, source::Source};
+use runner_prepare::{ContentSource, development, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, now};
 use runner_scenario::{
     GrantsToml, Scenario, Selection, Suite, load, load_selected, resolve_selected, unseen_values,
@@ -242,6 +242,7 @@ pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
         is_tool: prepared.provider.tool.is_some(),
         plugin: prepared.provider.plugin.clone(),
         digest: prepared.digest,
+        is_development: development::is_development(&plan.cache, &prepared.digest),
         kind: prepared.kind,
         limits: prepared.provider.limits.clone(),
         grants: prepared.provider.grants.clone(),

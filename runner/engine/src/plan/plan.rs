@@ -16,7 +16,7 @@ use runner_model::{
     provider::{PreparedProvider, Provider},
 };
 use runner_prepare::mounts::{self, FolderReader, Protected};
-use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
+use runner_prepare::{ContentSource, Fingerprints, Secrets, development, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
@@ -267,6 +267,7 @@ impl Plan {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
+        self.notices.extend(development::notices(&self.providers, &self.cache));
         let mut missing = self.secrets.problems(&self.providers);
         // Workers on other machines have the secrets of providers and their tools. Graders and their tools run here.
         // A replay sends nothing, so the host fills in no secrets.

@@ -85,7 +85,8 @@ impl PluginCache {
             let _ = Digest::parse(name.get(..64)?)?;
             let end = &name[64..];
             let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
-            if ![".json", ".files", TABLE].contains(&end) && !key.is_some_and(is_compile_key) {
+            let ends = [".json", ".files", ".source", ".loader", TABLE];
+            if !ends.contains(&end) && !key.is_some_and(is_compile_key) {
                 return None;
             }
             let found = self.0.read(&name).ok()?.metadata().ok()?;

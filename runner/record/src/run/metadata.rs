@@ -53,6 +53,9 @@ pub struct ManifestProvider {
     pub plugin: String,
     /// SHA-256 of the plugin's file in the store.
     pub digest: Digest,
+    /// Whether the plugin's file is a development form: a loader with the source as data.
+    #[serde(default, rename = "development", skip_serializing_if = "std::ops::Not::not")]
+    pub is_development: bool,
     /// Kind of the plugin.
     pub kind: PluginKind,
     /// Limits of one attempt.

@@ -121,6 +121,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
         name: name.into(),
         is_grader: false,
         is_tool: false,
+        is_development: false,
         plugin: "plugin.wasm".into(),
         digest: digest(b"plugin"),
         kind: PluginKind::Component,

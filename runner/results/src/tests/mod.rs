@@ -96,6 +96,7 @@ fn run() -> Run {
         name: name.into(),
         is_grader: false,
         is_tool: false,
+        is_development: false,
         plugin: "plugin.wasm".into(),
         digest: digest(b"plugin"),
         kind: PluginKind::Component,

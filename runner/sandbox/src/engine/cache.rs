@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Component as PathPart, Path, PathBuf};
 
 use crc32fast::Hasher;
-use runner_model::{cache::Trailer, visible::shown_path};
+use runner_model::{Digest, cache::Trailer, visible::shown_path};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::process::geteuid;
 use wasmtime::{Engine, Module, Precompiled, component::Component};
@@ -43,15 +43,34 @@ pub(crate) fn deserialize(engine: &Engine, entry: &File) -> wasmtime::Result<Cod
 ///
 /// Another user could change the folder.
 pub(crate) fn open_entry(folder: &Path, name: &str) -> io::Result<Option<(File, Trailer)>> {
+    let file = open(folder, name)?;
+    Ok(file.and_then(|file| {
+        let trailer = check(&file).ok().flatten()?;
+        Some((file, trailer))
+    }))
+}
+
+/// Reads the source of a development form, and the digest of its loader. `None` if it does not exist.
+///
+/// # Errors
+///
+/// Another user could change the folder, or the file cannot be read.
+pub(crate) fn read_source(folder: &Path, name: &str) -> io::Result<Option<(Digest, Vec<u8>)>> {
+    let Some(mut file) = open(folder, name)? else { return Ok(None) };
+    let (mut loader, mut source) = ([0; 64], Vec::new());
+    file.read_exact(&mut loader)?;
+    file.read_to_end(&mut source)?;
+    let loader = str::from_utf8(&loader).ok().and_then(Digest::parse);
+    Ok(loader.map(|loader| (loader, source)))
+}
+
+/// Opens a file of the cache. `None` if it does not exist.
+fn open(folder: &Path, name: &str) -> io::Result<Option<File>> {
     let folder = match open_private(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         folder => folder?,
     };
-    let Ok(file) = open_file(&folder, name) else {
-        return Ok(None);
-    };
-    let trailer = check(&file).ok().flatten();
-    Ok(trailer.map(|trailer| (file, trailer)))
+    Ok(open_file(&folder, name).ok())
 }
 
 /// Reads the trailer and compares its checksum. `None` if the file is damaged, which wasmtime would

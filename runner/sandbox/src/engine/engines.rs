@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::{io, path::Path, thread, time::Duration};
 
 use runner_model::Digest;
-use runner_model::cache::{Trailer, entry_name, quick_name};
+use runner_model::cache::{Trailer, entry_name, quick_name, source_name};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
@@ -13,7 +13,7 @@ use super::cache;
 use super::config::{self, Allocation, Stack};
 use super::link::{LoadError, link, reason};
 use crate::interrupt::{Interrupt, InterruptState};
-use crate::{plugin::Plugin, store::limiter::MemoryBudget};
+use crate::{plugin::Linked, plugin::Plugin, store::limiter::MemoryBudget};
 
 /// Interval of epochs: a guest that computes may exceed its deadline by as much.
 const TICK: Duration = Duration::from_millis(10);
@@ -68,15 +68,18 @@ impl Engines {
         stack: u64,
     ) -> Result<Option<Plugin>, LoadError> {
         let key = Self::compile_key();
+        let failed = |error| {
+            let message = format!("cannot be loaded from the cache of compiled plugins: {error}");
+            LoadError::new("cache", message)
+        };
+        let source = cache::read_source(cache, &source_name(plugin)).map_err(failed)?;
+        let plugin = source.as_ref().map_or(plugin, |(loader, _)| loader);
         let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
         let quick = quick && matches!(entry, Ok(None));
         if quick {
             entry = cache::open_entry(cache, &quick_name(plugin, &key));
         }
-        let entry = entry.map_err(|error| {
-            let message = format!("cannot be loaded from the cache of compiled plugins: {error}");
-            LoadError::new("cache", message)
-        })?;
+        let entry = entry.map_err(failed)?;
         let Some((file, trailer)) = entry else {
             return Ok(None);
         };
@@ -85,10 +88,11 @@ impl Engines {
             let message = format!("does not fit a sandbox slot: {}", reason(&error));
             LoadError::new("pool", message)
         })?;
-        Ok(Some(Plugin {
-            linked: link(engine, &code, &trailer)?,
-            interrupt: self.interrupt.clone(),
-        }))
+        let mut linked = link(engine, &code, &trailer)?;
+        if let (Linked::Component(component), Some((_, source))) = (&mut linked, source) {
+            component.source = Some(source.into());
+        }
+        Ok(Some(Plugin { linked, interrupt: self.interrupt.clone() }))
     }
 
     /// Returns the interrupt of all calls.

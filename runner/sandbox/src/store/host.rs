@@ -20,6 +20,8 @@ use crate::{AttachedFile, Call, Secrets, Toolbox, interrupt::Guard, redact::Reda
 /// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies
 /// them.
 pub(crate) const MAX_HANDOVER: u64 = 32 * 1024 * 1024;
+/// Name of the file that a development form reads its source from. `names` does not list it.
+const SOURCE: &str = ".source";
 /// Bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;
 /// Bytes of a progress message.
@@ -54,6 +56,8 @@ pub(crate) struct Host {
     /// What tools have used. `peak_memory` is that of the largest one.
     pub(crate) of_tools: Usage,
     files: Vec<AttachedFile>,
+    /// The source of a development form, as the file [`SOURCE`].
+    pub(crate) source: Option<Arc<[u8]>>,
     /// Bytes of an attachment in one read. The host holds a copy of them.
     max_read: u64,
     /// Bytes of the guest's stack, for messages.
@@ -97,6 +101,7 @@ impl Host {
             records: None,
             of_tools: Usage::default(),
             files: Vec::new(),
+            source: None,
             max_read: limits.memory.min(MAX_HANDOVER),
             stack: limits.stack,
             progress_left: (limits.log_records, limits.log),
@@ -278,6 +283,11 @@ impl files::Host for Host {
         offset: u32,
         length: u32,
     ) -> Result<Vec<u8>, files::FileError> {
+        // Not counted, because the final form makes no such call.
+        if let Some(source) = self.source.as_ref().filter(|_| name == SOURCE) {
+            let rest = source.get(offset as usize..).ok_or(files::FileError::OutOfRange)?;
+            return Ok(rest[..rest.len().min(length as usize)].to_vec());
+        }
         self.calls += 1;
         let file =
             self.files.iter().find(|file| file.name == name).ok_or(files::FileError::NotFound)?;

@@ -6,30 +6,48 @@ use runner_model::units::{show_duration, show_size};
 use runner_model::{exit::Exit, visible::visible_line};
 use runner_prepare::source::Source;
 
-use crate::source_build;
+use crate::source_build::{self, Form};
 use crate::text::{CommandError, Out, style};
 
 /// Build the plugin in a folder
 ///
 /// Runs the line `build` of the folder's `plugin.toml`, outside the sandbox. Tools in the folder (`.venv/bin`,
 /// `node_modules/.bin`) take precedence over those on `PATH`.
+///
+/// `--dev` builds the development form: an interpreter from the cache, with the source as data, so that an edit takes a second.
+/// It behaves as the final form, which is faster to start and has no source in it. `exec --build` builds the development form, too.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder with the plugin's source
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
+    /// Build the development form, which Python and JavaScript have
+    #[arg(long)]
+    dev: bool,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let source = Source::open(&args.folder).map_err(CommandError::usage)?;
-    let built = source_build::build(&source)?;
+    let form = if args.dev { Form::Development } else { Form::Final };
+    let built = source_build::build(&source, form, out)?;
+    let (kind, size) = (source.kind(), show_size(built.bytes.len() as u64));
+    let shown = match built.form {
+        Form::Development => format!("development form of a {kind}"),
+        Form::Final => kind.to_string(),
+    };
     out.data(&format!(
-        "{} {}: {}, {} in {}",
+        "{} {}: {shown}, {size} in {}",
         style::green("✓"),
         visible_line(&built.file.to_string_lossy()),
-        source.kind(),
-        show_size(built.bytes.len() as u64),
         show_duration(built.took),
     ));
+    if built.form == Form::Development {
+        out.hint(&format!("to build the final form: {}", source.build_command()));
+    } else if args.dev {
+        let name = source.shown();
+        out.hint(&format!(
+            "{name} has no development form, `[dev]` in its `plugin.toml`: this is the final one"
+        ));
+    }
     Ok(Exit::Success)
 }

@@ -75,6 +75,7 @@ fn manifest() -> Manifest {
             name: "units".into(),
             is_grader: false,
             is_tool: false,
+            is_development: false,
             plugin: "bundled:units".into(),
             digest: digest(b"plugin"),
             kind: PluginKind::Component,
