@@ -74,6 +74,14 @@ impl wasip3::exports::cli::run::Guest for Command {
                 }
                 "every-call" => every_call(&next()).await,
                 "hold" => hold(&next(), number(&next())).await,
+                "get-with" => {
+                    let (name, value, url) = (next(), next().into_bytes(), next());
+                    let headers = Fields::from_list(&[(name, value)]).expect("a header");
+                    match read_response(headers, &url).await {
+                        Ok((status, body)) => format!("{status} {body}"),
+                        Err(error) => error,
+                    }
+                }
                 "get" => match get(&next()).await {
                     Ok((status, body)) => format!("{status} {body}"),
                     Err(error) => error,
@@ -87,13 +95,13 @@ impl wasip3::exports::cli::run::Guest for Command {
                 "post" => {
                     let url = next();
                     let body = vec![b'x'; number(&next()) as usize];
-                    match send(Method::Post, &url, Some(body)).await {
+                    match send(Fields::new(), Method::Post, &url, Some(body)).await {
                         Ok(response) => format!("{}", response.get_status_code()),
                         Err(error) => error,
                     }
                 }
                 "long-path" => {
-                    let request = request(Method::Get, "http://127.0.0.1/", None).0;
+                    let request = request(Fields::new(), Method::Get, "http://127.0.0.1/", None).0;
                     let long = "/".repeat(number(&next()) as usize);
                     format!("{:?}", request.set_path_with_query(Some(&long)))
                 }
@@ -368,6 +376,7 @@ async fn hold(path: &str, count: u64) -> String {
 }
 
 fn request(
+    headers: Fields,
     method: Method,
     url: &str,
     body: Option<Vec<u8>>,
@@ -377,7 +386,7 @@ fn request(
     let (sender, contents) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let contents = body.is_some().then_some(contents);
-    let (request, sent) = Request::new(Fields::new(), contents, trailers_reader, None);
+    let (request, sent) = Request::new(headers, contents, trailers_reader, None);
     request.set_method(&method).expect("a method");
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     request.set_scheme(Some(&scheme)).expect("a scheme");
@@ -394,14 +403,23 @@ fn request(
     (request, writing)
 }
 
-async fn send(method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Response, String> {
-    let (request, writing) = request(method, url, body);
+async fn send(
+    headers: Fields,
+    method: Method,
+    url: &str,
+    body: Option<Vec<u8>>,
+) -> Result<Response, String> {
+    let (request, writing) = request(headers, method, url, body);
     let (response, ()) = join!(client::send(request), writing);
     response.map_err(|error| format!("{error:?}"))
 }
 
 async fn get(url: &str) -> Result<(u16, String), String> {
-    let response = send(Method::Get, url, None).await?;
+    read_response(Fields::new(), url).await
+}
+
+async fn read_response(headers: Fields, url: &str) -> Result<(u16, String), String> {
+    let response = send(headers, Method::Get, url, None).await?;
     let status = response.get_status_code();
     let (_, done) = wit_future::new(|| Ok(()));
     let (body, ended) = Response::consume_body(response, done);
