@@ -273,6 +273,32 @@ fn bytes_between_parts_of_a_guest_take_no_memory_of_the_host() {
 }
 
 #[test]
+fn provider_uses_it_beside_the_contract_and_cannot_wait() {
+    let runner = Runner::new(&["async-provider"]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"async-provider.wasm\"\n[[tests]]\nid = \"t0\"\ninput = \"now\"\n[[tests]]\nid = \"t1\"\ninput = \"wait\"\n",
+    );
+    let ended = rows_of(&runner, 2);
+    assert_eq!(ended[0]["output"], true, "{:#}", ended[0]);
+    let error = &ended[1]["error"];
+    assert_eq!([&error["class"], &error["code"]], ["trap", "cannot-block-sync-task"], "{error:#}");
+}
+
+#[test]
+fn clocks_stand_still_in_a_pause() {
+    let runner = scenario("", &[&["sleep", "1500"]]);
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    running.wait_until_running(&runner, 1);
+    runner.run(&["pause"]).expect(0);
+    // A clock of the machine would end the sleep earlier by this time, which is not the attempt's.
+    std::thread::sleep(Duration::from_secs(1));
+    runner.run(&["unpause"]).expect(0);
+    running.finish().expect(0);
+    let took = runner.only_run().row("t0")["duration_ms"].as_f64().unwrap();
+    assert!(took >= 1_500.0, "{took}");
+}
+
+#[test]
 fn timeouts_end_every_kind_of_wait() {
     let waits: &[&[&str]] = &[&["sleep", "100000"], &["tasks", "10"], &["spin"], &["wait"]];
     for row in rows_of(&within("300ms", "", waits), waits.len()) {

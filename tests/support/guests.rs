@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Components, from `tests/guests`.
-const COMPONENTS: [&str; 11] = [
+const COMPONENTS: [&str; 12] = [
     "hostile",
     "stuck",
     "counter",
@@ -15,6 +15,7 @@ const COMPONENTS: [&str; 11] = [
     "web",
     "leaky",
     "async",
+    "async-provider",
     // For published contracts.
     "contract-0-1-0-pure",
     "contract-0-1-0-plugin",
