@@ -307,6 +307,39 @@ fn timeouts_end_every_kind_of_wait() {
     }
 }
 
+/// A file that goes straight to standard output: no code of the guest runs meanwhile.
+#[test]
+fn file_without_end_is_interrupted_and_delays_no_other_guest() {
+    let pipes: &[&[&str]] = &[&["pipe", "/given/long"], &["sleep", "10"], &["sleep", "20"]];
+    let grant = "grants.fs = [{ path = \"given\", mount = \"/given\" }]";
+    let runner = within("2s", grant, pipes);
+    fs::create_dir(runner.path("given")).unwrap();
+    fs::File::create(runner.path("given/long")).unwrap().set_len(4 << 40).unwrap();
+    runner.exec(&["-j", "3"]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.rows().len(), 3, "an attempt ran again: {:#?}", run.rows());
+    assert_eq!(run.row("t0")["outcome"], "timeout");
+    assert!(!run.text("logs.jsonl").contains("inside one instruction"));
+    for test in ["t1", "t2"] {
+        assert_eq!(run.row(test)["outcome"], "passed", "{:#}", run.row(test));
+    }
+}
+
+#[test]
+fn large_write_is_taken_in_parts() {
+    let runner = within(
+        "1s",
+        "grants.secrets = [\"API_KEY\"]\nlimits.memory = \"1GiB\"",
+        &[&["flood", "300000000"]],
+    );
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    let ran = command.env("API_KEY", "very-secret-value").output().unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    let row = runner.only_run().row("t0");
+    assert!(row["duration_ms"].as_f64().unwrap() < 10_000.0, "{row:#}");
+    assert!(!runner.only_run().text("logs.jsonl").contains("inside one instruction"));
+}
+
 #[test]
 fn stop_ends_a_guest_that_waits_in_a_future() {
     let runner = scenario("", &[&["sleep", "600000"]]);

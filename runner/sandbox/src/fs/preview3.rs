@@ -191,7 +191,8 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
         };
         let stream = match opened {
             Ok(file) => {
-                let reader = FileReader { file, position, end: Some(end), _open: open };
+                let reader =
+                    FileReader { file, position, since_pause: 0, end: Some(end), _open: open };
                 StreamReader::new(&mut store, reader)?
             }
             Err(code) => {
@@ -408,6 +409,8 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
 struct FileReader {
     file: SharedFile,
     position: u64,
+    /// Bytes that were read since other work had its turn.
+    since_pause: usize,
     /// `None` once the guest knows the end of the stream.
     end: Option<EndSender>,
     _open: Arc<()>,
@@ -419,14 +422,20 @@ impl<T> StreamProducer<T> for FileReader {
 
     fn poll_produce<'a>(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
         mut store: StoreContextMut<'a, T>,
         to: Destination<'a, u8, VecBuffer<u8>>,
-        _: bool,
+        is_cancelled: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         // The guest asks whether it can read.
         if to.remaining(&mut store) == Some(0) {
             return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        // A guest may connect the stream to its standard output, and then no code of the guest runs until the end of the file.
+        if self.since_pause >= MAX_READ && !is_cancelled {
+            self.since_pause = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let mut to = to.as_direct(store, READ_AHEAD);
         let bytes = to.remaining();
@@ -436,6 +445,7 @@ impl<T> StreamProducer<T> for FileReader {
         let end = match read {
             Ok(read @ 1..) => {
                 self.position += read as u64;
+                self.since_pause += read;
                 to.mark_written(read);
                 return Poll::Ready(Ok(StreamResult::Completed));
             }

@@ -348,6 +348,8 @@ impl AsyncWrite for Capture {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // A guest may write all of its memory at once, and is not interrupted before the end.
+        let bytes = &bytes[..bytes.len().min(CHUNK)];
         let pushed = self.lock().receive(bytes);
         Poll::Ready(pushed.map(|()| bytes.len()).map_err(io::Error::other))
     }

@@ -123,6 +123,18 @@ impl wasip3::exports::cli::run::Guest for Command {
                         .collect::<Vec<_>>();
                     format!("{} futures", held.len())
                 }
+                "pipe" => {
+                    let file = open(&next()).await.expect("a file");
+                    let (content, read) = file.read_via_stream(0);
+                    let printed = stdout::write_via_stream(content);
+                    let (read, printed) = join!(async { read.await }, async { printed.await });
+                    format!("{read:?} {printed:?}")
+                }
+                "flood" => {
+                    let line = vec![b'x'; number(&next()) as usize];
+                    write(line, stdout::write_via_stream).await;
+                    continue;
+                }
                 "own-stream" => own_stream(number(&next()) as usize).await,
                 "tasks" => {
                     let all = (0..number(&next())).map(|_| monotonic_clock::wait_for(u64::MAX));
