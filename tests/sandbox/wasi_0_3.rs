@@ -282,6 +282,7 @@ fn provider_uses_it_beside_the_contract_and_cannot_wait() {
     assert_eq!(ended[0]["output"], true, "{:#}", ended[0]);
     let error = &ended[1]["error"];
     assert_eq!([&error["class"], &error["code"]], ["trap", "cannot-block-sync-task"], "{error:#}");
+    assert!(error["message"].as_str().unwrap().contains("only a command can wait"), "{error:#}");
 }
 
 #[test]

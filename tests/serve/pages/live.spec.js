@@ -268,6 +268,9 @@ test('trials that may cost money are run again after a question', async ({ page,
   await dialog.getByRole('button', { name: 'Rerun' }).click();
   await expect(dialog).toHaveCount(0);
   await expect.poll(sessions).toBe(2);
+  // A page that changes from one state to the next is checked for neither.
+  await runner(['wait', `${LIVE}/paid`], [1]);
+  await expect(heading(page)).toContainText('✗ failed');
 });
 
 test('safe button of a deletion has the focus', async ({ page, server }) => {

@@ -159,6 +159,9 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
     if trap == Trap::StackOverflow {
         message += &format!("; `limits.stack` is {}", show_size(sandbox.host.stack));
     }
+    if trap == Trap::CannotBlockSyncTask {
+        message += "; the contract's functions are synchronous, so only a command can wait in functions of WASI 0.3";
+    }
     failure(class, trap_code(trap), message)
 }
 
