@@ -1,6 +1,6 @@
-//! Files of WASI 0.3: those of WASI 0.2 with its checks and counts, behind the other signatures.
+//! Files of WASI 0.3: the calls of WASI 0.2, with their checks and counts, under other signatures.
 //!
-//! A call is done before the guest goes on, as in a deterministic call of 0.2: other tasks of the guest cannot see it half
+//! A call is done before the guest continues, as in a deterministic call of 0.2: other tasks of the guest cannot see it half
 //! done, and its position among their calls does not depend on the machine.
 
 use std::future::Future;
