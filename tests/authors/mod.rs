@@ -3,5 +3,6 @@
 mod agent;
 mod calls;
 mod chat;
+mod development;
 mod doctor;
 mod folders;

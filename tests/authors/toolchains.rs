@@ -47,6 +47,8 @@ struct Template {
     asks: bool,
     /// Inputs for which the provider makes a mistake that the compiler accepts, and a part of the message.
     mistakes: &'static [(&'static str, &'static str)],
+    /// Edits of a file after which no test can run in the development form, and parts of the message.
+    broken: &'static [(&'static str, &'static str, &'static str, &'static [&'static str])],
     /// Place for the README's example of the host's functions.
     example: Option<Example>,
 }
@@ -90,6 +92,7 @@ const RUST: Template = Template {
     crash: ("trap", &["oh no", "src/lib.rs:"]),
     asks: true,
     mistakes: &[],
+    broken: &[],
     example: None,
 };
 
@@ -117,6 +120,7 @@ const RUST_COMMAND: Template = Template {
     crash: ("trap", &["oh no", "src/main.rs:"]),
     asks: false,
     mistakes: &[],
+    broken: &[],
     example: None,
 };
 
@@ -152,6 +156,32 @@ const PYTHON: Template = Template {
     mistakes: &[
         ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
         ("score", "TypeError: `score` of the reply must be a `float`, not `str`"),
+    ],
+    broken: &[
+        (
+            "provider.py",
+            "class Provider",
+            "x = nope\n\n\nclass Provider",
+            &["NameError: name 'nope' is not defined (provider.py, line 29)"],
+        ),
+        (
+            "provider.py",
+            "INPUT_SCHEMA = {",
+            "INPUT_SCHEMA = {{",
+            &["SyntaxError: '{' was never closed (provider.py, line "],
+        ),
+        (
+            "provider.py",
+            "import json",
+            "import json, numpy",
+            &["No module named 'numpy'", "`runner plugin build`", "(provider.py, line 3)"],
+        ),
+        (
+            "provider.py",
+            "version=",
+            "versoin=",
+            &["TypeError: Description.__init__() got an unexpected", "(provider.py, line "],
+        ),
     ],
     example: Some(Example {
         block: "python",
@@ -196,6 +226,27 @@ const JAVASCRIPT: Template = Template {
         ("bare", "TypeError: the reply must have an `output`"),
         ("score", "TypeError: the reply must have a `score` that is a number"),
         ("fetch", "there is no `fetch`: use `send`"),
+    ],
+    broken: &[
+        (
+            "shout.js",
+            "export function run",
+            "const x = nope;\nexport function run",
+            &["ReferenceError: nope is not defined (shout.js:27"],
+        ),
+        ("shout.js", "const words =", "const words = ;", &["Unexpected token", "shout.js:30:"]),
+        (
+            "shout.js",
+            "// With",
+            "import 'left-pad';\n// With",
+            &["shout.js imports `left-pad`, which is neither a relative path"],
+        ),
+        (
+            "shout.js",
+            "summary: '",
+            "summary: nope + '",
+            &["ReferenceError: nope is not defined (shout.js:"],
+        ),
     ],
     example: Some(Example {
         block: "javascript",
@@ -247,6 +298,7 @@ const C: Template = Template {
         ("null", "executed in `run`"),
         ("assert", "Assertion failed: strcmp(text, \"assert\") != 0 (src/provider.c: run:"),
     ],
+    broken: &[],
     example: None,
 };
 
@@ -287,6 +339,7 @@ const GO: Template = Template {
     crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
     asks: false,
     mistakes: &[],
+    broken: &[],
     example: None,
 };
 
@@ -683,6 +736,7 @@ impl Template {
         plugin.assert_passed();
 
         plugin.assert_typo_is_named();
+        plugin.assert_broken_source_is_explained(self.broken);
         for (file, from, to) in self.edits {
             plugin.edit(file, from, to);
         }
@@ -697,23 +751,10 @@ impl Template {
             .map(|(id, _)| format!("[[tests]]\nid = \"{id}\"\ninput = {{ text = \"{id}\" }}\n"))
             .collect();
         let trouble = [TROUBLE, ask, &mistakes].concat();
-        let Finished { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
-
-        assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
-        assert_says(&rows, "blank", &["`text` has no words"]);
-        let (class, says) = self.crash;
-        assert_eq!(outcome(&rows, "crash"), ("error", class));
-        assert_says(&rows, "crash", says);
-        assert_eq!(outcome(&rows, "loop").0, "timeout");
-        for (id, says) in self.mistakes {
-            assert_says(&rows, id, &[says]);
-        }
-        if self.asks {
-            // The list at the end is in the program's own words.
-            let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));
-            assert!(listed.any(|line| line.contains("oh no")), "{printed}");
-            assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
-            assert_says(&rows, "ask", &["https://example.com", "granted"]);
+        plugin.assert_trouble_is_explained(&trouble);
+        if plugin.run_final_form() {
+            plugin.assert_passed();
+            plugin.assert_trouble_is_explained(&trouble);
         }
     }
 }
@@ -723,14 +764,10 @@ impl Template {
     fn follow_as_agent(&self) {
         let plugin = Plugin::new(self);
         plugin.run_commands();
-        let rows = plugin.rows();
-        assert_eq!(rows.len(), 3);
-        for row in &rows {
-            assert_eq!(row["outcome"], "passed", "{row}");
+        plugin.assert_agent_passed();
+        if plugin.run_final_form() {
+            plugin.assert_agent_passed();
         }
-        assert_eq!(row(&rows, "sum")["output"], "3020 m");
-        let steps = ["user ", "agent convert", "agent convert", "agent "];
-        assert_eq!(plugin.steps("sum"), steps);
         plugin.assert_parts_are_valid();
     }
 }
@@ -826,7 +863,7 @@ impl<'a> Plugin<'a> {
 
     /// Returns the source and the tool of each step in the transcript of a test of the last run.
     fn steps(&self, test: &str) -> Vec<String> {
-        let save = format!("runner show latest {test} --save saved");
+        let save = format!("rm -rf saved && runner show latest {test} --save saved");
         succeed(&save, &self.shell(&save));
         let text = fs::read(self.path("saved/artifacts/transcript.json")).unwrap();
         let transcript: Value = serde_json::from_slice(&text).unwrap();
@@ -882,6 +919,67 @@ impl<'a> Plugin<'a> {
         let again = self.shell("runner exec --build --dry-run scenario.toml");
         let stderr = String::from_utf8_lossy(&again.stderr);
         assert!(!stderr.contains("building"), "{stderr}");
+    }
+
+    /// Checks the rows and the steps of the agent's own scenario.
+    fn assert_agent_passed(&self) {
+        let rows = self.rows();
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            assert_eq!(row["outcome"], "passed", "{row}");
+        }
+        assert_eq!(row(&rows, "sum")["output"], "3020 m");
+        let steps = ["user ", "agent convert", "agent convert", "agent "];
+        assert_eq!(self.steps("sum"), steps);
+    }
+
+    /// Builds the final form, and runs the scenario of the README. Returns whether the plugin has another form.
+    fn run_final_form(&self) -> bool {
+        if !fs::read_to_string(self.path("plugin.toml")).unwrap().contains("[dev]") {
+            return false;
+        }
+        fs::remove_dir_all(self.path("results")).unwrap();
+        let build = "runner plugin build && runner exec scenario.toml";
+        let ran = self.shell(build);
+        succeed(build, &ran);
+        assert!(!String::from_utf8_lossy(&ran.stderr).contains("development form"));
+        true
+    }
+
+    /// Runs the provider, in the form that was built last, with everything that it can do wrong.
+    fn assert_trouble_is_explained(&self, trouble: &str) {
+        let Finished { printed, rows } = self.exec("scenario-trouble.toml", trouble, 1);
+        assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
+        assert_says(&rows, "blank", &["`text` has no words"]);
+        let (class, says) = self.template.crash;
+        assert_eq!(outcome(&rows, "crash"), ("error", class));
+        assert_says(&rows, "crash", says);
+        assert_eq!(outcome(&rows, "loop").0, "timeout");
+        for (id, says) in self.template.mistakes {
+            assert_says(&rows, id, &[says]);
+        }
+        if self.template.asks {
+            // The list at the end is in the program's own words.
+            let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));
+            assert!(listed.any(|line| line.contains("oh no")), "{printed}");
+            assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
+            assert_says(&rows, "ask", &["https://example.com", "granted"]);
+        }
+    }
+
+    /// Breaks the source, so that no description of the provider can be read, and names the place.
+    fn assert_broken_source_is_explained(&self, broken: &[(&str, &str, &str, &[&str])]) {
+        for (file, from, to, says) in broken {
+            let text = fs::read_to_string(self.path(file)).unwrap();
+            self.edit(file, from, to);
+            let ran = self.shell("runner exec --build scenario.toml");
+            let stderr = String::from_utf8_lossy(&ran.stderr);
+            assert!(!ran.status.success(), "{to}");
+            for text in *says {
+                assert!(stderr.contains(text), "{to}: {text:?} is not in: {stderr}");
+            }
+            fs::write(self.path(file), text).unwrap();
+        }
     }
 
     fn assert_typo_is_named(&self) {

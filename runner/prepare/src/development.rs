@@ -52,6 +52,11 @@ pub fn is_development(cache: &PluginCache, plugin: &Digest) -> bool {
     cache.open_entry(&source_name(plugin)).is_some()
 }
 
+/// Returns whether a plugin of a provider is a development form.
+pub fn is_any(providers: &[PreparedProvider], cache: &PluginCache) -> bool {
+    providers.iter().any(|prepared| is_development(cache, &prepared.digest))
+}
+
 /// Returns a notice for each provider whose plugin is a development form.
 pub fn notices(providers: &[PreparedProvider], cache: &PluginCache) -> Vec<String> {
     let mut providers = providers.to_vec();

@@ -158,7 +158,7 @@ impl Source {
         &self.manifest.build
     }
 
-    /// Returns the way to build the development form. `None` if there is none.
+    /// Returns the way to build the development form. `None` if the language lacks that form.
     pub fn development(&self) -> Option<&DevelopmentBuild> {
         self.manifest.dev.as_ref()
     }

@@ -19,6 +19,8 @@ pub const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 pub const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
 /// Line of the Python runtime below an exception that was not caught.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
+/// Last line of the JavaScript engine after an exception that was not caught.
+const JAVASCRIPT_ABORT: &str = "Redirecting call to abort() to mozalloc_abort";
 
 /// Resources that an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -195,6 +197,9 @@ pub struct Raw<'a>(pub Cow<'a, RawValue>);
 pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     let stderr = error.stderr.as_ref().filter(|_| error.class == Some(ErrorClass::Trap))?;
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if let Some(panic) = javascript_panic(&lines) {
+        return Some(panic);
+    }
     let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
     let at = lines.iter().position(is_panic)?;
     let place = &lines[at][lines[at].find("panicked at ")?..];
@@ -210,6 +215,24 @@ pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
         }
         (None, _) => (vec![lines[at]], place.to_owned()),
     })
+}
+
+/// Returns the exception that has ended a JavaScript component, whose engine prints its message and its stack.
+fn javascript_panic<'a>(lines: &[&'a str]) -> Option<(Vec<&'a str>, String)> {
+    let stack = lines.iter().position(|line| *line == "Stack:");
+    let stack = stack.filter(|_| lines.last() == Some(&JAVASCRIPT_ABORT))?;
+    let message = lines[stack.checked_sub(1)?];
+    let frame =
+        lines[stack + 1].rsplit('@').next().filter(|frame| !frame.contains("initializer.js:"));
+    // A development form has printed it with the place in the author's file.
+    let above =
+        stack.checked_sub(2).map(|above| lines[above]).filter(|line| line.contains(message));
+    let words = match (above, frame) {
+        (Some(above), _) => above.to_owned(),
+        (None, Some(frame)) => format!("{message} ({frame})"),
+        (None, None) => message.to_owned(),
+    };
+    Some((vec![message, JAVASCRIPT_ABORT], words))
 }
 
 impl fmt::Display for RowError<'_> {

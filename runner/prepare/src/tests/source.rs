@@ -89,6 +89,35 @@ fn further_folders_belong_to_the_source() {
 }
 
 #[test]
+fn loader_depends_on_the_files_that_it_names() {
+    let folder = folder(
+        "name = \"x\"\nkind = \"component\"\nbuild = \"true\"\n[dev]\nloader = \"true\"\nfrom = [\"a.txt\", \"parts\"]\nsource = \"true\"\n",
+    );
+    let path = folder.path();
+    let origin = || {
+        let source = Source::open(path).unwrap();
+        source.loader_origin(source.development().unwrap())
+    };
+    write(path, "a.txt", "1");
+    write(path, "parts/b.txt", "1");
+    write(path, "main.txt", "1");
+    let mut known = vec![origin().unwrap()];
+    write(path, "main.txt", "2");
+    assert_eq!(origin().unwrap(), known[0]);
+    for file in ["a.txt", "parts/b.txt", "parts/c.txt"] {
+        write(path, file, "2");
+        let changed = origin().unwrap();
+        assert!(!known.contains(&changed), "{file}");
+        known.push(changed);
+    }
+    let manifest = fs::read_to_string(path.join("plugin.toml")).unwrap();
+    write(path, "plugin.toml", &manifest.replace("loader = \"true\"", "loader = \"false\""));
+    assert!(!known.contains(&origin().unwrap()));
+    fs::remove_file(path.join("a.txt")).unwrap();
+    assert!(origin().unwrap_err().contains("a.txt"));
+}
+
+#[test]
 fn bad_manifests_are_refused_with_reason() {
     for (manifest, says) in [
         ("", "missing field"),
@@ -97,6 +126,14 @@ fn bad_manifests_are_refused_with_reason() {
         (
             "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nbuid = \"c\"\n",
             "plugin.toml:4:1`: unknown field `buid`",
+        ),
+        (
+            "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\n[dev]\nloader = \"true\"\nfrom = []\nsource = \"true\"\n",
+            "only a component can have a development form",
+        ),
+        (
+            "name = \"x\"\nkind = \"component\"\nbuild = \"true\"\n[dev]\nloader = \"true\"\nform = []\nsource = \"true\"\n",
+            "plugin.toml:6:1`: unknown field `form`, expected one of `loader`, `from`, `source`",
         ),
         ("name = \"x\"\nlanguage = \"c\"\n", "plugin new NAME --lang LANGUAGE"),
     ] {

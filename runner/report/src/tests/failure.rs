@@ -89,6 +89,28 @@ fn exceptions_of_python_come_first() {
 }
 
 #[test]
+fn exceptions_of_javascript_come_first() {
+    let stack =
+        r"Stack:\n  describe@shout.js:17:9\n\nRedirecting call to abort() to mozalloc_abort";
+    let bundle = stack.replace("shout.js:17", "dist/loader.js line 26 > Function:19");
+    let tool = stack.replace("shout.js", "/tmp/1/sources/initializer.js");
+    for (said, words) in [
+        (format!(r"nope is not defined\n{stack}"), "nope is not defined (shout.js:17:9)"),
+        (
+            format!(
+                r"ReferenceError: nope is not defined (shout.js:17)\nnope is not defined\n{bundle}"
+            ),
+            "ReferenceError: nope is not defined (shout.js:17)",
+        ),
+        (format!(r"1 is no record\n{tool}"), "1 is no record"),
+    ] {
+        let error = r#""class":"trap","code":"c","message":"the guest trapped""#;
+        let row = row("error", &format!(r#","error":{{{error},"stderr":"{said}"}}"#));
+        assert_eq!(headline(&read(&row)), words);
+    }
+}
+
+#[test]
 fn headlines_have_the_programs_words() {
     for (said, words) in [
         (r"Traceback:\n  line 1\nValueError: \u001boh no\n", r"ValueError: \u{1b}oh no"),

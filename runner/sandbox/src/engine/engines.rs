@@ -75,14 +75,14 @@ impl Engines {
         let source = cache::read_source(cache, &source_name(plugin)).map_err(failed)?;
         let plugin = source.as_ref().map_or(plugin, |(loader, _)| loader);
         let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
-        let quick = quick && matches!(entry, Ok(None));
-        if quick {
+        if quick && matches!(entry, Ok(None)) {
             entry = cache::open_entry(cache, &quick_name(plugin, &key));
         }
         let entry = entry.map_err(failed)?;
         let Some((file, trailer)) = entry else {
             return Ok(None);
         };
+        // Plugins with and without optimization share an engine, and so its larger stacks.
         let engine = self.engine(&trailer, quick, Stack::of(stack))?;
         let code = cache::deserialize(engine, &file).map_err(|error| {
             let message = format!("does not fit a sandbox slot: {}", reason(&error));

@@ -5,6 +5,8 @@ use std::iter;
 use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::{Digest, exit::Exit, units::show_size, visible::visible_line};
+use runner_prepare::development::is_development;
+use runner_record::PluginCache;
 use runner_report::VERSION;
 use runner_report::schemars::{self, JsonSchema};
 use serde::Serialize;
@@ -44,6 +46,8 @@ pub struct InspectDocument<'a> {
     pub bytes: u64,
     /// Kind of the plugin.
     pub kind: PluginKind,
+    /// Whether it is a development form: a loader with the source as data.
+    pub development: bool,
     /// Version of the exported contract. `null` for commands.
     pub contract: Option<&'a str>,
     /// The plugin's description of itself. `null` for plain commands.
@@ -62,6 +66,8 @@ pub struct InspectDocument<'a> {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let (sha256, bytes, inspection) = inspect(&args.file)?;
+    let cache = PluginCache::open().map_err(CommandError::failed)?;
+    let development = is_development(&cache, &sha256);
     let described = describe(&args.file, Protocol::Json, out);
     let described = match described {
         Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
@@ -97,6 +103,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             sha256,
             bytes,
             kind: inspection.kind,
+            development,
             contract: inspection.contract.as_deref(),
             description: description.as_ref(),
             grader,
@@ -106,8 +113,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             problem: problem.as_ref().map(CommandError::message),
         });
     } else {
+        let form = if development { "development form of a " } else { "" };
         out.data(&format!(
-            "{}: {}, {}",
+            "{}: {form}{}, {}",
             style::bold(&visible_line(&args.file)),
             inspection.kind,
             show_size(bytes)

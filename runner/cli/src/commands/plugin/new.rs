@@ -35,7 +35,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         ));
     }
     check_free(&args.folder)?;
+    let mut build = "runner plugin build";
     for (path, text) in template.files(&name) {
+        if path == Path::new("plugin.toml") && text.contains("[dev]") {
+            build = "runner plugin build --dev";
+        }
         let path = args.folder.join(path);
         write_new(&path, text.as_bytes()).map_err(|error| {
             // The folder was missing or empty, and the command can be repeated.
@@ -46,7 +50,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     out.data(&format!("wrote {}", shown_path(&args.folder)));
     let folder = quoted_path(&args.folder);
     let mut next = format!("next, type:\n  cd {folder}");
-    let own = ["runner plugin build", "runner exec scenario.toml"];
+    let own = [build, "runner exec scenario.toml"];
     for step in template.manifest.steps.iter().map(String::as_str).chain(own) {
         next.push_str(&format!("\n  {step}"));
     }

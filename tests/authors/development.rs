@@ -1,0 +1,137 @@
+//! The development form of plugins: a loader that reads the source as data.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{run::Run, runner::Runner, running::Finished, running::Running};
+
+const SCENARIO: &str = r#"
+[providers.filter]
+plugin = "filter"
+[[tests]]
+id = "a"
+input = { do = "read-file", name = ".source" }
+expect = { contains = "e" }
+"#;
+
+/// Creates a folder whose loader is an existing plugin, with a file that counts how often it was built.
+fn with_loader() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir_all(runner.path("filter/parts")).unwrap();
+    let manifest = r#"
+name = "filter"
+kind = "component"
+build = "cp ../hostile.wasm dist/plugin.wasm"
+[dev]
+loader = "cp ../hostile.wasm dist/loader.wasm; echo built >> ../loaders.log"
+from = ["loader.txt", "parts"]
+source = "cp main.txt dist/source"
+"#;
+    for (file, text) in
+        [("plugin.toml", manifest), ("main.txt", "one"), ("loader.txt", "1"), ("parts/a.txt", "1")]
+    {
+        runner.write(&format!("filter/{file}"), text);
+    }
+    runner.scenario(SCENARIO);
+    runner
+}
+
+/// Runs a command with a cache of its own, which contains only plugins of this test.
+fn run(runner: &Runner, args: &[&str]) -> Finished {
+    let mut command = runner.command(args);
+    Running::start(command.env("RUNNER_CACHE", runner.path("cache"))).finish()
+}
+
+fn loaders(runner: &Runner) -> usize {
+    fs::read_to_string(runner.path("loaders.log")).unwrap().lines().count()
+}
+
+fn output(run: &Run) -> String {
+    run.rows()[0]["output"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn edit_of_a_development_form_compiles_nothing() {
+    let runner = with_loader();
+    let built = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
+    built.says(&["building the loader of filter, once", "compiling filter"]);
+    built.says(&["provider `filter`: development form of `filter`"]);
+    let first = runner.only_run();
+    assert_eq!(output(&first), "one");
+
+    runner.write("filter/main.txt", "the other");
+    let edited = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
+    edited.says(&["`main.txt` has changed", "development form of `filter`"]);
+    for word in ["loader", "compiling"] {
+        assert!(!edited.stderr.contains(word), "{}", edited.stderr);
+    }
+    let second = runner.runs().into_iter().find(|run| run.id() != first.id()).unwrap();
+    assert_eq!(output(&second), "the other");
+    let plugin = |run: &Run| run.manifest()["providers"][0].clone();
+    assert_eq!(plugin(&second)["development"], true);
+    assert_ne!(plugin(&first)["digest"], plugin(&second)["digest"]);
+    run(&runner, &["show", second.id()]).expect(0).says(&["dev form filter"]);
+    run(&runner, &["plugin", "inspect", "filter"]).expect(0).says(&["development form"]);
+
+    // A stored run has its own source, also without the cache.
+    fs::remove_dir_all(runner.path("cache")).unwrap();
+    let again = run(&runner, &["plugin", "run", "--from", first.id(), "--trial", "a"]).expect(0);
+    again.says(&["one"]);
+
+    // Only the files that it names change the loader.
+    fs::write(runner.path("filter/parts/a.txt"), "2").unwrap();
+    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0).says(&["building the loader"]);
+    assert_eq!(loaders(&runner), 2);
+}
+
+#[test]
+fn newest_form_is_used_while_it_is_fresh() {
+    let runner = with_loader();
+    let built = run(&runner, &["plugin", "build", "filter"]).expect(0);
+    assert!(!built.stdout.contains("development form"), "{}", built.stdout);
+    let ran = run(&runner, &["exec", "--build", "scenario.toml"]).expect(1);
+    for word in ["building", "development form"] {
+        assert!(!ran.stderr.contains(word), "{}", ran.stderr);
+    }
+    // The final form has no source to read.
+    assert_eq!(runner.only_run().rows()[0]["output"], json!({"error": "not-found"}));
+
+    let built = run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    built.says(&["development form of a component", "runner plugin build filter"]);
+    run(&runner, &["exec", "scenario.toml"]).expect(0);
+    let called =
+        ["plugin", "run", "filter", "--input", r#"{"do": "read-file", "name": ".source"}"#];
+    run(&runner, &called).expect(0).says(&["one", "development form of `filter`"]);
+    assert_eq!(loaders(&runner), 1);
+}
+
+#[test]
+fn plugins_without_a_development_form_are_built_as_ever() {
+    let runner = with_loader();
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    let (manifest, _) = manifest.split_once("[dev]").unwrap();
+    runner.write("filter/plugin.toml", manifest);
+    let built = run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    built.says(&["filter has no development form", "this is the final one"]);
+    assert!(!runner.path("loaders.log").exists());
+}
+
+#[test]
+fn failed_builds_of_a_development_form_say_why() {
+    let runner = with_loader();
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    for (from, to, says) in [
+        ("cp main.txt dist/source", "true", "did not write `filter/dist/source`"),
+        ("cp main.txt dist/source", "echo oh no; exit 1", "building `filter` failed"),
+        ("cp main.txt dist/source", "truncate -s 17M dist/source", "more than 16 MiB"),
+        ("cp ../hostile.wasm dist/loader.wasm", "true", "did not write `filter/dist/loader.wasm`"),
+        ("\"parts\"", "\"lost\"", "cannot read `filter/lost`"),
+    ] {
+        let _ = fs::remove_dir_all(runner.path("filter/dist"));
+        runner.write("filter/plugin.toml", manifest.replace(from, to));
+        let ran = run(&runner, &["plugin", "build", "filter", "--dev"]);
+        assert_ne!(ran.code, Some(0), "{says}");
+        ran.says(&[says]);
+    }
+}
