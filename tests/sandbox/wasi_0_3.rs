@@ -1,5 +1,4 @@
-//! Guests of WASI 0.3: that they work, that their grants and limits are those of 0.2, and that no stream, future or wait takes
-//! more than its bound.
+//! Guests of WASI 0.3: their functions, the grants and limits of 0.2, and the bounds of streams, futures and waits.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -83,7 +82,7 @@ fn waits_pass_at_the_same_time() {
 }
 
 #[test]
-fn every_call_on_files_works_behind_the_second_wall() {
+fn every_call_on_files_works_inside_the_wall() {
     assert_eq!(lines(SCRATCH, &["every-call", "/scratch"]), ["failed: []"]);
     let workspace = "workspace = { mount = \"/work\" }\nlimits.scratch = \"1MiB\"";
     assert_eq!(lines(workspace, &["every-call", "/work"]), ["failed: []"]);
@@ -273,7 +272,7 @@ fn bytes_between_parts_of_a_guest_take_no_memory_of_the_host() {
 }
 
 #[test]
-fn provider_uses_it_beside_the_contract_and_cannot_wait() {
+fn provider_imports_wasi_0_3_and_cannot_wait() {
     let runner = Runner::new(&["async-provider"]);
     runner.scenario(
         "[providers.p]\nplugin = \"async-provider.wasm\"\n[[tests]]\nid = \"t0\"\ninput = \"now\"\n[[tests]]\nid = \"t1\"\ninput = \"wait\"\n",
@@ -282,7 +281,10 @@ fn provider_uses_it_beside_the_contract_and_cannot_wait() {
     assert_eq!(ended[0]["output"], true, "{:#}", ended[0]);
     let error = &ended[1]["error"];
     assert_eq!([&error["class"], &error["code"]], ["trap", "cannot-block-sync-task"], "{error:#}");
-    assert!(error["message"].as_str().unwrap().contains("only a command can wait"), "{error:#}");
+    assert!(
+        error["message"].as_str().unwrap().contains("only `wasi:cli/run` of WASI 0.3 can wait"),
+        "{error:#}"
+    );
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn clocks_stand_still_in_a_pause() {
     let mut running = runner.started(&["exec", "scenario.toml"]);
     running.wait_until_running(&runner, 1);
     runner.run(&["pause"]).expect(0);
-    // A clock of the machine would end the sleep earlier by this time, which is not the attempt's.
+    // By a clock of the machine, the sleep would end this much earlier.
     std::thread::sleep(Duration::from_secs(1));
     runner.run(&["unpause"]).expect(0);
     running.finish().expect(0);

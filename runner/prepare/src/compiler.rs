@@ -38,7 +38,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Returns the first interface of WASI 0.3, if it uses one.
+    /// Returns the first import or export of WASI 0.3. `None` if the plugin has none.
     pub fn wasi_0_3(&self) -> Option<&str> {
         let mut interfaces = self.imports.iter().chain(&self.exports).map(String::as_str);
         interfaces.find(|name| name.starts_with("wasi:") && name.contains("@0.3."))
@@ -108,7 +108,7 @@ pub fn compile(
         None => (name(digest, key), plugin),
         Some(loader) => {
             let name = name(&loader.digest, key);
-            // A worker has requested it although the cache had the source, so the entry is damaged.
+            // If the cache had the source already, the worker has requested the loader: its entry is missing or damaged.
             if loader.is_new && cache.open_entry(&name).is_some() {
                 return Ok(());
             }

@@ -80,8 +80,8 @@ pub fn find(
                 && let Some(interface) = inspection.wasi_0_3()
             {
                 return Err(PrepareError::Refused(format!(
-                    "uses WASI 0.3 (`{}`), whose calls can end in any order, so its attempts cannot be deterministic; build it for \
-                     WASI 0.2, or remove `deterministic` and `journal` from `[run]`",
+                    "uses WASI 0.3 (`{}`), whose calls can end in any order, and a run with `deterministic` or `journal` refuses \
+                     that; build it for WASI 0.2, or run without both",
                     visible_line(interface)
                 )));
             }

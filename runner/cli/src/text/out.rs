@@ -121,7 +121,8 @@ impl Out {
         self.talk(&format!("{title} {}", lines.join("\n  ")));
     }
 
-    /// Waits until the results are printed, unless nobody reads them: a signal that ends the process later must not take them.
+    /// Waits until the results are printed, or until nothing is read for [`DROP_AFTER`]. A signal that ends the process after
+    /// this call loses no results that are read.
     pub fn settle(&self) {
         if let Some(spool) = &*self.spool.borrow() {
             spool.wait(DROP_AFTER);

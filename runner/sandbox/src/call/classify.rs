@@ -104,7 +104,8 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         });
     }
     if error.is::<ResourceTableError>() {
-        let message = "the guest holds too many host resources at once";
+        let message =
+            "the guest holds too many host resources at once, such as streams and futures";
         return failure(ErrorClass::Limit, "resources", message);
     }
     if error.is::<MemoryBudgetFull>() {
@@ -160,7 +161,7 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
         message += &format!("; `limits.stack` is {}", show_size(sandbox.host.stack));
     }
     if trap == Trap::CannotBlockSyncTask {
-        message += "; the contract's functions are synchronous, so only a command can wait in functions of WASI 0.3";
+        message += "; only `wasi:cli/run` of WASI 0.3 can wait in `async` functions: `run` of the contract and of WASI 0.2 are synchronous";
     }
     failure(class, trap_code(trap), message)
 }

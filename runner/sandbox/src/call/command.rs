@@ -34,7 +34,7 @@ pub(crate) enum Program {
     Module(wasmtime::InstancePre<Sandbox>),
     /// A component that exports `wasi:cli/run` of WASI 0.2, and whether its parts call each other.
     Component(CommandPre<Sandbox>, bool),
-    /// The same of WASI 0.3.
+    /// A component that exports `wasi:cli/run` of WASI 0.3, and whether its parts call each other.
     Async(p3::CommandPre<Sandbox>, bool),
 }
 
@@ -330,8 +330,8 @@ impl Program {
         }
     }
 
-    /// Returns the exit codes that it can have. `exit` of `wasi:cli/exit` has success and failure alone; `exit-with-code` is new
-    /// in 0.2.12. The 32 bits of preview 1 are cut to 8.
+    /// Returns the exit codes that it can have. `exit` of `wasi:cli/exit` has success and failure alone; `exit-with-code` is
+    /// in 0.2.12 and 0.3. The 32 bits of preview 1 are cut to 8.
     pub(crate) fn exit_codes(&self) -> RangeInclusive<i32> {
         let component = match self {
             Self::Module(_) => return 0..=i32::from(u8::MAX),

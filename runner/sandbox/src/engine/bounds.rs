@@ -52,9 +52,9 @@ const FOREIGN_PARTS: &str = "instantiates a component that is an argument or an 
 pub(crate) struct Counts {
     found: HashMap<&'static str, u64>,
     name_bytes: u64,
-    /// Whether parts of the file may call each other, and so have several calls that wait.
+    /// Whether parts of the file may call each other, so that several calls can wait at once.
     is_composed: bool,
-    /// Whether a function of the outermost component was defined for callers.
+    /// Whether the outermost component has lifted a function.
     has_lift: bool,
     /// Modules and components that are being read, innermost last.
     scopes: Vec<Scope>,
@@ -183,7 +183,7 @@ impl Counts {
             Payload::ComponentCanonicalSection(section) => {
                 for function in section.clone() {
                     let is_outermost = self.scopes.len() == 1;
-                    // A function that is used before the first one is defined can only be the host's.
+                    // A function that is lowered before the first one is lifted can only be the host's.
                     match function.map_err(damaged)? {
                         CanonicalFunction::Lift { .. } if is_outermost => self.has_lift = true,
                         CanonicalFunction::Lower { .. } if is_outermost && !self.has_lift => {}

@@ -94,7 +94,7 @@ fn exports_run_0_3(engine: &Engine, component: &component::Component) -> bool {
     component.component_type().exports(engine).any(|(name, _)| name.starts_with(RUN_0_3))
 }
 
-/// Offers WASI 0.3 in addition, on an engine with tasks.
+/// Adds the functions of WASI 0.3. The engine must have tasks.
 fn add_wasi_0_3(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
     p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
@@ -183,7 +183,7 @@ fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<(
     Ok(())
 }
 
-/// As [`shadow_sockets`], for WASI 0.3.
+/// Like [`shadow_sockets`], for WASI 0.3.
 fn shadow_sockets_0_3(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
     use p3::bindings::sockets::{ip_name_lookup, types};
     linker.allow_shadowing(true);

@@ -30,7 +30,7 @@ pub(super) struct Counted<'a> {
     pub(super) quota: Option<&'a Quota>,
     /// Paths of the mounted folders on the host.
     pub(super) roots: &'a [PathBuf],
-    /// Has a clone for each stream of WASI 0.3 from or to a file.
+    /// Each open stream of WASI 0.3 from or to a file or folder has a clone.
     pub(super) streams: &'a Arc<()>,
     pub(super) link_times: &'a mut LinkTimes,
     pub(super) workspace: Option<&'a mut AttemptWorkspace>,

@@ -1,7 +1,7 @@
 //! Files of WASI 0.3: the calls of WASI 0.2, with their checks and counts, under other signatures.
 //!
-//! A call is done before the guest continues, as in a deterministic call of 0.2: other tasks of the guest cannot see it half
-//! done, and its position among their calls does not depend on the machine.
+//! A call is complete before the guest continues, as in a deterministic call of 0.2: other tasks of the guest cannot see it
+//! half done, and its position among their calls does not depend on the machine.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -35,9 +35,9 @@ use super::streams::{CountedStream, MAX_READ, MAX_WRITE};
 use super::workspace::attempt::SharedFile;
 use crate::store::Sandbox;
 
-/// Bytes of one read that a part of the guest did not ask for itself.
+/// Bytes of a read without a buffer of the guest, such as one of a file that goes straight to standard output.
 const READ_AHEAD: usize = 8 * 1024;
-/// Entries of a folder that are passed at once.
+/// Entries of a folder that one read returns.
 const MAX_ENTRIES: usize = 64;
 
 type Ended = Result<(), ErrorCode>;
@@ -57,19 +57,20 @@ impl HasData for CountedFiles {
     type Data<'a> = Counted<'a>;
 }
 
-/// Wakes a thread that waits for work of another one.
-struct Waiting(thread::Thread);
+/// Wakes the thread that waits in [`complete`].
+struct ThreadWaker(thread::Thread);
 
-impl Wake for Waiting {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }
 }
 
-/// Completes work on files in place. Outside of the budget of tokio, which could keep a finished thread from being seen.
+/// Runs work on files to its end, and blocks this thread meanwhile. Without tokio's budget: it is not refilled in here, and
+/// once it is used up, a thread that has finished looks as if it had not.
 fn complete<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(unconstrained(work));
-    let waker = Waker::from(Arc::new(Waiting(thread::current())));
+    let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
     loop {
         if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
             return done;
@@ -87,7 +88,7 @@ impl Counted<'_> {
         })
     }
 
-    /// As [`Self::done`], for a call whose error ends a stream.
+    /// Like [`Self::done`], for a call whose error ends a stream.
     fn opened<T>(
         &mut self,
         call: impl AsyncFnOnce(&mut Self) -> FsResult<T>,
@@ -98,7 +99,7 @@ impl Counted<'_> {
         }
     }
 
-    /// Refuses another stream from or to a file or folder, which stays open with it.
+    /// Checks that the guest may open another stream. Its file or folder stays open with it.
     fn check_streams(&mut self) -> FsResult<()> {
         if Arc::strong_count(self.streams) > MAX_STREAMS || is_full(self.files.table) {
             self.host.meet_limit(too_many_files());
@@ -109,7 +110,7 @@ impl Counted<'_> {
 
     fn reader(&mut self, fd: &Handle) -> FsResult<SharedFile> {
         self.check_streams()?;
-        // Checks the file and its permissions.
+        // Only for its checks of the file and its permissions.
         let checked = self.files.read_via_stream(borrow(fd), 0)?;
         self.files.table.delete(checked)?;
         let Descriptor::File(file) = self.files.table.get(fd)? else {
@@ -142,7 +143,7 @@ fn call<T>(
     store.with(|mut store| store.get().done(call))
 }
 
-/// Passes what the guest writes on to a file.
+/// Writes a stream of the guest to a file.
 fn pipe(
     mut store: Files<'_>,
     fd: &Handle,
@@ -274,8 +275,8 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
 
     async fn get_flags(store: &Calls, fd: Handle) -> FilesystemResult<DescriptorFlags> {
         let flags = call(store, async |files| files.get_flags(fd).await)?;
-        let known = FLAGS.into_iter().filter(|(_, one)| flags.contains(*one));
-        Ok(known.fold(DescriptorFlags::empty(), |all, (one, _)| all | one))
+        let known = FLAGS.into_iter().filter(|(_, flag)| flags.contains(*flag));
+        Ok(known.fold(DescriptorFlags::empty(), |all, (flag, _)| all | flag))
     }
 
     async fn get_type(store: &Calls, fd: Handle) -> FilesystemResult<DescriptorType> {
@@ -348,10 +349,10 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
         how: OpenFlags,
         flags: DescriptorFlags,
     ) -> FilesystemResult<Handle> {
-        let known = OPEN.into_iter().filter(|(one, _)| how.contains(*one));
-        let how = known.fold(old::OpenFlags::empty(), |all, (_, one)| all | one);
-        let known = FLAGS.into_iter().filter(|(one, _)| flags.contains(*one));
-        let flags = known.fold(old::DescriptorFlags::empty(), |all, (_, one)| all | one);
+        let known = OPEN.into_iter().filter(|(flag, _)| how.contains(*flag));
+        let how = known.fold(old::OpenFlags::empty(), |all, (_, flag)| all | flag);
+        let known = FLAGS.into_iter().filter(|(flag, _)| flags.contains(*flag));
+        let flags = known.fold(old::DescriptorFlags::empty(), |all, (_, flag)| all | flag);
         call(store, async |files| files.open_at(fd, path_flags(at), path, how, flags).await)
     }
 
@@ -409,9 +410,9 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
 struct FileReader {
     file: SharedFile,
     position: u64,
-    /// Bytes that were read since other work had its turn.
+    /// Bytes that were read since the stream last let other work run.
     since_pause: usize,
-    /// `None` once the guest knows the end of the stream.
+    /// Sender of the stream's result. `None` after it was sent.
     end: Option<EndSender>,
     _open: Arc<()>,
 }
@@ -427,7 +428,7 @@ impl<T> StreamProducer<T> for FileReader {
         to: Destination<'a, u8, VecBuffer<u8>>,
         is_cancelled: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        // The guest asks whether it can read.
+        // A read of no bytes, by which a guest waits until there are some.
         if to.remaining(&mut store) == Some(0) {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
@@ -531,10 +532,10 @@ impl<T> StreamProducer<T> for FolderReader {
         mut to: Destination<'a, DirectoryEntry, VecBuffer<DirectoryEntry>>,
         _: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        let most = to.remaining(&mut store).unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
+        let limit = to.remaining(&mut store).unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
         let mut entries = Vec::new();
         let mut result = StreamResult::Completed;
-        while entries.len() < most {
+        while entries.len() < limit {
             let end = match complete(self.listing.next()) {
                 Some(Ok(entry)) if entry.is_relative() => continue,
                 Some(Ok(entry)) => match shown(entry) {
@@ -562,10 +563,10 @@ impl Drop for FolderReader {
     }
 }
 
-fn close(end: &mut Option<EndSender>, how: Ended) {
+fn close(end: &mut Option<EndSender>, result: Ended) {
     if let Some(end) = end.take() {
         // The guest may have dropped its future.
-        let _ = end.send(how);
+        let _ = end.send(result);
     }
 }
 
@@ -591,9 +592,10 @@ const OPEN: [(OpenFlags, old::OpenFlags); 4] = [
 ];
 
 fn path_flags(flags: PathFlags) -> old::PathFlags {
-    match flags.contains(PathFlags::SYMLINK_FOLLOW) {
-        true => old::PathFlags::SYMLINK_FOLLOW,
-        false => old::PathFlags::empty(),
+    if flags.contains(PathFlags::SYMLINK_FOLLOW) {
+        old::PathFlags::SYMLINK_FOLLOW
+    } else {
+        old::PathFlags::empty()
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmt
     Ok(())
 }
 
-/// As [`shadow`], for WASI 0.3.
+/// Like [`shadow`], for WASI 0.3.
 pub(crate) fn shadow_0_3(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p3::Request;
     use wasmtime_wasi_http::p3::bindings::http::types::{HostRequest, Method};

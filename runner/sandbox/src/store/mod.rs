@@ -30,8 +30,8 @@ const MAX_RESOURCES: usize = 256;
 /// Live tasks of an asynchronous component whose parts call each other, with the streams and futures that they wait for. A
 /// waiting task may hold half a MiB of stack, and takes more than two of these.
 const MAX_TASKS: usize = 48;
-/// Live tasks, streams and futures of a component that only the host calls, and so has one task with a stack. A stream or
-/// future takes three of these, at some hundred bytes each, and a request about ten.
+/// Live tasks, streams, futures and waits of a component that only the host calls, which has one task with a stack. A stream
+/// or a future takes three entries of some hundred bytes each, and a request about ten.
 const MAX_WAITS: usize = 1024;
 /// Bytes of a set of headers in `wasi:http`, as many as servers take. In memory it may be seven
 /// times as large, and each request has two.
@@ -58,7 +58,7 @@ pub(crate) struct Sandbox {
     pub(crate) descriptors: Descriptors,
     pub(crate) link_times: LinkTimes,
     pub(crate) last_listing: LastListing,
-    /// Has a clone for each stream of WASI 0.3 from or to a file.
+    /// Each open stream of WASI 0.3 from or to a file or folder has a clone, so that the count of clones bounds them.
     pub(crate) file_streams: Arc<()>,
     pub(crate) workspace: Option<AttemptWorkspace>,
     pub(crate) stdout: Capture,

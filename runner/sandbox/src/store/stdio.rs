@@ -348,7 +348,7 @@ impl AsyncWrite for Capture {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A guest may write all of its memory at once, and is not interrupted before the end.
+        // A guest may pass all of its memory in one write, which is not interrupted before its end.
         let bytes = &bytes[..bytes.len().min(CHUNK)];
         let pushed = self.lock().receive(bytes);
         Poll::Ready(pushed.map(|()| bytes.len()).map_err(io::Error::other))

@@ -104,7 +104,7 @@ fn flood_of_host_resources_is_refused() {
         (func $run (result (result)) (canon lift (core func $instance "run")))
         (instance $exports (export "run" (func $run)))
         (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
-    let message = "the guest holds too many host resources at once";
+    let message = "the guest holds too many host resources at once, such as streams and futures";
     let ended = run(&Bench::new(), text);
     assert_eq!(error(&ended), ("limit", "resources", message));
 }
@@ -278,7 +278,7 @@ fn number_of_waiting_tasks_is_bounded() {
     let bench = Bench::new();
     assert_eq!(output(&run(&bench, &text(8))), "\"\"");
     let ended = run(&bench, &text(28));
-    let message = "the guest holds too many host resources at once";
+    let message = "the guest holds too many host resources at once, such as streams and futures";
     assert_eq!(error(&ended), ("limit", "resources", message));
 }
 

@@ -1,4 +1,4 @@
-//! A provider that imports WASI 0.3 beside the contract.
+//! A provider that imports WASI 0.3 in addition to the contract.
 
 use runner_sdk::{NoConfig, Provider, Reply, Result, Test};
 use wasip3::clocks::monotonic_clock;

@@ -1,4 +1,4 @@
-//! A command of WASI 0.3 that follows its arguments, and prints a line for each step.
+//! A command of WASI 0.3 whose arguments are steps. It prints a line for each step.
 
 use futures::future::join_all;
 use futures::join;
@@ -145,7 +145,7 @@ impl wasip3::exports::cli::run::Guest for Command {
                     std::hint::black_box(0);
                 },
                 "wait" => loop {
-                    // Each of them is over at once.
+                    // Each wait ends at once.
                     monotonic_clock::wait_for(0).await;
                 },
                 "trap" => std::process::abort(),
@@ -286,7 +286,7 @@ async fn list(path: &str) -> String {
     }
 }
 
-/// Makes every call on files and folders once, below a writable folder. Returns those that failed.
+/// Makes every call on files and folders once, below a writable folder. Returns the names of failed calls.
 async fn every_call(path: &str) -> String {
     let (root, _) = root(path);
     let none = PathFlags::empty();
