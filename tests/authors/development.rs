@@ -118,6 +118,26 @@ fn plugins_without_a_development_form_are_built_as_ever() {
 }
 
 #[test]
+fn source_is_read_within_the_limits_of_attachments() {
+    let runner = with_loader();
+    let scenario = SCENARIO
+        .replace("plugin = \"filter\"", "plugin = \"filter\"\nlimits = { memory = \"4MiB\" }");
+    let scenario = scenario.replace("\".source\"", "\".source\", length = 10_000_000");
+    runner.scenario(&scenario);
+    runner.write("filter/main.txt", vec![b'e'; 5 << 20]);
+    run(&runner, &["exec", "--build", "scenario.toml"]).expect(1);
+    assert_eq!(runner.only_run().rows()[0]["output"], json!({"error": "out-of-range"}));
+}
+
+#[test]
+fn loader_without_its_tools_names_them() {
+    let runner = Runner::new(&[]);
+    runner.run(&["plugin", "new", "shout", "--lang", "javascript"]).expect(0);
+    let ran = runner.run(&["plugin", "build", "shout", "--dev"]).expect(3);
+    ran.says(&["cannot read `shout/node_modules/", "`componentize-js` is missing", "npm install"]);
+}
+
+#[test]
 fn failed_builds_of_a_development_form_say_why() {
     let runner = with_loader();
     let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();

@@ -162,7 +162,7 @@ const PYTHON: Template = Template {
             "provider.py",
             "class Provider",
             "x = nope\n\n\nclass Provider",
-            &["NameError: name 'nope' is not defined (provider.py, line 29)"],
+            &["NameError: name 'nope' is not defined (provider.py, line 26)"],
         ),
         (
             "provider.py",
@@ -421,11 +421,11 @@ fn python_as_an_agent() {
 fn javascript_calls_tools() {
     let plugin = Plugin::new(&JAVASCRIPT);
     let readme = fs::read_to_string(plugin.path("README.md")).unwrap();
-    let (_, block) = readme.split_once("`worldName: 'agent'`").unwrap();
+    let (_, block) = readme.split_once("`worldName = 'agent'`").unwrap();
     let (_, block) = block.split_once("```javascript\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let (imports, body) = block.split_once("\n\n").unwrap();
-    plugin.edit("build.mjs", "worldName: 'plugin'", "worldName: 'agent'");
+    plugin.edit("build.mjs", "worldName = 'plugin'", "worldName = 'agent'");
     plugin.edit("shout.js", "// With the schemas", &format!("{imports}\n// With the schemas"));
     plugin.edit("shout.js", "  host.log(", &format!("{body}  host.log("));
     let tool = "[tools.convert]\nplugin = \"bundled:units\"\n";
@@ -863,9 +863,11 @@ impl<'a> Plugin<'a> {
 
     /// Returns the source and the tool of each step in the transcript of a test of the last run.
     fn steps(&self, test: &str) -> Vec<String> {
-        let save = format!("rm -rf saved && runner show latest {test} --save saved");
+        let save = format!("runner show latest {test} --save saved");
         succeed(&save, &self.shell(&save));
         let text = fs::read(self.path("saved/artifacts/transcript.json")).unwrap();
+        // It would count as source.
+        fs::remove_dir_all(self.path("saved")).unwrap();
         let transcript: Value = serde_json::from_slice(&text).unwrap();
         let step = |step: &Value| {
             let tool = step["tool_calls"][0]["function_name"].as_str().unwrap_or_default();

@@ -117,7 +117,8 @@ fn build_development(
     out: &Out,
 ) -> Result<Vec<u8>, CommandError> {
     let cache = PluginCache::open().map_err(CommandError::failed)?;
-    let name = loader_name(&source.loader_origin(dev).map_err(CommandError::usage)?);
+    let origin = source.loader_origin(dev).map_err(|problem| failure(source, problem))?;
+    let name = loader_name(&origin);
     let known = cache.read(&name).filter(|loader| PluginKind::of(loader).is_some());
     let loader = match known {
         Some(loader) => loader,
@@ -164,13 +165,17 @@ fn run_line(source: &Source, line: &str) -> Result<(), CommandError> {
     if status.success() {
         return Ok(());
     }
-    let mut text = format!("building `{}` failed ({status}): {line}", source.shown());
+    Err(failure(source, format!("building `{}` failed ({status}): {line}", source.shown())))
+}
+
+/// Returns the error of a build, with the tools that are missing.
+fn failure(source: &Source, mut text: String) -> CommandError {
     let language = tools::language(source);
     let tools = language.map(|language| tools::find(source.folder(), Some(language)));
     for tool in tools.iter().flatten().filter(|tool| tool.is_missing()) {
         text += &format!("\n`{}` is missing: {}", tool.tool, tool.install);
     }
-    Err(CommandError::failed(text))
+    CommandError::failed(text)
 }
 
 /// Runs a build in a process group of its own, so that a signal to this process ends the tools of its shell, too. The second

@@ -18,15 +18,14 @@ from pathlib import Path
 SOURCE = ".source"
 # Modules that each instance finds imported. Others of the standard library are compiled at their import.
 READY = """
-    argparse array ast base64 binascii bisect calendar collections.abc configparser contextlib copy csv dataclasses datetime
+    argparse array ast asyncio base64 binascii bisect calendar collections.abc configparser contextlib copy csv dataclasses datetime
     decimal difflib enum fractions functools glob hashlib heapq hmac html.parser inspect io ipaddress itertools json logging math
     numbers operator os pathlib pprint random re secrets shlex shutil statistics string struct tempfile textwrap threading time
     tokenize tomllib traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zoneinfo
 """.split()
-# Parts of the standard library for programs with a terminal, windows, processes or tests.
+# Parts of the standard library that need a terminal, windows, a database or a compiler.
 LEFT_OUT = """
-    __pycache__ asyncio concurrent ctypes curses dbm ensurepip idlelib lib2to3 multiprocessing pydoc_data site-packages sqlite3
-    test tkinter turtledemo unittest venv wsgiref xmlrpc
+    curses dbm ensurepip idlelib lib2to3 pydoc_data site-packages sqlite3 test tkinter turtledemo venv
 """.split()
 
 

@@ -286,7 +286,9 @@ impl files::Host for Host {
         // Not counted, because the final form makes no such call.
         if let Some(source) = self.source.as_ref().filter(|_| name == SOURCE) {
             let rest = source.get(offset as usize..).ok_or(files::FileError::OutOfRange)?;
-            return Ok(rest[..rest.len().min(length as usize)].to_vec());
+            let read = &rest[..rest.len().min(length as usize)];
+            let fits = read.len() as u64 <= self.max_read;
+            return fits.then(|| read.to_vec()).ok_or(files::FileError::OutOfRange);
         }
         self.calls += 1;
         let file =
