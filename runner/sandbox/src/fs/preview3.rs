@@ -32,6 +32,7 @@ use super::listing::{FolderEntry, Listing};
 use super::preview2::descriptor_type;
 use super::quota::{MAX_STREAMS, is_full, too_many_files};
 use super::streams::{CountedStream, MAX_READ, MAX_WRITE};
+use super::system::blocking;
 use super::workspace::attempt::SharedFile;
 use crate::store::Sandbox;
 
@@ -143,6 +144,16 @@ fn call<T>(
     store.with(|mut store| store.get().done(call))
 }
 
+/// Waits for the disk, on another thread: that can take seconds, and the result depends on nothing else of the guest.
+async fn sync(store: &Calls, fd: &Handle) -> FilesystemResult<()> {
+    let file = store.with(|mut store| match store.get().files.table.get(fd) {
+        Ok(Descriptor::File(file)) => Ok(Arc::clone(&file.file)),
+        Ok(Descriptor::Dir(folder)) => Ok(Arc::clone(&folder.dir)),
+        Err(error) => Err(FilesystemError::trap(error)),
+    })?;
+    Ok(blocking(move || file.sync_all()).await?)
+}
+
 /// Writes a stream of the guest to a file.
 fn pipe(
     mut store: Files<'_>,
@@ -192,8 +203,8 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
         };
         let stream = match opened {
             Ok(file) => {
-                let reader =
-                    FileReader { file, position, since_pause: 0, end: Some(end), _open: open };
+                let end = Some(end);
+                let reader = FileReader { file, position, has_paused: false, end, _open: open };
                 StreamReader::new(&mut store, reader)?
             }
             Err(code) => {
@@ -266,11 +277,11 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
     }
 
     async fn sync_data(store: &Calls, fd: Handle) -> FilesystemResult<()> {
-        call(store, async |files| files.sync_data(fd).await)
+        sync(store, &fd).await
     }
 
     async fn sync(store: &Calls, fd: Handle) -> FilesystemResult<()> {
-        call(store, async |files| files.sync(fd).await)
+        sync(store, &fd).await
     }
 
     async fn get_flags(store: &Calls, fd: Handle) -> FilesystemResult<DescriptorFlags> {
@@ -410,8 +421,8 @@ impl types::HostDescriptorWithStore<Sandbox> for CountedFiles {
 struct FileReader {
     file: SharedFile,
     position: u64,
-    /// Bytes that were read since the stream last let other work run.
-    since_pause: usize,
+    /// Whether other work has had its turn since the last read.
+    has_paused: bool,
     /// Sender of the stream's result. `None` after it was sent.
     end: Option<EndSender>,
     _open: Arc<()>,
@@ -428,15 +439,17 @@ impl<T> StreamProducer<T> for FileReader {
         to: Destination<'a, u8, VecBuffer<u8>>,
         is_cancelled: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
-        // A read of no bytes, by which a guest waits until there are some.
-        if to.remaining(&mut store) == Some(0) {
-            return Poll::Ready(Ok(StreamResult::Completed));
-        }
-        // A guest may connect the stream to its standard output, and then no code of the guest runs until the end of the file.
-        if self.since_pause >= MAX_READ && !is_cancelled {
-            self.since_pause = 0;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        match to.remaining(&mut store) {
+            // A read of no bytes, by which a guest waits until there are some.
+            Some(0) => return Poll::Ready(Ok(StreamResult::Completed)),
+            // A guest may connect the stream to its standard output, or to the end of the same file, and then none of its code
+            // runs that could be interrupted.
+            None if !self.has_paused && !is_cancelled => {
+                self.has_paused = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            _ => self.has_paused = false,
         }
         let mut to = to.as_direct(store, READ_AHEAD);
         let bytes = to.remaining();
@@ -446,7 +459,6 @@ impl<T> StreamProducer<T> for FileReader {
         let end = match read {
             Ok(read @ 1..) => {
                 self.position += read as u64;
-                self.since_pause += read;
                 to.mark_written(read);
                 return Poll::Ready(Ok(StreamResult::Completed));
             }

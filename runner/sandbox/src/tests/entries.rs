@@ -119,6 +119,10 @@ fn all_missing_imports_are_named() {
         refusal(component),
         "has imports that this runner does not offer: `acme:database/query@1.0.0`"
     );
+    let draft = r#"(component
+        (import "wasi:cli/environment@0.3.0-rc-2026-02-09" (instance))
+        (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#;
+    assert!(refusal(draft).ends_with("; build it for a final version of WASI"));
     let imports: String =
         (0..30).map(|number| format!(r#"(import "env" "f{number}" (func))"#)).collect();
     let many = refusal(&format!(r#"(module {imports} (func (export "_start")))"#));

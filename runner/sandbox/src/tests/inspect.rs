@@ -47,14 +47,17 @@ fn module_with_start_is_a_command() {
 fn exports_decide_on_a_components_kind() {
     let found = inspect_text(&exporting("runner:provider/provider@0.1.0")).unwrap();
     assert_eq!((found.kind, found.contract.as_deref()), (PluginKind::Component, Some("0.1.0")));
-    assert_eq!(kind(&exporting("wasi:cli/run@0.2.6")), PluginKind::Command);
+    for version in ["0.2.6", "0.3.0", "0.3.2"] {
+        assert_eq!(kind(&exporting(&format!("wasi:cli/run@{version}"))), PluginKind::Command);
+    }
+    assert!(refusal(&exporting("wasi:cli/run@0.3.0-rc-2026-02-09")).contains("without a provider"));
     let nested = format!("(component {})", exporting("wasi:cli/run@0.2.6"));
     assert!(refusal(&nested).starts_with(
-        "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but \
+        "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run` of WASI 0.2 or 0.3, but \
          nothing at all"
     ));
     let other = refusal(&exporting("wasi:http/handler@0.2.0"));
-    assert!(other.contains("but `wasi:http/handler@0.2.0`; build it"), "{other}");
+    assert!(other.contains("but `wasi:http/handler@0.2.0`; nothing calls a service"), "{other}");
 }
 
 #[test]

@@ -130,6 +130,17 @@ impl wasip3::exports::cli::run::Guest for Command {
                     let (read, printed) = join!(async { read.await }, async { printed.await });
                     format!("{read:?} {printed:?}")
                 }
+                // Reads what it writes.
+                "chase" => {
+                    let path = next();
+                    write_file(&path, vec![b'x'], Some(0)).await;
+                    let (root, path) = root(&path);
+                    let flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
+                    let opened = root.open_at(PathFlags::empty(), path, OpenFlags::empty(), flags);
+                    let file = opened.await.expect("a file");
+                    let (content, _ended) = file.read_via_stream(0);
+                    format!("{:?}", file.append_via_stream(content).await)
+                }
                 "flood" => {
                     let line = vec![b'x'; number(&next()) as usize];
                     write(line, stdout::write_via_stream).await;
