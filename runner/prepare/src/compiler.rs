@@ -38,7 +38,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Returns the first import or export of WASI 0.3. `None` if the plugin has none.
+    /// Returns the first import or export of WASI 0.3. `None` without one.
     pub fn wasi_0_3(&self) -> Option<&str> {
         let mut interfaces = self.imports.iter().chain(&self.exports).map(String::as_str);
         interfaces.find(|name| name.starts_with("wasi:") && name.contains("@0.3."))

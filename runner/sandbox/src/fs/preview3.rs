@@ -442,7 +442,7 @@ impl<T> StreamProducer<T> for FileReader {
         match to.remaining(&mut store) {
             // A read of no bytes, by which a guest waits until there are some.
             Some(0) => return Poll::Ready(Ok(StreamResult::Completed)),
-            // A guest may connect the stream to its standard output, or to the end of the same file, and then none of its code
+            // A guest may connect the stream to its standard output, or to the end of the same file, and then no code of it
             // runs that could be interrupted.
             None if !self.has_paused && !is_cancelled => {
                 self.has_paused = true;
