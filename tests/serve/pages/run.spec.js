@@ -451,6 +451,7 @@ test.describe('', () => {
     'for links': 'since_previous.run',
     'of a replay, with the other keys of the selection': 'manifest.metadata.selection.replay',
     'for checks at the start': 'manifest.providers.mounts.device manifest.providers.mounts.inode manifest.providers.mounts.content manifest.providers.description.config_schema manifest.providers.description.input_schema',
+    'as in `show`, and in the note at the start of the run': 'manifest.providers.development',
     'absent in a pause': 'run.paused.to',
     'of a running run': 'run.stage',
     'of a run with adaptive repeats, which has its own story': 'run.counts.not_needed providers.not_needed graders.not_needed meta.values.not_needed manifest.metadata.has_adaptive_repeats',
