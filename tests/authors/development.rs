@@ -1,10 +1,14 @@
 //! The development form of plugins: a loader that reads the source as data.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{run::Run, runner::Runner, running::Finished, running::Running};
+use crate::support::{
+    run::Run, runner::Runner, running::Finished, running::Running, wait::wait_until,
+};
 
 const SCENARIO: &str = r#"
 [providers.filter]
@@ -39,8 +43,13 @@ source = "cp main.txt dist/source"
 
 /// Runs a command with a cache of its own, which contains only plugins of this test.
 fn run(runner: &Runner, args: &[&str]) -> Finished {
+    start(runner, args).finish()
+}
+
+/// Starts a command as [`run`] does.
+fn start(runner: &Runner, args: &[&str]) -> Running {
     let mut command = runner.command(args);
-    Running::start(command.env("RUNNER_CACHE", runner.path("cache"))).finish()
+    Running::start(command.env("RUNNER_CACHE", runner.path("cache")))
 }
 
 fn loaders(runner: &Runner) -> usize {
@@ -85,6 +94,75 @@ fn edit_of_a_development_form_compiles_nothing() {
     fs::write(runner.path("filter/parts/a.txt"), "2").unwrap();
     run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0).says(&["building the loader"]);
     assert_eq!(loaders(&runner), 2);
+}
+
+/// Waits until a watch has run this many sessions, and reads nothing, as for another session.
+fn watches(watching: &Running, times: usize) {
+    wait_until("it watches", || watching.shown().matches("watching").count() >= times);
+    let mut last = (0, Instant::now());
+    wait_until("it reads nothing", || {
+        let read = watching.process().read_bytes();
+        if read != last.0 {
+            last = (read, Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    });
+}
+
+#[test]
+fn watched_build_of_another_process_is_one_session() {
+    let runner = with_loader();
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    let slow = "cp ../hostile.wasm dist/plugin.wasm; until test -e ../end; do sleep 0.01; done";
+    runner
+        .write("filter/plugin.toml", manifest.replace("cp ../hostile.wasm dist/plugin.wasm", slow));
+    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    let watching = start(&runner, &["exec", "--watch", "scenario.toml"]);
+    watches(&watching, 1);
+    // The plugin is there some time before the end of its build.
+    fs::remove_file(runner.path("filter/dist/plugin.wasm")).unwrap();
+    let building = start(&runner, &["plugin", "build", "filter"]);
+    wait_until("the plugin is there", || runner.path("filter/dist/plugin.wasm").exists());
+    watches(&watching, 1);
+    runner.write("end", "");
+    building.finish().expect(0);
+    watches(&watching, 2);
+    let (ended, _) = watching.end_by(Signal::INT);
+    assert!(!ended.stderr.contains("out of date"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("watching").count(), 2, "{}", ended.stderr);
+    assert_eq!(runner.only_run().rows().last().unwrap()["output"], json!({"error": "not-found"}));
+}
+
+#[test]
+fn watched_edit_is_one_session() {
+    let runner = with_loader();
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    // The build also writes a file that counts as source.
+    let with_copy = "source = \"cp main.txt dist/source; echo same > copy.txt";
+    runner.write(
+        "filter/plugin.toml",
+        manifest.replace("source = \"cp main.txt dist/source", with_copy),
+    );
+    runner.write("filter/copy.txt", "same\n");
+    let watching = start(&runner, &["exec", "--watch", "--build", "scenario.toml"]);
+    let has_watched = |times| watches(&watching, times);
+    has_watched(1);
+    for (edit, times) in [("the other", 2), ("a failure: x", 3), ("a third one", 4)] {
+        runner.write("filter/main.txt", edit);
+        has_watched(times);
+    }
+    // A failed build is one session, too, and the edit that mends it.
+    runner.write("filter/plugin.toml", manifest.replace("cp main.txt", "cp lost.txt"));
+    has_watched(5);
+    runner.write("filter/plugin.toml", manifest);
+    runner.write("filter/main.txt", "one more");
+    has_watched(6);
+    let (ended, _) = watching.end_by(Signal::INT);
+    assert!(!ended.stderr.contains("nothing is left"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("watching").count(), 6, "{}", ended.stderr);
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 5);
+    assert_eq!(run.rows().last().unwrap()["output"], "one more");
 }
 
 #[test]

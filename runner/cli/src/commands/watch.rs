@@ -7,8 +7,8 @@ use std::{fs, os::unix::fs::MetadataExt as _, time::Duration, time::Instant};
 
 use notify::{RecursiveMode, Watcher as _};
 use runner_engine::{ExecRequest, ResumeRequest};
-use runner_model::{exit::Exit, units::plural};
-use runner_prepare::source::{Source, is_folder};
+use runner_model::{Digest, digest, exit::Exit, units::plural};
+use runner_prepare::source::{Source, is_folder, read_regular};
 
 use super::session;
 use crate::args::SessionArgs;
@@ -22,8 +22,19 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Clears a terminal, also what has scrolled out of it.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
 
-/// The files of a scenario, each with its inode, size, and time of change. `None` for a missing one.
-type Files = BTreeMap<PathBuf, Option<[i128; 3]>>;
+/// The files of a scenario. `None` for a missing one.
+type Files = BTreeMap<PathBuf, Option<Stamp>>;
+
+/// A value that differs after a change of a file.
+#[derive(Clone, PartialEq)]
+enum Stamp {
+    /// Its inode, size, and time of change.
+    File([i128; 3]),
+    /// The digest of plugin source, because a build may write a file of its own there again.
+    Source(Digest),
+    /// The files of a folder that count have stamps of their own.
+    Folder,
+}
 
 /// Runs a scenario, and again after each change until a signal ends the command. `build` builds changed plugins first.
 pub fn run(
@@ -64,6 +75,16 @@ pub fn run(
             Ok(ended)
         };
         let built = build.map_or(Ok(()), |build| build());
+        if build.is_some() {
+            // Only a scenario with built plugins names all of its files. A file that has changed during the build is a change.
+            let mut now = look(request, &files, true);
+            for (path, stamp) in &mut now {
+                if let Some(before) = files.remove(path) {
+                    *stamp = before;
+                }
+            }
+            files = now;
+        }
         let result = built.and_then(|()| session::run(args, out, false, session));
         if runner_engine::exit_on_signal() {
             return result;
@@ -86,34 +107,46 @@ pub fn run(
     }
 }
 
-/// Returns the files of a scenario. Those of one that cannot be read are the files that it had before.
+/// Returns the files of a scenario. Those of one that cannot be read are the files that it had before. A plugin in a folder has
+/// its source if the watch builds it, or else the file that a build writes last.
 fn look(request: &ExecRequest, before: &Files, with_source: bool) -> Files {
     let mut paths = match runner_engine::inputs(request) {
         Ok(paths) => paths,
         Err(_) => before.keys().cloned().chain([request.scenario.clone()]).collect(),
     };
-    if with_source {
-        paths.extend(source_files(request));
+    let mut source_files = BTreeSet::new();
+    for source in sources(request) {
+        paths.remove(&source.file());
+        if with_source {
+            source_files.extend(source.files().unwrap_or_default());
+        } else {
+            paths.insert(source.digest_path());
+        }
     }
     let stamp = |path: &Path| {
         let about = fs::metadata(path).ok()?;
+        // A build runs, or has failed.
+        if about.len() == 0 && path.ends_with("dist/plugin.digest") {
+            return before.get(path).cloned().flatten();
+        }
+        if about.is_dir() {
+            return Some(Stamp::Folder);
+        }
+        if source_files.contains(path) {
+            return Some(Stamp::Source(digest(&read_regular(path, about.len()).ok()?)));
+        }
         let changed = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
-        // The time of a folder changes with each file in it, and the files that count are here themselves.
-        Some(if about.is_dir() {
-            [0; 3]
-        } else {
-            [about.ino().into(), about.len().into(), changed]
-        })
+        Some(Stamp::File([about.ino().into(), about.len().into(), changed]))
     };
+    paths.extend(source_files.iter().cloned());
     paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
 }
 
-/// Returns the source files of the scenario's plugins.
-fn source_files(request: &ExecRequest) -> Vec<PathBuf> {
+/// Returns the sources of the scenario's plugins.
+fn sources(request: &ExecRequest) -> Vec<Source> {
     let Ok(scenario) = source_build::loaded(request) else { return Vec::new() };
     let plugins = scenario.plugins().filter(|plugin| is_folder(plugin, &scenario.folder));
-    let sources = plugins.filter_map(|plugin| Source::open(&scenario.folder.join(plugin)).ok());
-    sources.filter_map(|source| source.files().ok()).flatten().collect()
+    plugins.filter_map(|plugin| Source::open(&scenario.folder.join(plugin)).ok()).collect()
 }
 
 /// Returns the folders to watch: those of files, because an editor replaces a file, and those that globs search, with the folders
