@@ -171,7 +171,7 @@ fn shards_and_rescore_have_the_records() {
 
 #[test]
 fn many_records_are_streamed() {
-    let (count, pad) = (times(50_000, 1_000_000), times(2_000, 200));
+    let (count, pad) = (times(20_000, 1_000_000), times(2_000, 200));
     let peak_with = |count: usize| {
         let runner = list(&format!("config = {{ do = \"count\", count = {count}, pad = {pad} }}"));
         let mut running = runner.started(&["exec", "scenario.toml", "--dry-run"]);

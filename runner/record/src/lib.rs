@@ -96,7 +96,8 @@ pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{
-    Compiling, End, InFlight, JoinedWorker, Live, LiveWriter, WaitingTrial, running_at_death,
+    Compiling, End, InFlight, JoinedWorker, Live, LiveThread, LiveWriter, WaitingTrial,
+    running_at_death,
 };
 pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, NO_KNOWN, Pin, RowsFile};
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};

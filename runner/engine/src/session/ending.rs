@@ -203,8 +203,8 @@ impl Coordinator<'_> {
     /// Removes a run that was refused or stopped before its first trial. If that fails, the run ends for this reason.
     fn discard(mut self, reason: Option<Reason>, message: Option<String>) {
         self.pool.finish();
-        // The writer's thread is the last that writes into the run.
         let _ = self.stage.run().map(|run| run.writer.close());
+        // This waits for the thread of `live.json`, the last that writes into the run.
         let Some(owned) = self.stage.end() else { return };
         if let Err(error) = owned.discard() {
             let notice = format!("the run could not be removed: {error}");

@@ -136,7 +136,7 @@ impl Coordinator<'_> {
     pub(super) fn write_live(&mut self) {
         if let Some(live) = self.live()
             && let Some(run) = self.stage.run()
-            && run.live.try_send(live).is_ok()
+            && run.live.try_send(live)
         {
             self.next_live = self.now.0 + LIVE_EVERY;
         }

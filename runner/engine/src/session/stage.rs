@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::mem;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::Receiver;
 
 use runner_model::{RunTime, TaskId, WorkerId, prepare::Ready, protocol::FromWorker};
-use runner_record::{Journals, Live, Manifest, Owned, RowFacts, Writer};
+use runner_record::{Journals, LiveThread, Manifest, Owned, RowFacts, Writer};
 use runner_scenario::Problems;
 
 use super::{in_flight::TasksInFlight, run_log::WorkerLog};
@@ -28,7 +28,7 @@ pub(super) enum Stage {
 pub(super) struct ActiveRun {
     pub(super) owned: Owned,
     pub(super) writer: Writer,
-    pub(super) live: SyncSender<Live>,
+    pub(super) live: LiveThread,
     /// Number of the session.
     pub(super) session: u32,
     pub(super) worker_log: WorkerLog,

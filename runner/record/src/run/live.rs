@@ -2,7 +2,7 @@
 //! no result.
 
 use std::sync::mpsc::{self, SyncSender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId};
 use runner_model::{recent_output::RecentOutput, status::Stage};
@@ -160,18 +160,17 @@ struct LastWords {
 pub struct LiveWriter(pub(crate) Dir);
 
 impl LiveWriter {
-    /// Starts a thread that writes `live.json`. It ends when the sender is dropped. The channel holds one state: with `try_send`
-    /// a slow disk makes the caller skip states instead of waiting.
-    pub fn start(self) -> SyncSender<Live> {
+    /// Starts a thread that writes `live.json`.
+    pub fn start(self) -> LiveThread {
         let (states, received) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("live".into());
         // `live.json` is only for display, so a session runs without the thread, too.
-        let _ = thread.spawn(move || {
+        let thread = thread.spawn(move || {
             for live in received {
                 self.write(&live);
             }
         });
-        states
+        LiveThread { states: Some(states), thread: thread.ok() }
     }
 
     /// Replaces `live.json`. Ignores errors.
@@ -191,6 +190,28 @@ impl LiveWriter {
             serde_json::to_vec(value).ok().and_then(|bytes| self.0.prepare(name, &bytes).ok());
         if written.is_some() {
             let _ = self.0.replace(name);
+        }
+    }
+}
+
+/// The thread that writes `live.json`. Dropping it waits for its last write, so that it writes nothing into a removed run.
+pub struct LiveThread {
+    states: Option<SyncSender<Live>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LiveThread {
+    /// Has a state written. Returns whether it will be: while the disk is slow, states are skipped.
+    pub fn try_send(&self, live: Live) -> bool {
+        self.states.as_ref().is_some_and(|states| states.try_send(live).is_ok())
+    }
+}
+
+impl Drop for LiveThread {
+    fn drop(&mut self) {
+        self.states = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn act_all(room: u64) -> Value {
             let source = file.read_via_stream(0).expect("it can be read");
             // Of what the source has, as often as it takes.
             loop {
-                match stream.blocking_splice(&source, 4) {
+                match stream.blocking_splice(&source, 4096) {
                     Ok(_) => {}
                     Err(error) => break Err(error),
                 }

@@ -96,6 +96,21 @@ fn a_dead_session_ends_at_its_last_sign() {
 }
 
 #[test]
+fn nothing_is_written_into_a_run_after_its_thread() {
+    let folder = folder();
+    let (_root, owned) = begin(folder.path(), 3);
+    for session in 1..50 {
+        let live = owned.live_writer().start();
+        assert!(live.try_send(crate::Live { session, ..Default::default() }));
+        drop(live);
+        let path = owned.dir().path().join("live.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&format!("\"session\":{session},")), "{text}");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
 fn last_words_describe_a_dead_session() {
     let folder = folder();
     let (root, owned) = begin(folder.path(), 3);
