@@ -213,6 +213,13 @@ const JAVASCRIPT: Template = Template {
   }
   host.log("#,
         ),
+        // The program has the same imports in both forms.
+        (
+            "shout.js",
+            "// With the schemas",
+            "import { version } from './package.json';\nimport { parse } from 'acorn';\n// With the schemas",
+        ),
+        ("shout.js", "summary: '", "summary: version + parse('1', { ecmaVersion: 2020 }).type + '"),
         ("provider.js", "{ log })", "{ log, send })"),
         (
             "provider.js",
@@ -239,7 +246,38 @@ const JAVASCRIPT: Template = Template {
             "shout.js",
             "// With",
             "import 'left-pad';\n// With",
-            &["shout.js imports `left-pad`, which is neither a relative path"],
+            &["shout.js imports `left-pad`, which is neither in node_modules"],
+        ),
+        (
+            "provider.js",
+            "{ log } from",
+            "{ logg } from",
+            &["\"logg\" is not exported by \"runner:provider/log@", "provider.js:4:"],
+        ),
+        ("provider.js", "const provider", "const provder", &["it exports provder"]),
+        (
+            "provider.js",
+            "  run:",
+            "  runn:",
+            &["`provider` has no function `run`; it has describe, runn"],
+        ),
+        (
+            "shout.js",
+            "const inputSchema",
+            "throw 'oh no';\nconst inputSchema",
+            &["`describe`: oh no;"],
+        ),
+        (
+            "shout.js",
+            "const inputSchema",
+            "await 1;\nconst inputSchema",
+            &["`await`", "functions only"],
+        ),
+        (
+            "shout.js",
+            "version: '0.1.0'",
+            "version: 1",
+            &["TypeError: `version` of the description must be a string"],
         ),
         (
             "shout.js",
@@ -354,6 +392,9 @@ deterministic = true
 [defaults]
 timeout = "2s"
 
+[[tests]]
+id = "fine"
+input = { text = "hello" }
 [[tests]]
 id = "blank"
 input = { text = " " }
@@ -752,9 +793,10 @@ impl Template {
             .collect();
         let trouble = [TROUBLE, ask, &mistakes].concat();
         plugin.assert_trouble_is_explained(&trouble);
-        if plugin.run_final_form() {
-            plugin.assert_passed();
-            plugin.assert_trouble_is_explained(&trouble);
+        if fs::read_to_string(plugin.path("plugin.toml")).unwrap().contains("[dev]") {
+            succeed("runner plugin build", &plugin.shell("runner plugin build"));
+            let printed = plugin.assert_trouble_is_explained(&trouble);
+            assert!(!printed.contains("development form"), "{printed}");
         }
     }
 }
@@ -765,9 +807,6 @@ impl Template {
         let plugin = Plugin::new(self);
         plugin.run_commands();
         plugin.assert_agent_passed();
-        if plugin.run_final_form() {
-            plugin.assert_agent_passed();
-        }
         plugin.assert_parts_are_valid();
     }
 }
@@ -935,22 +974,10 @@ impl<'a> Plugin<'a> {
         assert_eq!(self.steps("sum"), steps);
     }
 
-    /// Builds the final form, and runs the scenario of the README. Returns whether the plugin has another form.
-    fn run_final_form(&self) -> bool {
-        if !fs::read_to_string(self.path("plugin.toml")).unwrap().contains("[dev]") {
-            return false;
-        }
-        fs::remove_dir_all(self.path("results")).unwrap();
-        let build = "runner plugin build && runner exec scenario.toml";
-        let ran = self.shell(build);
-        succeed(build, &ran);
-        assert!(!String::from_utf8_lossy(&ran.stderr).contains("development form"));
-        true
-    }
-
-    /// Runs the provider, in the form that was built last, with everything that it can do wrong.
-    fn assert_trouble_is_explained(&self, trouble: &str) {
+    /// Runs the provider, in the form that was built last, with everything that it can do wrong. Returns what was printed.
+    fn assert_trouble_is_explained(&self, trouble: &str) -> String {
         let Finished { printed, rows } = self.exec("scenario-trouble.toml", trouble, 1);
+        assert_eq!(row(&rows, "fine")["output"], json!({"shout": "HELLO", "words": 1}));
         assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
         assert_says(&rows, "blank", &["`text` has no words"]);
         let (class, says) = self.template.crash;
@@ -967,6 +994,7 @@ impl<'a> Plugin<'a> {
             assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
             assert_says(&rows, "ask", &["https://example.com", "granted"]);
         }
+        printed
     }
 
     /// Breaks the source, so that no description of the provider can be read, and names the place.

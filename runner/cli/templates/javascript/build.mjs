@@ -1,7 +1,7 @@
 // Builds the component from `provider.js`. `runner plugin build` runs `node build.mjs FILE`.
 //
-// The development form has two parts: `node build.mjs --loader FILE` builds the component that reads the source, and
-// `node build.mjs --source FILE` writes the source.
+// The development form has two parts: `node build.mjs --loader FILE` builds the component that reads the program, and
+// `node build.mjs --source FILE` writes the program. Both forms have the same program, so they accept the same sources.
 
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { SourceMap } from 'node:module';
@@ -16,24 +16,28 @@ const options = { loader: { type: 'boolean' }, source: { type: 'boolean' } };
 const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const [file = here('dist/plugin.wasm')] = positionals;
 await mkdir(dirname(file), { recursive: true });
+const hostModules = await readHostModules();
 
-if (values.loader) {
-  const modules = await hostModules();
-  const imports = modules.map((name, index) => `import * as host${index} from '${name}';\n`);
-  const entries = modules.map((name, index) => `  '${name}': host${index},\n`);
-  const host = `${imports.join('')}const host = {\n${entries.join('')}};\n`;
-  await writeFile(here('dist/loader.js'), host + (await readFile(here('loader.js'), 'utf8')));
-  await build('dist/loader.js');
-} else if (values.source) {
-  await bundle();
+if (values.source) {
+  await writeFile(file, JSON.stringify(await bundle()));
+} else if (values.loader) {
+  await build('load()', [...hostModules.keys()]);
 } else {
-  await build('provider.js');
+  const { program, lines, used } = await bundle();
+  await build(`provide(${program}, ${JSON.stringify(lines)}, 'component.js')`, used);
 }
 
-async function build(source) {
+// Builds a component that imports modules of the host, and whose provider is an expression with functions of `loader.js`. The
+// lines of a program in it are lines of `component.js`.
+async function build(expression, names) {
+  const imports = names.map((name, index) => `import * as host${index} from '${name}';`);
+  const entries = names.map((name, index) => `'${name}': host${index}`);
+  const start = `${imports.join(' ')} const host = { ${entries.join(', ')} };`;
+  const loader = await readFile(here('loader.js'), 'utf8');
+  await writeFile(here('dist/component.js'), `${start} export const provider = ${expression};\n\n${loader}`);
   const { componentize } = await import('@bytecodealliance/componentize-js');
   const { component } = await componentize({
-    sourcePath: here(source),
+    sourcePath: here('dist/component.js'),
     witPath: here('wit'),
     worldName,
     // Requests use the contract's `http`, which scenarios grant.
@@ -42,46 +46,60 @@ async function build(source) {
   await writeFile(file, component);
 }
 
-// Returns the modules of the world.
-async function hostModules() {
+// Returns the modules of the world, with the names of their functions.
+async function readHostModules() {
   const wit = await readFile(here('wit/provider.wit'), 'utf8');
+  const bodyOf = (name) => wit.match(new RegExp(`^${name} {(.*?)^}`, 'ms'))[1];
+  const namesOf = (body, pattern) => [...body.matchAll(pattern)].map(([, name]) => name);
   const importsOf = (world) => {
-    const [, body] = wit.match(new RegExp(`^world ${world} {([^}]*)}`, 'm'));
-    const names = (word) => [...body.matchAll(new RegExp(`^ *${word} ([^;]*);`, 'gm'))].map(([, name]) => name);
-    return [...names('include').flatMap(importsOf), ...names('import')];
+    const body = bodyOf(`world ${world}`);
+    return [...namesOf(body, /^ *include ([^;]*);/gm).flatMap(importsOf), ...namesOf(body, /^ *import ([^;]*);/gm)];
   };
-  return importsOf(worldName).map((name) => `runner:provider/${name}@0.1.1`);
+  const camelCase = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+  const functionsOf = (name) => namesOf(bodyOf(`interface ${name}`), /^ *%?([a-z-]+): func/gm).map(camelCase);
+  return new Map(importsOf(worldName).map((name) => [`runner:provider/${name}@0.1.1`, functionsOf(name)]));
 }
 
-// Writes `provider.js` and the files that it imports as one text, with the place of each of its lines.
+// Returns `provider.js` and all that it imports as a function of the host's modules, with the place of each of its lines.
 async function bundle() {
   const { rolldown } = await import('rolldown');
-  const external = await hostModules();
-  const relativeImports = {
-    name: 'relative-imports',
-    resolveId(name, importer) {
-      if (importer && !name.startsWith('.') && !external.includes(name)) {
-        const from = relative(here('.'), importer);
-        fail(new Error(`${from} imports \`${name}\`, which is neither a relative path nor a module of the world \`${worldName}\``));
-      }
+  const imports = {
+    name: 'imports',
+    async resolveId(name, importer) {
+      if (hostModules.has(name)) return name;
+      const found = await this.resolve(name, importer, { skipSelf: true });
+      if (found && !found.external) return found;
+      const what = name.startsWith('.') ? 'a file that does not exist' : 'which is neither in node_modules nor in this world';
+      const from = importer ? `${relative(here('.'), importer)} imports \`${name}\`, ` : '';
+      fail(new Error(`${from}${what}`));
+    },
+    load(name) {
+      const functions = hostModules.get(name);
+      return functions?.map((one) => `export const ${one} = host['${name}'].${one};`).join('\n');
     },
   };
-  const input = await rolldown({ input: here('provider.js'), external, platform: 'neutral', plugins: [relativeImports] });
-  const globals = (name) => `host['${name}']`;
-  const options = { format: 'iife', name: 'provider', exports: 'named', sourcemap: true, globals };
-  const { output } = await input.generate(options).catch(fail);
-  const [{ code, map }] = output;
+  const resolved = { mainFields: ['module', 'main'] };
+  const input = await rolldown({ input: here('provider.js'), platform: 'neutral', resolve: resolved, plugins: [imports] });
+  // Only this format can be evaluated as data. It has no `await` outside of functions.
+  const { output } = await input.generate({ format: 'iife', name: 'exported', exports: 'named', sourcemap: true }).catch(fail);
+  const [{ code, map, exports }] = output;
+  if (!exports.includes('provider')) {
+    fail(new Error(`provider.js must export \`provider\`; it exports ${exports.join(', ') || 'nothing'}`));
+  }
+  const program = `(host) => { 'use strict'; ${code}\nreturn exported.provider; }`;
   const sources = map.sources.map((source) => relative(here('.'), resolve(here('dist'), source)));
   const places = new SourceMap({ ...map, sources });
   const lines = code.split('\n').map((line, index) => {
     const { originalSource, originalLine } = places.findEntry(index, line.search(/\S|$/));
     return originalSource && `${originalSource}:${originalLine + 1}`;
   });
-  await writeFile(file, JSON.stringify({ code, lines }));
+  return { program, lines, used: [...hostModules.keys()].filter((name) => code.includes(`host["${name}"]`)) };
 }
 
-function fail(error) {
-  // The message has the place in the source. The stack is the build tool's own.
-  console.error(error.message);
+// Prints the reason, which has the place in the source, without words of the build tools.
+function fail({ message }) {
+  const ofTools = /^Failed to initialize component.*\n|\nException while evaluating[^]*/g;
+  const reason = message.replace(/Module format "iife" .*/, '`await` is possible in functions only.').replace(ofTools, '');
+  console.error(reason);
   process.exit(1);
 }
