@@ -129,7 +129,11 @@ const PYTHON: Template = Template {
     kind: "component",
     tools: &[(".venv", "python")],
     edits: &[
-        ("provider.py", "import json", "import json\nimport os\nimport time"),
+        (
+            "provider.py",
+            "import json",
+            "import json\nimport os\nimport time\nfrom wit_world.imports import files, http",
+        ),
         (
             "provider.py",
             "    log.log(",
@@ -143,6 +147,10 @@ const PYTHON: Template = Template {
         return {"output": "bare"}
     if text == "score":
         return Reply("1", None, "high", None, [], [], None)
+    if text == "file":
+        files.read("lost.txt", 0, 1)
+    if text == "exit":
+        raise SystemExit(3)
     if text.startswith("http"):
         response = http.send(http.Request("GET", text, [], None, None, None))
         time.sleep(0.002)
@@ -156,13 +164,61 @@ const PYTHON: Template = Template {
     mistakes: &[
         ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
         ("score", "TypeError: `score` of the reply must be a `float`, not `str`"),
+        ("file", "NOT_FOUND (provider.py, line "),
+        ("exit", "RuntimeError: a provider cannot exit: return a reply, or raise `Err`"),
     ],
     broken: &[
         (
             "provider.py",
             "class Provider",
             "x = nope\n\n\nclass Provider",
-            &["NameError: name 'nope' is not defined (provider.py, line 26)"],
+            &["NameError: name 'nope' is not defined (provider.py, line 29)"],
+        ),
+        (
+            "provider.py",
+            "class Provider",
+            "open('nope')\n\n\nclass Provider",
+            &[
+                "FileNotFoundError: [Errno 44] No such file or directory: 'nope' (provider.py, line 29)",
+            ],
+        ),
+        (
+            "provider.py",
+            "class Provider",
+            "{}['nope']\n\n\nclass Provider",
+            &["KeyError: 'nope' (provider.py, line 29)"],
+        ),
+        (
+            "provider.py",
+            "class Provider",
+            "raise ValueError('first\\nsecond')\n\n\nclass Provider",
+            &["ValueError: first second (provider.py, line 29)"],
+        ),
+        (
+            "provider.py",
+            "class Provider",
+            "raise SystemExit(3)\n\n\nclass Provider",
+            &["SystemExit: a provider cannot exit", "(provider.py, line 29)"],
+        ),
+        (
+            "provider.py",
+            "def run(",
+            "def runs(",
+            &[
+                "class `Provider` with the methods `describe` and `run`: there is no `run` (provider.py, line 29)",
+            ],
+        ),
+        (
+            "provider.py",
+            "class Provider",
+            "class Other",
+            &["class `Provider` with the methods `describe` and `run`: there is no `describe`"],
+        ),
+        (
+            "provider.py",
+            "import json",
+            "import json, ssl",
+            &["No module named '_ssl': Python in WASM lacks", "(provider.py, line 3)"],
         ),
         (
             "provider.py",
@@ -174,7 +230,7 @@ const PYTHON: Template = Template {
             "provider.py",
             "import json",
             "import json, numpy",
-            &["No module named 'numpy'", "`runner plugin build`", "(provider.py, line 3)"],
+            &["provider.py, line 3: no module named `numpy` in this folder or in `.venv`"],
         ),
         (
             "provider.py",
@@ -480,6 +536,76 @@ fn javascript_calls_tools() {
 #[test]
 fn python() {
     PYTHON.follow();
+}
+
+/// Makes the source of a development form, without its loader.
+#[test]
+fn python_imports_are_found_or_explained() {
+    let plugin = Plugin::new(&PYTHON);
+    fs::remove_file(plugin.path(".venv")).unwrap();
+    let venv = "python3 -m venv --without-pip .venv && .venv/bin/python3 -c \
+        'import sysconfig; print(sysconfig.get_path(\"purelib\"))'";
+    let made = plugin.shell(venv);
+    succeed(venv, &made);
+    let packages = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim_end());
+    let write = |file: &Path, text: &str| {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    let make = || plugin.shell("mkdir -p dist && .venv/bin/python3 loader.py provider dist/source");
+    let refused = |text: &str| {
+        fs::write(plugin.path("provider.py"), text).unwrap();
+        let made = make();
+        assert!(!made.status.success(), "{text}");
+        String::from_utf8(made.stderr).unwrap()
+    };
+    let modules = |text: &str| {
+        fs::write(plugin.path("provider.py"), text).unwrap();
+        let made = make();
+        succeed(text, &made);
+        let source = fs::read(plugin.path("dist/source")).unwrap();
+        let source: Value = serde_json::from_slice(&source).unwrap();
+        let modules = source["modules"].as_object().unwrap().keys().cloned();
+        modules.collect::<Vec<_>>().join(" ")
+    };
+
+    // An installation alone lets the next build pass.
+    let words = "import json\nimport words.long as long\nfrom words import count\n";
+    let missing = refused(words);
+    assert!(missing.contains("provider.py, line 2: no module named `words` in"), "{missing}");
+    assert!(missing.contains("`.venv/bin/pip install`"), "{missing}");
+    write(&packages.join("words/__init__.py"), "from .short import *\ncount = len\n");
+    write(&packages.join("words/short.py"), "\u{feff}import annotationlib, xml.dom.minidom\n");
+    write(&packages.join("words/long.py"), "from . import short\n");
+    assert_eq!(modules(words), "provider words words.long words.short");
+
+    // Imports that may fail.
+    let optional = "import typing\ntry:\n    import lost\nexcept ImportError:\n    lost = None\n\
+        if typing.TYPE_CHECKING:\n    import lost\ndef late():\n    import lost, words\n";
+    assert_eq!(modules(optional), "provider words words.short");
+    write(&packages.join("needy.py"), "import lost\n");
+    let through = "try:\n    import needy\nexcept ImportError:\n    pass\n";
+    assert_eq!(modules(through), "needy provider");
+    let through = refused("import needy\n");
+    assert!(through.contains("needy.py, line 1: no module named `lost`"), "{through}");
+
+    // Packages without `__init__.py`, which folders share.
+    write(&plugin.path("space/inner/near.py"), "");
+    write(&packages.join("space/far.py"), "");
+    let spaces = "import space.inner.near\nfrom space import far\n";
+    assert_eq!(modules(spaces), "provider space space.far space.inner space.inner.near");
+    let missing = refused("from space import nothing\n");
+    assert!(missing.contains("no module named `space.nothing`"), "{missing}");
+
+    // Modules of the loader, and of no folder.
+    let provided = "from wit_world.imports import http\nfrom componentize_py_types import Err\nimport os.path\n";
+    assert_eq!(modules(provided), "provider");
+
+    write(&packages.join("fast/__init__.py"), "from ._fast import run\n");
+    write(&packages.join("fast/_fast.cpython-311-x86_64-linux-gnu.so"), "");
+    let native = refused("import fast\n");
+    let says = "fast/__init__.py, line 1: `fast._fast` is native code, which cannot run in WASM";
+    assert!(native.contains(says), "{native}");
 }
 
 #[test]

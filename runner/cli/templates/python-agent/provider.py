@@ -1,6 +1,9 @@
 """Adds lengths with a tool that converts units."""
 
 import json
+import traceback
+from enum import Enum
+from pathlib import Path
 
 from componentize_py_types import Err
 from wit_world import exports
@@ -40,7 +43,9 @@ class Provider(exports.Provider):
         try:
             return solve(json.loads(test.input)["task"], json.loads(test.config)["max_turns"])
         except Err as raised:
-            raise Err(as_error(raised.value))
+            raise Err(as_error(raised))
+        except SystemExit as raised:
+            raise RuntimeError("an agent cannot exit: return a reply, or raise `Err`") from raised
 
 
 def solve(task, max_turns) -> Reply:
@@ -68,11 +73,27 @@ def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
     return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
 
 
-def as_error(value) -> ProviderError:
-    """Turns an exception of a host function, such as a `ToolError`, into an error."""
+def as_error(raised: Err) -> ProviderError:
+    """Turns an exception of a host function into an error, with the place of the call."""
+    value = raised.value
     if isinstance(value, ProviderError):
         return value
-    return error(ErrorKind.INTERNAL, type(value).__name__, getattr(value, "message", str(value)))
+    # The value is a `ToolError`, or a case such as `FileError.NOT_FOUND` or `HttpError_Denied("a reason")`.
+    code, _, case = type(value).__name__.partition("_")
+    kind = getattr(value, "kind", value)
+    if isinstance(kind, Enum):
+        case = kind.name
+    reason = case if isinstance(value, Enum) else getattr(value, "message", getattr(value, "value", case or value))
+    kinds = {
+        "DENIED": ErrorKind.DENIED,
+        "Denied": ErrorKind.DENIED,
+        "UNAVAILABLE": ErrorKind.UNAVAILABLE,
+        "Unreachable": ErrorKind.UNAVAILABLE,
+        "Timeout": ErrorKind.UNAVAILABLE,
+    }
+    calls = [call for call in traceback.extract_tb(raised.__traceback__) if "wit_world" not in call.filename]
+    place = f"{Path(calls[-1].filename).name}, line {calls[-1].lineno}"
+    return error(kinds.get(case, ErrorKind.INTERNAL), code, f"{reason} ({place})")
 
 
 def decide(task, results):

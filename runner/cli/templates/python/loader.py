@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import traceback
 from importlib.machinery import ModuleSpec
+from importlib.util import decode_source
 from pathlib import Path
 
 # The runner gives a development form its source under this name.
@@ -27,39 +28,85 @@ READY = """
 LEFT_OUT = """
     curses dbm ensurepip idlelib lib2to3 pydoc_data site-packages sqlite3 test tkinter turtledemo venv
 """.split()
+# Modules that the loader has, in addition to the standard library of the Python that runs this. The last ones are newer.
+PROVIDED = """
+    __main__ componentize_py_async_support componentize_py_runtime componentize_py_types poll_loop wit_world
+    annotationlib compression tomllib
+""".split()
 
 
-def collect(name, roots, modules):
-    """Adds a module's path and text, and those of its imports. Others are in the loader, or missing."""
-    if name in modules:
-        return
-    for root in roots:
-        for end in (".py", "/__init__.py"):
-            path = root / (name.replace(".", "/") + end)
-            if path.is_file():
-                text = path.read_text(encoding="utf-8")
-                modules[name] = [str(path.relative_to(root)), text]
-                for imported in imports(name, end != ".py", text):
-                    for length in range(1, imported.count(".") + 2):
-                        collect(".".join(imported.split(".")[:length]), roots, modules)
-                return
+def collect(provider, roots):
+    """Returns paths and texts of a module and of all that it imports, and a message for each import that must fail.
+
+    A namespace package has no text. Other modules are in the loader.
+    """
+    modules, folders, problems = {}, {"": roots}, {}
+    # Imports that always happen come first: all others may fail, as may those of modules that only they reach.
+    always, maybe, read = [(provider, "plugin.toml")], [], set()
+    while always or maybe:
+        is_needed = bool(always)
+        name, place = (always or maybe).pop(0)
+        problem = add(name, modules, folders)
+        if problem and is_needed:
+            problems.setdefault(problem, place)
+        if name in read or name not in modules:
+            continue
+        read.add(name)
+        file, text = modules[name]
+        for imported, line, is_certain in imports(name, file.endswith("__init__.py"), text or ""):
+            names = imported.split(".")
+            for length in range(1, len(names) + 1):
+                place = f"{file}, line {line}"
+                (always if is_needed and is_certain else maybe).append((".".join(names[:length]), place))
+    return modules, [f"{place}: {problem}" for problem, place in problems.items()]
+
+
+def add(name, modules, folders):
+    """Adds a module, after the packages that contain it. Returns the reason if there is no such module."""
+    package, _, last = name.rpartition(".")
+    problem = add(package, modules, folders) if package else None
+    if problem or name in modules:
+        return problem
+    places = folders.get(package, [])
+    for place in places:
+        for file, parts in ((place / last / "__init__.py", [place / last]), (place / f"{last}.py", [])):
+            if file.is_file():
+                root = next(root for root in folders[""] if file.is_relative_to(root))
+                modules[name] = [str(file.relative_to(root)), decode_source(file.read_bytes())]
+                folders[name] = parts
+                return None
+    if not package and (last in PROVIDED or last in sys.stdlib_module_names):
+        return None
+    extensions = [file for place in places for file in place.glob(f"{last}.*so")]
+    if extensions:
+        advice = "only the final form can have" if "wasm32" in extensions[0].name else "cannot run in WASM"
+        return f"`{name}` is native code, which {advice}: {extensions[0]}"
+    parts = [place / last for place in places if (place / last).is_dir()]
+    if parts:
+        modules[name], folders[name] = [f"{name.replace('.', '/')}/", None], parts
+    elif not package or modules.get(package, ["", ""])[1] is None:
+        return f"no module named `{name}` in this folder or in `.venv`, where `.venv/bin/pip install` puts packages"
+    # In other packages, it may be an attribute.
+    return None
 
 
 def imports(name, is_package, text):
-    """Returns the names of modules that a module imports, and of parts of modules."""
+    """Returns the modules that a module imports, and parts of modules, with their lines, and whether that always happens."""
     try:
-        nodes = list(ast.walk(ast.parse(text)))
+        tree = ast.parse(text)
     except SyntaxError:
         # The loader reports it.
         return
-    parts = name.split(".")
-    for node in nodes:
+    parts, certain = name.split("."), set(tree.body)
+    for node in ast.walk(tree):
+        names = []
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
-            base = parts[: len(parts) - node.level + is_package] if node.level else []
-            base += node.module.split(".") if node.module else []
-            yield from (".".join([*base, alias.name]) for alias in node.names)
+            depth = len(parts) - node.level + is_package if node.level else 0
+            base = parts[: max(depth, 0)] + (node.module.split(".") if node.module else [])
+            names = [".".join([*base, alias.name]).removesuffix(".*") for alias in node.names]
+        yield from ((name, node.lineno, node in certain) for name in names)
 
 
 class Finder:
@@ -71,7 +118,9 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name not in self.modules:
             return None
-        place = self.modules[name][0]
+        place, text = self.modules[name]
+        if text is None:
+            return ModuleSpec(name, None, is_package=True)
         spec = ModuleSpec(name, self, origin=place, is_package=place.endswith("__init__.py"))
         spec.has_location = True
         return spec
@@ -93,32 +142,29 @@ class Missing:
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        advice = (
-            "it is neither in this folder nor in `.venv`, where `pip install` puts packages; "
-            "some modules of the standard library are only in the final form, by `runner plugin build`"
-        )
+        library = name.partition(".")[0]
+        if library in LEFT_OUT:
+            advice = "only the final form can have it, by `runner plugin build`"
+        elif library in sys.stdlib_module_names:
+            advice = "Python in WASM lacks this part of the standard library"
+        else:
+            advice = (
+                "when the provider was built, it was neither in this folder nor in `.venv`, where `.venv/bin/pip install` puts "
+                "packages, or its name is computed; to build it again: runner plugin build --dev"
+            )
         raise ModuleNotFoundError(f"No module named {name!r}: {advice}", name=name)
-
-
-def add_place(error, paths):
-    """Adds file and line to the message of an error, because a description that fails has no traceback."""
-    if isinstance(error, SyntaxError):
-        error.msg += f" ({error.filename}, line {error.lineno})"
-        return
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in paths]
-    if frames and isinstance(error, ImportError):
-        error.msg += f" ({frames[-1].filename}, line {frames[-1].lineno})"
-    elif frames:
-        error.args = (f"{error} ({frames[-1].filename}, line {frames[-1].lineno})",)
 
 
 if __name__ == "__main__":
     module, file = sys.argv[1:]
-    found = {}
-    collect(module, [Path(), *map(Path, {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})], found)
+    folders = dict.fromkeys([Path(), Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))])
+    found, problems = collect(module, list(folders))
+    if problems:
+        sys.exit("\n".join(problems))
     Path(file).write_text(json.dumps({"provider": module, "modules": found}), encoding="utf-8")
 else:
     import wit_world.imports
+    from componentize_py_types import Err
     from wit_world import exports
     from wit_world.imports import files
 
@@ -139,21 +185,51 @@ else:
 
     def load():
         """Imports the provider, once in each instance."""
-        global provider, source
+        global provider
         if provider is None:
-            source = json.loads(bytes(files.read(SOURCE, 0, 2**32 - 1)))
             sys.meta_path.insert(0, Finder(source["modules"]))
             sys.meta_path += [Finder(texts), Missing]
-            provider = importlib.import_module(source["provider"]).Provider()
+            kind = getattr(importlib.import_module(source["provider"]), "Provider", None)
+            for name in ("describe", "run"):
+                if getattr(kind, name, None) in (None, getattr(exports.Provider, name)):
+                    raise TypeError(
+                        f"the module needs a class `Provider` with the methods `describe` and `run`: there is no `{name}`"
+                    )
+            provider = kind()
         return provider
+
+    def explain(error):
+        """Returns an exception with reason and place in one line, because the runner shows the last line of a traceback."""
+        text = traceback.format_exception_only(error)
+        text = " ".join("".join(text[-1:] if isinstance(error, SyntaxError) else text).split())
+        if isinstance(error, SystemExit):
+            text = "SystemExit: a provider cannot exit: return a value, or raise another exception"
+        paths = {place for place, _ in source["modules"].values()}
+        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError):
+            frames.append((error.filename, error.lineno))
+        # A call with wrong arguments has no frame in the provider.
+        module = sys.modules.get(source["provider"])
+        start = getattr(getattr(module, "Provider", None), "__firstlineno__", 1)
+        frames.insert(0, (source["modules"][source["provider"]][0], start))
+        file, line = [frame for frame in frames if frame[0] in paths][-1]
+        kind, _, reason = text.partition(": ")
+        return type(kind, (Exception,), {"__module__": "builtins"})(f"{reason} ({file}, line {line})".lstrip())
+
+    def call(method, *values):
+        global source
+        if source is None:
+            source = json.loads(bytes(files.read(SOURCE, 0, 2**32 - 1)))
+        try:
+            return getattr(load(), method)(*values)
+        except BaseException as error:
+            if method == "run" and isinstance(error, Err):
+                raise
+            raise explain(error).with_traceback(error.__traceback__) from error.__cause__ or error.__context__
 
     class Provider(exports.Provider):
         def describe(self):
-            try:
-                return load().describe()
-            except Exception as error:
-                add_place(error, [place for place, _ in source["modules"].values()])
-                raise
+            return call("describe")
 
         def run(self, test):
-            return load().run(test)
+            return call("run", test)

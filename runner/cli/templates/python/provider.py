@@ -1,12 +1,15 @@
 """Returns a text in capitals, and counts its words."""
 
 import json
+import traceback
 from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Union, get_args, get_origin, get_type_hints
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import http, log, secrets
+from wit_world.imports import log
 from wit_world.imports.types import Description, ErrorKind, Metric, ProviderError, Reply, Test
 
 # With the schemas, the runner finds a typo in a scenario before anything runs.
@@ -41,7 +44,9 @@ class Provider(exports.Provider):
         try:
             return checked(shout(test))
         except Err as raised:
-            raise Err(as_error(raised.value))
+            raise Err(as_error(raised))
+        except SystemExit as raised:
+            raise RuntimeError("a provider cannot exit: return a reply, or raise `Err`") from raised
 
 
 def shout(test: Test) -> Reply:
@@ -85,15 +90,23 @@ def error(kind: ErrorKind, code: str, message: str) -> ProviderError:
     return ProviderError(kind=kind, code=code, message=message, retry_after=None, details=None)
 
 
-def as_error(value) -> ProviderError:
-    """Turns an exception of a host function into an error."""
+def as_error(raised: Err) -> ProviderError:
+    """Turns an exception of a host function into an error, with the place of the call."""
+    value = raised.value
     if isinstance(value, ProviderError):
         return value
-    if isinstance(value, http.HttpError_Denied):
-        return error(ErrorKind.DENIED, "", value.value)
-    if value is secrets.SecretError.DENIED:
-        return error(ErrorKind.DENIED, "", "the scenario does not grant the secret")
-    message = str(getattr(value, "value", value))
-    if isinstance(value, (http.HttpError_Unreachable, http.HttpError_Timeout)):
-        return error(ErrorKind.UNAVAILABLE, "", message)
-    return error(ErrorKind.INTERNAL, type(value).__name__, message)
+    # The value is a case such as `FileError.NOT_FOUND` or `HttpError_Denied("a reason")`.
+    code, _, case = type(value).__name__.partition("_")
+    if isinstance(value, Enum):
+        case = value.name
+    reason = case if isinstance(value, Enum) else getattr(value, "value", case or value)
+    kinds = {
+        "DENIED": ErrorKind.DENIED,
+        "Denied": ErrorKind.DENIED,
+        "UNAVAILABLE": ErrorKind.UNAVAILABLE,
+        "Unreachable": ErrorKind.UNAVAILABLE,
+        "Timeout": ErrorKind.UNAVAILABLE,
+    }
+    calls = [call for call in traceback.extract_tb(raised.__traceback__) if "wit_world" not in call.filename]
+    place = f"{Path(calls[-1].filename).name}, line {calls[-1].lineno}"
+    return error(kinds.get(case, ErrorKind.INTERNAL), code, f"{reason} ({place})")
