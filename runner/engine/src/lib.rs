@@ -44,7 +44,7 @@ mod plan {
     pub use self::access::access;
     pub(crate) use self::access::{access_of, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
-    pub(crate) use self::diff::{changes_since, difference};
+    pub(crate) use self::diff::{changes_since, difference, plugin_changes};
     pub(crate) use self::filtering::{matching_rows, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
     pub(crate) use self::known::has_same_known;

@@ -1,6 +1,7 @@
 //! [`StoredCall`]: repeats a trial of a stored run, or calls a grader for its output, outside of the run.
 
-use std::{io, io::Read as _, path::PathBuf};
+use std::path::{Path, PathBuf};
+use std::{io, io::Read as _};
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::{
@@ -11,7 +12,9 @@ use runner_prepare::{ContentSource, Origin};
 use runner_record::{JournalKey, ReadLine, RunDir};
 
 use crate::EngineError;
-use crate::plan::{Replayed, RowPlace, StoredRow, TestLine, stored_plan, unreadable};
+use crate::plan::{
+    Replayed, RowPlace, StoredRow, TestLine, plugin_changes, stored_plan, unreadable,
+};
 use crate::probe::{CallEnd, CallEvent, ProbeError, ReplayedCalls, call_supplied};
 use crate::trust::{owner_notices, usable};
 use crate::workers::{PrestartedWorker, Supplies, prestart};
@@ -154,9 +157,11 @@ impl StoredCall {
             }
         }
         line.extend(row);
-        let changed = plan.changed_folders();
-        notices
-            .extend(changed.iter().map(|folder| format!("{folder} changed since the run started")));
+        let folder = Path::new(&manifest.scenario_path).parent().unwrap_or(Path::new(""));
+        let providers = plan.providers.iter().map(|prepared| &prepared.provider);
+        let changed = plugin_changes(&manifest, folder, providers).clauses.into_iter();
+        let changed = changed.chain(plan.changed_folders());
+        notices.extend(changed.map(|clause| format!("{clause} since the run started")));
         notices.append(&mut plan.notices);
         let mut supplies = plan.supplies(run.id(), 1, Some(&root));
         supplies.blobs.extend(&ContentSource::new(artifacts));

@@ -54,9 +54,9 @@ pub fn find(
     let mut inspected = HashMap::<&str, (u64, Digest, Origin, Arc<Inspection>)>::new();
     for (index, provider) in (0..).zip(providers) {
         let check_pin = |digest| match provider.sha256 {
-            Some(pinned) if pinned != digest => Err(PrepareError::Refused(format!(
-                "is not the file that `sha256` pins: its SHA-256 is {digest}"
-            ))),
+            Some(pinned) if pinned != digest => {
+                Err(PrepareError::Refused(wrong_pin(&folder.join(&provider.plugin), &digest)))
+            }
             _ => Ok(()),
         };
         let mut inspect = || -> Result<_, PrepareError> {
@@ -111,6 +111,19 @@ pub fn find(
         }
     }
     Ok((prepared, ContentSource::new(origins), problems))
+}
+
+/// Returns the problem of a plugin with another digest than the pinned one.
+fn wrong_pin(path: &Path, digest: &Digest) -> String {
+    let problem = "is not the file that `sha256` pins:";
+    match Source::open(path) {
+        Ok(source) if source.is_built_as_development() => format!(
+            "{problem} it is a development form, whose SHA-256 changes with each edit; to build the final form: {}",
+            source.build_command()
+        ),
+        Ok(_) => format!("{problem} the SHA-256 of its final form is {digest}"),
+        Err(_) => format!("{problem} its SHA-256 is {digest}"),
+    }
 }
 
 /// Returns the problem of a command that is granted tools, or of a tool that has no description.

@@ -155,10 +155,14 @@ impl Source {
         format!("runner plugin build {}", quoted_path(&self.folder))
     }
 
+    /// Returns whether the built plugin is a development form.
+    pub fn is_built_as_development(&self) -> bool {
+        File::open(self.file()).is_ok_and(|built| development::is_form(&built))
+    }
+
     /// Returns the command that builds the form that was built last.
     pub fn rebuild_command(&self) -> String {
-        let built = File::open(self.file());
-        if built.is_ok_and(|built| development::is_form(&built)) {
+        if self.is_built_as_development() {
             return format!("runner plugin build --dev {}", quoted_path(&self.folder));
         }
         self.build_command()

@@ -1,10 +1,11 @@
 //! [`difference`] and [`changes_since`]: differences between the plan of a run and the current files.
 
-use std::collections::BTreeMap;
-use std::{fs, io, path::Path, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fmt::Display, fs, io, path::Path, sync::Arc};
 
 use runner_model::{Digest, Fingerprint, digest, provider::Provider, visible::shown_path};
 use runner_prepare::plugins;
+use runner_prepare::source::{Source, SourceState};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Selection, Suite, load_selected, resolve_selected};
 
@@ -47,6 +48,7 @@ pub(crate) fn difference<'a>(
 pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
+    let mut builds = BTreeSet::new();
     match load_selected(path, &manifest.metadata.selection.clone().into()) {
         Err(_) if !path.exists() => {
             let path = shown_path(path);
@@ -56,10 +58,7 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
         Ok(mut live) => {
             live.override_by(&manifest.metadata.selection.overrides);
             let changed = changed_lists(&mut live, &plan.scenario);
-            let is_newer = |path: &Path| {
-                let changed = fs::metadata(path).and_then(|about| about.modified());
-                changed.is_ok_and(|changed| manifest.started_at < changed.into())
-            };
+            let is_newer = |path: &Path| is_newer(path, manifest);
             let is_other = digest(live.text.as_bytes()) != manifest.metadata.scenario_sha256;
             // With attachments or schemas everything is compared: only the resolved tests name them.
             let has_blobs = manifest.metadata.blobs.is_some();
@@ -83,30 +82,69 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
             {
                 found.push("its known failures changed".to_owned());
             }
-            for provider in &live.providers {
-                let stored = manifest.planned().find(|stored| stored.name == *provider.name);
-                let plugin = live.folder.join(&provider.plugin);
-                // The time of a folder does not show when the plugin in it was built.
-                let may_differ =
-                    provider.plugin.starts_with("bundled:") || plugin.is_dir() || is_newer(&plugin);
-                if let Some(stored) = stored
-                    && may_differ
-                    && plugins::read(&provider.plugin, &live.folder, provider.limits.file)
-                        .is_ok_and(|found| found.digest != stored.digest)
-                {
-                    found.push(format!("plugin of `{}` changed", provider.name));
-                }
-            }
+            let changes = plugin_changes(manifest, &live.folder, live.providers.iter());
+            found.extend(changes.clauses);
+            builds = changes.builds;
             found.extend(plan.changed_folders().iter().map(|folder| format!("{folder} changed")));
         }
     }
     (!found.is_empty()).then(|| {
+        let accept = dir.command("resume", &["--accept-changes"]);
+        let commands: Vec<_> = builds.into_iter().chain([accept]).collect();
         format!(
             "the scenario has changed since the run started: {}. The run continues with its stored copy; to use the changes: {}",
             found.join("; "),
-            dir.command("resume", &["--accept-changes"])
+            commands.join(" && ")
         )
     })
+}
+
+/// Differences between plugins and the stored ones.
+pub(crate) struct PluginChanges {
+    pub(crate) clauses: Vec<String>,
+    /// The commands that build the plugins whose source has changed.
+    builds: BTreeSet<String>,
+}
+
+/// Compares the plugins of providers with the stored ones, and their source with the built ones. `folder` is that of the scenario.
+pub(crate) fn plugin_changes<'a>(
+    manifest: &Manifest,
+    folder: &Path,
+    providers: impl Iterator<Item = &'a Provider>,
+) -> PluginChanges {
+    let (mut plugins, mut sources, mut builds) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for provider in providers {
+        let stored = manifest.planned().find(|stored| stored.name == *provider.name);
+        let Some(stored) = stored else { continue };
+        let path = folder.join(&provider.plugin);
+        // The time of a folder does not show when the plugin in it was built.
+        let is_bundled = provider.plugin.starts_with("bundled:");
+        if !is_bundled && !path.is_dir() && !is_newer(&path, manifest) {
+            continue;
+        }
+        match plugins::read(&provider.plugin, folder, provider.limits.file) {
+            Ok(found) if found.digest == stored.digest => {}
+            Ok(_) => plugins.push(&*provider.name),
+            Err(_) => {
+                if let Ok(source) = Source::open(&path)
+                    && matches!(source.state(), Ok(SourceState::Stale(_)))
+                {
+                    sources.push(&*provider.name);
+                    builds.insert(source.rebuild_command());
+                }
+            }
+        }
+    }
+    let clauses = [("plugin", plugins), ("source", sources)].into_iter();
+    let clauses = clauses.filter(|(_, names)| !names.is_empty());
+    let clauses = clauses.map(|(what, names)| format!("{what} of {} changed", listed(&names)));
+    PluginChanges { clauses: clauses.collect(), builds }
+}
+
+/// Returns whether a file has changed since the run started.
+fn is_newer(path: &Path, manifest: &Manifest) -> bool {
+    let changed = fs::metadata(path).and_then(|about| about.modified());
+    changed.is_ok_and(|changed| manifest.started_at < changed.into())
 }
 
 /// Compares the stored providers and tests with the current ones.
@@ -178,13 +216,16 @@ fn names<T: PartialEq>(
         ("removed", removed.collect()),
         ("changed", changed.map(|(name, _)| name).collect()),
     ];
-    let lines = all.iter().filter(|(_, names)| !names.is_empty()).map(|(verb, names)| {
-        let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
-        let shown = shown.collect::<Vec<_>>().join(", ");
-        match names.len().saturating_sub(SHOWN) {
-            0 => format!("{what} {verb}: {shown}"),
-            more => format!("{what} {verb}: {shown} and {more} more"),
-        }
-    });
-    lines.collect()
+    let lines = all.iter().filter(|(_, names)| !names.is_empty());
+    lines.map(|(verb, names)| format!("{what} {verb}: {}", listed(names))).collect()
+}
+
+/// Lists names as `` `a`, `b`, `c` and 2 more ``.
+fn listed(names: &[impl Display]) -> String {
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -5,13 +5,15 @@ use std::io::{self, Seek as _, Write as _};
 use std::slice;
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::PreparedProvider;
+use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::{
     Digest, Fingerprint, Outcome, RowRef, TaskId, TestId, TrialId, log::Said, units::show_duration,
     visible::quoted,
 };
 use runner_prepare::mounts::{self, FolderReader};
-use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins, source::Source};
+use runner_prepare::{
+    ContentSource, Fingerprints, Secrets, machine, plugins, source::Source, source::SourceState,
+};
 use runner_record::PluginCache;
 use runner_scenario::{ListDigests, ListPlugin, ListRecords, Scenario, Selection};
 use serde_json::json;
@@ -74,6 +76,14 @@ pub(crate) fn make_records(
     Ok(notices)
 }
 
+/// Returns the advice to build a plugin that is out of date. `None` for others, which a build would leave as they are.
+pub(crate) fn build_advice(scenario: &Scenario, provider: &Provider) -> Option<String> {
+    let source = Source::open(&scenario.folder.join(&provider.plugin)).ok()?;
+    let path = quoted(scenario.path());
+    let advice = format!("to build all plugins of the scenario: runner exec {path} --build");
+    (source.state() != Ok(SourceState::Fresh)).then_some(advice)
+}
+
 /// Returns a clause for each plugin of a list that changed, or whose files or settings did, since a run stored its scenario. Runs
 /// no plugin. Those without a change count as if they had printed the same again.
 pub(crate) fn changed_lists(live: &mut Scenario, stored: &Scenario) -> Vec<String> {
@@ -102,11 +112,7 @@ impl PreparedList {
             problems = mounts::find(&mut prepared, &scenario.folder, Vec::new);
         }
         if let Some(problem) = problems.into_iter().next() {
-            let folder = scenario.folder.join(&plugin.provider.plugin);
-            let scenario = quoted(scenario.path());
-            let build =
-                format!("to build all plugins of the scenario: runner exec {scenario} --build");
-            let help = problem.help.or_else(|| Source::open(&folder).is_ok().then_some(build));
+            let help = problem.help.or_else(|| build_advice(scenario, &plugin.provider));
             let own = format!("plugin `{}` ", plugin.provider.plugin);
             let message = problem.message.strip_prefix(&own).unwrap_or(&problem.message);
             return Err(ListError::Refused(message.to_owned(), help));

@@ -10,7 +10,7 @@ use runner_model::{
     provider::{PreparedProvider, Provider},
     units::{grouped, show_sizes_apart},
 };
-use runner_prepare::{ContentSource, development, machine, plugins, source::Source};
+use runner_prepare::{ContentSource, development, machine, plugins};
 use runner_record::{ManifestProvider, Metadata, PluginCache, now};
 use runner_scenario::{
     GrantsToml, Scenario, Selection, Suite, load, load_selected, resolve_selected, unseen_values,
@@ -18,7 +18,9 @@ use runner_scenario::{
 };
 use serde_json::Value;
 
-use super::{known::known_failures, list_plugins::make_records, plan::Plan};
+use super::{
+    known::known_failures, list_plugins::build_advice, list_plugins::make_records, plan::Plan,
+};
 use crate::{EngineError, error::machine_error};
 
 /// Plans a scenario for a new run. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
@@ -69,12 +71,8 @@ pub(crate) fn load_plan_at(
     let (providers, plugins, mut found) =
         plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     for problem in found.iter_mut().filter(|problem| problem.key == "plugin") {
-        let plugin = &scenario.providers[usize::from(problem.provider)].plugin;
-        if Source::open(&scenario.folder.join(&**plugin)).is_ok() {
-            let path = quoted(scenario.path());
-            problem.help =
-                Some(format!("to build all plugins of the scenario: runner exec {path} --build"));
-        }
+        let provider = &scenario.providers[usize::from(problem.provider)];
+        problem.help = build_advice(&scenario, provider).or(problem.help.take());
     }
     let (suite, file) = match resolved {
         Ok(resolved) if found.is_empty() => resolved,

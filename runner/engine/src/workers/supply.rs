@@ -12,9 +12,9 @@ use std::{env, fs, fs::File, io, thread};
 
 use runner_model::prepare::{Described, Problem, Ready, RefusedPart, SecretValues};
 use runner_model::provider::PreparedProvider;
-use runner_model::visible::{shown_path, visible_line};
+use runner_model::visible::{quoted, shown_path, visible_line};
 use runner_model::{Digest, ErrorClass, HostFault, Micros, Reason, WorkerId, digest};
-use runner_prepare::{ContentSource, PrepareError, compiler, machine};
+use runner_prepare::{ContentSource, PrepareError, compiler, development, machine};
 use runner_record::{PluginCache, Scratch};
 use tracing::debug;
 
@@ -55,12 +55,21 @@ impl Supplies {
             if let Some(prepared) = self.providers.get(usize::from(about.provider)) {
                 let PreparedProvider { provider, .. } = prepared;
                 let most = problem.message.floor_char_boundary(MAX_PROBLEM);
+                let is_slow = problem.code == "timeout"
+                    && development::is_development(&self.cache, &prepared.digest);
+                let advice = is_slow.then(|| {
+                    format!(
+                        "; a development form loads its source in each attempt; to build the final form: runner plugin build {}",
+                        quoted(&provider.plugin)
+                    )
+                });
                 lines.push(format!(
-                    "{} `{}`: plugin `{}` {}",
+                    "{} `{}`: plugin `{}` {}{}",
                     provider.role(),
                     provider.name,
                     provider.plugin,
-                    visible_line(&problem.message[..most])
+                    visible_line(&problem.message[..most]),
+                    advice.unwrap_or_default()
                 ));
             }
         }
