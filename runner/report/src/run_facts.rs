@@ -131,8 +131,6 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let labels = labels.collect::<Vec<_>>().join(", ");
     let merged = manifest.merged.iter().take(MOST_NAMED).map(|one| one.run.clone());
     let merged = named(&merged.collect::<Vec<_>>(), manifest.merged.len() as u64);
-    let development = manifest.providers.iter().filter(|provider| provider.is_development);
-    let development: Vec<_> = development.map(|provider| provider.name.clone()).collect();
     let running = session.filter(|_| !is_over);
     let running = running.map(|by| format!("{}, since {}", process(by), since(by.started_at, now)));
     let paused = head.paused.as_ref().map(|pause| {
@@ -152,10 +150,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("group", group),
         ("shard", head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
-        (
-            "dev form",
-            Some(named(&development, development.len() as u64)).filter(|names| !names.is_empty()),
-        ),
+        ("dev form", development_forms(manifest)),
         ("labels", Some(labels).filter(|labels| !labels.is_empty())),
         ("gate", manifest.gate.as_ref().map(|gate| gate_lines(gate).join("\n"))),
         ("running", running),
@@ -170,6 +165,14 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         Some((name, if name == "gate" { text } else { visible_line(&text).into_owned() }))
     });
     visible.collect()
+}
+
+/// Returns the names of the providers whose plugin is a development form. `None` without any.
+pub fn development_forms(manifest: &Manifest) -> Option<String> {
+    let forms = manifest.providers.iter().filter(|provider| provider.is_development);
+    let names: Vec<_> = forms.map(|provider| provider.name.clone()).collect();
+    let shown = &names[..names.len().min(MOST_NAMED)];
+    (!names.is_empty()).then(|| named(shown, names.len() as u64))
 }
 
 fn since(time: Time, now: Time) -> String {

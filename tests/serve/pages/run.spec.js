@@ -451,7 +451,6 @@ test.describe('', () => {
     'for links': 'since_previous.run',
     'of a replay, with the other keys of the selection': 'manifest.metadata.selection.replay',
     'for checks at the start': 'manifest.providers.mounts.device manifest.providers.mounts.inode manifest.providers.mounts.content manifest.providers.description.config_schema manifest.providers.description.input_schema',
-    'as in `show`, and in the note at the start of the run': 'manifest.providers.development',
     'absent in a pause': 'run.paused.to',
     'of a running run': 'run.stage',
     'of a run with adaptive repeats, which has its own story': 'run.counts.not_needed providers.not_needed graders.not_needed meta.values.not_needed manifest.metadata.has_adaptive_repeats',
@@ -460,7 +459,7 @@ test.describe('', () => {
   /** The words that stand for some values. */
   const WORDS = {
     'run.reason': 'Interrupted by SIGTERM', 'manifest.gate.held': 'gate failed:', 'manifest.gate.conditions.held': '✗ pass rate', 'manifest.gate.conditions.key': 'pass rate',
-    'manifest.gate.conditions.weightless': 'without 1 skipped trial', 'manifest.metadata.has_gate': 'gate failed:', 'manifest.providers.grader': ', grader', 'manifest.providers.tool': ', tool', 'manifest.sessions.rescores': 'Judged again',
+    'manifest.gate.conditions.weightless': 'without 1 skipped trial', 'manifest.metadata.has_gate': 'gate failed:', 'manifest.providers.development': 'development form of a', 'manifest.providers.grader': ', grader', 'manifest.providers.tool': ', tool', 'manifest.sessions.rescores': 'Judged again',
     'live.paused': 'Paused since', 'live.stopping': '○ stopping', 'live.grace_until': 'Running attempts are being interrupted', 'live.stage': 'Running', 'live.waiting.why': 'waits for its retry', 'live.waits_for_memory': 'more wait for memory',
   };
   const by = { user: 'ada', host: 'box', reason: 'for lunch' };
@@ -477,7 +476,7 @@ test.describe('', () => {
       merged: [{ shard: '5/64', run: 'part-5', sessions: 51 }],
       metadata: { selection: { exclude: ['ex-*'], filter: 'tag(hard)', first: 52, journal: true, last_failed: true, limits: ['memory=1GiB'], providers: ['host*'], repeat: 53, retries: 54, sample: 55, shard: '3/64', tags: ['ta-*'], tests: ['te-*'] } },
       providers: [{
-        tool: true, limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
+        development: true, tool: true, limits: { time: 1234 }, mounts: [{ host: '/srv/data', guest: '/data', mode: 'read' }],
         grants: { env: ['LANG'], net: ['https://x.example'], secrets: ['KEY'], fs: [{ path: 'data', mount: '/data', mode: 'read' }], bound_secrets: [{ name: 'TOKEN', host: 'y.example', header: 'X-Token' }], tools: ['shell-tool'] },
       }],
       sessions: [{

@@ -67,6 +67,11 @@ pub(crate) fn cautions(
             cautions.push(format!("the variable `{key}` has changed: {base}, then {new}"));
         }
     }
+    for (index, name) in (0..2).zip(names.iter().cycle()) {
+        let forms = development_forms(manifests, index, providers);
+        cautions
+            .extend(named(&format!("{name} used the development form of these providers"), &forms));
+    }
     if providers.is_none() {
         let changed = changed_plugins(base, new);
         cautions.extend(named("the plugins of these providers have changed", &changed));
@@ -87,6 +92,25 @@ fn changed_plugins<'a>(base: &Manifest, new: &'a Manifest) -> Vec<&'a str> {
         base.providers.iter().any(|base| base.name == new.name && base.digest != new.digest)
     });
     changed.map(|provider| &*provider.name).collect()
+}
+
+/// Returns the names of the providers of a run with the development form of a plugin, whose final form the other run used.
+fn development_forms<'a>(
+    manifests: [&'a Manifest; 2],
+    index: usize,
+    providers: Option<&[String; 2]>,
+) -> Vec<&'a str> {
+    let [own, other] = [manifests[index], manifests[1 - index]];
+    let forms = own.providers.iter().filter(|one| one.is_development);
+    let forms = forms.filter(|one| {
+        let counterpart = match providers {
+            None => &one.name,
+            Some(names) if names[index] == one.name => &names[1 - index],
+            Some(_) => return false,
+        };
+        other.providers.iter().any(|other| other.name == *counterpart && !other.is_development)
+    });
+    forms.map(|one| &*one.name).collect()
 }
 
 fn named(words: &str, names: &[&str]) -> Option<String> {

@@ -74,6 +74,9 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
     text +=
         &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
+    if let Some(names) = run_facts::development_forms(manifest) {
+        text += &format!("Development form: {}.\n", code(&names));
+    }
     if let Some(filter) = document.rows.which.filter() {
         text += &format!("Only trials that match {} are counted and listed.\n", code(filter));
     }

@@ -45,6 +45,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
     let planned =
         json!({"input": "hello", "reference": "hi", "meta": {"topic": "words"}, "expect": expect});
     TrialDocument {
+        development: false,
         v: 1,
         run: "r".into(),
         run_dir: "results/r".into(),

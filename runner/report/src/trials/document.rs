@@ -37,6 +37,9 @@ pub struct TrialDocument {
     pub test: String,
     /// The provider's name.
     pub provider: String,
+    /// Whether the provider's plugin is a development form. Absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) development: bool,
     /// The planned test, with `input`, and with the `expect` that judged the shown row. `null` if the stored suite cannot be
     /// read.
     #[schemars(with = "Option<Test<'static>>")]
@@ -311,12 +314,15 @@ impl TrialDocument {
         let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
         let sessions = manifest.sessions.iter();
         let repeats = repeats(table, &trial);
+        let mut providers = manifest.planned();
+        let development = providers.any(|one| *one.name == *trial.provider && one.is_development);
         let mut document = Self {
             v: VERSION,
             run: run.id().to_owned(),
             run_dir: run.path().to_string_lossy().into_owned(),
             test: trial.test.to_string(),
             provider: trial.provider.to_string(),
+            development,
             planned: None,
             stored: planned,
             trial,

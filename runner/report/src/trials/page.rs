@@ -41,10 +41,11 @@ impl TrialDocument {
         };
         let worker = row.worker.iter().map(|worker| format!(", worker {worker}"));
         let worker: String = worker.collect();
+        let form = if self.development { ", development form" } else { "" };
         let known = self.known.iter();
         let known = known.map(|known| format!("{} ({})", known.line(), known.place));
         page.lines("known failures", known.chain(self.stale.iter().map(StaleEntry::line)));
-        page.text("run", format!("{}\nsession {session}, {at}{worker}{note}", self.run_dir));
+        page.text("run", format!("{}\nsession {session}, {at}{worker}{form}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {
             page.lines("attempts", attempts.into_iter());

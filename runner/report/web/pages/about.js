@@ -65,7 +65,7 @@ function content({ run, document }) {
     el('section', null, el('h2', null, manifest.providers.some((/** @type {any} */ one) => one.tool) ? 'Providers, tools and graders' : 'Providers and graders'),
       Object.entries(alike([...manifest.providers, ...manifest.planned_graders ?? []])).map(([key, names, one = JSON.parse(key)]) => [el('h3', null, names.join(', ')), facts([
         ['Plugin', [one.description && el('div', null, el('strong', null, [one.description.name, one.description.version].filter(Boolean).join(' ')), one.description.summary && `: ${one.description.summary}`),
-          el('code', null, one.plugin), `, ${one.kind}${one.grader ? ', grader' : one.tool ? ', tool' : ''}, `, digest(one.digest)]],
+          el('code', null, one.plugin), `, ${one.development ? 'development form of a ' : ''}${one.kind}${one.grader ? ', grader' : one.tool ? ', tool' : ''}, `, digest(one.digest)]],
         ['Requests', one.description?.requests?.join(', ')],
         ['Grants', one.grants ? entries(one.grants) : 'none'],
         ['Folders', one.mounts?.map((/** @type {any} */ { host, guest, mode }) => el('div', null, `${host} as ${guest}: ${mode}`))],

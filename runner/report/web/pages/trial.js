@@ -118,7 +118,7 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   /** @param {any} row */
-  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
+  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}${trial.development ? 'development form, ' : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
   /** The entries of the list of known failures, with the next step if they do not apply. */

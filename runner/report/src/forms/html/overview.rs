@@ -73,6 +73,9 @@ fn header(document: &RunDocument, advice: &[String]) -> Markup {
                 span { (utc(head.started_at)) }
                 @if let Some(took) = took { span { "Took " (show_duration(took)) } }
                 @for (key, value) in &head.labels { span { (visible_line(key)) "=" (visible_line(value)) } }
+                @if let Some(names) = run_facts::development_forms(&document.manifest) {
+                    span { "Development form: " (visible_line(&names)) }
+                }
                 span { "run " (head.id) }
             }
             @for note in message.iter().chain(advice).chain(&document.damage()) { p.note.pre { (note) } }
