@@ -1,7 +1,7 @@
 //! Sessions on a terminal: keys and echo.
 
 use std::io::{Read as _, Write as _};
-use std::{cell::RefCell, fs::File, os::fd::OwnedFd, process::Child};
+use std::{cell::RefCell, fs, fs::File, os::fd::OwnedFd, process::Child};
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
-use crate::support::{runner::Runner, wait::wait_until};
+use crate::support::{runner::Runner, running::Running, wait::wait_until};
 
 /// A terminal with a command.
 pub(crate) struct Terminal {
@@ -166,4 +166,34 @@ fn times_on_terminals_are_local() {
     assert_eq!(code, 0);
     assert!(output.contains(" AAA, just now"), "{output:?}");
     runner.run(&["show"]).expect(0).says(&[" UTC, just now"]);
+}
+
+#[test]
+fn build_of_a_loader_shows_its_seconds() {
+    let runner = Runner::new(&["hostile"]);
+    let manifest = r#"
+name = "filter"
+kind = "component"
+build = "false"
+[dev]
+loader = "until test -e ../end; do sleep 0.1; done; cp ../hostile.wasm dist/loader.wasm"
+from = []
+source = "touch dist/source"
+"#;
+    for folder in ["filter", "other"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+        runner.write(&format!("{folder}/plugin.toml"), manifest);
+    }
+    // Other tests must not find the loader in the cache.
+    let script = "RUNNER_CACHE=$PWD/cache exec \"$runner\" plugin build filter --dev";
+    let terminal = Terminal::run_script(&runner, 80, "UTC", script);
+    let mut elsewhere = runner.command(&["plugin", "build", "other", "--dev"]);
+    let elsewhere = Running::start(elsewhere.env("RUNNER_CACHE", runner.path("cache2")));
+    for seconds in 1..=2 {
+        terminal.wait_for(&format!("building filter: {seconds} s"));
+    }
+    wait_until("a line is printed", || elsewhere.shown().contains("building other: 10 s"));
+    runner.write("end", "");
+    elsewhere.finish().expect(0);
+    assert_eq!(terminal.end().0, 0);
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use runner_model::digest;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    run::Run, runner::Runner, running::Finished, running::Running, wait::wait_until,
+    guests::component, run::Run, runner::Runner, running::Finished, running::Running,
+    wait::wait_until,
 };
 
 const SCENARIO: &str = r#"
@@ -184,6 +186,121 @@ fn newest_form_is_used_while_it_is_fresh() {
         ["plugin", "run", "filter", "--input", r#"{"do": "read-file", "name": ".source"}"#];
     run(&runner, &called).expect(0).says(&["one", "development form of `filter`"]);
     assert_eq!(loaders(&runner), 1);
+}
+
+#[test]
+fn edited_source_of_a_stored_run_is_named() {
+    let runner = with_loader();
+    run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
+    let first = runner.only_run();
+    let resumed: [&[&str]; 3] = [
+        &["resume", "--rerun", "all"],
+        &["resume", first.id()],
+        &["resume", "--rerun", "all", "--dry-run"],
+    ];
+    let unchanged = |ran: &Finished| assert!(!ran.stderr.contains("` changed"), "{}", ran.stderr);
+    resumed.iter().for_each(|args| unchanged(&run(&runner, args).expect(0)));
+    runner.write("filter/main.txt", "the other");
+    for args in resumed {
+        let ran = run(&runner, args).expect(0);
+        ran.says(&["started: source of `filter` changed. The run continues with its stored copy;"]);
+        assert_eq!(ran.stderr.matches("` changed").count(), 1, "{}", ran.stderr);
+    }
+    assert_eq!(output(&first), "one");
+    let again = run(&runner, &["plugin", "run", "--from", first.id(), "--trial", "a"]).expect(0);
+    again.says(&["\"one\"", "note: source of `filter` changed since the run started"]);
+
+    // The commands of the message apply the change.
+    let ran = run(&runner, &["resume", "--rerun", "all"]).expect(0);
+    let (_, commands) = ran.stderr.split_once("to use the changes: ").unwrap();
+    let commands = commands.lines().next().unwrap().replace("runner ", "$runner ");
+    assert_eq!(commands.matches("$runner ").count(), 2, "{commands}");
+    let mut shell = runner.shell(&commands);
+    Running::start(shell.env("RUNNER_CACHE", runner.path("cache"))).finish().expect(0);
+    assert_eq!(first.rows().last().unwrap()["output"], "the other");
+    resumed.iter().for_each(|args| unchanged(&run(&runner, args).expect(0)));
+}
+
+#[test]
+fn wrong_pin_of_a_folder_names_its_form() {
+    let runner = with_loader();
+    let zeros = "0".repeat(64);
+    let pin = |digest: &str| {
+        let pinned = format!("plugin = \"filter\"\nsha256 = \"{digest}\"");
+        runner.scenario(&SCENARIO.replace("plugin = \"filter\"", &pinned));
+    };
+    pin(&zeros);
+    let refused = || {
+        let ran = run(&runner, &["exec", "--build", "scenario.toml"]).expect(2);
+        assert!(!ran.stderr.contains("runner exec"), "{}", ran.stderr);
+        ran
+    };
+    refused().says(&[
+        "it is a development form, whose SHA-256 changes with each edit",
+        "to build the final form: runner plugin build filter",
+    ]);
+    run(&runner, &["plugin", "build", "filter"]).expect(0);
+    let stable = digest(&fs::read(runner.path("hostile.wasm")).unwrap()).to_string();
+    refused().says(&[&format!("the SHA-256 of its final form is {stable}")]);
+    pin(&stable);
+    run(&runner, &["exec", "--build", "scenario.toml"]).expect(1);
+}
+
+#[test]
+fn each_view_of_a_run_names_the_form() {
+    let runner = with_loader();
+    run(&runner, &["plugin", "build", "filter"]).expect(0);
+    run(&runner, &["exec", "scenario.toml"]).expect(1);
+    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    run(&runner, &["exec", "scenario.toml"]).expect(0);
+    let mut runs = runner.runs();
+    runs.sort_by_key(|run| run.id().to_owned());
+    let [last, development] = [&runs[0], &runs[1]].map(Run::id);
+    let views: [(&[&str], &str); 5] = [
+        (&["a"], "development form"),
+        (&["a", "--json"], "\"development\": true"),
+        (&[], "dev form"),
+        (&["--markdown"], "Development form: `filter`."),
+        (&["--html"], "Development form: filter"),
+    ];
+    for (args, says) in views {
+        let command = if args.iter().any(|arg| ["--markdown", "--html"].contains(arg)) {
+            "report"
+        } else {
+            "show"
+        };
+        let says_it = |id: &str| {
+            let ran = run(&runner, &[&[command, id], args].concat());
+            ran.stdout.contains(says)
+        };
+        assert!(says_it(development), "{args:?}");
+        assert!(!says_it(last), "{args:?}");
+    }
+    let compared = run(&runner, &["compare", last, development]);
+    compared.says(&["new used the development form of these providers: filter"]);
+    let compared = run(&runner, &["compare", development, last]);
+    compared.says(&["base used the development form of these providers: filter"]);
+    let same = run(&runner, &["compare", development, development]);
+    assert!(!same.stdout.contains("development"), "{}", same.stdout);
+}
+
+#[test]
+fn slow_description_of_a_development_form_has_advice() {
+    let runner = with_loader();
+    runner.link(&component("stuck"), "stuck.wasm");
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    runner.write("filter/plugin.toml", manifest.replace("hostile.wasm", "stuck.wasm"));
+    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    let ran = run(&runner, &["plugin", "run", "filter"]).expect(2);
+    ran.says(&[
+        "note: provider `filter`: development form of `filter`",
+        "`describe` did not end within 5 s; a development form loads its source in each attempt",
+        "to build the final form: runner plugin build filter",
+    ]);
+    assert_eq!(ran.stderr.matches("development form of").count(), 1, "{}", ran.stderr);
+    run(&runner, &["plugin", "build", "filter"]).expect(0);
+    let ran = run(&runner, &["plugin", "run", "filter"]).expect(2);
+    assert!(!ran.stderr.contains("development"), "{}", ran.stderr);
 }
 
 #[test]

@@ -41,7 +41,10 @@ fn trapped() -> Runner {
     let ran = runner.path("ran");
     let module = "node_modules/@bytecodealliance/componentize-js";
     fs::create_dir_all(runner.path(module)).unwrap();
-    runner.write(&format!("{module}/package.json"), r#"{"type": "module", "main": "index.js"}"#);
+    runner.write(
+        &format!("{module}/package.json"),
+        r#"{"type": "module", "main": "index.js", "version": "0.21.0"}"#,
+    );
     runner.write(
         &format!("{module}/index.js"),
         format!("import fs from 'fs'; fs.writeFileSync({:?}, 'node');", ran.display()),
@@ -96,17 +99,28 @@ fn only_builds_run_programs_of_folders() {
 #[test]
 fn tools_of_a_folder_are_found() {
     let runner = trapped();
-    let found = |language: &str| {
+    fs::create_dir_all(
+        runner.path(".venv/lib/python3.11/site-packages/componentize_py-0.25.1.dist-info"),
+    )
+    .unwrap();
+    for (language, tool, version) in [
+        ("python", ".venv/bin/componentize-py", Some("0.25.1")),
+        (
+            "javascript",
+            "node_modules/@bytecodealliance/componentize-js/package.json",
+            Some("0.21.0"),
+        ),
+        ("c", ".venv/bin/zig", None),
+    ] {
         let ran = runner.run(&["plugin", "doctor", "--lang", language, "--json"]).expect(0);
         let tools = ran.document()["tools"].clone();
-        let file = tools.as_array().unwrap().last().unwrap()["file"].as_str().map(str::to_owned);
-        Path::new(&file.unwrap()).strip_prefix(".").unwrap().to_owned()
-    };
-    assert_eq!(found("python"), Path::new(".venv/bin/componentize-py"));
-    assert_eq!(
-        found("javascript"),
-        Path::new("node_modules/@bytecodealliance/componentize-js/package.json")
-    );
+        let found = tools.as_array().unwrap().last().unwrap();
+        let file = Path::new(found["file"].as_str().unwrap());
+        assert_eq!(file.strip_prefix(".").unwrap(), Path::new(tool));
+        assert_eq!(found["version"].as_str(), version, "{language}");
+        let shown = runner.run(&["plugin", "doctor", "--lang", language]).expect(0);
+        assert!(shown.stdout.trim_end().ends_with(version.unwrap_or(tool)), "{}", shown.stdout);
+    }
     assert!(!runner.path("ran").exists());
     fs::remove_dir_all(runner.path(".venv")).unwrap();
     let mut command = runner.command(&["plugin", "doctor", "--lang", "python"]);

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock, mpsc, mpsc::RecvTimeoutError};
 use std::time::{Duration, Instant};
-use std::{env, fs, io, io::Write as _, os::unix::process::CommandExt as _};
+use std::{env, fs, io, io::Write as _, os::unix::process::CommandExt as _, thread};
 
 use runner_engine::{EngineError, ExecRequest};
 use runner_model::cache::loader_name;
@@ -21,6 +21,7 @@ use runner_record::{PluginCache, Selected};
 use runner_scenario::{Problems, Scenario, load_selected};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::text::progress::{LINE_INTERVAL, show_seconds};
 use crate::text::{CommandError, Out};
 use crate::tools::{self, shell};
 
@@ -97,7 +98,7 @@ pub fn build(source: &Source, form: Form, out: &Out) -> Result<Built, CommandErr
             (Form::Development, bytes)
         }
         None => {
-            run_line(source, source.build_line())?;
+            run_line(source, source.build_line(), wait)?;
             (Form::Final, read_built(source, &file, "the `file` of its `plugin.toml`")?)
         }
     };
@@ -124,7 +125,9 @@ fn build_development(
         Some(loader) => loader,
         None => {
             out.talk(&format!("building the loader of {}, once", source.shown()));
-            run_line(source, &dev.loader)?;
+            run_line(source, &dev.loader, |child| {
+                wait_shown(child, &format!("building {}:", source.shown()), out)
+            })?;
             let file = source.loader();
             let loader = read_built(source, &file, "which `dev.loader` creates")?;
             let mut draft = cache.draft().map_err(CommandError::failed)?;
@@ -135,7 +138,7 @@ fn build_development(
             loader
         }
     };
-    run_line(source, &dev.source)?;
+    run_line(source, &dev.source, wait)?;
     let text = read_built(source, &source.text(), "which `dev.source` creates")?;
     if text.len() as u64 > MAX_SOURCE {
         let most = show_size(MAX_SOURCE);
@@ -159,9 +162,13 @@ fn read_built(source: &Source, file: &Path, what: &str) -> Result<Vec<u8>, Comma
     })
 }
 
-/// Runs a line of a `plugin.toml`.
-fn run_line(source: &Source, line: &str) -> Result<(), CommandError> {
-    let status = run(&mut build_command(line, source.folder()))?;
+/// Runs a line of a `plugin.toml`. `wait` waits for its end.
+fn run_line(
+    source: &Source,
+    line: &str,
+    wait: impl FnOnce(Child) -> io::Result<ExitStatus>,
+) -> Result<(), CommandError> {
+    let status = run(&mut build_command(line, source.folder()), wait)?;
     if status.success() {
         return Ok(());
     }
@@ -184,11 +191,14 @@ fn failure(source: &Source, mut text: String) -> CommandError {
 /// # Errors
 ///
 /// The build cannot be started, or a signal has stopped it.
-fn run(command: &mut Command) -> Result<ExitStatus, CommandError> {
+fn run(
+    command: &mut Command,
+    wait: impl FnOnce(Child) -> io::Result<ExitStatus>,
+) -> Result<ExitStatus, CommandError> {
     let cannot_run = |error| CommandError::failed(format!("cannot run `sh`: {error}"));
     runner_engine::take_over().map_err(cannot_run)?;
     command.stdout(Stdio::from(io::stderr())).process_group(0);
-    let mut child = command.spawn().map_err(cannot_run)?;
+    let child = command.spawn().map_err(cannot_run)?;
     let group = Pid::from_child(&child);
     let stopped = Arc::new(OnceLock::new());
     let received = Arc::clone(&stopped);
@@ -202,12 +212,36 @@ fn run(command: &mut Command) -> Result<ExitStatus, CommandError> {
         };
         let _ = kill_process_group(group, sent);
     });
-    let status = child.wait().map_err(cannot_run)?;
+    let status = wait(child).map_err(cannot_run)?;
     drop(listener);
     match stopped.get() {
         Some(signal) => Err(EngineError::Stopped(*signal).into()),
         None => Ok(status),
     }
+}
+
+fn wait(mut child: Child) -> io::Result<ExitStatus> {
+    child.wait()
+}
+
+/// Waits for a program that prints nothing itself, and shows a text with the seconds, or prints it every 10 s.
+fn wait_shown(child: Child, text: &str, out: &Out) -> io::Result<ExitStatus> {
+    let start = Instant::now();
+    let is_shown = show_seconds(out, text);
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(wait(child)));
+    let status = loop {
+        match ended.recv_timeout(LINE_INTERVAL) {
+            Ok(status) => break status,
+            Err(RecvTimeoutError::Disconnected) => break Err(io::Error::other("it was lost")),
+            Err(RecvTimeoutError::Timeout) if is_shown => {}
+            Err(RecvTimeoutError::Timeout) => {
+                out.talk(&format!("{text} {} s", start.elapsed().as_secs()));
+            }
+        }
+    };
+    out.set_bar(None);
+    status
 }
 
 /// Checks that the built plugin has the `kind` of `plugin.toml`.

@@ -1,14 +1,18 @@
 //! Finds tools that build plugins, and their versions.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
-use runner_prepare::source::Source;
+use runner_prepare::source::{Source, read_regular};
 use runner_report::schemars::{self, JsonSchema};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::templates::{Template, Tool};
+
+/// Bytes of a `package.json`.
+const MAX_PACKAGE: u64 = 1 << 20;
 
 /// A tool that builds plugins, as it is installed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -20,7 +24,7 @@ pub struct ToolStatus {
     pub language_name: String,
     /// Name of the tool.
     pub tool: String,
-    /// Version of the tool on `PATH`. `None` if the folder has its own tool, or if the tool is missing.
+    /// Version of the folder's own tool, or else of the tool on `PATH`. `None` if it is unknown, or if the tool is missing.
     pub version: Option<String>,
     /// The folder's own tool, which a build uses.
     pub file: Option<PathBuf>,
@@ -54,7 +58,10 @@ pub fn find(folder: &Path, only: Option<&str>) -> Vec<ToolStatus> {
                     language,
                     language_name: template.manifest.language.clone(),
                     tool: tool.name.clone(),
-                    version: if file.is_none() { version(tool) } else { None },
+                    version: match &file {
+                        Some(file) => own_version(&tool.name, file),
+                        None => version(tool),
+                    },
                     file,
                     install: tool.install.clone(),
                 }
@@ -62,6 +69,24 @@ pub fn find(folder: &Path, only: Option<&str>) -> Vec<ToolStatus> {
         }
     }
     tools
+}
+
+/// Returns the version of a folder's own tool by the files of its package, without running it.
+fn own_version(tool: &str, file: &Path) -> Option<String> {
+    if file.ends_with("package.json") {
+        let package = read_regular(file, MAX_PACKAGE).ok()?;
+        let package: Value = serde_json::from_slice(&package).ok()?;
+        return package["version"].as_str().map(str::to_owned);
+    }
+    // Of a virtual environment, whose packages have the version in the names of their folders.
+    let libraries = fs::read_dir(file.ancestors().nth(2)?.join("lib")).ok()?;
+    let packages = libraries.flatten().map(|library| library.path().join("site-packages"));
+    let mut packages = packages.filter_map(|packages| fs::read_dir(packages).ok()).flatten();
+    let start = tool.replace('-', "_") + "-";
+    packages.find_map(|package| {
+        let name = package.ok()?.file_name().into_string().ok()?;
+        Some(name.strip_prefix(&start)?.strip_suffix(".dist-info")?.to_owned())
+    })
 }
 
 /// Returns the first version in the output of a tool on `PATH`, such as 1.27.3 of `go1.27.3`. `None` if the tool is missing.

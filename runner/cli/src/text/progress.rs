@@ -1,9 +1,9 @@
 //! Progress of a run: two lines below the others of a terminal, elsewhere a line every 10 seconds.
 
 use std::time::{Duration, Instant};
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, fmt, io};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use runner_engine::LongWait;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Counts, Time, visible::visible_line};
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Interval between lines if there is no terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
+pub const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
 /// Trials and time that the estimate of the time left looks back, the longer of both.
@@ -37,6 +37,8 @@ const MOST_SLOW: usize = 3;
 const MOST_NAME: usize = 20;
 /// End of a line that names trials.
 const KEY: &str = "; t lists all that run";
+/// Columns after a text with its seconds.
+const SECONDS_COLUMNS: usize = 8;
 /// Columns of the longest and of the shortest bar.
 const BAR_COLUMNS: [usize; 2] = [24, 6];
 
@@ -117,15 +119,7 @@ impl Done<'_> {
 impl<'a> Progress<'a> {
     /// Starts to show progress. The bar appears with the first update.
     pub fn new(out: &'a Out) -> Self {
-        let bar = message_columns().map(|_| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        // A terminal without a cursor, such as `TERM=dumb`, gets lines.
-        let bar = bar.filter(|bar| !bar.is_hidden());
+        let bar = bar("{msg}");
         out.set_bar(bar.clone());
         let now = Instant::now();
         Self {
@@ -237,6 +231,41 @@ impl<'a> Progress<'a> {
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.out.set_bar(None);
+    }
+}
+
+/// Returns a bar. `None` without a terminal, or without a cursor, such as `TERM=dumb`.
+fn bar(template: &str) -> Option<ProgressBar> {
+    message_columns()?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        let seconds = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            let _ = write!(text, "{} s", state.elapsed().as_secs());
+        };
+        bar.set_style(style.with_key("seconds", seconds));
+    }
+    Some(bar).filter(|bar| !bar.is_hidden())
+}
+
+/// Shows a text with the seconds since this call, below the lines of a terminal and until [`Out::set_bar`]. Returns `false` if
+/// that is not possible.
+pub fn show_seconds(out: &Out, text: &str) -> bool {
+    let bar = bar("{msg} {seconds}").filter(|_| !is_in_background());
+    let is_shown = bar.is_some();
+    if let (Some(bar), Some(columns)) = (&bar, message_columns()) {
+        bar.set_message(cut(text, columns.saturating_sub(SECONDS_COLUMNS)));
+        bar.enable_steady_tick(Duration::from_secs(1));
+    }
+    out.set_bar(bar);
+    is_shown
+}
+
+/// Shows the start of the compilation of a plugin that is called outside of runs. On a terminal, with its seconds until
+/// [`Out::set_bar`].
+pub fn compiling_for_call(out: &Out, plugin: &str) {
+    let text = format!("compiling {}", visible_line(plugin));
+    if !show_seconds(out, &text) {
+        out.hint(&text);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use runner_model::{exit::Exit, visible::shown_path};
+use runner_model::{
+    exit::Exit,
+    visible::{shown_path, visible_line},
+};
 use runner_prepare::source::Source;
 use runner_report::VERSION;
 use runner_report::schemars::{self, JsonSchema};
@@ -53,8 +56,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
         for tool in &tools {
             let found = match (&tool.file, &tool.version) {
-                (Some(file), _) => shown_path(file),
-                (None, Some(version)) => version.clone(),
+                (Some(file), None) => shown_path(file),
+                (_, Some(version)) => visible_line(version).into_owned(),
                 (None, None) => style::yellow("missing"),
             };
             table.row([tool.language_name.clone(), tool.tool.clone(), found]);

@@ -12,7 +12,7 @@ use runner_report::schemars::{self, JsonSchema};
 use serde::Serialize;
 
 use super::provider::provider;
-use crate::text::{CommandError, Out, style};
+use crate::text::{CommandError, Out, progress::compiling_for_call, style};
 
 /// Imports, and exports, that are shown.
 const MAX_SHOWN: usize = 1_000;
@@ -168,11 +168,13 @@ fn describe(
         task: None,
     };
     let mut described = None;
-    match call(describe, &mut |answer| match answer {
-        CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
+    let called = call(describe, &mut |answer| match answer {
+        CallEvent::Compiling(plugin) => compiling_for_call(out, plugin),
         CallEvent::Described(description) => described = description,
         _ => {}
-    })? {
+    });
+    out.set_bar(None);
+    match called? {
         CallEnd::Done => Ok(described),
         end => Err(end.into_error("the plugin described itself").into()),
     }

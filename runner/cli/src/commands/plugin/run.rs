@@ -1,15 +1,16 @@
 //! `runner plugin run`: calls a plugin once, outside a run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::{collections::BTreeMap, fs, fs::File, time::Duration};
+use std::{fs, fs::File, time::Duration};
 
-use runner_engine::probe::{Call, CallEnd, CallEvent, call};
+use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{
-    Arguments, COMMAND_ROOTS, Grading, OutputForm, Protocol, Provider, Stdin,
+    Arguments, COMMAND_ROOTS, Grading, OutputForm, PluginKind, Protocol, Provider, Stdin,
 };
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
 use runner_model::tree::{LeftEntry, Tree};
@@ -37,6 +38,7 @@ use crate::args::{RootArgs, duration, number, secret_file};
 use crate::commands::{init::write_new, results::changes};
 use crate::text::{
     CommandError, Out, mistake,
+    progress::compiling_for_call,
     trials::{self, Extent},
 };
 
@@ -176,6 +178,8 @@ struct Request {
 #[derive(Default)]
 struct Reply {
     is_described: bool,
+    /// Notices that were printed. A second call has the same ones.
+    notices: BTreeSet<String>,
     row: Vec<u8>,
     log: Vec<u8>,
     /// Contents by index in the row.
@@ -247,8 +251,8 @@ fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, Comma
         None => Protocol::Plain,
     };
     match send(args, &request, protocol, out, reply) {
-        // A plain command fails in `describe`. Components ignore the protocol.
-        Err(error) if is_undecided && !reply.is_described => {
+        // A plain command fails in `describe`.
+        Err(error) if is_undecided && !reply.is_described && is_command(args) => {
             let end = send(args, &request, Protocol::Plain, out, reply)?;
             if reply.has_json_answer() {
                 let reason = error.message();
@@ -265,6 +269,12 @@ fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, Comma
         }
         called => called,
     }
+}
+
+/// Returns whether the plugin is a command. Components ignore the protocol, so another one does not help them.
+fn is_command(args: &Args) -> bool {
+    let inspected = inspect(args.file.as_deref().unwrap_or_default());
+    inspected.is_ok_and(|(.., inspection)| inspection.kind == PluginKind::Command)
 }
 
 fn send(
@@ -303,10 +313,17 @@ fn receive(
     // check of its digest.
     let workspace = limits.workspace.saturating_add(MAX_CHANGE_BYTES);
     let mut room = limits.artifacts.saturating_add(limits.reply).saturating_add(workspace);
-    Ok(call(&mut |answer| match answer {
-        CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
-        CallEvent::Notice(text) => out.warn(text),
-        CallEvent::Described(description) => reply.is_described = description.is_some(),
+    let called = call(&mut |answer| match answer {
+        CallEvent::Compiling(plugin) => compiling_for_call(out, plugin),
+        CallEvent::Notice(text) => {
+            if reply.notices.insert(text.to_owned()) {
+                out.notice("note:", text);
+            }
+        }
+        CallEvent::Described(description) => {
+            out.set_bar(None);
+            reply.is_described = description.is_some();
+        }
         CallEvent::Artifact { index, bytes } => {
             let kept = bytes.len().min(room as usize);
             room -= kept as u64;
@@ -314,7 +331,9 @@ fn receive(
         }
         CallEvent::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
         CallEvent::Log(line) => out.hint(&visible_line(line)),
-    })?)
+    });
+    out.set_bar(None);
+    Ok(called?)
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
