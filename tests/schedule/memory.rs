@@ -26,7 +26,7 @@ fn full_share_makes_attempt_again() {
         [run]
         memory = "256MiB"
         [defaults]
-        timeout = "700ms"
+        timeout = "3s"
         [[tests]]
         id = "small"
         input = { do = "echo", value = 1 }
