@@ -49,6 +49,14 @@ test('checks with the same key have their values', async ({ page, server }) => {
   await expect(page.locator('.reasons .actual')).toHaveCount(0);
 });
 
+test('trial names the development form of its provider', async ({ page, server }) => {
+  const path = trial(NEW, 'fails@hostile#1');
+  const document = await page.evaluate(async (url) => (await fetch(url)).json(), `/api/v1${path}`);
+  await page.route(`**/api/v1${path}`, (route) => route.fulfill({ json: { ...document, development: true } }));
+  await page.goto(server.origin + path);
+  await expect(page.getByText(/^Attempt 1, session 1, development form, started/)).toBeVisible();
+});
+
 test('calls of an attempt open in place', async ({ page, server }) => {
   const path = trial(NEW, 'fails@hostile#1');
   const read = (url) => page.evaluate(async (address) => (await fetch(address)).json(), `/api/v1${url}`);
