@@ -21,6 +21,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
@@ -493,18 +494,35 @@ const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
 /// A scenario with a key that the provider does not know.
 const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
 
+/// Held by tests that build Rust plugins: they share a target folder, in which all plugins have the same name.
+static RUST_BUILDS: Mutex<()> = Mutex::new(());
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    RUST_BUILDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has cargo build a plugin in a folder that all Rust plugins of these tests share, so that their crates are built once.
+fn share_builds(plugin: &Path) {
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rust-plugins");
+    fs::create_dir_all(&shared).unwrap();
+    symlink(shared, plugin.join("target")).unwrap();
+}
+
 #[test]
 fn rust_as_a_component() {
+    let _alone = one_at_a_time();
     RUST.follow();
 }
 
 #[test]
 fn rust_as_a_command() {
+    let _alone = one_at_a_time();
     RUST_COMMAND.follow();
 }
 
 #[test]
 fn rust_as_an_agent() {
+    let _alone = one_at_a_time();
     RUST_AGENT.follow_as_agent();
 }
 
@@ -626,6 +644,7 @@ fn go() {
 /// Follows the pages for authors, except the installation of a target that is there.
 #[test]
 fn authors_pages_are_followed() {
+    let _alone = one_at_a_time();
     for page in ["README.md", "plugins/README.md"] {
         let plugin = Plugin::new(&RUST);
         fs::remove_dir_all(plugin.path("")).unwrap();
@@ -635,7 +654,11 @@ fn authors_pages_are_followed() {
         let lines: Vec<_> = scripts.iter().flat_map(|block| block.text.lines()).collect();
         assert!(lines.len() > 5, "{lines:?}");
         let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("rustup")).collect();
-        succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
+        let new = lines.iter().position(|line| line.starts_with("runner plugin new")).unwrap();
+        let (new, rest) = (lines[..=new].join("\n"), lines[new + 1..].join("\n"));
+        succeed(&new, &plugin.shell_in(plugin.folder.path(), &new));
+        share_builds(&plugin.path(""));
+        succeed(&rest, &plugin.shell_in(plugin.folder.path(), &rest));
         let written = fs::read_to_string(plugin.path("src/lib.rs")).unwrap();
         for block in source {
             assert!(written.contains(&block.text), "{} is not in the template", block.place);
@@ -971,6 +994,9 @@ impl<'a> Plugin<'a> {
         let new = format!("cd .. && runner plugin new shout --lang {language} --kind {kind}");
         fs::create_dir(plugin.path("")).unwrap();
         succeed(&new, &plugin.shell(&new));
+        if language == "rust" {
+            share_builds(&plugin.path(""));
+        }
         for (name, target) in template.tools {
             let target = tools.join(target);
             assert!(target.is_dir(), "{target:?} is missing: run `.ci/run`, which installs it");
