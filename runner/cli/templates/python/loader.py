@@ -19,10 +19,11 @@ from pathlib import Path
 SOURCE = ".source"
 # Modules that each instance finds imported. Others of the standard library are compiled at their import.
 READY = """
-    argparse array ast asyncio base64 binascii bisect calendar collections.abc configparser contextlib copy csv dataclasses datetime
-    decimal difflib enum fractions functools glob hashlib heapq hmac html.parser inspect io ipaddress itertools json logging math
-    numbers operator os pathlib pprint random re secrets shlex shutil statistics string struct tempfile textwrap threading time
-    tokenize tomllib traceback types typing unicodedata urllib.parse uuid warnings weakref xml.etree.ElementTree zoneinfo
+    argparse array ast asyncio base64 binascii bisect calendar collections.abc configparser contextlib copy csv dataclasses
+    datetime decimal difflib email.message email.parser enum fractions functools glob gzip hashlib heapq hmac html.parser inspect
+    io ipaddress itertools json logging math numbers operator os pathlib pickle pprint random re secrets shlex shutil statistics
+    string struct tempfile textwrap threading time tokenize tomllib traceback types typing unicodedata urllib.parse uuid warnings
+    weakref xml.etree.ElementTree zipfile zoneinfo
 """.split()
 # Parts of the standard library that need a terminal, windows, a database or a compiler.
 LEFT_OUT = """
