@@ -293,7 +293,7 @@ fn slow_description_of_a_development_form_has_advice() {
     let ran = run(&runner, &["plugin", "run", "filter"]).expect(2);
     ran.says(&[
         "note: provider `filter`: development form of `filter`",
-        "`describe` did not end within 5 s; a development form loads its source in each attempt",
+        "`describe` did not end within 10 s; a development form loads its source in each attempt",
         "to build the final form: runner plugin build filter",
     ]);
     assert_eq!(ran.stderr.matches("development form of").count(), 1, "{}", ran.stderr);

@@ -333,19 +333,26 @@ fn dropped_requests_are_not_sent_again() {
     running.kill();
     let run = runner.only_run();
     let dropped = || run.text("calls.jsonl").matches("the guest dropped the request").count();
-    assert!(dropped() > 0, "{}", run.text("calls.jsonl"));
+    let calls = run.text("calls.jsonl");
+    let drops = calls.lines().filter(|line| line.contains("the guest dropped the request"));
+    let paths: Vec<_> = drops
+        .map(|line| line.split_once(&server.origin()).unwrap().1.split_once('"').unwrap().0)
+        .collect();
+    assert!(!paths.is_empty(), "{calls}");
     runner.run(&["resume"]).expect(0);
     let row = run.row("t0");
     assert_eq!(row["continued"], 1);
     // On a slow machine the guest drops some before they are sent.
-    let calls = row["calls"]["count"].as_u64().unwrap() as usize;
-    assert!((40..=60).contains(&calls), "{calls}");
+    let count = row["calls"]["count"].as_u64().unwrap();
+    assert!((30..=60).contains(&count), "{count}");
     let steps = row["output"][0]["steps"].as_array().unwrap();
     // Some responses were complete when they were dropped.
     assert!(steps.iter().filter(|status| status.is_null()).count() >= dropped());
-    // A request that was in flight at the death may have been sent twice.
+    // Others may have been sent twice: at the death they were in flight, or on their way to the disk.
+    let sent = asked(&server);
+    let again: Vec<_> = paths.iter().filter(|path| sent.get(**path) > Some(&1)).collect();
+    assert!(again.is_empty(), "{again:?} in {sent:?}");
     let requests = server.requests().len();
-    assert!((calls..=calls + 1).contains(&requests), "{requests} requests for {calls} calls");
     runner.exec(&["--replay", run.id()]).expect(0);
     let replay = runner.runs().into_iter().find(|other| other.id() != run.id()).unwrap();
     runner.run(&["compare", "--exact", run.id(), replay.id()]).expect(0);

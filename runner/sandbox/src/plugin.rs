@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longest time of `describe`.
-const DESCRIBE_TIME: Micros = Micros(5_000_000);
+const DESCRIBE_TIME: Micros = Micros(10_000_000);
 
 /// A loaded and linked plugin.
 pub struct Plugin {
@@ -49,7 +49,7 @@ impl Plugin {
         }
     }
 
-    /// Reads the plugin's description, without grants and within 5 s. `None` for plain commands.
+    /// Reads the plugin's description, without grants and within 10 s. `None` for plain commands.
     ///
     /// # Errors
     ///

@@ -71,7 +71,7 @@ pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending
 pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
     match ending {
         Ending::Error(error) => error,
-        Ending::Timeout => failure(None, "timeout", "`describe` did not end within 5 s"),
+        Ending::Timeout => failure(None, "timeout", "`describe` did not end within 10 s"),
         Ending::Stopped | Ending::Diverged(_) | Ending::Reply(_) => {
             failure(None, "stopped", "`describe` was stopped")
         }

@@ -103,6 +103,9 @@ pub(super) struct Ticket {
     is_whole: bool,
     /// The recorded exchange, until it has answered the request.
     recorded: Option<RecordedExchange>,
+    /// The writing of a replayed exchange. It starts with the request: a guest may drop the request and end before the request
+    /// is polled.
+    kept: Option<Kept>,
     /// Whether the request is being sent.
     is_open: bool,
 }
@@ -207,7 +210,9 @@ impl Exchanges {
         let (at, answer) = match recorded {
             Some(recorded) => {
                 let answer = self.answer_of(&recorded, number, &asked).await;
-                self.keep_again(&recorded).await;
+                if let Some(kept) = self.keep_again(&recorded) {
+                    kept.await;
+                }
                 (recorded.at_ns, answer)
             }
             None => {
@@ -230,8 +235,9 @@ impl Exchanges {
         let at = recorded.as_ref().map(|recorded| recorded.at_ns).or(is_refused.then_some(now));
         state.waiting.insert(id, Waiting { at, is_dropped: false });
         drop(state);
+        let kept = recorded.as_ref().and_then(|recorded| self.keep_again(recorded));
         let exchanges = self.clone();
-        Ticket { exchanges, id, number, asked, is_whole: false, recorded, is_open: false }
+        Ticket { exchanges, id, number, asked, is_whole: false, recorded, kept, is_open: false }
     }
 
     /// Returns a recorded answer. Never resolves if the request differs from the recorded one.
@@ -274,17 +280,11 @@ impl Exchanges {
         }
     }
 
-    /// Keeps the entry of a replayed exchange as this run's.
-    async fn keep_again(&self, recorded: &RecordedExchange) {
-        if let Some((journal, entry)) = self.replayed_entry(recorded) {
-            self.write(journal, entry, true).await;
-        }
-    }
-
-    /// Returns the entry of an exchange that a replay keeps again. `None` if this is not a replay.
-    fn replayed_entry(&self, recorded: &RecordedExchange) -> Option<(&Journal, &[u8])> {
+    /// Writes the entry of a replayed exchange as this run's. `None` if this is not a replay.
+    fn keep_again(&self, recorded: &RecordedExchange) -> Option<Kept> {
         let journal = self.0.journal.as_ref().filter(|journal| journal.is_replay)?;
-        Some((journal, journal.recorded.as_ref()?.entries.get(recorded.place)?))
+        let entry = journal.recorded.as_ref()?.entries.get(recorded.place)?;
+        Some(self.write(journal, entry, true))
     }
 
     /// Handles a recorded request that the guest drops before it has seen the answer, as it did before.
@@ -298,8 +298,6 @@ impl Exchanges {
         if let Err(difference) = self.compare(recorded, number, asked, is_whole) {
             let end = self.end_by(difference);
             self.lock().end.get_or_insert(end);
-        } else if let Some((journal, entry)) = self.replayed_entry(recorded) {
-            drop(self.send(journal, entry, true));
         }
     }
 
@@ -371,28 +369,26 @@ impl Exchanges {
             redacted,
         };
         // Nobody waits for it: the entry is on its way before the guest's next one.
-        drop(self.send(journal, &Entry::Exchange(exchange).to_bytes(), true));
+        drop(self.write(journal, &Entry::Exchange(exchange).to_bytes(), true));
     }
 
-    /// Writes an entry. Never resolves beyond the limit.
-    async fn write(&self, journal: &Journal, entry: &[u8], is_exchange: bool) {
-        match self.send(journal, entry, is_exchange) {
-            Some([start, kept]) => {
-                start.await;
-                kept.await;
-            }
-            None => self.halt().await,
-        }
-    }
-
-    /// Sends an entry, and before it the start of the guest if it is the first one. `None` beyond the limit or after the end.
-    fn send(&self, journal: &Journal, entry: &[u8], is_exchange: bool) -> Option<[Kept; 2]> {
-        let start = self.lock().count_written(entry, is_exchange, self.0.limit).ok()?;
+    /// Sends an entry to the disk, and before it the start of the guest if it is the first one. Resolves once they are there, and
+    /// never beyond the limit or after the end.
+    fn write(&self, journal: &Journal, entry: &[u8], is_exchange: bool) -> Kept {
+        let counted = self.lock().count_written(entry, is_exchange, self.0.limit);
+        let Ok(start) = counted else {
+            let exchanges = self.clone();
+            return Box::pin(async move { exchanges.halt().await });
+        };
         let start: Kept = match start.is_empty() {
             true => Box::pin(ready(())),
             false => journal.keeper.keep(&start),
         };
-        Some([start, journal.keeper.keep(entry)])
+        let kept = journal.keeper.keep(entry);
+        Box::pin(async move {
+            start.await;
+            kept.await;
+        })
     }
 
     /// Ends the call if its responses have more bytes than its journal may have.
@@ -534,8 +530,9 @@ impl Ticket {
         let exchanges = self.exchanges.clone();
         if let Some(recorded) = &self.recorded {
             let answer = exchanges.answer_of(recorded, self.number, &self.asked).await;
-            if let Some(recorded) = self.recorded.take() {
-                exchanges.keep_again(&recorded).await;
+            self.recorded = None;
+            if let Some(kept) = self.kept.take() {
+                kept.await;
             }
             self.due().await;
             return answer;
@@ -556,7 +553,7 @@ impl Ticket {
     }
 
     /// Waits until the guest sees the answer.
-    pub(super) async fn due(&self) {
+    pub(super) async fn due(&mut self) {
         let Self { exchanges, id, .. } = self;
         let clock = &exchanges.0.clock;
         let is_due = |one: &Waiting| one.at.is_some_and(|at| at <= clock.now());
