@@ -148,6 +148,8 @@ const PYTHON: Template = Template {
         return {"output": "bare"}
     if text == "score":
         return Reply("1", None, "high", None, [], [], None)
+    if text == "kind":
+        raise Err(error("internal", "", ""))
     if text == "file":
         files.read("lost.txt", 0, 1)
     if text == "exit":
@@ -165,10 +167,17 @@ const PYTHON: Template = Template {
     mistakes: &[
         ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
         ("score", "TypeError: `score` of the reply must be a `float`, not `str`"),
+        ("kind", "TypeError: `kind` of the error must be a `ErrorKind`, not `str`"),
         ("file", "NOT_FOUND (provider.py, line "),
         ("exit", "RuntimeError: a provider cannot exit: return a reply, or raise `Err`"),
     ],
     broken: &[
+        (
+            "provider.py",
+            "config_schema=json.dumps(CONFIG_SCHEMA)",
+            "config_schema=CONFIG_SCHEMA",
+            &["TypeError: `config_schema` of the description must be a `str`, not `dict`"],
+        ),
         (
             "provider.py",
             "class Provider",
@@ -263,6 +272,9 @@ const JAVASCRIPT: Template = Template {
   if (text === 'ask') host.send({ method: 'GET', url: 'https://example.com/', headers: [] });
   if (text === 'bare') return { output: { bare: true } };
   if (text === 'score') return { output: '1', score: 'high' };
+  if (text === 'verdct') return { output: '1', verdct: 'fail' };
+  if (text === 'metric') return { output: '1', metrics: [{ value: 1 }] };
+  if (text === 'payload') throw Object.assign(new Error('boom'), { payload: {} });
   if (text === 'fetch') return fetch('https://example.com/');
   if (text.startsWith('http')) {
     const { body } = host.send({ method: 'GET', url: text, headers: [] });
@@ -289,6 +301,9 @@ const JAVASCRIPT: Template = Template {
     mistakes: &[
         ("bare", "TypeError: the reply must have an `output`"),
         ("score", "TypeError: the reply must have a `score` that is a number"),
+        ("verdct", "known fields only, not `verdct`"),
+        ("metric", "a list of `metrics`, each with a `name`"),
+        ("payload", "Error: boom\n"),
         ("fetch", "there is no `fetch`: use `send`"),
     ],
     broken: &[
@@ -312,6 +327,12 @@ const JAVASCRIPT: Template = Template {
             &["\"logg\" is not exported by \"runner:provider/log@", "provider.js:4:"],
         ),
         ("provider.js", "const provider", "const provder", &["it exports provder"]),
+        (
+            "provider.js",
+            "export const provider",
+            "log('info', '', []);\nexport const provider",
+            &["`log` is called outside of functions: call it in `run` (provider.js:7)"],
+        ),
         (
             "provider.js",
             "  run:",
@@ -570,7 +591,8 @@ fn python_imports_are_found_or_explained() {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
     };
-    let make = || plugin.shell("mkdir -p dist && .venv/bin/python3 loader.py provider dist/source");
+    let make =
+        || plugin.shell("mkdir -p dist && .venv/bin/python3 -I loader.py provider dist/source");
     let refused = |text: &str| {
         fs::write(plugin.path("provider.py"), text).unwrap();
         let made = make();
@@ -618,6 +640,23 @@ fn python_imports_are_found_or_explained() {
     // Modules of the loader, and of no folder.
     let provided = "from wit_world.imports import http\nfrom componentize_py_types import Err\nimport os.path\n";
     assert_eq!(modules(provided), "provider");
+
+    // `__all__` may name modules, and the Python that reads the imports may not know all syntax.
+    write(&packages.join("all/__init__.py"), "__all__ = ['one']\n");
+    write(&packages.join("all/one.py"), "");
+    assert_eq!(modules("from all import *\n"), "all all.one provider");
+    let newer = "import words\nfrom space import (\n    far,\n)\nx = = 1\n";
+    assert_eq!(modules(newer), "provider space space.far words words.short");
+
+    for library in ["json.py", "types.py"] {
+        write(&plugin.path(library), "");
+        let hidden = refused(&format!("import {}\n", library.trim_end_matches(".py")));
+        let says = format!("line 1: `{library}` has the name of a module of the standard library");
+        assert!(hidden.contains(&says), "{hidden}");
+    }
+    fs::write(plugin.path("latin.py"), b"x = '\xe9'\n").unwrap();
+    let latin = refused("import latin\n");
+    assert!(latin.contains("provider.py, line 1: `latin.py` is not text: "), "{latin}");
 
     write(&packages.join("fast/__init__.py"), "from ._fast import run\n");
     write(&packages.join("fast/_fast.cpython-311-x86_64-linux-gnu.so"), "");

@@ -82,7 +82,8 @@ async function bundle() {
   const input = await rolldown({ input: here('provider.js'), platform: 'neutral', resolve: resolved, plugins: [imports] });
   // Only this format can be evaluated as data. It has no `await` outside of functions.
   const { output } = await input.generate({ format: 'iife', name: 'exported', exports: 'named', sourcemap: true }).catch(fail);
-  const [{ code, map, exports }] = output;
+  const [{ map, exports, ...bundled }] = output;
+  const code = bundled.code.replace(/^#!.*/, '');
   if (!exports.includes('provider')) {
     fail(new Error(`provider.js must export \`provider\`; it exports ${exports.join(', ') || 'nothing'}`));
   }
@@ -98,7 +99,7 @@ async function bundle() {
 
 // Prints the reason, which has the place in the source, without words of the build tools.
 function fail({ message }) {
-  const ofTools = /^Failed to initialize component.*\n|\nException while evaluating[^]*/g;
+  const ofTools = /^Build failed with .*\n+|^Failed to initialize component.*\n|\nException while evaluating[^]*/g;
   const reason = message.replace(/Module format "iife" .*/, '`await` is possible in functions only.').replace(ofTools, '');
   console.error(reason);
   process.exit(1);

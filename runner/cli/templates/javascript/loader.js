@@ -22,10 +22,11 @@ function provide(program, lines, name) {
     throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.1');
   };
   return withReason(() => {
-    const provider = program(host);
+    const provider = withoutHost(program);
     for (const name of ['describe', 'run']) {
-      const names = Object.keys(provider).join(', ');
-      check(typeof provider[name] === 'function', `provider.js: \`provider\` has no function \`${name}\`; it has ${names}`);
+      const names = Object.keys(provider ?? {}).join(', ') || 'none';
+      const message = `provider.js: \`provider\` has no function \`${name}\`; it has ${names}`;
+      check(typeof provider?.[name] === 'function', message);
     }
     return {
       describe: () => withReason(() => checkedDescription(provider.describe())),
@@ -38,6 +39,28 @@ function provide(program, lines, name) {
       },
     };
   });
+}
+
+// Evaluates the program. The final form does that when it is built, without a host and without random numbers, so the development
+// form has none of them here, either.
+function withoutHost(program) {
+  let isLoading = true;
+  const only = (call, name) =>
+    function (...values) {
+      if (isLoading) throw new Error(`\`${name}\` is called outside of functions: call it in \`run\``);
+      return call.apply(this, values);
+    };
+  const modules = Object.entries(host).map(([module, functions]) => {
+    const guarded = Object.entries(functions).map(([name, call]) => [name, only(call, name)]);
+    return [module, Object.fromEntries(guarded)];
+  });
+  Math.random = only(Math.random, 'Math.random');
+  for (const name of ['getRandomValues', 'randomUUID']) {
+    crypto[name] = only(crypto[name], `crypto.${name}`);
+  }
+  const provider = program(Object.fromEntries(modules));
+  isLoading = false;
+  return provider;
 }
 
 // Without these checks, another description or reply would be a trap without a reason.
@@ -57,14 +80,21 @@ function checkedDescription(description) {
 }
 
 function checkedReply(reply) {
-  const isVerdict = (verdict) => ['pass', 'fail', 'skip'].includes(verdict);
-  const { output, verdict, score = 0, checks = [], metrics = [] } = reply ?? {};
+  const isText = (value) => typeof value === 'string';
+  const isVerdict = (value) => ['pass', 'fail', 'skip'].includes(value);
+  const isOptional = (is) => (value) => value === undefined || is(value);
   const must = (isRight, text) => check(isRight, `the reply must have ${text}`);
-  must(typeof output === 'string', 'an `output`, which is JSON text: `JSON.stringify(…)`');
-  must(verdict === undefined || isVerdict(verdict), "a `verdict` of 'pass', 'fail' or 'skip', or none");
-  must(Number.isFinite(score), 'a `score` that is a number, or none');
+  const { output, verdict, score, summary, checks = [], metrics = [], extra, ...others } = reply ?? {};
+  must(isText(output), 'an `output`, which is JSON text: `JSON.stringify(…)`');
+  must(isOptional(isVerdict)(verdict), "a `verdict` of 'pass', 'fail' or 'skip', or none");
+  must(isOptional(Number.isFinite)(score), 'a `score` that is a number, or none');
+  must([summary, extra].every(isOptional(isText)), 'a `summary` and an `extra` that are strings, or none');
+  for (const [name, list] of Object.entries({ checks, metrics })) {
+    must(Array.isArray(list) && list.every((one) => isText(one?.name)), `a list of \`${name}\`, each with a \`name\``);
+  }
   must(checks.every((one) => isVerdict(one.verdict)), "`checks` with a `verdict` of 'pass', 'fail' or 'skip'");
   must(metrics.every((one) => Number.isFinite(one.value)), '`metrics` with a `value` that is a number');
+  must(Object.keys(others).length === 0, `known fields only, not \`${Object.keys(others).join('`, `')}\``);
   return { ...reply, checks, metrics };
 }
 
@@ -74,20 +104,23 @@ function check(isRight, message) {
 
 // The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.
 function asError(thrown) {
-  if (typeof thrown?.kind === 'string') {
-    const { kind, code = '', message = '' } = thrown;
-    const kinds = ['invalid-config', 'invalid-input', 'denied', 'unavailable', 'rate-limited', 'stopped', 'internal', 'other'];
-    if (kinds.includes(kind)) return { ...thrown, code, message };
-    return { kind: 'internal', code: 'exception', message: `an error has the unknown kind '${kind}': ${message}` };
+  const exception = (message) => ({ kind: 'internal', code: 'exception', message });
+  const kinds = ['invalid-config', 'invalid-input', 'denied', 'unavailable', 'rate-limited', 'stopped', 'internal', 'other'];
+  if (kinds.includes(thrown?.kind)) {
+    const { kind, code = '', message = '', retryAfter, details } = thrown;
+    return { kind, code: `${code}`, message: `${message}`, retryAfter, details };
+  }
+  if (typeof thrown?.kind === 'string' && !(thrown instanceof Error)) {
+    return exception(`${shown(thrown)} has an unknown kind; known are ${kinds.join(', ')}`);
   }
   // Host functions throw a word, or a word with a text: `http` throws `{ tag: 'denied', val: '…' }`.
-  const payload = thrown?.payload;
-  if (payload !== undefined) {
-    const code = payload.tag ?? payload;
+  const { payload } = thrown ?? {};
+  const code = payload?.tag ?? payload;
+  if (typeof code === 'string') {
     const kinds = { denied: 'denied', unreachable: 'unavailable', timeout: 'unavailable' };
-    return { kind: kinds[code] ?? 'internal', code, message: payload.val ?? code };
+    return { kind: kinds[code] ?? 'internal', code, message: `${payload.val ?? code}` };
   }
-  return { kind: 'internal', code: 'exception', message: `${shown(thrown)}\n${thrown?.stack ?? ''}` };
+  return exception(`${shown(thrown)}\n${thrown?.stack ?? ''}`);
 }
 
 // Prints why a call fails, in one line with the place. The engine prints the message of an error alone, and nothing of other
@@ -104,18 +137,26 @@ function withReason(call) {
 }
 
 function shown(thrown) {
-  return thrown instanceof Error || typeof thrown !== 'object' ? `${thrown}` : JSON.stringify(thrown);
+  if (thrown instanceof Error) return `${thrown}`;
+  try {
+    return typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown);
+  } catch {
+    return 'a value that has no JSON';
+  }
 }
 
 // Makes stacks show places in the sources, without frames of this file and of the engine.
 function showPlaces(lines, name) {
   const { get } = Object.getOwnPropertyDescriptor(Error.prototype, 'stack');
   const pattern = new RegExp(`[^@]*${name}:(\\d+):\\d+$`);
-  const place = (frame) => frame.replace(pattern, (whole, line) => lines[line - 1] ?? whole);
-  const isSource = (frame) => !/(component|initializer)\.js/.test(frame);
+  const places = (frame) => {
+    const place = lines[frame.match(pattern)?.[1] - 1];
+    if (place) return frame.replace(pattern, place);
+    return /(component|initializer)\.js/.test(frame) ? [] : frame;
+  };
   const stack = {
     get() {
-      return get.call(this)?.split('\n').map(place).filter(isSource).join('\n');
+      return get.call(this)?.split('\n').flatMap(places).join('\n');
     },
     configurable: true,
   };

@@ -8,6 +8,7 @@ import ast
 import importlib
 import json
 import pkgutil
+import re
 import sys
 import sysconfig
 import traceback
@@ -55,7 +56,12 @@ def collect(provider, roots):
         read.add(name)
         file, text = modules[name]
         for imported, line, is_certain in imports(name, file.endswith("__init__.py"), text or ""):
-            names = imported.split(".")
+            package = imported.removesuffix(".*")
+            if package != imported and not add(package, modules, folders):
+                # `__all__` may name modules.
+                parts = [part for folder in folders.get(package, []) for part in sorted(folder.glob("[!_]*.py"))]
+                maybe += [(f"{package}.{part.stem}", f"{file}, line {line}") for part in parts]
+            names = package.split(".")
             for length in range(1, len(names) + 1):
                 place = f"{file}, line {line}"
                 (always if is_needed and is_certain else maybe).append((".".join(names[:length]), place))
@@ -72,8 +78,13 @@ def add(name, modules, folders):
     for place in places:
         for file, parts in ((place / last / "__init__.py", [place / last]), (place / f"{last}.py", [])):
             if file.is_file():
+                if place == Path() and last in sys.stdlib_module_names and last not in LEFT_OUT:
+                    return f"`{file}` has the name of a module of the standard library, which is imported in its place: rename it"
                 root = next(root for root in folders[""] if file.is_relative_to(root))
-                modules[name] = [str(file.relative_to(root)), decode_source(file.read_bytes())]
+                try:
+                    modules[name] = [str(file.relative_to(root)), decode_source(file.read_bytes())]
+                except (SyntaxError, UnicodeDecodeError) as error:
+                    return f"`{file}` is not text: {error}"
                 folders[name] = parts
                 return None
     if not package and (last in PROVIDED or last in sys.stdlib_module_names):
@@ -93,20 +104,29 @@ def add(name, modules, folders):
 
 def imports(name, is_package, text):
     """Returns the modules that a module imports, and parts of modules, with their lines, and whether that always happens."""
+    parts = name.split(".")
+
+    def absolute(level, module):
+        base = parts[: max(len(parts) - level + is_package, 0)] if level else []
+        return base + (module.split(".") if module else [])
+
     try:
         tree = ast.parse(text)
     except SyntaxError:
-        # The loader reports it.
+        # The loader reports it, or its Python is newer and knows this syntax.
+        for match in re.finditer(r"^\s*(?:from\s+(\.*)([\w.]*)\s+import|import\s+([\w., \t]+))", text, re.MULTILINE):
+            dots, module, plain = match.groups()
+            line = text.count("\n", 0, match.end()) + 1
+            names = plain.split(",") if plain else [".".join([*absolute(len(dots), module), "*"])]
+            yield from ((name.split()[0], line, False) for name in names if name.strip())
         return
-    parts, certain = name.split("."), set(tree.body)
+    certain = set(tree.body)
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
-            depth = len(parts) - node.level + is_package if node.level else 0
-            base = parts[: max(depth, 0)] + (node.module.split(".") if node.module else [])
-            names = [".".join([*base, alias.name]).removesuffix(".*") for alias in node.names]
+            names = [".".join([*absolute(node.level, node.module), alias.name]) for alias in node.names]
         yield from ((name, node.lineno, node in certain) for name in names)
 
 

@@ -30,7 +30,7 @@ class Provider(exports.Provider):
     """The functions of the contract, `wit/provider.wit`."""
 
     def describe(self) -> Description:
-        return Description(
+        description = Description(
             name="{{name}}",
             version="0.1.0",
             summary="Answers a text in capitals, and counts its words",
@@ -39,6 +39,7 @@ class Provider(exports.Provider):
             requests=[],
             extra=None,
         )
+        return checked(description, Description, "the description")
 
     def run(self, test: Test) -> Reply:
         try:
@@ -94,7 +95,7 @@ def as_error(raised: Err) -> ProviderError:
     """Turns an exception of a host function into an error, with the place of the call."""
     value = raised.value
     if isinstance(value, ProviderError):
-        return value
+        return checked(value, ProviderError, "the error")
     # The value is a case such as `FileError.NOT_FOUND` or `HttpError_Denied("a reason")`.
     code, _, case = type(value).__name__.partition("_")
     if isinstance(value, Enum):
