@@ -195,6 +195,16 @@ impl Exchanges {
         }
     }
 
+    /// Returns whether the exchanges have a journal.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.0.journal.is_some()
+    }
+
+    /// Returns the number of requests so far. 0 without a journal.
+    pub(crate) fn made(&self) -> u32 {
+        if self.is_recorded() { self.lock().last } else { 0 }
+    }
+
     /// Returns the bytes that the bodies of requests in the background may still have.
     pub(super) fn unsent(&self) -> &AtomicU64 {
         &self.0.unsent

@@ -54,6 +54,8 @@ pub(super) struct Admitted {
     pub(super) head: request::Parts,
     /// Redacts the response: the secrets that the guest never sees.
     unseen: Option<Arc<Redactor>>,
+    /// Whether secrets are searched in the response, also for the journal.
+    is_searched: bool,
 }
 
 impl Outbound {
@@ -196,7 +198,10 @@ impl Outbound {
             headers::fill(&mut headers, &self.secrets, &url)?;
         }
         let unseen = self.secrets.unseen_redactor().map(Arc::clone);
-        if unseen.is_some() {
+        let determinism = self.guard.determinism.as_ref();
+        let is_recorded = determinism.is_some_and(|one| one.exchanges.is_recorded());
+        let is_searched = unseen.is_some() || is_recorded && self.secrets.redactor().is_some();
+        if is_searched || determinism.is_some() {
             headers::request_plain_response(&mut headers);
         }
         let mut head = Request::new(()).into_parts().0;
@@ -208,7 +213,7 @@ impl Outbound {
         }
         counts.requests += 1;
         drop(counts);
-        Ok(Admitted { network, origin: origin(&url), peer, head, unseen })
+        Ok(Admitted { network, origin: origin(&url), peer, head, unseen, is_searched })
     }
 
     /// Sends a request and waits for the head of its response. Dropping the future ends the
@@ -220,7 +225,7 @@ impl Outbound {
         mut body: WasiBody,
         again: Option<Bytes>,
     ) -> (impl Future<Output = Result<Response<Incoming>, Failure>>, CaptureConnection) {
-        let Admitted { network, origin, peer: _, head, unseen } = admitted;
+        let Admitted { network, origin, peer: _, head, unseen, is_searched } = admitted;
         let mut request = Request::from_parts(head, ());
         let connected = capture_connection(&mut request);
         let (request, ()) = request.into_parts();
@@ -243,12 +248,12 @@ impl Outbound {
             if headers::size(&head.headers) > MAX_HEAD {
                 return Err(Failure::large_head(&origin));
             }
+            if is_searched && headers::is_encoded(&head.headers) {
+                return Err(Failure::Garbage(format!(
+                    "`{origin}` sent a compressed response, in which secrets cannot be found"
+                )));
+            }
             if let Some(unseen) = &unseen {
-                if headers::is_encoded(&head.headers) {
-                    return Err(Failure::Garbage(format!(
-                        "`{origin}` sent a compressed response, in which secrets that the plugin may not see cannot be found"
-                    )));
-                }
                 headers::redact(&mut head.headers, unseen);
             }
             let now = Time::from(SystemTime::now());
