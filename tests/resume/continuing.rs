@@ -362,7 +362,7 @@ fn dropped_requests_are_not_sent_again() {
 
 /// Interrupts an agent at its tenth request.
 #[track_caller]
-fn interrupt(runner: &Runner, server: &Server) -> Finished {
+pub(super) fn interrupt(runner: &Runner, server: &Server) -> Finished {
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
     running.end_by(Signal::INT).0

@@ -1,16 +1,18 @@
 //! Interrupted attempts of runs with `journal`, and damage of `calls.jsonl`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::continuing::{STEPS, agent, interrupt, model};
 #[cfg(debug_assertions)]
 use crate::faults::power::{lose_power, noting};
 use crate::support::{
     random::Random,
     run::{Run, calls, sealed},
     runner::Runner,
+    running::Running,
     server::{Response, Server},
     wait::wait_until,
     web,
@@ -117,6 +119,84 @@ fn journals_that_cannot_be_trusted_are_not_used() {
         }
     });
     runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn cut_calls_end_the_session() {
+    let server = model(Duration::from_millis(20));
+    let runner = agent(&server, "");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(10);
+    let run = runner.only_run();
+    let calls = run.text("calls.jsonl");
+    run.write("calls.jsonl", calls.split_inclusive('\n').take(5).collect::<String>());
+    let ended = running.finish().expect(7);
+    ended.says(&["calls.jsonl", "another program has cut it or written into it"]);
+    runner.run(&["resume", run.id()]).expect(0).says(&["continuing 1 attempt: "]);
+    assert_eq!(run.row("t0")["continued"], 1);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+/// `runner trust` allows what the run executes, and not what its guests have received.
+#[test]
+fn journals_of_other_keys_continue_nothing() {
+    for in_flight in ["send-again", "stop"] {
+        let server = model(Duration::from_millis(20));
+        let runner = agent(&server, &format!("in_flight = \"{in_flight}\""));
+        interrupt(&runner, &server);
+        let before = server.requests().len();
+        std::fs::remove_dir_all(runner.path(".local/state/runner")).unwrap();
+        let replay = runner.run(&["exec", "scenario.toml", "--replay", "latest"]).expect(2);
+        replay.says(&["was not made with your key", "runner trust"]);
+        runner.run(&["trust", "--yes"]).expect(0);
+        let resumed = runner.run(&["resume"]).expect(i32::from(in_flight == "stop"));
+        resumed.says(&["the journal cannot be used, because the run was not made with your key"]);
+        let row = runner.only_run().row("t0");
+        if in_flight == "stop" {
+            assert_eq!(
+                (&row["error"]["code"], server.requests().len()),
+                (&json!("interrupted-call"), before)
+            );
+            continue;
+        }
+        assert_eq!((&row["attempt"], &row["continued"]), (&json!(1), &Value::Null));
+        assert_eq!(server.requests().len(), before + STEPS);
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    }
+}
+
+/// A secret that the plugin reads would not be found in a compressed response, or in parts of one.
+#[test]
+fn compressed_secrets_are_in_no_journal() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    // The reverse takes the place of a compression.
+    let server = Server::start(|request| {
+        let seen = request.header("authorization").unwrap_or_default();
+        let body: String = seen.chars().rev().collect();
+        Response::ok(body).header("content-encoding", "gzip")
+    });
+    let headers = json!([
+        ["authorization", "Bearer {{secret.KEY}}"],
+        ["accept-encoding", "gzip"],
+        ["range", "bytes=0-20"],
+    ]);
+    let request = |by: &str| json!({ "by": by, "url": server.url(""), "headers": headers });
+    let net = web::net(&[&server.origin()]);
+    let grants = format!("{net}\nsecrets = [\"KEY\"]\nenv = {{ KEY = \"{{{{secret.KEY}}}}\" }}");
+    let runner = web::scenario("", &grants, &[web::WAYS.map(request).to_vec()]);
+    let mut command = runner.command(&["exec", "scenario.toml", "--journal"]);
+    Running::start(command.env("KEY", SECRET)).finish().expect(0);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        assert!(request.header("authorization").unwrap().contains(SECRET));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(request.header("range"), None);
+    }
+    let calls = runner.only_run().text("calls.jsonl");
+    assert_eq!(calls.matches("sent a compressed response").count(), 2, "{calls}");
+    let reverse: String = SECRET.chars().rev().collect();
+    assert!(!calls.contains(SECRET) && !calls.contains(&reverse), "{calls}");
 }
 
 /// The last calls are written and not synced when the power is lost.

@@ -83,7 +83,9 @@ impl Coordinator<'_> {
             })?;
             let (execution, judgement) = fingerprint;
             let expected = if key.grader.is_some() { judgement } else { execution };
-            if journal.fingerprint != Some(expected) {
+            if journal.is_foreign {
+                journal.void("the run was not made with your key");
+            } else if journal.fingerprint != Some(expected) {
                 journal.void("its test or provider has changed");
             } else if must_not_send_again(plan, key.trial) && !journal.records_sent {
                 journal.void("it was recorded with `in_flight = \"send-again\"`");

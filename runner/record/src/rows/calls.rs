@@ -66,6 +66,8 @@ pub struct Journal {
     pub tries: u32,
     /// Whether each request was recorded before it was sent.
     pub records_sent: bool,
+    /// Whether a line is of a session that another key made.
+    pub is_foreign: bool,
     /// The session of the last line.
     session: u32,
     /// The fingerprint of the last line.
@@ -125,7 +127,7 @@ impl Journal {
         manifest: &Manifest,
         place: (u64, usize),
     ) -> Result<(), String> {
-        manifest.check_call(call)?;
+        let session = manifest.check_call(call)?;
         let bytes = call.entry.get().as_bytes();
         let entry = Entry::read(bytes).map_err(|error| format!("has {error}"))?;
         let next = self.last.saturating_add(1);
@@ -138,6 +140,7 @@ impl Journal {
         let is_void = self.problem.is_some();
         let added = self.add(&entry, bytes, place);
         (self.tries, self.session) = (call.tries, call.session);
+        self.is_foreign |= session.foreign;
         if self.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint) {
             self.void("its test or provider has changed meanwhile");
         }

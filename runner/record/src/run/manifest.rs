@@ -441,11 +441,11 @@ impl Manifest {
     }
 
     /// Fails if a call cannot belong to this run. The error is the end of a sentence about its line.
-    pub(crate) fn check_call(&self, call: &CallLine<'_>) -> Result<(), String> {
+    pub(crate) fn check_call(&self, call: &CallLine<'_>) -> Result<&SessionEntry, String> {
         match self.sessions.iter().find(|one| one.number == call.session) {
             None => Err(format!("is of session {}, which the run does not have", call.session)),
             Some(session) if session.key != call.key => Err("is of another run".to_owned()),
-            Some(_) => Ok(()),
+            Some(session) => Ok(session),
         }
     }
 

@@ -92,6 +92,7 @@ pub(super) fn session_entry(
         number,
         key: random() as u32,
         has_calls: false,
+        foreign: false,
         replays: session.replays,
         command: session.command,
         request: session.request,

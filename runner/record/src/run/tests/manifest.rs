@@ -89,6 +89,7 @@ fn manifest() -> Manifest {
             number: 1,
             key: 9,
             has_calls: false,
+            foreign: false,
             replays: None,
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
             request: None,
