@@ -343,25 +343,34 @@ fn changed_calls_of_a_grader_are_found() {
 
 #[test]
 fn changed_calls_of_a_grader_are_found_in_another_session() {
-    let server = model(Duration::ZERO);
-    let runner = judged(&server, "");
-    change(&runner, "[[tests]]\n", "[[tests]]\nrepeat = 2\n");
-    runner.exec(&[]).expect(0);
-    runner.run(&["resume", "latest", "--rerun", "t0@web#2"]).expect(0);
-    let run = runner.only_run();
-    let sessions = &run.manifest()["sessions"];
-    let key = |session: usize| {
-        format!("\"session\":{},\"key\":{},", session + 1, sessions[session]["key"])
-    };
-    let calls = run.text("calls.jsonl");
-    let lines = calls.lines().map(|line| {
-        let is_own = line.contains("t0@web#1") && line.contains("\"grader\":\"judge\"");
-        let changed = line.replace(&key(0), &key(1)).replace("answer", "Answer");
-        if is_own { sealed(&changed) + "\n" } else { format!("{line}\n") }
-    });
-    run.write("calls.jsonl", lines.collect::<String>());
-    let verified = runner.run(&["verify"]).expect(1);
-    verified.says(&["the calls of its grader `judge` are lost: calls.jsonl has other ones"]);
+    // The second one takes over another plan, by which a grader may be called again.
+    for is_adopted in [false, true] {
+        let server = model(Duration::ZERO);
+        let runner = judged(&server, "");
+        change(&runner, "[[tests]]\n", "[[tests]]\nrepeat = 2\n");
+        runner.exec(&[]).expect(0);
+        if is_adopted {
+            change(&runner, "repeat = 2", "repeat = 3");
+            runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+        } else {
+            runner.run(&["resume", "latest", "--rerun", "t0@web#2"]).expect(0);
+        }
+        let run = runner.only_run();
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+        let sessions = &run.manifest()["sessions"];
+        let key = |session: usize| {
+            format!("\"session\":{},\"key\":{},", session + 1, sessions[session]["key"])
+        };
+        let calls = run.text("calls.jsonl");
+        let lines = calls.lines().map(|line| {
+            let is_own = line.contains("t0@web#1") && line.contains("\"grader\":\"judge\"");
+            let changed = line.replace(&key(0), &key(1)).replace("answer", "Answer");
+            if is_own { sealed(&changed) + "\n" } else { format!("{line}\n") }
+        });
+        run.write("calls.jsonl", lines.collect::<String>());
+        let verified = runner.run(&["verify"]).expect(1);
+        verified.says(&["the calls of its grader `judge` are lost: calls.jsonl has other ones"]);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::{fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{fs::File, mem, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry};
 use runner_model::row::{Calls, Grade, has_right_checksum};
@@ -58,6 +58,8 @@ pub struct Journal {
     numbers: HashSet<u32>,
     /// Of the first start and the exchanges.
     hash: Sha256,
+    /// The calls before each new start of an attempt with a row.
+    earlier: Vec<Calls>,
     /// How many times the attempt has continued.
     pub continued: u32,
     /// Real time of the attempt until the last exchange.
@@ -162,7 +164,9 @@ impl Journal {
 
     /// Makes the lines void, because the attempt starts anew.
     pub fn restart(&mut self) {
-        *self = Self { last: self.last, ..Self::default() };
+        let mut earlier = mem::take(&mut self.earlier);
+        earlier.extend(self.calls());
+        *self = Self { last: self.last, earlier, ..Self::default() };
     }
 
     fn is_empty(&self) -> bool {
@@ -262,7 +266,7 @@ impl Journals {
     }
 
     /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was called again by a changed
-    /// plan has other ones.
+    /// plan has later ones, too.
     pub fn lack(
         &self,
         manifest: &Manifest,
@@ -270,11 +274,11 @@ impl Journals {
         row: &RowRef<'_>,
         grade: &Grade<'_>,
     ) -> bool {
-        let journal = self.get(&JournalKey::of_grade(trial, row, grade));
-        let is_older = journal
-            .zip(row.session)
-            .is_some_and(|(journal, judged)| manifest.has_changed_plan(judged, journal.session));
-        grade.calls.is_some() && !is_older && journal.and_then(Journal::calls) != grade.calls
+        let Some(calls) = grade.calls else { return false };
+        let Some(journal) = self.get(&JournalKey::of_grade(trial, row, grade)) else { return true };
+        let judged = row.session.unwrap_or(0);
+        let is_older = manifest.has_changed_plan(judged, journal.session);
+        journal.calls() != Some(calls) && !(is_older && journal.earlier.contains(&calls))
     }
 }
 

@@ -384,18 +384,21 @@ fn grade_lacks_calls_that_are_not_those_of_its_grader() {
     fs::write(path(&owned), whole.concat()).unwrap();
     let (journals, _) = read(&owned);
     let calls = |key: &JournalKey| journals.get(key).unwrap().calls();
-    let lacks_in =
-        |run: &Manifest, grader: &str, attempt: u32, calls: Option<Calls>, session: u32| {
-            let grade =
-                json!({"grader": grader, "attempt": attempt, "duration_ms": 1, "calls": calls});
-            let mut row: Value = serde_json::from_slice(&row(1, 1, Outcome::Passed)).unwrap();
-            (row["grades"], row["session"]) = (json!([grade]), session.into());
-            let row = row.to_string();
-            let row: RowRef<'_> = serde_json::from_str(&row).unwrap();
-            journals.lack(run, 1, &row, &row.grades[0])
-        };
+    let lacks_in = |journals: &Journals,
+                    run: &Manifest,
+                    grader: &str,
+                    attempt: u32,
+                    calls: Option<Calls>,
+                    session: u32| {
+        let grade = json!({"grader": grader, "attempt": attempt, "duration_ms": 1, "calls": calls});
+        let mut row: Value = serde_json::from_slice(&row(1, 1, Outcome::Passed)).unwrap();
+        (row["grades"], row["session"]) = (json!([grade]), session.into());
+        let row = row.to_string();
+        let row: RowRef<'_> = serde_json::from_str(&row).unwrap();
+        journals.lack(run, 1, &row, &row.grades[0])
+    };
     let lacks = |grader: &str, attempt, calls, session| {
-        lacks_in(owned.manifest(), grader, attempt, calls, session)
+        lacks_in(&journals, owned.manifest(), grader, attempt, calls, session)
     };
     let [first, second] = [1, 2].map(|attempt| calls(&of_grader("judge", attempt)));
     assert!(!lacks("judge", 1, first, 1) && !lacks("judge", 2, second, 1));
@@ -408,8 +411,24 @@ fn grade_lacks_calls_that_are_not_those_of_its_grader() {
     assert!(lacks("judge", 1, second, 0));
     let mut manifest = owned.manifest().clone();
     manifest.sessions[0].adopted = Some(Counts::default());
-    assert!(!lacks_in(&manifest, "judge", 1, second, 0));
-    assert!(lacks_in(&manifest, "judge", 1, second, 1));
+    assert!(
+        [0, 1]
+            .into_iter()
+            .all(|session| lacks_in(&journals, &manifest, "judge", 1, second, session))
+    );
+    let again = [(3, start(false)), (4, exchange(1, 50))].map(|(number, entry)| {
+        changed_line(&line(&owned, 1, number, &entry), |call| {
+            call.grader = Some(ProviderName::parse("judge").unwrap());
+        })
+    });
+    fs::write(path(&owned), [whole.concat(), again.concat()].concat()).unwrap();
+    let (journals, damaged) = read(&owned);
+    assert_eq!(damaged, []);
+    let newest = journals.get(&of_grader("judge", 1)).unwrap().calls();
+    let lacks =
+        |run: &Manifest, calls, session| lacks_in(&journals, run, "judge", 1, calls, session);
+    assert!(!lacks(&manifest, first, 0) && !lacks(&manifest, newest, 1));
+    assert!(lacks(&manifest, first, 1) && lacks(owned.manifest(), first, 0));
 }
 
 #[test]
