@@ -215,6 +215,20 @@ fn changed_calls_are_not_replayed() {
 }
 
 #[test]
+fn real_time_is_not_judged_in_a_replay() {
+    let server = model(Duration::from_millis(20));
+    let runner = agent(&server, "");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&(scenario + "expect = { max_duration = \"100ms\" }\n"));
+    runner.exec(&[]).expect(1);
+    let (ran, run) = replay(&runner, &[], 0);
+    ran.says(&["`max_duration` is not judged"]);
+    assert_eq!(run.row("t0")["checks"], Value::Null);
+    let compared = runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]).expect(0);
+    compared.says(&["1 attempt is equal", "not compared: `max_duration` of 1 attempt"]);
+}
+
+#[test]
 fn moved_run_is_replayed() {
     let server = model(Duration::ZERO);
     let runner = agent(&server, "");

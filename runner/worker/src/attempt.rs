@@ -1,7 +1,7 @@
 //! [`Attempt`]: one attempt, from a task and its test to a row.
 
 use std::time::{Duration, SystemTime};
-use std::{fs, io, path::Path, sync::Arc};
+use std::{borrow::Cow, fs, io, path::Path, sync::Arc};
 
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
@@ -209,6 +209,11 @@ impl Attempt<'_> {
             stderr: &ended.said.stderr,
             workspace: workspace.as_ref(),
         };
+        let mut expect = Cow::Borrowed(&self.test.expect);
+        // Responses and sleeps of a replay take no time.
+        if self.task.recorded.is_some_and(|recorded| recorded.replayed.is_some()) {
+            expect.to_mut().max_duration = None;
+        }
         let is_stopped = matches!(ending, Ending::Stopped | Ending::Diverged(_));
         match ending {
             Ending::Reply(reply) => {
@@ -229,13 +234,13 @@ impl Attempt<'_> {
             }
         }
         if !is_stopped {
-            judge(self.cache, &self.test.expect, &mut row, &evidence);
+            judge(self.cache, &expect, &mut row, &evidence);
         }
         if let Some(limit) = ended.fixed_limit.filter(|_| row.outcome == Outcome::Failed) {
             let message = format!("{limit}: this fixed limit may have changed the answer");
             let error = failure(ErrorClass::Limit, "files", message);
             row = Row { error: Some(error), denied: row.denied, ..new_row() };
-            judge(self.cache, &self.test.expect, &mut row, &evidence);
+            judge(self.cache, &expect, &mut row, &evidence);
         }
         // A guest may pass although the machine lacked something.
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);

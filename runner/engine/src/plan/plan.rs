@@ -147,6 +147,11 @@ impl Plan {
     pub(crate) fn replay(&mut self, run: &RunDir) -> Result<(), EngineError> {
         let mut replayed = Replayed::read(usable(run)?, &self.suite)?;
         self.notices.push(replayed.notice());
+        if self.suite.has_max_durations() {
+            let notice =
+                "`max_duration` is not judged: the time of a replay is not that of the run";
+            self.notices.push(notice.to_owned());
+        }
         self.replayed = Some(replayed);
         Ok(())
     }

@@ -81,6 +81,7 @@ struct Outline {
     bytes: u64,
     trials: u64,
     has_exit_codes: bool,
+    has_max_durations: bool,
     graders: BTreeSet<String>,
 }
 
@@ -176,7 +177,10 @@ impl SuiteBuilder {
             shape,
         });
         const EXIT_CODE: &[u8] = br#""exit_code":"#;
-        outline.has_exit_codes |= line.windows(EXIT_CODE.len()).any(|part| part == EXIT_CODE);
+        const MAX_DURATION: &[u8] = br#""max_duration":"#;
+        let has = |key: &[u8]| line.windows(key.len()).any(|part| part == key);
+        outline.has_exit_codes |= has(EXIT_CODE);
+        outline.has_max_durations |= has(MAX_DURATION);
         const GRADERS: &[u8] = br#""graders":"#;
         if line.windows(GRADERS.len()).any(|part| part == GRADERS)
             && let Ok(test) = serde_json::from_slice::<Test<'_>>(line)
@@ -305,6 +309,11 @@ impl Suite {
     /// Returns whether a test may expect an exit code.
     pub fn has_exit_codes(&self) -> bool {
         self.outline.has_exit_codes
+    }
+
+    /// Returns whether a test may expect a duration.
+    pub fn has_max_durations(&self) -> bool {
+        self.outline.has_max_durations
     }
 
     /// Returns the number of tests without expectations, and the id of the first, of those that run on a provider for which

@@ -28,8 +28,6 @@ const LEFT_OUT: [&str; 13] = [
     "stopped_by",
     "crc",
 ];
-/// The check of real time.
-const MAX_DURATION: &str = "\"max_duration\"";
 /// Characters of a value.
 const SHOWN: usize = 400;
 
@@ -42,6 +40,8 @@ pub struct ExactDocument {
     equal: u64,
     /// Attempts that timed out in both runs.
     left_out: u64,
+    /// Compared attempts with a check of `max_duration`, which judges real time and is left out.
+    without_duration: u64,
     /// Attempts whose rows differ, or that only one run has.
     different: u64,
     /// The first difference by the names of attempts.
@@ -79,6 +79,7 @@ struct Compared {
     hash: [u8; 16],
     /// A timeout is by real time, so two of them are not compared.
     is_timeout: bool,
+    has_max_duration: bool,
     /// The attempt's number in its run.
     attempt: u32,
 }
@@ -100,6 +101,8 @@ fn compare([base, new]: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
     };
     for (place, before) in before {
         let now = now.remove(&place);
+        let has_max_duration = now.as_ref().is_some_and(|now| now.has_max_duration);
+        document.without_duration += u64::from(before.has_max_duration || has_max_duration);
         match &now {
             Some(now) if before.is_timeout && now.is_timeout => document.left_out += 1,
             Some(now) if before.hash == now.hash => document.equal += 1,
@@ -125,12 +128,13 @@ fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
     run.rows(&mut |_, line| {
         if let ReadLine::Row(head, bytes) = line
             && head.outcome != Outcome::Stopped
-            && let Some(keys) = compared(bytes)
+            && let Some((keys, has_max_duration)) = compared(bytes)
         {
             let text = serde_json::to_vec(&keys).unwrap_or_default();
             let row = Compared {
                 hash: *digest(&text).0.first_chunk().unwrap_or(&[0; 16]),
                 is_timeout: head.outcome == Outcome::Timeout,
+                has_max_duration,
                 attempt: head.attempt,
             };
             trials.entry(head.trial.to_string()).or_default().insert(head.attempt, row);
@@ -143,26 +147,42 @@ fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
     Ok(numbered.collect())
 }
 
-/// Returns the keys of a row that equal attempts have in common.
-fn compared(bytes: &[u8]) -> Option<Keys> {
+/// Returns the keys of a row that equal attempts have in common, and whether a check of `max_duration` is left out.
+fn compared(bytes: &[u8]) -> Option<(Keys, bool)> {
     let mut row: Keys = serde_json::from_slice(bytes).ok()?;
     row.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
     remove_hash(&mut row)?;
-    for (list, leaves_out) in [
-        ("grades", (|_, key| LEFT_OUT.contains(&key)) as fn(&Keys, &str) -> bool),
-        ("checks", |check, _| check.get("kind").is_some_and(|kind| kind.get() == MAX_DURATION)),
-    ] {
-        let Some(raw) = row.get_mut(list) else { continue };
-        let mut parts: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
-        for part in &mut parts {
-            let whole = part.clone();
-            part.retain(|key, _| !leaves_out(&whole, key));
-            remove_hash(part)?;
+    if let Some(raw) = row.get_mut("grades") {
+        let mut grades: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
+        for grade in &mut grades {
+            grade.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
+            remove_hash(grade)?;
         }
-        parts.retain(|part| !part.is_empty());
-        *raw = to_raw_value(&parts).ok()?;
+        *raw = to_raw_value(&grades).ok()?;
     }
-    Some(row)
+    let has_max_duration = remove_max_duration(&mut row)?;
+    Some((row, has_max_duration))
+}
+
+/// Removes the check of `max_duration` from a row, and its outcome if no other check decided it. Returns whether there was one.
+fn remove_max_duration(row: &mut Keys) -> Option<bool> {
+    let Some(raw) = row.get_mut("checks") else { return Some(false) };
+    let mut checks: Vec<Keys> = serde_json::from_str(raw.get()).ok()?;
+    let has = |part: &Keys, key: &str, value: &str| {
+        part.get(key).is_some_and(|own| own.get().trim_matches('"') == value)
+    };
+    let (removed, left): (Vec<_>, Vec<_>) =
+        checks.drain(..).partition(|check| has(check, "kind", "max_duration"));
+    let fails = |checks: &[Keys]| checks.iter().any(|check| has(check, "verdict", "fail"));
+    *raw = to_raw_value(&left).ok()?;
+    if fails(&removed) && !fails(&left) && !has(row, "verdict", "fail") {
+        let outcome = if has(row, "verdict", "skip") { "skipped" } else { "passed" };
+        row.insert("outcome".to_owned(), to_raw_value(outcome).ok()?);
+    }
+    if left.is_empty() {
+        row.remove("checks");
+    }
+    Some(!removed.is_empty())
 }
 
 /// Removes the hash of calls from a row or a grade, because it covers their durations.
@@ -203,7 +223,7 @@ fn find(run: &RunDir, trial: &str, attempt: Option<u32>) -> Result<Option<Keys>,
             && Some(head.attempt) == attempt
             && head.trial.to_string() == trial
         {
-            found = compared(bytes);
+            found = compared(bytes).map(|(keys, _)| keys);
         }
     })?;
     Ok(found)
@@ -214,6 +234,10 @@ impl ExactDocument {
         if self.left_out > 0 {
             let attempts = plural(self.left_out, "attempt", "attempts");
             out.talk(&format!("not compared: {attempts} that timed out in both runs"));
+        }
+        if self.without_duration > 0 {
+            let attempts = plural(self.without_duration, "attempt", "attempts");
+            out.talk(&format!("not compared: `max_duration` of {attempts}"));
         }
         let Some(first) = &self.first else {
             if self.equal == 0 {
@@ -240,12 +264,30 @@ mod tests {
 
     #[test]
     fn continued_attempts_with_as_many_calls_are_equal() {
-        let text = |row: &str| serde_json::to_string(&compared(row.as_bytes()).unwrap()).unwrap();
+        let text = |row: &str| serde_json::to_string(&compared(row.as_bytes()).unwrap().0).unwrap();
         let whole = text(r#"{"output": 1, "calls": {"count": 40, "sha256": "aa"}}"#);
         let continued =
             text(r#"{"output": 1, "calls": {"count": 40, "sha256": "bb"}, "continued": 2}"#);
         assert_eq!(whole, continued);
         let fewer = text(r#"{"output": 1, "calls": {"count": 39, "sha256": "aa"}}"#);
         assert_ne!(whole, fewer);
+    }
+    #[test]
+    fn real_time_decides_no_difference() {
+        let row = |outcome: &str, more: &str, checks: &[&str]| {
+            let row = format!(r#"{{"outcome":"{outcome}"{more},"checks":[{}]}}"#, checks.join(","));
+            let (keys, has_max_duration) = compared(row.as_bytes()).unwrap();
+            (serde_json::to_string(&keys).unwrap(), has_max_duration)
+        };
+        let late = r#"{"kind":"max_duration","verdict":"fail","actual":1.5}"#;
+        let other = r#"{"kind":"equals","verdict":"fail"}"#;
+        let passed = r#"{"outcome":"passed"}"#;
+        assert_eq!(row("passed", "", &[]), (passed.to_owned(), false));
+        assert_eq!(row("failed", "", &[late]), (passed.to_owned(), true));
+        // It is not the only reason.
+        assert_eq!(row("failed", "", &[late, other]).0, row("failed", "", &[other]).0);
+        let own = r#","verdict":"fail""#;
+        assert!(row("failed", own, &[late]).0.contains("failed"));
+        assert!(row("failed", r#","verdict":"skip""#, &[late]).0.contains("skipped"));
     }
 }
