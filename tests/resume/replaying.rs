@@ -147,6 +147,35 @@ fn first_other_request_ends_a_replay() {
 }
 
 #[test]
+fn error_of_a_replay_has_the_nearest_recorded_request() {
+    let server = model(Duration::ZERO);
+    let [a, b, c] = ["/a", "/b", "/c"].map(|path| web::get(server.url(path)));
+    let requests = |all: &[&Value]| format!("requests = {}", web::toml(&json!(all)));
+    let recorded = requests(&[&a, &b]);
+    let net = web::net(&[&server.origin()]);
+    let runner = web::scenario("", &net, &[vec![a.clone(), b.clone()]]);
+    with_run(&runner, "");
+    runner.exec(&[]).expect(0);
+    for (edited, says) in [
+        (
+            vec![&a, &b, &c],
+            [
+                "/c`, has no recorded response; of the nearest recorded one, the URL of request 2",
+                "/b` before, ",
+            ],
+        ),
+        (vec![&b], ["the URL of request 1 differs", "; it equals recorded request 2"]),
+        (vec![&c], ["the URL of request 1 differs", "/c` now"]),
+    ] {
+        let edited = requests(&edited);
+        change(&runner, &recorded, &edited);
+        let message = message(&replay(&runner, &[], 1).1);
+        assert!(says.iter().all(|part| message.contains(part)), "{message}");
+        change(&runner, &edited, &recorded);
+    }
+}
+
+#[test]
 fn replay_may_end_before_the_recorded_requests() {
     let server = model(Duration::ZERO);
     let runner = agent(&server, "");

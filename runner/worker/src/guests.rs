@@ -347,11 +347,11 @@ impl Slots {
         let recorded = match &task.recorded {
             None => None,
             Some(recorded) => {
-                let lines = fs::read(self.blob(&recorded.sha256).await?)?;
+                let lines = File::open(self.blob(&recorded.sha256).await?)?;
                 let Recorded { used, replayed, .. } = *recorded;
                 let replayed = replayed.map(|start| clock.unwrap_or(start));
                 let read =
-                    RecordedCalls::read(&lines, used, replayed, task.timeout, &self.compile_key);
+                    RecordedCalls::read(lines, used, replayed, task.timeout, &self.compile_key);
                 match read {
                     Ok(calls) => Some(Arc::new(calls)),
                     Err(reason) => return Ok(Some(Err(reason))),

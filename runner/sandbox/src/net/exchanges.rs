@@ -151,7 +151,8 @@ impl Exchanges {
                 // At once and not with its first exchange, so that all interruptions are counted.
                 drop(journal.keeper.keep(&mem::take(&mut written.start)));
                 written.hash.update(&recorded.start);
-                recorded.entries.iter().for_each(|entry| written.add(entry));
+                let entries = (0..recorded.entries.len()).filter_map(|place| recorded.entry(place));
+                entries.for_each(|entry| written.add(&entry));
             }
             state.written = Some(written);
         }
@@ -267,9 +268,12 @@ impl Exchanges {
         is_whole: bool,
     ) -> Result<Answer, String> {
         let journal = self.0.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
-        let (before, answer) = journal.ok_or("it has no journal")?.exchange(recorded)?;
-        let difference = asked.difference(&before, number, is_whole);
-        difference.map_or(Ok(answer), Err)
+        let journal = journal.ok_or("it has no journal")?;
+        let (before, answer) = journal.exchange(recorded)?;
+        match asked.difference(&before, number, is_whole) {
+            None => Ok(answer),
+            Some(difference) => Err(difference + &journal.nearest(asked, number)),
+        }
     }
 
     /// Ends the call of a guest that does something else than before.
@@ -293,8 +297,8 @@ impl Exchanges {
     /// Writes the entry of a replayed exchange as this run's. `None` if this is not a replay.
     fn keep_again(&self, recorded: &RecordedExchange) -> Option<Kept> {
         let journal = self.0.journal.as_ref().filter(|journal| journal.is_replay)?;
-        let entry = journal.recorded.as_ref()?.entries.get(recorded.place)?;
-        Some(self.write(journal, entry, true))
+        let entry = journal.recorded.as_ref()?.entry(recorded.place)?;
+        Some(self.write(journal, &entry, true))
     }
 
     /// Handles a recorded request that the guest drops before it has seen the answer, as it did before.
@@ -315,7 +319,10 @@ impl Exchanges {
     /// replay.
     async fn before(&self, number: u32, asked: &Asked) {
         if self.is_replay() {
-            let missing = format!("its request {number}, {asked}, has no recorded response");
+            let journal = self.0.journal.as_ref().and_then(|journal| journal.recorded.as_ref());
+            let nearest = journal.map(|journal| journal.nearest(asked, number)).unwrap_or_default();
+            let missing =
+                format!("its request {number}, {asked}, has no recorded response{nearest}");
             return self.differ(missing).await;
         }
         let stops = |journal: &&Journal| journal.in_flight == InFlight::Stop;

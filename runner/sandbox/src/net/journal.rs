@@ -2,7 +2,8 @@
 //! have received. [`Answer`]: a response in the form of entries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{fmt, pin::Pin, string::FromUtf8Error, sync::Arc};
+use std::io::{self, BufRead as _, BufReader};
+use std::{fmt, fs::File, os::unix::fs::FileExt as _, pin::Pin, string::FromUtf8Error, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -54,8 +55,10 @@ pub struct RecordedCalls {
     pub(super) sent: BTreeSet<u32>,
     /// The entry of the first start, whose hash is that of the exchanges, too. Empty for an attempt that had none.
     pub(super) start: Vec<u8>,
-    /// The entries of exchanges, in the order in which they were kept.
-    pub(super) entries: Vec<Vec<u8>>,
+    /// First byte and length of the entries of exchanges in `lines`, in the order in which they were kept.
+    pub(super) entries: Vec<(u64, usize)>,
+    /// The lines in `calls.jsonl`. Responses of many attempts at once would need more memory than their guests.
+    lines: Arc<File>,
     /// Real time of the earlier guests.
     pub(crate) used: Micros,
 }
@@ -116,17 +119,15 @@ impl RecordedCalls {
     ///
     /// The reason why no guest can continue from them.
     pub fn read(
-        lines: &[u8],
+        lines: File,
         used: Micros,
         replayed: Option<Time>,
         timeout: Micros,
         this_key: &str,
     ) -> Result<Self, String> {
-        // The coordinator gives the reason instead of lines that cannot be used.
-        if let Some(reason) = lines.strip_prefix(b"!") {
-            return Err(String::from_utf8_lossy(reason).into_owned());
-        }
         let mut first = None;
+        let lines = Arc::new(lines);
+        let (mut reader, mut at, mut line) = (BufReader::new(lines.clone()), 0, Vec::new());
         let mut recorded = Self {
             clock: Time::default(),
             timeout: Micros(0),
@@ -134,12 +135,25 @@ impl RecordedCalls {
             sent: BTreeSet::new(),
             start: Vec::new(),
             entries: Vec::new(),
+            lines,
             used,
         };
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line).map_err(|error| unreadable(&error))?;
+            if length == 0 {
+                break;
+            }
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            // The coordinator gives the reason instead of lines that cannot be used.
+            if let Some(reason) = line.strip_prefix(b"!") {
+                return Err(String::from_utf8_lossy(reason).into_owned());
+            }
             let read = has_right_checksum(line).then(|| serde_json::from_slice(line).ok());
-            let line: CallLine<'_> = read.flatten().ok_or("a line of its journal is damaged")?;
-            let bytes = line.entry.get().as_bytes();
+            let call: CallLine<'_> = read.flatten().ok_or("a line of its journal is damaged")?;
+            let bytes = call.entry.get().as_bytes();
+            let start = at + (bytes.as_ptr().addr() - line.as_ptr().addr()) as u64;
+            at += length as u64;
             match Entry::read(bytes).map_err(|error| error.to_string())? {
                 Entry::Start { clock, timeout_us, compile_key, .. } => {
                     if compile_key != this_key && replayed.is_none() {
@@ -157,7 +171,7 @@ impl RecordedCalls {
                 Entry::Exchange(Exchange { number, at_ns, .. }) => {
                     let place = recorded.entries.len();
                     recorded.exchanges.insert(number, RecordedExchange { at_ns, place });
-                    recorded.entries.push(bytes.to_vec());
+                    recorded.entries.push((start, bytes.len()));
                 }
             }
         }
@@ -167,14 +181,22 @@ impl RecordedCalls {
         Ok(recorded)
     }
 
+    /// Reads the entry of an exchange. `None` if it is not there any more.
+    pub(super) fn entry(&self, place: usize) -> Option<Vec<u8>> {
+        let (at, length) = *self.entries.get(place)?;
+        let mut bytes = vec![0; length];
+        self.lines.read_exact_at(&mut bytes, at).ok()?;
+        Some(bytes)
+    }
+
     /// Returns the request and the answer of an exchange.
     pub(super) fn exchange(
         &self,
         recorded: &RecordedExchange,
     ) -> Result<(Asked, Answer), &'static str> {
         const UNREADABLE: &str = "its journal cannot be read";
-        let bytes = self.entries.get(recorded.place).ok_or(UNREADABLE)?;
-        let Ok(Entry::Exchange(exchange)) = Entry::read(bytes) else { return Err(UNREADABLE) };
+        let bytes = self.entry(recorded.place).ok_or(UNREADABLE)?;
+        let Ok(Entry::Exchange(exchange)) = Entry::read(&bytes) else { return Err(UNREADABLE) };
         let took = Micros(exchange.took_us);
         let answer = match (exchange.response, exchange.failure) {
             (Some(response), _) => Ok(Answered::read(&response, took).ok_or(UNREADABLE)?),
@@ -182,6 +204,29 @@ impl RecordedCalls {
             (None, None) => return Err(UNREADABLE),
         };
         Ok((Asked(owned(exchange.request)), answer))
+    }
+}
+
+impl RecordedCalls {
+    /// Describes the recorded request that is most like another one, which is not the one recorded as `number`. A replay has
+    /// more or fewer requests than the other run if its plugin was edited.
+    pub(super) fn nearest(&self, asked: &Asked, number: u32) -> String {
+        let start = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+        let likeness = |Asked(before): &Asked| {
+            let is_whole = *before == asked.0;
+            let bodies = start(text(&before.body), text(&asked.0.body));
+            (is_whole, before.method == asked.0.method, start(&before.url, &asked.0.url), bodies)
+        };
+        let read = |(number, recorded): (&u32, _)| Some((*number, self.exchange(recorded).ok()?.0));
+        let all = self.exchanges.iter().filter_map(read);
+        let nearest = all.max_by_key(|(_, before)| likeness(before));
+        match nearest.map(|(other, before)| (other, asked.difference(&before, other, true))) {
+            None => String::new(),
+            Some((other, None)) => format!("; it equals recorded request {other}"),
+            // The difference to this one is known.
+            Some(_) if self.exchanges.contains_key(&number) => String::new(),
+            Some((_, Some(difference))) => format!("; of the nearest recorded one, {difference}"),
+        }
     }
 }
 
@@ -307,6 +352,10 @@ impl Failure {
             (step, _) => Self::Unreachable { step: Step::parse(step)?, text },
         })
     }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("its journal cannot be read: {error}")
 }
 
 fn owned(request: Request<'_>) -> Request<'static> {
