@@ -125,6 +125,43 @@ fn calls_are_listed_and_open_in_full() {
 }
 
 #[test]
+fn calls_are_among_the_logs() {
+    let server = Server::start(|request| Response::ok(request.path.clone()));
+    let url = |path: &str| server.url(path);
+    let steps = json!([
+        { "log": "first" }, { "get": url("/a") }, { "log": "second" }, { "log": "third" },
+        { "get": url("/b") }, { "get": url("/c") }, { "log": "fourth" }, { "get": url("/d") },
+    ]);
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    runner.scenario(&format!(
+        "[run]\njournal = true\n[providers.p]\nplugin = \"contract-0-1-1-everything.wasm\"\n\
+         grants.net = [\"{}\"]\n[[tests]]\nid = \"logs\"\ninput = {}\n\
+         [[tests]]\nid = \"none\"\ninput = [{{ get = \"{}\" }}]\n",
+        server.origin(),
+        web::toml(&steps),
+        url("/e"),
+    ));
+    runner.exec(&["-j", "1"]).expect(0);
+    let entries = |args: &[&str]| {
+        let printed = runner.run(&[&["logs", "latest", "--json"], args].concat()).expect(0).stdout;
+        let entries = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        entries
+            .map(|entry| match entry["call"].as_u64() {
+                Some(number) => format!("{} {number}", entry["stream"].as_str().unwrap()),
+                None => entry["text"].as_str().unwrap().to_owned(),
+            })
+            .collect::<Vec<_>>()
+    };
+    let logs = ["first", "call 1", "second", "third", "call 2", "call 3", "fourth", "call 4"];
+    assert_eq!(entries(&["logs", "--calls"]), logs);
+    assert_eq!(entries(&["--calls"]).len(), logs.len() + 1);
+    assert_eq!(entries(&[]), ["first", "second", "third", "fourth"]);
+    let printed = runner.run(&["logs", "latest", "none", "--calls"]).expect(0);
+    printed.says(&["none@p#1:", &format!("call 1 GET {}: 200, ", url("/e"))]);
+    runner.run(&["logs", "--calls", "--follow"]).expect(2);
+}
+
+#[test]
 fn calls_of_interrupted_attempts_are_shown() {
     let server = Server::start(|_| {
         std::thread::sleep(Duration::from_millis(20));

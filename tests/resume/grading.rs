@@ -320,6 +320,8 @@ fn each_attempt_of_a_grader_has_its_own_calls() {
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
     let list = runner.run(&["show", "latest", "t0", "--calls"]).expect(0);
     list.says(&["2 calls", "judge:1 POST ", "judge:2:1 POST ", "503, "]);
+    let logs = runner.run(&["logs", "latest", "--calls"]).expect(0);
+    logs.says(&["t0@hostile#1 judge (attempt 2):", "1 POST ", ": 200, "]);
     let whole = runner.run(&["show", "latest", "t0", "--call", "judge:2:1"]).expect(0);
     whole.says(&["response body {\"choices\":"]);
     let (_, replayed) = replay(&runner, &[], 0);

@@ -48,6 +48,9 @@ pub struct Said<'a> {
 pub struct LogRecord<'a> {
     /// Arrival at the worker.
     pub at: Time,
+    /// Number of requests that the attempt had made before. Only with a journal.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub calls: u32,
     /// The guest's level of the record.
     pub level: Level,
     /// The guest's text.

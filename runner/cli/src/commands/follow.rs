@@ -55,6 +55,9 @@ pub struct LogsArgs {
     /// Print only the logs of this trial, test or glob
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
+    /// Print the calls in the journal among the logs
+    #[arg(long, conflicts_with_all = ["runner", "follow"])]
+    calls: bool,
     /// Print the runner's own log of the run instead
     #[arg(long, conflicts_with_all = ["trial", "json"])]
     runner: bool,
@@ -253,7 +256,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
         (None, Some(text)) => id.to_string().contains(text),
         (None, None) => true,
     };
-    let mut reading = Reading::default();
+    let mut reading = if args.calls { Reading::with_calls(run)? } else { Reading::default() };
     let mut log_bytes = 0;
     let mut last_sweep = Instant::now();
     let mut live_lines = LiveLines::default();
@@ -342,6 +345,7 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
         Stream::Log => "log",
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
+        Stream::Call => "call",
     };
     let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
     let kind = style::dim(&format!("{kind:6}{time}"));

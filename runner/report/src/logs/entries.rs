@@ -1,10 +1,13 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use runner_model::log::{Level, LogLine, Said};
-use runner_model::{RowRef, Text, Time, TrialId, row::read_line};
-use runner_record::{ReadLine, RecordError, RunDir};
+use runner_model::protocol::{CallLine, Entry, Exchange};
+use runner_model::row::{Grade, read_line};
+use runner_model::{RowRef, Text, Time, TrialId, units::show_duration};
+use runner_record::{JournalKey, Journals, ReadLine, RecordError, RunDir};
 use runner_results::hash;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,9 @@ pub struct LogEntry {
     pub session: u32,
     /// Source of the text.
     pub stream: Stream,
+    /// Number of a request, from 1. Present for calls only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<u32>,
     /// Present for log records only.
     pub at: Option<Time>,
     /// Present for log records only.
@@ -48,10 +54,12 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// A request in the journal. Only with `--calls`.
+    Call,
 }
 
 /// Position in the logs of a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Reading {
     from: u64,
     /// Numbers of the rows that were read. Another program may have sorted the file, or a last row was read without its line
@@ -61,9 +69,23 @@ pub struct Reading {
     grades: HashSet<u64>,
     /// Lines of the rows that cannot be read. The output of their attempts is left out.
     pub damaged: u64,
+    /// By the hash of the trial. `None` if calls are left out.
+    journals: Option<Journals>,
 }
 
 impl Reading {
+    /// Reads logs with the calls in the journal among them.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read.
+    pub fn with_calls(run: &RunDir) -> Result<Self, RecordError> {
+        let number = |line: &CallLine<'_>| Some(hash(&line.trial));
+        let journals =
+            run.snapshot(|| Journals::read(run, &run.manifest()?, &number, &mut |_, _| {}))?;
+        Ok(Self { journals: Some(journals), ..Self::default() })
+    }
+
     /// Reads the entries of attempts whose rows were added since the last call. `is_wanted` selects trials. `each` also
     /// receives errors of lines that cannot be read.
     ///
@@ -101,31 +123,59 @@ impl Reading {
         mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) {
         // A judged row repeats the log of its attempt.
-        let log = if row.judged.is_none() { run.log(row) } else { Ok(None) };
-        match log {
-            Ok(Some(line)) => {
-                if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
-                    entries(&read, &mut |entry| each(Ok(entry)));
+        if row.judged.is_none() {
+            let mut calls = self.calls(run, row, None, &mut each);
+            match run.log(row) {
+                Ok(Some(line)) => {
+                    if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
+                        entries(&read, &mut calls, &mut |entry| each(Ok(entry)));
+                    }
                 }
+                Ok(None) => {}
+                Err(error) => each(Err(error)),
             }
-            Ok(None) => {}
-            Err(error) => each(Err(error)),
+            calls.into_iter().for_each(|call| each(Ok(call)));
         }
         for grade in &row.grades {
-            if let Some(log) = &grade.log
-                && self.grades.insert(hash(&(
-                    &row.trial,
-                    row.attempt,
-                    &*grade.grader,
-                    grade.attempt,
-                    log,
-                )))
+            let Grade { grader, attempt, log, calls, .. } = grade;
+            let is_wanted = log.is_some() || calls.is_some();
+            if !is_wanted
+                || !self.grades.insert(hash(&(&row.trial, row.attempt, &**grader, attempt, log)))
             {
+                continue;
+            }
+            let calls = self.calls(run, row, Some(grade), &mut each);
+            calls.into_iter().for_each(|call| each(Ok(call)));
+            if let Some(log) = log {
                 let session = row.session.unwrap_or(1);
-                let entry = LogEntry::new(&row.trial, grade.attempt, session, Stream::Log, log);
-                each(Ok(LogEntry { grader: Some(grade.grader.to_string()), ..entry }));
+                let entry = LogEntry::new(&row.trial, *attempt, session, Stream::Log, log);
+                each(Ok(LogEntry { grader: Some(grader.to_string()), ..entry }));
             }
         }
+    }
+
+    /// Returns the calls of an attempt, or of a grader of its output, in the order of their numbers.
+    fn calls(
+        &self,
+        run: &RunDir,
+        row: &RowRef<'_>,
+        grade: Option<&Grade<'_>>,
+        each: &mut impl FnMut(Result<LogEntry, RecordError>),
+    ) -> VecDeque<LogEntry> {
+        let trial = hash(&row.trial);
+        let key = match grade {
+            Some(grade) => JournalKey::of_grade(trial, row, grade),
+            None => JournalKey::new(trial, row.attempt),
+        };
+        let journal = self.journals.as_ref().and_then(|journals| journals.get(&key));
+        let Some(journal) = journal else { return VecDeque::new() };
+        let lines = run.call_lines(journal).unwrap_or_else(|error| {
+            each(Err(error));
+            Vec::new()
+        });
+        let mut calls: Vec<_> = lines.split(|byte| *byte == b'\n').filter_map(call).collect();
+        calls.sort_by_key(|entry| entry.call);
+        calls.into()
     }
 }
 
@@ -145,6 +195,7 @@ impl LogEntry {
             attempt,
             session,
             stream,
+            call: None,
             at: None,
             level: None,
             text: text.to_owned(),
@@ -153,10 +204,32 @@ impl LogEntry {
     }
 }
 
-/// Calls `each` for the records and the outputs of an attempt.
-fn entries(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
+/// Reads a call from a line of a journal. `None` if it is not an exchange.
+fn call(line: &[u8]) -> Option<LogEntry> {
+    let line: CallLine<'_> = serde_json::from_slice(line).ok()?;
+    let Entry::Exchange(exchange) = Entry::read(line.entry.get().as_bytes()).ok()? else {
+        return None;
+    };
+    let Exchange { number, took_us, request, response, failure, .. } = exchange;
+    let result = match (response, failure) {
+        (Some(response), _) => response.status.to_string(),
+        (None, failure) => failure.map(|failure| failure.message.to_string()).unwrap_or_default(),
+    };
+    let took = show_duration(Duration::from_micros(took_us));
+    let text = format!("{number} {} {}: {result}, {took}", &*request.method, &*request.url);
+    let attempt = if line.grader.is_some() { line.tries } else { line.attempt };
+    let entry = LogEntry::new(&line.trial, attempt, line.session, Stream::Call, &text);
+    let grader = line.grader.map(|grader| grader.to_string());
+    Some(LogEntry { grader, call: Some(number), ..entry })
+}
+
+/// Calls `each` for the records and the outputs of an attempt, and for its calls among them.
+fn entries(line: &LogLine<'_>, calls: &mut VecDeque<LogEntry>, each: &mut dyn FnMut(LogEntry)) {
     let LogLine { trial, attempt, session, said, .. } = line;
     for record in &said.log {
+        while let Some(call) = calls.pop_front_if(|call| call.call <= Some(record.calls)) {
+            each(call);
+        }
         let fields = record.fields.iter();
         each(LogEntry {
             at: Some(record.at),
@@ -165,6 +238,7 @@ fn entries(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
             ..LogEntry::new(trial, *attempt, *session, Stream::Log, &record.message)
         });
     }
+    calls.drain(..).for_each(&mut *each);
     let dropped = match said.dropped {
         0 => String::new(),
         count => format!("{count} more records were over the limit and were dropped"),

@@ -257,6 +257,7 @@ impl Program {
     async fn execute(&self, start: ProgramStart<'_>, protocol: Protocol) -> ProgramEnd {
         let limits = start.limits;
         let guard = start.host.guard.clone();
+        let exchanges = guard.determinism.as_ref().map(|one| one.exchanges.clone());
         let redactor = start.host.redactor();
         // Has no tail: a reply counts whole or not at all. Kept without redaction until `shorten`,
         // because replies are redacted as JSON.
@@ -278,7 +279,7 @@ impl Program {
             roots: start.roots,
             stdout,
             stderr: Capture::new(limits.stdio, limits.stdio)
-                .with_times(start.timed_lines)
+                .with_times(start.timed_lines, exchanges)
                 .redacted_by(redactor)
                 .shown_in(&guard.activity),
             host: start.host,

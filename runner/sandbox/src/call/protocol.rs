@@ -188,19 +188,21 @@ pub(crate) fn read_description(
 /// Converts the lines of standard error to log records.
 pub(crate) fn read_log(sandbox: &mut Sandbox) {
     let mut times = sandbox.stderr.take_times().into_iter();
+    let end = (Time::from(SystemTime::now()), sandbox.host.calls_made());
     for line in sandbox.stderr.text().lines() {
-        let at = times.next().unwrap_or_else(|| Time::from(SystemTime::now()));
+        let place = times.next().unwrap_or(end);
         if !line.trim().is_empty() {
-            sandbox.host.note(log_record(line, at));
+            sandbox.host.note(log_record(line, place));
         }
     }
 }
 
 /// Parses a line of standard error as JSON. Any other text becomes the record's message.
-fn log_record(line: &str, at: Time) -> LogRecord<'static> {
+fn log_record(line: &str, (at, calls): (Time, u32)) -> LogRecord<'static> {
     let Ok(read) = serde_json::from_str::<LogLine>(line) else {
         return LogRecord {
             at,
+            calls,
             level: Level::Info,
             message: line.to_owned().into(),
             fields: Vec::new(),
@@ -211,6 +213,7 @@ fn log_record(line: &str, at: Time) -> LogRecord<'static> {
     };
     LogRecord {
         at,
+        calls,
         level: read.level,
         message: read.message.into(),
         fields: read
@@ -327,14 +330,15 @@ mod tests {
 
     #[test]
     fn line_of_standard_error_becomes_a_record() {
-        let at = Time::from_millis(1);
+        let place = (Time::from_millis(1), 7);
         let line = r#"{"level":"warn","message":"careful","fields":{"n":1,"s":"x"},"more":0}"#;
-        let record = log_record(line, at);
+        let record = log_record(line, place);
         assert_eq!((record.level, &*record.message), (Level::Warn, "careful"));
+        assert_eq!((record.at, record.calls), place);
         let fields: Vec<_> = record.fields.iter().map(|(n, v)| (&**n, &**v)).collect();
         assert_eq!(fields, [("n", "1"), ("s", "x")]);
         for line in ["just text", r#"{"level":"loud","message":"x"}"#, "{}"] {
-            let record = log_record(line, at);
+            let record = log_record(line, place);
             assert_eq!((record.level, &*record.message), (Level::Info, line));
         }
     }

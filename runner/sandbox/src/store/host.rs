@@ -162,12 +162,18 @@ impl Host {
     pub(crate) fn warn(&mut self, message: String) {
         let mut record = LogRecord {
             at: Time::from(SystemTime::now()),
+            calls: self.calls_made(),
             level: Level::Warn,
             message: message.into(),
             fields: Vec::new(),
         };
         self.redact(&mut record);
         self.log.records.push(record);
+    }
+
+    /// Returns the number of requests of the attempt so far. 0 without a journal.
+    pub(crate) fn calls_made(&self) -> u32 {
+        self.guard.determinism.as_ref().map_or(0, |one| one.exchanges.made())
     }
 
     /// Adds a record of the guest.
@@ -216,6 +222,7 @@ impl log::Host for Host {
         self.calls += 1;
         let mut record = LogRecord {
             at: Time::from(SystemTime::now()),
+            calls: self.calls_made(),
             level: match level {
                 log::Level::Trace => Level::Trace,
                 log::Level::Debug => Level::Debug,

@@ -17,6 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use super::artifacts::{Artifacts, LeftContent, LeftFile};
 use crate::activity::{Activity, push_last};
 use crate::message::{failure, too_large};
+use crate::net::Exchanges;
 use crate::redact::{Redactor, Stream};
 
 /// Bytes of one write.
@@ -42,9 +43,11 @@ struct Captured {
     tail_limit: usize,
     written: u64,
     dropped: u64,
-    /// End of each line in the head, for at most `most_times` lines.
-    times: Vec<Time>,
+    /// End of each line in the head, and the number of requests before it, for at most `most_times` lines.
+    times: Vec<(Time, u32)>,
     most_times: usize,
+    /// `None` if the guest sees real time.
+    exchanges: Option<Exchanges>,
 }
 
 /// A file for a standard output that is too long for memory.
@@ -171,9 +174,12 @@ impl Capture {
         self.lock().activity = None;
     }
 
-    /// Records the time of each of the first `lines` lines.
-    pub(crate) fn with_times(self, lines: u64) -> Self {
-        self.lock().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
+    /// Records the time of each of the first `lines` lines, and the number of requests before it.
+    pub(crate) fn with_times(self, lines: u64, exchanges: Option<Exchanges>) -> Self {
+        let mut kept = self.lock();
+        kept.most_times = usize::try_from(lines).unwrap_or(usize::MAX);
+        kept.exchanges = exchanges;
+        drop(kept);
         self
     }
 
@@ -190,12 +196,13 @@ impl Capture {
             head_limit: before.head_limit,
             tail_limit: before.tail_limit,
             most_times: before.most_times,
+            exchanges: before.exchanges,
             ..Captured::default()
         };
     }
 
-    /// Takes the times of the first lines.
-    pub(crate) fn take_times(&self) -> Vec<Time> {
+    /// Takes the times of the first lines, each with the number of requests before it.
+    pub(crate) fn take_times(&self) -> Vec<(Time, u32)> {
         mem::take(&mut self.lock().times)
     }
 
@@ -274,7 +281,8 @@ impl Captured {
             let head = &bytes[..room.min(bytes.len())];
             let lines = head.iter().filter(|byte| **byte == b'\n').count();
             let lines = self.times.len().saturating_add(lines).min(self.most_times);
-            self.times.resize(lines, Time::from(SystemTime::now()));
+            let calls = self.exchanges.as_ref().map_or(0, Exchanges::made);
+            self.times.resize(lines, (Time::from(SystemTime::now()), calls));
         }
         let redacted = match &mut self.stream {
             None => Cow::Borrowed(bytes),

@@ -43,7 +43,7 @@ fn unused_reply_is_shortened() {
 
 #[test]
 fn the_time_of_each_line_is_noted() {
-    let kept = capture(100, 0, &[]).with_times(3);
+    let kept = capture(100, 0, &[]).with_times(3, None);
     kept.lock().push(b"on");
     kept.lock().push(b"e\n\ntw");
     kept.lock().push(b"o\nthree\n");

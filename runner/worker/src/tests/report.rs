@@ -208,6 +208,7 @@ fn long_log_is_cut_at_its_end() {
     assert!(encode_said(Said::default()).is_empty());
     let record = |message: String| LogRecord {
         at: Time::from_millis(0),
+        calls: 0,
         level: Level::Info,
         message: message.into(),
         fields: Vec::new(),

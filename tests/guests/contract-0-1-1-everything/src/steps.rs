@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exports::runner::provider::provider::{ProviderError, Reply, Test};
 use crate::runner::provider::types::ErrorKind;
-use crate::runner::provider::{http, records, secrets, tools, transcript};
+use crate::runner::provider::{http, log, records, secrets, tools, transcript};
 
 pub(crate) fn run(test: &Test) -> Result<Reply, ProviderError> {
     // The plugin of a test list has no input.
@@ -76,6 +76,10 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
         "list" => {
             let tools = tools::list().into_iter();
             tools.map(|tool| json!([tool.name, tool.description, tool.input_schema])).collect()
+        }
+        "log" => {
+            log::log(log::Level::Info, text("log"), &[]);
+            Value::Null
         }
         "loop" => loop {
             std::hint::black_box(());
