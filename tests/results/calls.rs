@@ -107,6 +107,9 @@ fn calls_are_listed_and_open_in_full() {
     for document in [&document, &whole] {
         assert_eq!(schemas.problem("show-calls", document), None);
     }
+    for line in run.text("calls.jsonl").lines() {
+        assert_eq!(schemas.problem("call", &serde_json::from_str(line).unwrap()), None);
+    }
     let missing = "attempt 1 of `t0@web#1` has no call 121; its journal has 120 calls";
     open("121").expect(2).says(&[missing]);
     let other = runner.run(&["show", "latest", "t0", "--call", "1", "--attempt", "2"]);

@@ -1,7 +1,7 @@
 //! `runner schema`: prints the JSON Schemas of documents, of lines and of files.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use runner_model::{exit::Exit, log::LogLine};
+use runner_model::{exit::Exit, log::LogLine, protocol::CallLine};
 use runner_record::{Live, Manifest, NotificationLine};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{
@@ -44,6 +44,7 @@ const SCHEMAS: &[(&str, &str, MakeSchema)] = &[
     ("settings", "`runner.toml` of a results root", |_, _| runner_scenario::settings_schema()),
     ("row", "Line of `index.jsonl`", of::<StoredRow>),
     ("log", "Line of `logs.jsonl`", of::<StoredLog>),
+    ("call", "Line of `calls.jsonl`", of::<StoredCall>),
     ("manifest", "`benchmark.json`", of::<Manifest>),
     ("live", "`live.json`", of::<Live>),
     ("notifications", "Line of `notifications.jsonl`", of::<NotificationLine>),
@@ -102,6 +103,17 @@ fn of<T: JsonSchema>(name: &str, title: &str) -> Value {
 struct StoredLog {
     #[serde(flatten)]
     line: LogLine<'static>,
+    /// CRC-32 of all bytes of the line before `,"crc":`, as 8 hexadecimal digits.
+    crc: String,
+}
+
+/// A line of `calls.jsonl`: a part of the journal of an attempt.
+#[derive(JsonSchema)]
+#[schemars(rename = "CallLine")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct StoredCall {
+    #[serde(flatten)]
+    line: CallLine<'static>,
     /// CRC-32 of all bytes of the line before `,"crc":`, as 8 hexadecimal digits.
     crc: String,
 }
