@@ -54,6 +54,18 @@ fn rows(runner: &Runner, test: &str) -> usize {
 }
 
 #[test]
+fn lists_of_deterministic_runs_are_equal() {
+    let runner = list("config = { do = \"random\" }");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    for (run, code) in [("clock = 2020-01-01T00:00:00Z\ndeterministic = true", 0), ("", 1)] {
+        runner.scenario(&format!("[run]\n{run}\n{scenario}"));
+        runner.exec(&[]).expect(0);
+        runner.exec(&[]).expect(0);
+        runner.run(&["compare", "--exact"]).expect(code);
+    }
+}
+
+#[test]
 fn front_matter_becomes_tests() {
     let runner = front_matter();
     let planned = runner.exec(&["--dry-run"]).expect(0);

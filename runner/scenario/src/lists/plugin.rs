@@ -3,7 +3,8 @@
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use runner_model::{Micros, provider::Provider};
+use runner_model::Micros;
+use runner_model::provider::{Deterministic, Provider};
 
 use crate::keys::DEFAULT_TIMEOUT;
 use crate::lists::{AllTests, Origin};
@@ -25,7 +26,11 @@ impl Scenario {
     /// Returns the plugins of test lists that a selection may use.
     pub fn list_plugins(&self, selection: &Selection) -> Vec<ListPlugin> {
         let used = self.lists.iter().enumerate().filter_map(|(list, keys)| {
-            let provider = keys.plugin.clone()?;
+            let mut provider = keys.plugin.clone()?;
+            // It has no network.
+            let deterministic = self.run.deterministic;
+            provider.deterministic =
+                deterministic.map(|run| Deterministic { journal: None, ..run });
             let timeout = keys.settings.timeout.or(self.defaults.timeout);
             let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
             let is_used = selection.may_use(keys, &self.providers);

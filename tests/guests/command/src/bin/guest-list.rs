@@ -1,6 +1,8 @@
 //! The plugin of a test list: prints records in the way that its configuration, on standard input, says.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufWriter, Read as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io, path::Path, process::exit};
 
 use serde_json::{Map, Value, json};
@@ -29,6 +31,11 @@ fn main() {
         "spin" => loop {
             std::hint::black_box(());
         },
+        "random" => {
+            let random = RandomState::new().hash_one(0);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later").as_nanos();
+            print(&mut out, &format!("{{\"id\": \"random\", \"input\": \"{random} {now}\"}}\n"));
+        }
         "say" => print(&mut out, config["text"].as_str().expect("`text` is a string")),
         "panic" => panic!("the plugin's own words"),
         "exit" => {
