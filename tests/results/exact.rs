@@ -78,6 +78,23 @@ fn stopped_attempts_change_no_result() {
 }
 
 #[test]
+fn folders_without_a_fingerprint_are_refused() {
+    let runner = Runner::new(&["counter"]);
+    runner.scenario(
+        "[run]\ndeterministic = true\n[providers.one]\nplugin = \"counter.wasm\"\n\
+         grants.fs = [{ path = \"data\", mount = \"/data\" }]\n[[tests]]\nid = \"a\"\n",
+    );
+    std::fs::create_dir(runner.path("data")).unwrap();
+    let large = std::fs::File::create(runner.path("data/large")).unwrap();
+    large.set_len((1 << 30) + 1).unwrap();
+    runner.exec(&[]).expect(2).says(&[
+        "is too large to be part of fingerprints",
+        "`deterministic` of `[run]` cannot hold",
+    ]);
+    assert_eq!(runner.runs().len(), 0);
+}
+
+#[test]
 fn numbers_are_compared_digit_by_digit() {
     let runner = Runner::new(&[]);
     for digit in ["1", "2"] {

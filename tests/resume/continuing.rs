@@ -254,7 +254,7 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
             &["resume", "latest"]
         };
         let mut running = runner.started(args);
-        if deaths == most {
+        if deaths >= most {
             running.finish().expect(0);
             break;
         }
@@ -266,14 +266,24 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
         thread::sleep(random.up_to(Duration::from_millis(30)));
         let workers = running.workers();
         let kill_workers = || workers.iter().for_each(|worker| worker.signal(Signal::KILL));
-        match random.below(3) {
+        match random.below(4) {
             0 => drop(running.kill()),
             1 => {
                 running.kill();
                 kill_workers();
             }
+            2 => {
+                kill_workers();
+                running.kill();
+            }
+            // The session continues the attempt after one death of a worker alone, and not after a second one.
             _ => {
                 kill_workers();
+                deaths += 1;
+                let before = server.requests().len();
+                while running.is_alive() && server.requests().len() <= before {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 running.kill();
             }
         }
