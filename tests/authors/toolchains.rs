@@ -162,7 +162,7 @@ const PYTHON: Template = Template {
     log.log("#,
         ),
     ],
-    crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
+    crash: ("trap", &["ValueError: oh no (provider.py, line ", "provider.py\", line"]),
     asks: true,
     mistakes: &[
         ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
@@ -217,6 +217,12 @@ const PYTHON: Template = Template {
             &[
                 "class `Provider` with the methods `describe` and `run`: there is no `run` (provider.py, line 29)",
             ],
+        ),
+        (
+            "provider.py",
+            "def run(",
+            "async def run(",
+            &["TypeError: `run` of the class `Provider` is `async`", "(provider.py, line 29)"],
         ),
         (
             "provider.py",
@@ -276,6 +282,9 @@ const JAVASCRIPT: Template = Template {
   if (text === 'metric') return { output: '1', metrics: [{ value: 1 }] };
   if (text === 'payload') throw Object.assign(new Error('boom'), { payload: {} });
   if (text === 'fetch') return fetch('https://example.com/');
+  if (text === 'timer') return new Promise(() => setTimeout(() => { throw new Error('late'); }, 1));
+  if (text === 'never') return new Promise(() => setTimeout(() => {}, 20));
+  if (text === 'list') host.send({ method: 'GET', url: 'https://example.com/', headers: 5 });
   if (text.startsWith('http')) {
     const { body } = host.send({ method: 'GET', url: text, headers: [] });
     return { output: JSON.stringify([[...body], Date.now(), performance.now(), Math.random()]) };
@@ -305,6 +314,9 @@ const JAVASCRIPT: Template = Template {
         ("metric", "a list of `metrics`, each with a `name`"),
         ("payload", "Error: boom\n"),
         ("fetch", "there is no `fetch`: use `send`"),
+        ("timer", "exception: Error: late\n"),
+        ("never", "`run` returned a promise that nothing settles: no timer is left"),
+        ("list", "\nrun@shout.js:"),
     ],
     broken: &[
         (
@@ -318,7 +330,7 @@ const JAVASCRIPT: Template = Template {
             "shout.js",
             "// With",
             "import 'left-pad';\n// With",
-            &["shout.js imports `left-pad`, which is neither in node_modules"],
+            &["shout.js:3 imports `left-pad`, which is neither in node_modules"],
         ),
         (
             "provider.js",

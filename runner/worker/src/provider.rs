@@ -520,7 +520,8 @@ fn one_line(error: &RowError<'_>) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join(" ");
     match panic {
-        Some(words) => format!("{words}; {line}"),
+        // The functions on the stack are those of the language's runtime.
+        Some(words) => format!("{words}; the guest trapped"),
         None => line,
     }
 }

@@ -207,13 +207,26 @@ pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
         // The runtime of Python components panics after it has printed the exception.
         (Some(words), Some(above)) if *words == PYTHON_PANIC => {
-            (vec![above, lines[at], words], above.to_owned())
+            let is_placed = above.ends_with(')') && above.contains(", line ");
+            let place = python_place(&lines).filter(|_| !is_placed);
+            let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+            (vec![above, lines[at], words], format!("{above}{place}"))
         }
         (Some(words), _) => {
             let place = place.trim_end_matches(':');
             (vec![lines[at], words], format!("{words} ({place})"))
         }
         (None, _) => (vec![lines[at]], place.to_owned()),
+    })
+}
+
+/// Returns file and line of the last function of a traceback that is in the plugin's own folder.
+///
+/// `componentize-py` numbers the folders that it finds modules in. The first one is the plugin's.
+fn python_place(lines: &[&str]) -> Option<String> {
+    lines.iter().rev().find_map(|line| {
+        let (file, line) = line.strip_prefix("File \"/0/")?.split_once("\", line ")?;
+        Some(format!("{file}, line {}", line.split(',').next()?))
     })
 }
 

@@ -76,7 +76,7 @@ fn exceptions_of_python_come_first() {
     };
     let trap = error("trap");
     let expected = [
-        (Tone::Reason, "ValueError: oh no"),
+        (Tone::Reason, "ValueError: oh no (provider.py, line 7)"),
         (Tone::Detail, "the guest trapped"),
         (Tone::Detail, "Traceback (most recent call last):"),
         (Tone::Detail, r#"  File "/0/provider.py", line 7, in run"#),
