@@ -1,6 +1,7 @@
 //! The server's pages in Chromium, the types of their scripts, and the API against its OpenAPI document.
 //!
-//! Needs Chromium, and the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
+//! Needs Debian's `chromium-headless-shell`, or another Chromium that `CHROMIUM` names, and the tools that `.ci/run` installs
+//! into `target/tools`. A missing one is a failure.
 //!
 //! `PAGES=WORDS` runs only tests of pages with these words in their name. `SCREENS=FOLDER` writes a picture of each page into
 //! a folder. `RUNNER_TESTS=full` has a run of 10^6 trials and 10^4 runs.
@@ -51,7 +52,7 @@ fn scripts_have_right_types() {
 
 #[test]
 fn pages_work_in_a_browser() {
-    let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
+    let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium-headless-shell".to_owned());
     assert!(Path::new(&chromium).exists(), "{chromium} is missing: `.ci/run` installs it");
     let runner = many_kinds_of_runs();
     let files = Path::new(env!("CARGO_TARGET_TMPDIR"));
