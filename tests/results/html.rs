@@ -3,10 +3,10 @@
 use std::{fs, process::Command};
 
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{runner::Runner, truth::results};
+use crate::support::{runner::Runner, truth::results, web::toml};
 
 /// Writes the page of the latest run.
 fn page(runner: &Runner, args: &[&str]) -> String {
@@ -85,6 +85,46 @@ fn page_explains_each_failure() {
     assert_eq!(outcomes, ["failed", "flaky", "error", "timeout", "skipped"]);
     // The same rows give the same bytes.
     assert_eq!(self::page(&runner, &[]), page);
+}
+
+#[test]
+fn page_has_changes_and_steps_of_failures() {
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    fs::create_dir(runner.path("base")).unwrap();
+    runner.write("base/a.txt", "one\n");
+    let write = |path: &str, text: &str| json!({ "write": format!("/work/{path}"), "text": text });
+    let step = |number: u64| json!({ "append": { "source": "agent", "message": format!("</script>{number}") } });
+    let mut steps = vec![write("a.txt", "two\n"), write("large", &"x".repeat(300_000))];
+    steps.extend((1..=120).map(step));
+    steps.push(json!({ "call": "echo", "input": "called" }));
+    steps.extend((122..=300).map(step));
+    runner.scenario(&format!(
+        "[tools.echo]\nplugin = \"bundled:echo\"\n[providers.agent]\n\
+         plugin = \"contract-0-1-1-everything.wasm\"\nworkspace.from = \"base\"\n\
+         grants.tools = [\"echo\"]\n[[tests]]\nid = \"a\"\ninput = {}\n\
+         [tests.expect]\nworkspace.changed = [\"src\"]\ntranscript.never = [\"echo\"]\n",
+        toml(&json!(steps))
+    ));
+    runner.exec(&[]).expect(1);
+    let documents = documents(&page(&runner, &[]));
+    let trial = |path: &str| &documents[format!("/trials/a@agent#1{path}")];
+    let changes = trial("/changes?attempt=1");
+    assert_eq!((&changes["total"], &changes["changes"][0]["path"]), (&json!(2), &json!("a.txt")));
+    let diff = trial("/attempts/1/changes/0").as_str().unwrap();
+    assert!(diff.contains("\n-one\n+two\n"), "{diff}");
+    assert!(trial("/attempts/1/changes/1").as_str().unwrap().contains("no room for this diff"));
+    // The steps around the failed call.
+    let transcript = trial("/transcript?attempt=1");
+    let steps = transcript["steps"].as_array().unwrap();
+    assert_eq!((steps.len(), &steps[0]["step"]), (100, &json!(116)));
+    assert_eq!(steps[5]["calls"][0]["tool"], "echo");
+    assert_eq!(transcript["transcript"]["steps"], 300);
+
+    // What cannot be read is missing alone.
+    fs::remove_dir_all(runner.only_run().dir.join("artifacts")).unwrap();
+    let documents = self::documents(&page(&runner, &[]));
+    assert!(documents["/trials/a@agent#1"].is_object());
+    assert!(documents["/trials/a@agent#1/transcript?attempt=1"].is_null());
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn append_summary(document: &RunDocument, ran_nothing: bool) -> Result<(), FormE
         return Ok(());
     };
     let mut text = Vec::new();
-    let options = FormOptions { junit_strict: false, ran_nothing };
+    let options = FormOptions { junit_strict: false, ran_nothing, changed_lines: None };
     write_report(Form::Markdown, document, options, &mut text)?;
     text.push(b'\n');
     append(Path::new(&path), &text).map_err(|error| {

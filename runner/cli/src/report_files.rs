@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::{quoted_path, shown_path};
 use runner_record::advice;
 use runner_report::{Form, FormError, FormOptions, RunDocument, write_report};
+use runner_worker::changed_lines;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
 use crate::text::{CommandError, mistake};
@@ -21,6 +22,11 @@ const MODE: u32 = 0o666;
 pub struct ReportFile {
     pub path: PathBuf,
     pub form: Form,
+}
+
+/// Returns the settings of a report that is not one of a session in CI.
+pub fn report_options(junit_strict: bool) -> FormOptions {
+    FormOptions { junit_strict, ran_nothing: false, changed_lines: Some(changed_lines) }
 }
 
 impl ReportFile {

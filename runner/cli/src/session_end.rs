@@ -9,13 +9,12 @@ use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::{queue, settings::Settings};
 use runner_record::{Manifest, Owned, RecordError, ResultsRoot, RunDir};
-use runner_report::{
-    Form, FormError, FormOptions, RowSelection as Rows, RunDocument, SentNotification,
-};
+use runner_report::{Form, FormError, RowSelection as Rows, RunDocument, SentNotification};
 use runner_scenario::parse_stored;
 
+use crate::report_files::{ReportFile, report_options};
 use crate::text::{CommandError, Out};
-use crate::{args::SessionArgs, ci, commands::results::notify, detach, report_files::ReportFile};
+use crate::{args::SessionArgs, ci, commands::results::notify, detach};
 
 /// Time that another process may take to send the notifications of a run.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -189,7 +188,7 @@ fn write_files(
     };
     let mut lost = Vec::new();
     for file in files {
-        match file.write(&document, FormOptions::default()) {
+        match file.write(&document, report_options(false)) {
             Ok(()) if is_quiet => {}
             Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
             Err(error) => {

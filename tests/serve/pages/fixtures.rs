@@ -39,7 +39,7 @@ const TWO_PROVIDERS: &str = r#"
 
 /// Creates scenarios, and runs in each state and of each size.
 pub(crate) fn many_kinds_of_runs() -> Runner {
-    let runner = Runner::new(&["hostile", "leaky"]);
+    let runner = Runner::new(&["hostile", "leaky", "contract-0-1-1-everything"]);
     // Runs that tests of pages start themselves are in `live-WORKER`.
     for name in ["scenarios", "live-0", "live-1"] {
         fs::create_dir(runner.path(name)).unwrap();
@@ -85,6 +85,7 @@ pub(crate) fn many_kinds_of_runs() -> Runner {
     long_scenarios(&runner);
     reasons(&runner);
     files(&runner);
+    agents(&runner);
     everything(&runner);
     long_texts(&runner);
     large(&runner);
@@ -160,6 +161,32 @@ fn files(runner: &Runner) {
     runner.write("scenarios/files.toml", format!("{lists}{provider}{grader}"));
     let into = "texts/2026-01-05_00-00-00-000-files-99999999";
     let args = ["exec", "-q", "scenarios/files.toml", "--into", into];
+    Running::start(&mut runner.command(&args)).finish().expect(1);
+}
+
+/// Creates a run in `agents`, whose attempt changes a workspace, reports steps and calls a tool that it may not call.
+fn agents(runner: &Runner) {
+    fs::create_dir(runner.path("scenarios/base")).unwrap();
+    runner.write("scenarios/base/a.txt", "one\n");
+    let write = |path: &str, text: &str| json!({ "write": format!("/work/{path}"), "text": text });
+    let step = |number: u64| {
+        let message = format!("{number} {HOSTILE}");
+        json!({ "append": { "source": "agent", "message": message } })
+    };
+    let mut steps = vec![write("a.txt", "two\n"), write("<b>", &"x".repeat(300_000))];
+    steps.extend((1..=120).map(step));
+    steps.push(json!({ "call": "echo", "input": "called" }));
+    steps.extend((122..=300).map(step));
+    let expect = json!({ "workspace": { "changed": ["<*"] }, "transcript": { "never": ["echo"] } });
+    let test = json!([{ "id": "task", "input": steps, "expect": expect }]);
+    runner.write("scenarios/agents.json", test.to_string());
+    let scenario = "test_lists = [{ files = [\"agents.json\"] }]\n\
+        [tools.echo]\nplugin = \"bundled:echo\"\n\
+        [providers.agent]\nplugin = \"../contract-0-1-1-everything.wasm\"\n\
+        workspace.from = \"base\"\ngrants.tools = [\"echo\"]\n";
+    runner.write("scenarios/agents.toml", scenario);
+    let into = "agents/2026-01-07_00-00-00-000-agents-13131313";
+    let args = ["exec", "-q", "scenarios/agents.toml", "--into", into];
     Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 

@@ -3,16 +3,16 @@ import { mkdirSync } from 'node:fs';
 import { expect, test as base } from '@playwright/test';
 import { accessible, runner, watch } from './fixtures.js';
 
-const RUNS = { every: '2026-01-02_00-00-00-000-every-00000002', hostile: '2026-01-03_00-00-00-000-hostile-33333333', large: '2025-12-31_00-00-00-000-large-77777777' };
+const RUNS = { every: '2026-01-02_00-00-00-000-every-00000002', hostile: '2026-01-03_00-00-00-000-hostile-33333333', large: '2025-12-31_00-00-00-000-large-77777777', agents: '2026-01-07_00-00-00-000-agents-13131313' };
 
 const test = base.extend({
   /** Opens the report of a run. */
   open: async ({ page }, use, info) => {
     const wrong = watch(page, 'file:');
-    await use(async (name, hash = '') => {
+    await use(async (name, hash = '', ...args) => {
       mkdirSync(info.outputDir, { recursive: true });
       const file = info.outputPath(`${name}.html`);
-      await runner(['report', RUNS[name], '-o', file]);
+      await runner(['report', RUNS[name], '-o', file, ...args]);
       await page.goto(`file://${file}${hash}`);
     });
     await accessible(page);
@@ -63,6 +63,29 @@ test('report has the changes since the previous run, and its matrix', async ({ p
   await expect(matrix.locator('.rows-body > .row').first()).not.toContainText('passes');
   await row('fails').getByRole('link', { name: '✗ 0/2' }).first().click();
   await expect(page.locator('.trials h2')).toContainText('2 of 44 trials match');
+});
+
+test('report has the changes and the steps of a failure', async ({ page, open }) => {
+  await open('agents', `#/runs/${RUNS.agents}/trials/task%40agent%231`, '--results', 'agents');
+  await expect(page.getByRole('heading', { name: 'Changes' })).toHaveText('Changes1 added, 1 changed');
+  await expect(page.getByLabel('Changes of a.txt')).toHaveText('-one\n+two\n');
+  await page.locator('summary').filter({ hasText: '<b>' }).click();
+  await expect(page.getByText('the report has no room for this diff')).toBeVisible();
+  // The steps around the failed call.
+  const steps = page.locator('.transcript > .line');
+  await expect(page.getByRole('heading', { name: 'Transcript' })).toHaveText('Transcript300 steps, 1 call of a tool');
+  await expect(steps.first()).toContainText('116 </pre></script><script>alert(1)</script>');
+  await expect(page.getByText('200 more steps: ')).toContainText('--transcript');
+  await page.getByRole('button', { name: 'Next failed call' }).click();
+  await expect(page.locator('.hit')).toHaveAttribute('id', 'step-121');
+  await expect(page.locator('.hit')).toContainText('✗ transcript.never');
+  await page.getByRole('button', { name: 'Go to the end' }).click();
+  await expect(steps.last()).toHaveAttribute('id', 'step-215');
+  expect(await steps.count()).toBeLessThanOrEqual(150);
+  await page.getByLabel('Tool').selectOption('echo');
+  await expect(steps).toHaveCount(1);
+  await page.getByRole('link', { name: 'agents' }).first().click();
+  await expect(list(page)).toHaveCount(1);
 });
 
 test('report searches, filters and sorts its trials', async ({ page, open }) => {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use runner_engine::resolve_filter;
 use runner_model::{exit::Exit, visible::shown_path};
-use runner_report::{Form, FormError, FormOptions, RowSelection, RunDocument, write_report};
+use runner_report::{Form, FormError, RowSelection, RunDocument, write_report};
 use runner_scenario::Filter;
 
 use super::target::Target;
 use crate::args::{RootArgs, RunArg, filters};
-use crate::report_files::ReportFile;
+use crate::report_files::{ReportFile, report_options};
 use crate::text::{CommandError, Out, mistake};
 
 /// Write a report of a run
@@ -84,7 +84,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         None => RowSelection::All,
     };
     let document = RunDocument::read(&root, &run, &which)?;
-    let options = FormOptions { junit_strict: args.junit_strict, ran_nothing: false };
+    let options = report_options(args.junit_strict);
     match &args.output {
         Some(path) => {
             ReportFile { path: path.clone(), form }.write(&document, options)?;

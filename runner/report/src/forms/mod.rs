@@ -9,7 +9,7 @@ mod trace;
 
 use std::io;
 
-use crate::RunDocument;
+use crate::{ChangedLines, RunDocument};
 
 pub use self::cases::FormError;
 pub use markdown::code as markdown_code;
@@ -22,6 +22,8 @@ pub struct FormOptions {
     pub junit_strict: bool,
     /// The report in Markdown is of a session that ran nothing.
     pub ran_nothing: bool,
+    /// Compares texts for the diffs of changed workspaces. `None` for a report without diffs.
+    pub changed_lines: Option<ChangedLines>,
 }
 
 /// Writes a report of the selected trials of `document`. The same rows give the same bytes.
@@ -36,7 +38,7 @@ pub fn write_report(
     writer: &mut dyn io::Write,
 ) -> Result<(), FormError> {
     match form {
-        Form::Html => html::write(document, writer),
+        Form::Html => html::write(document, options.changed_lines, writer),
         Form::Junit => junit::write(document, options.junit_strict, writer),
         Form::Markdown => markdown::write(document, options.ran_nothing, writer),
         Form::Csv => csv::write(document, writer),

@@ -28,7 +28,18 @@ export function answer(path) {
   const { pathname, search, searchParams } = new URL(path, 'file:///');
   const name = decodeURIComponent(pathname).slice(decodeURIComponent(home).length);
   const { documents } = /** @type {NonNullable<typeof report>} */ (report);
+  if (name.endsWith('/transcript')) return transcript(documents[`${name}?attempt=${searchParams.get('attempt')}`], searchParams);
   return name === '/trials' ? page(searchParams) : name === '/matrix' ? matrix(searchParams) : documents[name + search] ?? documents[name];
+}
+
+/** A page of the steps that the report has of a transcript. `left` is the number of all others. @param {any} found @param {URLSearchParams} keys */
+function transcript(found, keys) {
+  if (!found) return undefined;
+  const tool = keys.get('tool');
+  const steps = tool ? found.steps.filter((/** @type {any} */ one) => one.calls.some((/** @type {any} */ call) => call.tool === tool)) : found.steps;
+  const near = steps.findIndex((/** @type {any} */ { step }) => step === Number(keys.get('near')));
+  const offset = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 5);
+  return { ...found, left: found.transcript.steps - found.steps.length, total: steps.length, offset, steps: steps.slice(offset, offset + Number(keys.get('limit'))) };
 }
 
 /** All trials, in the order of the plan. @type {any[]} */

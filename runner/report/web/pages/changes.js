@@ -46,7 +46,7 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
   let [page, error] = [null, null];
   /** The diffs that are open or have been read, by address. @type {Map<string, any>} */
   const diffs = new Map();
-  const isListed = !report && workspace.changes;
+  const isListed = workspace.changes;
   /** Paths that failed checks name, those of folders with `/` at the end. */
   const refused = checks.flatMap((/** @type {any} */ one) => (one.verdict === 'fail' && /^workspace\.(un)?changed$/.test(one.kind) ? one.actual : []));
   const hasDiff = (/** @type {any} */ one) => one.kind !== 'folder' || one.before?.kind === 'file';
@@ -99,7 +99,7 @@ export function changeList(path, redraw, { attempt, workspace, checks = [] }) {
     const name = refused.some((/** @type {string} */ refusal) => [one.path, `${one.path}/`].includes(refusal)) ? outcome('failed', one.path) : one.path;
     const about = el('span', { class: 'quiet' }, ` ${one.change}${one.kind === 'file' ? '' : ` ${one.kind}`}${state?.bytes === undefined ? '' : `, ${size(state.bytes)}`}${state?.target === undefined ? '' : ` → ${state.target}`}`);
     if (!hasDiff(one)) return el('li', { key: one.path }, name, about);
-    const download = el('a', { href: `/api/v1${address}`, download: `${at}.diff`, 'aria-label': `Download the diff of ${one.path}` }, 'Download');
+    const download = !report && el('a', { href: `/api/v1${address}`, download: `${at}.diff`, 'aria-label': `Download the diff of ${one.path}` }, 'Download');
     const lines = (/** @type {string} */ kind) => (diff?.left > 0 ? 0 : diff?.lines?.filter((/** @type {any} */ line) => line.name === kind).length);
     const sizes = [['ins', '+', 'passed'], ['del', '−', 'failed']].map(([kind, sign, tone]) => lines(kind) > 0 && el('span', { class: tone }, ` ${sign}${count(lines(kind))}`));
     return el('li', { key: one.path }, download, el('details', { open: Boolean(diff?.isOpen), ontoggle: (/** @type {any} */ event) => toggle(address, event.target.open) }, el('summary', null, name, about, sizes), diff?.isOpen && content(diff, one.path)));

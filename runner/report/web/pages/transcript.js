@@ -3,6 +3,7 @@
 
 import { get, query, readStart } from '../base/api.js';
 import { problem } from '../base/problem.js';
+import { report } from '../base/report.js';
 import { button, drawNow, edgeOf, el, hold, loading, render } from '../base/ui.js';
 import { count, duration, plural, prose, size } from '../base/words.js';
 
@@ -104,7 +105,7 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
         failed.map((/** @type {string} */ words) => el('p', { class: 'failed' }, '✗ ', prose(words))),
         results.map((/** @type {any} */ result) => text(result, one.error ? `✗ ${one.error}: ` : '← ', `result ${one.error ? 'error' : ''}`)),
         one.left_out > 0 && el('p', { class: 'quiet' }, `… ${plural(one.left_out, 'more call or result', 'more calls and results')}`), one.problem && el('p', { class: 'flaky' }, one.problem),
-        isFolded && el('details', { open: Boolean(whole), ontoggle: (/** @type {any} */ event) => void toggle(step, event.target.open) }, el('summary', { class: 'quiet' }, 'All of the step'),
+        isFolded && !report && el('details', { open: Boolean(whole), ontoggle: (/** @type {any} */ event) => void toggle(step, event.target.open) }, el('summary', { class: 'quiet' }, 'All of the step'),
           whole && [whole.text ? el('pre', { tabindex: 0, 'aria-label': `Step ${step} in full` }, whole.text) : whole.error ? problem(whole.error) : loading(), whole.left > 0 && el('p', { class: 'quiet' }, `${size(whole.left)} more: download transcript.json`)])));
   }
 
@@ -128,5 +129,6 @@ export function transcriptView(path, redraw, { attempt, transcript }) {
     page.failed.length > 0 && button('Next failed call', () => jump(1)), tool && el('span', { class: 'quiet' }, `${count(page.total)} of ${plural(transcript.steps, 'step')}`),
     page.total > PAGE && button('Go to the end', showEnd)),
     el('div', { hidden: !steps.length }, place), transcript.dropped > 0 && el('p', { class: 'quiet' }, `${plural(transcript.dropped, 'more step')} did not fit `, el('code', null, 'limits.transcript')),
+    page?.left > 0 && el('p', { class: 'quiet' }, `${plural(page.left, 'more step')}: `, el('code', null, `runner show ${page.run} '${page.trial}' --transcript`)),
     page?.total > steps.length && el('p', { class: 'printed quiet' }, `${plural(page.total - steps.length, 'more step')}, not printed`)];
 }

@@ -64,7 +64,7 @@ export async function open({ place, address, names: [run, name] }) {
     const isSilent = row && !row.calls && row.outcome !== 'ungraded' && !row.grades?.some((/** @type {any} */ one) => one.calls);
     if (!isSame) calls = report || isSilent ? null : callList(path, draw, row?.attempt);
     if (!isSame) changes = row?.workspace ? changeList(path, draw, row) : null;
-    if (!isSame) transcript = row?.transcript && !report ? transcriptView(path, draw, row) : null;
+    if (!isSame) transcript = row?.transcript ? transcriptView(path, draw, row) : null;
     void calls?.refresh();
     // It can add results of the trial while it runs.
     if (!isClosed) follow(trial.run_status === 'running' ? trial.run : null);

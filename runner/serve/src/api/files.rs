@@ -270,8 +270,10 @@ fn report(
     let which =
         filter(server, present(&keys.filter))?.map_or(RowSelection::All, RowSelection::Matching);
     let document = RunDocument::read(&server.root, &run, &which)?;
+    let changed_lines = Some(server.settings.changed_lines);
+    let options = FormOptions { changed_lines, ..FormOptions::default() };
     let body = write_body(move |body| {
-        let written = write_report(form, &document, FormOptions::default(), body);
+        let written = write_report(form, &document, options, body);
         written.map_err(|error| io::Error::other(error.to_string()))
     });
     let mut response = ([(header::CONTENT_TYPE, form.media_type())], body).into_response();

@@ -1,20 +1,31 @@
 //! [`Details`]: the documents of the first failures, each as the server would send it.
 
 use std::collections::HashSet;
-use std::{io, iter};
+use std::{io, iter, slice};
 
+use runner_model::tree::{LeftEntry, PathChange};
 use runner_record::{Manifest, ResultsRoot};
 use runner_scenario::Suite;
 use serde::Serialize;
 
 use super::bundle::data;
 use crate::forms::cases::{Case, FormError};
-use crate::{RunDocument, TrialDocument, TrialPage, failures::FailurePlace, suite_line};
+use crate::{
+    ChangedLines, RunDocument, StepPlace, StepQuery, TrialDocument, TrialPage,
+    failures::FailurePlace, suite_line, write_diff,
+};
 
 /// Failures with details. The first of each group is one of them, too.
 const MOST_FAILURES: usize = 500;
 /// Bytes of details, after which failures are only in the list of trials.
 const MOST_BYTES: usize = 16 << 20;
+/// Changes in the workspace of an attempt, and bytes of their files that are compared.
+const MOST_CHANGES: usize = 200;
+const MOST_COMPARED: u64 = 256 << 10;
+/// Steps of the transcript of an attempt.
+const MOST_STEPS: u64 = 100;
+/// In the place of a diff.
+const NO_ROOM: &str = "the report has no room for this diff: runner show RUN TRIAL --diff";
 
 pub(super) struct Details<'a> {
     document: &'a RunDocument,
@@ -22,6 +33,7 @@ pub(super) struct Details<'a> {
     /// The true manifest of the run, which is read once for all trials.
     pub(super) manifest: Manifest,
     suite: Option<&'a Suite>,
+    changed_lines: Option<ChangedLines>,
     /// The groups of failures that have one with details.
     groups: HashSet<u16>,
     kept: usize,
@@ -33,6 +45,7 @@ impl<'a> Details<'a> {
     pub(super) fn new(
         document: &'a RunDocument,
         suite: Option<&'a Suite>,
+        changed_lines: Option<ChangedLines>,
     ) -> Result<Self, FormError> {
         let run = document.rows.table.run();
         Ok(Self {
@@ -40,6 +53,7 @@ impl<'a> Details<'a> {
             root: run.results_root()?,
             manifest: run.truth()?,
             suite,
+            changed_lines,
             groups: HashSet::new(),
             kept: 0,
             documents: String::new(),
@@ -48,8 +62,9 @@ impl<'a> Details<'a> {
 
     /// Adds the document of a path below that of the run.
     pub(super) fn push(&mut self, path: &str, document: &impl Serialize) -> io::Result<()> {
+        let document = format!("{}:{}", data(&path)?, data(document)?);
         self.documents += if self.documents.is_empty() { "" } else { ",\n" };
-        self.documents += &format!("{}:{}", data(&path)?, data(document)?);
+        self.documents += &document;
         Ok(())
     }
 
@@ -98,8 +113,58 @@ impl<'a> Details<'a> {
                 line.row().is_some_and(|row| row.seq == shown || Some(row.attempt) != attempt)
             });
             self.push(&format!("/trials/{trial}/log{query}"), &log)?;
+            // Half of the room is left for the documents of other failures.
+            if self.documents.len() < MOST_BYTES / 2 {
+                // The page names what cannot be read.
+                let _ = self.add_changes(&document);
+                let _ = self.add_steps(&document);
+            }
             self.push(&format!("/trials/{trial}{query}"), &TrialPage::new(document))?;
         }
         Ok(())
+    }
+    /// Adds the first changes in the workspace of the shown attempt, with their diffs.
+    fn add_changes(&mut self, document: &TrialDocument) -> Result<(), FormError> {
+        let run = self.document.rows.table.run();
+        let (Some(lines), Some((_, files))) = (self.changed_lines, document.workspace(run)?) else {
+            return Ok(());
+        };
+        let Some(changes) = document.changes(run, 0..MOST_CHANGES)? else { return Ok(()) };
+        let (trial, attempt) = (&document.trial, changes.attempt);
+        self.push(&format!("/trials/{trial}/changes?attempt={attempt}"), &changes)?;
+        let mut room = MOST_COMPARED;
+        for (at, change) in files.tree.changes.iter().take(MOST_CHANGES).enumerate() {
+            let path = format!("/trials/{trial}/attempts/{attempt}/changes/{at}");
+            let PathChange { before, after, .. } = change;
+            let bytes = [before, after].into_iter().flatten().map(|left| left.entry.bytes);
+            let Some(left) = room.checked_sub(bytes.fold(0, u64::saturating_add)) else {
+                self.push(&path, &NO_ROOM)?;
+                continue;
+            };
+            room = left;
+            let read = |left: &LeftEntry| files.read(left);
+            let mut text = Vec::new();
+            write_diff(slice::from_ref(change), &read, lines, &mut |_, line| {
+                text.extend_from_slice(line);
+                text.push(b'\n');
+            })?;
+            self.push(&path, &String::from_utf8_lossy(&text))?;
+        }
+        Ok(())
+    }
+
+    /// Adds steps of the transcript of the shown attempt: the first ones, or those around the first call that made a check fail.
+    fn add_steps(&mut self, document: &TrialDocument) -> Result<(), FormError> {
+        let run = self.document.rows.table.run();
+        let steps = |from| {
+            document
+                .transcript(run, StepQuery { tool: None, from, limit: MOST_STEPS, is_full: false })
+        };
+        let Some(mut found) = steps(StepPlace::Offset(0))? else { return Ok(()) };
+        if let Some(failed) = found.failed.first().filter(|failed| failed.step > MOST_STEPS) {
+            found = steps(StepPlace::Near(failed.step))?.unwrap_or(found);
+        }
+        let (trial, attempt) = (&found.trial, found.attempt);
+        Ok(self.push(&format!("/trials/{trial}/transcript?attempt={attempt}"), &found)?)
     }
 }

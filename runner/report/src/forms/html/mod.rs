@@ -23,8 +23,8 @@ use self::overview::LONG_REASON;
 use super::cases::{Case, Cases, FormError};
 use crate::list::RunSummary;
 use crate::{
-    Class, FailuresPage, KnownResult, RunActions, RunCharts, RunDocument, RunTables, SincePrevious,
-    failure, phrases, run_facts,
+    ChangedLines, Class, FailuresPage, KnownResult, RunActions, RunCharts, RunDocument, RunTables,
+    SincePrevious, failure, phrases, run_facts,
 };
 
 /// Bins of each chart.
@@ -52,7 +52,11 @@ struct RunOfReport<'a> {
 /// # Errors
 ///
 /// The rows cannot be read, or the writer fails.
-pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
+pub(super) fn write(
+    document: &RunDocument,
+    changed_lines: Option<ChangedLines>,
+    writer: &mut dyn io::Write,
+) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
     let failures = document.rows.failures_in(&cases.order)?;
     let advice = advice(document, cases.order.suite.is_some());
@@ -69,7 +73,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     writer.write_all(without_commands(&page.0).as_bytes())?;
     // Written while the rows are read. The details of failures are collected meanwhile.
     writer.write_all(b"<script id=\"trials\" type=\"application/json\">[")?;
-    let mut details = Details::new(document, cases.order.suite.as_ref())?;
+    let mut details = Details::new(document, cases.order.suite.as_ref(), changed_lines)?;
     let gate = document.manifest.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default();
     let table = &document.rows.table;
     let is_over = document.run.head.status.is_terminal();
