@@ -23,8 +23,10 @@ type Results = BTreeMap<String, Value>;
 /// Lets a worker attack its surroundings, before and after it enters the sandbox of workers.
 fn attacked() -> [Results; 2] {
     let runner = Runner::new(&[]);
-    for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {
-        fs::create_dir(runner.path(folder)).unwrap();
+    for (folder, file) in
+        [("home", "secret"), ("victim", "rows"), ("closed", "entry"), ("old/worker-1/base", "0")]
+    {
+        fs::create_dir_all(runner.path(folder)).unwrap();
         runner.write(&format!("{folder}/{file}"), "content");
     }
     let secret = runner.path("home/secret");
@@ -41,6 +43,7 @@ fn attacked() -> [Results; 2] {
     let targets = json!({
         "home": runner.path("home"),
         "run": runner.path("victim"),
+        "old_base": runner.path("old/worker-1/base/0"),
         "cache": runner.path("closed"),
         "port": port,
         "socket": runner.path("socket"),

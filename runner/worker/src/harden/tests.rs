@@ -35,10 +35,16 @@ struct Victim {
 impl Victim {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, file) in
-            [("home", "secret"), ("run", "rows"), ("cache", "entry"), ("scratch", "own")]
-        {
-            fs::create_dir(folder.path().join(name)).unwrap();
+        for (name, file) in [
+            ("home", "secret"),
+            ("run", "rows"),
+            ("cache", "entry"),
+            ("scratch", "own"),
+            ("worker-other/base", "0"),
+            ("old/worker-1/base", "0"),
+            ("blobs", "content"),
+        ] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
             fs::write(folder.path().join(name).join(file), "content").unwrap();
         }
         let path = |name: &str| folder.path().join(name);
@@ -57,6 +63,9 @@ impl Victim {
             run: path("run"),
             cache: path("cache"),
             scratch: path("scratch"),
+            base: path("worker-other/base/0"),
+            old_base: path("old/worker-1/base/0"),
+            content: path("blobs/content"),
             process: process.id() as i32,
             port,
             socket: path("socket"),
@@ -74,7 +83,7 @@ impl Victim {
     /// Attacks from a sandbox with open ports. Returns the attacks that succeed, and the error numbers of the others. All
     /// must succeed outside of the sandbox.
     fn attack(&self, ports: Vec<u16>) -> (Vec<&'static str>, BTreeMap<&'static str, i32>) {
-        let (cache, scratch) = (self.path("cache"), self.path("scratch"));
+        let [cache, blobs, scratch] = ["cache", "blobs", "scratch"].map(|name| self.path(name));
         let targets = self.targets.clone();
         let attacks = move || {
             for (name, result) in attack(&targets) {
@@ -85,7 +94,7 @@ impl Victim {
                 );
             }
             let openings = Openings {
-                files: vec![&cache],
+                files: vec![&cache, &blobs],
                 scratch: Some(&scratch),
                 ports,
                 ..Openings::default()

@@ -12,10 +12,11 @@ use std::{
             net::{SocketAddr, UnixDatagram, UnixStream},
         },
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
+use runner_model::prepare::Prepare;
 use rustix::{
     fs::{AtFlags, CWD, FileType, FlockOperation, Mode, Timestamps, flock, mknodat, utimensat},
     net::{AddressFamily, SendFlags, SocketType, connect, ipproto::MPTCP, listen, sendto, socket},
@@ -41,6 +42,14 @@ pub struct Targets {
     /// The worker's scratch folder.
     #[serde(default)]
     pub scratch: PathBuf,
+    /// A file of a base of workspaces in another worker's scratch folder.
+    #[serde(default)]
+    pub base: PathBuf,
+    /// A file of a base in the folder of another session.
+    pub old_base: PathBuf,
+    /// A content in the session's store, of which bases are copies.
+    #[serde(default)]
+    pub content: PathBuf,
     /// The id of another process of the user.
     #[serde(default)]
     pub process: i32,
@@ -111,6 +120,36 @@ const FILES: &[Attack] = &[
     ("move a file out of scratch", |targets| {
         fs::write(targets.scratch.join("file"), "x")?;
         fs::rename(targets.scratch.join("file"), targets.run.join("moved"))
+    }),
+    ("write into the base of another worker", |targets| {
+        File::options().append(true).open(&targets.base).map(drop)
+    }),
+    ("cut a file of the base of another worker", |targets| truncate(&targets.base)),
+    ("replace a file of the base of another worker", |targets| {
+        let other = targets.base.with_extension("other");
+        fs::rename(&targets.base, &other)?;
+        fs::rename(&other, &targets.base)
+    }),
+    ("take a file of the base of another worker by a hard link", |targets| {
+        let link = targets.scratch.join("base");
+        let _ = fs::remove_file(&link);
+        fs::hard_link(&targets.base, link)
+    }),
+    ("add a file to the base of another worker by a hard link", |targets| {
+        let own = targets.scratch.join("own");
+        fs::write(&own, "planted")?;
+        let added = targets.base.with_extension("added");
+        fs::hard_link(own, &added)?;
+        fs::remove_file(added)
+    }),
+    ("cut a file of the base of another session", |targets| truncate(&targets.old_base)),
+    ("write into a content of the store", |targets| {
+        File::options().append(true).open(&targets.content).map(drop)
+    }),
+    ("take a content of the store by a hard link", |targets| {
+        let link = targets.scratch.join("content");
+        let _ = fs::remove_file(&link);
+        fs::hard_link(&targets.content, link)
     }),
     ("make a pipe", |targets| {
         let pipe = targets.scratch.join("pipe");
@@ -200,16 +239,30 @@ const PROCESSES: &[Attack] = &[
     ("outlive the parent", |_| Ok(set_parent_process_death_signal(None)?)),
 ];
 
+/// Cuts a file to its own length, which harms nothing.
+fn truncate(path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_len(file.metadata()?.len())
+}
+
 fn address(targets: &Targets) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, targets.port)
 }
 
 impl Targets {
     /// Reads the targets of a provider's configuration. `None` if there are none.
-    pub fn new(config: Option<&Value>, scratch: &str, parent: &str) -> Option<Self> {
+    pub fn new(config: Option<&Value>, prepare: &Prepare, parent: &str) -> Option<Self> {
         let mut targets = Self::deserialize(config?).ok()?;
-        targets.scratch = scratch.into();
+        targets.scratch = prepare.scratch.clone().into();
         targets.process = parent.parse().ok()?;
+        let neighbour = targets.scratch.with_file_name("worker-other");
+        fs::create_dir_all(neighbour.join("base")).ok()?;
+        targets.base = neighbour.join("base/0");
+        targets.content = Path::new(&prepare.blobs).join("content");
+        [&targets.base, &targets.content]
+            .iter()
+            .try_for_each(|path| fs::write(path, "content"))
+            .ok()?;
         Some(targets)
     }
 

@@ -95,7 +95,7 @@ fn serve(parent: &str) -> io::Result<()> {
     };
     let config = prepare.providers.first().map(|provider| &provider.provider.config);
     let targets = config.map(|config| &config["targets"]);
-    let targets = Targets::new(targets, &prepare.scratch, parent);
+    let targets = Targets::new(targets, &prepare, parent);
     let before = targets.as_ref().map(attack);
     let wall = Openings::for_worker(&prepare).close_others();
     let attacked = json!([before, targets.as_ref().map(attack)]);
