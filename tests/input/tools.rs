@@ -160,7 +160,7 @@ fn unselected_callers_need_no_tools() {
 }
 
 #[test]
-fn commands_have_no_tools_and_need_descriptions() {
+fn commands_have_no_tools_and_are_described_to_providers() {
     let runner = tools(TOOLS);
     runner.link(&command(), "command.wasm");
     change(
@@ -173,13 +173,13 @@ fn commands_have_no_tools_and_need_descriptions() {
         "[tools.grep]\nplugin = \"bundled:echo\"\ndescription = \"Searches\"",
         "[tools.grep]\nplugin = \"command.wasm\"",
     );
-    runner.refused(
-        &["validate", "scenario.toml"],
-        &[
-            "plugin `command.wasm` is a command, and only a component can call tools",
-            "tool `grep` has no `description`",
-        ],
-    );
+    let only = "plugin `command.wasm` is a command, and only a component can call tools";
+    let refused = runner.run(&["validate", "scenario.toml"]).expect(2);
+    refused.says(&[only]);
+    // A grader needs no description.
+    assert!(!refused.stderr.contains("has no `description`"), "{}", refused.stderr);
+    change(&runner, "tools = [\"table\"] }", "tools = [\"table\", \"grep\"] }");
+    runner.refused(&["validate", "scenario.toml"], &[only, "tool `grep` has no `description`"]);
     change(
         &runner,
         "plugin = \"command.wasm\"\ngrants",

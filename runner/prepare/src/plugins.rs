@@ -92,7 +92,7 @@ pub fn find(
                 origins.push((digest, origin));
                 let provider = provider.clone();
                 let found = PreparedProvider { provider, digest, kind, mounts: Vec::new() };
-                problems.extend(tool_problem(index, &found));
+                problems.extend(tool_problem(index, &found, providers));
                 prepared.push(found);
             }
             Err(PrepareError::Refused(problem)) => problems.push(ProviderProblem {
@@ -126,15 +126,24 @@ fn wrong_pin(path: &Path, digest: &Digest) -> String {
     }
 }
 
-/// Returns the problem of a command that is granted tools, or of a tool that has no description.
-fn tool_problem(provider: u16, prepared: &PreparedProvider) -> Option<ProviderProblem> {
+/// Returns the problem of a command that is granted tools, or of a tool without a description that a provider calls. Graders know
+/// their tools.
+fn tool_problem(
+    provider: u16,
+    prepared: &PreparedProvider,
+    all: &[Provider],
+) -> Option<ProviderProblem> {
     let PreparedProvider { provider: Provider { name, plugin, grants, tool, .. }, kind, .. } =
         prepared;
+    let is_undescribed = tool.as_ref().is_some_and(|tool| tool.description.is_none());
+    let calls = |one: &Provider| {
+        one.grading.is_none() && one.grants.tools.iter().any(|tool| *tool == **name)
+    };
     let (key, message, help) = if *kind == PluginKind::Command && !grants.tools.is_empty() {
         let message =
             format!("plugin `{plugin}` is a command, and only a component can call tools");
         ("grants.tools", message, "build it as a component of the contract, or remove `tools`")
-    } else if prepared.is_plain() && tool.as_ref().is_some_and(|tool| tool.description.is_none()) {
+    } else if prepared.is_plain() && is_undescribed && all.iter().any(calls) {
         let message =
             format!("tool `{name}` has no `description`, and a plain command has none of its own");
         ("plugin", message, "add its purpose: `description = \"Runs Python code\"`")
