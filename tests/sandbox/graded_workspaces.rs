@@ -409,3 +409,75 @@ fn grader_of_an_empty_workspace_gets_what_was_added() {
     let size = found[2][0].as_u64().unwrap();
     assert!(size > 0 && size <= 16 << 10, "{row}");
 }
+
+/// The grader runs the program in the tree as a tool, and compares its output. The program looks for the hidden files, too.
+const SAFE_FORM: &str = r#"
+[defaults]
+repeat = 3
+[tools.app]
+plugin = "files-command.wasm"
+args = ['[["read", "/work/src/app.py"], ["list", "/work/src"], ["read", "/work/tests/answer"]]']
+description = "The program"
+[graders.cases]
+plugin = "bundled:cases"
+config.tool = "app"
+input.cases = [{ input = {}, output = '[{"ok":"right"},{"ok":["app.py","lib.py","link"]},{"err":"noent"}]' }]
+workspace = "read"
+files = { "/work/tests" = "hidden" }
+grants.tools = ["app"]
+"#;
+
+#[test]
+fn verdict_after_attacks_is_that_of_an_honest_tree() {
+    let plant = |path: &str| json!(["write", format!("/work/{path}"), "import os; os._exit(0)"]);
+    let symlink = |target: &str, path: &str| json!(["symlink", target, format!("/work/{path}")]);
+    let attacks = [
+        ("honest", vec![]),
+        ("conftest", vec![plant("conftest.py"), plant("tests.py")]),
+        ("modules", ["unittest.py", "sitecustomize.py", "json.py"].map(plant).to_vec()),
+        ("links", vec![symlink("src", "tests"), symlink("../..", "up"), plant("up/x")]),
+        ("hard links", vec![json!(["link", "/work/src/app.py", "/work/app.py"])]),
+        ("above", vec![plant("../x"), plant("src/../../x"), json!(["list", "/work/.."])]),
+        (
+            "mount",
+            vec![
+                json!(["rename", "/work", "/scratch/work"]),
+                json!(["rename", "/work/src", "/scratch/src"]),
+                json!(["rmdir", "/work"]),
+            ],
+        ),
+        ("full quota", vec![json!(["fill", "/work/full", 100_000_000])]),
+        ("many files", vec![json!(["flood", "/work"])]),
+        (
+            "open at the end",
+            vec![
+                json!(["open", "a", "/work/src/lib.py", "a"]),
+                json!(["open", "r", "/work/src/app.py", "r"]),
+                json!(["held", "a", "write", "more"]),
+            ],
+        ),
+    ];
+    let honest = json!(["write", "/work/src/app.py", "right"]);
+    let acts = |attack: &[Value]| {
+        let mut acts = vec![honest.clone()];
+        acts.extend_from_slice(attack);
+        json!(acts)
+    };
+    let tests = attacks.iter().map(|(name, attack)| (*name, acts(attack)));
+    let mut tests: Vec<_> = tests.collect();
+    tests.push(("idle", json!([plant("tests.py")])));
+    let runner = agent(SAFE_FORM, &tests);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    fs::create_dir(runner.path("hidden")).unwrap();
+    runner.write("hidden/answer", "right");
+    change(&runner, "[[tests]]\n", "[[tests]]\nexpect = { graders = [\"cases\"] }\n");
+    let from = "from = \"base\" }\n";
+    change(&runner, from, &format!("{from}limits = {{ scratch = \"512KiB\" }}\n"));
+    runner.exec(&["-j", "4"]).expect(1);
+    let run = assert_whole(&runner, 33);
+    for row in run.rows().iter().filter(|row| row["final"] == true) {
+        let expected = if row["test"] == "idle" { "failed" } else { "passed" };
+        assert_eq!(row["outcome"], expected, "{row}");
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::sync::{Arc, PoisonError};
 
 use runner_model::ErrorClass;
@@ -69,7 +70,7 @@ impl tools::Host for Sandbox {
                 return Ok(Err(tool_error(ToolErrorKind::InvalidInput, error.message.to_string())));
             }
         };
-        let lent = self.lend_workspace();
+        let lent = self.lend_workspace()?;
         let inside = Inside {
             rest: self.host.guard.remaining().into(),
             determinism: self.host.guard.determinism.as_mut().map(Determinism::of_tool),
@@ -78,7 +79,7 @@ impl tools::Host for Sandbox {
         };
         let ended = tools.run(index, input.get(), inside).await;
         if let Some(lent) = lent {
-            self.take_back(lent.take());
+            self.take_back(lent.take())?;
         }
         // The tool's real time must not decide the result of a deterministic guest.
         let is_over =
@@ -93,21 +94,22 @@ impl tools::Host for Sandbox {
 
 impl Sandbox {
     /// Takes the workspace out of the sandbox while a tool has it.
-    fn lend_workspace(&mut self) -> Option<Lent> {
-        let mut workspace = self.workspace.take()?;
+    fn lend_workspace(&mut self) -> io::Result<Option<Lent>> {
+        let Some(mut workspace) = self.workspace.take() else { return Ok(None) };
         let tree = Arc::clone(&workspace.tree);
+        tree.hide()?;
         let open =
             self.wasi.ctx().table.iter_mut().filter_map(|entry| match entry.downcast_ref() {
                 Some(Descriptor::File(file)) => tree.number_of(&file.file),
                 _ => None,
             });
         workspace.watched = open.map(|number| (number, None)).collect();
-        Some(Lent::new(workspace))
+        Ok(Some(Lent::new(workspace)))
     }
 
     /// Takes the workspace back. Open files of the guest that the tool has replaced become the new files.
-    fn take_back(&mut self, workspace: Option<AttemptWorkspace>) {
-        let Some(mut workspace) = workspace else { return };
+    fn take_back(&mut self, workspace: Option<AttemptWorkspace>) -> io::Result<()> {
+        let Some(mut workspace) = workspace else { return Ok(()) };
         let is_over = std::mem::take(&mut workspace.is_over);
         *is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let watched: HashMap<u32, Option<Arc<File>>> = std::mem::take(&mut workspace.watched);
@@ -119,7 +121,9 @@ impl Sandbox {
                 file.file = Arc::clone(broken);
             }
         }
+        let shown = workspace.tree.show_hidden();
         self.workspace = Some(workspace);
+        shown
     }
 }
 

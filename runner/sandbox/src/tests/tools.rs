@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use runner_model::provider::{OutputForm, Protocol};
-use runner_model::{Limits, Micros, Time};
+use runner_model::{Limits, Micros, Time, digest};
 use serde_json::{Value, json};
 
 use super::support::{Bench, error, guests, output};
 use crate::{
-    Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool, Plugin,
-    RunningTool, Toolbox,
+    Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool, Overlay,
+    Plugin, RunningTool, Toolbox,
 };
 
 /// Tools that are provided by plugins with the given limits.
@@ -257,6 +257,63 @@ fn tool_works_in_the_workspace_of_its_caller() {
     let refused = run(write);
     assert_eq!(self::answers(&refused)[0]["error"], "failed");
     assert!(refused.denied.iter().any(|denied| denied.what.contains("`limits.scratch` is 1 MiB")));
+}
+
+#[test]
+fn files_of_a_grader_are_hidden_from_its_tools() {
+    let scratch = tempfile::tempdir().unwrap();
+    let blobs = tempfile::tempdir().unwrap();
+    let sha256 = digest(b"answer");
+    std::fs::write(blobs.path().join(sha256.to_string()), "answer").unwrap();
+    let access = Access { scratch: scratch.path().to_owned(), ..Access::default() };
+    let limits = Limits { scratch: 1 << 20, ..Limits::default() };
+    let bench = Bench { access, limits, ..Bench::new() };
+    let tools = Tools::new(&bench, vec![("program", caller(&bench), bench.limits.clone())]);
+    let file = json!({
+        "path": "deep/tests/a", "kind": "file", "mode": 420, "bytes": 6, "sha256": sha256,
+    });
+    let folder = json!({ "path": "deep/tests", "kind": "folder" });
+    let files = [folder, file].map(|line| format!("{line}\n"));
+    let overlay = Overlay {
+        changes: Vec::new(),
+        contents: None,
+        replaced: vec!["deep/tests".to_owned()],
+        files: files.concat().into_bytes(),
+        blobs: blobs.path().to_owned(),
+    };
+    let read = json!({ "read": "/work/deep/tests/a" });
+    let call = |input: Value| json!({ "call": "program", "input": input });
+    let steps = json!([
+        read,
+        call(read.clone()),
+        read,
+        // In the place of the files.
+        call(json!([
+            { "write": "/work/deep/tests", "text": "planted" },
+            { "read": "/work/deep/tests" },
+        ])),
+        read,
+        call(json!({ "write": "/work/by-the-tool", "text": "x" })),
+        { "read": "/work/by-the-tool" },
+    ])
+    .to_string();
+    let workspace = CallWorkspace {
+        base: None,
+        mount: "/work",
+        overlay: Some(Arc::new(overlay)),
+        is_read_only: false,
+        keeps: false,
+    };
+    let tools: Arc<dyn Toolbox> = tools;
+    let call = Call { tools: Some(tools), workspace: Some(workspace), ..bench.call(&steps) };
+    let ended = bench.runtime.block_on(caller(&bench).run(&mut None, call));
+    let answers = answers(&ended);
+    assert_eq!(answers[1]["error"], "failed", "{answers:#}");
+    assert_eq!(answers[3], json!({ "ok": [null, "planted"] }));
+    for index in [0, 2, 4] {
+        assert_eq!(answers[index], "answer", "{answers:#}");
+    }
+    assert_eq!(answers[6], "x");
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         ["loop"] => loop {
             std::hint::black_box(());
         },
+        ["recurse"] => print!("{}", recurse(0)),
         ["sources"] => sources(),
         ["sleep"] => std::thread::sleep(Duration::from_secs(3_600)),
         ["panic"] => panic!("the command's own words"),
@@ -90,6 +91,11 @@ fn sources() {
             "random": random.to_string(),
         })
     );
+}
+
+/// Calls itself until the stack is full.
+fn recurse(depth: u64) -> u64 {
+    if depth == u64::MAX { 0 } else { std::hint::black_box(recurse(depth + 1)) + 1 }
 }
 
 fn variable(name: &str) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use runner_model::Digest;
 use runner_model::workspace::{Change, ChangeKind, EntryKind, TreeEntry, read_base};
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use super::base::{OWNER_READS, Overlay, PERMISSIONS};
@@ -52,6 +52,40 @@ impl Tree {
                 Ok(File::open(overlay.blobs.join(sha256.to_string()))?.take(u64::MAX))
             };
             self.add(&entry, blob)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the files of a grader out of the workspace while it calls a tool. A tool often runs
+    /// the agent's program, which could print the answers in them. Blocks.
+    pub(crate) fn hide(&self) -> io::Result<()> {
+        for (number, path) in self.hidden.iter().enumerate() {
+            let (parent, name) = split(path);
+            let moved = self
+                .open(parent, OFlags::DIRECTORY)
+                .and_then(|folder| Ok(renameat(folder, name, &self.copies, hidden_name(number))?));
+            let Err(error) = moved else { continue };
+            match Errno::from_io_error(&error) {
+                // The grader has removed it, or replaced a folder above.
+                Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                _ => return Err(at_path(path, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the files of a grader back, in the place of what a tool has left there. Blocks.
+    pub(crate) fn show_hidden(&self) -> io::Result<()> {
+        for (number, path) in self.hidden.iter().enumerate() {
+            let hidden = hidden_name(number);
+            if statat(&self.copies, &*hidden, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                continue;
+            }
+            let (parent, name) = split(path);
+            let shown = self.make_way(path).and_then(|()| {
+                Ok(renameat(&self.copies, &*hidden, self.open(parent, OFlags::DIRECTORY)?, name)?)
+            });
+            shown.map_err(|error| at_path(path, &error))?;
         }
         Ok(())
     }
@@ -142,6 +176,11 @@ impl Tree {
             removed => removed,
         }
     }
+}
+
+/// Returns the name of a hidden file in the folder of copies, whose other names are numbers.
+fn hidden_name(number: usize) -> String {
+    format!("hidden-{number}")
 }
 
 /// Returns the path of the folder that an entry is in, and its name.

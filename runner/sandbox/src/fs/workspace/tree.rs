@@ -27,7 +27,9 @@ pub(crate) struct Tree {
     root: OwnedFd,
     /// The path of `root`, without links.
     path: PathBuf,
-    copies: OwnedFd,
+    pub(super) copies: OwnedFd,
+    /// Paths of the files of a grader, which no tool that it calls may see.
+    pub(super) hidden: Vec<String>,
 }
 
 /// A file of the base whose link in the workspace becomes a file of its own.
@@ -62,7 +64,8 @@ impl Tree {
             None => Arc::new(Base::empty(open_folder(&copies, ".")?)?),
         };
         let path = path_of(&root).ok_or(Errno::NAMETOOLONG)?;
-        let tree = Self { base, root, path, copies };
+        let hidden = overlay.map(|overlay| overlay.replaced.clone()).unwrap_or_default();
+        let tree = Self { base, root, path, copies, hidden };
         for folder in &tree.base.folders {
             check()?;
             let opened = tree.open(&folder.path, OFlags::DIRECTORY)?;
@@ -159,12 +162,51 @@ impl OwnFile {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
     use std::sync::{Arc, Mutex};
 
     use runner_model::digest;
     use runner_model::workspace::{EntryKind, TreeEntry};
 
     use super::{Base, OwnFile, Tree};
+
+    /// Beyond the worker's copy of the base.
+    #[test]
+    fn workspace_takes_room_for_changed_files_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let content = vec![b'x'; 1 << 20];
+        fs::write(path("blob"), &content).unwrap();
+        let names = ["a", "b", "c"];
+        let entries = names.map(|name| TreeEntry {
+            path: name.into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            bytes: 1 << 20,
+            sha256: Some(digest(&content)),
+            target: None,
+        });
+        let base = Arc::new(Base::copy(&entries, &path("base"), |_| path("blob")).unwrap());
+        fs::create_dir(path("private")).unwrap();
+        let tree = Tree::create(&path("private"), Some(base), None, || Ok(())).unwrap();
+        let tree = Arc::new(tree);
+        let taken = || {
+            let files = names.map(|name| fs::metadata(tree.path().join(name)).unwrap());
+            let own = files.iter().filter(|file| file.nlink() == 1);
+            own.map(|file| file.blocks() * 512).sum::<u64>()
+        };
+        assert_eq!(taken(), 0);
+        let own = OwnFile {
+            tree: Arc::clone(&tree),
+            number: tree.number_at("b").unwrap(),
+            name: 0,
+            path: Some("b".to_owned()),
+            is_over: Arc::default(),
+        };
+        own.create().unwrap();
+        let bytes = taken();
+        assert!((1 << 20..=(1 << 20) + 4096).contains(&bytes), "{bytes}");
+    }
 
     #[test]
     fn copy_of_an_ended_guest_takes_no_place() {
