@@ -69,6 +69,17 @@ fn ok(answers: impl IntoIterator<Item = String>) -> Vec<(u16, Vec<u8>)> {
 }
 
 #[test]
+fn exchange_is_in_the_transcript() {
+    let answers = vec![(200, with("/user", json!(1)).into_bytes()), (401, Vec::new())];
+    let expect = "{ equals = \"42\", transcript = { max_calls = 0 } }";
+    let (runner, run) = run("", "", answers, expect);
+    let show = |test: &str| runner.run(&["show", "latest", test, "--transcript"]);
+    show("t0").expect(0).says(&["2 steps", "1 user 0 2 agent m, 9 tokens in, 1 token out 42"]);
+    assert_eq!(run.row("t0")["artifacts"][0]["name"], "transcript.json");
+    show("t1").expect(2).says(&["has no transcript"]);
+}
+
+#[test]
 fn odd_fields_of_an_answer_are_no_errors() {
     let content = "/choices/0/message/content";
     let of_usage = |usage: Value| with("/usage", usage);

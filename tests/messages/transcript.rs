@@ -59,7 +59,7 @@ impl Transcript {
         let mut text = self.0;
         for (pattern, word) in [
             (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
-            (r"\b[0-9a-f]{64}\b", "DIGEST"),
+            (r"\b(?:[0-9a-f]{2}/)?[0-9a-f]{64}\b", "DIGEST"),
             (r"\b[0-9a-f]{8}\b", "RUN"),
             (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+Z)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "TIME"),
             (r"\b20\d\d-\d\d-\d\d\b", "DATE"),

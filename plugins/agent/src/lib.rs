@@ -4,13 +4,13 @@
 
 mod calls;
 mod offers;
-mod steps;
+mod refused;
 
 use std::num::NonZeroU32;
 use std::{thread, time::Duration};
 
 use calls::Call;
-use chat_model::{Answer, Conversation, Input, Reader, Usage};
+use chat_model::{Answer, Conversation, Input, Reader, Usage, steps};
 use offers::Offers;
 use runner_sdk::{
     Check, Error, ErrorKind, Provider, Reply, Result, Test, Verdict, control, log, tools,

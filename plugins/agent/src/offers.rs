@@ -5,7 +5,7 @@ use runner_sdk::tools::{self, Tool, ToolError, ToolErrorKind};
 use serde_json::{Map, Value, json};
 
 use crate::calls::Call;
-use crate::steps;
+use crate::refused;
 
 /// Maximum characters of a name. OpenAI refuses longer ones.
 const MAX_NAME: usize = 64;
@@ -57,7 +57,7 @@ impl Offers {
         match self.input(call) {
             Ok((tool, input)) => tools::call(tool, &input),
             Err(error) => {
-                steps::add_refused(call, &error);
+                refused::add_step(call, &error);
                 Err(error)
             }
         }

@@ -6,6 +6,7 @@ mod conversation;
 mod failure;
 mod input;
 mod loose_json;
+pub mod steps;
 mod strip;
 mod usage;
 
@@ -21,10 +22,15 @@ pub use usage::Usage;
 /// Sends one question. The output of the reply is the model's text.
 pub fn ask(config: Config, input: Input, seed: u32) -> Result<Reply> {
     let reader = Reader::new(&config);
-    let answer = Conversation::new(config, input, seed)?.send()?;
-    let text = answer.text().ok_or_else(|| answer.without_text())?;
+    let conversation = Conversation::new(config, input, seed)?;
+    let answer = conversation.send()?;
+    // An attempt without an answer needs no transcript: its messages are those of the test.
+    steps::add_given(conversation.messages());
+    let (text, usage) = (answer.text(), answer.usage());
+    steps::add_answer(conversation.model(), answer.message(), text.as_deref(), &usage, &reader);
+    let text = text.ok_or_else(|| answer.without_text())?;
     let reply = reader.reply(&text)?;
-    let metrics = answer.usage().metrics(reader.price);
+    let metrics = usage.metrics(reader.price);
     Ok(metrics.fold(reply, |reply, (name, value, unit)| reply.metric(name, value, unit)))
 }
 

@@ -1,14 +1,12 @@
-//! Steps of the transcript, in the Agent Trajectory Interchange Format. The runner adds the calls that it sees.
+//! Steps of the transcript, in the Agent Trajectory Interchange Format.
 
-use chat_model::{Reader, Usage, content};
-use runner_sdk::tools::ToolError;
 use runner_sdk::transcript;
 use serde_json::{Map, Value, json};
 
-use crate::calls::Call;
+use crate::{Reader, Usage, content};
 
 /// Adds the messages of a test.
-pub(crate) fn add_given(messages: &[Value]) {
+pub fn add_given(messages: &[Value]) {
     for message in messages {
         let (source, is_copied) = match message["role"].as_str() {
             Some("user") => ("user", false),
@@ -27,7 +25,7 @@ pub(crate) fn add_given(messages: &[Value]) {
 }
 
 /// Adds an answer of the model.
-pub(crate) fn add_answer(
+pub fn add_answer(
     model: &str,
     message: &Value,
     text: Option<&str>,
@@ -59,26 +57,42 @@ pub(crate) fn add_answer(
     add(&step);
 }
 
-/// Adds a call that did not reach a tool.
-pub(crate) fn add_refused(call: &Call, error: &ToolError) {
-    let arguments = match &call.arguments {
-        Ok(object @ Value::Object(_)) => object.clone(),
-        Ok(input) => json!({ "input": input }),
-        Err(_) => json!({ "input": call.written }),
-    };
-    add(&json!({
-        "source": "agent",
-        "message": "",
-        "tool_calls": [
-            {"tool_call_id": call.id, "function_name": call.name, "arguments": arguments}
-        ],
-        "observation": {"results": [{"source_call_id": call.id, "content": error.message}]},
-        "llm_call_count": 0,
-        "extra": {"error": error.kind.as_str()},
-    }));
+/// Adds a step. The runner counts those that do not fit.
+pub fn add(step: &Value) {
+    let _ = transcript::append(step);
 }
 
-/// Adds a step. The runner counts those that do not fit.
-fn add(step: &Value) {
-    let _ = transcript::append(step);
+#[cfg(test)]
+mod tests {
+    use runner_sdk::http::Response;
+    use runner_sdk::testing::Host;
+    use serde_json::{Value, json};
+
+    use crate::Chat;
+
+    fn steps(answer: &Value) -> Vec<Value> {
+        let host = Host::new().responses([Ok(Response::new(200).with_json(answer).unwrap())]);
+        let config = json!({"model": "m", "api_key_secret": "", "system": "be brief"});
+        host.run_recorded::<Chat>(json!("hi"), config).1.steps
+    }
+
+    #[test]
+    fn question_and_answer_are_steps() {
+        let usage = json!({"prompt_tokens": 3, "completion_tokens": 1});
+        let message = |text: Value| json!({"choices": [{"message": text}], "usage": usage});
+        let system = json!({"source": "system", "message": "be brief"});
+        let user = json!({"source": "user", "message": "hi"});
+        let mut answer = json!({
+            "source": "agent", "model_name": "m", "message": "hello", "llm_call_count": 1,
+            "metrics": usage,
+        });
+        let found = steps(&message(json!({"content": "hello"})));
+        assert_eq!(found, [system, user, answer.clone()]);
+        // An answer without a text is an error, whose step has the reasoning.
+        let thought = json!({"content": null, "reasoning": "too long"});
+        answer["message"] = "".into();
+        answer["reasoning_content"] = "too long".into();
+        assert_eq!(steps(&message(thought))[2], answer);
+        assert_eq!(steps(&json!({"error": "busy"})), [Value::Null; 0]);
+    }
 }
