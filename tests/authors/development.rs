@@ -136,6 +136,23 @@ fn watched_build_of_another_process_is_one_session() {
 }
 
 #[test]
+fn watch_without_a_built_plugin_waits_for_builds() {
+    let runner = with_loader();
+    let watching = start(&runner, &["exec", "--watch", "scenario.toml"]);
+    watches(&watching, 1);
+    for times in [2, 4] {
+        runner.write("filter/main.txt", format!("the edit {times}"));
+        run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+        watches(&watching, times);
+        fs::remove_dir_all(runner.path("filter/dist")).unwrap();
+        watches(&watching, times + 1);
+    }
+    let (ended, _) = watching.end_by(Signal::INT);
+    assert_eq!(ended.stderr.matches("watching").count(), 5, "{}", ended.stderr);
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn watched_edit_is_one_session() {
     let runner = with_loader();
     let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
@@ -180,11 +197,38 @@ fn newest_form_is_used_while_it_is_fresh() {
 
     let built = run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
     built.says(&["development form of a component", "runner plugin build filter"]);
+    // Packages that are installed later are no source.
+    fs::create_dir(runner.path("filter/env")).unwrap();
+    runner.write("filter/env/pyvenv.cfg", "");
+    runner.write("filter/env/package.txt", "");
     run(&runner, &["exec", "scenario.toml"]).expect(0);
     let called =
         ["plugin", "run", "filter", "--input", r#"{"do": "read-file", "name": ".source"}"#];
     run(&runner, &called).expect(0).says(&["one", "development form of `filter`"]);
     assert_eq!(loaders(&runner), 1);
+}
+
+#[test]
+fn timings_name_each_step_of_a_build() {
+    let runner = with_loader();
+    let steps = |args: &[&str]| {
+        let built = run(&runner, &[&["plugin", "build", "filter"], args].concat()).expect(0);
+        let steps = built.stdout.lines().skip(1).map(|line| {
+            let (took, step) = line.split_once("  ").unwrap();
+            assert!(took.ends_with('s'), "{line}");
+            step.trim().to_owned()
+        });
+        steps.collect::<Vec<_>>()
+    };
+    let loader = "loader: cp ../hostile.wasm dist/loader.wasm; echo built >> ../loaders.log";
+    let source = "source: cp main.txt dist/source";
+    let [first, last] = ["hash the source", "check the plugin"];
+    assert_eq!(steps(&["--dev", "--timings"]), [first, loader, source, last]);
+    let cached = "take the loader from the cache";
+    assert_eq!(steps(&["--dev", "--timings"]), [first, cached, source, last]);
+    let build = "build: cp ../hostile.wasm dist/plugin.wasm";
+    assert_eq!(steps(&["--timings"]), [first, build, last]);
+    assert_eq!(steps(&[]), [""; 0]);
 }
 
 #[test]

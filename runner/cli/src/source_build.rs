@@ -31,6 +31,23 @@ pub struct Built {
     pub bytes: Vec<u8>,
     pub took: Duration,
     pub form: Form,
+    /// Durations of the steps, in their order.
+    pub steps: Vec<(String, Duration)>,
+}
+
+/// Measures the steps of a build.
+struct Steps {
+    last: Instant,
+    ended: Vec<(String, Duration)>,
+}
+
+impl Steps {
+    /// Adds a step that ends now, and has started at the end of the previous one.
+    fn end(&mut self, step: impl Into<String>) {
+        let now = Instant::now();
+        self.ended.push((step.into(), now - self.last));
+        self.last = now;
+    }
 }
 
 /// A form of a built plugin.
@@ -81,6 +98,7 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
 /// The build fails, writes no file, or writes a plugin of another kind.
 pub fn build(source: &Source, form: Form, out: &Out) -> Result<Built, CommandError> {
     let start = Instant::now();
+    let mut steps = Steps { last: start, ended: Vec::new() };
     // Digests are taken before the build, so a file that changes during the build makes the plugin stale.
     let digests = source.digests().map_err(CommandError::failed)?;
     let digest_path = source.digest_path();
@@ -90,31 +108,35 @@ pub fn build(source: &Source, form: Form, out: &Out) -> Result<Built, CommandErr
     fs::create_dir_all(source.folder().join("dist")).map_err(cannot_write)?;
     // A build that fails may leave a plugin of unknown source, which must not count as fresh.
     fs::write(&digest_path, "").map_err(cannot_write)?;
+    steps.end("hash the source");
     let file = source.file();
     let (form, bytes) = match source.development().filter(|_| form == Form::Development) {
         Some(dev) => {
-            let bytes = build_development(source, dev, out)?;
+            let bytes = build_development(source, dev, &mut steps, out)?;
             fs::write(&file, &bytes).map_err(|error| CommandError::cannot_write(&file, &error))?;
             (Form::Development, bytes)
         }
         None => {
             run_line(source, source.build_line(), wait)?;
+            steps.end(format!("build: {}", source.build_line()));
             (Form::Final, read_built(source, &file, "the `file` of its `plugin.toml`")?)
         }
     };
     check_kind(source, &bytes).map_err(CommandError::failed)?;
     fs::write(&digest_path, digests).map_err(cannot_write)?;
+    steps.end("check the plugin");
     // The listener of the build is gone, and no session may follow.
     if let Some(signal) = runner_engine::kept_stop() {
         return Err(EngineError::Stopped(signal).into());
     }
-    Ok(Built { file, bytes, took: start.elapsed(), form })
+    Ok(Built { file, bytes, took: start.elapsed(), form, steps: steps.ended })
 }
 
 /// Builds the development form of a plugin. Its loader is built only if the cache lacks it.
 fn build_development(
     source: &Source,
     dev: &DevelopmentBuild,
+    steps: &mut Steps,
     out: &Out,
 ) -> Result<Vec<u8>, CommandError> {
     let cache = PluginCache::open().map_err(CommandError::failed)?;
@@ -122,7 +144,10 @@ fn build_development(
     let name = loader_name(&origin);
     let known = cache.read(&name).filter(|loader| PluginKind::of(loader).is_some());
     let loader = match known {
-        Some(loader) => loader,
+        Some(loader) => {
+            steps.end("take the loader from the cache");
+            loader
+        }
         None => {
             out.talk(&format!("building the loader of {}, once", source.shown()));
             run_line(source, &dev.loader, |child| {
@@ -135,10 +160,12 @@ fn build_development(
             cache.keep(draft, &name).map_err(CommandError::failed)?;
             // The cache has it.
             let _ = fs::remove_file(file);
+            steps.end(format!("loader: {}", dev.loader));
             loader
         }
     };
     run_line(source, &dev.source, wait)?;
+    steps.end(format!("source: {}", dev.source));
     let text = read_built(source, &source.text(), "which `dev.source` creates")?;
     if text.len() as u64 > MAX_SOURCE {
         let most = show_size(MAX_SOURCE);

@@ -330,8 +330,8 @@ fn first_change(built: &str, now: &str) -> Option<String> {
     })
 }
 
-/// Collects the files of a source folder, without hidden files, build results, lock files (builds write them), scenarios (they
-/// are often next to the source), results, logs and Markdown. `count` counts the files of all folders, because a manifest may name the same folder a
+/// Collects the files of a source folder, without hidden files, build results, virtual environments of Python, lock files
+/// (builds write them), scenarios (they are often next to the source), results, logs and Markdown. `count` counts the files of all folders, because a manifest may name the same folder a
 /// thousand times.
 fn collect(
     folder: &Path,
@@ -360,7 +360,8 @@ fn collect(
             continue;
         }
         if kind.is_dir() {
-            if !holds_results(&entry.path()) {
+            let is_environment = entry.path().join("pyvenv.cfg").is_file();
+            if !is_environment && !holds_results(&entry.path()) {
                 collect(&entry.path(), depth + 1, count, files)?;
             }
         } else if kind.is_file() {

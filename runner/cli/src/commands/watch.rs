@@ -49,16 +49,21 @@ pub fn run(
     let (sender, events) = mpsc::channel();
     let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)));
     let mut watcher = watcher.map_err(|error| cannot_watch(&error))?;
-    let mut watched = BTreeSet::new();
+    let mut searched = BTreeSet::new();
+    let mut watch = |files: &Files| {
+        for (folder, mode) in folders(files, &args.root.path()) {
+            // A folder may have been removed and created again, such as `dist`.
+            if mode == RecursiveMode::NonRecursive || searched.insert(folder.clone()) {
+                watcher.watch(&folder, mode).map_err(|error| cannot_watch(&error))?;
+            }
+        }
+        Ok::<_, CommandError>(())
+    };
     let mut run: Option<PathBuf> = None;
     // Before the session reads the files: a change during the session is another one.
     let mut files = look(request, &Files::new(), build.is_some());
     loop {
-        for (folder, mode) in folders(&files, &args.root.path()) {
-            if watched.insert(folder.clone()) {
-                watcher.watch(&folder, mode).map_err(|error| cannot_watch(&error))?;
-            }
-        }
+        watch(&files)?;
         let session = |observer: &mut dyn runner_engine::Observer| {
             let ended = match &run {
                 None => runner_engine::exec(request, observer)?,
@@ -100,6 +105,7 @@ pub fn run(
                 break now;
             }
             wait(&events)?;
+            watch(&files)?;
         };
         if out.columns().is_some() {
             out.bytes(CLEAR);

@@ -24,6 +24,9 @@ pub struct Args {
     /// Build the development form, which Python and JavaScript have
     #[arg(long)]
     dev: bool,
+    /// Print the duration of each step
+    #[arg(long)]
+    timings: bool,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
@@ -41,6 +44,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         visible_line(&built.file.to_string_lossy()),
         show_duration(built.took),
     ));
+    if args.timings {
+        for (step, took) in &built.steps {
+            out.fact(9, &show_duration(*took), &visible_line(step));
+        }
+        out.hint("the next run compiles what the cache lacks, and prints how long that takes");
+    }
     if built.form == Form::Development {
         out.hint(&format!("to build the final form: {}", source.build_command()));
     } else if args.dev {
