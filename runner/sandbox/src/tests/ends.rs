@@ -1,11 +1,11 @@
 //! Guests that are ended by the host, and their errors.
 
-use std::{thread, time::Duration};
+use std::{thread, time::Duration, time::Instant};
 
 use runner_model::provider::OutputForm;
 
 use super::support::{Bench, error, run_fresh};
-use crate::{Ended, Ending};
+use crate::{Ended, Ending, compile};
 
 const LOOP: &str = r#"(module (func (export "_start") (loop br 0)))"#;
 
@@ -18,6 +18,41 @@ const SLEEP: &str = r#"(module
     (i32.store (i32.const 16) (i32.const 1))
     (i64.store (i32.const 24) (i64.const 3600000000000))
     (drop (call $poll (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))))"#;
+
+/// Code of a callback that gives way to other tasks, and is called again.
+const YIELD: &str = "i32.const 1";
+
+/// A command of WASI 0.3 without a language's library. Its `run` and its callback return codes, and may call `f` and `g`, which
+/// are built-ins of the component model with their types.
+fn command_0_3([f, g]: [(&str, &str); 2], run: &str, callback: &str) -> String {
+    format!(
+        r#"(component
+             (type $bytes (stream u8))
+             (type $lists (stream (list string)))
+             (type $text (future string))
+             (core module $libc (memory (export "memory") 1))
+             (core instance $libc (instantiate $libc))
+             (alias core export $libc "memory" (core memory $memory))
+             (core func $f (canon {}))
+             (core func $g (canon {}))
+             (core module $m
+               (import "" "f" (func $f {}))
+               (import "" "g" (func $g {}))
+               (func (export "run") (result i32) (local $both i64) {run})
+               (func (export "callback") (param i32 i32 i32) (result i32) {callback}))
+             (core instance $i (instantiate $m (with "" (instance
+               (export "f" (func $f)) (export "g" (func $g))))))
+             (func $run async (result (result))
+               (canon lift (core func $i "run") async (callback (core func $i "callback"))))
+             (instance $exports (export "run" (func $run)))
+             (export "wasi:cli/run@0.3.0" (instance $exports)))"#,
+        f.0, g.0, f.1, g.1
+    )
+}
+
+/// Built-ins that take nothing.
+const SET: (&str, &str) = ("waitable-set.new", "(result i32)");
+const PRESSURE: (&str, &str) = ("backpressure.inc", "");
 
 fn run(bench: &Bench, text: &str) -> Ended {
     bench.plain(&bench.text(text), OutputForm::Text)
@@ -57,6 +92,77 @@ fn interrupt_ends_current_and_later_calls() {
         for ended in [one, two, three] {
             assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
         }
+    }
+}
+
+#[test]
+fn waits_of_wasi_0_3_are_interrupted_within_milliseconds() {
+    let stream = ("stream.new $bytes", "(result i64)");
+    let read = ("stream.read $bytes async (memory $memory)", "(param i32 i32 i32) (result i32)");
+    let yields = ("thread.yield", "(result i32)");
+    let guests = [
+        // Waits for nothing.
+        command_0_3(
+            [SET, PRESSURE],
+            "(i32.or (i32.const 2) (i32.shl (call $f) (i32.const 4)))",
+            YIELD,
+        ),
+        command_0_3([SET, PRESSURE], YIELD, YIELD),
+        command_0_3([yields, PRESSURE], "(loop $l (drop (call $f)) (br $l)) unreachable", YIELD),
+        // Reads a stream that nothing writes, and gives way while it waits.
+        command_0_3(
+            [stream, read],
+            "(local.set $both (call $f))
+             (drop (call $g (i32.wrap_i64 (local.get $both)) (i32.const 0) (i32.const 1)))
+             (i32.const 1)",
+            YIELD,
+        ),
+    ];
+    for text in guests {
+        let bench = Bench::new();
+        let (guest, short) =
+            (bench.text(&text), bench.text(r#"(module (func (export "_start")))"#));
+        let interrupt = bench.engines.interrupt();
+        let (ended, stopped) = bench.runtime.block_on(async {
+            tokio::join!(run_fresh(&guest, bench.plain_call(OutputForm::Text)), async {
+                // It does not hold the thread.
+                let other = run_fresh(&short, bench.plain_call(OutputForm::Text)).await;
+                assert!(matches!(other.ending, Ending::Reply(_)), "{text}: {other:?}");
+                interrupt.now();
+                Instant::now()
+            })
+        });
+        assert!(stopped.elapsed() < Duration::from_millis(500), "{text}");
+        assert!(matches!(ended.ending, Ending::Stopped), "{text}: {ended:?}");
+    }
+}
+
+#[test]
+fn built_ins_of_wasi_0_3_are_bounded_or_refused() {
+    let flood = "(loop $l (drop (call $f)) (br $l)) unreachable";
+    let bench = Bench::new();
+    let lists = ("stream.new $lists", "(result i64)");
+    let texts = ("future.new $text", "(result i64)");
+    for built_in in [SET, lists, texts] {
+        let ended = run(&bench, &command_0_3([built_in, PRESSURE], flood, YIELD));
+        assert_eq!((error(&ended).0, error(&ended).1), ("limit", "resources"), "{built_in:?}");
+    }
+    for (text, code) in [
+        ("(loop $l (call $g) (br $l)) unreachable", "backpressure-overflow"),
+        // Ends without a result.
+        ("i32.const 0", "no-async-result"),
+        ("i32.const 7", "unsupported-callback-code"),
+        ("i32.const 0x7f2", "contract"),
+    ] {
+        let ended = run(&bench, &command_0_3([SET, PRESSURE], text, YIELD));
+        assert_eq!(error(&ended).1, code, "{text}: {ended:?}");
+    }
+    let errors = ("error-context.new (memory $memory)", "(param i32 i32) (result i32)");
+    let threads = ("thread.index", "(result i32)");
+    for (built_in, feature) in [(errors, "error-context feature"), (threads, "threading feature")] {
+        let text = command_0_3([built_in, PRESSURE], "unreachable", YIELD);
+        let refusal = compile(&wat::parse_str(text).unwrap(), false).unwrap_err();
+        assert!(refusal.contains(feature), "{refusal}");
     }
 }
 
