@@ -2,15 +2,17 @@
 
 use futures::future::join_all;
 use futures::join;
-use wasip3::cli::{environment, exit, stderr, stdin, stdout};
+use wasip3::cli::{
+    environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
+};
 use wasip3::clocks::{monotonic_clock, system_clock};
 use wasip3::filesystem::preopens::get_directories;
 use wasip3::filesystem::types::{
-    Descriptor, DescriptorFlags, ErrorCode, NewTimestamp, OpenFlags, PathFlags,
+    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasip3::http::client;
 use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
-use wasip3::random::random;
+use wasip3::random::{insecure, insecure_seed, random};
 use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{IpAddressFamily, TcpSocket, UdpSocket};
 use wasip3::wit_bindgen::{StreamReader, StreamResult};
@@ -342,9 +344,39 @@ async fn every_call(path: &str) -> String {
     check("link", root.link_at(none, "f".to_owned(), &root, "d/g".to_owned()).await.is_ok());
     check("symlink", root.symlink_at("f".to_owned(), "s".to_owned()).await.is_ok());
     check("readlink", root.readlink_at("s".to_owned()).await.is_ok_and(|target| target == "f"));
-    check("set_times_at", root.set_times_at(none, "s".to_owned(), time, time).await.is_ok());
-    check("stat_at", root.stat_at(PathFlags::SYMLINK_FOLLOW, "s".to_owned()).await.is_ok());
-    check("hash_at", root.metadata_hash_at(none, "f".to_owned()).await.is_ok());
+    for flags in [none, PathFlags::SYMLINK_FOLLOW] {
+        let link = || "s".to_owned();
+        check("set_times_at", root.set_times_at(flags, link(), time, time).await.is_ok());
+        let is_link = flags == none;
+        check("stat_at", {
+            let stat = root.stat_at(flags, link()).await;
+            stat.is_ok_and(|stat| matches!(stat.type_, DescriptorType::SymbolicLink) == is_link)
+        });
+        check("hash_at", root.metadata_hash_at(flags, link()).await.is_ok());
+        let opened = root.open_at(flags, link(), OpenFlags::empty(), DescriptorFlags::READ).await;
+        check("open a link", opened.is_ok() != is_link);
+        let folder =
+            root.open_at(flags, "d".to_owned(), OpenFlags::DIRECTORY, DescriptorFlags::READ);
+        check("open a folder", folder.await.is_ok());
+        let linked = root.link_at(flags, link(), &root, "d/s".to_owned()).await;
+        // As in 0.2, a link to a link's target is refused.
+        check("link to a link", linked.is_ok() == is_link);
+    }
+    check("unlink a link", root.unlink_file_at("d/s".to_owned()).await.is_ok());
+    let now = monotonic_clock::now();
+    monotonic_clock::wait_until(now + monotonic_clock::get_resolution()).await;
+    check("wait_until", monotonic_clock::now() > now);
+    check("resolution", system_clock::get_resolution() > 0);
+    check("insecure", insecure::get_insecure_random_bytes(8).len() == 8);
+    check("seed", insecure_seed::get_insecure_seed() != (0, 0));
+    check("number", random::get_random_u64() != insecure::get_insecure_random_u64());
+    check("folder", environment::get_initial_cwd().is_none());
+    check("terminal", {
+        let input = terminal_stdin::get_terminal_stdin().is_none();
+        input
+            && terminal_stdout::get_terminal_stdout().is_none()
+            && terminal_stderr::get_terminal_stderr().is_none()
+    });
     let same = root.open_at(none, "d/g".to_owned(), OpenFlags::empty(), all).await.expect("a link");
     check("same", file.is_same_object(&same).await && !file.is_same_object(&root).await);
     check("exclusive", {
