@@ -70,8 +70,7 @@ async function bundle() {
       const found = await this.resolve(name, importer, { skipSelf: true });
       if (found && !found.external) return found;
       const what = name.startsWith('.') ? 'a file that does not exist' : 'which is neither in node_modules nor in this world';
-      const from = importer ? `${relative(here('.'), importer)} imports \`${name}\`, ` : '';
-      fail(new Error(`${from}${what}`));
+      fail(new Error(`${importer ? await place(importer, name) : ''}${what}`));
     },
     load(name) {
       const functions = hostModules.get(name);
@@ -95,6 +94,13 @@ async function bundle() {
     return originalSource && `${originalSource}:${originalLine + 1}`;
   });
   return { program, lines, used: [...hostModules.keys()].filter((name) => code.includes(`host["${name}"]`)) };
+}
+
+// Returns the start of a message about an import.
+async function place(importer, name) {
+  const lines = (await readFile(importer, 'utf8')).split('\n');
+  const line = lines.findIndex((text) => text.includes(`'${name}'`) || text.includes(`"${name}"`)) + 1;
+  return `${relative(here('.'), importer)}${line > 0 ? `:${line}` : ''} imports \`${name}\`, `;
 }
 
 // Prints the reason, which has the place in the source, without words of the build tools.

@@ -17,6 +17,7 @@ function load() {
 // Evaluates the program. `lines` has the place of each of its lines in the sources. `name` is what the engine calls its file.
 function provide(program, lines, name) {
   showPlaces(lines, name);
+  const settled = watchTimers();
   // The engine's own `fetch` would be a trap.
   globalThis.fetch = () => {
     throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.1');
@@ -32,7 +33,7 @@ function provide(program, lines, name) {
       describe: () => withReason(() => checkedDescription(provider.describe())),
       async run(test) {
         try {
-          return checkedReply(await provider.run(test));
+          return checkedReply(await settled(provider.run(test)));
         } catch (thrown) {
           throw asError(thrown);
         }
@@ -61,6 +62,61 @@ function withoutHost(program) {
   const provider = program(Object.fromEntries(modules));
   isLoading = false;
   return provider;
+}
+
+// Returns a function that waits for a reply, which a promise may have. An exception in the callback of a timer ends the call, as
+// does a promise that nothing settles: in the engine, both would end the instance, without a reason in the author's words.
+function watchTimers() {
+  const { setTimeout, setInterval, clearTimeout, clearInterval, queueMicrotask } = globalThis;
+  // Only timers can let a promise settle later.
+  const timers = new Set();
+  let failCall = () => {};
+  const checkSoon = () => {
+    const fail = failCall;
+    const check = () => timers.size === 0 && fail('`run` returned a promise that nothing settles: no timer is left');
+    // Some work of the engine ends a moment after its call.
+    if (timers.size === 0) setTimeout(check, 10);
+  };
+  const guarded = (callback) => (...values) => {
+    try {
+      callback(...values);
+    } catch (thrown) {
+      failCall(thrown);
+    }
+  };
+  const added = (id) => {
+    timers.add(id);
+    return id;
+  };
+  const removed = (id) => {
+    timers.delete(id);
+    checkSoon();
+  };
+  globalThis.setTimeout = (callback, ...rest) => {
+    const call = guarded(callback);
+    const ended = (...values) => {
+      call(...values);
+      removed(id);
+    };
+    const id = added(setTimeout(ended, ...rest));
+    return id;
+  };
+  globalThis.setInterval = (callback, ...rest) => added(setInterval(guarded(callback), ...rest));
+  globalThis.queueMicrotask = (callback) => queueMicrotask(guarded(callback));
+  for (const [name, clear] of Object.entries({ clearTimeout, clearInterval })) {
+    globalThis[name] = (id) => {
+      clear(id);
+      removed(id);
+    };
+  }
+  return (reply) => {
+    if (typeof reply?.then !== 'function') return reply;
+    return new Promise((resolve, reject) => {
+      failCall = reject;
+      reply.then(resolve, reject);
+      checkSoon();
+    });
+  };
 }
 
 // Without these checks, another description or reply would be a trap without a reason.
@@ -118,9 +174,9 @@ function asError(thrown) {
   const code = payload?.tag ?? payload;
   if (typeof code === 'string') {
     const kinds = { denied: 'denied', unreachable: 'unavailable', timeout: 'unavailable' };
-    return { kind: kinds[code] ?? 'internal', code, message: `${payload.val ?? code}` };
+    return { kind: kinds[code] ?? 'internal', code, message: `${payload.val ?? code}${placeOf(thrown)}` };
   }
-  return exception(`${shown(thrown)}\n${thrown?.stack ?? ''}`);
+  return exception([shown(thrown), ...stackOf(thrown)].join('\n'));
 }
 
 // Prints why a call fails, in one line with the place. The engine prints the message of an error alone, and nothing of other
@@ -130,19 +186,31 @@ function withReason(call) {
     return call();
   } catch (thrown) {
     const reason = shown(thrown).replace(/\s*\n\s*/g, ' ');
-    const [place = ''] = thrown?.stack?.split('\n') ?? [];
-    console.error(place ? `${reason} (${place.split('@').pop()})` : reason);
+    console.error(`${reason}${placeOf(thrown)}`);
     throw new Error(reason);
   }
 }
 
 function shown(thrown) {
-  if (thrown instanceof Error) return `${thrown}`;
   try {
+    // Errors of host functions are no `Error` of this file.
+    if (Object.prototype.toString.call(thrown) === '[object Error]') return `${thrown}`;
     return typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown);
   } catch {
     return 'a value that has no JSON';
   }
+}
+
+// Returns the frames of a stack that are in the sources. `showPlaces` sets it, before this line is reached.
+var framesOf;
+
+function stackOf(thrown) {
+  return typeof thrown?.stack === 'string' ? framesOf(thrown.stack).filter(Boolean) : [];
+}
+
+function placeOf(thrown) {
+  const [frame] = stackOf(thrown);
+  return frame ? ` (${frame.split('@').pop()})` : '';
 }
 
 // Makes stacks show places in the sources, without frames of this file and of the engine.
@@ -154,9 +222,11 @@ function showPlaces(lines, name) {
     if (place) return frame.replace(pattern, place);
     return /(component|initializer)\.js/.test(frame) ? [] : frame;
   };
+  framesOf = (stack) => stack.split('\n').flatMap(places);
   const stack = {
     get() {
-      return get.call(this)?.split('\n').flatMap(places).join('\n');
+      const stack = get.call(this);
+      return stack && framesOf(stack).join('\n');
     },
     configurable: true,
   };

@@ -6,6 +6,7 @@ is the component that reads them, one for all versions of the provider.
 
 import ast
 import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -216,6 +217,8 @@ else:
                     raise TypeError(
                         f"the module needs a class `Provider` with the methods `describe` and `run`: there is no `{name}`"
                     )
+                if inspect.iscoroutinefunction(getattr(kind, name)):
+                    raise TypeError(f"`{name}` of the class `Provider` is `async`: the runner calls it and needs its result")
             provider = kind()
         return provider
 
