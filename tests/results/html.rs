@@ -120,7 +120,7 @@ fn page_has_changes_and_steps_of_failures() {
     assert_eq!(steps[5]["calls"][0]["tool"], "echo");
     assert_eq!(transcript["transcript"]["steps"], 300);
 
-    // What cannot be read is missing alone.
+    // Only documents that cannot be read are missing.
     fs::remove_dir_all(runner.only_run().dir.join("artifacts")).unwrap();
     let documents = self::documents(&page(&runner, &[]));
     assert!(documents["/trials/a@agent#1"].is_object());

@@ -276,7 +276,7 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
                 kill_workers();
                 running.kill();
             }
-            // The session continues the attempt after one death of a worker alone, and not after a second one.
+            // A session continues an attempt after the first death of its worker, and not after the second one.
             _ => {
                 kill_workers();
                 deaths += 1;

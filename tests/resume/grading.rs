@@ -345,7 +345,7 @@ fn changed_calls_of_a_grader_are_found() {
 
 #[test]
 fn changed_calls_of_a_grader_are_found_in_another_session() {
-    // The second one takes over another plan, by which a grader may be called again.
+    // In the second case, the session adopts a changed plan, by which a grader may be called again.
     for is_adopted in [false, true] {
         let server = model(Duration::ZERO);
         let runner = judged(&server, "");

@@ -160,7 +160,7 @@ fn error_of_a_replay_has_the_nearest_recorded_request() {
         (
             vec![&a, &b, &c],
             [
-                "/c`, has no recorded response; of the nearest recorded one, the URL of request 2",
+                "/c`, has no recorded response; compared with the nearest recorded request, the URL of request 2",
                 "/b` before, ",
             ],
         ),

@@ -84,7 +84,7 @@ fn stop_and_deadline_end_a_tool() {
     let stopped = Instant::now();
     let (ended, _) = running.end_by(Signal::INT);
     ended.expect(130);
-    // Two cores with other tests have eight times the time.
+    // Two cores that run other tests, too, get eight times the promised time.
     assert!(stopped.elapsed() < 8 * Duration::from_millis(250), "{:?}", stopped.elapsed());
 
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();

@@ -24,7 +24,7 @@ pub struct ReportFile {
     pub form: Form,
 }
 
-/// Returns the settings of a report that is not one of a session in CI.
+/// Returns the options of every report except the summary of a CI job.
 pub fn report_options(junit_strict: bool) -> FormOptions {
     FormOptions { junit_strict, ran_nothing: false, changed_lines: Some(changed_lines) }
 }

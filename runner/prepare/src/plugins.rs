@@ -126,8 +126,8 @@ fn wrong_pin(path: &Path, digest: &Digest) -> String {
     }
 }
 
-/// Returns the problem of a command that is granted tools, or of a tool without a description that a provider calls. Graders know
-/// their tools.
+/// Returns the problem of a command that is granted tools, or of a tool without a description that a provider may call. A
+/// grader is written for its tools, and a model of a provider learns their purposes from the descriptions.
 fn tool_problem(
     provider: u16,
     prepared: &PreparedProvider,

@@ -331,8 +331,8 @@ fn first_change(built: &str, now: &str) -> Option<String> {
 }
 
 /// Collects the files of a source folder, without hidden files, build results, virtual environments of Python, lock files
-/// (builds write them), scenarios (they are often next to the source), results, logs and Markdown. `count` counts the files of all folders, because a manifest may name the same folder a
-/// thousand times.
+/// (builds write them), scenarios (they are often next to the source), results, logs and Markdown. `count` counts the files of
+/// all folders, because a manifest may name the same folder a thousand times.
 fn collect(
     folder: &Path,
     depth: usize,

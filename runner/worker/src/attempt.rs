@@ -210,7 +210,7 @@ impl Attempt<'_> {
             workspace: workspace.as_ref(),
         };
         let mut expect = Cow::Borrowed(&self.test.expect);
-        // Responses and sleeps of a replay take no time.
+        // A replay does not wait for responses and sleeps.
         if self.task.recorded.is_some_and(|recorded| recorded.replayed.is_some()) {
             expect.to_mut().max_duration = None;
         }

@@ -520,7 +520,7 @@ fn one_line(error: &RowError<'_>) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines.collect::<Vec<_>>().join(" ");
     match panic {
-        // The functions on the stack are those of the language's runtime.
+        // The stack of the trap has only functions of the language's runtime.
         Some(words) => format!("{words}; the guest trapped"),
         None => line,
     }

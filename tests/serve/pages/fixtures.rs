@@ -164,7 +164,7 @@ fn files(runner: &Runner) {
     Running::start(&mut runner.command(&args)).finish().expect(1);
 }
 
-/// Creates a run in `agents`, whose attempt changes a workspace, reports steps and calls a tool that it may not call.
+/// Creates a run in `agents`, whose attempt changes a workspace, reports steps and calls a tool that its test forbids.
 fn agents(runner: &Runner) {
     fs::create_dir(runner.path("scenarios/base")).unwrap();
     runner.write("scenarios/base/a.txt", "one\n");

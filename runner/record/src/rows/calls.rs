@@ -265,8 +265,8 @@ impl Journals {
         lost.map(|session| session.number)
     }
 
-    /// Returns whether the calls of a grade in a row are not those of its grader. A grader that was called again by a changed
-    /// plan has later ones, too.
+    /// Returns whether the calls of a grade in a row are not those of its grader. If a changed plan called the grader again,
+    /// the journal has later calls, too.
     pub fn lack(
         &self,
         manifest: &Manifest,

@@ -206,7 +206,7 @@ impl ResultsRoot {
             return Err(run.dir.refuse(MANIFEST, "it changed meanwhile; look at it again"));
         }
         owned.signs = true;
-        // Only the user's own runners have recorded what the user's guests receive.
+        // Responses that a runner with another key has recorded never reach the user's guests.
         owned.manifest.sessions.iter_mut().for_each(|session| session.foreign = true);
         owned.lock.release_reserve();
         owned.replace_manifest()

@@ -17,7 +17,7 @@ pub struct SessionEntry {
     /// Whether `calls.jsonl` got lines of the session. Written before a guest continues after the first of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_calls: bool,
-    /// Whether `runner trust` allowed the run after the session, because another key made it. No attempt continues with its calls.
+    /// Whether the session is older than a `runner trust` of the run. No attempt continues with its calls.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
     /// In a replay: `key` of the newest session of the replayed run that records calls.

@@ -69,12 +69,12 @@ pub struct Reading {
     grades: HashSet<u64>,
     /// Lines of the rows that cannot be read. The output of their attempts is left out.
     pub damaged: u64,
-    /// By the hash of the trial. `None` if calls are left out.
+    /// Journals by the hash of their trial. `None` if calls are left out.
     journals: Option<Journals>,
 }
 
 impl Reading {
-    /// Reads logs with the calls in the journal among them.
+    /// Returns the start of the logs, with the calls in the journal among the entries.
     ///
     /// # Errors
     ///

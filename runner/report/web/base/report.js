@@ -32,7 +32,7 @@ export function answer(path) {
   return name === '/trials' ? page(searchParams) : name === '/matrix' ? matrix(searchParams) : documents[name + search] ?? documents[name];
 }
 
-/** A page of the steps that the report has of a transcript. `left` is the number of all others. @param {any} found @param {URLSearchParams} keys */
+/** Returns a page of the steps in the report. `left` is the number of steps that the report lacks. @param {any} found @param {URLSearchParams} keys */
 function transcript(found, keys) {
   if (!found) return undefined;
   const tool = keys.get('tool');

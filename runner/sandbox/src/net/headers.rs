@@ -95,8 +95,8 @@ pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()
 }
 
-/// Requests a whole, uncompressed response: in parts or compressed, an echoed secret that neither the guest
-/// nor the journal may have would not be found.
+/// Requests a whole, uncompressed response. In a part or in compressed data, an echoed secret would not
+/// be found, and would reach the guest or the journal.
 pub(super) fn request_plain_response(headers: &mut HeaderMap) {
     for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
         headers.remove(name);

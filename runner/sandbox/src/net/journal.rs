@@ -57,7 +57,7 @@ pub struct RecordedCalls {
     pub(super) start: Vec<u8>,
     /// First byte and length of the entries of exchanges in `lines`, in the order in which they were kept.
     pub(super) entries: Vec<(u64, usize)>,
-    /// The lines in `calls.jsonl`. Responses of many attempts at once would need more memory than their guests.
+    /// The attempt's lines of `calls.jsonl`. In memory, responses of many attempts would need more than the guests.
     lines: Arc<File>,
     /// Real time of the earlier guests.
     pub(crate) used: Micros,
@@ -181,7 +181,7 @@ impl RecordedCalls {
         Ok(recorded)
     }
 
-    /// Reads the entry of an exchange. `None` if it is not there any more.
+    /// Reads the entry of an exchange. `None` if it cannot be read.
     pub(super) fn entry(&self, place: usize) -> Option<Vec<u8>> {
         let (at, length) = *self.entries.get(place)?;
         let mut bytes = vec![0; length];
@@ -208,8 +208,8 @@ impl RecordedCalls {
 }
 
 impl RecordedCalls {
-    /// Describes the recorded request that is most like another one, which is not the one recorded as `number`. A replay has
-    /// more or fewer requests than the other run if its plugin was edited.
+    /// Describes the recorded request that is most like `asked`, for a message that already has the difference to request
+    /// `number`. An edited plugin may make more or fewer requests than the replayed run, so numbers shift.
     pub(super) fn nearest(&self, asked: &Asked, number: u32) -> String {
         let start = |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
         let likeness = |Asked(before): &Asked| {
@@ -225,7 +225,9 @@ impl RecordedCalls {
             Some((other, None)) => format!("; it equals recorded request {other}"),
             // The difference to this one is known.
             Some(_) if self.exchanges.contains_key(&number) => String::new(),
-            Some((_, Some(difference))) => format!("; of the nearest recorded one, {difference}"),
+            Some((_, Some(difference))) => {
+                format!("; compared with the nearest recorded request, {difference}")
+            }
         }
     }
 }

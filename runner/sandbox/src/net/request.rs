@@ -54,7 +54,7 @@ pub(super) struct Admitted {
     pub(super) head: request::Parts,
     /// Redacts the response: the secrets that the guest never sees.
     unseen: Option<Arc<Redactor>>,
-    /// Whether secrets are searched in the response, also for the journal.
+    /// Whether the response is searched for secrets, which neither the guest nor the journal may receive.
     is_searched: bool,
 }
 

@@ -46,7 +46,7 @@ struct Captured {
     /// End of each line in the head, and the number of requests before it, for at most `most_times` lines.
     times: Vec<(Time, u32)>,
     most_times: usize,
-    /// `None` if the guest sees real time.
+    /// Counts requests. `None` if the guest is not deterministic.
     exchanges: Option<Exchanges>,
 }
 

@@ -22,8 +22,8 @@ const SLEEP: &str = r#"(module
 /// Code of a callback that gives way to other tasks, and is called again.
 const YIELD: &str = "i32.const 1";
 
-/// A command of WASI 0.3 without a language's library. Its `run` and its callback return codes, and may call `f` and `g`, which
-/// are built-ins of the component model with their types.
+/// Returns a command of WASI 0.3 without a language's library. `run` and `callback` return codes of the component model. Both
+/// may call the built-ins `f` and `g`, each of which is given with its type.
 fn command_0_3([f, g]: [(&str, &str); 2], run: &str, callback: &str) -> String {
     format!(
         r#"(component
@@ -50,7 +50,7 @@ fn command_0_3([f, g]: [(&str, &str); 2], run: &str, callback: &str) -> String {
     )
 }
 
-/// Built-ins that take nothing.
+/// Built-ins without parameters.
 const SET: (&str, &str) = ("waitable-set.new", "(result i32)");
 const PRESSURE: (&str, &str) = ("backpressure.inc", "");
 
@@ -101,7 +101,7 @@ fn waits_of_wasi_0_3_are_interrupted_within_milliseconds() {
     let read = ("stream.read $bytes async (memory $memory)", "(param i32 i32 i32) (result i32)");
     let yields = ("thread.yield", "(result i32)");
     let guests = [
-        // Waits for nothing.
+        // Waits for a set that stays empty.
         command_0_3(
             [SET, PRESSURE],
             "(i32.or (i32.const 2) (i32.shl (call $f) (i32.const 4)))",
@@ -125,7 +125,7 @@ fn waits_of_wasi_0_3_are_interrupted_within_milliseconds() {
         let interrupt = bench.engines.interrupt();
         let (ended, stopped) = bench.runtime.block_on(async {
             tokio::join!(run_fresh(&guest, bench.plain_call(OutputForm::Text)), async {
-                // It does not hold the thread.
+                // The waiting guest does not hold the thread.
                 let other = run_fresh(&short, bench.plain_call(OutputForm::Text)).await;
                 assert!(matches!(other.ending, Ending::Reply(_)), "{text}: {other:?}");
                 interrupt.now();

@@ -287,7 +287,7 @@ fn files_of_a_grader_are_hidden_from_its_tools() {
         read,
         call(read.clone()),
         read,
-        // In the place of the files.
+        // A file in the place of the hidden folder.
         call(json!([
             { "write": "/work/deep/tests", "text": "planted" },
             { "read": "/work/deep/tests" },

@@ -27,7 +27,7 @@ impl Scenario {
     pub fn list_plugins(&self, selection: &Selection) -> Vec<ListPlugin> {
         let used = self.lists.iter().enumerate().filter_map(|(list, keys)| {
             let mut provider = keys.plugin.clone()?;
-            // It has no network.
+            // The plugin of a list has no network, so it needs no journal.
             let deterministic = self.run.deterministic;
             provider.deterministic =
                 deterministic.map(|run| Deterministic { journal: None, ..run });

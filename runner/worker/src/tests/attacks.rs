@@ -47,7 +47,7 @@ pub struct Targets {
     pub base: PathBuf,
     /// A file of a base in the folder of another session.
     pub old_base: PathBuf,
-    /// A content in the session's store, of which bases are copies.
+    /// A file in the session's store, from which bases are copied.
     #[serde(default)]
     pub content: PathBuf,
     /// The id of another process of the user.

@@ -272,6 +272,7 @@ mod tests {
         let fewer = text(r#"{"output": 1, "calls": {"count": 39, "sha256": "aa"}}"#);
         assert_ne!(whole, fewer);
     }
+
     #[test]
     fn real_time_decides_no_difference() {
         let row = |outcome: &str, more: &str, checks: &[&str]| {
@@ -284,7 +285,7 @@ mod tests {
         let passed = r#"{"outcome":"passed"}"#;
         assert_eq!(row("passed", "", &[]), (passed.to_owned(), false));
         assert_eq!(row("failed", "", &[late]), (passed.to_owned(), true));
-        // It is not the only reason.
+        // The duration is not the only reason.
         assert_eq!(row("failed", "", &[late, other]).0, row("failed", "", &[other]).0);
         let own = r#","verdict":"fail""#;
         assert!(row("failed", own, &[late]).0.contains("failed"));

@@ -19,12 +19,13 @@ use crate::{
 const MOST_FAILURES: usize = 500;
 /// Bytes of details, after which failures are only in the list of trials.
 const MOST_BYTES: usize = 16 << 20;
-/// Changes in the workspace of an attempt, and bytes of their files that are compared.
+/// Changes in the workspace of an attempt.
 const MOST_CHANGES: usize = 200;
+/// Bytes of all files of an attempt that are compared for diffs.
 const MOST_COMPARED: u64 = 256 << 10;
 /// Steps of the transcript of an attempt.
 const MOST_STEPS: u64 = 100;
-/// In the place of a diff.
+/// Replaces a diff whose files exceed [`MOST_COMPARED`].
 const NO_ROOM: &str = "the report has no room for this diff: runner show RUN TRIAL --diff";
 
 pub(super) struct Details<'a> {
@@ -115,7 +116,7 @@ impl<'a> Details<'a> {
             self.push(&format!("/trials/{trial}/log{query}"), &log)?;
             // Half of the room is left for the documents of other failures.
             if self.documents.len() < MOST_BYTES / 2 {
-                // The page names what cannot be read.
+                // The page shows an error in place of a document that cannot be read.
                 let _ = self.add_changes(&document);
                 let _ = self.add_steps(&document);
             }
@@ -123,6 +124,7 @@ impl<'a> Details<'a> {
         }
         Ok(())
     }
+
     /// Adds the first changes in the workspace of the shown attempt, with their diffs.
     fn add_changes(&mut self, document: &TrialDocument) -> Result<(), FormError> {
         let run = self.document.rows.table.run();
@@ -153,7 +155,7 @@ impl<'a> Details<'a> {
         Ok(())
     }
 
-    /// Adds steps of the transcript of the shown attempt: the first ones, or those around the first call that made a check fail.
+    /// Adds steps of the shown attempt's transcript: the first ones, or those around the first call that made a check fail.
     fn add_steps(&mut self, document: &TrialDocument) -> Result<(), FormError> {
         let run = self.document.rows.table.run();
         let steps = |from| {

@@ -74,7 +74,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts the files of a grader back, in the place of what a tool has left there. Blocks.
+    /// Puts the files of a grader back. They replace everything that a tool has left at their paths. Blocks.
     pub(crate) fn show_hidden(&self) -> io::Result<()> {
         for (number, path) in self.hidden.iter().enumerate() {
             let hidden = hidden_name(number);

@@ -170,7 +170,7 @@ mod tests {
 
     use super::{Base, OwnFile, Tree};
 
-    /// Beyond the worker's copy of the base.
+    /// The worker's copy of the base is not counted.
     #[test]
     fn workspace_takes_room_for_changed_files_alone() {
         let folder = tempfile::tempdir().unwrap();
