@@ -64,8 +64,8 @@ function withoutHost(program) {
   return provider;
 }
 
-// Returns a function that waits for a reply, which a promise may have. An exception in the callback of a timer ends the call, as
-// does a promise that nothing settles: in the engine, both would end the instance, without a reason in the author's words.
+// Guards timers. Returns a function that waits for the reply of `run`, which may be a promise. If the callback of a timer throws
+// or nothing can settle the promise, the call fails with the reason: the engine would end the instance in words of its own.
 function watchTimers() {
   const { setTimeout, setInterval, clearTimeout, clearInterval, queueMicrotask } = globalThis;
   // Only timers can let a promise settle later.
@@ -193,7 +193,7 @@ function withReason(call) {
 
 function shown(thrown) {
   try {
-    // Errors of host functions are no `Error` of this file.
+    // Errors of host functions are of another realm, where `instanceof Error` is false.
     if (Object.prototype.toString.call(thrown) === '[object Error]') return `${thrown}`;
     return typeof thrown === 'object' ? JSON.stringify(thrown) : String(thrown);
   } catch {
@@ -201,7 +201,7 @@ function shown(thrown) {
   }
 }
 
-// Returns the frames of a stack that are in the sources. `showPlaces` sets it, before this line is reached.
+// Returns the frames of a stack that are in the sources. A `var`, because `showPlaces` sets it before this line is reached.
 var framesOf;
 
 function stackOf(thrown) {
