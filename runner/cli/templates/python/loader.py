@@ -218,7 +218,7 @@ else:
                         f"the module needs a class `Provider` with the methods `describe` and `run`: there is no `{name}`"
                     )
                 if inspect.iscoroutinefunction(getattr(kind, name)):
-                    raise TypeError(f"`{name}` of the class `Provider` is `async`: make it a plain method, which the runner calls")
+                    raise TypeError(f"`{name}` of the class `Provider` is `async`: make it a plain method")
             provider = kind()
         return provider
 

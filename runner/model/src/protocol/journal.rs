@@ -26,9 +26,9 @@ pub enum Entry<'a> {
     Start {
         /// Start of the guest's clocks.
         clock: Time,
-        /// The guest's time, in microseconds. Later guests of the attempt have the rest of it, and see the same.
+        /// The guest's timeout, in microseconds. Later guests of the attempt see the same value, and get the rest of the time.
         timeout_us: u64,
-        /// Hash of the machine's kind and of the compiler. Two of them may compute different bits of NaN.
+        /// Hash of the machine's kind and of the compiler. Code with another key may compute other bits of NaN.
         compile_key: String,
         /// Whether the guest has received the entries before. Otherwise those are void.
         #[serde(default, skip_serializing_if = "is_default")]
@@ -42,18 +42,18 @@ pub enum Entry<'a> {
         /// Number of the request in the attempt, from 1.
         number: u32,
     },
-    /// A request and what came back.
+    /// A request and its result.
     #[serde(borrow)]
     Exchange(Exchange<'a>),
 }
 
-/// A request and its response, or the reason for the lack of one.
+/// A request and its response, or the reason for a missing response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange<'a> {
     /// Number of the request in the attempt, from 1.
     pub number: u32,
-    /// When the guest receives the response, in nanoseconds of its clocks since their start.
+    /// Time at which the guest receives the response, in nanoseconds since the start of its clocks.
     pub at_ns: u64,
     /// Time from the request to the end of the response, in microseconds.
     pub took_us: u64,
@@ -62,7 +62,7 @@ pub struct Exchange<'a> {
     /// The request as the guest made it: placeholders for secrets are not filled in.
     #[serde(borrow)]
     pub request: Request<'a>,
-    /// Absent without one.
+    /// Absent without a response.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub response: Option<Response<'a>>,
     /// Reason why there is no response.
@@ -142,14 +142,14 @@ pub struct CallLine<'a> {
     pub trial: TrialId,
     /// The attempt of the trial, from 1.
     pub attempt: u32,
-    /// The attempt among those that were not stopped, by which its guest knows it, from 1.
+    /// Number of the attempt among those that were not stopped, from 1. The guest knows the attempt by it.
     pub tries: u32,
     /// The grader whose guest made the call. Absent for the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grader: Option<ProviderName>,
     /// The session, from 1.
     pub session: u32,
-    /// The `key` of the session in `benchmark.json`. A line of another run has another one.
+    /// The `key` of the session in `benchmark.json`. A line of another run has another key.
     pub key: u32,
     /// Number of the line among those of its guest's attempt, in all sessions, from 1.
     pub line: u64,
