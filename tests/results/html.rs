@@ -127,6 +127,31 @@ fn page_has_changes_and_steps_of_failures() {
     assert!(documents["/trials/a@agent#1/transcript?attempt=1"].is_null());
 }
 
+/// Each attempt has the entries of its base.
+#[test]
+fn large_workspaces_of_many_failures_are_not_all_read() {
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    for number in 0..25_000 {
+        fs::create_dir_all(runner.path(&format!("base/{}/{number}", number / 1000))).unwrap();
+    }
+    let tests = (0..6).map(|number| {
+        format!(
+            "[[tests]]\nid = \"t{number}\"\ninput = {{ write = \"/work/a\" }}\nexpect.equals = 1\n"
+        )
+    });
+    runner.scenario(&format!(
+        "[providers.agent]\nplugin = \"contract-0-1-1-everything.wasm\"\nworkspace.from = \"base\"\n\
+         limits.scratch = \"1MiB\"\n{}",
+        tests.collect::<String>()
+    ));
+    runner.exec(&[]).expect(1);
+    let documents = documents(&page(&runner, &[]));
+    let has_changes = |number: &usize| {
+        documents[format!("/trials/t{number}@agent#1/changes?attempt=1")].is_object()
+    };
+    assert_eq!((0..6).filter(has_changes).count(), 4);
+}
+
 #[test]
 fn texts_of_guests_stay_text() {
     let evil = [

@@ -118,11 +118,19 @@ impl TrialDocument {
         run: &RunDir,
         place: Range<usize>,
     ) -> Result<Option<ChangesDocument>, RecordError> {
-        let Some((workspace, LeftFiles { tree, .. })) = self.workspace(run)? else {
-            return Ok(None);
-        };
+        let found = self.workspace(run)?;
+        Ok(found.map(|(workspace, files)| self.changes_of(workspace, &files, place)))
+    }
+
+    /// Returns changes of the shown attempt, whose workspace was read.
+    pub(crate) fn changes_of(
+        &self,
+        workspace: WorkspaceResult,
+        LeftFiles { tree, .. }: &LeftFiles,
+        place: Range<usize>,
+    ) -> ChangesDocument {
         let shown = tree.changes.iter().skip(place.start).take(place.len());
-        Ok(Some(ChangesDocument {
+        ChangesDocument {
             v: VERSION,
             run: self.run.clone(),
             trial: self.trial.clone(),
@@ -130,7 +138,7 @@ impl TrialDocument {
             workspace,
             total: tree.changes.len() as u64,
             changes: shown.map(ChangedPath::new).collect(),
-        }))
+        }
     }
 }
 

@@ -23,6 +23,9 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_CHANGES: usize = 200;
 /// Bytes of all files of an attempt that are compared for diffs.
 const MOST_COMPARED: u64 = 256 << 10;
+/// Entries of workspaces that are read, after which no failure has changes. An attempt has all those of its base, which
+/// take some 2 µs each.
+const MOST_ENTRIES: usize = 100_000;
 /// Steps of the transcript of an attempt.
 const MOST_STEPS: u64 = 100;
 /// Replaces a diff whose files exceed [`MOST_COMPARED`].
@@ -38,6 +41,8 @@ pub(super) struct Details<'a> {
     /// The groups of failures that have one with details.
     groups: HashSet<u16>,
     kept: usize,
+    /// Entries of workspaces so far.
+    entries: usize,
     /// Members of a JSON object: a document by the end of its path.
     pub(super) documents: String,
 }
@@ -57,6 +62,7 @@ impl<'a> Details<'a> {
             changed_lines,
             groups: HashSet::new(),
             kept: 0,
+            entries: 0,
             documents: String::new(),
         })
     }
@@ -128,10 +134,12 @@ impl<'a> Details<'a> {
     /// Adds the first changes in the workspace of the shown attempt, with their diffs.
     fn add_changes(&mut self, document: &TrialDocument) -> Result<(), FormError> {
         let run = self.document.rows.table.run();
-        let (Some(lines), Some((_, files))) = (self.changed_lines, document.workspace(run)?) else {
+        let Some(lines) = self.changed_lines.filter(|_| self.entries < MOST_ENTRIES) else {
             return Ok(());
         };
-        let Some(changes) = document.changes(run, 0..MOST_CHANGES)? else { return Ok(()) };
+        let Some((workspace, files)) = document.workspace(run)? else { return Ok(()) };
+        self.entries += files.tree.entries.len();
+        let changes = document.changes_of(workspace, &files, 0..MOST_CHANGES);
         let (trial, attempt) = (&document.trial, changes.attempt);
         self.push(&format!("/trials/{trial}/changes?attempt={attempt}"), &changes)?;
         let mut room = MOST_COMPARED;
