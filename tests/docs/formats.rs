@@ -262,8 +262,12 @@ fn real_output_matches_its_schema() {
     checked.check("accept", &document(&["accept", "-E", "test(diff)"]));
 
     runner.write("chat.toml", CHAT.replace("SERVER", &server.origin()));
-    runner.run(&["exec", "chat.toml"]).expect(1);
-    checked.check("show", &runner.show(&runner.runs().pop().unwrap()));
+    runner.run(&["exec", "chat.toml", "--journal"]).expect(1);
+    let chat = runner.runs().pop().unwrap();
+    checked.check("show", &runner.show(&chat));
+    for line in chat.text("calls.jsonl").lines() {
+        checked.check("call", &serde_json::from_str(line).unwrap());
+    }
 
     running_and_dead_runs(&runner, &mut checked);
     notifications(&runner, &server, &mut checked);

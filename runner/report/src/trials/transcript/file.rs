@@ -15,6 +15,8 @@ use super::text::{each, read};
 
 /// Longest line of a transcript, in bytes.
 const MAX_LINE: u64 = 32 << 20;
+/// Bytes of a read. Transcripts of 100,000 steps have 30 MB, which are thousands of reads of the default 8 KiB.
+const BUFFER: usize = 256 << 10;
 
 /// The file of a transcript, as the runner writes it: a line with the agent, and a line for each step.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl TranscriptFile {
     fn start(&self) -> Result<BufReader<&File>, RecordError> {
         let mut file = &self.file;
         file.rewind().map_err(|source| self.unreadable(source))?;
-        Ok(BufReader::new(file))
+        Ok(BufReader::with_capacity(BUFFER, file))
     }
 
     /// Reads a line, without its line break.
