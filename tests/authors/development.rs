@@ -1,7 +1,7 @@
 //! The development form of plugins: a loader that reads the source as data.
 
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use runner_model::digest;
 use rustix::process::Signal;
@@ -150,6 +150,24 @@ fn watch_without_a_built_plugin_waits_for_builds() {
     let (ended, _) = watching.end_by(Signal::INT);
     assert_eq!(ended.stderr.matches("watching").count(), 5, "{}", ended.stderr);
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn watch_continues_while_a_folder_comes_and_goes() {
+    let runner = with_loader();
+    let dist = runner.path("filter/dist");
+    let watching = start(&runner, &["exec", "--watch", "scenario.toml"]);
+    watches(&watching, 1);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        fs::create_dir(&dist).unwrap();
+        thread::sleep(Duration::from_micros(50));
+        fs::remove_dir(&dist).unwrap();
+        thread::sleep(Duration::from_micros(50));
+    }
+    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
+    wait_until("it runs the plugin", || !runner.runs().is_empty());
+    watching.end_by(Signal::INT);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
-use std::{fs, os::unix::fs::MetadataExt as _, time::Duration, time::Instant};
+use std::{fs, io, os::unix::fs::MetadataExt as _, time::Duration, time::Instant};
 
 use notify::{RecursiveMode, Watcher as _};
 use runner_engine::{ExecRequest, ResumeRequest};
@@ -50,14 +50,22 @@ pub fn run(
     let watcher = notify::recommended_watcher(move |event| drop(sender.send(event)));
     let mut watcher = watcher.map_err(|error| cannot_watch(&error))?;
     let mut searched = BTreeSet::new();
-    let mut watch = |files: &Files| {
+    let mut watch = |files: &Files| 'again: loop {
         for (folder, mode) in folders(files, &args.root.path()) {
-            // A folder may have been removed and created again, such as `dist`.
-            if mode == RecursiveMode::NonRecursive || searched.insert(folder.clone()) {
-                watcher.watch(&folder, mode).map_err(|error| cannot_watch(&error))?;
+            let is_searched = mode == RecursiveMode::Recursive;
+            if is_searched && searched.contains(&folder) {
+                continue;
+            }
+            match watcher.watch(&folder, mode) {
+                // A folder may have been removed and created again, such as `dist`.
+                Ok(()) if !is_searched => {}
+                Ok(()) => drop(searched.insert(folder)),
+                // A build has removed it a moment ago: the folder above takes its place.
+                Err(error) if is_missing(&error) => continue 'again,
+                Err(error) => return Err(cannot_watch(&error)),
             }
         }
-        Ok::<_, CommandError>(())
+        return Ok::<_, CommandError>(());
     };
     let mut run: Option<PathBuf> = None;
     // Before the session reads the files: a change during the session is another one.
@@ -191,6 +199,14 @@ fn wait(events: &Receiver<notify::Result<notify::Event>>) -> Result<(), CommandE
         is_change(event)?;
     }
     Ok(())
+}
+
+fn is_missing(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 fn cannot_watch(error: &notify::Error) -> CommandError {
