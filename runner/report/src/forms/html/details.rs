@@ -25,7 +25,7 @@ const MOST_CHANGES: usize = 200;
 const MOST_COMPARED: u64 = 256 << 10;
 /// Entries of workspaces that are read, after which no failure has changes. An attempt has all those of its base, which
 /// take some 2 µs each.
-const MOST_ENTRIES: usize = 100_000;
+const MOST_ENTRIES: usize = 50_000;
 /// Steps of the transcript of an attempt.
 const MOST_STEPS: u64 = 100;
 /// Replaces a diff whose files exceed [`MOST_COMPARED`].
