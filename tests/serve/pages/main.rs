@@ -52,7 +52,8 @@ fn scripts_have_right_types() {
 
 #[test]
 fn pages_work_in_a_browser() {
-    let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium-headless-shell".to_owned());
+    let chromium =
+        env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium-headless-shell".to_owned());
     assert!(Path::new(&chromium).exists(), "{chromium} is missing: `.ci/run` installs it");
     let runner = many_kinds_of_runs();
     let files = Path::new(env!("CARGO_TARGET_TMPDIR"));
