@@ -530,8 +530,11 @@ const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
 /// Held by tests that build Rust plugins: they share a target folder, in which all plugins have the same name.
 static RUST_BUILDS: Mutex<()> = Mutex::new(());
 
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    RUST_BUILDS.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held by tests that build plugins in their folders of the repository: a session refuses a plugin that another process builds.
+static REPOSITORY_BUILDS: Mutex<()> = Mutex::new(());
+
+fn one_at_a_time(builds: &'static Mutex<()>) -> MutexGuard<'static, ()> {
+    builds.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Has cargo build a plugin in a folder that all Rust plugins of these tests share, so that their crates are built once.
@@ -543,19 +546,19 @@ fn share_builds(plugin: &Path) {
 
 #[test]
 fn rust_as_a_component() {
-    let _alone = one_at_a_time();
+    let _alone = one_at_a_time(&RUST_BUILDS);
     RUST.follow();
 }
 
 #[test]
 fn rust_as_a_command() {
-    let _alone = one_at_a_time();
+    let _alone = one_at_a_time(&RUST_BUILDS);
     RUST_COMMAND.follow();
 }
 
 #[test]
 fn rust_as_an_agent() {
-    let _alone = one_at_a_time();
+    let _alone = one_at_a_time(&RUST_BUILDS);
     RUST_AGENT.follow_as_agent();
 }
 
@@ -695,7 +698,7 @@ fn go() {
 /// Follows the pages for authors, except the installation of a target that is there.
 #[test]
 fn authors_pages_are_followed() {
-    let _alone = one_at_a_time();
+    let _alone = one_at_a_time(&RUST_BUILDS);
     for page in ["README.md", "plugins/README.md"] {
         let plugin = Plugin::new(&RUST);
         fs::remove_dir_all(plugin.path("")).unwrap();
@@ -927,6 +930,7 @@ fn agents_that_cheat_fail_each_time() {
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
 #[test]
 fn tour_builds_plugins_and_passes() {
+    let _alone = one_at_a_time(&REPOSITORY_BUILDS);
     let plugin = Plugin::new(&RUST);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let results = plugin.path("results");
@@ -947,6 +951,7 @@ fn tour_builds_plugins_and_passes() {
 /// Follows the comment of the scenario: its lists are written, its plugins built, and every parser is judged.
 #[test]
 fn conformance_example_judges_every_parser() {
+    let _alone = one_at_a_time(&REPOSITORY_BUILDS);
     let plugin = Plugin::new(&RUST);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let scenario = fs::read_to_string(root.join("scenarios/toml-conformance.toml")).unwrap();

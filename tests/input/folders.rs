@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::messages::transcript::Transcript;
 use crate::support::runner::{Runner, tests};
+use crate::support::wait::wait_until;
 
 /// Writes a scenario whose plugin is a folder. Its build copies a guest.
 fn folder() -> Runner {
@@ -45,6 +46,30 @@ fn folders_are_built_only_when_asked() {
     assert!(!again.stderr.contains("building"), "{}", again.stderr);
     let name = &runner.runs()[0].manifest()["providers"][0]["plugin"];
     assert_eq!(name, "mine");
+}
+
+#[test]
+fn builds_of_one_plugin_wait_for_each_other() {
+    let runner = folder();
+    runner.write(
+        "mine/plugin.toml",
+        "name = \"mine\"\nkind = \"component\"\nbuild = \"touch ../began; until [ -e ../go ]; do sleep 0.01; done; cp ../hostile.wasm dist/plugin.wasm\"\n",
+    );
+    let first = runner.started(&["plugin", "build", "mine"]);
+    wait_until("the first build", || runner.path("began").exists());
+    // A session without `--build` does not take the half-built plugin for a failed one.
+    let says = ["plugin `mine` is being built by another process"];
+    runner.refused(&[], &says);
+    runner.write("mine/dist/plugin.wasm", "half");
+    runner.refused(&[], &says);
+    let second = runner.started(&["exec", "scenario.toml", "--build"]);
+    let waits = "waiting for another process, which builds mine";
+    wait_until("the second build", || second.shown().contains(waits));
+    runner.write("go", "");
+    first.finish().expect(0);
+    // What the first has built is fresh for the second.
+    let ran = second.finish().expect(0);
+    assert!(!ran.stderr.contains("building mine"), "{}", ran.stderr);
 }
 
 #[test]

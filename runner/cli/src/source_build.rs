@@ -3,6 +3,7 @@
 //! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock, mpsc, mpsc::RecvTimeoutError};
@@ -24,6 +25,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::text::progress::{LINE_INTERVAL, show_seconds};
 use crate::text::{CommandError, Out};
 use crate::tools::{self, shell};
+
+/// Pause between two attempts to take a folder that another process builds in.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// A plugin that was just built.
 pub struct Built {
@@ -79,16 +83,38 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
                 continue;
             }
             let source = Source::open(&folder).map_err(CommandError::usage)?;
+            let _lock = lock(&source, out)?;
             let why = match source.state().map_err(CommandError::usage)? {
                 SourceState::Fresh => continue,
                 SourceState::Stale(why) => why,
                 SourceState::Missing => "it has not been built".to_owned(),
             };
             out.talk(&format!("building {}: {why}", source.shown()));
-            build(&source, Form::Development, out)?;
+            build_locked(&source, Form::Development, out)?;
         }
     }
     Ok(())
+}
+
+/// Takes the folder of a plugin for a build, and waits for the build of another process.
+fn lock(source: &Source, out: &Out) -> Result<File, CommandError> {
+    let cannot = |error| {
+        CommandError::failed(format!("cannot read `{}`: {error}", shown_path(source.folder())))
+    };
+    let mut is_waiting = false;
+    loop {
+        if let Some(lock) = source.lock().map_err(cannot)? {
+            return Ok(lock);
+        }
+        if !is_waiting {
+            out.talk(&format!("waiting for another process, which builds {}", source.shown()));
+            is_waiting = true;
+        }
+        thread::sleep(LOCK_PAUSE);
+        if let Some(signal) = runner_engine::kept_stop() {
+            return Err(EngineError::Stopped(signal).into());
+        }
+    }
 }
 
 /// Builds a plugin. The output of the build goes to standard error.
@@ -97,6 +123,11 @@ pub fn build_all(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError
 ///
 /// The build fails, writes no file, or writes a plugin of another kind.
 pub fn build(source: &Source, form: Form, out: &Out) -> Result<Built, CommandError> {
+    let _lock = lock(source, out)?;
+    build_locked(source, form, out)
+}
+
+fn build_locked(source: &Source, form: Form, out: &Out) -> Result<Built, CommandError> {
     let start = Instant::now();
     let mut steps = Steps { last: start, ended: Vec::new() };
     // Digests are taken before the build, so a file that changes during the build makes the plugin stale.

@@ -219,6 +219,9 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
     let state = source.state();
     let lacks = match state.map_err(|problem| format!("cannot be used: {problem}"))? {
         SourceState::Fresh => return Ok(source.file()),
+        _ if matches!(source.lock(), Ok(None)) => {
+            return Err("is being built by another process; run this again after that".to_owned());
+        }
         SourceState::Stale(why) => format!("is out of date: {why}"),
         SourceState::Missing => "has not been built".to_owned(),
     };

@@ -1,7 +1,7 @@
 //! [`Source`]: a folder with a plugin's source and `plugin.toml`. The `cli` crate builds it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -206,6 +206,18 @@ impl Source {
         let mut origin = format!("{}\n", build.loader);
         self.add_digests(&files, &mut { MAX_BYTES }, &mut origin)?;
         Ok(digest(origin.as_bytes()))
+    }
+
+    /// Takes the folder for a build, until the file is dropped. `None` while another process builds in it.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        let folder = File::open(&self.folder)?;
+        let is_taken = matches!(folder.try_lock(), Err(TryLockError::WouldBlock));
+        // NFS cannot lock folders: builds there do not wait.
+        Ok((!is_taken).then_some(folder))
     }
 
     /// Compares the built plugin with the source.
