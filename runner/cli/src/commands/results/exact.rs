@@ -7,7 +7,7 @@ use runner_model::{Outcome, digest, exit::Exit, units::plural};
 use runner_record::{ReadLine, RecordError, RunDir};
 use runner_report::VERSION;
 use runner_report::schemars::{self, JsonSchema};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, Value, to_raw_value};
 
 use crate::text::{CommandError, Out};
@@ -30,6 +30,8 @@ const LEFT_OUT: [&str; 13] = [
 ];
 /// Characters of a value.
 const SHOWN: usize = 400;
+/// Artifacts that are named.
+const MAX_NAMES: usize = 10;
 
 /// `runner compare --exact`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -44,7 +46,11 @@ pub struct ExactDocument {
     without_duration: u64,
     /// Attempts whose rows differ, or that only one run has.
     different: u64,
-    /// The first difference by the names of attempts.
+    /// Attempts among them that only the base has.
+    only_in_base: u64,
+    /// Attempts among them that only the new run has.
+    only_in_new: u64,
+    /// The first difference by the names of attempts. One that only one run has comes after the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<Difference>,
 }
@@ -66,6 +72,20 @@ struct Difference {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     new: Option<Box<RawValue>>,
+    /// The names of the artifacts that differ, sorted. Empty if another key differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifacts: Vec<ArtifactDifference>,
+}
+
+/// An artifact that differs between two rows.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+struct ArtifactDifference {
+    /// The name, which a guest may have chosen.
+    name: String,
+    /// Whether the base has such an artifact.
+    in_base: bool,
+    /// Whether the new run has such an artifact. If both have it, its content differs.
+    in_new: bool,
 }
 
 /// Trial, and number of the attempt among those that were not stopped, from 1.
@@ -73,6 +93,12 @@ type Place = (String, u32);
 
 /// The keys of a row with their JSON as it is on disk: parsed numbers would lose digits.
 type Keys = BTreeMap<String, Box<RawValue>>;
+
+/// The name of an artifact in a row.
+#[derive(Deserialize)]
+struct ArtifactName {
+    name: String,
+}
 
 /// The newest row of an attempt.
 struct Compared {
@@ -93,10 +119,12 @@ pub fn run(runs: [&RunDir; 2], is_json: bool, out: &Out) -> Result<Exit, Command
 fn compare([base, new]: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
     let [before, mut now] = [read(base)?, read(new)?];
     let mut document = ExactDocument { v: VERSION, ..ExactDocument::default() };
-    let mut first: Option<(Place, [Option<u32>; 2])> = None;
-    let mut differs = |place: Place, attempts| {
-        if first.as_ref().is_none_or(|(first, _)| place < *first) {
-            first = Some((place, attempts));
+    let mut first: Option<(bool, Place, [Option<u32>; 2])> = None;
+    let mut differs = |place: Place, attempts: [Option<u32>; 2]| {
+        // A replay of some trials lacks all others.
+        let found = (attempts.contains(&None), place, attempts);
+        if first.as_ref().is_none_or(|first| found < *first) {
+            first = Some(found);
         }
     };
     for (place, before) in before {
@@ -106,17 +134,19 @@ fn compare([base, new]: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
         match &now {
             Some(now) if before.is_timeout && now.is_timeout => document.left_out += 1,
             Some(now) if before.hash == now.hash => document.equal += 1,
-            _ => {
+            now => {
                 document.different += 1;
-                differs(place, [Some(before.attempt), now.map(|now| now.attempt)]);
+                document.only_in_base += u64::from(now.is_none());
+                differs(place, [Some(before.attempt), now.as_ref().map(|now| now.attempt)]);
             }
         }
     }
     for (place, now) in now {
         document.different += 1;
+        document.only_in_new += 1;
         differs(place, [None, Some(now.attempt)]);
     }
-    if let Some((place, attempts)) = first {
+    if let Some((_, place, attempts)) = first {
         document.first = Some(difference([base, new], place, attempts)?);
     }
     Ok(document)
@@ -209,11 +239,35 @@ fn difference(
     });
     let is_in_both = rows.iter().all(Option::is_some);
     let key = differing.min().filter(|_| is_in_both).map_or("row", String::as_str);
+    let artifacts = match (key, &rows) {
+        ("artifacts", [Some(before), Some(now)]) => other_artifacts([before, now]),
+        _ => Vec::new(),
+    };
     let [base, new] = rows.each_ref().map(|row| match row {
         Some(row) if is_in_both => row.get(key).cloned(),
         row => row.as_ref().and_then(|row| to_raw_value(row).ok()),
     });
-    Ok(Difference { trial, attempt, key: key.to_owned(), base, new })
+    Ok(Difference { trial, attempt, key: key.to_owned(), base, new, artifacts })
+}
+
+/// Returns the artifacts that differ between two rows, by name. A row can have several of one name.
+fn other_artifacts(rows: [&Keys; 2]) -> Vec<ArtifactDifference> {
+    let mut names = BTreeMap::<String, [Vec<&str>; 2]>::new();
+    for (side, row) in rows.into_iter().enumerate() {
+        let list = row.get("artifacts").map_or("[]", |list| list.get());
+        let list: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+        for artifact in list {
+            let named: Option<ArtifactName> = serde_json::from_str(artifact.get()).ok();
+            let name = named.map(|named| named.name).unwrap_or_default();
+            names.entry(name).or_default()[side].push(artifact.get());
+        }
+    }
+    let differing = names.into_iter().filter(|(_, [before, now])| before != now);
+    let named = differing.map(|(name, sides)| {
+        let [in_base, in_new] = sides.map(|side| !side.is_empty());
+        ArtifactDifference { name, in_base, in_new }
+    });
+    named.collect()
 }
 
 fn find(run: &RunDir, trial: &str, attempt: Option<u32>) -> Result<Option<Keys>, RecordError> {
@@ -248,9 +302,32 @@ impl ExactDocument {
             out.data(&format!("✓ {attempts} equal, but for times and places"));
             return;
         };
-        let attempts = plural(self.different, "attempt differs", "attempts differ");
-        out.data(&format!("✗ {attempts}, {} equal", self.equal));
+        let differing = self.different - self.only_in_base - self.only_in_new;
+        let counts = [
+            (differing, "attempt differs", "attempts differ"),
+            (self.only_in_base, "attempt is only in base", "attempts are only in base"),
+            (self.only_in_new, "attempt is only in new", "attempts are only in new"),
+        ];
+        let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
+        let counts = counts.map(|(count, one, many)| plural(count, one, many));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        out.data(&format!("✗ {counts}, {} equal", self.equal));
         out.data(&format!("  {}, attempt {}: `{}`", first.trial, first.attempt, first.key));
+        for ArtifactDifference { name, in_base, in_new } in first.artifacts.iter().take(MAX_NAMES) {
+            let how = match (in_base, in_new) {
+                (true, false) => "only in base",
+                (false, true) => "only in new",
+                _ => "other content",
+            };
+            out.data(&format!("    {}: {how}", visible_line(name)));
+        }
+        if !first.artifacts.is_empty() {
+            let left = first.artifacts.len().saturating_sub(MAX_NAMES) as u64;
+            if left > 0 {
+                out.data(&format!("    {}", plural(left, "more artifact", "more artifacts")));
+            }
+            return;
+        }
         for (name, value) in [("base", &first.base), ("new", &first.new)] {
             let text = value.as_ref().map_or("nothing", |value| value.get());
             out.data(&format!("  {name:>5} {}", visible_line(&cut(text, SHOWN))));
@@ -260,7 +337,19 @@ impl ExactDocument {
 
 #[cfg(test)]
 mod tests {
-    use super::compared;
+    use super::{compared, other_artifacts};
+
+    #[test]
+    fn artifacts_that_differ_are_named() {
+        let row = |artifacts: &str| compared(format!(r#"{{"artifacts":{artifacts}}}"#).as_bytes());
+        let base =
+            r#"[{"name":"a","sha256":"11"},{"name":"b","sha256":"11"},{"name":"c","sha256":"11"}]"#;
+        let new = r#"[{"name":"b","sha256":"11"},{"name":"c","sha256":"22"},{"name":"d","sha256":"11"},{"name":"d","sha256":"22"}]"#;
+        let [base, new] = [base, new].map(|artifacts| row(artifacts).unwrap().0);
+        let found = other_artifacts([&base, &new]);
+        let found: Vec<_> = found.iter().map(|one| (&*one.name, one.in_base, one.in_new)).collect();
+        assert_eq!(found, [("a", true, false), ("c", true, true), ("d", false, true)]);
+    }
 
     #[test]
     fn continued_attempts_with_as_many_calls_are_equal() {
