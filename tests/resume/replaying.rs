@@ -176,6 +176,50 @@ fn error_of_a_replay_has_the_nearest_recorded_request() {
 }
 
 #[test]
+fn replay_is_named_as_one() {
+    let server = model(Duration::ZERO);
+    let requests = ["/a", "/b", "/c"].map(|path| vec![web::get(server.url(path))]);
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &requests);
+    with_run(&runner, "");
+    runner.exec(&[]).expect(0);
+    let (_, run) = replay(&runner, &[], 0);
+    let first = runner.runs().remove(0);
+    let (base, short) = (first.id(), first.id().rsplit('-').next().unwrap());
+    let words = format!("a replay of {short}");
+    for flags in [&[][..], &["--history"]] {
+        runner.run(&[&["show", run.id()], flags].concat()).expect(0).says(&[&words]);
+        let shown = runner.run(&[&["show", base], flags].concat()).expect(0).stdout;
+        assert!(!shown.contains("replay"), "{shown}");
+    }
+    let report = |form: &str| runner.run(&["report", run.id(), form]).expect(0).stdout;
+    assert!(report("--markdown").contains(&format!(", a replay of `{short}`.")));
+    assert!(report("--html").contains(&format!("<span>Replay of {short}</span>")));
+    assert!(report("--junit").contains(&format!(r#"name="replay of" value="{base}""#)));
+    let list = runner.run(&["list"]).expect(0).stdout;
+    let marked: Vec<_> = list.lines().filter(|line| line.contains("(replay)")).collect();
+    assert!(marked.len() == 1 && marked[0].contains(run.id()), "{list}");
+
+    let compared = runner.run(&["compare", base, run.id()]).expect(0);
+    compared.says(&[&format!("new is {words}, so durations may differ")]);
+    assert!(!compared.stdout.contains("only selected tests"), "{}", compared.stdout);
+    let (_, second) = replay(&runner, &[], 0);
+    let compared = runner.run(&["compare", run.id(), second.id()]).expect(0);
+    compared.says(&[&format!("base is {words}"), &format!("new is {words}")]);
+    assert!(!compared.stdout.contains("durations may differ"), "{}", compared.stdout);
+
+    // Of a part of the trials, and with a difference.
+    change(&runner, &server.url("/c"), &server.url("/d"));
+    let (_, part) = replay(&runner, &["--test", "t2"], 1);
+    let compared = runner.run(&["compare", base, part.id()]);
+    compared.says(&["new ran only selected tests", &format!("new is {words}")]);
+    let compared = runner.run(&["compare", "--exact", base, part.id()]).expect(1);
+    compared.says(&["✗ 1 attempt differs, 2 attempts are only in base, 0 equal", "t2@web#1"]);
+    let document = runner.run(&["compare", "--exact", part.id(), base, "--json"]).document();
+    let counts = ["different", "only_in_base", "only_in_new"].map(|key| document[key].as_u64());
+    assert_eq!(counts, [Some(3), Some(0), Some(2)]);
+}
+
+#[test]
 fn replay_may_end_before_the_recorded_requests() {
     let server = model(Duration::ZERO);
     let runner = agent(&server, "");

@@ -90,6 +90,11 @@ impl RunSummary {
         Self { head, state, short, run_dir, exit_code, unexpected: String::new() }
     }
 
+    /// Returns the short id of the run whose responses guests receive. `None` if the run is not a replay.
+    pub fn replayed(&self) -> Option<&str> {
+        self.head.replay_of.as_deref().map(short_id)
+    }
+
     /// Creates the summary of a run in the state of `manifest`.
     pub fn from_run(root: &ResultsRoot, run: &RunDir, manifest: &Manifest) -> Self {
         Self::new(RunHead::from(manifest), short_of(root, run.id()), run.path())

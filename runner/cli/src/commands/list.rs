@@ -164,11 +164,14 @@ fn done_cell(run: &RunSummary) -> String {
     format!("{}/{planned}{ungraded}", grouped(counts.done()))
 }
 
-/// Formats the scenario's name, the run's shard, and its place in its group.
+/// Formats the scenario's name, the run's shard, whether it is a replay, and its place in its group.
 fn scenario_cell(run: &RunSummary, has_group: bool) -> String {
     let mut name = visible_line(&run.head.scenario).into_owned();
     if let Some(shard) = run.head.shard {
         name += &format!(" {}", style::dim(&format!("(shard {shard})")));
+    }
+    if run.head.replay_of.is_some() {
+        name += &format!(" {}", style::dim("(replay)"));
     }
     match &run.head.group {
         Some(GroupPlace { id, place, of }) => {

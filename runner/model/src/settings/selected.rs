@@ -44,9 +44,19 @@ pub struct Selected {
 }
 
 impl Selected {
-    /// Returns whether all tests and providers are selected.
+    /// Returns whether all tests and providers are selected, and the run is not a replay.
     pub fn is_whole(&self) -> bool {
         *self == Self { overrides: self.overrides.clone(), ..Self::default() }
+    }
+
+    /// Returns whether only some tests or providers are selected.
+    pub fn is_part(&self) -> bool {
+        !Self { replay: None, ..self.clone() }.is_whole()
+    }
+
+    /// Returns the id of the run whose responses guests receive. `None` if the run is not a replay.
+    pub fn replayed(&self) -> Option<&str> {
+        self.replay.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path))
     }
 
     /// Returns whether later sessions keep the tests of the stored suite. The selection may mean others by then.

@@ -16,7 +16,7 @@ use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of [`RunHead`]. A file of another version, or with other tables than [`SCHEMA`], is replaced.
-const VERSION: i64 = 17;
+const VERSION: i64 = 18;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Time for the last entries of [`ListThread`] once the root is dropped.

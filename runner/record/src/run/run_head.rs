@@ -68,6 +68,9 @@ pub struct RunHead {
     /// The part of a plan that the run has, such as `3/64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
+    /// The id of the run whose responses guests receive. Present in a replay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<String>,
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -142,6 +145,7 @@ impl From<&Manifest> for RunHead {
             labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),
             shard: manifest.metadata.selection.shard,
+            replay_of: manifest.metadata.selection.replayed().map(str::to_owned),
             pinned: manifest.pinned.clone(),
         }
     }

@@ -8,7 +8,7 @@ use runner_model::{Limits, RunStatus, status::RunVerdict, visible::shown_path};
 use runner_record::{Manifest, ManifestProvider, RunDir};
 use runner_results::{Side, pairs};
 
-use crate::failures;
+use crate::{failures, list::short_id};
 
 /// Names in a list.
 const MAX_NAMES: usize = 5;
@@ -43,9 +43,16 @@ pub(crate) fn cautions(
     for (name, incomplete) in iter::zip(names, incomplete) {
         cautions.extend(incomplete.iter().map(|reason| format!("{name} {reason}")));
     }
-    for (name, manifest) in iter::zip(names, manifests) {
-        if !manifest.metadata.selection.is_whole() {
+    let replayed = manifests.map(|manifest| manifest.metadata.selection.replayed());
+    for (index, (name, manifest)) in iter::zip(names, manifests).enumerate() {
+        if manifest.metadata.selection.is_part() {
             cautions.push(format!("{name} ran only selected tests"));
+        }
+        if let Some(run) = replayed[index] {
+            // A replay waits for no response and no sleep.
+            let is_other_real = replayed[1 - index].is_none();
+            let durations = if is_other_real { ", so durations may differ" } else { "" };
+            cautions.push(format!("{name} is a replay of {}{durations}", short_id(run)));
         }
     }
     if base.scenario_path != new.scenario_path {

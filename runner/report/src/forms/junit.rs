@@ -109,6 +109,7 @@ fn suite_start(
     let lost = document.lost_results + document.tables.damaged_lines;
     let properties = [
         ("run", Some(document.run.head.id.clone())),
+        ("replay of", document.run.head.replay_of.clone()),
         ("state", Some(phrases::status_text(&document.run.head))),
         ("filter", document.rows.which.filter().map(str::to_owned)),
         ("damaged or lost results", (lost > 0).then(|| lost.to_string())),

@@ -72,8 +72,13 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
     let not_needed = run.head.counts.done.not_needed.filter(|_| is_whole);
     let counts = Counts { not_needed, ..*sum }.to_string();
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
-    text +=
-        &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
+    let replayed = run.replayed().map(|replayed| format!(", a replay of {}", code(replayed)));
+    text += &format!(
+        "{}{counts}. Run {}{}.\n",
+        plural(trials, "trial", "trials"),
+        code(&run.head.id),
+        replayed.unwrap_or_default()
+    );
     if let Some(names) = run_facts::development_forms(manifest) {
         text += &format!("Development form: {}.\n", code(&names));
     }

@@ -32,6 +32,7 @@ fn head(status: RunStatus) -> RunHead {
         labels: Default::default(),
         group: None,
         shard: None,
+        replay_of: None,
         pinned: None,
         lost_report: None,
         failed_gate: None,

@@ -130,6 +130,7 @@ export async function open({ place, address, names, kept }) {
         head.group?.of > 1 && el('span', null, `${head.group.place} of ${head.group.of} in group `,
           link(`/runs${query({ group: head.group.id })}`, head.group.id.split('-').at(-1))),
         head.shard && el('span', null, `Shard ${head.shard.replace('/', ' of ')}`),
+        head.replay_of && el('span', null, 'Replay of ', el('code', null, head.replay_of)),
         head.pinned && el('span', null, '⚑ pinned'),
         rescored && el('span', null, 'Judged again ', time(rescored.started_at, 'full')),
         labels(head)),

@@ -118,7 +118,7 @@ export async function open({ place, address, kept, server }) {
       cell('name', el('span', null, run.parts ? link(run.group ? to({ group: run.group }) : to({ scenario: run.parts[0].scenario }), run.name) : el('a', { href: runPath(run.run), tabindex: -1 }, run.scenario), run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
         run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign')),
       el('small', null, run.parts ? run.words
-        : [run.short, run.shard && `, shard ${run.shard}`, hasUsers() && run.user && ` by ${run.user}`, !narrow.matches && labels])),
+        : [run.short, run.shard && `, shard ${run.shard}`, run.replay_of && ', replay', hasUsers() && run.user && ` by ${run.user}`, !narrow.matches && labels])),
       cell('trials', bar(run.counts), el('small', { title: trials(run) }, trials(run), ' ', old && points(shareOf(run), shareOf(old), `${percent(shareOf(old))} passed in ${old.short}`))),
       cell('started', time(run.started_at, 'clock'), el('small', null, time(run.started_at, 'age'))),
       cell('took', worked(run)),

@@ -30,7 +30,7 @@ fn keys_of_lists_change_with_the_version() {
     let schema = schemars::schema_for!(RunHead);
     let keys = schema.get("properties").unwrap().as_object().unwrap().keys();
     let keys: BTreeSet<_> = keys.map(String::as_str).collect();
-    let known = "completed_at counts failed_gate group labels larger_budgets lost_report message number paused pinned reason run scenario \
+    let known = "completed_at counts failed_gate group labels larger_budgets lost_report message number paused pinned reason replay_of run scenario \
                  sessions shard signal stage started_at status user verdict worked_ms";
     let advice = "change `VERSION` in runner/record/src/root/database.rs, and then this list";
     assert_eq!(keys, known.split(' ').collect(), "{advice}");

@@ -76,6 +76,7 @@ fn header(document: &RunDocument, advice: &[String]) -> Markup {
                 @if let Some(names) = run_facts::development_forms(&document.manifest) {
                     span { "Development form: " (visible_line(&names)) }
                 }
+                @if let Some(replayed) = run.replayed() { span { "Replay of " (visible_line(replayed)) } }
                 span { "run " (head.id) }
             }
             @for note in message.iter().chain(advice).chain(&document.damage()) { p.note.pre { (note) } }
