@@ -92,9 +92,11 @@ fn page_has_changes_and_steps_of_failures() {
     let runner = Runner::new(&["contract-0-1-1-everything"]);
     fs::create_dir(runner.path("base")).unwrap();
     runner.write("base/a.txt", "one\n");
+    runner.write("base/huge", vec![b'x'; 2 << 20]);
     let write = |path: &str, text: &str| json!({ "write": format!("/work/{path}"), "text": text });
     let step = |number: u64| json!({ "append": { "source": "agent", "message": format!("</script>{number}") } });
-    let mut steps = vec![write("a.txt", "two\n"), write("large", &"x".repeat(300_000))];
+    let mut steps =
+        vec![write("a.txt", "two\n"), write("huge", "x"), write("large", &"x".repeat(300_000))];
     steps.extend((1..=120).map(step));
     steps.push(json!({ "call": "echo", "input": "called" }));
     steps.extend((122..=300).map(step));
@@ -109,10 +111,12 @@ fn page_has_changes_and_steps_of_failures() {
     let documents = documents(&page(&runner, &[]));
     let trial = |path: &str| &documents[format!("/trials/a@agent#1{path}")];
     let changes = trial("/changes?attempt=1");
-    assert_eq!((&changes["total"], &changes["changes"][0]["path"]), (&json!(2), &json!("a.txt")));
+    assert_eq!((&changes["total"], &changes["changes"][0]["path"]), (&json!(3), &json!("a.txt")));
     let diff = trial("/attempts/1/changes/0").as_str().unwrap();
     assert!(diff.contains("\n-one\n+two\n"), "{diff}");
-    assert!(trial("/attempts/1/changes/1").as_str().unwrap().contains("no room for this diff"));
+    let huge = trial("/attempts/1/changes/1").as_str().unwrap();
+    assert!(huge.contains("huge: larger than 1 MiB; runner show RUN TRIAL --save DIR"), "{huge}");
+    assert!(trial("/attempts/1/changes/2").as_str().unwrap().contains("no room for this diff"));
     // The steps around the failed call.
     let transcript = trial("/transcript?attempt=1");
     let steps = transcript["steps"].as_array().unwrap();

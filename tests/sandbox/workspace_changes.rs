@@ -136,19 +136,31 @@ fn binary_and_large_files_are_named() {
         ["write", "/work/binary", "a\u{0}b"],
         ["append", "/work/large", "more"],
         ["remove", "/work/old"],
-        ["write", "/work/zero", ""]
+        ["write", "/work/zero", ""],
+        ["mkdir", "/work/new"],
+        ["mkdir", "/work/full"],
+        ["write", "/work/full/file", ""],
+        ["rmdir", "/work/empty"],
+        ["symlink", "src", "/work/to src"]
     ]);
     let runner = agent("", &[("a", acts)]);
     fs::write(runner.path("base/large"), vec![b'x'; 2 << 20]).unwrap();
     runner.write("base/old", [0, 1]);
     runner.exec(&[]).expect(0);
     let shown = runner.run(&["show", "latest", "a@agent#1", "--diff"]).expect(0);
-    shown.says(&["does not change 3 binary or large files"]);
+    shown.says(&["does not change 5 paths that the diff only names"]);
     let text = shown.stdout;
-    for line in ["binary: binary", "large: larger than 1 MiB", "old: binary"] {
-        assert!(text.contains(&format!("only named: {line}; --save DIR writes it\n")), "{text}");
+    let saved = "; runner show RUN TRIAL --save DIR writes it";
+    for line in [
+        &format!("binary: binary{saved}"),
+        &format!("large: larger than 1 MiB{saved}"),
+        "old: binary, removed",
+        &format!("new: new folder{saved}"),
+        "empty: removed folder",
+    ] {
+        assert!(text.contains(&format!("only named: {line}\n")), "{line}\n{text}");
     }
-    assert!(text.len() < 1000);
+    assert!(text.contains("+++ b/to src") && text.len() < 1500, "{text}");
     // The other files are applied.
     if has_git() {
         let applied = applied(&runner, &text);

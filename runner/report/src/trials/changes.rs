@@ -1,6 +1,6 @@
 //! [`ChangesDocument`]: what an attempt changed in its workspace. [`write_diff`] formats it as `git diff` does.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use runner_model::tree::{LeftEntry, PathChange};
 use runner_model::workspace::{ChangeKind, EntryKind, WorkspaceResult};
@@ -12,13 +12,15 @@ use serde::Serialize;
 use crate::{TrialDocument, VERSION};
 
 /// Bytes of a file whose lines are compared.
-const MAX_TEXT: u64 = 1 << 20;
+pub(crate) const MAX_TEXT: u64 = 1 << 20;
 /// Bytes at the start of a file that make it binary if one is 0, as for git.
 const BINARY_START: usize = 8000;
 /// Digits of a digest in a diff.
 const SHORT_DIGEST: usize = 7;
 /// Lines around a change.
 const CONTEXT: u32 = 3;
+/// End of a line about a file or folder that the diff only names.
+const SAVED: &str = "; runner show RUN TRIAL --save DIR writes it";
 
 /// Returns the places of lines that only one of two texts has, from 0. The crate that compares texts is the worker's.
 pub type ChangedLines = fn(&[u8], &[u8]) -> Vec<[Range<u32>; 2]>;
@@ -83,7 +85,7 @@ pub struct PathState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiffTone {
     Header,
-    /// A file without lines, which programs that apply the diff leave as it is.
+    /// A file without lines or a folder, which programs that apply the diff leave as it is.
     Named,
     Hunk,
     Context,
@@ -166,7 +168,8 @@ impl ChangedPath {
 }
 
 /// Formats changes as `git diff` does, and calls `each` with the lines. Digests are those of contents, because those of git need
-/// SHA-1, without which no program applies changes of a binary file. Folders have no lines, and renamed files are removed and added.
+/// SHA-1, without which no program applies changes of a binary file. Folders without changed entries are named. Renamed files
+/// are removed and added.
 ///
 /// # Errors
 ///
@@ -178,12 +181,21 @@ pub fn write_diff(
     each: &mut dyn FnMut(DiffTone, &[u8]),
 ) -> Result<(), RecordError> {
     let mut diff = DiffWriter { read, changed_lines, each };
+    let paths = changes.iter().flat_map(|change| change.path.rsplit_once('/'));
+    let parents: HashSet<_> = paths.map(|(parent, _)| parent).collect();
     for PathChange { path, before, after, .. } in changes {
-        // Git knows no folders.
-        let of_git = |left: &Option<LeftEntry>| {
-            left.clone().filter(|left| left.entry.kind != EntryKind::Folder)
-        };
+        let is_folder = |left: &LeftEntry| left.entry.kind == EntryKind::Folder;
+        let folders = [before, after].map(|left| left.as_ref().is_some_and(is_folder));
+        // Git knows no folders. The files in one imply it, and so does a file that is in its place.
+        let of_git = |left: &Option<LeftEntry>| left.clone().filter(|left| !is_folder(left));
         match (of_git(before), of_git(after)) {
+            (before, None) if folders[0] != folders[1] && !parents.contains(&**path) => {
+                if before.is_some() {
+                    diff.entry(path, [before.as_ref(), None])?;
+                }
+                let [what, end] = if folders[1] { ["new", SAVED] } else { ["removed", ""] };
+                diff.named(path, &format!("{what} folder{end}"));
+            }
             (None, None) => {}
             (Some(before), Some(after)) if before.entry.kind != after.entry.kind => {
                 diff.entry(path, [Some(&before), None])?;
@@ -206,6 +218,11 @@ impl DiffWriter<'_> {
         (self.each)(DiffTone::Header, text.as_bytes());
     }
 
+    fn named(&mut self, path: &str, why: &str) {
+        let line = format!("only named: {}: {why}", quoted("", path));
+        (self.each)(DiffTone::Named, line.as_bytes());
+    }
+
     fn entry(&mut self, path: &str, sides: [Option<&LeftEntry>; 2]) -> Result<(), RecordError> {
         let content = |left: &LeftEntry| (left.entry.sha256, left.entry.target.clone());
         let modes = sides.map(|left| left.map(git_mode));
@@ -219,9 +236,8 @@ impl DiffWriter<'_> {
                 Ok(texts) => Some(texts),
                 Err(why) => {
                     // Not as a file of the diff: `git apply` would refuse all of them.
-                    let named =
-                        format!("only named: {}: {why}; --save DIR writes it", quoted("", path));
-                    (self.each)(DiffTone::Named, named.as_bytes());
+                    let end = if sides[1].is_none() { ", removed" } else { SAVED };
+                    self.named(path, &format!("{why}{end}"));
                     return Ok(());
                 }
             };

@@ -28,8 +28,8 @@ pub fn print(changes: &[PathChange], read: ReadLeft<'_>, out: &Out) -> Result<()
         })?;
         out.bytes(&bytes);
         if named > 0 {
-            let files = plural(named, "binary or large file", "binary or large files");
-            out.hint(&format!("`git apply` does not change {files}, which the diff only names"));
+            let paths = plural(named, "path", "paths");
+            out.hint(&format!("`git apply` does not change {paths} that the diff only names"));
         }
         return Ok(());
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::bundle::data;
 use crate::forms::cases::{Case, FormError};
+use crate::trials::MAX_TEXT;
 use crate::{
     ChangedLines, RunDocument, StepPlace, StepQuery, TrialDocument, TrialPage,
     failures::FailurePlace, suite_line, write_diff,
@@ -147,6 +148,9 @@ impl<'a> Details<'a> {
             let path = format!("/trials/{trial}/attempts/{attempt}/changes/{at}");
             let PathChange { before, after, .. } = change;
             let bytes = [before, after].into_iter().flatten().map(|left| left.entry.bytes);
+            // A file without a diff is not read.
+            let is_named = bytes.clone().any(|bytes| bytes > MAX_TEXT);
+            let bytes = bytes.filter(|_| !is_named);
             let Some(left) = room.checked_sub(bytes.fold(0, u64::saturating_add)) else {
                 self.push(&path, &NO_ROOM)?;
                 continue;
