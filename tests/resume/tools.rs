@@ -88,6 +88,21 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
 }
 
 #[test]
+fn trial_without_its_transcript_is_not_judged_again() {
+    let (runner, _server) = agent("");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let row = run.rows().remove(0);
+    let digest = row["transcript"]["sha256"].as_str().unwrap();
+    run.write(&format!("artifacts/{}/{digest}", &digest[..2]), "damaged");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("max_calls = 10", "max_calls = 9"));
+    let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
+    ran.says(&["its `transcript.json` cannot be read"]);
+    runner.run(&["resume", "--accept-changes"]).expect(1).says(&["transcript.max_calls"]);
+}
+
+#[test]
 fn changed_tool_starts_its_callers_anew() {
     let (runner, server) = agent("");
     let running = runner.started(&["exec", "scenario.toml"]);

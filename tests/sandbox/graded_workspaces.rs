@@ -342,13 +342,13 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
 
     // Without the changes, there is nothing to judge.
     let row = &run.rows_of("a")[0];
-    let digest = row["artifacts"][1]["sha256"].as_str().unwrap();
+    let digest = row["workspace"]["changes"].as_str().unwrap();
     let artifact = format!("artifacts/{}/{digest}", &digest[..2]);
     let content = run.bytes(&artifact);
     run.write(&artifact, "damaged");
     runner.write("hidden/a/check.py", "again");
     let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
-    ran.says(&["its output cannot be read"]);
+    ran.says(&["its `workspace.jsonl` cannot be read"]);
     run.write(&artifact, content);
 
     // A call outside of the run has the files that the run was made with.

@@ -67,11 +67,32 @@ impl StoredRow {
         })
     }
 
-    /// Returns whether the output of a row at `place`, and what its attempt left in its workspace, can be read.
-    pub(super) fn has_output(run: &RunDir, row: &RowRef<'_>, place: RowPlace) -> bool {
-        let mut left = row.changes().into_iter().flatten();
-        (row.output_artifact().is_none() || Self::read(run, place).is_some())
-            && left.all(|artifact| run.artifact(&artifact.sha256).is_ok())
+    /// Returns the part of a row at `place` that a test judges and that cannot be read, as a clause.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(super) fn unreadable(
+        run: &RunDir,
+        row: &RowRef<'_>,
+        place: RowPlace,
+        test: &TestLine<'_>,
+    ) -> io::Result<Option<&'static str>> {
+        let is_lost = |artifact: Option<&Artifact<'_>>| {
+            artifact.is_some_and(|artifact| run.artifact(&artifact.sha256).is_err())
+        };
+        let [changes, contents] = row.changes();
+        Ok(if row.output_artifact().is_some() && Self::read(run, place).is_none() {
+            Some("its output cannot be read")
+        } else if is_lost(changes) {
+            Some("its `workspace.jsonl` cannot be read")
+        } else if is_lost(contents) {
+            Some("its `workspace.contents` cannot be read")
+        } else if test.expect()?.transcript.is_some() && is_lost(row.transcript_artifact()) {
+            Some("its `transcript.json` cannot be read")
+        } else {
+            None
+        })
     }
 
     /// Returns whether the row has an answer of a grader.
@@ -134,8 +155,7 @@ impl Rejudge {
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
                 let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
-                let row = read_line(bytes);
-                if row.is_ok_and(|row| StoredRow::has_output(run, &row, place)) {
+                if is_readable(run, bytes, place, &line).is_ok_and(|is_readable| is_readable) {
                     rows.insert(index, place);
                 } else {
                     change = Change::Run;
@@ -234,6 +254,12 @@ pub(super) fn unjudgeable(
     } else {
         None
     })
+}
+
+/// Returns whether the row at `place` has all that the test in `line` judges.
+fn is_readable(run: &RunDir, bytes: &[u8], place: RowPlace, line: &[u8]) -> io::Result<bool> {
+    let row = read_line(bytes).map_err(io::Error::other)?;
+    Ok(StoredRow::unreadable(run, &row, place, &TestLine::read(line)?)?.is_none())
 }
 
 fn output_of(run: &RunDir, digest: Digest) -> Option<Box<RawValue>> {

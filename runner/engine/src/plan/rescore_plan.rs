@@ -56,7 +56,7 @@ const NO_RESULT: RescoreReason = RescoreReason::Unmatched("it has no result");
 const JUDGED_ALREADY: RescoreReason =
     RescoreReason::Kept("it is judged by these expectations and graders already");
 const NO_OUTPUT: RescoreReason = RescoreReason::Kept("it has no output");
-const UNREADABLE: RescoreReason = RescoreReason::Unjudgeable("its output cannot be read");
+const UNREADABLE: RescoreReason = RescoreReason::Unjudgeable("its row cannot be read");
 
 impl RescorePlan {
     /// Plans a run's stored trials with the expectations of the scenario at `path`. Without graders, tests that have some are
@@ -196,7 +196,7 @@ impl RescorePlan {
                 Err(_) => UNREADABLE,
                 Ok(row) if has_matched || filter.is_none_or(|filter| filter.matches(&row)) => {
                     let reason = self.reason(dir, index, &row, place, &mut line);
-                    reason.unwrap_or(UNREADABLE)
+                    reason.unwrap_or(RescoreReason::Unjudgeable("its test cannot be read"))
                 }
                 Ok(_) => RescoreReason::Unmatched("the filter does not match it"),
             };
@@ -254,8 +254,8 @@ impl RescorePlan {
             NO_OUTPUT
         } else if let Some(why) = unjudgeable(row, &test)? {
             RescoreReason::Unjudgeable(why)
-        } else if !StoredRow::has_output(dir, row, place) {
-            UNREADABLE
+        } else if let Some(why) = StoredRow::unreadable(dir, row, place, &test)? {
+            RescoreReason::Unjudgeable(why)
         } else if place.is_ungraded {
             RescoreReason::Judged("not all of its graders have answered")
         } else if has_grader_error {
