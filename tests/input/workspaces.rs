@@ -199,6 +199,10 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
                 "remove `keep = \"none\"` there",
             ],
         ),
+        (
+            read().replace("workspace = {}", "workspace = { mount = \"/scratch\" }"),
+            ["must be the absolute path of a free folder: `/scratch` is the attempt's own", ""],
+        ),
     ] {
         runner.scenario(&scenario);
         runner.refused(&[], &texts);
@@ -369,4 +373,19 @@ fn run_without_room_for_its_bases_does_not_start() {
     runner.write("hidden/large", vec![1; 5 << 19]);
     runner.scenario(GRADED);
     in_small_folder(&runner, "-j 1").expect(3).says(&["the files of graders need 5 MiB"]);
+}
+
+#[test]
+fn globs_that_match_no_path_of_a_workspace_are_refused() {
+    let runner = Runner::new(&[]);
+    for (key, glob) in
+        [("unchanged", "/work/src/**"), ("changed", "./src/**"), ("unchanged", "src/")]
+    {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:echo\"\nworkspace = {{}}\n\
+             [[tests]]\nid = \"a\"\nexpect.workspace.{key} = [\"{glob}\"]\n"
+        ));
+        let says = format!("`{glob}` matches nothing: paths are relative to the workspace");
+        runner.refused(&[], &[&says, "such as `src/**`"]);
+    }
 }

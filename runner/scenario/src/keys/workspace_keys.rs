@@ -24,7 +24,7 @@ pub(super) const GRADER_FILES: Named<Templated> = Named {
 /// `limits.scratch` of a provider with a workspace, or of a grader that writes to one, that does not set it.
 pub(super) const SCRATCH: u64 = 64 << 20;
 const MOUNT: Text<String> = Text {
-    words: "an absolute path",
+    words: "the absolute path of a free folder",
     example: " such as \"/work\"",
     schema: r#"{"title": "such as `\"/work\"`", "type": "string", "pattern": "^/.", "examples": ["/work"]}"#,
     parse: |text| {
