@@ -327,6 +327,9 @@ fn names_that_match_nothing_have_advice() {
         .expect(0)
         .says(&["run ", " has no logs; `--runner` prints the runner's own"]);
     runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
+    for args in [&["logs", "--calls"][..], &["show", "latest", "one-", "--calls"]] {
+        runner.run(args).expect(0).says(&["`[run] journal = true` or `exec --journal`"]);
+    }
     for (command, trial, shown) in [
         ("show", "one-long-name", "one-long-name"),
         ("show", "*-name", "'*-name'"),

@@ -41,7 +41,7 @@ mod plan {
     mod stored_scenario;
     mod test_line;
 
-    pub use self::access::access;
+    pub use self::access::{access, has_journal};
     pub(crate) use self::access::{access_of, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
     pub(crate) use self::diff::{changes_since, difference, plugin_changes};
@@ -187,7 +187,7 @@ pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::inputs::inputs;
 pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
 pub use self::merge::{MergeRequest, merge};
-pub use self::plan::{access, resolve_filter, resolve_filter_in};
+pub use self::plan::{access, has_journal, resolve_filter, resolve_filter_in};
 pub use self::request::{
     Decision, ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest,
 };
@@ -196,8 +196,8 @@ pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume, stop,
 };
 pub use self::signals::{
-    before_forced_exit, exit_on_signal, fail_large_writes, keep_continue_pending, keep_exit,
-    kept_stop, on_stop, take_over,
+    before_forced_exit, exit_on_signal, fail_large_writes,
+    keep_continue_pending, keep_exit, kept_stop, on_stop, take_over,
 };
 pub use self::stored_call::StoredCall;
 pub use self::trust::{author, stored_access};

@@ -14,6 +14,7 @@ use runner_report::{
     short_of,
 };
 
+use super::results::calls;
 use super::target::{self, Target};
 use crate::{
     args::{RootArgs, RunArg, any_duration, number},
@@ -310,6 +311,9 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     (_, None) => format!("run {}", short_of(&root, run.id())),
                 };
                 out.talk(&format!("{name} has no logs; `--runner` prints the runner's own"));
+                if args.calls {
+                    calls::print_advice(run, out);
+                }
             }
             if tail.left > 0 {
                 let lines = plural(tail.left, "more line", "more lines");

@@ -229,7 +229,7 @@ fn show_calls(
     }
     let most = if json || args.full { usize::MAX } else { MOST_CALLS };
     let document = trial.calls(run, args.attempt, 0..most)?;
-    out.document_or(json, &document, |document| calls::print(document, out));
+    out.document_or(json, &document, |document| calls::print(document, run, out));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use runner_record::{Manifest, ManifestProvider, ResultsRoot, RunDir};
 use runner_scenario::{Scenario, parse_stored};
 
-use super::{load::manifest_providers, plan::Plan};
+use super::{load::manifest_providers, plan::Plan, stored_scenario::stored_scenario};
 
 /// Returns the lines of a run, from its stored scenario and the folders that it mounted. Empty if the scenario cannot be read.
 pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
@@ -15,6 +15,12 @@ pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
         scenario.and_then(|text| parse_stored(&text, &manifest.scenario, overrides).ok());
     let lines = |scenario| access_of(&scenario, &manifest.scenario_path, &manifest.providers);
     scenario.map(lines).unwrap_or_default()
+}
+
+/// Returns whether attempts of a run have a journal. `None` if its scenario cannot be read.
+pub fn has_journal(dir: &RunDir, manifest: &Manifest) -> Option<bool> {
+    let scenario = stored_scenario(dir, manifest).ok()?;
+    Some(scenario.providers.iter().any(|provider| provider.journal().is_some()))
 }
 
 /// Returns the lines of the scenario in the file `path`.

@@ -1,7 +1,9 @@
 //! The recorded calls of an attempt: a list, or one call in full.
 
+use runner_engine::has_journal;
 use runner_model::units::plural;
 use runner_model::visible::visible_line;
+use runner_record::RunDir;
 use runner_report::{CallsDocument, RecordedCall, Section};
 
 use crate::text::{Out, cut, style};
@@ -9,8 +11,11 @@ use crate::text::{Out, cut, style};
 /// Calls of a list without `--full`.
 pub const MOST_CALLS: usize = 100;
 
+/// Advice for a run without a journal.
+const NO_JOURNAL: &str = "note: `[run] journal = true` or `exec --journal` records calls";
+
 /// Prints the list of calls, each with the first lines of its request and response.
-pub fn print(document: &CallsDocument, out: &Out) {
+pub fn print(document: &CallsDocument, run: &RunDir, out: &Out) {
     let CallsDocument { trial, attempt, total, problem, calls, .. } = document;
     out.data(&format!("{trial}, attempt {attempt}: {}", plural(*total, "call", "calls")));
     for call in calls {
@@ -23,8 +28,16 @@ pub fn print(document: &CallsDocument, out: &Out) {
     if let Some(problem) = problem {
         out.hint(&format!("note: the journal cannot be used, because {}", visible_line(problem)));
     }
-    if *total == 0 {
-        out.hint("note: `[run] journal = true` or `exec --journal` records calls");
+    if *total == 0 && problem.is_none() {
+        print_advice(run, out);
+    }
+}
+
+/// Prints how to record calls, if the run has no journal.
+pub fn print_advice(run: &RunDir, out: &Out) {
+    let has_journal = run.manifest().ok().and_then(|manifest| has_journal(run, &manifest));
+    if has_journal == Some(false) {
+        out.hint(NO_JOURNAL);
     }
 }
 
