@@ -285,11 +285,31 @@ const JAVASCRIPT: Template = Template {
   if (text === 'timer') return new Promise(() => setTimeout(() => { throw new Error('late'); }, 1));
   if (text === 'never') return new Promise(() => setTimeout(() => {}, 20));
   if (text === 'level') host.log('loud', '', []);
+  const request = { method: 'POST', url: 'https://example.com/', headers: [] };
+  if (text === 'chunk') host.append('a.txt', 'text/plain', 'text');
+  if (text === 'body') host.send({ ...request, body: 'text' });
+  if (text === 'headers') host.send({ ...request, headers: { accept: '*/*' } });
+  if (text === 'timeout') host.send({ ...request, timeout: 1.5 });
+  if (text === 'timout') host.send({ ...request, timout: 5 });
+  if (text === 'fields') host.log('info', '', { text });
+  const failure = { kind: 'other', code: 'slow', message: 'too slow' };
+  if (text === 'soon') throw { ...failure, retryAfter: 'soon' };
+  if (text === 'retry') throw { ...failure, retry_after: 5 };
+  if (text === 'details') throw { ...failure, details: { seconds: [7] } };
+  const checked = { name: 'a', verdict: 'pass' };
+  if (text === 'message') return { output: '1', checks: [{ ...checked, message: 5 }] };
+  if (text === 'reason') return { output: '1', checks: [{ ...checked, reason: 'x' }] };
+  if (text === 'unit') return { output: '1', metrics: [{ name: 'a', value: 1, unit: 5 }] };
   if (text.startsWith('http')) {
     const { body } = host.send({ method: 'GET', url: text, headers: [] });
     return { output: JSON.stringify([[...body], Date.now(), performance.now(), Math.random()]) };
   }
   host.log("#,
+        ),
+        (
+            "shout.js",
+            "    metrics:",
+            "    checks: [{ name: 'all', verdict: 'pass', details: { words: [words] } }],\n    summary: null,\n    metrics:",
         ),
         // The program has the same imports in both forms.
         (
@@ -298,25 +318,58 @@ const JAVASCRIPT: Template = Template {
             "import { version } from './package.json';\nimport { parse } from 'acorn';\n// With the schemas",
         ),
         ("shout.js", "summary: '", "summary: version + parse('1', { ecmaVersion: 2020 }).type + '"),
-        ("provider.js", "{ log })", "{ log, send })"),
+        ("provider.js", "{ log })", "{ append, log, send })"),
         (
             "provider.js",
             "import { log }",
-            "import { send } from 'runner:provider/http@0.1.1';\nimport { log }",
+            "import { append } from 'runner:provider/artifacts@0.1.1';\nimport { send } from 'runner:provider/http@0.1.1';\nimport { log }",
         ),
     ],
     crash: ("internal", &["oh no", "shout.js:"]),
     asks: true,
     mistakes: &[
-        ("bare", "TypeError: the reply must have an `output`"),
-        ("score", "TypeError: the reply must have a `score` that is a number"),
-        ("verdct", "known fields only, not `verdct`"),
-        ("metric", "a list of `metrics`, each with a `name`"),
+        ("bare", "TypeError: `output` of the reply must be JSON text: `JSON.stringify(…)`"),
+        ("score", "TypeError: `score` of the reply must be a finite number, or none"),
+        (
+            "verdct",
+            "TypeError: the reply has an unknown field `verdct`; known are output, verdict,",
+        ),
+        ("metric", "TypeError: `metrics[0].name` of the reply must be a string"),
         ("payload", "Error: boom\n"),
         ("fetch", "there is no `fetch`: use `send`"),
         ("timer", "Error: late\n"),
         ("never", "`run` returned a promise that nothing settles: no timer is left"),
-        ("level", "TypeError: \"loud\" is not one of the cases of level\nrun@shout.js:"),
+        (
+            "level",
+            "`level` of `log` must be one of 'trace', 'debug', 'info', 'warn', 'error'\nrun@shout.js:",
+        ),
+        (
+            "chunk",
+            "TypeError: `chunk` of `append` must be a Uint8Array, such as `new TextEncoder().encode(text)`\nrun@shout.js:",
+        ),
+        ("body", "TypeError: `request.body` of `send` must be a Uint8Array, such as"),
+        (
+            "headers",
+            "TypeError: `request.headers` of `send` must be a list, each item a pair of strings",
+        ),
+        ("timeout", "TypeError: `request.timeout` of `send` must be milliseconds: a whole number"),
+        (
+            "timout",
+            "TypeError: `request` of `send` has an unknown field `timout`; known are method,",
+        ),
+        ("fields", "TypeError: `fields` of `log` must be a list, each item a pair of strings"),
+        (
+            "soon",
+            "`retryAfter` of the error must be milliseconds: a whole number from 0 to 4294967295",
+        ),
+        (
+            "retry",
+            "the error has an unknown field `retry_after`; known are kind, code, message, retryAfter, details",
+        ),
+        ("details", "{\"seconds\":[7]}"),
+        ("message", "TypeError: `checks[0].message` of the reply must be a string, or none"),
+        ("reason", "TypeError: `checks[0]` of the reply has an unknown field `reason`"),
+        ("unit", "TypeError: `metrics[0].unit` of the reply must be a string, or none"),
     ],
     broken: &[
         (
@@ -368,6 +421,12 @@ const JAVASCRIPT: Template = Template {
             "version: '0.1.0'",
             "version: 1",
             &["TypeError: `version` of the description must be a string"],
+        ),
+        (
+            "shout.js",
+            "function describe",
+            "async function describe",
+            &["TypeError: `describe` cannot be `async`: it must return the description itself"],
         ),
         (
             "shout.js",
@@ -683,6 +742,18 @@ fn python_imports_are_found_or_explained() {
 #[test]
 fn javascript() {
     JAVASCRIPT.follow();
+}
+
+#[test]
+fn javascript_without_a_provider_is_explained() {
+    let plugin = Plugin::new(&JAVASCRIPT);
+    fs::remove_file(plugin.path("provider.js")).unwrap();
+    for build in ["node build.mjs --source dist/source", "node build.mjs dist/plugin.wasm"] {
+        let built = plugin.shell(build);
+        let stderr = String::from_utf8_lossy(&built.stderr);
+        assert!(!built.status.success(), "{build}");
+        assert!(stderr.starts_with("there is no `provider.js`: "), "{stderr}");
+    }
 }
 
 #[test]
@@ -1364,6 +1435,10 @@ fn assert_says(rows: &[Value], test: &str, texts: &[&str]) {
     let error = &row(rows, test)["error"];
     for text in texts {
         let has_text = |key: &str| error[key].as_str().is_some_and(|part| part.contains(text));
-        assert!(has_text("message") || has_text("stderr"), "{test}: {text:?} is not in: {error}");
+        let has_details = error["details"].to_string().contains(text);
+        assert!(
+            has_text("message") || has_text("stderr") || has_details,
+            "{test}: {text:?} is not in: {error}"
+        );
     }
 }

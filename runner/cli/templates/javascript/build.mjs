@@ -16,7 +16,7 @@ const options = { loader: { type: 'boolean' }, source: { type: 'boolean' } };
 const { values, positionals } = parseArgs({ options, allowPositionals: true });
 const [file = here('dist/plugin.wasm')] = positionals;
 await mkdir(dirname(file), { recursive: true });
-const hostModules = await readHostModules();
+const { types, hostModules } = await readContract();
 
 if (values.source) {
   await writeFile(file, JSON.stringify(await bundle()));
@@ -32,7 +32,8 @@ if (values.source) {
 async function build(expression, names) {
   const imports = names.map((name, index) => `import * as host${index} from '${name}';`);
   const entries = names.map((name, index) => `'${name}': host${index}`);
-  const start = `${imports.join(' ')} const host = { ${entries.join(', ')} };`;
+  const contract = JSON.stringify({ types, functions: Object.fromEntries(hostModules) });
+  const start = `${imports.join(' ')} const host = { ${entries.join(', ')} }; const contract = ${contract};`;
   const loader = await readFile(here('loader.js'), 'utf8');
   await writeFile(here('dist/component.js'), `${start} export const provider = ${expression};\n\n${loader}`);
   const { componentize } = await import('@bytecodealliance/componentize-js');
@@ -46,18 +47,27 @@ async function build(expression, names) {
   await writeFile(file, component);
 }
 
-// Returns the modules of the world, with the names of their functions.
-async function readHostModules() {
-  const wit = await readFile(here('wit/provider.wit'), 'utf8');
+// Returns the fields of each record, the cases of each enum, and the modules of the world with the parameters of their functions.
+async function readContract() {
+  const wit = (await readFile(here('wit/provider.wit'), 'utf8')).replace(/\/\/.*/g, '');
   const bodyOf = (name) => wit.match(new RegExp(`^${name} {(.*?)^}`, 'ms'))[1];
-  const namesOf = (body, pattern) => [...body.matchAll(pattern)].map(([, name]) => name);
   const importsOf = (world) => {
-    const body = bodyOf(`world ${world}`);
-    return [...namesOf(body, /^ *include ([^;]*);/gm).flatMap(importsOf), ...namesOf(body, /^ *import ([^;]*);/gm)];
+    const namesOf = (word) => [...bodyOf(`world ${world}`).matchAll(`(?<=${word} )[^;]*`)].flat();
+    return [...namesOf('include').flatMap(importsOf), ...namesOf('import')];
   };
-  const camelCase = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
-  const functionsOf = (name) => namesOf(bodyOf(`interface ${name}`), /^ *%?([a-z-]+): func/gm).map(camelCase);
-  return new Map(importsOf(worldName).map((name) => [`runner:provider/${name}@0.1.1`, functionsOf(name)]));
+  const camelCase = (name) => name.replace('%', '').replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+  // `<a, b>` is one type.
+  const split = (list) => list.split(/,(?![^<]*>)/).flatMap((one) => one.trim() || []);
+  const fieldsOf = (list) => split(list).map((one) => one.split(': ')).map(([name, type]) => [camelCase(name), type]);
+  const types = [...wit.matchAll(/(record|enum) (\S+) {([^}]*)}/g)];
+  const functionsOf = (name) => [...bodyOf(`interface ${name}`).matchAll(/(\S+): func\(([^)]*)\)/g)];
+  const entriesOf = (name) => functionsOf(name).map(([, name, parameters]) => [camelCase(name), fieldsOf(parameters)]);
+  return {
+    types: Object.fromEntries(types.map(([, kind, name, list]) => [name, kind === 'enum' ? split(list) : fieldsOf(list)])),
+    hostModules: new Map(
+      importsOf(worldName).map((name) => [`runner:provider/${name}@0.1.1`, Object.fromEntries(entriesOf(name))]),
+    ),
+  };
 }
 
 // Returns `provider.js` and all that it imports as a function of the host's modules, with the place of each of its lines.
@@ -69,12 +79,13 @@ async function bundle() {
       if (hostModules.has(name)) return name;
       const found = await this.resolve(name, importer, { skipSelf: true });
       if (found && !found.external) return found;
+      if (!importer) fail(new Error('there is no `provider.js`: it must be next to build.mjs, and export `provider`'));
       const what = name.startsWith('.') ? 'a file that does not exist' : 'which is neither in node_modules nor in this world';
-      fail(new Error(`${importer ? await place(importer, name) : ''}${what}`));
+      fail(new Error(`${await place(importer, name)}${what}`));
     },
     load(name) {
       const functions = hostModules.get(name);
-      return functions?.map((one) => `export const ${one} = host['${name}'].${one};`).join('\n');
+      return functions && Object.keys(functions).map((one) => `export const ${one} = host['${name}'].${one};`).join('\n');
     },
   };
   const resolved = { mainFields: ['module', 'main'] };

@@ -30,10 +30,19 @@ function provide(program, lines, name) {
       check(typeof provider?.[name] === 'function', message);
     }
     return {
-      describe: () => withReason(() => checkedDescription(provider.describe())),
+      describe() {
+        return withReason(() => {
+          const description = provider.describe();
+          check(typeof description?.then !== 'function', '`describe` cannot be `async`: it must return the description itself');
+          return typed('description', description, '', 'the description');
+        });
+      },
       async run(test) {
         try {
-          return checkedReply(await settled(provider.run(test)));
+          const reply = await settled(provider.run(test));
+          check(typeof reply === 'object' && reply !== null, '`run` must return a reply, which is an object');
+          const { checks, metrics } = reply;
+          return typed('reply', { ...reply, checks: checks ?? [], metrics: metrics ?? [] }, '', 'the reply');
         } catch (thrown) {
           throw asError(thrown);
         }
@@ -52,7 +61,12 @@ function withoutHost(program) {
       return call.apply(this, values);
     };
   const modules = Object.entries(host).map(([module, functions]) => {
-    const guarded = Object.entries(functions).map(([name, call]) => [name, only(call, name)]);
+    const guarded = Object.entries(functions).map(([name, call]) => {
+      const parameters = contract.functions[module][name];
+      const typedCall = (...values) =>
+        call(...parameters.map(([parameter, type], index) => typed(type, values[index], parameter, `\`${name}\``)));
+      return [name, only(typedCall, name)];
+    });
     return [module, Object.fromEntries(guarded)];
   });
   Math.random = only(Math.random, 'Math.random');
@@ -119,39 +133,53 @@ function watchTimers() {
   };
 }
 
-// Without these checks, another description or reply would be a trap without a reason.
-function checkedDescription(description) {
-  const isText = (value) => typeof value === 'string';
-  const isOptional = (value) => value === undefined || isText(value);
-  const isList = (value) => Array.isArray(value) && value.every(isText);
-  const kinds = [
-    [isText, 'a string', ['name', 'version', 'summary']],
-    [isOptional, 'JSON text: `JSON.stringify(…)`, or none', ['configSchema', 'inputSchema', 'extra']],
-    [isList, 'a list of strings', ['requests']],
-  ];
-  for (const [is, kind, names] of kinds) {
-    names.forEach((name) => check(is(description?.[name]), `\`${name}\` of the description must be ${kind}`));
-  }
-  return description;
-}
+// Returns a value as a type of the contract. Otherwise the engine silently converts some values, such as a string to no bytes,
+// and drops unknown fields. Other values end the instance, without a place in the sources.
+function typed(type, value, path, owner) {
+  const name = path ? `\`${path}\` of ${owner}` : owner;
+  const isOptional = type.startsWith('option<');
+  if (isOptional && (value === undefined || value === null)) return undefined;
+  if (isOptional) type = type.slice('option<'.length, -1);
+  const must = (isRight, kind) => check(isRight, `${name} must be ${kind}${isOptional ? ', or none' : ''}`);
 
-function checkedReply(reply) {
   const isText = (value) => typeof value === 'string';
-  const isVerdict = (value) => ['pass', 'fail', 'skip'].includes(value);
-  const isOptional = (is) => (value) => value === undefined || is(value);
-  const must = (isRight, text) => check(isRight, `the reply must have ${text}`);
-  const { output, verdict, score, summary, checks = [], metrics = [], extra, ...others } = reply ?? {};
-  must(isText(output), 'an `output`, which is JSON text: `JSON.stringify(…)`');
-  must(isOptional(isVerdict)(verdict), "a `verdict` of 'pass', 'fail' or 'skip', or none");
-  must(isOptional(Number.isFinite)(score), 'a `score` that is a number, or none');
-  must([summary, extra].every(isOptional(isText)), 'a `summary` and an `extra` that are strings, or none');
-  for (const [name, list] of Object.entries({ checks, metrics })) {
-    must(Array.isArray(list) && list.every((one) => isText(one?.name)), `a list of \`${name}\`, each with a \`name\``);
+  const isWhole = (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+  // Values of the host are of another realm, where `instanceof Uint8Array` is false.
+  const isBytes = (value) => Object.prototype.toString.call(value) === '[object Uint8Array]';
+  const isPair = (value) => Array.isArray(value) && value.length === 2 && value.every(isText);
+  const kinds = {
+    string: [isText, 'a string'],
+    json: [isText, 'JSON text: `JSON.stringify(…)`'],
+    f64: [Number.isFinite, 'a finite number'],
+    u32: [isWhole, 'a whole number from 0 to 4294967295'],
+    ms: [isWhole, 'milliseconds: a whole number from 0 to 4294967295'],
+    'list<u8>': [isBytes, 'a Uint8Array, such as `new TextEncoder().encode(text)`'],
+    'tuple<string, string>': [isPair, 'a pair of strings: `[name, value]`'],
+  };
+  if (kinds[type]) {
+    const [is, kind] = kinds[type];
+    // Details can be any value, such as an object.
+    if (path.endsWith('details') && !isText(value)) value = JSON.stringify(value);
+    must(is(value), kind);
+    return value;
   }
-  must(checks.every((one) => isVerdict(one.verdict)), "`checks` with a `verdict` of 'pass', 'fail' or 'skip'");
-  must(metrics.every((one) => Number.isFinite(one.value)), '`metrics` with a `value` that is a number');
-  must(Object.keys(others).length === 0, `known fields only, not \`${Object.keys(others).join('`, `')}\``);
-  return { ...reply, checks, metrics };
+  if (type.startsWith('list<')) {
+    const itemType = type.slice('list<'.length, -1);
+    const [, kind] = kinds[itemType] ?? [, 'an object'];
+    must(Array.isArray(value), `a list, each item ${kind}`);
+    return value.map((item, index) => typed(itemType, item, `${path}[${index}]`, owner));
+  }
+  const fields = contract.types[type];
+  if (isText(fields[0])) {
+    must(fields.includes(value), `one of '${fields.join("', '")}'`);
+    return value;
+  }
+  must(typeof value === 'object' && value !== null, 'an object');
+  const names = fields.map(([name]) => name);
+  const unknown = Object.keys(value).find((key) => !names.includes(key));
+  check(unknown === undefined, `${name} has an unknown field \`${unknown}\`; known are ${names.join(', ')}`);
+  const pathOf = (name) => (path ? `${path}.${name}` : name);
+  return Object.fromEntries(fields.map(([name, type]) => [name, typed(type, value[name], pathOf(name), owner)]));
 }
 
 function check(isRight, message) {
@@ -161,10 +189,17 @@ function check(isRight, message) {
 // The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.
 function asError(thrown) {
   const exception = (message) => ({ kind: 'internal', code: 'exception', message });
-  const kinds = ['invalid-config', 'invalid-input', 'denied', 'unavailable', 'rate-limited', 'stopped', 'internal', 'other'];
+  const kinds = contract.types['error-kind'];
   if (kinds.includes(thrown?.kind)) {
-    const { kind, code = '', message = '', retryAfter, details } = thrown;
-    return { kind, code: `${code}`, message: `${message}`, retryAfter, details };
+    const { kind, code, message, retryAfter, details } = thrown;
+    const text = (value) => (typeof value === 'number' ? `${value}` : (value ?? ''));
+    const error = { kind, code: text(code), message: text(message), retryAfter, details };
+    try {
+      // An exception may have fields of its own.
+      return typed('provider-error', thrown instanceof Error ? error : { ...thrown, ...error }, '', 'the error');
+    } catch (wrong) {
+      return exception([`${shown(wrong)}; it is ${shown(thrown)}`, ...stackOf(thrown)].join('\n'));
+    }
   }
   if (typeof thrown?.kind === 'string' && !(thrown instanceof Error)) {
     return exception(`${shown(thrown)} has an unknown kind; known are ${kinds.join(', ')}`);
