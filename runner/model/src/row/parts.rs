@@ -19,6 +19,8 @@ pub const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 pub const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
 /// Line of the Python runtime below an exception that was not caught.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
+/// Start of the words of the Python runtime about a value that it cannot pass to the host.
+const PYTHON_UNWRAP: &str = "called `Result::unwrap()` on an `Err` value: ";
 /// Last line of the JavaScript engine after an exception that was not caught.
 const JAVASCRIPT_ABORT: &str = "Redirecting call to abort() to mozalloc_abort";
 
@@ -196,38 +198,103 @@ pub struct Raw<'a>(pub Cow<'a, RawValue>);
 /// Returns the lines of a panic in a trap's standard error, and the panic as one line.
 pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     let stderr = error.stderr.as_ref().filter(|_| error.class == Some(ErrorClass::Trap))?;
+    if let Some(exception) = python_exception(stderr) {
+        return Some(exception);
+    }
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if let Some(panic) = javascript_panic(&lines) {
         return Some(panic);
     }
-    let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
-    let at = lines.iter().position(is_panic)?;
+    let at = lines.iter().position(|line| is_panic(line))?;
     let place = &lines[at][lines[at].find("panicked at ")?..];
     let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
-    Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
-        // The runtime of Python components panics after it has printed the exception.
-        (Some(words), Some(above)) if *words == PYTHON_PANIC => {
-            let is_placed = above.ends_with(')') && above.contains(", line ");
-            let place = python_place(&lines).filter(|_| !is_placed);
-            let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
-            (vec![above, lines[at], words], format!("{above}{place}"))
-        }
-        (Some(words), _) => {
+    Some(match words {
+        Some(words) => {
             let place = place.trim_end_matches(':');
-            (vec![lines[at], words], format!("{words} ({place})"))
+            let refused = python_refusal(words);
+            (vec![lines[at], words], refused.unwrap_or_else(|| format!("{words} ({place})")))
         }
-        (None, _) => (vec![lines[at]], place.to_owned()),
+        None => (vec![lines[at]], place.to_owned()),
     })
+}
+
+fn is_panic(line: &str) -> bool {
+    line.starts_with("thread '") && line.contains("panicked at ")
+}
+
+/// Returns the lines of the exception that has ended a Python component, and the exception with its place as one line.
+///
+/// The runtime prints the exception, and then panics.
+pub fn python_exception(stderr: &str) -> Option<(Vec<&str>, String)> {
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    let at = lines.iter().position(|line| is_panic(line))?;
+    lines.get(at + 1).filter(|words| **words == PYTHON_PANIC)?;
+    let (printed, ended) = (&lines[..at], &lines[at..at + 2]);
+    let last = printed.last()?;
+    // The parts of an exception group are in boxes below it, and its own lines have a margin.
+    let group: Vec<&str> = if last.trim_start().starts_with("+-") {
+        let start = printed.iter().rposition(|line| !line.starts_with("  "));
+        let lines = printed[start.map_or(0, |start| start + 1)..].iter();
+        let lines = lines.take_while(|line| !line.starts_with("  +-"));
+        lines.filter_map(|line| line.strip_prefix("  | ")).collect()
+    } else {
+        Vec::new()
+    };
+    let traceback = if group.is_empty() { printed } else { &group[..] };
+    let frame = traceback.iter().rposition(|line| line.starts_with("  File \""));
+    let text = match frame {
+        // Below a frame is its line of the source, indented.
+        Some(frame) => {
+            let below = traceback[frame + 1..].iter().position(|line| !line.starts_with(' '));
+            &traceback[frame + 1 + below.unwrap_or(0)..]
+        }
+        // There is no traceback, or its start is cut off.
+        None => {
+            let is_box = |line: &&str| line.trim_start().starts_with("+-");
+            let last = traceback.iter().rposition(|line| !is_box(line)).unwrap_or(0);
+            &traceback[last..=last]
+        }
+    };
+    let lines: Vec<&str> = text.iter().map(|line| line.trim()).collect();
+    let mut words = lines.join(" ");
+    if frame.is_none() {
+        words = words.trim_start_matches("| ").to_owned();
+    }
+    let is_placed = words.ends_with(')') && words.contains(", line ");
+    if let Some(place) = python_place(traceback).filter(|_| !is_placed) {
+        words += &format!(" ({place})");
+    }
+    // Lines that one line joins stay among the details.
+    let own = if text.len() == 1 { text } else { &[] };
+    Some((own.iter().chain(ended).map(|line| line.trim()).collect(), words))
 }
 
 /// Returns file and line of the last function of a traceback that is in the plugin's own folder.
 ///
 /// `componentize-py` numbers the folders that it finds modules in. The first one is the plugin's.
 fn python_place(lines: &[&str]) -> Option<String> {
-    lines.iter().rev().find_map(|line| {
-        let (file, line) = line.strip_prefix("File \"/0/")?.split_once("\", line ")?;
-        Some(format!("{file}, line {}", line.split(',').next()?))
-    })
+    let mut frames = lines
+        .iter()
+        .rev()
+        .filter_map(|line| line.trim_start().strip_prefix("File \"/0/")?.split_once("\", line "));
+    // The template's `checked` reports mistakes of its caller.
+    let caller = frames.clone().find(|(_, line)| !line.ends_with(", in checked"));
+    let (file, line) = caller.or_else(|| frames.next())?;
+    Some(format!("{file}, line {}", line.split(',').next()?))
+}
+
+/// Returns the reason of the Python runtime's panic about a value that the contract does not allow.
+fn python_refusal(words: &str) -> Option<String> {
+    let error = words.strip_prefix(PYTHON_UNWRAP)?.strip_suffix(" }")?;
+    if let Some(cast) = error.strip_prefix("CastError { from: ") {
+        let (value, class) = cast.rsplit_once(", classinfo: ")?;
+        return Some(format!(
+            "a value of the wrong type was given to the host: {value} is not {class}"
+        ));
+    }
+    let (_, raised) = error.strip_prefix("PyErr { type: <class ")?.split_once(", value: ")?;
+    let (raised, _) = raised.rsplit_once(", traceback: ")?;
+    Some(format!("a value that the contract does not allow was given to the host: {raised}"))
 }
 
 /// Returns the exception that has ended a JavaScript component, whose engine prints its message and its stack.

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use runner_model::row::{
     BACKTRACE, Check, CheckKind, Grade, Hint, Raw, RowError, STDERR_FOLLOWS, panic,
+    python_exception,
 };
 use runner_model::visible::{
     cut, cut_around_difference, difference_start, expected_and_got, marked, visible_line,
@@ -506,8 +507,11 @@ fn error_words(error: &RowError<'_>, is_whole: bool) -> Option<String> {
     Some(format!("{first}{excerpt}"))
 }
 
-/// Returns a line of the program's standard error: the one of a Go panic, or else the last.
+/// Returns a line of the program's standard error: a Python exception, a Go panic, or else the last.
 fn program_words(stderr: Option<&Text<'_>>) -> Option<String> {
+    if let Some((_, words)) = stderr.and_then(|stderr| python_exception(stderr)) {
+        return Some(visible_line(&words).into_owned());
+    }
     let lines = stderr?.lines().map(str::trim);
     let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(BACKTRACE));
     let last = lines.clone().next_back()?;

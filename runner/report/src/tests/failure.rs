@@ -85,7 +85,72 @@ fn exceptions_of_python_come_first() {
     assert_eq!(block(&read(&trap), 12), expected);
     // The reason for the lack of memory comes first.
     let memory = error("out-of-memory");
-    assert!(headline(&read(&memory)).starts_with("the guest trapped: "));
+    let words = "the guest trapped: ValueError: oh no (provider.py, line 7)";
+    assert_eq!(headline(&read(&memory)), words);
+}
+
+#[test]
+fn exceptions_of_python_are_one_line_with_a_place() {
+    let caught = "Traceback (most recent call last):\n  File \"/0/provider.py\", line 3, in run\nKeyError: 1\n\n\
+        During handling of the above exception, another exception occurred:\n\n";
+    let frames = "Traceback (most recent call last):\n  File \"/0/provider.py\", line 5, in run\n";
+    let group = "  + Exception Group Traceback (most recent call last):\n  |   File \"/0/provider.py\", line 5, in run\n";
+    let parts = "  +-+---------------- 1 ----------------\n    |   File \"/0/provider.py\", line 9, in a\n    | ValueError: one\n    \
+        +------------------------------------\n";
+    let checked = "  File \"/0/provider.py\", line 80, in checked\nTypeError: no\n";
+    for (printed, words) in [
+        (
+            format!("{caught}{frames}ValueError: a\n  b\nc\n"),
+            "ValueError: a b c (provider.py, line 5)",
+        ),
+        (
+            format!("{frames}    run()\n    ~~~^^\nValueError: a\n"),
+            "ValueError: a (provider.py, line 5)",
+        ),
+        (
+            format!("{caught}{group}  | Group: a\n  | b\n{parts}"),
+            "Group: a b (provider.py, line 5)",
+        ),
+        // The start is cut off.
+        (format!("  | b\n{parts}"), "b"),
+        (parts.to_owned(), "ValueError: one"),
+        // The line of the caller is the author's mistake.
+        (format!("{frames}{checked}"), "TypeError: no (provider.py, line 5)"),
+        (checked.to_owned(), "TypeError: no (provider.py, line 80)"),
+        ("a log\nSystemExit: 3\n".to_owned(), "SystemExit: 3"),
+    ] {
+        let panic = "\nthread '<unnamed>' (1) panicked at runtime/src/lib.rs:1293:29:\n";
+        let printed = format!("{printed}{panic}Python function threw an unexpected exception");
+        assert_eq!(trapped(&printed), words);
+    }
+}
+
+#[test]
+fn values_that_the_runtime_of_python_refuses_are_named() {
+    for (refused, words) in [
+        (
+            "CastError { from: 'text', classinfo: <class 'bytes'> }",
+            "a value of the wrong type was given to the host: 'text' is not <class 'bytes'>",
+        ),
+        (
+            "PyErr { type: <class 'OverflowError'>, value: OverflowError(\"can't convert negative int to unsigned\"), traceback: None }",
+            "a value that the contract does not allow was given to the host: OverflowError(\"can't convert negative int to unsigned\")",
+        ),
+        (
+            "Os { code: 44 }",
+            "called `Result::unwrap()` on an `Err` value: Os { code: 44 } (panicked at runtime/src/lib.rs:1686:57)",
+        ),
+    ] {
+        let panic = "\nthread '<unnamed>' (1) panicked at runtime/src/lib.rs:1686:57:\ncalled `Result::unwrap()` on an `Err` value: ";
+        assert_eq!(trapped(&format!("{panic}{refused}\nnote: run with `RUST_BACKTRACE=1`")), words);
+    }
+}
+
+/// Returns the headline of a trap with this standard error.
+fn trapped(stderr: &str) -> String {
+    let stderr = serde_json::to_string(stderr).unwrap();
+    let error = r#""class":"trap","code":"c","message":"the guest trapped""#;
+    headline(&read(&row("error", &format!(r#","error":{{{error},"stderr":{stderr}}}"#))))
 }
 
 #[test]
