@@ -24,7 +24,7 @@ const TRACES: [&str; 7] = [
     "dW50ZXIyL3dpdGgrc2ln",
 ];
 /// Ways in which the guest `leaky` can leak its secret.
-const WAYS: [&str; 30] = [
+const WAYS: [&str; 31] = [
     "output",
     "output-key",
     "json-in-string",
@@ -45,6 +45,7 @@ const WAYS: [&str; 30] = [
     "large-output",
     "error",
     "error-details",
+    "error-details-broken",
     "summary",
     "check",
     "metric",
@@ -123,6 +124,11 @@ fn planted_secret_is_in_no_file_or_output() {
         assert_clean(&format!("{args:?}"), ran.stderr.as_bytes());
     }
     let texts = assert_no_file_has_it(&runner.path("results"));
+
+    // Malformed details are not dropped without a word.
+    let left_out = "the `details` of the error is not JSON: expected ident at line 1 column 2, so it was left out";
+    assert!(runner.run(&["logs", "latest"]).expect(0).stdout.contains(left_out));
+    assert_eq!(runner.only_run().row("error-details-broken")["error"]["code"], "details");
 
     // Each leak was attempted and redacted.
     assert!(texts.matches("[secret API_KEY]").count() > 2 * WAYS.len());

@@ -227,8 +227,14 @@ impl LinkedComponent {
     }
 }
 
-fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
-    let redactor = sandbox.host.redactor();
+fn read_error(error: ProviderError, sandbox: &mut Sandbox) -> Ending {
+    let redactor = sandbox.host.redactor().cloned();
+    let parse = |details| read_json("`details` of the error", details, redactor.as_ref());
+    // An error with malformed details is still the provider's error.
+    let details = error.details.map(parse).transpose().unwrap_or_else(|problem| {
+        sandbox.host.warn(format!("{}, so it was left out", problem.message));
+        None
+    });
     let read = RowError {
         class: match error.kind {
             types::ErrorKind::InvalidConfig => Some(ErrorClass::InvalidConfig),
@@ -243,8 +249,7 @@ fn read_error(error: ProviderError, sandbox: &Sandbox) -> Ending {
         code: error.code.into(),
         message: error.message.into(),
         retry_after_ms: error.retry_after,
-        // An error with malformed details is still the provider's error.
-        details: error.details.and_then(|details| read_json("details", details, redactor).ok()),
+        details,
         ..RowError::default()
     };
     provider_error(read, &sandbox.host.guard.interrupt)

@@ -101,6 +101,7 @@ fn tell(way: &str, secret: &str) -> Result<Reply, ProviderError> {
         "artifact-name" => append(&format!("{}.txt", hex()), b"named"),
         "large-output" => return Ok(reply(json!([text, "x".repeat(100_000)]))),
         "error" => return Err(error(&text, None)),
+        "error-details-broken" => return Err(error("details", Some(text))),
         "error-details" => return Err(error("details", Some(json!({"key": text}).to_string()))),
         "summary" => said.summary = Some(text),
         "check" => said.checks.push(Check {
