@@ -5,6 +5,7 @@ is the component that reads them, one for all versions of the provider.
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -13,10 +14,14 @@ import re
 import sys
 import sysconfig
 import traceback
+from dataclasses import is_dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import decode_source
 from pathlib import Path
+from typing import Union, get_args, get_origin, get_type_hints
 
+# Version of the loader's Python.
+VERSION = (3, 14)
 # The runner gives a development form its source under this name.
 SOURCE = ".source"
 # Modules that each instance finds imported. Others of the standard library are compiled at their import.
@@ -56,6 +61,9 @@ def collect(provider, roots):
             continue
         read.add(name)
         file, text = modules[name]
+        # Packages may have files for other versions.
+        if text and Path(file).is_file():
+            check_syntax(file, text, problems)
         for imported, line, is_certain in imports(name, file.endswith("__init__.py"), text or ""):
             package = imported.removesuffix(".*")
             if package != imported and not add(package, modules, folders):
@@ -103,6 +111,20 @@ def add(name, modules, folders):
     return None
 
 
+def check_syntax(file, text, problems):
+    """Adds a syntax error to the problems. An older Python than the loader's prints it, because it may not know new syntax."""
+    try:
+        compile(text, file, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        place = f"{file}, line {error.lineno}"
+        problem = f"{type(error).__name__}: {error.msg}: `{(error.text or '').strip()}`"
+        if sys.version_info >= VERSION:
+            problems.setdefault(problem, place)
+            return
+        older, newer = (".".join(map(str, version[:2])) for version in (sys.version_info, VERSION))
+        print(f"note: {place}: {problem}; this is Python {older}, and the plugin has {newer}", file=sys.stderr)
+
+
 def imports(name, is_package, text):
     """Returns the modules that a module imports, and parts of modules, with their lines, and whether that always happens."""
     parts = name.split(".")
@@ -114,7 +136,7 @@ def imports(name, is_package, text):
     try:
         tree = ast.parse(text)
     except SyntaxError:
-        # The loader reports it, or its Python is newer and knows this syntax.
+        # It is reported, and the Python of the loader may be newer and know this syntax.
         for match in re.finditer(r"^\s*(?:from\s+(\.*)([\w.]*)\s+import|import\s+([\w., \t]+))", text, re.MULTILINE):
             dots, module, plain = match.groups()
             line = text.count("\n", 0, match.end()) + 1
@@ -166,7 +188,7 @@ class Missing:
     def find_spec(name, path=None, target=None):
         library = name.partition(".")[0]
         if library in LEFT_OUT:
-            advice = "only the final form can have it, by `runner plugin build`"
+            advice = "only the final form can have it, by `runner plugin build`, if it is imported at the top of a module"
         elif library in sys.stdlib_module_names:
             advice = "Python in WASM lacks this part of the standard library"
         else:
@@ -189,9 +211,54 @@ else:
     from componentize_py_types import Err
     from wit_world import exports
     from wit_world.imports import files
+    from wit_world.imports.types import Description, ProviderError, Reply
+
+    def check(value, kind, name):
+        """Refuses a value that the host cannot take. The runtime would end the component without a line of the provider."""
+        origin, parts = get_origin(kind), get_args(kind)
+        if origin is Union:
+            if value is not None:
+                check(value, parts[0], name)
+            return
+        kinds = (int, float) if kind is float else origin or kind
+        if not isinstance(value, kinds):
+            raise TypeError(f"{name} must be a `{(origin or kind).__name__}`, not `{type(value).__name__}`")
+        if origin is tuple and len(value) != len(parts):
+            raise TypeError(f"{name} must have {len(parts)} values, not {len(value)}")
+        if origin in (list, tuple):
+            for item, part in zip(value, parts if origin is tuple else parts * len(value)):
+                check(item, part, f"an item of {name}")
+        if kind is int and value < 0:
+            raise ValueError(f"{name} must not be negative: {value}")
+        if kind is str:
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name} must be Unicode text: {error}") from None
+        if is_dataclass(kind):
+            for field, field_kind in hints(kind).items():
+                check(getattr(value, field), field_kind, f"`{field}` of {name}")
+
+    hints = functools.cache(get_type_hints)
+
+    def guarded(name, function):
+        """Returns a function of the host that checks its arguments first."""
+        signature = inspect.signature(function)
+
+        def call(*values, **named):
+            for parameter, value in signature.bind(*values, **named).arguments.items():
+                check(value, hints(function)[parameter], f"`{parameter}` of `{name}`")
+            return function(*values, **named)
+
+        # In a traceback, it is a part of the function.
+        call.__code__ = call.__code__.replace(co_filename=function.__code__.co_filename)
+        return functools.wraps(function)(call)
 
     for interface in pkgutil.iter_modules(wit_world.imports.__path__):
-        importlib.import_module(f"wit_world.imports.{interface.name}")
+        module = importlib.import_module(f"wit_world.imports.{interface.name}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__:
+                setattr(module, name, guarded(f"{interface.name}.{name}", function))
     for name in READY:
         importlib.import_module(name)
     library = Path(json.__file__).parents[1]
@@ -229,7 +296,9 @@ else:
         if isinstance(error, SystemExit):
             text = "SystemExit: a provider cannot exit: return a value, or raise another exception"
         paths = {place for place, _ in source["modules"].values()}
-        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        calls = traceback.extract_tb(error.__traceback__)
+        # The template's `checked` reports mistakes of its caller.
+        frames = [(frame.filename, frame.lineno) for frame in calls if frame.name != "checked"]
         if isinstance(error, SyntaxError):
             frames.append((error.filename, error.lineno))
         # A call with wrong arguments has no frame in the provider.
@@ -245,9 +314,18 @@ else:
         if source is None:
             source = json.loads(bytes(files.read(SOURCE, 0, 2**32 - 1)))
         try:
-            return getattr(load(), method)(*values)
+            result = getattr(load(), method)(*values)
+            kind, name = (Description, "the description") if method == "describe" else (Reply, "the reply")
+            check(result, kind, name)
+            return result
         except BaseException as error:
             if method == "run" and isinstance(error, Err):
+                try:
+                    check(error.value, ProviderError, "the error")
+                except (TypeError, ValueError) as wrong:
+                    # The template raises its errors twice.
+                    origin = error.__context__ if isinstance(error.__context__, Err) else error
+                    raise explain(wrong.with_traceback(origin.__traceback__)) from None
                 raise
             raise explain(error).with_traceback(error.__traceback__) from error.__cause__ or error.__context__
 
