@@ -276,3 +276,30 @@ fn foreign_run_shows_tools_and_callers_before_it_is_used() {
     refused.says(&[&lines.join(" ")]);
     runner.run(&["show", "latest"]).expect(0).says(&lines);
 }
+
+#[test]
+fn expected_calls_name_tools_that_their_providers_may_call() {
+    let runner = tools(TOOLS);
+    let expecting = |more: &str| {
+        let expected = format!("expect.transcript = {{ {more} }}");
+        runner.scenario(&TOOLS.replacen("expect = { equals = \"b\" }", &expected, 1));
+    };
+    for (more, says) in [
+        (
+            "calls = [\"table\"]",
+            "a call of tool `table` is expected, and provider `plain` is not granted it",
+        ),
+        ("call = [{ tool = \"grep\" }]", "and provider `agent` is not granted it"),
+        ("never = [\"tabel\"]", "the scenario has no tool `tabel`"),
+    ] {
+        expecting(more);
+        runner.refused(&[], &[says]);
+    }
+    for more in ["never = [\"grep\", \"shell\"]", "calls = [\"t*\"]"] {
+        expecting(more);
+        runner.exec(&["--dry-run"]).expect(0);
+    }
+    // A tool that nothing selected may call is known, too.
+    expecting("never = [\"table\"]");
+    runner.exec(&["--dry-run", "--provider", "plain"]).expect(0);
+}

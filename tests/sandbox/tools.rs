@@ -262,7 +262,7 @@ fn no_call_is_without_a_step() {
     assert_eq!(plain.matches("invalid").count(), 3, "{plain}");
     let lone =
         runner.run(&["plugin", "run", "agent.wasm", "--input", r#"{"call": "x", "input": 1}"#]);
-    lone.says(&["only a scenario has tools"]);
+    lone.says(&["denied: the tool `x`, which is not in `[tools]`"]);
     // What does not fit cannot hide a call.
     let short = text.replace("grants.tools", "limits.transcript = 100\ngrants.tools");
     for more in ["never = [\"other\"]", "max_calls = 5"] {
@@ -270,6 +270,53 @@ fn no_call_is_without_a_step() {
         runner
             .exec(&[])
             .expect(1)
-            .says(&["1 step is missing, which did not fit `limits.transcript`"]);
+            .says(&["5 steps are missing, which did not fit `limits.transcript`"]);
     }
+}
+
+#[test]
+fn refused_calls_count_against_the_agent_and_never_for_it() {
+    let steps = json!([
+        { "call": "spare", "input": 1 },
+        { "call": "shell", "input": { "args": ["say", "x"] } },
+        { "call_text": "command", "text": "{" },
+        { "call": "command", "input": { "args": ["say", "y"] } },
+        { "call": "command", "input": { "args": ["say", "z"] } },
+    ]);
+    let spare = COMMAND.replace("tools.command", "tools.spare");
+    let grants = "grants.tools = [\"command\"]\nlimits.tool_calls = 2";
+    let runner = scenario(&format!("{COMMAND}{spare}"), grants, &steps);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let expecting = |more: &str| {
+        runner.scenario(&format!("{text}expect.transcript = {{ {more} }}\n"));
+        runner.exec(&[])
+    };
+    for (more, says) in [
+        ("never = [\"shell\"]", "these may not be called, but were: `shell`"),
+        ("max_calls = 4", "expected at most 4 calls, got 5"),
+        ("calls = [\"sh*\"]", "expected a call of `sh*`, got `command`"),
+        ("call = [{ tool = \"sp*\" }]", "`sp*` was not called"),
+    ] {
+        expecting(more).expect(1).says(&[says]);
+    }
+    let ran = expecting("calls = [\"command\"], max_calls = 5").expect(0);
+    // Only a tool of the scenario can be granted.
+    ran.says(&[
+        "the tool `spare`",
+        "tools = [\"command\", \"spare\"]",
+        "the tool `shell`, which is not in `[tools]`",
+    ]);
+    assert!(!ran.stderr.contains("\"shell\""), "{}", ran.stderr);
+    let extras = transcript(&runner)["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| {
+            let extra = &step["extra"];
+            (extra["error"].as_str().unwrap_or_default().to_owned(), extra["refused"] == true)
+        })
+        .collect::<Vec<_>>();
+    let expected =
+        [("denied", true), ("denied", true), ("invalid-input", true), ("", false), ("limit", true)];
+    assert!(extras.iter().map(|(error, is)| (&**error, *is)).eq(expected), "{extras:?}");
 }

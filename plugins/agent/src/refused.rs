@@ -21,6 +21,6 @@ pub(crate) fn add_step(call: &Call, error: &ToolError) {
         ],
         "observation": {"results": [{"source_call_id": call.id, "content": error.message}]},
         "llm_call_count": 0,
-        "extra": {"error": error.kind.as_str()},
+        "extra": {"error": error.kind.as_str(), "refused": true},
     }));
 }

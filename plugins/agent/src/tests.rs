@@ -271,7 +271,7 @@ fn transcript_has_messages_and_metrics_but_no_calls_of_the_runner() {
             "tool_calls": [{"tool_call_id": id, "function_name": name, "arguments": arguments}],
             "observation": {"results": [{"source_call_id": id, "content": message}]},
             "llm_call_count": 0,
-            "extra": {"error": error},
+            "extra": {"error": error, "refused": true},
         })
     };
     assert_eq!(calls.steps.len(), 6, "{:#?}", calls.steps);

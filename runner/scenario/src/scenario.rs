@@ -49,6 +49,8 @@ pub struct Scenario {
     pub providers: Vec<Provider>,
     /// Names of providers that no selected test runs on. They are not in `providers`.
     pub(crate) unused: Vec<String>,
+    /// Names of all tools, also of those that no selected provider may call.
+    pub(crate) tools: Vec<String>,
     /// Problems of files that a selection may not need.
     missing_files: Vec<(FileOwner, Problem)>,
     /// The keys of `meta` by which reports group results. `None` means all.
@@ -471,6 +473,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let defaults = table.optional("defaults", &DEFAULTS).unwrap_or_default();
     let run = table.optional("run", &RUN).unwrap_or_default();
     let tools = table.optional("tools", &TOOLS).unwrap_or_default();
+    let names = tools.iter().map(|(_, tool)| tool.name.to_string()).collect();
     providers.extend(tools.into_iter().map(|(_, tool)| tool));
     for provider in &mut providers {
         provider.deterministic = run.deterministic;
@@ -486,6 +489,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         known: table.optional("known", &KNOWN),
         reports: table.optional("report", &REPORT).unwrap_or_default(),
         notify: table.optional("notify", &NOTIFY).unwrap_or_default(),
+        tools: names,
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),

@@ -162,6 +162,9 @@ impl LoadedProvider {
             input_schema = Some(schema);
         }
         let is_command = plugin.kind() == PluginKind::Command;
+        let tool_names = prepare.providers.iter().map(|one| &one.provider);
+        let tool_names =
+            tool_names.filter(|one| one.tool.is_some()).map(|one| one.name.to_string());
         // Results and errors of a tool are in the files of its caller's attempt.
         let all = prepare.providers.iter().map(|one| &one.provider);
         let tools = settings.tools(all).map(|place| &prepare.providers[place].provider);
@@ -181,6 +184,7 @@ impl LoadedProvider {
                 network: Network::new(settings.grants.net.clone()),
                 secrets: Arc::new(secrets),
                 mounts: prepared.mounts.clone(),
+                scenario_tools: tool_names.collect(),
                 scratch: prepare.scratch.clone().into(),
             },
             summary,

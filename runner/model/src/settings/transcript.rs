@@ -72,17 +72,44 @@ pub struct StepExtra<'a> {
     /// [`BY_RUNNER`] or [`BY_GUEST`].
     #[serde(borrow, default)]
     pub by: Option<Text<'a>>,
+    /// Whether the calls of the step were refused, and no tool ran.
+    #[serde(default)]
+    pub refused: bool,
+}
+
+/// What is known about a call of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallStanding {
+    /// A guest reports it, although the runner makes the calls of tools. It counts for `never` alone.
+    Claimed,
+    /// It reached no tool. It counts for `never` and `max_calls`.
+    Refused,
+    /// It counts for each check.
+    Made,
+}
+
+impl CallStanding {
+    /// Returns what is known about the calls of a step by its `extra`. `has_tools` tells whether the agent had tools of the runner.
+    pub fn of(by: Option<&str>, is_refused: bool, has_tools: bool) -> Self {
+        match by {
+            _ if is_refused => Self::Refused,
+            Some(BY_RUNNER) => Self::Made,
+            _ if has_tools => Self::Claimed,
+            _ => Self::Made,
+        }
+    }
 }
 
 impl<'a> Transcript<'a> {
-    /// Returns the calls of tools in their order. If the agent had tools of the runner, calls that only the guest reports are
-    /// left out, unless `all`.
-    pub fn calls(&self, all: bool) -> impl Iterator<Item = &StepCall<'a>> {
+    /// Returns the calls of tools in their order.
+    pub fn calls(&self) -> impl Iterator<Item = (CallStanding, &StepCall<'a>)> {
         let has_tools = !self.agent.tool_definitions.is_empty();
-        let counts = move |step: &&Step<'_>| {
-            let by = step.extra.as_ref().and_then(|extra| extra.by.as_deref());
-            all || !has_tools || by == Some(BY_RUNNER)
-        };
-        self.steps.iter().filter(counts).flat_map(|step| step.tool_calls.iter().flatten())
+        self.steps.iter().flat_map(move |step| {
+            let extra = step.extra.as_ref();
+            let by = extra.and_then(|extra| extra.by.as_deref());
+            let is_refused = extra.is_some_and(|extra| extra.refused);
+            let standing = CallStanding::of(by, is_refused, has_tools);
+            step.tool_calls.iter().flatten().map(move |call| (standing, call))
+        })
     }
 }

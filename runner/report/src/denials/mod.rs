@@ -103,9 +103,6 @@ pub(crate) fn line(row: &RowRef<'_>, grader: Option<&str>, denied: &Denied<'_>) 
         return format!("denied: {what}");
     };
     let text = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-    if row.seq.is_none() && key == "tools" {
-        return format!("denied: {what} – only a scenario has tools");
-    }
     if let (None, Some(text)) = (row.seq, text) {
         let grant = quoted(&format!("{}={text}", key.trim_end_matches('s')));
         return format!("denied: {what} – to allow it: --grant {grant}");

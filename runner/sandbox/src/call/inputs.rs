@@ -59,6 +59,8 @@ pub struct Access {
     /// The granted secrets, with their values.
     pub secrets: Arc<Secrets>,
     pub mounts: Vec<MountedFolder>,
+    /// Names of the scenario's tools, granted or not.
+    pub scenario_tools: Arc<[String]>,
     /// Parent of the private folders of attempts.
     pub scratch: PathBuf,
 }

@@ -16,7 +16,7 @@ use wasmtime_wasi::filesystem::Descriptor;
 
 use super::ended::{Ended, Ending};
 use super::json::read_json;
-use super::toolbox::{Inside, Lent};
+use super::toolbox::{Inside, Lent, Toolbox};
 use crate::contract::runner::provider::tools::{self, ToolErrorKind};
 use crate::fs::AttemptWorkspace;
 use crate::interrupt::Halt;
@@ -25,6 +25,9 @@ use crate::store::{Sandbox, determinism::Determinism, host::Host, steps::ToolCal
 
 /// Maximum bytes of a guest's name in a message.
 const SHOWN_NAME: usize = 128;
+
+/// The tools, the index of the called one, and the input.
+type Admitted = (Arc<dyn Toolbox>, usize, Raw<'static>);
 
 /// The result of a command.
 #[derive(Serialize)]
@@ -52,23 +55,9 @@ impl tools::Host for Sandbox {
         input: String,
     ) -> wasmtime::Result<Result<String, tools::ToolError>> {
         self.host.calls += 1;
-        let found = self.host.tools.clone().and_then(|tools| {
-            let index = tools.list().iter().position(|tool| tool.name == name)?;
-            Some((tools, index))
-        });
-        let Some((tools, index)) = found else {
-            return Ok(Err(self.host.deny_tool(&name)));
-        };
-        let Some(left) = self.host.tool_calls_left.checked_sub(1) else {
-            let message = "`limits.tool_calls` allows no further call";
-            return Ok(Err(tool_error(ToolErrorKind::Limit, message)));
-        };
-        self.host.tool_calls_left = left;
-        let input = match read_json("input", input, None) {
-            Ok(input) => input,
-            Err(error) => {
-                return Ok(Err(tool_error(ToolErrorKind::InvalidInput, error.message.to_string())));
-            }
+        let (tools, index, input) = match self.host.admit(&name, input) {
+            Ok(admitted) => admitted,
+            Err(error) => return Ok(Err(error)),
         };
         let lent = self.lend_workspace()?;
         let inside = Inside {
@@ -87,7 +76,7 @@ impl tools::Host for Sandbox {
         let took = ended.duration;
         let result = self.host.end_tool(&name, ended);
         let (name, input, result_of) = (&*name, input.get(), result.as_ref().map(String::as_str));
-        self.host.add_call(&ToolCall { name, input, result: result_of, took });
+        self.host.add_call(&ToolCall { name, input, result: result_of, took: Some(took) });
         if is_over { Err(Halt::Timeout.into()) } else { Ok(result) }
     }
 }
@@ -128,17 +117,59 @@ impl Sandbox {
 }
 
 impl Host {
-    fn deny_tool(&mut self, name: &str) -> tools::ToolError {
+    /// Returns the tool of a call, by its index, and the input. A call that is refused is a step of the transcript, too.
+    fn admit(&mut self, name: &str, input: String) -> Result<Admitted, tools::ToolError> {
+        let input = read_json("input", input, None);
         // A guest's name may have any length.
         let shown = cut_redacted(SHOWN_NAME, name, self.redactor());
         let shown = cut(SHOWN_NAME, visible_line(&shown));
+        let (error, input) = match (self.find_tool(name, &shown), input) {
+            (Ok((tools, index)), Ok(input)) => return Ok((tools, index, input)),
+            (Err(error), Ok(input)) => (error, input.get().to_owned()),
+            (Err(error), Err(_)) => (error, "{}".to_owned()),
+            (Ok(_), Err(error)) => {
+                let message = error.message.to_string();
+                (tool_error(ToolErrorKind::InvalidInput, message), "{}".to_owned())
+            }
+        };
+        self.add_call(&ToolCall { name: &shown, input: &input, result: Err(&error), took: None });
+        Err(error)
+    }
+
+    /// Finds a tool, and counts its call. `shown` is its name in messages.
+    fn find_tool(
+        &mut self,
+        name: &str,
+        shown: &str,
+    ) -> Result<(Arc<dyn Toolbox>, usize), tools::ToolError> {
+        let found = self.tools.clone().and_then(|tools| {
+            let index = tools.list().iter().position(|tool| tool.name == name)?;
+            Some((tools, index))
+        });
+        let Some(found) = found else {
+            return Err(self.deny_tool(name, shown));
+        };
+        self.tool_calls_left = self.tool_calls_left.checked_sub(1).ok_or_else(|| {
+            let message = "`limits.tool_calls` allows no further call";
+            tool_error(ToolErrorKind::Limit, message)
+        })?;
+        Ok(found)
+    }
+
+    fn deny_tool(&mut self, name: &str, shown: &str) -> tools::ToolError {
         if self.is_tool {
             let message = "a tool may not call tools";
             self.deny(format!("the tool `{shown}`: {message}"), None);
             return tool_error(ToolErrorKind::Denied, message);
         }
-        let grant = (name.len() <= SHOWN_NAME).then(|| Grant::Tool(name.to_owned()).to_string());
-        self.deny(format!("the tool `{shown}`"), grant);
+        if self.scenario_tools.iter().any(|known| known == name) {
+            self.deny(
+                format!("the tool `{shown}`"),
+                Some(Grant::Tool(name.to_owned()).to_string()),
+            );
+        } else {
+            self.deny(format!("the tool `{shown}`, which is not in `[tools]`"), None);
+        }
         let message = format!("the tool `{shown}` is not granted");
         tool_error(ToolErrorKind::Denied, message)
     }

@@ -47,6 +47,8 @@ pub(crate) struct Host {
     pub(crate) secrets: Arc<Secrets>,
     /// The granted tools.
     pub(crate) tools: Option<Arc<dyn Toolbox>>,
+    /// Names of the scenario's tools, granted or not.
+    pub(crate) scenario_tools: Arc<[String]>,
     pub(crate) tool_calls_left: u64,
     /// Whether the guest itself is a tool.
     pub(crate) is_tool: bool,
@@ -95,6 +97,7 @@ impl Host {
             fixed_limit: None,
             secrets: Arc::default(),
             tools: None,
+            scenario_tools: Arc::default(),
             tool_calls_left: limits.tool_calls,
             is_tool: false,
             transcript: Transcript::new(limits.transcript),
@@ -121,6 +124,7 @@ impl Host {
             ),
             secrets: call.access.secrets.clone(),
             tools: call.tools.clone(),
+            scenario_tools: call.access.scenario_tools.clone(),
             is_tool: call.inside.is_some(),
             files: call.files.to_vec(),
             bytes_in: bytes_in as u64,

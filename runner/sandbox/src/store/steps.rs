@@ -14,14 +14,15 @@ use crate::call::json::read_json;
 use crate::contract::runner::provider::tools::{ToolError, ToolErrorKind};
 use crate::contract::runner::provider::transcript::{self, TranscriptError};
 
-/// A call of a tool that has ended.
+/// A call of a tool that has ended, or was refused.
 pub(crate) struct ToolCall<'a> {
     pub(crate) name: &'a str,
     /// JSON.
     pub(crate) input: &'a str,
     /// JSON, or the error.
     pub(crate) result: Result<&'a str, &'a ToolError>,
-    pub(crate) took: Duration,
+    /// `None` if the call was refused, and no tool ran.
+    pub(crate) took: Option<Duration>,
 }
 
 /// A call of a tool as a step.
@@ -57,8 +58,12 @@ impl Host {
         if let Some(error) = error {
             extra["error"] = error.into();
         }
-        if self.guard.determinism.is_none() {
-            extra["duration_ms"] = json!(call.took.as_micros() as f64 / 1000.0);
+        match call.took {
+            None => extra["refused"] = true.into(),
+            Some(took) if self.guard.determinism.is_none() => {
+                extra["duration_ms"] = json!(took.as_micros() as f64 / 1000.0);
+            }
+            Some(_) => {}
         }
         let input = call.input.trim();
         // Arguments are an object.

@@ -127,13 +127,17 @@ fn guest_calls_programs_and_providers() {
         ])
     );
     let denied = &ended.denied[0];
-    let grant = denied.grant.as_ref().unwrap();
-    assert_eq!((&*denied.what, &**grant), ("the tool `other`", "tools = [\"other\"]"));
+    assert_eq!(
+        (&*denied.what, &denied.grant),
+        ("the tool `other`, which is not in `[tools]`", &None)
+    );
     let steps: Vec<Value> =
         ended.transcript.iter().map(|step| serde_json::from_str(step.get()).unwrap()).collect();
-    assert_eq!(steps.len(), 3);
+    assert_eq!(steps.len(), 4);
     assert_eq!(steps[2]["tool_calls"][0]["arguments"], json!({"a": [1, 2.5]}));
     assert_eq!(steps[2]["observation"]["results"][0]["content"], "{\"a\":[1,2.5]}");
+    let extra = json!({ "by": "runner", "error": "denied", "refused": true });
+    assert_eq!(steps[3]["extra"], extra);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::PathBuf};
 
 use globset::GlobSet;
-use runner_model::test::{Attachment, Retries, Test};
+use runner_model::test::{Attachment, Expect, Retries, Test};
 use runner_model::workspace::KeptChanges;
 use runner_model::{
     Digest, Text, globs,
@@ -27,7 +27,7 @@ use crate::{
     lists::{Origin, TestChunk},
     problem::{Problem, Problems},
     project::Refusal,
-    reading::{Part, Places, Step, keys, suggest},
+    reading::{Part, Places, Step, keys, similar, suggest},
     scenario::Scenario,
     suite::{
         Base, TestFacts,
@@ -295,6 +295,7 @@ impl Planner<'_> {
                 problems.push(problem.at_all(provider));
             }
         }
+        problems.extend(self.missing_tools(origin, expect, providers));
         let mut refuse = |excess: String| {
             let problem = Problem::new(format!("test `{}` has {excess}", test.id));
             problems.push(problem.at_all(origin.place("this test")));
@@ -322,6 +323,47 @@ impl Planner<'_> {
             ));
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Returns the problems of expected calls that no provider of a test can make: their checks would fail, or pass by mistake.
+    fn missing_tools(
+        &self,
+        origin: &Origin<'_>,
+        expect: &Expect,
+        providers: &[u16],
+    ) -> Vec<Problem> {
+        let Some(expected) = &expect.transcript else { return Vec::new() };
+        let all = &self.rules.scenario.providers;
+        let tools = || self.rules.scenario.tools.iter().map(String::as_str);
+        let mut problems = Vec::new();
+        let calls = expected.calls.iter().map(|name| (name, "calls"));
+        let calls = calls.chain(expected.call.iter().map(|call| (&call.tool, "call")));
+        for (name, key) in calls.chain(expected.never.iter().map(|name| (name, "never"))) {
+            let places = || {
+                let path = keys(["expect", "transcript", key]);
+                origin.places(&path, Part::Value, "expected here")
+            };
+            if !tools().any(|tool| tool == name) {
+                problems.extend(similar(name, tools()).map(|near| {
+                    let problem = Problem::new(format!("the scenario has no tool `{name}`"));
+                    problem.with_help(format!("did you mean `{near}`?")).at_all(places())
+                }));
+                continue;
+            }
+            let of_test = providers.iter().map(|index| &all[usize::from(*index)]);
+            let lacks = |provider: &&Provider| !provider.grants.tools.contains(name);
+            for provider in of_test.filter(|_| key != "never").filter(lacks) {
+                let table = &provider.name;
+                let problem = Problem::new(format!(
+                    "a call of tool `{name}` is expected, and provider `{table}` is not granted it"
+                ));
+                let help =
+                    "add it to `grants.tools` of the provider, or restrict `providers` of the test";
+                let place = origin.scenario_place(&keys(["providers", table]), "this provider");
+                problems.push(problem.with_help(help).at_all(places()).at_all(place));
+            }
+        }
+        problems
     }
 
     /// Returns the problem of a file that both a test and one of its providers name.

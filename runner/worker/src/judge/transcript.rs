@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use runner_model::row::{Check, CheckKind, Raw};
 use runner_model::test::{Expect, ExpectedCall};
-use runner_model::transcript::{StepCall, Transcript};
+use runner_model::transcript::{CallStanding, StepCall, Transcript};
 use runner_model::{globs, units::plural};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
@@ -43,7 +43,8 @@ pub(super) fn check_transcript(
         let message = format!("{steps} missing, which did not fit `limits.transcript`");
         failed(kind, message, expected, None)
     };
-    let calls: Vec<_> = transcript.calls(false).collect();
+    let made = transcript.calls().filter(|(standing, _)| *standing == CallStanding::Made);
+    let calls: Vec<_> = made.map(|(_, call)| call).collect();
     let names: Vec<&str> = calls.iter().map(|call| &*call.function_name).collect();
     let shown = &names[..names.len().min(MAX_NAMES)];
     let mut checks = Vec::new();
@@ -72,8 +73,8 @@ pub(super) fn check_transcript(
         let is_wrong = |call: &&StepCall<'_>| {
             expected.never.iter().any(|glob| is_match(glob, &call.function_name))
         };
-        let wrong: Vec<_> =
-            transcript.calls(true).filter(is_wrong).map(|call| &*call.function_name).collect();
+        let all = transcript.calls().map(|(_, call)| call);
+        let wrong: Vec<_> = all.filter(is_wrong).map(|call| &*call.function_name).collect();
         checks.push(match wrong.is_empty() {
             true if dropped > 0 => is_missing(kind),
             true => passed(kind),
@@ -85,7 +86,8 @@ pub(super) fn check_transcript(
     }
     if let Some(most) = expected.max_calls {
         let kind = CheckKind::TranscriptMaxCalls;
-        let count = calls.len() as u64;
+        let counted = transcript.calls().filter(|(standing, _)| *standing != CallStanding::Claimed);
+        let count = counted.count() as u64;
         checks.push(if count <= most && dropped > 0 {
             is_missing(kind)
         } else if count <= most {

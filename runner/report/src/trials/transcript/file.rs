@@ -60,6 +60,8 @@ pub(super) struct Extra<'a> {
     pub(super) error: Option<Text<'a>>,
     #[serde(default)]
     pub(super) duration_ms: Option<f64>,
+    #[serde(default)]
+    pub(super) refused: bool,
 }
 
 impl TranscriptFile {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runner_model::outcome::Verdict;
 use runner_model::row::CheckKind;
 use runner_model::test::{Expect, ExpectedTranscript};
-use runner_model::transcript::{BY_RUNNER, StepCall};
+use runner_model::transcript::{CallStanding, StepCall};
 use runner_model::{RowRef, globs::IdGlob, visible::cut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,8 @@ pub struct FailedStep {
 
 /// Counts of a whole transcript, and the calls that made checks fail.
 pub(super) struct Scan {
-    /// Whether calls that only the guest reports count.
-    counts_claims: bool,
+    /// Whether the agent had tools of the runner.
+    has_tools: bool,
     pub(super) calls: u64,
     counted: u64,
     pub(super) tools: BTreeMap<String, u64>,
@@ -67,7 +67,7 @@ impl Scan {
             planned.and_then(|planned| serde_json::from_str(planned.get()).ok());
         let expected = planned.and_then(|planned| planned.expect.transcript).unwrap_or_default();
         Self {
-            counts_claims: !has_tools,
+            has_tools,
             calls: 0,
             counted: 0,
             tools: BTreeMap::new(),
@@ -79,21 +79,21 @@ impl Scan {
 
     /// Adds a step. Returns whether `tool` selects it.
     pub(super) fn add(&mut self, step: &StoredStep<'_>, tool: Option<&str>) -> bool {
-        let is_seen = step.extra().by.as_deref() == Some(BY_RUNNER);
-        let counts = self.counts_claims || is_seen;
+        let extra = step.extra();
+        let standing = CallStanding::of(extra.by.as_deref(), extra.refused, self.has_tools);
         let mut is_selected = tool.is_none();
         // A problem is that of the shown step.
         let _ = each(step.tool_calls, &mut |call: StepCall<'_>| {
             let name = &*call.function_name;
             is_selected |= tool == Some(name);
             self.calls += 1;
-            self.counted += u64::from(counts);
+            self.counted += u64::from(standing != CallStanding::Claimed);
             if self.tools.len() < MOST_TOOLS && !self.tools.contains_key(name) {
                 self.tools.insert(name.to_owned(), 0);
             }
             self.tools.get_mut(name).into_iter().for_each(|count| *count += 1);
             for rule in &mut self.rules {
-                if rule.is_broken(name, counts, self.counted, step.step_id) {
+                if rule.is_broken(name, standing, self.counted, step.step_id) {
                     add_failed(&mut self.failed, rule.at(step.step_id));
                 }
             }
@@ -158,19 +158,28 @@ fn rules(row: &RowRef<'_>, expected: &ExpectedTranscript) -> Vec<Rule> {
 
 impl Rule {
     /// Looks at a call of a step. Returns whether it breaks the rule by itself.
-    fn is_broken(&mut self, tool: &str, counts: bool, counted: u64, step: u64) -> bool {
+    fn is_broken(
+        &mut self,
+        tool: &str,
+        standing: CallStanding,
+        counted: u64,
+        step: u64,
+    ) -> bool {
+        let is_made = standing == CallStanding::Made;
         match self.kind {
             CheckKind::TranscriptNever => self.tools.iter().any(|glob| glob.is_match(tool)),
-            CheckKind::TranscriptMaxCalls => counts && counted > self.most,
+            CheckKind::TranscriptMaxCalls => {
+                standing != CallStanding::Claimed && counted > self.most
+            }
             CheckKind::TranscriptCalls => {
-                if counts && self.tools.get(self.found).is_some_and(|glob| glob.is_match(tool)) {
+                if is_made && self.tools.get(self.found).is_some_and(|glob| glob.is_match(tool)) {
                     self.found += 1;
                     self.last = Some(step);
                 }
                 false
             }
             _ => {
-                if counts && self.tools.iter().any(|glob| glob.is_match(tool)) {
+                if is_made && self.tools.iter().any(|glob| glob.is_match(tool)) {
                     self.last = Some(step);
                 }
                 false
