@@ -48,6 +48,7 @@ fn changes_and_files_are_checked_and_judged_again() {
     let passing = [
         r#"changed = ["src/**", "made/*", "new.txt", "README", "empty"]"#,
         r#"changed = ["**"]"#,
+        r#"changed = ["src", "made", "new.txt", "README", "empty"]"#,
         r#"unchanged = ["docs/**", "src/app.py/*", "*.py"]"#,
         r#"files."src/app.py" = { equals = "v = 1\nv = 2\n", contains = ["v = 1", "v = 2"], matches = "^v" }"#,
         r#"files."made/lib.py" = { equals = "" }
@@ -123,7 +124,7 @@ fn folders_and_empty_files_are_changes_too() {
     let said = messages(&runner);
     assert_eq!(said[..2], ["pass", "pass"]);
     assert_eq!(said[2], "workspace.changed outside of `**/*.py`, these changed: `README/`");
-    assert_eq!(said[3], "workspace.unchanged these may not change, but did: `README/`, `pkg/`");
+    assert_eq!(said[3], "workspace.unchanged these may not change, but did: `README/`, `README/x.py`, `pkg/`, `pkg/a.py`");
     runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
     assert_eq!(std::fs::read(runner.path("saved/workspace/pkg/a.py")).unwrap(), b"");
     runner.run(&["show", "latest", "a", "--diff"]).expect(0).says(&["pkg/a.py"]);

@@ -75,6 +75,26 @@ pub fn over_files(text: &str) -> Result<GlobSet, String> {
     over_all_files(&[text])
 }
 
+/// Compiles globs over the paths of a workspace. A path without wildcards stands for all below it, too.
+///
+/// # Errors
+///
+/// As [`over_all_files`], or a glob matches no relative path, such as `/work/src/**`, `./src/**` or `src/`.
+pub fn over_workspace<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
+    let mut parsed = Vec::with_capacity(2 * globs.len());
+    for text in globs.iter().map(AsRef::as_ref) {
+        if text.split('/').any(|name| matches!(name, "" | "." | "..")) {
+            let example = "paths are relative to the workspace, such as `src/**`";
+            return Err(format!("`{text}` matches nothing: {example}"));
+        }
+        parsed.push(parse(text, file_glob)?);
+        if !text.contains(['*', '?', '[', '{', '\\']) {
+            parsed.push(parse(&format!("{text}/**"), file_glob)?);
+        }
+    }
+    compile(parsed)
+}
+
 fn file_glob(text: &str) -> Result<Glob, globset::Error> {
     GlobBuilder::new(text).literal_separator(true).build()
 }

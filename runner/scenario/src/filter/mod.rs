@@ -20,7 +20,7 @@ use std::{ops::Range, slice};
 use globset::GlobSet;
 use runner_model::{
     ErrorClass, Outcome,
-    globs::{over_all_files, over_ids},
+    globs::{over_ids, over_workspace},
     units::parse_duration,
 };
 
@@ -206,7 +206,7 @@ impl<'t> Parser<'t> {
             ("error", errors) => self.errors(errors).map(Condition::Error),
             ("output", texts) => Ok(Condition::Output(lower(texts))),
             ("log", texts) => Ok(Condition::Log(lower(texts))),
-            ("changed", globs) => Ok(Condition::Changed(self.globs(globs, over_all_files)?)),
+            ("changed", globs) => Ok(Condition::Changed(self.globs(globs, over_workspace)?)),
             (_, tags) => Ok(Condition::Tag(tags.iter().map(|tag| tag.text.clone()).collect())),
         }
     }

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
-    Any, At, Boolean, DURATION, EXPECTED_ERROR, FILE_GLOB, Form, GLOB, Globs, Integer, List, Named,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named,
     NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm,
-    TextOrList, WholeText,
+    TextOrList, WORKSPACE_GLOB, WholeText,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -104,8 +104,8 @@ const STDERR: TableForm<ExpectedText> =
     TableForm("`stderr` of `expect`", |table| Some(expected_text(table)));
 const WORKSPACE: TableForm<ExpectedWorkspace> = TableForm("`workspace` of `expect`", |table| {
     Some(ExpectedWorkspace {
-        changed: table.optional("changed", &List(0, FILE_GLOB)),
-        unchanged: table.optional("unchanged", &List(1, FILE_GLOB)).unwrap_or_default(),
+        changed: table.optional("changed", &List(0, WORKSPACE_GLOB)),
+        unchanged: table.optional("unchanged", &List(1, WORKSPACE_GLOB)).unwrap_or_default(),
         files: table.optional("files", &EXPECTED_FILES).unwrap_or_default().into_iter().collect(),
     })
 });

@@ -170,6 +170,10 @@ pub(crate) const GLOB: Text<String> = Text {
 pub(crate) const FILE_GLOB: Text<String> =
     Text { parse: |text| globs::over_files(text).map(|_| text.to_owned()), ..GLOB };
 
+/// A glob over paths of a workspace.
+pub(crate) const WORKSPACE_GLOB: Text<String> =
+    Text { parse: |text| globs::over_workspace(&[text]).map(|_| text.to_owned()), ..GLOB };
+
 /// The SHA-256 of a file.
 pub(crate) const DIGEST: Text<Digest> = Text {
     words: "a SHA-256 of 64 hexadecimal digits",
