@@ -63,6 +63,29 @@ fn output(run: &Run) -> String {
 }
 
 #[test]
+fn steps_that_write_nothing_do_not_pass_for_a_build() {
+    let runner = with_loader();
+    run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    let without = |line: &str| {
+        runner.write("filter/plugin.toml", manifest.replace(line, "true"));
+    };
+    without("cp main.txt dist/source");
+    runner.write("filter/main.txt", "new");
+    let ran = run(&runner, &["exec", "--build", "scenario.toml"]).expect(3);
+    ran.says(&["did not write `filter/dist/source`"]);
+    without("cp ../hostile.wasm dist/plugin.wasm");
+    run(&runner, &["plugin", "build", "--dev", "filter"]).expect(0);
+    let ran = run(&runner, &["plugin", "build", "filter"]).expect(3);
+    ran.says(&["did not write `filter/dist/plugin.wasm`"]);
+
+    // The check before a final build only speaks.
+    runner.write("filter/plugin.toml", manifest.replace("cp main.txt", "echo a mistake >&2; false"));
+    let ran = run(&runner, &["plugin", "build", "filter"]).expect(0);
+    ran.says(&["a mistake", "building the final form"]);
+}
+
+#[test]
 fn edit_of_a_development_form_compiles_nothing() {
     let runner = with_loader();
     let built = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
@@ -245,7 +268,7 @@ fn timings_name_each_step_of_a_build() {
     let cached = "take the loader from the cache";
     assert_eq!(steps(&["--dev", "--timings"]), [first, cached, source, last]);
     let build = "build: cp ../hostile.wasm dist/plugin.wasm";
-    assert_eq!(steps(&["--timings"]), [first, build, last]);
+    assert_eq!(steps(&["--timings"]), [first, source, build, last]);
     assert_eq!(steps(&[]), [""; 0]);
 }
 

@@ -148,7 +148,23 @@ fn build_locked(source: &Source, form: Form, out: &Out) -> Result<Built, Command
             (Form::Development, bytes)
         }
         None => {
-            run_line(source, source.build_line(), wait)?;
+            if let Some(dev) = source.development() {
+                // It finds most mistakes of an author in a second, and in better words than the tools of the final form. But only
+                // that form can have native code.
+                if !run(&mut build_command(&dev.source, source.folder()), wait)?.success() {
+                    out.talk("the development form cannot be built; building the final form");
+                }
+                steps.end(format!("source: {}", dev.source));
+            }
+            // A build line that finds nothing to do must not pass an earlier development form off as the final one.
+            if source.is_built_as_development() {
+                remove(&file)?;
+            }
+            run_line(source, source.build_line(), |child| match source.development() {
+                // Its tools print nothing while they work.
+                Some(_) => wait_shown(child, &format!("building {}:", source.shown()), out),
+                None => wait(child),
+            })?;
             steps.end(format!("build: {}", source.build_line()));
             (Form::Final, read_built(source, &file, "the `file` of its `plugin.toml`")?)
         }
@@ -195,6 +211,8 @@ fn build_development(
             loader
         }
     };
+    // A line that writes another file must not leave the earlier source in use.
+    remove(&source.text())?;
     run_line(source, &dev.source, wait)?;
     steps.end(format!("source: {}", dev.source));
     let text = read_built(source, &source.text(), "which `dev.source` creates")?;
@@ -207,6 +225,16 @@ fn build_development(
         )));
     }
     Ok(join(loader, &text))
+}
+
+/// Removes what an earlier build has left.
+fn remove(file: &Path) -> Result<(), CommandError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CommandError::failed(format!("cannot remove `{}`: {error}", shown_path(file))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a file that a build has written.

@@ -152,6 +152,7 @@ impl LinkedComponent {
         let capture = || {
             Capture::new(limits.stdio, limits.stdio)
                 .redacted_by(host.redactor())
+                .with_writes_of(limits.reply)
                 .shown_in(&host.guard.activity)
         };
         StoreRecipe {

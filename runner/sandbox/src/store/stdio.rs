@@ -22,6 +22,8 @@ use crate::redact::{Redactor, Stream};
 
 /// Bytes of one write.
 const CHUNK: usize = 64 * 1024;
+/// The most bytes of one write of a component, which is not interrupted before its end.
+const MAX_CHUNK: u64 = 8 * 1024 * 1024;
 
 /// Keeps the first and the last bytes, and counts all. Clones share them.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ struct Captured {
     tail_limit: usize,
     written: u64,
     dropped: u64,
+    /// Bytes that one write may have. 0 means [`CHUNK`].
+    chunk: usize,
     /// End of each line in the head, and the number of requests before it, for at most `most_times` lines.
     times: Vec<(Time, u32)>,
     most_times: usize,
@@ -160,6 +164,12 @@ impl Capture {
     /// Shows all writes in `activity`.
     pub(crate) fn shown_in(self, activity: &Activity) -> Self {
         self.lock().activity = Some(activity.clone());
+        self
+    }
+
+    /// Accepts writes of `bytes` bytes, within bounds: Python drops the rest of a text that is accepted in part.
+    pub(crate) fn with_writes_of(self, bytes: u64) -> Self {
+        self.lock().chunk = bytes.min(MAX_CHUNK) as usize;
         self
     }
 
@@ -341,7 +351,7 @@ impl OutputStream for Capture {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(CHUNK)
+        Ok(self.lock().chunk.max(CHUNK))
     }
 }
 
