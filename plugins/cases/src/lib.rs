@@ -40,7 +40,8 @@ struct Case {
     name: Option<String>,
     /// Input of the tool.
     input: Value,
-    /// For a program, the standard output without white space at its ends. For other tools, the whole result.
+    /// For a program, the standard output: a text without white space at its ends, or another value as JSON. For other tools, the
+    /// whole result.
     output: Value,
 }
 
@@ -124,10 +125,10 @@ fn difference(tool: &str, case: &Case) -> Result<Option<String>> {
         let last = stderr.lines().next_back().unwrap_or_default();
         return Ok(Some(format!("exit code {code}: {}", shown(last))));
     }
-    let stdout = Value::from(result["stdout"].as_str().unwrap_or_default().trim());
-    let expected = match &case.output {
-        Value::String(text) => Value::from(text.trim()),
-        other => Value::from(other.to_string()),
+    let stdout = result["stdout"].as_str().unwrap_or_default().trim();
+    let (expected, stdout) = match &case.output {
+        Value::String(text) => (text.trim().into(), stdout.into()),
+        value => (value.clone(), serde_json::from_str(stdout).unwrap_or_else(|_| stdout.into())),
     };
     Ok((stdout != expected).then(|| different(&expected, &stdout)))
 }
@@ -174,10 +175,14 @@ mod tests {
             { "name": "one", "input": { "args": [1] }, "output": "1" },
             { "input": { "args": [2] }, "output": 4 },
             { "input": { "args": [3] }, "output": "9" },
+            { "input": { "args": [4] }, "output": { "total": 6, "of": [2, 4] } },
+            { "input": { "args": [5] }, "output": null },
         ]);
         let answer = |input: Value| match input["args"][0].as_i64().unwrap() {
             1 => printing("1\n", 0),
             2 => printing("5", 0),
+            4 => printing("{\"of\": [2, 4],\n \"total\": 6}\n", 0),
+            5 => printing("None", 0),
             _ => printing("9", 1),
         };
         let reply = graded(answer, cases).unwrap();
@@ -190,8 +195,10 @@ mod tests {
             checks,
             [
                 ("one", Verdict::Pass, None),
-                ("case 2", Verdict::Fail, Some("expected \"4\", got \"5\"")),
+                ("case 2", Verdict::Fail, Some("expected 4, got 5")),
                 ("case 3", Verdict::Fail, Some("exit code 1: ValueError: no")),
+                ("case 4", Verdict::Pass, None),
+                ("case 5", Verdict::Fail, Some("expected null, got \"None\"")),
             ]
         );
     }
