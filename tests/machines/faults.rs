@@ -330,7 +330,7 @@ fn slow_connections_change_no_row() {
     running.finish().expect(0);
     assert_eq!(canonical(&assert_whole(&runner, 400)), expected);
     // A worker has enough tasks for a round trip: 400 of them one after another would take 160 s.
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(80), "{:?}", started.elapsed());
 }
 
 /// Starts a worker until it is connected, as a service does. While servers elect a leader, it may end.
