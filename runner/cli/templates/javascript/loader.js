@@ -204,12 +204,13 @@ function asError(thrown) {
   if (typeof thrown?.kind === 'string' && !(thrown instanceof Error)) {
     return exception(`${shown(thrown)} has an unknown kind; known are ${kinds.join(', ')}`);
   }
-  // Host functions throw a word, or a word with a text: `http` throws `{ tag: 'denied', val: '…' }`.
+  // Host functions throw a word, or a word with a text: `http` throws `{ tag: 'denied', val: '…' }`, and `tools` throws
+  // `{ kind: 'denied', message: '…' }`.
   const { payload } = thrown ?? {};
-  const code = payload?.tag ?? payload;
+  const code = payload?.tag ?? payload?.kind ?? payload;
   if (typeof code === 'string') {
     const kinds = { denied: 'denied', unreachable: 'unavailable', timeout: 'unavailable' };
-    return { kind: kinds[code] ?? 'internal', code, message: `${payload.val ?? code}${placeOf(thrown)}` };
+    return { kind: kinds[code] ?? 'internal', code, message: `${payload.val ?? payload.message ?? code}${placeOf(thrown)}` };
   }
   return exception([shown(thrown), ...stackOf(thrown)].join('\n'));
 }
