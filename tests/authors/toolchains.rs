@@ -686,6 +686,11 @@ fn javascript_calls_tools() {
     let ran = plugin.exec_with("scenario-tools.toml", &[tool, &tests].concat(), grants, 0);
     assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
     assert_eq!(plugin.steps("example"), ["agent convert", "agent "]);
+
+    plugin.edit("shout.js", ", value: 3", "");
+    let ran = plugin.exec_with("scenario-tools.toml", &[tool, &tests].concat(), grants, 1);
+    assert_eq!(outcome(&ran.rows, "example"), ("error", "internal"));
+    assert_says(&ran.rows, "example", &["it refuses the input: missing key", "(shout.js:"]);
 }
 
 #[test]
