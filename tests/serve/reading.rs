@@ -548,8 +548,7 @@ fn changes_of_a_workspace_are_listed_and_served_as_diffs() {
     assert!(all.contains("\n+v = 2\n"), "{all}");
     let part = diff(2, &["Range: bytes=0-9"]).expect(206);
     assert_eq!(part.text(), "diff --git");
-    // The diff of a folder is empty. A browser would log a refusal of its range.
-    assert_eq!(diff(1, &["Range: bytes=0-9"]).expect(200).text(), "");
+    assert_eq!(diff(1, &["Range: bytes=0-9"]).expect(206).text(), "only named");
     diff(4, &[]).refuses(404, &["no change with the number 4"]);
     let other = format!("{path}/attempts/2/changes/0");
     site.ask("GET", &other, None).refuses(404, &[]);
