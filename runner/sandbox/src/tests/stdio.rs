@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::Capture;
+use wasmtime_wasi::p2::OutputStream as _;
+
+use super::{CHUNK, Capture, MAX_CHUNK};
 use crate::{Activity, redact::Redactor};
 
 fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
@@ -28,6 +30,15 @@ fn long_output_keeps_head_and_tail() {
         assert_eq!(capture.take_whole(), Err(16));
     }
     assert_eq!(capture(0, 0, &["abc"]).text(), "\n… 3 B left out\n");
+}
+
+/// Python loses the rest of a text that is accepted in part.
+#[test]
+fn long_text_is_accepted_whole_within_bounds() {
+    for (asked, allowed) in [(0, CHUNK), (1 << 20, 1 << 20), (1 << 40, MAX_CHUNK as usize)] {
+        let mut kept = capture(4, 4, &[]).with_writes_of(asked);
+        assert_eq!(kept.check_write().unwrap(), allowed);
+    }
 }
 
 #[test]
