@@ -116,7 +116,7 @@ fn trial_with_a_refused_row_is_not_forgotten() {
     }
     runner.scenario(&format!("{}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n", scenario(2)));
     runner.run(&["rescore"]).expect(0).says(&["1 trial cannot be judged again"]);
-    runner.run(&["rescore", "--explain"]).expect(0).says(&["its output cannot be read"]);
+    runner.run(&["rescore", "--explain"]).expect(0).says(&["its row cannot be read"]);
     // Its stored output cannot be judged by the new expectation, so it runs.
     runner.run(&["resume", "--accept-changes"]).expect(1);
     assert_eq!((run.rows().len(), run.count("failed")), (2, 1));
