@@ -80,7 +80,8 @@ fn steps_that_write_nothing_do_not_pass_for_a_build() {
     ran.says(&["did not write `filter/dist/plugin.wasm`"]);
 
     // The check before a final build only speaks.
-    runner.write("filter/plugin.toml", manifest.replace("cp main.txt", "echo a mistake >&2; false"));
+    runner
+        .write("filter/plugin.toml", manifest.replace("cp main.txt", "echo a mistake >&2; false"));
     let ran = run(&runner, &["plugin", "build", "filter"]).expect(0);
     ran.says(&["a mistake", "building the final form"]);
 }

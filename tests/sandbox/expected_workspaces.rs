@@ -124,7 +124,10 @@ fn folders_and_empty_files_are_changes_too() {
     let said = messages(&runner);
     assert_eq!(said[..2], ["pass", "pass"]);
     assert_eq!(said[2], "workspace.changed outside of `**/*.py`, these changed: `README/`");
-    assert_eq!(said[3], "workspace.unchanged these may not change, but did: `README/`, `README/x.py`, `pkg/`, `pkg/a.py`");
+    assert_eq!(
+        said[3],
+        "workspace.unchanged these may not change, but did: `README/`, `README/x.py`, `pkg/`, `pkg/a.py`"
+    );
     runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
     assert_eq!(std::fs::read(runner.path("saved/workspace/pkg/a.py")).unwrap(), b"");
     runner.run(&["show", "latest", "a", "--diff"]).expect(0).says(&["pkg/a.py"]);

@@ -84,8 +84,7 @@ pub fn over_workspace<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     let mut parsed = Vec::with_capacity(2 * globs.len());
     for text in globs.iter().map(AsRef::as_ref) {
         if text.split('/').any(|name| matches!(name, "" | "." | "..")) {
-            let example = "paths are relative to the workspace, such as `src/**`";
-            return Err(format!("`{text}` matches nothing: {example}"));
+            return Err(format!("`{text}` is no path of a workspace, such as `src/**`"));
         }
         parsed.push(parse(text, file_glob)?);
         if !text.contains(['*', '?', '[', '{', '\\']) {

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
-    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named,
-    NotNull, Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm,
-    TextOrList, WORKSPACE_GLOB, WholeText,
+    Any, At, Boolean, DURATION, EXPECTED_ERROR, Form, GLOB, Globs, Integer, List, Named, NotNull,
+    Number, Pattern, Reader, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TextOrList,
+    WORKSPACE_GLOB, WholeText,
 };
 
 /// The timeout of an attempt if no key sets one.

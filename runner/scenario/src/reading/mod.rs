@@ -36,7 +36,8 @@ pub(crate) use self::reader::{
 };
 pub(crate) use self::scalar::{
     AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,
-    Pattern, RATE, SIZE, STACK, Scalar, TEST_ID, TEXT, TIMEOUT, Text, WORKSPACE_GLOB, WholeText, Word, size,
+    Pattern, RATE, SIZE, STACK, Scalar, TEST_ID, TEXT, TIMEOUT, Text, WORKSPACE_GLOB, WholeText,
+    Word, size,
 };
 pub use self::table::gone;
 pub(crate) use self::table::{Table, TableForm};

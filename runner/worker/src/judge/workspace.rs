@@ -65,7 +65,8 @@ fn check_changes(
     words: &str,
 ) -> Check<'static> {
     let is_unchanged = kind == CheckKind::WorkspaceUnchanged;
-    let sets: Vec<_> = globs.iter().filter_map(|glob| globs::over_workspace(&[glob]).ok()).collect();
+    let sets: Vec<_> =
+        globs.iter().filter_map(|glob| globs::over_workspace(&[glob]).ok()).collect();
     let is_wrong = |change: &&ChangedPath| {
         let bare = change.path.trim_end_matches('/');
         let is_match = sets.iter().any(|set| set.is_match(&change.path) || set.is_match(bare));

@@ -158,13 +158,7 @@ fn rules(row: &RowRef<'_>, expected: &ExpectedTranscript) -> Vec<Rule> {
 
 impl Rule {
     /// Looks at a call of a step. Returns whether it breaks the rule by itself.
-    fn is_broken(
-        &mut self,
-        tool: &str,
-        standing: CallStanding,
-        counted: u64,
-        step: u64,
-    ) -> bool {
+    fn is_broken(&mut self, tool: &str, standing: CallStanding, counted: u64, step: u64) -> bool {
         let is_made = standing == CallStanding::Made;
         match self.kind {
             CheckKind::TranscriptNever => self.tools.iter().any(|glob| glob.is_match(tool)),
