@@ -385,7 +385,7 @@ fn globs_that_match_no_path_of_a_workspace_are_refused() {
             "[providers.p]\nplugin = \"bundled:echo\"\nworkspace = {{}}\n\
              [[tests]]\nid = \"a\"\nexpect.workspace.{key} = [\"{glob}\"]\n"
         ));
-        let says = format!("`{glob}` is no path of a workspace, such as `src/**`");
+        let says = format!("write a path below the workspace, such as `src/**`, not `{glob}`");
         runner.refused(&[], &[&says]);
     }
 }

@@ -84,7 +84,9 @@ pub fn over_workspace<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     let mut parsed = Vec::with_capacity(2 * globs.len());
     for text in globs.iter().map(AsRef::as_ref) {
         if text.split('/').any(|name| matches!(name, "" | "." | "..")) {
-            return Err(format!("`{text}` is no path of a workspace, such as `src/**`"));
+            return Err(format!(
+                "write a path below the workspace, such as `src/**`, not `{text}`"
+            ));
         }
         parsed.push(parse(text, file_glob)?);
         if !text.contains(['*', '?', '[', '{', '\\']) {

@@ -338,7 +338,9 @@ impl Planner<'_> {
         let mut problems = Vec::new();
         let calls = expected.calls.iter().map(|name| (name, "calls"));
         let calls = calls.chain(expected.call.iter().map(|call| (&call.tool, "call")));
-        for (name, key) in calls.chain(expected.never.iter().map(|name| (name, "never"))) {
+        let named = calls.chain(expected.never.iter().map(|name| (name, "never")));
+        let is_plain = |name: &String| !name.contains(['*', '?', '[', '{', '\\']);
+        for (name, key) in named.filter(|(name, _)| is_plain(name)) {
             let places = || {
                 let path = keys(["expect", "transcript", key]);
                 origin.places(&path, Part::Value, "expected here")
