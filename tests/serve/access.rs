@@ -10,7 +10,6 @@ use std::{
     time::Instant,
 };
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
@@ -399,17 +398,7 @@ fn socket_files_need_the_token_too() {
         runner.run(&args).expect(2).says(&["a program listens there already"]);
         site.running.kill();
     }
-    for (signal, is_replaced) in [(Signal::INT, false), (Signal::TERM, false), (Signal::TERM, true)]
-    {
-        let mut site = Site::started(&runner, runner.started(&args));
-        if is_replaced {
-            fs::remove_file(&path).unwrap();
-            fs::write(&path, "of another").unwrap();
-        }
-        site.running.process().signal(signal);
-        wait_until("the server ends", || !site.running.is_alive());
-        assert_eq!(path.exists(), is_replaced);
-    }
+    fs::remove_file(&path).unwrap();
     fs::write(&path, "precious").unwrap();
     runner.run(&args).expect(2).says(&["a file that is not a socket is there"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");

@@ -155,24 +155,6 @@ pub fn on_stop(
     })
 }
 
-/// Calls `clean_up` once SIGINT, SIGTERM or SIGHUP is about to end a process that has no session.
-///
-/// # Errors
-///
-/// No handler or thread can be installed.
-pub fn before_signal_ends(clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    // Shells start programs in the background with ignored signals.
-    let numbers = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| !is_ignored(*number));
-    let mut signals = Signals::new(numbers)?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        if let Some(number) = signals.forever().next() {
-            clean_up();
-            let _ = emulate_default_handler(number);
-        }
-    })?;
-    Ok(())
-}
-
 /// Blocks SIGCONT in this thread and in those that it starts. Call it before the process has another thread, for [`suspend`].
 ///
 /// A blocked SIGCONT still continues a stopped process, and stays pending until the next signal that stops it. So the kernel

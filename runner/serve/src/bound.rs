@@ -1,7 +1,7 @@
 //! [`BoundServer`]: a server with a bound address, its start, and its background threads.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::{convert::Infallible, ffi::c_int, io, sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, ffi::c_int, sync::Arc, thread, time::Duration};
 
 use runner_operations::queue::{self, Step};
 use runner_operations::upkeep::Upkeep;
@@ -55,10 +55,7 @@ impl BoundServer {
     /// The runtime cannot start.
     pub fn run(self, print: fn(&str)) -> Result<Infallible, String> {
         return_large_blocks();
-        let failed = |error: io::Error| format!("cannot answer requests: {error}");
-        if let Some(file) = self.listener.file().cloned() {
-            runner_engine::before_signal_ends(move || file.remove()).map_err(failed)?;
-        }
+        let failed = |error| format!("cannot answer requests: {error}");
         let server = Arc::clone(&self.server);
         link_socket::listen(&self.server.settings.root, move || server.access.link());
         if !self.is_read_only() {

@@ -1,10 +1,9 @@
 //! [`Listener`]: the address or socket file of a server, and the loop that accepts connections.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::{convert::Infallible, fs, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs, io, path::Path, sync::Arc, time::Duration};
 
 use runner_model::visible::{shown_path, visible};
 use rustix::io::Errno;
@@ -22,36 +21,7 @@ const TOO_MANY: &[u8] =
 pub(crate) enum Listener {
     /// An address, and the other one of `localhost`.
     Addresses(TcpListener, Option<TcpListener>),
-    File(UnixListener, SocketFile),
-}
-
-/// The file of a socket that this process has created.
-#[derive(Clone)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode. The open socket keeps the inode, so no other file can have it.
-    id: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        let path = std::path::absolute(path)?;
-        let id = file_id(&path)?;
-        Ok(Self { path, id })
-    }
-
-    /// Removes the file, unless another one has replaced it.
-    pub(crate) fn remove(&self) {
-        if file_id(&self.path).is_ok_and(|id| id == self.id) {
-            // The next server replaces a file that is left.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn file_id(path: &Path) -> io::Result<(u64, u64)> {
-    let file = fs::symlink_metadata(path)?;
-    Ok((file.dev(), file.ino()))
+    File(UnixListener),
 }
 
 impl Listener {
@@ -61,7 +31,7 @@ impl Listener {
             Listen::File(path) => {
                 let bound = bind_file(path).and_then(|listener| {
                     listener.set_nonblocking(true)?;
-                    Ok(Self::File(listener, SocketFile::new(path)?))
+                    Ok(Self::File(listener))
                 });
                 bound.map_err(|error| format!("cannot listen on {}: {error}", shown_path(path)))
             }
@@ -72,15 +42,7 @@ impl Listener {
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Addresses(first, _) => Some(first.local_addr().ok()?.port()),
-            Self::File(..) => None,
-        }
-    }
-
-    /// Returns the socket file. `None` for an address.
-    pub fn file(&self) -> Option<&SocketFile> {
-        match self {
-            Self::Addresses(..) => None,
-            Self::File(_, file) => Some(file),
+            Self::File(_) => None,
         }
     }
 
@@ -97,7 +59,7 @@ impl Listener {
                 Ok(accept(first, |_| true, guard).await)
             }
             // The file has a wider mode until `bind_file` changes it, so other users may be connected.
-            Self::File(listener, _) => {
+            Self::File(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 Ok(accept(listener, is_own, guard).await)
             }
