@@ -196,8 +196,8 @@ pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume, stop,
 };
 pub use self::signals::{
-    before_forced_exit, exit_on_signal, fail_large_writes,
-    keep_continue_pending, keep_exit, kept_stop, on_stop, take_over,
+    before_forced_exit, exit_on_signal, fail_large_writes, keep_continue_pending, keep_exit,
+    kept_stop, on_stop, take_over,
 };
 pub use self::stored_call::StoredCall;
 pub use self::trust::{author, stored_access};
