@@ -468,7 +468,7 @@ test.describe('', () => {
   /** Values of keys that the run of the fixtures lacks: for its page after its end, and while it runs. */
   const ENDED = {
     lost_results: 43, damaged_lines: 44, workers: [{ worker: 'gpu-1', attempts: 1203, errors: 45 }],
-    run: { counts: { ungraded: 46 }, message: 'It met `SIGTERM`.', reason: 'interrupted', signal: 'SIGTERM', lost_report: 'no space for `junit.xml`', shard: '3/64', pinned: { at: at(11), by } },
+    run: { counts: { ungraded: 46 }, message: 'It met `SIGTERM`.', reason: 'interrupted', signal: 'SIGTERM', lost_report: 'no space for `junit.xml`', replay_of: 'source-9', shard: '3/64', pinned: { at: at(11), by } },
     providers: [{ ungraded: 47 }], meta: [{ values: [{ ungraded: 48 }] }],
     graders: [{ passed: 11, ungraded: 49, pass_rate: { rate: 1, interval: [0.7411, 1] }, metrics: [{ name: 'work', unit: 'joule', value: 0.125 }] }],
     manifest: {
