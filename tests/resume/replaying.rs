@@ -147,6 +147,25 @@ fn first_other_request_ends_a_replay() {
 }
 
 #[test]
+fn replays_are_no_results_of_their_scenario() {
+    let server = model(Duration::ZERO);
+    let runner = agent(&server, "");
+    runner.exec(&[]).expect(0);
+    change(&runner, "size = 40", "size = 41");
+    replay(&runner, &[], 1);
+    change(&runner, "size = 41", "size = 40");
+    // The newest result that is not of a replay is a pass.
+    runner.exec(&["--last-failed"]).expect(5);
+    let history = runner.run(&["history", "--json"]).expect(0);
+    let history: Value = serde_json::from_str(&history.stdout).unwrap();
+    let runs: Vec<_> = history["runs"].as_array().unwrap().iter().map(|run| &run["run"]).collect();
+    assert_eq!(runs, [runner.runs()[0].id()]);
+    let trial = runner.run(&["show", runner.runs()[0].id(), "t0", "--json"]).expect(0);
+    let trial: Value = serde_json::from_str(&trial.stdout).unwrap();
+    assert_eq!(trial["history"].as_array().unwrap().len(), 1, "{trial}");
+}
+
+#[test]
 fn error_of_a_replay_has_the_nearest_recorded_request() {
     let server = model(Duration::ZERO);
     let [a, b, c] = ["/a", "/b", "/c"].map(|path| web::get(server.url(path)));

@@ -97,7 +97,8 @@ impl ResultsRoot {
         Ok(ids.filter_map(|id| self.open_run(&id).transpose()).map(|run| run?.for_change()))
     }
 
-    /// Opens this user's runs of a scenario's file, the newest first, with their true state.
+    /// Opens this user's runs of a scenario's file, the newest first, with their true state. Leaves out replays: their results
+    /// are made of the responses of an earlier run, which has paid for them.
     ///
     /// # Errors
     ///
@@ -107,7 +108,7 @@ impl ResultsRoot {
         scenario: &str,
         path: &Path,
     ) -> Result<impl Iterator<Item = Result<(RunDir, Manifest), RecordError>>, RecordError> {
-        Ok(self.runs_of_user(Some(scenario))?.map(move |run| {
+        let runs = self.runs_of_user(Some(scenario))?.map(move |run| {
             let run = run?;
             let manifest = run.truth()?;
             let its_path = Path::new(&manifest.scenario_path);
@@ -115,7 +116,10 @@ impl ResultsRoot {
                 return Ok((run, manifest));
             }
             Err(run.dir.refuse(".", format!("it is a run of {}", shown_path(its_path))))
-        }))
+        });
+        let is_replay =
+            |(_, manifest): &(_, Manifest)| manifest.metadata.selection.replayed().is_some();
+        Ok(runs.filter(move |run| !run.as_ref().is_ok_and(is_replay)))
     }
 
     /// Opens the runs of the same scenario file that were recorded before `run`, the newest first, with their true state. Skips

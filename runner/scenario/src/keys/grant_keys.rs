@@ -83,7 +83,7 @@ const HEADER: Text<String> = Text {
 };
 
 const MOUNT: Text<String> = Text {
-    words: "an absolute path",
+    words: "the absolute path of a free folder",
     example: " such as \"/fixtures\"",
     schema: r#"{"title": "such as `\"/fixtures\"`", "type": "string", "pattern": "^/", "examples": ["/fixtures"]}"#,
     parse: |text| {
