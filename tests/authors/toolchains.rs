@@ -230,7 +230,7 @@ const PYTHON: Template = Template {
             "provider.py",
             "def run(",
             "async def run(",
-            &["TypeError: `run` of the class `Provider` is `async`", "(provider.py, line 29)"],
+            &["provider.py, line 44: `run` of the class `Provider` is `async`: make it a plain method"],
         ),
         (
             "provider.py",

@@ -5,6 +5,7 @@ is the component that reads them, one for all versions of the provider.
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import inspect
@@ -64,6 +65,8 @@ def collect(provider, roots):
         # Packages may have files for other versions.
         if text and Path(file).is_file():
             check_syntax(file, text, problems)
+        if name == provider:
+            check_methods(file, text, problems)
         for imported, line, is_certain in imports(name, file.endswith("__init__.py"), text or ""):
             package = imported.removesuffix(".*")
             if package != imported and not add(package, modules, folders):
@@ -123,6 +126,16 @@ def check_syntax(file, text, problems):
             return
         older, newer = (".".join(map(str, version[:2])) for version in (sys.version_info, VERSION))
         print(f"note: {place}: {problem}; this is Python {older}, and the plugin has {newer}", file=sys.stderr)
+
+
+def check_methods(file, text, problems):
+    """Adds methods that wait. In the final form, they would be a trap without a line of the provider."""
+    with contextlib.suppress(SyntaxError):
+        nodes = [node for kind in ast.parse(text).body if getattr(kind, "name", "") == "Provider" for node in kind.body]
+        for node in nodes:
+            if isinstance(node, ast.AsyncFunctionDef) and node.name in ("describe", "run"):
+                problem = f"`{node.name}` of the class `Provider` is `async`: make it a plain method"
+                problems.setdefault(problem, f"{file}, line {node.lineno}")
 
 
 def imports(name, is_package, text):
@@ -284,8 +297,6 @@ else:
                     raise TypeError(
                         f"the module needs a class `Provider` with the methods `describe` and `run`: there is no `{name}`"
                     )
-                if inspect.iscoroutinefunction(getattr(kind, name)):
-                    raise TypeError(f"`{name}` of the class `Provider` is `async`: make it a plain method")
             provider = kind()
         return provider
 
