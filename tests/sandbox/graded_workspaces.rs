@@ -360,6 +360,42 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
     assert_eq!(serde_json::from_str::<Value>(text).unwrap(), looked("hidden"));
 }
 
+/// `keep` changes no fingerprint, and a list that is missing must not look like an attempt that changed nothing.
+#[test]
+fn changes_that_were_not_kept_are_not_judged() {
+    let named = "expect = { graders = [\"look\"] }";
+    let expects = [
+        (named, "passed"),
+        ("expect.workspace = { changed = [], files.a.contains = \"x\" }", "failed"),
+        ("expect.workspace = { unchanged = [\"a\"] }", "failed"),
+    ];
+    for (expect, outcome) in expects {
+        let acts = json!([["write", "/work/a", "new"]]);
+        let runner = graded("", &[("look", "workspace = \"read\"", json!([]))], &[("t", acts)]);
+        let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        change(&runner, named, "");
+        change(&runner, "from = \"base\" }", "from = \"base\", keep = \"none\" }");
+        runner.exec(&[]).expect(0);
+        let run = runner.only_run();
+        assert_eq!(run.row("t")["workspace"]["added"], 1);
+        for (filter, count) in [("changed(a)", 0), ("!changed(a)", 0), ("!changed(a) | test(t)", 1)]
+        {
+            let shown = runner.run(&["show", "-E", filter, "--json"]).expect(0).document();
+            assert_eq!(shown["rows"].as_array().unwrap().len(), count, "{filter}");
+        }
+
+        runner.scenario(&scenario.replace(named, expect));
+        let explained = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
+        explained.says(&["the changes in its workspace were not kept"]);
+        runner.run(&["rescore"]).expect(0).says(&["1 trial cannot be judged again"]);
+        assert_eq!(run.rows().len(), 1);
+        runner.run(&["resume", "latest", "--accept-changes"]);
+        let row = run.rows().pop().unwrap();
+        assert_eq!((&row["outcome"], &row["workspace"]["added"]), (&json!(outcome), &json!(1)));
+        assert!(row["workspace"]["changes"].is_string(), "{row}");
+    }
+}
+
 #[test]
 fn killed_run_calls_its_graders_with_the_stored_files() {
     let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);

@@ -130,8 +130,10 @@ impl AttemptFiles<RecordError> for Files<'_> {
     }
 
     fn changed(&self, row: &RowRef<'_>) -> Result<Option<Vec<String>>, RecordError> {
-        if row.workspace.is_none_or(|workspace| workspace.changes.is_none()) {
-            return Ok(Some(Vec::new()));
+        match row.workspace {
+            Some(left) if !left.is_kept() => return Ok(None),
+            Some(left) if left.changes.is_some() => {}
+            _ => return Ok(Some(Vec::new())),
         }
         let changes = self.0.workspace(row).map(|files| files.tree.changes);
         let paths = changes.map(|changes| changes.into_iter().map(|change| change.path).collect());

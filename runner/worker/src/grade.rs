@@ -80,13 +80,11 @@ impl Question {
         let settings = grading.fingerprint.map(|one| one.to_string()).unwrap_or_default();
         let mut asked = format!("{settings}\0{}", input.get());
         if grading.workspace.is_some() {
-            let Some(WorkspaceResult { base, changes, added, changed, removed, .. }) =
-                row.workspace
-            else {
+            let Some(left @ WorkspaceResult { base, changes, .. }) = row.workspace else {
                 let message = "the attempt had no workspace, which the grader reads";
                 return Err(failure(ErrorClass::InvalidInput, "workspace", message));
             };
-            if changes.is_none() && added | changed | removed > 0 {
+            if !left.is_kept() {
                 let message = "the changes in the workspace are not kept: its `keep` is \"none\"";
                 return Err(failure(ErrorClass::InvalidInput, "workspace", message));
             }

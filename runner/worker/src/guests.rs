@@ -563,7 +563,12 @@ impl Slots {
         row: &RowRef<'_>,
     ) -> Option<Result<LeftFiles, String>> {
         let expected = test.expect.workspace.as_ref()?;
-        let base = row.workspace?.base;
+        let left = row.workspace?;
+        // The provider may have had `keep = "none"`. A missing list would look like an attempt that changed nothing.
+        if !left.is_kept() {
+            return Some(Err("its changes are not kept".to_owned()));
+        }
+        let base = left.base;
         let found = async {
             let [changes, contents] = row.changes();
             let mut blobs = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read as _};
 
 use runner_model::row::{Artifact, LogPlace, OUTPUT_ARTIFACT, RowHead, read_line};
-use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef};
+use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef, provider::PreparedProvider};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;
@@ -77,6 +77,7 @@ impl StoredRow {
         row: &RowRef<'_>,
         place: RowPlace,
         test: &TestLine<'_>,
+        providers: &[PreparedProvider],
     ) -> io::Result<Option<&'static str>> {
         let is_lost = |artifact: Option<&Artifact<'_>>| {
             artifact.is_some_and(|artifact| run.artifact(&artifact.sha256).is_err())
@@ -88,6 +89,10 @@ impl StoredRow {
             Some("its `workspace.jsonl` cannot be read")
         } else if is_lost(contents) {
             Some("its `workspace.contents` cannot be read")
+        } else if row.workspace.is_some_and(|left| !left.is_kept())
+            && (test.expect()?.workspace.is_some() || test.has_workspace_grader(providers)?)
+        {
+            Some("the changes in its workspace were not kept")
         } else if test.expect()?.transcript.is_some() && is_lost(row.transcript_artifact()) {
             Some("its `transcript.json` cannot be read")
         } else {
@@ -126,6 +131,7 @@ impl Rejudge {
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,
+        providers: &[PreparedProvider],
         fingerprints: &Fingerprints,
         keeps: &dyn Fn(u32) -> bool,
         fold: &mut Fold,
@@ -155,7 +161,8 @@ impl Rejudge {
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
                 let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
-                if is_readable(run, bytes, place, &line).is_ok_and(|is_readable| is_readable) {
+                let is_readable = is_readable(run, bytes, place, &line, providers);
+                if is_readable.is_ok_and(|is_readable| is_readable) {
                     rows.insert(index, place);
                 } else {
                     change = Change::Run;
@@ -257,9 +264,15 @@ pub(super) fn unjudgeable(
 }
 
 /// Returns whether the row at `place` has all that the test in `line` judges.
-fn is_readable(run: &RunDir, bytes: &[u8], place: RowPlace, line: &[u8]) -> io::Result<bool> {
+fn is_readable(
+    run: &RunDir,
+    bytes: &[u8],
+    place: RowPlace,
+    line: &[u8],
+    providers: &[PreparedProvider],
+) -> io::Result<bool> {
     let row = read_line(bytes).map_err(io::Error::other)?;
-    Ok(StoredRow::unreadable(run, &row, place, &TestLine::read(line)?)?.is_none())
+    Ok(StoredRow::unreadable(run, &row, place, &TestLine::read(line)?, providers)?.is_none())
 }
 
 fn output_of(run: &RunDir, digest: Digest) -> Option<Box<RawValue>> {

@@ -5,7 +5,7 @@ use std::io;
 
 use runner_model::{
     Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId, digest,
-    protocol::TimeoutRule, provider::Provider,
+    protocol::TimeoutRule, provider::PreparedProvider, provider::Provider,
 };
 use runner_prepare::{Fingerprints, TestParts};
 use runner_scenario::Suite;
@@ -174,6 +174,23 @@ impl TestLine<'_> {
         // Few tests have graders, and this is called for each trial.
         let has_graders = self.expect.is_some_and(|raw| raw.get().contains("\"graders\":"));
         if has_graders { Ok(self.expect()?.graders) } else { Ok(Vec::new()) }
+    }
+
+    /// Returns whether a grader reads what the test's attempts have left in their workspaces.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(super) fn has_workspace_grader(
+        &self,
+        providers: &[PreparedProvider],
+    ) -> serde_json::Result<bool> {
+        let graders = self.graders()?;
+        Ok(providers.iter().any(|PreparedProvider { provider, .. }| {
+            let grading = provider.grading.as_ref();
+            grading.is_some_and(|grading| grading.workspace.is_some())
+                && graders.iter().any(|name| **name == *provider.name)
+        }))
     }
 
     /// Returns the retry policy of the test's trials on a provider.

@@ -92,8 +92,9 @@ impl PreparedResume {
         {
             // The stored plan lacks the expectations of `rescore`, whose judgements are kept.
             let rescores = |session| manifest.rescores(session) && adopted.is_none();
-            let (suite, fingerprints) = (&plan.suite, &plan.fingerprints);
-            plan.rejudge = Rejudge::find(dir, suite, fingerprints, &rescores, &mut fold)?;
+            let Plan { suite, providers, fingerprints, .. } = &plan;
+            let found = Rejudge::find(dir, suite, providers, fingerprints, &rescores, &mut fold)?;
+            plan.rejudge = found;
         }
         check_recorded(&plan, dir, manifest, &before)?;
         notices.extend(owner_notices(dir, manifest));

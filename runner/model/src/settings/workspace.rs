@@ -156,6 +156,13 @@ pub struct WorkspaceResult {
     pub partial: bool,
 }
 
+impl WorkspaceResult {
+    /// Returns whether the run has all changes. With `keep = "none"`, it has only their numbers.
+    pub fn is_kept(&self) -> bool {
+        self.changes.is_some() || self.added | self.changed | self.removed == 0
+    }
+}
+
 /// Writes the entries of a base, sorted by path, as the blob whose digest the base has.
 pub fn base_lines(entries: &[TreeEntry<'_>]) -> Vec<u8> {
     let mut lines = Vec::new();

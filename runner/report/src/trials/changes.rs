@@ -106,8 +106,7 @@ impl TrialDocument {
         let Some((row, found)) = self.row().and_then(|row| Some((row.workspace?, row))) else {
             return Ok(None);
         };
-        let is_kept = row.changes.is_some() || row.added + row.changed + row.removed == 0;
-        if is_kept { Ok(Some((row, run.workspace(&found)?))) } else { Ok(None) }
+        if row.is_kept() { Ok(Some((row, run.workspace(&found)?))) } else { Ok(None) }
     }
 
     /// Reads changes of the shown attempt. `place` selects them by their order. `None` as for [`Self::workspace`].
