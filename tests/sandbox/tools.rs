@@ -56,9 +56,13 @@ fn each_failure_of_a_tool_is_data_with_its_bounds() {
         { "call": "poor", "input": { "call": "command", "input": {} } },
         command(&["recurse"]),
         command(&["say", "still well"]),
+        { "call": "poor", "input": [{ "write": "/work/half", "text": "x" }, { "grow": 64 << 20 }] },
+        { "write": "/work/base", "text": "y" },
     ]);
-    let grants = "grants.tools = [\"command\", \"poor\", \"picky\"]";
+    let grants = "grants.tools = [\"command\", \"poor\", \"picky\"]\nworkspace.from = \"start\"";
     let runner = scenario(&keys, grants, &steps);
+    fs::create_dir(runner.path("start")).unwrap();
+    runner.write("start/base", "x");
     runner.exec(&[]).expect(0);
     let output = output(&runner);
     let kinds: Vec<_> = output.as_array().unwrap().iter().map(|one| &one["error"]).collect();
@@ -68,10 +72,16 @@ fn each_failure_of_a_tool_is_data_with_its_bounds() {
     assert_eq!(output[7]["ok"]["error"], "denied");
     assert_eq!(output[8]["error"], "trap", "{output:#}");
     assert_eq!(output[9]["ok"]["stdout"], "still well");
+    assert_eq!(fs::read(runner.path("start/base")).unwrap(), b"x");
+    let diff = runner.run(&["show", "latest", "a", "--diff"]).expect(0);
+    for line in ["-x", "+y", "+++ b/half", "+x"] {
+        assert!(diff.stdout.lines().any(|shown| shown == line), "{}", diff.stdout);
+    }
     let transcript = transcript(&runner);
     let errors = transcript["steps"].as_array().unwrap().iter().map(|step| &step["extra"]["error"]);
     let errors: Vec<_> = errors.filter_map(Value::as_str).collect();
-    let kinds = ["timeout", "trap", "invalid-input", "limit", "invalid-input", "failed", "trap"];
+    let kinds =
+        ["timeout", "trap", "invalid-input", "limit", "invalid-input", "failed", "trap", "limit"];
     assert_eq!(errors, kinds);
 }
 
@@ -280,12 +290,17 @@ fn refused_calls_count_against_the_agent_and_never_for_it() {
         { "call": "spare", "input": 1 },
         { "call": "shell", "input": { "args": ["say", "x"] } },
         { "call_text": "command", "text": "{" },
+        // Refused by the schema, and by the template of the arguments.
+        { "call": "refund", "input": { "args": ["say", "refunded"] } },
+        { "call": "refund", "input": { "order": 17 } },
         { "call": "command", "input": { "args": ["say", "y"] } },
         { "call": "command", "input": { "args": ["say", "z"] } },
     ]);
     let spare = COMMAND.replace("tools.command", "tools.spare");
-    let grants = "grants.tools = [\"command\"]\nlimits.tool_calls = 2";
-    let runner = scenario(&format!("{COMMAND}{spare}"), grants, &steps);
+    let refund = COMMAND.replace("tools.command", "tools.refund");
+    let schema = "input_schema = { required = [\"order\"] }\n";
+    let grants = "grants.tools = [\"command\", \"refund\"]\nlimits.tool_calls = 4";
+    let runner = scenario(&format!("{COMMAND}{spare}{refund}{schema}"), grants, &steps);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let expecting = |more: &str| {
         runner.scenario(&format!("{text}expect.transcript = {{ {more} }}\n"));
@@ -293,17 +308,20 @@ fn refused_calls_count_against_the_agent_and_never_for_it() {
     };
     for (more, says) in [
         ("never = [\"shell\"]", "these may not be called, but were: `shell`"),
-        ("max_calls = 4", "expected at most 4 calls, got 5"),
+        ("max_calls = 6", "expected at most 6 calls, got 7"),
+        ("never = [\"refund\"]", "these may not be called, but were: `refund`"),
+        ("calls = [\"refund\"]", "expected a call of `refund`, got `command`"),
+        ("call = [{ tool = \"refund\" }]", "`refund` was not called"),
         ("calls = [\"sh*\"]", "expected a call of `sh*`, got `command`"),
         ("call = [{ tool = \"sp*\" }]", "`sp*` was not called"),
     ] {
         expecting(more).expect(1).says(&[says]);
     }
-    let ran = expecting("calls = [\"command\"], max_calls = 5").expect(0);
+    let ran = expecting("calls = [\"command\"], max_calls = 7").expect(0);
     // Only a tool of the scenario can be granted.
     ran.says(&[
         "the tool `spare`",
-        "tools = [\"command\", \"spare\"]",
+        "tools = [\"command\", \"refund\", \"spare\"]",
         "the tool `shell`, which is not in `[tools]`",
     ]);
     assert!(!ran.stderr.contains("\"shell\""), "{}", ran.stderr);
@@ -316,7 +334,8 @@ fn refused_calls_count_against_the_agent_and_never_for_it() {
             (extra["error"].as_str().unwrap_or_default().to_owned(), extra["refused"] == true)
         })
         .collect::<Vec<_>>();
-    let expected =
-        [("denied", true), ("denied", true), ("invalid-input", true), ("", false), ("limit", true)];
+    let invalid = ("invalid-input", true);
+    let denied = ("denied", true);
+    let expected = [denied, denied, invalid, invalid, invalid, ("", false), ("limit", true)];
     assert!(extras.iter().map(|(error, is)| (&**error, *is)).eq(expected), "{extras:?}");
 }

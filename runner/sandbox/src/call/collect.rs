@@ -47,6 +47,7 @@ impl Ended {
         let left = written + host.artifacts.bytes() + host.log.bytes;
         Self {
             ending: with_hint(ending, refused.as_deref()),
+            had_sandbox: true,
             duration: time.duration,
             suspended: time.suspended,
             usage: Usage {

@@ -11,6 +11,8 @@ use crate::store::artifacts::LeftFile;
 #[derive(Debug)]
 pub struct Ended {
     pub ending: Ending,
+    /// Whether the call had a sandbox. Without one, a tool counts as not called.
+    pub had_sandbox: bool,
     /// Time of the call, with instantiation and without pauses and suspensions.
     pub duration: Duration,
     /// Time that the call was paused or suspended, in addition to `duration`.
@@ -103,6 +105,7 @@ impl Ended {
     pub fn without_sandbox(ending: Ending) -> Self {
         Self {
             ending,
+            had_sandbox: false,
             duration: Duration::ZERO,
             suspended: Duration::ZERO,
             usage: Usage::default(),

@@ -9,8 +9,9 @@ use std::sync::{Arc, PoisonError};
 use runner_model::ErrorClass;
 use runner_model::grants::Grant;
 use runner_model::row::{Raw, RowError};
-use runner_model::visible::visible_line;
+use runner_model::{log::Said, visible::visible_line};
 use serde::Serialize;
+use serde_json::json;
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::filesystem::Descriptor;
 
@@ -73,10 +74,10 @@ impl tools::Host for Sandbox {
         // The tool's real time must not decide the result of a deterministic guest.
         let is_over =
             matches!(ended.ending, Ending::Timeout) && self.host.guard.determinism.is_some();
-        let took = ended.duration;
+        let took = ended.had_sandbox.then_some(ended.duration);
         let result = self.host.end_tool(&name, ended);
         let (name, input, result_of) = (&*name, input.get(), result.as_ref().map(String::as_str));
-        self.host.add_call(&ToolCall { name, input, result: result_of, took: Some(took) });
+        self.host.add_call(&ToolCall { name, input, result: result_of, took });
         if is_over { Err(Halt::Timeout.into()) } else { Ok(result) }
     }
 }
@@ -182,7 +183,10 @@ impl Host {
             let add = add.unwrap_or_default();
             self.deny(format!("tool `{name}`: {}{add}", denied.what), None);
         }
-        for mut record in ended.said.log {
+        let Said { log, stdout, stderr, .. } = ended.said;
+        let written = (!stdout.is_empty() || !stderr.is_empty())
+            .then(|| json!({ "stdout": stdout, "stderr": stderr }).to_string());
+        for mut record in log {
             record.fields.push(("tool".into(), name.to_owned().into()));
             self.note(record);
         }
@@ -194,33 +198,29 @@ impl Host {
         usage.http_requests += ended.usage.http_requests;
         match ended.ending {
             Ending::Reply(reply) => Ok(reply.output.get().to_owned()),
-            Ending::Error(error) => Err(of_error(error)),
-            Ending::Timeout => {
-                Err(tool_error(ToolErrorKind::Timeout, "it did not end within its time"))
-            }
-            Ending::Stopped | Ending::Diverged(_) => {
-                Err(tool_error(ToolErrorKind::Stopped, "the run was stopped"))
-            }
+            Ending::Error(error) => Err(of_error(error, written)),
+            Ending::Timeout => Err(tools::ToolError {
+                details: written,
+                ..tool_error(ToolErrorKind::Timeout, "it did not end within its time")
+            }),
+            Ending::Stopped | Ending::Diverged(_) => Err(tools::ToolError {
+                details: written,
+                ..tool_error(ToolErrorKind::Stopped, "the run was stopped")
+            }),
         }
     }
 }
 
-fn of_error(error: RowError<'static>) -> tools::ToolError {
+/// Returns an error for the guest. `written` is the tool's output as JSON, for an error without details of its own.
+fn of_error(error: RowError<'static>, written: Option<String>) -> tools::ToolError {
     let kind = match error.class {
         Some(ErrorClass::InvalidInput) => ToolErrorKind::InvalidInput,
         Some(ErrorClass::Denied) => ToolErrorKind::Denied,
         Some(ErrorClass::Trap) => ToolErrorKind::Trap,
         Some(ErrorClass::Limit | ErrorClass::OutOfMemory) => ToolErrorKind::Limit,
-        None if *error.code == *"stopped" => ToolErrorKind::Stopped,
         _ => ToolErrorKind::Failed,
     };
-    let details = match (error.details, error.stderr) {
-        (Some(details), _) => Some(details.get().to_owned()),
-        (None, Some(stderr)) => {
-            Raw::of(&serde_json::json!({ "stderr": stderr })).ok().map(|raw| raw.get().to_owned())
-        }
-        (None, None) => None,
-    };
+    let details = error.details.map(|details| details.get().to_owned()).or(written);
     tools::ToolError { kind, message: error.message.to_string(), details }
 }
 

@@ -1,15 +1,16 @@
 //! Tools: calls inside of a call.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use runner_model::provider::{OutputForm, Protocol};
-use runner_model::{Limits, Micros, Time, digest};
+use runner_model::workspace::{EntryKind, TreeEntry};
+use runner_model::{ErrorClass, Limits, Micros, Time, digest};
 use serde_json::{Value, json};
 
-use super::support::{Bench, error, guests, output};
+use super::support::{Bench, guests, output};
 use crate::{
-    Access, Activity, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool, Overlay,
-    Plugin, RunningTool, Toolbox,
+    Access, Activity, Base, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool,
+    Overlay, Plugin, RunningTool, Toolbox, failure,
 };
 
 /// Tools that are provided by plugins with the given limits.
@@ -163,7 +164,7 @@ fn errors_of_tools_are_data_for_the_caller() {
         &caller(&bench),
         &tools,
         &json!([
-            {"call": "slow", "input": ["loop"]},
+            {"call": "slow", "input": ["flood-forever"]},
             {"call": "slow", "input": ["sleep"]},
             {"call": "small", "input": ["panic"]},
             {"call": "small", "input": ["flood", "1"]},
@@ -175,6 +176,10 @@ fn errors_of_tools_are_data_for_the_caller() {
     let answers = answers(&ended);
     let kinds: Vec<_> = answers.as_array().unwrap().iter().map(|one| &one["error"]).collect();
     assert_eq!(kinds[..3], ["timeout", "timeout", "trap"], "{answers:#}");
+    let details = |call: usize, stream: &str| answers[call]["details"][stream].as_str().unwrap();
+    assert!(details(0, "stdout").starts_with("xxxx"), "{answers:#}");
+    assert_eq!((details(0, "stderr"), &answers[1]["details"]), ("", &Value::Null));
+    assert!(details(2, "stderr").contains("the command's own words"), "{answers:#}");
     assert!(answers[3]["ok"]["stdout"].as_str().unwrap().len() < 5000);
     assert_eq!(kinds[4..6], ["limit", "failed"], "{answers:#}");
     assert_eq!(answers[5]["message"], "its own words");
@@ -202,17 +207,139 @@ fn caller_ends_with_its_tool() {
     assert_eq!(answers(&ended)[2]["error"], "limit");
 }
 
+/// Calls that end in this way, with a name each.
+#[derive(Debug)]
+struct Ends(Vec<ListedTool>, fn(usize) -> Ending);
+
+impl Toolbox for Ends {
+    fn list(&self) -> &[ListedTool] {
+        &self.0
+    }
+
+    fn run<'a>(&'a self, tool: usize, _: &'a str, _: Inside) -> RunningTool<'a> {
+        Box::pin(async move { Ended::without_sandbox(self.1(tool)) })
+    }
+}
+
+/// The caller of a stopped tool seldom sees the error, because the stop ends it, too.
 #[test]
-fn input_that_is_not_json_is_refused() {
+fn stopped_tool_and_one_without_a_sandbox_are_errors() {
     let bench = Bench::new();
-    let tools = Tools::new(&bench, vec![("echo", bench.bundled("echo"), Limits::default())]);
-    let long = Limits { input: 10, ..Limits::default() };
-    let short = Tools::new(&bench, vec![("echo", bench.bundled("echo"), long)]);
-    let ended =
-        run(&bench, &caller(&bench), &short, &json!([{"call": "echo", "input": "0123456789"}]));
-    assert_eq!(answers(&ended)[0]["error"], "limit");
-    let ended = run(&bench, &caller(&bench), &tools, &json!({"fail": "x"}));
-    assert_eq!(error(&ended).2, "x");
+    let names = ["stopped", "diverged", "refused"].map(|name| ListedTool {
+        name: name.to_owned(),
+        description: String::new(),
+        input_schema: None,
+    });
+    let end = |tool| match tool {
+        0 => Ending::Stopped,
+        1 => Ending::Diverged("it differs".to_owned()),
+        _ => Ending::Error(failure(ErrorClass::InvalidInput, "input", "no")),
+    };
+    let tools: Arc<dyn Toolbox> = Arc::new(Ends(names.to_vec(), end));
+    let steps = json!([{"call": "stopped"}, {"call": "diverged"}, {"call": "refused"}]).to_string();
+    let call = Call { tools: Some(tools), ..bench.call(&steps) };
+    let ended = bench.runtime.block_on(caller(&bench).run(&mut None, call));
+    let stopped = json!({"error": "stopped", "message": "the run was stopped", "details": null});
+    let refused = json!({"error": "invalidinput", "message": "no", "details": null});
+    assert_eq!(answers(&ended), json!([stopped, stopped, refused]));
+    for (step, error) in ended.transcript.iter().zip(["stopped", "stopped", "invalid-input"]) {
+        let step: Value = serde_json::from_str(step.get()).unwrap();
+        assert_eq!(step["extra"], json!({"by": "runner", "error": error, "refused": true}));
+    }
+    assert_eq!(ended.transcript.len(), 3);
+}
+
+#[test]
+fn input_of_a_tool_is_json_within_its_limit() {
+    let bench = Bench::new();
+    let limits = Limits { input: 10, ..Limits::default() };
+    let tools = Tools::new(&bench, vec![("echo", bench.bundled("echo"), limits)]);
+    let steps = json!([
+        {"call_text": "echo", "text": "{"},
+        {"call": "echo", "input": "0123456789"},
+        {"call": "echo", "input": "01234567"},
+    ]);
+    let answers = answers(&run(&bench, &caller(&bench), &tools, &steps));
+    assert_eq!(answers[0]["error"], "invalidinput", "{answers:#}");
+    assert_eq!(answers[1]["error"], "limit", "{answers:#}");
+    assert_eq!(answers[2]["ok"], "01234567", "{answers:#}");
+}
+
+/// A file of the caller that a tool replaces stays open, and after any end of a tool the caller writes to files of its own.
+#[test]
+fn base_stays_and_open_files_follow_a_tool() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("scratch")).unwrap();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let entries = names.map(|name| {
+        let content = format!("base {name}");
+        let sha256 = digest(content.as_bytes());
+        fs::write(path(&sha256.to_string()), &content).unwrap();
+        TreeEntry {
+            path: name.into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            bytes: content.len() as u64,
+            sha256: Some(sha256),
+            target: None,
+        }
+    });
+    let base = Base::copy(&entries, &path("base"), |sha256| path(&sha256.to_string())).unwrap();
+    let access = Access { scratch: path("scratch"), ..Access::default() };
+    let limits = Limits { scratch: 1 << 20, ..Limits::default() };
+    let bench = Bench { access, limits, ..Bench::new() };
+    let short = Limits { time: Some(Micros(50_000)), ..Limits::default() };
+    let poor = Limits { memory: 4 << 20, ..Limits::default() };
+    let command = || bench.guest(&guests::command());
+    let tools: Arc<dyn Toolbox> = Tools::new(
+        &bench,
+        vec![
+            ("one", caller(&bench), Limits::default()),
+            ("short", caller(&bench), short.clone()),
+            ("poor", caller(&bench), poor),
+            ("short-command", command(), short),
+            ("command", command(), Limits::default()),
+        ],
+    );
+    let write =
+        |name: &str| json!({"write": format!("/work/{name}"), "text": format!("new {name}")});
+    let steps = json!([
+        {"open": "/work/a"},
+        {"call": "one", "input": write("a")},
+        {"read_open": true},
+        {"open": "/work/b"},
+        {"call": "short", "input": [write("b"), {"loop": true}]},
+        {"read_open": true},
+        write("c"),
+        {"call": "poor", "input": {"grow": 64 << 20}},
+        write("d"),
+        {"call": "short-command", "input": ["loop"]},
+        write("e"),
+        {"call": "command", "input": ["panic"]},
+        write("f"),
+    ]);
+    let steps = steps.to_string();
+    let workspace = CallWorkspace {
+        base: Some(Arc::new(base)),
+        mount: "/work",
+        overlay: None,
+        is_read_only: false,
+        keeps: true,
+    };
+    let call = Call { tools: Some(tools), workspace: Some(workspace), ..bench.call(&steps) };
+    let ended = bench.runtime.block_on(caller(&bench).run(&mut None, call));
+    let answers = answers(&ended);
+    assert_eq!([&answers[2], &answers[5]], ["new a", "new b"], "{answers:#}");
+    let errors = [4, 7, 9, 11].map(|call| answers[call]["error"].as_str().unwrap());
+    assert_eq!(errors, ["timeout", "limit", "timeout", "trap"]);
+    let left = ended.workspace.unwrap();
+    assert_eq!((left.added, left.changed, left.removed), (0, 6, 0));
+    let files = fs::read_dir(path("base")).unwrap();
+    let mut texts: Vec<_> =
+        files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    texts.sort();
+    assert_eq!(texts, names.map(|name| format!("base {name}")));
 }
 
 #[test]
@@ -251,7 +378,7 @@ fn tool_works_in_the_workspace_of_its_caller() {
     assert_eq!(answers[2], "by the tool");
     let left = ended.workspace.unwrap();
     assert_eq!((left.added, left.changed, left.removed, left.is_partial), (2, 0, 0, false));
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 
     let read = json!([{"call": "one", "input": {"read": "/scratch/own"}}]);
     assert_eq!(self::answers(&run(read))[0]["error"], "failed");
@@ -268,7 +395,7 @@ fn files_of_a_grader_are_hidden_from_its_tools() {
     let scratch = tempfile::tempdir().unwrap();
     let blobs = tempfile::tempdir().unwrap();
     let sha256 = digest(b"answer");
-    std::fs::write(blobs.path().join(sha256.to_string()), "answer").unwrap();
+    fs::write(blobs.path().join(sha256.to_string()), "answer").unwrap();
     let access = Access { scratch: scratch.path().to_owned(), ..Access::default() };
     let limits = Limits { scratch: 1 << 20, ..Limits::default() };
     let bench = Bench { access, limits, ..Bench::new() };

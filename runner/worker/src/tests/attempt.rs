@@ -35,6 +35,7 @@ fn task(rule: TimeoutRule) -> Task {
 fn ended(ending: Ending) -> Ended {
     Ended {
         ending,
+        had_sandbox: true,
         duration: Duration::from_micros(1250),
         suspended: Duration::ZERO,
         usage: Usage { peak_memory: 65536, bytes_in: 1, bytes_out: 1, ..Usage::default() },

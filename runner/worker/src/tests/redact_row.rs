@@ -15,6 +15,7 @@ const SECRET: &str = "hunter2-42";
 fn ended(ending: Ending) -> Ended {
     Ended {
         ending,
+        had_sandbox: true,
         duration: Duration::ZERO,
         suspended: Duration::ZERO,
         usage: Usage::default(),
