@@ -1,8 +1,12 @@
 //! Memory of all running attempts together.
 
+use std::sync::Barrier;
+
 use serde_json::Value;
 
-use crate::support::{runner::Runner, truth::assert_consistent};
+use crate::support::runner::Runner;
+use crate::support::server::{Response, Server};
+use crate::support::truth::assert_consistent;
 
 #[test]
 fn limits_above_all_memory_are_refused() {
@@ -74,6 +78,48 @@ fn largest_tool_counts_as_memory() {
         limits = { memory = "16MiB" }
         "#,
     );
+}
+
+/// A tool has a place in addition to that of its caller.
+#[test]
+fn all_attempts_of_a_worker_are_in_a_tool_at_once() {
+    let barrier = Barrier::new(4);
+    let server = Server::start(move |_| {
+        barrier.wait();
+        Response::ok("all")
+    });
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    runner.scenario(&format!(
+        r#"
+        [run]
+        memory = "1GiB"
+        # The memory is enough for one worker with it.
+        [providers.large]
+        plugin = "bundled:echo"
+        limits.memory = "600MiB"
+        [providers.agent]
+        plugin = "contract-0-1-1-everything.wasm"
+        limits.memory = "16MiB"
+        grants.tools = ["fetch"]
+        [tools.fetch]
+        plugin = "contract-0-1-1-everything.wasm"
+        limits.memory = "16MiB"
+        grants.net = ["{}"]
+        [[tests]]
+        id = "large"
+        providers = ["large"]
+        input = 1
+        [[tests]]
+        id = "a"
+        providers = ["agent"]
+        input = {{ call = "fetch", input = {{ get = "{}" }} }}
+        expect.equals = {{ ok = "all" }}
+        repeat = 4
+        "#,
+        server.origin(),
+        server.url("/")
+    ));
+    runner.exec(&["-j", "4"]).expect(0);
 }
 
 /// Runs attempts of a provider with these keys, two of which fit into the memory of the run.
