@@ -339,10 +339,10 @@ fn base_of_many_files_needs_few_open_ones() {
     assert!(verified["contents"].as_u64() > Some(400), "{verified}");
 }
 
-fn in_small_folder(runner: &Runner, args: &str) -> Finished {
+fn in_small_folder(runner: &Runner, command: &str) -> Finished {
     let script = format!(
         r#"mkdir -p small && exec unshare -Urm sh -c '
-        mount -t tmpfs -o size=4m tmpfs small && TMPDIR=$PWD/small exec "$runner" exec scenario.toml {args}'"#
+        mount -t tmpfs -o size=4m tmpfs small && TMPDIR=$PWD/small exec "$runner" {command}'"#
     );
     Running::start(&mut runner.shell(&script)).finish()
 }
@@ -357,7 +357,7 @@ fn run_without_room_for_its_bases_does_not_start() {
     // Of two copies for workers and one for the session, one does not fit.
     runner.write("fixtures/a/large", vec![0; 3 << 19]);
     for args in ["-j 2", "-j 2 --dry-run"] {
-        let ran = in_small_folder(&runner, args).expect(3);
+        let ran = in_small_folder(&runner, &format!("exec scenario.toml {args}")).expect(3);
         ran.says(&[
             "the bases of the workspaces and the files of graders need 4.6 MiB",
             "small, for the session and 2 worker",
@@ -366,13 +366,43 @@ fn run_without_room_for_its_bases_does_not_start() {
     }
     assert!(runner.runs().is_empty());
     // No attempt starts from the large base.
-    in_small_folder(&runner, "-j 2 --test b").expect(0);
-    in_small_folder(&runner, "-j 1").expect(0);
+    in_small_folder(&runner, "exec scenario.toml -j 2 --test b").expect(0);
+    in_small_folder(&runner, "exec scenario.toml -j 1").expect(0);
     // The files of a grader are stored as well, and copied by a worker.
     fs::create_dir(runner.path("hidden")).unwrap();
     runner.write("hidden/large", vec![1; 5 << 19]);
     runner.scenario(GRADED);
-    in_small_folder(&runner, "-j 1").expect(3).says(&["the files of graders need 5 MiB"]);
+    let ran = in_small_folder(&runner, "exec scenario.toml -j 1").expect(3);
+    ran.says(&["the files of graders need 5 MiB"]);
+}
+
+/// A grader that reads a workspace needs a copy of its base, also if no attempt starts here.
+#[test]
+fn graders_have_room_for_the_bases_that_they_read() {
+    let runner = tasks(TASKS);
+    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
+    if !mount.unwrap().success() {
+        return;
+    }
+    runner.write("fixtures/a/large", vec![0; 5 << 19]);
+    let graded = |expect: &str| {
+        runner.scenario(&format!(
+            "[providers.agent]\nplugin = \"bundled:echo\"\nworkspace.from = \"fixtures/a\"\n\
+             [graders.reader]\nplugin = \"bundled:echo\"\nworkspace = \"read\"\n\
+             [graders.other]\nplugin = \"bundled:echo\"\n\
+             [[tests]]\nid = \"a\"\ninput = 1\n{expect}"
+        ));
+    };
+    graded("");
+    runner.exec(&[]).expect(0);
+    graded("expect.graders = [\"reader\"]");
+    let needs = "the bases of the workspaces and the files of graders need 5 MiB";
+    in_small_folder(&runner, "rescore").expect(3).says(&[needs]);
+    let broker = "exec scenario.toml --broker nats://127.0.0.1:9 --test a";
+    in_small_folder(&runner, broker).expect(3).says(&[needs]);
+    graded("expect.graders = [\"other\"]");
+    // An echo is no grade.
+    in_small_folder(&runner, "rescore").expect(1);
 }
 
 #[test]

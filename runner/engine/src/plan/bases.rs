@@ -18,9 +18,11 @@ const BLOCK: u64 = 4096;
 const MAX_FILE: u64 = 1 << 46;
 
 impl Plan {
-    /// Returns the number of trials with each base, by provider. Empty without workspaces that start as a folder.
+    /// Returns the number of trials with each base, by provider. Empty without workspaces that start as a folder. With
+    /// `is_graded`, a grader has to read their workspaces.
     fn trials_of_bases(
         &self,
+        is_graded: bool,
         is_counted: impl Fn(u64) -> bool,
     ) -> io::Result<BTreeMap<(u16, Digest), u64>> {
         let mut trials = BTreeMap::new();
@@ -34,7 +36,9 @@ impl Plan {
             let planned = self.suite.trial(trial);
             if read.replace(planned.test) != Some(planned.test) {
                 self.suite.line(planned.test, &mut line)?;
-                bases = TestLine::read(&line)?.bases;
+                let test = TestLine::read(&line)?;
+                let is_read = !is_graded || test.has_workspace_grader(&self.providers)?;
+                bases = if is_read { test.bases } else { BTreeMap::new() };
             }
             if let Some(base) = bases.get(&planned.provider) {
                 *trials.entry((planned.provider, *base)).or_default() += 1;
@@ -79,7 +83,7 @@ impl Plan {
     /// Returns a line for each provider with a workspace, with the number and the size of its bases, and for each grader that
     /// gets one, with its files.
     pub(crate) fn workspaces(&self) -> Result<Vec<String>, EngineError> {
-        let trials = self.trials_of_bases(|_| true).map_err(machine_error)?;
+        let trials = self.trials_of_bases(false, |_| true).map_err(machine_error)?;
         let mut known = HashMap::new();
         for (_, base) in trials.keys() {
             if !known.contains_key(base) {
@@ -114,27 +118,24 @@ impl Plan {
     }
 
     /// Checks that the folder for temporary files has room for the bases of the remaining trials and the files of their graders.
-    /// The session has each content once. Each worker has a copy of each base that its attempts start from, and of the files of
-    /// a grader.
+    /// The session has each content once. Each worker has a copy of each base that its attempts start from or its graders read,
+    /// and of the files of a grader. If attempts run on other machines, one worker here has the graders.
     ///
     /// # Errors
     ///
     /// There is less room.
     pub(crate) fn check_room(&self, fold: &Fold) -> Result<(), EngineError> {
-        // Workers on other machines have other folders.
-        if self.remote.is_some() || self.rescored.is_some() {
-            return Ok(());
-        }
-        let is_left = |trial| self.is_left(trial, fold) && !self.rejudge.has(trial);
-        let trials = self.trials_of_bases(is_left).map_err(machine_error)?;
-        let graded = |trial| self.is_left(trial, fold) || self.rejudge.has(trial);
-        let graded = self.grader_files(graded).map_err(machine_error)?;
-        if trials.is_empty() && graded.is_empty() {
-            return Ok(());
-        }
-        let workers = self.shapes(self.left(fold)).len() as u64;
+        let is_left = |trial| self.is_left(trial, fold);
+        let runs_here = |trial| self.remote.is_none() && is_left(trial) && !self.rejudge.has(trial);
+        let run = self.trials_of_bases(false, runs_here).map_err(machine_error)?;
+        let read = self.trials_of_bases(true, is_left).map_err(machine_error)?;
+        let graded = self.grader_files(is_left).map_err(machine_error)?;
+        let workers = match self.remote {
+            Some(_) => 1,
+            None => self.shapes(self.left(fold)).len() as u64,
+        };
         let mut all: BTreeMap<Digest, u64> = BTreeMap::new();
-        for ((_, base), trials) in trials {
+        for ((_, base), trials) in run.into_iter().chain(read) {
             *all.entry(base).or_default() += trials;
         }
         let mut contents = HashMap::new();
