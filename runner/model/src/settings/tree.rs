@@ -121,35 +121,7 @@ impl Tree {
 
     /// Returns whether a link leads to a place in the tree, also by way of other links.
     pub fn stays(&self, link: &str) -> bool {
-        let (mut place, mut left) = (String::new(), vec![link]);
-        let (mut links, mut names) = (0, 0);
-        while let Some(path) = left.pop() {
-            let (name, rest) = path.split_once('/').unwrap_or((path, ""));
-            left.extend((!rest.is_empty()).then_some(rest));
-            names += 1;
-            let parent = place.len();
-            match name {
-                _ if names > MAX_NAMES => return false,
-                "" | "." => continue,
-                ".." if place.is_empty() => return false,
-                ".." => {
-                    place.truncate(place.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                name if place.is_empty() => place.push_str(name),
-                name => place.extend(["/", name]),
-            }
-            let entry = self.entries.get(&place).map(|left| &left.entry);
-            if let Some(target) = entry.and_then(|entry| entry.target.as_deref()) {
-                links += 1;
-                if target.starts_with('/') || links > MAX_LINKS {
-                    return false;
-                }
-                place.truncate(parent);
-                left.push(target);
-            }
-        }
-        true
+        stays(link, |place| self.entries.get(place)?.entry.target.as_deref())
     }
 
     /// Returns the entries that decide which programs `git status` runs, each with the entry of the base that is safe in its
@@ -217,6 +189,39 @@ impl LeftEntry {
         let entry = TreeEntry { path, kind, mode: 0, bytes: 0, sha256: None, target: None };
         Self { entry, at: None }
     }
+}
+
+/// Returns whether a link leads to a place in its tree, also by way of other links. The place need not exist. `target` returns the
+/// target of a link by its path.
+pub fn stays<'t>(link: &'t str, target: impl Fn(&str) -> Option<&'t str>) -> bool {
+    let (mut place, mut left) = (String::new(), vec![link]);
+    let (mut links, mut names) = (0, 0);
+    while let Some(path) = left.pop() {
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        left.extend((!rest.is_empty()).then_some(rest));
+        names += 1;
+        let parent = place.len();
+        match name {
+            _ if names > MAX_NAMES => return false,
+            "" | "." => continue,
+            ".." if place.is_empty() => return false,
+            ".." => {
+                place.truncate(place.rfind('/').unwrap_or(0));
+                continue;
+            }
+            name if place.is_empty() => place.push_str(name),
+            name => place.extend(["/", name]),
+        }
+        if let Some(target) = target(&place) {
+            links += 1;
+            if target.starts_with('/') || links > MAX_LINKS {
+                return false;
+            }
+            place.truncate(parent);
+            left.push(target);
+        }
+    }
+    true
 }
 
 /// Returns whether version control reads a configuration from an entry of this name, which may name programs. A file system may

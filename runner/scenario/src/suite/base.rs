@@ -10,14 +10,11 @@ use runner_model::template::{Template, TemplatePiece};
 use runner_model::workspace::{
     EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines, read_base as read_lines,
 };
-use runner_model::{Digest, units::grouped, visible::shown_path};
+use runner_model::{Digest, tree, units::grouped, visible::shown_path};
 use serde_json::Value;
 
 use crate::keys::files::{check_kind, hash_file};
 use crate::project::{Project, Refusal, holds_results, real_path};
-
-/// Links that a path may lead through. The kernel follows as many.
-const MAX_LINKS: usize = 40;
 
 /// A folder that workspaces start as, or the files that a grader puts into them, as they were read.
 #[derive(Clone, Debug)]
@@ -105,8 +102,9 @@ pub(super) fn read_base(
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let links = entries.iter().filter_map(|entry| Some((&*entry.path, &**entry.target.as_ref()?)));
     let links: Vec<_> = links.collect();
-    let targets = links.iter().copied().collect();
-    if let Some((path, target)) = links.iter().find(|(path, _)| !stays_inside(path, &targets)) {
+    let targets: HashMap<_, _> = links.iter().copied().collect();
+    let leaves = |path| !tree::stays(path, |place| targets.get(place).copied());
+    if let Some((path, target)) = links.iter().find(|(path, _)| leaves(path)) {
         let reason =
             format!("has the link `{path}` to `{target}`, which leads out of it or in a circle");
         let help = "use relative links within the folder, or files in their place".to_owned();
@@ -184,33 +182,6 @@ fn file_entry(file: &Path, path: String) -> io::Result<TreeEntry<'static>> {
     let (sha256, bytes) = hash_file(file)?;
     let (mode, sha256) = (fs::metadata(file)?.permissions().mode() & 0o777, Some(sha256));
     Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder_entry(path) })
-}
-
-/// Returns whether the link at `path` leads to a place in the base, which need not exist. `links` are all targets by path.
-fn stays_inside(path: &str, links: &HashMap<&str, &str>) -> bool {
-    let mut names = Vec::new();
-    // The names that are left to follow, the next one last.
-    let mut left: Vec<_> = path.split('/').rev().collect();
-    let mut followed = 0;
-    while let Some(name) = left.pop() {
-        match name {
-            "" | "." => {}
-            ".." if names.pop().is_none() => return false,
-            ".." => {}
-            name => {
-                names.push(name);
-                if let Some(target) = links.get(&*names.join("/")) {
-                    followed += 1;
-                    if target.starts_with('/') || followed > MAX_LINKS {
-                        return false;
-                    }
-                    names.pop();
-                    left.extend(target.split('/').rev());
-                }
-            }
-        }
-    }
-    true
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use runner_model::workspace::{CONTENTS, Change, ChangeKind, EntryKind, MAX_CHANGES};
+use runner_model::workspace::{
+    CONTENTS, Change, ChangeKind, EntryKind, MAX_CHANGE_BYTES, MAX_CHANGES,
+};
 use runner_model::{Digest, ErrorClass, HostFault, media_type, row::RowError, units::show_size};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -24,8 +26,6 @@ use crate::{host_fault::fault_in, message::failure};
 
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 * 1024;
-/// Bytes of all changes without contents. Paths of a guest may be long.
-const MAX_LINES: usize = 16 * 1024 * 1024;
 /// Modes of new files, as git has them. The real ones depend on the user's mask.
 const MODE: u32 = 0o644;
 const EXECUTABLE_MODE: u32 = 0o755;
@@ -121,8 +121,9 @@ pub(crate) fn find(tree: &Tree, kept: &Kept<'_>) -> Result<LeftWorkspace, Lost> 
     for change in &changes {
         serde_json::to_writer(&mut left.changes, change).map_err(io::Error::other)?;
         left.changes.push(b'\n');
-        if left.changes.len() > MAX_LINES {
-            let most = show_size(MAX_LINES as u64);
+        // Paths of a guest may be long.
+        if left.changes.len() as u64 > MAX_CHANGE_BYTES {
+            let most = show_size(MAX_CHANGE_BYTES);
             return Err(Lost::Bound(format!("the list of changed files has more than {most}")));
         }
     }
