@@ -127,6 +127,8 @@ fn show_counts_changes_and_names_the_command_of_their_diff() {
     assert_eq!([&app["before"]["bytes"], &app["after"]["bytes"]], [6, 12]);
     let report = runner.run(&["report", "latest", "--markdown"]).expect(0);
     report.says(&["workspace: 1 added, partial"]);
+    let report = runner.run(&["report", "latest", "--junit"]).expect(0);
+    report.says(&["workspace: 1 added, partial"]);
 }
 
 #[test]

@@ -205,7 +205,9 @@ fn bad_element(text: &mut String, [failure, error]: [&str; 2], row: &RowRef<'_>)
 
 fn block(row: &RowRef<'_>) -> String {
     let lines = failure::block(row, BLOCK_LINES).into_iter().map(|(_, line)| line);
-    lines.collect::<Vec<_>>().join("\n")
+    // The schema of Jenkins has no properties of a case.
+    let workspace = row.workspace.map(|left| format!("workspace: {}", phrases::workspace(&left)));
+    lines.chain(workspace).collect::<Vec<_>>().join("\n")
 }
 
 /// A text as it is written into XML, without the characters that XML does not have.
