@@ -87,6 +87,32 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
 
+/// The journal of an agent has the requests of its tools, and each call of a tool may make `http_requests`.
+#[test]
+fn many_requests_of_tools_are_no_fault_of_the_worker() {
+    const CALLS: usize = 30;
+    let server = Server::start(|request| Response::ok(request.path.clone()));
+    let runner = Runner::new(&["contract-0-1-1-everything"]);
+    let call = |number: usize| {
+        let url = server.url(&format!("/{number}"));
+        json!({ "call": "own", "input": { "get": url } })
+    };
+    let steps = web::toml(&(0..CALLS).map(call).collect());
+    let plugin = "plugin = \"contract-0-1-1-everything.wasm\"";
+    runner.scenario(&format!(
+        "[run]\njournal = true\nin_flight = \"stop\"\n\
+         [tools.own]\n{plugin}\ngrants.net = [\"{}\"]\n\
+         [providers.agent]\n{plugin}\ngrants.tools = [\"own\"]\n\
+         limits = {{ http_requests = 1, journal = \"1MiB\" }}\n\
+         [[tests]]\nid = \"a\"\ninput = {steps}\n",
+        server.origin()
+    ));
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().rows().remove(0);
+    assert_eq!((&row["attempt"], &row["calls"]["count"]), (&json!(1), &json!(CALLS)));
+    assert_eq!(server.requests().len(), CALLS);
+}
+
 #[test]
 fn trial_without_its_transcript_is_not_judged_again() {
     let (runner, _server) = agent("");

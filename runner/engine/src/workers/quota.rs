@@ -15,6 +15,12 @@ const MAX_ARTIFACTS: u64 = 330;
 /// Requests of a worker on another machine for the same content, because the broker may lose it.
 const REMOTE_REQUESTS: u64 = 8;
 
+/// Bytes of the shortest entry of a journal: a request that is about to be sent.
+const MIN_ENTRY: u64 = 21;
+
+/// Bytes of the entry with which a guest starts, which `limits.journal` does not count.
+const MAX_START: u64 = 1024;
+
 /// Kinds of frames of workers.
 const KINDS: usize = 11;
 
@@ -31,9 +37,9 @@ pub(super) struct FrameQuota {
     tasks: u64,
     /// Pieces of artifacts that its tasks may leave by the limits of their providers.
     pieces: u64,
-    /// Pieces of entries that the journals of its tasks may have.
+    /// Bytes of entries that the journals of its tasks may have.
     entries: u64,
-    /// Frames, or bytes of log lines, by kind.
+    /// Frames, or bytes of log lines and entries, by kind.
     sent: [u64; KINDS],
 }
 
@@ -67,7 +73,7 @@ impl FrameQuota {
     pub(super) fn add_task(&mut self, limits: &Limits) {
         self.tasks += 1;
         self.pieces = self.pieces.saturating_add(max_pieces(limits));
-        self.entries = self.entries.saturating_add(max_entries(limits));
+        self.entries = self.entries.saturating_add(max_entry_bytes(limits));
     }
 
     /// Counts a frame of the worker.
@@ -99,6 +105,12 @@ impl FrameQuota {
         };
         self.sent[kind] += match message {
             FromWorker::Log(line) => (visible_line(line).len() + LOG_LINE) as u64,
+            // All pieces but the last one are full, so an honest worker's are counted as they are. Only the rest of a long
+            // entry is shorter than an entry.
+            FromWorker::Entry { is_last, bytes, .. } => {
+                let least = if *is_last { MIN_ENTRY } else { MAX_PIECE as u64 };
+                least.max(bytes.len() as u64)
+            }
             _ => 1,
         };
         if self.sent[kind] > most { Err(fault) } else { Ok(()) }
@@ -125,17 +137,19 @@ fn max_pieces(limits: &Limits) -> u64 {
     2 * (max_artifact_bytes(limits) / MAX_PIECE as u64) + 3 * max_artifacts(limits)
 }
 
-/// Returns the number of pieces of all entries of an attempt: its start, and each request before and after it is sent.
-fn max_entries(limits: &Limits) -> u64 {
-    1 + limits.journal / MAX_PIECE as u64 + limits.http_requests.saturating_mul(2)
+/// Returns the bytes of all entries of an attempt, as [`FrameQuota::count`] counts them. The number of entries has no other
+/// bound: each call of a tool may make the tool's `http_requests`, and all of them are in the journal of the caller.
+fn max_entry_bytes(limits: &Limits) -> u64 {
+    let rests = limits.journal / MAX_PIECE as u64 * MIN_ENTRY;
+    limits.journal.saturating_add(rests).saturating_add(MAX_START)
 }
 
 #[cfg(test)]
 mod tests {
-    use runner_model::protocol::{Doing, FromWorker, Hello, ReportHead};
+    use runner_model::protocol::{Doing, Entry, FromWorker, Hello, MAX_PIECE, ReportHead};
     use runner_model::{Digest, Limits, TaskId, prepare::Ready};
 
-    use super::{FrameQuota, KINDS, max_entries, max_pieces};
+    use super::{FrameQuota, KINDS, MIN_ENTRY, max_entry_bytes, max_pieces};
 
     /// Returns the number of equal frames that a worker may send.
     fn most(quota: &mut FrameQuota, frame: &FromWorker) -> u64 {
@@ -160,7 +174,7 @@ mod tests {
             (FromWorker::Bye, 1),
             (
                 FromWorker::Entry { task, is_last: true, bytes: Vec::new() },
-                2 * max_entries(&Limits::default()),
+                2 * max_entry_bytes(&Limits::default()) / MIN_ENTRY,
             ),
         ]
     }
@@ -176,6 +190,37 @@ mod tests {
             // A busy machine may need a second for this.
             let more = if matches!(frame, FromWorker::Doing(_)) { 40 } else { 0 };
             assert!((expected..=expected + more).contains(&most), "{frame:?}: {most}");
+        }
+    }
+
+    #[test]
+    fn journal_within_its_limit_is_within_the_quota() {
+        let start = Entry::Start {
+            clock: runner_model::Time::default(),
+            timeout_us: u64::MAX,
+            compile_key: "0123456789abcdef".to_owned(),
+            continues: true,
+            records_sent: true,
+        };
+        let start = start.to_bytes();
+        let shortest = Entry::Sent { number: 1 }.to_bytes();
+        assert_eq!(shortest.len() as u64, MIN_ENTRY);
+        let limits = Limits { journal: 3 << 20, http_requests: 1, ..Limits::default() };
+        // Many requests of tools, large responses, and rests of one byte.
+        for entry in [shortest, vec![b'x'; 200], vec![b'x'; 1 << 20], vec![b'x'; MAX_PIECE + 1]] {
+            let mut quota = FrameQuota::new(0, 0, false);
+            quota.add_task(&limits);
+            let entries = vec![entry.as_slice(); (limits.journal / entry.len() as u64) as usize];
+            for entry in [&start[..]].into_iter().chain(entries) {
+                let mut pieces = entry.chunks(MAX_PIECE).peekable();
+                while let Some(piece) = pieces.next() {
+                    let (task, is_last) = (TaskId(1), pieces.peek().is_none());
+                    let frame = FromWorker::Entry { task, is_last, bytes: piece.to_vec() };
+                    assert_eq!(quota.count(&frame), Ok(()), "entries of {} bytes", entry.len());
+                }
+            }
+            let piece = FromWorker::Entry { task: TaskId(1), is_last: false, bytes: Vec::new() };
+            assert!(most(&mut quota, &piece) <= 1);
         }
     }
 
