@@ -294,6 +294,9 @@ impl Running {
         let Some(flight) = self.tasks.at(worker, task) else { return Ok(()) };
         let bytes = std::mem::take(&mut flight.entry);
         let entry = Entry::read(&bytes).map_err(|error| format!("recorded {error}"))?;
+        if let Entry::Void { .. } = entry {
+            return Err("recorded an entry that only the coordinator writes".to_owned());
+        }
         if let Entry::Start { continues, .. } = entry {
             if std::mem::replace(&mut flight.is_recorded, true) {
                 return Err("recorded the start of a guest twice".to_owned());
@@ -304,6 +307,35 @@ impl Running {
         } else if !flight.is_recorded {
             return Err("recorded a call before the start of its guest".to_owned());
         }
+        let added = self.append(worker, task, &entry, &bytes);
+        added.map_err(|problem| format!("recorded a call that {problem}"))
+    }
+
+    /// Keeps all sessions from continuing with the journals of a worker's attempts.
+    pub(super) fn void_journals(&mut self, worker: WorkerId, reason: &'static str) {
+        let recorded = self.tasks.all.iter().filter(|(_, flight)| flight.worker == worker);
+        let recorded: Vec<_> =
+            recorded.filter(|(_, flight)| flight.is_recorded).map(|(task, _)| *task).collect();
+        for task in recorded {
+            let entry = Entry::Void { reason: reason.into() };
+            // It can follow every line of an attempt that has started.
+            let _ = self.append(worker, task, &entry, &entry.to_bytes());
+        }
+    }
+
+    /// Adds an entry to the journal of a task and writes its line.
+    ///
+    /// # Errors
+    ///
+    /// The entry cannot follow the others. The reason is the end of a sentence about it.
+    fn append(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        entry: &Entry<'_>,
+        bytes: &[u8],
+    ) -> Result<(), &'static str> {
+        let Some(flight) = self.tasks.at(worker, task) else { return Ok(()) };
         let key = flight.journal();
         let grader = key.grader.as_ref().map(|(name, _)| name.clone());
         let fingerprint = if grader.is_some() { flight.judgement } else { flight.execution };
@@ -321,10 +353,9 @@ impl Running {
             fingerprint,
             entry: RawValue::NULL,
         };
-        let line = call.with_entry(&bytes);
+        let line = call.with_entry(bytes);
         let place = (self.run.writer.calls_length(), line.len() - 1);
-        let added = journal.add(&entry, &bytes, place);
-        added.map_err(|problem| format!("recorded a call that {problem}"))?;
+        journal.add(entry, bytes, place)?;
         journal.fingerprint = Some(fingerprint);
         self.run.writer.call(&line);
         self.unkept.push_back((worker, task));

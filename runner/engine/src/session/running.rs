@@ -196,10 +196,9 @@ impl Coordinator<'_> {
         let Stage::Running(running) = &mut self.stage else { return };
         for flight in running.tasks.all.values_mut().filter(|flight| flight.worker == worker) {
             flight.lost = Some((monotonic(), exit.how.clone()));
-            if flight.is_recorded && self.pool.faulty.contains(&worker) {
-                let journal = running.journals.at(flight.journal());
-                journal.void("its worker was killed for a fault");
-            }
+        }
+        if self.pool.faulty.contains(&worker) {
+            running.void_journals(worker, "its worker was killed for a fault");
         }
         let mut started = Vec::new();
         for word in &exit.started {

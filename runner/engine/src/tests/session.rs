@@ -12,7 +12,9 @@ use std::{
 use runner_model::{
     ErrorClass, Micros, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
     prepare::{Described, Problem, Ready, RefusedPart},
-    protocol::{CallLine, FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
+    protocol::{
+        CallLine, FromWorker, Hello, MAX_PIECE, ReportHead, SlotWord, Task, TaskKind, ToWorker,
+    },
     provider::{Description, Deterministic, InFlight, PluginKind, PreparedProvider, Reuse},
     row::Calls,
 };
@@ -80,6 +82,8 @@ enum RecordLie {
     Continues,
     NoCalls,
     NoJson,
+    Void,
+    Long,
 }
 
 struct Fake {
@@ -269,8 +273,12 @@ impl Worker {
             let call = format!(
                 r#"{{"exchange":{{"number":{number},"at_ns":1,"took_us":1,"used_us":{number}000,"request":{{"method":"GET","url":"http://x/"}},"response":{{"status":200}}}}}}"#
             );
-            let no_json = lie == Some(RecordLie::NoJson);
-            self.entry(task.id, if no_json { "{" } else { &call });
+            match lie {
+                Some(RecordLie::NoJson) => self.entry(task.id, "{"),
+                Some(RecordLie::Void) => self.entry(task.id, r#"{"void":{"reason":"x"}}"#),
+                Some(RecordLie::Long) => self.entry(task.id, &"x".repeat(MAX_JOURNAL * 5 / 4)),
+                _ => self.entry(task.id, &call),
+            }
             calls.push(call);
             if self.act == Act::RecordDie && is_third {
                 return false;
@@ -289,9 +297,11 @@ impl Worker {
 
     fn entry(&mut self, task: TaskId, entry: &str) {
         self.unkept += 1;
-        let (first, last) = entry.as_bytes().split_at(entry.len() / 2);
-        for (bytes, is_last) in [(first, false), (last, true)] {
-            self.send(FromWorker::Entry { task, is_last, bytes: bytes.to_vec() });
+        let pieces = entry.as_bytes().chunks(MAX_PIECE.min(entry.len().div_ceil(2)));
+        let count = pieces.len();
+        for (number, piece) in (1..).zip(pieces) {
+            let (is_last, bytes) = (number == count, piece.to_vec());
+            self.send(FromWorker::Entry { task, is_last, bytes });
         }
     }
 
@@ -350,6 +360,8 @@ impl Observer for EventCounts {
 }
 
 const TRIALS: u64 = 60;
+/// `limits.journal` of attempts with journals.
+const MAX_JOURNAL: usize = 2 << 20;
 
 /// Runs a session of 60 trials.
 fn session(
@@ -499,6 +511,7 @@ fn session_with_journals(script: Script) -> (Result<Ended, EngineError>, EventCo
         let journal = Some(InFlight::SendAgain);
         provider.deterministic = Some(Deterministic { clock: None, journal });
         provider.limits.time = Some(Micros(60_000_000));
+        provider.limits.journal = MAX_JOURNAL as u64;
     })
 }
 
@@ -562,13 +575,37 @@ fn workers_that_break_rules_of_journals_are_killed() {
             },
             "recorded not a call",
         ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::Void),
+                _ => Act::Record,
+            },
+            "recorded an entry that only the coordinator writes",
+        ),
+        (
+            |number| match number {
+                1 | 2 => Act::RecordLie(RecordLie::Long),
+                _ => Act::Record,
+            },
+            "recorded a call that is larger than `limits.journal`",
+        ),
     ] {
         let (ended, counts, lines) = session_with_journals(script);
         assert_eq!(ended.unwrap().manifest.counts.passed, TRIALS, "{fault}");
         assert!(counts.log.contains(fault), "{fault}: {}", counts.log);
         assert_eq!(assert_whole(&lines), [""; 0]);
-        // Nothing of such a worker continues.
+        // Nothing of such a worker continues, also in a later session.
         assert!(lines.iter().all(|line| !line.contains("\"continued\"")), "{fault}");
+        let void = "{\"void\":{\"reason\":\"its worker was killed for a fault\"}}";
+        let voids = counts.calls.iter().filter(|line| line.contains(void)).count();
+        // These have no line that could continue.
+        let has_lines = !fault.contains("before the start") && !fault.contains("that is new");
+        assert!(voids <= 2 && (voids > 0) == has_lines, "{fault}: {:?}", counts.calls);
+        let mut last = HashMap::new();
+        for line in &counts.calls {
+            let call: CallLine<'_> = serde_json::from_str(line).unwrap();
+            assert_eq!(call.line, 1 + last.insert(call.trial, call.line).unwrap_or(0), "{fault}");
+        }
     }
     // Without a journal, there are no calls.
     let (ended, counts, _) = session_with(

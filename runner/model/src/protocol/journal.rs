@@ -45,6 +45,12 @@ pub enum Entry<'a> {
     /// A request and its result.
     #[serde(borrow)]
     Exchange(Exchange<'a>),
+    /// The entries before are void. Only the coordinator writes it, and no worker sends it.
+    Void {
+        /// The reason, as the end of a sentence.
+        #[serde(borrow)]
+        reason: Text<'a>,
+    },
 }
 
 /// A request and its response, or the reason for a missing response.

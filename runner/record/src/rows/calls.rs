@@ -6,7 +6,7 @@ use std::{fs::File, mem, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry};
 use runner_model::row::{Calls, Grade, has_right_checksum};
-use runner_model::{Digest, Fingerprint, Micros, ProviderName, RowRef};
+use runner_model::{Digest, Fingerprint, Micros, ProviderName, RowRef, visible::visible_line};
 use sha2::{Digest as _, Sha256};
 
 use crate::disk::beneath::Reader;
@@ -103,6 +103,7 @@ impl Journal {
                 self.records_sent &= records_sent;
             }
             Entry::Sent { .. } => {}
+            Entry::Void { reason } => self.void(&visible_line(reason)),
             Entry::Exchange(exchange) => {
                 if !self.numbers.insert(exchange.number) {
                     return Err("repeats a call");
@@ -115,6 +116,7 @@ impl Journal {
             }
         }
         self.lines.push(place);
+        self.last = self.next_line();
         Ok(())
     }
 
@@ -132,15 +134,15 @@ impl Journal {
         let session = manifest.check_call(call)?;
         let bytes = call.entry.get().as_bytes();
         let entry = Entry::read(bytes).map_err(|error| format!("has {error}"))?;
-        let next = self.last.saturating_add(1);
+        let next = self.next_line();
         if call.line < next {
             return Err(format!("repeats line {} of its attempt{CHANGED}", call.line));
         }
-        self.last = call.line;
         // Lines before a new start are void. A problem has often others as its consequence.
         let is_new = matches!(entry, Entry::Start { continues: false, .. });
         let is_void = self.problem.is_some();
         let added = self.add(&entry, bytes, place);
+        self.last = call.line;
         (self.tries, self.session) = (call.tries, call.session);
         self.is_foreign |= session.foreign;
         if self.fingerprint.replace(call.fingerprint).is_some_and(|old| old != call.fingerprint) {
@@ -156,10 +158,9 @@ impl Journal {
         }
     }
 
-    /// Returns the number of the attempt's next line, which is then its last one.
-    pub fn next_line(&mut self) -> u64 {
-        self.last = self.last.saturating_add(1);
-        self.last
+    /// Returns the number of the attempt's next line.
+    pub fn next_line(&self) -> u64 {
+        self.last.saturating_add(1)
     }
 
     /// Makes the lines void, because the attempt starts anew.

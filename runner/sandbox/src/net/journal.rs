@@ -165,6 +165,7 @@ impl RecordedCalls {
                     }
                 }
                 Entry::Sent { number } => drop(recorded.sent.insert(number)),
+                Entry::Void { reason } => return Err(visible_line(&reason).into_owned()),
                 Entry::Exchange(Exchange { redacted: true, number, .. }) => {
                     return Err(format!("the response to its request {number} had a secret"));
                 }

@@ -225,6 +225,14 @@ fn damaged_calls_continue_nothing() {
         lines.push(line(&owned, 1, 6, &start(false)));
     });
     assert_eq!(problems, ["", ""]);
+    let void = "{\"void\":{\"reason\":\"its worker lied\"}}";
+    let (problems, damaged) = changed(&|lines| lines.push(line(&owned, 2, 3, void)));
+    assert_eq!((&*problems[0], &*problems[1], damaged), ("", "its worker lied", 0));
+    let (problems, damaged) = changed(&|lines| {
+        lines.push(line(&owned, 2, 3, void));
+        lines.push(line(&owned, 2, 4, &start(false)));
+    });
+    assert_eq!((problems, damaged), ([String::new(), String::new()], 0));
     let secret = exchange(4, 40).replace("\"used_us\"", "\"redacted\":true,\"used_us\"");
     let (problems, _) = changed(&|lines| lines.push(line(&owned, 2, 3, &secret)));
     assert!(problems[1].contains("secret") && problems[0].is_empty(), "{problems:?}");
