@@ -146,7 +146,11 @@ impl Outbound {
 
     /// Reads the body of a response. Ends a deterministic call whose responses have more bytes than its journal may have.
     pub(super) async fn read_whole(&self, response: Response<Incoming>) -> Whole {
-        let (head, mut body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        if self.guard.determinism.is_some() {
+            // Those of one connection are not part of the answer, and differ between connections.
+            headers::FORBIDDEN.iter().for_each(|name| drop(head.headers.remove(name)));
+        }
         let mut content = Vec::new();
         while let Some(frame) = body.frame().await {
             // Frames without data are trailers, which guests do not receive.
