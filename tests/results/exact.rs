@@ -78,6 +78,19 @@ fn stopped_attempts_change_no_result() {
 }
 
 #[test]
+fn attempts_that_timed_out_in_both_runs_are_not_compared() {
+    let runner = Runner::hostile(
+        "[run]\ndeterministic = true\nclock = 2020-01-01T00:00:00Z\n\
+         [[tests]]\nid = \"hangs\"\ninput = { do = \"sleep\" }\ntimeout = \"50ms\"\n\
+         [[tests]]\nid = \"passes\"\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1);
+    let document = runner.run(&["compare", "--exact", "--json"]).expect(0).document();
+    assert_eq!((&document["equal"], &document["different"]), (&1.into(), &0.into()), "{document}");
+}
+
+#[test]
 fn folders_without_a_fingerprint_are_refused() {
     let runner = Runner::new(&["counter"]);
     runner.scenario(

@@ -518,6 +518,27 @@ fn guest_that_does_something_else_starts_anew() {
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
 }
 
+#[test]
+fn journal_of_another_compiler_continues_nothing() {
+    let server = model(Duration::from_millis(10));
+    let runner = agent(&server, "");
+    interrupt(&runner, &server);
+    let run = runner.only_run();
+    let calls = run.text("calls.jsonl");
+    let (start, others) = calls.split_once('\n').unwrap();
+    let key = regex::Regex::new("\"compile_key\":\"[0-9a-f]+\"").unwrap();
+    let start = sealed(&key.replace(start, "\"compile_key\":\"0123456789abcdef\""));
+    run.write("calls.jsonl", format!("{start}\n{others}"));
+    runner.run(&["resume"]).expect(0);
+    let rows = run.rows();
+    let [diverged, passed] = &rows[..] else { panic!("{rows:?}") };
+    let error = &diverged["error"];
+    assert_eq!((&diverged["outcome"], &error["code"]), (&json!("stopped"), &json!("diverged")));
+    assert!(error["message"].as_str().unwrap().contains("another kind of machine"), "{error}");
+    assert_eq!((&passed["outcome"], &passed["attempt"]), (&json!("passed"), &json!(2)));
+    assert_eq!((&passed["continued"], &passed["calls"]["count"]), (&Value::Null, &json!(STEPS)));
+}
+
 /// Another program has changed a time, with a right checksum.
 #[test]
 fn impossible_times_continue_and_replay_nothing() {
@@ -619,6 +640,29 @@ fn secrets_are_in_no_journal() {
     let calls = run.text("calls.jsonl");
     assert!(calls.contains("Bearer {{secret.KEY}}") && !calls.contains(SECRET), "{calls}");
     assert!(!contains(&run.dir, SECRET));
+}
+
+#[test]
+fn another_value_of_a_secret_voids_nothing() {
+    let server = model(Duration::from_millis(10));
+    let request = json!({
+        "by": "agent", "url": server.url(""), "size": STEPS,
+        "headers": [["authorization", "Bearer {{secret.KEY}}"]],
+    });
+    let grants = format!("{}\nsecrets = [\"KEY\"]", web::net(&[&server.origin()]));
+    let runner = web::scenario("", &grants, &[vec![request]]);
+    with_run(&runner, "");
+    let start = |args: &[&str], value: &str| {
+        crate::support::running::Running::start(runner.command(args).env("KEY", value))
+    };
+    let running = start(&["exec", "scenario.toml"], "correct-horse-battery-staple");
+    server.wait_for_requests(10);
+    running.end_by(Signal::INT).0.expect(130);
+    let resumed = start(&["resume"], "another-horse-battery-staple").finish().expect(0);
+    resumed.says(&["continuing 1 attempt: "]);
+    assert_eq!(runner.only_run().row("t0")["continued"], 1);
+    let last = server.requests().pop().unwrap();
+    assert!(last.header("authorization").unwrap().contains("another-horse"), "{last:?}");
 }
 
 /// Returns whether a file below a folder contains a text.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::continuing::{STEPS, agent, interrupt, model};
+use super::continuing::{STEPS, agent, interrupt, model, with_run};
 #[cfg(debug_assertions)]
 use crate::faults::power::{lose_power, noting};
 use crate::support::{
@@ -110,6 +110,13 @@ fn journals_that_cannot_be_trusted_are_not_used() {
         let redacted = lines[2].replace("\"used_us\":1", "\"used_us\":1,\"redacted\":true");
         lines[2] = sealed(&redacted) + "\n";
     });
+    check("its worker was killed for a fault", &|lines| {
+        let void = "{\"void\":{\"reason\":\"its worker was killed for a fault\"}}";
+        let exchange = exchange(2);
+        lines.push(
+            sealed(&lines[2].replace(&exchange, void).replace("\"line\":3", "\"line\":4")) + "\n",
+        );
+    });
     check("its test or provider has changed", &|lines| {
         for line in lines {
             let key = line.find("\"fingerprint\":\"").unwrap() + 15;
@@ -197,6 +204,62 @@ fn compressed_secrets_are_in_no_journal() {
     assert_eq!(calls.matches("sent a compressed response").count(), 2, "{calls}");
     let reverse: String = SECRET.chars().rev().collect();
     assert!(!calls.contains(SECRET) && !calls.contains(&reverse), "{calls}");
+}
+
+#[test]
+fn echoed_secret_of_a_plugin_voids_its_journal() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let server = Server::start(|request| {
+        std::thread::sleep(Duration::from_millis(10));
+        Response::ok(request.header("authorization").unwrap_or_default())
+    });
+    let request = json!({
+        "by": "agent", "url": server.url(""), "size": STEPS,
+        "headers": [["authorization", "Bearer {{secret.KEY}}"]],
+    });
+    let net = web::net(&[&server.origin()]);
+    let grants = format!("{net}\nsecrets = [\"KEY\"]\nenv = {{ KEY = \"{{{{secret.KEY}}}}\" }}");
+    let runner = web::scenario("", &grants, &[vec![request]]);
+    with_run(&runner, "");
+    let start = |args: &[&str]| Running::start(runner.command(args).env("KEY", SECRET));
+    let running = start(&["exec", "scenario.toml"]);
+    server.wait_for_requests(10);
+    running.end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    let calls = run.text("calls.jsonl");
+    assert!(calls.contains("\"redacted\":true") && !calls.contains(SECRET), "{calls}");
+
+    let why = "a secret in a response was replaced by a mark";
+    let starts = "1 attempt starts anew (`t0@web#1`): the journal cannot be used, because ";
+    start(&["resume"]).finish().expect(0).says(&[&format!("{starts}{why}")]);
+    let row = run.row("t0");
+    assert_eq!((&row["continued"], &row["calls"]["count"]), (&Value::Null, &json!(STEPS)));
+    let sent = server.requests().len();
+    start(&["exec", "scenario.toml", "--replay", run.id()]).finish().expect(1);
+    let error = &runner.runs().pop().unwrap().row("t0")["error"];
+    assert_eq!(error["class"], "replay");
+    assert!(error["message"].as_str().unwrap().contains(why), "{error}");
+    assert_eq!(server.requests().len(), sent);
+}
+
+#[test]
+fn headers_of_a_connection_are_in_no_journal() {
+    let server = web::broken(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\nkeep-alive: timeout=5\r\n\
+         transfer-encoding: chunked\r\nx-one: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    );
+    let requests = web::both(&web::get(server.url("/")));
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &requests);
+    with_run(&runner, "");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    for test in ["t0", "t1"] {
+        let answer = &run.row(test)["output"][0];
+        let expected = (&json!("hello"), &json!([["x-one", "1"]]));
+        assert_eq!((&answer["body"], &answer["headers"]), expected);
+    }
+    let calls = run.text("calls.jsonl");
+    assert_eq!(calls.matches("\"headers\":[[\"x-one\",\"1\"]]").count(), 2, "{calls}");
 }
 
 /// The last calls are written and not synced when the power is lost.

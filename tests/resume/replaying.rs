@@ -147,6 +147,37 @@ fn first_other_request_ends_a_replay() {
 }
 
 #[test]
+fn attempt_that_timed_out_cannot_be_replayed() {
+    let server = Server::start(|request| {
+        let is_last = request.path.ends_with("/5");
+        thread::sleep(Duration::from_millis(if is_last { 5_000 } else { 0 }));
+        Response::ok("answer")
+    });
+    let runner = agent(&server, "");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&(scenario + "timeout = \"2s\"\n"));
+    runner.exec(&[]).expect(1);
+    assert_eq!(runner.only_run().row("t0")["outcome"], "timeout");
+    let message = message(&replay(&runner, &[], 1).1);
+    assert!(message.starts_with("its request 5, `POST "), "{message}");
+    assert!(message.contains("has no recorded response"), "{message}");
+    assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn trial_that_the_run_lacks_can_make_no_request() {
+    let server = model(Duration::ZERO);
+    let requests = ["/a", "/b"].map(|path| vec![web::get(server.url(path))]);
+    let runner = web::scenario("", &web::net(&[&server.origin()]), &requests);
+    with_run(&runner, "");
+    runner.exec(&["--test", "t1"]).expect(0);
+    let (_, run) = replay(&runner, &[], 1);
+    let message = message(&run);
+    assert!(message.contains("/a`, has no recorded response"), "{message}");
+    assert_eq!((&run.row("t1")["outcome"], server.requests().len()), (&json!("passed"), 1));
+}
+
+#[test]
 fn replays_are_no_results_of_their_scenario() {
     let server = model(Duration::ZERO);
     let runner = agent(&server, "");
@@ -392,10 +423,13 @@ fn interrupted_replay_is_not_resumed_with_another_run() {
     let runner = agents_and_races(&server);
     runner.exec(&["--into", "results/first"]).expect(0);
     runner.exec(&["--into", "results/second"]).expect(0);
-    let args = ["exec", "scenario.toml", "--replay", "first", "--into", "results/replay"];
-    let mut running = runner.started(&[&args[..], &["-j", "1", "--json"]].concat());
-    running.wait_for_rows(1);
-    running.end_by(Signal::INT).0.expect(130);
+    let interrupted = |into: &str| {
+        let args = ["exec", "scenario.toml", "--replay", "first", "--into", into];
+        let mut running = runner.started(&[&args[..], &["-j", "1", "--json"]].concat());
+        running.wait_for_rows(1);
+        running.end_by(Signal::INT).0.expect(130);
+    };
+    interrupted("results/replay");
     let folder = |name: &str| runner.path("results").join(name);
     let swap = || {
         fs::rename(folder("first"), folder("other")).unwrap();
@@ -409,6 +443,10 @@ fn interrupted_replay_is_not_resumed_with_another_run() {
     swap();
     runner.run(&resume).expect(0);
     runner.run(&["compare", "--exact", "first", "replay"]).expect(0);
+
+    interrupted("results/later");
+    runner.run(&["resume", "first", "--rerun", "t0@web#1"]).expect(0);
+    runner.run(&["resume", "later"]).expect(2).says(&["it was replaced or resumed"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{ErrorClass, NetGrant, log::Level, outcome::Verdict};
+use runner_model::{ErrorClass, NetGrant, Time, log::Level, outcome::Verdict};
 use serde_json::{Value, json};
 
 use super::support::{Bench, error, guests, output, run_fresh};
@@ -272,6 +272,30 @@ fn stopped_counts_only_after_a_request() {
         tokio::join!(run_fresh(&hostile, bench.call(&input)), request).0
     });
     assert!(matches!(ended.ending, Ending::Stopped), "{ended:?}");
+}
+
+#[test]
+fn deterministic_calls_see_no_stop_and_no_real_time() {
+    let mut bench = Bench::new();
+    bench.timeout = Duration::from_secs(1);
+    let hostile = hostile(&bench);
+    let deterministic = Some(Time::from_millis(0));
+    let input = json!({"do": "wait-for-stop"}).to_string();
+    let ended = bench.runtime.block_on(async {
+        let request = async {
+            tokio::task::yield_now().await;
+            bench.engines.interrupt().request();
+        };
+        let call = Call { deterministic, ..bench.call(&input) };
+        tokio::join!(run_fresh(&hostile, call), request).0
+    });
+    assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
+
+    bench.timeout = Duration::from_secs(60);
+    let input = json!({"do": "log", "ms": 500}).to_string();
+    let call = Call { deterministic, ..bench.call(&input) };
+    // The guest sleeps 500 ms and reads the clock once. Its start takes real time, too.
+    assert_eq!(value(&bench.runtime.block_on(run_fresh(&hostile, call))), 60_000 - 500 - 1);
 }
 
 #[test]
