@@ -112,7 +112,7 @@ limits! {
     http_response: Bytes, "\"10MiB\"" = 10 << 20, true, "Bytes of one HTTP response's body.";
     input: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of the input, of the configuration, and of standard input.";
     #[serde(default = "default_64_mib")]
-    journal: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the requests and responses of one attempt with `[run] journal`.";
+    journal: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the requests and responses of one attempt of a `deterministic` run.";
     log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; the rest is dropped and counted.";
     log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; the rest is dropped and counted.";
     memory: Bytes, "\"256MiB\"" = 256 << 20, true, "Bytes of all memories together.";
