@@ -1,7 +1,7 @@
 //! The development form of plugins: a loader that reads the source as data.
 
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, os::unix::fs::symlink, thread};
 
 use runner_model::digest;
 use rustix::process::Signal;
@@ -84,6 +84,45 @@ fn steps_that_write_nothing_do_not_pass_for_a_build() {
         .write("filter/plugin.toml", manifest.replace("cp main.txt", "echo a mistake >&2; false"));
     let ran = run(&runner, &["plugin", "build", "filter"]).expect(0);
     ran.says(&["a mistake", "building the final form"]);
+}
+
+#[test]
+fn cache_has_only_whole_loaders_of_one_state() {
+    let runner = with_loader();
+    let build = || run(&runner, &["plugin", "build", "--dev", "filter"]).expect(0);
+    let manifest = fs::read_to_string(runner.path("filter/plugin.toml")).unwrap();
+    // A file changes while the loader is built: only the second one is of the state that its hash says.
+    let line = "loader = \"echo 2 > loader.txt; ";
+    runner.write("filter/plugin.toml", manifest.replace("loader = \"", line));
+    for built in [1, 2, 2] {
+        build();
+        assert_eq!(loaders(&runner), built);
+    }
+    let exec = || {
+        run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
+        assert_eq!(output(runner.runs().last().unwrap()), "one");
+    };
+    exec();
+    let damage = |end: &str, change: fn(&mut Vec<u8>)| {
+        let entries =
+            fs::read_dir(runner.path("cache")).unwrap().map(|entry| entry.unwrap().path());
+        let mut entries = entries.filter(|entry| entry.to_str().unwrap().ends_with(end));
+        let entry = entries.next().unwrap();
+        let mut bytes = fs::read(&entry).unwrap();
+        change(&mut bytes);
+        fs::write(&entry, bytes).unwrap();
+    };
+    damage(".source", |bytes| *bytes.last_mut().unwrap() ^= 1);
+    exec();
+    damage(".source", |bytes| bytes.truncate(65));
+    exec();
+    damage(".loader", |bytes| *bytes.last_mut().unwrap() ^= 1);
+    build();
+    damage(".loader", |bytes| bytes.truncate(200));
+    build();
+    assert_eq!(loaders(&runner), 4);
+    exec();
+    assert_eq!(loaders(&runner), 4);
 }
 
 #[test]
@@ -212,16 +251,24 @@ fn watched_edit_is_one_session() {
         runner.write("filter/main.txt", edit);
         has_watched(times);
     }
+    // The file of a link.
+    fs::create_dir(runner.path("other")).unwrap();
+    runner.write("other/main.txt", "one by a link");
+    symlink("../other/main.txt", runner.path("filter/link")).unwrap();
+    fs::rename(runner.path("filter/link"), runner.path("filter/main.txt")).unwrap();
+    has_watched(5);
+    runner.write("other/main.txt", "the other by a link");
+    has_watched(6);
     // A failed build is one session, too, and so is the edit that mends it.
     fs::remove_file(runner.path("filter/main.txt")).unwrap();
-    has_watched(5);
+    has_watched(7);
     runner.write("filter/main.txt", "one more");
-    has_watched(6);
+    has_watched(8);
     let (ended, _) = watching.end_by(Signal::INT);
     assert!(!ended.stderr.contains("nothing is left"), "{}", ended.stderr);
-    assert_eq!(ended.stderr.matches("watching").count(), 6, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("watching").count(), 8, "{}", ended.stderr);
     let run = runner.only_run();
-    assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 5);
+    assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 7);
     assert_eq!(run.rows().last().unwrap()["output"], "one more");
 }
 
@@ -430,7 +477,9 @@ fn failed_builds_of_a_development_form_say_why() {
         ("cp ../hostile.wasm dist/loader.wasm", "true", "did not write `filter/dist/loader.wasm`"),
         ("\"parts\"", "\"lost\"", "cannot read `filter/lost`"),
     ] {
-        let _ = fs::remove_dir_all(runner.path("filter/dist"));
+        fs::create_dir_all(runner.path("filter/dist")).unwrap();
+        // What an interrupted build has left.
+        fs::copy(runner.path("hostile.wasm"), runner.path("filter/dist/loader.wasm")).unwrap();
         runner.write("filter/plugin.toml", manifest.replace(from, to));
         let ran = run(&runner, &["plugin", "build", "filter", "--dev"]);
         assert_ne!(ran.code, Some(0), "{says}");

@@ -189,7 +189,11 @@ fn build_development(
     let cache = PluginCache::open().map_err(CommandError::failed)?;
     let origin = source.loader_origin(dev).map_err(|problem| failure(source, problem))?;
     let name = loader_name(&origin);
-    let known = cache.read(&name).filter(|loader| PluginKind::of(loader).is_some());
+    let known = cache.read(&name).and_then(|mut entry| {
+        // The checksum is before the loader.
+        let loader = entry.split_off(entry.len().min(64));
+        (entry == digest(&loader).to_string().as_bytes()).then_some(loader)
+    });
     let loader = match known {
         Some(loader) => {
             steps.end("take the loader from the cache");
@@ -197,15 +201,22 @@ fn build_development(
         }
         None => {
             out.talk(&format!("building the loader of {}, once", source.shown()));
+            // A line that finds nothing to do must not pass an earlier loader off as this one.
+            remove(&source.loader())?;
             run_line(source, &dev.loader, |child| {
                 wait_shown(child, &format!("building {}:", source.shown()), out)
             })?;
             let file = source.loader();
             let loader = read_built(source, &file, "which `dev.loader` creates")?;
-            let mut draft = cache.draft().map_err(CommandError::failed)?;
-            draft.write_all(&loader).map_err(|error| CommandError::cannot_write(&file, &error))?;
-            cache.keep(draft, &name).map_err(CommandError::failed)?;
-            // The cache has it.
+            // A file that has changed since may be in this loader, or not.
+            if source.loader_origin(dev).is_ok_and(|now| now == origin) {
+                let mut draft = cache.draft().map_err(CommandError::failed)?;
+                let kept = draft.write_all(digest(&loader).to_string().as_bytes());
+                kept.and_then(|()| draft.write_all(&loader)).map_err(|error| {
+                    CommandError::cannot_write(&cache.path().join(&name), &error)
+                })?;
+                cache.keep(draft, &name).map_err(CommandError::failed)?;
+            }
             let _ = fs::remove_file(file);
             steps.end(format!("loader: {}", dev.loader));
             loader

@@ -22,8 +22,10 @@ const MAX_BYTES: u64 = 512 << 20;
 const MAX_LISTING: u64 = 64 << 20;
 /// Depth of nested folders in the source.
 const MAX_DEPTH: usize = 64;
-/// Names of folders with build results or installed packages.
-const IGNORED_NAMES: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
+/// Names of build results or installed packages.
+const IGNORED_NAMES: [&str; 2] = ["node_modules", "__pycache__"];
+/// Names of them in the folder itself: below, they may be packages and modules of the source.
+const IGNORED_AT_TOP: [&str; 3] = ["dist", "target", "results"];
 
 /// A folder with the source of a plugin.
 #[derive(Clone, Debug)]
@@ -197,7 +199,7 @@ impl Source {
         let (mut files, mut count) = (Vec::new(), 0);
         for path in build.from.iter().map(|path| self.folder.join(path)) {
             if path.is_dir() {
-                collect(&path, 1, &mut count, &mut files)?;
+                collect(&path, 1, &mut count, &mut files, &|_, _| false)?;
             } else {
                 files.push(path);
             }
@@ -251,7 +253,7 @@ impl Source {
     pub fn files(&self) -> Result<Vec<PathBuf>, String> {
         let (mut files, mut count) = (Vec::new(), 0);
         for folder in self.folders() {
-            collect(&folder, 1, &mut count, &mut files)?;
+            collect(&folder, 1, &mut count, &mut files, &is_no_source)?;
         }
         Ok(files)
     }
@@ -267,7 +269,7 @@ impl Source {
         let (mut lines, mut left, mut count) = (String::new(), MAX_BYTES, 0);
         for folder in self.folders() {
             let mut files = Vec::new();
-            collect(&folder, 1, &mut count, &mut files)?;
+            collect(&folder, 1, &mut count, &mut files, &is_no_source)?;
             files.sort();
             files.retain(|file| *file != built);
             self.add_digests(&files, &mut left, &mut lines)?;
@@ -342,14 +344,14 @@ fn first_change(built: &str, now: &str) -> Option<String> {
     })
 }
 
-/// Collects the files of a source folder, without hidden files, build results, virtual environments of Python, lock files
-/// (builds write them), scenarios (they are often next to the source), results, logs and Markdown. `count` counts the files of
-/// all folders, because a manifest may name the same folder a thousand times.
+/// Collects the files of a folder, also by links, which builds follow. `is_left_out` gets a path and its depth. `count` counts
+/// the files of all folders, because a manifest may name the same folder a thousand times.
 fn collect(
     folder: &Path,
     depth: usize,
     count: &mut usize,
     files: &mut Vec<PathBuf>,
+    is_left_out: &dyn Fn(&Path, usize) -> bool,
 ) -> Result<(), String> {
     let cannot = |error| format!("cannot read the folder `{}`: {error}", shown_path(folder));
     if depth > MAX_DEPTH {
@@ -359,26 +361,17 @@ fn collect(
         ));
     }
     for entry in fs::read_dir(folder).map_err(cannot)? {
-        let entry = entry.map_err(cannot)?;
-        let name = entry.file_name();
-        let kind = entry.file_type().map_err(cannot)?;
-        let name = name.to_string_lossy();
-        let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
-        let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
-        let is_scenario =
-            name.ends_with(".toml") && (name.starts_with("scenario") || has_tests(&entry.path()));
-        let is_text = name.ends_with(".log") || name.ends_with(".md");
-        if is_left_out || is_lock || is_scenario || is_text {
+        let path = entry.map_err(cannot)?.path();
+        // Of a link, what it leads to. A build cannot read one that leads nowhere.
+        let Ok(about) = fs::metadata(&path) else { continue };
+        if is_left_out(&path, depth) || about.is_dir() && is_cycle(&path) {
             continue;
         }
-        if kind.is_dir() {
-            let is_environment = entry.path().join("pyvenv.cfg").is_file();
-            if !is_environment && !holds_results(&entry.path()) {
-                collect(&entry.path(), depth + 1, count, files)?;
-            }
-        } else if kind.is_file() {
+        if about.is_dir() {
+            collect(&path, depth + 1, count, files, is_left_out)?;
+        } else if about.is_file() {
             *count += 1;
-            files.push(entry.path());
+            files.push(path);
         }
         if *count > MAX_FILES {
             return Err(format!(
@@ -388,6 +381,33 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Returns whether a link leads to a folder that it is in.
+fn is_cycle(path: &Path) -> bool {
+    let folder = path.parent().map(Path::canonicalize);
+    let is_in =
+        |target| folder.is_some_and(|folder| folder.is_ok_and(|one| one.starts_with(target)));
+    path.is_symlink() && path.canonicalize().is_ok_and(is_in)
+}
+
+/// Returns whether a path in a source folder is not source: hidden files, build results, virtual environments of Python, lock
+/// files (builds write them), scenarios (they are often next to the source), results, logs and Markdown.
+fn is_no_source(path: &Path, depth: usize) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
+    let is_scenario =
+        || name.ends_with(".toml") && (name.starts_with("scenario") || has_tests(path));
+    let is_text = name.ends_with(".log") || name.ends_with(".md");
+    name.starts_with('.')
+        || IGNORED_NAMES.contains(&&*name)
+        || depth == 1 && IGNORED_AT_TOP.contains(&&*name)
+        || is_lock
+        || is_text
+        || is_scenario()
+        // Tools mark their folders of build results.
+        || ["pyvenv.cfg", "CACHEDIR.TAG"].iter().any(|mark| path.join(mark).is_file())
+        || path.is_dir() && holds_results(path)
 }
 
 /// Returns whether a TOML file is a scenario or a test list.

@@ -163,12 +163,14 @@ fn sources(request: &ExecRequest) -> Vec<Source> {
     plugins.filter_map(|plugin| Source::open(&scenario.folder.join(plugin)).ok()).collect()
 }
 
-/// Returns the folders to watch: those of files, because an editor replaces a file, and those that globs search, with the folders
-/// in them unless they have the results, which change all the time.
+/// Returns the folders to watch: those of files, because an editor replaces a file, and of those that links lead to, and those
+/// that globs search, with the folders in them unless they have the results, which change all the time.
 fn folders(files: &Files, results: &Path) -> Vec<(PathBuf, RecursiveMode)> {
     let results = results.canonicalize().unwrap_or_else(|_| results.to_owned());
     let mut folders = BTreeMap::new();
-    for path in files.keys() {
+    let links = files.keys().filter(|path| path.is_symlink());
+    let targets: Vec<_> = links.filter_map(|path| path.canonicalize().ok()).collect();
+    for path in files.keys().chain(&targets) {
         let mut above = path.ancestors().map(|above| match above.as_os_str().is_empty() {
             true => Path::new("."),
             false => above,

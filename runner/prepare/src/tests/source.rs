@@ -89,6 +89,41 @@ fn further_folders_belong_to_the_source() {
 }
 
 #[test]
+fn links_and_nested_folders_are_source() {
+    let outer = tempfile::tempdir().unwrap();
+    let manifest = "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\n";
+    write(outer.path(), "plugin/plugin.toml", manifest);
+    let files =
+        ["common/a.txt", "common/b.txt", "plugin/results/c.txt", "plugin/src/results/d.txt"];
+    for file in files {
+        write(outer.path(), file, "one");
+    }
+    let plugin = outer.path().join("plugin");
+    symlink("../common/a.txt", plugin.join("a.txt")).unwrap();
+    symlink("../common", plugin.join("linked")).unwrap();
+    symlink("nowhere", plugin.join("broken")).unwrap();
+    let source = Source::open(&plugin).unwrap();
+    let shown = |file: &str| match file {
+        "common/a.txt" => "`a.txt` has changed since it was built".to_owned(),
+        "common/b.txt" => "`linked/b.txt` has changed since it was built".to_owned(),
+        file => format!("`{}` has changed since it was built", &file["plugin/".len()..]),
+    };
+    for file in files {
+        build(&source);
+        assert_eq!(source.state(), Ok(SourceState::Fresh));
+        write(outer.path(), file, file);
+        let expected = match file.starts_with("plugin/results/") {
+            true => Ok(SourceState::Fresh),
+            false => stale(&shown(file)),
+        };
+        assert_eq!(source.state(), expected, "{file}");
+    }
+    build(&source);
+    symlink("..", plugin.join("src/cycle")).unwrap();
+    assert!(!source.digests().unwrap().contains("cycle"));
+}
+
+#[test]
 fn loader_depends_on_the_files_that_it_names() {
     let folder = folder(
         "name = \"x\"\nkind = \"component\"\nbuild = \"true\"\n[dev]\nloader = \"true\"\nfrom = [\"a.txt\", \"parts\"]\nsource = \"true\"\n",
@@ -104,7 +139,9 @@ fn loader_depends_on_the_files_that_it_names() {
     let mut known = vec![origin().unwrap()];
     write(path, "main.txt", "2");
     assert_eq!(origin().unwrap(), known[0]);
-    for file in ["a.txt", "parts/b.txt", "parts/c.txt"] {
+    write(path, "linked.txt", "1");
+    symlink("../linked.txt", path.join("parts/link.txt")).unwrap();
+    for file in ["a.txt", "parts/b.txt", "parts/c.txt", "parts/.d", "parts/e.md", "linked.txt"] {
         write(path, file, "2");
         let changed = origin().unwrap();
         assert!(!known.contains(&changed), "{file}");
