@@ -230,7 +230,9 @@ const PYTHON: Template = Template {
             "provider.py",
             "def run(",
             "async def run(",
-            &["provider.py, line 44: `run` of the class `Provider` is `async`: make it a plain method"],
+            &[
+                "provider.py, line 44: `run` of the class `Provider` is `async`: make it a plain method",
+            ],
         ),
         (
             "provider.py",
@@ -761,6 +763,14 @@ fn python_imports_are_found_or_explained() {
     // Modules of the loader, and of no folder.
     let provided = "from wit_world.imports import http\nfrom componentize_py_types import Err\nimport os.path\n";
     assert_eq!(modules(provided), "provider");
+
+    // The cache keeps a loader for the tool that `requirements.txt` names.
+    let check = || plugin.shell(".venv/bin/python3 -I loader.py");
+    succeed("a tool from elsewhere", &check());
+    let about = "Metadata-Version: 2.1\nName: componentize-py\nVersion: 0.1\n";
+    write(&packages.join("componentize_py-0.1.dist-info/METADATA"), about);
+    let other = String::from_utf8(check().stderr).unwrap();
+    assert!(other.starts_with("`componentize-py` is 0.1, and `requirements.txt` has "), "{other}");
 
     // `__all__` may name modules, and the Python that reads the imports may not know all syntax.
     write(&packages.join("all/__init__.py"), "__all__ = ['one']\n");

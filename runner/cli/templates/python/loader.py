@@ -1,7 +1,8 @@
 """The development form: loads the provider from data, so that an edit needs no new component.
 
-`python3 loader.py MODULE FILE` writes the module and the modules that it imports into FILE, as JSON. The other half of this file
-is the component that reads them, one for all versions of the provider.
+`python3 loader.py MODULE FILE` writes the module and the modules that it imports into FILE, as JSON. Without arguments, it compares
+the installed tools with `requirements.txt`. The other half of this file is the component that reads the modules, one for all
+versions of the provider.
 """
 
 import ast
@@ -17,6 +18,8 @@ import sysconfig
 import traceback
 from dataclasses import is_dataclass
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as metadata_version
 from importlib.util import decode_source
 from pathlib import Path
 from typing import Union, get_args, get_origin, get_type_hints
@@ -212,7 +215,19 @@ class Missing:
         raise ModuleNotFoundError(f"No module named {name!r}: {advice}", name=name)
 
 
+def check_tools():
+    """Fails if a tool is not of the version that the cache would keep its loader for."""
+    for line in Path("requirements.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        with contextlib.suppress(PackageNotFoundError, ValueError):
+            if version and (installed := metadata_version(name)) != version:
+                sys.exit(f"`{name}` is {installed}, and `requirements.txt` has {version}: .venv/bin/pip install -r requirements.txt")
+
+
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        check_tools()
+        sys.exit()
     module, file = sys.argv[1:]
     folders = dict.fromkeys([Path(), Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))])
     found, problems = collect(module, list(folders))
