@@ -302,8 +302,15 @@ fn clocks_stand_still_in_a_pause() {
 }
 
 #[test]
+fn tasks_that_wait_at_the_end_are_dropped() {
+    let row = &rows_of(&within("10s", "", &[&["leave"]]), 1)[0];
+    assert_eq!((&row["outcome"], &row["output"]), (&json!("passed"), &json!("left\n")), "{row:#}");
+}
+
+#[test]
 fn timeouts_end_every_kind_of_wait() {
-    let waits: &[&[&str]] = &[&["sleep", "100000"], &["tasks", "10"], &["spin"], &["wait"]];
+    let waits: &[&[&str]] =
+        &[&["sleep", "100000"], &["tasks", "10"], &["spin"], &["wait"], &["starve"]];
     for row in rows_of(&within("300ms", "", waits), waits.len()) {
         assert_eq!(row["outcome"], "timeout", "{row:#}");
         assert!(row["duration_ms"].as_f64().unwrap() < 5_000.0, "{row:#}");

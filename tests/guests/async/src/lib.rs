@@ -161,6 +161,16 @@ impl wasip3::exports::cli::run::Guest for Command {
                     // Each wait ends at once.
                     monotonic_clock::wait_for(0).await;
                 },
+                // Nothing writes to the stream.
+                "starve" => {
+                    let (_sender, mut stream) = wit_stream::new::<u8>();
+                    format!("{:?}", stream.next().await)
+                }
+                // The task waits when the others are over.
+                "leave" => {
+                    wasip3::spawn_local(async { monotonic_clock::wait_for(u64::MAX).await });
+                    "left".to_owned()
+                }
                 "trap" => std::process::abort(),
                 other => panic!("no step `{other}`"),
             };
