@@ -254,7 +254,9 @@ impl RescorePlan {
             NO_OUTPUT
         } else if let Some(why) = unjudgeable(row, &test)? {
             RescoreReason::Unjudgeable(why)
-        } else if let Some(why) = StoredRow::unreadable(dir, row, place, &test, &self.plan.providers)? {
+        } else if let Some(why) =
+            StoredRow::unreadable(dir, row, place, &test, &self.plan.providers)?
+        {
             RescoreReason::Unjudgeable(why)
         } else if place.is_ungraded {
             RescoreReason::Judged("not all of its graders have answered")
