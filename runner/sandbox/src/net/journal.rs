@@ -322,12 +322,12 @@ impl Failure {
     pub(super) fn to_call(&self, redactor: Option<&Redactor>) -> (FailedCall<'static>, bool) {
         let (code, limit, denied) = match self {
             Self::Denied(refusal) => ("denied", None, refusal.denied.as_deref().cloned()),
-            Self::Invalid(_) => ("invalid", None, None),
+            // A request beyond the limit is refused before it has an exchange.
+            Self::Invalid(_) | Self::TooMany(_) => ("invalid", None, None),
             Self::Unreachable { step, .. } => (step.as_str(), None, None),
             Self::Timeout => ("timeout", None, None),
             Self::LargeHead(_) => ("large-head", None, None),
             Self::LargeBody { limit, .. } => ("large-body", Some(*limit), None),
-            Self::TooMany(most) => ("too-many", Some(*most), None),
             Self::Garbage(_) => ("garbage", None, None),
         };
         let (message, is_redacted) = text_of(&self.to_string(), redactor);
@@ -350,7 +350,6 @@ impl Failure {
             ("timeout", _) => Self::Timeout,
             ("large-head", _) => Self::LargeHead(text),
             ("large-body", Some(limit)) => Self::LargeBody { limit, text },
-            ("too-many", Some(most)) => Self::TooMany(most),
             ("garbage", _) => Self::Garbage(text),
             (step, _) => Self::Unreachable { step: Step::parse(step)?, text },
         })
