@@ -40,7 +40,7 @@ const COMMAND: &str = "[tools.command]\nplugin = \"command.wasm\"\ndescription =
 #[test]
 fn each_failure_of_a_tool_is_data_with_its_bounds() {
     let keys = format!(
-        "{COMMAND}limits = {{ time = \"100ms\", reply = \"8KiB\" }}\n\
+        "{COMMAND}limits = {{ time = \"2s\", reply = \"8KiB\" }}\n\
          [tools.poor]\nplugin = \"agent.wasm\"\nlimits.memory = \"4MiB\"\n\
          [tools.picky]\nplugin = \"agent.wasm\"\ninput_schema = {{ type = \"object\", required = [\"fail\"] }}\n"
     );
