@@ -245,7 +245,7 @@ fn echoed_secret_of_a_plugin_voids_its_journal() {
 #[test]
 fn headers_of_a_connection_are_in_no_journal() {
     let server = web::broken(
-        "HTTP/1.1 200 OK\r\nconnection: close\r\nkeep-alive: timeout=5\r\n\
+        "HTTP/1.1 200 OK\r\nconnection: close, X-Hop\r\nkeep-alive: timeout=5\r\nx-hop: 7\r\n\
          transfer-encoding: chunked\r\nx-one: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     );
     let requests = web::both(&web::get(server.url("/")));

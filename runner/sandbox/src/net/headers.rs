@@ -90,6 +90,18 @@ pub(super) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
+/// Removes headers of one connection, with those that `connection` names (RFC 9110, section 7.6.1). They are no part of the
+/// answer, and differ between connections.
+pub(super) fn remove_of_connection(headers: &mut HeaderMap) {
+    let named: Vec<_> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    named.iter().chain(&FORBIDDEN).for_each(|name| drop(headers.remove(name)));
+}
+
 /// Converts the headers of a response for the contract.
 pub(super) fn write(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), to_latin_1(value))).collect()

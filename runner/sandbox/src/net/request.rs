@@ -148,8 +148,7 @@ impl Outbound {
     pub(super) async fn read_whole(&self, response: Response<Incoming>) -> Whole {
         let (mut head, mut body) = response.into_parts();
         if self.guard.determinism.is_some() {
-            // Those of one connection are not part of the answer, and differ between connections.
-            headers::FORBIDDEN.iter().for_each(|name| drop(head.headers.remove(name)));
+            headers::remove_of_connection(&mut head.headers);
         }
         let mut content = Vec::new();
         while let Some(frame) = body.frame().await {

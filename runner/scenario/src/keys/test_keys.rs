@@ -162,12 +162,19 @@ pub(super) const META: Named<Scalar> = Named {
 pub(crate) const FILES: Named<NamedFile> = Named {
     form: NamedFile("attachment", Metadata::is_file, FilePlace::Readable),
     words: "a table",
-    refuse: |name| {
-        (!is_file_name(name)).then(|| "attachments have names of files, without folders".to_owned())
-    },
+    refuse: attachment_name_error,
     pattern: "^[^/]{1,200}$",
     count: (0, usize::MAX),
 };
+
+fn attachment_name_error(name: &str) -> Option<String> {
+    let what = match name {
+        ".source" => "a plugin in development reads its program by this name",
+        _ if is_file_name(name) => return None,
+        _ => "attachments have names of files, without folders",
+    };
+    Some(what.to_owned())
+}
 
 fn expected_text(table: &mut Table<'_, '_>) -> ExpectedText {
     let expected = ExpectedText {
