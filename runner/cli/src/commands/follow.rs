@@ -26,6 +26,8 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Shortest time between two `progress` events of a run.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Time after the end of a run in which its process starts to write reports.
+const REPORT_START: Duration = Duration::from_secs(2);
 /// Time until the start of a waiting trial that is shown.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
@@ -117,8 +119,9 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             // A process that holds the lock of an ended run is about to continue it, such as the process of its group.
             let is_over = manifest.status.is_terminal() && run.dir.holder().is_none();
             // After the end, the process takes the lock again while it writes reports, so the first look is not enough.
-            let had_ended = run.had_ended.replace(is_over);
-            run.has_ended = is_over && had_ended != Some(false);
+            let is_old = manifest.completed_at.is_none_or(|at| now().since(at) > REPORT_START);
+            let had_ended = run.had_ended.replace(is_over).unwrap_or(is_old);
+            run.has_ended = is_over && had_ended;
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
@@ -134,14 +137,18 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
                 all.waiting.extend(live.waiting.iter().cloned());
                 all.waits_for_memory |= live.waits_for_memory;
             }
-            if let Some(events) = &mut events {
+            if let Some(events) = events.as_mut().filter(|_| run.has_ended == is_over) {
                 run.print_event(&manifest, &live, events);
             }
         }
         if out.is_closed() || runs.iter().all(|run| run.has_ended) {
             break;
         }
-        let left = args.timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        // The second look at a run that has ended is in time.
+        let is_looked_at_again =
+            runs.iter().any(|run| !run.has_ended && run.had_ended == Some(true));
+        let timeout = args.timeout.filter(|_| !is_looked_at_again);
+        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             let running = runs.iter().filter(|run| !run.has_ended).map(|run| run.dir.id());
             let running: Vec<_> = running.collect();
@@ -268,8 +275,10 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
     let head = String::new();
     let mut tail = Tail { is_empty: true, limit: args.tail, room, left: 0, head, held, lines };
     loop {
-        // The status is read first: everything that was written before the end is then read below.
-        let is_over = !args.follow || run.truth()?.status.is_terminal();
+        // The status is read first: everything that was written before the end is then read below. The last line of
+        // `runner.log` follows the status, and the lock is released after it.
+        let is_over = !args.follow
+            || run.truth()?.status.is_terminal() && !(args.runner && run.holder().is_some());
         if args.runner {
             let log = run.runner_log(log_bytes)?;
             // The last line may be half written.

@@ -90,8 +90,8 @@ pub(super) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Removes headers of one connection, with those that `connection` names (RFC 9110, section 7.6.1). They are no part of the
-/// answer, and differ between connections.
+/// Removes headers of one connection, with those that `connection` names (RFC 9110, section 7.6.1). Such headers are
+/// about the transport, and differ between connections.
 pub(super) fn remove_of_connection(headers: &mut HeaderMap) {
     let named: Vec<_> = headers
         .get_all(header::CONNECTION)
