@@ -52,8 +52,11 @@ fn detached_run_has_a_session_of_its_own() {
     // Fields 6 and 7 of the line: session and terminal.
     assert_eq!((fields[3], fields[4]), (&*worked.0.0.to_string(), "0"));
     for (descriptor, file) in [(0, "/dev/null"), (1, "/dev/null"), (2, "runner.log")] {
-        let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", worked.0.0)).unwrap();
-        assert!(link.to_str().unwrap().ends_with(file), "{descriptor}: {link:?}");
+        // It replaces them a moment after it has sent the id.
+        wait_until(&format!("descriptor {descriptor} is {file}"), || {
+            let link = fs::read_link(format!("/proc/{}/fd/{descriptor}", worked.0.0)).unwrap();
+            link.to_str().unwrap().ends_with(file)
+        });
     }
     worked.0.signal(Signal::TERM);
     runner.run(&["wait", &id]).expect(143);
@@ -148,7 +151,8 @@ fn death_before_the_run_is_reported() {
 
 #[test]
 fn killed_detached_run_is_crashed_and_resumable() {
-    let runner = sleepers(30, SHORT);
+    // Nine seconds one after another, so the kill comes before the end.
+    let runner = sleepers(30, 10 * SHORT);
     let id = detached(&runner, &["exec", "scenario.toml", "-j", "1"]);
     let run = runner.only_run();
     let worked = Worked::on(&run);
@@ -163,7 +167,7 @@ fn killed_detached_run_is_crashed_and_resumable() {
     );
     assert_consistent(&runner);
     worked.wait_until_gone();
-    assert_eq!(detached(&runner, &["resume"]), id);
+    assert_eq!(detached(&runner, &["resume", "-j", "30"]), id);
     runner.run(&["wait"]).expect(0);
     assert_whole(&runner, 30);
 }

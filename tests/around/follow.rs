@@ -44,7 +44,7 @@ fn wait_has_the_code_of_the_run() {
 #[test]
 fn wait_shows_progress_and_times_out() {
     let runner = sleepers(2, ENDLESS);
-    let mut running = runner.start(&[]);
+    let mut running = runner.start(&["-j", "2"]);
     running.wait_until_running(&runner, 2);
     let ran = runner.run(&["wait", "--json", "--timeout", "300ms"]).expect(6);
     ran.says(&["still running"]);
@@ -67,7 +67,7 @@ fn wait_shows_progress_and_times_out() {
 #[test]
 fn wait_ends_when_a_run_is_killed() {
     let runner = sleepers(2, ENDLESS);
-    let mut running = runner.start(&[]);
+    let mut running = runner.start(&["-j", "2"]);
     running.wait_until_running(&runner, 2);
     let waiting = speaking(&runner, &["wait", "--json"], "progress");
     running.kill();

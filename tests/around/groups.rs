@@ -183,6 +183,19 @@ fn scenarios_without_tests_are_left_out() {
     assert_eq!(runner.runs().len(), 2);
 }
 
+/// Longer than a test needs until it has done something to a run, also on a slow machine. A resume reads the stored
+/// scenario, whose trials then end.
+const LONG: Duration = Duration::from_secs(8);
+
+/// Waits until all trials of the first run are in flight.
+#[track_caller]
+fn wait_until_all_run(runner: &Runner) {
+    let [a, ..] = runs(runner);
+    wait_until("all trials are in flight", || {
+        a.in_flight(std::time::SystemTime::UNIX_EPOCH).len() == 3
+    });
+}
+
 /// Starts the group, and waits until the second run executes trials.
 #[track_caller]
 fn in_the_second(runner: &Runner) -> Running {
@@ -201,7 +214,7 @@ fn in_the_second(runner: &Runner) -> Running {
 /// Resumes the group and all its runs.
 #[track_caller]
 fn assert_resumes(runner: &Runner) {
-    let ran = runner.run(&["resume", &group(runner), "--json"]).expect(0);
+    let ran = runner.run(&["resume", &group(runner), "--json", "-j", "3"]).expect(0);
     let finished = |event: &&Value| event["event"] == "finished";
     assert_eq!(ran.events().iter().filter(finished).count(), 2);
     for run in runs(runner) {
@@ -215,9 +228,10 @@ fn assert_resumes(runner: &Runner) {
 
 #[test]
 fn runs_of_a_group_that_cannot_start_end() {
-    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let runner = three([LONG, SHORT, SHORT]);
     let mut running = runner.started(&["exec", "set", "--json", "-j", "3"]);
     running.wait_for_event(|event| event["event"] == "started");
+    wait_until_all_run(&runner);
     // Each session checks this limit when it starts.
     let little = Rlimit { current: Some(500 << 20), maximum: Some(500 << 20) };
     let process = Pid::from_raw(running.process().0.cast_signed());
@@ -236,12 +250,13 @@ fn runs_of_a_group_that_cannot_start_end() {
 
 #[test]
 fn run_of_a_group_whose_session_cannot_start_has_the_reason() {
-    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let runner = three([LONG, SHORT, SHORT]);
     let temporary = runner.path("temporary");
     std::fs::create_dir(&temporary).unwrap();
     let mut command = runner.command(&["exec", "set", "--json", "-j", "3"]);
     let mut running = Running::start(command.env("TMPDIR", &temporary));
     running.wait_for_event(|event| event["event"] == "started");
+    wait_until_all_run(&runner);
     // Each session creates its temporary folder when it starts.
     std::fs::rename(&temporary, runner.path("elsewhere")).unwrap();
     running.finish().expect(3);
@@ -252,10 +267,6 @@ fn run_of_a_group_whose_session_cannot_start_has_the_reason() {
         assert!(run.manifest()["message"].as_str().unwrap().contains("temporary"));
     }
 }
-
-/// Lets the trials of the second scenario end from now on. A resume reads the stored scenario, whose trials sleep for
-/// less time than a stop takes.
-const LONG: Duration = Duration::from_secs(4);
 
 #[test]
 fn stop_in_the_second_run_ends_the_group() {
@@ -305,14 +316,12 @@ fn request_in_the_second_run_ends_the_group() {
 
 #[test]
 fn drained_run_may_complete_but_ends_its_group() {
-    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let runner = three([LONG, SHORT, SHORT]);
     let exec = ["exec", "set", "--json", "-j", "3"];
     let mut running = runner.started(&exec);
     running.wait_for_event(|event| event["event"] == "started");
+    wait_until_all_run(&runner);
     let [a, b, c] = runs(&runner);
-    wait_until("all trials are in flight", || {
-        a.in_flight(std::time::SystemTime::UNIX_EPOCH).len() == 3
-    });
     runner.run(&["stop", "--drain", &group(&runner)]).expect(0);
     running.finish().expect(4);
     assert_eq!(a.ending()[0], "completed");
@@ -356,7 +365,7 @@ fn detached_group_is_followed_by_its_id() {
     let runner = three([SHORT, LONG, SHORT]);
     in_the_second(&runner).kill();
     let id = group(&runner);
-    let begun = runner.run(&["resume", &id, "--detach"]).expect(0);
+    let begun = runner.run(&["resume", &id, "--detach", "-j", "3"]).expect(0);
     assert_eq!(begun.stdout.trim_end(), id);
     let other = runner.run(&["resume", &id]).expect(6);
     other.says(&["is held by process"]);
@@ -382,7 +391,7 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     // Without a name, `resume` takes the group, and prints so.
     let planned = runner.run(&["resume", "--dry-run"]).expect(0);
     planned.says(&[&id, "2 of its 3 runs are left", "6 trials would run"]);
-    let ran = runner.run(&["resume"]).expect(0);
+    let ran = runner.run(&["resume", "-j", "3"]).expect(0);
     ran.says(&["group", &id, "the only one that was cut short"]);
     for run in runs(&runner) {
         assert_eq!(standing(&run), ["completed", "", "finish"]);

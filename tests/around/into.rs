@@ -57,13 +57,14 @@ fn run_has_the_folder_that_was_named() {
 
 #[test]
 fn run_in_a_named_folder_is_continued() {
-    let runner = sleepers(10, SHORT);
+    // Nine seconds one after another, so the kill comes before the end.
+    let runner = sleepers(30, 10 * SHORT);
     let mut running = Running::start(into(&runner).args(["-j", "1"]));
     running.wait_for_rows(2);
     running.kill();
     assert_eq!(listed(&runner, "ci"), "incomplete");
-    Running::start(&mut into(&runner)).finish().expect(0);
-    let run = assert_whole(&runner, 10);
+    Running::start(into(&runner).args(["-j", "30"])).finish().expect(0);
+    let run = assert_whole(&runner, 30);
     let sessions = run.manifest()["sessions"].clone();
     assert_eq!(sessions.as_array().unwrap().len(), 2, "{sessions}");
 }
@@ -132,7 +133,8 @@ fn losers_of_a_folder_exit_with_six() {
 #[test]
 fn one_of_four_has_the_named_folder() {
     let runner = sleepers(2, ENDLESS);
-    let mut all: Vec<_> = (0..4).map(|_| Running::start(&mut into(&runner))).collect();
+    let start = |_| Running::start(into(&runner).args(["-j", "2"]));
+    let mut all: Vec<_> = (0..4).map(start).collect();
     let mut lost = 0;
     wait_until("three of four have ended", || {
         all.retain_mut(|running| {
@@ -151,7 +153,7 @@ fn one_of_four_has_the_named_folder() {
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
     owner.kill();
     // One of four takes over a dead run.
-    let mut all: Vec<_> = (0..4).map(|_| Running::start(&mut into(&runner))).collect();
+    let mut all: Vec<_> = (0..4).map(start).collect();
     wait_until("three of four have ended", || {
         all.iter_mut().map(|running| usize::from(!running.is_alive())).sum::<usize>() == 3
     });

@@ -176,9 +176,9 @@ fn timeout_of_a_call_names_flag_and_function() {
     let text = r#"(module (memory (export "memory") 1) (func $spin (loop br 0))
         (func (export "_start") call $spin))"#;
     runner.wat("spin.wasm", text);
-    let args = ["plugin", "run", "spin.wasm", "--protocol", "plain", "--timeout", "100ms"];
+    let args = ["plugin", "run", "spin.wasm", "--protocol", "plain", "--timeout", "1s"];
     let ran = runner.run(&args).expect(1);
-    ran.says(&["call@spin#1", "set by `--timeout 100ms`", "the guest was interrupted in `spin`"]);
+    ran.says(&["call@spin#1", "set by `--timeout 1s`", "the guest was interrupted in `spin`"]);
 }
 
 #[test]

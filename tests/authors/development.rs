@@ -247,8 +247,13 @@ fn watched_edit_is_one_session() {
     let watching = start(&runner, &["exec", "--watch", "--build", "scenario.toml"]);
     let has_watched = |times| watches(&watching, times);
     has_watched(1);
+    // In one step: between the steps of a write, a slow machine runs a session of half an edit.
+    let replace = |name: &str, text: &str| {
+        runner.write("draft", text);
+        fs::rename(runner.path("draft"), runner.path(name)).unwrap();
+    };
     for (edit, times) in [("the other", 2), ("another one", 3), ("a third one", 4)] {
-        runner.write("filter/main.txt", edit);
+        replace("filter/main.txt", edit);
         has_watched(times);
     }
     // The file of a link.
@@ -262,7 +267,7 @@ fn watched_edit_is_one_session() {
     // A failed build is one session, too, and so is the edit that mends it.
     fs::remove_file(runner.path("filter/main.txt")).unwrap();
     has_watched(7);
-    runner.write("filter/main.txt", "one more");
+    replace("filter/main.txt", "one more");
     has_watched(8);
     let (ended, _) = watching.end_by(Signal::INT);
     assert!(!ended.stderr.contains("nothing is left"), "{}", ended.stderr);

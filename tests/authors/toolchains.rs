@@ -17,11 +17,13 @@ use std::{
     env,
     ffi::OsString,
     fs,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -583,7 +585,7 @@ const TROUBLE: &str = r#"
 [run]
 deterministic = true
 [defaults]
-timeout = "2s"
+timeout = "2m"
 
 [[tests]]
 id = "fine"
@@ -596,6 +598,7 @@ id = "crash"
 input = { text = "crash" }
 [[tests]]
 id = "loop"
+timeout = "2s"
 input = { text = "loop" }
 "#;
 
@@ -915,7 +918,9 @@ fn follow_tutorial(name: &str, python: &str) {
     for block in pages::blocks(&format!("docs/tutorials/{name}.md")) {
         let place = &block.place;
         if let Some(file) = block.condition("file") {
-            fs::write(folder.join(file), &block.text).unwrap();
+            // The kill has to come before the last of ten answers, also on a slow machine.
+            let text = block.text.replace("time.sleep(0.5)", "time.sleep(1.5)");
+            fs::write(folder.join(file), text).unwrap();
         } else if block.language == "text" {
             let (shown, printed) = (pages::normal(&block.text), pages::normal(&printed));
             let shown = shown.trim_end();
@@ -1005,6 +1010,24 @@ fn plugins_of_the_repository_pass_their_own_tests() {
     succeed(&test, &plugin.shell_in(&root, &test));
 }
 
+/// Starts the model of a scenario on a free port, and waits until it listens. Returns its process and the port.
+fn start_model(program: &Path) -> (Child, u16) {
+    // Another process may take the port before the model does, which then ends.
+    for _ in 0..10 {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut model = Command::new("python3");
+        model.arg(program).arg(port.to_string()).stderr(Stdio::null());
+        let mut model = model.spawn().unwrap();
+        while model.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return (model, port);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    panic!("{} does not listen", program.display());
+}
+
 /// Runs `scenarios/agent/scenario.toml`, with a kill on the way: the honest model passes, and each cheat fails each time.
 /// `RUNNER_TESTS=full` has all repeats.
 #[test]
@@ -1014,21 +1037,27 @@ fn agents_that_cheat_fail_each_time() {
     let copy = format!("cp -r {} agent", root.join("scenarios/agent").display());
     succeed(&copy, &plugin.shell(&copy));
     symlink(tools().join(PYTHON_WASM), plugin.path("agent/python.wasm")).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (mut model, port) = start_model(&plugin.path("agent/model.py"));
     let file = plugin.path("agent/scenario.toml");
-    let scenario = fs::read_to_string(&file).unwrap().replace("8398", &port.to_string());
+    let mut scenario = fs::read_to_string(&file).unwrap().replace("8398", &port.to_string());
+    // The limits are for honest work on a usual machine.
+    for (limit, larger) in [
+        ("timeout_minutes = 10", "timeout_minutes = 60"),
+        ("time = \"20s\"", "time = \"5m\""),
+        ("timeout = \"2m\"", "timeout = \"30m\""),
+    ] {
+        assert!(scenario.contains(limit), "{limit}");
+        scenario = scenario.replace(limit, larger);
+    }
     let is_full = env::var_os("RUNNER_TESTS").is_some_and(|value| value == "full");
     let repeats = if is_full { 10 } else { 1 };
     fs::write(&file, scenario.replace("repeat = 10", &format!("repeat = {repeats}"))).unwrap();
-    let mut model = Command::new("python3");
-    let model = model.arg(plugin.path("agent/model.py")).arg(port.to_string());
-    let mut model = model.stderr(Stdio::null()).spawn().unwrap();
 
     // The kill may come when the run has ended, on a fast machine.
     let killed = "runner exec agent/scenario.toml > exec.log 2>&1 & \
         until grep -q '^[✓✗]' exec.log; do sleep 0.1; done; kill -9 $!; wait || :";
     succeed(killed, &plugin.shell(killed));
-    let resume = "runner resume || test $? = 1";
+    let resume = "runner resume latest || test $? = 1";
     succeed(resume, &plugin.shell(resume));
     let trials = 10 * 3 * repeats;
     let rows = plugin.rows();

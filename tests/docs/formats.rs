@@ -325,7 +325,7 @@ fn running_and_dead_runs(runner: &Runner, checked: &mut SchemaChecker) {
     runner.run(&["exec", "small.toml", "other.toml"]).expect(1);
     checked.check("manifest", &runner.runs().pop().unwrap().manifest());
 
-    let mut waits = runner.started(&["exec", "waits.toml", "--json"]);
+    let mut waits = runner.started(&["exec", "waits.toml", "--json", "-j", "2"]);
     waits.wait_for_rows(1);
     let run = runner.runs().pop().unwrap();
     wait_for("the guests wait", || {
@@ -350,11 +350,11 @@ fn running_and_dead_runs(runner: &Runner, checked: &mut SchemaChecker) {
     checked.check_all("row", &run.rows());
     checked.check("manifest", &run.manifest());
 
-    let mut waits = runner.started(&["resume", run.id(), "--json"]);
+    let mut waits = runner.started(&["resume", run.id(), "--json", "-j", "2"]);
     waits.wait_until_running(runner, 2);
     waits.end_by(Signal::TERM);
     checked.check("manifest", &run.manifest());
-    let mut waits = runner.started(&["resume", run.id(), "--json"]);
+    let mut waits = runner.started(&["resume", run.id(), "--json", "-j", "2"]);
     waits.wait_until_running(runner, 2);
     waits.end_by(Signal::KILL);
     checked.check("cleanup", &document(&["cleanup"]));

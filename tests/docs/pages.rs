@@ -175,8 +175,9 @@ pub(crate) fn normal(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
         (r"\b[0-9a-f]{8}\b", "RUN"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
+        (r"\bjust now\b", "1 min ago"),
         // The program prints no `0.2 ms`.
-        (r"\b[1-9]\d*(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
+        (r"\b[1-9]\d*(\.\d+)? (µs|ms|s|min( \d+ s)?)\b", "DURATION"),
         (r"\b\d+ at a time", "N at a time"),
         (r" +", " "),
     ] {

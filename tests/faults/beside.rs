@@ -8,7 +8,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -34,7 +34,8 @@ fn naps(count: usize, ms: u64) -> Runner {
 
 /// Creates a run that was interrupted after some of its 40 trials.
 fn interrupted() -> (Runner, Run) {
-    let runner = naps(40, 10);
+    // Two at once, they take some seconds, so that the signal comes before the end.
+    let runner = naps(40, 200);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     running.end_by(Signal::INT).0.expect(130);
@@ -44,7 +45,7 @@ fn interrupted() -> (Runner, Run) {
 
 #[test]
 fn moved_directory_ends_the_session() {
-    let runner = naps(200, 10);
+    let runner = naps(200, 50);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     let run = runner.only_run();
@@ -53,7 +54,7 @@ fn moved_directory_ends_the_session() {
     let ran = running.finish().expect(7);
     assert!(!run.dir.exists(), "it was made anew");
     assert_kept(&moved, &ran.acknowledged());
-    runner.run(&["resume", "results/moved"]).expect(0);
+    runner.run(&["resume", "results/moved", "-j", "40"]).expect(0);
     assert_kept(&assert_whole(&runner, 200), &ran.acknowledged());
     assert!(!run.dir.exists(), "it was made anew");
 }
@@ -61,7 +62,7 @@ fn moved_directory_ends_the_session() {
 #[test]
 fn removed_lock_ends_the_session() {
     for is_replaced in [false, true] {
-        let runner = naps(100, 10);
+        let runner = naps(400, 20);
         let mut running = runner.start(&["-j", "2"]);
         running.wait_for_rows(5);
         let run = runner.only_run();
@@ -70,19 +71,19 @@ fn removed_lock_ends_the_session() {
             run.write("lock", "");
         }
         // Another session can lock the run now.
-        let again = runner.started(&["resume", run.id(), "--json", "-j", "2"]);
+        let again = runner.started(&["resume", run.id(), "--json", "-j", "40"]);
         let ran = running.finish().expect(7);
         ran.says(&["has removed or replaced the lock", "`resume`"]);
         let mut told = ran.acknowledged();
         told.extend(again.finish().expect(0).acknowledged());
-        assert_kept(&assert_whole(&runner, 100), &told);
+        assert_kept(&assert_whole(&runner, 400), &told);
     }
 }
 
 #[test]
 fn changed_rows_end_the_session() {
     for is_cut in [true, false] {
-        let runner = naps(400, 10);
+        let runner = naps(400, 30);
         let mut running = runner.start(&["-j", "2"]);
         running.wait_for_rows(5);
         let run = runner.only_run();
@@ -95,7 +96,7 @@ fn changed_rows_end_the_session() {
         // Acknowledged rows are lost.
         running.finish().expect(if is_cut { 8 } else { 7 }).says(&["index.jsonl"]);
         assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
-        runner.run(&["resume", "latest"]).expect(0);
+        runner.run(&["resume", "latest", "-j", "40"]).expect(0);
         assert_consistent(&runner);
         assert_eq!(runner.list()[0]["status"], "completed");
     }
@@ -103,7 +104,7 @@ fn changed_rows_end_the_session() {
 
 #[test]
 fn database_may_vanish_while_running() {
-    let runner = naps(60, 10);
+    let runner = naps(60, 100);
     let mut running = runner.start(&["-j", "2"]);
     let database = runner.path("results/runner.db");
     for count in 1..6 {
@@ -121,12 +122,15 @@ fn database_may_vanish_while_running() {
 #[test]
 fn locked_database_delays_no_run() {
     let runner = naps(10, 10);
+    let started = Instant::now();
     runner.exec(&[]).expect(0);
+    let usual = started.elapsed();
     let database = Connection::open(runner.path("results/runner.db")).unwrap();
     database.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let started = Instant::now();
     runner.exec(&[]).expect(0);
-    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    let took = started.elapsed();
+    assert!(took < SOON + 3 * usual, "{took:?} instead of {usual:?}");
     assert_consistent(&runner);
     assert_eq!(runner.list().len(), 2);
     database.execute_batch("COMMIT").unwrap();
@@ -176,7 +180,7 @@ fn probing_lists_let_resumes_through() {
                 }
             });
         }
-        let ran = runner.run(&["resume", "latest"]);
+        let ran = runner.run(&["resume", "latest", "-j", "40"]);
         is_over.store(true, Ordering::Relaxed);
         ran.expect(0);
     });
@@ -187,22 +191,30 @@ fn probing_lists_let_resumes_through() {
 fn resume_outlasts_a_probe_of_its_lock() {
     let (runner, run) = interrupted();
     let path = run.dir.join("lock");
-    let probe = fs::File::open(&path).unwrap();
-    probe.lock_shared().unwrap();
-    let events = inotify::init(CreateFlags::NONBLOCK).unwrap();
-    inotify::add_watch(&events, &path, WatchFlags::CLOSE_WRITE).unwrap();
-    let resume = runner.started(&["resume", "latest"]);
-    // A failed attempt to take the lock closes its file.
-    wait_until("an attempt has failed", || rustix::io::read(&events, &mut [0; 64]).is_ok());
-    drop(probe);
-    resume.finish().expect(0);
+    let resumed = || {
+        let probe = fs::File::open(&path).unwrap();
+        probe.lock_shared().unwrap();
+        let events = inotify::init(CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&events, &path, WatchFlags::CLOSE_WRITE).unwrap();
+        let began = Instant::now();
+        let resume = runner.started(&["resume", "latest", "-j", "40"]);
+        // A failed attempt to take the lock closes its file.
+        wait_until("an attempt has failed", || rustix::io::read(&events, &mut [0; 64]).is_ok());
+        drop(probe);
+        let is_late = began.elapsed() > Duration::from_secs(1);
+        let ran = resume.finish();
+        // It tries for a second, and a slow machine may notice the first attempt after that.
+        (!is_late || ran.code != Some(6)).then_some(ran)
+    };
+    let ran = (0..5).find_map(|_| resumed());
+    ran.expect("one of five attempts is noticed in time").expect(0);
     assert_whole(&runner, 40);
 }
 
 #[test]
 fn one_of_many_resumes_wins() {
     let (runner, _) = interrupted();
-    let resume = ["resume", "latest", "--json"];
+    let resume = ["resume", "latest", "--json", "-j", "40"];
     let resumes: Vec<_> = (0..5).map(|_| Running::start(&mut runner.command(&resume))).collect();
     let codes: Vec<_> = resumes.into_iter().map(|running| running.finish().code.unwrap()).collect();
     assert!(codes.contains(&0), "{codes:?}");
@@ -242,7 +254,7 @@ fn strange_entries_are_left_out() {
     is_listed(1);
     let shown = runner.run(&["list"]).expect(0);
     shown.says(&[run.id(), "warning: broken: ", "warning: linked: ", "warning: nested: "]);
-    runner.exec(&[]).expect(0);
+    runner.exec(&["-j", "40"]).expect(0);
     is_listed(2);
 }
 
@@ -255,8 +267,8 @@ fn pipe_blocks_no_reader() {
         // Opening the pipe as a file would block forever.
         runner.run(&["list"]);
         runner.run(&["show", run.id()]);
-        runner.run(&["resume", run.id()]);
-        runner.exec(&["--json"]).expect(0);
+        runner.run(&["resume", run.id(), "-j", "40"]);
+        runner.exec(&["--json", "-j", "40"]).expect(0);
         let others = runner.list().into_iter().filter(|listed| listed["run"] != run.id());
         let statuses: Vec<_> = others.map(|listed| listed["status"].clone()).collect();
         assert_eq!(statuses, ["completed"], "{name}");
@@ -269,7 +281,7 @@ fn make_pipe(path: &std::path::Path) {
 
 #[test]
 fn only_the_lock_shows_live_runs() {
-    let runner = naps(40, 10);
+    let runner = naps(40, 200);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     running.kill();
@@ -283,7 +295,7 @@ fn only_the_lock_shows_live_runs() {
     run.write("benchmark.json", manifest);
     let listed = &runner.list()[0];
     assert_eq!((&listed["status"], &listed["reason"]), (&json!("incomplete"), &json!("crashed")));
-    runner.run(&["resume", "latest"]).expect(0);
+    runner.run(&["resume", "latest", "-j", "40"]).expect(0);
     assert_whole(&runner, 40);
 }
 

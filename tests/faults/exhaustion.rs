@@ -34,7 +34,7 @@ fn assert_ended_by(runner: &Runner, run: &Run, code: &str, reason: &str, planned
     // The worker had the next ones already.
     assert!((3..10).contains(&lacking.len()), "{lacking:?}");
     assert!(done.iter().all(|row| row["outcome"] == "passed"), "{done:?}");
-    runner.run(&["resume", run.id()]).expect(0);
+    runner.run(&["resume", run.id(), "-j", "20"]).expect(0);
     assert_whole(runner, planned);
 }
 
@@ -42,8 +42,8 @@ fn assert_ended_by(runner: &Runner, run: &Run, code: &str, reason: &str, planned
 fn full_temporary_folder_ends_as_storage() {
     let runner =
         writers(6, "[\"fill\", \"/scratch/a\", 3000000], [\"write\", \"/scratch/b\", \"x\"]");
-    // The guest is compiled already.
-    runner.exec(&["--test", "none"]).expect(5);
+    // Compiles the guest.
+    runner.run(&["validate", "scenario.toml"]).expect(0);
     let script = r#"mkdir small && exec unshare -Urm sh -c '
         mount -t tmpfs -o size=1m tmpfs small && TMPDIR=$PWD/small exec "$runner" exec scenario.toml -j 1'"#;
     let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
@@ -59,7 +59,7 @@ fn full_temporary_folder_ends_as_storage() {
 fn three_attempts_without_files_end_the_run() {
     let runner = Runner::hostile_with(
         "limits = { scratch = \"1MiB\" }",
-        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 40 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 300 }\n",
     );
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);

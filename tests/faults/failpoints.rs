@@ -84,7 +84,7 @@ fn panicked_run_can_be_resumed() {
         ("manifest-write:panic:1", false, 70, None),
     ] {
         let runner = Runner::hostile_in_memory(
-            "[[tests]]\nid = \"nap\"\nrepeat = 15\ninput = { do = \"sleep\", ms = 100 }\n",
+            "[[tests]]\nid = \"nap\"\nrepeat = 15\ninput = { do = \"sleep\", ms = 500 }\n",
         );
         let ran = panicking(&runner, fault, is_paused).expect(code);
         ran.says(&["panicked"]);

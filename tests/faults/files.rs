@@ -13,13 +13,14 @@ use crate::support::{
 
 const TRIALS: usize = 40;
 
-/// Creates a run whose process was killed after some rows.
+/// Creates a run whose process was killed after some rows. Two at once, its trials take some seconds, so that the kill comes
+/// before the end.
 fn killed() -> Runner {
     let runner = Runner::hostile_in_memory(&format!(
-        "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 10 }}\n"
+        "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 250 }}\n"
     ));
     let mut running = runner.start(&["-j", "2"]);
-    running.wait_for_rows(12);
+    running.wait_for_rows(4);
     running.kill();
     runner
 }
@@ -47,7 +48,7 @@ fn torn_tails_are_moved_aside() {
         run.write("index.jsonl", &index);
         assert_consistent(&runner);
         assert_eq!(run.bytes("index.jsonl"), index, "a reader has changed it");
-        let ran = runner.run(&["resume", "latest"]).expect(0);
+        let ran = runner.run(&["resume", "latest", "-j", "40"]).expect(0);
         ran.says(&["moved to", "index.torn-1"]);
         let run = assert_whole(&runner, TRIALS);
         assert!(run.text("runner.log").contains("index.torn-1"));
@@ -65,7 +66,8 @@ fn held_run_is_not_resumed() {
     running.wait_until_running(&runner, 1);
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let holder = format!("process {} on {}", running.process().0, host.trim());
-    let day = runner.only_run().manifest()["started_at"].as_str().unwrap()[..10].to_owned();
+    let lock = runner.only_run().text("lock");
+    let day = lock.lines().find_map(|line| line.strip_prefix("since ")?.get(..10)).unwrap();
     let refused = runner.run(&["resume", "latest"]).expect(6);
     refused.says(&[&holder, &format!(" since {day}T")]);
     let listed = &runner.list()[0];
@@ -113,7 +115,7 @@ fn rows_of_another_version_are_left_alone() {
 #[test]
 fn lost_results_are_reported_and_run_again() {
     let runner = killed();
-    runner.run(&["resume", "latest"]).expect(0);
+    runner.run(&["resume", "latest", "-j", "40"]).expect(0);
     let run = assert_whole(&runner, TRIALS);
     let rows = run.text("index.jsonl");
     let some: String = rows.split_inclusive('\n').take(TRIALS - 3).collect();
@@ -125,7 +127,7 @@ fn lost_results_are_reported_and_run_again() {
         let ran = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
         ran.says(&[&says, lost.split(' ').next().unwrap(), "nothing was changed"]);
         assert_eq!(run.bytes("benchmark.json"), before);
-        runner.run(&["resume", run.id()]).expect(0).says(&[&says]);
+        runner.run(&["resume", run.id(), "-j", "40"]).expect(0).says(&[&says]);
         assert!(run.text("runner.log").contains(&says));
         assert_eq!(run.count("passed"), TRIALS as u64);
         assert!(run.text("index.jsonl").starts_with(left));

@@ -67,7 +67,8 @@ fn changed_logs_name_their_attempts() {
 #[test]
 fn cut_logs_end_the_session() {
     for what in ["cut", "extended", "replaced", "removed"] {
-        let runner = speakers(30, 10);
+        // Two at once, they take some seconds, so that the file changes before the end.
+        let runner = speakers(30, 400);
         let mut running = runner.start(&["-j", "2"]);
         running.wait_for_rows(5);
         let run = runner.only_run();
@@ -85,7 +86,7 @@ fn cut_logs_end_the_session() {
         let ran = running.finish().expect(7);
         ran.says(&[LOGS, "another program has"]);
         assert_eq!(run.ending()[..2], ["incomplete", "storage"], "{what}");
-        runner.run(&["resume", "latest"]).expect(0);
+        runner.run(&["resume", "latest", "-j", "30"]).expect(0);
         assert_kept(&assert_whole(&runner, 30), &ran.acknowledged());
         let is_damaged = matches!(what, "cut" | "removed");
         runner.run(&["verify"]).expect(i32::from(is_damaged));

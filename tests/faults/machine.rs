@@ -1,6 +1,6 @@
 //! Limits of the machine: open files, addresses, threads. No guest is blamed, and no trial is settled.
 
-use std::{fs, os::unix::fs::chown};
+use std::{fs, os::unix::fs::chown, thread};
 
 use rustix::process::geteuid;
 
@@ -81,7 +81,9 @@ fn assert_limit_named(runner: &Runner, ran: &Finished, limit: &str) {
 fn too_few_files_settle_no_trial() {
     let runner = naps();
     let mut codes = Vec::new();
-    for files in [10, 22, 34, 46, 58, 256] {
+    // Each core has a worker with files of its own.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    for files in [10, 22, 34, 46, 58, 256 + 8 * cores] {
         let ran = limited(&runner, &format!("ulimit -n {files}"), "exec scenario.toml");
         assert_honest(&runner, &ran);
         if ran.code != Some(0) {

@@ -197,7 +197,9 @@ fn many_records_are_streamed() {
         assert!(planned.stdout.lines().count() >= count);
         peak
     };
-    let [few, many] = [1, count].map(peak_with);
+    // A short process may end before its peak is seen.
+    let few = [1; 5].map(peak_with).into_iter().max().unwrap();
+    let many = peak_with(count);
     // One copy of the records in memory would be twice as much.
     assert!(many < few + (count * pad / 2) as u64, "{few} {many}");
 }
@@ -327,7 +329,9 @@ fn changes_of_plugins_and_their_files_are_watched() {
         wait_until("it watches", || watching.shown().matches("watching").count() >= times);
     };
     watched(1);
-    runner.write("suite/numbers/more.js", "/*---\ndescription: New\n---*/\n1;\n");
+    // At once, so that no session reads a half of it.
+    runner.write("more", "/*---\ndescription: New\n---*/\n1;\n");
+    fs::rename(runner.path("more"), runner.path("suite/numbers/more.js")).unwrap();
     wait_until("the new test has run", || rows(&runner, "numbers/more") == 1);
     watched(2);
     assert_eq!(rows(&runner, "numbers/sum"), 1);

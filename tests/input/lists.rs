@@ -70,7 +70,7 @@ fn wide_lists_and_matrices_are_read_soon() {
         let started = Instant::now();
         runner.refused(&[], &says);
         // Comparing each with all others takes minutes.
-        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 }
 

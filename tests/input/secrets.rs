@@ -54,7 +54,9 @@ fn files_of_secrets_go_before_the_environment() {
     // The reply is redacted only if it is the value that was passed.
     runner.write("first.env", "# of the team\nKEY = 'hunter2 first'\n");
     runner.write("second.env", "export KEY=\"hunter2 second\"\n");
-    fs::set_permissions(runner.path("first.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (file, mode) in [("first.env", 0o600), ("second.env", 0o644)] {
+        fs::set_permissions(runner.path(file), fs::Permissions::from_mode(mode)).unwrap();
+    }
     let ran = with_value(&runner, "from outside", &["--secret-file", "first.env"]).expect(0);
     assert!(!ran.stderr.contains("other users"), "{}", ran.stderr);
     let both = ["--secret-file", "first.env", "--secret-file", "second.env"];

@@ -39,8 +39,8 @@ fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
     let args = [ceiling, &["--secret-file", "worker.env"]].concat();
     let mut command = worker_command(runner, &broker.address(), "a", &args);
     let mut worker = started(Running::start(command.env("KEY", "from the environment")));
-    let ran = runner.exec(&["--broker", &broker.address(), "--wait-for-workers", "1s"]).expect(4);
-    ran.says(&[why, "the run had no worker for 1 s (worker a runs no attempts"]);
+    let ran = runner.exec(&["--broker", &broker.address(), "--wait-for-workers", "5s"]).expect(4);
+    ran.says(&[why, "the run had no worker for 5 s (worker a runs no attempts"]);
     wait_for_message(&mut worker, "declined run");
     worker.end_by(Signal::INT).0.expect(0).says(&[why]);
     let run = runner.only_run();
@@ -193,7 +193,8 @@ fn password_is_in_no_arguments_and_files() {
     let password = "s3cr3t-of-the-broker";
     let broker = Broker::with(&format!("authorization {{ user: me, password: \"{password}\" }}"));
     let runner = Runner::new(&["hostile"]);
-    numbered(&runner, 20, 50);
+    // The run lasts while all processes are looked at, also on a busy machine.
+    numbered(&runner, 20, 1_000);
     let address = format!("nats://me:{password}@127.0.0.1:{}", broker.port);
     let worker = start_worker(&runner, &address, "a", &[]);
     let id = runner.run(&["exec", "scenario.toml", "--broker", &address, "--detach"]).expect(0);
@@ -283,7 +284,8 @@ fn lies_of_a_worker_are_not_written() {
 #[test]
 fn garbage_of_a_stranger_ends_no_run() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
-    numbered(&runner, 50, 20);
+    // The run lasts while the garbage is sent, also on a busy machine.
+    numbered(&runner, 50, 300);
     let (address, expected) = (broker.address(), alone(&runner));
     let mut stranger = Client::connect(&broker);
     stranger.subscribe("runner.>");
@@ -355,7 +357,7 @@ fn other_content_of_a_plugin_is_not_executed() {
 fn lost_content_is_stored_again() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
     // The second worker joins long before the end, also on a busy machine.
-    numbered(&runner, 100, 150);
+    numbered(&runner, 100, 500);
     let address = broker.address();
     let _first = start_new_worker(&runner, &address, "a");
     let mut running = runner.start(&["--broker", &address]);

@@ -257,14 +257,15 @@ fn forged_offers_start_nothing() {
         let recorded = honest.record(&attackers[1], &known);
         let token = recorded.offer.token.clone();
         ended.push(token.clone());
+        let joined = || worker.shown().matches("joined run").count();
+        wait_until("the worker has joined the run", || joined() == ended.len());
         for (name, token, content) in
             forged_offers(&recorded, &intruders[0].offer, &intruders[1].offer)
         {
             // A worker remembers the offers that it has refused, so each way has others.
             let content = format!("{content}{}", " ".repeat(ended.len()));
             way.offer(&honest.broker, &mut attackers, &token, &content);
-            let joined = worker.shown().matches("joined run").count();
-            assert_eq!(joined, ended.len(), "{way:?} with {name}");
+            assert_eq!(joined(), ended.len(), "{way:?} with {name}");
         }
         // The worker has recorded the end of this session, and cannot know all ended ones. It requests to join.
         let joins = wait_for("the worker requests to join", || {
@@ -414,7 +415,7 @@ fn ends_without_a_common_key_name_the_reason() {
     {
         let mut worker = honest.worker_of("workers", "a", of_worker);
         let (address, folder) = (address(&honest.broker, "runs"), format!("results/{number}"));
-        let flags = ["--broker", &address, "--wait-for-workers", "300ms", "--into", &folder];
+        let flags = ["--broker", &address, "--wait-for-workers", "5s", "--into", &folder];
         let ran = honest.runner.exec(&[&flags, of_run].concat()).expect(4);
         ran.says(&[&format!("1 worker is connected, but {noticed}")]);
         let run = Run { dir: honest.runner.path(&folder) };
@@ -446,6 +447,7 @@ fn silent_joins_of_one_user_leave_room_for_others() {
     let answers = || attacker.seen(|message| message.subject == EVIL).len();
     let worker = honest.worker_of("others", "a", &["--broker-key", &honest.public]);
     running.finish().expect(0).says(&[words]);
+    wait_until("the attacker has all answers", || answers() >= 1_024);
     assert_eq!(answers(), 1_024);
     let run = assert_whole(&honest.runner, 4);
     assert!(run.text("runner.log").contains(words));

@@ -1,7 +1,12 @@
 //! Workers, brokers and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
 
 use std::{
-    fs, thread,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,7 +23,7 @@ use super::support::{
     running::Running,
     server::{Response, Server},
     truth::{assert_kept, assert_whole},
-    wait::{wait_for, wait_until},
+    wait::{STOP_WITHIN, wait_for, wait_until},
     web,
 };
 
@@ -36,7 +41,8 @@ fn last(time: Duration) {
 fn storm_of_kills_changes_no_row() {
     let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
     let (trials, machines, kills) = (times(2_000, 40_000), times(4, 10), times(6, 30));
-    numbered(&runner, trials / 2, 30);
+    // The run lasts until the last kill, also where a worker takes seconds to start.
+    numbered(&runner, trials / 2, times(150, 30) as u64);
     let (address, expected) = (broker.address(), alone(&runner));
     let start = |number: usize| start_worker(&runner, &address, &format!("w{number}"), &[]);
     let mut workers: Vec<Running> = (0..machines).map(start).collect();
@@ -59,7 +65,8 @@ fn storm_of_kills_changes_no_row() {
 #[test]
 fn restarted_and_wiped_brokers_change_no_row() {
     let (runner, mut broker) = (Runner::new(&["hostile"]), Broker::start());
-    numbered(&runner, 200, 60);
+    // The second worker joins long before the end, also on a busy machine.
+    numbered(&runner, 200, 300);
     let (address, expected) = (broker.address(), alone(&runner));
     let _first = start_worker(&runner, &address, "a", &[]);
     let mut running = runner.start(&["--broker", &address]);
@@ -81,7 +88,7 @@ fn restarted_and_wiped_brokers_change_no_row() {
 /// Cuts the cable of the coordinator or of the worker during a run.
 fn cut(is_of_worker: bool) {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
-    numbered(&runner, 100, 20);
+    numbered(&runner, 100, 100);
     let expected = alone(&runner);
     let (cable, direct) = (Cable::to(&broker), broker.address());
     let (far, near) =
@@ -111,7 +118,8 @@ fn cut_coordinator_makes_no_attempt_twice() {
 #[test]
 fn killed_coordinator_is_resumed_with_same_workers() {
     let (runner, broker) = (Runner::new(&["hostile"]), Broker::start());
-    numbered(&runner, 200, 10);
+    // The coordinator is killed long before the end, also on a busy machine.
+    numbered(&runner, 200, 100);
     let (address, expected) = (broker.address(), alone(&runner));
     let mut worker = start_worker(&runner, &address, "a", &[]);
     let mut running = runner.start(&["--broker", &address]);
@@ -155,7 +163,14 @@ fn spare_processes_of_gone_workers_are_not_kept() {
     for _ in 0..200 {
         join();
     }
-    wait_until("they have joined", || threads() >= 200);
+    // The first ones may be dropped before the last ones have joined.
+    wait_until("they have joined", || {
+        let are_there = threads() >= 200;
+        if !are_there {
+            join();
+        }
+        are_there
+    });
     let mut last = Instant::now();
     wait_until("they are dropped", || {
         if last.elapsed() > Duration::from_millis(200) {
@@ -181,16 +196,22 @@ fn attempts_of_a_killed_worker_run_elsewhere_soon() {
         let attempts = runner.only_run().in_flight(std::time::SystemTime::UNIX_EPOCH);
         attempts.len() == 2 && attempts.iter().all(|(_, attempt)| *attempt == 2)
     });
-    // The coordinator itself has to be connected for 10 s.
-    assert!(killed.elapsed() < Duration::from_secs(19), "{:?}", killed.elapsed());
+    // The coordinator itself has to be connected for 10 s. A worker that is only silent is lost after 60 s.
+    assert!(killed.elapsed() < Duration::from_secs(40), "{:?}", killed.elapsed());
     running.end_by(Signal::INT);
     drop(second);
 }
 
 #[test]
 fn agents_of_a_killed_worker_continue_elsewhere() {
-    let server = Server::start(|request| {
-        thread::sleep(Duration::from_millis(20));
+    let is_killed = Arc::<AtomicBool>::default();
+    let may_continue = Arc::clone(&is_killed);
+    let server = Server::start(move |request| {
+        // No agent ends before its worker is killed: each waits in its eleventh step.
+        let step = request.path.rsplit('/').next().unwrap().parse::<u32>().unwrap();
+        while step > 10 && !may_continue.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     });
     let net = web::net(&[&server.origin()]);
@@ -206,9 +227,10 @@ fn agents_of_a_killed_worker_continue_elsewhere() {
     let start = |name: &str| start_worker(&runner, &address, name, &["--ceiling", &ceiling]);
     let first = start("a");
     let running = runner.start(&["--broker", &address]);
-    server.wait_for_requests(20);
+    server.wait_for_requests(22);
     let _second = start("b");
     first.kill();
+    is_killed.store(true, Ordering::SeqCst);
     running.finish().expect(0);
     let run = assert_whole(&runner, 2);
     let rows = run.rows();
@@ -222,8 +244,10 @@ fn agents_of_a_killed_worker_continue_elsewhere() {
 
 #[test]
 fn agent_of_two_killed_and_cut_workers_pays_once_but_for_requests_in_flight() {
-    let server = Server::start(|request| {
-        thread::sleep(Duration::from_millis(5));
+    // In a short test, the agent lasts for several of the deaths, also if these come late.
+    let pause = Duration::from_millis(times(80, 5) as u64);
+    let server = Server::start(move |request| {
+        thread::sleep(pause);
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     });
     let (steps, most) = (times(60, 200), times(4, 50));
@@ -448,6 +472,6 @@ fn stop_without_a_broker_has_its_summary_and_report() {
         let (ran, took) = running.end_by(Signal::INT);
         ran.expect(130).says(&["\"exit_code\":130"]);
         assert!(runner.path("report.md").exists());
-        assert!(took < Duration::from_secs(8), "{took:?}");
+        assert!(took < STOP_WITHIN, "{took:?}");
     }
 }

@@ -5,12 +5,13 @@ use std::{
     fmt::Display,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    iter,
     net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     thread,
@@ -167,9 +168,13 @@ pub(crate) fn nats_server() -> PathBuf {
     server
 }
 
-/// Returns a port that no process uses. A server that is started again needs the same one.
+/// Returns a port that no process uses. A server that is started again needs the same one, so it is below those that systems
+/// give to programs that name none.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = || process::id() * 500 + NEXT.fetch_add(1, Ordering::SeqCst);
+    let mut ports = iter::repeat_with(|| 10_000 + (next() % 20_000) as u16);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// A connection to a server. While it is cut, no byte passes, and no connection is closed.

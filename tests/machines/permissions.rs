@@ -77,7 +77,7 @@ fn roles_allow_secrets_large_plugins_and_attachments() {
 fn roles_survive_restarts_and_a_lost_store() {
     let runner = Runner::new(&["hostile"]);
     // The second worker joins long before the end, also on a busy machine.
-    numbered(&runner, 200, 100);
+    numbered(&runner, 200, 300);
     let expected = alone(&runner);
     let mut broker = broker_with_roles(&runner);
     let (runs, workers) = (address(&broker, RUNS), address(&broker, WORKERS));

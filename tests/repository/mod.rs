@@ -221,8 +221,10 @@ fn tests_and_the_program_share_one_build() {
 fn help(command: &str) -> String {
     let words = command.split_whitespace().chain(["--help"]);
     let program = env!("CARGO_BIN_EXE_runner");
-    let told = Command::new(program).args(words).output().unwrap();
-    String::from_utf8(told.stdout).unwrap()
+    let mut command = Command::new(program);
+    // Lines have one length, whatever the width of the terminal of the tests.
+    command.args(words).env("NO_COLOR", "1").env_remove("COLUMNS");
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
 }
 
 /// Adds the commands that a help text lists, and their subcommands.

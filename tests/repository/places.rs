@@ -218,6 +218,11 @@ fn hook_refuses_commits_without_a_reason() {
         git.args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-c"]);
         git.arg(format!("core.hooksPath={}", hook.parent().unwrap().display()));
         git.args(args).current_dir(&folder).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        // The settings of the machine, and variables of a hook that runs the tests.
+        git.env("GIT_CONFIG_NOSYSTEM", "1");
+        ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"].iter().for_each(|name| {
+            git.env_remove(name);
+        });
         git.output().unwrap().status.success()
     };
     assert!(git(&["init", "--quiet"]));

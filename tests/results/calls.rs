@@ -168,8 +168,10 @@ fn calls_are_among_the_logs() {
 
 #[test]
 fn calls_of_interrupted_attempts_are_shown() {
-    let server = Server::start(|_| {
-        std::thread::sleep(Duration::from_millis(20));
+    // The eleventh request has no answer, so the attempt does not end before the signal.
+    let server = Server::start(|request| {
+        let is_held = request.path == "/11";
+        std::thread::sleep(Duration::from_secs(if is_held { 60 } else { 0 }));
         Response::ok("answer")
     });
     let runner = agent(&server);

@@ -41,7 +41,7 @@ fn what_broke_again_has_regressed() {
         runner.exec(&[]);
     }
     runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 result has regressed"]);
-    runner.run(&["show"]).expect(0).says(&["(just now): 1 newly failing"]);
+    runner.run(&["show"]).expect(0).says(&["): 1 newly failing"]);
     let history = runner.run(&["history", "--json"]).expect(0).document();
     assert_eq!(history["tests"][0]["flaky_runs"], 0, "{history}");
 }
@@ -113,10 +113,10 @@ fn failure_after_retried_pass_has_regressed() {
         "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"limited\"\ninput = { do = \"fail-until\" }\n",
     );
     runner.exec(&[]).expect(0);
-    runner.exec(&["--retries", "0"]).expect(1).says(&["(just now): 1 newly failing"]);
+    runner.exec(&["--retries", "0"]).expect(1).says(&["): 1 newly failing"]);
     runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 regressed"]);
     // An earlier pass by a retry hides nothing either.
-    runner.exec(&[]).expect(0).says(&["(just now): 1 flaky"]);
+    runner.exec(&[]).expect(0).says(&["): 1 flaky"]);
     runner
         .run(&["compare"])
         .expect(0)
@@ -271,7 +271,7 @@ fn newly_skipped_tests_pass_no_check() {
     judge("pass");
     runner.exec(&[]).expect(0);
     judge("skip");
-    let named = "(just now): 1 newly skipped newly skipped: t@p";
+    let named = "): 1 newly skipped newly skipped: t@p";
     runner.exec(&[]).expect(0).says(&[named]);
     runner.run(&["show"]).expect(0).says(&[named]);
     for kind in ["regressed", "significant", "slower"] {
@@ -293,5 +293,5 @@ fn newly_skipped_tests_pass_no_check() {
     judge("skip");
     runner.exec(&[]).expect(0);
     judge("fail");
-    runner.exec(&[]).expect(1).says(&["(just now): failing, skipped in base: t@p "]);
+    runner.exec(&[]).expect(1).says(&["): failing, skipped in base: t@p "]);
 }

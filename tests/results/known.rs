@@ -188,7 +188,7 @@ fn twice() -> Runner {
     let second = "[providers.second]\nplugin = \"bundled:echo\"\n\n[[tests]]";
     runner.scenario(&SCENARIO.replacen("[[tests]]", second, 1));
     runner.exec(&[]).expect(1);
-    let since = "(just now): 2 still failing, 2 passing although known, 4 known results: ";
+    let since = "): 2 still failing, 2 passing although known, 4 known results: ";
     runner.exec(&[]).expect(1).says(&[since]);
     runner
 }

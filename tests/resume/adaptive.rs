@@ -9,6 +9,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     truth::{assert_consistent, assert_numbered, results},
+    wait::wait_until,
 };
 
 /// Tests whose repeats `passes` pass, each with `keys`.
@@ -120,11 +121,18 @@ fn killed_run_continues_to_the_same_rows() {
     whole.exec(&[]).expect(1);
     let expected = outcomes(&whole.only_run());
     let mut seen = BTreeSet::new();
-    for rows in [1, 14, 40, 110] {
+    let killed = |rows: usize| {
         let runner = rates(RULE);
         let mut running = runner.start(&["-j", "4"]);
-        running.wait_for_rows(rows);
+        wait_until("there are rows", || {
+            running.printed().matches("\"event\":\"row\"").count() >= rows || !running.is_alive()
+        });
         running.kill();
+        (runner.only_run().ending()[0] == "running").then_some(runner)
+    };
+    for rows in [1, 14, 40, 110] {
+        // The trials are quick, so a run may end before it is killed.
+        let runner = (0..20).find_map(|_| killed(rows)).expect("one is killed");
         let run = runner.only_run();
         seen.insert(run.rows().len());
         assert_consistent(&runner);

@@ -1,10 +1,11 @@
 //! Changed files in a resumed run, and `--accept-changes`.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{FOUR, assert_rows, assert_status, assert_unchanged};
+use super::continuing::model;
+use super::{FOUR, assert_rows, assert_status, assert_unchanged, waiting};
 use crate::support::{
     guests::component,
     run::Run,
@@ -119,15 +120,25 @@ fn lost_row_of_a_removed_test_is_no_fault() {
 
 #[test]
 fn dead_rerun_of_a_changed_plan_is_incomplete() {
-    let nap = r#"{ do = "sleep", ms = 60 }"#;
-    let (runner, run) = run_of(&format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"), 0);
-    let other = r#"{ do = "sleep", ms = 61 }"#;
-    change(&runner, &format!("a | {other} |\nb | {other} |\nc | {other} |\ne | {ECHO} |"));
+    let server = model(Duration::ZERO);
+    let runner = Runner::new(&[]);
+    let write = |path: &str, last: &str| {
+        let tests = ["a", "b", "c", last]
+            .map(|id| format!("[[tests]]\nid = \"{id}\"\ninput = {{ path = \"{path}\" }}\n"));
+        runner.scenario(&(waiting("hostile", &server) + &tests.concat()));
+    };
+    write("/old", "d");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    write("/new", "e");
+    // One trial ends, and the next one waits for its answer.
+    server.hold_from(server.requests().len() + 2);
     let mut again = runner.started(&["resume", "--accept-changes", "-j", "1", "--json"]);
     again.wait_for_rows(1);
     again.kill();
     assert_status(&runner, "incomplete");
     let before = run.rows().len();
+    server.open();
     // The next resume finishes it without the flag.
     runner.run(&["resume"]).expect(0);
     assert_status(&runner, "completed");
@@ -280,7 +291,7 @@ fn age_store(runner: &Runner) -> usize {
     let shelves = shelves.filter_map(|shelf| fs::read_dir(shelf.unwrap().path()).ok());
     let age = |entry: fs::DirEntry| {
         let file = fs::File::open(entry.path()).unwrap();
-        let days = std::time::Duration::from_secs(2 * 24 * 3600);
+        let days = Duration::from_secs(2 * 24 * 3600);
         file.set_modified(std::time::SystemTime::now() - days).unwrap();
     };
     shelves.flatten().map(|entry| age(entry.unwrap())).count()

@@ -1,7 +1,7 @@
 //! Attempts that continue from their journals, with real guests and servers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{collections::BTreeMap, ops::Deref, path::Path, sync::Arc, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::{
     run::{Run, sealed},
     runner::Runner,
     running::Finished,
-    server::{Response, Server},
+    server::{Request, Response, Server},
     wait::wait_until,
     web,
 };
@@ -19,9 +19,56 @@ use crate::support::{
 /// Steps of an agent.
 pub(super) const STEPS: usize = 40;
 
+/// A server that can hold its answers, so that no attempt ends before the test interrupts it.
+pub(super) struct Model {
+    server: Server,
+    /// Number of the first request that has to wait.
+    held: Arc<AtomicUsize>,
+}
+
+impl Model {
+    pub(super) fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
+        let (held, count) = (Arc::new(AtomicUsize::new(usize::MAX)), AtomicUsize::new(0));
+        let first = Arc::clone(&held);
+        let server = Server::start(move |request| {
+            let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+            while number >= first.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            answer(request)
+        });
+        Self { server, held }
+    }
+
+    /// Answers no request from this number on, counted from 1.
+    pub(super) fn hold_from(&self, number: usize) {
+        self.held.store(number, Ordering::SeqCst);
+    }
+
+    /// Answers all requests.
+    pub(super) fn open(&self) {
+        self.hold_from(usize::MAX);
+    }
+}
+
+impl Deref for Model {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // Ends the threads of requests that wait.
+        self.open();
+    }
+}
+
 /// A server whose answer is a function of the request.
-pub(super) fn model(pause: Duration) -> Server {
-    Server::start(move |request| {
+pub(super) fn model(pause: Duration) -> Model {
+    Model::start(move |request| {
         thread::sleep(pause);
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     })
@@ -71,13 +118,15 @@ fn assert_as_undisturbed(runner: &Runner, server: &Server) {
 
 #[test]
 fn killed_agent_continues_and_pays_once() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
+    server.hold_from(30);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(30);
     let workers = running.workers();
     running.kill();
     workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    server.open();
     let run = runner.only_run();
     let before = exchanges(&run);
     assert!((28..=31).contains(&before), "{before}");
@@ -105,9 +154,11 @@ fn continued_attempt_makes_the_same_changes_from_its_base() {
     with_run(&runner, "");
     std::fs::create_dir(runner.path("base")).unwrap();
     runner.write("base/log", "of the base\n");
+    server.hold_from(20);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(20);
     running.end_by(Signal::INT).0.expect(130);
+    server.open();
     // The run has a copy of the base.
     std::fs::remove_dir_all(runner.path("base")).unwrap();
     runner.run(&["resume"]).expect(0).says(&["continuing 1 attempt"]);
@@ -130,11 +181,13 @@ fn stopped_agent_continues_in_the_next_session() {
     let server = model(Duration::from_millis(20));
     let runner = agent(&server, "");
     for (args, requests) in [(&["exec", "scenario.toml"][..], 10), (&["resume"], 20)] {
+        server.hold_from(requests);
         let running = runner.started(args);
         server.wait_for_requests(requests);
         running.end_by(Signal::INT).0.expect(130);
         assert_eq!(runner.only_run().text("index.jsonl"), "");
     }
+    server.open();
     runner.run(&["resume"]).expect(0);
     assert_eq!(runner.only_run().rows()[0]["continued"], 2);
     assert_as_undisturbed(&runner, &server);
@@ -144,11 +197,13 @@ fn stopped_agent_continues_in_the_next_session() {
 fn lost_worker_continues_in_the_same_session() {
     let server = model(Duration::from_millis(20));
     let runner = agent(&server, "");
+    server.hold_from(10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
     for worker in running.workers() {
         worker.signal(Signal::KILL);
     }
+    server.open();
     running.finish().expect(0);
     let rows = runner.only_run().rows();
     assert_eq!((rows.len(), &rows[0]["continued"]), (1, &json!(1)));
@@ -202,21 +257,13 @@ fn agent_continues_after_a_full_disk() {
 
 #[test]
 fn interruptions_without_a_new_response_are_counted() {
-    let holds = Arc::new(AtomicBool::new(false));
-    let held = holds.clone();
-    let server = Server::start(move |_| {
-        while held.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-        thread::sleep(Duration::from_millis(5));
-        Response::ok("answer")
-    });
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
+    server.hold_from(10);
     let kill = |args: &[&str], starts: usize| {
         let running = runner.started(args);
         if starts == 1 {
             server.wait_for_requests(10);
-            holds.store(true, Ordering::Relaxed);
         }
         wait_until("the guest has started", || {
             let run = runner.runs().into_iter().next();
@@ -231,7 +278,7 @@ fn interruptions_without_a_new_response_are_counted() {
     kill(&["resume", "latest"], 2);
     kill(&["resume", "latest"], 3);
     assert!(exchanges(&runner.only_run()) <= before + 1);
-    holds.store(false, Ordering::Relaxed);
+    server.open();
     runner.run(&["resume"]).expect(0);
     assert_eq!(runner.only_run().rows()[0]["continued"], 3);
     assert_as_undisturbed(&runner, &server);
@@ -253,12 +300,14 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
         } else {
             &["resume", "latest"]
         };
+        let (before, is_last) = (server.requests().len(), deaths >= most);
+        // The attempt cannot end before its last session, however late the kills are.
+        server.hold_from(if is_last { usize::MAX } else { before + steps / most });
         let mut running = runner.started(args);
-        if deaths >= most {
+        if is_last {
             running.finish().expect(0);
             break;
         }
-        let before = server.requests().len();
         // Not earlier than the guest runs, or nothing would be interrupted.
         while running.is_alive() && server.requests().len() <= before {
             thread::sleep(Duration::from_millis(1));
@@ -302,7 +351,7 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
 
 #[test]
 fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
-    let server = Server::start(|request| {
+    let server = Model::start(|request| {
         let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
         thread::sleep(Duration::from_millis(pause));
         Response::ok("raced")
@@ -310,9 +359,11 @@ fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
     let request = json!({ "by": "race", "url": server.url(""), "size": 45, "timeout": 5 });
     let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
     with_run(&runner, "");
+    server.hold_from(50);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(50);
     running.kill();
+    server.open();
     let run = runner.only_run();
     let before = run.text("calls.jsonl");
     runner.run(&["resume"]).expect(0);
@@ -330,12 +381,13 @@ fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
 /// Drops are kept like responses: no later guest sends the request again, and each sees the same.
 #[test]
 fn dropped_requests_are_not_sent_again() {
+    // About half of the answers come later than the guest waits. These times are long enough for a slow machine.
     let server = Server::start(|request| {
         let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
-        thread::sleep(Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(18 * pause));
         Response::ok("answer")
     });
-    let request = json!({ "by": "drop", "url": server.url(""), "size": 60, "timeout": 8 });
+    let request = json!({ "by": "drop", "url": server.url(""), "size": 60, "timeout": 150 });
     let runner = web::scenario("", &web::net(&[&server.origin()]), &[vec![request]]);
     with_run(&runner, "");
     let running = runner.started(&["exec", "scenario.toml"]);
@@ -370,12 +422,15 @@ fn dropped_requests_are_not_sent_again() {
     assert_eq!(server.requests().len(), requests);
 }
 
-/// Interrupts an agent at its tenth request.
+/// Interrupts an agent at its tenth request, which has no answer.
 #[track_caller]
-pub(super) fn interrupt(runner: &Runner, server: &Server) -> Finished {
+pub(super) fn interrupt(runner: &Runner, server: &Model) -> Finished {
+    server.hold_from(10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
-    running.end_by(Signal::INT).0
+    let ended = running.end_by(Signal::INT).0;
+    server.open();
+    ended
 }
 
 #[test]
@@ -617,11 +672,11 @@ fn journal_has_a_limit() {
 #[test]
 fn secrets_are_in_no_journal() {
     const SECRET: &str = "correct-horse-battery-staple";
-    let server = Server::start(|request| {
+    let server = Model::start(|request| {
         let seen = request.header("authorization").unwrap_or_default().to_owned();
-        thread::sleep(Duration::from_millis(10));
         Response::ok(format!("you sent {seen}"))
     });
+    server.hold_from(10);
     let request = json!({
         "by": "agent", "url": server.url(""), "size": STEPS,
         "headers": [["authorization", "Bearer {{secret.KEY}}"]],
@@ -655,9 +710,11 @@ fn another_value_of_a_secret_voids_nothing() {
     let start = |args: &[&str], value: &str| {
         crate::support::running::Running::start(runner.command(args).env("KEY", value))
     };
+    server.hold_from(10);
     let running = start(&["exec", "scenario.toml"], "correct-horse-battery-staple");
     server.wait_for_requests(10);
     running.end_by(Signal::INT).0.expect(130);
+    server.open();
     let resumed = start(&["resume"], "another-horse-battery-staple").finish().expect(0);
     resumed.says(&["continuing 1 attempt: "]);
     assert_eq!(runner.only_run().row("t0")["continued"], 1);

@@ -88,11 +88,13 @@ fn killed_graders_continue_and_pay_once() {
     let mut args = &["exec", "scenario.toml"][..];
     // The first grader, then the second one.
     for requests in [PROVIDER + 10, PROVIDER + GRADER + 10] {
+        server.hold_from(requests);
         let running = runner.started(args);
         server.wait_for_requests(requests);
         kill(running);
         args = &["resume"];
     }
+    server.open();
     let run = runner.only_run();
     let before = exchanges(&run, Some("second"));
     let resumed = runner.run(args).expect(0);
@@ -109,12 +111,15 @@ fn killed_graders_continue_and_pay_once() {
 fn stopped_grader_and_one_whose_worker_died_continue() {
     let server = model(Duration::from_millis(20));
     let runner = judged(&server, "");
+    server.hold_from(PROVIDER + 7);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(PROVIDER + 7);
     running.end_by(Signal::INT).0.expect(130);
+    server.hold_from(PROVIDER + 14);
     let running = runner.started(&["resume"]);
     server.wait_for_requests(PROVIDER + 14);
     running.workers().iter().for_each(|worker| worker.signal(Signal::KILL));
+    server.open();
     running.finish().expect(0);
     let twice = twice(&server);
     assert!(twice.len() <= 2 && twice.iter().all(|path| path.starts_with("/judge/")), "{twice:?}");
@@ -125,9 +130,11 @@ fn stopped_grader_and_one_whose_worker_died_continue() {
 fn request_of_a_grader_in_flight_is_not_sent_again_if_it_must_not_be() {
     let server = model(Duration::from_millis(50));
     let runner = judged(&server, "in_flight = \"stop\"");
+    server.hold_from(PROVIDER + 10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(PROVIDER + 10);
     running.end_by(Signal::INT);
+    server.open();
     runner.run(&["resume"]).expect(1);
     let row = runner.only_run().row("t0");
     let error = &row["error"];
@@ -153,14 +160,14 @@ fn continued_grader_has_the_rest_of_its_time() {
         Response::ok("answer")
     });
     let runner = judged(&server, "");
-    change(&runner, "[graders.judge]\n", "[graders.judge]\ntimeout = \"1500ms\"\n");
+    change(&runner, "[graders.judge]\n", "[graders.judge]\ntimeout = \"10s\"\n");
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(PROVIDER + 2);
     kill(running);
     runner.run(&["resume"]).expect(1);
     let grade = &runner.only_run().row("t0")["grades"][0];
     let message = grade["error"]["message"].as_str().unwrap();
-    assert!(message.contains("no reply within 1500ms, set by the grader's"), "{message}");
+    assert!(message.contains("no reply within 10s, set by the grader's"), "{message}");
     assert_eq!(grade["calls"]["count"], 1);
 }
 
@@ -192,9 +199,11 @@ fn grader_with_a_void_journal_starts_anew_and_its_provider_does_not() {
     for (says, change) in changes {
         let server = model(Duration::from_millis(10));
         let runner = judged(&server, "");
+        server.hold_from(PROVIDER + 10);
         let running = runner.started(&["exec", "scenario.toml"]);
         server.wait_for_requests(PROVIDER + 10);
         running.end_by(Signal::INT);
+        server.open();
         change_call(&runner.only_run(), 5, change);
         runner.run(&["resume"]).expect(0).says(&[says]);
         let twice = twice(&server);
@@ -274,9 +283,11 @@ fn provider_without_net_has_a_grader_with_a_journal() {
     let runner = web::scenario("", "", &[Vec::new()]);
     graded(&runner, &server, "", &["judge"]);
     change(&runner, "clock = 2020-01-01T00:00:00Z\n", "");
+    server.hold_from(10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
     kill(running);
+    server.open();
     runner.run(&["resume"]).expect(0).says(&["continuing 1 attempt: "]);
     assert!(twice(&server).len() <= 1);
     let row = runner.only_run().row("t0");
@@ -295,7 +306,7 @@ fn each_attempt_of_a_grader_has_its_own_calls() {
         0 => Response::new(503).body("no"),
         number => {
             // The session is killed meanwhile.
-            thread::sleep(Duration::from_secs(if number == 1 { 2 } else { 0 }));
+            thread::sleep(Duration::from_secs(if number == 1 { 60 } else { 0 }));
             let answer = json!({"verdict": "pass", "explanation": "right"}).to_string();
             let message = json!({"role": "assistant", "content": answer});
             let choice = json!({"index": 0, "finish_reason": "stop", "message": message});
@@ -395,9 +406,11 @@ fn another_grader_of_rescore_is_asked_and_not_recorded() {
 fn grader_that_was_changed_is_asked_anew() {
     let server = model(Duration::from_millis(10));
     let runner = judged(&server, "");
+    server.hold_from(PROVIDER + GRADER + 10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(PROVIDER + GRADER + 10);
     running.end_by(Signal::INT);
+    server.open();
     change(&runner, "/judge\"", "/other\"");
     let resumed = runner.run(&["resume", "--accept-changes"]).expect(0);
     resumed.says(&["1 attempt starts anew", "its test or provider has changed"]);
@@ -420,9 +433,11 @@ fn merged_run_has_the_calls_of_graders() {
     };
     shard("1").finish().expect(0);
     // The first grader of the last trial is interrupted.
+    server.hold_from(3 * TRIAL + PROVIDER + 10);
     let running = shard("2");
     server.wait_for_requests(3 * TRIAL + PROVIDER + 10);
     running.end_by(Signal::INT).0.expect(130);
+    server.open();
     let before = server.requests().len();
     let args = ["merge", "--into", "results/whole", "shards/1", "shards/2", "--allow-holes"];
     runner.run(&args).expect(4);

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::continuing::{STEPS, agent, interrupt, model, with_run};
+use super::continuing::{Model, STEPS, agent, interrupt, model, with_run};
 #[cfg(debug_assertions)]
 use crate::faults::power::{lose_power, noting};
 use crate::support::{
@@ -132,11 +132,13 @@ fn journals_that_cannot_be_trusted_are_not_used() {
 fn cut_calls_end_the_session() {
     let server = model(Duration::from_millis(20));
     let runner = agent(&server, "");
+    server.hold_from(10);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
     let run = runner.only_run();
     let calls = run.text("calls.jsonl");
     run.write("calls.jsonl", calls.split_inclusive('\n').take(5).collect::<String>());
+    server.open();
     let ended = running.finish().expect(7);
     ended.says(&["calls.jsonl", "another program has cut it or written into it"]);
     runner.run(&["resume", run.id()]).expect(0).says(&["continuing 1 attempt: "]);
@@ -209,10 +211,9 @@ fn compressed_secrets_are_in_no_journal() {
 #[test]
 fn echoed_secret_of_a_plugin_voids_its_journal() {
     const SECRET: &str = "correct-horse-battery-staple";
-    let server = Server::start(|request| {
-        std::thread::sleep(Duration::from_millis(10));
-        Response::ok(request.header("authorization").unwrap_or_default())
-    });
+    let server =
+        Model::start(|request| Response::ok(request.header("authorization").unwrap_or_default()));
+    server.hold_from(10);
     let request = json!({
         "by": "agent", "url": server.url(""), "size": STEPS,
         "headers": [["authorization", "Bearer {{secret.KEY}}"]],
@@ -225,6 +226,7 @@ fn echoed_secret_of_a_plugin_voids_its_journal() {
     let running = start(&["exec", "scenario.toml"]);
     server.wait_for_requests(10);
     running.end_by(Signal::INT).0.expect(130);
+    server.open();
     let run = runner.only_run();
     let calls = run.text("calls.jsonl");
     assert!(calls.contains("\"redacted\":true") && !calls.contains(SECRET), "{calls}");

@@ -1,9 +1,10 @@
 //! `[known]`: which results a list of known failures expects.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
+use super::{continuing::model, waiting};
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -341,11 +342,18 @@ fn merged_shards_have_the_same_list() {
 
 #[test]
 fn killed_sessions_keep_their_list() {
-    let nap = "[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = { do = \"sleep\", ms = 100 }\nexpect = { equals = 1 }\n";
-    let runner = Runner::hostile(&format!("[known]\nfiles = [\"known.toml\"]\n{nap}"));
+    let server = model(Duration::ZERO);
+    let nap =
+        "[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = { path = \"/\" }\nexpect = { equals = 1 }\n";
+    let runner = Runner::new(&[]);
+    let provider = waiting("hostile", &server);
+    runner.scenario(&format!("[known]\nfiles = [\"known.toml\"]\n{provider}{nap}"));
     runner.write("known.toml", entry("nap", ""));
+    // Three trials end, and the next ones wait for their answers.
+    server.hold_from(4);
     let mut first = runner.start(&["-j", "2"]);
     first.wait_for_rows(3);
+    server.wait_for_requests(5);
     first.kill();
     let run = runner.only_run();
     let listed = runner.list()[0].clone();
@@ -355,9 +363,11 @@ fn killed_sessions_keep_their_list() {
     );
     // The session continues with the stored list.
     runner.write("known.toml", "");
+    server.hold_from(server.requests().len() + 3);
     let mut second = runner.started(&["resume", "latest", "--json", "-j", "2"]);
     second.wait_for_rows(2);
     second.kill();
+    server.open();
     runner.run(&["resume", "latest"]).expect(0);
     assert_eq!((run.count("failed"), known(&run)), (12, (12, 0)));
     assert_consistent(&runner);

@@ -15,7 +15,7 @@ mod tools;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::support::{run::Run, runner::Runner};
+use crate::support::{run::Run, runner::Runner, server::Server};
 
 /// Four trials, one for each outcome.
 const FOUR: &str = r#"
@@ -35,6 +35,14 @@ const FOUR: &str = r#"
     input = { do = "sleep" }
     timeout = "50ms"
 "#;
+
+/// Returns the TOML of a provider whose trials end when the server answers.
+fn waiting(provider: &str, server: &Server) -> String {
+    let origin = server.origin();
+    format!(
+        "[providers.{provider}]\nplugin = \"bundled:http\"\nconfig = {{ base_url = \"{origin}\" }}\ngrants = {{ net = [\"{origin}\"] }}\n"
+    )
+}
 
 /// Returns the bytes of every file below a folder, except `runner.db`, which readers may refresh.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {

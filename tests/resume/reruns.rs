@@ -1,10 +1,11 @@
 //! `--rerun`: which trials run again, also after interruptions.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use rustix::process::Signal;
 
-use super::{FOUR, assert_rows, assert_status, assert_unchanged};
+use super::continuing::{Model, model};
+use super::{FOUR, assert_rows, assert_status, assert_unchanged, waiting};
 use crate::support::runner::Runner;
 
 #[test]
@@ -65,20 +66,33 @@ fn errors_are_named_with_what_runs_them_again() {
     ran.says(&["2 trials ended in an error or a timeout", "--rerun errors"]);
 }
 
-/// Writes trials that take a moment each.
-fn naps(runner: &str) -> Runner {
-    Runner::hostile(&format!(
-        "{runner}\n[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ do = \"sleep\", ms = 100 }}\n"
-    ))
+/// Writes twelve trials, each of which waits for an answer of the server.
+fn naps() -> (Runner, Model) {
+    let server = model(Duration::ZERO);
+    // In memory: if a busy disk does not sync in time, the watchdog ends a stopped session without its end.
+    let runner = Runner::hostile_in_memory("");
+    runner.scenario(&format!(
+        "{}[[tests]]\nid = \"nap\"\nrepeat = 12\ninput = {{ path = \"/\" }}\n",
+        waiting("hostile", &server)
+    ));
+    (runner, server)
+}
+
+/// Lets `count` more trials end.
+fn answer(server: &Model, count: usize) {
+    server.hold_from(server.requests().len() + count + 1);
 }
 
 #[test]
 fn killed_rerun_is_finished_by_the_next() {
-    let runner = naps("");
+    let (runner, server) = naps();
     runner.exec(&["-j", "2"]).expect(0);
     let run = runner.only_run();
+    answer(&server, 2);
     let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
     again.wait_for_rows(2);
+    // The third has asked, so its request is none of the next session's.
+    server.wait_for_requests(15);
     let told = again.kill().acknowledged().len();
     // Each trial has a final row, but the run is not completed.
     assert_status(&runner, "incomplete");
@@ -87,6 +101,7 @@ fn killed_rerun_is_finished_by_the_next() {
     assert!(before >= 12 + told);
 
     // A stop in the middle keeps it incomplete: another session finishes it.
+    answer(&server, 1);
     let mut again = runner.started(&["resume", "-j", "1", "--json"]);
     again.wait_for_rows(1);
     let (stopped, _) = again.end_by(Signal::INT);
@@ -94,6 +109,7 @@ fn killed_rerun_is_finished_by_the_next() {
     assert_status(&runner, "incomplete");
     assert_eq!(run.ending()[1], "interrupted");
 
+    server.open();
     runner.run(&["resume"]).expect(0);
     assert_status(&runner, "completed");
     let finals = run.rows().iter().filter(|row| row["final"] == true).count();
@@ -110,19 +126,24 @@ fn killed_rerun_is_finished_by_the_next() {
 
 #[test]
 fn counts_are_right_during_a_rerun() {
-    let runner = naps("");
+    let (runner, server) = naps();
     runner.exec(&["-j", "4"]).expect(0);
+    answer(&server, 3);
     let mut again = runner.started(&["resume", "--rerun", "all", "-j", "1", "--json"]);
     again.wait_for_rows(3);
     let listed = runner.list();
     assert_eq!(listed[0]["status"], "running");
     assert_eq!(listed[0]["counts"]["passed"], 12);
+    server.open();
     assert_eq!(again.finish().code, Some(0));
 }
 
 #[test]
 fn second_resume_names_the_process_of_the_first() {
-    let runner = Runner::hostile("[[tests]]\nid = \"long\"\ninput = { do = \"sleep\" }\n");
+    // In memory: if a busy disk does not sync in time, the watchdog ends a stopped session without its rows.
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"long\"\ntimeout = \"10m\"\ninput = { do = \"sleep\" }\n",
+    );
     let mut ran = runner.start(&[]);
     ran.wait_until_running(&runner, 1);
     ran.end_by(Signal::INT);
@@ -141,7 +162,8 @@ fn second_resume_names_the_process_of_the_first() {
 
 #[test]
 fn cancelled_runs_go_on_only_by_force() {
-    let runner = naps("");
+    let (runner, server) = naps();
+    answer(&server, 2);
     let mut ran = runner.start(&["-j", "1"]);
     ran.wait_for_rows(2);
     let id = runner.only_run().id().to_owned();
@@ -154,6 +176,7 @@ fn cancelled_runs_go_on_only_by_force() {
             ran.says(&["cancelled", "--force"]);
         }
     });
+    server.open();
     runner.run(&["resume", &id, "--force"]).expect(0);
     assert_status(&runner, "completed");
     assert_eq!(runner.only_run().count("passed"), 12);

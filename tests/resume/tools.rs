@@ -1,11 +1,11 @@
 //! Attempts with tools that continue from their journals, and their replays.
 
-use std::{fmt::Write as _, fs, thread, time::Duration};
+use std::{fmt::Write as _, fs};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::continuing::asked;
+use super::continuing::{Model, asked};
 use crate::support::random::{Random, times};
 use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
@@ -15,11 +15,8 @@ use crate::support::web;
 const TURNS: usize = 10;
 
 /// An agent that asks a server and calls a tool, which asks it, too, and writes into the workspace.
-fn agent(keys: &str) -> (Runner, Server) {
-    let server = Server::start(move |request| {
-        thread::sleep(Duration::from_millis(20));
-        Response::ok(format!("answer to {}", request.path))
-    });
+fn agent(keys: &str) -> (Runner, Model) {
+    let server = Model::start(|request| Response::ok(format!("answer to {}", request.path)));
     let runner = Runner::new(&["contract-0-1-1-everything"]);
     let url = |path: String| server.url(&path);
     let mut steps = Vec::new();
@@ -59,11 +56,13 @@ fn transcript(runner: &Runner) -> Value {
 #[test]
 fn killed_attempt_with_tools_continues_and_is_replayed() {
     let (runner, server) = agent("");
+    server.hold_from(13);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(13);
     let workers = running.workers();
     running.kill();
     workers.into_iter().for_each(|worker| worker.signal(Signal::KILL));
+    server.open();
     runner.run(&["resume"]).expect(0).says(&["continuing 1 attempt"]);
     let run = runner.only_run();
     let row = run.rows().remove(0);
@@ -131,9 +130,11 @@ fn trial_without_its_transcript_is_not_judged_again() {
 #[test]
 fn changed_tool_starts_its_callers_anew() {
     let (runner, server) = agent("");
+    server.hold_from(7);
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(7);
     running.end_by(Signal::INT).0.expect(130);
+    server.open();
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(
         &scenario.replace("[tools.worker]\n", "[tools.worker]\nlimits.memory = \"32MiB\"\n"),

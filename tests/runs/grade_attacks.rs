@@ -14,6 +14,8 @@ use crate::support::{
 const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
 const ECHO: &str = r#"{ do = "echo", value = 1 }"#;
 const PASS: &str = r#"do = "verdict", verdict = "pass""#;
+/// Longer than a busy machine needs to send a signal.
+const NAP: &str = r#"do = "sleep", ms = 5000"#;
 
 fn grader(name: &str, input: &str) -> String {
     format!("[graders.{name}]\nplugin = \"hostile.wasm\"\ninput = {{ {input} }}\n")
@@ -198,7 +200,7 @@ fn interrupt(runner: &Runner, args: &[&str], test: &str) {
 fn interrupted_rescore_leaves_finished_trials_to_no_resume() {
     let table =
         |graders: &str| format!("done | {ECHO} | {graders}\nwaits | {ECHO} | graders = [\"nap\"]");
-    let nap = grader("nap", r#"do = "sleep", ms = 300"#);
+    let nap = grader("nap", NAP);
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&table(""), &nap));
     interrupt(&runner, &["exec", "scenario.toml", "--json", "-j", "1"], "waits");
@@ -215,7 +217,7 @@ fn interrupted_rescore_leaves_finished_trials_to_no_resume() {
 #[test]
 fn selected_trial_runs_after_an_interrupted_rescore() {
     let table = |a: &str| format!("a | {ECHO} | {a}\nwaits | {ECHO} | graders = [\"nap\"]");
-    let nap = grader("nap", r#"do = "sleep", ms = 300"#);
+    let nap = grader("nap", NAP);
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&table("equals = 2"), &nap));
     interrupt(&runner, &["exec", "scenario.toml", "--json", "-j", "1"], "waits");

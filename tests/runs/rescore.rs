@@ -305,8 +305,9 @@ fn rescore_checks_only_tests_that_it_judges() {
 fn judgements_stay_when_a_resume_asks_graders() {
     let table =
         |value: u32| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | graders = [\"nap\"]");
-    let nap = grader("nap", r#"do = "sleep", ms = 300"#) + "min_score = 0.5\n";
-    let runner = Runner::hostile("");
+    // Longer than a busy machine needs to send a signal.
+    let nap = grader("nap", r#"do = "sleep", ms = 5000"#) + "min_score = 0.5\n";
+    let runner = Runner::hostile_in_memory("");
     change(&runner, &table(2), &nap);
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");

@@ -399,7 +399,7 @@ fn changes_that_were_not_kept_are_not_judged() {
 #[test]
 fn killed_run_calls_its_graders_with_the_stored_files() {
     let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);
-    let keys = "[defaults]\nrepeat = 300\n";
+    let keys = "[defaults]\nrepeat = 600\n";
     let runner = graded(keys, &[("look", HIDDEN, look())], &[("a", acts)]);
     hidden(&runner);
     let mut running = runner.start(&["-j", "2"]);
@@ -412,7 +412,7 @@ fn killed_run_calls_its_graders_with_the_stored_files() {
         running = runner.started(&["resume", "latest", "-j", "2", "--json"]);
     }
     running.finish().expect(0);
-    let run = assert_whole(&runner, 300);
+    let run = assert_whole(&runner, 600);
     for row in run.rows().iter().filter(|row| row["outcome"] == "passed") {
         assert_eq!(found(row)["look"], looked("hidden"));
     }

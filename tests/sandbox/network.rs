@@ -6,7 +6,6 @@ use std::{
     net::TcpListener,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -17,15 +16,12 @@ use crate::support::{
     processes::Process,
     running::Running,
     server::{Authority, Request, Response, Server},
-    wait::LONG,
+    wait::{LONG, STOP_WITHIN},
     web::{
         WAYS, assert_code, assert_error, both, broken, ended, endless, get, hello, net, scenario,
         send, silent,
     },
 };
-
-/// Bound of a stop while guests wait for a server.
-const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn denied_request_names_the_missing_grant() {
@@ -411,9 +407,10 @@ fn broken_servers_are_named() {
         (&format!("{head}hello"), "unreachable", ended),
     ];
     let servers = cases.map(|(answer, _, _)| broken(answer));
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    // It does not listen, and no other test gets its port.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = nobody.local_addr().unwrap();
-    drop(nobody);
     let mut origins: Vec<_> = servers.iter().map(Server::origin).collect();
     origins.push(format!("http://{address}"));
     let granted: Vec<_> = origins.iter().map(String::as_str).collect();
@@ -631,7 +628,7 @@ fn waiting_requests_are_cheap_and_end_soon() {
     assert!(held < own + ATTEMPTS * 200 * 1024, "{held} bytes");
     let (ran, took) = running.end_by(Signal::INT);
     ran.expect(130);
-    assert!(took < SOON, "{took:?}");
+    assert!(took < STOP_WITHIN, "{took:?}");
     drop(waiting);
     let rows = runner.only_run().rows();
     assert!(rows.iter().all(|row| row["outcome"] == "stopped"));

@@ -78,7 +78,7 @@ fn command_has_its_streams_arguments_and_exit_codes() {
 
 #[test]
 fn waits_pass_at_the_same_time() {
-    assert_eq!(lines("", &["sleeps", "400", "100", "250"]), ["[1, 2, 0]"]);
+    assert_eq!(lines("", &["sleeps", "2000", "500", "1250"]), ["[1, 2, 0]"]);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn provider_imports_wasi_0_3_and_cannot_wait() {
 
 #[test]
 fn clocks_stand_still_in_a_pause() {
-    let runner = scenario("", &[&["sleep", "1500"]]);
+    let runner = scenario("", &[&["sleep", "8000"]]);
     let mut running = runner.started(&["exec", "scenario.toml"]);
     running.wait_until_running(&runner, 1);
     runner.run(&["pause"]).expect(0);
@@ -298,12 +298,12 @@ fn clocks_stand_still_in_a_pause() {
     runner.run(&["unpause"]).expect(0);
     running.finish().expect(0);
     let took = runner.only_run().row("t0")["duration_ms"].as_f64().unwrap();
-    assert!(took >= 1_500.0, "{took}");
+    assert!(took >= 8_000.0, "{took}");
 }
 
 #[test]
 fn tasks_that_wait_at_the_end_are_dropped() {
-    let row = &rows_of(&within("10s", "", &[&["leave"]]), 1)[0];
+    let row = &rows_of(&within("2m", "", &[&["leave"]]), 1)[0];
     assert_eq!((&row["outcome"], &row["output"]), (&json!("passed"), &json!("left\n")), "{row:#}");
 }
 
@@ -313,7 +313,7 @@ fn timeouts_end_every_kind_of_wait() {
         &[&["sleep", "100000"], &["tasks", "10"], &["spin"], &["wait"], &["starve"]];
     for row in rows_of(&within("300ms", "", waits), waits.len()) {
         assert_eq!(row["outcome"], "timeout", "{row:#}");
-        assert!(row["duration_ms"].as_f64().unwrap() < 5_000.0, "{row:#}");
+        assert!(row["duration_ms"].as_f64().unwrap() < 10_000.0, "{row:#}");
     }
 }
 
@@ -323,7 +323,7 @@ fn file_without_end_is_interrupted_and_delays_no_other_guest() {
     let pipes: &[&[&str]] =
         &[&["pipe", "/given/long"], &["sleep", "10"], &["sleep", "20"], &["chase", "/scratch/a"]];
     let grant = "limits.scratch = \"1GiB\"\ngrants.fs = [{ path = \"given\", mount = \"/given\" }]";
-    let runner = within("2s", grant, pipes);
+    let runner = within("5s", grant, pipes);
     fs::create_dir(runner.path("given")).unwrap();
     fs::File::create(runner.path("given/long")).unwrap().set_len(4 << 40).unwrap();
     runner.exec(&["-j", "4"]).expect(1);

@@ -152,7 +152,7 @@ fn killed_run_keeps_and_makes_all_changes() {
 fn interrupted_attempt_leaves_partial_changes() {
     let acts = |end: Value| json!([["write", "/work/half", "x"], end]);
     let runner = agent(
-        "[defaults]\ntimeout = \"2s\"\n",
+        "[defaults]\ntimeout = \"10s\"\n",
         &[("slow", acts(json!(["sleep"]))), ("trap", acts(json!(["panic"])))],
     );
     runner.exec(&[]).expect(1);

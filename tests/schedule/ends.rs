@@ -35,7 +35,7 @@ fn fail_fast_ends_session_and_resume_continues() {
     assert_eq!((run.count("passed"), bad(&run)), (5, 2));
     assert_consistent(&runner);
     // A flag that is not given keeps its value. Each session counts for itself.
-    runner.run(&["resume"]).expect(4);
+    runner.run(&["resume", "-j", "1"]).expect(4);
     assert_eq!(bad(&run), 4);
     runner.run(&["resume", "--fail-fast=3"]).expect(1);
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);

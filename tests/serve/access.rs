@@ -223,8 +223,13 @@ fn links_lead_to_no_other_server() {
 #[test]
 fn both_addresses_of_localhost_are_the_servers() {
     // A machine may lack the other address.
-    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
-    let port = listener.local_addr().unwrap().port();
+    let Ok(mut listener) = TcpListener::bind("[::1]:0") else { return };
+    let port_of = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    // Another test may use the port of the first address.
+    while TcpListener::bind(("127.0.0.1", port_of(&listener))).is_err() {
+        listener = TcpListener::bind("[::1]:0").unwrap();
+    }
+    let port = port_of(&listener);
     let runner = Runner::new(&[]);
     let refused = |address: &str, other: &str| {
         let ran = runner.run(&["serve", "--listen", address]).expect(2);

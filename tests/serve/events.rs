@@ -167,7 +167,8 @@ fn each_row_is_sent_once_also_by_another_server() {
 
 #[test]
 fn rows_are_sent_as_they_are_written() {
-    let runner = Runner::hostile(&tests(
+    // In memory: if a busy disk does not sync in time, a stopped session ends without its rows.
+    let runner = Runner::hostile_in_memory(&tests(
         "one | { do = \"echo\" } |\ntwo | { do = \"sleep\", ms = 600000 } |",
     ));
     let mut running = runner.start(&["-j", "1"]);

@@ -16,13 +16,13 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
-/// Creates the scenarios `short.toml`, `other.toml` and `long.toml`. The guest of the last one sleeps for a minute.
+/// Creates the scenarios `short.toml`, `other.toml` and `long.toml`. The guest of the last one sleeps for ten minutes.
 fn with_scenarios() -> Runner {
     let runner = Runner::new(&["hostile"]);
-    for (name, ms) in [("short", 1), ("other", 1), ("long", 60_000)] {
+    for (name, ms) in [("short", 1), ("other", 1), ("long", 600_000)] {
         runner.write(
             &format!("{name}.toml"),
-            format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"nap\"\ninput = {{ do = \"sleep\", ms = {ms} }}\n"),
+            format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"nap\"\ntimeout = \"20m\"\ninput = {{ do = \"sleep\", ms = {ms} }}\n"),
         );
     }
     runner
@@ -159,6 +159,10 @@ fn pollers_start_each_request_once() {
     wait_until("all have ended", || {
         let document = queue(&runner);
         document["requests"] == json!([]) && document["active"] == json!([])
+    });
+    // A request is removed before its start is printed.
+    wait_until("all starts are printed", || {
+        pollers.iter().map(|poller| poller.printed().lines().count()).sum::<usize>() >= 6
     });
     let steps: usize = pollers.into_iter().map(|poller| poller.kill().stdout.lines().count()).sum();
     assert_eq!(steps, 6);

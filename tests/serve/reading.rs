@@ -641,7 +641,7 @@ fn joined_attempts_of_a_timeline_are_counted() {
             number % 4
         );
     }
-    let retries = "[defaults]\nretries = { max = 1, backoff = \"1s\", on = [\"internal\"] }\n";
+    let retries = "[defaults]\nretries = { max = 1, backoff = \"5s\", on = [\"internal\"] }\n";
     let runner = Runner::hostile(&(retries.to_owned() + &tests(&table)));
     runner.exec(&["-j", "2"]).expect(1);
     let site = Site::start(&runner, &[]);

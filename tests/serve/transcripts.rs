@@ -20,7 +20,7 @@ fn agent(steps: &Value, expect: &str) -> Runner {
     runner.link(&guests::command(), "command.wasm");
     let tool = |name: &str| {
         format!(
-            "[tools.{name}]\nplugin = \"command.wasm\"\ndescription = \"x\"\nargs = \"{{{{input.args}}}}\"\nlimits.time = \"200ms\"\n"
+            "[tools.{name}]\nplugin = \"command.wasm\"\ndescription = \"x\"\nargs = \"{{{{input.args}}}}\"\nlimits.time = \"5s\"\n"
         )
     };
     runner.scenario(&format!(

@@ -12,13 +12,13 @@ fn trial_timeout_bounds_all_attempts() {
         [[tests]]
         id = "a"
         input = { do = "error", kind = "unavailable" }
-        retries = { max = 1000 }
-        trial_timeout = "50ms"
+        retries = { max = 1000, backoff = "20ms" }
+        trial_timeout = "4s"
         [[tests]]
         id = "b"
         input = { do = "sleep" }
         timeout = "10m"
-        trial_timeout = "200ms"
+        trial_timeout = "2s"
         "#,
     );
     runner.exec(&["-j", "2"]).expect(1);
@@ -60,10 +60,13 @@ fn run_timeout_leaves_work_to_resume() {
         id = "slow"
         repeat = 2
         timeout = "10m"
-        input = { do = "sleep", ms = 3000 }
+        input = { do = "sleep", ms = 9000 }
         "#,
     );
-    runner.exec(&["-j", "2", "--timeout-minutes", "0.02"]).expect(4);
+    // Compiles the guest, which would count.
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    // Six seconds, in which a slow machine starts its workers.
+    runner.exec(&["-j", "2", "--timeout-minutes", "0.1"]).expect(4);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
     assert_eq!(run.row("quick")["outcome"], "passed");
@@ -74,6 +77,6 @@ fn run_timeout_leaves_work_to_resume() {
     );
     assert_eq!(runner.list()[0]["reason"], "timeout");
     assert_consistent(&runner);
-    runner.run(&["resume", "latest", "--timeout-minutes", "5"]).expect(0);
+    runner.run(&["resume", "latest", "-j", "2", "--timeout-minutes", "5"]).expect(0);
     assert_whole(&runner, 3);
 }

@@ -14,7 +14,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     truth::{assert_consistent, assert_kept, assert_whole},
-    wait::{SOON, wait_for, wait_until},
+    wait::{STOP_WITHIN, wait_for, wait_until},
 };
 
 /// Fails unless the signal interrupted the run and each of `attempts` is recorded as stopped.
@@ -45,7 +45,7 @@ fn each_signal_has_its_code() {
         let mut running = runner.start(&["-j", "2"]);
         running.wait_until_running(&runner, 2);
         let (ran, took) = running.end_by(signal);
-        assert!(took < SOON, "{took:?}");
+        assert!(took < STOP_WITHIN, "{took:?}");
         let run = runner.runs().pop().unwrap();
         assert_interrupted(&run, name, 2);
         let finished = ran.expect(code).events().pop().unwrap();
@@ -73,7 +73,7 @@ fn many_guests_stop_soon_together() {
         let mut running = runner.start(&["-j", &count.to_string()]);
         running.wait_until_running(&runner, count);
         let (ran, took) = running.end_by(Signal::INT);
-        assert!(took < SOON, "{what}: {took:?}");
+        assert!(took < STOP_WITHIN, "{what}: {took:?}");
         ran.expect(130);
         let run = runner.only_run();
         let attempts = run.rows().len();
@@ -89,7 +89,7 @@ fn many_guests_stop_soon_together() {
 #[test]
 fn resume_finishes_a_stopped_run() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 60 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 500 }\n",
     );
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
@@ -99,7 +99,7 @@ fn resume_finishes_a_stopped_run() {
     let run = runner.only_run();
     let kept = run.bytes("index.jsonl");
 
-    let ran = runner.run(&["resume", "--json"]).expect(0);
+    let ran = runner.run(&["resume", "--json", "-j", "30"]).expect(0);
     let run_again = assert_whole(&runner, 30);
     assert!(run_again.bytes("index.jsonl").starts_with(&kept), "what was there was changed");
     assert_kept(&run_again, &first);
@@ -119,14 +119,14 @@ fn resume_finishes_a_stopped_run() {
 #[test]
 fn stored_scenario_is_what_resumes() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 20 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 500 }\n",
     );
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(3);
     running.end_by(Signal::TERM).0.expect(143);
     runner.scenario("this is no scenario any more");
     std::fs::remove_file(runner.path("hostile.wasm")).unwrap();
-    runner.run(&["resume", "latest"]).expect(0);
+    runner.run(&["resume", "latest", "-j", "20"]).expect(0);
     assert_whole(&runner, 20);
 }
 
@@ -140,7 +140,7 @@ fn third_signal_exits_at_once() {
     running.wait_for_event(|event| event["event"] == "stopping");
     running.process().signal(Signal::INT);
     let (ran, took) = running.end_by(Signal::INT);
-    assert!(took < SOON, "{took:?}");
+    assert!(took < STOP_WITHIN, "{took:?}");
     ran.expect(130);
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
     assert_consistent(&runner);
@@ -187,7 +187,7 @@ fn unread_output_delays_no_stop() {
         status = child.try_wait().unwrap();
         status.is_some()
     });
-    assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < STOP_WITHIN, "{:?}", sent.elapsed());
     assert_eq!(status.unwrap().code(), Some(130));
     assert_consistent(&runner);
     let listed = &runner.list()[0];
@@ -207,7 +207,7 @@ fn signals_in_one_moment_both_count() {
         let process = running.process();
         process.signal(Signal::INT);
         let (ran, took) = running.end_by(Signal::TERM);
-        assert!(took < SOON, "{took:?}");
+        assert!(took < STOP_WITHIN, "{took:?}");
         let run = runner.runs().pop().unwrap();
         let signal = match ran.code {
             Some(130) => "SIGINT",
@@ -234,7 +234,7 @@ fn assert_ends_by_one_signal(mut child: Child, codes: &[i32]) {
     let sent = Instant::now();
     Process(child.id()).signal(Signal::TERM);
     let status = wait_for("it ends", || child.try_wait().unwrap());
-    assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < STOP_WITHIN, "{:?}", sent.elapsed());
     assert!(codes.contains(&status.code().unwrap()), "{status}");
 }
 

@@ -10,6 +10,7 @@ use rustix::process::{Signal, setpriority_process};
 use serde_json::json;
 
 use crate::support::{
+    processes::Process,
     runner::{Runner, tests},
     truth::assert_whole,
     wait::{wait_for, wait_until},
@@ -33,7 +34,8 @@ fn stuck_guest_is_killed_after_deadline() {
         r#"(module (memory (export "memory") 49152)
              (func (export "_start") (memory.fill (i32.const 0) (i32.const 7) (i32.const 0xbfffffff))))"#,
     );
-    let naps = tests(r#"nap | { do = "sleep", ms = 2000 } |"#);
+    // The guest is killed two seconds after its start, and must not be the last that runs.
+    let naps = tests(r#"nap | { do = "sleep", ms = 9000 } |"#);
     runner.scenario(&format!(
         r#"
         [providers.stuck]
@@ -57,8 +59,11 @@ fn stuck_guest_is_killed_after_deadline() {
         let mut running = runner.start(&["-j", "6"]);
         let (worker, thread) = wait_for("the guest computes", || {
             assert!(running.is_alive(), "it ended before");
-            let mut workers = running.workers().into_iter();
-            workers.find_map(|worker| Some((worker, worker.busiest_thread(15)?)))
+            // The worker that has much of the memory. Another one may compute, too, while it starts.
+            let is_filling =
+                |worker: &Process| worker.anonymous_memory().is_some_and(|bytes| bytes > 300 << 20);
+            let worker = running.workers().into_iter().find(is_filling)?;
+            Some((worker, worker.busiest_thread(15)?))
         });
         setpriority_process(Some(thread), 19).unwrap();
         let cores = thread::available_parallelism().map_or(2, usize::from);
@@ -89,7 +94,7 @@ fn stuck_guest_is_killed_after_deadline() {
 #[test]
 fn stopped_worker_is_replaced() {
     let runner = Runner::hostile(
-        "[[tests]]\nid = \"nap\"\nrepeat = 40\ninput = { do = \"sleep\", ms = 50 }\n",
+        "[[tests]]\nid = \"nap\"\nrepeat = 40\ninput = { do = \"sleep\", ms = 300 }\n",
     );
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(2);

@@ -110,13 +110,18 @@ impl Running {
         });
     }
 
-    /// Waits until at least this number of rows is acknowledged.
+    /// Waits until at least this number of rows is acknowledged. The program may have ended since then.
     #[track_caller]
     pub(crate) fn wait_for_rows(&mut self, count: usize) {
         let is_row = |event: &&Value| event["event"] == "row";
         wait_until("there are rows", || {
-            assert!(self.is_alive(), "it ended before:\n{}", self.stderr.text());
-            self.events().iter().filter(is_row).count() >= count
+            let is_over = !self.is_alive();
+            if is_over {
+                self.stdout.finish();
+            }
+            let are_there = self.events().iter().filter(is_row).count() >= count;
+            assert!(are_there || !is_over, "it ended before:\n{}", self.stderr.text());
+            are_there
         });
     }
 

@@ -6,9 +6,11 @@ use std::{
 };
 
 /// Longer than any condition takes, also on a busy machine.
-pub(crate) const LONG: Duration = Duration::from_secs(90);
-/// Bound of a stop, which takes 0.1 s. The rest is for a debug build next to other tests on two cores.
+pub(crate) const LONG: Duration = Duration::from_secs(300);
+/// Bound of something that takes 0.1 s. The rest is for a debug build next to other tests on two cores.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// Bound of a stop, which takes 0.1 s and is given up by the watchdog after 2 s. The rest is for a slow machine.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Polls until there is a value.

@@ -18,7 +18,7 @@ fn advised(ran: &str) -> Vec<String> {
 
 #[test]
 fn advice_names_a_root_that_is_not_the_default() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     let root = ["--results", "my runs"];
     let flag = " --results 'my runs'";
     let mut running = runner.start(&[&["-j", "2"], &root[..]].concat());
@@ -109,7 +109,7 @@ fn shown_times_stand_still_in_a_pause() {
 
 #[test]
 fn dead_run_advises_cleanup_of_its_root() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     fs::rename(runner.path("results"), runner.path("kept")).unwrap();

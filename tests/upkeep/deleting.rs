@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rustix::process::Signal;
+
 use super::{ended, going_on, naps, short};
 use crate::support::{
     random::{Random, times},
@@ -79,7 +81,7 @@ fn ignored_settings_are_the_only_advice() {
 
 #[test]
 fn live_runs_are_not_deleted() {
-    let runner = naps(400, 5);
+    let runner = naps(40, 400);
     let running = going_on(&runner);
     let run = runner.only_run();
     runner.run(&["prune", "--keep-last", "0", "--yes"]).expect(0);
@@ -90,7 +92,8 @@ fn live_runs_are_not_deleted() {
     let mut resumed = runner.started(&["resume", run.id(), "--json"]);
     resumed.wait_for_rows(1);
     runner.run(&["prune", run.id(), "--older-than", "0s", "--yes"]).expect(6);
-    resumed.finish().expect(0);
+    resumed.end_by(Signal::INT).0.expect(130);
+    runner.run(&["resume", run.id(), "-j", "20"]).expect(0);
     runner.run(&["verify"]).expect(0);
     runner.run(&["prune", run.id(), "--yes"]).expect(0);
     assert!(!run.dir.exists());

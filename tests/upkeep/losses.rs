@@ -163,7 +163,7 @@ fn damaged_newest_run_stays_the_newest() {
 
 #[test]
 fn session_writes_its_lost_manifest_again() {
-    let runner = naps(400, 20);
+    let runner = naps(100, 300);
     let running = going_on(&runner);
     let run = runner.only_run();
     let works = format!("process {} on ", running.process().0);
@@ -181,13 +181,13 @@ fn session_writes_its_lost_manifest_again() {
         }
     }
     running.finish().expect(0);
-    assert_counted(&runner, &run, "passed", 400);
+    assert_counted(&runner, &run, "passed", 100);
     runner.run(&["verify"]).expect(0);
 }
 
 #[test]
 fn damaged_cancelled_runs_continue_by_force() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
     let rows = run.text("index.jsonl");

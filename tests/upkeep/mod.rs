@@ -28,7 +28,7 @@ fn naps(count: usize, ms: u64) -> Runner {
     ))
 }
 
-/// Starts a run, and waits for its first rows.
+/// Starts a run, and waits for its first rows. Its other trials need longer than a busy machine does for a few commands.
 fn going_on(runner: &Runner) -> Running {
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(3);
@@ -60,7 +60,7 @@ fn short(run: &Run) -> &str {
 
 #[test]
 fn cleanup_shows_then_writes_down() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     let (manifest, rows) = (run.bytes("benchmark.json"), run.rows().len());
@@ -93,7 +93,7 @@ fn cleanup_shows_then_writes_down() {
 
 #[test]
 fn lists_hold_what_is_asked_for() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("name = \"quick\"\n{}", text.replace("repeat = 400", "repeat = 1")));
@@ -221,7 +221,7 @@ fn strange_folders_are_no_runs() {
 
 #[test]
 fn reading_commands_write_nothing() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     let look = || {
@@ -288,7 +288,7 @@ fn upkeep_side_by_side_agrees() {
 
 #[test]
 fn resume_names_the_newest_of_many_runs() {
-    let runner = naps(100, 5);
+    let runner = naps(100, 100);
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
     running.end_by(Signal::INT).0.expect(130);
@@ -300,5 +300,5 @@ fn resume_names_the_newest_of_many_runs() {
     fs::remove_dir_all(runner.path("results/store")).unwrap();
     let lost = runner.run(&["resume", run.id()]).expect(2);
     lost.says(&[&format!("runner resume {} --accept-changes", run.id())]);
-    runner.run(&["resume", run.id(), "--accept-changes"]).expect(0);
+    runner.run(&["resume", run.id(), "--accept-changes", "-j", "20"]).expect(0);
 }

@@ -47,12 +47,12 @@ fn masked(runner: &Runner, mask: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Creates a root that a group shares, with an interrupted run of this user.
+/// Creates a root that a group shares, with an interrupted run of this user. Its trials take longer than a busy machine needs to
+/// send the signal.
 fn shared(mask: &str) -> (Runner, Run) {
-    let runner = Runner::hostile_with(
-        "grants = { net = [\"http://127.0.0.1:9\"] }",
-        "[[tests]]\nid = \"nap\"\nrepeat = 30\ninput = { do = \"sleep\", ms = 5 }\n",
-    );
+    let runner = naps(30, 200);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&(text + "grants = { net = [\"http://127.0.0.1:9\"] }\n"));
     let root = runner.path("results");
     fs::create_dir(&root).unwrap();
     if is_root() {
@@ -94,7 +94,7 @@ fn check_all_commands(mask: &str) {
     let manifest = fs::metadata(own.dir.join("benchmark.json")).unwrap().mode();
     assert_eq!(manifest & 0o022, 0, "{manifest:o}");
     if !is_root() {
-        runner.run(&["resume"]).expect(0);
+        runner.run(&["resume", "-j", "8"]).expect(0);
         return;
     }
     let theirs = colleagues(&own);
@@ -137,7 +137,7 @@ fn check_all_commands(mask: &str) {
     let skipped = format!("skipped: {owner}");
     let again = run(&["exec", "scenario.toml", "--last-failed", "--dry-run"]).expect(0);
     again.says(&["30 trials", &skipped]);
-    run(&["resume"]).expect(0).says(&[own.id(), &skipped]);
+    run(&["resume", "-j", "8"]).expect(0).says(&[own.id(), &skipped]);
     assert_eq!(own.ending()[0], "completed");
     for args in [&["--rerun", "nap@hostile#1"][..], &["--accept-changes"]] {
         run(&[&["resume"], args].concat()).expect(0).says(&[own.id(), &skipped]);
@@ -147,7 +147,7 @@ fn check_all_commands(mask: &str) {
     assert!(!own.dir.exists());
     assert_eq!(look(&theirs), before, "a command has changed it");
 
-    let mut trusting = masked(&runner, mask, &["resume", id]);
+    let mut trusting = masked(&runner, mask, &["resume", id, "-j", "8"]);
     trusting.env("RUNNER_TRUST_ROOT", runner.path("results"));
     let ran = Running::start(&mut trusting).finish().expect(0);
     ran.says(&[&owner, "net = [\"http://127.0.0.1:9\"]", "30 of 30"]);
@@ -206,7 +206,7 @@ fn files_that_others_could_change_are_refused() {
     fs::write(&suite, [&text[..], b"\n"].concat()).unwrap();
     runner.run(&["resume"]).expect(2).says(&[&digest, "its bytes do not match"]);
     fs::write(&suite, text).unwrap();
-    runner.run(&["resume"]).expect(0);
+    runner.run(&["resume", "-j", "8"]).expect(0);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn dead_runs_of_others_are_left_alone() {
     if !is_root() {
         return;
     }
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     give(&run.dir, COLLEAGUE);
@@ -235,7 +235,7 @@ fn group_with_runs_of_others_is_refused() {
     if !is_root() {
         return;
     }
-    let runner = naps(60, 5);
+    let runner = naps(60, 100);
     fs::copy(runner.path("scenario.toml"), runner.path("other.toml")).unwrap();
     let mut group = runner.started(&["exec", "scenario.toml", "other.toml", "-j", "1", "--json"]);
     group.wait_for_rows(1);
@@ -248,7 +248,7 @@ fn group_with_runs_of_others_is_refused() {
     runner.run(&["resume", &id]).expect(2).says(&[&owner, "RUNNER_TRUST_ROOT=results"]);
     assert_eq!(first.ending()[0], "incomplete");
     // The exit code is that of all runs of the group.
-    runner.run(&["resume"]).expect(130).says(&[&format!("skipped: {owner}"), &id]);
+    runner.run(&["resume", "-j", "8"]).expect(130).says(&[&format!("skipped: {owner}"), &id]);
     assert_eq!(first.ending()[0], "completed");
     assert_eq!(look(&second), before);
 }
@@ -336,7 +336,7 @@ fn umask_does_not_unshare_a_root() {
         // The run is the owner's alone until the owner shares it.
         assert_eq!(mode(&run.dir) & 0o777, 0o700);
         set_mode(&run.dir, 0o2770);
-        Running::start(&mut masked(&runner, mask, &["resume"])).finish().expect(0);
+        Running::start(&mut masked(&runner, mask, &["resume", "-j", "8"])).finish().expect(0);
         assert_eq!(mode(&run.dir.join("benchmark.json")), 0o640, "with umask {mask}");
         assert_eq!(mode(&run.dir.join("index.jsonl")), 0o660, "with umask {mask}");
     }

@@ -7,13 +7,13 @@ use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
 #[test]
 fn exclusive_sessions_name_who_is_in_the_way() {
-    let runner = naps(60, 10);
+    let runner = naps(40, 200);
     let mut running = going_on(&runner);
     let run = runner.only_run();
     let pid = format!("process {}", running.process().0);
     runner.exec(&["--exclusive"]).expect(6).says(&[run.id(), &pid, "--wait"]);
     assert_eq!(runner.runs().len(), 1);
-    let mut waiting = runner.start(&["--exclusive", "--wait"]);
+    let mut waiting = runner.start(&["--exclusive", "--wait", "-j", "2"]);
     // Others can share it meanwhile.
     assert!(running.is_alive() && waiting.is_alive());
     running.finish().expect(0);
@@ -23,7 +23,7 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     // Reading commands are let in.
     assert_eq!(runner.list().len(), 2);
     waiting.finish().expect(0);
-    runner.exec(&["--exclusive"]).expect(0);
+    runner.exec(&["--exclusive", "-j", "20"]).expect(0);
     runner.exec(&["--wait"]).expect(2);
 }
 
@@ -39,7 +39,7 @@ fn exclusive_session_names_a_hidden_one() {
 
 #[test]
 fn moved_root_keeps_the_session() {
-    let runner = naps(400, 10);
+    let runner = naps(400, 100);
     let running = going_on(&runner);
     let run = runner.only_run();
     fs::rename(runner.path("results"), runner.path("moved")).unwrap();
@@ -53,7 +53,7 @@ fn moved_root_keeps_the_session() {
 
 #[test]
 fn deleted_root_ends_the_session() {
-    let runner = naps(400, 10);
+    let runner = naps(400, 100);
     let running = going_on(&runner);
     fs::remove_dir_all(runner.path("results")).unwrap_or_else(|_| {
         // The run has written meanwhile.
@@ -65,7 +65,7 @@ fn deleted_root_ends_the_session() {
 
 #[test]
 fn foreign_pid_in_a_lock_decides_nothing() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     // This process is alive, and holds no lock.
@@ -80,7 +80,7 @@ fn foreign_pid_in_a_lock_decides_nothing() {
 
 #[test]
 fn only_the_lock_holder_writes_the_status() {
-    let runner = naps(60, 5);
+    let runner = naps(100, 100);
     going_on(&runner).kill();
     let run = runner.only_run();
     // This process holds the lock of the dead run, and does nothing with it.
@@ -100,7 +100,7 @@ fn only_the_lock_holder_writes_the_status() {
         (&["resume", run.id(), "--rerun", "all"], 6),
         (&["resume", run.id(), "--accept-changes"], 6),
         (&["exec", "scenario.toml", "--into", into], 6),
-        (&["exec", "scenario.toml", "-q"], 0),
+        (&["exec", "scenario.toml", "-q", "-j", "20"], 0),
     ];
     // Each waits a second for the lock.
     let started = commands.map(|(args, code)| (runner.started(args), args, code));

@@ -26,13 +26,14 @@ fn forget(runner: &Runner) {
 
 /// Creates a root with an ended run, an interrupted one and a request, of another key.
 fn foreign() -> (Runner, Run, Run) {
-    let runner = Runner::hostile_with(
-        "limits = { scratch = \"1MiB\" }\n\
-         grants = { fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }] }",
-        "[[tests]]\nid = \"nap\"\nrepeat = 40\ninput = { do = \"sleep\", ms = 5 }\n",
-    );
+    let runner = naps(40, 200);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let keys = "limits = { scratch = \"1MiB\" }\n\
+                grants = { fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }] }\n";
+    runner.scenario(&(text + keys));
     fs::create_dir(runner.path("data")).unwrap();
-    runner.exec(&["-q"]).expect(0);
+    // As many jobs as the other run has: runs with other settings are listed apart.
+    runner.exec(&["-q", "-j", "2"]).expect(0);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     runner.exec(&["--queue"]).expect(0);
     forget(&runner);
@@ -108,7 +109,8 @@ fn foreign_runs_are_read_and_not_executed() {
     assert_eq!((rows(&ended), rows(&cut)), before);
     assert_eq!(runner.runs().len(), 2);
     // A new run is the user's own. The programs and the retention of the settings do not count.
-    runner.exec(&["-q"]).expect(0).says(&["runner.toml is ignored", "not confirmed"]);
+    let own = runner.exec(&["-q", "-j", "20"]).expect(0);
+    own.says(&["runner.toml is ignored", "not confirmed"]);
     assert_eq!(runner.runs().len(), 3);
     assert!(!runner.path("results/started").exists());
     // Confirmed settings delete no run of others.
@@ -182,7 +184,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
     assert!(runner.path("results/started").exists());
     // Another text of the settings needs another confirmation.
     fs::write(runner.path("results/runner.toml"), format!("{settings}# more\n")).unwrap();
-    runner.exec(&["-q"]).expect(0).says(&["runner.toml is ignored"]);
+    runner.exec(&["-q", "-j", "20"]).expect(0).says(&["runner.toml is ignored"]);
     fs::write(runner.path("results/runner.toml"), "max_active = 2\n").unwrap();
     let refused = runner.run(&["trust", "--yes"]).expect(2);
     assert!(refused.stderr.starts_with("error: unknown key `max_active`\n"), "{}", refused.stderr);
@@ -191,7 +193,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
 
 #[test]
 fn moved_and_restored_runs_stay_ones_own() {
-    let runner = naps(40, 5);
+    let runner = naps(40, 200);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
     let paths = [runner.path("results"), runner.path("moved")];
@@ -311,7 +313,7 @@ fn named_folder_is_trusted_with_all_below() {
 #[test]
 fn key_file_makes_machines_one_user() {
     let mut transcript = Transcript::default();
-    let runner = naps(40, 5);
+    let runner = naps(40, 200);
     let key = runner.path("key");
     fs::write(&key, "a secret of the CI system\n").unwrap();
     let mut command = runner.command(&["exec", "scenario.toml", "-j", "2", "--json"]);

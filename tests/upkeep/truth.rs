@@ -214,7 +214,7 @@ fn manifests_must_count_what_they_plan() {
 
 #[test]
 fn lost_rows_of_an_unfinished_run_count() {
-    let runner = naps(400, 5);
+    let runner = naps(400, 100);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(4);
     running.end_by(Signal::INT).0.expect(130);
@@ -239,7 +239,7 @@ fn sorted_rows_hide_no_pending_trial() {
     let sort: [fn(&mut Vec<&str>); 3] =
         [|lines| lines.swap(1, 2), |lines| lines.reverse(), |lines| lines.sort_unstable()];
     for sort in sort {
-        let runner = naps(3, 30);
+        let runner = naps(3, 300);
         runner.exec(&["-q", "-j", "1"]).expect(0);
         let run = runner.only_run();
         let sorted = |run: &Run| {
@@ -295,7 +295,8 @@ fn dead_sessions_name_their_trials() {
 fn guests_without_a_processor_are_ready() {
     let jobs = 2 * thread::available_parallelism().unwrap().get();
     let runner = Runner::endless(jobs, "loop", "grace = \"0s\"");
-    let mut running = runner.start(&["-j", &jobs.to_string()]);
+    // The memory of a machine with many cores may not be enough for all of them by the default limit.
+    let mut running = runner.start(&["-j", &jobs.to_string(), "--limit", "memory=32MiB"]);
     running.wait_until_running(&runner, jobs);
     let run = runner.only_run();
     let steps = wait_for("a guest is ready", || {

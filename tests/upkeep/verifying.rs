@@ -274,7 +274,7 @@ fn exhausted_files_are_no_damage() {
 
 #[test]
 fn garbage_line_is_not_called_a_result() {
-    let runner = naps(60, 10);
+    let runner = naps(60, 200);
     going_on(&runner).kill();
     let run = runner.only_run();
     run.write("index.jsonl", format!("garbage\n{}", run.text("index.jsonl")));
@@ -284,7 +284,7 @@ fn garbage_line_is_not_called_a_result() {
 
 #[test]
 fn rows_lost_under_a_session_are_found() {
-    let runner = naps(200, 20);
+    let runner = naps(200, 100);
     // All trials have a result of the first session when the second one loses its rows.
     for (args, kept) in [(&["exec", "scenario.toml"][..], 1), (&["resume", "--rerun", "all"], 200)]
     {
@@ -305,7 +305,7 @@ fn rows_lost_under_a_session_are_found() {
         let says = format!("it ends after row {kept}, and the session that works on the run has");
         runner.run(&["verify"]).expect(1).says(&["index.jsonl: ", &says, "1 fault"]);
         running.kill();
-        runner.run(&["resume", run.id(), "-q"]).expect(0);
+        runner.run(&["resume", run.id(), "-q", "-j", "20"]).expect(0);
         runner.run(&["verify"]).expect(0);
     }
 }

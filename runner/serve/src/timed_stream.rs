@@ -89,7 +89,7 @@ mod tests {
 
     use super::TimedStream;
 
-    const LIMIT: Duration = Duration::from_millis(80);
+    const LIMIT: Duration = Duration::from_millis(200);
 
     /// Writes 8 bytes to a reader that takes one of them each `pause`.
     fn write(pause: Duration) -> Result<(), ErrorKind> {
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn only_readers_that_take_nothing_are_cut_off() {
         assert_eq!(write(Duration::from_secs(600)), Err(ErrorKind::TimedOut));
-        // All bytes together take longer than the limit.
-        assert_eq!(write(LIMIT / 4), Ok(()));
+        // All bytes together take longer than the limit. A machine that stands still looks like a reader that takes nothing.
+        assert!((0..5).any(|_| write(LIMIT / 4) == Ok(())));
     }
 }

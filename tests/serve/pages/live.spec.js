@@ -32,21 +32,22 @@ test('running run shows its attempts with their last output', async ({ page, ser
 });
 
 test('counts and failures of a running run are of one reading', async ({ page, server }) => {
-  const run = await start('slow', '-j', '2');
+  // With repeats, the run lasts for longer than the test.
+  const run = await start('slow', '-j', '2', '--repeat', '5');
   await page.goto(`${server.origin}/runs/${run}`);
   const read = () => page.evaluate(() => [document.querySelector('.counts .failed')?.textContent, document.querySelector('.kind h3')?.textContent]);
   const pairs = [];
   await expect.poll(async () => {
     pairs.push(await read());
     return Number(pairs.at(-1)[0]?.match(/\d+/)[0] ?? 0);
-  }, { intervals: [20], timeout: 15_000 }).toBeGreaterThan(2);
+  }, { intervals: [20], timeout: 60_000 }).toBeGreaterThan(2);
   for (const [head, kind] of pairs) expect(kind?.match(/\d+$/)[0]).toBe(head?.match(/\d+/)[0]);
   // The speed of a run is known at once.
   await page.reload();
   await expect(page.locator('.counts')).toContainText(/\d\/s, .* left/);
   await expect(page.getByRole('heading', { name: /^Outcomes over time/ })).toContainText(/\d\/s/);
   await expect(page.locator('.facts')).not.toContainText('just now');
-  await expect(page.locator('.ended li').first()).toHaveText(/nap-\d+@.*\d ms$/);
+  await expect(page.locator('.ended li').first()).toHaveText(/nap-\d+@.*\d m?s$/);
 });
 
 test('repeats that run at the same time have one row', async ({ page, server }) => {
@@ -109,7 +110,7 @@ test('run in its grace period can be interrupted', async ({ page, server }) => {
   await expect(heading(page)).toContainText('○ stopping');
   await expect(button(page, 'Stopping…')).toBeDisabled();
   await expect(button(page, 'Pause')).toHaveCount(0);
-  const left = page.getByText(/Running attempts have 9 min \d+ s to end/);
+  const left = page.getByText(/Running attempts have [5-9] min \d+ s to end/);
   const first = await left.textContent();
   await expect(left).not.toHaveText(first);
   await button(page, 'Interrupt attempts').click();
@@ -138,11 +139,11 @@ test('stop in the page ends an attempt as fast as in a terminal', async ({ page,
   }
   const [inPage, inTerminal] = Object.values(took).map((all) => all.sort((left, right) => left - right)[1]);
   console.log(`a stop of a guest that spins, to its row, ms: page ${inPage}, runner stop ${inTerminal}`);
-  expect(inPage).toBeLessThan(2000);
+  // A slow machine is slow in both.
+  expect(inPage).toBeLessThan(2000 + 2 * inTerminal);
 });
 
 test('rerun shows the number of its trials', async ({ page, server }) => {
-  test.setTimeout(60_000);
   await runner(['exec', '-q', 'scenarios/slow.toml', '--into', `${LIVE}/again`, '-j', '32'], [1]);
   await page.goto(`${server.origin}/runs/again`);
   // A change before the page reads events would be shown with the next one.
@@ -150,7 +151,7 @@ test('rerun shows the number of its trials', async ({ page, server }) => {
   // 18 s, because a slow machine may read the page only every few seconds.
   await runner(['resume', `${LIVE}/again`, '--rerun', 'all', '-j', '1', '--detach']);
   await expect(page.getByText(/Runs 60 trials again; \d+ attempts? ended/)).toBeVisible();
-  await expect(heading(page)).toContainText('✗ failed', { timeout: 30_000 });
+  await expect(heading(page)).toContainText('✗ failed', { timeout: 180_000 });
   await expect(page.getByText('trials again')).toHaveCount(0);
 });
 
@@ -214,7 +215,7 @@ test.describe('', () => {
 });
 
 test('all tabs of a browser are live over one connection each', async ({ page, context, server }) => {
-  const run = await start('slow', '-j', '1');
+  const run = await start('talks', '-j', '2');
   const tabs = [page];
   for (let number = 1; number < 7; number += 1) tabs.push(await context.newPage());
   for (const tab of tabs) await tab.goto(`${server.origin}/runs/${run}`);
@@ -225,10 +226,11 @@ test('all tabs of a browser are live over one connection each', async ({ page, c
 
 test('list of runs shows starts and ends as they happen', async ({ page }) => {
   await expect(page.getByRole('status')).toHaveText('live');
-  const run = await start('slow', '-j', '1');
+  // With repeats, the run lasts for longer than the test.
+  const run = await start('slow', '-j', '1', '--repeat', '5');
   const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: run.slice(-8) });
   await expect(row).toContainText('running');
-  await expect(row).toContainText(/[1-9]\d* of 60/);
+  await expect(row).toContainText(/[1-9]\d* of 300/);
   await page.getByRole('link', { name: 'Queue' }).click();
   await expect(page.getByRole('region', { name: 'Active runs' })).toContainText(/\d\/s, .* left/);
   await page.goBack();

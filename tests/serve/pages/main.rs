@@ -69,5 +69,9 @@ fn pages_work_in_a_browser() {
         .env("ROOT", runner.path(""))
         .env("OUTPUT", files.join("pages"))
         .env("RUNNER_CACHE", files.join("cache"));
+    if env::var_os("HOME").is_none() {
+        // The program keeps the user's key there.
+        command.env("HOME", files);
+    }
     succeed(&mut command);
 }

@@ -11,7 +11,9 @@ export default defineConfig({
   forbidOnly: true,
   // `PAGES=WORDS cargo test --test pages` runs only tests with these words in their name.
   grep: PAGES ? new RegExp(PAGES) : undefined,
-  expect: { timeout: 10_000 },
+  // Enough for a slow machine on which other tests run.
+  timeout: 300_000,
+  expect: { timeout: 60_000 },
   use: {
     viewport: { width: 1280, height: 900 },
     timezoneId: 'Europe/Berlin',

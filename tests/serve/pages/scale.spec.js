@@ -1,10 +1,8 @@
-// Figures of a large run and of many runs. A debug build and two cores with other tests have eight times the time.
+// Figures of a large run and of many runs. A debug build on a slow machine with other tests has thirty times the time.
 import { expect, test } from './fixtures.js';
 
-const SLACK = 8;
+const SLACK = 30;
 const LARGE = '2025-12-31_00-00-00-000-large-77777777';
-
-test.setTimeout(60_000);
 
 /** Returns the milliseconds until `done`, from before the action. */
 async function took(action, done) {
@@ -22,7 +20,7 @@ test('large run opens, is filtered and scrolls without a stutter', async ({ page
   const search = page.getByRole('searchbox');
   const heading = page.getByRole('heading', { name: /Trials/ });
   await search.fill('echo-0019');
-  await expect(heading).toContainText('match', { timeout: 30_000 });
+  await expect(heading).toContainText('match', { timeout: 120_000 });
   const filtered = await took(() => search.fill('test(echo-00123*)'), () => expect(heading).toContainText(/^Trials100? of/));
   await search.fill('');
   await expect(heading).not.toContainText('match');
@@ -57,7 +55,7 @@ test('large run opens, is filtered and scrolls without a stutter', async ({ page
 test('list is printed up to a bound', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${LARGE}?sort=plan`);
   const grid = page.getByRole('grid', { name: 'Trials' });
-  await expect(page.getByRole('heading', { name: /Trials/ })).toContainText('trials', { timeout: 30_000 });
+  await expect(page.getByRole('heading', { name: /Trials/ })).toContainText('trials', { timeout: 120_000 });
   await grid.evaluate((element) => { element.scrollTop = 5000; });
   await expect(grid.getByText('echo-0000150')).toBeVisible();
   const pdf = (await page.pdf()).toString('latin1');
@@ -133,7 +131,7 @@ test('each of many trials has the next and the previous one', async ({ page, ser
   const name = (number) => `echo-${String(number).padStart(7, '0')}`;
   // Failed trials come first, and this is the last of them.
   await page.goto(`${server.origin}/runs/${LARGE}/trials/${name(last)}%40hostile%231`);
-  await page.getByRole('link', { name: '← Previous' }).click({ timeout: 30_000 });
+  await page.getByRole('link', { name: '← Previous' }).click({ timeout: 120_000 });
   await expect(page).toHaveURL(new RegExp(name(last - 10)));
   await page.getByRole('link', { name: 'Next →' }).click();
   await expect(page).toHaveURL(new RegExp(name(last)));
@@ -152,6 +150,6 @@ test.describe('', () => {
     await expect(async () => {
       await page.keyboard.press('End');
       await expect(page.getByRole('checkbox', { name: /good-00000000/ })).toBeVisible({ timeout: 500 });
-    }).toPass({ timeout: 20_000 });
+    }).toPass({ timeout: 120_000 });
   });
 });

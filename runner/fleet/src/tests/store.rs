@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use runner_model::prepare::{Prepare, SecretValues};
 use runner_model::{Limits, Micros};
@@ -214,5 +215,9 @@ fn refused_setup_leaves_the_store_empty() {
     let made: Scratch = store.new_folder().unwrap();
     assert_eq!(fs::metadata(made.path()).unwrap().mode() & 0o777, 0o700);
     drop(made);
-    assert_eq!(fs::read_dir(&store.folder).unwrap().count(), 0);
+    // On a busy disk, the removal continues for a while.
+    let began = Instant::now();
+    while fs::read_dir(&store.folder).unwrap().count() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it stays");
+    }
 }

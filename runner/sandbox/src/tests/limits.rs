@@ -203,10 +203,14 @@ fn floods_of_output_are_cut_without_failing() {
     let kept = 200 + "\n… 9.6 KiB left out\n".len();
     assert_eq!(ended.said.stdout.len(), kept);
 
-    bench.timeout = std::time::Duration::from_millis(50);
-    let ended = run(&bench, &flood(1, "(loop br 0)"));
-    assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
-    assert_eq!(ended.said.stdout.len(), kept);
+    // On a busy machine, 50 ms may be too short for the flood.
+    let is_kept = [50, 2_000, 30_000].into_iter().any(|millis| {
+        bench.timeout = std::time::Duration::from_millis(millis);
+        let ended = run(&bench, &flood(1, "(loop br 0)"));
+        assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
+        ended.said.stdout.len() == kept
+    });
+    assert!(is_kept);
 }
 
 #[test]

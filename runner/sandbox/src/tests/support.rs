@@ -5,7 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Mutex,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use runner_model::{
@@ -43,7 +44,8 @@ impl Bench {
             limits: Limits::default(),
             access: Access::default(),
             activity: Activity::default(),
-            timeout: Duration::from_secs(60),
+            // Floods of files take a minute on a slow machine.
+            timeout: Duration::from_secs(600),
         }
     }
 
@@ -122,6 +124,16 @@ impl Bench {
             output,
         };
         Call { command: Some(command), ..self.call("{}") }
+    }
+}
+
+/// Waits until the private folders of attempts are removed, which may continue in the background.
+#[track_caller]
+pub(crate) fn wait_for_removal(scratch: &Path) {
+    let began = Instant::now();
+    while fs::read_dir(scratch).unwrap().count() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "the folders of attempts stay");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

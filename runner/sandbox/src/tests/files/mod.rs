@@ -12,8 +12,6 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::LazyLock,
-    thread,
-    time::{Duration, Instant},
 };
 
 use runner_model::{
@@ -28,7 +26,7 @@ use runner_model::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::support::{Bench, guests};
+use super::support::{Bench, guests, wait_for_removal};
 use crate::{AttachedFile, Call, CommandCall, Ended, Ending, Engines, Plugin, Reply, compile};
 
 const KIB: u64 = 1024;
@@ -157,12 +155,7 @@ impl World {
     fn run(&self, plugin: &Plugin, acts: &Value) -> Ended {
         let acts = acts.to_string();
         let ended = self.bench.runtime.block_on(self.start(plugin, &acts));
-        // The removal of many folders continues in the background.
-        let began = Instant::now();
-        while !names(&self.path("scratch")).is_empty() {
-            assert!(began.elapsed() < Duration::from_secs(60), "its folders stay");
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_for_removal(&self.path("scratch"));
         ended
     }
 

@@ -6,7 +6,8 @@ use runner_model::ErrorClass;
 use serde_json::json;
 
 use super::{KIB, MIB, World, error, names, output};
-use crate::{Ending, tests::support::run_fresh};
+use crate::Ending;
+use crate::tests::support::{run_fresh, wait_for_removal};
 
 #[test]
 fn scratch_is_empty_in_every_attempt() {
@@ -58,7 +59,7 @@ fn simultaneous_attempts_do_not_see_each_other() {
     assert_eq!(seen[0], json!({"ok": []}));
     let stolen = output(stolen);
     assert!(seen[1]["err"].is_string() && stolen[0]["err"].is_string(), "{seen} {stolen}");
-    assert_eq!(names(&root), [""; 0]);
+    wait_for_removal(&root);
 }
 
 #[test]
