@@ -174,6 +174,11 @@ impl Schedule {
         self.workers.running() as u64
     }
 
+    /// Returns whether workers other than these have tasks.
+    pub fn others_are_busy(&self, workers: &[WorkerId]) -> bool {
+        self.workers.busy().any(|worker| !workers.contains(&worker))
+    }
+
     /// Returns the number of trials without a final row, counting rows that are not on disk yet.
     pub fn left(&self) -> u64 {
         self.left

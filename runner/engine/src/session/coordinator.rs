@@ -182,6 +182,14 @@ impl Coordinator<'_> {
                 }
             }
             Input::Notice(notice) => self.notice(&notice),
+            Input::NotSupplied { lacking, message } => {
+                // Workers that have the content may have reported their last tasks, and not have the next ones yet.
+                self.add_ready_workers();
+                self.tick();
+                if self.schedule.left() > 0 && !self.schedule.others_are_busy(&lacking) {
+                    self.fail(Reason::Workers, message);
+                }
+            }
             Input::Failed(reason, message) => self.fail(reason, message),
             // The pool handles these.
             Input::Supplied(..) | Input::Source(..) => {}

@@ -97,11 +97,14 @@ impl Pool {
                 remote.failed_supplies += u32::from(!waiting.is_empty());
                 if remote.failed_supplies < MAX_FAILED_SUPPLIES {
                     self.send(Input::Notice(error.to_string()));
-                } else if !self.workers.iter().any(|(worker, entry)| {
-                    !waiting.contains(worker) && !entry.link.slots().is_empty()
-                }) {
-                    // Otherwise this would end the attempts of workers that have the content.
-                    self.send(Input::Failed(Reason::Workers, error.to_string()));
+                } else {
+                    // Workers that run an attempt can end it, even if others of their attempts wait for content.
+                    let others = self.workers.iter().filter(|(worker, entry)| {
+                        self.content.awaits(**worker) && entry.link.slots().is_empty()
+                    });
+                    let others = others.map(|(worker, _)| *worker);
+                    let lacking = waiting.iter().copied().chain(others).collect();
+                    self.send(Input::NotSupplied { lacking, message: error.to_string() });
                 }
                 waiting.into_iter().for_each(|worker| self.kill(worker));
             }

@@ -29,6 +29,12 @@ pub(crate) enum Input {
     Described(Ready),
     /// A message for the user.
     Notice(String),
+    /// Content could repeatedly not be given to workers on other machines.
+    NotSupplied {
+        /// Workers that can run nothing without it or other content.
+        lacking: Vec<WorkerId>,
+        message: String,
+    },
     /// The session cannot continue.
     Failed(Reason, String),
     Ack(Ack),

@@ -156,6 +156,11 @@ impl Content {
         !self.waiting.is_empty()
     }
 
+    /// Returns whether a worker waits for content.
+    pub(super) fn awaits(&self, worker: WorkerId) -> bool {
+        self.waiting.values().any(|waiting| waiting.contains(&worker))
+    }
+
     /// Stops waiting for content on behalf of a worker that has exited.
     pub(super) fn forget(&mut self, worker: WorkerId) {
         self.waiting.values_mut().for_each(|waiting| waiting.retain(|one| *one != worker));
