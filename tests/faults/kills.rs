@@ -51,12 +51,30 @@ fn is_row(row: &Value, outcome: &str, code: &str) -> bool {
     row["outcome"] == outcome && row["error"]["code"] == code
 }
 
-/// Starts or resumes the run, and kills its coordinator within `most` or at one of these places. It may end before.
+/// Waits for up to `most`, which may be too short or too long on a machine that has other work now, or for up to `rows` rows.
+/// The program may end before.
+#[track_caller]
+fn wait_at_random(running: &mut Running, random: &mut Random, most: Duration, rows: usize) {
+    if random.below(2) == 0 {
+        thread::sleep(random.up_to(most));
+        return;
+    }
+    let count = 1 + random.below(rows);
+    wait_until("there are rows", || {
+        let events = running.events();
+        let told = events.iter().filter(|event| event["event"] == "row").count();
+        told >= count || !running.is_alive()
+    });
+}
+
+/// Starts or resumes the run, and kills its coordinator within `most`, after up to `rows` rows, or at one of these places. It
+/// may end before.
 #[track_caller]
 fn killed_session(
     runner: &Runner,
     random: &mut Random,
     most: Duration,
+    rows: usize,
     places: &[&str],
 ) -> Finished {
     let args: &[&str] = if runner.runs().is_empty() {
@@ -66,8 +84,8 @@ fn killed_session(
     };
     let mut command = runner.command(args);
     let ran = if random.below(2) == 0 {
-        let running = Running::start(&mut command);
-        thread::sleep(random.up_to(most));
+        let mut running = Running::start(&mut command);
+        wait_at_random(&mut running, random, most, rows);
         running.kill()
     } else {
         // As if killed in the middle of a write, which a signal seldom hits.
@@ -88,7 +106,7 @@ fn killed_coordinators_lose_no_row() {
         let mut acknowledged = Vec::new();
         // Some runs are killed again during the resume.
         for session in 0.. {
-            let ran = killed_session(&runner, &mut random, whole, &PLACES);
+            let ran = killed_session(&runner, &mut random, whole, TRIALS, &PLACES);
             let is_dead = ran.code.is_none();
             let told = ran.acknowledged();
             done += usize::from(is_dead);
@@ -108,7 +126,7 @@ fn killed_coordinators_lose_no_row() {
         let counts = ["passed", "failed", "error"].map(|outcome| run.count(outcome));
         assert_eq!(counts, [TRIALS as u64 - 2, 1, 1]);
     }
-    assert!(with_rows >= kills / 4, "only {with_rows} of {kills} kills came after a row");
+    assert!(with_rows >= kills / 10, "only {with_rows} of {kills} kills came after a row");
 }
 
 /// Trials that two graders judge.
@@ -144,7 +162,8 @@ fn killed_coordinators_ask_no_grader_twice() {
         let runner = graded(trials);
         let mut acknowledged = Vec::new();
         loop {
-            let ran = killed_session(&runner, &mut random, whole, &["rows-write", "rows-sync"]);
+            let places = ["rows-write", "rows-sync"];
+            let ran = killed_session(&runner, &mut random, whole, 2 * trials, &places);
             let is_dead = ran.code.is_none();
             done += usize::from(is_dead);
             acknowledged.extend(ran.acknowledged());
@@ -178,7 +197,7 @@ fn killed_coordinators_ask_no_grader_twice() {
         }
         runner.run(&["verify"]).expect(0);
     }
-    assert!(ungraded >= kills / 4, "only {ungraded} of {kills} kills left grades to ask for");
+    assert!(ungraded >= kills / 10, "only {ungraded} of {kills} kills left grades to ask for");
 }
 
 #[test]
@@ -188,7 +207,7 @@ fn killed_workers_lose_no_trial() {
     while done < kills {
         let runner = short();
         let mut running = runner.start(&["-j", "2"]);
-        thread::sleep(random.up_to(whole));
+        wait_at_random(&mut running, &mut random, whole, TRIALS);
         let workers = running.workers();
         if workers.is_empty() {
             continue;
