@@ -205,6 +205,12 @@ impl Workers {
         busy.map(|(id, _)| *id)
     }
 
+    /// Returns the workers that run attempts other than suspects.
+    pub(super) fn for_attempts(&self) -> impl Iterator<Item = WorkerId> {
+        let workers = self.all.iter().filter(|(_, worker)| !worker.is_alone && worker.slots > 0);
+        workers.map(|(id, _)| *id)
+    }
+
     /// Adds a sent task.
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
         self.change(worker, |worker| {

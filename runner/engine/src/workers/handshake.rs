@@ -9,7 +9,8 @@ use super::pool::{PluginState, Pool, ReadyWorker};
 use super::worker::PoolWorker;
 use crate::schedule::Shape;
 
-/// The session ends when workers on other machines lack content that could not be published this many times in a row.
+/// The session ends when workers on other machines lack content that could not be published this many times in a row, and no
+/// other worker can run attempts.
 const MAX_FAILED_SUPPLIES: u32 = 3;
 
 impl Pool {
@@ -26,6 +27,11 @@ impl Pool {
                 Ok(()) => self.handle(worker, message),
                 Err(fault) => Err(fault),
             };
+            if let (Ok(Some(FromWorker::Report { .. })), Some(remote)) =
+                (&handled, &mut self.remote)
+            {
+                remote.failed_supplies = 0;
+            }
             match handled {
                 Ok(message) => passed_on.extend(message),
                 Err(fault) => self.fault(worker, None, fault.to_owned()),
@@ -81,7 +87,7 @@ impl Pool {
         match (result, remote) {
             (Ok(()), remote) => {
                 if let Some(remote) = remote {
-                    remote.failed_supplies = 0;
+                    (remote.failed_supplies, remote.supply_notice) = (0, None);
                 }
                 for worker in waiting {
                     if let Some(entry) = self.workers.get(&worker) {
@@ -95,8 +101,11 @@ impl Pool {
             // Without the content, the workers that have requested it cannot run their tasks.
             (Err(error), Some(remote)) => {
                 remote.failed_supplies += u32::from(!waiting.is_empty());
+                let message = error.to_string();
                 if remote.failed_supplies < MAX_FAILED_SUPPLIES {
-                    self.send(Input::Notice(error.to_string()));
+                    if remote.supply_notice.replace(message.clone()).as_ref() != Some(&message) {
+                        self.send(Input::Notice(message));
+                    }
                 } else {
                     // Workers that run an attempt can end it, even if others of their attempts wait for content.
                     let others = self.workers.iter().filter(|(worker, entry)| {
@@ -104,7 +113,7 @@ impl Pool {
                     });
                     let others = others.map(|(worker, _)| *worker);
                     let lacking = waiting.iter().copied().chain(others).collect();
-                    self.send(Input::NotSupplied { lacking, message: error.to_string() });
+                    self.send(Input::NotSupplied { lacking, message });
                 }
                 waiting.into_iter().for_each(|worker| self.kill(worker));
             }

@@ -103,8 +103,10 @@ pub(crate) struct Remote {
     needs_spare: bool,
     /// Last message about a worker. It may explain why the run has no worker.
     pub(super) last_notice: Option<String>,
-    /// Failures in a row to publish content that workers wait for.
+    /// Failures to publish content that workers wait for, since one was published or an attempt was reported.
     pub(super) failed_supplies: u32,
+    /// Last message about such a failure, until content is published.
+    pub(super) supply_notice: Option<String>,
     /// Names of all processes that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,
     /// Number of connected processes by worker, and the time at which the last one was lost.
@@ -121,6 +123,7 @@ impl Remote {
             needs_spare: false,
             last_notice: None,
             failed_supplies: 0,
+            supply_notice: None,
             names: HashMap::new(),
             joined: BTreeMap::new(),
         }
