@@ -1,7 +1,10 @@
 //! Sessions on a terminal: keys and echo.
 
 use std::io::{Read as _, Write as _};
-use std::{cell::RefCell, collections::BTreeSet, fs, fs::File, os::fd::OwnedFd, process::Child};
+use std::{
+    cell::RefCell, collections::BTreeSet, fs, fs::File, os::fd::OwnedFd, process::Child,
+    time::SystemTime,
+};
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::process::Signal;
@@ -118,7 +121,9 @@ fn stops_leave_no_echo_and_no_bar() {
     let terminal = Terminal::start(&runner, "exec scenario.toml --grace 10m");
     terminal.wait_for("0/1");
     wait_until("the echo is off", || !terminal.has_echo());
-    let _worked = Worked::on(&runner.only_run());
+    let run = runner.only_run();
+    let _worked = Worked::on(&run);
+    wait_until("an attempt runs", || run.in_flight(SystemTime::UNIX_EPOCH).len() == 1);
     terminal.press("\u{3}");
     terminal.wait_for("Ctrl-C again kills them");
     assert!(!terminal.has_echo());

@@ -21,8 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the reports that the scenario and the flags request, calls `print` with the exit code of the process, annotates the CI
 /// job, and notifies. Returns the exit code: a lost report replaces 0 and 1.
-pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(Exit)) -> Exit {
-    let Ended { manifest, directory, swept, .. } = ended;
+pub fn finish(
+    mut ended: Ended,
+    args: &SessionArgs,
+    out: &Out,
+    print: impl FnOnce(&Ended, Exit),
+) -> Exit {
+    let held = ended.held.take().and_then(Arc::into_inner);
+    let Ended { manifest, directory, swept, .. } = &ended;
     let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
@@ -38,13 +44,13 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
     let exit = args.exit(exit);
     // A signal that exits the process while they are written loses them.
     runner_engine::keep_exit(if files.is_empty() { exit } else { exit.without_output() });
-    let (lost, document) = write(&run, &files, is_quiet || is_background, out);
+    let (lost, document) = write(&run, held, &files, is_quiet || is_background, out);
     let exit = if lost.is_none() { exit } else { exit.without_output() };
     if lost.is_some() {
         manifest.lost_report = lost;
     }
     runner_engine::keep_exit(exit);
-    print(exit);
+    print(&ended, exit);
     out.settle();
     let Ok(run) = run else { return exit };
     match run.results_root() {
@@ -76,7 +82,7 @@ pub fn finish_merged(
     // The scenario of a foreign shard must name no files, and no receivers of notifications.
     let is_own = run.for_use().is_ok();
     let files: Vec<_> = of_scenario(run, &manifest).filter(|_| is_own).collect();
-    let (lost, document) = write(&Ok(run.clone()), &files, is_quiet, out);
+    let (lost, document) = write(&Ok(run.clone()), None, &files, is_quiet, out);
     let is_whole = lost.is_none();
     manifest.lost_report = lost;
     if with_ci {
@@ -148,10 +154,11 @@ pub fn continue_preempted(root: &ResultsRoot, out: &Out) {
     }
 }
 
-/// Writes the reports of a run, and records in its manifest whether they are written. Returns the reports that are lost, with the
+/// Writes the reports of a run, which this process may hold already, and records in its manifest whether they are written. Returns the reports that are lost, with the
 /// causes, and the run if it was read.
 fn write(
     run: &Result<RunDir, RecordError>,
+    held: Option<Owned>,
     files: &[ReportFile],
     is_quiet: bool,
     out: &Out,
@@ -160,7 +167,8 @@ fn write(
         return (None, None);
     }
     // While the run is held, `wait` does not return. A process that continues the run already records its own reports.
-    let held = run.as_ref().ok().and_then(|run| run.results_root().ok()?.claim(run).ok());
+    let claim = || run.as_ref().ok().and_then(|run| run.results_root().ok()?.claim(run).ok());
+    let held = held.or_else(claim);
     let (lost, document) = write_files(run, files, is_quiet, out);
     let lost = (!lost.is_empty()).then(|| lost.join("; "));
     if let Some(Err(error)) = held.map(|held| Owned::finish_reports(held, lost.clone())) {

@@ -1,14 +1,19 @@
 //! [`RunEvent`]: reports of a running session, and [`Ended`]: its result.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use runner_model::{Counts, Reason, RunStatus, StopSignal, exit::Exit, row::Actor};
-use runner_record::{End, Live, Manifest, RowFacts};
+use runner_record::{End, Live, Manifest, Owned, RowFacts};
 
 /// Receives the events of a session.
 pub trait Observer {
     /// Called on the coordinator's thread for each event. Must not block for long: workers wait meanwhile.
     fn event(&mut self, event: &RunEvent<'_>);
+
+    /// Returns whether the caller writes reports besides those of the scenario. Then [`Ended::held`] is set.
+    fn has_reports(&self) -> bool {
+        false
+    }
 }
 
 /// Closures such as `|event: &RunEvent<'_>| …` are observers.
@@ -137,6 +142,8 @@ pub struct Ended {
     pub swept: Vec<String>,
     /// Run time of the session since the first attempt, without pauses. 0 if there was none.
     pub took: Duration,
+    /// The run while its reports are written. `None` without reports, and if nothing has run.
+    pub held: Option<Arc<Owned>>,
 }
 
 impl Ended {
@@ -154,6 +161,7 @@ impl Ended {
             stop_signal: manifest.signal,
             swept: Vec::new(),
             took,
+            held: None,
             manifest,
             directory,
         }

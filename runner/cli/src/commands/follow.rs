@@ -26,8 +26,6 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Shortest time between two `progress` events of a run.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-/// Time after the end of a run in which its process starts to write reports.
-const REPORT_START: Duration = Duration::from_secs(2);
 /// Time until the start of a waiting trial that is shown.
 const LONG_WAIT: Duration = Duration::from_secs(3);
 
@@ -93,8 +91,6 @@ fn sweep(root: &ResultsRoot, last_sweep: &mut Instant) {
 struct WaitedRun {
     dir: RunDir,
     has_ended: bool,
-    /// Whether the run had ended at the last look. `None` before the first one.
-    had_ended: Option<bool>,
     /// Time and counts of the last `progress` event.
     last_progress: Option<(Instant, Counts)>,
 }
@@ -115,13 +111,11 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         let mut paused = 0;
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live().unwrap_or_default();
+            // A process that holds the lock of an ended run writes its reports, or is about to continue it, such as the process
+            // of its group. Reports that are lost are in the manifest before the lock is released.
+            let is_held = run.dir.holder().is_some();
             let manifest = run.dir.truth()?;
-            // A process that holds the lock of an ended run is about to continue it, such as the process of its group.
-            let is_over = manifest.status.is_terminal() && run.dir.holder().is_none();
-            // After the end, the process takes the lock again while it writes reports, so the first look is not enough.
-            let is_old = manifest.completed_at.is_none_or(|at| now().since(at) > REPORT_START);
-            let had_ended = run.had_ended.replace(is_over).unwrap_or(is_old);
-            run.has_ended = is_over && had_ended;
+            run.has_ended = manifest.status.is_terminal() && !is_held;
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
@@ -137,18 +131,14 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
                 all.waiting.extend(live.waiting.iter().cloned());
                 all.waits_for_memory |= live.waits_for_memory;
             }
-            if let Some(events) = events.as_mut().filter(|_| run.has_ended == is_over) {
+            if let Some(events) = &mut events {
                 run.print_event(&manifest, &live, events);
             }
         }
         if out.is_closed() || runs.iter().all(|run| run.has_ended) {
             break;
         }
-        // The second look at a run that has ended is in time.
-        let is_looked_at_again =
-            runs.iter().any(|run| !run.has_ended && run.had_ended == Some(true));
-        let timeout = args.timeout.filter(|_| !is_looked_at_again);
-        let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let left = args.timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
             let running = runs.iter().filter(|run| !run.has_ended).map(|run| run.dir.id());
             let running: Vec<_> = running.collect();
@@ -194,7 +184,7 @@ fn find_runs(root: &ResultsRoot, names: &[String]) -> Result<Vec<WaitedRun>, Com
     let mut runs = Vec::new();
     for name in names {
         for dir in Target::find(root, &name)?.open(root)? {
-            runs.push(WaitedRun { dir, has_ended: false, had_ended: None, last_progress: None });
+            runs.push(WaitedRun { dir, has_ended: false, last_progress: None });
         }
     }
     Ok(runs)

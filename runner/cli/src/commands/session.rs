@@ -57,9 +57,9 @@ pub fn run(
         screen.finish(&ended, is_of_group);
         ended
     };
-    Ok(session_end::finish(&ended, args, out, |exit| {
+    Ok(session_end::finish(ended, args, out, |ended, exit| {
         if let Some(events) = &mut events {
-            events.finished(&ended, exit);
+            events.finished(ended, exit);
         }
     }))
 }
@@ -86,6 +86,10 @@ impl Observer for Prepared<'_> {
             }
         }
         self.observer.event(event);
+    }
+
+    fn has_reports(&self) -> bool {
+        self.args.reports().next().is_some()
     }
 }
 

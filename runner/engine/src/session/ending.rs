@@ -1,6 +1,9 @@
 //! [`Stage::Ending`]: drains workers and the writer, and writes the manifest.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use runner_model::units::{plural, show_duration};
 use runner_model::{GateResult, Reason, protocol::FromWorker};
@@ -137,7 +140,10 @@ impl Coordinator<'_> {
         if self.fold.left() == 0 {
             set_gate(&mut owned, self.plan, self.observer);
         }
-        let manifest = write_end(owned, end, &self.fold, self.observer);
+        let (manifest, held) = write_end(owned, end, &self.fold, self.observer);
+        // Without reports, the next process need not wait for the workers.
+        let has_reports = self.observer.has_reports() || !self.plan.scenario.reports.is_empty();
+        let held = held.filter(|_| has_reports).map(Arc::new);
         // The manifest keeps the end before a session of `rescore`, which has its own.
         if cut_short.is_none() {
             self.watchdog.settle(exit_of(&manifest));
@@ -150,6 +156,7 @@ impl Coordinator<'_> {
             stop,
             stop_signal,
             swept: self.sweep.swept,
+            held,
             ..Ended::of(manifest, directory, took)
         };
         let ended = ended.report(self.observer);
@@ -241,18 +248,19 @@ pub(super) fn set_gate(owned: &mut Owned, plan: &Plan, observer: &mut dyn Observ
     owned.set_gate(result);
 }
 
-/// Writes the end of a session. If that fails, reports it, and returns the manifest as readers show the run.
+/// Writes the end of a session. Returns the manifest and, until its reports are written, the run. If that fails, reports it, and
+/// returns the manifest as readers show the run.
 pub(super) fn write_end(
     owned: Owned,
     end: End,
     fold: &Fold,
     observer: &mut dyn Observer,
-) -> Manifest {
+) -> (Manifest, Option<Owned>) {
     owned.finish(end, fold).unwrap_or_else(|UnwrittenEnd { manifest, error }| {
         // Otherwise the error is the message of the run.
         if manifest.message.is_none() {
             observer.event(&RunEvent::Notice(&error.to_string()));
         }
-        *manifest
+        (*manifest, None)
     })
 }

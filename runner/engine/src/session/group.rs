@@ -194,7 +194,7 @@ impl Group {
                     // A run whose claim is dropped before its end would count as crashed.
                     Err(end) => {
                         let directory = owned.dir().path();
-                        let manifest = write_end(owned, end, &work.fold, observer);
+                        let (manifest, _) = write_end(owned, end, &work.fold, observer);
                         Ended::of(manifest, directory, Duration::ZERO).report(observer)
                     }
                 }

@@ -223,6 +223,10 @@ impl ChangeTally<'_> {
 }
 
 impl Observer for ChangeTally<'_> {
+    fn has_reports(&self) -> bool {
+        self.observer.has_reports()
+    }
+
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Row { trial, row, .. } if row.is_final => {

@@ -394,16 +394,25 @@ impl Owned {
     }
 
     /// Ends the session: counts of `fold`, status by [`RunStatus::after`] (`completed` whenever all trials are final),
-    /// one synced replacement of the manifest. Then releases the lock. Call after [`Writer::close`].
+    /// one synced replacement of the manifest. Returns the manifest as readers show it, and the run until the reports are written,
+    /// unless it has lost rows. Call after [`Writer::close`].
     ///
     /// # Errors
     ///
     /// The end cannot be written. Then the session ends with the reason `storage`, in `last-words.json` if possible.
-    pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, UnwrittenEnd> {
+    pub fn finish(
+        mut self,
+        end: End,
+        fold: &Fold,
+    ) -> Result<(Manifest, Option<Self>), UnwrittenEnd> {
         let before = self.manifest.clone();
         let at = end.at;
         let failure = end.message.clone().filter(|_| end.reason == Some(Reason::Storage));
-        let Err(error) = self.write_end(end, fold) else { return Ok(self.manifest) };
+        let error = match self.write_end(end, fold) {
+            Ok(None) => return Ok((self.manifest.clone(), Some(self))),
+            Ok(Some(checked)) => return Ok((checked, None)),
+            Err(error) => error,
+        };
         self.manifest = before;
         let message = failure.or(Some(error.to_string()));
         let end = End { reason: Some(Reason::Storage), message, at, ..End::default() };
@@ -415,7 +424,8 @@ impl Owned {
         Err(UnwrittenEnd { manifest: Box::new(self.manifest), error: Box::new(error) })
     }
 
-    fn write_end(&mut self, end: End, fold: &Fold) -> Result<(), RecordError> {
+    /// Writes the end. Returns what readers show instead if rows are lost.
+    fn write_end(&mut self, end: End, fold: &Fold) -> Result<Option<Manifest>, RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         self.set_end(end, fold)?;
         self.lock.release_reserve();
@@ -423,28 +433,27 @@ impl Owned {
         self.note_rows();
         self.replace_manifest()?;
         // The manifest keeps the counts of the session, so that readers notice the loss of rows. The session ends as they show it.
-        if !self.run.has_same_rows(&self.manifest).unwrap_or(true)
-            && let Ok(checked) = self.run.checked_manifest()
-        {
-            self.manifest = checked.manifest;
-        }
+        let has_same_rows = self.run.has_same_rows(&self.manifest).unwrap_or(true);
+        let checked = (!has_same_rows).then(|| self.run.checked_manifest().ok()).flatten();
+        let checked = checked.map(|checked| checked.manifest);
         requests::remove_all(&self.run.dir);
-        let Manifest { status, reason, verdict, .. } = &self.manifest;
+        let shown = checked.as_ref().unwrap_or(&self.manifest);
+        let Manifest { status, reason, signal, verdict, counts, .. } = shown;
         let because = match reason {
             Some(reason) => format!(" ({reason})"),
             None => format!("; verdict: {verdict}"),
         };
-        let planned = plural(self.manifest.metadata.planned_trial_count, "trial", "trials");
-        let counts = match self.manifest.counts.to_string() {
+        let planned = plural(shown.metadata.planned_trial_count, "trial", "trials");
+        let counts = match counts.to_string() {
             counts if counts.is_empty() => "no result".to_owned(),
             counts => counts,
         };
         // A `rescore` that was cut short has an exit code of its own.
-        let exit = Exit::of_run(*status, *reason, self.manifest.signal, *verdict, false).code();
-        let rescores = self.manifest.rescores(self.manifest.last_session());
+        let exit = Exit::of_run(*status, *reason, *signal, *verdict, false).code();
+        let rescores = shown.rescores(shown.last_session());
         let exit = if rescores { String::new() } else { format!("; exit code {exit}") };
         self.log(&format!("the run is {status}{because}; {counts} of {planned}{exit}"));
-        Ok(())
+        Ok(checked)
     }
 
     /// Sets the end of the session in the manifest, without writing it.

@@ -95,7 +95,7 @@ impl Results {
         let (reason, signal) = (Some(Reason::Interrupted), Some(StopSignal::Interrupt));
         let message = Some("stopped by Ctrl-C".into());
         let end = End { reason, signal, message, at: now(), ..End::default() };
-        let manifest = owned.finish(end, &fold).unwrap();
+        let (manifest, _) = owned.finish(end, &fold).unwrap();
         Self { folder, root, run, manifest }
     }
 

@@ -65,7 +65,7 @@ fn finish_gives_the_status_that_the_rows_have() {
         let run = owned.dir().clone();
         write_rows(&owned, 1..=rows);
         let fold = crate::tests::fold(&owned, 2);
-        let manifest = owned.finish(end(reason), &fold).unwrap();
+        let (manifest, _) = owned.finish(end(reason), &fold).unwrap();
         assert_eq!((manifest.status, manifest.reason), expected);
         assert_eq!(manifest.signal.is_some(), manifest.reason == Some(Reason::Interrupted));
         assert_eq!(manifest.counts.passed, u64::from(rows));
@@ -157,7 +157,7 @@ fn sessions_go_on_where_the_last_one_ended() {
     write_rows(&owned, 3..=4);
     let fold = crate::tests::fold(&owned, 4);
     assert_eq!(fold.last_seq(), 4);
-    let manifest = owned.finish(end(None), &fold).unwrap();
+    let (manifest, _) = owned.finish(end(None), &fold).unwrap();
     let steps: Vec<_> =
         manifest.transitions.iter().map(|step| (step.from, step.to, &*step.writer)).collect();
     use RunStatus::{Completed, Incomplete, Running};
@@ -382,7 +382,7 @@ fn rows_replaced_before_the_end_are_not_counted() {
     writer.close().unwrap_err();
     let (run, mut owned) = (owned.dir().clone(), owned);
     owned.distrust_rows();
-    let told = owned.finish(end(None), &all).unwrap();
+    let (told, _) = owned.finish(end(None), &all).unwrap();
     assert_eq!(told.status, RunStatus::Completed);
     assert_eq!(told.verdict, RunVerdict::Damaged);
     assert_eq!(root.runs().unwrap().runs[0].verdict, RunVerdict::Damaged);
