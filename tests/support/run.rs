@@ -46,6 +46,13 @@ impl Run {
         serde_json::from_slice(&self.bytes("benchmark.json")).unwrap()
     }
 
+    /// Returns the process of the newest session. `None` if the run is being created.
+    pub(crate) fn newest_process(&self) -> Option<u32> {
+        let manifest = fs::read(self.dir.join("benchmark.json")).ok()?;
+        let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+        Some(manifest["sessions"].as_array()?.last()?["pid"].as_u64()? as u32)
+    }
+
     /// Returns the rows on disk. Fails on a wrong checksum. A torn last line is not a row, but a complete row without a
     /// line break is.
     #[track_caller]

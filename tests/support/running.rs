@@ -100,13 +100,15 @@ impl Running {
         })
     }
 
-    /// Waits until exactly this number of attempts of the root's newest run are running.
+    /// Waits until exactly this number of attempts of the program's newest run are running.
     #[track_caller]
     pub(crate) fn wait_until_running(&mut self, runner: &Runner, attempts: usize) {
         wait_until("attempts run", || {
             assert!(self.is_alive(), "it ended before:\n{}", self.stderr.text());
-            let (run, started) = (runner.runs().pop(), self.started);
-            run.is_some_and(|run| run.in_flight(started).len() == attempts)
+            // Another process may run an older one.
+            let mut runs = runner.runs().into_iter().rev();
+            let run = runs.find(|run| run.newest_process() == Some(self.process().0));
+            run.is_some_and(|run| run.in_flight(self.started).len() == attempts)
         });
     }
 
