@@ -62,8 +62,8 @@ fn wait_at_random(running: &mut Running, random: &mut Random, most: Duration, ro
     let count = 1 + random.below(rows);
     wait_until("there are rows", || {
         let events = running.events();
-        let told = events.iter().filter(|event| event["event"] == "row").count();
-        told >= count || !running.is_alive()
+        let acknowledged = events.iter().filter(|event| event["event"] == "row").count();
+        acknowledged >= count || !running.is_alive()
     });
 }
 

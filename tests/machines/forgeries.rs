@@ -453,7 +453,7 @@ fn swapped_attachment_ends_no_attempt() {
 fn store_without_room_ends_no_attempt() {
     let honest = Honest::new();
     let runner = &honest.runner;
-    // Their worker has none most of the time, and seldom reports one before it ends.
+    // Most of the time the worker runs no attempt, and few are reported before they end.
     runner.scenario(
         r#"
         [providers.hostile]

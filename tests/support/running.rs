@@ -154,7 +154,8 @@ impl Running {
 
     /// Kills the program. The last line that it printed may be torn.
     pub(crate) fn kill(mut self) -> Finished {
-        self.process().signal(Signal::KILL);
+        // Does nothing if it was seen to have ended: another process may have its number by now.
+        self.child.kill().unwrap();
         self.ended()
     }
 

@@ -142,7 +142,7 @@ pub struct Ended {
     pub swept: Vec<String>,
     /// Run time of the session since the first attempt, without pauses. 0 if there was none.
     pub took: Duration,
-    /// The run while its reports are written. `None` without reports, and if nothing has run.
+    /// The run while its reports are written. `None` without reports, if nothing has run, and after losses.
     pub held: Option<Arc<Owned>>,
 }
 

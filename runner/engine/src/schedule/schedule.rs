@@ -174,14 +174,14 @@ impl Schedule {
         self.workers.running() as u64
     }
 
-    /// Returns whether workers other than `lacking` have tasks. If no worker has any, because the next trials cannot start yet,
-    /// returns whether others can take tasks.
-    pub fn can_go_on_without(&self, lacking: &[WorkerId]) -> bool {
+    /// Returns whether workers other than `lacking` have tasks. If no worker has any, because the next tasks cannot start yet,
+    /// returns whether others can take them.
+    pub fn can_continue_without(&self, lacking: &[WorkerId]) -> bool {
         if self.workers.in_flight() > 0 {
             return self.workers.busy().any(|worker| !lacking.contains(&worker));
         }
         let is_waiting = self.is_paused || self.unacked_rows > 0 || self.waiting().next().is_some();
-        is_waiting && self.workers.for_attempts().any(|worker| !lacking.contains(&worker))
+        is_waiting && self.workers.for_tasks().any(|worker| !lacking.contains(&worker))
     }
 
     /// Returns the number of trials without a final row, counting rows that are not on disk yet.

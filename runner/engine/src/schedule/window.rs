@@ -205,10 +205,9 @@ impl Workers {
         busy.map(|(id, _)| *id)
     }
 
-    /// Returns the workers that run attempts other than suspects.
-    pub(super) fn for_attempts(&self) -> impl Iterator<Item = WorkerId> {
-        let workers = self.all.iter().filter(|(_, worker)| !worker.is_alone && worker.slots > 0);
-        workers.map(|(id, _)| *id)
+    /// Returns the workers that are not only for suspects.
+    pub(super) fn for_tasks(&self) -> impl Iterator<Item = WorkerId> {
+        self.by_load.iter().map(|(_, id)| *id)
     }
 
     /// Adds a sent task.

@@ -186,7 +186,7 @@ impl Coordinator<'_> {
                 // Workers that have the content may have reported their last tasks, and not have the next ones yet.
                 self.add_ready_workers();
                 self.tick();
-                if self.schedule.left() > 0 && !self.schedule.can_go_on_without(&lacking) {
+                if self.schedule.left() > 0 && !self.schedule.can_continue_without(&lacking) {
                     self.fail(Reason::Workers, message);
                 }
             }

@@ -87,7 +87,7 @@ impl Pool {
         match (result, remote) {
             (Ok(()), remote) => {
                 if let Some(remote) = remote {
-                    (remote.failed_supplies, remote.supply_notice) = (0, None);
+                    remote.failed_supplies = 0;
                 }
                 for worker in waiting {
                     if let Some(entry) = self.workers.get(&worker) {
@@ -107,12 +107,14 @@ impl Pool {
                         self.send(Input::Notice(message));
                     }
                 } else {
-                    // Workers that run an attempt can end it, even if others of their attempts wait for content.
-                    let others = self.workers.iter().filter(|(worker, entry)| {
-                        self.content.awaits(**worker) && entry.link.slots().is_empty()
-                    });
-                    let others = others.map(|(worker, _)| *worker);
-                    let lacking = waiting.iter().copied().chain(others).collect();
+                    let awaits = |worker: &WorkerId, entry: &PoolWorker| {
+                        // A worker that runs an attempt can end it, even if others of its attempts wait for content.
+                        self.content.awaits(*worker) && entry.link.slots().is_empty()
+                    };
+                    let workers = self.workers.iter();
+                    let others = workers.filter(|(worker, entry)| awaits(worker, entry));
+                    let all = waiting.iter().chain(others.map(|(worker, _)| worker));
+                    let lacking = all.copied().collect();
                     self.send(Input::NotSupplied { lacking, message });
                 }
                 waiting.into_iter().for_each(|worker| self.kill(worker));

@@ -103,9 +103,9 @@ pub(crate) struct Remote {
     needs_spare: bool,
     /// Last message about a worker. It may explain why the run has no worker.
     pub(super) last_notice: Option<String>,
-    /// Failures to publish content that workers wait for, since one was published or an attempt was reported.
+    /// Failures to publish content that workers wait for, since content was published or a task reported.
     pub(super) failed_supplies: u32,
-    /// Last message about such a failure, until content is published.
+    /// Last message about such a failure.
     pub(super) supply_notice: Option<String>,
     /// Names of all processes that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,

@@ -68,6 +68,8 @@ struct PendingRequest<'a> {
     /// Token of the holder that the request was sent to.
     sent_to: Option<String>,
     give_up: Option<Instant>,
+    /// Time at which the run was seen to have ended while the process still held it.
+    ended_at: Option<Instant>,
 }
 
 impl ResultsRoot {
@@ -100,6 +102,7 @@ impl ResultsRoot {
             sent_to: None,
             // A holder without a token in its lock file ignores requests.
             give_up: Some(Instant::now() + PATIENCE),
+            ended_at: None,
         };
         loop {
             if let Some(answer) = pending.poll()? {
@@ -157,7 +160,11 @@ impl PendingRequest<'_> {
         }
         let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
         if has_ended && !self.must_cancel(manifest.status) {
-            return Ok(Some(self.answer(&manifest)));
+            // The next command could not continue the run while its process writes reports.
+            let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
+            let is_over =
+                self.sent_to.as_ref() != Some(&holder.token) || ended_at.elapsed() >= PATIENCE;
+            return Ok(is_over.then(|| self.answer(&manifest)));
         }
         let is_suspended = holder.is_suspended();
         if !holder.token.is_empty() && self.sent_to.as_ref() != Some(&holder.token) {

@@ -512,6 +512,7 @@ impl Owned {
 
     /// Records the reports that the last session could not write, or that it has written all of them. Then releases the lock.
     pub fn finish_reports(mut self, lost: Option<String>) -> Result<(), RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
         let Manifest { status, reason, signal, verdict, .. } = self.manifest;
         if let Some(lost) = &lost {
             let exit = Exit::of_run(status, reason, signal, verdict, true).code();
