@@ -1,9 +1,8 @@
 //! The end of a session: its reports, the annotations of its CI job, and its notifications.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{iter::once, sync::Arc};
+use std::{iter::once, path::Path, sync::Arc};
 
 use runner_engine::{Ended, exit_of};
 use runner_model::{exit::Exit, visible::shown_path};
@@ -20,13 +19,12 @@ use crate::{args::SessionArgs, ci, commands::results::notify, detach};
 /// Time that another process may take to send the notifications of a run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes the reports that the scenario and the flags request, calls `summarize`, names the reports, calls `print` with the exit code
-/// of the process, annotates the CI job, and notifies. Returns the exit code: a lost report replaces 0 and 1.
+/// Writes the reports that the scenario and the flags request, calls `print` with the exit code of the process, annotates the CI
+/// job, and notifies. Returns the exit code: a lost report replaces 0 and 1.
 pub fn finish(
     mut ended: Ended,
     args: &SessionArgs,
     out: &Out,
-    summarize: impl FnOnce(&Ended),
     print: impl FnOnce(&Ended, Exit),
 ) -> Exit {
     let held = ended.held.take().and_then(Arc::into_inner);
@@ -46,9 +44,7 @@ pub fn finish(
     let exit = args.exit(exit);
     // A signal that exits the process while they are written loses them.
     runner_engine::keep_exit(if files.is_empty() { exit } else { exit.without_output() });
-    let written = write(&run, held, &files);
-    summarize(&ended);
-    let (lost, document) = written.show(is_quiet || is_background, out);
+    let (lost, document) = write(&run, held, &files, is_quiet || is_background, out);
     let exit = if lost.is_none() { exit } else { exit.without_output() };
     if lost.is_some() {
         manifest.lost_report = lost;
@@ -86,7 +82,7 @@ pub fn finish_merged(
     // The scenario of a foreign shard must name no files, and no receivers of notifications.
     let is_own = run.for_use().is_ok();
     let files: Vec<_> = of_scenario(run, &manifest).filter(|_| is_own).collect();
-    let (lost, document) = write(&Ok(run.clone()), None, &files).show(is_quiet, out);
+    let (lost, document) = write(&Ok(run.clone()), None, &files, is_quiet, out);
     let is_whole = lost.is_none();
     manifest.lost_report = lost;
     if with_ci {
@@ -158,72 +154,58 @@ pub fn continue_preempted(root: &ResultsRoot, out: &Out) {
     }
 }
 
-/// Reports of a run, as far as they are written.
-#[derive(Default)]
-struct Written {
-    /// The run if it was read.
-    document: Option<RunDocument>,
-    /// The path of each report, or why it is lost.
-    reports: Vec<Result<PathBuf, CommandError>>,
-    /// Why the manifest does not show which reports are lost.
-    unrecorded: Option<RecordError>,
-}
-
-impl Written {
-    /// Returns the reports that are lost, with the causes.
-    fn lost(&self) -> Option<String> {
-        let reports = self.reports.iter();
-        let lost: Vec<_> = reports.filter_map(|one| one.as_ref().err()?.message().into()).collect();
-        (!lost.is_empty()).then(|| lost.join("; "))
-    }
-
-    /// Prints where the reports are, and why others are lost. Returns [`Self::lost`], and the run if it was read.
-    fn show(self, is_quiet: bool, out: &Out) -> (Option<String>, Option<RunDocument>) {
-        for report in &self.reports {
-            match report {
-                Ok(_) if is_quiet => {}
-                Ok(path) => out.hint(&format!("report: {}", shown_path(path))),
-                Err(error) => out.talk(error.text()),
-            }
-        }
-        if let Some(error) = &self.unrecorded {
-            out.warn(&format!("the manifest does not show whether reports are lost: {error}"));
-        }
-        (self.lost(), self.document)
-    }
-}
-
-/// Writes the reports of a run, which this process may hold already, and records in its manifest whether they are written. Prints
-/// nothing, because a terminal that waits for a key would hold the run.
-fn write(run: &Result<RunDir, RecordError>, held: Option<Owned>, files: &[ReportFile]) -> Written {
+/// Writes the reports of a run, which this process may hold already, and records in its manifest whether they are written. Returns
+/// the reports that are lost, with the causes, and the run if it was read.
+fn write(
+    run: &Result<RunDir, RecordError>,
+    held: Option<Owned>,
+    files: &[ReportFile],
+    is_quiet: bool,
+    out: &Out,
+) -> (Option<String>, Option<RunDocument>) {
     if files.is_empty() {
-        return Written::default();
+        return (None, None);
     }
     // While the run is held, `wait` does not return. A process that continues the run already records its own reports.
     let claim = || run.as_ref().ok().and_then(|run| run.results_root().ok()?.claim(run).ok());
     let held = held.or_else(claim);
-    let mut written = write_files(run, files);
-    let recorded = held.map(|held| Owned::finish_reports(held, written.lost()));
-    written.unrecorded = recorded.and_then(Result::err);
-    written
+    let (lost, document) = write_files(run, files, is_quiet, out);
+    let lost = (!lost.is_empty()).then(|| lost.join("; "));
+    if let Some(Err(error)) = held.map(|held| Owned::finish_reports(held, lost.clone())) {
+        out.warn(&format!("the manifest does not show whether reports are lost: {error}"));
+    }
+    (lost, document)
 }
 
-fn write_files(run: &Result<RunDir, RecordError>, files: &[ReportFile]) -> Written {
+/// Writes files. Returns the problems of those that are lost, and the run if it was read.
+fn write_files(
+    run: &Result<RunDir, RecordError>,
+    files: &[ReportFile],
+    is_quiet: bool,
+    out: &Out,
+) -> (Vec<String>, Option<RunDocument>) {
     let document = run.as_ref().map_err(ToString::to_string);
     let document = document.and_then(|run| read(run).map_err(|error| error.to_string()));
     let document = match document {
         Ok(document) => document,
         Err(error) => {
             let error = CommandError::new(Exit::Storage, format!("no report is written: {error}"));
-            return Written { reports: vec![Err(error)], ..Written::default() };
+            out.talk(error.text());
+            return (vec![error.message()], None);
         }
     };
-    let write = |file: &ReportFile| {
-        let written = file.write(&document, report_options(false));
-        written.map(|()| file.path.clone())
-    };
-    let reports = files.iter().map(write).collect();
-    Written { document: Some(document), reports, unrecorded: None }
+    let mut lost = Vec::new();
+    for file in files {
+        match file.write(&document, report_options(false)) {
+            Ok(()) if is_quiet => {}
+            Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
+            Err(error) => {
+                out.talk(error.text());
+                lost.push(error.message());
+            }
+        }
+    }
+    (lost, Some(document))
 }
 
 /// Annotates the CI job, if this process runs in one, after a session that may have run nothing. A failure is only a warning: the

@@ -45,7 +45,6 @@ pub fn run(
         run(&mut Prepared { args, settings: &settings, out, observer })
     };
     let mut events = (args.json && !detach::is_background()).then(|| EventStream::new(out));
-    let mut screen = None;
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
     } else if let Some(events) = &mut events {
@@ -53,17 +52,12 @@ pub fn run(
         run(events)?
     } else {
         out.start_spool();
-        let screen = screen.insert(Screen::new(out, args));
-        let ended = run(screen)?;
-        (screen.progress, screen.keys) = (None, None);
+        let mut screen = Screen::new(out, args);
+        let ended = run(&mut screen)?;
+        screen.finish(&ended, is_of_group);
         ended
     };
-    let summarize = |ended: &Ended| {
-        if let Some(screen) = &screen {
-            screen.summarize(ended, is_of_group);
-        }
-    };
-    Ok(session_end::finish(ended, args, out, summarize, |ended, exit| {
+    Ok(session_end::finish(ended, args, out, |ended, exit| {
         if let Some(events) = &mut events {
             events.finished(ended, exit);
         }
@@ -130,7 +124,8 @@ impl<'a> Screen<'a> {
     }
 
     /// Prints the end of the session.
-    fn summarize(&self, ended: &Ended, is_of_group: bool) {
+    fn finish(mut self, ended: &Ended, is_of_group: bool) {
+        (self.progress, self.keys) = (None, None);
         let out = self.out;
         let is_quiet = self.args.quiet;
         // A green end prints the number of known failures.

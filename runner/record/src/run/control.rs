@@ -68,8 +68,8 @@ struct PendingRequest<'a> {
     /// Token of the holder that the request was sent to.
     sent_to: Option<String>,
     give_up: Option<Instant>,
-    /// Time at which the run was seen to have ended while the process still held it.
-    ended_at: Option<Instant>,
+    /// Time and result of the end that was seen while the process still held the run.
+    ended: Option<(Instant, Answer)>,
 }
 
 impl ResultsRoot {
@@ -102,7 +102,7 @@ impl ResultsRoot {
             sent_to: None,
             // A holder without a token in its lock file ignores requests.
             give_up: Some(Instant::now() + PATIENCE),
-            ended_at: None,
+            ended: None,
         };
         loop {
             if let Some(answer) = pending.poll()? {
@@ -147,8 +147,17 @@ impl PendingRequest<'_> {
         let holder = lock::holder(&self.run.dir);
         let manifest = self.run.manifest()?;
         let Some(holder) = holder else {
-            return self.settle(&manifest);
+            return match self.ended {
+                Some((_, answer)) => Ok(Some(answer)),
+                None => self.settle(&manifest),
+            };
         };
+        let is_suspended = holder.is_suspended();
+        if let Some((at, answer)) = self.ended {
+            // Another process may continue the run already.
+            let is_over = self.sent_to.as_ref() != Some(&holder.token) || at.elapsed() >= PATIENCE;
+            return Ok((is_over || is_suspended).then_some(answer));
+        }
         if self.mode == RequestMode::Pause && manifest.paused().is_some() {
             return Ok(Some(match self.sent_to {
                 Some(_) => Answer::Paused,
@@ -160,13 +169,12 @@ impl PendingRequest<'_> {
         }
         let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
         if has_ended && !self.must_cancel(manifest.status) {
+            let answer = self.answer(&manifest);
             // The next command could not continue the run while its process writes reports.
-            let ended_at = *self.ended_at.get_or_insert_with(Instant::now);
-            let is_over =
-                self.sent_to.as_ref() != Some(&holder.token) || ended_at.elapsed() >= PATIENCE;
-            return Ok(is_over.then(|| self.answer(&manifest)));
+            let is_awaited = self.mode != RequestMode::Pause && self.sent_to.is_some();
+            self.ended = is_awaited.then(|| (Instant::now(), answer));
+            return Ok((!is_awaited).then_some(answer));
         }
-        let is_suspended = holder.is_suspended();
         if !holder.token.is_empty() && self.sent_to.as_ref() != Some(&holder.token) {
             self.send(holder, &manifest)?;
         }
