@@ -111,26 +111,49 @@ fn tool_has_its_own_grants_and_its_caller_not() {
         Response::ok(format!("{} with {key}", request.path))
     });
     let (origin, url) = (server.origin(), server.url("/data"));
+    let own = Server::start(|_| Response::ok("sent"));
     let keys = format!(
-        "[tools.fetch]\nplugin = \"agent.wasm\"\ngrants = {{ net = [\"{origin}\"], secrets = [\"TOOL_KEY\"] }}\n\
+        "[tools.fetch]\nplugin = \"agent.wasm\"\ngrants = {{ net = [\"{origin}\"], secrets = [\n\
+         \"TOOL_KEY\", {{ name = \"BOUND_KEY\", host = \"{origin}\", header = \"x-key\" }}] }}\n\
          [tools.closed]\nplugin = \"agent.wasm\"\n"
     );
+    let sends =
+        |name: &str| json!({ "get": own.url("/"), "x-key": format!("{{{{secret.{name}}}}}") });
     let steps = json!([
         { "call": "fetch", "input": [{ "get": url }, { "secret": "TOOL_KEY" }] },
         { "get": url },
         { "secret": "TOOL_KEY" },
         { "call": "closed", "input": { "get": url } },
+        sends("TOOL_KEY"),
+        sends("BOUND_KEY"),
+        { "call": "fetch", "input": { "get": url, "x-key": "{{secret.BOUND_KEY}}" } },
     ]);
-    let runner = scenario(&keys, "grants.tools = [\"fetch\", \"closed\"]", &steps);
+    let grants =
+        format!("grants = {{ net = [\"{}\"], tools = [\"fetch\", \"closed\"] }}\n", own.origin());
+    let agent = format!(
+        "{grants}[graders.judge]\nplugin = \"agent.wasm\"\ninput = {}\n{grants}",
+        toml(&json!([sends("TOOL_KEY"), sends("BOUND_KEY")])).replace("{{", "{{{{")
+    );
+    let runner = scenario(&keys, &agent, &steps);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}expect.graders = [\"judge\"]\n"));
     let mut exec = runner.command(&["exec", "scenario.toml"]);
-    exec.env("TOOL_KEY", "0123456789-secret");
-    assert!(exec.output().unwrap().status.success());
+    exec.env("TOOL_KEY", "0123456789-secret").env("BOUND_KEY", "0123456789-bound");
+    // An array is no answer of a grader.
+    assert_eq!(exec.output().unwrap().status.code(), Some(1));
     let output = output(&runner);
     // The tool knows its secret, and its caller does not.
     assert_eq!(output[0]["ok"], json!(["/data with ", "[secret TOOL_KEY]"]));
     assert!(output[1].as_str().unwrap().contains("enied"), "{output:#}");
     assert_eq!(output[2], "denied");
-    assert_eq!(server.requests().len(), 1);
+    for (sent, name) in [(4, "TOOL_KEY"), (5, "BOUND_KEY")] {
+        let denied = format!("the secret `{name}` is not granted");
+        assert!(output[sent].as_str().unwrap().contains(&denied), "{output:#}");
+    }
+    // What servers repeat of it is removed for the tool and for its caller.
+    assert_eq!(output[6]["ok"], "/data with [secret BOUND_KEY]");
+    assert_eq!(server.requests().len(), 2);
+    assert_eq!(own.requests().len(), 0);
     let run = runner.only_run();
     let denied = run.row("a")["denied"].to_string();
     let line =
@@ -138,9 +161,9 @@ fn tool_has_its_own_grants_and_its_caller_not() {
     assert!(denied.contains(&line), "{denied}");
     for file in ["index.jsonl", "logs.jsonl"] {
         let path = run.dir.join(file);
-        assert!(!fs::read_to_string(path).unwrap_or_default().contains("0123456789-secret"));
+        assert!(!fs::read_to_string(path).unwrap_or_default().contains("0123456789-"));
     }
-    assert!(!transcript(&runner).to_string().contains("0123456789-secret"));
+    assert!(!transcript(&runner).to_string().contains("0123456789-"));
 }
 
 #[test]

@@ -175,7 +175,7 @@ pub use message::{cut, failure, stderr_tail, too_large};
 pub use net::{Journal, Keeper, Kept, Network, RecordedCalls, load_certificates, post};
 pub use plugin::Plugin;
 pub use redact::{Redactor, Stream, values::DistinctNames};
-pub use secrets::Secrets;
+pub use secrets::{SecretUse, Secrets};
 pub use store::artifacts::{LeftContent, LeftFile};
 
 /// Entry points of the targets in `fuzz/`.

@@ -15,13 +15,29 @@ const MAX_PLACE_BYTES: usize = MAX_NAME_BYTES + 32;
 /// Secrets of one provider, by name.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    values: BTreeMap<String, String>,
-    /// Secrets that the guest never sees, with the places where the host fills them in. No places
-    /// means every header of every granted request.
-    unseen: BTreeMap<String, Vec<BoundSecret>>,
+    /// Secrets that the guest may use. Values that are only redacted are in no table.
+    granted: BTreeMap<String, GrantedSecret>,
     redactor: Option<Arc<Redactor>>,
     /// Redacts the secrets that the guest never sees.
     unseen_redactor: Option<Arc<Redactor>>,
+}
+
+/// A value with its use.
+#[derive(Clone)]
+struct GrantedSecret {
+    value: String,
+    allowed: SecretUse,
+}
+
+/// The use of a secret that is granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretUse {
+    /// The guest knows the value, and the host fills it into every header of every granted request.
+    Known,
+    /// The guest never sees the value. The host fills it into every header of every granted request.
+    AnyHeader,
+    /// The guest never sees the value. The host fills it into headers at these places.
+    Bound(Vec<BoundSecret>),
 }
 
 /// A header of a request, into which secrets are filled.
@@ -36,8 +52,8 @@ pub(crate) struct HeaderPlace<'a> {
 pub(crate) enum FillError {
     /// The secret does not exist.
     Missing(String),
-    /// The secret is bound to other places.
-    WrongPlace(String),
+    /// The secret is bound to these other places.
+    WrongPlace(String, Vec<BoundSecret>),
     /// The result would exceed its bound.
     TooLong,
 }
@@ -46,28 +62,29 @@ impl Secrets {
     /// Longest value, in bytes.
     pub const MAX_BYTES: usize = 64 * 1024;
 
-    /// Creates the secrets of a provider from its granted values, each at most [`Self::MAX_BYTES`]
-    /// long. The guest never sees those in `unseen`. Each is filled into headers at its places, or
-    /// into every header of every granted request if it has none.
-    pub fn new(
-        values: BTreeMap<String, String>,
-        unseen: BTreeMap<String, Vec<BoundSecret>>,
-    ) -> Self {
-        let redactor = Redactor::new(&values).map(Arc::new);
-        let mut hidden = values.clone();
-        hidden.retain(|name, _| unseen.contains_key(name));
+    /// Creates the secrets of a provider from values of at most [`Self::MAX_BYTES`] each. A secret
+    /// without a use is only redacted, and sent nowhere.
+    pub fn new(values: &BTreeMap<String, String>, mut uses: BTreeMap<String, SecretUse>) -> Self {
+        let redactor = Redactor::new(values).map(Arc::new);
+        let mut unseen = values.clone();
+        unseen.retain(|name, _| uses.get(name) != Some(&SecretUse::Known));
         // Redactors of many secrets are large, so one serves both purposes if all secrets are unseen.
-        let unseen_redactor = if hidden.len() == values.len() {
+        let unseen_redactor = if unseen.len() == values.len() {
             redactor.clone()
         } else {
-            Redactor::new(&hidden).map(Arc::new)
+            Redactor::new(&unseen).map(Arc::new)
         };
-        Self { values, unseen, redactor, unseen_redactor }
+        let granted = values.iter().filter_map(|(name, value)| {
+            let allowed = uses.remove(name)?;
+            Some((name.clone(), GrantedSecret { value: value.clone(), allowed }))
+        });
+        Self { granted: granted.collect(), redactor, unseen_redactor }
     }
 
     /// Returns a secret that the guest may see.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).filter(|_| !self.unseen.contains_key(name)).map(String::as_str)
+        let secret = self.granted.get(name)?;
+        (secret.allowed == SecretUse::Known).then_some(&*secret.value)
     }
 
     /// Redacts all values. `None` if there is nothing to find.
@@ -78,11 +95,6 @@ impl Secrets {
     /// Redacts the secrets that the guest never sees from responses. `None` without such secrets.
     pub(crate) fn unseen_redactor(&self) -> Option<&Arc<Redactor>> {
         self.unseen_redactor.as_ref()
-    }
-
-    /// Returns the places of a secret. Empty if it may be sent anywhere.
-    pub(crate) fn places(&self, name: &str) -> &[BoundSecret] {
-        self.unseen.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// Fills the values of secrets into the placeholders `{{secret.NAME}}` of a text. The result
@@ -116,12 +128,16 @@ impl Secrets {
 
     /// Returns the value of a secret that may be sent at `place`.
     fn value_for(&self, name: &str, place: HeaderPlace<'_>) -> Result<&str, FillError> {
-        let value = self.values.get(name).ok_or_else(|| FillError::Missing(name.to_owned()))?;
-        let places = self.places(name);
-        if places.is_empty() || places.iter().any(|bound| bound.admits(place.url, place.header)) {
-            Ok(value)
-        } else {
-            Err(FillError::WrongPlace(name.to_owned()))
+        let missing = || FillError::Missing(name.to_owned());
+        let GrantedSecret { value, allowed } = self.granted.get(name).ok_or_else(missing)?;
+        match allowed {
+            SecretUse::Known | SecretUse::AnyHeader => Ok(value),
+            SecretUse::Bound(places) => {
+                if places.iter().any(|bound| bound.admits(place.url, place.header)) {
+                    return Ok(value);
+                }
+                Err(FillError::WrongPlace(name.to_owned(), places.clone()))
+            }
         }
     }
 }
@@ -129,7 +145,7 @@ impl Secrets {
 /// Prints names only.
 impl fmt::Debug for Secrets {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.values.keys()).finish()
+        formatter.debug_set().entries(self.granted.keys()).finish()
     }
 }
 
@@ -146,17 +162,18 @@ fn split_placeholder(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use runner_model::grants::BoundSecret;
     use url::Url;
 
-    use super::{FillError, HeaderPlace, Secrets};
+    use super::{FillError, HeaderPlace, SecretUse, Secrets};
     use crate::Access;
 
     fn secrets(values: &[(&str, &str)]) -> Secrets {
+        let uses = values.iter().map(|(name, _)| ((*name).to_owned(), SecretUse::Known));
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Secrets::new(values.collect(), BTreeMap::new())
+        Secrets::new(&values.collect(), uses.collect())
     }
 
     fn fill(secrets: &Secrets, text: &str, max: usize) -> Result<String, FillError> {
@@ -200,19 +217,33 @@ mod tests {
     }
 
     #[test]
-    fn unseen_secret_is_never_returned() {
-        let values = [("SEEN", "first value"), ("HIDDEN", "second value")];
-        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let bound = BoundSecret::parse("HIDDEN", "a.example", "x-key").unwrap();
-        let unseen = BTreeMap::from([("HIDDEN".to_owned(), vec![bound])]);
-        let secrets = Secrets::new(values.into(), unseen);
-        assert_eq!(secrets.get("SEEN"), Some("first value"));
-        assert_eq!(secrets.get("HIDDEN"), None);
-        let unseen = secrets.unseen_redactor().unwrap();
-        assert!(unseen.is_in(b"second value") && !unseen.is_in(b"first value"));
-        assert!(secrets.redactor().unwrap().is_in(b"first value"));
-        let elsewhere = FillError::WrongPlace("HIDDEN".to_owned());
-        assert_eq!(fill(&secrets, "{{secret.HIDDEN}}", 100), Err(elsewhere));
+    fn secret_is_sent_only_by_its_use() {
+        let bound = BoundSecret::parse("BOUND", "a.example", "x-key").unwrap();
+        let uses = [
+            ("KNOWN", SecretUse::Known),
+            ("ANY", SecretUse::AnyHeader),
+            ("BOUND", SecretUse::Bound(vec![bound.clone()])),
+            ("NOWHERE", SecretUse::Bound(Vec::new())),
+        ];
+        let names = ["KNOWN", "ANY", "BOUND", "NOWHERE", "HIDDEN"];
+        let values = names.map(|name| (name.to_owned(), format!("value of {name}")));
+        let uses = uses.map(|(name, allowed)| (name.to_owned(), allowed));
+        let secrets = Secrets::new(&values.into(), uses.into());
+        let wrong = |name: &str, places| Err(FillError::WrongPlace(name.to_owned(), places));
+        for (name, sent) in [
+            ("KNOWN", Ok("value of KNOWN".to_owned())),
+            ("ANY", Ok("value of ANY".to_owned())),
+            ("BOUND", wrong("BOUND", vec![bound])),
+            ("NOWHERE", wrong("NOWHERE", Vec::new())),
+            ("HIDDEN", Err(FillError::Missing("HIDDEN".to_owned()))),
+        ] {
+            assert_eq!(fill(&secrets, &format!("{{{{secret.{name}}}}}"), 100), sent);
+            assert_eq!(secrets.get(name).is_some(), name == "KNOWN", "{name}");
+            let value = format!("value of {name}");
+            assert!(secrets.redactor().unwrap().is_in(value.as_bytes()), "{name}");
+            let unseen = secrets.unseen_redactor().unwrap();
+            assert_eq!(unseen.is_in(value.as_bytes()), name != "KNOWN", "{name}");
+        }
     }
 
     #[test]

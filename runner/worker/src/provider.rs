@@ -14,8 +14,8 @@ use runner_model::{
     row::panic, test::Test,
 };
 use runner_sandbox::{
-    Access, AttachedFile, CommandCall, Engines, ListedTool, LoadError, Network, Plugin, Secrets,
-    failure, too_large,
+    Access, AttachedFile, CommandCall, Engines, ListedTool, LoadError, Network, Plugin, SecretUse,
+    Secrets, failure, too_large,
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -427,26 +427,24 @@ fn secrets(
     is_command: bool,
     values: &SecretValues,
 ) -> Secrets {
-    let mut known = grants.secrets_in_env();
-    if !is_command {
-        known.extend(grants.secrets.iter().cloned());
-    }
-    let mut names = grants.secret_names();
-    names.extend(hidden);
-    let unseen: BTreeSet<_> = names.difference(&known).cloned().collect();
-    let unseen = unseen.into_iter().map(|name| {
-        // A secret that is also listed by name may be in any header.
-        let is_bound = !grants.secrets.contains(&name);
-        let bound = grants
-            .bound_secrets
-            .iter()
-            .filter(|bound| is_bound && bound.name == name)
-            .cloned()
-            .collect();
-        (name, bound)
+    let of_env = grants.secrets_in_env();
+    let names = grants.secret_names();
+    let uses = names.iter().map(|name| {
+        let is_listed = grants.secrets.contains(name);
+        let allowed = if of_env.contains(name) || is_listed && !is_command {
+            SecretUse::Known
+        } else if is_listed {
+            SecretUse::AnyHeader
+        } else {
+            let bound = grants.bound_secrets.iter().filter(|bound| bound.name == *name);
+            SecretUse::Bound(bound.cloned().collect())
+        };
+        (name.clone(), allowed)
     });
-    let values = names.iter().filter_map(|name| Some((name.clone(), values.0.get(name)?.clone())));
-    Secrets::new(values.collect(), unseen.collect())
+    let uses = uses.collect();
+    let names = names.into_iter().chain(hidden);
+    let values = names.filter_map(|name| values.0.get(&name).map(|value| (name, value.clone())));
+    Secrets::new(&values.collect(), uses)
 }
 
 fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {

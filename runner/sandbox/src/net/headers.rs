@@ -68,7 +68,7 @@ pub(super) fn fill(headers: &mut HeaderMap, secrets: &Secrets, url: &Url) -> Res
         // One byte of a header may be two of a string.
         let filled = secrets.fill(&text, 2 * MAX_HEAD, place).map_err(|error| match error {
             FillError::Missing(secret) => refuse(&secret),
-            FillError::WrongPlace(secret) => refuse_place(&secret, secrets, place),
+            FillError::WrongPlace(secret, places) => refuse_place(&secret, &places, place),
             FillError::TooLong => too_large(),
         })?;
         if filled != text {
@@ -157,15 +157,12 @@ fn refuse(secret: &str) -> Failure {
     Refusal::new(what, &message, Grant::secret(secret)).into()
 }
 
-fn refuse_place(secret: &str, secrets: &Secrets, place: HeaderPlace<'_>) -> Failure {
+fn refuse_place(secret: &str, places: &[BoundSecret], place: HeaderPlace<'_>) -> Failure {
     let HeaderPlace { url, header } = place;
     let what =
         format!("the secret `{secret}` in the header `{header}` of a request to {}", origin(url));
-    let places: Vec<_> = secrets
-        .places(secret)
-        .iter()
-        .map(|bound| format!("`{}` of {}", bound.header, bound.host))
-        .collect();
+    let places = places.iter().map(|bound| format!("`{}` of {}", bound.header, bound.host));
+    let places = places.collect::<Vec<_>>();
     let message = format!("{what} is not granted; it is only for {}", places.join(", "));
     let bound = NetGrant::of(url).map(|host| BoundSecret {
         name: secret.to_owned(),

@@ -27,7 +27,7 @@ use super::{
     request::whole,
 };
 use crate::{
-    Secrets,
+    SecretUse, Secrets,
     interrupt::{Guard, Interrupt},
 };
 
@@ -77,9 +77,9 @@ fn outbound(network: Network, secrets: Secrets) -> Outbound {
 }
 
 /// Returns one secret that the guest never sees.
-fn unseen(places: Vec<BoundSecret>) -> Secrets {
+fn unseen(allowed: SecretUse) -> Secrets {
     let values = BTreeMap::from([("KEY".to_owned(), SECRET.to_owned())]);
-    Secrets::new(values, BTreeMap::from([("KEY".to_owned(), places)]))
+    Secrets::new(&values, BTreeMap::from([("KEY".to_owned(), allowed)]))
 }
 
 /// Sends a request over a network with this look-up.
@@ -358,7 +358,8 @@ fn headers_with_secrets_stay_bounded() {
     let long = "x".repeat(Secrets::MAX_BYTES);
     let values =
         BTreeMap::from([("LONG".to_owned(), long), ("LINES".to_owned(), "one\ntwo".to_owned())]);
-    let secrets = Secrets::new(values, BTreeMap::new());
+    let uses = values.keys().map(|name| (name.clone(), SecretUse::Known));
+    let secrets = Secrets::new(&values, uses.collect());
     let fill = |value: &str| {
         let mut map = headers::read(&[("a".to_owned(), value.to_owned())]).unwrap();
         headers::fill(&mut map, &secrets, &url).map(|()| headers::size(&map))
@@ -380,7 +381,7 @@ fn headers_with_secrets_stay_bounded() {
 async fn answered(pieces: Vec<Vec<u8>>) -> (Result<(HeaderMap, Vec<u8>), Failure>, String) {
     let (address, server) = serve(pieces);
     let url = format!("http://{address}");
-    let outbound = outbound(Network::new(grants(&[&url])), unseen(Vec::new()));
+    let outbound = outbound(Network::new(grants(&[&url])), unseen(SecretUse::AnyHeader));
     let mut headers = HeaderMap::new();
     headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer {{secret.KEY}}"));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
@@ -447,7 +448,7 @@ async fn echoed_secret_is_redacted_in_trailers() {
     pieces.push(format!("0\r\nx-told: {SECRET}\r\n\r\n").into_bytes());
     let (address, server) = serve(pieces);
     let url = format!("http://{address}");
-    let outbound = outbound(Network::new(grants(&[&url])), unseen(Vec::new()));
+    let outbound = outbound(Network::new(grants(&[&url])), unseen(SecretUse::AnyHeader));
     let admitted = outbound.admit("GET", &url, HeaderMap::new()).ok().unwrap();
     let sent = outbound.send(admitted, whole(Bytes::new()), None);
     let body = sent.0.await.unwrap().into_body();
@@ -474,7 +475,7 @@ async fn partial_and_compressed_responses_are_not_requested() {
 fn bound_secret_stays_at_its_place() {
     let bound = BoundSecret::parse("KEY", "http://127.0.0.1:81", "X-Key").unwrap();
     let network = Network::new(grants(&["http://127.0.0.1:81", "http://127.0.0.1:82"]));
-    let outbound = outbound(network, unseen(vec![bound]));
+    let outbound = outbound(network, unseen(SecretUse::Bound(vec![bound])));
     let admit = |url: &str, header: &'static str| {
         let value = HeaderValue::from_static("{{secret.KEY}}");
         let headers = [(HeaderName::from_static(header), value)];
@@ -511,7 +512,7 @@ fn made_up_host_is_shown_as_its_grant() {
         outbound.admit("GET", url, HeaderMap::new()).ok().unwrap().peer
     };
     assert_eq!(peer(Secrets::default()), "s3cret.example.com:81");
-    assert_eq!(peer(unseen(Vec::new())), "*.example.com:81");
+    assert_eq!(peer(unseen(SecretUse::AnyHeader)), "*.example.com:81");
     assert_eq!(origin(&read_url(url).unwrap()), "http://s3cret.example.com:81");
 }
 
@@ -519,7 +520,7 @@ fn made_up_host_is_shown_as_its_grant() {
 fn secrets_are_in_no_part_of_an_entry() {
     const KEY: &str = "hunter2-zq9xkwtop";
     let values = BTreeMap::from([("KEY".to_owned(), KEY.to_owned())]);
-    let secrets = Secrets::new(values, BTreeMap::new());
+    let secrets = Secrets::new(&values, BTreeMap::new());
     let redactor = secrets.redactor().map(AsRef::as_ref);
     let mut headers = HeaderMap::new();
     let name = HeaderName::from_static(KEY);
@@ -536,7 +537,7 @@ fn secrets_are_in_no_part_of_an_entry() {
 #[test]
 fn encoded_secrets_are_in_no_entry() {
     let values = BTreeMap::from([("KEY".to_owned(), SECRET.to_owned())]);
-    let secrets = Secrets::new(values, BTreeMap::new());
+    let secrets = Secrets::new(&values, BTreeMap::new());
     for form in [
         SECRET,
         "s3crET/VALUE+OF \"many\" signs",

@@ -391,7 +391,7 @@ mod tests {
 
     fn secrets(value: &str) -> Arc<Secrets> {
         let values = BTreeMap::from([("KEY".to_owned(), value.to_owned())]);
-        Arc::new(Secrets::new(values, BTreeMap::new()))
+        Arc::new(Secrets::new(&values, BTreeMap::new()))
     }
 
     #[test]

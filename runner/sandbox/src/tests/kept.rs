@@ -189,7 +189,7 @@ fn hanging_or_failing_teardown_is_reported() {
 fn teardown_output_is_redacted() {
     let mut counter = Counter::new(&json!({"teardown": "tell"}));
     let values = BTreeMap::from([("KEY".to_owned(), "do-not-tell-anybody".to_owned())]);
-    counter.bench.access.secrets = Arc::new(Secrets::new(values, BTreeMap::new()));
+    counter.bench.access.secrets = Arc::new(Secrets::new(&values, BTreeMap::new()));
     let env = [("TOLD".to_owned(), "key do-not-tell-anybody".to_owned())];
     let call =
         Call { env: &env, config: &counter.config, ..counter.bench.call(r#"{"do":"tell"}"#) };

@@ -32,12 +32,12 @@ fn guest_knows_only_granted_secrets() {
         env: vec![("T".into(), template("{{secret.VARIABLE}}"))],
         ..Grants::default()
     };
-    let names = ["ASKED", "BOTH", "BOUND", "VARIABLE", "OTHER"];
+    let names = ["ASKED", "BOTH", "BOUND", "VARIABLE", "TOOL", "OTHER"];
     let values = names.map(|name| (name.to_owned(), format!("value of {name}")));
     let values = SecretValues(BTreeMap::from(values));
     for (is_command, known) in [(false, &["ASKED", "BOTH", "VARIABLE"][..]), (true, &["VARIABLE"])]
     {
-        let secrets = secrets(&grants, BTreeSet::new(), is_command, &values);
+        let secrets = secrets(&grants, BTreeSet::from(["TOOL".to_owned()]), is_command, &values);
         for name in names {
             assert_eq!(secrets.get(name).is_some(), known.contains(&name), "{name}");
         }

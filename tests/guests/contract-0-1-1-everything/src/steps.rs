@@ -50,7 +50,7 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
     let text = |key: &str| step[key].as_str().unwrap_or_default();
     let failed = |error: std::io::Error| error.to_string();
     let mut parts = step.as_object().into_iter().flatten();
-    let action = parts.find(|(key, _)| !["input", "text"].contains(&key.as_str()));
+    let action = parts.find(|(key, _)| !["input", "text", "x-key"].contains(&key.as_str()));
     let Some((action, value)) = action else {
         return Ok(step.clone());
     };
@@ -60,10 +60,11 @@ fn follow(step: &Value, open: &mut Option<File>) -> Result<Value, String> {
         "call_text" => call(text("call_text"), text("text")),
         "fail" => return Err(text("fail").to_owned()),
         "get" => {
+            let key = step["x-key"].as_str().map(|key| ("x-key".to_owned(), key.to_owned()));
             let request = http::Request {
                 method: "GET".to_owned(),
                 url: text("get").to_owned(),
-                headers: Vec::new(),
+                headers: key.into_iter().collect(),
                 body: None,
                 timeout: None,
                 extra: None,

@@ -16,7 +16,7 @@ use super::{
     policy::{NetPolicy, origin, read_url},
     request::read_uri,
 };
-use crate::Secrets;
+use crate::{SecretUse, Secrets};
 
 /// Longer secrets only take longer.
 const MAX_SECRET_BYTES: usize = 32;
@@ -116,8 +116,9 @@ pub fn headers(bytes: &[u8]) {
     let bound = BoundSecret::parse("B", "api.example.com", "Authorization");
     let bound = bound.expect("it is bound to one place");
     let secrets = Secrets::new(
-        [("A".to_owned(), secret), ("B".to_owned(), BOUND.to_owned())].into(),
-        [("B".to_owned(), vec![bound])].into(),
+        &[("A".to_owned(), secret), ("B".to_owned(), BOUND.to_owned())].into(),
+        [("A".to_owned(), SecretUse::Known), ("B".to_owned(), SecretUse::Bound(vec![bound]))]
+            .into(),
     );
     let Ok(mut map) = headers::read(&[(name, value.clone())]) else {
         return;
