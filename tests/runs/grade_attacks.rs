@@ -89,7 +89,7 @@ fn secret_in_an_escaped_answer_is_redacted() {
 }
 
 #[test]
-fn artifact_of_the_provider_is_not_its_output() {
+fn artifact_of_the_provider_cannot_be_its_output() {
     // The content is not JSON.
     let artifact = r#"{ do = "artifact", name = "output.json" }"#;
     let copy =
@@ -98,7 +98,7 @@ fn artifact_of_the_provider_is_not_its_output() {
     runner.scenario(&scenario(&format!("a | {artifact} | graders = [\"copy\"]"), &copy));
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    assert_eq!(run.row("a")["grades"][0]["explanation"], "[null,null]");
+    assert_eq!(run.row("a")["grades"][0]["explanation"], r#"["bad-name","bad-name"]"#);
     runner.scenario(&scenario(&format!("a | {artifact} | equals = [1]"), ""));
     runner.run(&["rescore"]).expect(1).says(&["1 passed → failed"]);
     runner.run(&["verify"]).expect(0);

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, process:
 use serde_json::{Value, json};
 
 use crate::support::{
-    random::Random, run::Run, runner::Runner, truth::assert_whole, wait::wait_until,
+    guests::programs, random::Random, run::Run, runner::Runner, truth::assert_whole,
+    wait::wait_until,
 };
 
 const PROVIDER: &str = r#"
@@ -194,6 +195,46 @@ fn limits_of_a_workspace_hold() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn guests_cannot_leave_artifacts_of_the_runner() {
+    let runner = Runner::new(&[]);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    let list = json!({"path": "good", "change": "added", "kind": "file", "bytes": 4, "at": 0});
+    let mut acts = json!([
+        ["write", "/artifacts/workspace.jsonl", format!("{list}\n")],
+        ["write", "/artifacts/workspace.contents", "good"],
+        ["write", "/artifacts/WORKSPACE.jsonl", "x"],
+        ["write", "/artifacts/transcript.json", "{}"],
+        ["write", "/artifacts/Output.json", "1"],
+        ["write", "/artifacts/mine.json", "{}"],
+    ]);
+    let provider = |name: &str, keys: &str, acts: &Value| {
+        format!(
+            "[providers.{name}]\nplugin = \"files-command.wasm\"\nargs = ['{acts}']\n\
+             workspace = {{ {keys} }}\nlimits.scratch = \"64KiB\"\n"
+        )
+    };
+    // With no change and with `keep = "none"`, the runner adds no list of its own.
+    let unchanged = provider("unchanged", "", &acts);
+    acts.as_array_mut().unwrap().push(json!(["write", "/work/bad", "x"]));
+    let scenario = [unchanged, provider("unkept", "keep = \"none\"", &acts)].concat();
+    runner.scenario(&format!("{scenario}[[tests]]\nid = \"a\"\n"));
+    runner.exec(&["-j", "1"]).expect(0);
+    let run = runner.only_run();
+    for provider in ["unchanged", "unkept"] {
+        let trial = format!("a@{provider}#1");
+        let row = run.rows().into_iter().find(|row| row["trial"] == trial).unwrap();
+        let names = row["artifacts"].as_array().unwrap().iter().map(|file| &file["name"]);
+        assert_eq!(names.collect::<Vec<_>>(), ["mine.json"], "{row}");
+        assert_eq!(row["workspace"]["changes"], Value::Null);
+        let logs = runner.run(&["logs", "latest", &trial]).expect(0);
+        logs.says(&["`Output.json` (the runner's own artifact has this name), `WORKSPACE.jsonl`"]);
+    }
+    let diff = runner.run(&["show", "latest", "a@unkept#1", "--diff"]);
+    assert!(!diff.stdout.contains("good"), "{}", diff.stdout);
 }
 
 #[test]

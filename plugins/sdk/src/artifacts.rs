@@ -5,7 +5,7 @@ use crate::host;
 /// Reason of a refused artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArtifactError {
-    /// The name is empty, longer than 128 characters, or has others than ASCII letters, digits and `._-`.
+    /// The name is empty, longer than 128 characters, that of an artifact of the runner, or has others than ASCII letters, digits and `._-`.
     #[error("the artifact's name is not allowed")]
     BadName,
     /// The attempt's artifacts together would exceed their limit of bytes.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fs, io, path::Path, sync::Arc};
 use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Task, TaskKind, TimeoutRule};
 use runner_model::provider::InFlight;
 use runner_model::row::{Hint, RowError};
-use runner_model::transcript::{TRANSCRIPT, TranscriptResult};
+use runner_model::transcript::TranscriptResult;
 use runner_model::{ErrorClass, HostFault, Micros, Outcome, Row, Time, test::Test};
 use runner_sandbox::{
     Activity, AttachedFile, Call, CallWorkspace, Ended, Ending, Instance, Journal, ListedTool,
@@ -88,10 +88,7 @@ impl Attempt<'_> {
                     test: &trial.test,
                     provider: &trial.provider,
                     repeat: trial.repeat,
-                    attempt: match provider.settings.deterministic {
-                        Some(_) => self.task.tries,
-                        None => self.task.attempt,
-                    },
+                    attempt: self.number(provider),
                     seed: self.task.seed,
                     input: self.test.input.get(),
                     config: &provider.config,
@@ -127,24 +124,29 @@ impl Attempt<'_> {
             reply.metrics.insert(0, cost);
         }
         let tools = provider.tools.as_ref().map_or(&[][..], |tools| tools.listed());
-        self.judge_call(provider.json_key(), tools, started_at, ended, max_tree)
+        let attempt = self.number(provider);
+        self.judge_call(attempt, provider.json_key(), tools, started_at, ended, max_tree)
     }
 
     /// Returns the tools of the attempt. `None` without any.
     fn tools(&self, provider: &LoadedProvider) -> Option<Arc<dyn Toolbox>> {
         let tools = provider.tools.clone()?;
-        let task = self.task;
-        let attempt = match provider.settings.deterministic {
-            Some(_) => task.tries,
-            None => task.attempt,
-        };
-        let trial = task.trial.clone();
-        Some(Arc::new(AttemptTools { tools, trial, attempt, seed: task.seed }))
+        let (trial, attempt) = (self.task.trial.clone(), self.number(provider));
+        Some(Arc::new(AttemptTools { tools, trial, attempt, seed: self.task.seed }))
     }
 
-    /// Judges a call that has ended. `json_key` is that of [`Evidence`]. `max_tree` bounds the bytes of its output as a tree of values.
+    /// Returns the number by which the guest knows its attempt.
+    fn number(&self, provider: &LoadedProvider) -> u32 {
+        match provider.settings.deterministic {
+            Some(_) => self.task.tries,
+            None => self.task.attempt,
+        }
+    }
+
+    /// Judges a call that has ended. `attempt` is the number by which the guest knows it. `json_key` is that of [`Evidence`]. `max_tree` bounds the bytes of its output as a tree of values.
     fn judge_call(
         &self,
+        attempt: u32,
         json_key: Option<Hint>,
         tools: &[ListedTool],
         started_at: Time,
@@ -158,7 +160,7 @@ impl Attempt<'_> {
         let steps = &ended.transcript;
         let has_steps = !steps.is_empty() || ended.dropped_steps > 0;
         let text = has_steps.then(|| {
-            let session = format!("{} attempt {}", self.task.trial, self.task.attempt);
+            let session = format!("{} attempt {attempt}", self.task.trial);
             write_transcript(&session, &self.task.trial.provider, tools, steps)
         });
         let counts = TranscriptResult {
@@ -266,11 +268,7 @@ impl Attempt<'_> {
         let mut of_host = Vec::new();
         if host_fault.is_none() {
             of_host = add_changes(&mut row, base.copied(), ended.workspace);
-            if let Some(text) = text {
-                // Two artifacts of one name would hide the one of the runner.
-                left.retain(|file| file.name != TRANSCRIPT);
-                of_host.push(transcript_file(text));
-            }
+            of_host.extend(text.map(transcript_file));
         }
         AttemptResult { row, said: ended.said, left, of_host, host_fault }
     }

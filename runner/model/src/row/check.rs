@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::line::{RowRef, VERSION, parse};
+use super::parts::is_host_artifact;
 use super::row_check::Check;
 use crate::{ErrorClass, Limits, Outcome, protocol::Task, workspace::CHANGES};
 
@@ -68,6 +69,7 @@ pub fn check_row<'a>(
         (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(4), "artifacts"),
         (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
         (has_changes(&row), "workspace"),
+        (has_own_names(&row), "artifacts"),
         (row.transcript.is_none() || row.transcript_artifact().is_some(), "transcript"),
     ];
     check_parts("row", &parts)?;
@@ -83,6 +85,15 @@ fn has_changes(row: &RowRef<'_>) -> bool {
     };
     let has_counts = workspace.added | workspace.changed | workspace.removed > 0;
     workspace.changes.is_none_or(|digest| has_counts && is_list(digest))
+}
+
+/// Returns whether the names of the runner's artifacts are those of the artifacts that the row refers to. Readers find the
+/// runner's artifacts by their names.
+fn has_own_names(row: &RowRef<'_>) -> bool {
+    let [changes, contents] = row.changes();
+    let own = [row.output_artifact(), changes, contents, row.transcript_artifact()];
+    let named = row.artifacts.iter().filter(|artifact| is_host_artifact(&artifact.name));
+    named.count() == own.into_iter().flatten().count()
 }
 
 /// Refuses a report with a part that is not right. Each part has the name of its key.

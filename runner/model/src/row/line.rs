@@ -315,7 +315,7 @@ impl RowRef<'_> {
         duration(self.duration_ms)
     }
 
-    /// Returns the artifact that is the output. Artifacts of the provider may have the same name.
+    /// Returns the artifact that is the output. In rows of older versions, artifacts of the provider may have the same name.
     pub fn output_artifact(&self) -> Option<&Artifact<'_>> {
         let output = self.output.as_ref().filter(|output| output.get() == OUTPUT_REFERENCE);
         output.and(self.artifacts.first())
@@ -324,7 +324,7 @@ impl RowRef<'_> {
     /// Returns the artifacts with the changes in the workspace and with their contents.
     pub fn changes(&self) -> [Option<&Artifact<'_>>; 2] {
         let digest = self.workspace.as_ref().and_then(|workspace| workspace.changes);
-        // A guest may have left artifacts of these names, before those of the host.
+        // In rows of older versions, artifacts of guests may have these names, before those of the host.
         let last = |name: &str| {
             self.artifacts.iter().rev().find(|artifact| *artifact.name == *name && digest.is_some())
         };
@@ -351,6 +351,13 @@ impl RowRef<'_> {
     /// Returns whether the attempt or one of its graders was denied something.
     pub fn denies(&self) -> bool {
         !self.denied.is_empty() || self.grades.iter().any(|grade| !grade.denied.is_empty())
+    }
+
+    /// Returns the names of failed checks, and of graders that failed or have no verdict.
+    pub fn failed_checks(&self) -> impl Iterator<Item = &str> {
+        let grades = self.grades.iter().filter(|grade| grade.has_failed());
+        let checks = self.checks.iter().filter(|check| check.verdict == Verdict::Fail);
+        grades.map(|grade| &*grade.grader).chain(checks.map(Check::label))
     }
 
     /// Returns whether the attempt of its last grader has failed.

@@ -25,7 +25,8 @@ pub use self::line::{
 pub use self::metric_sums::MetricSums;
 pub use self::parts::{
     Actor, Artifact, BACKTRACE, Calls, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT,
-    OUTPUT_REFERENCE, Raw, RowError, STDERR_FOLLOWS, Usage, panic, python_exception,
+    OUTPUT_REFERENCE, Raw, RowError, STDERR_FOLLOWS, Usage, is_host_artifact, panic,
+    python_exception,
 };
 pub use self::row_check::{Check, CheckKind, Difference, Hint, MAX_DIFFERENCES};
 

@@ -7,12 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::enum_text::{default_weight, is_default, is_default_weight, present};
+use crate::transcript::TRANSCRIPT;
+use crate::workspace::{CHANGES, CONTENTS};
 use crate::{Digest, ErrorClass, Fingerprint, Text, outcome::Verdict};
 
 /// The name of the artifact that replaces a large or deep output.
 pub const OUTPUT_ARTIFACT: &str = "output.json";
 /// The output in the row of an attempt whose output is its first artifact.
 pub const OUTPUT_REFERENCE: &str = r#"{"$artifact":"output.json"}"#;
+/// Names of the artifacts that the runner itself adds to attempts.
+const HOST_ARTIFACTS: [&str; 4] = [OUTPUT_ARTIFACT, CHANGES, CONTENTS, TRANSCRIPT];
 /// Words between a message and the end of the standard error.
 pub const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 /// Start of Rust's line after a panic.
@@ -23,6 +27,12 @@ const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 const PYTHON_UNWRAP: &str = "called `Result::unwrap()` on an `Err` value: ";
 /// Last line of the JavaScript engine after an exception that was not caught.
 const JAVASCRIPT_ABORT: &str = "Redirecting call to abort() to mozalloc_abort";
+
+/// Returns whether a name is that of an artifact that only the runner adds. Guests cannot use it in any letter case, because not
+/// all file systems distinguish cases.
+pub fn is_host_artifact(name: &str) -> bool {
+    HOST_ARTIFACTS.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
 
 /// Resources that an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -94,6 +104,13 @@ pub struct Grade<'a> {
     /// The session of the call, from 1. The coordinator sets it.
     #[serde(default)]
     pub session: u32,
+}
+
+impl Grade<'_> {
+    /// Returns whether the grade is a fail, or has no verdict because of an error.
+    pub fn has_failed(&self) -> bool {
+        self.error.is_some() || self.verdict == Some(Verdict::Fail)
+    }
 }
 
 /// A measurement of a provider.

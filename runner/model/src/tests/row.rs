@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{
     LineTexts, MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line,
 };
@@ -178,6 +180,13 @@ fn impossible_rows_of_workers_are_refused() {
         ),
     ] {
         assert!(refuse(from, to).contains("impossible"), "{to:?}");
+    }
+    // Names of the runner's artifacts that the row refers to by no other key.
+    for name in ["output.json", "workspace.jsonl", "WORKSPACE.contents", "transcript.json"] {
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let artifact = json!({"name": name, "media_type": "a/b", "bytes": 1, "sha256": digest});
+        let refused = refuse("\"attempt\":1", &format!("\"attempt\":1,\"artifacts\":[{artifact}]"));
+        assert!(refused.contains("impossible `artifacts`"), "{name}: {refused}");
     }
     let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
     let check = format!("\"checks\":[{{\"name\":\"a\",\"verdict\":\"pass\",\"PART\":{deep}}}]");

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use runner_model::{media_type, units::show_size};
+use runner_model::{media_type, row::is_host_artifact, units::show_size};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::{quota::shorten_path, system::open_folder};
@@ -73,6 +73,9 @@ fn keep(
     max_bytes: u64,
     left: &[LeftFile],
 ) -> Result<LeftFile, String> {
+    if is_host_artifact(name) {
+        return Err("the runner's own artifact has this name".to_owned());
+    }
     if !is_artifact_name(name) {
         return Err("its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`".to_owned());
     }

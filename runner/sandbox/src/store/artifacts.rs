@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runner_model::{ErrorClass, HostFault, Limits, row::RowError, visible::shown_path};
+use runner_model::{
+    ErrorClass, HostFault, Limits, row::RowError, row::is_host_artifact, visible::shown_path,
+};
 
 use crate::{
     contract::runner::provider::artifacts::ArtifactError, host_fault::fault_in, message::failure,
@@ -172,12 +174,14 @@ fn unnamed_file(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns whether an artifact may have this name. Names never become paths.
+/// Returns whether an artifact of a guest may have this name. Names never become paths, and those of the runner's own artifacts
+/// decide what readers take them for.
 pub(crate) fn is_artifact_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name != "."
         && name != ".."
+        && !is_host_artifact(name)
 }
 
 #[cfg(test)]
@@ -207,11 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn artifact_names_never_become_paths() {
-        for good in ["a", "report.html", "..a", "-", &"x".repeat(128)] {
+    fn names_of_artifacts_are_neither_paths_nor_the_hosts() {
+        for good in
+            ["a", "report.html", "..a", "-", "workspace.json", "my.output.json", &"x".repeat(128)]
+        {
             assert!(is_artifact_name(good), "{good:?}");
         }
-        for bad in ["", ".", "..", "a/b", "a\\b", "ä", "a b", "a\0", &"x".repeat(129)] {
+        let hosts = ["output.json", "transcript.json", "workspace.jsonl", "Workspace.CONTENTS"];
+        let paths = ["", ".", "..", "a/b", "a\\b", "ä", "a b", "a\0", &"x".repeat(129)];
+        for bad in paths.into_iter().chain(hosts) {
             assert!(!is_artifact_name(bad), "{bad:?}");
         }
     }

@@ -87,6 +87,7 @@ fn files_of_a_command_become_artifacts() {
         ["symlink", "/etc/passwd", "/artifacts/absolute"],
         ["symlink", "../../secret/file", "/artifacts/soft"],
         ["symlink", "report.html", "/artifacts/inner"],
+        ["write", "/artifacts/Transcript.json", "x"],
         ["link", "/data/file", "/artifacts/hard"],
     ]);
     for (kind, plugin) in world.commands() {
@@ -111,7 +112,7 @@ fn files_of_a_command_become_artifacts() {
             assert_eq!(
                 warnings(&ended),
                 [
-                    "not kept from `/artifacts`: `a bad name` (its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`), \
+                    "not kept from `/artifacts`: `Transcript.json` (the runner's own artifact has this name), `a bad name` (its name is not 1 to 128 of `A-Z a-z 0-9 . _ -`), \
                   `folder` (not a file), `hard` (a hard link), `inner` (a symbolic link), \
                   `soft` (a symbolic link), `too-large` (over `limits.artifacts`, 20 B)"
                 ],
