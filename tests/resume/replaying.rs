@@ -491,6 +491,11 @@ fn each_attempt_of_a_trial_has_its_own_responses() {
     let ends: Vec<_> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
     assert_eq!(ends, ["error", "error", "passed"]);
     assert_equal(&runner, &run);
+    for run in runner.runs() {
+        let failed = run.rows().into_iter().map(|row| row["service_failed"].clone());
+        assert_eq!(failed.collect::<Vec<_>>(), [json!(true), json!(true), Value::Null]);
+        assert_eq!(run.count("flaky"), 0);
+    }
     let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
     runner.run(&args).expect(0).says(&["replaying attempt 3"]);
     assert_eq!(server.requests().len(), sent);
@@ -536,6 +541,16 @@ fn rerun_trial_is_replayed_from_its_first_attempt() {
     assert_eq!(run.rows().len(), 6);
     let args = ["plugin", "run", "--from", run.id(), "--trial", "t0", "--replay"];
     runner.run(&args).expect(0).says(&["replaying attempt 6"]);
-    let (_, replayed) = replay(&runner, &[], 0);
-    assert_eq!(outcomes(&replayed), ["error", "error", "passed"]);
+    // Another program has sorted and doubled the rows.
+    let text = run.text("index.jsonl");
+    let reversed: Vec<_> = text.lines().chain(text.lines()).rev().collect();
+    for rows in [text.clone(), reversed.join("\n") + "\n"] {
+        run.write("index.jsonl", rows);
+        let (_, replayed) = replay(&runner, &[], 0);
+        assert_eq!(outcomes(&replayed), ["error", "error", "passed"]);
+        runner.run(&["compare", "--exact", run.id(), replayed.id()]).expect(0);
+    }
+    // So are the new attempts of a replay.
+    runner.run(&["resume", "latest", "--rerun", "all"]).expect(0);
+    runner.run(&["compare", "--exact", run.id(), "latest"]).expect(0).says(&["✓ 3 attempts"]);
 }

@@ -432,6 +432,42 @@ fn broken_servers_are_named() {
 }
 
 #[test]
+fn service_that_really_failed_excuses_the_attempt() {
+    let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
+    let servers = [
+        (Server::start(|_| Response::new(429)), true),
+        (Server::start(|_| Response::new(503)), true),
+        (Server::start(|_| Response::new(500)), false),
+        (hello(), false),
+        (broken("SSH-2.0-OpenSSH_9.6\r\n"), false),
+        (broken(""), true),
+        (broken(cut), true),
+        (silent(), true),
+    ];
+    let fail = json!({ "by": "fail" });
+    let mut attempts = vec![vec![fail.clone()]];
+    for (number, (server, _)) in (1..).zip(&servers) {
+        let mut asked = get(server.url("/"));
+        if number == servers.len() {
+            // The silent one.
+            asked["timeout"] = 50.into();
+        }
+        attempts.extend(both(&asked).map(|asked| [asked, vec![fail.clone()]].concat()));
+    }
+    let origins: Vec<_> = servers.iter().map(|(server, _)| server.origin()).collect();
+    let granted: Vec<_> = origins.iter().map(String::as_str).collect();
+    let runner = scenario("", &net(&granted), &attempts);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("[defaults]\nretries = {{ max = 0 }}\n{text}"));
+    let ran = runner.exec(&[]).expect(1);
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+    // An attempt that only says so is not excused.
+    let expected = [false].into_iter().chain(servers.iter().flat_map(|(_, failed)| [*failed; 2]));
+    let found = sent.rows.iter().map(|row| row["service_failed"] == true);
+    assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn host_puts_granted_secrets_into_headers() {
     let (server, thief) = (hello(), hello());
     let filled = json!({

@@ -30,6 +30,12 @@ impl Outcome {
         matches!(self, Self::Failed | Self::Error | Self::Timeout)
     }
 
+    /// Returns whether an attempt with this outcome makes a later pass of its trial flaky. `service_failed` is that key of its
+    /// row: the service could not answer, which is no fault of the provider.
+    pub fn is_bad_attempt(self, service_failed: bool) -> bool {
+        self.is_bad() && !(service_failed && self == Self::Error)
+    }
+
     /// Returns whether a row with this outcome can be final.
     pub fn can_be_final(self) -> bool {
         !matches!(self, Self::Stopped | Self::Ungraded)
@@ -71,6 +77,11 @@ text_enum! {
 }
 
 impl ErrorClass {
+    /// Returns whether the error is one of a service that the provider depends on.
+    pub fn is_of_service(self) -> bool {
+        matches!(self, Self::Unavailable | Self::RateLimited)
+    }
+
     /// Returns whether `retries.on` and `expect.error` of a scenario can name the class.
     pub fn can_be_named(self) -> bool {
         !matches!(self, Self::Grader | Self::Replay | Self::Crash)

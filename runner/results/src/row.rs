@@ -51,6 +51,7 @@ impl TableRow {
             flaky: false,
             is_judged: false,
             has_denied: false,
+            service_failed: false,
             state: KnownState::Unlisted,
             seq: 0,
             session: 0,

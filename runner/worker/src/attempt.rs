@@ -262,6 +262,9 @@ impl Attempt<'_> {
             row = Row { error: Some(error), ..new_row() };
             left.clear();
         }
+        let class = row.error.as_ref().and_then(|error| error.class);
+        row.service_failed =
+            ended.service_failed == Some(true) && class.is_some_and(ErrorClass::is_of_service);
         if row.outcome == Outcome::Passed && !self.test.expect.graders.is_empty() {
             row.outcome = Outcome::Ungraded;
         }

@@ -6,7 +6,8 @@ use std::io::{self, Read as _};
 use runner_model::row::{Artifact, LogPlace, OUTPUT_ARTIFACT, RowHead, read_line};
 use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef, provider::PreparedProvider};
 use runner_prepare::Fingerprints;
-use runner_record::{Fold, ReadLine, RecordError, RunDir};
+use runner_record::{Fold, RecordError, RunDir};
+use runner_results::RunTable;
 use runner_scenario::Suite;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -31,6 +32,14 @@ pub(crate) struct RowPlace {
     pub(crate) had_bad: bool,
     /// Whether graders have yet to judge the row.
     pub(crate) is_ungraded: bool,
+}
+
+impl RowPlace {
+    /// Returns the place of a table's row.
+    pub(crate) fn of(table: &RunTable, row: u32) -> Self {
+        let (at, bytes) = table.place(row);
+        Self { at, bytes: bytes as u32, ..Self::default() }
+    }
 }
 
 /// A row that is judged or graded. The new row has its attempt and logs.
@@ -125,6 +134,16 @@ enum Change {
     Run,
 }
 
+/// The rows of a run beside a changed plan.
+#[derive(Default)]
+struct Seen {
+    /// Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in the run's own fold.
+    fold: Fold,
+    rows: BTreeMap<u64, RowPlace>,
+    /// Trials with a bad attempt at the plan's own test. Only such an attempt makes a later pass flaky.
+    bad: HashSet<u64>,
+}
+
 impl Rejudge {
     /// Compares the fingerprints of final rows with those of the plan, and marks trials in `fold` that must run or be judged
     /// again. A trial that is pending anyway runs and is not judged. `keeps` returns whether a session's judgements are kept.
@@ -136,16 +155,11 @@ impl Rejudge {
         keeps: &dyn Fn(u32) -> bool,
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
-        // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
-        let mut seen = Fold::new(suite.trials());
-        let mut rows = BTreeMap::new();
-        // Trials with a bad attempt at the plan's own test. Only such an attempt makes a later pass flaky.
-        let mut bad = HashSet::new();
+        let new = || Seen { fold: Fold::new(suite.trials()), ..Seen::default() };
         let mut line = Vec::new();
-        run.rows(&mut |at, read| {
-            let ReadLine::Row(head, bytes) = read else { return };
+        let seen = run.fold_rows(&new, &mut |Seen { fold, rows, bad }, at, head, bytes| {
             let Some(index) = suite.index(&head.trial) else { return };
-            let effect = seen.add(index, (&head).into());
+            let effect = fold.add(index, (&head).into());
             let settles = effect.is_some_and(|effect| effect.settles);
             let is_ungraded = head.outcome == Outcome::Ungraded;
             if settles || rows.get(&index).is_some_and(|place: &RowPlace| place.is_ungraded) {
@@ -169,12 +183,13 @@ impl Rejudge {
                 }
             }
             if settles && change != Change::Nothing {
-                seen.mark(index);
+                fold.mark(index);
             }
-            if head.outcome.is_bad() && change == Change::Nothing {
+            if head.outcome.is_bad_attempt(head.service_failed) && change == Change::Nothing {
                 bad.insert(index);
             }
         })?;
+        let Seen { fold: seen, mut rows, bad } = seen;
         for index in 0..suite.trials() {
             let state = seen.trial(index);
             if state.had_bad && !bad.contains(&index) {

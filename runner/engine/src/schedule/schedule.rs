@@ -226,7 +226,7 @@ impl Schedule {
                 self.effects.push(Effect::TakeBack { worker, keep });
             }
         }
-        if self.unacked_rows > 0 || self.workers.in_flight() > 0 {
+        if !self.is_ending() {
             return;
         }
         if self.left == 0 {
@@ -236,10 +236,16 @@ impl Schedule {
             let reason = stop.reason;
             let message = stop.message.take();
             self.finish(Some(reason), message);
-        } else if self.is_used_up() {
+        } else {
             let message = self.settings.spending.used_up_by_providers();
             self.finish(Some(Reason::Budget), Some(message));
         }
+    }
+
+    /// Returns whether [`Self::tick`] ends the session: nothing is running, and nothing can start.
+    pub fn is_ending(&self) -> bool {
+        let is_idle = self.unacked_rows == 0 && self.workers.in_flight() == 0;
+        is_idle && (self.left == 0 || self.stop.is_some() || self.is_used_up())
     }
 
     pub(super) fn finish(&mut self, reason: Option<Reason>, message: Option<String>) {
@@ -370,7 +376,8 @@ impl Schedule {
         self.faults = 0;
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
-        trial.had_bad |= row.outcome.is_bad() && flight.kind == LaneKind::Attempts;
+        let is_bad = row.outcome.is_bad_attempt(row.service_failed);
+        trial.had_bad |= is_bad && flight.kind == LaneKind::Attempts;
         let ending = Ending::from_row(row);
         if self.retry(trial, ending, policy) {
             self.write(task, None, false, false);

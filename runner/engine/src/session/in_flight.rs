@@ -86,6 +86,7 @@ pub(crate) type Attached = (Option<Vec<u8>>, Vec<(Digest, File)>);
 pub(crate) struct CheckedReport {
     pub(crate) outcome: Outcome,
     pub(crate) has_denied: bool,
+    pub(crate) service_failed: bool,
     pub(crate) row: Vec<u8>,
     /// The row if a failed grader is called again.
     pub(crate) ungraded: Option<Vec<u8>>,
@@ -303,6 +304,25 @@ impl InFlightTask {
         Ok(Ok(()))
     }
 
+    /// Returns the base whose copy the task of a row has used, and whether its call did not end by itself. `None` if it has used
+    /// none. A grader that could not judge may have found no copy.
+    pub(super) fn used_base(
+        &self,
+        row: &RowRef<'_>,
+        provider: &Provider,
+    ) -> Option<(Digest, bool)> {
+        let left = row.workspace.as_ref()?;
+        let is_used = match self.task.kind {
+            TaskKind::Run => true,
+            TaskKind::Grade => {
+                let grading = provider.grading.as_ref()?;
+                grading.workspace.is_some() && row.outcome != Outcome::Error
+            }
+            TaskKind::Judge | TaskKind::Check => false,
+        };
+        Some((left.base?, self.task.kind == TaskKind::Run && left.partial)).filter(|_| is_used)
+    }
+
     /// Returns the key of the journal of the provider's attempt, or of that of the grader.
     pub(super) fn journal(&self) -> JournalKey {
         let mut graders = self.graders.iter().filter(|_| self.task.kind == TaskKind::Grade);
@@ -336,10 +356,14 @@ impl InFlightTask {
         let is_stopped = row.outcome == Outcome::Stopped;
         self.check_calls(is_stopped, row.error.as_ref(), row.calls, calls)?;
         let decision = decide(self, &row, &row);
-        let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
+        let (outcome, service_failed) = (row.outcome, row.service_failed);
+        let has_denied = !row.denied.is_empty();
         body.truncate(head.row_bytes as usize);
         let (row, ungraded) = (body, None);
-        Ok((CheckedReport { outcome, has_denied, row, ungraded, log, artifacts }, decision))
+        Ok((
+            CheckedReport { outcome, has_denied, service_failed, row, ungraded, log, artifacts },
+            decision,
+        ))
     }
 
     /// Checks a report of the provider.

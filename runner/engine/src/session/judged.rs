@@ -96,7 +96,8 @@ impl InFlightTask {
     ) -> Result<JudgedReport, String> {
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
-            let mut row = Row { outcome, error: Some(error), ..Row::from(stored) };
+            let error = Some(error);
+            let mut row = Row { outcome, error, service_failed: false, ..Row::from(stored) };
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = Grade {
@@ -196,6 +197,7 @@ impl From<JudgedReport> for CheckedReport {
         let row = report.row().ok();
         Self {
             outcome: row.as_ref().map_or(Outcome::Stopped, |row| row.outcome),
+            service_failed: row.as_ref().is_some_and(|row| row.service_failed),
             has_denied: row.is_some_and(|row| row.denies()),
             row: report.row,
             ungraded: report.ungraded,

@@ -1,7 +1,7 @@
 //! [`Stage::Running`]: trials run. A worker's report, or the loss of an attempt, becomes a row for the writer, which
 //! counts once it is on disk.
 
-use std::{io::BufRead as _, time::Duration};
+use std::{collections::BTreeSet, io::BufRead as _, time::Duration};
 
 use runner_model::protocol::{DIVERGED, FromWorker, ReportHead, TaskKind};
 use runner_model::provider::{PluginKind, PreparedProvider, Protocol};
@@ -231,12 +231,14 @@ impl Coordinator<'_> {
         let limits = &prepared.provider.limits;
         let mut is_answer = false;
         let mut diverged = None;
+        let mut used = None;
         let key = flight.journal();
         let calls = running.journals.get(&key).and_then(Journal::calls);
         let session = running.run.session;
         let checked = flight.receive(head, body, limits, session, calls, |flight, row, effort| {
             debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, outcome = %row.outcome, ms = effort.duration_ms, "report");
             is_answer = flight.task.kind == TaskKind::Run && prints_answer(prepared, row);
+            used = flight.used_base(row, &prepared.provider).map(|used| (flight.trial, used));
             diverged = difference(effort);
             let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
             self.schedule.apply(self.now, |schedule| {
@@ -248,6 +250,9 @@ impl Coordinator<'_> {
         match checked {
             Ok((report, effects)) => self.carry_out(effects, Some(report)),
             Err(fault) => return self.fault(worker, Some(head.task), fault),
+        }
+        if let Some((trial, (base, is_doubted))) = used {
+            self.pool.used_base(worker, trial, base, is_doubted);
         }
         if let Some(difference) = &diverged {
             self.notice(difference);
@@ -315,6 +320,7 @@ impl Coordinator<'_> {
 
     /// Counts rows that are on disk, the first one at offset `at`.
     pub(super) fn receive_lines(&mut self, mut at: u64, mut lines: &[u8]) {
+        let mut settled = BTreeSet::new();
         while !lines.is_empty()
             && let Stage::Running(running) = &mut self.stage
             && let Some((trial, row)) = running.unacked.pop_front()
@@ -323,7 +329,11 @@ impl Coordinator<'_> {
             // Reading from memory does not fail.
             let length = rest.skip_until(b'\n').unwrap_or(lines.len());
             let line = lines[..length].trim_ascii_end();
-            let needed = self.fold.add(trial, row).and_then(|effect| effect.needs);
+            let effect = self.fold.add(trial, row);
+            let needed = effect.and_then(|effect| effect.needs);
+            if effect.is_some_and(|effect| effect.settles) && running.distrusted.remove(&trial) {
+                settled.insert(trial);
+            }
             self.observer.event(&RunEvent::Row {
                 trial,
                 row,
@@ -343,9 +353,11 @@ impl Coordinator<'_> {
                 let provider = self.plan.suite.trial(trial).provider;
                 self.apply(|schedule| schedule.need(provider, pending));
             }
+            self.run_reselected();
             at += length as u64;
             lines = rest;
         }
+        self.reselect(settled);
     }
 
     pub(super) fn storage_failed(&mut self, message: String) {
@@ -380,6 +392,7 @@ impl Coordinator<'_> {
         Some(CheckedReport {
             outcome: reason.outcome(),
             has_denied: false,
+            service_failed: false,
             row: flight.row(reason, [took.into(), suspended], &how, calls),
             ungraded: None,
             log: None,
@@ -429,6 +442,7 @@ impl Coordinator<'_> {
             flaky,
             is_judged,
             has_denied: report.has_denied,
+            service_failed: report.service_failed,
             state,
             seq,
             session: run.session,

@@ -215,6 +215,18 @@ fn passed_retry_makes_trial_flaky() {
     let third = sent(&harness.tick_at(300));
     assert_eq!(harness.pass(1, third[0].task, 0.0), [written(third[0].task, true, true)]);
     assert_eq!(harness.ack(), [finish(None)]);
+
+    // Only an error of a service is excused, if the service failed.
+    for (outcome, flaky) in [("unavailable", false), ("timeout", true)] {
+        let mut harness = Harness::new(settings(&[0]), 1);
+        harness.policy = retries(1, 0);
+        let first = harness.ready(1, 1, false);
+        let failed = r#""usage":{},"service_failed":true"#;
+        let failed = row(outcome, 0.0, None).replace(r#""usage":{}"#, failed);
+        harness.report(1, first[0].task, &failed);
+        let second = sent(&harness.tick());
+        assert_eq!(harness.pass(1, second[0].task, 0.0), [written(second[0].task, true, flaky)]);
+    }
 }
 
 #[test]

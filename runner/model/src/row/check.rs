@@ -63,6 +63,7 @@ pub fn check_row<'a>(
         (is_time(row.suspended_ms), "suspended_ms"),
         (row.continued == task.recorded.map_or(0, |recorded| recorded.continued), "continued"),
         (is_error_right && is_class_right, "error"),
+        (!row.service_failed || class.is_some_and(ErrorClass::is_of_service), "service_failed"),
         (row.checks.iter().all(Check::is_possible), "checks"),
         (row.grades.is_empty(), "grades"),
         // One more for an output that does not fit the row, those of a workspace, and a transcript.

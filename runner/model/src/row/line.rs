@@ -91,6 +91,11 @@ pub struct Row<'a> {
     /// The attempt's transcript. Absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transcript: Option<TranscriptResult>,
+    /// Whether the error is `unavailable` or `rate-limited`, and the attempt's last request failed as the runner saw it: with
+    /// status 429 or 503, without a connection, by a cut response, or by a timeout of the request. Such an attempt makes no
+    /// later pass flaky.
+    #[serde(skip_serializing_if = "is_default")]
+    pub service_failed: bool,
 }
 
 /// The coordinator's keys of a line.
@@ -162,6 +167,8 @@ pub struct RowRef<'a> {
     pub continued: u32,
     pub workspace: Option<WorkspaceResult>,
     pub transcript: Option<TranscriptResult>,
+    #[serde(default)]
+    pub service_failed: bool,
     pub fingerprint: Option<Fingerprint>,
     pub judgement_fingerprint: Option<Fingerprint>,
     pub judged: Option<u64>,
@@ -193,6 +200,8 @@ pub struct RowHead {
     pub score: Option<f64>,
     #[serde(default)]
     pub grades: Vec<GradeHead>,
+    #[serde(default)]
+    pub service_failed: bool,
     pub fingerprint: Fingerprint,
     pub judgement_fingerprint: Fingerprint,
     pub worker: Option<Box<str>>,
@@ -283,6 +292,7 @@ impl<'a> From<RowRef<'a>> for Row<'a> {
             continued: row.continued,
             workspace: row.workspace,
             transcript: row.transcript,
+            service_failed: row.service_failed,
         }
     }
 }

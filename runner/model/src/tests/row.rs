@@ -164,6 +164,7 @@ fn impossible_rows_of_workers_are_refused() {
         ("\"attempt\":1", "\"attempt\":1,\"crc\":\"00000000\""),
         ("\"attempt\":1", "\"attempt\":1,\"judged\":1"),
         ("\"attempt\":1", "\"attempt\":1,\"flaky\":true"),
+        ("\"attempt\":1", "\"attempt\":1,\"service_failed\":true"),
         ("\"v\":4", "\"v\":3"),
         ("0.141", "-1"),
         ("\"verdict\"", "\"name\":\"style\",\"verdict\""),

@@ -48,6 +48,8 @@ pub struct RowFacts {
     pub is_judged: bool,
     /// The attempt or one of its graders was denied something.
     pub has_denied: bool,
+    /// The key of the row.
+    pub service_failed: bool,
     /// The result beside the known failures.
     pub state: KnownState,
     /// The row's number in the run; 0 if it has no number.
@@ -73,6 +75,7 @@ impl From<&RowHead> for RowFacts {
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
             has_denied: row.denies(),
+            service_failed: row.service_failed,
             state: KnownState::Unlisted,
             seq: row.seq,
             session: row.session,
@@ -145,6 +148,21 @@ impl PackedState {
         self.0 = self.0 & !mask | bits;
     }
 
+    /// Selects the trial again, because its rows are not trusted. An output does not wait for graders any more.
+    fn select_again(&mut self) {
+        if self.outcome().is_some() && self.newest() == UNGRADED {
+            self.set(NEWEST, OTHER);
+        }
+        if self.newest() != 0 {
+            self.set(MARK, MARK);
+        }
+    }
+
+    /// Returns whether the newest row waits for graders, and no session has selected the trial since.
+    fn awaits_graders(self) -> bool {
+        self.newest() == UNGRADED && (self.outcome().is_some() || !self.has(MARK))
+    }
+
     /// Returns whether an output waits for graders, and the trial has no result yet.
     fn is_ungraded(self) -> bool {
         self.newest() == UNGRADED && self.outcome().is_none()
@@ -154,13 +172,16 @@ impl PackedState {
         if self.is_ungraded() {
             counts.remove(Outcome::Ungraded, false);
         }
+        if !row.is_judged && self.outcome().is_none() {
+            self.set(MARK, 0);
+        }
         // A row that was judged again replaces the row of the same attempt.
         if row.flaky || !row.is_judged && self.newest() == BAD {
             self.set(BAD_BEFORE, BAD_BEFORE);
         }
         let newest = match row.outcome {
             Outcome::Ungraded => UNGRADED,
-            outcome if outcome.is_bad() => BAD,
+            outcome if outcome.is_bad_attempt(row.service_failed) => BAD,
             _ => OTHER,
         };
         self.set(NEWEST, newest);
@@ -211,8 +232,10 @@ impl Fold {
         known: &Arc<Known>,
         matches: &dyn Fn(&str, u64) -> bool,
     ) -> Result<Self, RecordError> {
-        let reruns =
-            manifest.sessions.iter().filter_map(|one| Some((one.number, one.rerun.as_ref()?)));
+        let reruns = manifest.sessions.iter().flat_map(|session| {
+            let added = session.number;
+            session.reruns().map(move |(from_seq, rerun)| (added, from_seq, rerun))
+        });
         let new = || {
             let fold = Self::of_plan(places, Some(manifest));
             (fold, UnplannedFold::removed(known), reruns.clone().peekable())
@@ -223,10 +246,11 @@ impl Fold {
                 let number = place.number;
                 match line {
                     ReadLine::Row(row, _) => {
-                        while let Some((_, rerun)) =
-                            reruns.next_if(|(session, _)| *session <= row.session)
-                        {
-                            fold.select(rerun, matches);
+                        let is_due = |(session, from_seq, _): &(u32, u64, &Rerun)| {
+                            *session < row.session || *session == row.session && *from_seq < row.seq
+                        };
+                        while let Some((_, from_seq, rerun)) = reruns.next_if(is_due) {
+                            fold.select_from(from_seq, rerun, matches);
                         }
                         let index = places.index(&row.trial);
                         if fold.foreign.is_none() {
@@ -252,8 +276,8 @@ impl Fold {
             return Err(run.dir.refuse(ROWS, problem));
         }
         let (mut fold, removed, reruns) = folded;
-        for (_, rerun) in reruns {
-            fold.select(rerun, matches);
+        for (_, from_seq, rerun) in reruns {
+            fold.select_from(from_seq, rerun, matches);
         }
         fold.removed = removed.fold.counts;
         Ok(fold)
@@ -289,6 +313,26 @@ impl Fold {
             }
         }
         selected
+    }
+
+    /// Applies a selection of [`SessionEntry::reruns`](crate::SessionEntry::reruns).
+    fn select_from(&mut self, from_seq: u64, rerun: &Rerun, matches: &dyn Fn(&str, u64) -> bool) {
+        match rerun.ids().filter(|_| from_seq > 0) {
+            Some(ids) => {
+                let trials = (0..self.trials.len() as u64).filter(|index| matches(&ids, *index));
+                trials.for_each(|index| _ = self.select_again(index));
+            }
+            None => drop(self.select(rerun, matches)),
+        }
+    }
+
+    /// Selects a trial whose rows are not trusted: it is pending until its next final row. Returns whether it was not pending.
+    pub fn select_again(&mut self, index: u64) -> bool {
+        let is_new = !self.is_pending(index, self.state(index));
+        if let Some(state) = self.trials.get_mut(index as usize) {
+            state.select_again();
+        }
+        is_new
     }
 
     /// Makes a trial pending until its next final row.
@@ -336,7 +380,7 @@ impl Fold {
 
     /// Returns whether the newest row of a pending trial is `ungraded`.
     pub fn has_ungraded(&self) -> bool {
-        self.trials.iter().any(|state| state.is_pending() && state.newest() == UNGRADED)
+        self.trials.iter().any(|state| state.is_pending() && state.awaits_graders())
     }
 
     /// Adds a trial without rows to a fold without a plan. Returns its index, which is the next one if there are no adaptive repeats.
@@ -403,7 +447,7 @@ impl Fold {
         let state = self.state(index);
         TrialState {
             outcome: state.outcome(),
-            ungraded: state.newest() == UNGRADED,
+            ungraded: state.awaits_graders(),
             had_bad: state.newest() == BAD || state.has(BAD_BEFORE),
             is_pending: self.is_pending(index, state),
             state: self.states.get(&index).copied().unwrap_or_default(),
@@ -461,8 +505,8 @@ pub struct UnplannedFold {
     /// Numbers of the trials by 64 bits of a hash.
     numbers: HashMap<u64, u32>,
     known: Arc<Known>,
-    /// Number of the last session.
-    last_session: u32,
+    /// Number of the last session, and of the last row before its last selection.
+    last: (u32, u64),
 }
 
 impl UnplannedFold {
@@ -471,7 +515,14 @@ impl UnplannedFold {
         Self {
             fold: Fold::unplanned(adaptive),
             known: Arc::clone(known),
-            last_session: manifest.last_session(),
+            last: (
+                manifest.last_session(),
+                manifest
+                    .sessions
+                    .last()
+                    .and_then(|session| Some(session.added.last()?.from_seq))
+                    .unwrap_or(0),
+            ),
             ..Self::default()
         }
     }
@@ -487,7 +538,8 @@ impl UnplannedFold {
         let number = *number.or_insert_with(|| self.fold.add_trial(&row.trial) as u32);
         // Only a session needs the number of a trial's attempts, and it has a plan.
         let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &self.known) };
-        let is_earlier = row.session < self.last_session;
+        let (session, from_seq) = self.last;
+        let is_earlier = row.session < session || row.session == session && row.seq <= from_seq;
         let effect = self.fold.add_unplanned(number.into(), facts, is_earlier)?;
         Some((number as usize, effect))
     }

@@ -180,7 +180,13 @@ fn case_element(
                 bad_element(&mut text, ["failure", "error"], row);
                 names = ["rerunFailure", "rerunError"];
             }
-            case.retried.iter().for_each(|row| bad_element(&mut text, names, row));
+            // A pass after a failed service is not flaky.
+            let is_shown = |retried: &&RowRef<'_>| {
+                row.outcome != Outcome::Passed
+                    || retried.outcome.is_bad_attempt(retried.service_failed)
+            };
+            let retried = case.retried.iter().filter(is_shown);
+            retried.for_each(|row| bad_element(&mut text, names, row));
         }
     }
     text + "        </testcase>\n"

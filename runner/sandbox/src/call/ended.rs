@@ -39,6 +39,8 @@ pub struct Ended {
     pub dropped_steps: u64,
     /// The exchanges in the attempt's journal. `None` without any.
     pub calls: Option<Calls>,
+    /// Whether the last request failed: with status 429 or 503, or for want of a whole response in time. `None` without requests.
+    pub service_failed: Option<bool>,
 }
 
 /// The changes in a workspace, redacted.
@@ -119,6 +121,7 @@ impl Ended {
             transcript: Vec::new(),
             dropped_steps: 0,
             calls: None,
+            service_failed: None,
         }
     }
 }

@@ -178,6 +178,9 @@ impl Host {
     /// Counts the use of a tool as that of the attempt. Returns the call's result for the guest.
     fn end_tool(&mut self, name: &str, ended: Ended) -> Result<String, tools::ToolError> {
         self.fault = self.fault.or(ended.host_fault);
+        if ended.service_failed.is_some() {
+            self.outbound.counts().service_failed = ended.service_failed;
+        }
         for denied in ended.denied {
             let add = denied.grant.map(|grant| format!(" (add `{grant}` to its grants)"));
             let add = add.unwrap_or_default();

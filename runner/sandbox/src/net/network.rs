@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, time::Duration};
 
+use http::StatusCode;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use runner_model::{NetGrant, row::Denied};
 use wasmtime_wasi_http::WasiBody;
 
 use super::connect::{Connector, Lookup, system_lookup};
-use super::failure::{MAX_HEAD, MAX_HEADERS};
+use super::failure::{Failure, MAX_HEAD, MAX_HEADERS};
 use super::{policy::NetPolicy, retry_after::RetryAfter};
 
 /// Time after which an idle connection is closed.
@@ -85,6 +86,8 @@ pub(crate) struct Counts {
     pub(crate) denied: Denials,
     /// The wait that the last response requested.
     pub(crate) retry_after: Option<RetryAfter>,
+    /// Whether the last request failed for a reason of its service. `None` before the first one has ended.
+    pub(crate) service_failed: Option<bool>,
 }
 
 impl Traffic {
@@ -92,6 +95,20 @@ impl Traffic {
         // Each change under the lock is complete, so a panic leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Notes the end of a request, or that the body of its response has broken off.
+    pub(super) fn note_end(&self, end: Result<StatusCode, &Failure>) {
+        let has_failed = match end {
+            Ok(status) => is_busy(status),
+            Err(failure) => matches!(failure, Failure::Unreachable { .. } | Failure::Timeout),
+        };
+        self.counts().service_failed = Some(has_failed);
+    }
+}
+
+/// Returns whether a server refuses a request for now.
+pub(super) fn is_busy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Denied requests of one call, each once.

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::exchanges::Timed;
 use super::failure::{Failure, MAX_HEAD};
-use super::journal::{Answered, Asked};
+use super::journal::{Answer, Answered, Asked};
 use super::network::{Counts, Network, Traffic};
 use super::policy::{Refusal, origin, read_url};
 use super::{headers, response::Incoming, retry_after::RetryAfter, wire::Wire};
@@ -127,14 +127,12 @@ impl Outbound {
             let whole = async { self.read_whole(response.await?).await };
             within(&self.guard, timeout, whole).await.unwrap_or(Err(Failure::Timeout))
         });
-        let answered = match asked {
-            Some((exchanges, asked)) => {
-                let answered = exchanges.exchange(asked, self.timed(live)).await?;
-                self.note_wait(&answered);
-                answered
-            }
-            None => self.timed(live).await.answer?,
+        let answer = match asked {
+            Some((exchanges, asked)) => exchanges.exchange(asked, self.timed(live)).await,
+            None => self.timed(live).await.answer,
         };
+        self.note_answer(&answer);
+        let answered = answer?;
         Ok(contract::Response {
             status: answered.status.as_u16(),
             headers: headers::write(&answered.headers),
@@ -174,11 +172,12 @@ impl Outbound {
         Timed { answer, took, used: used.into() }
     }
 
-    /// Notes the wait that a response of a deterministic call requests, by the guest's clock.
-    pub(super) fn note_wait(&self, answered: &Answered) {
-        if let Some(Determinism { clock, .. }) = &self.guard.determinism {
+    /// Notes the end of a request. Of a deterministic call, also the wait that the response requests, by the guest's clock.
+    pub(super) fn note_answer(&self, answer: &Answer) {
+        self.traffic.note_end(answer.as_ref().map(|answered| answered.status));
+        if let (Ok(answered), Some(one)) = (answer, &self.guard.determinism) {
             let Answered { status, headers, .. } = answered;
-            self.counts().retry_after = RetryAfter::read(*status, headers, clock.wall());
+            self.counts().retry_after = RetryAfter::read(*status, headers, one.clock.wall());
         }
     }
 

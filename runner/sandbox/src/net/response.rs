@@ -88,6 +88,51 @@ impl Incoming {
         self.trailers.take().map(Frame::trailers)
     }
 
+    fn poll_part(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(self.rest().map(Ok));
+            }
+            let frame = match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(frame) => frame,
+                Poll::Pending => {
+                    return self.poll_timeout(context).map(|()| Some(Err(Failure::Timeout)));
+                }
+            };
+            if let Some(timeout) = &mut self.timeout {
+                timeout.end = None;
+            }
+            let Some(frame) = frame else {
+                self.is_over = true;
+                continue;
+            };
+            let frame = frame.map_err(|error| Failure::from_exchange(&self.origin, &error))?;
+            self.count(&frame)?;
+            let Some(stream) = &mut self.stream else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let data = stream.push(&data);
+                    // All of it may be held back.
+                    if !data.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(data.into()))));
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(mut trailers) = frame.into_trailers() {
+                        headers::redact(&mut trailers, stream.redactor());
+                        self.trailers = Some(trailers);
+                    }
+                    self.is_over = true;
+                }
+            }
+        }
+    }
+
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Failure> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.traffic.counts().bytes_in += bytes;
@@ -105,46 +150,11 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let this = &mut *self;
-        loop {
-            if this.is_over {
-                return Poll::Ready(this.rest().map(Ok));
-            }
-            let frame = match Pin::new(&mut this.body).poll_frame(context) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    return this.poll_timeout(context).map(|()| Some(Err(Failure::Timeout)));
-                }
-            };
-            if let Some(timeout) = &mut this.timeout {
-                timeout.end = None;
-            }
-            let Some(frame) = frame else {
-                this.is_over = true;
-                continue;
-            };
-            let frame = frame.map_err(|error| Failure::from_exchange(&this.origin, &error))?;
-            this.count(&frame)?;
-            let Some(stream) = &mut this.stream else {
-                return Poll::Ready(Some(Ok(frame)));
-            };
-            match frame.into_data() {
-                Ok(data) => {
-                    let data = stream.push(&data);
-                    // All of it may be held back.
-                    if !data.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(data.into()))));
-                    }
-                }
-                Err(frame) => {
-                    if let Ok(mut trailers) = frame.into_trailers() {
-                        headers::redact(&mut trailers, stream.redactor());
-                        this.trailers = Some(trailers);
-                    }
-                    this.is_over = true;
-                }
-            }
+        let polled = self.poll_part(context);
+        if let Poll::Ready(Some(Err(failure))) = &polled {
+            self.traffic.note_end(Err(failure));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use runner_model::{ErrorClass, Time, row::RowError};
 
+use super::network::is_busy;
 use crate::message::{cut, with_end};
 
 /// Bytes of a header's value in a message.
@@ -24,7 +25,7 @@ impl RetryAfter {
     /// Reads the header of a response that requests a wait. A date counts from the response's own date: the clocks of the machines
     /// may differ.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Self> {
-        if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        if !is_busy(status) {
             return None;
         }
         let text = |name| Some(String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned());
@@ -44,8 +45,7 @@ impl RetryAfter {
 
     /// Adds the wait to an error of an attempt without one, or returns the reason for ignoring it.
     pub(crate) fn apply(&self, mut error: RowError<'static>) -> RowError<'static> {
-        let may_retry =
-            matches!(error.class, Some(ErrorClass::RateLimited | ErrorClass::Unavailable));
+        let may_retry = error.class.is_some_and(ErrorClass::is_of_service);
         if !may_retry || error.retry_after_ms.is_some() {
             return error;
         }

@@ -292,8 +292,9 @@ async fn answer(
         let between = options.between_bytes_timeout;
         outbound.read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
     };
-    let answered = ticket.answer(outbound.timed(live)).await?;
-    outbound.note_wait(&answered);
+    let answer = ticket.answer(outbound.timed(live)).await;
+    outbound.note_answer(&answer);
+    let answered = answer?;
     let mut response = Response::new(whole(answered.body));
     (*response.status_mut(), *response.headers_mut()) = (answered.status, answered.headers);
     Ok((response, Box::new(async { Ok(()) })))
@@ -315,11 +316,11 @@ async fn send(
     let (sent, connected) = outbound.send(admitted, counted.boxed_unsync(), again);
     let response = tokio::select! {
         biased;
-        response = sent => response?,
-        () = wait(&outbound.guard, connected, &options) => return Err(Failure::Timeout),
+        response = sent => response,
+        () = wait(&outbound.guard, connected, &options) => Err(Failure::Timeout),
     };
-
-    let response = response.map(|body| {
+    outbound.traffic.note_end(response.as_ref().map(Response::status));
+    let response = response?.map(|body| {
         let body = body.with_timeout(&outbound.guard, options.between_bytes_timeout);
         body.map_err(Error::from).boxed_unsync()
     });

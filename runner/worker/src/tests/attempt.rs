@@ -49,6 +49,7 @@ fn ended(ending: Ending) -> Ended {
         transcript: Vec::new(),
         dropped_steps: 0,
         calls: None,
+        service_failed: None,
     }
 }
 
@@ -81,7 +82,7 @@ fn judged_report(line: &str, rule: TimeoutRule, ended: Ended) -> AttemptReport {
         blobs: Path::new(""),
     };
     let result =
-        attempt.judge_call(None, &[], Time::from_millis(1_800_000_000_015), ended, usize::MAX);
+        attempt.judge_call(1, None, &[], Time::from_millis(1_800_000_000_015), ended, usize::MAX);
     let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
     check_row(&report.row, &task, &Limits::default()).unwrap();
     report
@@ -119,6 +120,20 @@ fn a_reply_becomes_one_compact_row() {
         rest,
         r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"kind":"equals","verdict":"fail","message":"the output differs from the expected one","expected":2,"actual":3},{"name":"own","verdict":"pass","score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
     );
+}
+
+#[test]
+fn only_errors_of_services_have_failed_services() {
+    for (class, failed, expected) in [
+        (ErrorClass::Unavailable, Some(true), json!(true)),
+        (ErrorClass::RateLimited, Some(true), json!(true)),
+        (ErrorClass::InvalidInput, Some(true), Value::Null),
+        (ErrorClass::RateLimited, Some(false), Value::Null),
+        (ErrorClass::RateLimited, None, Value::Null),
+    ] {
+        let ended = Ended { service_failed: failed, ..ended(error(class)) };
+        assert_eq!(judged_row(LINE, ended)["service_failed"], expected, "{class} {failed:?}");
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn ended(ending: Ending) -> Ended {
         transcript: Vec::new(),
         dropped_steps: 0,
         calls: None,
+        service_failed: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use runner_sdk::{
-    NoConfig, Provider, Reply, Result, Test,
+    Error, NoConfig, Provider, Reply, Result, Test,
     http::{self, HttpError},
     schemars::{self, JsonSchema},
     serde_json::{Value, json},
@@ -54,6 +54,8 @@ enum By {
     Race,
     /// Makes as many requests of `wasi:http` as `size` says, one after the other, and drops each after `timeout`.
     Drop,
+    /// Sends nothing, and ends with an error of the service.
+    Fail,
 }
 
 impl Provider for Web {
@@ -61,7 +63,11 @@ impl Provider for Web {
     type Config = NoConfig;
 
     fn run(test: Test<Self>) -> Result<Reply> {
+        let fails = test.input.requests.last().is_some_and(|last| last.by == By::Fail);
         let answers: Vec<Value> = test.input.requests.into_iter().map(answer).collect();
+        if fails {
+            return Err(Error::unavailable("the service is busy"));
+        }
         if test.input.judges {
             return Reply::new(json!({ "verdict": "pass", "explanation": answers }));
         }
@@ -100,6 +106,7 @@ fn answer(request: Request) -> Value {
         By::Agent => agent(&request),
         By::Race => wasi::race(&request),
         By::Drop => wasi::drop_late(&request),
+        By::Fail => Value::Null,
     }
 }
 

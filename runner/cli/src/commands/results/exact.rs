@@ -1,19 +1,21 @@
 //! `runner compare --exact`: whether the results of two runs are equal.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 
 use runner_model::visible::{cut, visible_line};
-use runner_model::{Outcome, digest, exit::Exit, units::plural};
-use runner_record::{ReadLine, RecordError, RunDir};
-use runner_report::VERSION;
+use runner_model::{Digest, Outcome, digest, exit::Exit, row::read_line, units::plural};
+use runner_record::{Manifest, ReadLine, RecordError, RunDir};
 use runner_report::schemars::{self, JsonSchema};
+use runner_report::{PlanOrder, RunTable, VERSION};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, Value, to_raw_value};
 
 use crate::text::{CommandError, Out};
 
-/// Keys of rows that differ between equal attempts: places, times, resources and the machine.
-const LEFT_OUT: [&str; 13] = [
+/// Keys of rows that differ between equal attempts: places, times, resources and the machine. Rows of older versions have no
+/// `service_failed`.
+const LEFT_OUT: [&str; 14] = [
     "seq",
     "session",
     "attempt",
@@ -25,6 +27,7 @@ const LEFT_OUT: [&str; 13] = [
     "suspended_ms",
     "continued",
     "usage",
+    "service_failed",
     "stopped_by",
     "crc",
 ];
@@ -50,6 +53,13 @@ pub struct ExactDocument {
     only_in_base: u64,
     /// Attempts among them that only the new run has.
     only_in_new: u64,
+    /// Trials that the base needs and that have no result in it.
+    missing_in_base: u64,
+    /// Trials that the new run needs and that have no result in it.
+    missing_in_new: u64,
+    /// The first of these trials, in the order of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_missing: Option<String>,
     /// The first difference by the names of attempts. One that only one run has comes after the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     first: Option<Difference>,
@@ -102,79 +112,182 @@ struct ArtifactName {
 
 /// The newest row of an attempt.
 struct Compared {
+    /// First byte and length of the line.
+    line: (u64, usize),
     hash: [u8; 16],
     /// A timeout is by real time, so two of them are not compared.
     is_timeout: bool,
     has_max_duration: bool,
-    /// The attempt's number in its run.
-    attempt: u32,
+    has_transcript: bool,
+    is_retried: bool,
 }
 
 pub fn run(runs: [&RunDir; 2], is_json: bool, out: &Out) -> Result<Exit, CommandError> {
     let document = compare(runs)?;
     out.document_or(is_json, &document, |document| document.print(out));
-    Ok(if document.different == 0 && document.equal > 0 { Exit::Success } else { Exit::Bad })
+    let is_equal = document.different == 0 && document.equal > 0 && !document.lacks_results();
+    Ok(if is_equal { Exit::Success } else { Exit::Bad })
 }
 
-fn compare([base, new]: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
-    let [before, mut now] = [read(base)?, read(new)?];
+fn compare(runs: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
+    let manifests = [runs[0].manifest()?, runs[1].manifest()?];
+    // A replay repeats the attempts since a trial was last rerun.
+    let is_replay = |manifest: &Manifest| manifest.sessions.iter().any(|one| one.replays.is_some());
+    let only_new = manifests.iter().any(is_replay);
+    let before = read(runs[0], &manifests[0], only_new)?;
+    let mut now = read(runs[1], &manifests[1], only_new)?;
     let mut document = ExactDocument { v: VERSION, ..ExactDocument::default() };
-    let mut first: Option<(bool, Place, [Option<u32>; 2])> = None;
-    let mut differs = |place: Place, attempts: [Option<u32>; 2]| {
-        // A replay of some trials lacks all others.
-        let found = (attempts.contains(&None), place, attempts);
-        if first.as_ref().is_none_or(|first| found < *first) {
-            first = Some(found);
-        }
-    };
+    (document.missing_in_base, document.first_missing) = missing(runs[0])?;
+    let (missing_in_new, first_missing) = missing(runs[1])?;
+    document.missing_in_new = missing_in_new;
+    document.first_missing = document.first_missing.or(first_missing);
+    let mut first: Option<(bool, Place, [Option<Compared>; 2])> = None;
     for (place, before) in before {
         let now = now.remove(&place);
         let has_max_duration = now.as_ref().is_some_and(|now| now.has_max_duration);
         document.without_duration += u64::from(before.has_max_duration || has_max_duration);
         match &now {
             Some(now) if before.is_timeout && now.is_timeout => document.left_out += 1,
-            Some(now) if before.hash == now.hash => document.equal += 1,
-            now => {
+            Some(now) if is_equal(runs, [&before, now])? => document.equal += 1,
+            _ => {
                 document.different += 1;
                 document.only_in_base += u64::from(now.is_none());
-                differs(place, [Some(before.attempt), now.as_ref().map(|now| now.attempt)]);
+                // A replay of some trials lacks all others.
+                let is_first =
+                    |(is_single, first, _): &_| (now.is_none(), &place) < (*is_single, first);
+                if first.as_ref().is_none_or(is_first) {
+                    first = Some((now.is_none(), place, [Some(before), now]));
+                }
             }
         }
     }
     for (place, now) in now {
         document.different += 1;
         document.only_in_new += 1;
-        differs(place, [None, Some(now.attempt)]);
+        if first.as_ref().is_none_or(|(is_single, first, _)| (true, &place) < (*is_single, first)) {
+            first = Some((true, place, [None, Some(now)]));
+        }
     }
-    if let Some((_, place, attempts)) = first {
-        document.first = Some(difference([base, new], place, attempts)?);
+    if let Some((_, place, rows)) = first {
+        document.first = Some(difference(runs, place, rows)?);
     }
     Ok(document)
 }
 
-/// Reads the newest row of each attempt that was not stopped.
-fn read(run: &RunDir) -> Result<HashMap<Place, Compared>, RecordError> {
-    let mut trials: HashMap<String, BTreeMap<u32, Compared>> = HashMap::new();
-    run.rows(&mut |_, line| {
-        if let ReadLine::Row(head, bytes) = line
-            && head.outcome != Outcome::Stopped
-            && let Some((keys, has_max_duration)) = compared(bytes)
-        {
-            let text = serde_json::to_vec(&keys).unwrap_or_default();
-            let row = Compared {
-                hash: *digest(&text).0.first_chunk().unwrap_or(&[0; 16]),
-                is_timeout: head.outcome == Outcome::Timeout,
-                has_max_duration,
-                attempt: head.attempt,
-            };
-            trials.entry(head.trial.to_string()).or_default().insert(head.attempt, row);
-        }
+/// Returns the number of trials without a result that a run needs, and the first of them.
+fn missing(run: &RunDir) -> Result<(u64, Option<String>), RecordError> {
+    let table = RunTable::open(run)?;
+    let order = PlanOrder::read(&table);
+    let mut places = order.needed(&table);
+    places.retain(|place| order.number(*place).and_then(|trial| table.result(trial)).is_none());
+    let first = places.first().and_then(|place| order.trial_id(&table, *place));
+    Ok((places.len() as u64, first.map(|trial| trial.to_string())))
+}
+
+/// Reads the newest row of each attempt that was not stopped, or only of those since their trial was last rerun.
+///
+/// # Errors
+///
+/// A line cannot be read: it may be a row that differs.
+fn read(
+    run: &RunDir,
+    manifest: &Manifest,
+    only_new: bool,
+) -> Result<HashMap<Place, Compared>, RecordError> {
+    let mut unreadable = None;
+    let new = HashMap::<String, BTreeMap<u32, Compared>>::new;
+    let trials = run.fold_lines(&new, |_| (), &mut |trials, place, (line, _)| {
+        let problem = match line {
+            ReadLine::Row(head, _) if head.outcome == Outcome::Stopped => return,
+            ReadLine::Row(head, bytes) => match compared(bytes) {
+                Some((keys, has_max_duration)) => {
+                    let row = Compared {
+                        line: (place.at, bytes.len()),
+                        hash: hash(&keys),
+                        is_timeout: head.outcome == Outcome::Timeout,
+                        has_max_duration,
+                        has_transcript: keys.contains_key("transcript"),
+                        is_retried: only_new && read_line(bytes).is_ok_and(|row| row.is_retried()),
+                    };
+                    trials.entry(head.trial.to_string()).or_default().insert(head.attempt, row);
+                    return;
+                }
+                None => "it is not a row".to_owned(),
+            },
+            ReadLine::Damaged(problem) => problem.to_string(),
+            ReadLine::Torn if manifest.status.is_terminal() => {
+                "the end of the line is missing".to_owned()
+            }
+            ReadLine::Torn => return,
+        };
+        unreadable.get_or_insert_with(|| {
+            let next = run.command("verify", &[]);
+            run.refuse_rows(format!("line {}: {problem}; to list all: {next}", place.number))
+        });
     })?;
+    if let Some(error) = unreadable {
+        return Err(error);
+    }
     let numbered = trials.into_iter().flat_map(|(trial, attempts)| {
-        let rows = (1..).zip(attempts.into_values());
-        rows.map(move |(number, row)| ((trial.clone(), number), row))
+        let mut rows: Vec<_> = attempts.into_values().collect();
+        if only_new && let Some(earlier) = rows.len().checked_sub(1) {
+            let last = rows[..earlier].iter().rposition(|row| !row.is_retried);
+            rows.drain(..last.map_or(0, |last| last + 1));
+        }
+        (1..).zip(rows).map(move |(number, row)| ((trial.clone(), number), row))
     });
     Ok(numbered.collect())
+}
+
+fn hash(keys: &Keys) -> [u8; 16] {
+    let text = serde_json::to_vec(keys).unwrap_or_default();
+    *digest(&text).0.first_chunk().unwrap_or(&[0; 16])
+}
+
+/// Returns whether two rows are equal, but for the ids in their transcripts.
+fn is_equal(runs: [&RunDir; 2], [before, now]: [&Compared; 2]) -> Result<bool, RecordError> {
+    if before.hash == now.hash || !before.has_transcript || !now.has_transcript {
+        return Ok(before.hash == now.hash);
+    }
+    let [before, now] = [before.keys(runs[0])?, now.keys(runs[1])?];
+    Ok(before.is_some() && before.as_ref().map(hash) == now.as_ref().map(hash))
+}
+
+impl Compared {
+    /// Reads the row again. Its transcript has the digest without the id.
+    fn keys(&self, run: &RunDir) -> Result<Option<Keys>, RecordError> {
+        let line = run.row(self.line.0, self.line.1)?;
+        let keys = compared(&line).map(|(mut keys, _)| {
+            // A transcript that is lost keeps its digest.
+            let _ = remove_session(run, &mut keys);
+            keys
+        });
+        Ok(keys)
+    }
+}
+
+/// Replaces digest and size of the transcript by those without `session_id`: in older runs it counts stopped and earlier attempts.
+fn remove_session(run: &RunDir, row: &mut Keys) -> Option<()> {
+    let mut transcript: Keys = serde_json::from_str(row.get("transcript")?.get()).ok()?;
+    let old = transcript.get("sha256")?.clone();
+    let mut text = Vec::new();
+    let file = Digest::parse(old.get().trim_matches('"'))?;
+    run.artifact(&file).ok()?.read_to_end(&mut text).ok()?;
+    let mut content: Keys = serde_json::from_slice(&text).ok()?;
+    content.remove("session_id")?;
+    let text = serde_json::to_vec(&content).ok()?;
+    let (new, bytes) = (to_raw_value(&digest(&text)).ok()?, to_raw_value(&text.len()).ok()?);
+    let mut artifacts: Vec<Keys> = serde_json::from_str(row.get("artifacts")?.get()).ok()?;
+    for artifact in &mut artifacts {
+        if artifact.get("sha256")?.get() == old.get() {
+            artifact.insert("sha256".to_owned(), new.clone());
+            artifact.insert("bytes".to_owned(), bytes.clone());
+        }
+    }
+    row.insert("artifacts".to_owned(), to_raw_value(&artifacts).ok()?);
+    transcript.insert("sha256".to_owned(), new);
+    row.insert("transcript".to_owned(), to_raw_value(&transcript).ok()?);
+    Some(())
 }
 
 /// Returns the keys of a row that equal attempts have in common, and whether a check of `max_duration` is left out.
@@ -227,9 +340,12 @@ fn remove_hash(keys: &mut Keys) -> Option<()> {
 fn difference(
     runs: [&RunDir; 2],
     (trial, attempt): Place,
-    attempts: [Option<u32>; 2],
+    rows: [Option<Compared>; 2],
 ) -> Result<Difference, RecordError> {
-    let [before, now] = [0, 1].map(|side| find(runs[side], &trial, attempts[side]));
+    let [before, now] = [0, 1].map(|side| match &rows[side] {
+        Some(row) => row.keys(runs[side]),
+        None => Ok(None),
+    });
     let rows = [before?, now?];
     let keys = rows.iter().flatten().flatten().map(|(key, _)| key);
     let differing = keys.filter(|key| {
@@ -270,20 +386,22 @@ fn other_artifacts(rows: [&Keys; 2]) -> Vec<ArtifactDifference> {
     named.collect()
 }
 
-fn find(run: &RunDir, trial: &str, attempt: Option<u32>) -> Result<Option<Keys>, RecordError> {
-    let mut found = None;
-    run.rows(&mut |_, line| {
-        if let ReadLine::Row(head, bytes) = line
-            && Some(head.attempt) == attempt
-            && head.trial.to_string() == trial
-        {
-            found = compared(bytes).map(|(keys, _)| keys);
-        }
-    })?;
-    Ok(found)
-}
-
 impl ExactDocument {
+    fn lacks_results(&self) -> bool {
+        self.missing_in_base + self.missing_in_new > 0
+    }
+
+    /// Returns the trials without a result as the end of a sentence.
+    fn missing(&self) -> String {
+        let sides = [(self.missing_in_base, "in base"), (self.missing_in_new, "in new")];
+        let sides = sides.iter().filter(|(count, _)| *count > 0);
+        let sides: Vec<_> = sides
+            .map(|(count, side)| format!("{} {side}", plural(*count, "trial", "trials")))
+            .collect();
+        let first = self.first_missing.iter().map(|trial| format!(", first `{trial}`"));
+        format!("results are missing: {}{}", sides.join(", "), first.collect::<String>())
+    }
+
     fn print(&self, out: &Out) {
         if self.left_out > 0 {
             let attempts = plural(self.left_out, "attempt", "attempts");
@@ -299,9 +417,16 @@ impl ExactDocument {
                 return;
             }
             let attempts = plural(self.equal, "attempt is", "attempts are");
-            out.data(&format!("✓ {attempts} equal, but for times and places"));
+            if self.lacks_results() {
+                out.data(&format!("✗ unclear: {attempts} equal, {}", self.missing()));
+            } else {
+                out.data(&format!("✓ {attempts} equal, but for times and places"));
+            }
             return;
         };
+        if self.lacks_results() {
+            out.talk(&self.missing());
+        }
         let differing = self.different - self.only_in_base - self.only_in_new;
         let counts = [
             (differing, "attempt differs", "attempts differ"),

@@ -44,6 +44,7 @@ fn facts(outcome: Outcome, session: u32) -> RowFacts {
         flaky: false,
         is_judged: false,
         has_denied: false,
+        service_failed: false,
         state: KnownState::Unlisted,
         seq: 1,
         session,

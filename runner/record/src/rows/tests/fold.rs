@@ -7,7 +7,7 @@ use runner_model::{Counts, Outcome, known::KnownState, row::read_head};
 
 use super::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 use crate::{
-    Owned, Writer,
+    Owned, RunDir, Writer,
     tests::{begin, folder, row, session, tail, writer},
 };
 
@@ -93,12 +93,14 @@ proptest! {
         }
         session.writer.take().unwrap().close().unwrap();
         prop_assert_eq!(&on_disk(&session.owned), &session.live);
+        let written = numbers(&run);
+        prop_assert!(written.is_sorted());
 
         // A plain search for the newest final rows finds the same counts.
         let (mut finals, mut newest) = (BTreeMap::new(), BTreeMap::new());
         let (known, adaptive) = Default::default();
         let mut unplanned = UnplannedFold::new(session.owned.manifest(), &known, &adaptive);
-        run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
+        run.read_lines(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
                 unplanned.add(&row);
             }
@@ -123,7 +125,20 @@ proptest! {
             let outcome = finals.get(&(index as u32 + 1)).map(|(outcome, _)| *outcome);
             prop_assert_eq!(session.live.trial(index).outcome, outcome);
         }
+
+        // Another program has sorted the rows and doubled some.
+        let path = run.path().join(crate::disk::layout::ROWS);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut lines: Vec<_> = text.lines().chain(text.lines().skip(3)).collect();
+        lines.sort_unstable_by_key(|line| line.len());
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+        prop_assert_eq!(numbers(&run), written);
     }
+}
+
+/// Returns the numbers of all rows as commands read them.
+fn numbers(run: &RunDir) -> Vec<u64> {
+    run.fold_rows(&Vec::new, &mut |numbers, _, row, _| numbers.push(row.seq)).unwrap()
 }
 
 #[test]
@@ -174,9 +189,11 @@ fn a_trial_remembers_what_matters_of_its_rows() {
 
 #[test]
 fn judged_row_replaces_the_row_of_its_attempt() {
-    use Outcome::{Failed, Passed};
+    use Outcome::{Error, Failed, Passed};
     let mut fold = Fold::new(1);
+    // The error is of a service that failed, which makes no pass flaky.
     for (outcome, is_judged, bad_before, had_bad) in [
+        (Error, false, false, false),
         (Failed, false, false, true),
         (Failed, true, false, true),
         (Passed, true, false, false),
@@ -191,6 +208,7 @@ fn judged_row_replaces_the_row_of_its_attempt() {
             flaky: false,
             is_judged,
             has_denied: false,
+            service_failed: true,
             state: KnownState::Unlisted,
             seq: 1,
             session: 1,

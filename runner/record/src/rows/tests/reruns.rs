@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use runner_model::known::KnownState;
-use runner_model::{Counts, Outcome, RunStatus, Tail};
+use runner_model::{Counts, Outcome, RunStatus, Tail, digest};
 
 use super::{Fold, RowFacts};
 use crate::{
@@ -20,6 +20,8 @@ enum Step {
     Row(u64, Outcome, bool),
     /// The process dies. The next one selects trials, and may have a plan of another size.
     Death(Option<Rerun>, Option<u64>),
+    /// The session selects the even trials again while it runs.
+    Added,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,11 +34,15 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => row.prop_map(|(place, outcome, is_final)| Step::Row(place, outcome, is_final)),
         1 => (rerun, trials).prop_map(|(rerun, trials)| Step::Death(rerun, trials)),
+        1 => Just(Step::Added),
     ]
 }
 
-fn matches(glob: &str, index: u64) -> bool {
-    glob == "even" && index.is_multiple_of(2)
+/// Ids of even trials, as far as the selections need them.
+const EVEN: &str = "even";
+
+fn matches(ids: &str, index: u64) -> bool {
+    (ids == EVEN || ids == digest(EVEN.as_bytes()).to_string()) && index.is_multiple_of(2)
 }
 
 /// All rows, searched again for each question.
@@ -107,6 +113,7 @@ impl Session {
             flaky: false,
             is_judged: false,
             has_denied: false,
+            service_failed: false,
             state: KnownState::Unlisted,
             seq,
             session,
@@ -115,6 +122,17 @@ impl Session {
         if is_final {
             self.model.finals.push((*index, outcome, seq));
         }
+    }
+
+    fn add_rerun(&mut self) {
+        let from_seq = self.live.last_seq();
+        for index in (0..self.model.trials).filter(|index| index.is_multiple_of(2)) {
+            let was_pending = self.model.is_pending(index);
+            assert_eq!(self.live.select_again(index), !was_pending);
+        }
+        self.owned.add_rerun("why", EVEN, from_seq, self.live.selected()).unwrap();
+        let trials = digest(EVEN.as_bytes());
+        self.model.reruns.push((Rerun::Filter { filter: "why".to_owned(), trials }, from_seq));
     }
 
     /// Ends the process, sweeps the run and resumes it.
@@ -194,6 +212,7 @@ proptest! {
             match step {
                 Step::Row(place, outcome, is_final) => session.write(place, outcome, is_final),
                 Step::Death(rerun, trials) => session = session.die(&root, &run, rerun, trials),
+                Step::Added => session.add_rerun(),
             }
             session.check();
         }
