@@ -326,6 +326,40 @@ fn only_the_fold_decides_which_rows_count() {
     );
 }
 
+/// Files outside of `record` and `results` that read lines of rows themselves, each with the reason.
+const LINE_READERS: [(&str, &str); 8] = [
+    (
+        "cli/src/commands/results/exact.rs",
+        "all attempts, and the place of a line that is not a row",
+    ),
+    ("engine/src/plan/plan.rs", "the metrics of all rows"),
+    ("engine/src/plan/rejudge.rs", "a row of an outdated test leaves its trial open"),
+    ("engine/src/plan/replayed.rs", "all attempts since the last rerun"),
+    ("engine/src/plan/rescore_plan.rs", "outputs that wait for a grader"),
+    ("report/src/logs/entries.rs", "follows a file that grows"),
+    ("report/src/pages/trials.rs", "the first lines, before there is a table"),
+    ("serve/src/events/run.rs", "follows a file that grows"),
+];
+
+#[test]
+fn only_listed_files_read_lines_of_rows() {
+    let runner = root().join("runner");
+    let mut files = Vec::new();
+    sources(&runner, &mut files);
+    let reads = |path: &&PathBuf| {
+        let source = fs::read_to_string(path).unwrap();
+        let readers =
+            ["read_lines(", "read_lines_from(", "first_lines(", "fold_lines(", "fold_rows("];
+        readers.iter().any(|reader| source.contains(&format!(".{reader}")))
+    };
+    let names = files.iter().filter(reads).map(|path| path.strip_prefix(&runner).unwrap());
+    let names = names.map(|path| path.to_str().unwrap());
+    let is_own = |name: &&str| name.starts_with("record/") || name.starts_with("results/");
+    let others: BTreeSet<_> =
+        names.filter(|name| !is_own(name) && !name.contains("/tests/")).collect();
+    assert_eq!(others, LINE_READERS.map(|(name, _)| name).into(), "ask a table of `results`");
+}
+
 #[test]
 fn paths_in_messages_take_one_line() {
     let mut found = Vec::new();

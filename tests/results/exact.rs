@@ -2,7 +2,11 @@
 
 use rustix::process::Signal;
 
-use crate::support::{guests::printing, guests::programs, runner::Runner, wait::wait_until};
+use crate::support::{
+    guests::{printing, programs},
+    runner::{Runner, tests},
+    wait::wait_until,
+};
 
 /// A program that prints times, random numbers and attributes of files, as a module and as a component.
 fn sources(run: &str) -> Runner {
@@ -80,6 +84,51 @@ fn stopped_attempts_change_no_result() {
     let stopped = (0..20).find_map(|_| stop()).expect("one is stopped");
     runner.run(&["resume", stopped.id()]).expect(0);
     runner.run(&["compare", "--exact"]).expect(0).says(&["✓ 4 attempts are equal"]);
+}
+
+#[test]
+fn unreadable_and_missing_rows_are_not_equal() {
+    let echo = |id: &str, expect| format!("{id} | {{ do = \"echo\", value = 1 }} | {expect}\n");
+    let change = |runner: &Runner, run: &str, expect| {
+        let tests = tests(&(echo("a", expect) + &echo("b", "equals = 1")));
+        runner.scenario(&format!(
+            "[run]\n{run}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n{tests}"
+        ));
+    };
+    let runner = Runner::new(&["hostile"]);
+    change(&runner, "", "equals = 2");
+    for _ in 0..2 {
+        runner.exec(&["-j", "1"]).expect(1);
+    }
+    change(&runner, "", "equals = 1");
+    for run in runner.runs() {
+        runner.run(&["rescore", run.id()]).expect(0);
+    }
+    let compare = |code| runner.run(&["compare", "--exact"]).expect(code);
+    let [base, new] = runner.runs().try_into().unwrap();
+    let rows = base.text("index.jsonl");
+    // The newest judgement of an attempt counts, whatever its line.
+    let reversed: String = rows.split_inclusive('\n').rev().collect();
+    base.write("index.jsonl", &reversed);
+    compare(0).says(&["✓ 2 attempts are equal"]);
+    // What the damaged lines were is unknown, also if both runs have them.
+    for run in [&base, &new] {
+        run.write(
+            "index.jsonl",
+            run.text("index.jsonl").replace("\"test\":\"b\"", "\"test\":\"B\""),
+        );
+    }
+    compare(2).says(&["index.jsonl", "line 2: the checksum does not match", "runner verify"]);
+
+    // Both runs lack the same trial.
+    change(&runner, "fail_fast = true", "equals = 2");
+    for _ in 0..2 {
+        runner.exec(&["-j", "1"]).expect(1);
+    }
+    let missing = "1 attempt is equal, results are missing: 1 trial in base, 1 trial in new, first `b@hostile#1`";
+    compare(1).says(&[&format!("✗ unclear: {missing}")]);
+    let document = runner.run(&["compare", "--exact", "--json"]).expect(1).document();
+    assert_eq!((&document["different"], &document["missing_in_new"]), (&0.into(), &1.into()));
 }
 
 #[test]

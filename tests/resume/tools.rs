@@ -2,11 +2,13 @@
 
 use std::{fmt::Write as _, fs};
 
+use runner_model::digest;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::continuing::{Model, asked};
 use crate::support::random::{Random, times};
+use crate::support::run::sealed;
 use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
 use crate::support::web;
@@ -84,6 +86,28 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
     runner.run(&repeated).expect(0).says(&["passed"]);
     assert_eq!(server.requests().len(), asked.values().sum::<usize>());
     runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+
+    runner.run(&["resume", run.id(), "--rerun", "all"]).expect(0);
+    runner.run(&["exec", "scenario.toml", "--replay", run.id()]).expect(0);
+    let is_equal = || {
+        let compared = runner.run(&["compare", "--exact", run.id(), "latest"]).expect(0);
+        compared.says(&["✓ 1 attempt is equal"]);
+    };
+    is_equal();
+    // As older versions wrote it, which counted stopped and earlier attempts.
+    let row = run.rows().pop().unwrap();
+    let digests = |digest: &str| format!("artifacts/{}/{digest}", &digest[..2]);
+    let old = row["transcript"]["sha256"].as_str().unwrap();
+    let text = run.text(&digests(old)).replacen("#1 attempt 1\"", "#1 attempt 12\"", 1);
+    let new = digest(text.as_bytes()).to_string();
+    fs::create_dir_all(run.dir.join(digests(&new)).parent().unwrap()).unwrap();
+    run.write(&digests(&new), &text);
+    let size = |bytes: usize| format!("\"bytes\":{bytes}");
+    let rows = run.text("index.jsonl").replace(old, &new);
+    let rows = rows.replace(&size(text.len() - 1), &size(text.len()));
+    let rows: Vec<_> = rows.lines().map(sealed).collect();
+    run.write("index.jsonl", rows.join("\n") + "\n");
+    is_equal();
 }
 
 /// The journal of an agent has the requests of its tools, and each call of a tool may make `http_requests`.

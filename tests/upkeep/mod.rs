@@ -5,6 +5,7 @@ mod advice;
 mod deleting;
 mod losses;
 mod owners;
+mod row_order;
 mod sharing;
 mod trust;
 mod truth;

@@ -1,17 +1,15 @@
 //! [`accept`]: replaces the expectations of failed tests by their stored outputs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::{io, ops::Range};
 
-use runner_model::row::{Check, CheckKind, read_line};
+use runner_model::row::{Check, CheckKind};
 use runner_model::{Outcome, Places as _, RowRef, digest, json};
 use runner_model::{outcome::Verdict, test::Test, units::plural};
-use runner_record::{
-    Fold, Manifest, ReadLine, Replacement, Rerun, ResultsRoot, RunDir, UserFolder,
-};
-use runner_results::row_filter;
-use runner_scenario::{AcceptedOutputs, Filter, RowFilter, accept_outputs, parse_stored};
+use runner_record::{Manifest, Replacement, Rerun, ResultsRoot, RunDir, UserFolder};
+use runner_results::{PlanOrder, RowSelection, RunTable, TableRow};
+use runner_scenario::{AcceptedOutputs, Filter, accept_outputs, parse_stored};
 use serde_json::Value;
 
 use crate::plan::{Ids, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable};
@@ -109,9 +107,10 @@ impl Acceptance {
 struct StoredOutputs<'p> {
     dir: &'p RunDir,
     plan: &'p RescorePlan,
-    /// By trial. `None` without a result.
-    places: Vec<Option<RowPlace>>,
-    fold: Fold,
+    table: RunTable,
+    order: PlanOrder,
+    /// Trials that have a row or that the results need, ascending.
+    needed: Vec<u32>,
     /// Indexes of tests.
     selected: BTreeSet<u64>,
     /// Number of known failures that are not selected.
@@ -136,41 +135,36 @@ impl<'p> StoredOutputs<'p> {
         if let Some(filter) = &mut filter {
             resolve_filter(filter, root)?;
         }
-        let rows = filter.as_ref().map(|filter| row_filter(dir, filter)).transpose()?;
-        let suite = &plan.plan.suite;
-        let mut fold = Fold::of_plan(suite, None);
-        let mut places = vec![None; suite.trials() as usize];
-        let mut is_selected = vec![false; places.len()];
-        // Right expectations would become wrong answers that are known.
-        let known = dir.known(manifest)?;
+        let table = RunTable::open(dir)?;
+        let order = PlanOrder::read(&table);
+        let matching = filter.as_ref().map(|filter| {
+            let rows = table.select(&RowSelection::Matching(filter.clone()))?;
+            Ok::<_, EngineError>(rows.into_iter().collect::<HashSet<_>>())
+        });
+        let matching = matching.transpose()?;
         let takes_known = filter.as_ref().is_some_and(|filter| filter.text().contains("known("));
-        let mut is_known = vec![false; places.len()];
-        dir.rows(&mut |at, read| {
-            let ReadLine::Row(head, bytes) = read else { return };
-            let Some(index) = suite.index(&head.trial) else { return };
-            if fold.add(index, (&head).into()).is_none_or(|effect| !effect.settles) {
-                return;
+        let (mut selected, mut left_out) = (BTreeSet::new(), 0);
+        for place in 0..order.len() {
+            let row = order.number(place).and_then(|trial| table.result(trial));
+            let is_meant = |row: &TableRow| {
+                matching.as_ref().is_none_or(|matching| matching.contains(&row.number))
+            };
+            let Some(row) = row.filter(|row| row.outcome.is_bad() && is_meant(row)) else {
+                continue;
+            };
+            // Right expectations would become wrong answers that are known.
+            if takes_known || row.is_unexpected() {
+                selected.insert(plan.plan.suite.trial(place.into()).test);
+            } else {
+                left_out += 1;
             }
-            let bytes_len = bytes.len() as u32;
-            places[index as usize] = Some(RowPlace { at, bytes: bytes_len, ..RowPlace::default() });
-            let is_failed = head.outcome.is_bad()
-                && rows
-                    .as_ref()
-                    .is_none_or(|filter| read_line(bytes).is_ok_and(|row| filter.matches(&row)));
-            let state = known.state(&head.trial.test, &head.trial.provider, head.outcome);
-            let is_left_out = !takes_known && !state.is_unexpected(head.outcome);
-            is_selected[index as usize] = is_failed && !is_left_out;
-            is_known[index as usize] = is_failed && is_left_out;
-        })?;
-        let left_out = is_known.iter().filter(|known| **known).count() as u64;
-        rows.map_or(Ok(()), RowFilter::finish)?;
-        let trials = (0..suite.trials()).filter(|trial| is_selected[*trial as usize]);
-        let selected: BTreeSet<_> = trials.map(|trial| suite.trial(trial).test).collect();
+        }
         if let (Some(filter), true, 0) = (filter, selected.is_empty(), left_out) {
             let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
             return Err(EngineError::NothingMeant(rerun, String::new()));
         }
-        Ok(Self { dir, plan, places, fold, selected, left_out, has_secrets })
+        let needed = order.needed(&table);
+        Ok(Self { dir, plan, table, order, needed, selected, left_out, has_secrets })
     }
 
     /// Returns the outputs of the selected tests by id, and the reasons why tests have none to accept.
@@ -218,13 +212,14 @@ impl<'p> StoredOutputs<'p> {
         let mut has_other = None;
         for trial in trials {
             let name = ids.trial(trial).map_err(|error| error.to_string())?.to_string();
-            let place = match self.places[trial as usize] {
-                Some(place) => place,
+            let number = self.order.number(trial as u32);
+            let row = match number.and_then(|number| self.table.result(number)) {
+                Some(row) => row,
                 // Adaptive repeats do not need it.
-                None if !self.fold.trial(trial).is_pending => continue,
+                None if self.needed.binary_search(&(trial as u32)).is_err() => continue,
                 None => return Err(format!("`{name}` has no result")),
             };
-            let stored = StoredRow::read(self.dir, place);
+            let stored = StoredRow::read(self.dir, RowPlace::of(&self.table, row.number));
             let stored = stored.ok_or_else(|| format!("the output of `{name}` cannot be read"))?;
             let row: RowRef<'_> =
                 serde_json::from_slice(&stored.bytes).map_err(|error| error.to_string())?;

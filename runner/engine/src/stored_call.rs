@@ -9,7 +9,8 @@ use runner_model::{
     units::plural,
 };
 use runner_prepare::{ContentSource, Origin};
-use runner_record::{JournalKey, ReadLine, RunDir};
+use runner_record::{JournalKey, RunDir};
+use runner_results::RunTable;
 
 use crate::EngineError;
 use crate::plan::{
@@ -100,7 +101,12 @@ impl StoredCall {
         };
         let line_bytes = line.len() as u32;
         let mut notices = owner_notices(&run, &manifest);
-        let (mut tries, mut attempt, mut replayed) = (1, 1, None);
+        let (mut tries, mut attempt, mut replayed, mut judgement) = (1, 1, None, None);
+        if grader.is_some() {
+            let row: RowRef<'_> =
+                serde_json::from_slice(&row).map_err(io::Error::other).map_err(unreadable)?;
+            judgement = row.judgement_fingerprint;
+        }
         if let Some(run) = &plan.replayed {
             let (key, start) = match grader {
                 Some(name) => {
@@ -129,6 +135,8 @@ impl StoredCall {
                 "replaying attempt {attempt}: {calls} in the journal, and nothing is sent"
             ));
         }
+        let random =
+            judgement.and_then(|judgement| plan.grader_random(provider, trial, attempt, judgement));
         let task = Task {
             id: TaskId(1),
             trial: trial.clone(),
@@ -136,6 +144,7 @@ impl StoredCall {
             attempt,
             tries,
             seed: plan.scenario.run.seed,
+            random,
             timeout,
             timeout_rule,
             kind: if grader.is_some() { TaskKind::Grade } else { TaskKind::Run },
@@ -194,17 +203,12 @@ impl StoredCall {
     }
 }
 
-/// Returns the newest row of a trial, with its whole output.
+/// Returns the row that stands for a trial, with its whole output.
 fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
-    let mut newest = RowPlace::default();
-    run.rows(&mut |at, read| {
-        if let ReadLine::Row(head, line) = read
-            && head.trial == *trial
-        {
-            newest = RowPlace { at, bytes: line.len() as u32, ..RowPlace::default() };
-        }
-    })?;
-    let row = StoredRow::read(run, newest).map(|row| row.bytes);
+    let table = RunTable::open(run)?;
+    let newest = table.find(trial).and_then(|trial| table.newest(trial));
+    let row = newest.and_then(|row| StoredRow::read(run, RowPlace::of(&table, row.number)));
+    let row = row.map(|row| row.bytes);
     row.filter(|row| serde_json::from_slice(row).is_ok_and(|row: RowRef<'_>| row.output.is_some()))
         .ok_or_else(|| {
             EngineError::Usage(format!("trial `{trial}` has no output that can be read"))

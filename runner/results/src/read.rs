@@ -157,7 +157,7 @@ impl RunTable {
         self.file = self.run.rows_file()?;
         self.by_repeat = OnceLock::new();
         let mut is_ordered = true;
-        adding.end = self.run.clone().rows_from(adding.end, &mut |at, line| {
+        adding.end = self.run.clone().read_lines_from(adding.end, &mut |at, line| {
             if let ReadLine::Row(row, _) = &line {
                 is_ordered &= adding.last <= (row.session, row.seq);
             }

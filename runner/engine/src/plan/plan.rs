@@ -9,7 +9,8 @@ use std::{
 };
 
 use runner_model::{
-    Budgets, Counts, Places, ProviderName, SessionSettings, digest, row::read_line,
+    Budgets, Counts, Digest, Fingerprint, Places, ProviderName, SessionSettings, TrialId, digest,
+    row::read_line,
 };
 use runner_model::{
     known::Known,
@@ -17,7 +18,7 @@ use runner_model::{
 };
 use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, development, machine, plugins};
-use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
+use runner_record::{End, Fold, NewSession, PluginCache, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
 use super::{rejudge::Rejudge, replayed::Replayed, test_line::TestLine};
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) spending: Spending,
     /// The run whose responses guests receive. `None` unless this one replays it.
     pub(crate) replayed: Option<Replayed>,
+    /// Number of the recipe for random numbers of deterministic attempts: that of the run, or of the run that is replayed.
+    pub(crate) random_recipe: u32,
 }
 
 /// A session of `rescore`.
@@ -83,7 +86,34 @@ impl Trials for (&Plan, &Fold) {
     }
 }
 
+/// Recipe of new runs.
+const RANDOM_RECIPE: u32 = 2;
+
 impl Plan {
+    /// Returns the seed of a grader's random numbers. `None` if the grader is not deterministic, or has those of its provider.
+    ///
+    /// An agent knows seed, trial and attempt. It knows neither its judgement's fingerprint, which covers hidden files, unless it
+    /// knows the scenario, nor the secret of `judge_seed`.
+    pub(crate) fn grader_random(
+        &self,
+        grader: &Provider,
+        trial: &TrialId,
+        attempt: u32,
+        judgement: Fingerprint,
+    ) -> Option<Digest> {
+        if self.random_recipe == 1 || grader.deterministic.is_none() {
+            return None;
+        }
+        let seed = self.scenario.run.seed;
+        let secret = self.secrets.judge_seed.map(|digest| digest.to_string());
+        let secret = secret.unwrap_or_default();
+        let name = &grader.name;
+        // No part has a line break.
+        let parts =
+            format!("runner-random-2\ngrader\n{name}\n{judgement}\n{secret}\n{seed}\n{attempt}\n{trial}");
+        Some(digest(parts.as_bytes()))
+    }
+
     /// Creates a plan without secrets and mounts; see [`Self::prepare_grants`].
     pub(crate) fn new(
         scenario: Scenario,
@@ -115,6 +145,7 @@ impl Plan {
             remote: None,
             spending: Spending::default(),
             replayed: None,
+            random_recipe: RANDOM_RECIPE,
             secrets: Secrets::default(),
             filter: None,
             notices: Vec::new(),
@@ -153,6 +184,7 @@ impl Plan {
             self.notices.push(notice.to_owned());
         }
         self.replayed = Some(replayed);
+        self.random_recipe = run.manifest()?.metadata.random_recipe;
         Ok(())
     }
 
@@ -269,7 +301,9 @@ impl Plan {
     ///
     /// A file of secrets cannot be read, or a value cannot be used.
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
-        self.secrets = Secrets::read(&self.providers, files)?;
+        let has_graders = self.providers.iter().any(|one| one.provider.grading.is_some());
+        let judge_seed = self.scenario.run.judge_seed.as_deref().filter(|_| has_graders);
+        self.secrets = Secrets::read(&self.providers, judge_seed, files)?;
         self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
         self.notices.extend(development::notices(&self.providers, &self.cache));
@@ -284,7 +318,12 @@ impl Plan {
         missing.retain(|problem| {
             self.remote.is_none() || here.contains(&usize::from(problem.provider))
         });
-        Ok(self.scenario.provider_problems(&missing))
+        let mut problems = self.scenario.provider_problems(&missing);
+        if let Some(name) = judge_seed.filter(|_| self.secrets.judge_seed.is_none()) {
+            let message = format!("secret `{name}` has no value");
+            problems.extend(self.scenario.judge_seed_problem(message, self.secrets.help(name)));
+        }
+        Ok(problems)
     }
 
     /// Finds the granted folders and reads the granted secrets.
@@ -385,10 +424,9 @@ impl Plan {
         let names = self.scenario.providers.iter().map(|provider| &*provider.name);
         let places: HashMap<&str, u16> = names.zip(0..).collect();
         // A judged row repeats the metrics and grades of the row that it replaces.
-        let mut counted = HashSet::new();
+        let new = || (self.spending.clone(), HashSet::new());
         let mut refused = Ok(());
-        run.rows(&mut |_, line| {
-            let ReadLine::Row(head, bytes) = line else { return };
+        let spent = run.fold_rows(&new, &mut |(spending, counted), _, head, bytes| {
             let row = match read_line(bytes) {
                 Ok(row) => row,
                 // Without its metrics, a budget would allow too much.
@@ -403,9 +441,9 @@ impl Plan {
             if row.judged.is_none()
                 && let Some(provider) = places.get(&*row.provider)
             {
-                self.spending.add(*provider, &row.metrics);
+                spending.add(*provider, &row.metrics);
                 if has_output(&row) {
-                    self.spending.count_output(*provider, &row.metrics);
+                    spending.count_output(*provider, &row.metrics);
                 }
             }
             for grade in &row.grades {
@@ -416,14 +454,15 @@ impl Plan {
                     && (!grade.metrics.is_empty() || grade.verdict.is_some())
                     && counted.insert(digest(format!("{answer:?}").as_bytes()))
                 {
-                    self.spending.add(*grader, &grade.metrics);
+                    spending.add(*grader, &grade.metrics);
                     if grade.verdict.is_some() {
-                        self.spending.count_output(*grader, &grade.metrics);
+                        spending.count_output(*grader, &grade.metrics);
                     }
                 }
             }
         })?;
         refused?;
+        self.spending = spent.0;
         let is_closed = |trial| {
             let provider = self.suite.trial(trial).provider;
             !self.rejudge.has(trial) && self.spending.is_used_up_by(provider)

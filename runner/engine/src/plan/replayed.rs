@@ -6,7 +6,7 @@ use runner_model::protocol::CallLine;
 use runner_model::row::read_line;
 use runner_model::visible::{quoted, shown_path};
 use runner_model::{Fingerprint, Outcome, Places as _, RowRef, Time, TrialId, units::plural};
-use runner_record::{Journal, JournalKey, Journals, Manifest, ReadLine, RecordError, RunDir, now};
+use runner_record::{Journal, JournalKey, Journals, Manifest, RecordError, RunDir, now};
 use runner_scenario::Suite;
 
 use super::stored_scenario::stored_scenario;
@@ -39,9 +39,7 @@ struct Attempt {
 pub(crate) fn tries(
     run: &RunDir,
 ) -> Result<HashMap<TrialId, (u32, Option<Fingerprint>)>, RecordError> {
-    let mut tries = HashMap::new();
-    run.rows(&mut |_, read| {
-        let ReadLine::Row(head, line) = read else { return };
+    run.fold_rows(&HashMap::new, &mut |tries, _, head, line| {
         if head.judged.is_some() || head.outcome == Outcome::Stopped {
             return;
         }
@@ -52,8 +50,7 @@ pub(crate) fn tries(
         } else {
             tries.remove(&head.trial);
         }
-    })?;
-    Ok(tries)
+    })
 }
 
 impl Replayed {
@@ -73,9 +70,8 @@ impl Replayed {
         }
         let number = |call: &CallLine<'_>| suite.index(&call.trial);
         let mut journals = Journals::read(&run, &manifest, &number, &mut |_, _| ())?;
-        let mut attempts = HashMap::<u64, Vec<Attempt>>::new();
-        run.rows(&mut |_, read| {
-            let ReadLine::Row(head, line) = read else { return };
+        let new = HashMap::<u64, Vec<Attempt>>::new;
+        let attempts = run.fold_rows(&new, &mut |attempts, _, head, line| {
             let row = read_line(line);
             for (trial, row) in suite.index(&head.trial).into_iter().zip(&row) {
                 for grade in &row.grades {

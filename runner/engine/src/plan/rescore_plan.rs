@@ -9,7 +9,7 @@ use runner_model::{
     provider::Provider, row::read_line,
 };
 use runner_prepare::{ContentSource, machine, plugins};
-use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -175,12 +175,9 @@ impl RescorePlan {
         filter: Option<&RowFilter<'_, RecordError>>,
     ) -> Result<(), RecordError> {
         let trials = self.plan.suite.trials();
-        let mut seen = Fold::new(trials);
-        let mut reasons = vec![NO_RESULT; trials as usize];
-        let mut rows = BTreeMap::new();
+        let new = || (Fold::new(trials), vec![NO_RESULT; trials as usize], BTreeMap::new());
         let mut line = Vec::new();
-        dir.rows(&mut |at, read| {
-            let ReadLine::Row(head, bytes) = read else { return };
+        let seen = dir.fold_rows(&new, &mut |(seen, reasons, rows), at, head, bytes| {
             let Some(index) = self.plan.suite.index(&head.trial) else { return };
             let effect = seen.add(index, (&head).into());
             let is_ungraded = head.outcome == Outcome::Ungraded;
@@ -209,6 +206,7 @@ impl RescorePlan {
         })?;
         for (index, reason) in (0..).zip(&mut reasons) {
             let state = fold.trial(index);
+        let (_, mut reasons, mut rows) = seen;
             if state.is_pending && !state.ungraded {
                 let selected = RescoreReason::Kept("it has yet to run again");
                 *reason = if state.outcome.is_some() { selected } else { NO_RESULT };

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use runner_model::row::read_head;
+use runner_model::row::{RowHead, read_head};
 
 use crate::rows::line_reader::{ParsedLine, ReadLine};
 use crate::{RecordError, RunDir, disk::layout::ROWS};
@@ -19,7 +19,30 @@ pub struct LinePlace {
 /// Adds a line and the result of `look` to a value.
 pub type AddLine<'a, T, L> = dyn for<'l> FnMut(&mut T, LinePlace, ParsedLine<'l, L>) + 'a;
 
+/// Adds a row, with its first byte and its line, to a value.
+pub type AddRow<'a, T> = dyn for<'l> FnMut(&mut T, u64, RowHead, &'l [u8]) + 'a;
+
 impl RunDir {
+    /// Adds all rows to the value that `new` creates, each once, in the order in which they were written, also if another program
+    /// has sorted or doubled them. Skips lines that are not rows. `new` is called as by [`Self::fold_lines`].
+    pub fn fold_rows<T>(
+        &self,
+        new: &dyn Fn() -> T,
+        add: &mut AddRow<'_, T>,
+    ) -> Result<T, RecordError> {
+        let new = || (new(), (0, 0));
+        let fold = self.fold_lines(&new, |_| (), &mut |(value, last), place, (line, _)| {
+            if let ReadLine::Row(row, bytes) = line {
+                let number = (row.session, row.seq);
+                if row.seq == 0 || number != *last {
+                    add(value, place.at, row, bytes);
+                }
+                *last = number;
+            }
+        })?;
+        Ok(fold.0)
+    }
+
     /// Adds all lines to the value that `new` creates. Rows come in the order in which they were written: by session and
     /// number. For a file with another order, which costs 40 bytes of memory per row, `new` is called a second time. `look`
     /// gets the bytes of each row, on several threads.
@@ -55,7 +78,7 @@ impl RunDir {
     ) -> Result<T, RecordError> {
         let mut places = Vec::new();
         let mut number = 0;
-        self.rows(&mut |at, line| {
+        self.read_lines(&mut |at, line| {
             number += 1;
             match line {
                 ReadLine::Row(row, bytes) => {

@@ -206,13 +206,13 @@ impl RunDir {
 
     /// Calls `each` with the first byte of each line of the rows and the line, in order, also for damaged lines and a
     /// torn end. Rows are parsed as far as folds need; `read_line` parses all.
-    pub fn rows(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
-        self.rows_from(0, each).map(drop)
+    pub fn read_lines(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
+        self.read_lines_from(0, each).map(drop)
     }
 
     /// Calls `each` for all lines from byte `from` on. Returns the offset for the next call: the start of an unfinished
     /// last line, or else the end.
-    pub fn rows_from(
+    pub fn read_lines_from(
         &self,
         from: u64,
         each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
@@ -220,7 +220,7 @@ impl RunDir {
         self.rows_and(from, |_| (), &mut |at, (line, _)| each(at, line))
     }
 
-    /// Calls `each` as [`Self::rows_from`] does, with the result of `look` for the bytes of each row. `look` runs on
+    /// Calls `each` as [`Self::read_lines_from`] does, with the result of `look` for the bytes of each row. `look` runs on
     /// several threads.
     pub(crate) fn rows_and<T: Send>(
         &self,
@@ -242,7 +242,7 @@ impl RunDir {
     }
 
     /// Reads the first `limit` lines of the rows, as far as they are in the first 8 MiB.
-    pub fn first_rows(&self, limit: usize) -> Result<Vec<Vec<u8>>, RecordError> {
+    pub fn first_lines(&self, limit: usize) -> Result<Vec<Vec<u8>>, RecordError> {
         const MOST_BYTES: u64 = 8 << 20;
         let file = self.open_rows()?;
         let reader = Reader { file: &file, at: 0 }.take(MOST_BYTES);
@@ -275,14 +275,14 @@ impl RunDir {
         Ok(bytes)
     }
 
-    /// Reads a row at a position from [`Self::rows`].
+    /// Reads a row at a position from [`Self::read_lines`].
     pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
         let mut line = Vec::new();
         self.rows_at([(at, bytes)].into_iter(), &mut |read| line = read.to_vec())?;
         Ok(line)
     }
 
-    /// Calls `each` for the lines at these positions from [`Self::rows`]: offset and length in bytes. Reads neighbours together.
+    /// Calls `each` for the lines at these positions from [`Self::read_lines`]: offset and length in bytes. Reads neighbours together.
     pub fn rows_at(
         &self,
         places: impl Iterator<Item = (u64, usize)>,

@@ -98,7 +98,7 @@ impl Reading {
         is_wanted: impl Fn(&TrialId) -> bool,
         mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) -> Result<(), RecordError> {
-        self.from = run.rows_from(self.from, &mut |_, line| {
+        self.from = run.read_lines_from(self.from, &mut |_, line| {
             let ReadLine::Row(head, bytes) = line else {
                 self.damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
                 return;

@@ -97,10 +97,19 @@ impl TrialsPage {
     /// The run cannot be read.
     pub fn of_first_rows(run: &RunDir, limit: usize) -> Result<Self, RecordError> {
         let counts = run.truth()?;
-        let mut trials = Vec::new();
-        for line in run.first_rows(limit)? {
-            let row = read_line(&line).ok().filter(RowRef::settles);
-            trials.extend(row.as_ref().map(TrialItem::of_row));
+        let mut trials = Vec::<TrialItem>::new();
+        for line in run.first_lines(limit)? {
+            let Ok(row) = read_line(&line) else { continue };
+            if !row.settles() {
+                continue;
+            }
+            let item = TrialItem::of_row(&row);
+            match trials.iter_mut().find(|other| other.trial == item.trial) {
+                // Another program may have sorted the rows.
+                Some(other) if other.seq <= item.seq => *other = item,
+                Some(_) => {}
+                None => trials.push(item),
+            }
         }
         let planned = counts.counts.needed_of(counts.metadata.planned_trial_count);
         Ok(Self {

@@ -85,7 +85,7 @@ impl Results {
         let mut fold = Fold::new(rows.len().max(4) as u64);
         let run = owned.dir().clone();
         let mut index = 0;
-        run.rows(&mut |_, line| {
+        run.read_lines(&mut |_, line| {
             if let ReadLine::Row(row, _) = line {
                 fold.add(index, (&row).into());
                 index += 1;

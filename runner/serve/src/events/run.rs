@@ -121,7 +121,7 @@ impl RunReader {
             (self.end, self.rev) = (0, 0);
         }
         let rev = &mut self.rev;
-        self.end = self.run.rows_from(self.end, &mut |_, line| {
+        self.end = self.run.read_lines_from(self.end, &mut |_, line| {
             *rev += u64::from(matches!(line, ReadLine::Row(..)));
         })?;
         self.file = file;

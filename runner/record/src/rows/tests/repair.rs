@@ -180,7 +180,7 @@ proptest! {
         run.set(&bytes);
         let count = || {
             let (mut rows, mut damaged) = (Vec::new(), 0);
-            run.dir.rows(&mut |_, line| match line {
+            run.dir.read_lines(&mut |_, line| match line {
                 ReadLine::Row(row, _) => rows.push(row.seq),
                 ReadLine::Damaged(_) | ReadLine::Torn => damaged += 1,
             }).unwrap();
