@@ -205,6 +205,7 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         self.change(&new_fd, &new_path)?;
+        self.stay_inside(&fd, &new_fd)?;
         self.break_link_at(&fd, &path, false).await?;
         let quota = self.quota_for(&new_fd);
         charge(quota.as_ref(), ENTRY)?;
@@ -310,7 +311,7 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         self.change(&new_fd, &new_path)?;
-        self.break_link_outside(&fd, &path, &new_fd).await?;
+        self.stay_inside(&fd, &new_fd)?;
         let moved = self.linked(&fd, &path);
         let replaced = self.linked(&new_fd, &new_path).filter(|number| Some(*number) != moved);
         let old = self.folder(&fd)?;

@@ -27,6 +27,9 @@ impl Provider for Files {
         if let Some(most) = acts["folders"].as_u64() {
             return Reply::new(Raw(raw::nest_folders(most).to_string()));
         }
+        if acts["leave"].is_string() {
+            return Reply::new(Raw(raw::leave_by_handle().to_string()));
+        }
         let found = probe::act_all(&acts);
         match probe::failure(&acts, &found) {
             Some(failure) => Err(Error::internal(failure)),

@@ -11,8 +11,7 @@ use wasip2::{
 
 /// Makes each call with more than fits into `room` bytes, then with what does.
 pub(crate) fn act_all(room: u64) -> Value {
-    let scratch = get_directories().into_iter().find(|(_, path)| path == "/scratch");
-    let (folder, _) = scratch.expect("there is scratch");
+    let folder = scratch();
     let mut flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
     let open = |create, flags| folder.open_at(PathFlags::empty(), "raw", create, flags);
     let file = open(OpenFlags::CREATE, flags).expect("there is room for a file");
@@ -87,9 +86,34 @@ pub(crate) fn nest_folders(most: u64) -> Value {
     json!({"made": most})
 }
 
+/// Moves the file `a` of `/work` into a folder whose path the host cannot read, and then out of
+/// `/work`, from a handle of that folder.
+pub(crate) fn leave_by_handle() -> Value {
+    let (work, data) = (mounted("/work"), mounted("/data"));
+    let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+    let mut deep = mounted("/work");
+    for _ in 0..20 {
+        let name = "d".repeat(250);
+        deep.create_directory_at(&name).expect("there is room for a folder");
+        let inner = deep.open_at(PathFlags::empty(), &name, OpenFlags::DIRECTORY, flags);
+        deep = inner.expect("it is there");
+    }
+    deep.create_directory_at("a").expect("there is room for a folder");
+    json!({
+        "into": word(work.rename_at("a", &deep, "a")),
+        "same folder": word(deep.rename_at("a", &deep, "b")),
+        "out": word(deep.rename_at("b", &data, "b")),
+        "linked out": word(deep.link_at(PathFlags::empty(), "b", &data, "b")),
+    })
+}
+
 fn scratch() -> Descriptor {
+    mounted("/scratch")
+}
+
+fn mounted(mount: &str) -> Descriptor {
     let mut folders = get_directories().into_iter();
-    let (folder, _) = folders.find(|(_, path)| path == "/scratch").expect("there is scratch");
+    let (folder, _) = folders.find(|(_, path)| path == mount).expect("it is mounted");
     folder
 }
 

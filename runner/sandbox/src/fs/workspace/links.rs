@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FileType, fstat};
+use rustix::fs::fstat;
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::filesystem::Descriptor;
@@ -49,25 +49,23 @@ impl Counted<'_> {
         }
     }
 
-    /// Breaks the link of a file that is about to be renamed if its new folder is not in the
-    /// workspace. A folder may have links in it, and must stay.
-    pub(crate) async fn break_link_outside(
-        &mut self,
-        fd: &Handle,
-        path: &str,
-        new_fd: &Handle,
-    ) -> FsResult<()> {
+    /// Refuses to rename or link between the workspace and another folder, as between file systems.
+    /// Outside, nothing would replace a file of the base before it is changed.
+    pub(crate) fn stay_inside(&self, fd: &Handle, new_fd: &Handle) -> FsResult<()> {
         let Some(workspace) = &self.workspace else { return Ok(()) };
-        let tree = Arc::clone(&workspace.tree);
-        if tree.path_in(&self.folder(new_fd)?).is_some() {
+        let folders = [self.folder(fd)?, self.folder(new_fd)?];
+        let [old, new] = folders.each_ref().map(fstat);
+        let (old, new) = (old.map_err(failed)?, new.map_err(failed)?);
+        if (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino) {
             return Ok(());
         }
-        let Some(found) = self.find(fd, path, false)? else { return Ok(()) };
-        let mode = fstat(&found).map_err(failed)?.st_mode;
-        if FileType::from_raw_mode(mode).is_dir() && tree.path_in(&found).is_some() {
-            return Err(ErrorCode::CrossDevice.into());
+        // The system returns no path of over 4,095 bytes, and guests can create deeper folders.
+        let is_inside = folders.each_ref().map(|folder| workspace.tree.contains(folder));
+        match is_inside {
+            [Some(old), Some(new)] if old == new => Ok(()),
+            [Some(_), Some(_)] => Err(ErrorCode::CrossDevice.into()),
+            _ => Err(ErrorCode::NameTooLong.into()),
         }
-        self.break_link(&found, true).await
     }
 
     /// Breaks the link to the base that `file` is. A file that was found by a path has a name.

@@ -100,7 +100,14 @@ impl Tree {
         Ok(openat2(&self.root, path, flags, Mode::empty(), resolve)?.into())
     }
 
-    /// Returns the path in the workspace of an open file or folder. `None` if it is elsewhere.
+    /// Returns whether an open folder is in the workspace. `None` if the system does not return its
+    /// path.
+    pub(super) fn contains(&self, folder: impl AsFd) -> Option<bool> {
+        Some(path_of(&folder)?.starts_with(&self.path))
+    }
+
+    /// Returns the path in the workspace of an open file. `None` if it is elsewhere, or if the system
+    /// does not return its path.
     pub(super) fn path_in(&self, file: impl AsFd) -> Option<String> {
         let path = path_of(&file)?;
         Some(path.strip_prefix(&self.path).ok()?.to_str()?.to_owned())
