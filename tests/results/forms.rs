@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
 use crate::support::{
+    run::Run,
     runner::{Runner, tests},
     running::Running,
     server::{Response, Server},
+    wait::{wait_for, wait_until},
 };
 
 /// A text that tries to become markup, a command of a terminal or of a job, a mention or a formula.
@@ -349,7 +351,7 @@ fn markdown_fits_a_comment() {
     assert!(markdown.len() <= 65_536, "{}", markdown.len());
     let shown = markdown.matches("</details>").count();
     assert!(shown > 20, "{shown}");
-    let left = format!("\n{} more failed trials are not shown here.\n", 120 - shown);
+    let left = format!("\nNot shown here: {} more trials.\n", 120 - shown);
     assert!(markdown.contains(&left), "{left}");
     assert!(markdown.ends_with(" --failed`\n"), "{markdown}");
 }
@@ -579,6 +581,51 @@ fn lost_report_fails_a_passed_run() {
     fs::remove_dir_all(runner.path("out")).unwrap();
     let ran = running.end_by(Signal::INT).0.expect(130);
     assert_eq!(ran.events().pop().unwrap()["exit_code"], 130);
+}
+
+#[test]
+fn run_is_running_until_its_reports_are_written() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    // The session waits for a reader.
+    runner.pipe("pipe.xml");
+    let shown = |run: &Run| {
+        let shown = runner.list().into_iter().find(|shown| shown["run"] == run.id()).unwrap();
+        ["status", "verdict", "exit_code"].map(|key| shown[key].clone())
+    };
+    let ended = || {
+        let session = runner.start(&["--junit", "pipe.xml"]);
+        let run = wait_for("the end is on disk", || {
+            let run = runner.runs().pop()?;
+            (run.manifest()["lost_report"] == "not written yet").then_some(run)
+        });
+        assert_eq!(shown(&run), [json!("running"), json!("none"), Value::Null]);
+        assert_eq!(runner.show(&run)["manifest"]["status"], "running");
+        runner.run(&["resume", run.id()]).expect(6);
+        (session, run)
+    };
+    let (session, run) = ended();
+    let report = fs::read_to_string(runner.path("pipe.xml")).unwrap();
+    assert!(report.contains("<testsuites"), "{report}");
+    assert_eq!(session.finish().expect(0).events().pop().unwrap()["exit_code"], 0);
+    assert_eq!(run.manifest()["lost_report"], Value::Null);
+    assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(0)]);
+    for signal in [Signal::TERM, Signal::KILL] {
+        let (mut session, run) = ended();
+        wait_until("the signal ends it", || {
+            session.process().signal(signal);
+            !session.is_alive()
+        });
+        let ran = session.finish();
+        if signal == Signal::TERM {
+            ran.expect(7).says(&["not all reports", run.id(), "--junit pipe.xml"]);
+        }
+        assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(7)]);
+        runner.run(&["show", run.id()]).expect(0).says(&["before it had written all reports"]);
+        runner.run(&["label", run.id(), "a=b"]).expect(0);
+        runner.run(&["wait", run.id()]).expect(7);
+        runner.run(&["resume", run.id(), "--junit", "out.xml"]).expect(0);
+        assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(0)]);
+    }
 }
 
 #[test]

@@ -82,6 +82,34 @@ fn accepted_files_replace_lost_stored_ones() {
 }
 
 #[test]
+fn new_access_is_refused_without_its_flag() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    fs::create_dir(runner.path("data")).unwrap();
+    let grant = |mode: &str, net: &str| {
+        let folder = format!("{{ path = \"data\", mount = \"/data\", mode = \"{mode}\" }}");
+        runner.scenario(&format!(
+            "{}{PROVIDER}limits = {{ scratch = \"1MiB\" }}\ngrants = {{ fs = [{folder}], net = [{net}] }}\n",
+            tests(&format!("a | {ECHO} |"))
+        ));
+    };
+    let accept = ["resume", run.id(), "--accept-changes"];
+    grant("rw", "");
+    for more in [&[][..], &["--dry-run"], &["--queue"], &["--rerun", "all"]] {
+        let ran = runner.run(&[&accept, more].concat()).expect(2);
+        ran.says(&["provider `hostile` reads and writes the folder", "--accept-access"]);
+    }
+    assert_rows(&run, &[("a", 1)]);
+    runner.run(&[&accept[..], &["--accept-access"]].concat()).expect(0);
+    // Less access is not new.
+    grant("ro", "\"http://127.0.0.1:9\"");
+    let ran = runner.run(&accept).expect(2);
+    ran.says(&["provider `hostile` is granted net = [\"http://127.0.0.1:9\"]"]);
+    assert!(!ran.stderr.contains("the folder"), "{}", ran.stderr);
+    grant("ro", "");
+    runner.run(&accept).expect(0);
+}
+
+#[test]
 fn removed_tests_count_no_more() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} | equals = 2\nc | {ECHO} |"), 1);
     change(&runner, &format!("a | {ECHO} |\nc | {ECHO} |"));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{going_on, naps};
 use crate::messages::transcript::Transcript;
+use crate::support::http::Site;
 use crate::support::run::Run;
 use crate::support::runner::Runner;
 use crate::support::running::{Finished, Running};
@@ -215,6 +216,11 @@ fn changed_plans_are_foreign_and_other_changes_are_not() {
     for (pointer, value, is_own) in [
         ("/labels", json!({ "a": "b" }), true),
         ("/message", json!("text"), true),
+        ("/lost_report", json!("text"), true),
+        ("/pinned", json!({ "at": whole["started_at"], "by": { "user": "a", "host": "b" } }), true),
+        ("/status", json!("failed"), false),
+        ("/group", json!({ "id": "g", "place": 1, "of": 2 }), false),
+        ("/sessions/0/request", json!({ "id": "nightly" }), false),
         ("/providers/0/description", Value::Null, true),
         ("/later_key", json!(1), true),
         ("/scenario_path", json!("/tmp/other.toml"), false),
@@ -235,6 +241,33 @@ fn changed_plans_are_foreign_and_other_changes_are_not() {
         let ran = runner.run(&["notify", run.id(), "--dry-run"]);
         assert_eq!(ran.stderr.contains("your key"), !is_own, "{pointer}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn foreign_run_claims_no_request() {
+    let runner = naps(1, 1);
+    let start = json!({"scenario": "scenario.toml", "request": "nightly"});
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    site.post("/runs", &start).expect(201);
+    let stranger = runner.only_run();
+    runner.run(&["wait", stranger.id()]).expect(0);
+    drop(site);
+    forget(&runner);
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    let own = site.post("/runs", &start).expect(201).document()["id"].clone();
+    runner.run(&["wait", own.as_str().unwrap()]).expect(0);
+    // The run is this user's, so the same call starts nothing.
+    assert_eq!(site.post("/runs", &start).expect(200).document()["id"], own);
+    // As a part of a group, the run would be removed as a start that was cut short.
+    let id = runner.exec(&["--queue"]).expect(0).stdout;
+    let mut manifest = stranger.manifest();
+    manifest["sessions"][0]["request"] = json!({ "id": id.trim() });
+    manifest["group"] = json!({ "id": "group", "place": 1, "of": 2 });
+    stranger.write("benchmark.json", manifest.to_string());
+    runner.run(&["queue", "work", "--once"]).expect(0).says(&["started"]);
+    runner.run(&["wait", "latest"]).expect(0);
+    assert_eq!(runner.runs().len(), 3);
+    assert!(stranger.dir.exists());
 }
 
 #[test]

@@ -239,6 +239,13 @@ impl SessionArgs {
         if self.scheduler_exit && exit == Exit::Bad { Exit::Success } else { exit }
     }
 
+    /// Returns the words of `--report` and `--junit`.
+    pub fn report_words(&self) -> Vec<String> {
+        let flags = self.report.iter().map(|file| ("--report", file));
+        let flags = flags.chain(self.junit.iter().map(|file| ("--junit", file)));
+        flags.flat_map(|(flag, file)| [flag.into(), file.path.to_string_lossy().into()]).collect()
+    }
+
     /// Returns the files of `--report` and `--junit`.
     pub fn reports(&self) -> impl Iterator<Item = &ReportFile> {
         self.report.iter().chain(&self.junit)

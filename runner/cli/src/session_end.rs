@@ -42,14 +42,17 @@ pub fn finish(
         None => ended.exit,
     };
     let exit = args.exit(exit);
-    // A signal that exits the process while they are written loses them.
-    runner_engine::keep_exit(if files.is_empty() { exit } else { exit.without_output() });
+    // A signal that exits the process while they are written loses them, as the manifest shows until then.
+    match run.as_ref().ok().filter(|_| !files.is_empty()) {
+        None => runner_engine::keep_exit(exit, None),
+        Some(run) => runner_engine::keep_exit(exit.without_output(), Some(loss(run, args))),
+    }
     let (lost, document) = write(&run, held, &files, is_quiet || is_background, out);
     let exit = if lost.is_none() { exit } else { exit.without_output() };
     if lost.is_some() {
         manifest.lost_report = lost;
     }
-    runner_engine::keep_exit(exit);
+    runner_engine::keep_exit(exit, None);
     print(&ended, exit);
     out.settle();
     let Ok(run) = run else { return exit };
@@ -69,6 +72,13 @@ pub fn finish(
     let ended: Vec<_> = once((run.clone(), manifest)).chain(dead).collect();
     notify(&ended, is_quiet, out);
     exit
+}
+
+/// Returns the message of a signal that ends the process while it writes reports.
+fn loss(run: &RunDir, args: &SessionArgs) -> String {
+    let words = args.report_words();
+    let command = run.command("resume", &words.iter().map(String::as_str).collect::<Vec<_>>());
+    format!("error: not all reports of run {} are written\nto write them: {command}", run.id())
 }
 
 /// Writes the reports of a merged run, annotates the CI job, and sends notifications. Returns whether no report is lost.
@@ -163,7 +173,7 @@ fn write(
     is_quiet: bool,
     out: &Out,
 ) -> (Option<String>, Option<RunDocument>) {
-    if files.is_empty() {
+    if files.is_empty() && held.is_none() {
         return (None, None);
     }
     // While the run is held, `wait` does not return. A process that continues the run already records its own reports.

@@ -10,8 +10,10 @@ pub trait Observer {
     /// Called on the coordinator's thread for each event. Must not block for long: workers wait meanwhile.
     fn event(&mut self, event: &RunEvent<'_>);
 
-    /// Returns whether the caller writes reports besides those of the scenario. Then [`Ended::held`] is set.
-    fn has_reports(&self) -> bool {
+    /// Returns whether the caller writes reports once the session has ended, by [`Ended::held`]. Until then they count as lost.
+    /// `of_scenario` is whether the scenario names reports.
+    fn writes_reports(&self, of_scenario: bool) -> bool {
+        let _ = of_scenario;
         false
     }
 }

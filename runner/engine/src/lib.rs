@@ -42,7 +42,7 @@ mod plan {
     mod test_line;
 
     pub use self::access::{access, has_journal};
-    pub(crate) use self::access::{access_of, new_access};
+    pub(crate) use self::access::{access_of, added_access, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
     pub(crate) use self::diff::{changes_since, difference, plugin_changes};
     pub(crate) use self::filtering::{matching_rows, selected_filter};
@@ -108,6 +108,7 @@ mod schedule {
 /// Start reading at `Pool::next`. `inputs` has the events of a session's loop, `worker` one worker, `supply` the content that
 /// workers request, `remote` the workers on other machines.
 mod workers {
+    mod copies;
     mod handshake;
     mod inputs;
     mod launch;
@@ -119,6 +120,7 @@ mod workers {
     mod supply;
     mod worker;
 
+    pub(crate) use self::copies::Compared;
     pub(crate) use self::inputs::{Input, PrestartedWorker};
     pub use self::launch::start_worker;
     pub(crate) use self::launch::{check_machine, prestart};

@@ -50,6 +50,8 @@ pub struct ResumeRequest {
     pub rerun: Option<Rerun>,
     /// Replaces the stored scenario, tests and plugins by the current files.
     pub accept_changes: bool,
+    /// Allows access of the current files that the run's plan does not have. Without it, such files are refused.
+    pub accept_access: bool,
     /// Continues a cancelled run, too.
     pub force: bool,
     /// Settings of the session.
@@ -64,6 +66,7 @@ impl ResumeRequest {
             run: Some(run.into()),
             rerun: None,
             accept_changes: false,
+            accept_access: false,
             force: false,
             session: SessionRequest::new(results),
         }
@@ -143,6 +146,8 @@ pub struct Preview {
 pub struct Decision {
     /// Whether the trial runs or is judged again.
     pub is_pending: bool,
+    /// Whether its stored output is judged.
+    pub is_judged: bool,
     /// Reason as a clause, for the user.
     pub why: String,
 }

@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -25,6 +26,9 @@ pub(crate) enum SignalEvent {
     /// Stops the process until SIGCONT (Ctrl-Z), by [`suspend`].
     Suspend,
 }
+
+/// Time for a message before the process exits.
+const PRINT_TIME: Duration = Duration::from_millis(100);
 
 type Listener = Box<dyn FnMut(SignalEvent) + Send>;
 
@@ -49,6 +53,8 @@ struct ListenerStack {
     result: Option<u8>,
     /// Whether the next stop signal exits the process with that code.
     exits: bool,
+    /// Message of such an exit, about the work that is cut short.
+    loss: Option<String>,
 }
 
 /// Removes its listener when it is dropped. Without listeners, the second signal exits the process.
@@ -107,11 +113,11 @@ pub fn exit_on_signal() -> bool {
 }
 
 /// Sets the exit code of a session whose result is reported. A later signal that exits the process does not change it: the report
-/// and the process must not differ.
-pub fn keep_exit(exit: Exit) {
+/// and the process must not differ. Such an exit prints `loss`.
+pub fn keep_exit(exit: Exit, loss: Option<String>) {
     let Some(shared) = SHARED.get() else { return };
     let mut stack = lock(&shared.stack);
-    stack.result = Some(exit.code());
+    (stack.result, stack.loss) = (Some(exit.code()), loss);
     if stack.listeners.is_empty() {
         stack.exits |= shared.is_last.swap(false, Ordering::SeqCst);
     }
@@ -257,11 +263,25 @@ fn install() -> io::Result<Arc<SignalListeners>> {
         for number in signals.forever() {
             if let Some(exit) = receiver.receive(number) {
                 restore_terminal();
+                let loss = lock(&receiver.stack).loss.take();
+                loss.into_iter().for_each(|loss| print_within(loss, PRINT_TIME));
                 low_level::exit(exit);
             }
         }
     })?;
     Ok(shared)
+}
+
+/// Prints a message, unless standard error is not read.
+fn print_within(message: String, time: Duration) {
+    let (sender, printed) = mpsc::channel();
+    let print = move || {
+        eprintln!("{message}");
+        let _ = sender.send(());
+    };
+    if thread::Builder::new().spawn(print).is_ok() {
+        let _ = printed.recv_timeout(time);
+    }
 }
 
 impl SignalListeners {

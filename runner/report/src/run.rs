@@ -62,6 +62,15 @@ pub struct RunTables {
     pub denials: Denials,
 }
 
+impl RunTables {
+    /// Returns the providers that have results, or all of a run without any.
+    pub fn with_results(&self) -> impl Iterator<Item = &ProviderTable> {
+        let has_results = |table: &&ProviderTable| table.results.counts.done() > 0;
+        let is_empty = !self.providers.iter().any(|table| has_results(&table));
+        self.providers.iter().filter(move |table| is_empty || has_results(table))
+    }
+}
+
 /// Results of a provider.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProviderTable {
@@ -115,7 +124,7 @@ impl RunDocument {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
         let on_disk = run.manifest()?;
-        let has_ended = on_disk.status.is_terminal();
+        let has_ended = on_disk.has_ended();
         let mut judged = if has_ended { on_disk.clone() } else { run.truth()? };
         let table = RunTable::open(run)?;
         if has_ended {

@@ -28,6 +28,9 @@ pub struct Args {
     /// Take the current files, and rerun changed trials
     #[arg(long, help_heading = SELECTION)]
     accept_changes: bool,
+    /// Allow access that the current files have and the run's plan does not have
+    #[arg(long, conflicts_with = "queue", help_heading = SELECTION)]
+    accept_access: bool,
     /// Continue a run that was cancelled
     #[arg(long, help_heading = SELECTION)]
     force: bool,
@@ -50,6 +53,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         run: args.from.clone().or_else(|| args.run.name()),
         rerun: args.rerun.clone(),
         accept_changes: args.accept_changes,
+        accept_access: args.accept_access,
         force: args.force,
         session: args.session.request_for_existing(),
     };
@@ -128,20 +132,24 @@ fn check(request: &ResumeRequest, out: &Out) -> Result<(RunDir, u64), EngineErro
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.
 fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let mut runs = 0;
+    let (mut run, mut judged) = (0, 0);
     let mut lines = out.lines(args.session.json);
     let mut each = |trial: &TrialId, decision: &Decision| {
-        let Decision { is_pending, why } = decision;
-        runs += u64::from(*is_pending);
+        let Decision { is_pending, is_judged, why } = decision;
+        let runs = *is_pending && !is_judged;
+        run += u64::from(runs);
+        judged += u64::from(*is_judged);
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
                 (true, _) => one_line(&ResumeLine {
                     v: VERSION,
                     trial: Cow::Borrowed(trial),
-                    runs: *is_pending,
+                    runs,
+                    judged: *is_judged,
                     why: why.into(),
                 }),
-                (_, true) if *is_pending => format!("{trial}  runs: {why}"),
+                (_, true) if runs => format!("{trial}  runs: {why}"),
+                (_, true) if *is_judged => format!("{trial}  judged: {why}"),
                 (_, true) => format!("{trial}  stays: {why}"),
                 (_, false) => trial.to_string(),
             });
@@ -152,7 +160,13 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         Ok(())
     })?;
     drop(lines);
-    let runs = plural(runs, "trial", "trials");
-    out.hint(&format!("{runs} would run; nothing was changed"));
+    let runs = format!("{} would run", plural(run, "trial", "trials"));
+    let judges = format!("{} would be judged again", plural(judged, "trial", "trials"));
+    let counts = match (run, judged) {
+        (_, 0) => runs,
+        (0, _) => judges,
+        _ => format!("{runs}, {judges}"),
+    };
+    out.hint(&format!("{counts}; nothing was changed"));
     Ok(Exit::Success)
 }

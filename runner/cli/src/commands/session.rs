@@ -88,8 +88,8 @@ impl Observer for Prepared<'_> {
         self.observer.event(event);
     }
 
-    fn has_reports(&self) -> bool {
-        self.args.reports().next().is_some()
+    fn writes_reports(&self, of_scenario: bool) -> bool {
+        of_scenario || self.args.reports().next().is_some()
     }
 }
 

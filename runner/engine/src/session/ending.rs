@@ -47,6 +47,12 @@ impl Coordinator<'_> {
             return Err(EngineError::Scenario(problems));
         }
         let (reason, message) = self.end.take().unwrap_or_default();
+        if let Stage::Checking(Checking { is_new: true, interrupted, .. }) = &mut self.stage
+            && let Some(problem) = interrupted.take()
+        {
+            self.discard(reason, message);
+            return Err(EngineError::Interrupted(problem));
+        }
         let is_stopped =
             matches!(reason, Some(Reason::Interrupted | Reason::Stopped | Reason::Cancelled));
         if self.stage.is_unreported() && is_stopped {
@@ -140,10 +146,13 @@ impl Coordinator<'_> {
         if self.fold.left() == 0 {
             set_gate(&mut owned, self.plan, self.observer);
         }
-        let (manifest, held) = write_end(owned, end, &self.fold, self.observer);
         // Without reports, the next process need not wait for the workers.
-        let has_reports = self.observer.has_reports() || !self.plan.scenario.reports.is_empty();
-        let held = held.filter(|_| has_reports).map(Arc::new);
+        let writes_reports = self.observer.writes_reports(!self.plan.scenario.reports.is_empty());
+        if writes_reports {
+            owned.owe_reports();
+        }
+        let (manifest, held) = write_end(owned, end, &self.fold, self.observer);
+        let held = held.filter(|_| writes_reports).map(Arc::new);
         // The manifest keeps the end before a session of `rescore`, which has its own.
         if cut_short.is_none() {
             self.watchdog.settle(exit_of(&manifest));

@@ -65,7 +65,7 @@ pub fn rescore(
         return Ok(Ended { stop: None, stop_signal: None, ..ended }.report(observer));
     }
     plan.prepare_grants(&request.session)?;
-    let Manifest { reason, signal, message, larger_budgets, .. } = manifest;
+    let Manifest { reason, signal, message, larger_budgets, verdict, .. } = manifest;
     // A completed run may have lost results since.
     let reason = reason.or_else(|| (fold.left() > 0).then_some(Reason::Storage));
     let before = End { reason, signal, message, larger_budgets, at: now() };
@@ -90,8 +90,14 @@ pub fn rescore(
         Ok(None)
     };
     let next = command(&dir, &request, &[]);
-    let mut tally =
-        ChangeTally { before: fold, left: count, changes: BTreeMap::new(), observer, next };
+    let mut tally = ChangeTally {
+        before: fold,
+        verdict,
+        left: count,
+        changes: BTreeMap::new(),
+        observer,
+        next,
+    };
     let ended = run_further(prestarted, work, owned, session, store, &mut tally)?;
     Ok(tally.settle(ended))
 }
@@ -189,6 +195,8 @@ pub(super) fn changed(changes: &BTreeMap<(Outcome, Outcome), u64>) -> Vec<String
 /// Counts the changes of outcomes, and reports them at the end of the session.
 struct ChangeTally<'a> {
     before: Fold,
+    /// The verdict before the session.
+    verdict: RunVerdict,
     /// Trials that are not judged yet.
     left: u64,
     /// Numbers of judged trials by their outcomes before and now.
@@ -211,10 +219,17 @@ impl ChangeTally<'_> {
         Ended { exit, cut_short: Some(end), ..ended }
     }
 
-    /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`.
-    fn text(&self) -> String {
+    /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`, or the change of
+    /// the verdict, which also depends on known failures.
+    fn text(&self, verdict: RunVerdict) -> String {
         let judged = plural(self.changes.values().sum(), "trial", "trials");
         let changes = changed(&self.changes);
+        if changes.is_empty() && verdict != self.verdict {
+            return format!(
+                "{judged} judged: no outcome has changed, and the verdict has: {} → {verdict}",
+                self.verdict
+            );
+        }
         if changes.is_empty() {
             return format!("{judged} judged: no outcome has changed");
         }
@@ -223,8 +238,8 @@ impl ChangeTally<'_> {
 }
 
 impl Observer for ChangeTally<'_> {
-    fn has_reports(&self) -> bool {
-        self.observer.has_reports()
+    fn writes_reports(&self, of_scenario: bool) -> bool {
+        self.observer.writes_reports(of_scenario)
     }
 
     fn event(&mut self, event: &RunEvent<'_>) {
@@ -235,7 +250,7 @@ impl Observer for ChangeTally<'_> {
                 self.left = self.left.saturating_sub(1);
             }
             RunEvent::Finished { ended } => {
-                let mut texts = vec![self.text()];
+                let mut texts = vec![self.text(ended.manifest.verdict)];
                 if self.left > 0 {
                     texts.push(format!(
                         "{} left to judge; to continue: {}",

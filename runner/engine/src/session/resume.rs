@@ -8,7 +8,7 @@ use runner_record::{
 };
 
 use super::ending::set_gate;
-use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
+use super::resume_plan::{PreparedResume, verdictless_notice};
 use super::run::{PlannedSession, lock_root, run_further};
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent};
@@ -46,7 +46,7 @@ pub(super) fn continue_run(
     };
     let mut manifest = dir.manifest()?;
     // Claiming a run whose process died records its end, so it is done before any check.
-    if held.is_none() && manifest.status == RunStatus::Running {
+    if held.is_none() && (manifest.status == RunStatus::Running || manifest.owes_reports()) {
         lock_root(&root, request.session.share)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
@@ -76,7 +76,7 @@ pub(super) fn continue_run(
         } else {
             // Values of secrets are not stored, and mounted folders may have been removed.
             prepared.plan.prepare_grants(&request.session)?;
-            if !is_planned_anew(request, &manifest) {
+            if !prepared.is_live {
                 check_folders(&dir, &prepared.plan)?;
             }
         }

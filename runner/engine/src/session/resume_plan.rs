@@ -9,14 +9,16 @@ use runner_scenario::{Filter, Selection, nearest_names};
 use super::journals::check_recorded;
 use super::reruns::{self, Reruns};
 use crate::plan::{
-    Ids, Plan, Rejudge, changes_since, difference, load_plan_at, manifest_providers, metadata,
-    planned_tests, selected_filter, stored_plan, unreadable,
+    Ids, Plan, Rejudge, added_access, changes_since, difference, load_plan_at, manifest_providers,
+    metadata, planned_tests, selected_filter, stored_plan, unreadable,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
 
 /// A resumed session before it starts.
 pub(super) struct PreparedResume {
     pub(super) plan: Plan,
+    /// Whether the plan is that of the current files.
+    pub(super) is_live: bool,
     pub(super) fold: Fold,
     /// The fold before this session selected or compared trials.
     pub(super) before: Fold,
@@ -43,9 +45,11 @@ impl PreparedResume {
         request: &ResumeRequest,
     ) -> Result<Self, EngineError> {
         let mut notices = Vec::new();
-        let is_live = is_planned_anew(request, manifest);
+        // A failed run has no rows, so it is planned again.
+        let is_live = request.accept_changes || dir.has_failed()?;
         let (mut plan, suite) = if is_live {
             let (plan, suite) = live_plan(root, dir, manifest, request)?;
+            check_access(dir, manifest, request, &plan)?;
             (plan, Some(suite))
         } else {
             let plan = stored_plan(root, dir, manifest)?;
@@ -56,6 +60,7 @@ impl PreparedResume {
             plan.settings.clone_from(settings);
         }
         plan.override_by(&request.session)?;
+        plan.random_recipe = manifest.metadata.random_recipe;
         if let Some(run) = &manifest.metadata.selection.replay {
             plan.replay(&root.find(run)?)?;
             plan.replayed.iter().try_for_each(|replayed| replayed.check_same(manifest))?;
@@ -107,6 +112,7 @@ impl PreparedResume {
         let in_flight = last.into_iter().flat_map(|session| &session.in_flight);
         let mut prepared = Self {
             plan,
+            is_live,
             fold,
             before,
             selected: selected.unwrap_or(0),
@@ -194,7 +200,8 @@ impl PreparedResume {
             }
             None => (false, format!("it {ended}")),
         };
-        Decision { is_pending, why }
+        let is_judged = is_pending && self.plan.rejudge.has(trial);
+        Decision { is_pending, is_judged, why }
     }
 }
 
@@ -213,9 +220,27 @@ fn unexpected(root: &ResultsRoot, plan: &Plan, fold: &Fold) -> Result<String, En
     Ok(lines)
 }
 
-/// Returns whether the plan of a session is that of the current files. A failed run has no rows, so it is planned again.
-pub(super) fn is_planned_anew(request: &ResumeRequest, manifest: &Manifest) -> bool {
-    request.accept_changes || manifest.status == RunStatus::Failed
+/// Fails if the current files have access that the run's plan does not have: who can change them need not be the user.
+fn check_access(
+    dir: &RunDir,
+    manifest: &Manifest,
+    request: &ResumeRequest,
+    plan: &Plan,
+) -> Result<(), EngineError> {
+    let added = if request.accept_access { Vec::new() } else { added_access(dir, manifest, plan) };
+    if added.is_empty() {
+        return Ok(());
+    }
+    let rerun = request.rerun.as_ref().map(ToString::to_string);
+    let mut words = Vec::from_iter(request.accept_changes.then_some("--accept-changes"));
+    words.extend(rerun.iter().flat_map(|rerun| ["--rerun", rerun]));
+    words.push("--accept-access");
+    Err(EngineError::Usage(format!(
+        "the current files have access that the plan of run {} does not have:\n{}\nto allow it: {}",
+        dir.id(),
+        added.join("\n"),
+        dir.command("resume", &words)
+    )))
 }
 
 /// Returns notices of results and lines that `index.jsonl` has lost.

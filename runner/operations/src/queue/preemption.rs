@@ -33,7 +33,8 @@ pub fn preempt(
         .iter()
         .filter(|one| priority(one) < request.priority)
         .filter(|one| one.manifest.paused().is_none() && one.manifest.stage != Stage::Waiting)
-        .filter(|one| !one.holder.is_suspended() && one.run.for_use().is_ok())
+        .filter(|one| !one.manifest.status.is_terminal() && !one.holder.is_suspended())
+        .filter(|one| one.run.for_use().is_ok())
         .collect();
     if lower.len() < count as usize {
         return Ok(false);
@@ -89,7 +90,8 @@ pub fn continue_locked(root: &ResultsRoot, queue: &LockedQueue) -> Result<(), Qu
         let waits = requests
             .iter()
             .any(|request| request.id == *id && request.state != QueueState::Refused);
-        if waits || active.iter().any(|run| mark(run).is_some_and(|mark| mark.id == *id)) {
+        let is_for_it = |run: &&ActiveRun| mark(run).is_some_and(|mark| mark.id == *id);
+        if waits || active.iter().filter(is_for_it).any(|run| run.run.for_use().is_ok()) {
             continue;
         }
         let run = active.iter().find(|run| run.manifest.id == preemption.run);

@@ -183,6 +183,10 @@ pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
 }
 
 impl Holder {
+    pub(crate) fn is_this_process(&self) -> bool {
+        self.pid == std::process::id() && self.host == host()
+    }
+
     /// Returns whether the process is suspended, as by Ctrl-Z: it answers only when it continues.
     pub fn is_suspended(&self) -> bool {
         let fields = (self.pid != 0 && self.host == host()).then(|| stat(self.pid)).flatten();

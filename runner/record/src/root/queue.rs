@@ -269,14 +269,15 @@ impl ResultsRoot {
         Ok(active)
     }
 
-    /// Returns the runs with a session that was started for a request. Reads all manifests, and parses few.
+    /// Returns this user's runs with a session that was started for a request: any other run could claim it. Reads all manifests,
+    /// and parses few.
     pub fn runs_of_request(&self, request: &str) -> Result<Vec<Manifest>, RecordError> {
         let mut found = Vec::new();
         for name in self.names()? {
             let Ok(Some(run)) = self.open_run(&name) else { continue };
             let text = run.dir.read_all(MANIFEST, manifest::MAX_BYTES).unwrap_or_default();
             if String::from_utf8_lossy(&text).contains(request) {
-                found.extend(run.manifest().ok());
+                found.extend(run.for_use().and_then(|run| run.manifest()).ok());
             }
         }
         found.retain(|run| {

@@ -37,6 +37,11 @@ const DAMAGED: &str = "it is damaged";
 /// A fold needs a byte for each trial.
 const MAX_TRIALS: u64 = 100_000_000;
 
+/// The `lost_report` of a session that has ended and whose reports are not written yet.
+const NOT_WRITTEN_YET: &str = "not written yet";
+/// The `lost_report` that readers show once no process holds such a run.
+const NEVER_WRITTEN: &str = "the process ended before it had written all reports";
+
 /// The list, as JSON, of a session that judges by no known failures, after one that did.
 pub const NO_KNOWN: &str = "null";
 
@@ -71,6 +76,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub larger_budgets: Vec<String>,
     /// The reports that the last session could not write, with the causes, for people. The exit code is then 7 in place of 0 or 1.
+    /// `not written yet` from the end of a session until all its reports are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_report: Option<String>,
     /// The stage that the last session reached.
@@ -304,6 +310,41 @@ impl Manifest {
             ));
         }
         Ok(())
+    }
+
+    /// Returns whether the last session has ended, but may still write its reports. The run is `running` while a process holds it.
+    pub fn owes_reports(&self) -> bool {
+        self.lost_report.as_deref() == Some(NOT_WRITTEN_YET)
+    }
+
+    /// Returns whether no session works on the run, as far as the manifest shows it.
+    pub fn has_ended(&self) -> bool {
+        self.status.is_terminal() && !self.owes_reports()
+    }
+
+    /// Marks the reports of a session that is about to end as lost until they are written.
+    pub(crate) fn owe_reports(&mut self) {
+        self.lost_report = Some(NOT_WRITTEN_YET.to_owned());
+    }
+
+    /// Marks reports that no process writes any more as lost.
+    pub(crate) fn lose_owed_reports(&mut self) {
+        if self.owes_reports() {
+            self.lost_report = Some(NEVER_WRITTEN.to_owned());
+        }
+    }
+
+    /// Undoes the end of a session that still writes its reports, in memory only.
+    pub(crate) fn reopen(&mut self) {
+        self.status = RunStatus::Running;
+        self.verdict = RunVerdict::None;
+        (self.reason, self.message, self.signal) = (None, None, None);
+        (self.completed_at, self.gate, self.lost_report) = (None, None, None);
+        self.larger_budgets.clear();
+        self.transitions.pop_if(|change| change.to.is_terminal());
+        if let Some(session) = self.sessions.last_mut() {
+            session.ended_at = None;
+        }
     }
 
     /// Returns the labels, and the variables of other names as labels.

@@ -16,10 +16,11 @@ use crate::rows::writer::{Ack, Writer};
 use crate::run::manifest::{FORMAT, MAX_LARGER_BUDGETS, RowsFile, cut};
 use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
-use crate::run::{folder, live, signature};
+use crate::run::signature::{self, Extent};
+use crate::run::{folder, live};
 use crate::{
-    End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession, Pause,
-    RecordError, ResultsRoot, RunDir, RunHead, Transition, disk::durable::Unsynced,
+    AddedRerun, End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession,
+    Pause, RecordError, Rerun, ResultsRoot, RunDir, RunHead, Transition, disk::durable::Unsynced,
     root::number::NewNumber, rows::repair, run::run_dir::Check, run::run_head::new_run_caution,
     run::truth::end_dead_session,
 };
@@ -40,8 +41,8 @@ pub struct Owned {
     log: File,
     notices: Vec<String>,
     last_seq: u64,
-    /// Whether this process signs the manifest. The signature of another author stays as it is.
-    pub(crate) signs: bool,
+    /// The parts that this process signs. `None` leaves the signature of another author as it is.
+    pub(crate) signs: Option<Extent>,
     /// Whether the rows on disk may differ from those of the session.
     distrusts_rows: bool,
 }
@@ -125,7 +126,7 @@ impl ResultsRoot {
             run: run.clone(),
             manifest,
             had_folder,
-            signs: true,
+            signs: Some(Extent::Whole),
             log,
             notices: later.map(new_run_caution).into_iter().chain(unsigned).collect(),
             last_seq: 0,
@@ -143,15 +144,21 @@ impl ResultsRoot {
         let run = &run.for_change()?;
         let lock = Lock::take(&run.dir, &run.id).map_err(|error| run.vanished(error))?;
         let (mut manifest, text, _) = run.read_manifest()?;
-        let signs = run.is_signed(&text);
+        let mut signs = run.signed_extent(&text);
         // A process that was killed may have left them.
         remove_prepared(&run.dir);
         let session = manifest.last_session();
         let repaired = repair::repair(run, session)?;
         run.repair_calls()?;
         let is_dead = manifest.status == RunStatus::Running;
+        let owed_reports = manifest.owes_reports();
+        manifest.lose_owed_reports();
         if is_dead {
             end_dead_session(run, &mut manifest, now())?;
+        }
+        // The reason of a dead session is from a file without a signature.
+        if is_dead || signs == Some(Extent::Plan) {
+            signs = signs.map(|_| Extent::of_unsigned(manifest.status));
         }
         let mut owned = Owned {
             signs,
@@ -175,6 +182,10 @@ impl ResultsRoot {
         }
         for notice in &owned.notices {
             owned.log(notice);
+        }
+        if owed_reports {
+            owned.lock.release_reserve();
+            owned.replace_manifest()?;
         }
         if is_dead {
             owned.lock.release_reserve();
@@ -205,7 +216,7 @@ impl ResultsRoot {
         if signature::digest_of(&owned.manifest) != Some(seen) {
             return Err(run.dir.refuse(MANIFEST, "it changed meanwhile; look at it again"));
         }
-        owned.signs = true;
+        owned.signs = Some(Extent::of_unsigned(owned.manifest.status));
         // Responses that a runner with another key has recorded never reach the user's guests.
         owned.manifest.sessions.iter_mut().for_each(|session| session.foreign = true);
         owned.lock.release_reserve();
@@ -272,6 +283,7 @@ impl Owned {
             text = Some(plan.text);
         }
         manifest.change_status(RunStatus::Running, None, writer, now)?;
+        self.signs = self.signs.map(|_| Extent::Whole);
         entry.started_at = manifest.transitions.last().map_or(now, |change| change.at);
         manifest.sessions.push(entry);
         manifest.set_removed(removed);
@@ -351,6 +363,26 @@ impl Owned {
         self.replace_manifest()
     }
 
+    /// Selects trials to run again while the session runs: `ids` has a line for each, `from_seq` is the number of the last row
+    /// before the selection, and `pending` the number of pending trials after it.
+    pub fn add_rerun(
+        &mut self,
+        why: &str,
+        ids: &str,
+        from_seq: u64,
+        pending: u64,
+    ) -> Result<(), RecordError> {
+        lock::check(&self.run.dir, &self.lock.stamp)?;
+        let trials = self.root.keep_bytes(ids.as_bytes())?;
+        self.root.sync_with(Vec::new())?;
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            let rerun = Rerun::Filter { filter: why.to_owned(), trials };
+            session.added.push(AddedRerun { from_seq, rerun });
+            session.pending = Some(pending);
+        }
+        self.replace_manifest()
+    }
+
     /// Sets the session's working and suspended time for the next manifest.
     pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
         if let Some(session) = self.manifest.sessions.last_mut() {
@@ -409,11 +441,16 @@ impl Owned {
         let at = end.at;
         let failure = end.message.clone().filter(|_| end.reason == Some(Reason::Storage));
         let error = match self.write_end(end, fold) {
-            Ok(None) => return Ok((self.manifest.clone(), Some(self))),
-            Ok(Some(checked)) => return Ok((checked, None)),
+            Ok(checked) => {
+                let has_rows = checked.is_none();
+                let mut manifest = checked.unwrap_or_else(|| self.manifest.clone());
+                manifest.lost_report = None;
+                return Ok((manifest, has_rows.then_some(self)));
+            }
             Err(error) => error,
         };
         self.manifest = before;
+        self.manifest.lost_report = None;
         let message = failure.or(Some(error.to_string()));
         let end = End { reason: Some(Reason::Storage), message, at, ..End::default() };
         if lock::check(&self.run.dir, &self.lock.stamp).is_ok() {
@@ -494,6 +531,12 @@ impl Owned {
         reserved.map_err(|source| self.run.dir.error("reserve space in", LOCK, source))
     }
 
+    /// Marks the session's reports as lost in its last manifest, until [`Self::finish_reports`]: a process that is killed before
+    /// cannot do that.
+    pub fn owe_reports(&mut self) {
+        self.manifest.owe_reports();
+    }
+
     /// Sets the result of the scenario's gate, before the run is completed. Without one, all trials must pass.
     pub fn set_gate(&mut self, gate: Option<GateResult>) {
         self.manifest.gate = gate;
@@ -572,8 +615,8 @@ impl Owned {
     }
 
     fn prepare_manifest(&mut self) -> Result<File, RecordError> {
-        if self.signs {
-            signature::sign(&mut self.manifest);
+        if let Some(extent) = self.signs {
+            signature::sign(&mut self.manifest, extent);
         }
         let (file, bytes) = prepare_manifest(&self.run.dir, &self.manifest)?;
         // The list takes as long as a sync, so it is written in parallel with those of the manifest.

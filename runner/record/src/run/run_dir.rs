@@ -4,7 +4,8 @@ use std::io::{self, BufRead as _, Read as _};
 use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
 use runner_model::row::{Artifact, LogPlace, has_right_checksum};
-use runner_model::{Digest, RowRef, TrialId, digest, log::MAX_SAID, visible::shown_path};
+use runner_model::{Digest, RowRef, RunStatus, TrialId};
+use runner_model::{digest, log::MAX_SAID, visible::shown_path};
 use serde::Deserialize;
 
 use crate::disk::beneath::{Dir, Reader, Stamp};
@@ -12,7 +13,8 @@ use crate::disk::content_store::{CheckedFile, ContentStore};
 use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner, permissions::TRUSTED};
 use crate::rows::line_reader::{self, ReadLine};
-use crate::run::{live, manifest, signature};
+use crate::run::signature::{self, Extent};
+use crate::run::{live, manifest};
 use crate::{Holder, Live, Manifest, RecordError, RowsFile};
 
 /// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
@@ -69,7 +71,7 @@ impl RunDir {
         }
         let read = Manifest::read(&self.dir, &self.id, file)?;
         if self.check == Check::Key
-            && let Some(problem) = signature::problem(&read.1)
+            && let Err(problem) = signature::check(&read.1)
         {
             return Err(self.not_signed(problem));
         }
@@ -133,10 +135,20 @@ impl RunDir {
         signature::digest_of(manifest)
     }
 
-    /// Returns whether this user's key has signed the text of the manifest, and no other user can have written it.
-    pub(crate) fn is_signed(&self, text: &str) -> bool {
-        signature::problem(text).is_none()
-            && self.dir.read(MANIFEST).is_ok_and(|file| self.check_owner(&file, MANIFEST).is_ok())
+    /// Returns the extent of this user's signature of the text of the manifest. `None` without one, or if another user can have
+    /// written it.
+    pub(crate) fn signed_extent(&self, text: &str) -> Option<Extent> {
+        let extent = signature::check(text).ok()?;
+        let file = self.dir.read(MANIFEST).ok()?;
+        self.check_owner(&file, MANIFEST).ok().map(|()| extent)
+    }
+
+    /// Returns whether the run has the status `failed`, by this user's signature: `resume` plans such a run again.
+    pub fn has_failed(&self) -> Result<bool, RecordError> {
+        let (manifest, text, _) = self.read_manifest()?;
+        let is_signed =
+            || owner::is_trusted(&self.root) || signature::check(&text) == Ok(Extent::Whole);
+        Ok(manifest.status == RunStatus::Failed && is_signed())
     }
 
     fn not_signed(&self, problem: String) -> RecordError {
@@ -204,7 +216,7 @@ impl RunDir {
         Ok((text, !is_in_file))
     }
 
-    /// Calls `each` with the first byte of each line of the rows and the line, in order, also for damaged lines and a
+    /// Calls `each` with the first byte of each line of the rows and the line, in the order of the file, also for damaged lines and a
     /// torn end. Rows are parsed as far as folds need; `read_line` parses all.
     pub fn read_lines(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
         self.read_lines_from(0, each).map(drop)

@@ -125,7 +125,8 @@ impl From<&Manifest> for RunHead {
             id: manifest.id.clone(),
             number: manifest.number,
             scenario: manifest.scenario.clone(),
-            status: manifest.status,
+            // Readers ask the lock whether the session still writes its reports.
+            status: if manifest.owes_reports() { RunStatus::Running } else { manifest.status },
             reason: manifest.reason,
             message: manifest.message.clone(),
             larger_budgets: manifest.larger_budgets.clone(),

@@ -78,9 +78,13 @@ impl RunDir {
     }
 
     /// Reads the manifest with the true state. If the run has ended, counts and verdict are those of its rows. If no process
-    /// holds the lock of a `running` run, status, end and counts are those that a sweep would write. Writes nothing.
+    /// holds the lock of a `running` run, status, end and counts are those that a sweep would write. A run whose session may still
+    /// write reports is `running` while another process holds it. Writes nothing.
     pub fn truth(&self) -> Result<Manifest, RecordError> {
         let mut manifest = self.checked_manifest()?.manifest;
+        if manifest.owes_reports() {
+            return self.truth_of_reports(manifest);
+        }
         if manifest.status.is_terminal() {
             return Ok(manifest);
         }
@@ -99,6 +103,26 @@ impl RunDir {
         manifest = self.checked_manifest()?.manifest;
         if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
             end_dead_session(self, &mut manifest, now())?;
+        }
+        Ok(manifest)
+    }
+}
+
+impl RunDir {
+    /// Returns the true state of a run whose session has ended, and whose reports are not written yet.
+    fn truth_of_reports(&self, mut manifest: Manifest) -> Result<Manifest, RecordError> {
+        match lock::holder(&self.dir) {
+            // The reports show the end.
+            Some(holder) if holder.is_this_process() => manifest.lost_report = None,
+            Some(_) => manifest.reopen(),
+            None => {
+                // An owner writes its last manifest before it unlocks, and another owner may have started meanwhile.
+                manifest = self.checked_manifest()?.manifest;
+                manifest.lose_owed_reports();
+                if !manifest.status.is_terminal() {
+                    return self.truth();
+                }
+            }
         }
         Ok(manifest)
     }

@@ -86,7 +86,7 @@ impl RunPage {
             tables,
             since_previous,
             gate: judged.gate.as_ref().map(run_facts::gate_lines).unwrap_or_default(),
-            manifest: if on_disk.status.is_terminal() { on_disk } else { judged },
+            manifest: if on_disk.has_ended() { on_disk } else { judged },
         })
     }
 }

@@ -7,7 +7,7 @@ use runner_model::units::MAX_DURATION;
 use runner_model::{
     Budgets, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, RunStatus, TrialId, digest, id_glob,
 };
-use runner_operations::queue::{self, Step};
+use runner_operations::queue::{self, QueueError, Step};
 use runner_record::{Manifest, QueuedRequest, RecordError, RunDir, actor};
 use runner_report::{QueueEntry, Started, VERSION};
 use runner_scenario::Filter;
@@ -353,6 +353,10 @@ fn launch(
         if !request.has_plain_id() {
             let detail = "`request` needs up to 64 letters, digits, `.`, `_` or `-`";
             return Err(HttpProblem::unprocessable(detail));
+        }
+        // Without a signature, the same call would not find its run, and start another one.
+        if let Some(problem) = server.root.signing_problem() {
+            return Err(QueueError::NoKey(problem).into());
         }
     }
     request.run = run.map(|run| run.id().to_owned());

@@ -18,11 +18,11 @@ use crate::disk::lock::{self, Lock};
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
 use crate::run::owned::{name_manifest, prepare_manifest};
+use crate::run::signature::{self, Extent};
 use crate::{
     Manifest, MergedShard, NewSession, RecordError, ResultsRoot, RunDir, SessionEntry, Transition,
     disk::durable::Unsynced, disk::fault::now, disk::owner::is_trusted,
     disk::permissions::of_own_folder, disk::removal::remove_folder, run::run_dir::Check,
-    run::signature,
 };
 
 /// The writer of the last session of a merged run, which runs no trial.
@@ -154,20 +154,20 @@ impl ResultsRoot {
         if merge.holes.is_none() {
             manifest.gate = judge(&run, &manifest);
         }
-        if merge
-            .shards
-            .iter()
-            .all(|source| is_trusted(&source.run.root) || source.run.other_author().is_none())
-        {
-            signature::sign(&mut manifest);
-        } else {
-            manifest.signature = None;
-        }
         let reason = merge.holes.is_some().then_some(Reason::Holes);
         manifest.change_status(RunStatus::after(reason, true), reason, MERGE, now())?;
         manifest.number = Some(self.take_number(&merge.id)?.number);
         manifest.message = merge.holes.as_ref().map(|(_, holes)| cut(holes.clone()));
         manifest.rows = run.dir.stat(ROWS)?.map(RowsFile::from);
+        if merge
+            .shards
+            .iter()
+            .all(|source| is_trusted(&source.run.root) || source.run.other_author().is_none())
+        {
+            signature::sign(&mut manifest, Extent::Whole);
+        } else {
+            manifest.signature = None;
+        }
         let log = format!("{} {}\n", now(), command_line(&merge.command));
         run.dir.create_with(LOG, log.as_bytes())?;
         let scenario = run.dir.create_with(SCENARIO, first.scenario(plan)?.as_bytes())?;

@@ -7,6 +7,7 @@ use runner_model::{
     status::{RunVerdict, Stage},
 };
 
+use crate::run::signature::{self, Extent};
 use crate::{
     Ack, End, Fold, Manifest, RecordError, ResultsRoot, new_id, now,
     tests::{
@@ -72,6 +73,32 @@ fn finish_gives_the_status_that_the_rows_have() {
         assert_eq!(manifest.completed_at, manifest.sessions[0].ended_at);
         assert_eq!(run.truth().unwrap(), manifest);
     }
+}
+
+#[test]
+fn status_without_a_signature_is_not_failed() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 2);
+    let run = owned.dir().clone();
+    let fold = crate::tests::fold(&owned, 2);
+    owned.finish(end(Some(Reason::Plugin)), &fold).unwrap();
+    assert!(run.has_failed().unwrap());
+    let by = crate::actor(None);
+    root.claim(&run).unwrap().pin(Some(by.clone())).unwrap();
+    assert!(run.has_failed().unwrap());
+    // As an earlier version has signed it. Another program may have changed the status since, which no later signature covers.
+    let mut manifest = run.manifest().unwrap();
+    signature::sign(&mut manifest, Extent::Plan);
+    fs::write(run.path().join("benchmark.json"), manifest.to_bytes().unwrap()).unwrap();
+    assert!(run.for_use().is_ok() && !run.has_failed().unwrap());
+    root.claim(&run).unwrap().pin(None).unwrap();
+    assert!(run.for_use().is_ok() && !run.has_failed().unwrap());
+    // A dead session has its reason in a file without a signature.
+    let (root, run) = dead_run(folder.path(), 2, 0);
+    let words = End { reason: Some(Reason::Plugin), at: now(), ..End::default() };
+    crate::LiveWriter(run.dir.clone()).last_words(1, &words);
+    assert_eq!(root.claim(&run).unwrap().manifest().status, RunStatus::Failed);
+    assert!(run.for_use().is_ok() && !run.has_failed().unwrap());
 }
 
 #[test]
