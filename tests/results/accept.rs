@@ -367,7 +367,7 @@ fn accept_some(runner: &Runner) -> (BTreeMap<String, String>, Vec<String>) {
 }
 
 #[test]
-fn golden_files_that_the_next_run_would_search_are_refused() {
+fn golden_files_that_the_next_run_would_use_are_refused() {
     let golden = [
         "k/new.toml",
         "lists/new.jsonl",
@@ -375,6 +375,7 @@ fn golden_files_that_the_next_run_would_search_are_refused() {
         "m/new.txt",
         "later.jsonl",
         "cases/new.in",
+        "plugin.toml",
     ];
     let free = ["cases/new.out", "k/deep/new.toml", "k/new.txt"];
     let tests = golden.iter().chain(&free).map(|file| {
@@ -391,7 +392,11 @@ fn golden_files_that_the_next_run_would_search_are_refused() {
     let (refused, files) = accept_some(&runner);
     assert_eq!(files, free);
     for file in golden {
-        assert!(refused[file].contains("one of its globs matches"), "{refused:?}");
+        let why = match file {
+            "plugin.toml" => "would name the programs that build a plugin",
+            _ => "one of its globs matches",
+        };
+        assert!(refused[file].contains(why), "{refused:?}");
         assert!(!runner.path(file).exists());
     }
 }

@@ -121,6 +121,8 @@ pub fn accept_outputs(
             Err(format!("the scenario reads `{path}` also for another purpose"))
         } else if is_searched(&file) {
             Err(format!("the scenario would read `{path}`, which one of its globs matches"))
+        } else if file.file_name().is_some_and(|name| name == "plugin.toml") {
+            Err(format!("`{path}` would name the programs that build a plugin"))
         } else if above.any(holds_results) {
             Err(format!("`{path}` is in a results root or a run"))
         } else if is_folder_of(&path, &users) {

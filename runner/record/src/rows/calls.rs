@@ -1,7 +1,7 @@
 //! [`Journals`]: the recorded calls of attempts, from the lines of `calls.jsonl`.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufReader};
 use std::{fs::File, mem, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::protocol::{CALLS_VERSION, CallLine, Entry};
@@ -11,10 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::disk::beneath::Reader;
 use crate::disk::{fault, layout::CALLS};
+use crate::rows::line_reader::read_json_line;
 use crate::{Manifest, RecordError, RunDir};
 
-/// Longest line. The rest of a longer one is not kept in memory.
-const MAX_LINE: u64 = 1 << 30;
 /// Bytes that are read at once.
 const BLOCK: usize = 256 << 10;
 
@@ -297,20 +296,14 @@ impl RunDir {
         let mut at = 0;
         let mut line = Vec::new();
         loop {
-            line.clear();
-            let failed = self.dir.failure("read", CALLS);
-            reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).map_err(failed)?;
-            let mut length = line.len();
-            if length == 0 {
+            let read = read_json_line(&mut reader, &mut line);
+            let (bytes, is_whole) = read.map_err(self.dir.failure("read", CALLS))?;
+            if bytes == 0 {
                 return Ok(());
-            }
-            let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-            if !is_whole && length as u64 == MAX_LINE {
-                length += reader.skip_until(b'\n').map_err(failed)?;
             }
             let read = if is_whole { parse(&line) } else { Err(TORN) };
             each(at, line.len(), read);
-            at += length as u64;
+            at += bytes;
         }
     }
 

@@ -129,6 +129,37 @@ fn each_line<'a, T>(
     }
 }
 
+/// Reads a line of JSON, without its line break, up to 1 GiB. Returns its bytes in the file, 0 at the end, and whether it has a line
+/// break. JSON has no control characters, so a line that has one is emptied at once: the hole of a sparse file takes no place on the
+/// disk, and would take memory.
+pub(crate) fn read_json_line(
+    reader: &mut impl io::BufRead,
+    line: &mut Vec<u8>,
+) -> io::Result<(u64, bool)> {
+    const MOST: usize = 1 << 30;
+    line.clear();
+    let (mut bytes, mut is_json) = (0, true);
+    loop {
+        let block = reader.fill_buf()?;
+        let end = block.iter().position(|byte| *byte == b'\n');
+        let piece = &block[..end.unwrap_or(block.len())];
+        // Without an early exit, the compiler compares many bytes at once.
+        let has_control = piece.iter().fold(false, |found, byte| found | (*byte < b' '));
+        is_json &= !has_control && line.len() + piece.len() <= MOST;
+        if is_json {
+            line.extend_from_slice(piece);
+        } else {
+            *line = Vec::new();
+        }
+        let used = piece.len() + usize::from(end.is_some());
+        reader.consume(used);
+        bytes += used as u64;
+        if end.is_some() || used == 0 {
+            return Ok((bytes, end.is_some()));
+        }
+    }
+}
+
 /// Appends to the start of a line. Keeps one byte more than the bound, so that [`parse`] can refuse the line.
 fn add(partial: &mut Vec<u8>, piece: &[u8]) {
     let room = (MAX_LINE + 1).saturating_sub(partial.len());

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
 use runner_model::tree::{LeftEntry, Tree};
+use runner_model::units::show_size;
 use runner_model::visible::visible_line;
-use runner_model::workspace::{CONTENTS, EntryKind, MAX_CHANGE_BYTES};
+use runner_model::workspace::{CONTENTS, EntryKind, MAX_BASE_ENTRIES, MAX_CHANGES};
 use runner_model::{Digest, RowRef};
 
 use crate::disk::beneath::Dir;
 use crate::disk::content_store::CheckedFile;
 use crate::disk::layout::{ARTIFACTS, STORE};
 use crate::disk::permissions::of_user_folder;
-use crate::{RecordError, RunDir};
+use crate::{RecordError, RunDir, rows::line_reader::read_json_line};
+
+/// Bytes of the files that [`LeftFiles::save`] writes for a run of another key.
+const MAX_FOREIGN_BYTES: u64 = 1 << 30;
 
 /// The files that an attempt left in its workspace.
 #[derive(Debug)]
@@ -45,13 +49,11 @@ impl RunDir {
     pub fn workspace(&self, row: &RowRef<'_>) -> Result<LeftFiles, RecordError> {
         let result = row.workspace.unwrap_or_default();
         let list = |file: Result<File, RecordError>, most| -> Result<_, RecordError> {
-            let mut lines = Vec::new();
-            let read = file?.take(most).read_to_end(&mut lines);
-            read.map_err(|source| self.dir.error("read the workspace of", ".", source))?;
-            Ok(lines)
+            let lines = read_list(file?, most);
+            lines.map_err(|source| self.dir.error("read the workspace of", ".", source))
         };
-        let base = result.base.map(|base| list(self.content(&base), u64::MAX));
-        let changes = result.changes.map(|changes| list(self.artifact(&changes), MAX_CHANGE_BYTES));
+        let base = result.base.map(|base| list(self.content(&base), MAX_BASE_ENTRIES));
+        let changes = result.changes.map(|changes| list(self.artifact(&changes), MAX_CHANGES));
         let [base, changes] = [base, changes].map(|lines| lines.unwrap_or_else(|| Ok(Vec::new())));
         let tree = Tree::rebuild(&base?, &changes?).map_err(|problem| {
             let of = format!("the workspace of `{}`, attempt {}", row.trial, row.attempt);
@@ -62,6 +64,24 @@ impl RunDir {
         let contents = contents.map(|artifact| artifact.sha256);
         Ok(LeftFiles { run: self.clone(), contents, tree })
     }
+}
+
+/// Reads a list of files, which may be another user's: a line for each of at most `most` files.
+fn read_list(file: File, most: usize) -> io::Result<Vec<u8>> {
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    for _ in 0..=most {
+        let (bytes, _) = read_json_line(&mut reader, &mut line)?;
+        if bytes == 0 {
+            return Ok(lines);
+        }
+        if line.is_empty() && bytes > 1 {
+            return Err(io::Error::other("its list of files is not JSON"));
+        }
+        lines.append(&mut line);
+        lines.push(b'\n');
+    }
+    Err(io::Error::other(format!("its list has more than {most} files")))
 }
 
 impl LeftFiles {
@@ -137,14 +157,27 @@ impl LeftFiles {
     ///
     /// # Errors
     ///
-    /// The folder exists, or a file cannot be written to its end.
+    /// The folder exists, a file cannot be written to its end, or the run is foreign and its files have more than 1 GiB.
     pub fn save(&self, folder: &Path) -> Result<SavedFiles, RecordError> {
+        let is_own = self.run.foreign().is_none();
+        let files = self.tree.entries.values().map(|left| left.entry.bytes);
+        let bytes = files.fold(0, u64::saturating_add);
+        // A list of some KiB can name one large content 100,000 times.
+        if !is_own && bytes > MAX_FOREIGN_BYTES {
+            let problem = format!(
+                "the files have {}, more than the {} that a run of another key may write; if you know who made it: {}",
+                show_size(bytes),
+                show_size(MAX_FOREIGN_BYTES),
+                self.run.command("trust", &[])
+            );
+            return Err(self.run.dir.refuse(ARTIFACTS, problem));
+        }
         let mode = of_user_folder();
         let parent = Dir::open_or_create(folder.parent().unwrap_or(folder), mode)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let top = parent.create_dir(&name, mode)?;
         let is_link = |left: &LeftEntry| left.entry.kind == EntryKind::Link;
-        let repositories = self.tree.repositories(self.run.foreign().is_none());
+        let repositories = self.tree.repositories(is_own);
         let entries = self.tree.entries.iter().filter_map(|(path, left)| {
             let left = repositories.get(&**path).map_or(Some(left), |base| *base);
             left.map(|left| (path, left))
@@ -184,3 +217,7 @@ impl LeftFiles {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/workspace.rs"]
+mod tests;

@@ -1,10 +1,11 @@
 //! Reading lines in blocks.
 
-use std::{fs::File, io::Write as _, os::unix::fs::FileExt as _};
+use std::io::{BufReader, Seek as _, Write as _};
+use std::{fs::File, os::unix::fs::FileExt as _};
 
 use runner_model::{Outcome, row::BadLine};
 
-use super::{MAX_LINE, ReadLine, read};
+use super::{MAX_LINE, ReadLine, read, read_json_line};
 use crate::tests::{row, tail};
 
 fn line(seq: u64) -> Vec<u8> {
@@ -71,4 +72,24 @@ fn endless_lines_take_bounded_memory() {
     let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 160 << 10, "{peak} KiB");
+}
+
+#[test]
+fn holes_of_sparse_files_take_no_memory() {
+    const HOLE: u64 = 4 << 20;
+    let file = tempfile::tempfile().unwrap();
+    for (start, bytes) in [("{}\n", 3), ("{\"a\":", HOLE)] {
+        file.set_len(0).unwrap();
+        file.write_all_at(start.as_bytes(), 0).unwrap();
+        file.set_len(HOLE).unwrap();
+        let mut reader = BufReader::new(&file);
+        reader.rewind().unwrap();
+        let mut line = Vec::new();
+        let is_whole = bytes == 3;
+        assert_eq!(read_json_line(&mut reader, &mut line).unwrap(), (bytes, is_whole));
+        assert_eq!(line, if is_whole { &b"{}"[..] } else { b"" });
+        let (rest, _) = read_json_line(&mut reader, &mut line).unwrap();
+        assert_eq!((rest, line.capacity()), (HOLE - bytes, 0));
+        assert_eq!(read_json_line(&mut reader, &mut line).unwrap(), (0, false));
+    }
 }
