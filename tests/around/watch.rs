@@ -83,6 +83,19 @@ fn only_changed_tests_run_again() {
 
 /// A judge's folder: each program is a provider, which prints its own text, and each case a test.
 #[test]
+fn removed_run_is_followed_by_a_new_one() {
+    let runner = cases();
+    let watching = watch(&runner);
+    watching.watched(1);
+    let old = runner.only_run();
+    runner.run(&["prune", old.id(), "--yes"]).expect(0);
+    replace(&runner, "cases/a.txt", "b");
+    watching.watched(2);
+    assert_ne!(runner.only_run().id(), old.id());
+    watching.end_by(Signal::INT).0.expect(1);
+}
+
+#[test]
 fn only_trials_of_an_edited_program_run_again() {
     let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
     os::unix::net::UnixStream,
     path::Path,
@@ -335,6 +335,12 @@ fn read_only_servers_refuse_every_change() {
     };
     refused(&["--read-only"]);
     assert!(!runner.path("results").exists(), "a read-only server has created the root");
+    let site = Site::start(&runner, &["--read-only"]);
+    site.get("/runs");
+    runner.scenario("[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\n");
+    runner.exec(&["-q"]).expect(0);
+    assert_eq!(site.get("/runs")["runs"][0]["run"], runner.only_run().id());
+    drop(site);
     refused(&["--allow-host", "box.example"]);
     let site = Site::start(&runner, &["--allow-host", "box.example", "--allow-writes"]);
     site.post("/runs/anything/stop", &json!({})).refuses(404, &[]);
@@ -388,6 +394,24 @@ fn ask_file(path: &Path, token: Option<&str>) -> String {
     answer
 }
 
+/// Sends a large body over a socket file, after its head.
+fn send_file(path: &Path, call: &str, token: Option<&str>) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    let token = token.map(|token| bearer(token) + "\r\n").unwrap_or_default();
+    let body = vec![b' '; 1 << 20];
+    let head = format!(
+        "POST /api/v1/{call} HTTP/1.1\r\nHost: localhost:9\r\n{token}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server has time to close the connection.
+    stream.write_all(&body).expect("the server closes the connection");
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn socket_files_need_the_token_too() {
     let runner = Runner::new(&[]);
@@ -400,6 +424,15 @@ fn socket_files_need_the_token_too() {
         assert!(site.running.printed().contains(&format!("ssh -L 7878:{} HOST", path.display())));
         assert!(ask_file(&path, None).starts_with("HTTP/1.1 401"));
         assert!(ask_file(&path, Some(&site.token)).starts_with("HTTP/1.1 200"));
+        // The server has refused them before it has read their bodies.
+        for (call, token, status) in [
+            ("runs", None, 401),
+            ("nothing", Some(&site.token), 404),
+            ("runs", Some(&site.token), 413),
+        ] {
+            let answer = send_file(&path, call, token.map(String::as_str));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{call}: {answer}");
+        }
         runner.run(&args).expect(2).says(&["a program listens there already"]);
         site.running.kill();
     }

@@ -37,6 +37,9 @@ const WRITE_TIME: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 256 << 10;
 /// Bytes of a body without a valid token.
 const MAX_UNAUTHENTICATED_BODY: usize = 4 << 10;
+/// Bytes of a refused body that are read and dropped, and the time for them.
+const MAX_DROPPED: usize = 4 << 20;
+const DROP_TIME: Duration = Duration::from_secs(2);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -114,14 +117,23 @@ impl Guard {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        let (head, body) = request.into_parts();
-        let answer = self.check_and_route(head, body).await;
+        let (head, mut body) = request.into_parts();
+        // Such a client sends no body before an answer asks for it.
+        let waits = head.headers.contains_key(header::EXPECT);
+        let answer = self.check_and_route(head, &mut body).await;
+        if !waits {
+            drop_rest(body).await;
+        }
         let mut answer = answer.unwrap_or_else(HttpProblem::into_response);
         add_headers(answer.headers_mut());
         answer
     }
 
-    async fn check_and_route(&self, head: Parts, body: Incoming) -> Result<Response, HttpProblem> {
+    async fn check_and_route(
+        &self,
+        head: Parts,
+        body: &mut Incoming,
+    ) -> Result<Response, HttpProblem> {
         let access = &self.server.access;
         let is_authenticated = access.check(&head)?;
         if is_authenticated {
@@ -142,7 +154,15 @@ impl Guard {
     }
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
+/// Reads what is left of the body of a refused request: a client that is still sending it would get an error in place of the answer,
+/// because the connection is closed then.
+async fn drop_rest(body: Incoming) {
+    let mut rest = Limited::new(body, MAX_DROPPED);
+    let read = async { while let Some(Ok(_)) = rest.frame().await {} };
+    let _ = timeout(DROP_TIME, read).await;
+}
+
+async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
     match timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => {

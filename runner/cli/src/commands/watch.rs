@@ -7,8 +7,9 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, time::Duration, time::Instant}
 
 use notify::{RecursiveMode, Watcher as _};
 use runner_engine::{ExecRequest, ResumeRequest};
-use runner_model::{Digest, digest, exit::Exit, units::plural};
+use runner_model::{Digest, RunStatus, digest, exit::Exit, units::plural};
 use runner_prepare::source::{Source, is_folder, read_regular};
+use runner_record::ResultsRoot;
 
 use super::session;
 use crate::args::SessionArgs;
@@ -72,6 +73,8 @@ pub fn run(
     let mut files = look(request, &Files::new(), build.is_some());
     loop {
         watch(&files)?;
+        // After a `prune` or `cancel` by another process, no session can continue the run.
+        run = run.filter(|run| can_continue(run));
         let session = |observer: &mut dyn runner_engine::Observer| {
             let ended = match &run {
                 None => runner_engine::exec(request, observer)?,
@@ -119,6 +122,13 @@ pub fn run(
             out.bytes(CLEAR);
         }
     }
+}
+
+/// Returns whether the run in a folder is still there, and not cancelled.
+fn can_continue(run: &Path) -> bool {
+    let root = ResultsRoot::existing(run.parent().unwrap_or(Path::new(".")));
+    let found = root.and_then(|root| root.find(&run.to_string_lossy())?.manifest());
+    found.is_ok_and(|manifest| manifest.status != RunStatus::Cancelled)
 }
 
 /// Returns the files of a scenario. Those of one that cannot be read are the files that it had before. A plugin in a folder has

@@ -22,8 +22,8 @@ pub struct ResultsRoot(Arc<Root>);
 #[derive(Debug)]
 struct Root {
     path: PathBuf,
-    /// `None` if the root is missing.
-    dir: Option<Dir>,
+    /// Empty while the root is missing.
+    dir: OnceLock<Dir>,
     /// Contents in the store that may not be synced.
     unsynced: Mutex<Vec<Unsynced>>,
     replaced: Mutex<Vec<Digest>>,
@@ -58,7 +58,7 @@ impl ResultsRoot {
     fn new(path: &Path, dir: Option<Dir>) -> Self {
         Self(Arc::new(Root {
             path: path.to_owned(),
-            dir,
+            dir: dir.map(OnceLock::from).unwrap_or_default(),
             unsynced: Mutex::default(),
             replaced: Mutex::default(),
             list: Mutex::default(),
@@ -82,8 +82,15 @@ impl ResultsRoot {
         &self.0.lock
     }
 
+    /// Returns the folder. A server that creates nothing may have started before it.
     pub(crate) fn dir(&self) -> Option<&Dir> {
-        self.0.dir.as_ref()
+        let Root { dir, path, .. } = &*self.0;
+        if dir.get().is_none()
+            && let Ok(found) = Dir::open(path)
+        {
+            let _ = dir.set(found);
+        }
+        dir.get()
     }
 
     /// Returns the folder. Fails if the root is missing.
