@@ -99,7 +99,7 @@ files."new.txt" = { contains = "NEW", ignore_case = true, not.contains = "old" }
 }
 
 #[test]
-fn folders_and_empty_files_are_changes_too() {
+fn folders_empty_files_and_brackets_are_changes_too() {
     let runner = agent("", &[]);
     let acts = json!([
         ["write", "/work/pkg.py", ""],
@@ -107,27 +107,36 @@ fn folders_and_empty_files_are_changes_too() {
         ["write", "/work/pkg/a.py", ""],
         ["remove", "/work/README"],
         ["mkdir", "/work/README"],
-        ["write", "/work/README/x.py", ""]
+        ["write", "/work/README/x.py", ""],
+        ["mkdir", "/work/[id]"],
+        ["write", "/work/[id]/page.tsx", ""]
     ]);
     let test = |id: &str, expected: &str| {
         format!("[[tests]]\nid = \"{id}\"\ninput = {acts}\nexpect.workspace.{expected}\n")
     };
     runner.scenario(&format!(
-        "[providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{ from = \"base\" }}\n{}{}{}{}",
-        test("a", "changed = [\"**/*.py\", \"README\"]"),
+        "[providers.agent]\nplugin = \"files.wasm\"\nworkspace = {{ from = \"base\" }}\n{}{}{}{}{}",
+        test("a", "changed = [\"**/*.py\", \"README\", \"[id]\"]"),
         test("b", "files.\"pkg.py\" = { equals = \"\" }"),
         // A file that has become a folder is a change of its own.
-        test("c", "changed = [\"**/*.py\"]"),
+        test("c", "changed = [\"**/*.py\", \"[id]/**\"]"),
         test("d", "unchanged = [\"README\", \"pkg\"]"),
+        test("e", "unchanged = [\"[id]/page.tsx\"]"),
     ));
     runner.exec(&[]).expect(1);
     let said = messages(&runner);
     assert_eq!(said[..2], ["pass", "pass"]);
-    assert_eq!(said[2], "workspace.changed outside of `**/*.py`, these changed: `README/`");
+    assert_eq!(
+        said[2],
+        "workspace.changed outside of `**/*.py`, `[id]/**`, these changed: `README/`"
+    );
     assert_eq!(
         said[3],
         "workspace.unchanged these may not change, but did: `README/`, `README/x.py`, `pkg/`, `pkg/a.py`"
     );
+    assert_eq!(said[4], "workspace.unchanged these may not change, but did: `[id]/page.tsx`");
+    let filter = "test(a) & changed(\"[id]/page.tsx\")";
+    runner.run(&["show", "latest", "-E", filter]).expect(0).says(&["a@agent"]);
     runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
     assert_eq!(std::fs::read(runner.path("saved/workspace/pkg/a.py")).unwrap(), b"");
     runner.run(&["show", "latest", "a", "--diff"]).expect(0).says(&["pkg/a.py"]);

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::{
     BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, KNOWN, LIST, NAME, NOTIFY, NamedFile,
-    Notify, PRICES, PROVIDERS, REPORT, TEST, TOOLS, TestList, TestSettings, VARS, Vars,
+    Notify, PRICES, PROVIDERS, REPORT, SECRET, TEST, TOOLS, TestList, TestSettings, VARS, Vars,
     WrittenKnown, WrittenTest, add_prices, budget_of, check_keys, check_name, files, matrix,
     missing_parts, template_inputs, vars,
 };
@@ -161,6 +161,8 @@ pub struct RunOptions {
     pub reads: Vec<String>,
     /// `None` if guests see the machine's clocks and random numbers.
     pub deterministic: Option<Deterministic>,
+    /// Name of the secret that the random numbers of deterministic graders depend on.
+    pub judge_seed: Option<String>,
 }
 
 /// Reads and checks a scenario. Checks that lists and plugins exist, but opens none.
@@ -400,7 +402,10 @@ impl Scenario {
         let globs = self.project.globs().into_iter().map(|glob| {
             let searched = files::searched(&glob);
             let pattern = glob.strip_prefix(searched).filter(|pattern| !pattern.is_empty());
-            (real_path(&self.folder.join(searched)), pattern.map(globs::over_files))
+            (
+                real_path(&self.folder.join(searched)),
+                pattern.map(|pattern| globs::over_files(&[pattern])),
+            )
         });
         let globs: Vec<_> = globs.collect();
         move |path| {
@@ -497,6 +502,9 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     })
 }
 
+const JUDGE_SEED: TableForm<String> =
+    TableForm("`judge_seed` of `[run]`", |table| table.required("secret", &SECRET));
+
 fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     let is_deterministic = table.or("deterministic", &Boolean, "false");
     let has_journal = table.or("journal", &Boolean, "false");
@@ -513,5 +521,6 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
         reads: table.or("reads", &List(0, READS), "[]"),
         deterministic: (is_deterministic || has_journal)
             .then_some(Deterministic { clock, journal }),
+        judge_seed: table.optional("judge_seed", &JUDGE_SEED),
     })
 }

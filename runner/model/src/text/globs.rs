@@ -50,57 +50,106 @@ pub fn around_star(glob: &str) -> Option<(&str, &str)> {
 pub fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     let mut parsed = Vec::with_capacity(2 * globs.len());
     for text in globs.iter().map(AsRef::as_ref) {
-        parsed.push(parse(&escape_names(text), Glob::new)?);
-        parsed.push(parse(&id_glob(text), Glob::new)?);
+        check_levels(text)?;
+        for glob in [&*escape_names(text), &id_glob(text)] {
+            parsed.push(Glob::new(glob).map_err(|error| reason(&error))?);
+        }
     }
     compile(parsed)
 }
 
-/// Compiles globs over files.
+/// Compiles globs over files. Brackets also match their own letters, so `app/[id]/*` has the files of a folder `[id]` and of `i`.
+/// A path without `*` and `?` stands for all below it, too.
 ///
 /// # Errors
 ///
-/// As [`over_files`], or the globs are too large together.
-pub fn over_all_files<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
-    let parsed = globs.iter().map(|text| parse(text.as_ref(), file_glob));
-    compile(parsed.collect::<Result<_, _>>()?)
-}
-
-/// Compiles a glob over files.
-///
-/// # Errors
-///
-/// The mistake, which continues a sentence.
-pub fn over_files(text: &str) -> Result<GlobSet, String> {
-    over_all_files(&[text])
-}
-
-/// Compiles globs over the paths of a workspace. A path without wildcards stands for all below it, too.
-///
-/// # Errors
-///
-/// As [`over_all_files`], or a glob matches no relative path, such as `/work/src/**`, `./src/**` or `src/`.
-pub fn over_workspace<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
+/// The mistake, which continues a sentence, or the globs are too large together.
+pub fn over_files<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     let mut parsed = Vec::with_capacity(2 * globs.len());
+    for text in globs.iter().map(AsRef::as_ref) {
+        check_levels(text)?;
+        let PathGlob { glob, has_wildcard } = PathGlob::new(text);
+        parsed.push(file_glob(&glob).map_err(|error| reason(&error))?);
+        if !has_wildcard {
+            parsed.push(file_glob(&format!("{glob}/**")).map_err(|error| reason(&error))?);
+        }
+    }
+    compile(parsed)
+}
+
+/// Compiles globs over the paths of a workspace.
+///
+/// # Errors
+///
+/// As [`over_files`], or a glob matches no relative path, such as `/work/src/**`, `./src/**` or `src/`.
+pub fn over_workspace<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     for text in globs.iter().map(AsRef::as_ref) {
         if text.split('/').any(|name| matches!(name, "" | "." | "..")) {
             return Err(format!(
                 "write a path below the workspace, such as `src/**`, not `{text}`"
             ));
         }
-        parsed.push(parse(text, file_glob)?);
-        if !text.contains(['*', '?', '[', '{', '\\']) {
-            parsed.push(parse(&format!("{text}/**"), file_glob)?);
-        }
     }
-    compile(parsed)
+    over_files(globs)
 }
 
 fn file_glob(text: &str) -> Result<Glob, globset::Error> {
     GlobBuilder::new(text).literal_separator(true).build()
 }
 
-fn parse(text: &str, parse: fn(&str) -> Result<Glob, globset::Error>) -> Result<Glob, String> {
+/// A glob over files whose brackets also match as they are written: frameworks name files `[id].tsx` and `[[...slug]]`.
+struct PathGlob {
+    glob: String,
+    has_wildcard: bool,
+}
+
+impl PathGlob {
+    fn new(text: &str) -> Self {
+        let mut path = Self { glob: String::with_capacity(text.len()), has_wildcard: false };
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let length = match first {
+                '\\' => rest.chars().take(2).map(char::len_utf8).sum(),
+                '[' => set_length(rest),
+                first => first.len_utf8(),
+            };
+            let (part, after) = rest.split_at(length);
+            path.has_wildcard |= first != '\\' && part.contains(['*', '?']);
+            if first == '[' {
+                path.push_brackets(part);
+            } else {
+                path.glob.push_str(part);
+            }
+            rest = after;
+        }
+        path
+    }
+
+    fn push_brackets(&mut self, brackets: &str) {
+        let mut letters = String::with_capacity(2 * brackets.len());
+        for letter in brackets.chars() {
+            if matches!(letter, '[' | ']' | '{' | '}' | ',' | '\\') {
+                letters.push('\\');
+            }
+            letters.push(letter);
+        }
+        // A set such as `[z-a]` is invalid, and a bracket may lack its end.
+        if file_glob(brackets).is_ok() {
+            letters = format!("{{{brackets},{letters}}}");
+        }
+        self.glob.push_str(&letters);
+    }
+}
+
+/// Returns the length of the set of characters with which a glob starts. Of a bracket without an end, it is its own length.
+fn set_length(glob: &str) -> usize {
+    let set = glob[1..].strip_prefix(['!', '^']).unwrap_or(&glob[1..]);
+    // The first character may be `]`.
+    let start = glob.len() - set.len() + set.chars().next().map_or(0, char::len_utf8);
+    glob[start..].find(']').map_or(1, |end| start + end + 1)
+}
+
+fn check_levels(text: &str) -> Result<(), String> {
     let mut level = 0_usize;
     let mut deepest = 0;
     for byte in text.bytes() {
@@ -116,7 +165,7 @@ fn parse(text: &str, parse: fn(&str) -> Result<Glob, globset::Error>) -> Result<
             "its braces are {deepest} levels deep; at most {MAX_LEVELS} are allowed"
         ));
     }
-    parse(text).map_err(|error| reason(&error))
+    Ok(())
 }
 
 // `Glob::compile_matcher` panics if a valid glob makes a regular expression that is too large.
@@ -160,7 +209,7 @@ fn escape_names(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_LEVELS, id_glob, over_files, over_ids};
+    use super::{MAX_LEVELS, id_glob, over_files, over_ids, over_workspace};
 
     #[test]
     fn brackets_with_equals_sign_are_literal() {
@@ -195,6 +244,42 @@ mod tests {
     }
 
     #[test]
+    fn brackets_of_paths_also_match_their_letters() {
+        for (glob, paths, others) in [
+            (
+                "app/[id]/page.tsx",
+                "app/[id]/page.tsx app/i/page.tsx app/[id]/page.tsx/x",
+                "app/id/page.tsx",
+            ),
+            ("app/[id]/**", "app/[id]/a/b app/d/a", "app/[id] app/[x]/a"),
+            (
+                "[[...slug]]/[0-9].ts",
+                "[[...slug]]/7.ts [[...slug]]/[0-9].ts .]/7.ts",
+                "[[...slug]]/a.ts",
+            ),
+            ("[...rest]", "[...rest] [...rest]/a r", "rest"),
+            ("[z-a]/[a-z]", "[z-a]/[a-z] [z-a]/b/c", "z/b"),
+            ("a[0/b", "a[0/b a[0/b/c", "a0/b"),
+            ("a[]", "a[] a[]/b", "a"),
+            ("[]x]", "[]x] ] x", "[]"),
+            ("[!a]", "[!a] b", "a"),
+            ("{[id],b}/c", "[id]/c b/c i/c/d", "id/c"),
+            ("[a,{b}]", "[a,{b}] , }", "[a"),
+            ("[*]/a", "[id]/a */a", "i/a [id]/a/b"),
+            ("\\[id]", "[id] [id]/a", "i"),
+            ("a\\*", "a* a*/b", "ab"),
+            ("[\\d]", "[\\d] d", "3"),
+            ("src", "src src/a/b", "src2"),
+            ("{a,b}", "a/x b", "ab"),
+            ("a?", "ab", "ab/c"),
+        ] {
+            let set = over_workspace(&[glob]).unwrap_or_else(|why| panic!("{glob}: {why}"));
+            assert!(paths.split(' ').all(|path| set.is_match(path)), "{glob}: {paths}");
+            assert!(!others.split(' ').any(|path| set.is_match(path)), "{glob}: {others}");
+        }
+    }
+
+    #[test]
     fn deep_and_large_globs_are_refused() {
         let nested = |levels: usize| "{a,".repeat(levels) + &"}".repeat(levels);
         for (glob, says) in [
@@ -204,7 +289,7 @@ mod tests {
             ("?[a-z]".repeat(200_000), Some("too large")),
             ("{".to_owned(), Some("unclosed")),
         ] {
-            for read in [over_ids(&[&glob]), over_files(&glob)] {
+            for read in [over_ids(&[&glob]), over_files(&[&glob])] {
                 match (read, says) {
                     (Ok(_), None) => {}
                     (Err(reason), Some(says)) => assert!(reason.contains(says), "{reason}"),

@@ -189,7 +189,7 @@ pub(super) fn find_matches(
         });
         let message = match fs::metadata(folder.join(glob)) {
             Ok(metadata) if metadata.is_file() => format!(
-                "no file matches `{glob}`; for the file of this name, write `\\\\` before `[`, `{{`, `*` and `?`"
+                "no file matches `{glob}`; for the file of this name, write `\\\\` before `{{` and `\\\\`"
             ),
             Ok(_) => format!("`{glob}` is not a file"),
             Err(_) => format!("no file matches `{glob}`"),
@@ -254,12 +254,16 @@ fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     if !root.is_dir() {
         return Ok(names);
     }
-    // An alternative such as `{a,b/c}` may contain a slash, so only the parts before it are names.
-    let parts = pattern.split('/').take_while(|part| !part.contains("**") && !part.contains('{'));
-    let levels: Vec<_> = parts.map_while(|part| globs::over_files(part).ok()).collect();
-    let is_plain = levels.len() == pattern.split('/').count();
+    // An alternative such as `{a,b/c}` may contain a slash, and so may a set, so only the parts before it are names.
+    let is_name = |part: &&str| {
+        !part.contains("**") && !part.contains('{') && part.contains('[') == part.contains(']')
+    };
+    let parts = pattern.split('/').take_while(is_name);
+    let levels: Vec<_> = parts.map_while(|part| globs::over_files(&[part]).ok()).collect();
+    // A path without wildcards has all files below it, too.
+    let is_plain = levels.len() == pattern.split('/').count() && pattern.contains(['*', '?']);
     let mut search = Search {
-        matcher: globs::over_files(pattern).map_err(io::Error::other)?,
+        matcher: globs::over_files(&[pattern]).map_err(io::Error::other)?,
         includes_hidden: pattern.split('/').any(|part| part.starts_with('.')),
         depth: if is_plain { levels.len() } else { usize::MAX },
         levels,
@@ -355,9 +359,16 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        for file in
-            ["a.jsonl", "b/a.jsonl", "b/c/d.jsonl", "b/.hidden.jsonl", ".git/x.jsonl", "b/note.txt"]
-        {
+        for file in [
+            "a.jsonl",
+            "b/a.jsonl",
+            "b/c/d.jsonl",
+            "b/.hidden.jsonl",
+            ".git/x.jsonl",
+            "b/note.txt",
+            "[b]/x.jsonl",
+            "[[...b]]/x.jsonl",
+        ] {
             let path = directory.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
@@ -374,7 +385,10 @@ mod tests {
         let directory = tree();
         for (glob, names) in [
             ("*.jsonl", &["a.jsonl"][..]),
-            ("**/*.jsonl", &["a.jsonl", "b/a.jsonl", "b/c/d.jsonl"]),
+            (
+                "**/*.jsonl",
+                &["[[...b]]/x.jsonl", "[b]/x.jsonl", "a.jsonl", "b/a.jsonl", "b/c/d.jsonl"],
+            ),
             ("b/**/*.jsonl", &["b/a.jsonl", "b/c/d.jsonl"]),
             ("b/../*/*.txt", &["b/../b/note.txt"]),
             ("{a,b/a}.jsonl", &["a.jsonl", "b/a.jsonl"]),
@@ -382,6 +396,10 @@ mod tests {
             ("none/*.jsonl", &[]),
             ("b", &[]),
             ("b/a.jsonl", &["b/a.jsonl"]),
+            ("[b]/*.jsonl", &["[b]/x.jsonl", "b/a.jsonl"]),
+            ("[[...b]]/*.jsonl", &["[[...b]]/x.jsonl"]),
+            ("[b]", &["[b]/x.jsonl", "b/a.jsonl", "b/c/d.jsonl", "b/note.txt"]),
+            ("{none,b/c}", &["b/c/d.jsonl"]),
         ] {
             assert_eq!(found(&directory, glob), names, "{glob}");
         }

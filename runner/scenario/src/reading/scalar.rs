@@ -168,7 +168,7 @@ pub(crate) const GLOB: Text<String> = Text {
 
 /// A glob over files.
 pub(crate) const FILE_GLOB: Text<String> =
-    Text { parse: |text| globs::over_files(text).map(|_| text.to_owned()), ..GLOB };
+    Text { parse: |text| globs::over_files(&[text]).map(|_| text.to_owned()), ..GLOB };
 
 /// A glob over paths of a workspace.
 pub(crate) const WORKSPACE_GLOB: Text<String> =
