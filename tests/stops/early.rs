@@ -180,7 +180,12 @@ fn signal_after_the_result_keeps_its_exit_code() {
     let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
     let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "exit")).finish().expect(7);
     assert_ne!(ran.events().pop().unwrap()["event"], "finished");
-    assert!(!runner.only_run().dir.join("report.xml").exists(), "no signal came");
+    let run = runner.only_run();
+    assert!(!run.dir.join("report.xml").exists(), "no signal came");
+    ran.says(&["not all reports of run", &format!("runner resume {}", run.id())]);
+    assert_eq!(runner.list()[0]["exit_code"], 7);
+    runner.run(&["resume", run.id()]).expect(1).says(&["report: "]);
+    assert_eq!(runner.list()[0]["exit_code"], 1);
 }
 
 #[cfg(debug_assertions)]

@@ -2,6 +2,7 @@
 //! clocks are not used.
 
 use std::fs::{File, TryLockError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
 
@@ -55,7 +56,7 @@ impl Lock {
 
     /// Writes the holder into the file. A full disk is not an error, because dead runs must be swept on it, too.
     fn hold(file: File, stamp: Stamp) -> Self {
-        let token = format!("{:016x}{:016x}", random(), random());
+        let token = format!("{}{:016x}", process_token(), random());
         let text = format!(
             "pid {}\nhost {}\nsince {}\ntoken {token}\n",
             std::process::id(),
@@ -177,14 +178,21 @@ pub(crate) fn user() -> String {
     })
 }
 
+/// Returns the start of the tokens of this process.
+fn process_token() -> &'static str {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    TOKEN.get_or_init(|| format!("{:016x}", random()))
+}
+
 /// Returns the process that holds the lock of a run.
 pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
     is_held(dir).then(|| read_holder(dir))
 }
 
 impl Holder {
+    /// Returns whether this process holds the lock. The number of a process is not unique among containers.
     pub(crate) fn is_this_process(&self) -> bool {
-        self.pid == std::process::id() && self.host == host()
+        self.token.starts_with(process_token())
     }
 
     /// Returns whether the process is suspended, as by Ctrl-Z: it answers only when it continues.
