@@ -82,18 +82,20 @@ fn updated_lists_make_runs_green() {
     runner.write("known.toml", known.replace("\"\"", "\"issue 375\""));
     runner.exec(&[]).expect(0);
 
-    // One is fixed, one is new.
+    // One is fixed, and of the new ones, one is below the folder of the others.
     runner.scenario(&scenario(&[
         ("a/1", "x"),
         ("a/2", "right"),
         ("a/3", "x"),
+        ("a/4", "x"),
         ("b", "x"),
         ("c", "x"),
     ]));
-    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1).says(&["2 unexpected (2 failed), 1 passed, 3 known"]);
+    runner.run(&["show", "latest", "a/4"]).says(&["changed: issue 375 (known.toml:3)"]);
     update(&runner);
     let known = read(&runner);
-    for text in ["# Failures of the suite.", "[\"a/1\", \"a/3\"]", "[\"b\"]", "[\"c\"]"] {
+    for text in ["# Failures of the suite.", "[\"a/*\"]", "[\"a/4\"]", "[\"b\"]", "[\"c\"]"] {
         assert!(known.contains(text), "{text}:\n{known}");
     }
     // All are fixed.
@@ -101,6 +103,14 @@ fn updated_lists_make_runs_green() {
     runner.exec(&[]).expect(1);
     update(&runner);
     assert_eq!(read(&runner), "# Failures of the suite.\n");
+
+    // An entry for several tests can be confirmed.
+    runner.scenario(&scenario(&tests));
+    let judged = "judged = \"00000000000000000000000000000000\"\n";
+    runner
+        .write("known.toml", format!("[[failures]]\ntests = [\"a/*\"]\nreason = \"r\"\n{judged}"));
+    runner.exec(&[]).expect(1).says(&["to confirm them: runner known --update"]);
+    update(&runner);
 }
 
 #[test]
@@ -230,7 +240,7 @@ fn entries_are_shown_by_state() {
     let shown = runner.run(&["known"]).expect(0);
     shown.says(&["known.toml:4 fixed", "2020-01-01 known.toml:10 late", "0 gone"]);
     shown.says(&["✗ 2 known failures, 1 entry unexpected, 1 entry expired, 1 entry unmatched"]);
-    shown.says(&["runner known", "--update"]);
+    shown.says(&["1 entry has a glob without `judged`", "runner known", "--update"]);
     let document = runner.run(&["known", "--json"]).expect(0).document();
     let states = ["known", "unexpected", "unmatched", "expired"].map(|state| json!(state));
     for (number, state) in states.iter().enumerate() {
@@ -261,8 +271,9 @@ fn filters_give_each_group_its_reason() {
     };
     update(&["test(none)"], "n").expect(5);
     update(&["test(invalid/*)", "outcome(failed)"], "too lenient").expect(0);
-    let new = "\n[[failures]]\ntests = [\"invalid/*\"]\nreason = \"too lenient\"\n";
-    assert_eq!(read(&runner), format!("{known}{new}"));
+    let new = "\n[[failures]]\ntests = [\"invalid/*\"]\nreason = \"too lenient\"\njudged = [\"";
+    let list = read(&runner);
+    assert!(list.starts_with(&format!("{known}{new}")) && list.lines().count() == 8, "{list}");
     runner.run(&["rescore"]).expect(1);
     update(&["!test(b)"], "n").expect(0).says(&["wrote 1 file: 1 removed"]);
     runner.run(&["rescore"]).expect(1);

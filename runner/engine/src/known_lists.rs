@@ -148,7 +148,7 @@ fn check_completed(dir: &RunDir, manifest: &Manifest) -> Result<(), EngineError>
 
 /// Returns entries without the parts that are not written.
 fn written(entries: &[KnownEntry]) -> Vec<KnownEntry> {
-    entries.iter().map(|entry| KnownEntry { line: 0, stale: None, ..entry.clone() }).collect()
+    entries.iter().map(KnownEntry::as_written).collect()
 }
 
 /// The tests of a scenario as it is now.

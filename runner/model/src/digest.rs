@@ -78,6 +78,11 @@ hex_bytes! {
     Fingerprint, 16
 }
 
+hex_bytes! {
+    /// The first 4 bytes of a SHA-256 over a test: 8 hexadecimal digits. A list of known failures has thousands of them.
+    KnownMember, 4
+}
+
 /// Returns the SHA-256 of `bytes`.
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest(Sha256::digest(bytes).into())

@@ -40,8 +40,8 @@ pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
-    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, media_type, transcript,
-    tree, workspace,
+    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, known_plan, media_type,
+    transcript, tree, workspace,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

@@ -1,10 +1,12 @@
 //! [`Failures`]: trials of a run that did not pass, grouped by outcome and reason.
 //!
-//! Trials with the same headline are a group. If there are many with the same answer to different expectations, or many whose
-//! headlines differ only in values, these are one group.
+//! Each failed check and grade of a trial is a failure of its own. Those with the same reason are a group. If there are many with the
+//! same answer to different expectations, or many whose reasons differ only in values, these are one group.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{mem, slice};
 
 use runner_model::known::{Known, KnownEntry, KnownState, Stale};
 use runner_model::units::{grouped, plural};
@@ -48,6 +50,14 @@ pub struct Failures {
     pub(crate) kinds: Vec<FailureKind>,
     /// Number of trials that did not pass.
     pub trials: u64,
+    /// Number of failed checks and grades of these trials.
+    checks: u64,
+    /// Whether a trial has several of them.
+    has_several: bool,
+    /// Number of trials of which a failure is of a kind that is not kept.
+    pub(crate) left_out_trials: u64,
+    /// Number of rows that were added. The last one has this number.
+    added: u64,
     /// Number of known failures, which are in no group.
     pub known: u64,
     /// Known failures by the reasons of their entries, in the order of their first rows. Those of further reasons, and those of
@@ -55,8 +65,10 @@ pub struct Failures {
     pub known_reasons: Vec<KnownReason>,
     /// Entries of the list of known failures that do not apply.
     pub stale: Vec<StaleEntry>,
-    /// Number of trials in `groups` and in groups that are not kept.
-    pub(crate) grouped: u64,
+    /// Number of failures in `groups` and in groups that are not kept.
+    grouped: u64,
+    /// Number of skipped trials among them.
+    skipped: u64,
     /// Indexes in `groups` by a key of [`Signature`].
     places: BTreeMap<(Outcome, u64), usize>,
     flaky: Option<FailureGroup>,
@@ -75,12 +87,18 @@ const RUN_PLACES: u64 = 1 << 40;
 /// The first trials of the plan, with their places in it.
 type FirstTrials = BTreeSet<(u64, String)>;
 
-/// The trials that the same check, grader or class of error has decided.
+/// The trials that failed the same check or grader, or ended with the same class of error.
 #[derive(Debug)]
 pub(crate) struct FailureKind {
     pub(crate) outcome: Outcome,
     pub(crate) label: String,
+    /// Selects its trials, with the known failures among them. `None` unless the label is the name of a check.
+    pub(crate) filter: Option<String>,
     pub(crate) trials: u64,
+    /// Number of failures. A trial may have several of one kind.
+    pub(crate) failures: u64,
+    /// Number of the last row that was added.
+    last: u64,
 }
 
 /// Numbers of a failure's kind and part, or of a known failure's reason. `None` for those that are not kept.
@@ -119,11 +137,11 @@ pub struct StaleEntry {
 }
 
 impl StaleEntry {
-    /// Describes an entry. `None` for one that applies.
-    pub(crate) fn of(entry: &KnownEntry) -> Option<Self> {
+    /// Describes an entry that does not apply. `None` without a reason.
+    pub(crate) fn of(entry: &KnownEntry, why: Option<Stale>) -> Option<Self> {
         let KnownEntry { tests, reason, until, .. } = entry;
         Some(Self {
-            why: entry.stale?,
+            why: why?,
             tests: tests.iter().take(3).cloned().collect(),
             place: failure::place(entry),
             reason: reason.clone(),
@@ -150,7 +168,15 @@ pub struct FailureGroup {
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
-    /// All reasons of the first trial of the plan. Empty for flaky trials.
+    /// Number of failures: a group has several of each trial if other groups had exactly its trials.
+    pub(crate) failures: u64,
+    /// The least and the greatest number of further failed checks of its trials.
+    more: [u64; 2],
+    /// Sum of the hashes of its trials.
+    sum: u64,
+    /// Number of the last row that was added.
+    last: u64,
+    /// The reasons of the first trial of the plan, with all other parts of its result if this failure decided. Empty for flaky trials.
     pub block: Vec<BlockLine>,
     /// Up to [`MOST_TRIALS`] trials, or [`MOST_FLAKY`].
     first: FirstTrials,
@@ -205,18 +231,13 @@ impl Failures {
     }
 
     /// Adds a row as [`Self::add`] does, by the known failures: they are only counted, and an unexpected pass is a failure.
-    pub fn add_result(
-        &mut self,
-        row: &RowRef<'_>,
-        place: u64,
-        known: &Known,
-    ) -> Option<FailurePlace> {
+    pub fn add_result(&mut self, row: &RowRef<'_>, place: u64, known: &Known) -> Vec<FailurePlace> {
         let known = KnownResult::of(known, row);
         if known.as_ref().is_some_and(|known| known.state == KnownState::Known) {
             self.known += 1;
-            return None;
+            return Vec::new();
         }
-        self.add_row(row, place, known.as_ref())
+        self.add_row(row, place, known.as_ref(), usize::MAX)
     }
 
     /// Adds a known failure by the reason of its entry.
@@ -253,17 +274,19 @@ impl Failures {
         place.map(|place| place as u16)
     }
 
-    /// Adds a row that settles its trial, the one at `place` of the plan. `None` if it is not a failure.
-    pub fn add(&mut self, row: &RowRef<'_>, place: u64) -> Option<FailurePlace> {
-        self.add_row(row, place, None)
+    /// Adds a row that settles its trial, the one at `place` of the plan, with the reason that decided alone.
+    pub(crate) fn add_first(&mut self, row: &RowRef<'_>, place: u64) {
+        self.add_row(row, place, None, 1);
     }
 
+    /// Adds up to `most` failures of a row. Returns their places.
     fn add_row(
         &mut self,
         row: &RowRef<'_>,
         place: u64,
         known: Option<&KnownResult>,
-    ) -> Option<FailurePlace> {
+        most: usize,
+    ) -> Vec<FailurePlace> {
         let state = known.map_or(KnownState::Unlisted, |known| known.state);
         let place = self.first_place.saturating_add(place);
         if row.flaky {
@@ -272,9 +295,31 @@ impl Failures {
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
         if !state.is_unexpected(row.outcome) && !is_explained_skip {
-            return None;
+            return Vec::new();
         }
+        let checks = row.failed_checks().count() as u64;
+        let singles = failure::single_reasons(row);
         self.trials += u64::from(state.is_unexpected(row.outcome));
+        self.skipped += u64::from(is_explained_skip);
+        self.checks += checks;
+        self.has_several |= checks > 1;
+        self.added += 1;
+        let reasons = if singles.is_empty() { slice::from_ref(row) } else { &singles };
+        let reasons = reasons.iter().take(most);
+        let places: Vec<_> =
+            reasons.map(|row| self.add_reason(row, place, known, checks)).collect();
+        self.left_out_trials += u64::from(places.iter().any(|place| place.kind.is_none()));
+        places
+    }
+
+    /// Adds a failure of a row with this number of failed checks.
+    fn add_reason(
+        &mut self,
+        row: &RowRef<'_>,
+        place: u64,
+        known: Option<&KnownResult>,
+        checks: u64,
+    ) -> FailurePlace {
         self.grouped += 1;
         let (label, headline, Signature { keys, answer }) = signature(row, known);
         let kind = self.kind_of(row.outcome, &label).or_else(|| {
@@ -282,14 +327,19 @@ impl Failures {
             is_kept.then(|| {
                 self.kinds.push(FailureKind {
                     outcome: row.outcome,
+                    filter: failure::filter(row, &label),
                     label: label.into_owned(),
                     trials: 0,
+                    failures: 0,
+                    last: 0,
                 });
                 self.kinds.len() as u16 - 1
             })
         });
         if let Some(kind) = kind {
-            self.kinds[usize::from(kind)].trials += 1;
+            let kind = &mut self.kinds[usize::from(kind)];
+            kind.failures += 1;
+            kind.trials += u64::from(mem::replace(&mut kind.last, self.added) != self.added);
         }
         let part = self.part_of(row.outcome, keys).or_else(|| {
             let index = self.groups.len();
@@ -303,12 +353,15 @@ impl Failures {
             });
             Some(index)
         });
-        let part_number = part.map(|part| part as u16);
-        let added = FailurePlace { kind, part: part_number, known: None };
-        let Some(part) = part else { return Some(added) };
+        let added = FailurePlace { kind, part: part.map(|part| part as u16), known: None };
+        let Some(part) = part else { return added };
         let group = &mut self.groups[part];
+        group.failures += 1;
         group.is_varied |= group.signature[0] != keys[0];
         group.answer.take_if(|known| answer.as_ref() != Some(known));
+        if mem::replace(&mut group.last, self.added) == self.added {
+            return added;
+        }
         // Rows are added in the order of their ends, which differs from run to run.
         if group.first.first().is_none_or(|(first, _)| place < *first) {
             group.reason = cut(&headline, MOST_CHARACTERS);
@@ -319,17 +372,39 @@ impl Failures {
                     (Tone::Detail, format!("workspace: {}", phrases::workspace(found)))
                 }),
             );
+            group.signature = keys;
             if let Some(known) = known {
                 group.block.insert(0, (Tone::Reason, known.line()));
             }
-            group.signature = keys;
         }
+        group.add_more([checks.saturating_sub(1); 2]);
         group.add(&self.run, row, place, MOST_TRIALS);
-        Some(added)
+        added
     }
 
-    /// Returns the groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
+    /// Returns the groups: errors, timeouts, failures, then skipped trials, each in the order of the plan. Groups with exactly the
+    /// same trials are one, and a reason has the number of further failed checks.
     pub fn sorted(&self) -> Vec<FailureGroup> {
+        let mut sorted = Vec::<FailureGroup>::new();
+        let mut places = HashMap::new();
+        for group in self.by_reason() {
+            let place = *places.entry((group.outcome, group.sum)).or_insert(sorted.len());
+            match sorted.get_mut(place) {
+                Some(first) => {
+                    first.failures += group.failures;
+                    first.block.extend(group.block);
+                }
+                None => sorted.push(group),
+            }
+        }
+        for group in &mut sorted {
+            group.reason = failure::with_more(mem::take(&mut group.reason), group.more);
+        }
+        sorted
+    }
+
+    /// Returns a group for each reason, in the order of [`Self::sorted`].
+    pub(crate) fn by_reason(&self) -> Vec<FailureGroup> {
         let groups = merged(self.groups.clone(), 1, MOST_TRIALS, |group| group.answer.is_some());
         let mut trials = HashMap::<_, u64>::new();
         for group in &groups {
@@ -356,14 +431,24 @@ impl Failures {
         groups
     }
 
-    /// Returns kind and part of a failure that was added, or the reason of a known one.
-    pub(crate) fn place(&self, row: &RowRef<'_>, known: Option<&KnownResult>) -> FailurePlace {
+    /// Returns kind and part of each failure of a row that was added, or the reason of a known one.
+    pub(crate) fn places(
+        &self,
+        row: &RowRef<'_>,
+        known: Option<&KnownResult>,
+    ) -> Vec<FailurePlace> {
         if let Some(known) = known.filter(|known| known.state == KnownState::Known) {
-            return FailurePlace { known: self.known_place(&known.reason), ..Default::default() };
+            let known = self.known_place(&known.reason);
+            return vec![FailurePlace { known, ..Default::default() }];
         }
-        let (label, _, Signature { keys, .. }) = signature(row, known);
-        let part = self.part_of(row.outcome, keys).map(|part| part as u16);
-        FailurePlace { kind: self.kind_of(row.outcome, &label), part, known: None }
+        let singles = failure::single_reasons(row);
+        let reasons = if singles.is_empty() { slice::from_ref(row) } else { &singles };
+        let place = |row| {
+            let (label, _, Signature { keys, .. }) = signature(row, known);
+            let part = self.part_of(row.outcome, keys).map(|part| part as u16);
+            FailurePlace { kind: self.kind_of(row.outcome, &label), part, known: None }
+        };
+        reasons.iter().map(place).collect()
     }
 
     fn kind_of(&self, outcome: Outcome, label: &str) -> Option<u16> {
@@ -382,16 +467,41 @@ impl Failures {
         keys.iter().find_map(|key| self.places.get(&(outcome, *key)).copied())
     }
 
-    /// Returns the first 20 groups of [`Self::sorted`].
-    pub fn listed(&self) -> Vec<FailureGroup> {
+    /// Returns the first 20 groups of [`Self::sorted`], and the number of failures and skipped trials in others.
+    pub fn listed(&self) -> (Vec<FailureGroup>, Option<String>) {
         let mut groups = self.sorted();
         groups.truncate(MOST_LISTED);
-        groups
+        let left = self.left(self.grouped, &groups);
+        (groups, left)
     }
 
-    /// Returns the number of trials in groups that are not listed.
-    pub fn left_out(&self) -> u64 {
-        self.grouped - self.listed().iter().map(|group| group.trials).sum::<u64>()
+    /// Formats the number of failures in no group of `shown`, which has no skipped trials. `None` if there are none.
+    pub fn left_out(&self, shown: &[FailureGroup]) -> Option<String> {
+        self.left(self.grouped - self.skipped, shown)
+    }
+
+    /// Formats the number of failures: of trials, unless one has several.
+    fn left(&self, all: u64, shown: &[FailureGroup]) -> Option<String> {
+        let left = all - shown.iter().map(|group| group.failures).sum::<u64>();
+        let noun = if self.has_several { "failure" } else { "trial" };
+        (left > 0).then(|| plural(left, &format!("more {noun}"), &format!("more {noun}s")))
+    }
+
+    /// Returns the number of failed checks, if a trial has several.
+    pub fn checks(&self) -> Option<u64> {
+        self.has_several.then_some(self.checks)
+    }
+
+    /// Formats the number of trials, and that of their failed checks with the kinds if a trial has several.
+    pub fn extent(&self) -> String {
+        let trials = plural(self.trials, "trial", "trials");
+        let Some(checks) = self.checks() else { return trials };
+        let kinds = self.kinds.iter().filter(|kind| kind.outcome != Outcome::Skipped);
+        let mut kinds: Vec<_> = kinds.collect();
+        kinds.sort_by_key(|kind| (Reverse(kind.trials), &kind.label));
+        let kinds = kinds.iter().map(|kind| format!("{} {}", kind.label, grouped(kind.trials)));
+        let kinds = kinds.collect::<Vec<_>>().join(", ");
+        format!("{trials}, {}: {kinds}", plural(checks, "failed check", "failed checks"))
     }
 
     /// Formats the flaky trials as one line. `None` without flaky trials.
@@ -452,6 +562,10 @@ impl FailureGroup {
             reason: String::new(),
             outcome,
             trials: 0,
+            failures: 0,
+            more: [u64::MAX, 0],
+            sum: 0,
+            last: 0,
             block: Vec::new(),
             first: FirstTrials::new(),
             test: None,
@@ -479,6 +593,9 @@ impl FailureGroup {
             self.signature = other.signature;
         }
         self.trials += other.trials;
+        self.failures += other.failures;
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.add_more(other.more);
         self.test.take_if(|test| other.test.as_ref() != Some(test));
         self.answer.take_if(|answer| other.answer.as_ref() != Some(answer));
         self.first.append(&mut other.first);
@@ -490,6 +607,11 @@ impl FailureGroup {
         self.parts.append(&mut other.parts);
     }
 
+    /// Includes these numbers of further failed checks.
+    fn add_more(&mut self, [least, most]: [u64; 2]) {
+        self.more = [self.more[0].min(least), self.more[1].max(most)];
+    }
+
     /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
     fn add(&mut self, run: &str, row: &RowRef<'_>, place: u64, most: usize) {
         let test = format!("{run}{}", &*row.test);
@@ -498,7 +620,9 @@ impl FailureGroup {
             _ => drop(self.test.take_if(|one| *one != test)),
         }
         self.trials += 1;
-        self.keys.push(key(&row.trial.test, &row.trial.provider));
+        let key = key(&row.trial.test, &row.trial.provider);
+        self.keys.push(key);
+        self.sum = self.sum.wrapping_add(hash(&(key, row.repeat, place)));
         self.first.insert((place, format!("{run}{}", row.trial)));
         if self.first.len() > most {
             self.first.pop_last();

@@ -94,7 +94,7 @@ impl Rows {
         self.each(|row, _| {
             let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
             let place = place.unwrap_or(u64::MAX);
-            let group = (rank(row.outcome), hash(&failure::headline(row)));
+            let group = (rank(row.outcome), hash(&failure::first_reason(row)));
             let first = first.entry(group).or_insert(place);
             *first = place.min(*first);
             rows.push((group, place, format(row, KnownResult::of(&known, row).as_ref())));
@@ -163,7 +163,8 @@ pub(crate) fn add_failures(
 ) -> Result<(), RecordError> {
     let is_selected = |trial| selected.is_none_or(|trials| trials.contains(&trial));
     let known = table.known()?;
-    failures.stale.extend(known.list().entries.iter().filter_map(StaleEntry::of));
+    let entries = known.list().entries.iter();
+    failures.stale.extend(entries.filter_map(|entry| StaleEntry::of(entry, entry.stale)));
     let mut listed = Vec::new();
     for row in table.settling().filter(|row| is_selected(row.trial)) {
         if row.state == KnownState::Known {

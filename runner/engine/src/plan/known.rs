@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use runner_model::known::{Known, KnownEntry, KnownList, Stale};
+use runner_model::known_plan::KnownPlan;
 use runner_model::{Time, units::grouped};
 use runner_record::{Manifest, NO_KNOWN, RunDir};
 use runner_scenario::{Scenario, Suite};
@@ -39,55 +40,31 @@ pub(crate) fn known_failures(
         entry.stale = entry.is_expired(made_at).then_some(Stale::Expired);
     }
     let known = compile(list)?;
-    let stale = stale_by_tests(&known, suite, is_selected).map_err(machine_error)?;
-    let is_changed = stale.iter().any(Option::is_some);
-    let mut list = known.list().clone();
-    for (entry, stale) in list.entries.iter_mut().zip(stale) {
-        entry.stale = entry.stale.or(stale);
-    }
+    let list = compare(&known, suite, is_selected).map_err(machine_error)?;
     let notices = notices(&list.entries, scenario.path());
     // The globs of a stale entry stay in the set.
-    let known = if is_changed { compile(list)? } else { known };
+    let known = if list == *known.list() { known } else { compile(list)? };
     Ok(Some((known, notices)))
 }
 
 /// Compares the entries with the tests of a plan.
-fn stale_by_tests(
-    known: &Known,
-    suite: &Suite,
-    is_selected: bool,
-) -> io::Result<Vec<Option<Stale>>> {
-    let entries = &known.list().entries;
-    let unmatched = (!is_selected).then_some(Stale::Unmatched);
-    let mut stale = vec![unmatched; entries.len()];
-    let has_judged = entries.iter().any(|entry| entry.judged.is_some());
-    let mut open = entries.len();
-    let mut is_met = vec![false; entries.len()];
+fn compare(known: &Known, suite: &Suite, is_selected: bool) -> io::Result<KnownList> {
+    let has_judged = known.list().entries.iter().any(|entry| entry.judged.is_some());
+    let mut plan = KnownPlan::new(known);
     let mut line = Vec::new();
     for test in 0..suite.tests() {
-        if open == 0 || is_selected && !has_judged {
+        if plan.is_settled() || is_selected && !has_judged {
             break;
         }
         let id = suite.id(test).ok_or_else(|| io::Error::other("a test cannot be read"))?;
-        let mut judged = None;
-        for number in known.of_test(&id) {
-            let place = number as usize;
-            if is_met[place] || !suite.providers(test).any(|name| known.has_provider(number, name))
-            {
-                continue;
-            }
-            is_met[place] = true;
-            open -= 1;
-            stale[place] = None;
-            let Some(wanted) = entries[place].judged else { continue };
-            if judged.is_none() {
-                suite.line(test, &mut line)?;
-                judged = Some(TestLine::read(&line)?.judged()?);
-            }
-            stale[place] = (judged != Some(wanted)).then_some(Stale::Changed);
-        }
+        let has_provider =
+            |number| suite.providers(test).any(|name| known.has_provider(number, name));
+        plan.add(&id, has_provider, || {
+            suite.line(test, &mut line)?;
+            Ok::<_, io::Error>(TestLine::read(&line)?.judged()?)
+        })?;
     }
-    Ok(stale)
+    Ok(plan.finish(!is_selected))
 }
 
 /// Returns a notice for each reason why entries do not apply.
@@ -114,8 +91,9 @@ fn notices(entries: &[KnownEntry], scenario: &str) -> Vec<String> {
 
 /// Returns whether lists have the same entries, whatever tests and days decide which of them apply.
 pub(crate) fn has_same_entries(one: &KnownList, other: &KnownList) -> bool {
-    let parts = |entry: &KnownEntry| KnownEntry { line: 0, stale: None, ..entry.clone() };
-    one.strict == other.strict && one.entries.iter().map(parts).eq(other.entries.iter().map(parts))
+    let [one_entries, other_entries] =
+        [one, other].map(|list| list.entries.iter().map(KnownEntry::as_written));
+    one.strict == other.strict && one_entries.eq(other_entries)
 }
 
 /// Returns whether lists judge alike, whatever the lines of their entries and the days are on which they were read.
@@ -124,7 +102,8 @@ pub(crate) fn is_same(one: &KnownList, other: &KnownList) -> bool {
     let mut pairs = one.entries.iter().zip(&other.entries).map(|(one, other)| [one, other]);
     has_same_entries(one, other)
         && pairs.all(|[one, other]| {
-            one.stale == other.stale || [one.stale, other.stale].contains(&expired)
+            (one.stale == other.stale || [one.stale, other.stale].contains(&expired))
+                && one.members == other.members
         })
 }
 

@@ -7,7 +7,10 @@ use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Time, digest::Fingerprint, globs};
+use crate::{Outcome, Time, globs};
+
+pub use super::judged::{Judged, MAX_MEMBERS};
+pub use crate::digest::KnownMember;
 
 /// The known failures of a run, as a session stores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +39,9 @@ pub struct KnownEntry {
     /// A pass is expected, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky: bool,
-    /// Hash of the tests and expectations that the entry was written for.
+    /// The tests that the entry was written for. `None` for all that its globs match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judged: Option<Fingerprint>,
+    pub judged: Option<Judged>,
     /// The list as the scenario names it. `None` for an entry of the scenario.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -47,6 +50,9 @@ pub struct KnownEntry {
     /// Why the entry does not apply. Set when a session starts, which has the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<Stale>,
+    /// Ids of the tests of the plan that `judged` confirms, sorted, if the globs match others, too. Set when a session starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
 }
 
 /// Why an entry does not apply to the run.
@@ -106,6 +112,29 @@ impl KnownEntry {
     pub fn is_expired(&self, started_at: Time) -> bool {
         let day = started_at.to_string();
         self.until.as_ref().is_some_and(|until| **until < day[..day.len().min(until.len())])
+    }
+
+    /// Returns the entry as it is written in its file, wherever it is there.
+    pub fn as_written(&self) -> Self {
+        Self { line: 0, stale: None, members: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns the id of the only test that its globs can match.
+    pub fn only_test(&self) -> Option<String> {
+        let [glob] = &*self.tests else { return None };
+        literal(glob)
+    }
+
+    /// Returns whether the entry also applies to tests that are not written yet.
+    pub fn is_open(&self) -> bool {
+        self.judged.is_none() && self.tests.iter().any(|glob| literal(glob).is_none())
+    }
+
+    /// Returns why the entry does not apply to a test that its globs match.
+    pub fn stale_for(&self, test: &str) -> Option<Stale> {
+        let is_member = self.members.is_empty()
+            || self.members.binary_search_by(|member| member.as_str().cmp(test)).is_ok();
+        self.stale.or((!is_member).then_some(Stale::Changed))
     }
 }
 
@@ -214,7 +243,7 @@ impl Known {
         self.list.entries.is_empty()
     }
 
-    /// Returns the numbers of all entries whose globs match a trial, from 0, ascending. Stale ones are among them.
+    /// Returns the numbers of all entries whose globs match a trial, from 0, ascending. Those that do not apply are among them.
     pub fn matching(&self, test: &str, provider: &str) -> Vec<u32> {
         let mut found = self.of_test(test);
         found.retain(|number| self.has_provider(*number, provider));
@@ -250,10 +279,13 @@ impl Known {
 
     /// Returns the entry that decides about a trial: the last one that applies.
     pub fn entry(&self, test: &str, provider: &str) -> Option<&KnownEntry> {
+        self.deciding(test, provider).map(|number| &self.list.entries[number as usize])
+    }
+
+    /// Returns the number of the entry that decides about a trial.
+    pub fn deciding(&self, test: &str, provider: &str) -> Option<u32> {
         let mut found = self.matching(test, provider).into_iter().rev();
-        found.find_map(|number| {
-            Some(&self.list.entries[number as usize]).filter(|one| one.stale.is_none())
-        })
+        found.find(|number| self.list.entries[*number as usize].stale_for(test).is_none())
     }
 
     /// Returns the outcomes of a trial that are unexpected. `None` if no entry applies.
@@ -304,7 +336,7 @@ fn ends(glob: &str) -> (&str, &str) {
 }
 
 /// Returns the only id that a glob without wildcards matches.
-fn literal(glob: &str) -> Option<String> {
+pub fn literal(glob: &str) -> Option<String> {
     let mut id = String::with_capacity(glob.len());
     let mut characters = glob.chars();
     while let Some(character) = characters.next() {

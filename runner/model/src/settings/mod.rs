@@ -3,7 +3,9 @@
 
 mod form;
 mod gate;
+mod judged;
 pub mod known;
+pub mod known_plan;
 mod overrides;
 mod selected;
 mod shard;

@@ -174,6 +174,12 @@ pub fn base_lines(entries: &[TreeEntry<'_>]) -> Vec<u8> {
     lines
 }
 
+/// Returns the name of the folder in a worker's folder that has its copy of a base. The files of the copy are numbered in the
+/// order of their entries, from 0.
+pub fn copy_name(base: &Digest) -> String {
+    format!("base-{base}")
+}
+
 /// Reads the entries of a base.
 ///
 /// # Errors

@@ -348,7 +348,9 @@ impl TrialDocument {
         let known = table.known()?;
         let entries = known.matching(&document.test, &document.provider).into_iter();
         let entries = entries.map(|number| &known.list().entries[number as usize]);
-        document.stale = entries.filter_map(StaleEntry::of).collect();
+        let stale =
+            entries.filter_map(|entry| StaleEntry::of(entry, entry.stale_for(&document.test)));
+        document.stale = stale.collect();
         let mut others = BTreeMap::new();
         table.each_row_in_order(&table.rows_of_repeat(&document.trial), |indexed, row, line| {
             let is_result = table.result(indexed.trial) == Some(indexed);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use runner_model::known::KnownEntry;
+use runner_model::known::{Judged, KnownEntry, KnownMember, MAX_MEMBERS};
 use runner_model::{Fingerprint, Outcome, Time};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::files::find_matches;
 use crate::reading::{
@@ -51,11 +51,17 @@ const DATE: Text<String> = Text {
         is_date.then(|| text.to_owned()).ok_or_else(|| format!("this is `{text}`"))
     },
 };
-const JUDGED: Text<Fingerprint> = Text {
-    words: "32 hexadecimal digits, as `runner known --update` writes them",
+const JUDGED_TEST: Text<Fingerprint> = Text {
+    words: "32 hexadecimal digits, or a list, as `runner known --update` writes it",
     example: "",
     schema: r#"{"type": "string", "pattern": "^[0-9a-f]{32}$"}"#,
     parse: |text| Fingerprint::parse(text).ok_or_else(|| format!("this is `{text}`")),
+};
+const MEMBER: Text<KnownMember> = Text {
+    words: "8 hexadecimal digits, as `runner known --update` writes them",
+    example: "",
+    schema: r#"{"type": "string", "pattern": "^[0-9a-f]{8}$"}"#,
+    parse: |text| KnownMember::parse(text).ok_or_else(|| format!("this is `{text}`")),
 };
 
 fn failure(table: &mut Table<'_, '_>) -> Option<KnownEntry> {
@@ -67,11 +73,40 @@ fn failure(table: &mut Table<'_, '_>) -> Option<KnownEntry> {
         until: table.optional("until", &DATE),
         outcomes: table.or("outcomes", &List(1, OUTCOME), r#"["failed"]"#),
         flaky: table.or("flaky", &Boolean, "false"),
-        judged: table.optional("judged", &JUDGED),
+        judged: table.optional("judged", &JudgedForm),
         tests: tests?,
         reason: reason?,
         ..KnownEntry::default()
     })
+}
+
+/// The tests that an entry was written for.
+struct JudgedForm;
+
+impl Form for JudgedForm {
+    type Out = Judged;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Judged> {
+        let Some(count) = value.as_array().map(Vec::len) else {
+            return JUDGED_TEST.read(at, value, reader).map(Judged::Test);
+        };
+        if count > MAX_MEMBERS {
+            let message =
+                format!("{} has {count} tests; at most {MAX_MEMBERS} are allowed", at.subject());
+            reader.refuse(at, message, "too many");
+            return None;
+        }
+        let mut members = List(0, MEMBER).read(at, value, reader)?;
+        members.sort_unstable();
+        members.dedup();
+        Some(Judged::Tests(members))
+    }
+
+    fn schema(&self) -> Value {
+        let mut list = List(0, MEMBER).schema();
+        list["maxItems"] = json!(MAX_MEMBERS);
+        json!({"anyOf": [JUDGED_TEST.schema(), list]})
+    }
 }
 
 /// A glob over lists of known failures. The output is the names it matches, or `None` if the reader has no folder.

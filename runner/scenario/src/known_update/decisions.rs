@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use runner_model::known::{Known, KnownEntry, KnownList};
+use runner_model::known::{Judged, Known, KnownEntry, KnownList, MAX_MEMBERS, Stale, literal};
+use runner_model::known_plan::KnownPlan;
 use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob};
 
-use super::text::{ListText, NewEntry, array_of};
+use super::text::{ListText, NewEntry, array_of, judged_text};
 
 /// Tests that a glob stands for at least.
 const MIN_GROUP: usize = 3;
@@ -36,42 +37,32 @@ pub struct KnownResults<'a> {
 
 /// The change of an entry.
 pub(super) enum Change {
-    /// Its globs stay. It gets another fingerprint if there is one.
-    Keep(Option<Fingerprint>),
+    Keep,
     Remove,
-    /// It is split into parts.
+    /// It is split into parts, the first of which replaces it.
     Split(Vec<EntryPart>),
 }
 
 /// A part of the pairs of an entry.
+#[derive(Clone)]
 pub(super) struct EntryPart {
     /// `None` for all providers of the entry.
     providers: Option<Vec<String>>,
     flaky: bool,
-    /// Globs for exactly these tests. Of the first part, which replaces the entry, some may be the entry's.
+    /// Globs for these tests. Of the first part, some may be the entry's.
     globs: Vec<String>,
+    judged: Option<Judged>,
 }
 
 impl Change {
     /// Edits the entry in its file.
-    pub(super) fn apply(
-        &self,
-        text: &mut ListText<'_>,
-        index: usize,
-        entry: &KnownEntry,
-        results: KnownResults<'_>,
-    ) {
+    pub(super) fn apply(&self, text: &mut ListText<'_>, index: usize, entry: &KnownEntry) {
         let parts = match self {
-            Self::Keep(judged) => {
-                return judged.iter().for_each(|judged| {
-                    text.set(index, "judged", &format!("\"{judged}\""));
-                });
-            }
+            Self::Keep => return,
             Self::Remove => return text.remove(index),
             Self::Split(parts) => parts,
         };
         for (number, part) in parts.iter().enumerate() {
-            let judged = entry.judged.and_then(|_| judged_of(&part.globs, results));
             if number > 0 {
                 text.add_entry_after(
                     index,
@@ -85,7 +76,7 @@ impl Change {
                         until: entry.until.clone(),
                         outcomes: entry.outcomes.iter().map(|outcome| outcome.as_str()).collect(),
                         flaky: part.flaky,
-                        judged: judged.map(|judged| judged.to_string()),
+                        judged: part.judged.clone(),
                     },
                 );
                 continue;
@@ -99,17 +90,64 @@ impl Change {
             if part.flaky && !entry.flaky {
                 text.set(index, "flaky", "true");
             }
-            if let Some(judged) = judged.filter(|judged| Some(*judged) != entry.judged) {
-                text.set(index, "judged", &format!("\"{judged}\""));
+            if let Some(judged) = part.judged.as_ref().filter(|_| part.judged != entry.judged) {
+                text.set(index, "judged", &judged_text(judged));
             }
         }
     }
 }
 
-/// Returns the fingerprint for an entry with these globs: only one for a single test has any.
-fn judged_of(globs: &[String], results: KnownResults<'_>) -> Option<Fingerprint> {
-    let [test] = globs else { return None };
-    results.judged.get(test).copied()
+impl EntryPart {
+    /// Splits a part for more tests than a list has.
+    fn chunks(self) -> Vec<Self> {
+        let Some(Judged::Tests(members)) = &self.judged else { return vec![self] };
+        if members.len() <= MAX_MEMBERS {
+            return vec![self];
+        }
+        let chunks = members.chunks(MAX_MEMBERS).map(|members| Judged::Tests(members.to_vec()));
+        chunks.map(|judged| Self { judged: Some(judged), ..self.clone() }).collect()
+    }
+}
+
+/// Returns `judged` of an entry with these globs for these tests.
+fn judged_of<T: AsRef<str>>(
+    globs: &[String],
+    tests: impl IntoIterator<Item = T>,
+    results: KnownResults<'_>,
+) -> Judged {
+    let tests: BTreeMap<_, _> = tests
+        .into_iter()
+        .filter_map(|test| results.judged.get_key_value(test.as_ref()))
+        .map(|(test, judged)| (test.as_str(), *judged))
+        .collect();
+    let only = if let [glob] = globs { literal(glob) } else { None };
+    match only.and_then(|test| tests.get(&*test)) {
+        Some(judged) => Judged::Test(*judged),
+        None => Judged::of(tests),
+    }
+}
+
+/// Returns a list with the entries that are stale by the results and their time.
+pub(super) fn compared(
+    mut list: KnownList,
+    results: KnownResults<'_>,
+) -> Result<KnownList, String> {
+    for entry in &mut list.entries {
+        entry.stale = entry.is_expired(results.now).then_some(Stale::Expired);
+    }
+    let known = Known::new(list)?;
+    let mut providers = BTreeMap::<_, Vec<_>>::new();
+    for pair in results.pairs {
+        providers.entry(&*pair.test).or_default().push(&*pair.provider);
+    }
+    let mut plan = KnownPlan::new(&known);
+    for (test, providers) in providers {
+        let has_provider =
+            |number| providers.iter().any(|provider| known.has_provider(number, provider));
+        let judged = results.judged.get(test).copied();
+        plan.add(test, has_provider, || judged.ok_or_else(|| format!("`{test}` is unknown")))?;
+    }
+    Ok(plan.finish(false))
 }
 
 /// The changes that make a list expect its results.
@@ -149,27 +187,33 @@ impl PairResults {
 
 impl Decisions {
     pub(super) fn new(list: &KnownList, results: KnownResults<'_>) -> Result<Self, String> {
-        let mut plain = list.clone();
+        let mut plain = compared(list.clone(), results)?;
+        // An update confirms an entry whose tests have all changed.
+        let is_changed: Vec<_> =
+            plain.entries.iter().map(|entry| entry.stale == Some(Stale::Changed)).collect();
         plain.entries.iter_mut().for_each(|entry| entry.stale = None);
         let known = Known::new(plain)?;
         let mut pairs_of = vec![Vec::new(); list.entries.len()];
         for (number, pair) in results.pairs.iter().enumerate() {
             for entry in known.matching(&pair.test, &pair.provider) {
-                pairs_of[entry as usize].push(number);
+                if known.list().entries[entry as usize].stale_for(&pair.test).is_none() {
+                    pairs_of[entry as usize].push(number);
+                }
             }
         }
         let plan = PlannedTests::new(results.pairs);
         let mut is_expected = vec![false; results.pairs.len()];
         let mut changes = Vec::new();
         // The last entry that matches decides, so the pairs that it drops are left to those before it.
-        for (entry, pairs) in list.entries.iter().zip(&pairs_of).rev() {
+        for (number, entry) in list.entries.iter().enumerate().rev() {
+            let pairs = &pairs_of[number];
             let all_pass = pairs.iter().all(|pair| results.pairs[*pair].is_pass());
             if !pairs.is_empty() && all_pass && !entry.flaky {
                 changes.push(Change::Remove);
                 continue;
             }
             if results.only_fixed || entry.is_expired(results.now) {
-                changes.push(Change::Keep(None));
+                changes.push(Change::Keep);
                 continue;
             }
             let has_results = |pair: &usize| !results.pairs[*pair].outcomes.is_empty();
@@ -177,7 +221,10 @@ impl Decisions {
             for pair in pairs {
                 let of_pair = &results.pairs[*pair];
                 let fate = match () {
-                    () if !has_results(pair) || is_expected[*pair] => Fate::Kept,
+                    () if !has_results(pair) => Fate::Kept,
+                    // An entry is confirmed only for the tests about which it decides.
+                    () if is_expected[*pair] && is_changed[number] => Fate::Dropped,
+                    () if is_expected[*pair] => Fate::Kept,
                     () if !of_pair.bad().all(|outcome| entry.outcomes.contains(&outcome)) => {
                         Fate::Dropped
                     }
@@ -186,25 +233,27 @@ impl Decisions {
                     () => Fate::Flaky,
                 };
                 fates.push(fate);
-                is_expected[*pair] |= has_results(pair) && fate != Fate::Dropped;
             }
-            if fates.iter().all(|fate| *fate == Fate::Kept) {
-                let judged = entry.judged.filter(|_| pairs.iter().any(has_results));
-                let judged = judged.and_then(|_| judged_of(&entry.tests, results));
-                changes.push(Change::Keep(judged.filter(|judged| Some(*judged) != entry.judged)));
-                continue;
-            }
-            // A part with passes only would be removed by the next update.
+            let confirms = is_changed[number] && pairs.iter().any(has_results);
+            let is_kept = fates.iter().all(|fate| *fate == Fate::Kept) && !confirms;
             for (pair, fate) in pairs.iter().zip(&mut fates) {
-                if results.pairs[*pair].is_pass() && !entry.flaky {
+                // A part with passes only would be removed by the next update.
+                if !is_kept && results.pairs[*pair].is_pass() && !entry.flaky {
                     *fate = Fate::Dropped;
                 }
+                is_expected[*pair] |= has_results(pair) && *fate != Fate::Dropped;
+            }
+            if is_kept {
+                changes.push(Change::Keep);
+                continue;
             }
             changes.push(if fates.iter().all(|fate| *fate == Fate::Dropped) {
                 Change::Remove
             } else {
                 let fates = pairs.iter().map(|pair| &results.pairs[*pair]).zip(fates);
-                Change::Split(split(entry, &fates.collect::<Vec<_>>(), &plan)?)
+                let fates = fates.collect::<Vec<_>>();
+                let parts = split(entry, is_changed[number], &fates, &plan, results)?;
+                if parts.is_empty() { Change::Keep } else { Change::Split(parts) }
             });
         }
         changes.reverse();
@@ -228,18 +277,25 @@ impl Decisions {
     }
 }
 
-/// Splits an entry into parts with the pairs that stay in it.
+/// Splits an entry into parts with the pairs that stay in it. If it `is_changed`, only results confirm its tests, and globs of the
+/// others stay without being confirmed.
 fn split(
     entry: &KnownEntry,
+    is_changed: bool,
     pairs: &[(&PairResults, Fate)],
     plan: &PlannedTests<'_>,
+    results: KnownResults<'_>,
 ) -> Result<Vec<EntryPart>, String> {
+    let confirmed = pairs.iter().filter(|(pair, _)| !is_changed || !pair.outcomes.is_empty());
+    let confirmed: BTreeSet<_> = confirmed.map(|(pair, _)| &*pair.test).collect();
     let mut by_test = BTreeMap::<&str, BTreeMap<Fate, Vec<&str>>>::new();
     for (pair, fate) in pairs {
         by_test.entry(&pair.test).or_default().entry(*fate).or_default().push(&pair.provider);
     }
     let mut parts = BTreeMap::<(bool, Option<Vec<String>>), BTreeSet<String>>::new();
-    for (test, fates) in &by_test {
+    let (confirmed, others): (Vec<_>, Vec<_>) =
+        by_test.iter().partition(|(test, _)| confirmed.contains(**test));
+    for (test, fates) in confirmed {
         for (fate, providers) in fates.iter().filter(|(fate, _)| **fate != Fate::Dropped) {
             let names = providers.iter().map(|name| provider_glob(name));
             let providers = (fates.len() > 1).then(|| names.collect());
@@ -250,7 +306,7 @@ fn split(
     let all = &entry.providers;
     let all = (!all.is_empty()).then(|| over_ids(all)).transpose()?;
     let parts = parts.into_iter().enumerate();
-    parts
+    let parts = parts
         .map(|(number, ((flaky, providers), tests))| {
             let of_part = |provider: &str| match &providers {
                 Some(names) => names.iter().any(|name| *name == provider_glob(provider)),
@@ -258,15 +314,25 @@ fn split(
             };
             let planned = plan.tests_of(&tests, of_part);
             let globs = match number {
-                0 => globs_of(entry, &by_test, &tests, &planned)?,
+                0 => {
+                    let others = others.iter().map(|(test, _)| (**test).to_owned());
+                    let kept = tests.iter().cloned().chain(others).collect();
+                    globs_of(entry, &by_test, &kept, &planned)?
+                }
                 _ => grouped(&tests, &planned).into_iter().map(|(glob, _)| glob).collect(),
             };
-            Ok(EntryPart { providers, flaky: flaky || entry.flaky, globs })
+            // A glob of an update expects no failure that the update has not seen.
+            let is_new = |glob: &String| literal(glob).is_none() && !entry.tests.contains(glob);
+            let judged = (entry.judged.is_some() || globs.iter().any(is_new))
+                .then(|| judged_of(&globs, &tests, results));
+            Ok(EntryPart { providers, flaky: flaky || entry.flaky, globs, judged })
         })
-        .collect()
+        .collect::<Result<Vec<_>, String>>()?;
+    Ok(parts.into_iter().flat_map(EntryPart::chunks).collect())
 }
 
-/// Returns globs that match only `kept` among the tests of an entry: its own ones, except those that also match others.
+/// Returns globs that match only `kept` among the tests of an entry: its own ones, except those that also match others. With
+/// `judged`, a glob stays as long as it matches any.
 fn globs_of(
     entry: &KnownEntry,
     all: &BTreeMap<&str, BTreeMap<Fate, Vec<&str>>>,
@@ -281,7 +347,8 @@ fn globs_of(
             .filter(|test| set.is_match(*test))
             .map(|test| (*test).to_owned())
             .partition(|test| kept.contains(test));
-        if gone.is_empty() {
+        let is_judged = entry.judged.is_some() && literal(glob).is_none();
+        if gone.is_empty() || is_judged && !stay.is_empty() {
             globs.push(glob.clone());
         } else {
             globs.extend(grouped(&stay, planned).into_iter().map(|(glob, _)| glob));
@@ -292,8 +359,8 @@ fn globs_of(
 }
 
 /// Returns globs that match exactly these tests among the planned ones, which are sorted: a prefix up to a `/` if all planned
-/// tests with it are among them, and they are at least [`MIN_GROUP`]. Each with its first test.
-fn grouped<'t>(tests: &'t BTreeSet<String>, planned: &[&str]) -> Vec<(String, &'t str)> {
+/// tests with it are among them, and they are at least [`MIN_GROUP`]. Each with its tests.
+fn grouped<'t>(tests: &'t BTreeSet<String>, planned: &[&str]) -> Vec<(String, Vec<&'t str>)> {
     let sorted: Vec<_> = tests.iter().map(String::as_str).collect();
     let with_prefix = |sorted: &[&str], prefix: &str| {
         let start = sorted.partition_point(|test| *test < prefix);
@@ -306,16 +373,12 @@ fn grouped<'t>(tests: &'t BTreeSet<String>, planned: &[&str]) -> Vec<(String, &'
         let group = prefixes
             .map(|prefix| (prefix, with_prefix(&sorted, prefix)))
             .find(|(prefix, count)| *count >= MIN_GROUP && with_prefix(planned, prefix) == *count);
-        number += match group {
-            Some((prefix, count)) => {
-                globs.push((format!("{}*", id_glob(prefix)), *test));
-                count
-            }
-            None => {
-                globs.push((id_glob(test), *test));
-                1
-            }
+        let (glob, count) = match group {
+            Some((prefix, count)) => (format!("{}*", id_glob(prefix)), count),
+            None => (id_glob(test), 1),
         };
+        globs.push((glob, sorted[number..number + count].to_vec()));
+        number += count;
     }
     globs
 }
@@ -376,19 +439,21 @@ impl<'a> PlannedTests<'a> {
         for (((outcomes, flaky), providers), tests) in groups {
             let is_all = providers == self.providers;
             let planned = self.tests_of(&tests, |provider| providers.contains(provider));
-            for (glob, first) in grouped(&tests, &planned) {
+            for (glob, tests) in grouped(&tests, &planned) {
                 let globs = vec![glob];
-                let names = providers.iter().map(|name| provider_glob(name));
-                let entry = NewEntry {
-                    judged: judged_of(&globs, results).map(|judged| judged.to_string()),
-                    tests: globs,
-                    providers: if is_all { Vec::new() } else { names.collect() },
-                    reason: results.reason.to_owned(),
-                    until: None,
-                    outcomes: outcomes.iter().copied().collect(),
-                    flaky,
-                };
-                entries.push((self.places.get(first).copied(), entry));
+                for tests in tests.chunks(MAX_MEMBERS) {
+                    let names = providers.iter().map(|name| provider_glob(name));
+                    let entry = NewEntry {
+                        judged: Some(judged_of(&globs, tests, results)),
+                        tests: globs.clone(),
+                        providers: if is_all { Vec::new() } else { names.collect() },
+                        reason: results.reason.to_owned(),
+                        until: None,
+                        outcomes: outcomes.iter().copied().collect(),
+                        flaky,
+                    };
+                    entries.push((self.places.get(tests[0]).copied(), entry));
+                }
             }
         }
         entries.sort_by_key(|(place, _)| *place);

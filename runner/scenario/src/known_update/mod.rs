@@ -8,9 +8,9 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use runner_model::known::{Known, KnownEntry, KnownList, KnownState, Stale};
+use runner_model::known::{Known, KnownEntry, KnownList, KnownState};
 
-use self::decisions::{Change, Decisions};
+use self::decisions::{Change, Decisions, compared};
 use self::text::ListText;
 use crate::Scenario;
 use crate::accepted::{ReadFile, inside};
@@ -99,7 +99,7 @@ pub fn update_known(
             source.ok_or_else(|| format!("{} is missing", place(entry.file.as_deref())))?;
         let index = next[source];
         next[source] += 1;
-        if matches!(change, Change::Keep(None)) {
+        if matches!(change, Change::Keep) {
             continue;
         }
         let text = &mut texts[source];
@@ -114,7 +114,7 @@ pub fn update_known(
             Change::Remove => update.removed += 1,
             _ => update.changed += 1,
         }
-        change.apply(text, index, entry, results);
+        change.apply(text, index, entry);
     }
     let added = decided.added;
     update.added = added.len();
@@ -151,8 +151,7 @@ pub fn update_known(
     update.newly_failing =
         newly_failing.map(|pair| format!("{}@{}", pair.test, pair.provider)).collect();
     let held = decided.held;
-    set_stale(&mut new, results);
-    let known = Known::new(new)?;
+    let known = Known::new(compared(new, results)?)?;
     let is_expected = |pair: &PairResults| {
         pair.outcomes.iter().all(|outcome| {
             match known.state(&pair.test, &pair.provider, *outcome) {
@@ -174,21 +173,6 @@ const CANNOT: &str = "the lists cannot be edited without other changes";
 
 fn place(file: Option<&str>) -> String {
     file.map_or_else(|| "the scenario".to_owned(), |file| format!("`{file}`"))
-}
-
-/// Sets which entries are stale by the results and their time.
-fn set_stale(list: &mut KnownList, results: KnownResults<'_>) {
-    for entry in &mut list.entries {
-        let changed = entry.judged.is_some_and(|judged| {
-            let now = entry.tests.first().and_then(|test| results.judged.get(test));
-            now.is_some_and(|now| *now != judged)
-        });
-        entry.stale = match () {
-            () if entry.is_expired(results.now) => Some(Stale::Expired),
-            () if changed => Some(Stale::Changed),
-            () => None,
-        };
-    }
 }
 
 #[cfg(test)]

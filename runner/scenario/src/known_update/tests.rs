@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::env;
 
 use proptest::prelude::*;
-use runner_model::known::{Known, KnownEntry, KnownList, KnownState};
+use runner_model::known::{Judged, Known, KnownEntry, KnownList, KnownState};
 use runner_model::{Digest, Fingerprint, Outcome, Time, digest};
 
-use super::text::ListText;
-use super::{KnownResults, KnownSource, KnownUpdate, PairResults, set_stale, update_known};
+use super::decisions::compared;
+use super::text::{ListText, judged_text};
+use super::{KnownResults, KnownSource, KnownUpdate, PairResults, update_known};
 
 const NOW: &str = "2027-01-01T00:00:00.000Z";
 
@@ -23,6 +24,11 @@ fn pair(text: &str) -> PairResults {
 
 fn fingerprint(test: &str) -> Fingerprint {
     Digest::fingerprint(&digest(test.as_bytes()))
+}
+
+/// Returns `judged` of an entry for these tests.
+fn members(tests: &[&str]) -> String {
+    judged_text(&Judged::of(tests.iter().map(|test| (*test, fingerprint(test)))))
 }
 
 /// Sources with a strict list, and their results.
@@ -78,9 +84,7 @@ impl Case {
 
     /// Returns the pairs that would make a run with the same results red.
     fn unexpected(&self) -> Vec<String> {
-        let mut list = self.list();
-        set_stale(&mut list, self.results());
-        let known = Known::new(list).unwrap();
+        let known = Known::new(compared(self.list(), self.results()).unwrap()).unwrap();
         let is_bad = |pair: &PairResults, outcome: &Outcome| match known.state(
             &pair.test,
             &pair.provider,
@@ -114,10 +118,11 @@ fn new_failures_become_entries() {
         ],
     );
     let (error, flaky) = (fingerprint("b/1"), fingerprint("b/2"));
+    let group = members(&["a/1", "a/2", "a/3"]);
     assert_eq!(
         case.updated(),
         format!(
-            "# The suite's failures.\n\n[[failures]]\ntests = [\"a/*\"]\nreason = \"new\"\n\n[[failures]]\ntests = [\"b/1\"]\nreason = \"new\"\noutcomes = [\"error\"]\njudged = \"{error}\"\n\n[[failures]]\ntests = [\"b/2\"]\nreason = \"new\"\nflaky = true\njudged = \"{flaky}\"\n"
+            "# The suite's failures.\n\n[[failures]]\ntests = [\"a/*\"]\nreason = \"new\"\njudged = {group}\n\n[[failures]]\ntests = [\"b/1\"]\nreason = \"new\"\noutcomes = [\"error\"]\njudged = \"{error}\"\n\n[[failures]]\ntests = [\"b/2\"]\nreason = \"new\"\nflaky = true\njudged = \"{flaky}\"\n"
         )
     );
 }
@@ -211,6 +216,56 @@ fn stale_entries_get_the_present_fingerprint() {
     assert_eq!(Case::new(text, &["a@p failed"]).updated(), updated);
     assert_eq!(Case::new(text, &["a@p -"]).updated(), text);
     assert_eq!(Case::new(text, &["a@p passed"]).updated(), "");
+    // Entries for several tests get a list, also those that were written by hand.
+    let ab = members(&["a1", "a2"]);
+    for globs in ["['a*']", "['a1', 'a2']"] {
+        for judged in ["'00000000000000000000000000000000'", "[]", "['00000000', \"00000001\"]"] {
+            let text = format!("[[failures]]\ntests = {globs}\nreason = 'r'\njudged = {judged}\n");
+            let updated = text.replace(judged, &ab);
+            assert_eq!(Case::new(&text, &["a1@p failed", "a2@p failed"]).updated(), updated);
+            assert_eq!(Case::new(&text, &["a1@p -", "a2@p -"]).updated(), text);
+            let new = Case::new(&text, &["a1@p failed", "a2@p -"]).updated();
+            assert_eq!(new, text.replace(judged, &members(&["a1"])));
+        }
+    }
+}
+
+#[test]
+fn entries_with_members_expect_no_other_test() {
+    let pairs = ["h/1@p failed", "h/2@p failed", "h/3@p failed", "h/4@p failed"];
+    let mut case = Case::new("", &pairs[..3]);
+    case.update().unwrap();
+    let text = case.sources[0].text.clone();
+    assert!(text.contains("tests = [\"h/*\"]") && case.unexpected().is_empty(), "{text}");
+
+    let mut case = Case::new(&text, &pairs);
+    assert_eq!(case.unexpected(), ["h/4@p"]);
+    let update = case.update().unwrap();
+    assert_eq!((update.added, update.changed, update.newly_failing), (1, 0, vec!["h/4@p".into()]));
+    assert!(case.unexpected().is_empty() && case.sources[0].text.starts_with(&text));
+    // A test whose expectations have changed is another test.
+    case.judged.insert("h/2".to_owned(), fingerprint("other"));
+    assert_eq!(case.unexpected(), ["h/2@p"]);
+
+    // The entry keeps its glob and loses the test.
+    let case = Case::new(&text, &["h/1@p failed", "h/2@p passed", "h/3@p failed"]);
+    let [old, new] = [&["h/1", "h/2", "h/3"][..], &["h/1", "h/3"]].map(members);
+    assert_eq!(case.updated(), text.replace(&old, &new));
+}
+
+#[test]
+fn large_groups_have_several_lists() {
+    let pairs: Vec<_> = (0..10_001).map(|number| format!("h/{number}@p failed")).collect();
+    let mut case = Case::new("", &pairs.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(case.update().unwrap().added, 2);
+    assert!(case.unexpected().is_empty());
+    // Ten of a list are on a line.
+    assert_eq!(case.sources[0].text.lines().count(), 1010);
+    let text = case.sources[0].text.replace("h/", "g/");
+    let pairs: Vec<_> = pairs.iter().map(|pair| pair.replace("h/", "g/")).collect();
+    let text = text[..text.rfind("\n[[").unwrap()].to_owned();
+    let case = Case::new(&text, &pairs.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(case.updated().matches("g/*").count(), 2);
 }
 
 #[test]
@@ -292,8 +347,11 @@ fn random_entry(seed: &mut u64, header: &str, number: usize) -> String {
     add(6, "until = 2026-12-31 # past\n");
     add(4, "outcomes = ['error', \"failed\"]\n");
     add(5, "flaky = true\n");
-    if is_single {
-        add(2, "judged = '00000000000000000000000000000000'\n");
+    let list = format!("judged = {} # tests\n", members(&["a/1", "a/b/1", "a/b/2", "c"]));
+    match draw(seed, 4) {
+        0 => text += "judged = '00000000000000000000000000000000'\n",
+        1 => text += &list,
+        _ => {}
     }
     text + pick(seed, &["", "\n", "# After.\n\n", "\n\n"])
 }

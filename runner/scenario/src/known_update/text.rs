@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use runner_model::known::KnownEntry;
+use runner_model::known::{Judged, KnownEntry};
 use runner_model::without_mark;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,8 @@ use crate::reading::{At, Document, Form as _, Part, Reader, Step, keys};
 
 /// Columns of an array on one line.
 const MAX_COLUMNS: usize = 100;
+/// Members of an entry on one line.
+const LINE_MEMBERS: usize = 10;
 
 /// A list, or a scenario with entries of its own, and the edits of its text.
 pub(super) struct ListText<'t> {
@@ -37,7 +39,7 @@ pub(super) struct NewEntry {
     pub(super) until: Option<String>,
     pub(super) outcomes: Vec<&'static str>,
     pub(super) flaky: bool,
-    pub(super) judged: Option<String>,
+    pub(super) judged: Option<Judged>,
 }
 
 impl<'t> ListText<'t> {
@@ -178,7 +180,7 @@ impl<'t> ListText<'t> {
             lines.push(format!("outcomes = {}", array_of(outcomes, "outcomes")));
         }
         lines.extend(flaky.then(|| "flaky = true".to_owned()));
-        lines.extend(judged.iter().map(|judged| format!("judged = {}", toml_string(judged))));
+        lines.extend(judged.iter().map(|judged| format!("judged = {}", judged_text(judged))));
         lines.join("\n") + "\n"
     }
 
@@ -227,6 +229,25 @@ impl<'t> ListText<'t> {
 /// Returns whether the last line of a text is blank.
 fn is_blank(text: &str) -> bool {
     text.ends_with("\n\n") || text.ends_with("\n\r\n")
+}
+
+/// Formats `judged` of an entry in TOML.
+pub(super) fn judged_text(judged: &Judged) -> String {
+    let members = match judged {
+        Judged::Test(test) => return format!("\"{test}\""),
+        Judged::Tests(members) => members,
+    };
+    let lines = members.chunks(LINE_MEMBERS).map(|members| {
+        let members: Vec<_> = members.iter().map(|member| format!("\"{member}\"")).collect();
+        members.join(", ")
+    });
+    match &*lines.collect::<Vec<_>>() {
+        [] => "[]".to_owned(),
+        [line] => format!("[{line}]"),
+        lines => {
+            format!("[\n{}]", lines.iter().map(|line| format!("  {line},\n")).collect::<String>())
+        }
+    }
 }
 
 /// Formats an array of texts in TOML.

@@ -143,12 +143,15 @@ impl KnownDocument {
         let mut counts = vec![[0; 3]; entries.len()];
         for place in order.needed(&table) {
             let Some(trial) = order.trial_id(&table, place) else { continue };
-            let matching = known.matching(&trial.test, &trial.provider);
-            matching.iter().for_each(|entry| counts[*entry as usize][0] += 1);
-            let applies = |entry: &&u32| entries[**entry as usize].stale.is_none();
+            for number in known.matching(&trial.test, &trial.provider) {
+                let entry = &entries[number as usize];
+                let is_member = entry.stale.is_some() || entry.stale_for(&trial.test).is_none();
+                counts[number as usize][0] += u64::from(is_member);
+            }
             let row = order.number(place).and_then(|number| table.result(number));
-            if let (Some(entry), Some(row)) = (matching.iter().rev().find(applies), row) {
-                let [_, known, unexpected] = &mut counts[*entry as usize];
+            let entry = known.deciding(&trial.test, &trial.provider);
+            if let (Some(entry), Some(row)) = (entry, row) {
+                let [_, known, unexpected] = &mut counts[entry as usize];
                 *known += u64::from(row.state == KnownState::Known);
                 *unexpected += u64::from(row.is_unexpected());
             }
@@ -201,6 +204,15 @@ impl KnownDocument {
         let is_clean = parts.len() == 1;
         let sign = if is_clean { style::green("✓") } else { style::red("✗") };
         out.data(&format!("{sign} {}", parts.join(", ")));
+        let open = lines.iter().filter(|line| line.entry.is_open()).count() as u64;
+        if open > 0 {
+            let entries = plural(open, "entry has a glob", "entries have globs");
+            out.hint(&format!(
+                "{entries} without `judged`, and {} new tests, too; to list the present ones, write `judged = []`, then: {}",
+                if open == 1 { "excuses" } else { "excuse" },
+                run.command("known", &["--update"])
+            ));
+        }
         if !is_clean {
             let command = run.command("known", &["--update"]);
             out.hint(&format!("to write the results into the lists: {command}"));
