@@ -1,12 +1,18 @@
 //! Workspaces of attempts: what they start as, what they leave, and that nothing of an attempt reaches another one.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    guests::programs, random::Random, run::Run, runner::Runner, truth::assert_whole,
-    wait::wait_until,
+    guests::programs, random::Random, run::Run, runner::Runner, running::Running,
+    truth::assert_whole, wait::wait_until,
 };
 
 const PROVIDER: &str = r#"
@@ -127,6 +133,77 @@ fn every_attempt_starts_from_the_base_and_leaves_its_changes() {
     }
     assert_eq!(tree(&runner.path("base")), before);
     runner.run(&["verify"]).expect(0);
+}
+
+/// Returns the file with this content in the copies of the bases that the first worker has.
+fn copied_file(temporary: &Path, content: &str) -> Option<PathBuf> {
+    let session = fs::read_dir(temporary).unwrap().next()?.unwrap().path();
+    let folders = fs::read_dir(session.join("worker-1")).ok()?.map(|entry| entry.unwrap());
+    let mut copies =
+        folders.filter(|entry| entry.file_name().to_string_lossy().starts_with("base"));
+    let mut files = fs::read_dir(copies.next()?.path()).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|file| fs::read_to_string(file).is_ok_and(|text| text == content))
+}
+
+/// As a user's program does that edits a file with a further link in place, or an agent that has found a way out.
+#[test]
+fn trials_with_a_changed_copy_of_their_base_run_again() {
+    for is_killed in [false, true] {
+        let runner = agent("", &[]);
+        let (temporary, gate) = (runner.path("tmp"), runner.path("gate"));
+        fs::create_dir(&temporary).unwrap();
+        fs::create_dir(&gate).unwrap();
+        runner.scenario(&format!(
+            r#"{PROVIDER}
+            grants.fs = [{{ path = "gate", mount = "/gate", mode = "rw" }}]
+            [[tests]]
+            id = "a"
+            input = [["read", "/work/README"]]
+            [[tests]]
+            id = "b"
+            input = [["await", "/gate/b"], ["panic"]]
+            expect.error = "trap"
+            [[tests]]
+            id = "c"
+            input = [["await", "/gate/c"], ["read", "/work/README"]]"#
+        ));
+        let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "1"]);
+        if is_killed {
+            // Of the attempt that was running when its worker was killed. No trial has run again.
+            command.env("RUNNER_FAULT", "rows-write:kill:3");
+        }
+        let mut running = Running::start(command.env("TMPDIR", &temporary));
+        running.wait_for_rows(1);
+        let copied = copied_file(&temporary, "read me\n").expect("the worker has a copy");
+        fs::write(&copied, "poison\n").unwrap();
+        // An attempt that did not end by itself has the copies compared.
+        fs::write(gate.join("b"), "").unwrap();
+        let changed =
+            "the file `README` in worker 1's copy of a base was changed: 2 trials run again";
+        if is_killed {
+            running.finish().says(&[changed]);
+            fs::write(gate.join("c"), "").unwrap();
+            runner.run(&["list"]).says(&["incomplete"]);
+            runner.run(&["resume"]).expect(0);
+        } else {
+            wait_until("the dead worker's folder is removed", || {
+                !copied.parent().unwrap().parent().unwrap().exists()
+            });
+            fs::write(gate.join("c"), "").unwrap();
+            running.finish().expect(0).says(&[changed]);
+            runner.run(&["verify"]).expect(0);
+        }
+        let run = runner.only_run();
+        let newest = |id: &str| run.rows_of(id).pop().unwrap();
+        for id in ["a", "c"] {
+            let row = newest(id);
+            let read = row["output"].as_array().unwrap().last().unwrap();
+            assert_eq!(read["ok"], "read me\n", "{id}");
+        }
+        let again = [newest("a"), newest("b")].map(|row| row["seq"].as_u64() > Some(2));
+        assert_eq!(again, [true; 2], "{:?}", run.rows());
+        assert_eq!(run.manifest()["sessions"][0]["added"][0]["from_seq"], 2);
+    }
 }
 
 #[test]

@@ -56,6 +56,10 @@ pub enum EngineError {
     /// Too few open files, or no process or temporary file could be created. No run was created. Exit code 3.
     #[error("{0}")]
     Machine(String),
+    /// A process that inspects or compiles a plugin was killed or too slow. No run was created. Exit code 6: the same command may
+    /// work the next time.
+    #[error("{0}")]
+    Interrupted(String),
     /// An error of the results root. Exit code 2, 6, 7 or 70.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -73,6 +77,7 @@ impl From<PrepareError> for EngineError {
         match error {
             PrepareError::Refused(problem) => Self::Usage(problem),
             PrepareError::Machine(problem) => Self::Machine(problem),
+            PrepareError::Interrupted(problem) => Self::Interrupted(problem),
             PrepareError::Record(error) => Self::Record(error),
         }
     }
@@ -103,6 +108,7 @@ impl EngineError {
                 Exit::NothingSelected
             }
             Self::Machine(_) => Exit::Failed,
+            Self::Interrupted(_) => Exit::Held,
             Self::Stopped(signal) => Exit::Signal(*signal),
             Self::Unstarted => Exit::Incomplete,
             Self::Record(error) => match error {

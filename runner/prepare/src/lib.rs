@@ -31,6 +31,10 @@ pub enum PrepareError {
     /// The machine lacks something.
     #[error("{0}")]
     Machine(String),
+    /// A process that inspects or compiles a plugin was killed or was slow, which may be different the next time. The rest of a
+    /// sentence that starts with the plugin.
+    #[error("{0}")]
+    Interrupted(String),
     #[error(transparent)]
     Record(#[from] RecordError),
 }

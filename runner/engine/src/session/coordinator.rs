@@ -141,6 +141,7 @@ impl Coordinator<'_> {
                 }
             }
             Input::Ack(ack) => self.receive_ack(ack),
+            Input::Compared(compared) => self.compared(&compared),
             Input::Signal(SignalEvent::Stop(signal, is_second)) => {
                 self.receive_signal(signal, is_second);
             }
@@ -191,6 +192,12 @@ impl Coordinator<'_> {
                 }
             }
             Input::Failed(reason, message) => self.fail(reason, message),
+            Input::Interrupted(message) => {
+                if let Stage::Checking(checking) = &mut self.stage {
+                    checking.interrupted = Some(message.clone());
+                }
+                self.fail(Reason::Machine, message);
+            }
             // The pool handles these.
             Input::Supplied(..) | Input::Source(..) => {}
         }
@@ -339,6 +346,9 @@ impl Coordinator<'_> {
     pub(super) fn tick(&mut self) {
         // A session that waits for its results root starts no trial.
         if matches!(self.stage, Stage::Waiting(_)) && !self.schedule.is_stopping() {
+            return;
+        }
+        if self.schedule.is_ending() && self.awaits_comparisons() {
             return;
         }
         let trials = (self.plan, &self.fold);

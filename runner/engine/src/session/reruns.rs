@@ -1,15 +1,25 @@
 //! [`Reruns`]: the trials that each session's `--rerun` selects by id.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader};
 
-use runner_model::{Digest, TrialId, digest, provider::Provider};
-use runner_record::{Manifest, Rerun, ResultsRoot, RunDir};
+use runner_model::{Digest, Micros, Reason, TrialId, digest};
+use runner_model::{provider::Provider, units::plural};
+use runner_record::{Manifest, Rerun, ResultsRoot, RunDir, SessionEntry};
 use runner_scenario::{Filter, IdGlob, Suite};
 
+use super::coordinator::Coordinator;
+use super::stage::Stage;
 use crate::EngineError;
 use crate::plan::{Ids, matching_rows, resolve_filter, unreadable};
+use crate::schedule::Pending;
+use crate::workers::Compared;
+
+/// Time for which a session that is stopped waits for comparisons of workers' copies of bases.
+const COMPARE_WITHIN: Micros = Micros(300_000);
+/// Comparisons with a difference that end a session: what changes the copies would change those of the next workers, too.
+const MAX_DIFFERENCES: u32 = 3;
 
 /// The ids that each `--rerun` of a run selects, by [`Rerun::ids`].
 pub(crate) struct Reruns(HashMap<String, SelectedIds>);
@@ -30,9 +40,9 @@ impl Reruns {
         new: Option<&Rerun>,
         result: Option<&String>,
     ) -> Result<Self, EngineError> {
-        let reruns = manifest.sessions.iter().filter_map(|session| session.rerun.as_ref());
+        let reruns = manifest.sessions.iter().flat_map(SessionEntry::reruns);
         let mut all = HashMap::new();
-        for rerun in reruns.chain(new) {
+        for rerun in reruns.map(|(_, rerun)| rerun).chain(new) {
             let ids = match rerun {
                 Rerun::Glob(glob) => SelectedIds::Glob(IdGlob::new(glob).map_err(|problem| {
                     EngineError::Usage(format!(
@@ -80,6 +90,92 @@ impl Reruns {
             }
             Some(SelectedIds::Trials(trials)) => trials.contains(&trial.to_string()),
             None => false,
+        }
+    }
+}
+
+impl Coordinator<'_> {
+    /// Returns whether the session's end waits for comparisons of workers' copies of bases. A stop waits for a moment only.
+    pub(super) fn awaits_comparisons(&mut self) -> bool {
+        let Stage::Running(running) = &mut self.stage else { return false };
+        if !self.pool.compare_copies() {
+            return false;
+        }
+        let until = *running.compare_until.get_or_insert(self.now + COMPARE_WITHIN);
+        !self.stop.is_stopping || self.now < until
+    }
+
+    /// Handles the end of a comparison. If a copy has changed, the trials whose rows its worker has reported since it was last
+    /// equal run again.
+    pub(super) fn compared(&mut self, compared: &Compared) {
+        let trials = self.pool.compared(compared);
+        let Some(path) = &compared.difference else { return };
+        self.fault(compared.worker, None, format!("has a changed copy of a base: `{path}`"));
+        let Stage::Running(running) = &mut self.stage else { return };
+        running.differences += 1;
+        let (differences, count) = (running.differences, trials.len() as u64);
+        let shown = self.pool.shown(compared.worker);
+        let changed = format!("the file `{path}` in worker {shown}'s copy of a base was changed");
+        if self.plan.rescored.is_some() {
+            let message = format!("{changed} during its judgements; judge the run again");
+            return self.fail(Reason::Machine, message);
+        }
+        let again = plural(count, "trial runs again", "trials run again");
+        self.notice(&format!("{changed}: {again}"));
+        self.reselect(trials);
+        if differences == MAX_DIFFERENCES {
+            let message = format!(
+                "{changed}, and copies were before: a granted folder or another program leads to them"
+            );
+            self.fail(Reason::Machine, message);
+        }
+    }
+
+    /// Selects trials whose rows are not trusted to run again, first on disk.
+    pub(super) fn reselect(&mut self, trials: BTreeSet<u64>) {
+        let Stage::Running(running) = &mut self.stage else { return };
+        if trials.is_empty() {
+            return;
+        }
+        let mut fold = self.fold.clone();
+        for (trial, row) in &running.unacked {
+            fold.add(*trial, *row);
+        }
+        let mut all = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
+        let mut ids = String::new();
+        for trial in &trials {
+            fold.select_again(*trial);
+            // A test that cannot be read was not sent.
+            ids.extend(all.trial(*trial).iter().map(|id| format!("{id}\n")));
+        }
+        let from_seq = fold.last_seq();
+        let owned = &mut running.run.owned;
+        if let Err(error) = owned.add_rerun("changed base", &ids, from_seq, fold.selected()) {
+            return self.storage_failed(error.to_string());
+        }
+        running.reselected.push_back((from_seq, trials));
+        self.run_reselected();
+    }
+
+    /// Queues the trials of the selections before which all rows count.
+    pub(super) fn run_reselected(&mut self) {
+        while let Stage::Running(running) = &mut self.stage
+            && let Some((_, trials)) =
+                running.reselected.pop_front_if(|(from_seq, _)| *from_seq <= self.fold.last_seq())
+        {
+            for trial in trials {
+                let before = self.fold.trial(trial);
+                if self.fold.select_again(trial) {
+                    let attempts = self.fold.attempts(trial);
+                    let pending = Pending { trial, attempts, had_bad: before.had_bad };
+                    let provider = self.plan.suite.trial(trial).provider;
+                    self.apply(|schedule| schedule.need(provider, pending));
+                } else if let Stage::Running(running) = &mut self.stage
+                    && before.ungraded
+                {
+                    running.distrusted.insert(trial);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! [`Stage`]: the data of a session that exists only in one of its stages.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::mem;
 use std::sync::mpsc::Receiver;
 
@@ -82,6 +82,8 @@ pub(super) struct Checking {
     pub(super) early_notices: Vec<String>,
     /// Problems of a run to remove, without and with their places.
     pub(super) refused: Option<(String, Problems)>,
+    /// The compiler that was killed or too slow.
+    pub(super) interrupted: Option<String>,
 }
 
 /// Described plugins, and the checks of their tests.
@@ -94,7 +96,14 @@ pub(super) struct DescribedPlugins {
 
 impl Checking {
     pub(super) fn new(is_new: bool) -> Self {
-        Self { run: None, is_new, checks: None, early_notices: Vec::new(), refused: None }
+        Self {
+            run: None,
+            is_new,
+            checks: None,
+            early_notices: Vec::new(),
+            refused: None,
+            interrupted: None,
+        }
     }
 
     /// Handles a worker's message about a check.
@@ -141,6 +150,14 @@ pub(super) struct Running {
     pub(super) answering: HashSet<u16>,
     /// End of the last long wait of a trial.
     pub(super) long_wait: u64,
+    /// Selections of trials whose rows are not trusted, each with the number of the last row before it, until that row counts.
+    pub(super) reselected: VecDeque<(u64, BTreeSet<u64>)>,
+    /// Trials of those selections whose outputs graders are still judging.
+    pub(super) distrusted: BTreeSet<u64>,
+    /// Comparisons of this session that have found a difference.
+    pub(super) differences: u32,
+    /// Run time until which a session that is stopped waits for comparisons. `None` before it waits.
+    pub(super) compare_until: Option<RunTime>,
 }
 
 impl Running {
@@ -157,6 +174,10 @@ impl Running {
             has_lacked_memory: false,
             answering: HashSet::new(),
             long_wait: 0,
+            reselected: VecDeque::new(),
+            distrusted: BTreeSet::new(),
+            differences: 0,
+            compare_until: None,
         }
     }
 

@@ -82,7 +82,7 @@ impl Pool {
 
     /// Handles the result of a compilation or a copy.
     pub(super) fn supplied(&mut self, content: RequestedContent, result: Result<(), PrepareError>) {
-        let waiting = self.content.finish(content);
+        let waiting = self.content.finish(content, result.is_ok());
         let remote = self.remote.as_mut().filter(|_| content.is_remote);
         match (result, remote) {
             (Ok(()), remote) => {

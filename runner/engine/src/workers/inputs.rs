@@ -7,6 +7,7 @@ use runner_model::{Reason, WorkerId, prepare::Ready, protocol::FromWorker, row::
 use runner_prepare::PrepareError;
 use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
+use super::copies::Compared;
 use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerExit, WorkerLink};
 use super::remote::SourceEvent;
 use crate::signals::SignalEvent;
@@ -37,7 +38,11 @@ pub(crate) enum Input {
     },
     /// The session cannot continue.
     Failed(Reason, String),
+    /// A plugin's compiler was killed or too slow, so that the session cannot continue.
+    Interrupted(String),
     Ack(Ack),
+    /// The end of a comparison of a worker's copies of bases.
+    Compared(Compared),
     Signal(SignalEvent),
     /// Another process's request to end the session.
     Request(Box<Request>),

@@ -15,6 +15,7 @@ use runner_prepare::machine;
 use runner_record::JoinedWorker;
 use tracing::debug;
 
+use super::copies::{Compared, Copies};
 use super::inputs::{Connection, Input, Launch, PrestartedWorker};
 use super::link::{Phase, WorkerExit};
 use super::quota::FrameQuota;
@@ -38,6 +39,7 @@ pub(crate) struct Pool {
     /// Number of the newest worker.
     last: u32,
     pub(super) content: Content,
+    copies: Copies,
     /// `None` if all workers are on this machine.
     pub(super) remote: Option<Remote>,
     pub(super) plugins: PluginState,
@@ -89,6 +91,7 @@ impl Pool {
             inputs,
             workers: BTreeMap::new(),
             last: 0,
+            copies: Copies::new(sender.clone(), supplies.blobs.clone()),
             content: Content::new(supplies, sender.clone())?,
             sender,
             remote,
@@ -329,7 +332,9 @@ impl Pool {
         if !is_remote {
             prepare.cache = path_text(supplies.cache.path())?;
             prepare.blobs = path_text(&self.content.blobs())?;
-            prepare.scratch = path_text(&self.content.make_scratch(worker)?)?;
+            let scratch = self.content.make_scratch(worker)?;
+            prepare.scratch = path_text(&scratch)?;
+            self.copies.add(worker, scratch);
             prepare.secrets = supplies.secrets.clone();
         }
         let quota = FrameQuota::new(supplies.providers.len(), supplies.blobs.count(), is_remote);
@@ -345,6 +350,8 @@ impl Pool {
     fn handle_exit(&mut self, worker: WorkerId, mut exit: WorkerExit) -> Option<Input> {
         let entry = self.workers.remove(&worker)?;
         self.content.forget(worker);
+        // The end of the session removes all folders at once.
+        self.copies.exited(worker, (!self.is_closing()).then(|| self.content.folder()));
         let PoolWorker { shape, alone, describes, is_remote, phase, .. } = entry;
         if !entry.is_trusted() {
             self.faulty.insert(worker);
@@ -432,6 +439,27 @@ impl Pool {
     /// Returns whether messages of a worker still count: not while it is being killed for a fault.
     pub(crate) fn trusts(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(PoolWorker::is_trusted)
+    }
+
+    /// Records a row whose attempt or grader has used a worker's copy of a base. `is_doubted` if the call did not end by itself.
+    pub(crate) fn used_base(
+        &mut self,
+        worker: WorkerId,
+        trial: u64,
+        base: Digest,
+        is_doubted: bool,
+    ) {
+        self.copies.add_row(worker, trial, base, is_doubted);
+    }
+
+    /// Compares the copies of bases that rows have used since the last comparison. Returns whether comparisons are running.
+    pub(crate) fn compare_copies(&mut self) -> bool {
+        self.copies.start_all()
+    }
+
+    /// Handles the end of a comparison. Returns the trials of the worker's rows since the last one without a difference.
+    pub(crate) fn compared(&mut self, compared: &Compared) -> BTreeSet<u64> {
+        self.copies.finish(compared)
     }
 
     /// Kills a worker that has not answered in time.

@@ -136,6 +136,11 @@ impl Content {
         self.folder.path().join("blobs")
     }
 
+    /// Returns the session's folder.
+    pub(super) fn folder(&self) -> &Scratch {
+        &self.folder
+    }
+
     /// Creates a worker's folder.
     pub(super) fn make_scratch(&self, worker: WorkerId) -> io::Result<PathBuf> {
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
@@ -311,11 +316,12 @@ impl Content {
         let _ = self.sender.send(event);
     }
 
-    /// Handles the end of a compilation or a copy. Returns the workers that wait for it.
-    pub(super) fn finish(&mut self, content: RequestedContent) -> Vec<WorkerId> {
+    /// Handles the end of a compilation or a copy, which may have failed. Returns the workers that wait for it.
+    pub(super) fn finish(&mut self, content: RequestedContent, is_made: bool) -> Vec<WorkerId> {
         self.running -= 1;
         self.start_jobs();
-        if let Some(provider) = self.with_plugin(content).filter(|_| !content.is_remote) {
+        let is_compiled = is_made && !content.is_remote;
+        if let Some(provider) = self.with_plugin(content).filter(|_| is_compiled) {
             self.send(Input::Compiled(shown_plugin(provider)));
         }
         self.waiting.remove(&content).unwrap_or_default()
@@ -327,6 +333,10 @@ impl Content {
             PrepareError::Machine(problem) => return Input::Failed(Reason::Machine, problem),
             PrepareError::Record(error) => {
                 return Input::Failed(Reason::Setup, error.to_string());
+            }
+            PrepareError::Interrupted(problem) => {
+                let plugin = self.with_plugin(content).map(shown_plugin).unwrap_or_default();
+                return Input::Interrupted(format!("plugin `{plugin}` {problem}"));
             }
             PrepareError::Refused(message) => message,
         };

@@ -39,6 +39,15 @@ impl Scratch {
         self.dir.path()
     }
 
+    /// Returns a function that removes a folder in this one, as far as possible. Blocks.
+    pub fn remover(&self, name: String) -> impl FnOnce() + Send + 'static + use<> {
+        let dir = self.dir.clone();
+        move || {
+            let _ = dir.dir(&name).and_then(|inner| inner.clear(&[]));
+            let _ = dir.remove_folder(&name);
+        }
+    }
+
     /// Removes the folders of dead processes in `above`, as far as possible.
     pub fn sweep(above: &Path) {
         let Ok(above) = Dir::open(above) else {

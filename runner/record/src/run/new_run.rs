@@ -104,6 +104,7 @@ pub(super) fn session_entry(
         ended_at: None,
         from_seq,
         rerun: session.rerun,
+        added: Vec::new(),
         pending: session.pending,
         rescores: session.writer == RESCORE,
         suite: session.suite,

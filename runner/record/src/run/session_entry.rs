@@ -46,8 +46,11 @@ pub struct SessionEntry {
     /// Trials that the session runs again. A later session continues an unfinished selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<Rerun>,
-    /// Pending trials at the start. Absent for the first session, which runs all. Those of a session of `rescore`, which runs
-    /// none, are still pending at its end.
+    /// Trials that the session selected to run again while it ran, the oldest selection first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<AddedRerun>,
+    /// Pending trials at the start, or at the last selection of `added`. Absent for the first session, which runs all. Those of
+    /// a session of `rescore`, which runs none, are still pending at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
     /// The session only judges stored outputs again.
@@ -81,6 +84,24 @@ pub struct SessionEntry {
     /// Attempts that ran when the session's process died, as of its last `live.json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<InFlight>,
+}
+
+/// Trials that a session selected to run again while it ran, because a worker's copy of the folder that their workspaces start as
+/// was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddedRerun {
+    /// Number of the last row before the selection.
+    pub from_seq: u64,
+    pub rerun: Rerun,
+}
+
+impl SessionEntry {
+    /// Returns the selections of trials to run again, in their order. Each applies to the rows of earlier sessions, and to those
+    /// of this session up to the number.
+    pub fn reruns(&self) -> impl Iterator<Item = (u64, &Rerun)> + Clone {
+        let added = self.added.iter().map(|added| (added.from_seq, &added.rerun));
+        self.rerun.iter().map(|rerun| (0, rerun)).chain(added)
+    }
 }
 
 /// The request that a session was started for.

@@ -18,7 +18,7 @@ use crate::rows::calls::{Journal, JournalKey, Journals};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
 use crate::run::run_dir::Check;
-use crate::{Live, Manifest, RecordError, Rerun, RunDir};
+use crate::{Live, Manifest, RecordError, Rerun, RunDir, SessionEntry};
 
 /// Faults that are kept, because more of them show nothing new.
 const MOST_FAULTS: usize = 10_000;
@@ -410,8 +410,9 @@ impl RunCheck<'_> {
         }
         let needed = manifest.plugins().chain([manifest.metadata.suite]);
         let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
-        needed.extend(manifest.sessions.iter().filter_map(|session| match &session.rerun {
-            Some(Rerun::Filter { trials, .. }) => Some(*trials),
+        let reruns = manifest.sessions.iter().flat_map(SessionEntry::reruns);
+        needed.extend(reruns.filter_map(|(_, rerun)| match rerun {
+            Rerun::Filter { trials, .. } => Some(*trials),
             _ => None,
         }));
         let lists = manifest.sessions.iter().flat_map(|session| [session.suite, session.known]);

@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::HashMap, io, rc::Rc, sync::Arc};
 
 use runner_model::test::ExpectedWorkspace;
 use runner_model::tree::LeftEntry;
-use runner_model::workspace::{CHANGES, CONTENTS, WorkspaceResult, read_base};
+use runner_model::workspace::{CHANGES, CONTENTS, WorkspaceResult, copy_name, read_base};
 use runner_model::{Digest, Row};
 use runner_sandbox::{Base, LeftContent, LeftFile, LeftWorkspace};
 use tokio::{sync::OnceCell, task::spawn_blocking};
@@ -46,7 +46,7 @@ impl Bases {
             for content in &contents {
                 fetch(content).await?;
             }
-            let folder = self.scratch.join(format!("base-{digest}"));
+            let folder = self.scratch.join(copy_name(digest));
             let blobs = fetch(digest).await?;
             let copy = move || {
                 let blobs = blobs.parent().unwrap_or(Path::new("."));

@@ -11,7 +11,7 @@ use crate::disk::content_store::ContentStore;
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::{ARTIFACTS, CALLS, LOGS, ROWS};
 use crate::rows::{calls::TORN, line_reader::ReadLine};
-use crate::{Manifest, RecordError, Rerun, ResultsRoot, RunDir, SessionEntry};
+use crate::{AddedRerun, Manifest, RecordError, Rerun, ResultsRoot, RunDir, SessionEntry};
 
 /// Bytes that are written at once.
 const BLOCK: usize = 1 << 20;
@@ -243,20 +243,24 @@ impl<'a> Merged<'a> {
         start: u64,
     ) -> Result<(), RecordError> {
         let before = self.sessions.len() as u32;
-        let last = manifest.sessions.iter().rposition(|session| session.rerun.is_some());
+        let last = manifest.sessions.iter().rposition(|one| one.reruns().next().is_some());
         for (place, session) in manifest.sessions.iter().enumerate() {
-            let rerun = session.rerun.as_ref().filter(|_| Some(place) == last);
-            let rerun = match rerun.filter(|_| !unfinished.is_empty()) {
-                Some(rerun) => Some(Rerun::Filter {
-                    filter: rerun.to_string(),
-                    trials: root.keep_bytes(unfinished.as_bytes())?,
-                }),
-                None => None,
-            };
+            let selection = session.reruns().last().filter(|_| Some(place) == last);
+            let (mut rerun, mut added) = (None, Vec::new());
+            if let Some((_, selection)) = selection.filter(|_| !unfinished.is_empty()) {
+                let filter = selection.to_string();
+                let trials = root.keep_bytes(unfinished.as_bytes())?;
+                let kept = Rerun::Filter { filter, trials };
+                match session.added.is_empty() {
+                    true => rerun = Some(kept),
+                    false => added.push(AddedRerun { from_seq: self.last_seq, rerun: kept }),
+                }
+            }
             self.sessions.push(SessionEntry {
                 number: before + session.number,
                 from_seq: copied.new_seq(session.from_seq).max(start),
                 rerun,
+                added,
                 pending: None,
                 adopted: None,
                 // The calls of trials that the plan lacks are left out, perhaps all of them.

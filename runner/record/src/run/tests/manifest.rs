@@ -70,6 +70,7 @@ fn manifest() -> Manifest {
             vars: BTreeMap::new(),
             has_gate: false,
             has_adaptive_repeats: false,
+            random_recipe: 1,
         },
         providers: vec![ManifestProvider {
             name: "units".into(),
@@ -101,6 +102,7 @@ fn manifest() -> Manifest {
             ended_at: Some(at("09")),
             from_seq: 0,
             rerun: None,
+            added: Vec::new(),
             pending: None,
             rescores: false,
             suite: None,
