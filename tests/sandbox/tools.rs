@@ -7,7 +7,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::guests;
+use crate::support::run::Run;
 use crate::support::runner::Runner;
+use crate::support::running::Running;
 use crate::support::server::{Response, Server};
 use crate::support::wait::STOP_WITHIN;
 use crate::support::web::toml;
@@ -237,6 +239,82 @@ fn grader_with_a_tool_is_called_again_and_names_what_fails() {
     runner.exec(&[]).expect(1).says(&[reasons]);
     let again = ["plugin", "run", "--from", "latest", "--trial", "a", "--grader", "cases"];
     runner.run(&again).expect(1).says(&["1 of 3 cases"]);
+}
+
+/// Returns the random numbers that the tool of the agent and that of its judge have drawn in the newest attempt.
+fn drawn(run: &Run) -> [String; 2] {
+    let mut rows = run.rows_of("a");
+    rows.retain(|row| row["final"] == true);
+    let row = rows.pop().unwrap();
+    let judge = row["grades"][0]["explanation"].as_str().unwrap();
+    let (_, judge) = judge.split_once("got \"").unwrap();
+    let agent = row["output"]["ok"]["stdout"].as_str().unwrap();
+    [agent.to_owned(), judge.trim_end_matches('"').to_owned()]
+}
+
+/// The numbers of a tool follow from those of its caller.
+#[test]
+fn judge_has_random_numbers_that_its_agent_lacks() {
+    let keys = |run: &str| {
+        let case =
+            json!({ "cases": [{ "name": "one", "input": { "args": ["random"] }, "output": "-" }] });
+        format!(
+            "[run]\ndeterministic = true\n{run}\n{COMMAND}[graders.cases]\nplugin = \"bundled:cases\"\n\
+             config.tool = \"command\"\ngrants.tools = [\"command\"]\ninput = {}\n",
+            toml(&case)
+        )
+    };
+    let draw = json!({ "call": "command", "input": { "args": ["random"] } });
+    let runner = scenario(&keys(""), "grants.tools = [\"command\"]", &draw);
+    let plain = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let plain = format!("{plain}expect.graders = [\"cases\"]\n");
+    let exec = |text: &str, seed: &str| {
+        runner.scenario(text);
+        let mut exec = runner.command(&["exec", "scenario.toml"]);
+        let ran = Running::start(exec.env("JUDGE_SEED", seed)).finish().expect(1);
+        assert!(!ran.stderr.contains("secret-"), "{}", ran.stderr);
+        drawn(runner.runs().last().unwrap())
+    };
+    let [agent, judge] = exec(&plain, "");
+    assert_ne!(agent, judge);
+    assert_eq!(exec(&plain, ""), [agent.clone(), judge.clone()]);
+    // What hides the judge's files from the agent hides its numbers.
+    let [same, other] = exec(&format!("{plain}expect.json = {{}}\n"), "");
+    assert_eq!(same, agent);
+    assert_ne!(other, judge);
+
+    let secret = plain.replace("[run]\n", "[run]\njudge_seed = { secret = \"JUDGE_SEED\" }\n");
+    let first = exec(&secret, "secret-one");
+    let run = runner.runs().pop().unwrap();
+    assert!(!run.text("benchmark.json").contains("secret-one"));
+    assert_eq!(run.manifest()["metadata"]["random_recipe"], 2);
+    assert_eq!(exec(&secret, "secret-one"), first);
+    let [same, second] = exec(&secret, "secret-two");
+    assert_eq!((&same, &first[0]), (&agent, &agent));
+    assert!(second != first[1] && second != judge && first[1] != judge);
+    // The run's own numbers, in a later session and in a single call.
+    let resume = ["resume", run.id(), "--rerun", "a"];
+    let again = |args: &[&str]| {
+        let mut command = runner.command(args);
+        Running::start(command.env("JUDGE_SEED", "secret-one")).finish()
+    };
+    again(&resume).expect(1);
+    let run = runner.runs().into_iter().find(|one| one.id() == run.id()).unwrap();
+    assert_eq!(drawn(&run), first);
+    let call = ["plugin", "run", "--from", run.id(), "--trial", "a", "--grader", "cases"];
+    again(&call).expect(1).says(&[&first[1]]);
+    runner.run(&call).expect(2).says(&["secret `JUDGE_SEED` has no value"]);
+
+    // An earlier version gave the judge the numbers of its agent.
+    exec(&plain, "");
+    let run = runner.runs().pop().unwrap();
+    let mut manifest = run.manifest();
+    manifest["metadata"].as_object_mut().unwrap().remove("random_recipe");
+    run.write("benchmark.json", manifest.to_string());
+    runner.run(&["trust", run.id(), "--yes"]).expect(0);
+    runner.run(&["resume", run.id(), "--rerun", "a"]).expect(1);
+    let [agent, judge] = drawn(&runner.runs().pop().unwrap());
+    assert_eq!(agent, judge);
 }
 
 #[test]

@@ -322,6 +322,7 @@ impl OpenedShard {
         let metadata = &manifest.metadata;
         let plugins: Vec<_> = manifest.planned().map(|one| (&one.name, one.digest)).collect();
         let tests = (metadata.scenario_sha256, metadata.suite, metadata.blobs);
+        let tests = (tests, metadata.random_recipe);
         format!("{:?}", (self.shard.count(), tests, &metadata.selection.overrides, plugins))
     }
 

@@ -151,7 +151,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
         protected
     });
     refuse(&problems)?;
-    let secrets = Secrets::read(&providers, &call.secret_files)?;
+    let secrets = Secrets::read(&providers, None, &call.secret_files)?;
     refuse(&secrets.problems(&providers))?;
     let unseen = call.task.as_ref().map(|(task, line)| unseen(&providers[0], task, line));
     let notices = secrets.notices.iter().cloned().chain(unseen.into_iter().flatten());
@@ -177,7 +177,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
 /// Returns a warning for each value that the plugin of a call never gets. The input of a grader is that of the test.
 fn unseen(prepared: &PreparedProvider, task: &Task, line: &[u8]) -> Vec<String> {
     let test: Option<Test<'_>> = serde_json::from_slice(line).ok();
-    let has_input = test.is_some_and(|test| test.input.get() != "null" && test.files.is_empty());
+    let has_input = test.is_some_and(|test| test.has_only_input());
     if task.kind == TaskKind::Run { unseen_values(prepared, has_input) } else { Vec::new() }
 }
 
@@ -266,6 +266,9 @@ pub fn inspect(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     inspect().map_err(|error| match error {
         PrepareError::Refused(problem) => {
             EngineError::Usage(format!("plugin `{plugin}` {problem}"))
+        }
+        PrepareError::Interrupted(problem) => {
+            EngineError::Interrupted(format!("plugin `{plugin}` {problem}"))
         }
         error => error.into(),
     })
@@ -397,6 +400,9 @@ impl Probe {
                 self.last_input = Instant::now();
             }
             match input {
+                Some(Input::Interrupted(message)) => {
+                    return Err(EngineError::Interrupted(message).into());
+                }
                 Some(Input::Failed(reason, message)) => {
                     return Err(EngineError::of_pool(reason, message).into());
                 }

@@ -182,7 +182,7 @@ impl WorkerStore {
                  `--memory` or fewer `--jobs`"
             ));
         }
-        let secrets = Secrets::read(&providers, &self.secret_files);
+        let secrets = Secrets::read(&providers, None, &self.secret_files);
         let secrets = secrets.map_err(|error| error.to_string())?;
         if let Some((_, name)) = secrets.missing.first() {
             return Err(format!(
@@ -256,7 +256,7 @@ impl WorkerStore {
         let make = move || compiler::compile(&cache, &digest, plugin, &key, false, &cancelled);
         let made = spawn_blocking(make).await.map_err(|error| unusable(&error))?;
         made.map_err(|error| match error {
-            PrepareError::Refused(why) => {
+            PrepareError::Refused(why) | PrepareError::Interrupted(why) => {
                 Missing::Unusable(format!("cannot use a plugin, which {why}"))
             }
             error => unusable(&error),

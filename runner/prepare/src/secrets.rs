@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, os::unix::fs::PermissionsExt as _};
 
 use runner_model::prepare::{RefusedPart, SecretValues};
-use runner_model::{provider::PreparedProvider, visible::shown_path, without_mark};
+use runner_model::{Digest, digest, provider::PreparedProvider, visible::shown_path, without_mark};
 use runner_scenario::{ProviderProblem, similar};
 
 use crate::PrepareError;
@@ -26,6 +26,8 @@ pub struct Secrets {
     pub values: SecretValues,
     /// Index of the provider and name of each secret without a value.
     pub missing: Vec<(u16, String)>,
+    /// Digest of the value of `[run] judge_seed`. `None` without the key or the value.
+    pub judge_seed: Option<Digest>,
     /// Names in files that no provider is granted.
     others: BTreeSet<String>,
     /// Messages for the user.
@@ -33,21 +35,27 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the values of all granted secrets. Files take precedence over the environment, and later files over earlier ones.
+    /// Reads the values of all granted secrets, and that of `judge_seed`. Files take precedence over the environment, and later
+    /// files over earlier ones.
     ///
     /// # Errors
     ///
     /// A file cannot be read, or a value cannot be used.
-    pub fn read(providers: &[PreparedProvider], files: &[PathBuf]) -> Result<Self, PrepareError> {
+    pub fn read(
+        providers: &[PreparedProvider],
+        judge_seed: Option<&str>,
+        files: &[PathBuf],
+    ) -> Result<Self, PrepareError> {
         let granted = (0..).zip(providers).flat_map(|(index, prepared)| {
             prepared.provider.grants.secret_names().into_iter().map(move |name| (index, name))
         });
         let granted: Vec<_> = granted.collect();
         let mut read = Self::default();
-        if granted.is_empty() {
+        if granted.is_empty() && judge_seed.is_none() {
             return Ok(read);
         }
-        let names: BTreeSet<_> = granted.iter().map(|(_, name)| name.as_str()).collect();
+        let mut names: BTreeSet<_> = granted.iter().map(|(_, name)| name.as_str()).collect();
+        let is_granted = judge_seed.is_some_and(|name| !names.insert(name));
         let mut values = BTreeMap::new();
         for name in &names {
             if let Some(value) = env::var_os(name) {
@@ -60,6 +68,11 @@ impl Secrets {
             read.file(path, &names, &mut values)?;
         }
         values.retain(|_, value| !value.trim().is_empty());
+        read.judge_seed = judge_seed.and_then(|name| Some(digest(values.get(name)?.as_bytes())));
+        // Workers get the secrets of their providers alone.
+        if let Some(name) = judge_seed.filter(|_| !is_granted) {
+            values.remove(name);
+        }
         for (name, value) in &values {
             if value.len() > MAX_VALUE {
                 return Err(unusable(name, "is longer than 64 KiB"));
@@ -125,23 +138,26 @@ impl Secrets {
                     "grants.secrets"
                 },
                 message: format!("secret `{name}` has no value"),
-                help: Some(match similar(name, self.others.iter().map(String::as_str)) {
-                    Some(near) => format!(
-                        "a `--secret-file` has `{near}`: use the same name in the file and in the scenario"
-                    ),
-                    None => {
-                        let is_given = !self.others.is_empty();
-                        let file = if is_given { "the" } else { "a" };
-                        let flag = if is_given { "of" } else { "and add" };
-                        format!(
-                            "set it in the environment, `export {name}=…`, or write a line `{name}=…` into {file} file {flag} `--secret-file FILE`"
-                        )
-                    }
-                }),
+                help: Some(self.help(name)),
                 refused: RefusedPart::default(),
             }
         });
         problems.collect()
+    }
+
+    /// Returns the way to give a secret its value.
+    pub fn help(&self, name: &str) -> String {
+        if let Some(near) = similar(name, self.others.iter().map(String::as_str)) {
+            return format!(
+                "a `--secret-file` has `{near}`: use the same name in the file and in the scenario"
+            );
+        }
+        let is_given = !self.others.is_empty();
+        let file = if is_given { "the" } else { "a" };
+        let flag = if is_given { "of" } else { "and add" };
+        format!(
+            "set it in the environment, `export {name}=…`, or write a line `{name}=…` into {file} file {flag} `--secret-file FILE`"
+        )
     }
 }
 

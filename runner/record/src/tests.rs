@@ -115,6 +115,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             vars: BTreeMap::new(),
             has_gate: false,
             has_adaptive_repeats: false,
+            random_recipe: 2,
         },
         providers: Vec::new(),
         session: session("exec"),

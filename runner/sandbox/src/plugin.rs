@@ -15,7 +15,7 @@ use crate::{
     interrupt::{Guard, Interrupt},
     message::too_large,
     net::KeptExchanges,
-    store::determinism::Determinism,
+    store::determinism::{Determinism, of_attempt},
 };
 
 /// Longest time of `describe`.
@@ -112,7 +112,8 @@ fn determinism(call: &Call<'_>) -> Option<Determinism> {
         redactor: call.access.secrets.redactor().cloned(),
         limit: call.limits.journal,
     };
-    Some(Determinism::new(start, timeout, (call.seed, call.attempt, call.trial), kept))
+    let seed = call.random.unwrap_or_else(|| of_attempt(call.seed, call.attempt, call.trial));
+    Some(Determinism::new(start, timeout, seed, kept))
 }
 
 fn oversized(call: &Call<'_>) -> Option<RowError<'static>> {

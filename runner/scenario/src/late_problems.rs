@@ -65,6 +65,15 @@ impl Scenario {
         sorted(problems.collect())
     }
 
+    /// Returns the problem of a `judge_seed` whose secret has no value.
+    pub fn judge_seed_problem(&self, message: String, help: String) -> Problems {
+        let path = keys(["run", "judge_seed", "secret"].into_iter());
+        let places = self.document().ok();
+        let places = places.map(|document| document.places(&path, Part::Value, "of `[run]`"));
+        let places = places.unwrap_or_default();
+        sorted([Problem { message, places, help: Some(help), is_of_machine: false }].into())
+    }
+
     /// Returns a problem for each rule of the gate that is about no test or provider, also of those that a selection leaves out.
     pub fn gate_problems(&self) -> Problems {
         let rules = self.gate.iter().flat_map(|gate| &gate.0);

@@ -90,6 +90,7 @@ impl Attempt<'_> {
                     repeat: trial.repeat,
                     attempt: self.number(provider),
                     seed: self.task.seed,
+                    random: self.task.random,
                     input: self.test.input.get(),
                     config: &provider.config,
                     tags: &tags,

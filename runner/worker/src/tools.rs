@@ -69,6 +69,7 @@ impl AttemptTools {
             repeat: self.trial.repeat,
             attempt: self.attempt,
             seed: self.seed,
+            random: None,
             input,
             config: &tool.config,
             tags: &[],

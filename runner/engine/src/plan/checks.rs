@@ -201,6 +201,7 @@ fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) ->
         attempt: 1,
         tries: 1,
         seed: plan.scenario.run.seed,
+        random: None,
         timeout: Micros(u64::from(u32::MAX)),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Check,

@@ -6,6 +6,7 @@ use std::slice;
 
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{PreparedProvider, Provider};
+use runner_model::row::{RowError, panic};
 use runner_model::{
     Digest, Fingerprint, Outcome, RowRef, TaskId, TestId, TrialId, log::Said, units::show_duration,
     visible::quoted,
@@ -155,6 +156,7 @@ impl PreparedList {
             attempt: 1,
             tries: 1,
             seed: 0,
+            random: None,
             timeout: plugin.timeout,
             timeout_rule: TimeoutRule::Timeout,
             kind: TaskKind::Run,
@@ -228,7 +230,10 @@ impl Output {
             let is_own = ["records", "reply", "memory"].contains(&&*error.code);
             let help =
                 is_own.then(|| format!("to allow more, set `limits.{}` of the list", error.code));
-            return Err(ListError::Refused(format!("failed: {error}"), help));
+            let reason =
+                panic(error).map(|(_, words)| RowError { message: words.into(), ..error.clone() });
+            let reason = reason.as_ref().unwrap_or(error);
+            return Err(ListError::Refused(format!("failed: {reason}"), help));
         }
         let whole = row.artifacts.first().map(|artifact| artifact.bytes);
         if row.outcome != Outcome::Passed || whole != Some(self.bytes) {

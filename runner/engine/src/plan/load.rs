@@ -227,8 +227,9 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Default::default(),
         vars: plan.scenario.vars.clone(),
-        has_gate: plan.scenario.gate.is_some(),
+        has_gate: plan.scenario.gate.is_some() || plan.known.list().strict_entries,
         has_adaptive_repeats: plan.suite.is_adaptive(),
+        random_recipe: plan.random_recipe,
     }
 }
 

@@ -109,8 +109,9 @@ impl Plan {
         let secret = secret.unwrap_or_default();
         let name = &grader.name;
         // No part has a line break.
-        let parts =
-            format!("runner-random-2\ngrader\n{name}\n{judgement}\n{secret}\n{seed}\n{attempt}\n{trial}");
+        let parts = format!(
+            "runner-random-2\ngrader\n{name}\n{judgement}\n{secret}\n{seed}\n{attempt}\n{trial}"
+        );
         Some(digest(parts.as_bytes()))
     }
 

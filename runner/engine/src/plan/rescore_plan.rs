@@ -131,6 +131,7 @@ impl RescorePlan {
         scenario.gate.clone_from(&stored.gate);
         // The fingerprints of the rows include the seed.
         scenario.run.seed = stored.run.seed;
+        scenario.run.judge_seed.clone_from(&stored.run.judge_seed);
         // Old outcomes do not stop a rescore.
         scenario.run.fail_fast = FailFast::default();
         if graders.is_empty() {
@@ -139,6 +140,7 @@ impl RescorePlan {
         providers.extend(graders);
         scenario.providers = providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+        plan.random_recipe = manifest.metadata.random_recipe;
         let mut notices = Vec::new();
         plan.set_known(known, &mut notices)?;
         if plan.keep_known(dir, manifest) {
@@ -204,9 +206,9 @@ impl RescorePlan {
                 rows.remove(&index);
             }
         })?;
+        let (_, mut reasons, mut rows) = seen;
         for (index, reason) in (0..).zip(&mut reasons) {
             let state = fold.trial(index);
-        let (_, mut reasons, mut rows) = seen;
             if state.is_pending && !state.ungraded {
                 let selected = RescoreReason::Kept("it has yet to run again");
                 *reason = if state.outcome.is_some() { selected } else { NO_RESULT };
@@ -273,7 +275,7 @@ impl RescorePlan {
             | RescoreReason::Unjudgeable(why)
             | RescoreReason::Unmatched(why) => (false, why),
         };
-        Decision { is_pending, why: why.to_owned() }
+        Decision { is_pending, is_judged: is_pending, why: why.to_owned() }
     }
 
     /// Returns the number of trials whose expectations have changed, and whose stored output cannot be judged.

@@ -58,6 +58,7 @@ pub(crate) fn stored_plan(
     let blobs = ContentSource::stored(root, stored(dir, dir.blobs(manifest))?);
     let cache = PluginCache::open()?;
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    plan.random_recipe = manifest.metadata.random_recipe;
     plan.known = stored(dir, dir.known(manifest))?;
     Ok(plan)
 }

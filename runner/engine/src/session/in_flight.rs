@@ -128,6 +128,7 @@ impl TasksInFlight {
             attempt: assignment.attempt,
             tries: assignment.tries,
             seed: plan.scenario.run.seed,
+            random: None,
             timeout,
             timeout_rule,
             kind: TaskKind::Run,
@@ -155,6 +156,7 @@ impl TasksInFlight {
             task.provider = grader;
             task.attempt = row.asked(name) + 1;
             task.tries = task.attempt;
+            task.random = plan.grader_random(provider, &task.trial, task.attempt, judgement);
             (task.timeout, task.timeout_rule) = match limits.time {
                 Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
                 _ => (grading.timeout, TimeoutRule::Timeout),

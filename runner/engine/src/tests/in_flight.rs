@@ -22,6 +22,7 @@ fn flight() -> InFlightTask {
             attempt: 3,
             tries: 1,
             seed: 0,
+            random: None,
             timeout: Micros(1),
             timeout_rule: TimeoutRule::TrialTimeout,
             kind: TaskKind::Run,

@@ -25,6 +25,7 @@ fn tasks(first: u64) -> ToWorker {
         attempt: 1,
         tries: 1,
         seed: 1,
+        random: None,
         timeout: Micros(60_000_000),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Run,

@@ -14,6 +14,7 @@ fn task(id: u64, bytes: u32) -> Task {
         attempt: 1,
         tries: 1,
         seed: 0,
+        random: None,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Run,

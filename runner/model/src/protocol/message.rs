@@ -98,6 +98,8 @@ pub struct Task {
     pub tries: u32,
     /// A number for the provider's random generator.
     pub seed: u32,
+    /// Seed of the random numbers of a deterministic guest. `None` for the hash of `seed`, `tries` and `trial`.
+    pub random: Option<Digest>,
     pub timeout: Micros,
     /// The setting that `timeout` comes from.
     pub timeout_rule: TimeoutRule,

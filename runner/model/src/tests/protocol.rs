@@ -20,6 +20,7 @@ fn task() -> Task {
         attempt: 3,
         tries: 1,
         seed: 7,
+        random: None,
         timeout: Micros(60_000_000),
         timeout_rule: TimeoutRule::TrialTimeout,
         kind: TaskKind::Grade,
@@ -55,7 +56,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
             ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
-            "01ac02016101700201030107808ece1c020100020300",
+            "01ac0201610170020103010700808ece1c020100020300",
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),

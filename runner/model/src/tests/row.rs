@@ -26,6 +26,7 @@ fn task() -> Task {
         attempt: 1,
         tries: 1,
         seed: 0,
+        random: None,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Run,

@@ -37,6 +37,18 @@ pub struct Metadata {
     /// The rule of a test ends its repeats, so that some planned trials may not be needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_adaptive_repeats: bool,
+    /// Number of the recipe for random numbers of deterministic attempts. Of recipe 1, which earlier versions had, graders have those
+    /// of their providers.
+    #[serde(default = "first_recipe", skip_serializing_if = "is_first_recipe")]
+    pub random_recipe: u32,
+}
+
+fn first_recipe() -> u32 {
+    1
+}
+
+fn is_first_recipe(recipe: &u32) -> bool {
+    *recipe == first_recipe()
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -147,6 +147,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             vars: BTreeMap::new(),
             has_gate: false,
             has_adaptive_repeats: false,
+            random_recipe: 2,
         },
         providers: vec![provider("p"), provider("q")],
         session: NewSession {
@@ -280,7 +281,7 @@ fn failures_are_grouped_by_reason() {
     let document = RunDocument::read(&results.root, &results.run, &RowSelection::Failed).unwrap();
     let failures = document.rows.failures().unwrap();
     let group = |group: crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
-    let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
+    let groups: Vec<_> = failures.sorted().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use runner_model::provider::{MountedFolder, OutputForm, Protocol};
-use runner_model::{Limits, Micros, Time};
+use runner_model::{Digest, Limits, Micros, Time};
 
 use super::toolbox::{Inside, Toolbox};
 use crate::fs::workspace::base::{Base, Overlay};
@@ -20,6 +20,8 @@ pub struct Call<'a> {
     /// From 1.
     pub attempt: u32,
     pub seed: u32,
+    /// Seed of the random numbers of a deterministic call. `None` for the hash of seed, attempt and trial.
+    pub random: Option<Digest>,
     /// Compact JSON.
     pub input: &'a str,
     /// Compact JSON.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chacha20::{ChaCha20Rng, rand_core::SeedableRng as _};
-use runner_model::{Micros, Time, row::Calls};
+use runner_model::{Digest, Micros, Time, row::Calls};
 use sha2::{Digest as _, Sha256};
 use wasmtime_wasi::WasiCtxBuilder;
 
@@ -21,30 +21,34 @@ pub(crate) struct Determinism {
     pub(crate) exchanges: Exchanges,
     /// The guest's time by its clocks.
     pub(crate) timeout: Duration,
-    /// The hash of the run's seed, trial and attempt.
     seed: [u8; 32],
     /// Number of calls of tools so far.
     tools: u32,
     is_of_tool: bool,
 }
 
+/// Returns the seed of an attempt of a provider, from the seed of the run. Guests know all three.
+pub(crate) fn of_attempt(seed: u32, attempt: u32, trial: &str) -> Digest {
+    let mut hasher = Sha256::new_with_prefix(RECIPE);
+    hasher.update(seed.to_le_bytes());
+    hasher.update(attempt.to_le_bytes());
+    hasher.update(trial);
+    Digest(hasher.finalize().into())
+}
+
 impl Determinism {
-    /// Creates the sources of a call. `start` is the first time of its clocks, and `of_call` its seed, attempt and trial.
-    pub(crate) fn new(
-        start: Time,
-        timeout: Micros,
-        of_call: (u32, u32, &str),
-        kept: KeptExchanges,
-    ) -> Self {
-        let (seed, attempt, trial) = of_call;
-        let mut hasher = Sha256::new_with_prefix(RECIPE);
-        hasher.update(seed.to_le_bytes());
-        hasher.update(attempt.to_le_bytes());
-        hasher.update(trial);
+    /// Creates the sources of a call. `start` is the first time of its clocks, and `seed` decides its random numbers.
+    pub(crate) fn new(start: Time, timeout: Micros, seed: Digest, kept: KeptExchanges) -> Self {
         let clock = VirtualClock::new(start);
         let exchanges = Exchanges::new(kept, clock.clone(), start, timeout);
-        let (timeout, seed) = (timeout.into(), hasher.finalize().into());
-        Self { clock, exchanges, timeout, seed, tools: 0, is_of_tool: false }
+        Self {
+            clock,
+            exchanges,
+            timeout: timeout.into(),
+            seed: seed.0,
+            tools: 0,
+            is_of_tool: false,
+        }
     }
 
     /// Creates the sources of the next call of a tool. It has the caller's clock and exchanges, and random numbers of its own.

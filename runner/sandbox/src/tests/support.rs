@@ -87,6 +87,7 @@ impl Bench {
             repeat: 1,
             attempt: 1,
             seed: 0,
+            random: None,
             input,
             config: "{}",
             tags: &[],

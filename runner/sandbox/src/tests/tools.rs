@@ -52,6 +52,7 @@ impl Toolbox for Tools {
                 repeat: 1,
                 attempt: 1,
                 seed: 0,
+                random: None,
                 input,
                 config: "{}",
                 tags: &[],

@@ -53,7 +53,7 @@ const NET: Text<NetGrant> = Text {
     },
 };
 
-pub(super) const SECRET: Text<String> = Text {
+pub(crate) const SECRET: Text<String> = Text {
     words: "the name of a secret",
     example: " such as \"API_KEY\"",
     schema: r#"{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}"#,

@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 
 pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
-pub(crate) use self::grant_keys::{GRANTS, LIST_GRANTS};
+pub(crate) use self::grant_keys::{GRANTS, LIST_GRANTS, SECRET};
 pub(crate) use self::known_keys::{KNOWN, KNOWN_LIST, WrittenKnown};
 pub(crate) use self::list_keys::{LIST, TestList};
 pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
@@ -256,6 +256,7 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
     for (key, is_used, needed) in [
         ("clock", is_deterministic || has_journal, "deterministic"),
         ("in_flight", has_journal, "journal"),
+        ("judge_seed", is_deterministic || has_journal, "deterministic"),
     ] {
         if !is_used && root.pointer(&format!("/run/{key}")).is_some() {
             let message = format!("`{key}` has no effect without `{needed} = true`");

@@ -23,6 +23,7 @@ fn task(rule: TimeoutRule) -> Task {
         attempt: 2,
         tries: 1,
         seed: 0,
+        random: None,
         timeout: Micros(150_000),
         timeout_rule: rule,
         kind: TaskKind::Run,

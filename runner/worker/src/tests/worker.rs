@@ -288,6 +288,7 @@ fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
         attempt: 1,
         tries: 1,
         seed: 0,
+        random: None,
         timeout: Micros(timeout),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Run,

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             std::hint::black_box(());
         },
         ["recurse"] => print!("{}", recurse(0)),
+        ["random"] => print!("{}", RandomState::new().hash_one(0)),
         ["sources"] => sources(),
         ["sleep"] => std::thread::sleep(Duration::from_secs(3_600)),
         ["panic"] => panic!("the command's own words"),

@@ -511,6 +511,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         attempt: 1,
         tries: 1,
         seed: args.seed,
+        random: None,
         timeout,
         timeout_rule,
         kind: if args.grade { TaskKind::Grade } else { TaskKind::Run },
