@@ -432,6 +432,17 @@ fn broken_servers_are_named() {
 }
 
 #[test]
+fn answered_requests_hold_no_resources() {
+    // A guest may hold 256.
+    const ROUNDS: usize = 300;
+    let server = hello();
+    let many = json!({ "by": "many", "url": server.url("/"), "size": ROUNDS });
+    let sent = send("limits.http_requests = 1000", &net(&[&server.origin()]), &[vec![many]]);
+    assert_eq!(sent.answer(0)["answered"], 3 * ROUNDS);
+    assert_eq!(sent.rows[0]["usage"]["http_requests"], 3 * ROUNDS);
+}
+
+#[test]
 fn service_that_really_failed_excuses_the_attempt() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello";
     let servers = [

@@ -206,15 +206,29 @@ fn requests_have_the_grants_limits_and_counts_of_0_2() {
     let server = hello();
     let url = server.url("/x");
     let ended = rows(
-        &format!("grants.{}", net(&[&server.origin()])),
+        &format!("limits.http_requests = 1000\ngrants.{}", net(&[&server.origin()])),
         &[
-            &["get", &url, "get-all", &url, "20", "post", &url, "200000", "long-path", "9000"],
+            &[
+                "get",
+                &url,
+                "get-all",
+                &url,
+                "20",
+                "get-each",
+                &url,
+                "300",
+                "post",
+                &url,
+                "200000",
+                "long-path",
+                "9000",
+            ],
             &["get", "http://localhost:1/never"],
         ],
     );
     let said = ended[0]["output"].as_str().unwrap();
-    assert!(said.starts_with("200 hello\n20 answered\n200\nErr(())\n"), "{said}");
-    assert_eq!(ended[0]["usage"]["http_requests"], 22, "{:#}", ended[0]["usage"]);
+    assert!(said.starts_with("200 hello\n20 answered\n300 answered\n200\nErr(())\n"), "{said}");
+    assert_eq!(ended[0]["usage"]["http_requests"], 322, "{:#}", ended[0]["usage"]);
     assert!(ended[0]["usage"]["bytes_out"].as_u64().unwrap() >= 200_000);
     let said = ended[1]["output"].as_str().unwrap();
     assert!(said.contains("HttpRequestDenied"), "{said}");

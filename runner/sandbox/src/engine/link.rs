@@ -80,6 +80,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     net::wasi::shadow(&mut linker)?;
+    net::wasi::shadow_handle(&mut linker)?;
     net::wasi::shadow_bodies(&mut linker)?;
     fs::preview2::add_to_linker(&mut linker)?;
     clock::add_to_component(&mut linker)?;

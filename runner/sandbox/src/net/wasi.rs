@@ -18,8 +18,9 @@ use wasmtime_wasi::{WasiView as _, async_trait};
 use wasmtime_wasi_http::{
     Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView,
     p2::{
+        bindings::http::outgoing_handler::Host as _,
         bindings::http::types::{
-            ErrorCode, HostOutgoingBody as _, HostOutgoingRequest as _, Method,
+            ErrorCode, Host as _, HostOutgoingBody as _, HostOutgoingRequest as _, Method,
         },
         body::HostOutgoingBody,
         types::HostOutgoingRequest as Unsent,
@@ -34,6 +35,7 @@ use crate::{interrupt::Guard, store::Sandbox};
 
 /// The interface, in the version of wasmtime's own functions.
 const TYPES: &str = "wasi:http/types@0.2.12";
+const OUTGOING: &str = "wasi:http/outgoing-handler@0.2.12";
 const TYPES_0_3: &str = "wasi:http/types@0.3.0";
 /// Bytes of one write to a request's body. The host holds twice as many for each body, and a guest
 /// may have hundreds of bodies.
@@ -84,6 +86,32 @@ pub(crate) fn shadow<T: WasiHttpView + 'static>(linker: &mut Linker<T>) -> wasmt
                 return Ok((Err(()),));
             }
             Ok((store.data_mut().http().set_path_with_query(request, path)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Replaces wasmtime's function that sends a request. It consumes the options of the request and leaves them in the guest's table,
+/// so that a guest would run out of resources after some 250 requests.
+pub(crate) fn shadow_handle<T: WasiHttpView + 'static>(
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(OUTGOING)?.func_wrap(
+        "handle",
+        |mut store: StoreContextMut<'_, T>,
+         (request, options): (Resource<Unsent>, Option<Resource<RequestOptions>>)| {
+            let mut http = store.data_mut().http();
+            let consumed = options.as_ref().map(|options| Resource::new_own(options.rep()));
+            let handled = http.handle(request, options);
+            if let Some(options) = consumed {
+                http.table.delete::<RequestOptions>(options)?;
+            }
+            Ok((match handled {
+                Ok(response) => Ok(response),
+                Err(error) => Err(http.convert_error_code(error)?),
+            },))
         },
     )?;
     linker.allow_shadowing(false);

@@ -11,7 +11,7 @@ use wasip3::filesystem::types::{
     Descriptor, DescriptorFlags, DescriptorType, ErrorCode, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasip3::http::client;
-use wasip3::http::types::{Fields, Method, Request, Response, Scheme};
+use wasip3::http::types::{Fields, Method, Request, RequestOptions, Response, Scheme};
 use wasip3::random::{insecure, insecure_seed, random};
 use wasip3::sockets::ip_name_lookup::resolve_addresses;
 use wasip3::sockets::types::{IpAddressFamily, TcpSocket, UdpSocket};
@@ -92,6 +92,13 @@ impl wasip3::exports::cli::run::Guest for Command {
                     let url = next();
                     let all = (0..number(&next())).map(|_| get(&url));
                     let ok = join_all(all).await.into_iter().filter(Result::is_ok).count();
+                    format!("{ok} answered")
+                }
+                "get-each" => {
+                    let (url, mut ok) = (next(), 0);
+                    for _ in 0..number(&next()) {
+                        ok += u64::from(get(&url).await.is_ok());
+                    }
                     format!("{ok} answered")
                 }
                 "post" => {
@@ -451,7 +458,8 @@ fn request(
     let (sender, contents) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let contents = body.is_some().then_some(contents);
-    let (request, sent) = Request::new(headers, contents, trailers_reader, None);
+    let (request, sent) =
+        Request::new(headers, contents, trailers_reader, Some(RequestOptions::new()));
     request.set_method(&method).expect("a method");
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     request.set_scheme(Some(&scheme)).expect("a scheme");

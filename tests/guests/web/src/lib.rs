@@ -54,6 +54,8 @@ enum By {
     Race,
     /// Makes as many requests of `wasi:http` as `size` says, one after the other, and drops each after `timeout`.
     Drop,
+    /// Makes as many requests as `size` says by each interface, one after the other, and uses up all that they give.
+    Many,
     /// Sends nothing, and ends with an error of the service.
     Fail,
 }
@@ -106,8 +108,23 @@ fn answer(request: Request) -> Value {
         By::Agent => agent(&request),
         By::Race => wasi::race(&request),
         By::Drop => wasi::drop_late(&request),
+        By::Many => json!({ "answered": many(&request) }),
         By::Fail => Value::Null,
     }
+}
+
+/// Returns the number of requests that were answered.
+fn many(request: &Request) -> usize {
+    let each = || Request { url: request.url.clone(), ..Request::default() };
+    let answered = (0..request.size).map(|_| {
+        let sent = [
+            send(&each())["status"] == 200,
+            wasi::use_up(&each(), true),
+            wasi::use_up(&each(), false),
+        ];
+        sent.iter().filter(|is_answered| **is_answered).count()
+    });
+    answered.sum()
 }
 
 /// Returns the last response, after as many steps as the request says.

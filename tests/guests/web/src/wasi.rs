@@ -44,6 +44,34 @@ pub(crate) fn send(request: &Request) -> Result<Value, String> {
     Ok(show(status, &headers, &content))
 }
 
+/// Sends a request with a body and trailers, and reads the response with its trailers. Returns whether there was one.
+pub(crate) fn use_up(request: &Request, has_options: bool) -> bool {
+    let Ok(outgoing) = outgoing(&Request {
+        method: "POST".to_owned(),
+        url: request.url.clone(),
+        ..Request::default()
+    }) else {
+        return false;
+    };
+    let body = outgoing.body().expect("it is taken once");
+    let Ok(pending) = outgoing_handler::handle(outgoing, has_options.then(|| options(request)))
+    else {
+        return false;
+    };
+    let stream = body.write().expect("it is taken once");
+    let is_written = stream.blocking_write_and_flush(b"body").is_ok();
+    drop(stream);
+    let is_sent = is_written && OutgoingBody::finish(body, Some(Fields::new())).is_ok();
+    pending.subscribe().block();
+    let Some(Ok(Ok(response))) = pending.get() else { return false };
+    let has_headers = !response.headers().clone().entries().is_empty();
+    let incoming = response.consume().expect("it is taken once");
+    let is_read = read(&incoming).is_ok();
+    let trailers = IncomingBody::finish(incoming);
+    trailers.subscribe().block();
+    is_sent && has_headers && is_read && matches!(trailers.get(), Some(Ok(Ok(_))))
+}
+
 /// Returns what came first in each step: one of two responses, or the end of a sleep.
 pub(crate) fn race(request: &Request) -> Value {
     let sleep = u64::from(request.timeout.unwrap_or(1)) * NANOSECONDS;
