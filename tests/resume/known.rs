@@ -185,7 +185,7 @@ fn stale_entries_are_named_and_do_not_apply() {
         "their tests have changed",
         "`known.toml:13`",
         "they match no trial",
-        "`known.toml:17`, `known.toml:25`",
+        "`known.toml:17` (gone), `known.toml:25` (bad)",
     ];
     for args in [
         &["exec", "scenario.toml"][..],
@@ -207,8 +207,37 @@ fn stale_entries_are_named_and_do_not_apply() {
     assert!(!ran.stderr.contains("they match no trial"), "{}", ran.stderr);
     let shard =
         runner.exec(&["--shard", "1/2", "--into", "shards/{shard}", "--scheduler-exit"]).expect(0);
-    shard.says(&["`known.toml:17`, `known.toml:25`"]);
+    shard.says(&["`known.toml:17` (gone), `known.toml:25` (bad)"]);
     assert!(!shard.stderr.contains("known.toml:1`"), "{}", shard.stderr);
+}
+
+#[test]
+fn strict_entries_fail_the_run_if_they_do_not_apply() {
+    let scenario = |head: &str| {
+        format!("[known]\nfiles = [\"known.toml\"]\nstrict = \"all\"\n{head}{}", tests(TABLE))
+    };
+    let runner = Runner::hostile(&scenario(""));
+    let gone = entry("gone", "");
+    let old = entry("*", "until = 2020-01-01");
+    let line = "failed: ✗ 1 known failure does not apply";
+    for (more, code) in [("", 0), (&*gone, 1), (&*old, 1)] {
+        runner.write("known.toml", all() + more);
+        let ran = runner.exec(&[]).expect(code);
+        assert_eq!(ran.stdout.contains(line), code == 1, "{}", ran.stdout);
+        // Without the list, or with a gate that holds, it is the same.
+        runner.run(&["show"]).expect(0).says(&[line][..usize::from(code == 1)]);
+    }
+    runner.write("known.toml", all() + &gone);
+    runner.run(&["rescore"]).expect(1).says(&["1 known failure does not apply"]);
+    runner.scenario(&scenario("[gate]\npass_rate = 0\n"));
+    runner.exec(&[]).expect(1).says(&["1 known failure does not apply"]);
+    // A selection or a shard may lack the trials of an entry, but the merged run does not.
+    runner.exec(&["--test", "bad"]).expect(0);
+    for shard in ["1/2", "2/2"] {
+        let args = ["--shard", shard, "--into", "shards/{shard}"];
+        runner.exec(&args).expect(0);
+    }
+    runner.run(&["merge", "shards/1", "shards/2"]).expect(1);
 }
 
 #[test]

@@ -88,6 +88,12 @@ files."new.txt" = { contains = "NEW", ignore_case = true, not.contains = "old" }
     scenario(&runner, &all);
     runner.exec(&[]).expect(1);
     assert_eq!(messages(&runner), expected);
+    // Expectations are shown as the scenario has them.
+    let rows = runner.only_run().rows();
+    let link = rows.iter().flat_map(|row| row["checks"].as_array().unwrap()).find(|check| {
+        check["message"].as_str().is_some_and(|message| message.ends_with("is a link"))
+    });
+    assert_eq!(link.unwrap()["expected"], json!({ "contains": ["read"] }));
 
     // The same expectations in another order judge the stored workspaces alike.
     scenario(&runner, &vec!["changed = []"; all.len()]);
@@ -154,7 +160,7 @@ input = [["write", "/work/a.json", "{\"x\": [1, 2], \"y\": 3}"]]
 expect.workspace.files."a.json" = { json = { x = [1, 3] } }
 [[tests]]
 id = "b"
-input = [["write", "/work/a.json", "{\"x\": [1, 2], \"y\": 3}"]]
+input = [["write", "/work/a.json", "\uFEFF{\"x\": [1, 2], \"y\": 3}"]]
 expect.workspace.files."a.json" = { json = { x = [1, 2] } }
 "#;
     runner.scenario(text);

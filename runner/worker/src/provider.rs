@@ -249,7 +249,9 @@ impl LoadedProvider {
         }
         let codes = self.plugin.exit_codes();
         (!codes.contains(&code)).then_some(match codes.end() {
-            1 => "`exit` of WASI 0.2 has only the codes 0 and 1; build the program for WASI preview 1",
+            1 => {
+                "the program does not import `exit-with-code`, so it exits with 0 or 1; call that, or build it for WASI preview 1"
+            }
             _ => "a program exits with 0 to 255",
         })
     }

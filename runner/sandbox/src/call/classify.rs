@@ -163,6 +163,9 @@ fn diagnose_trap(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> RowE
     if trap == Trap::CannotBlockSyncTask {
         message += "; only `wasi:cli/run` of WASI 0.3 can wait in `async` functions: `run` of the contract and of WASI 0.2 are synchronous";
     }
+    if trap == Trap::WaitableSyncAndAsync {
+        message += "; components of wit-bindgen before 0.59 end like this as soon as they wait: build it with newer tools";
+    }
     failure(class, trap_code(trap), message)
 }
 
@@ -217,7 +220,7 @@ pub fn host_fault_reason(fault: HostFault) -> &'static str {
         HostFault::Files => {
             "the runner's machine lets the guest open no more files, raise `ulimit -n`"
         }
-        HostFault::Storage => "the runner's machine has no space left on a disk",
+        HostFault::Storage => "the runner's machine has no space or no inode left on a disk",
         HostFault::Threads => {
             "the runner's machine lets the guest start no more threads, raise `ulimit -u`"
         }
@@ -261,9 +264,21 @@ fn cause(error: &wasmtime::Error, sandbox: &Sandbox) -> String {
 
 #[cfg(test)]
 mod tests {
+    use runner_model::{Limits, Micros};
     use wasmtime::Trap;
 
-    use super::{readable, trap_code};
+    use super::{Sandbox, diagnose_trap, readable, trap_code};
+    use crate::interrupt::{Guard, Interrupt};
+
+    #[test]
+    fn traps_of_older_tools_name_their_version() {
+        let limits = Limits::default();
+        let sandbox = Sandbox::bare(&limits, Guard::new(Interrupt::default(), Micros(1)));
+        let trap = Trap::WaitableSyncAndAsync;
+        let error = diagnose_trap(trap, &trap.into(), &sandbox);
+        assert_eq!(&*error.code, "waitable-sync-and-async");
+        assert!(error.message.contains("wit-bindgen before 0.59"), "{}", error.message);
+    }
 
     #[test]
     fn every_trap_has_a_code() {

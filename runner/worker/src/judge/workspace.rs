@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use runner_model::row::{Check, CheckKind, Difference, Raw};
 use runner_model::test::{Expect, ExpectedFile};
-use runner_model::{globs, outcome::Verdict, units::plural};
-use serde_json::{Value, value::RawValue};
+use runner_model::{globs, outcome::Verdict, units::plural, without_mark};
+use serde_json::{Value, json, value::RawValue};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
 use super::compiled::CompiledCache;
@@ -28,7 +28,10 @@ pub(super) fn check_workspace(
                 Some(Err(reason)) => format!("the workspace cannot be read: {reason}"),
                 _ => "the attempt has left no workspace".to_owned(),
             };
-            return vec![failed(CheckKind::WorkspaceFiles, reason, expected, None)];
+            let mut written = json!(expected);
+            let files = written["files"].as_object_mut().into_iter().flatten();
+            files.for_each(|(_, file)| flatten_text(file));
+            return vec![failed(CheckKind::WorkspaceFiles, reason, &written, None)];
         }
     };
     let mut checks = Vec::new();
@@ -110,7 +113,7 @@ fn check_text(
         made.extend(check_values(cache, &whole, &output, &of_file));
     }
     if let Some(json) = json {
-        let Ok(value) = serde_json::from_str::<Box<RawValue>>(text.trim()) else {
+        let Ok(value) = serde_json::from_str::<Box<RawValue>>(without_mark(text).trim()) else {
             return failure(path, "is not JSON", file);
         };
         let expect = Expect { json: Some(json.clone()), ..Expect::default() };
@@ -131,7 +134,17 @@ fn check_text(
 }
 
 fn failure(path: &str, reason: &str, file: &ExpectedFile) -> Check<'static> {
-    failed(CheckKind::WorkspaceFiles, format!("`{path}` {reason}"), file, None)
+    let mut written = json!(file);
+    flatten_text(&mut written);
+    failed(CheckKind::WorkspaceFiles, format!("`{path}` {reason}"), &written, None)
+}
+
+/// Moves the expectations of a file's text to its other keys, as a scenario has them.
+fn flatten_text(file: &mut Value) {
+    let Some(keys) = file.as_object_mut() else { return };
+    if let Some(Value::Object(text)) = keys.remove("text") {
+        keys.extend(text);
+    }
 }
 
 fn listed(globs: &[String]) -> String {
