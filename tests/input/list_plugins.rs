@@ -227,7 +227,10 @@ fn bad_plugins_are_refused_with_reasons() {
             "config = { do = \"flood\" }\nlimits = { reply = \"1MiB\" }",
             &["`limits.reply` is 1048576 B", "to allow more, set `limits.reply`"],
         ),
-        ("config = { do = \"panic\" }", &["failed: ", "the plugin's own words"]),
+        (
+            "config = { do = \"panic\" }",
+            &["failed: the plugin's own words (panicked at ", "thread 'main'"],
+        ),
         ("config = { do = \"exit\" }", &["it exited with code 3", "no suite in /suite"]),
         (
             "config = { do = \"say\", text = \"{\\\"id\\\": \\\"a\\\"}\\n\\noops\\n\", stderr = \"line 3 is odd\" }",
@@ -251,6 +254,8 @@ fn bad_plugins_are_refused_with_reasons() {
         let runner = list(keys);
         let refused = runner.refused(&[], says);
         refused.says(&["scenario.toml:"]);
+        // Standard error has its own lines.
+        assert!(keys.contains("\\n") || !refused.stderr.contains("\\n"), "{}", refused.stderr);
     }
     let runner = cat("{\"id\": \"a\", \"files\": {\"f\": \"scenario.toml\"}}\n");
     runner.refused(&[], &["is not in a folder that the plugin of its list may read", "grants.fs"]);

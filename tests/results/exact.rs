@@ -104,8 +104,8 @@ fn unreadable_and_missing_rows_are_not_equal() {
     for run in runner.runs() {
         runner.run(&["rescore", run.id()]).expect(0);
     }
-    let compare = |code| runner.run(&["compare", "--exact"]).expect(code);
     let [base, new] = runner.runs().try_into().unwrap();
+    let compare = |code| runner.run(&["compare", "--exact", base.id(), new.id()]).expect(code);
     let rows = base.text("index.jsonl");
     // The newest judgement of an attempt counts, whatever its line.
     let reversed: String = rows.split_inclusive('\n').rev().collect();
@@ -125,9 +125,11 @@ fn unreadable_and_missing_rows_are_not_equal() {
     for _ in 0..2 {
         runner.exec(&["-j", "1"]).expect(1);
     }
+    let runs = runner.runs();
+    let compare = ["compare", "--exact", runs[2].id(), runs[3].id()];
     let missing = "1 attempt is equal, results are missing: 1 trial in base, 1 trial in new, first `b@hostile#1`";
-    compare(1).says(&[&format!("✗ unclear: {missing}")]);
-    let document = runner.run(&["compare", "--exact", "--json"]).expect(1).document();
+    runner.run(&compare).expect(1).says(&[&format!("✗ unclear: {missing}")]);
+    let document = runner.run(&[&compare[..], &["--json"]].concat()).expect(1).document();
     assert_eq!((&document["different"], &document["missing_in_new"]), (&0.into(), &1.into()));
 }
 

@@ -119,6 +119,12 @@ fn unexpected_results_come_first_in_the_summary() {
         "✗ failed: 2 unexpected (1 newly failing, 1 passes although known), 1 passed, 2 known";
     runner.exec(&[]).expect(1).says(&[second]);
     runner.run(&["show"]).expect(0).says(&[second]);
+    runner.write("known.toml", KNOWN.replace("\"fixed\"", "\"fresh\""));
+    let verdict = "0 trials judged: no outcome has changed, and the verdict has: failed → passed";
+    runner.run(&["rescore"]).expect(0).says(&[verdict]);
+    runner.write("known.toml", KNOWN);
+    let ran = runner.exec(&["--test", "fixed"]).expect(1);
+    ran.says(&["✗ failed: 1 unexpected (1 passes although known) in "]);
 }
 
 #[test]

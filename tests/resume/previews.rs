@@ -38,7 +38,7 @@ fn explanations_name_the_reason_of_each_trial() {
     assert_unchanged(&runner, || {
         let ran = runner.run(&args).expect(0);
         for line in [
-            "passes@hostile#1  runs: only its expectations have changed: its output is judged again",
+            "passes@hostile#1  judged: only its expectations have changed: its output is judged again",
             "fails@hostile#1  stays: it failed",
             "breaks@hostile#1  runs: it ended in an error, and `--rerun breaks` selects it",
             "hangs@hostile#1  runs: its test or provider has changed",
@@ -50,6 +50,8 @@ fn explanations_name_the_reason_of_each_trial() {
         let lines: Vec<serde_json::Value> =
             ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 5);
-        assert_eq!(lines[1]["runs"], false);
+        assert_eq!((&lines[0]["runs"], &lines[0]["judged"]), (&false.into(), &true.into()));
+        assert_eq!((&lines[1]["runs"], &lines[1]["judged"]), (&false.into(), &false.into()));
+        ran.says(&["3 trials would run, 1 trial would be judged again"]);
     });
 }

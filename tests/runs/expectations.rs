@@ -143,6 +143,7 @@ fn values_that_plain_commands_never_get_are_warnings() {
     for (keys, test, warnings) in [
         (args, "input = \"x\"", &[input][..]),
         (args, "", &[]),
+        (args, "input = \"\"", &[]),
         (args, "input = \"x\"\nfiles = { \"data.txt\" = \"data.txt\" }", &[]),
         ("args = [\"say\", \"{{input}}\"]", "input = \"x\"", &[]),
         ("args = [\"cat\"]\nstdin = \"{{input.text}}\"", "input = { text = \"x\" }", &[]),

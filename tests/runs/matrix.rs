@@ -84,6 +84,9 @@ fn names_with_brackets_are_selected_literally() {
         let run = runner.runs().pop().unwrap();
         assert!(results(&run).keys().eq(trials), "{provider}");
     }
+    // The table has no row of a provider without results.
+    let ran = runner.exec(&["--test", "u"]).expect(0);
+    assert!(ran.stdout.contains("size=small") && !ran.stdout.contains("x-large"), "{ran:?}");
     let trial = "t@gpt[temp=0.5,size=small]#1";
     runner.exec(&["--test", "t"]).expect(0);
     runner.run(&["resume", "latest", "--rerun", trial]).expect(0);

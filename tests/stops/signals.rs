@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the run stops cleanly and soon, and can be resumed.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
@@ -33,6 +34,23 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
     assert!(sessions[0]["ended_at"].is_string(), "{sessions}");
     for outcome in ["passed", "failed", "error", "timeout", "skipped"] {
         assert_eq!(run.count(outcome), 0, "{outcome}");
+    }
+}
+
+#[test]
+fn signals_that_tests_ignore_reach_the_program() {
+    let status = Runner::new(&[]).program("cat").arg("/proc/self/status").output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    // Hangup, interrupt and quit.
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 7, 0, "{ignored}");
+    if env::var_os("RUNNER_TEST_IGNORES").is_none() {
+        let name = "stops::signals::signals_that_tests_ignore_reach_the_program";
+        let script = format!("trap '' HUP INT QUIT; exec \"$0\" --exact {name}");
+        let mut again = Command::new("sh");
+        again.args(["-c", &script]).arg(env::current_exe().unwrap());
+        let again = again.env("RUNNER_TEST_IGNORES", "1").output().unwrap();
+        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
     }
 }
 

@@ -1,12 +1,32 @@
 //! Processes that the program starts.
 
-use std::{fs, path::PathBuf};
+use std::{ffi::c_int, fs, path::PathBuf, sync::Once};
 
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process, by its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process(pub(crate) u32);
+
+/// Lets programs that start from now on have the default action of the terminal's signals, also if the tests ignore them, as after
+/// `nohup` and in the background of a script: ignored signals stay ignored in other programs, and handlers do not.
+#[expect(unsafe_code, reason = "the handler does nothing")]
+pub(crate) fn stop_ignoring_signals() {
+    extern "C" fn nothing(_: c_int) {}
+    static STOPPED: Once = Once::new();
+    STOPPED.call_once(|| {
+        let handler = SigHandler::Handler(nothing);
+        let handler = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+        for number in [signal::SIGHUP, signal::SIGINT, signal::SIGQUIT] {
+            let set = |action: &SigAction| unsafe { signal::sigaction(number, action) }.unwrap();
+            let before = set(&handler);
+            if !matches!(before.handler(), SigHandler::SigIgn) {
+                set(&before);
+            }
+        }
+    });
+}
 
 /// Returns a coordinator's current workers, by pid.
 pub(crate) fn workers(coordinator: u32) -> Vec<Process> {

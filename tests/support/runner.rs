@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     guests::component,
+    processes::stop_ignoring_signals,
     run::Run,
     running::{Finished, Running},
 };
@@ -130,6 +131,7 @@ impl Runner {
     }
 
     pub(crate) fn program(&self, program: &str) -> Command {
+        stop_ignoring_signals();
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env_clear();
         command.env("PATH", env::var_os("PATH").unwrap());

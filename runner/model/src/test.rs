@@ -87,6 +87,11 @@ impl<'a> Test<'a> {
             expect: Expect::default(),
         }
     }
+
+    /// Returns whether the test gives its provider an input and nothing else. An empty one has nothing that a command lacks.
+    pub fn has_only_input(&self) -> bool {
+        !["null", "\"\""].contains(&self.input.get()) && self.files.is_empty()
+    }
 }
 
 /// The rule of adaptive repeats: a test on a provider is repeated until the interval of its pass rate is narrow.

@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
+use runner_model::row::STDERR_FOLLOWS;
 use runner_model::visible::{steers, visible, visible_line};
 
 /// Bytes of a text to show. Of a longer one only the place is shown.
@@ -161,8 +162,18 @@ impl Problem {
         self
     }
 
+    /// Returns the message on one line, and the standard error of a plugin that it ends with in indented lines.
+    fn title(&self) -> String {
+        let Some((message, stderr)) = self.message.split_once(STDERR_FOLLOWS) else {
+            return visible_line(&self.message).into_owned();
+        };
+        let lines = stderr.lines().filter(|line| !line.trim().is_empty());
+        let lines = lines.map(|line| format!("\n  {}", visible_line(line)));
+        format!("{}{STDERR_FOLLOWS}{}", visible_line(message), lines.collect::<String>())
+    }
+
     fn render(&self, renderer: &Renderer) -> String {
-        let mut group = Group::with_title(Level::ERROR.primary_title(visible_line(&self.message)));
+        let mut group = Group::with_title(Level::ERROR.primary_title(self.title()));
         let mut places = &self.places[..];
         while let Some((first, _)) = places.split_first() {
             let same_source =

@@ -88,7 +88,7 @@ fn group_requests(
 fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<(), CommandError> {
     let mut lines = out.lines(args.session.json);
     let mut each = |trial: &TrialId, decision: &Decision, rejudgement: Option<&Rejudgement>| {
-        let Decision { is_pending, why } = decision;
+        let Decision { is_pending, why, .. } = decision;
         if !*is_pending && !args.explain {
             return;
         }

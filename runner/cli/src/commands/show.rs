@@ -428,7 +428,7 @@ fn print_history(manifest: &Manifest, out: &Out) {
 /// Prints the results of each provider, their other metrics, and the results by `meta`.
 fn print_results(document: &RunDocument, out: &Out) {
     let row = |name: &str, results: &Results| ResultRow::new(name, results.counts, Some(results));
-    let providers = document.tables.providers.iter();
+    let providers = document.tables.with_results();
     let providers = providers.map(|table| row(&table.provider, &table.results));
     out.data(&format!("\n{}", results("provider…", providers, out)));
     if !document.tables.graders.is_empty() {

@@ -34,7 +34,9 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
                 details => format!(" ({details})"),
             };
             let head = headed(run, &format!(": {unexpected} unexpected{details}"));
-            return format!("{head}, {}{took}", counts.expected());
+            let expected = counts.expected().to_string();
+            let comma = if expected.is_empty() { "" } else { ", " };
+            return format!("{head}{comma}{expected}{took}");
         }
         RunState::Passed => std::mem::take(&mut others.passed),
         RunState::Failed => counts.bad(),
@@ -83,7 +85,7 @@ pub fn print_gate(gate: Option<&GateResult>, out: &Out) {
     }
 }
 
-/// Prints a table of the providers and graders of a run if it has several providers.
+/// Prints a table of the providers and graders of a run if several providers have results.
 pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
     let providers = manifest.providers.iter().filter(|provider| provider.is_tested());
     if providers.count() < 2 || !(1..=MAX_TRIALS).contains(&manifest.counts.done()) {
@@ -92,7 +94,9 @@ pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
     // The end of a session does not fail because of its table.
     let document =
         run.results_root().and_then(|root| RunDocument::read(&root, run, &RowSelection::All));
-    if let Ok(document) = document {
+    if let Ok(document) = document
+        && document.tables.with_results().count() > 1
+    {
         out.data(&format!("\n{}", results_table(&document, out.columns())));
     }
 }
@@ -107,7 +111,7 @@ fn results_table(document: &RunDocument, screen: Option<usize>) -> String {
         ("cost>", 3),
         ("p50>", 4),
     ]);
-    for ProviderTable { provider, results } in &document.tables.providers {
+    for ProviderTable { provider, results } in document.tables.with_results() {
         let row = ResultRow::new(provider, results.counts, Some(results));
         let [rate, score, tokens, cost, p50, ..] = row.cells;
         table.row([row.name, rate, score, tokens, cost, p50]);

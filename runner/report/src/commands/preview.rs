@@ -93,6 +93,8 @@ pub struct ResumeLine<'a> {
     pub trial: Cow<'a, TrialId>,
     /// Whether the trial would run.
     pub runs: bool,
+    /// Whether its stored output would be judged again, without a call of its provider.
+    pub judged: bool,
     /// Reason of the decision, for people.
     pub why: Cow<'a, str>,
 }

@@ -43,7 +43,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     let named = metrics.iter().map(|name| Cow::from(format!("metrics.{}", visible_line(name))));
     let names = COLUMNS.map(Cow::from).into_iter().chain(known.map(Cow::from)).chain(named);
     let names = names.chain(VALUES.map(Cow::from));
-    csv.write_record(names.map(|name| text(&name))).map_err(io::Error::from)?;
+    csv.write_record(names.map(|name| text(&name))).map_err(io_error)?;
     let cases = Cases::read(document, false)?;
     let mut line = Vec::new();
     cases.each(|_, case| {
@@ -63,9 +63,17 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
             .map(|text| cell(&visible(&text)));
         let [input, meta] = [input, meta].map(|json| json.map(|json| value(json.get())));
         record.extend([input, output, meta].map(Option::unwrap_or_default));
-        Ok(csv.write_record(record).map_err(io::Error::from)?)
+        Ok(csv.write_record(record).map_err(io_error)?)
     })?;
     Ok(csv.flush()?)
+}
+
+/// Returns the error of the writer, which may be a reader that stopped early.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        problem => io::Error::other(format!("{problem:?}")),
+    }
 }
 
 /// Returns the names of the providers' metrics.

@@ -94,7 +94,7 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
         used.extend(test.bases.values().chain(test.grader_files.values()));
         let facts = TestFacts {
             is_unchecked: test.expect.is_empty(),
-            has_only_input: test.input.get() != "null" && test.files.is_empty(),
+            has_only_input: test.has_only_input(),
         };
         let providers = test.providers;
         let repeat = Repeat { max: test.repeat, until: test.until };

@@ -399,7 +399,6 @@ impl Planner<'_> {
         settings: TestSettings,
         providers: Vec<u16>,
     ) -> Result<(), Vec<Problem>> {
-        let has_input = !test.input.is_null();
         let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
         let reference = test.reference.as_ref().map(to_raw_value).transpose();
         let reference = reference.map_err(|error| vec![cannot_write(&error)])?;
@@ -457,7 +456,7 @@ impl Planner<'_> {
             planned.end = lines.len();
             planned.facts = TestFacts {
                 is_unchecked: test.expect.is_empty(),
-                has_only_input: has_input && test.files.is_empty(),
+                has_only_input: test.has_only_input(),
             };
             (planned.providers, planned.repeat) = (test.providers, repeat);
         }
