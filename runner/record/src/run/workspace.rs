@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read as _};
 use std::path::Path;
 
 use runner_model::tree::{LeftEntry, Tree};
-use runner_model::units::show_size;
+use runner_model::units::show_sizes_apart;
 use runner_model::visible::visible_line;
 use runner_model::workspace::{CONTENTS, EntryKind, MAX_BASE_ENTRIES, MAX_CHANGES};
 use runner_model::{Digest, RowRef};
@@ -164,10 +164,9 @@ impl LeftFiles {
         let bytes = files.fold(0, u64::saturating_add);
         // A list of some KiB can name one large content 100,000 times.
         if !is_own && bytes > MAX_FOREIGN_BYTES {
+            let [bytes, most] = show_sizes_apart(bytes, MAX_FOREIGN_BYTES);
             let problem = format!(
-                "the files have {}, more than the {} that a run of another key may write; if you know who made it: {}",
-                show_size(bytes),
-                show_size(MAX_FOREIGN_BYTES),
+                "the files have {bytes}, more than the {most} that a run of another key may write; if you know who made it: {}",
                 self.run.command("trust", &[])
             );
             return Err(self.run.dir.refuse(ARTIFACTS, problem));
