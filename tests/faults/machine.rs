@@ -185,6 +185,19 @@ fn missing_temporary_folder_is_named() {
 }
 
 #[test]
+fn machine_without_proc_is_refused_at_once() {
+    let runner = naps();
+    let hidden = r#"exec unshare -Urm sh -c 'mount -t tmpfs tmpfs /proc && exec "$runner" exec scenario.toml'"#;
+    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
+    if !mount.unwrap().success() {
+        return;
+    }
+    let ran = Running::start(&mut runner.shell(hidden)).finish().expect(3);
+    ran.says(&["a session needs `/proc`", "mount -t proc proc /proc"]);
+    assert!(runner.runs().is_empty());
+}
+
+#[test]
 fn inspected_plugins_are_refused_as_in_runs() {
     let mut transcript = Transcript::default();
     let runner = Runner::new(&[]);

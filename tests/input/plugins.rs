@@ -257,7 +257,7 @@ fn waiting_run_whose_plugin_traps_has_failed() {
 
     // It is planned again.
     let repaired = provider("bundled:echo")
-        + "grants = { net = [\"http://127.0.0.1:9\"] }\n[[tests]]\nid = \"b\"\n";
+        + "[providers.p.grants]\nnet = [\"http://127.0.0.1:9\"]\n[[tests]]\nid = \"b\"\n";
     runner.write("trap.toml", repaired);
     runner.run(&["resume", run.id()]).expect(2).says(&["net = [\"http://127.0.0.1:9\"]"]);
     runner.run(&["resume", run.id(), "--accept-access"]).expect(0);

@@ -342,9 +342,14 @@ fn base_of_many_files_needs_few_open_ones() {
 }
 
 fn in_small_folder(runner: &Runner, command: &str) -> Finished {
+    in_folder(runner, "size=4m", command)
+}
+
+/// Runs a command with a folder for temporary files that is mounted with these options.
+fn in_folder(runner: &Runner, options: &str, command: &str) -> Finished {
     let script = format!(
         r#"mkdir -p small && exec unshare -Urm sh -c '
-        mount -t tmpfs -o size=4m tmpfs small && TMPDIR=$PWD/small exec "$runner" {command}'"#
+        mount -t tmpfs -o {options} tmpfs small && TMPDIR=$PWD/small exec "$runner" {command}'"#
     );
     Running::start(&mut runner.shell(&script)).finish()
 }
@@ -352,6 +357,12 @@ fn in_small_folder(runner: &Runner, command: &str) -> Finished {
 #[test]
 fn run_without_room_for_its_bases_does_not_start() {
     let runner = tasks(TASKS);
+    let mut unlinked = runner.command(&["exec", "scenario.toml"]);
+    let ran = Running::start(unlinked.env("RUNNER_TEST_NO_LINKS", "1")).finish().expect(3);
+    ran.says(&[
+        "workspaces consist of hard links",
+        "set `TMPDIR` to a folder on another file system",
+    ]);
     let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
     if !mount.unwrap().success() {
         return;
@@ -369,6 +380,10 @@ fn run_without_room_for_its_bases_does_not_start() {
         ]);
         ran.says(&["set `TMPDIR` to another folder, or lower `-j`"]);
     }
+    let ran = in_folder(&runner, "nr_inodes=12", "exec scenario.toml -j 1").expect(3);
+    ran.says(&["inodes in", "are free", "remove some files, set `TMPDIR`"]);
+    let ran = in_folder(&runner, "nr_inodes=1", "validate scenario.toml").expect(3);
+    ran.says(&["its file system has no inode left", "or set `TMPDIR` to another folder"]);
     assert!(runner.runs().is_empty());
     // No attempt starts from the large base.
     in_small_folder(&runner, "exec scenario.toml -j 2 --test b").expect(0);

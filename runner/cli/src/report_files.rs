@@ -48,7 +48,9 @@ impl ReportFile {
         check(&self.path)?;
         match try_write(&self.path) {
             Ok(()) => Ok(self),
-            Err(error) => Err(format!("it cannot be written: {error}{}", advice(&error))),
+            Err(error) => {
+                Err(format!("it cannot be written: {error}{}", advice(&self.path, &error)))
+            }
         }
     }
 

@@ -349,7 +349,7 @@ fn check_kind(source: &Source, bytes: &[u8]) -> Result<(), String> {
     let copy = children::memory_file("plugin", bytes).map_err(|error| error.to_string())?;
     let kind = match compiler::inspect(&cache, &digest(bytes), copy) {
         Ok(inspection) => inspection.kind,
-        Err(PrepareError::Refused(problem)) => {
+        Err(PrepareError::Refused(problem) | PrepareError::Interrupted(problem)) => {
             return Err(format!("`{file}` was built, and {problem}"));
         }
         Err(error) => return Err(error.to_string()),

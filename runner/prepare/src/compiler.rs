@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs::File, io, process::Stdio};
+use std::{env, fs::File, io, os::unix::process::ExitStatusExt as _, process::Stdio};
 
 use runner_model::cache::{entry_name, inspection_name, quick_name};
 use runner_model::{Digest, provider::PluginKind, units::show_duration};
 use runner_record::PluginCache;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Signal, getrlimit};
 use serde::Deserialize;
 
 use crate::{PrepareError, children, development::Loader, machine};
@@ -18,6 +18,9 @@ const WALL_TIME: Duration = Duration::from_secs(300);
 const COMPILE_MEMORY: u64 = 4 << 30;
 /// Threads of a compiler.
 const THREADS: u32 = 4;
+/// Signals of other processes and of a system that is short of memory.
+const KILLS: [i32; 4] =
+    [Signal::KILL.as_raw(), Signal::TERM.as_raw(), Signal::HUP.as_raw(), Signal::INT.as_raw()];
 /// Interval at which cancellation is checked.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
@@ -49,7 +52,8 @@ impl Inspection {
 ///
 /// # Errors
 ///
-/// The file is not a plugin (as the rest of a sentence that starts with the plugin), or the cache cannot be written.
+/// The file is not a plugin (as the rest of a sentence that starts with the plugin), the child was killed, or the cache cannot be
+/// written.
 pub fn inspect(
     cache: &PluginCache,
     digest: &Digest,
@@ -161,8 +165,9 @@ fn run_child(
             children::kill(&child);
             let _ = child.wait();
             let took = show_duration(wall);
-            let problem = format!("cannot be used: `{mode}` took longer than {took}");
-            return Err(PrepareError::Refused(problem));
+            return Err(PrepareError::Interrupted(format!(
+                "cannot be used: `{mode}` took longer than {took}; try again when less is running on this machine"
+            )));
         }
         if let Some(status) = children::wait_for(&mut child, POLL_EVERY).map_err(failed)? {
             break status;
@@ -182,6 +187,13 @@ fn run_child(
     match status.code() {
         Some(0) => Ok(()),
         Some(1) => Err(PrepareError::Refused(tail)),
+        // The limits that the child has set for itself end it in other ways.
+        None if status.signal().is_some_and(|signal| KILLS.contains(&signal)) => {
+            Err(PrepareError::Interrupted(format!(
+                "cannot be used: the `__compile {mode}` process {}, as by a system that is short of memory; try again",
+                children::describe_exit(status, &stderr)
+            )))
+        }
         // The compiler recurses into nested types, so hostile plugins can overflow its stack.
         _ if tail.contains("stack overflow") => {
             Err(PrepareError::Refused("nests types too deeply to be compiled".to_owned()))

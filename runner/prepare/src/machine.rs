@@ -3,8 +3,10 @@
 use std::{env, fmt::Display, fs, io, path::Path, sync::OnceLock, thread};
 
 use runner_model::{units::show_sizes_apart, visible::shown_path};
+use runner_record::{advice, is_full};
 use runner_scenario::Scenario;
 use rustix::fs::{Mode, statvfs};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use rustix::system::sysinfo;
 
@@ -60,6 +62,13 @@ pub fn check() -> Result<(), String> {
             ));
         }
     }
+    // Children are started by it, and the paths of open files are read there.
+    if !Path::new("/proc/self/exe").exists() {
+        return Err(
+            "a session needs `/proc`, which this system or container does not show: mount it (`mount -t proc proc /proc`)"
+                .to_owned(),
+        );
+    }
     raise_open_files()?;
     match tempfile::tempfile() {
         Ok(_) => Ok(()),
@@ -99,7 +108,9 @@ pub fn with_limit(error: &str) -> Option<String> {
 /// Describes a failure to create or write a temporary file.
 pub fn no_temporary_file(error: &io::Error) -> String {
     let folder = env::temp_dir();
+    let full = advice(&folder, error).strip_prefix("; ").filter(|_| is_full(error));
     let named = match env::var_os("TMPDIR") {
+        _ if let Some(full) = full => &format!("{full}, or set `TMPDIR` to another folder"),
         Some(_) => "`TMPDIR` names this folder: create it, or name another one",
         None => "set `TMPDIR` to a folder in which you may create files",
     };
@@ -139,10 +150,37 @@ pub fn default_jobs(scenario: &Scenario) -> u32 {
     cores().max(waiting.min(u64::from(NET_JOBS)) as u32)
 }
 
-/// Returns the bytes that this user may still write to the file system of a folder.
-pub fn free_space(folder: &Path) -> io::Result<u64> {
+/// Returns the bytes that this user may still write to the file system of a folder, and the number of its free inodes.
+pub fn free_space(folder: &Path) -> io::Result<[u64; 2]> {
     let found = statvfs(folder)?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    // Some file systems count none.
+    let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
+    Ok([found.f_bavail.saturating_mul(found.f_frsize), inodes])
+}
+
+/// Checks that files in the folder for temporary files can have links, of which workspaces consist.
+///
+/// # Errors
+///
+/// They cannot, as on exFAT and on some network file systems.
+pub fn check_links() -> Result<(), String> {
+    let folder = env::temp_dir();
+    let link = || {
+        if cfg!(debug_assertions) && env::var_os("RUNNER_TEST_NO_LINKS").is_some() {
+            return Err(Errno::PERM.into());
+        }
+        let made = tempfile::tempdir()?;
+        let file = made.path().join("file");
+        fs::write(&file, "")?;
+        fs::hard_link(&file, made.path().join("link"))
+    };
+    link().map_err(|error: io::Error| match is_full(&error) {
+        true => no_temporary_file(&error),
+        false => format!(
+            "workspaces consist of hard links, and files in {} can have none: {error}\nset `TMPDIR` to a folder on another file system",
+            shown_path(&folder)
+        ),
+    })
 }
 
 /// Returns the default memory for all guests of a run, in bytes: 75 % of the memory of the machine or the control group.

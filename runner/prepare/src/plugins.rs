@@ -107,6 +107,10 @@ pub fn find(
                 help: None,
                 refused: RefusedPart::default(),
             }),
+            Err(PrepareError::Interrupted(problem)) => {
+                let problem = format!("plugin `{}` {problem}", provider.plugin);
+                return Err(PrepareError::Interrupted(problem));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -74,7 +74,7 @@ mod root {
 }
 
 pub use disk::content_store::CheckedFile;
-pub use disk::error::{Holder, RecordError, advice, in_use};
+pub use disk::error::{Holder, RecordError, advice, in_use, is_full};
 pub use disk::fault::{now, sweep_every};
 pub use disk::layout::{command, default_root, is_latest, is_run_name};
 pub use disk::plugin_cache::{PluginCache, TABLE};
@@ -109,7 +109,7 @@ pub use run::notifications::{
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead, RunOrder, clock_caution};
-pub use run::session_entry::{Pause, RequestMark, SessionEntry, Transition};
+pub use run::session_entry::{AddedRerun, Pause, RequestMark, SessionEntry, Transition};
 pub use run::verify::{DiskFault, Verified};
 pub use run::workspace::{LeftFiles, SavedFiles};
 pub use run::{control::Answer, folder::new_id, run_dir::RunDir};

@@ -39,7 +39,7 @@ impl CommandError {
 
     /// A file that could not be written.
     pub fn cannot_write(path: &Path, error: &io::Error) -> Self {
-        let advice = advice(error);
+        let advice = advice(path, error);
         Self::new(Exit::Storage, format!("cannot write {}: {error}{advice}", shown_path(path)))
     }
 

@@ -117,13 +117,14 @@ impl Plan {
         Ok(lines)
     }
 
-    /// Checks that the folder for temporary files has room for the bases of the remaining trials and the files of their graders.
+    /// Checks that the folder for temporary files can have links and has room for the bases of the remaining trials and the files
+    /// of their graders.
     /// The session has each content once. Each worker has a copy of each base that its attempts start from or its graders read,
     /// and of the files of a grader. If attempts run on other machines, one worker here has the graders.
     ///
     /// # Errors
     ///
-    /// There is less room.
+    /// It has no links, or less room.
     pub(crate) fn check_room(&self, fold: &Fold) -> Result<(), EngineError> {
         let is_left = |trial| self.is_left(trial, fold);
         let runs_here = |trial| self.remote.is_none() && is_left(trial) && !self.rejudge.has(trial);
@@ -138,34 +139,43 @@ impl Plan {
         for ((_, base), trials) in run.into_iter().chain(read) {
             *all.entry(base).or_default() += trials;
         }
+        if !all.is_empty() {
+            machine::check_links().map_err(EngineError::Machine)?;
+        }
         let mut contents = HashMap::new();
         let mut space_of = |list: &Digest| {
             let (mut files, others) = self.base_files(list)?;
             files.iter_mut().for_each(|(_, bytes)| *bytes = bytes.next_multiple_of(BLOCK));
-            let copied = files.iter().map(|(_, space)| space).sum::<u64>() + others * BLOCK;
+            let bytes = files.iter().map(|(_, space)| space).sum::<u64>() + others * BLOCK;
+            let inodes = files.len() as u64 + others;
             contents.extend(files);
-            Ok::<_, EngineError>(copied)
+            Ok::<_, EngineError>([bytes, inodes])
         };
-        let mut needed = 0_u64;
+        let mut needed = [0_u64; 2];
+        let mut add = |[bytes, inodes]: [u64; 2], times: u64| {
+            needed[0] = needed[0].saturating_add(bytes.saturating_mul(times));
+            needed[1] = needed[1].saturating_add(inodes.saturating_mul(times));
+        };
         for (base, trials) in &all {
-            let copies = space_of(base)?.saturating_mul(workers.min(*trials));
-            needed = needed.saturating_add(copies);
+            add(space_of(base)?, workers.min(*trials));
         }
         let graded: Vec<_> = graded.iter().map(space_of).collect::<Result<_, _>>()?;
-        let largest = graded.into_iter().max().unwrap_or_default();
-        needed = needed.saturating_add(largest.saturating_mul(workers));
-        needed = contents.values().fold(needed, |sum: u64, space| sum.saturating_add(*space));
+        add(graded.into_iter().max().unwrap_or_default(), workers);
+        contents.values().for_each(|bytes| add([*bytes, 1], 1));
         let folder = env::temp_dir();
         // A folder that cannot be read is reported when it is written to.
-        let free = machine::free_space(&folder).unwrap_or(u64::MAX);
-        if free >= needed {
+        let free = machine::free_space(&folder).unwrap_or([u64::MAX; 2]);
+        let ([needed, free], remedy) = if free[0] < needed[0] {
+            (show_sizes_apart(needed[0], free[0]), "free some space")
+        } else if free[1] < needed[1] {
+            ([format!("{} inodes", grouped(needed[1])), grouped(free[1])], "remove some files")
+        } else {
             return Ok(());
-        }
+        };
         let folder = shown_path(&folder);
-        let [needed, free] = show_sizes_apart(needed, free);
         let workers = plural(workers, "worker process", "worker processes");
         Err(EngineError::Machine(format!(
-            "the bases of the workspaces and the files of graders need {needed} in {folder}, for the session and {workers}, and {free} are free\nfree some space, set `TMPDIR` to another folder, or lower `-j`"
+            "the bases of the workspaces and the files of graders need {needed} in {folder}, for the session and {workers}, and {free} are free\n{remedy}, set `TMPDIR` to another folder, or lower `-j`"
         )))
     }
 }

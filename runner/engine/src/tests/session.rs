@@ -57,6 +57,8 @@ enum Act {
     Hang,
     /// Dies before it is ready.
     NeverReady,
+    /// Is killed before it is ready, as by the system.
+    Killed,
     /// Dies while it checks an input.
     NeverCheck,
     /// Answers a check with a long message of several lines.
@@ -144,7 +146,7 @@ impl Worker {
                 break;
             };
             match message {
-                ToWorker::Prepare(_) if self.act == Act::NeverReady => {
+                ToWorker::Prepare(_) if matches!(self.act, Act::NeverReady | Act::Killed) => {
                     return self.lost(Some(Blame::Died));
                 }
                 ToWorker::Prepare(prepare) => {
@@ -321,7 +323,8 @@ impl Worker {
 
     fn lost(self, blame: Option<Blame>) {
         let started = lock(&self.slots).clone();
-        let how = "died".to_owned();
+        let is_killed = self.act == Act::Killed;
+        let how = if is_killed { "was ended by signal 9" } else { "died" }.to_owned();
         (self.sink)(LinkEvent::Exited(WorkerExit { started, blame, how }));
     }
 }
@@ -698,9 +701,10 @@ fn inputs_are_checked_again_where_the_checker_dies() {
 
 #[test]
 fn sessions_that_cannot_start_report_why() {
-    let cases: [(Script, Reason, &str, u8); 3] = [
+    let cases: [(Script, Reason, &str, u8); 4] = [
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
+        (|_| Act::Killed, Reason::Machine, "as by a system that is short of memory", 3),
         (|_| Act::Stranger, Reason::Internal, "version 0.0.0", 70),
     ];
     for (script, reason, expected, code) in cases {

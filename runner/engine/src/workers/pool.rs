@@ -366,8 +366,13 @@ impl Pool {
         let ends_session =
             failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
         if ends_session {
-            // No guest has run in a worker of the first phase.
+            // No guest has run in a worker of the first phase. Only other processes and the system send SIGKILL: the pool's own
+            // kills have another description.
             let (reason, how) = match (phase, machine::with_limit(&exit.how)) {
+                _ if exit.how.ends_with("by signal 9") => {
+                    let how = format!("{}, as by a system that is short of memory", exit.how);
+                    (Reason::Machine, how)
+                }
                 (Phase::Started, Some(how)) => (Reason::Machine, how),
                 (Phase::Started, None) => (Reason::Internal, exit.how.clone()),
                 _ => (Reason::Plugin, exit.how.clone()),

@@ -5,7 +5,7 @@ use std::{fmt, io};
 
 use runner_model::Time;
 use runner_model::visible::{shown_path, visible_line};
-use rustix::io::Errno;
+use rustix::{fs::statvfs, io::Errno};
 use thiserror::Error;
 
 use crate::disk::layout::command;
@@ -14,7 +14,7 @@ use crate::disk::layout::command;
 #[derive(Debug, Error)]
 pub enum RecordError {
     /// A system call failed.
-    #[error("cannot {what} {}: {source}{}", shown_path(path), advice(source))]
+    #[error("cannot {what} {}: {source}{}", shown_path(path), advice(path, source))]
     Io {
         /// The action, such as `write`.
         what: &'static str,
@@ -153,15 +153,29 @@ fn separator(grants: &str) -> &'static str {
     if grants.is_empty() { "; " } else { "\n" }
 }
 
+/// Returns whether a disk or a quota is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Returns the end of a message about a failed system call: how to avoid it.
-pub fn advice(source: &io::Error) -> &'static str {
+pub fn advice(path: &Path, source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
+        _ if is_full(source) && lacks_inodes(path) => {
+            "; its file system has no inode left: remove some files"
+        }
+        _ if is_full(source) => "; free some space",
         io::ErrorKind::FileTooLarge => "; allow more space for a file (`ulimit -f`)",
         io::ErrorKind::PermissionDenied => "; check the owner and the mode",
         io::ErrorKind::ReadOnlyFilesystem => "; choose another folder",
         _ => "",
     }
+}
+
+/// Returns whether the file system of a path that may be missing has no inode left. Some file systems count none.
+fn lacks_inodes(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|path| statvfs(path).ok());
+    found.is_some_and(|found| found.f_files > 0 && found.f_favail == 0)
 }
 
 /// Returns the start of a message that names the sessions in a results root; see [`RecordError::RootHeld`].

@@ -588,7 +588,7 @@ pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
     let folder = shown_path(&std::env::temp_dir());
     let message = format!("cannot write the tests into a temporary file in {folder}: {error}");
     let mut problem = Problem::new(message)
-        .with_help("free some space, raise `ulimit -f`, or set TMPDIR to another folder");
+        .with_help("free some space or inodes, raise `ulimit -f`, or set TMPDIR to another folder");
     problem.is_of_machine = true;
     problem
 }

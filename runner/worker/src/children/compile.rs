@@ -4,7 +4,7 @@
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::{fs::File, os::fd::AsFd as _, process, sync::Arc};
 
-use rustix::process::Resource;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use signal_hook::{consts::SIGXFSZ, flag};
 
@@ -41,7 +41,10 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     let bounds = ChildBounds::new(mode, size, memory)
         .ok_or_else(|| format!("unknown `__compile` mode `{mode}`"))?;
     // Failures do not matter: the parent's clock bounds the process in any case.
-    let _ = lower(Resource::Cpu, bounds.seconds);
+    // At the maximum, the signal would be that of another process.
+    let _ = lower(Resource::Cpu, bounds.seconds + 1);
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let _ = setrlimit(Resource::Cpu, Rlimit { current: Some(bounds.seconds), maximum });
     let _ = lower(Resource::Data, bounds.memory);
     let _ = lower(Resource::Fsize, bounds.output);
     use_few_processors();

@@ -116,6 +116,8 @@ fn no_other_file_of_the_crate_opens_paths() {
         ("permissions.rs", "std::fs::metadata(\"/\")"),
         ("permissions.rs", "std::fs::symlink_metadata(above)"),
         ("owner.rs", "std::fs::read_to_string(USERS)"),
+        // The file system of a path in a message.
+        ("error.rs", "fs::statvfs"),
         ("lock.rs", "std::fs::read_to_string(format!(\"/proc/{pid}/stat\"))"),
         ("layout.rs", "path.canonicalize()"),
         ("find.rs", "path.canonicalize()"),
