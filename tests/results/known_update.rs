@@ -247,6 +247,14 @@ fn entries_are_shown_by_state() {
         assert_eq!(document["entries"][number]["state"], *state, "{document}");
     }
     assert_eq!(document["entries"][0]["trials"], 2);
+    // A failure that is known for another outcome.
+    runner.write(
+        "known.toml",
+        "[[failures]]\ntests = [\"a/1\"]\nreason = \"slow\"\noutcomes = [\"timeout\", \"error\"]\n",
+    );
+    let words = "known as timeout or error, now failed: slow (known.toml:1)";
+    runner.exec(&[]).expect(1).says(&[words]);
+    runner.run(&["show", "latest", "a/1"]).says(&[words]);
     runner.scenario(&scenario(&[("a", "right")]).replace("[known]\nfiles = [\"known.toml\"]", ""));
     runner.exec(&[]).expect(0);
     runner.run(&["known"]).expect(0).says(&["no list of known failures"]);

@@ -134,6 +134,9 @@ pub struct StaleEntry {
     /// The last day on which the entry applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<String>,
+    /// The entry's outcomes and that of the trial, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcomes: Option<String>,
 }
 
 impl StaleEntry {
@@ -146,7 +149,14 @@ impl StaleEntry {
             place: failure::place(entry),
             reason: reason.clone(),
             until: until.clone(),
+            outcomes: None,
         })
+    }
+
+    /// Describes the entry of a trial that ended with an outcome which it does not expect. `None` for an expected one.
+    pub(crate) fn of_other(entry: &KnownEntry, outcome: Outcome) -> Option<Self> {
+        let outcomes = Some(failure::other_outcome(entry, outcome)?);
+        Self::of(entry, Some(Stale::Outcome)).map(|entry| Self { outcomes, ..entry })
     }
 
     /// Formats the entry as one line.
@@ -156,6 +166,7 @@ impl StaleEntry {
             (Stale::Expired, None) => "expired".to_owned(),
             (Stale::Changed, _) => "changed".to_owned(),
             (Stale::Unmatched, _) => "unmatched".to_owned(),
+            (Stale::Outcome, _) => self.outcomes.clone().unwrap_or_default(),
         };
         visible_line(&format!("{why}: {} ({})", self.reason, self.place)).into_owned()
     }
@@ -232,12 +243,13 @@ impl Failures {
 
     /// Adds a row as [`Self::add`] does, by the known failures: they are only counted, and an unexpected pass is a failure.
     pub fn add_result(&mut self, row: &RowRef<'_>, place: u64, known: &Known) -> Vec<FailurePlace> {
+        let line = failure::known_line(known, row);
         let known = KnownResult::of(known, row);
         if known.as_ref().is_some_and(|known| known.state == KnownState::Known) {
             self.known += 1;
             return Vec::new();
         }
-        self.add_row(row, place, known.as_ref(), usize::MAX)
+        self.add_row(row, place, known.as_ref(), line, usize::MAX)
     }
 
     /// Adds a known failure by the reason of its entry.
@@ -276,7 +288,7 @@ impl Failures {
 
     /// Adds a row that settles its trial, the one at `place` of the plan, with the reason that decided alone.
     pub(crate) fn add_first(&mut self, row: &RowRef<'_>, place: u64) {
-        self.add_row(row, place, None, 1);
+        self.add_row(row, place, None, None, 1);
     }
 
     /// Adds up to `most` failures of a row. Returns their places.
@@ -285,6 +297,7 @@ impl Failures {
         row: &RowRef<'_>,
         place: u64,
         known: Option<&KnownResult>,
+        line: Option<String>,
         most: usize,
     ) -> Vec<FailurePlace> {
         let state = known.map_or(KnownState::Unlisted, |known| known.state);
@@ -306,8 +319,9 @@ impl Failures {
         self.added += 1;
         let reasons = if singles.is_empty() { slice::from_ref(row) } else { &singles };
         let reasons = reasons.iter().take(most);
-        let places: Vec<_> =
-            reasons.map(|row| self.add_reason(row, place, known, checks)).collect();
+        let places: Vec<_> = reasons
+            .map(|row| self.add_reason(row, place, known, line.as_deref(), checks))
+            .collect();
         self.left_out_trials += u64::from(places.iter().any(|place| place.kind.is_none()));
         places
     }
@@ -318,6 +332,7 @@ impl Failures {
         row: &RowRef<'_>,
         place: u64,
         known: Option<&KnownResult>,
+        line: Option<&str>,
         checks: u64,
     ) -> FailurePlace {
         self.grouped += 1;
@@ -373,8 +388,8 @@ impl Failures {
                 }),
             );
             group.signature = keys;
-            if let Some(known) = known {
-                group.block.insert(0, (Tone::Reason, known.line()));
+            if let Some(line) = line {
+                group.block.insert(0, (Tone::Reason, line.to_owned()));
             }
         }
         group.add_more([checks.saturating_sub(1); 2]);
@@ -499,7 +514,7 @@ impl Failures {
         let kinds = self.kinds.iter().filter(|kind| kind.outcome != Outcome::Skipped);
         let mut kinds: Vec<_> = kinds.collect();
         kinds.sort_by_key(|kind| (Reverse(kind.trials), &kind.label));
-        let kinds = kinds.iter().map(|kind| format!("{} {}", kind.label, grouped(kind.trials)));
+        let kinds = kinds.iter().map(|kind| format!("{} × {}", grouped(kind.trials), kind.label));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         format!("{trials}, {}: {kinds}", plural(checks, "failed check", "failed checks"))
     }

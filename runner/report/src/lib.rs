@@ -29,7 +29,7 @@ mod web;
 pub use commands::*;
 pub use compare::*;
 pub use denials::{Denial, Denials, MissingGrants, table_with};
-pub use failure::{KnownResult, KnownTrial};
+pub use failure::{KnownResult, KnownTrial, known_line};
 pub use failures::{FailureGroup, Failures, KnownReason, StaleEntry};
 pub use forms::*;
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};

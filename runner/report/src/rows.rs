@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use runner_model::known::{Known, KnownState};
 use runner_model::row::{Row, Tail, read_line};
-use runner_model::{Outcome, Places as _, RowRef, known::KnownState};
+use runner_model::{Outcome, Places as _, RowRef};
 use runner_record::RecordError;
 use runner_results::{PlanOrder, RowSelection, RunTable, hash, plan, rank};
 use schemars::JsonSchema;
@@ -85,7 +86,7 @@ impl Rows {
     /// A file cannot be read.
     pub fn grouped(
         &self,
-        format: impl Fn(&RowRef<'_>, Option<&KnownResult>) -> String,
+        format: impl Fn(&RowRef<'_>, &Known) -> String,
     ) -> Result<Vec<String>, RecordError> {
         let known = self.table.known()?;
         let mut rows = Vec::new();
@@ -97,7 +98,7 @@ impl Rows {
             let group = (rank(row.outcome), hash(&failure::first_reason(row)));
             let first = first.entry(group).or_insert(place);
             *first = place.min(*first);
-            rows.push((group, place, format(row, KnownResult::of(&known, row).as_ref())));
+            rows.push((group, place, format(row, &known)));
         })?;
         rows.sort_by_key(|(group, place, _)| (group.0, first[group], *place));
         Ok(rows.into_iter().map(|(.., text)| text).collect())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use runner_model::known::{KnownEntry, KnownList};
 use serde_json::Value;
 
-use crate::keys::{KNOWN_LIST, files};
+use crate::keys::{KNOWN_LIST, WrittenKnown, files};
 use crate::problem::{Place, Problem, Problems, line_breaks};
 use crate::reading::{At, Document, Form as _, Part, Reader, Step, keys, read_text};
 use crate::scenario::{MAX_SHOWN, Scenario};
@@ -28,7 +28,8 @@ impl Scenario {
     /// Problems of the lists, and entries without a reason.
     pub fn known_list(&self, allows_drafts: bool) -> Result<Option<KnownList>, Problems> {
         let Some(known) = &self.known else { return Ok(None) };
-        let mut list = KnownList { strict: known.strict, entries: Vec::new() };
+        let WrittenKnown { strict, strict_entries, .. } = *known;
+        let mut list = KnownList { strict, strict_entries, entries: Vec::new() };
         let mut problems = Vec::new();
         let mut drafts = Vec::new();
         for (name, path) in self.known_files() {

@@ -30,6 +30,8 @@ use crate::{
 
 /// Failures that are printed as they happen. Later ones are only counted.
 const MAX_BLOCKS: u64 = 50;
+/// Time to compile from which the summary names it. The duration of the run starts with its first attempt.
+const NOTABLE_COMPILING: Duration = Duration::from_secs(1);
 
 /// Runs a session, and prints it as `args` request. `is_of_group` leaves the command that continues the run to the group.
 pub fn run(
@@ -102,6 +104,8 @@ struct Screen<'a> {
     known: Arc<Known>,
     denials: Denials,
     took: Duration,
+    /// Sum of the times that plugins took to compile, before the first attempt.
+    compiled: Duration,
     is_stopping: bool,
     /// Whether the user has listed the running trials with a key.
     has_listed: bool,
@@ -118,6 +122,7 @@ impl<'a> Screen<'a> {
             known: Arc::default(),
             denials: Denials::default(),
             took: Duration::ZERO,
+            compiled: Duration::ZERO,
             is_stopping: false,
             has_listed: false,
         }
@@ -156,7 +161,11 @@ impl<'a> Screen<'a> {
         }
         stored.iter().for_each(|run| summary::print_providers(run, &ended.manifest, out));
         let none_run = if ended.ran_nothing() { phrases::NONE_RUN } else { "" };
-        out.data(&format!("{}{none_run}", summary::line(&run, self.took)));
+        let compiled = match self.compiled {
+            short if short < NOTABLE_COMPILING => String::new(),
+            compiled => format!(", after {} of compiling", show_duration(compiled)),
+        };
+        out.data(&format!("{}{compiled}{none_run}", summary::line(&run, self.took)));
         summary::print_gate(ended.manifest.gate.as_ref(), out);
         summary::print_changes(since.as_ref(), out);
         // Another program may have removed the run.
@@ -232,8 +241,7 @@ impl<'a> Screen<'a> {
         if is_failure {
             let count = self.failures.trials;
             if count <= MAX_BLOCKS {
-                let known = KnownResult::of(&self.known, &row);
-                let block = trials::block(&row, known.as_ref(), BLOCK_LINES);
+                let block = trials::block(&row, &self.known, BLOCK_LINES);
                 self.out.data(&format!("{place}{block}"));
             } else if count == MAX_BLOCKS + 1 {
                 // The end of the session prints the command that shows them.
@@ -274,6 +282,7 @@ impl Observer for Screen<'_> {
                 }
             }
             RunEvent::Compiled { plugin, took } => {
+                self.compiled += *took;
                 if !self.args.quiet {
                     let plugin = visible_line(plugin);
                     let took = show_duration(*took);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::units::{grouped, plural};
-use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
+use runner_model::{Counts, TrialId, exit::Exit, known::Known, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
     FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
@@ -338,7 +338,11 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
         let mut trials = BTreeMap::<_, Vec<_>>::new();
         document.rows.each(|row, _| {
             let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
-            trials.entry(trial).or_default().push(trials::block(row, None, BLOCK_LINES));
+            trials.entry(trial).or_default().push(trials::block(
+                row,
+                &Known::default(),
+                BLOCK_LINES,
+            ));
         })?;
         trials.into_values().flatten().collect()
     };

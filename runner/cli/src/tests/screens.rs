@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use insta::assert_snapshot;
 use runner_engine::Preview;
 use runner_model::{
-    Counts, Grants, Limits, NetGrant, RowRef, Time, TrialId, digest, log::Said,
+    Counts, Grants, Limits, NetGrant, RowRef, Time, TrialId, digest, known::Known, log::Said,
     provider::PluginKind,
 };
 use runner_record::{InFlight, Live, ManifestProvider, now};
@@ -202,10 +202,11 @@ fn lists_of_failures_fit_the_terminal() {
     for row in
         [failed("vat/rounding", "model-small"), failed("vat/rounding", "model-large"), trap(long)]
     {
-        failures.add(&read(&row), 30);
+        failures.add_result(&read(&row), 30, &Known::default());
     }
     for number in 0..20 {
-        failures.add(&read(&failed(&format!("shipping/zone-{number}"), "model-small")), number);
+        let row = failed(&format!("shipping/zone-{number}"), "model-small");
+        failures.add_result(&read(&row), number, &Known::default());
     }
     assert_snapshot!(at_widths(|screen| trials::list(&failures, None, screen)), @r#"
     == 60
@@ -236,8 +237,11 @@ fn blocks_of_failures_fit_the_terminal() {
     let retried =
         row("vat/flaky", "model", "passed", &json!({"attempt": 2, "flaky": true, "final": true}));
     let rows = [failed("vat/rounding", "model-small"), trap("carts/empty"), retried];
-    let blocks =
-        rows.iter().map(|row| trials::block(&read(row), None, 2)).collect::<Vec<_>>().join("\n");
+    let blocks = rows
+        .iter()
+        .map(|row| trials::block(&read(row), &Known::default(), 2))
+        .collect::<Vec<_>>()
+        .join("\n");
     assert_snapshot!(at_widths(|_| blocks.clone()), @r#"
     == 60
     ✗ failed vat/rounding@model-small#1 1.2 s

@@ -6,10 +6,12 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
 use runner_model::{
     Outcome, RowRef,
-    known::{KnownState, Stale},
+    known::{Known, KnownState, Stale},
 };
 use runner_report::failure::{self, Tone};
-use runner_report::{FailureGroup, Failures, KnownResult, Section, SincePrevious, phrases};
+use runner_report::{
+    FailureGroup, Failures, KnownResult, Section, SincePrevious, known_line, phrases,
+};
 
 use super::layout::{cut, width};
 use super::style::{self, Paint};
@@ -31,22 +33,27 @@ pub const PAGE_BYTES: usize = 64 << 10;
 /// Lists failures, one line for each group, with their changes. On a screen, a reason that does not fit gets lines of its own.
 pub fn list(failures: &Failures, since: Option<&SincePrevious>, screen: Option<usize>) -> String {
     let mut lines = Vec::new();
-    let groups = failures.listed();
+    let (groups, left) = failures.listed();
     let (failed, skipped): (Vec<_>, Vec<_>) =
         groups.into_iter().partition(FailureGroup::is_failure);
-    for (title, groups) in [("failed:", failed), ("skipped:", skipped)] {
+    let extent = failures.checks().map(|_| format!(" {}", failures.extent()));
+    let extent = extent.unwrap_or_default();
+    for (title, extent, groups) in [("failed:", &*extent, failed), ("skipped:", "", skipped)] {
         if !groups.is_empty() {
-            lines.push(style::bold(title));
+            lines.push(format!("{}{extent}", style::bold(title)));
             lines.extend(groups.into_iter().map(|group| group_line(&group, since, screen)));
         }
     }
-    lines.extend(Some(failures.left_out()).filter(|left| *left > 0).map(more));
+    lines.extend(left.map(|left| format!("  … and {left}")));
     lines.extend(known(failures));
     let (retried, all) = failures.retried();
     if all > 0 {
         lines.push(style::bold("not done:"));
         lines.extend(retried.iter().map(|trial| format!("  {}", visible_line(trial))));
-        lines.extend(Some(all - retried.len() as u64).filter(|left| *left > 0).map(more));
+        let left = all - retried.len() as u64;
+        lines.extend(
+            (left > 0).then(|| format!("  … and {}", plural(left, "more trial", "more trials"))),
+        );
     }
     lines.join("\n")
 }
@@ -58,7 +65,7 @@ pub fn print_notable(
     out: &Out,
     with_failures: bool,
 ) {
-    let is_listed = failures.listed().iter().any(|group| with_failures || !group.is_failure());
+    let is_listed = failures.sorted().iter().any(|group| with_failures || !group.is_failure());
     if is_listed || failures.retried().1 > 0 {
         out.data(&format!("\n{}", list(failures, since, out.columns())));
     }
@@ -130,10 +137,11 @@ pub fn retried_line(row: &RowRef<'_>) -> String {
     format!("{}: {}{next}", line(row, None), failure::headline(row))
 }
 
-/// Formats a row with its reasons, each of at most `max_lines` lines.
-pub fn block(row: &RowRef<'_>, known: Option<&KnownResult>, max_lines: usize) -> String {
-    let mut text = line(row, known.map(|known| known.state));
-    text.extend(known.map(|known| format!("\n    {}", style::yellow(&known.line()))));
+/// Formats a row beside the known failures with its reasons, each of at most `max_lines` lines.
+pub fn block(row: &RowRef<'_>, known: &Known, max_lines: usize) -> String {
+    let mut text = line(row, KnownResult::of(known, row).map(|known| known.state));
+    let known = known_line(known, row);
+    text.extend(known.map(|line| format!("\n    {}", style::yellow(&line))));
     text + &reasons(row, max_lines, 0)
 }
 
@@ -322,8 +330,4 @@ pub fn known(failures: &Failures) -> Vec<String> {
         lines.push(style::yellow(&text));
     }
     lines
-}
-
-fn more(left: u64) -> String {
-    format!("  … and {}", plural(left, "more trial", "more trials"))
 }

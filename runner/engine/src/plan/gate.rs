@@ -58,7 +58,8 @@ fn one() -> f64 {
     1.0
 }
 
-/// Evaluates the gate of a plan whose trials all have results. `None` without a gate.
+/// Evaluates the gate of a plan whose trials all have results. Entries of known failures that have to apply are conditions if they
+/// do not. `None` without a gate and such entries.
 ///
 /// # Errors
 ///
@@ -69,12 +70,17 @@ pub(crate) fn evaluate(
     run: &RunDir,
     manifest: &Manifest,
 ) -> Result<Option<GateResult>, RecordError> {
-    let Some(Gate(rules)) = &scenario.gate else { return Ok(None) };
+    let known = run.known(manifest)?;
+    let stale = known.failing_entries(manifest.metadata.selection.shard.is_some());
+    let stale = (stale > 0).then(|| stale_entries(stale));
+    let Some(Gate(rules)) = &scenario.gate else {
+        let failed = |stale| GateResult { held: false, conditions: vec![stale] };
+        return Ok(stale.map(failed));
+    };
     let mut tallies: Vec<_> = rules.iter().map(RuleTally::new).collect();
     let tests = special_tests(rules, run, manifest)?;
     // The folder of a merged run has no manifest yet.
     let table = RunTable::open_as(run, manifest)?;
-    let known = run.known(manifest)?;
     let adaptive = suite.adaptive();
     table.each_row(table.settling().map(|row| row.number), |_, row, _| {
         let Some(index) = suite.index(&row.trial) else { return };
@@ -102,9 +108,25 @@ pub(crate) fn evaluate(
             tally.sums.add_repeats(&repeats);
         }
     }
-    let conditions: Vec<_> = tallies.iter().flat_map(RuleTally::conditions).collect();
+    let conditions = tallies.iter().flat_map(RuleTally::conditions);
+    let conditions: Vec<_> = conditions.chain(stale).collect();
     let held = conditions.iter().all(|condition| condition.held);
     Ok(Some(GateResult { held, conditions }))
+}
+
+/// Returns the condition that entries of known failures do not hold, which do not apply although they have to.
+fn stale_entries(count: u64) -> GateCondition {
+    GateCondition {
+        scope: GateScope::All,
+        key: "known.strict".to_owned(),
+        bound: 0.0,
+        value: Some(count as f64),
+        interval: None,
+        trials: 0,
+        left_out: 0,
+        weightless: 0,
+        held: false,
+    }
 }
 
 /// Returns the notice of a gate that could not be evaluated.

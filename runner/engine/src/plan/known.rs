@@ -14,6 +14,8 @@ use crate::error::{EngineError, machine_error};
 
 /// Entries that a notice names.
 const MAX_NAMED: usize = 3;
+/// Globs of such an entry.
+const MAX_GLOBS: usize = 2;
 
 /// Reads the known failures of a scenario, and notices about the entries that do not apply to the run. `suite` has the tests of
 /// all shards; with a selection, it may lack tests, and no entry is [`Stale::Unmatched`]. `made_at` is the start of the run. `None`
@@ -76,10 +78,15 @@ fn notices(entries: &[KnownEntry], scenario: &str) -> Vec<String> {
     ];
     let notice = |(stale, words): (Stale, &str)| {
         let all: Vec<_> = entries.iter().filter(|entry| entry.stale == Some(stale)).collect();
-        let named = all
-            .iter()
-            .take(MAX_NAMED)
-            .map(|entry| format!("`{}:{}`", entry.file.as_deref().unwrap_or(scenario), entry.line));
+        let named = all.iter().take(MAX_NAMED).map(|entry| {
+            let file = entry.file.as_deref().unwrap_or(scenario);
+            let globs = entry.tests.iter().take(MAX_GLOBS).map(String::as_str);
+            let mut globs = globs.collect::<Vec<_>>().join(", ");
+            if entry.tests.len() > MAX_GLOBS {
+                globs += ", …";
+            }
+            format!("`{file}:{}` ({globs})", entry.line)
+        });
         let mut named = named.collect::<Vec<_>>().join(", ");
         if let Some(more @ 1..) = all.len().checked_sub(MAX_NAMED) {
             named += &format!(" and {} more", grouped(more as u64));
@@ -93,7 +100,8 @@ fn notices(entries: &[KnownEntry], scenario: &str) -> Vec<String> {
 pub(crate) fn has_same_entries(one: &KnownList, other: &KnownList) -> bool {
     let [one_entries, other_entries] =
         [one, other].map(|list| list.entries.iter().map(KnownEntry::as_written));
-    one.strict == other.strict && one_entries.eq(other_entries)
+    [one.strict, one.strict_entries] == [other.strict, other.strict_entries]
+        && one_entries.eq(other_entries)
 }
 
 /// Returns whether lists judge alike, whatever the lines of their entries and the days are on which they were read.

@@ -54,9 +54,9 @@ pub struct GateResult {
 pub struct GateCondition {
     /// The trials that the condition is about.
     pub scope: GateScope,
-    /// The key: `pass_rate`, `min_score` or `max_errors`.
+    /// The key: `pass_rate`, `min_score` or `max_errors`, or `known.strict` for entries of known failures that do not apply.
     pub key: String,
-    /// The scenario's value: the most for `max_errors`, the least for the others.
+    /// The scenario's value: the least for rates and scores, the most for the others.
     pub bound: f64,
     /// `None` if no trial has a value. Then the condition holds only if there is no trial.
     pub value: Option<f64>,
@@ -113,6 +113,10 @@ impl fmt::Display for GateCondition {
         // Digits after the point that the scenario's value needs.
         let digits = bound.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
         match self.key.as_str() {
+            "known.strict" => {
+                let entries = plural(value as u64, "known failure does", "known failures do");
+                write!(formatter, "{entries} not apply")?;
+            }
             "max_errors" => {
                 let errors = plural(value as u64, "error", "errors");
                 write!(formatter, "{errors}, at most {bound}")?;

@@ -17,6 +17,9 @@ pub use crate::digest::KnownMember;
 pub struct KnownList {
     /// A pass that no entry expects is a failure.
     pub strict: bool,
+    /// Entries that do not apply make the run fail.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strict_entries: bool,
     /// In the order of the files. The last one that applies to a trial decides.
     pub entries: Vec<KnownEntry>,
 }
@@ -65,6 +68,8 @@ pub enum Stale {
     Changed,
     /// The plan has no such trial.
     Unmatched,
+    /// The trial ended with another outcome. Only of an entry beside a result.
+    Outcome,
 }
 
 /// A result beside the known failures.
@@ -238,6 +243,16 @@ impl Known {
         &self.list
     }
 
+    /// Returns the number of entries that make the run fail because they do not apply. A shard may lack the trials of an entry.
+    pub fn failing_entries(&self, is_shard: bool) -> u64 {
+        let fails = |entry: &&KnownEntry| match entry.stale {
+            Some(Stale::Unmatched) => !is_shard,
+            stale => stale.is_some(),
+        };
+        let count = self.list.entries.iter().filter(fails).count() as u64;
+        if self.list.strict_entries { count } else { 0 }
+    }
+
     /// Returns whether the list has no entry.
     pub fn is_empty(&self) -> bool {
         self.list.entries.is_empty()
@@ -360,7 +375,7 @@ mod tests {
     }
 
     fn known(entries: Vec<KnownEntry>) -> Known {
-        Known::new(KnownList { strict: true, entries }).unwrap()
+        Known::new(KnownList { strict: true, entries, ..KnownList::default() }).unwrap()
     }
 
     #[test]
@@ -408,7 +423,7 @@ mod tests {
     #[test]
     fn too_many_open_globs_are_refused() {
         let entries = (0..=super::MAX_OPEN).map(|number| entry(&format!("*{number}*")));
-        let list = KnownList { strict: true, entries: entries.collect() };
+        let list = KnownList { strict: true, entries: entries.collect(), ..KnownList::default() };
         assert!(Known::new(list).unwrap_err().contains("start and end with wildcards"));
         let entries = (0..20_000).map(|number| entry(&format!("a/*/t{number}")));
         let known = known(entries.collect());

@@ -1,7 +1,7 @@
 //! [`KnownResult`]: a result that the list of known failures changes.
 
 use runner_model::known::{Known, KnownEntry, KnownState};
-use runner_model::{RowRef, visible::visible_line};
+use runner_model::{Outcome, RowRef, visible::visible_line};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,6 +31,23 @@ pub struct KnownTrial {
 /// Formats file and line of an entry.
 pub(crate) fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
     format!("{}:{line}", file.as_deref().unwrap_or("scenario"))
+}
+
+/// Describes a result that is unexpected because its entry is for other outcomes: `known as failed, now error`.
+pub(crate) fn other_outcome(entry: &KnownEntry, outcome: Outcome) -> Option<String> {
+    let is_other = outcome.is_bad() && !entry.outcomes.contains(&outcome);
+    let outcomes: Vec<_> = entry.outcomes.iter().map(|outcome| outcome.as_str()).collect();
+    is_other.then(|| format!("known as {}, now {}", outcomes.join(" or "), outcome.as_str()))
+}
+
+/// Describes a row beside the list of known failures in one line. `None` if no entry applies to its trial, or it passed as expected.
+pub fn known_line(known: &Known, row: &RowRef<'_>) -> Option<String> {
+    if let Some(known) = KnownResult::of(known, row) {
+        return Some(known.line());
+    }
+    let entry = known.entry(&row.test, &row.provider)?;
+    let words = other_outcome(entry, row.outcome)?;
+    Some(visible_line(&format!("{words}: {} ({})", entry.reason, place(entry))).into_owned())
 }
 
 impl KnownResult {

@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use runner_results::hash;
 
-pub use self::known::{KnownResult, KnownTrial};
+pub(crate) use self::known::other_outcome;
+pub use self::known::{KnownResult, KnownTrial, known_line};
 pub(crate) use self::known::{PASSES, place};
 use crate::{denials, logs::JsonRecord, phrases};
 
@@ -52,9 +53,56 @@ pub enum Tone {
 
 pub type BlockLine = (Tone, String);
 
-/// Formats the reason as one line: the first failed check, or else the first grade that is not a pass, or the error without
-/// class and code.
+/// Formats the reason as one line: that of [`first_reason`], with the number of further failed checks and grades.
 pub fn headline(row: &RowRef<'_>) -> String {
+    let more = (row.failed_checks().count() as u64).saturating_sub(1);
+    with_more(first_reason(row), [more; 2])
+}
+
+/// Adds the least and the greatest number of further failed checks to a reason, before its first colon: the end of a reason is cut
+/// in many places.
+pub(crate) fn with_more(reason: String, more: [u64; 2]) -> String {
+    let words = match more {
+        [_, 0] => return reason,
+        [least, most] if least == most => {
+            format!("(+{})", units::plural(most, "more check", "more checks"))
+        }
+        [_, most] => format!("(up to {})", units::plural(most, "more check", "more checks")),
+    };
+    match reason.split_once(": ") {
+        Some((name, rest)) => format!("{name} {words}: {rest}"),
+        None => format!("{reason} {words}"),
+    }
+}
+
+/// Returns the row once for each failed check and grade, with only this one, in the order of [`first_reason`]. Only the first has
+/// the other parts of the reason. Empty if there are fewer than two.
+pub(crate) fn single_reasons<'a>(row: &RowRef<'a>) -> Vec<RowRef<'a>> {
+    if row.failed_checks().nth(1).is_none() {
+        return Vec::new();
+    }
+    let mut rest = row.clone();
+    (rest.checks, rest.grades, rest.artifacts, rest.metrics) = Default::default();
+    let first = rest.clone();
+    (rest.error, rest.denied, rest.summary, rest.workspace) = Default::default();
+    let grades = row.grades.iter().filter(|grade| grade.has_failed());
+    let grades = grades.map(|grade| RowRef { grades: vec![grade.clone()], ..rest.clone() });
+    let checks = row.checks.iter().filter(|check| has_failed(check));
+    let checks = checks.map(|check| RowRef { checks: vec![check.clone()], ..rest.clone() });
+    let mut rows: Vec<_> = grades.chain(checks).collect();
+    rows.sort_by_key(|row| match (&*row.grades, &*row.checks) {
+        ([grade], _) => (0, grade.error.is_none()),
+        (_, checks) => (1, checks.iter().all(|check| check.kind != Some(CheckKind::ExitCode))),
+    });
+    if let Some(row) = rows.first_mut() {
+        let RowRef { error, denied, summary, workspace, .. } = first;
+        (row.error, row.denied, row.summary, row.workspace) = (error, denied, summary, workspace);
+    }
+    rows
+}
+
+/// Formats the grade that decides the row, or else a failed check, that of the exit code first, or the error without class and code.
+pub(crate) fn first_reason(row: &RowRef<'_>) -> String {
     if let Some(grade) = deciding_grade(row) {
         return grade_line(grade);
     }
@@ -110,6 +158,14 @@ pub(crate) fn kind(row: &RowRef<'_>) -> Cow<'static, str> {
         _ => row.outcome.to_string(),
     };
     cut(&visible_line(&words), SHORT_VALUE).into()
+}
+
+/// Returns a filter for the rows with a failed check of this kind. `None` if something else decided the row, or the name needs quotes.
+pub(crate) fn filter(row: &RowRef<'_>, kind: &str) -> Option<String> {
+    let check = deciding_check(row).filter(|_| deciding_grade(row).is_none())?;
+    let is_plain = kind.chars().all(|one| one.is_ascii_alphanumeric() || "._-".contains(one));
+    let outcome = row.outcome;
+    (is_plain && check.label() == kind).then(|| format!("check({kind}) & outcome({outcome})"))
 }
 
 /// The parts of a failure by which it is grouped with others.
@@ -196,9 +252,8 @@ fn unexpected_error(check: &Check<'_>, words: Option<&str>) -> String {
 
 /// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
 pub fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
-    let fails = |grade: &&Grade<'_>| grade.verdict == Some(Verdict::Fail);
     let failed = row.grades.iter().find(|grade| grade.error.is_some());
-    failed.or_else(|| row.grades.iter().find(fails))
+    failed.or_else(|| row.grades.iter().find(|grade| grade.has_failed()))
 }
 
 /// Formats why a grade is not a pass, with the first line of its explanation.

@@ -28,13 +28,13 @@ const [MOST_KINDS, MOST_REASONS, MOST_OF_ALL] = [8, 5, 15];
 
 /** @param {string} run @param {any} failures @param {any} counts those of the run */
 export function failed(run, failures, counts) {
-  const { kinds = [], trials, left_out: leftOut, flaky, retries, retried } = failures ?? {};
+  const { kinds = [], trials, checks, left_out: leftOut, flaky, retries, retried } = failures ?? {};
   if (!kinds.length && !flaky && !retries) return null;
-  const heading = trials > 0 ? ['Failures', el('small', null, plural(trials, 'trial'))] : 'Notable trials';
+  const heading = trials > 0 ? ['Failures', el('small', { title: checks ? 'A trial counts in the kind of each of its failed checks' : null }, plural(trials, 'trial'), checks && `, ${plural(checks, 'failed check')}`)] : 'Notable trials';
   const most = Math.max(1, Math.min(MOST_REASONS, Math.floor(MOST_OF_ALL / Math.min(MOST_KINDS, kinds.length))));
   return el('section', null,
     el('h2', null, heading),
-    some(kinds.map((/** @type {any} */ one) => kind(run, one, most)), MOST_KINDS, 'kind'),
+    some(kinds.map((/** @type {any} */ one) => kind(run, one, most, checks ? 'failure' : 'trial')), MOST_KINDS, 'kind'),
     leftOut > 0 && el('p', { class: 'quiet' }, `${plural(leftOut, 'trial')} of other kinds are in the list below.`),
     flaky && recovered(run, flaky, counts.flaky),
     retries > 0 && el('p', { class: 'quiet' }, `Waiting for a retry: ${plural(retries, 'trial')}. `, retried.join('; ')));
@@ -54,6 +54,7 @@ export const STALE = {
   expired: 'Its last day is over. Fix the tests, or write a later `until`.',
   changed: 'Its tests or their expectations have changed. `runner known --update` confirms it.',
   unmatched: 'It matches no trial. Remove it.',
+  outcome: 'It expects another outcome. `runner known --update` adds an entry.',
 };
 
 /** The known failures of a run by the reasons of their entries, and the entries that do not apply. @param {any} run @param {any} failures */
@@ -79,15 +80,18 @@ const more = (trials, path) => trials > 0 && link(path, `and ${count(trials)} mo
 /** The list of the trials of a kind or a group. @param {string} run @param {string} group */
 const listPath = (run, group) => `${runPath(run)}${query({ group })}`;
 
+/** The list of the trials of a kind, by a filter if it has one. @param {string} run @param {any} one */
+const kindPath = (run, { key, filter }) => (filter ? `${runPath(run)}${query({ filter })}` : listPath(run, key));
+
 /** The first items, and the others folded. @param {import('../base/ui.js').Child[]} items @param {number} most @param {string} noun */
 const some = (items, most, noun) => [items.slice(0, most), items.length > most &&
   el('details', { key: 'more', class: 'more' }, el('summary', null, plural(items.length - most, `more ${noun}`)), items.slice(most))];
 
-/** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most */
-const kind = (run, one, most) => el('div', { key: one.key, class: 'kind' },
-  el('h3', null, link(listPath(run, one.key), outcome(one.outcome === 'passed' ? 'passes' : one.outcome, one.kind), ' ', count(one.trials))),
+/** A check, a grader or a class of errors with its reasons. @param {string} run @param {any} one @param {number} most @param {string} noun */
+const kind = (run, one, most, noun) => el('div', { key: one.key, class: 'kind' },
+  el('h3', null, link(kindPath(run, one), outcome(one.outcome === 'passed' ? 'passes' : one.outcome, one.kind), ' ', count(one.trials))),
   el('div', { class: 'groups' }, some(one.groups.map((/** @type {any} */ group) => reasons(run, group, group.reason.startsWith(`${one.kind}: `) ? group.reason.slice(one.kind.length + 2) : group.reason, one.outcome === 'failed' && !one.kind.startsWith('grader '))), most, 'reason'),
-    one.left_out > 0 && el('p', null, link(listPath(run, one.key), `${plural(one.left_out, 'trial')} with other reasons: all of this kind`))));
+    one.left_out > 0 && el('p', null, link(kindPath(run, one), `${plural(one.left_out, noun)} with other reasons: all of this kind`))));
 
 /** Trials with the same reason. The names are to the right, or once they are shown, above each trial. @param {string} run @param {any} one @param {string} words @param {boolean} hasValues */
 function reasons(run, one, words, hasValues) {

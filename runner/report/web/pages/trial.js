@@ -122,8 +122,8 @@ export async function open({ place, address, names: [run, name] }) {
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
   /** The entries of the list of known failures, with the next step if they do not apply. */
-  const known = () => (trial.known ? [trial.known] : trial.stale ?? []).map((/** @type {any} */ { state, place, reason, why, until }) => (state === 'known' ? el('p', { class: 'quiet' }, 'Known failure, ', el('code', null, place))
-    : el('p', { key: place, class: 'note pre' }, `Known failure${why ? `, ${why}${until && why === 'expired' ? ` ${until}` : ''}` : ''}: ${reason} · `, el('code', null, place), '\n', why ? prose(STALE[why]) : ['To remove its entry: ', el('code', null, 'runner known --update')])));
+  const known = () => (trial.known ? [trial.known] : trial.stale ?? []).map((/** @type {any} */ { state, place, reason, why, until, outcomes }) => (state === 'known' ? el('p', { class: 'quiet' }, 'Known failure, ', el('code', null, place))
+    : el('p', { key: place, class: 'note pre' }, `Known failure${why ? `, ${outcomes ?? why}${until && why === 'expired' ? ` ${until}` : ''}` : ''}: ${reason} · `, el('code', null, place), '\n', why ? prose(STALE[why]) : ['To remove its entry: ', el('code', null, 'runner known --update')])));
 
   /** The results of the repeats. */
   const repeats = (list = trial.repeats ?? []) => list.length > 0 && el('nav', { class: 'tabs', 'aria-label': 'Repeats' }, 'Repeats ', list.map((/** @type {any} */ one) =>

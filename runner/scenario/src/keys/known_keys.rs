@@ -16,6 +16,8 @@ use crate::reading::{
 #[derive(Debug)]
 pub(crate) struct WrittenKnown {
     pub(crate) strict: bool,
+    /// `strict = "all"`.
+    pub(crate) strict_entries: bool,
     /// The lists that its globs match, relative to the scenario. Empty in a stored scenario.
     pub(crate) files: Vec<String>,
     /// Entries without the file and line. A reason may be empty.
@@ -24,12 +26,14 @@ pub(crate) struct WrittenKnown {
 
 pub(crate) const KNOWN: TableForm<WrittenKnown> = TableForm("`[known]`", |table| {
     let files = table.optional("files", &Globs(List(1, KnownFiles)));
+    let [strict, strict_entries] = table.or("strict", &StrictForm, "true");
     let mut seen = HashSet::new();
     let files = files.into_iter().flatten().flatten();
     Some(WrittenKnown {
         files: files.filter(|name| seen.insert(name.clone())).collect(),
         entries: table.optional("failures", &FAILURES).unwrap_or_default(),
-        strict: table.or("strict", &Boolean, "true"),
+        strict,
+        strict_entries,
     })
 });
 /// A file that `[known]` names.
@@ -78,6 +82,25 @@ fn failure(table: &mut Table<'_, '_>) -> Option<KnownEntry> {
         reason: reason?,
         ..KnownEntry::default()
     })
+}
+
+/// Whether passes fail a run, and whether entries that do not apply do.
+struct StrictForm;
+
+impl Form for StrictForm {
+    type Out = [bool; 2];
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<[bool; 2]> {
+        match value {
+            Value::Bool(strict) => Some([*strict, false]),
+            Value::String(word) if word == "all" => Some([true; 2]),
+            _ => reader.refuse_kind(at, value, "`true`, `false` or `\"all\"`"),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"anyOf": [Boolean.schema(), {"const": "all"}]})
+    }
 }
 
 /// The tests that an entry was written for.

@@ -128,7 +128,7 @@ pub fn update_known(
     }
 
     // Whatever the texts were, nothing else may have changed, and the results must be expected now.
-    let mut new = KnownList { strict: list.strict, entries: Vec::new() };
+    let mut new = KnownList { entries: Vec::new(), ..*list };
     for (index, source) in sources.iter().enumerate() {
         let first = new.entries.len();
         if let Some(text) = update.texts.get(&index) {

@@ -56,7 +56,7 @@ impl Case {
             let entries = text.read().unwrap().into_iter();
             entries.map(|entry| KnownEntry { file: source.file.clone(), line: 7, ..entry })
         });
-        KnownList { strict: self.strict, entries: entries.collect() }
+        KnownList { strict: self.strict, entries: entries.collect(), ..KnownList::default() }
     }
 
     fn results(&self) -> KnownResults<'_> {
@@ -421,7 +421,7 @@ proptest! {
         let sources = || old.iter().zip(&case.sources).map(|(old, new)| format!("{}\n=>\n{}", old.text, new.text)).collect::<Vec<_>>().join("\n---\n");
         // Only tests of expired entries may still fail.
         let expired = before.entries.iter().filter(|entry| entry.until.is_some()).cloned();
-        let expired = Known::new(KnownList { strict: true, entries: expired.collect() }).unwrap();
+        let expired = Known::new(KnownList { strict: true, entries: expired.collect(), ..KnownList::default() }).unwrap();
         for pair in case.unexpected() {
             let (test, provider) = pair.split_once('@').unwrap();
             prop_assert!(!expired.matching(test, provider).is_empty(), "{pair}\n{}", sources());

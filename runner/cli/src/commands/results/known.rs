@@ -2,7 +2,7 @@
 
 use runner_engine::{KnownChanges, KnownRequest};
 use runner_model::exit::Exit;
-use runner_model::known::{KnownEntry, KnownState, Stale};
+use runner_model::known::{KnownEntry, KnownList, KnownState, Stale};
 use runner_model::units::{grouped, plural};
 use runner_model::visible::visible_line;
 use runner_record::{RecordError, RunDir};
@@ -56,6 +56,8 @@ pub struct KnownDocument {
     pub run: String,
     /// Passes that no entry expects make the run fail.
     pub strict: bool,
+    /// Entries that do not apply make the run fail.
+    pub strict_entries: bool,
     /// In the order in which they apply: the last one that matches a trial decides.
     pub entries: Vec<KnownLine>,
 }
@@ -97,6 +99,7 @@ impl EntryState {
             Some(Stale::Expired) => Self::Expired,
             Some(Stale::Changed) => Self::Changed,
             Some(Stale::Unmatched) => Self::Unmatched,
+            Some(Stale::Outcome) => Self::Unexpected,
             None if unexpected > 0 => Self::Unexpected,
             None => Self::Known,
         }
@@ -160,8 +163,9 @@ impl KnownDocument {
             let state = EntryState::of(entry, unexpected);
             KnownLine { state, trials, known, unexpected, entry: entry.clone() }
         });
-        let strict = known.list().strict;
-        Ok(Self { v: VERSION, run: run.id().to_owned(), strict, entries: lines.collect() })
+        let KnownList { strict, strict_entries, .. } = *known.list();
+        let run = run.id().to_owned();
+        Ok(Self { v: VERSION, run, strict, strict_entries, entries: lines.collect() })
     }
 
     fn print(&self, run: &RunDir, out: &Out) {
