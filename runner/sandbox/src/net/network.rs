@@ -12,7 +12,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::connect::{Connector, Lookup, system_lookup};
 use super::failure::{Failure, MAX_HEAD, MAX_HEADERS};
-use super::{policy::NetPolicy, retry_after::RetryAfter};
+use super::{policy::NetPolicy, retry_after::RetryAfter, retry_after::is_busy};
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
@@ -104,11 +104,6 @@ impl Traffic {
         };
         self.counts().service_failed = Some(has_failed);
     }
-}
-
-/// Returns whether a server refuses a request for now.
-pub(super) fn is_busy(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Denied requests of one call, each once.

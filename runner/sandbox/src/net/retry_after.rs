@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 use runner_model::{ErrorClass, Time, row::RowError};
 
-use super::network::is_busy;
 use crate::message::{cut, with_end};
 
 /// Bytes of a header's value in a message.
@@ -61,6 +60,11 @@ impl RetryAfter {
             }
         }
     }
+}
+
+/// Returns whether a server refuses a request for now.
+pub(super) fn is_busy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Reads a date of HTTP (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or
