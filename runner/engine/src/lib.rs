@@ -120,8 +120,7 @@ mod workers {
     mod supply;
     mod worker;
 
-    pub(crate) use self::copies::Compared;
-    pub(crate) use self::inputs::{Input, PrestartedWorker};
+    pub(crate) use self::inputs::{Compared, Input, PrestartedWorker};
     pub use self::launch::start_worker;
     pub(crate) use self::launch::{check_machine, prestart};
     pub(crate) use self::link::shapes;

@@ -9,8 +9,8 @@ use runner_model::{Digest, WorkerId, digest};
 use runner_prepare::{ContentSource, Origin};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use super::{Compared, Copies, difference};
-use crate::workers::Input;
+use super::{Copies, difference};
+use crate::workers::{Compared, Input};
 
 const FILES: [(&str, &str); 3] = [("a", "first"), ("b/c", "second"), ("d", "")];
 const WORKER: WorkerId = WorkerId(1);

@@ -19,7 +19,7 @@ use runner_record::Scratch;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 
-use super::inputs::Input;
+use super::inputs::{Compared, Input};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 128 << 10;
@@ -48,15 +48,6 @@ struct WorkerCopies {
     /// all.
     remover: Option<Box<dyn FnOnce() + Send>>,
     has_exited: bool,
-}
-
-/// The end of a comparison.
-#[derive(Debug)]
-pub(crate) struct Compared {
-    pub(crate) worker: WorkerId,
-    /// The path of the first file that differs, in the base. `None` if the copies are equal to the bases.
-    pub(crate) difference: Option<String>,
-    started: Instant,
 }
 
 impl Copies {

@@ -1,13 +1,12 @@
 //! [`Input`]: the events of a session's loop. [`PrestartedWorker`]: a worker that starts while the session is planned.
 
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::{io, thread};
+use std::{io, thread, time::Instant};
 
 use runner_model::{Reason, WorkerId, prepare::Ready, protocol::FromWorker, row::Actor};
 use runner_prepare::PrepareError;
 use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
-use super::copies::Compared;
 use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerExit, WorkerLink};
 use super::remote::SourceEvent;
 use crate::signals::SignalEvent;
@@ -52,6 +51,15 @@ pub(crate) enum Input {
     Labels(Box<LabelRequest>),
     /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
+}
+
+/// The end of a comparison of a worker's copies of bases.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) worker: WorkerId,
+    /// The path of the first file that differs, in the base. `None` if the copies are equal to the bases.
+    pub(crate) difference: Option<String>,
+    pub(super) started: Instant,
 }
 
 /// Starts a worker.

@@ -15,8 +15,8 @@ use runner_prepare::machine;
 use runner_record::JoinedWorker;
 use tracing::debug;
 
-use super::copies::{Compared, Copies};
-use super::inputs::{Connection, Input, Launch, PrestartedWorker};
+use super::copies::Copies;
+use super::inputs::{Compared, Connection, Input, Launch, PrestartedWorker};
 use super::link::{Phase, WorkerExit};
 use super::quota::FrameQuota;
 use super::remote::{JoiningWorker, OfferedSession, Remote, RemoteRequest, SourceEvent};
