@@ -19,12 +19,15 @@ fuzz_target!(|bytes: &[u8]| {
         trial: row.trial.clone(),
         provider: 0,
         attempt: row.attempt,
+        tries: row.attempt,
         seed: 0,
+        random: None,
         timeout: Micros(1),
         timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Run,
         line: Line::Bytes(0),
         row_bytes: 0,
+        recorded: None,
     };
     if check_row(bytes, &task, &Limits::default()).is_ok() {
         let fingerprint = Fingerprint::parse(&"0".repeat(32)).expect("it has 32 digits");
