@@ -127,7 +127,7 @@ fn annotations_are_grouped_and_bounded() {
     ran.events();
     let found = commands(&ran);
     assert_eq!(found.len(), 10, "{found:?}");
-    assert!(found[9].starts_with("::error::5 more trials failed: runner show "), "{found:?}");
+    assert!(found[9].starts_with("::error::5 more trials: runner show "), "{found:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::{
     http::Site,
     runner::{Runner, tests},
+    running::Running,
     server::{Response, Server},
 };
 
@@ -294,4 +295,53 @@ fn newly_skipped_tests_pass_no_check() {
     runner.exec(&[]).expect(0);
     judge("fail");
     runner.exec(&[]).expect(1).says(&["): failing, skipped in base: t@p "]);
+}
+
+#[test]
+fn each_failed_check_is_on_every_face() {
+    // The second check of most trials is the one that matters.
+    let runner = Runner::hostile(&tests(
+        "a | { do = \"echo\", value = \"x\" } | equals = \"y\", not.contains = \"x\"
+        b | { do = \"echo\", value = \"x\" } | equals = \"y\"
+        c | { do = \"echo\", value = \"z\" } | equals = \"y\", contains = \"x\", not.contains = \"z\"
+        d | { do = \"error\", kind = \"internal\" } |",
+    ));
+    let extent = "4 trials, 6 failed checks, by kind: 3 × equals, 2 × not.contains, 1 × contains, 1 × internal";
+    let run = runner.exec(&[]).expect(1);
+    let both = "equals (+1 more check): expected \"y\", got \"x\"";
+    run.says(&[
+        &format!("failed: {extent}"),
+        "not.contains (+1 more check): ",
+        "equals (+2 more checks): ",
+    ]);
+    runner.run(&["show"]).expect(0).says(&[extent]);
+    let shown = runner.run(&["show", "--failed", "-E", "check(not.*)"]).expect(0).stdout;
+    assert!(shown.contains("a@hostile#1") && shown.contains("c@hostile#1"), "{shown}");
+    assert!(!shown.contains("b@hostile#1") && shown.contains("not.contains: "), "{shown}");
+    for (form, part) in [
+        ("--markdown", extent),
+        ("--html", extent),
+        (
+            "--junit",
+            "message=\"equals (+1 more check): expected &quot;y&quot;, got &quot;x&quot;\"",
+        ),
+        ("--csv", "equals (+1 more check): expected \"\"y\"\", got \"\"x\"\""),
+        ("--trace", "equals (+1 more check): expected \\\"y\\\", got \\\"x\\\""),
+    ] {
+        let text = runner.run(&["report", form]).expect(0).stdout;
+        assert!(text.contains(part), "{form}: {text}");
+    }
+    let site = Site::start(&runner, &[]);
+    let trials = site.get("/runs/latest/trials?filter=check(not.contains)");
+    let lines = trials["trials"].as_array().unwrap().iter().map(|trial| &trial["headline"]);
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [both, "equals (+2 more checks): expected \"y\", got \"z\""]
+    );
+    runner.exec(&["--test", "a"]).expect(1);
+    runner.run(&["compare", "latest~1", "latest"]).expect(0).says(&[both]);
+    // In a job, a trial is in the annotation of each reason, and the sums are said.
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    let job = Running::start(command.env("GITHUB_ACTIONS", "true")).finish().expect(1);
+    job.says(&["::notice::", extent]);
 }

@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::symlink};
 use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
-use crate::support::runner::{Runner, tests};
+use crate::support::{
+    http::Site,
+    runner::{Runner, tests},
+};
 
 const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
 
@@ -70,12 +73,13 @@ fn tests_that_began_to_fail_come_first() {
             tests(&format!(
                 "always | {{ do = \"echo\", value = 1 }} | equals = 1
                 fails | {{ do = \"echo\", value = 1 }} | equals = {failing}
+                red | {{ do = \"echo\", value = 1 }} | equals = 2
                 again | {{ do = \"fail-until\" }} |"
             ))
         ));
         runner.exec(args)
     };
-    exec(1, &[]).expect(0);
+    exec(1, &[]).expect(1);
     exec(1, &["--retries", "0"]).expect(1);
     exec(2, &[]).expect(1);
     let document = history(&runner, &[]);
@@ -84,7 +88,8 @@ fn tests_that_began_to_fail_come_first() {
     assert_eq!(
         marks(&document),
         [
-            ("fails".to_owned(), vec![passed.clone(), passed.clone(), failed]),
+            ("fails".to_owned(), vec![passed.clone(), passed.clone(), failed.clone()]),
+            ("red".to_owned(), vec![failed; 3]),
             ("again".to_owned(), vec![flaky.clone(), error, flaky]),
             ("always".to_owned(), vec![passed; 3]),
         ]
@@ -92,9 +97,18 @@ fn tests_that_began_to_fail_come_first() {
     let counts = |key| {
         document["tests"].as_array().unwrap().iter().map(|one| one[key].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(counts("failing_runs"), [1, 0, 0].map(|count| json!(count)));
-    assert_eq!(counts("flaky_runs"), [0, 2, 0].map(|count| json!(count)));
-    assert_eq!(document["runs"][1]["pass_rate"], 2.0 / 3.0);
+    assert_eq!(counts("failing_runs"), [1, 3, 0, 0].map(|count| json!(count)));
+    assert_eq!(counts("flaky_runs"), [0, 0, 2, 0].map(|count| json!(count)));
+    assert_eq!(document["runs"][1]["pass_rate"], 0.5);
+    // Also if only a part of the tests is in the answer.
+    let site = Site::start(&runner, &[]);
+    let failing = json!([
+        { "run": document["runs"][2]["run"], "results": 1, "first": [["fails", "hostile"]] },
+        { "run": null, "results": 1, "first": [["red", "hostile"]] }
+    ]);
+    for document in [document, site.get("/history?tests_limit=1")] {
+        assert_eq!(document["failing"], failing);
+    }
     transcript.run(&runner, &["history"]).expect(0);
     transcript.check("tests_that_began_to_fail_come_first");
 }
@@ -207,7 +221,7 @@ fn sums_have_tokens_and_cost() {
         r#"
         [providers.hostile]
         plugin = "hostile.wasm"
-        [prices.hostile]
+        [prices."*"]
         tokens = 2_000_000
         [graders.judge]
         plugin = "hostile.wasm"
@@ -229,16 +243,31 @@ fn sums_have_tokens_and_cost() {
     let document = history(&runner, &["--by", "team"]);
     let sums = document["sums"].as_array().unwrap().iter();
     let sums: Vec<_> = sums
-        .map(|sum| json!([sum["key"], sum["runs"], sum["passed"], sum["tokens"], sum["cost_usd"]]))
+        .map(|sum| {
+            let graders = &sum["graders"];
+            json!([
+                [sum["key"], sum["runs"], sum["passed"], sum["tokens"], sum["cost_usd"]],
+                [sum["providers"][0]["cost_usd"], graders["tokens"], graders["cost_usd"]]
+            ])
+        })
         .collect();
     assert_eq!(
         sums,
         [
-            json!([null, 1, 2, 35.0, 60.0]),
-            json!(["day", 1, 2, 35.0, 60.0]),
-            json!(["night", 2, 4, 70.0, 120.0])
+            json!([[null, 1, 2, 30.0, 60.0], [60.0, 5.0, 10.0]]),
+            json!([["day", 1, 2, 30.0, 60.0], [60.0, 5.0, 10.0]]),
+            json!([["night", 2, 4, 60.0, 120.0], [120.0, 10.0, 20.0]])
         ]
     );
+    // The same as of the run.
+    let shown = runner.run(&["show", "--json"]).expect(0).document();
+    let cost = |of: &Value| {
+        let mut metrics = of["metrics"].as_array().unwrap().iter();
+        metrics.find(|metric| metric["name"] == "cost_usd").unwrap()["value"].clone()
+    };
+    assert_eq!([&shown["providers"][0], &shown["graders"][0]].map(cost), [60.0, 10.0]);
+    assert_eq!(document["runs"][0]["graders"]["cost_usd"], 10.0);
+    assert_eq!(document["tests"][0]["cost_usd"], 240.0);
     assert_eq!(document["tests"].as_array().unwrap().last().unwrap()["tokens"], Value::Null);
     transcript.run(&runner, &["history", "--by", "team"]).expect(0);
     let days = history(&runner, &["--by", "day"]);

@@ -353,7 +353,7 @@ fn no_call_is_without_a_step() {
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let expect = |more: &str| runner.scenario(&format!("{text}expect.transcript = {{ {more} }}\n"));
     expect("never = [\"command\"]");
-    runner.exec(&[]).expect(1).says(&["these may not be called, but were: `command`"]);
+    runner.exec(&[]).expect(1).says(&["these may not be called, but were: `command` 5 times"]);
     let output = output(&runner);
     assert!(
         output.as_array().unwrap()[..4].iter().all(|one| one["error"] == "invalidinput"),

@@ -700,6 +700,11 @@ fn check_groups(site: &Site) -> Vec<(String, u64, Vec<u64>)> {
     let kinds = failures["kinds"].as_array().unwrap().iter().map(|kind| {
         let all = of_group(site, kind, "");
         assert_eq!(all.len() as u64, trials(kind).min(1000), "{kind}");
+        if let Some(filter) = kind["filter"].as_str() {
+            let filter = filter.replace(' ', "%20").replace('&', "%26");
+            let listed = site.get(&format!("/runs/latest/trials?limit=1000&filter={filter}"));
+            assert_eq!(keys(&listed["trials"], "trial"), all, "{kind}");
+        }
         let mut left: BTreeSet<_> = all.into_iter().collect();
         let groups = kind["groups"].as_array().unwrap().iter().map(|group| {
             let list = of_group(site, group, "&sort=plan");
@@ -741,7 +746,15 @@ fn list_of_a_group_has_its_trials() {
         id = "judged"
         repeat = 3
         input = { do = "echo", value = 1 }
-        expect = { graders = ["judge"] }
+        expect = { graders = ["judge", "strict"] }
+        [[tests]]
+        id = "several"
+        repeat = 2
+        input = { do = "echo", value = 1 }
+        expect = { equals = 2, contains = "x0", json = [2] }
+        [graders.strict]
+        plugin = "bundled:echo"
+        input = { verdict = "fail" }
         [graders.judge]
         plugin = "hostile.wasm"
         min_score = 0.7
@@ -757,13 +770,17 @@ fn list_of_a_group_has_its_trials() {
         kinds,
         [
             ("internal", 12, &[12][..]),
-            ("equals", 24, &[12, 12]),
-            ("json", 17, &[17]),
-            ("contains", 12, &[4, 4, 4]),
+            ("equals", 26, &[14, 12]),
+            ("json", 19, &[19]),
+            ("contains", 14, &[6, 4, 4]),
             ("grader judge below 0.7", 3, &[3]),
+            ("grader strict: fail", 3, &[3]),
         ]
     );
     let failures = site.get("/runs/latest/failures");
+    assert_eq!([&failures["trials"], &failures["checks"]], [70, 65]);
+    let filters = failures["kinds"].as_array().unwrap().iter().map(|kind| kind["filter"].as_str());
+    assert_eq!(filters.flatten().next(), Some("check(equals) & outcome(failed)"));
     let group = &failures["kinds"][1]["groups"][0];
     let chosen = of_group(&site, group, "&filter=test(*-1)%20or%20outcome(passed)");
     assert!(matches!(&chosen[..], [only] if only.ends_with("-1@hostile#1")), "{chosen:?}");

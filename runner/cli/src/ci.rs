@@ -65,6 +65,9 @@ impl System {
                 for (number, group) in failed.failed().into_iter().take(MOST_SECTIONS).enumerate() {
                     out.ci(&self.section(number, time, &group));
                 }
+                if failed.checks().is_some() {
+                    out.ci(&visible_line(&failed.extent()));
+                }
                 known_line(document, &failed).iter().for_each(|line| out.ci(line));
                 Ok(())
             }
@@ -115,11 +118,12 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
     if let Some(line) = known_line(document, failed) {
         out.ci(&format!("::notice::{}", data(&line)));
     }
-    let left: u64 = failed.trials - groups.iter().map(|group| group.trials).sum::<u64>();
-    if left > 0 {
-        let trials = plural(left, "more trial", "more trials");
+    if failed.checks().is_some() {
+        out.ci(&format!("::notice::{}", data(&failed.extent())));
+    }
+    if let Some(left) = failed.left_out(&groups) {
         let command = document.run.command("show", &document.run.short, &["--failed"]);
-        out.ci(&format!("::{level}::{}", data(&format!("{trials} failed: {command}"))));
+        out.ci(&format!("::{level}::{}", data(&format!("{left}: {command}"))));
     }
 }
 

@@ -516,7 +516,7 @@ impl Failures {
         kinds.sort_by_key(|kind| (Reverse(kind.trials), &kind.label));
         let kinds = kinds.iter().map(|kind| format!("{} × {}", grouped(kind.trials), kind.label));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
-        format!("{trials}, {}: {kinds}", plural(checks, "failed check", "failed checks"))
+        format!("{trials}, {}, by kind: {kinds}", plural(checks, "failed check", "failed checks"))
     }
 
     /// Formats the flaky trials as one line. `None` without flaky trials.

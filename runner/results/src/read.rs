@@ -86,8 +86,8 @@ impl RunTable {
             trials: Vec::new(),
             rows: Vec::new(),
             scores: Sparse::default(),
-            tokens: Sparse::default(),
-            costs: Sparse::default(),
+            tokens: Default::default(),
+            costs: Default::default(),
             states: Vec::new(),
             known: OnceLock::new(),
             adding: Some(Adding::default()),
@@ -231,10 +231,11 @@ impl RunTable {
                 .fold(attempt << 5, |all, (_, flag)| all | flag),
             worker,
         });
-        let sums = row.sums();
         self.scores.set(number, row.trial_score());
-        self.tokens.set(number, sums.tokens);
-        self.costs.set(number, sums.cost_usd);
+        for (of, sums) in row.sums().into_iter().enumerate() {
+            self.tokens[of].set(number, sums.tokens);
+            self.costs[of].set(number, sums.cost_usd);
+        }
         replace_newest(&self.rows, &mut self.trials[trial as usize].newest, number);
     }
 

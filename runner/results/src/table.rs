@@ -30,8 +30,9 @@ pub struct RunTable {
     pub(crate) rows: Vec<RowEntry>,
     /// By row.
     pub(crate) scores: Sparse,
-    pub(crate) tokens: Sparse,
-    pub(crate) costs: Sparse,
+    /// Of the provider, then of the graders.
+    pub(crate) tokens: [Sparse; 2],
+    pub(crate) costs: [Sparse; 2],
     /// Places in [`KnownState::ALL`]. Its end without listed results is missing.
     pub(crate) states: Vec<u8>,
     /// Read by [`Self::known`].
@@ -298,9 +299,12 @@ impl RunTable {
         self.rows[row as usize].fingerprints
     }
 
-    /// Returns tokens and cost of a row's provider and graders.
-    pub fn sums(&self, row: u32) -> MetricSums {
-        MetricSums { tokens: self.tokens.get(row), cost_usd: self.costs.get(row) }
+    /// Returns tokens and cost of a row's provider, and those of its graders together.
+    pub fn sums(&self, row: u32) -> [MetricSums; 2] {
+        [0, 1].map(|of| MetricSums {
+            tokens: self.tokens[of].get(row),
+            cost_usd: self.costs[of].get(row),
+        })
     }
 
     /// Returns the start of the run.

@@ -41,6 +41,10 @@ test('report shows failures, details and attempts of a run', async ({ page, open
   await group.getByRole('link', { name: 'and 1 more' }).click();
   await expect(page.locator('.trials h2')).toContainText('4 of 44 trials match');
   await expect(list(page).filter({ hasText: 'fails@' })).toHaveCount(4);
+  // A check is selected by a filter, other kinds by their key.
+  await page.locator('.kind').getByRole('link', { name: 'json 4' }).click();
+  await expect(page.locator('.trials h2')).toContainText('4 of 44 trials match');
+  await expect(list(page).filter({ hasText: 'differs@' })).toHaveCount(4);
   await page.locator('.kind').getByRole('link', { name: 'internal 4' }).click();
   await expect(list(page).filter({ hasText: 'breaks@' })).toHaveCount(4);
   await page.getByRole('button', { name: 'Reason: internal' }).click();

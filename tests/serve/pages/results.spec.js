@@ -446,7 +446,7 @@ tests = ["gone/*"]
 reason = "too long, issue 4"
 [providers.echo]
 plugin = "bundled:echo"
-${[['fine', 'a'], ['dates/offset', 'b'], ['dates/local', 'c'], ['fixed', 'a'], ['fresh', 'd']].map(([id, output]) => `[[tests]]\nid = "${id}"\ninput = "a"\nexpect = { equals = "${output}" }`).join('\n')}
+${[['fine', 'a'], ['dates/offset', 'b'], ['dates/local', 'c'], ['fixed', 'a'], ['fresh', 'd']].map(([id, output]) => `[[tests]]\nid = "${id}"\ninput = "a"\nexpect = { equals = "${output}", contains = "${output}" }`).join('\n')}
 `;
 
 test.describe('', () => {
@@ -465,6 +465,14 @@ test.describe('', () => {
     await expect(failures.getByRole('heading', { name: 'passes although known' })).toBeVisible();
     await expect(failures.locator('.group').filter({ hasText: 'fixed@echo' })).toContainText('not yet');
     await expect(failures).not.toContainText('dates/');
+    // Each failed check is in its own kind, whose link lists exactly its trials.
+    await expect(failures.getByRole('heading', { level: 2 })).toHaveText('Failures2 trials, 2 failed checks');
+    await expect(failures.getByRole('link', { name: 'equals 1' })).toBeVisible();
+    await failures.getByRole('link', { name: 'contains 1' }).click();
+    await expect(page.getByRole('searchbox')).toHaveValue('check(contains) & outcome(failed) & unexpected()');
+    await expect(page.getByRole('heading', { name: /^Trials/ })).toContainText('1 of 5 trials match');
+    await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('row').filter({ hasText: 'fresh' })).toContainText('equals (+1 more check): ');
+    await page.goBack();
     await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button')).toHaveText(['All 5', 'Unexpected 2', 'Known 2']);
 
     const stale = [/^State/, /expired.*scenario:8.*fresh.*a draft, issue 9.*write a later until.*until 2020-02-29/, /unmatched.*scenario:12.*gone\/\*.*too long, issue 4.*Remove it/];

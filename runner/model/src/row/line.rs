@@ -394,10 +394,10 @@ impl RowHead {
         self.metrics.is_some() || !self.grades.is_empty()
     }
 
-    /// Returns tokens and cost of the provider and the graders.
-    pub fn sums(&self) -> MetricSums {
+    /// Returns tokens and cost of the provider, and those of the graders together.
+    pub fn sums(&self) -> [MetricSums; 2] {
         let grades = self.grades.iter().map(|grade| grade.metrics);
-        grades.fold(self.metrics.unwrap_or_default(), MetricSums::plus)
+        [self.metrics.unwrap_or_default(), grades.fold(MetricSums::default(), MetricSums::plus)]
     }
 
     /// Returns the end of the attempt by the wall clock, without suspensions.

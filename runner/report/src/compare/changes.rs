@@ -135,7 +135,7 @@ impl ChangeList {
                 self.failures.push((outcomes, Failures::default()));
                 self.failures.len() - 1
             });
-            self.failures[known].1.add(row, place);
+            self.failures[known].1.add_first(row, place);
             return;
         }
         let known = self.groups.iter_mut().find(|group| group.is_of(change, &outcomes));

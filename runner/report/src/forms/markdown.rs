@@ -3,7 +3,7 @@
 use std::io;
 
 use runner_model::Counts;
-use runner_model::units::{grouped, plural};
+use runner_model::units::plural;
 use runner_model::visible::{visible_line, without_commands};
 
 use super::cases::{CaseCounts, Cases, FormError};
@@ -34,19 +34,18 @@ pub(super) fn write(
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
     }
     text += &table(document, &counts);
-    let mut shown = 0;
-    let mut named = 0;
-    for group in failed.failed() {
-        let section = section(&group);
-        if text.len() + section.len() > MOST_BYTES - TAIL_BYTES {
-            continue;
-        }
-        text += &section;
-        (shown, named) = (shown + 1, named + group.trials);
+    if failed.checks().is_some() {
+        text += &format!("\n{}\n", escaped(&failed.extent()));
     }
-    if named < failed.trials {
-        let more = if shown > 0 { "more failed trials" } else { "failed trials" };
-        text += &format!("\n{} {more} are not shown here.\n", grouped(failed.trials - named));
+    let mut groups = failed.failed();
+    groups.retain(|group| {
+        let section = section(group);
+        let fits = text.len() + section.len() <= MOST_BYTES - TAIL_BYTES;
+        text += if fits { &section } else { "" };
+        fits
+    });
+    if let Some(left) = failed.left_out(&groups) {
+        text += &format!("\nNot shown here: {left}.\n");
     }
     if failed.known > 0 {
         let known = plural(failed.known, "known failure is", "known failures are");

@@ -26,6 +26,10 @@ pub struct FailuresPage {
     counts: Option<Counts>,
     /// Number of trials that did not pass, or that pass although they are known failures.
     trials: u64,
+    /// Number of failed checks and grades, if a trial has several. It then counts in several kinds and groups, whose sums exceed
+    /// `trials`. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<u64>,
     /// Number of known failures, which are in no kind. Absent for 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<u64>,
@@ -39,7 +43,7 @@ pub struct FailuresPage {
     stale_entries: u64,
     /// Up to 30 kinds: those with new failures, then errors, timeouts, failures and skipped trials.
     kinds: Vec<FailureKind>,
-    /// Number of trials of other kinds.
+    /// Number of trials with a failure of another kind.
     left_out: u64,
     /// One name for all flaky trials. `null` without any.
     flaky: Option<String>,
@@ -56,16 +60,19 @@ pub struct FailuresPage {
     /// Keys by the number of the reason of known failures.
     #[serde(skip)]
     known_keys: Vec<String>,
-    /// Rows with their places. Takes 16 bytes for each.
+    /// Rows with the place of each of their failures. Takes 16 bytes for each.
     #[serde(skip)]
     rows: Vec<(u32, FailurePlace)>,
 }
 
-/// Trials that the same check, grader or class of error has decided.
+/// Trials that failed the same check or grader, or ended with the same class of error.
 #[derive(Debug, Serialize, JsonSchema)]
 struct FailureKind {
     /// Selects the trials of the kind: `/runs/{run}/trials?group=KEY`.
     key: String,
+    /// Selects the trials of the kind, if it is a check with a plain name. Absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<String>,
     outcome: Outcome,
     /// An expectation such as `equals`, a check of the provider, `grader NAME below 0.7`, `grader NAME: VERDICT`, a class of
     /// errors, `timeout`, or `passes although known`.
@@ -73,7 +80,7 @@ struct FailureKind {
     trials: u64,
     /// Up to 10 groups: those with new failures, then those with the most trials.
     groups: Vec<FailedTrials>,
-    /// Number of trials in other groups.
+    /// Number of failures in other groups.
     left_out: u64,
 }
 
@@ -94,6 +101,8 @@ struct FailedTrials {
     /// `new`, `still`, or the number of trials that are new. Absent while the run is running, and without a previous run.
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<String>,
+    #[serde(skip)]
+    failures: u64,
 }
 
 impl FailedTrials {
@@ -120,13 +129,15 @@ impl FailuresPage {
     /// Lists grouped failures.
     pub(crate) fn of(failures: &Failures, since: Option<&SincePrevious>) -> Self {
         let (retried, retries) = failures.retried();
+        let unexpected = if failures.known > 0 { " & unexpected()" } else { "" };
         let kinds = failures.kinds.iter().map(|kind| FailureKind {
+            filter: kind.filter.as_ref().map(|filter| format!("{filter}{unexpected}")),
             key: format!("{:012x}", hash(&(kind.outcome.as_str(), &kind.label)) >> 16),
             outcome: kind.outcome,
             kind: kind.label.clone(),
             trials: kind.trials,
             groups: Vec::new(),
-            left_out: kind.trials,
+            left_out: kind.failures,
         });
         let mut kinds: Vec<_> = kinds.collect();
         let kind_keys: Vec<_> = kinds.iter().map(|kind| kind.key.clone()).collect();
@@ -136,7 +147,7 @@ impl FailuresPage {
         };
         let mut parts: Vec<_> =
             failures.part_keys().map(own_key).map(|key| [key.clone(), key]).collect();
-        for group in failures.sorted() {
+        for group in failures.by_reason() {
             let key = parts[group.parts[0]][0].clone();
             for part in &group.parts {
                 parts[*part][1].clone_from(&key);
@@ -148,6 +159,7 @@ impl FailuresPage {
                 first: group.first().map(str::to_owned).collect(),
                 providers: group.providers().map(str::to_owned).collect(),
                 change: since.and_then(|since| since.change(&group)),
+                failures: group.failures,
                 reason: group.reason,
                 trials: group.trials,
             });
@@ -155,7 +167,7 @@ impl FailuresPage {
         for kind in &mut kinds {
             kind.groups.sort_by_key(|group| (!group.is_new(), Reverse(group.trials)));
             kind.groups.truncate(MOST_LISTED);
-            kind.left_out -= kind.groups.iter().map(|group| group.trials).sum::<u64>();
+            kind.left_out -= kind.groups.iter().map(|group| group.failures).sum::<u64>();
         }
         kinds.sort_by_key(|kind| {
             let is_new = kind.groups.first().is_some_and(FailedTrials::is_new);
@@ -172,7 +184,8 @@ impl FailuresPage {
             stale_entries: failures.stale.len() as u64,
             trials: failures.trials,
             known: Some(failures.known).filter(|known| *known > 0),
-            left_out: failures.grouped - kinds.iter().map(|kind| kind.trials).sum::<u64>(),
+            left_out: failures.left_out_trials,
+            checks: failures.checks(),
             kinds,
             flaky: failures.flaky(),
             retried: retried.into_iter().map(str::to_owned).collect(),
@@ -215,6 +228,7 @@ impl FailuresPage {
         });
         let mut rows: Vec<_> = rows.map(|(row, _)| *row).collect();
         rows.sort_unstable();
+        rows.dedup();
         // A group that is not listed has the label of its kind.
         let kind = self.kinds.iter().find(|kind| key.starts_with(&kind.key));
         let group = kind.and_then(|kind| kind.groups.iter().find(|group| group.key == *key));

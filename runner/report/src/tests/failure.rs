@@ -1,4 +1,4 @@
-use runner_model::RowRef;
+use runner_model::{RowRef, known::Known};
 
 use super::{Tone, block, headline, kind};
 use crate::{Failures, FailuresPage};
@@ -37,7 +37,7 @@ fn messages_keep_their_line_breaks() {
         r#","checks":[{"name":"judge","verdict":"fail","message":"\nnot polite:\r\n\n  \u001b[2Jno greeting\n  no thanks\n","actual":"a\nb"},{"name":"empty","verdict":"fail","message":"\n"}]"#,
     );
     let row = read(&json);
-    assert_eq!(headline(&row), "judge: not polite:");
+    assert_eq!(headline(&row), "judge (+1 more check): not polite:");
     let lines = [
         (Tone::Reason, "judge: not polite:"),
         (Tone::Detail, ""),
@@ -272,7 +272,7 @@ fn differences_that_are_left_out_are_counted() {
 fn wrong_exit_code_is_the_first_reason() {
     let checks = r#"{"kind":"equals","verdict":"fail","message":"m","expected":"a","actual":""},{"kind":"exit_code","verdict":"fail","message":"expected exit code 0, got 7","actual":7}"#;
     let json = row("failed", &format!(r#","checks":[{checks}]"#));
-    assert_eq!(headline(&read(&json)), "exit_code: expected exit code 0, got 7");
+    assert_eq!(headline(&read(&json)), "exit_code (+1 more check): expected exit code 0, got 7");
 }
 
 #[test]
@@ -655,6 +655,10 @@ fn code_points_follow_texts_that_look_alike() {
     assert_eq!(headline(&read(&json)), line);
 }
 
+fn add(failures: &mut Failures, json: &str, place: u64) {
+    failures.add_result(&read(json), place, &Known::default());
+}
+
 #[test]
 fn many_wrong_answers_are_few_groups() {
     let mut failures = Failures::default();
@@ -665,9 +669,9 @@ fn many_wrong_answers_are_few_groups() {
         let keys = keys.replace('E', &format!("city {}", number / 4)).replace('A', &answer);
         let json = row("failed", &keys)
             .replace(r#""a@p#1","test":"a""#, &format!(r#""t{number}@p#1","test":"t{number}""#));
-        failures.add(&read(&json), number);
+        add(&mut failures, &json, number);
     }
-    let groups = failures.listed();
+    let (groups, left) = failures.listed();
     let shown = groups.iter().map(|group| (group.trials, group.first_names(), &*group.reason));
     assert_eq!(
         shown.collect::<Vec<_>>(),
@@ -684,7 +688,7 @@ fn many_wrong_answers_are_few_groups() {
             ),
         ]
     );
-    assert_eq!(failures.left_out(), 0);
+    assert_eq!(left, None);
 }
 
 #[test]
@@ -703,9 +707,9 @@ fn groups_do_not_depend_on_the_order() {
     let groups = |rows: &mut dyn Iterator<Item = (u64, String)>| {
         let mut failures = Failures::default();
         for (number, json) in rows {
-            failures.add(&read(&json), number);
+            add(&mut failures, &json, number);
         }
-        let groups = failures.listed().into_iter().map(|group| {
+        let groups = failures.sorted().into_iter().map(|group| {
             let providers: Vec<_> = group.providers().map(str::to_owned).collect();
             (group.first_names(), group.block, providers)
         });
@@ -720,9 +724,9 @@ fn kept_reasons_are_short() {
     let json =
         row("error", &format!(r#","error":{{"class":"other","code":"c","message":"{message}"}}"#));
     let mut failures = Failures::default();
-    failures.add(&read(&json), 0);
+    add(&mut failures, &json, 0);
     failures.add_retried(&read(&json), 1);
-    assert!(failures.listed()[0].reason.len() < 2000);
+    assert!(failures.sorted()[0].reason.len() < 2000);
     assert!(failures.retried().0[0].len() < 2000);
 }
 
@@ -769,9 +773,9 @@ fn scores_with_one_explanation_are_one_group() {
         );
         let json = graded("failed", &[&grade])
             .replace(r#""a@p#1","test":"a""#, &format!(r#""t{number}@p#1","test":"t{number}""#));
-        failures.add(&read(&json), number);
+        add(&mut failures, &json, number);
     }
-    let groups = failures.listed();
+    let groups = failures.sorted();
     assert_eq!(
         groups.iter().map(|group| (group.trials, &*group.reason)).collect::<Vec<_>>(),
         [
@@ -786,7 +790,7 @@ fn kinds_are_counted_up_to_a_bound() {
     let mut failures = Failures::default();
     for number in 0..100_u64 {
         let keys = format!(r#","checks":[{{"name":"check-{}","verdict":"fail"}}]"#, number % 40);
-        failures.add(&read(&row("failed", &keys)), number);
+        add(&mut failures, &row("failed", &keys), number);
     }
     let page = serde_json::to_value(FailuresPage::of(&failures, None)).unwrap();
     let trials = page["kinds"].as_array().unwrap().iter().map(|kind| kind["trials"].as_u64());
@@ -802,10 +806,81 @@ fn headline_without_values_is_apart_from_others() {
         for (place, code) in codes.iter().enumerate() {
             let keys =
                 format!(r#","error":{{"class":"other","code":"c","message":"code {code}"}}"#);
-            failures.add(&read(&row("error", &keys)), place as u64);
+            add(&mut failures, &row("error", &keys), place as u64);
         }
-        failures.listed().iter().map(|group| group.trials).collect::<Vec<_>>()
+        failures.sorted().iter().map(|group| group.trials).collect::<Vec<_>>()
     };
     assert_eq!(groups(&[0, 7]), [1, 1]);
     assert_eq!(groups(&[7, 0]), [1, 1]);
+}
+
+#[test]
+fn each_failed_check_counts_in_its_kind() {
+    let checks = |names: &[&str]| {
+        let checks = names.iter().map(|name| {
+            format!(r#"{{"name":"{name}","verdict":"fail","message":"{name} did not hold"}}"#)
+        });
+        row("failed", &format!(r#","checks":[{}]"#, checks.collect::<Vec<_>>().join(",")))
+    };
+    let grade =
+        |name: &str, end: &str| format!(r#""grader":"{name}","duration_ms":1,"attempt":1,{end}"#);
+    let graded = format!(
+        r#","grades":[{{{}}},{{{}}}]"#,
+        grade("style", r#""verdict":"fail""#),
+        grade("facts", r#""verdict":"fail","score":0.1,"min_score":0.5"#)
+    );
+    let mut failures = Failures::default();
+    let rows = [
+        checks(&["changed"]),
+        checks(&["changed", "files", "never"]),
+        checks(&["changed", "files", "files"]),
+        checks(&["secret", "leak"]),
+        row("failed", &graded),
+        row("error", r#","error":{"class":"trap","code":"unreachable","message":"no"}"#),
+    ];
+    for (place, json) in rows.iter().enumerate() {
+        let json =
+            json.replace(r#""a@p#1","test":"a""#, &format!(r#""t{place}@p#1","test":"t{place}""#));
+        add(&mut failures, &json, place as u64);
+    }
+    let page = serde_json::to_value(FailuresPage::of(&failures, None)).unwrap();
+    let kinds = page["kinds"].as_array().unwrap().iter();
+    let kinds =
+        kinds.map(|kind| (kind["kind"].as_str().unwrap(), kind["trials"].as_u64().unwrap()));
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        [
+            ("changed", 3),
+            ("files", 2),
+            ("grader facts below 0.5", 1),
+            ("grader style: fail", 1),
+            ("leak", 1),
+            ("never", 1),
+            ("secret", 1),
+            ("trap", 1),
+        ]
+    );
+    assert_eq!((&page["trials"], &page["checks"]), (&6.into(), &11.into()));
+    assert_eq!(page["kinds"][1]["filter"], "check(changed) & outcome(failed)");
+    let groups = failures.sorted().into_iter();
+    let groups = groups.map(|group| format!("{}  {}", group.first_names(), group.reason));
+    assert_eq!(
+        groups.collect::<Vec<_>>(),
+        [
+            "t5@p#1  no",
+            "t0@p#1, t1@p#1, t2@p#1  changed (up to 2 more checks): changed did not hold",
+            "t1@p#1, t2@p#1  files (+2 more checks): files did not hold",
+            "t1@p#1  never (+2 more checks): never did not hold",
+            "t3@p#1  secret (+1 more check): secret did not hold",
+            "t4@p#1  grader style (+1 more check): verdict fail",
+        ]
+    );
+    assert_eq!(failures.left_out(&failures.failed()), None);
+    assert_eq!(failures.left_out(&failures.failed()[..2]).as_deref(), Some("8 more failures"));
+    assert_eq!(
+        failures.extent(),
+        "6 trials, 11 failed checks, by kind: 3 × changed, 2 × files, 1 × grader facts below 0.5, 1 × grader style: fail, 1 × leak, 1 × never, 1 × secret, 1 × trap"
+    );
 }

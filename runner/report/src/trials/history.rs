@@ -1,6 +1,7 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
-use std::{cmp::Reverse, collections::BTreeMap, iter, ops::Range, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{cmp::Reverse, iter, ops::Range, path::Path};
 
 use hashbrown::HashTable;
 use runner_model::status::{RunState, RunVerdict};
@@ -12,6 +13,9 @@ use serde::{Serialize, Serializer};
 
 use crate::compare::{Course, RECENT_RUNS, Seen, TestResult, isolated};
 use crate::{Class, VERSION};
+
+/// Failing results that are named by the run in which their failures started.
+const MOST_FAILING: usize = 20;
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -27,6 +31,8 @@ pub struct HistoryDocument {
     /// Sums over runs, for `--by`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sums: Vec<PastSum>,
+    /// Tests that fail in their newest run, by the run in which that started. The newest first, and those that always failed last.
+    pub failing: Vec<PastFailures>,
     /// Flaky tests first, then those that do not pass in their newest run, then those that passed least.
     #[schemars(with = "Vec<PastTest<'static>>")]
     pub tests: PastTests,
@@ -54,6 +60,18 @@ pub struct PastRun {
     pub results: PastResults,
     /// The same by provider, in the order of the scenario.
     pub providers: Vec<PastProvider>,
+    /// Metrics of all graders. Absent if they reported none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graders: Option<PastGraders>,
+}
+
+/// Metrics of all graders in the attempts that decided.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastGraders {
+    /// `null` if none reported any.
+    pub tokens: Option<f64>,
+    /// `null` if none reported any.
+    pub cost_usd: Option<f64>,
 }
 
 /// Results of a provider.
@@ -76,6 +94,20 @@ pub struct PastSum {
     pub results: PastResults,
     /// The same by provider, in the order of the scenario.
     pub providers: Vec<PastProvider>,
+    /// Metrics of all graders. Absent if they reported none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graders: Option<PastGraders>,
+}
+
+/// Failing results whose failures have the same first run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastFailures {
+    /// The run. `null` for results that failed in all of `runs` that judged them.
+    pub run: Option<String>,
+    /// Number of results.
+    pub results: u64,
+    /// Up to 20 of them by their names, each as test and provider.
+    pub first: Vec<(String, String)>,
 }
 
 /// A test on a provider.
@@ -107,9 +139,9 @@ pub struct PastResults {
     pub score: Option<f64>,
     /// Median duration of a test in a run, in milliseconds. `null` without any.
     pub p50_ms: Option<f32>,
-    /// Tokens of providers and graders in the attempts that decided. `null` if none reported any.
+    /// Tokens of providers in the attempts that decided, without graders. `null` if none reported any.
     pub tokens: Option<f64>,
-    /// Cost of providers and graders in the attempts that decided. `null` if none reported any.
+    /// Cost of providers in the attempts that decided, without graders. `null` if none reported any.
     pub cost_usd: Option<f64>,
 }
 
@@ -199,6 +231,7 @@ pub enum HistoryGroups {
 struct Sums {
     counts: Counts,
     metrics: MetricSums,
+    graders: MetricSums,
     /// Sum and number of the scores.
     scores: (f64, u64),
     /// Mean durations of a test's repeats in a run, in milliseconds.
@@ -209,6 +242,7 @@ impl Sums {
     fn add(&mut self, other: &Self) {
         self.counts = self.counts.plus(other.counts);
         self.metrics = self.metrics.plus(other.metrics);
+        self.graders = self.graders.plus(other.graders);
         self.scores = (self.scores.0 + other.scores.0, self.scores.1 + other.scores.1);
         self.durations.extend(&other.durations);
     }
@@ -227,14 +261,19 @@ impl Sums {
         }
     }
 
-    /// Returns the results of all these providers together, and of each that has any.
-    fn of_providers(of: &[Self], names: &[String]) -> (PastResults, Vec<PastProvider>) {
+    /// Returns the results of all these providers together, of each that has any, and of their graders.
+    fn of_providers(
+        of: &[Self],
+        names: &[String],
+    ) -> (PastResults, Vec<PastProvider>, Option<PastGraders>) {
         let mut all = Self::default();
         of.iter().for_each(|sums| all.add(sums));
         let with_results = iter::zip(names, of).filter(|(_, sums)| sums.counts.done() > 0);
         let providers = with_results
             .map(|(name, sums)| PastProvider { provider: name.clone(), results: sums.results() });
-        (all.results(), providers.collect())
+        let MetricSums { tokens, cost_usd } = all.graders;
+        let graders = tokens.or(cost_usd).map(|_| PastGraders { tokens, cost_usd });
+        (all.results(), providers.collect(), graders)
     }
 }
 
@@ -375,6 +414,24 @@ impl Test {
     }
 }
 
+/// Returns the place of the first run of a test's newest failures, or of its passes although it is known. `marks` start with the
+/// newest. `Some(None)` if it failed in each run, and `None` if it does not fail.
+fn first_failure(marks: impl Iterator<Item = Option<Mark>>) -> Option<Option<usize>> {
+    use Mark::{Error, Failed, Skipped, Timeout, UnexpectedPass};
+    let judged = marks.enumerate().filter_map(|(place, mark)| Some((place, mark?)));
+    let mut judged = judged.filter(|(_, mark)| *mark != Skipped).peekable();
+    let (_, newest) = *judged.peek()?;
+    let is_same = |mark| match (newest, mark) {
+        (UnexpectedPass, mark) => mark == UnexpectedPass,
+        (_, mark) => matches!(mark, Failed | Error | Timeout | UnexpectedPass),
+    };
+    let mut start = None;
+    while let Some((place, _)) = judged.next_if(|(_, mark)| is_same(*mark)) {
+        start = Some(place);
+    }
+    start.map(|start| judged.peek().map(|_| start))
+}
+
 fn add_score((sum, scores): &mut (f64, u64), score: Option<f64>) {
     if let Some(score) = score {
         (*sum, *scores) = (*sum + score, *scores + 1);
@@ -478,10 +535,11 @@ impl Collector {
             next = number + 1;
             tests.resize_with(names.len(), Test::default);
             cells.resize(names.len(), Cell::default());
-            let (metrics, total) = (table.sums(row.number), &mut totals[index]);
+            let ([metrics, graders], total) = (table.sums(row.number), &mut totals[index]);
             tests[number].add(&row, metrics);
             row.count(&mut total.counts);
             total.metrics = total.metrics.plus(metrics);
+            total.graders = total.graders.plus(graders);
             add_score(&mut total.scores, row.score);
             let cell = &mut cells[number];
             cell.counts.add(&row);
@@ -509,7 +567,7 @@ impl Collector {
             sums.resize(totals.len(), Sums::default());
             iter::zip(sums, &totals).for_each(|(sum, totals)| sum.add(totals));
         }
-        let (results, providers) = Sums::of_providers(&totals, providers);
+        let (results, providers, graders) = Sums::of_providers(&totals, providers);
         self.runs.push(PastRun {
             run: head.id.clone(),
             started_at: head.started_at,
@@ -519,6 +577,7 @@ impl Collector {
             labels: head.labels,
             results,
             providers,
+            graders,
         });
         let isolated = iter::zip(&manifest.providers, isolated(manifest));
         let isolated = isolated.filter(|(_, is_isolated)| *is_isolated);
@@ -565,6 +624,28 @@ impl PastTests {
         self.order = order;
     }
 
+    /// Groups the tests that fail in their newest run by the run in which that started.
+    fn failing(&self, runs: &[PastRun]) -> Vec<PastFailures> {
+        // By the index of the run, the newest first.
+        let mut groups = BTreeMap::<_, (u64, BTreeSet<(&str, &str)>)>::new();
+        for number in 0..self.names.len() {
+            let marks = self.columns.iter().map(|column| column.cells.get(number)?.mark);
+            let Some(start) = first_failure(marks) else { continue };
+            let (results, first) = groups.entry(start.unwrap_or(usize::MAX)).or_default();
+            *results += 1;
+            first.insert(self.name(number as u32));
+            if first.len() > MOST_FAILING {
+                first.pop_last();
+            }
+        }
+        let groups = groups.into_iter().map(|(start, (results, first))| {
+            let run = runs.iter().rev().nth(start).map(|run| run.run.clone());
+            let first = first.into_iter().map(|(test, provider)| (test.into(), provider.into()));
+            PastFailures { run, results, first: first.collect() }
+        });
+        groups.collect()
+    }
+
     /// Returns test and provider.
     fn name(&self, number: u32) -> (&str, &str) {
         let (test, provider) = self.names.get(number as usize);
@@ -584,7 +665,8 @@ impl PastTests {
             };
             let (metrics, scores) = values.as_deref().copied().unwrap_or_default();
             let durations = cells().flatten().map(|cell| cell.ms).collect();
-            let sums = Sums { counts: (*counts).into(), metrics, scores, durations };
+            let counts = (*counts).into();
+            let sums = Sums { counts, metrics, scores, durations, ..Sums::default() };
             PastTest {
                 test,
                 provider,
@@ -632,10 +714,11 @@ impl HistoryDocument {
         }
         found.runs.reverse();
         let test_count = found.tests.names.len();
+        let failing = found.tests.failing(&found.runs);
         found.tests.select(&query.tests);
         let sums = found.sums.into_iter().map(|(key, (runs, sums))| {
-            let (results, providers) = Sums::of_providers(&sums, &found.tests.providers);
-            PastSum { key, runs, results, providers }
+            let (results, providers, graders) = Sums::of_providers(&sums, &found.tests.providers);
+            PastSum { key, runs, results, providers, graders }
         });
         Ok(Self {
             v: VERSION,
@@ -643,6 +726,7 @@ impl HistoryDocument {
             scenario_path: path.to_string_lossy().into_owned(),
             runs: found.runs,
             sums: sums.collect(),
+            failing,
             tests: found.tests,
             test_count,
             skipped,

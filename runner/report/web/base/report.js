@@ -87,13 +87,16 @@ function matrix(keys) {
 /** A page of trials. @param {URLSearchParams} keys */
 function page(keys) {
   all();
-  const [filter, sort, group] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst', keys.get('group') ?? ''];
+  const [filter, sort] = [keys.get('filter') ?? '', keys.get('sort') ?? 'worst'];
+  const { kinds, known_reasons: known = [] } = /** @type {NonNullable<typeof report>} */ (report).documents['/failures'];
+  // Of filters for checks, only those of kinds are known.
+  const kind = kinds.find((/** @type {any} */ one) => one.filter === filter);
+  const group = keys.get('group') || kind?.key;
   // The key of a group starts with that of its kind.
-  const isOf = (/** @type {any} */ one) => !group || one.group === group || String(one.group).startsWith(`${group}-`);
-  if (query !== `${sort} ${group} ${filter}`) [query, selected] = [`${sort} ${group} ${filter}`, trials.filter(isOf).filter(matcher(filter)).sort(order(sort))];
+  const isOf = (/** @type {any} */ one) => !group || one.group?.split(' ').some((/** @type {string} */ key) => key === group || key.startsWith(`${group}-`));
+  if (query !== `${sort} ${group} ${filter}`) [query, selected] = [`${sort} ${group} ${filter}`, trials.filter(isOf).filter(matcher(kind ? '' : filter)).sort(order(sort))];
   const near = selected.findIndex((one) => one.trial === keys.get('near'));
   const start = near < 0 ? Number(keys.get('offset')) : Math.max(0, near - 1);
-  const { kinds, known_reasons: known = [] } = /** @type {NonNullable<typeof report>} */ (report).documents['/failures'];
   const reason = kinds.flatMap((/** @type {any} */ one) => [{ ...one, reason: one.kind }, ...one.groups]).concat(known).find((/** @type {any} */ one) => one.key === group)?.reason;
   return { rev: 0, reason, total: selected.length, of: trials.length, trials: selected.slice(start, start + Number(keys.get('limit'))) };
 }

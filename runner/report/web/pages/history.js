@@ -78,9 +78,10 @@ export async function open({ place, address, server }) {
   /** @param {typeof CHARTS} kinds */
   function charts(kinds) {
     // Labels may have unequal numbers of runs, and runs of shards have fewer trials, so labels are compared by means, as in Compare.
-    const mean = (/** @type {any} */ one, trials = Math.max(1, done(one) - one.skipped) / 1000) => ({ ...one, cost_usd: one.cost_usd && one.cost_usd / trials, tokens: one.tokens && one.tokens / trials });
+    const thousands = (/** @type {any} */ one) => Math.max(1, done(one) - one.skipped) / 1000;
+    const mean = (/** @type {any} */ one, trials = thousands(one)) => ({ ...one, cost_usd: one.cost_usd && one.cost_usd / trials, tokens: one.tokens && one.tokens / trials });
     const isLabel = history.sums?.length > 0 && keys.by !== 'day';
-    const list = isLabel ? history.sums.map((/** @type {any} */ one) => ({ ...mean(one), providers: one.providers.map((/** @type {any} */ of) => mean(of)) })) : history.sums?.length ? history.sums : counted;
+    const list = isLabel ? history.sums.map((/** @type {any} */ one) => ({ ...mean(one), providers: one.providers.map((/** @type {any} */ of) => mean(of)), graders: one.graders && mean(one.graders, thousands(one)) })) : history.sums?.length ? history.sums : counted;
     // A chart of one value shows nothing.
     if (list.length < 2) return null;
     // Values of a label have no order.
@@ -89,11 +90,13 @@ export async function open({ place, address, server }) {
     const names = [...new Set(list.flatMap((/** @type {any} */ one) => one.providers.map((/** @type {any} */ of) => of.provider)))];
     return el('div', { class: isJoined ? 'charts' : 'charts unjoined' }, kinds.map(([label, value, words, most]) => {
       const series = names.length < 2 ? [{ name: names[0] ?? '', values: list.map(value) }] : names.map((name) => ({ name, values: list.map((/** @type {any} */ one) => one.providers.filter((/** @type {any} */ of) => of.provider === name).map((/** @type {any} */ of) => value(of))[0] ?? null) }));
+      const ofGraders = list.map((/** @type {any} */ { graders }) => graders && value(graders));
+      if (ofGraders.some(Boolean)) series.push({ name: 'graders', values: ofGraders.map((/** @type {number | null | undefined} */ one) => one ?? null) });
       // Equal lines would hide each other.
       const groups = Map.groupBy(series, ({ values }) => values.join());
       const distinct = [...groups.values()].map((all) => (all.length > 1 ? { name: `${all.map((one) => one.name).join(', ')} (equal)`, values: all[0].values } : all[0]));
       const chart = lines(`${label} of ${history.scenario}`, distinct, runs, words, most, go);
-      return chart && el('section', { key: label }, el('h2', null, label, isLabel && ['Cost', 'Tokens'].includes(label) && el('small', null, 'per 1,000 trials'), groups.size < 2 && names.length > 1 && el('small', null, `${names.length} providers equal`)), chart);
+      return chart && el('section', { key: label }, el('h2', null, label, isLabel && ['Cost', 'Tokens'].includes(label) && el('small', null, 'per 1,000 trials'), groups.size < 2 && series.length > 1 && el('small', null, `${names.length} providers equal`)), chart);
     }));
   }
 
@@ -166,12 +169,14 @@ export async function open({ place, address, server }) {
 
   /** A summary. Results that began to fail last come first in the list. */
   function lead() {
-    const begins = history.tests.map((/** @type {any} */ one) => firstFailure(one.marks)).filter(Boolean);
-    const newest = begins.find((/** @type {any} */ one) => !one.isAlways);
-    if (!begins.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, history.tests.some(isKnown) ? 'Only known failures.' : 'No result fails.');
-    return el('p', { class: 'lead failed' }, `${plural(begins.length, 'result')}${begins.length === PAGE ? ' or more' : ''} failing`,
-      newest && [', newest failure ', link(runPath(newest.run.run), time(newest.run.started_at, 'age'))], '.');
+    const newest = started(history.failing[0]?.run);
+    if (!history.failing.length) return history.tests.length > 0 && el('p', { class: 'lead passed' }, history.tests.some(isKnown) ? 'Only known failures.' : 'No result fails.');
+    return el('p', { class: 'lead failed' }, `${plural(sum(history.failing), 'result')} failing`,
+      newest && [', newest failure ', link(runPath(newest.run), time(newest.started_at, 'age'))], '.');
   }
+
+  const started = (/** @type {string | null} */ id) => runs.find((/** @type {any} */ { run }) => run === id);
+  const sum = (/** @type {any[]} */ groups) => groups.reduce((all, one) => all + one.results, 0);
 
   /** The pass rate of the newest run, and its changes. */
   function trend() {
@@ -183,15 +188,17 @@ export async function open({ place, address, server }) {
       rated.length > 2 && change(first, [` in ${count(rated.length)} runs`, `same as ${plural(rated.length - 1, 'run')} ago`]));
   }
 
-  const names = (/** @type {any[]} */ tests) => el('p', { class: 'names' }, tests.map((test) => link(testPath(test), `${test.test}@${test.provider}`)));
+  const names = (/** @type {[string, string][]} */ tests) => el('p', { class: 'names' }, tests.map(([test, provider]) => link(testPath({ test, provider }), `${test}@${provider}`)));
 
-  /** Failing results by the first run of their failures, the newest first. */
+  /** Failing results by the first run of their failures. */
   function begins() {
-    const groups = [...Map.groupBy(history.tests, (/** @type {any} */ { marks }) => { const first = firstFailure(marks); return first?.isAlways ? null : first?.run; })].filter(([run]) => run !== undefined);
-    return runs.length > 1 && groups.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, groups.slice(0, MAX_BEGINS).map(([run, all]) => el('li', null,
-      el('p', null, el('b', { class: 'failed' }, plural(all.length, 'result')), ' ', run ? ['since ', link(runPath(run.run), name(run.started_at)), el('span', { class: 'quiet' }, ' · ', time(run.started_at, 'age'))] : 'in all of these runs'),
-      names(all.slice(0, MAX_NAMES)), all.length > MAX_NAMES && folded(`and ${count(all.length - MAX_NAMES)} more`, () => names(all.slice(MAX_NAMES)))))),
-      groups.length > MAX_BEGINS && el('p', { class: 'quiet' }, `and in ${plural(groups.length - MAX_BEGINS, 'earlier run')}`));
+    const [always, all] = [true, false].map((is) => history.failing.filter((/** @type {any} */ one) => !one.run === is));
+    const earlier = all.slice(MAX_BEGINS);
+    const begin = (/** @type {any} */ { run: id, results, first }, run = started(id)) => el('li', null,
+      el('p', null, el('b', { class: 'failed' }, plural(results, 'result')), ' ', run ? ['since ', link(runPath(id), name(run.started_at)), el('span', { class: 'quiet' }, ' · ', time(run.started_at, 'age'))] : 'in all of these runs'),
+      names(first.slice(0, MAX_NAMES)), results > MAX_NAMES && folded(`and ${count(results - MAX_NAMES)} more`, () => [names(first.slice(MAX_NAMES)), results > first.length && el('p', { class: 'quiet' }, `… ${count(results - first.length)} of them are only in the list of results`)]));
+    return runs.length > 1 && history.failing.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, [...all.slice(0, MAX_BEGINS), ...always].map((one) => begin(one))),
+      earlier.length > 0 && el('p', { class: 'quiet' }, `and ${plural(sum(earlier), 'result')} since ${plural(earlier.length, 'earlier run')}`));
   }
 
   /** The runs that are left out, by the reason. */

@@ -87,6 +87,9 @@ impl Condition {
                     })
                 }))
             }
+            Self::Check(globs) => {
+                Some(facts.row()?.failed_checks().any(|name| globs.is_match(name)))
+            }
             Self::Output(texts) => {
                 let output = facts.row()?.output.as_ref();
                 Some(output.is_some_and(|output| {

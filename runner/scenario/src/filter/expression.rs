@@ -40,6 +40,8 @@ pub(crate) enum Condition {
     },
     Outcome(Vec<Outcome>),
     Error(Vec<ErrorIs>),
+    /// The name of a failed check or grader.
+    Check(GlobSet),
     /// Lower-case texts that the output contains.
     Output(Vec<String>),
     Log(Vec<String>),
@@ -154,6 +156,7 @@ impl Filter {
                 ),
                 Condition::Outcome(_)
                 | Condition::Error(_)
+                | Condition::Check(_)
                 | Condition::Output(_)
                 | Condition::Log(_)
                 | Condition::Changed(_)
@@ -191,8 +194,8 @@ impl Filter {
     /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.
     pub fn needs_texts(&self) -> bool {
         self.has(|condition| {
-            use Condition::{Changed, Error, Log, Output, Word};
-            matches!(condition, Error(_) | Output(_) | Log(_) | Changed(_) | Word(_))
+            use Condition::{Changed, Check, Error, Log, Output, Word};
+            matches!(condition, Error(_) | Check(_) | Output(_) | Log(_) | Changed(_) | Word(_))
         })
     }
 

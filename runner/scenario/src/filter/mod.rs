@@ -40,7 +40,7 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_LEVELS: usize = 64;
 
 /// Functions, each with an example.
-const FUNCTIONS: [(&str, &str); 15] = [
+const FUNCTIONS: [(&str, &str); 16] = [
     ("test", "test(units/*)"),
     ("provider", "provider(gpt*)"),
     ("trial", "trial(units/km@echo#1)"),
@@ -48,6 +48,7 @@ const FUNCTIONS: [(&str, &str); 15] = [
     ("meta", "meta(topic=dates)"),
     ("outcome", "outcome(failed, timeout)"),
     ("error", "error(rate-limited)"),
+    ("check", "check(transcript.*)"),
     ("output", "output(\"not found\")"),
     ("log", "log(\"retrying\")"),
     ("changed", "changed(\"src/**\")"),
@@ -204,6 +205,7 @@ impl<'t> Parser<'t> {
             ("trial", globs) => Ok(Condition::Trial(self.globs(globs, over_ids)?)),
             ("outcome", words) => self.outcomes(words).map(Condition::Outcome),
             ("error", errors) => self.errors(errors).map(Condition::Error),
+            ("check", globs) => Ok(Condition::Check(self.globs(globs, over_ids)?)),
             ("output", texts) => Ok(Condition::Output(lower(texts))),
             ("log", texts) => Ok(Condition::Log(lower(texts))),
             ("changed", globs) => Ok(Condition::Changed(self.globs(globs, over_workspace)?)),

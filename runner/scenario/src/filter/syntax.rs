@@ -42,7 +42,8 @@ pub(super) fn of_another_language(word: &str, rest: &str) -> Option<Advice> {
             format!("outcome({})", similar(value, known).unwrap_or("failed"))
         }
         "meta" => format!("meta({value})"),
-        key @ ("provider" | "trial" | "error" | "output" | "log" | "changed" | "slower") => {
+        key @ ("provider" | "trial" | "error" | "check" | "output" | "log" | "changed"
+        | "slower") => {
             format!("{key}({value})")
         }
         _ => return None,

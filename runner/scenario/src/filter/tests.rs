@@ -4,7 +4,7 @@ use runner_model::{RowRef, known::KnownState};
 
 use super::{Facts, Filter};
 
-const ROW: &str = r#"{"v":1,"trial":"units/km@gpt#2","test":"units/km","provider":"gpt","repeat":2,"attempt":1,"outcome":"error","started_at":"2026-01-01T00:00:00Z","duration_ms":1500,"usage":{},"output":"Not \"Found\"","summary":"gave up","checks":[{"kind":"equals","verdict":"fail","message":"differs","stderr":"Aborted"}],"error":{"class":"rate-limited","code":"busy","message":"Quota reached","excerpt":"<html>","stderr":"Disk full"}}"#;
+const ROW: &str = r#"{"v":1,"trial":"units/km@gpt#2","test":"units/km","provider":"gpt","repeat":2,"attempt":1,"outcome":"error","started_at":"2026-01-01T00:00:00Z","duration_ms":1500,"usage":{},"output":"Not \"Found\"","summary":"gave up","checks":[{"kind":"equals","verdict":"fail","message":"differs","stderr":"Aborted"},{"kind":"json","verdict":"pass"},{"name":"is [polite]/x","verdict":"fail"}],"grades":[{"grader":"style","attempt":1,"verdict":"fail","duration_ms":1,"explanation":""},{"grader":"facts","attempt":1,"verdict":"pass","duration_ms":1}],"error":{"class":"rate-limited","code":"busy","message":"Quota reached","excerpt":"<html>","stderr":"Disk full"}}"#;
 
 /// A trial with the row [`ROW`], or a test that is not planned yet.
 struct Trial {
@@ -79,6 +79,11 @@ fn conditions_match_their_facts() {
         ("error(\"disk full\")", true),
         ("error(\"<html>\")", true),
         ("error(\"aborted\")", false),
+        ("check(equals)", true),
+        ("check(json, facts)", false),
+        ("check(json, st?le)", true),
+        ("check(\"is [polite]*\")", true),
+        ("check(EQUALS)", false),
         ("output(\"not \\\"found\\\"\")", true),
         ("output(Found)", true),
         ("output(x)", false),
@@ -182,7 +187,7 @@ fn mistakes_are_shown_at_their_places() {
     insta::assert_snapshot!(shown, @r#"
 error: expected a word or a function
 --> filter
- = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+ = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `check(transcript.*)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unclosed `(`
  --> filter:1:5
   |
@@ -199,7 +204,7 @@ error: expected a word or a function
 1 | a & 
   |     ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `check(transcript.*)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: unknown function `tst`
  --> filter:1:1
   |
@@ -283,7 +288,7 @@ error: expected a word or a function
 1 | in(latest, )
   |            ^
   |
-  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
+  = help: functions: `test(units/*)`, `provider(gpt*)`, `trial(units/km@echo#1)`, `tag(slow)`, `meta(topic=dates)`, `outcome(failed, timeout)`, `error(rate-limited)`, `check(transcript.*)`, `output("not found")`, `log("retrying")`, `changed("src/**")`, `flaky()`, `slower(2s)`, `known()`, `unexpected()`, `in(latest, outcome(failed))`
 error: one argument too many
  --> filter:1:9
   |
@@ -353,6 +358,7 @@ fn tests_cannot_be_selected_by_results() {
         "unexpected()",
         "trial(a@p#1)",
         "slower(1s)",
+        "check(equals)",
         "log(x)",
         "changed(x)",
     ] {

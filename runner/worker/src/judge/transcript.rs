@@ -1,11 +1,12 @@
 //! [`check_transcript`]: the checks of `expect.transcript`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use runner_model::row::{Check, CheckKind, Raw};
 use runner_model::test::{Expect, ExpectedCall};
 use runner_model::transcript::{CallStanding, StepCall, Transcript};
-use runner_model::{globs, units::plural};
+use runner_model::units::{grouped, plural};
+use runner_model::{globs, outcome::Verdict};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
 use super::compiled::CompiledCache;
@@ -69,20 +70,9 @@ pub(super) fn check_transcript(
         });
     }
     if !expected.never.is_empty() {
-        let kind = CheckKind::TranscriptNever;
-        let is_wrong = |call: &&StepCall<'_>| {
-            expected.never.iter().any(|glob| is_match(glob, &call.function_name))
-        };
-        let all = transcript.calls().map(|(_, call)| call);
-        let wrong: Vec<_> = all.filter(is_wrong).map(|call| &*call.function_name).collect();
-        checks.push(match wrong.is_empty() {
-            true if dropped > 0 => is_missing(kind),
-            true => passed(kind),
-            false => {
-                let message = format!("these may not be called, but were: {}", listed(&wrong));
-                failed(kind, message, &expected.never, raw(&&wrong[..wrong.len().min(MAX_NAMES)]))
-            }
-        });
+        let check = check_never(&expected.never, &transcript);
+        let is_unsure = check.verdict == Verdict::Pass && dropped > 0;
+        checks.push(if is_unsure { is_missing(CheckKind::TranscriptNever) } else { check });
     }
     if let Some(most) = expected.max_calls {
         let kind = CheckKind::TranscriptMaxCalls;
@@ -152,6 +142,31 @@ fn check_call(
 fn is_match(glob: &str, name: &str) -> bool {
     // An invalid glob is refused when the scenario is read.
     globs::over_ids(&[glob]).is_ok_and(|set| set.is_match(name))
+}
+
+/// Names each tool once: an agent may call one in a loop.
+fn check_never(never: &[String], transcript: &Transcript<'_>) -> Check<'static> {
+    let mut wrong = BTreeMap::<_, u64>::new();
+    for (_, call) in transcript.calls() {
+        if never.iter().any(|glob| is_match(glob, &call.function_name)) {
+            *wrong.entry(&*call.function_name).or_default() += 1;
+        }
+    }
+    if wrong.is_empty() {
+        return passed(CheckKind::TranscriptNever);
+    }
+    let named = wrong.iter().take(MAX_NAMES).map(|(name, count)| match count {
+        1 => format!("`{name}`"),
+        count => format!("`{name}` {} times", grouped(*count)),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match wrong.len().saturating_sub(MAX_NAMES) as u64 {
+        0 => String::new(),
+        more => format!(" and {}", plural(more, "other tool", "other tools")),
+    };
+    let message = format!("these may not be called, but were: {named}{more}");
+    let names: Vec<_> = wrong.into_keys().take(MAX_NAMES).collect();
+    failed(CheckKind::TranscriptNever, message, &never, raw(&names))
 }
 
 fn listed(names: &[&str]) -> String {

@@ -11,7 +11,8 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Time, exit::Exit, status::RunState, visible::visible_line};
 use runner_record::{ResultsRoot, now};
 use runner_report::{
-    HistoryDocument, HistoryGroups, HistoryQuery, PastProvider, PastResults, phrases, short_id,
+    HistoryDocument, HistoryGroups, HistoryQuery, PastGraders, PastProvider, PastResults, phrases,
+    short_id,
 };
 use runner_scenario::{IdGlob, nearest_names};
 
@@ -194,7 +195,9 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
         }
     }
     let most = if args.provider.is_empty() { MOST_PROVIDERS } else { usize::MAX };
-    let has_many = names.len() > 1;
+    let of_graders = document.runs.iter().map(|run| &run.graders);
+    let mut of_graders = of_graders.chain(document.sums.iter().map(|sum| &sum.graders));
+    let has_many = names.len() > 1 || of_graders.any(Option::is_some);
     let mut table = Table::new([
         (if is_run { "run" } else { "by" }, 0),
         (if is_run { "started (UTC)" } else { "runs" }, 5),
@@ -227,7 +230,10 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
             cost,
         ]);
     };
-    let mut rows = |head: [&str; 2], results: &PastResults, providers: &[PastProvider]| {
+    let mut rows = |head: [&str; 2],
+                    results: &PastResults,
+                    providers: &[PastProvider],
+                    graders: &Option<PastGraders>| {
         let listed = providers
             .iter()
             .filter(|one| names.iter().take(most).any(|name| **name == one.provider));
@@ -236,10 +242,18 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
         if listed.peek().is_none() {
             row(head, "", results);
         }
+        // Lines of a pipe are read one by one.
+        let next = if screen.is_some() { [""; 2] } else { head };
         for (index, PastProvider { provider, results }) in listed.enumerate() {
-            // Lines of a pipe are read one by one.
-            let head = if index > 0 && screen.is_some() { [""; 2] } else { head };
-            row(head, provider, results);
+            row(if index > 0 { next } else { head }, provider, results);
+        }
+        if let Some(PastGraders { tokens, cost_usd }) = *graders {
+            let (counts, pass_rate, score, p50_ms) = Default::default();
+            row(
+                next,
+                "graders",
+                &PastResults { counts, pass_rate, score, p50_ms, tokens, cost_usd },
+            );
         }
     };
     if is_run {
@@ -251,12 +265,12 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
                 state => format!(" ({})", state.as_str().replace('-', " ")),
             };
             let when = summary::when(now, run.started_at, screen);
-            rows([&format!("{id}{state}"), &when], &run.results, &run.providers);
+            rows([&format!("{id}{state}"), &when], &run.results, &run.providers, &run.graders);
         }
     }
     for sum in &document.sums {
         let key = sum.key.as_deref().unwrap_or("(none)");
-        rows([key, &grouped(sum.runs)], &sum.results, &sum.providers);
+        rows([key, &grouped(sum.runs)], &sum.results, &sum.providers, &sum.graders);
     }
     let mut text = table.render(screen);
     let left = names.len().saturating_sub(most) as u64;

@@ -80,14 +80,14 @@ impl<'a> Details<'a> {
     pub(super) fn add(
         &mut self,
         case: &Case<'_>,
-        failed: Option<FailurePlace>,
+        failed: &[FailurePlace],
     ) -> Result<(), FormError> {
         let result = case.result.as_ref();
         if !result.is_some_and(|row| case.state.is_unexpected(row.outcome)) {
             return Ok(());
         }
-        let part = failed.and_then(|failed| failed.part);
-        let is_first = part.is_some_and(|part| self.groups.insert(part));
+        let parts = failed.iter().filter_map(|failed| failed.part);
+        let is_first = parts.fold(false, |is, part| self.groups.insert(part) || is);
         let has_room = self.kept < MOST_FAILURES || is_first;
         if !has_room || self.documents.len() > MOST_BYTES {
             return Ok(());

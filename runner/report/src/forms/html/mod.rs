@@ -8,7 +8,7 @@ mod bundle;
 mod details;
 mod overview;
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -104,15 +104,17 @@ pub(super) fn write(
         let result = case.result.as_ref();
         let known = result.and_then(|row| KnownResult::of(&known, row));
         let failed = result.filter(|row| row.outcome != Outcome::Passed || known.is_some());
-        let failed = failed.map(|row| failures.place(row, known.as_ref()));
-        let key = failed.and_then(|failed| groups.key(failed));
-        let change = since.as_ref().filter(|_| failed.is_some());
+        let failed = failed.map(|row| failures.places(row, known.as_ref())).unwrap_or_default();
+        let keys: BTreeSet<_> = failed.iter().filter_map(|place| groups.key(*place)).collect();
+        let keys = keys.into_iter().collect::<Vec<_>>().join(" ");
+        let key = (!keys.is_empty()).then_some(&*keys);
+        let change = since.as_ref().filter(|_| !failed.is_empty());
         let change = change.and_then(|since| since.class(&case.trial.to_string()));
         let is_new = matches!(change, Some(Class::Regressed | Class::New))
             && case.state != KnownState::Known;
         write!(writer, "{separator}{}", trial(case, key, known.as_ref(), is_new)?)?;
         separator = ",\n";
-        details.add(case, failed)
+        details.add(case, &failed)
     })?;
     let run = data(&document.run.head.id)?;
     let documents = details.documents;
@@ -163,7 +165,7 @@ fn advice(document: &RunDocument, has_plan: bool) -> Vec<String> {
     advice
 }
 
-/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, the key of a failure's group, and 1 for a failure
+/// Formats a trial for the list: id, outcome, attempt, milliseconds, reason, score, the keys of its failures' groups, and 1 for a failure
 /// that the previous run lacks. The key of a known failure starts with `known`.
 fn trial(
     case: &Case<'_>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 use runner_model::status::RunState;
-use runner_model::units::{grouped, plural, show_duration};
+use runner_model::units::{grouped, show_duration};
 use runner_model::visible::{cut, visible, visible_line};
 use runner_model::{Counts, Time};
 
@@ -22,17 +22,15 @@ fn utc(time: Time) -> String {
 }
 
 pub(super) fn view(document: &RunDocument, failures: &Failures, advice: &[String]) -> Markup {
-    let groups = failures.sorted();
-    let named = groups.iter().map(|group| group.trials).sum::<u64>();
-    let left = failures.trials.saturating_sub(named);
+    let groups = failures.failed();
     html! {
         (header(document, advice))
         section { h2 { "Providers" } (providers(document)) }
         @if failures.trials > 0 {
             section {
-                h2 { "Failures" small { (plural(failures.trials, "trial", "trials")) } }
+                h2 { "Failures" small { (failures.extent()) } }
                 ul.groups { @for group in &groups { (self::group(group)) } }
-                @if left > 0 { p.quiet { (plural(left, "more failure has", "more failures have")) " other reasons." } }
+                @if let Some(left) = failures.left_out(&groups) { p.quiet { "… and " (left) " with other reasons" } }
             }
         }
         p.quiet { "All trials and details need JavaScript." }
