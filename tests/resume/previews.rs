@@ -1,19 +1,16 @@
 //! `--dry-run` and `--explain` show the trials that would run, with reasons, and change no byte.
 
 use super::{FOUR, assert_unchanged};
-use crate::support::runner::Runner;
+use crate::support::{runner::Runner, running::Running};
 
 #[test]
 fn dry_runs_change_no_byte() {
     let runner = Runner::hostile(FOUR);
-    runner.exec(&[]).expect(1);
+    // The process has died at its end and left a torn row.
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    Running::start(command.env("RUNNER_FAULT", "manifest-write:kill:2")).finish();
     let run = runner.only_run();
-    // The process has died and left a torn row.
-    let manifest = run.text("benchmark.json");
-    let mut dead: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-    dead["status"] = "running".into();
-    dead.as_object_mut().unwrap().remove("completed_at");
-    run.write("benchmark.json", serde_json::to_vec(&dead).unwrap());
+    assert_eq!(run.manifest()["status"], "running");
     let index = run.bytes("index.jsonl");
     run.write("index.jsonl", &index[..index.len() - 10]);
     assert_unchanged(&runner, || {
