@@ -64,6 +64,7 @@ impl Transcript {
             (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+Z)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "TIME"),
             (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
             (r"\bjust now\b", "DURATION ago"),
+            (r", after [^\n]+ of compiling", ""),
             (r"\b[1-9]\d*(?:\.\d+)? (?:µs|ms|s|min(?: \d+ s)?)\b", "DURATION"),
             (r"\b\d+ at a time", "N at a time"),
             (r"\bprocess \d+", "process PID"),

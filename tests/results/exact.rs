@@ -123,7 +123,7 @@ fn unreadable_and_missing_rows_are_not_equal() {
     // Both runs lack the same trial.
     change(&runner, "fail_fast = true", "equals = 2");
     for _ in 0..2 {
-        runner.exec(&["-j", "1"]).expect(1);
+        runner.exec(&["-j", "1"]).expect(4);
     }
     let runs = runner.runs();
     let compare = ["compare", "--exact", runs[2].id(), runs[3].id()];

@@ -34,8 +34,11 @@ fn compilers_run_one_after_another() {
     while running.is_alive() {
         peak = peak.max(children(coordinator, "__compile").len());
     }
-    running.finish().expect(0);
+    let ran = running.finish().expect(0);
     assert!((1..=most).contains(&peak), "{peak}");
+    let is_slow = |line: &str| line.starts_with("compiled ") && line.ends_with(" s");
+    let is_slow = ran.stderr.lines().any(|line| is_slow(line) && !line.ends_with(" ms"));
+    assert!(!is_slow || ran.stdout.contains(" of compiling\n"), "{ran:?}");
 }
 
 #[test]

@@ -61,12 +61,11 @@ fn moved_rows_change_no_answer() {
                 lines.reverse();
             },
         ];
-        let original = run.bytes("index.jsonl");
-        let manifest = run.bytes("benchmark.json");
+        let files = ["benchmark.json", "index.jsonl", "scenario.toml"];
+        let files = files.map(|name| (name, run.bytes(name)));
         for change in changes {
             let restore = || {
-                run.write("index.jsonl", &original);
-                run.write("benchmark.json", &manifest);
+                files.iter().for_each(|(name, content)| run.write(name, content));
                 scenario(&runner, expect);
                 reorder(&run, change);
             };
@@ -88,7 +87,11 @@ fn moved_rows_change_no_answer() {
             let accepted = runner.run(&["accept", "--yes"]).expect(0);
             let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
             assert!(text.contains("equals = 2"), "{text}");
-            accepted.says(if last == 0 { &["nothing to accept"] } else { &["wrote 1 file"] });
+            accepted.says(if last == 0 {
+                &["nothing to accept"]
+            } else {
+                &["accepted the outputs of 1 test in 1 file"]
+            });
         }
     }
 }
