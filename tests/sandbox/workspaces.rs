@@ -8,6 +8,7 @@ use std::{
     process::Command,
 };
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -148,17 +149,27 @@ fn copied_file(temporary: &Path, content: &str) -> Option<PathBuf> {
 /// As a user's program does that edits a file with a further link in place, or an agent that has found a way out.
 #[test]
 fn trials_with_a_changed_copy_of_their_base_run_again() {
-    for is_killed in [false, true] {
+    for end in ["in time", "killed", "stopped"] {
         let runner = agent("", &[]);
+        let [program, _] = programs("files-command");
+        runner.link(&program, "files-command.wasm");
         let (temporary, gate) = (runner.path("tmp"), runner.path("gate"));
         fs::create_dir(&temporary).unwrap();
         fs::create_dir(&gate).unwrap();
+        let grants = "grants.fs = [{ path = \"gate\", mount = \"/gate\", mode = \"rw\" }]";
         runner.scenario(&format!(
             r#"{PROVIDER}
-            grants.fs = [{{ path = "gate", mount = "/gate", mode = "rw" }}]
+            {grants}
+            [graders.slow]
+            plugin = "files-command.wasm"
+            args = ['[["await", "/gate/slow"], ["read", "/work/README"]]']
+            workspace = "read"
+            limits.scratch = "1MiB"
+            {grants}
             [[tests]]
             id = "a"
             input = [["read", "/work/README"]]
+            expect.graders = ["slow"]
             [[tests]]
             id = "b"
             input = [["await", "/gate/b"], ["panic"]]
@@ -167,32 +178,46 @@ fn trials_with_a_changed_copy_of_their_base_run_again() {
             id = "c"
             input = [["await", "/gate/c"], ["read", "/work/README"]]"#
         ));
+        let open =
+            |gates: &[&str]| gates.iter().for_each(|one| runner.write(&format!("gate/{one}"), ""));
         let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "1"]);
-        if is_killed {
-            // Of the attempt that was running when its worker was killed. No trial has run again.
+        if end == "killed" {
+            // In the row of the attempt that was running when its worker was killed. No trial has run again.
             command.env("RUNNER_FAULT", "rows-write:kill:3");
         }
         let mut running = Running::start(command.env("TMPDIR", &temporary));
         running.wait_for_rows(1);
         let copied = copied_file(&temporary, "read me\n").expect("the worker has a copy");
         fs::write(&copied, "poison\n").unwrap();
-        // An attempt that did not end by itself has the copies compared.
-        fs::write(gate.join("b"), "").unwrap();
-        let changed =
-            "the file `README` in worker 1's copy of a base was changed: 2 trials run again";
-        if is_killed {
-            running.finish().says(&[changed]);
-            fs::write(gate.join("c"), "").unwrap();
+        let selections = match end {
+            "stopped" => {
+                running.end_by(Signal::INT).0.expect(130).says(&["copy of a base was changed"]);
+                1
+            }
+            _ => {
+                // An attempt that did not end by itself has the copies compared.
+                open(&["b"]);
+                wait_until(
+                    "the dead worker's folder is removed, or all processes are dead",
+                    || !running.is_alive() || !copied.parent().unwrap().parent().unwrap().exists(),
+                );
+                // The output of the first attempt is graded before its trial can run again.
+                let live = end == "in time";
+                if live {
+                    open(&["slow", "c"]);
+                }
+                let ran = running.finish();
+                assert_eq!(ran.code, live.then_some(0), "{ran:?}");
+                ran.says(&["README` in worker 1's copy of a base was changed: 2 trials run again"]);
+                if live { 2 } else { 1 }
+            }
+        };
+        if end != "in time" {
+            open(&["slow", "b", "c"]);
             runner.run(&["list"]).says(&["incomplete"]);
             runner.run(&["resume"]).expect(0);
-        } else {
-            wait_until("the dead worker's folder is removed", || {
-                !copied.parent().unwrap().parent().unwrap().exists()
-            });
-            fs::write(gate.join("c"), "").unwrap();
-            running.finish().expect(0).says(&[changed]);
-            runner.run(&["verify"]).expect(0);
         }
+        runner.run(&["verify"]).expect(0);
         let run = runner.only_run();
         let newest = |id: &str| run.rows_of(id).pop().unwrap();
         for id in ["a", "c"] {
@@ -200,9 +225,10 @@ fn trials_with_a_changed_copy_of_their_base_run_again() {
             let read = row["output"].as_array().unwrap().last().unwrap();
             assert_eq!(read["ok"], "read me\n", "{id}");
         }
-        let again = [newest("a"), newest("b")].map(|row| row["seq"].as_u64() > Some(2));
-        assert_eq!(again, [true; 2], "{:?}", run.rows());
-        assert_eq!(run.manifest()["sessions"][0]["added"][0]["from_seq"], 2);
+        let again = ["a", "b"].map(|id| newest(id)["attempt"].as_u64());
+        assert_eq!(again, [Some(2); 2], "{end}: {:?}", run.rows());
+        let added = &run.manifest()["sessions"][0]["added"];
+        assert_eq!(added.as_array().map(Vec::len), Some(selections), "{end}: {added}");
     }
 }
 

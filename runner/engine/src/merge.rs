@@ -299,7 +299,7 @@ impl GivenShard {
         let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());
         for (trial, _) in own.filter(|(trial, _)| fold.trial(*trial).is_pending) {
             self.left.push(trial);
-            if fold.trial(trial).outcome.is_some() {
+            if fold.trial(trial).is_selected {
                 let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
                 unfinished.push_str(&format!("{id}\n"));
             }

@@ -94,6 +94,8 @@ pub struct TrialState {
     pub had_bad: bool,
     /// The trial has no final row and is needed, or has none since a session selected it to run again.
     pub is_pending: bool,
+    /// A session has selected the trial to run again, and it has no final row since.
+    pub is_selected: bool,
     /// The newest result beside the known failures.
     pub state: KnownState,
 }
@@ -450,6 +452,7 @@ impl Fold {
             ungraded: state.awaits_graders(),
             had_bad: state.newest() == BAD || state.has(BAD_BEFORE),
             is_pending: self.is_pending(index, state),
+            is_selected: state.has(MARK),
             state: self.states.get(&index).copied().unwrap_or_default(),
         }
     }

@@ -154,37 +154,37 @@ fn a_trial_remembers_what_matters_of_its_rows() {
         let row = read_head(line.strip_suffix(b"\n").unwrap()).unwrap();
         fold.add(index, (&row).into());
     };
-    let state = KnownState::Unlisted;
+    let new = TrialState {
+        outcome: None,
+        ungraded: false,
+        had_bad: false,
+        is_pending: true,
+        is_selected: false,
+        state: KnownState::Unlisted,
+    };
     add(&mut fold, 0, 1, Outcome::Stopped, false, false);
-    assert_eq!(
-        fold.trial(0),
-        TrialState { outcome: None, ungraded: false, had_bad: false, is_pending: true, state }
-    );
+    assert_eq!(fold.trial(0), new);
     add(&mut fold, 0, 2, Outcome::Failed, false, false);
     add(&mut fold, 0, 3, Outcome::Ungraded, false, false);
-    assert_eq!(
-        fold.trial(0),
-        TrialState { outcome: None, ungraded: true, had_bad: true, is_pending: true, state }
-    );
+    assert_eq!(fold.trial(0), TrialState { ungraded: true, had_bad: true, ..new });
+    // A distrusted output is not graded, and a new attempt is.
+    let mut distrusted = fold.clone();
+    assert!(!distrusted.select_again(0));
+    assert_eq!(distrusted.trial(0), TrialState { had_bad: true, is_selected: true, ..new });
+    add(&mut distrusted, 0, 4, Outcome::Ungraded, false, false);
+    assert_eq!(distrusted.trial(0), TrialState { ungraded: true, had_bad: true, ..new });
     add(&mut fold, 0, 3, Outcome::Passed, true, true);
-    assert_eq!(
-        fold.trial(0),
-        TrialState {
-            outcome: Some(Outcome::Passed),
-            ungraded: false,
-            had_bad: true,
-            is_pending: false,
-            state,
-        }
-    );
+    let passed = Some(Outcome::Passed);
+    let expected = TrialState { outcome: passed, had_bad: true, is_pending: false, ..new };
+    assert_eq!(fold.trial(0), expected);
     assert_eq!(fold.attempts(0), 3);
     assert_eq!((fold.counts().passed, fold.counts().flaky), (1, 1));
     add(&mut fold, 0, 3, Outcome::Error, true, false);
     assert_eq!((fold.counts().passed, fold.counts().flaky, fold.counts().error), (0, 0, 1));
-    assert_eq!((fold.attempts(1), fold.last_seq(), fold.damaged()), (0, 5, 0));
+    assert_eq!((fold.attempts(1), fold.last_seq(), fold.damaged()), (0, 6, 0));
     // The plan has no such trial.
     add(&mut fold, 2, 1, Outcome::Passed, true, false);
-    assert_eq!((fold.counts().done(), fold.last_seq(), fold.damaged()), (1, 6, 0));
+    assert_eq!((fold.counts().done(), fold.last_seq(), fold.damaged()), (1, 7, 0));
 }
 
 #[test]
