@@ -106,6 +106,26 @@ fn edited_golden_file_judges_only_its_test() {
 }
 
 #[test]
+fn missing_and_unused_golden_files_are_named() {
+    let runner = cases();
+    runner.write("cases/b.out", "two");
+    // Other files of the folder are of other kinds, and these are read.
+    runner.write("cases/notes.txt", "");
+    let validate = || runner.run(&["validate", "scenario.toml"]).expect(0);
+    let missing =
+        "1 golden file is missing, such as `cases/a.out`; after a run, `runner accept` writes them";
+    let validated = validate();
+    validated.says(&[missing]);
+    assert!(!validated.stderr.contains("used by no test"), "{}", validated.stderr);
+    fs::rename(runner.path("cases/a.in"), runner.path("cases/c.in")).unwrap();
+    runner.write("cases/a.out", "one");
+    validate().says(&[
+        "such as `cases/c.out`",
+        "1 golden file is used by no test, such as `cases/a.out`",
+    ]);
+}
+
+#[test]
 fn trimmed_golden_files_ignore_white_space_at_both_ends() {
     let tests = r#"
         [[tests]]
@@ -627,9 +647,43 @@ fn killed_accept_leaves_each_file_whole() {
     let ran = Running::start(command.env("RUNNER_FAULT", "user-file-rename:kill:2")).finish();
     assert_eq!(ran.code, None);
     assert_eq!([read(&runner, "cases/a.out"), read(&runner, "cases/b.out")], ["one\n", "old"]);
+    // The next one removes the file that was left, and no file of the user.
+    runner.write("cases/.accept-notes", "");
+    assert_eq!(names(&runner.path("cases")).len(), 6);
     runner.run(&["accept", "--yes"]).expect(0);
     assert_eq!(read(&runner, "cases/b.out"), "two\n");
+    let left = [".accept-notes", "a.in", "a.out", "b.in", "b.out"];
+    assert_eq!(names(&runner.path("cases")), left);
     runner.run(&["rescore"]).expect(0);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn files_saved_meanwhile_are_not_replaced() {
+    let runner = cases();
+    let start = |args: &[&str], fault: &str| {
+        let running = Running::start(runner.command(args).env("RUNNER_FAULT", fault));
+        wait_until("it is about to rename", || running.process().is_stopped());
+        running
+    };
+    // Another process replaces files of the folder only once the first one is done, and then they have changed.
+    let first = start(&["accept", "--yes"], "user-file-rename:stop:2");
+    let second = Running::start(&mut runner.command(&["accept", "--yes", "-E", "test(b)"]));
+    wait_until("it has compared the file", || {
+        (second.printed() + &second.shown()).contains("+two")
+    });
+    first.process().signal(Signal::CONT);
+    first.finish().expect(0);
+    second.finish().expect(2).says(&["b.out", "it has changed; nothing was written"]);
+    // An editor does not wait.
+    runner.write("cases/a.out", "old");
+    runner.write("cases/b.out", "old");
+    runner.run(&["rescore"]).expect(1);
+    let running = start(&["accept", "--yes"], "user-file-rename:stop:2");
+    runner.write("cases/b.out", "edited");
+    running.process().signal(Signal::CONT);
+    running.finish().expect(2).says(&["b.out", "it has changed; nothing was written"]);
+    assert_eq!([read(&runner, "cases/a.out"), read(&runner, "cases/b.out")], ["old", "edited"]);
 }
 
 #[cfg(debug_assertions)]

@@ -119,6 +119,12 @@ impl Dir {
         std::fs::read_link(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
     }
 
+    /// Opens the folder again, with locks of its own.
+    pub(crate) fn new_handle(&self) -> Result<File, RecordError> {
+        let opened = self.open_at(".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        opened.map(File::from).map_err(|source| self.error("open", ".", io::Error::from(source)))
+    }
+
     /// Opens a folder in this one. `name` may have several segments.
     pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;

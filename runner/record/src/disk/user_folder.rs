@@ -4,13 +4,19 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::beneath::{Dir, random};
 use super::fault::{self, Place};
+use super::lock::lock_within;
 use super::{durable::Unsynced, durable::sync_together, permissions};
 use crate::RecordError;
 
 const OWNER_WRITES: u32 = 0o200;
+/// Time that another process may take to replace its files.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Start of the temporary names.
+const DRAFT: &str = ".accept-";
 
 /// A folder with files of the user.
 #[derive(Debug)]
@@ -58,26 +64,42 @@ impl UserFolder {
         }
     }
 
-    /// Replaces all files, or none of them. A kill leaves the old or the new content of each file.
+    /// Replaces all files, or none of them. A kill leaves the old or the new content of each file. Processes that replace files of
+    /// one folder wait for each other.
     ///
     /// # Errors
     ///
     /// A file has changed, or cannot be written. The error names files whose old content could not be restored.
     pub fn replace(&self, files: &[Replacement<'_>]) -> Result<(), RecordError> {
-        let (mut drafts, mut created, mut unsynced) = (Vec::new(), Vec::new(), Vec::new());
-        let prepared = files.iter().try_for_each(|file| {
-            let (folder, name) = split(file.path);
-            let folder = match folder {
-                Some(folder) => self.folder(folder, Some(&mut created))?,
-                None => self.0.clone(),
-            };
-            let limit = file.old.map_or(0, <[u8]>::len) as u64;
-            if self.read(file.path, limit).ok().as_ref().map(Option::as_deref) != Some(file.old) {
-                return Err(folder.refuse(name, "it has changed; nothing was written"));
+        let mut created = Vec::new();
+        let folders = files.iter().map(|file| match split(file.path).0 {
+            Some(folder) => self.folder(folder, Some(&mut created)),
+            None => Ok(self.0.clone()),
+        });
+        let folders: Result<Vec<_>, _> = folders.collect();
+        let replaced = folders.and_then(|folders| {
+            let _locks = lock_folders(&folders)?;
+            self.replace_in(folders, files)
+        });
+        if replaced.is_err() {
+            // Those that others have filled meanwhile stay.
+            for (above, name) in created.iter().rev() {
+                let _ = above.remove_folder(name);
             }
+        }
+        replaced?;
+        sync_together(created.into_iter().map(|(above, _)| Unsynced::Names(above)).collect())
+    }
+
+    /// Replaces all files, each in its folder, or none of them.
+    fn replace_in(&self, folders: Vec<Dir>, files: &[Replacement<'_>]) -> Result<(), RecordError> {
+        let (mut drafts, mut unsynced) = (Vec::new(), Vec::new());
+        let prepared = files.iter().zip(folders).try_for_each(|(file, folder)| {
+            let (_, name) = split(file.path);
+            check_content(&folder, name, file.old)?;
             let mode = file.old.map(|_| mode_to_keep(&folder, name)).transpose()?;
             let mode = mode.unwrap_or_else(permissions::of_user_file);
-            let temporary = format!(".accept-{:016x}", random());
+            let temporary = format!("{DRAFT}{:016x}", random());
             let draft = Draft { folder, name, temporary, mode };
             let written = draft.write(file.new)?;
             let path = draft.folder.path().join(&draft.temporary);
@@ -87,8 +109,8 @@ impl UserFolder {
         });
         let mut renamed = 0;
         let replaced = prepared.and_then(|()| sync_together(unsynced)).and_then(|()| {
-            drafts.iter().try_for_each(|draft| {
-                draft.rename()?;
+            drafts.iter().zip(files).try_for_each(|(draft, file)| {
+                draft.rename(file.old)?;
                 renamed += 1;
                 Ok(())
             })
@@ -100,10 +122,6 @@ impl UserFolder {
             for draft in &drafts {
                 let _ = draft.folder.remove(&draft.temporary);
             }
-            // Those that others have filled meanwhile stay.
-            for (above, name) in created.into_iter().rev() {
-                let _ = above.remove_folder(&name);
-            }
             if kept.is_empty() {
                 return Err(error);
             }
@@ -111,9 +129,7 @@ impl UserFolder {
             let source = io::Error::other(format!("{error}; already replaced: {kept}"));
             return Err(self.0.error("restore", ".", source));
         }
-        let folders = drafts.into_iter().map(|draft| draft.folder);
-        let folders = folders.chain(created.into_iter().map(|(above, _)| above));
-        sync_together(folders.map(Unsynced::Names).collect())
+        sync_together(drafts.into_iter().map(|draft| Unsynced::Names(draft.folder)).collect())
     }
 
     /// Opens a folder below this one. Creates missing ones if `created` is given, and adds them to it.
@@ -143,9 +159,11 @@ impl Draft<'_> {
         })
     }
 
-    fn rename(&self) -> Result<(), RecordError> {
+    /// Replaces the file, unless an editor has saved it meanwhile.
+    fn rename(&self, old: Option<&[u8]>) -> Result<(), RecordError> {
         fault::pass(Place::UserFileRename)
             .map_err(|source| self.folder.error("replace", self.name, source))
+            .and_then(|()| check_content(&self.folder, self.name, old))
             .and_then(|()| self.folder.rename(&self.temporary, self.name))
     }
 
@@ -156,6 +174,44 @@ impl Draft<'_> {
         sync_together(vec![Unsynced::Content(self.write(old)?, path)])?;
         self.folder.rename(&self.temporary, self.name)
     }
+}
+
+/// Fails if a file has another content than `old`.
+fn check_content(folder: &Dir, name: &str, old: Option<&[u8]>) -> Result<(), RecordError> {
+    let is_same = match (folder.read_all(name, old.map_or(0, <[u8]>::len) as u64), old) {
+        (Ok(bytes), Some(old)) => bytes == old,
+        (Err(error), None) => error.is_missing(),
+        _ => false,
+    };
+    if is_same { Ok(()) } else { Err(folder.refuse(name, "it has changed; nothing was written")) }
+}
+
+/// Locks folders until the handles are dropped, and removes files of processes that were killed. On a file system without locks,
+/// only the contents are compared.
+fn lock_folders(folders: &[Dir]) -> Result<Vec<File>, RecordError> {
+    let mut folders: Vec<_> = folders.iter().collect();
+    // In one order, so that two processes cannot wait for each other.
+    folders.sort_by_key(|folder| (folder.stamp.device, folder.stamp.inode));
+    folders.dedup_by(|one, other| one.stamp.is_same_file(&other.stamp));
+    let mut locks = Vec::new();
+    for folder in folders {
+        let handle = folder.new_handle()?;
+        match lock_within(&handle, true, PATIENCE, |source| folder.error("lock", ".", source)) {
+            Ok(true) => {}
+            Ok(false) => return Err(folder.refuse(".", "another process replaces files there")),
+            Err(_) => continue,
+        }
+        let is_draft = |name: &String| {
+            name.strip_prefix(DRAFT).is_some_and(|digits| {
+                digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            })
+        };
+        for name in folder.names()?.iter().filter(|name| is_draft(name)) {
+            let _ = folder.remove(name);
+        }
+        locks.push(handle);
+    }
+    Ok(locks)
 }
 
 /// Splits the folders off a path.
