@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use runner_model::provider::{PluginKind, Provider};
 use runner_model::{
-    Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, visible::shown_path,
+    Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, units::plural,
+    visible::shown_path,
 };
 use runner_record::{Fold, ResultsRoot};
-use runner_scenario::{Problems, ProviderProblem};
+use runner_scenario::{GoldenFiles, Problems, ProviderProblem};
 
 use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
 use crate::probe::Probe;
@@ -35,7 +36,21 @@ pub fn validate(
     let (ready, found) = plugin_problems(prestarted, &plan)?;
     problems.extend(found);
     EngineError::check(problems)?;
-    preview(&plan, ready)
+    let mut found = preview(&plan, ready)?;
+    found.notices.extend(golden_files(&plan));
+    Ok(found)
+}
+
+/// Returns notices about golden files that are missing, and about those that no test uses.
+fn golden_files(plan: &Plan) -> impl Iterator<Item = String> {
+    let GoldenFiles { missing, unused } = plan.scenario.golden_files();
+    let named = |files: Vec<String>, verb: &str, after: &str| {
+        let first = files.first()?;
+        let count = plural(files.len() as u64, "golden file is", "golden files are");
+        Some(format!("{count} {verb}, such as `{first}`{after}"))
+    };
+    let missing = named(missing, "missing", "; after a run, `runner accept` writes them");
+    missing.into_iter().chain(named(unused, "used by no test", ""))
 }
 
 /// Loads the plugins of a plan in a worker, and checks all configurations and inputs there.

@@ -12,6 +12,7 @@
 
 mod accepted;
 mod filter;
+mod golden;
 mod grants_toml;
 mod keys;
 mod known;
@@ -28,6 +29,7 @@ mod suite;
 
 pub use accepted::{AcceptedOutputs, FileEdit, ReadFile, accept_outputs};
 pub use filter::{AttemptFiles, Facts, Filter, InRun, RowFilter, TestLabels};
+pub use golden::GoldenFiles;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key, written_name};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl};
 pub use keys::{files::check_kind, template_inputs::unseen_values};

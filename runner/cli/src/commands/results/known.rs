@@ -43,8 +43,11 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", requires = "update")]
     reason: Option<String>,
     /// Write without asking
-    #[arg(short, long, requires = "update")]
+    #[arg(short, long, requires = "update", conflicts_with = "dry_run")]
     yes: bool,
+    /// Show the differences, and write nothing
+    #[arg(long, requires = "update")]
+    dry_run: bool,
 }
 
 /// `runner known`.
@@ -127,7 +130,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             only_fixed: args.fixed,
             results: root.path().to_owned(),
         };
-        return update(&runner_engine::update_known(&request)?, args.yes, out);
+        return update(&runner_engine::update_known(&request)?, args, out);
     }
     let run = Target::find_run(&root, &run.name_or_latest())?;
     let document = run.snapshot(|| KnownDocument::read(&run))?;
@@ -242,7 +245,7 @@ fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
 }
 
 /// Shows the changes of lists, and writes them if the user agrees.
-fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandError> {
+fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, CommandError> {
     changes.notices.iter().for_each(|notice| out.warn(notice));
     let update = &changes.update;
     for (index, new) in &update.texts {
@@ -284,7 +287,11 @@ fn update(changes: &KnownChanges, yes: bool, out: &Out) -> Result<Exit, CommandE
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts.map(|(count, verb)| format!("{count} {verb}")).collect();
     let files = plural(update.texts.len() as u64, "file", "files");
-    if !yes && !confirm(&format!("{} in {files}", counts.join(", ")), out)? {
+    if args.dry_run {
+        out.talk(&format!("{} in {files}; nothing was written", counts.join(", ")));
+        return Ok(Exit::Success);
+    }
+    if !args.yes && !confirm(&format!("{} in {files}", counts.join(", ")), out)? {
         return Ok(Exit::Success);
     }
     changes.write()?;
