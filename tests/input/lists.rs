@@ -360,6 +360,8 @@ fn empty_answers_are_no_expectations() {
         ));
         runner.write("list.csv", "name,a\nx,\n");
         transcript.refused(&runner, &["exec", "scenario.toml"]);
+        runner.write("list.csv", "name,a\nx,\" \"\n");
+        transcript.refused(&runner, &["exec", "scenario.toml"]);
     }
     let runner = echo(
         "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{row.name}}\"\ninput = \"hi\"\nexpect = { matches = \"{{row.a}}$\" }\n",

@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::symlink, thread};
 use serde_json::Value;
 
 use crate::support::{
+    guests::printing,
     run::Run,
     runner::Runner,
     running::{Finished, Running},
@@ -423,6 +424,52 @@ fn graders_have_room_for_the_bases_that_they_read() {
     graded("expect.graders = [\"other\"]");
     // An echo is no grade.
     in_small_folder(&runner, "rescore").expect(1);
+}
+
+#[test]
+fn checks_that_cannot_fail_are_named() {
+    let runner = tasks("");
+    let agent = "[providers.agent]\nplugin = \"bundled:echo\"\nworkspace.from = \"fixtures/a\"\n[providers.fresh]\nplugin = \"bundled:echo\"\nworkspace = {}\n";
+    let validated = |expect: &[&str]| {
+        let tests = expect.iter().enumerate().map(|(number, expect)| {
+            format!("[[tests]]\nid = \"t{number}\"\ninput = 1\nexpect = {{ {expect} }}\n")
+        });
+        runner.scenario(&(agent.to_owned() + &tests.collect::<String>()));
+        runner.run(&["validate", "scenario.toml"]).expect(0)
+    };
+    let near = |glob: &str, path: &str| {
+        format!(
+            "`unchanged = [\"{glob}\"]` in test `t0`: it matches nothing in the folder of the workspace; did you mean `{path}`?"
+        )
+    };
+    for (glob, path) in [
+        ("deap/**", "deep/**"),
+        ("deeps", "deep"),
+        ("dep/y.txt", "deep/y.txt"),
+        ("deep/y.tx", "deep/y.txt"),
+    ] {
+        let ran = validated(&[&format!("workspace.unchanged = [\"{glob}\", \"x.txt\"]")]);
+        ran.says(&[&near(glob, path)]);
+        assert_eq!(ran.stderr.matches("did you mean").count(), 1, "{}", ran.stderr);
+    }
+    // These forbid new files, also in a workspace that starts empty.
+    let others = r#"workspace.unchanged = ["conftest.py", "deep/*.bak", "deep/z", "**/a.py", "[x].txt", "deep"]"#;
+    let ran = validated(&[others, "equals = 1"]);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    let empty =
+        ["json = {}", "json = {}", "stderr = {}, equals = 1", "workspace = {}", "transcript = {}"];
+    validated(&empty).says(&[
+        "`json` of `expect` is empty in 2 tests, such as `t0`: any object passes",
+        "`stderr` of `expect` is empty in test `t2`: any standard error passes",
+        "`workspace` of `expect` is empty in test `t3`: any workspace passes",
+        "`transcript` of `expect` is empty in test `t4`: any transcript passes",
+    ]);
+    runner.wat("plain.wasm", &printing("hello"));
+    let agent = agent.replace("bundled:echo", "plain.wasm");
+    runner.scenario(&format!("{agent}[[tests]]\nid = \"a\"\nexpect.transcript.max_calls = 3\n"));
+    runner.run(&["validate", "scenario.toml"]).expect(0).says(&[
+        "`transcript` of `expect` in test `a`: provider `agent` is a plain command, which can call no tool",
+    ]);
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod plan {
     mod stored;
     mod stored_scenario;
     mod test_line;
+    mod weak_checks;
 
     pub use self::access::{access, has_journal};
     pub(crate) use self::access::{access_of, added_access, new_access};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::enum_text::{as_text, default_weight, is_default, is_default_weight, present};
 use crate::statistics::wilson;
@@ -358,6 +358,31 @@ impl Expect {
     /// Returns whether any reply passes.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns the keys whose empty tables check nothing, with words for the values that pass.
+    pub fn vacuous(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let is_object = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+        [
+            (self.json.as_ref().is_some_and(is_object), "json", "any object"),
+            (self.stderr == Some(ExpectedText::default()), "stderr", "any standard error"),
+            (self.workspace == Some(ExpectedWorkspace::default()), "workspace", "any workspace"),
+            (
+                self.transcript == Some(ExpectedTranscript::default()),
+                "transcript",
+                "any transcript",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(is_vacuous, key, words)| is_vacuous.then_some((key, words)))
+    }
+
+    /// Returns whether it has a check that may pass whatever an attempt does: `vacuous`, of calls or of unchanged files.
+    pub fn may_be_weak(&self) -> bool {
+        let guards = |one: &ExpectedWorkspace| !one.unchanged.is_empty();
+        self.transcript.is_some()
+            || self.workspace.as_ref().is_some_and(guards)
+            || self.vacuous().next().is_some()
     }
 }
 

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::{
     known::known_failures, list_plugins::build_advice, list_plugins::make_records, plan::Plan,
+    weak_checks::weak_checks,
 };
 use crate::{EngineError, error::machine_error};
 
@@ -105,6 +106,7 @@ pub(crate) fn load_plan_at(
         notices.extend(values.into_iter().filter(|value| unseen.insert(value.clone())));
     }
     notices.extend(unchecked(&suite, &providers));
+    notices.extend(weak_checks(&suite, &providers, &blobs)?);
     let mut ungranted: Vec<_> = scenario.providers.iter().filter_map(ungranted_server).collect();
     // Providers of a matrix get their grants by one table.
     ungranted.dedup();

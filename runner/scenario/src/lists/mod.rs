@@ -275,8 +275,14 @@ impl Record<'_> {
         add_meta(&mut test, own_meta);
         let mut reader = Reader::new(self);
         reader.last_pattern = last_pattern.take();
+        let expect = self.list.fields.iter().find(|(key, _)| *key == "expect");
+        reader.is_of_record = expect.is_none_or(|(_, value)| value.is_template());
         let test = TEST.read(&At::ROOT, &mut Value::Object(test), &mut reader);
         *last_pattern = reader.last_pattern;
+        for problem in reader.problems.iter_mut().filter(|one| one.message.starts_with("`id` ")) {
+            let help = "to number the tests: `id = \"case-{{row_number}}\"` in the list";
+            problem.help.get_or_insert_with(|| help.to_owned());
+        }
         match test {
             Some(test) if reader.problems.is_empty() => Ok(test),
             _ => Err(reader.problems),

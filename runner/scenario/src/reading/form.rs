@@ -171,8 +171,11 @@ impl Form for TextOrList {
             Value::Array(_) => List(1, Any).read(at, value, reader),
             _ => reader.refuse_kind(at, value, "a string or an array"),
         };
-        if texts.iter().flatten().any(|text| text == "") {
+        let mut texts_alone = texts.iter().flatten().filter_map(Value::as_str);
+        if texts_alone.clone().any(str::is_empty) {
             reader.refuse(at, "every text contains the empty text".to_owned(), "an empty text");
+        } else if reader.is_of_record && texts_alone.any(|text| text.trim().is_empty()) {
+            reader.refuse(at, "most texts contain this blank text".to_owned(), "a blank text");
         }
         texts
     }

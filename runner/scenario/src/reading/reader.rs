@@ -56,6 +56,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) missing_names: Vec<String>,
     /// The last valid regular expression.
     pub(crate) last_pattern: Option<String>,
+    /// Whether the texts are those of a record, whose blank cells are missing answers.
+    pub(crate) is_of_record: bool,
 }
 
 impl<'p> Reader<'p> {
@@ -71,6 +73,7 @@ impl<'p> Reader<'p> {
             files: StoredFiles::default(),
             missing_names: Vec::new(),
             last_pattern: None,
+            is_of_record: false,
         }
     }
 

@@ -140,10 +140,14 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
     schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[^\\s@#]$|^[^\\s@#][^\\r\\n\\t@#]*[^\\s@#]$"}"#,
     parse: |text| {
         TestId::parse(text).map_err(|error| {
-            let plain = TestId::parse(
-                &text.trim().replace(|letter| TestId::parse(&format!("a{letter}b")).is_err(), "-"),
-            );
-            match plain {
+            let plain =
+                text.trim().replace(|letter| TestId::parse(&format!("a{letter}b")).is_err(), "-");
+            // `.` and `..` are no parts of an id.
+            let parts = plain.split('/').map(|part| match part {
+                "." | ".." => part.replace('.', "-"),
+                part => part.to_owned(),
+            });
+            match TestId::parse(&parts.collect::<Vec<_>>().join("/")) {
                 Ok(plain) => format!("in `{text}`, {error}; try `{plain}`"),
                 Err(_) => format!("in `{text}`, {error}"),
             }

@@ -94,6 +94,7 @@ fn keep(suite: Suite, tests: &[u64], providers: &[Provider]) -> io::Result<Suite
         used.extend(test.bases.values().chain(test.grader_files.values()));
         let facts = TestFacts {
             is_unchecked: test.expect.is_empty(),
+            may_be_weak: test.expect.may_be_weak(),
             has_only_input: test.has_only_input(),
         };
         let providers = test.providers;

@@ -105,6 +105,8 @@ struct Shape {
 pub(crate) struct TestFacts {
     /// Whether it has no expectation.
     pub(crate) is_unchecked: bool,
+    /// [`Expect::may_be_weak`](runner_model::test::Expect::may_be_weak).
+    pub(crate) may_be_weak: bool,
     /// Whether it has an input, and no attachment.
     pub(crate) has_only_input: bool,
 }
@@ -116,6 +118,7 @@ struct ShapeFacts {
     unchecked: u64,
     /// Index of the first of them.
     first_unchecked: u64,
+    may_be_weak: bool,
     has_only_input: bool,
 }
 
@@ -165,6 +168,7 @@ impl SuiteBuilder {
         };
         let of_shape = &mut outline.facts[shape as usize];
         of_shape.has_only_input |= facts.has_only_input;
+        of_shape.may_be_weak |= facts.may_be_weak;
         if facts.is_unchecked {
             if of_shape.unchecked == 0 {
                 of_shape.first_unchecked = outline.tests.len() as u64;
@@ -325,6 +329,11 @@ impl Suite {
         let facts: Vec<_> = found.map(|(_, facts)| *facts).collect();
         let first = facts.iter().map(|facts| facts.first_unchecked).min()?;
         Some((facts.iter().map(|facts| facts.unchecked).sum(), self.id(first)?))
+    }
+
+    /// Returns whether a test may have a check that passes whatever an attempt does. False after [`Suite::open`].
+    pub fn may_be_weak(&self) -> bool {
+        self.outline.facts.iter().any(|facts| facts.may_be_weak)
     }
 
     /// Returns whether a test on a provider has an input and no attachment. False after [`Suite::open`].

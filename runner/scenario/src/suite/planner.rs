@@ -456,6 +456,7 @@ impl Planner<'_> {
             planned.end = lines.len();
             planned.facts = TestFacts {
                 is_unchecked: test.expect.is_empty(),
+                may_be_weak: test.expect.may_be_weak(),
                 has_only_input: test.has_only_input(),
             };
             (planned.providers, planned.repeat) = (test.providers, repeat);
