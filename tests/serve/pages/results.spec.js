@@ -471,6 +471,7 @@ test.describe('', () => {
     await failures.getByRole('link', { name: 'contains 1' }).click();
     await expect(page.getByRole('searchbox')).toHaveValue('check(contains) & outcome(failed) & unexpected()');
     await expect(page.getByRole('heading', { name: /^Trials/ })).toContainText('1 of 5 trials match');
+    await expect(page.getByRole('grid', { name: 'Trials' })).toBeInViewport();
     await expect(page.getByRole('grid', { name: 'Trials' }).getByRole('row').filter({ hasText: 'fresh' })).toContainText('equals (+1 more check): ');
     await page.goBack();
     await expect(page.getByRole('group', { name: 'Filters' }).getByRole('button')).toHaveText(['All 5', 'Unexpected 2', 'Known 2']);

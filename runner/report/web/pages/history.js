@@ -197,8 +197,8 @@ export async function open({ place, address, server }) {
     const begin = (/** @type {any} */ { run: id, results, first }, run = started(id)) => el('li', null,
       el('p', null, el('b', { class: 'failed' }, plural(results, 'result')), ' ', run ? ['since ', link(runPath(id), name(run.started_at)), el('span', { class: 'quiet' }, ' · ', time(run.started_at, 'age'))] : 'in all of these runs'),
       names(first.slice(0, MAX_NAMES)), results > MAX_NAMES && folded(`and ${count(results - MAX_NAMES)} more`, () => [names(first.slice(MAX_NAMES)), results > first.length && el('p', { class: 'quiet' }, `… ${count(results - first.length)} of them are only in the list of results`)]));
-    return runs.length > 1 && history.failing.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, [...all.slice(0, MAX_BEGINS), ...always].map((one) => begin(one))),
-      earlier.length > 0 && el('p', { class: 'quiet' }, `and ${plural(sum(earlier), 'result')} since ${plural(earlier.length, 'earlier run')}`));
+    return runs.length > 1 && history.failing.length > 0 && el('section', null, el('h2', null, 'Failing since', el('small', null, 'newest first')), el('ul', { class: 'groups' }, all.slice(0, MAX_BEGINS).map((/** @type {any} */ one) => begin(one)),
+      earlier.length > 0 && el('li', { class: 'quiet' }, `and ${plural(sum(earlier), 'result')} since ${plural(earlier.length, 'earlier run')}`), always.map((/** @type {any} */ one) => begin(one))));
   }
 
   /** The runs that are left out, by the reason. */

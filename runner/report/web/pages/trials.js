@@ -146,8 +146,8 @@ export function trials(view, address, kept) {
     update(next) {
       const fresh = read(next);
       if (query(fresh) === query(keys)) return;
-      // The link to a group is above the list, maybe out of sight.
-      const isFar = fresh.group && fresh.group !== keys.group;
+      // The link to a kind or a group is above the list, maybe out of sight.
+      const isFar = (fresh.group && fresh.group !== keys.group) || document.activeElement?.closest('.kind');
       keys = fresh;
       rows.place = undefined;
       void load().then(() => isFar && rows.element.closest('section')?.scrollIntoView());

@@ -22,7 +22,7 @@ fn utc(time: Time) -> String {
 }
 
 pub(super) fn view(document: &RunDocument, failures: &Failures, advice: &[String]) -> Markup {
-    let groups = failures.failed();
+    let groups = failures.sorted();
     html! {
         (header(document, advice))
         section { h2 { "Providers" } (providers(document)) }
@@ -30,7 +30,7 @@ pub(super) fn view(document: &RunDocument, failures: &Failures, advice: &[String
             section {
                 h2 { "Failures" small { (failures.extent()) } }
                 ul.groups { @for group in &groups { (self::group(group)) } }
-                @if let Some(left) = failures.left_out(&groups) { p.quiet { "… and " (left) " with other reasons" } }
+                @if let Some(left) = failures.left_out(&failures.failed()) { p.quiet { "… and " (left) " with other reasons" } }
             }
         }
         p.quiet { "All trials and details need JavaScript." }
