@@ -28,7 +28,7 @@ pub struct Args {
     /// Take the current files, and rerun changed trials
     #[arg(long, help_heading = SELECTION)]
     accept_changes: bool,
-    /// Allow access that the current files have and the run's plan does not have
+    /// Allow new access of the current files
     #[arg(long, conflicts_with = "queue", help_heading = SELECTION)]
     accept_access: bool,
     /// Continue a run that was cancelled
