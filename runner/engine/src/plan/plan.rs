@@ -105,6 +105,10 @@ impl Plan {
             return None;
         }
         let seed = self.scenario.run.seed;
+        // Changed expectations must not change what a replayed grader does.
+        let replayed = self.replayed.as_ref();
+        let replayed = replayed.and_then(|run| run.judgement(self.suite.index(trial)?));
+        let judgement = replayed.unwrap_or(judgement);
         let secret = self.secrets.judge_seed.map(|digest| digest.to_string());
         let secret = secret.unwrap_or_default();
         let name = &grader.name;

@@ -32,6 +32,8 @@ struct Attempt {
     attempt: u32,
     start: Time,
     is_retried: bool,
+    /// Fingerprint by which the session of its graders judged it.
+    judgement: Fingerprint,
 }
 
 /// Returns the number of attempts of each trial that count towards the number by which the guest of the next one knows it. Stops do
@@ -80,6 +82,11 @@ impl Replayed {
                     }
                 }
             }
+            if head.judged.is_some() && !manifest.rescores(head.session) {
+                let trial = suite.index(&head.trial);
+                let last = trial.and_then(|trial| attempts.get_mut(&trial)?.last_mut());
+                last.into_iter().for_each(|last| last.judgement = head.judgement_fingerprint);
+            }
             if head.judged.is_some() || head.outcome == Outcome::Stopped {
                 return;
             }
@@ -100,12 +107,18 @@ impl Replayed {
                     attempt: head.attempt,
                     start: head.started_at,
                     is_retried,
+                    judgement: head.judgement_fingerprint,
                 });
             }
         })?;
         let newest = manifest.sessions.iter().rev().find(|session| !session.rescores);
         let key = newest.map_or(0, |session| session.key);
         Ok(Self { run, key, journals, attempts })
+    }
+
+    /// Returns the fingerprint by which the run judged a trial. `None` without an attempt.
+    pub(super) fn judgement(&self, trial: u64) -> Option<Fingerprint> {
+        Some(self.attempts.get(&trial)?.last()?.judgement)
     }
 
     /// Fails if an earlier session of a replay received the responses of another run, or of this one before it was resumed.
