@@ -172,12 +172,16 @@ fn lists_of_files_need_ids_that_differ() {
 }
 
 #[test]
-fn names_with_brackets_need_escapes() {
-    let runner = echo("[[test_lists]]\nfiles = ['a[1].jsonl']\n");
+fn names_with_brackets_match_as_written() {
+    let runner = echo("[[test_lists]]\nfiles = ['a[1].jsonl', '[data]']\n");
     runner.write("a[1].jsonl", "{\"id\": \"a\"}\n");
-    runner.refused(&[], &["no file matches `a[1].jsonl`", "write `\\\\` before `[`"]);
-    runner.scenario(&format!("[[test_lists]]\nfiles = ['a\\[1].jsonl']\n{ECHO}"));
+    fs::create_dir(runner.path("[data]")).unwrap();
+    runner.write("[data]/b.jsonl", "{\"id\": \"b\"}\n");
     runner.exec(&[]).expect(0);
+    assert_eq!(runner.only_run().rows().len(), 2);
+    runner.write("{a}.jsonl", "");
+    runner.scenario(&format!("[[test_lists]]\nfiles = ['{{a}}.jsonl']\n{ECHO}"));
+    runner.refused(&[], &["no file matches `{a}.jsonl`", "write `\\` before `{`"]);
 }
 
 #[test]

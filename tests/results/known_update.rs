@@ -104,7 +104,8 @@ fn updated_lists_make_runs_green() {
         assert!(known.contains(text), "{text}:\n{known}");
     }
     // All are fixed.
-    runner.scenario(&scenario(&tests.map(|(id, _)| (id, "right"))));
+    let fixed = ["a/1", "a/2", "a/3", "a/4", "b", "c"].map(|id| (id, "right"));
+    runner.scenario(&scenario(&fixed));
     runner.exec(&[]).expect(0).says(&["`known.toml:3` (a/*), ", "their tests have changed"]);
     update(&runner);
     assert_eq!(read(&runner), "# Failures of the suite.\n");

@@ -236,7 +236,7 @@ fn strict_entries_fail_the_run_if_they_do_not_apply() {
         let args = ["--shard", shard, "--into", "shards/{shard}"];
         runner.exec(&args).expect(0);
     }
-    runner.run(&["merge", "shards/1-of-2", "shards/2-of-2"]).expect(1);
+    runner.run(&["merge", "--into", "all", "shards/1-of-2", "shards/2-of-2"]).expect(1);
     let gate = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[gate]\npass_rate = 0.1\n";
     runner.scenario(&scenario(gate));
     runner.exec(&[]).expect(1).says(&["1 known failure does not apply"]);

@@ -144,7 +144,7 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
                 text.trim().replace(|letter| TestId::parse(&format!("a{letter}b")).is_err(), "-");
             // `.` and `..` are no parts of an id.
             let parts = plain.split('/').map(|part| match part {
-                "." | ".." => part.replace('.', "-"),
+                "." | ".." => part.replace('.', "dot"),
                 part => part.to_owned(),
             });
             match TestId::parse(&parts.collect::<Vec<_>>().join("/")) {
