@@ -100,7 +100,7 @@ test('history of twelve runs fits, and labels of its axes differ', async ({ page
   const history = await page.evaluate(async () => (await fetch('/api/v1/history?scenario=every')).json());
   const [first] = history.runs;
   history.runs = Array.from({ length: 12 }, (_, at) => ({ ...first, run: `${first.run}-${at}`, providers: first.providers.map((one) => ({ ...one, cost_usd: 0.0287 + 0.00002 * at })) }));
-  history.tests = history.tests.map((one) => ({ ...one, passed: 8, failed: 4, error: 0, timeout: 0, skipped: 1, marks: Array(12).fill('failed') }));
+  history.tests = history.tests.map((one) => ({ ...one, test: `cart/${one.test}`, provider: 'a-provider-with-a-long-name', passed: 8, failed: 4, error: 0, timeout: 0, skipped: 1, marks: Array(12).fill('failed') }));
   await page.route('**/api/v1/history?*', (route) => route.fulfill({ json: history }));
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.goto(`${server.origin}/history?scenario=every`);
@@ -112,6 +112,9 @@ test('history of twelve runs fits, and labels of its axes differ', async ({ page
     return [text, cell.parentElement.querySelector('.trial')].map((one) => one.getBoundingClientRect()).map((box, at) => (at ? box.right : box.left));
   });
   expect(left).toBeGreaterThan(edge);
+  // The provider below does not part the folder from its test.
+  const [folder, name] = await Promise.all(['.folders', '.test'].map((part) => page.locator(`.history .trial ${part}`).first().boundingBox()));
+  expect(name.x - folder.x - folder.width).toBeLessThan(2);
   const labels = await page.getByRole('figure', { name: 'Cost of every' }).locator('.tick').allTextContents();
   expect(labels.length).toBeGreaterThan(1);
   expect(new Set(labels).size).toBe(labels.length);

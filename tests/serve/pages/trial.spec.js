@@ -168,7 +168,7 @@ test('transcript of 100,000 steps opens at once, is filtered, and scrolls with f
     const [total, limit] = [100_000 / every, Number(keys.get('limit'))];
     const offset = keys.has('near') ? Number(keys.get('near')) - 6 : Number(keys.get('offset'));
     const steps = Array.from({ length: Math.min(limit, total - offset) }, (_, at) => stepOf((offset + at + 1) * every));
-    return route.fulfill({ json: { v: 1, attempt: 1, calls: 50_000, tools: [{ tool: 'look', calls: 49_990 }, { tool: 'refund', calls: 10 }], failed, total, offset, steps } });
+    return route.fulfill({ json: { v: 1, attempt: 1, calls: 50_000, tools: [{ tool: 'look', calls: 49_990 }, { tool: 'refund', calls: 10 }, { tool: 'a-long-name-'.repeat(30), calls: 1 }], failed, total, offset, steps } });
   });
   await page.route('**/attempts/1/steps/*', (route) => route.fulfill({ status: 206, headers: { 'content-range': 'bytes 0-65535/70000' }, body: `all <b>of it</b> ${route.request().url()}` }));
   await page.addInitScript(() => {
@@ -237,6 +237,8 @@ test('transcript of 100,000 steps opens at once, is filtered, and scrolls with f
   const [before, late] = [requests.length, page.waitForResponse((answer) => answer.url().includes('/transcript?') && !answer.url().includes('tool=r'))];
   await list.evaluate((place) => { place.scrollTop = place.scrollHeight; });
   await expect.poll(() => requests.length).toBeGreaterThan(before);
+  // A guest names its tools.
+  expect((await page.getByLabel('Tool').boundingBox()).width).toBeLessThan(400);
   await page.getByLabel('Tool').selectOption('refund');
   await expect(steps).toHaveCount(10);
   release();
