@@ -12,8 +12,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    guests::programs, random::Random, run::Run, runner::Runner, running::Running,
-    truth::assert_whole, wait::wait_until,
+    guests::programs,
+    random::Random,
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::assert_whole,
+    wait::{wait_for, wait_until},
 };
 
 const PROVIDER: &str = r#"
@@ -230,6 +235,42 @@ fn trials_with_a_changed_copy_of_their_base_run_again() {
         let added = &run.manifest()["sessions"][0]["added"];
         assert_eq!(added.as_array().map(Vec::len), Some(selections), "{end}: {added}");
     }
+}
+
+#[test]
+fn rescore_judges_again_after_a_changed_copy() {
+    let acts = json!([["await", "/gate/slow"], ["read", "/work/README"]]);
+    let grader = |acts: &Value| {
+        let grants = "grants.fs = [{ path = \"gate\", mount = \"/gate\", mode = \"rw\" }]";
+        format!(
+            "[graders.slow]\nplugin = \"files-command.wasm\"\nargs = ['{acts}']\nworkspace = \"read\"\n\
+             limits.scratch = \"1MiB\"\n{grants}\n{PROVIDER}\n\
+             [[tests]]\nid = \"a\"\ninput = []\nexpect.graders = [\"slow\"]\n"
+        )
+    };
+    let runner = agent("", &[]);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    let temporary = runner.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    fs::create_dir(runner.path("gate")).unwrap();
+    runner.write("gate/slow", "");
+    runner.scenario(&grader(&acts));
+    runner.exec(&[]).expect(0);
+    fs::remove_file(runner.path("gate/slow")).unwrap();
+    let mut more = acts;
+    more.as_array_mut().unwrap().push(json!(["list", "/work"]));
+    runner.scenario(&grader(&more));
+    let rescore = Running::start(runner.command(&["rescore"]).env("TMPDIR", &temporary));
+    let copied = wait_for("a worker has a copy", || copied_file(&temporary, "read me\n"));
+    fs::write(copied, "poison\n").unwrap();
+    runner.write("gate/slow", "");
+    rescore.finish().expect(0).says(&["README` in worker 1's copy of a base was changed"]);
+    let row = runner.only_run().rows_of("a").pop().unwrap();
+    let grade: Value =
+        serde_json::from_str(row["grades"][0]["explanation"].as_str().unwrap()).unwrap();
+    assert_eq!(grade[1]["ok"], "read me\n", "{row}");
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl Coordinator<'_> {
             larger_budgets: self.schedule.spending().larger(),
             at: runner_record::now(),
         };
-        let (end, cut_short) = ends(self.plan, own);
+        let (end, cut_short) = ends(self.plan, own, self.fold.left());
         let stopped_by = self.stop.by.take();
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             owned.note_stopped_by(by);
@@ -236,10 +236,12 @@ impl Coordinator<'_> {
 }
 
 /// Returns the end that the manifest gets, and the end of a session of `rescore`, which leaves that of its run.
-fn ends(plan: &Plan, own: End) -> (End, Option<End>) {
+fn ends(plan: &Plan, own: End, left: u64) -> (End, Option<End>) {
     match &plan.rescored {
-        // Trials that are left were left before.
-        Some(Rescored { before, .. }) if own.reason != Some(Reason::Cancelled) => {
+        // Trials that are left were left before, or a copy of their base was changed.
+        Some(Rescored { before, .. })
+            if own.reason != Some(Reason::Cancelled) && (before.reason.is_some() || left == 0) =>
+        {
             (End { at: own.at, ..before.clone() }, Some(own))
         }
         Some(_) => (own.clone(), Some(own)),

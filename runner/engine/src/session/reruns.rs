@@ -116,10 +116,6 @@ impl Coordinator<'_> {
         let (differences, count) = (running.differences, trials.len() as u64);
         let shown = self.pool.shown(compared.worker);
         let changed = format!("the file `{path}` in worker {shown}'s copy of a base was changed");
-        if self.plan.rescored.is_some() {
-            let message = format!("{changed} during its judgements; judge the run again");
-            return self.fail(Reason::Machine, message);
-        }
         let again = plural(count, "trial runs again", "trials run again");
         self.notice(&format!("{changed}: {again}"));
         self.reselect(trials);
@@ -168,7 +164,11 @@ impl Coordinator<'_> {
                 if self.fold.select_again(trial) {
                     let attempts = self.fold.attempts(trial);
                     let pending = Pending { trial, attempts, had_bad: before.had_bad };
-                    let provider = self.plan.suite.trial(trial).provider;
+                    // A stored output is judged again, for example by `rescore`, which calls no provider.
+                    let provider = match self.plan.rejudge.has(trial) {
+                        true => self.plan.providers.len() as u16,
+                        false => self.plan.suite.trial(trial).provider,
+                    };
                     self.apply(|schedule| schedule.need(provider, pending));
                 } else if let Stage::Running(running) = &mut self.stage
                     && before.ungraded
