@@ -88,7 +88,11 @@ fn cost_budget_holds_over_sessions() {
     assert_eq!(run.rows().len(), 4);
     assert_consistent(&runner);
     let resume = |budget| runner.run(&["resume", "-j", "1", "--budget", budget]);
+    // Rows that another program has doubled count once.
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", format!("{rows}{rows}"));
     resume("cost_usd=14").expect(4).says(&["15 of 14"]);
+    run.write("index.jsonl", &run.text("index.jsonl")[rows.len()..]);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&scenario.replace("1000000", "2000000"));
     // The price of a run is that of its own scenario, until it takes over another one.
