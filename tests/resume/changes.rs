@@ -8,6 +8,7 @@ use super::continuing::model;
 use super::{FOUR, assert_rows, assert_status, assert_unchanged, waiting};
 use crate::support::{
     guests::component,
+    http::Site,
     run::Run,
     runner::{Runner, tests},
     running::Running,
@@ -107,6 +108,15 @@ fn new_access_is_refused_without_its_flag() {
     assert!(!ran.stderr.contains("the folder"), "{}", ran.stderr);
     grant("ro", "");
     runner.run(&accept).expect(0);
+    // What a queue or a server starts accepts nothing that came after the request.
+    runner.run(&[&accept[..], &["--rerun", "all", "--queue"]].concat()).expect(0);
+    grant("rw", "");
+    let rows = run.rows().len();
+    runner.run(&["queue", "work", "--once"]).says(&["--accept-access"]);
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    let body = json!({ "accept_changes": true, "rerun": "all" });
+    site.post(&format!("/runs/{}/resume", run.id()), &body).refuses(422, &["--accept-access"]);
+    assert_eq!(run.rows().len(), rows);
 }
 
 #[test]
