@@ -314,7 +314,7 @@ impl Manifest {
 
     /// Returns whether the last session has ended, but may still write its reports. The run is `running` while a process holds it.
     pub fn owes_reports(&self) -> bool {
-        self.lost_report.as_deref() == Some(NOT_WRITTEN_YET)
+        self.status.is_terminal() && self.lost_report.as_deref() == Some(NOT_WRITTEN_YET)
     }
 
     /// Returns whether no session works on the run, as far as the manifest shows it.

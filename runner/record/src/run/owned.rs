@@ -151,11 +151,11 @@ impl ResultsRoot {
         let repaired = repair::repair(run, session)?;
         run.repair_calls()?;
         let is_dead = manifest.status == RunStatus::Running;
-        let owed_reports = manifest.owes_reports();
-        manifest.lose_owed_reports();
         if is_dead {
             end_dead_session(run, &mut manifest, now())?;
         }
+        let owed_reports = manifest.owes_reports();
+        manifest.lose_owed_reports();
         // The reason of a dead session is from a file without a signature.
         if is_dead || signs == Some(Extent::Plan) {
             signs = signs.map(|_| Extent::of_unsigned(manifest.status));

@@ -218,7 +218,10 @@ impl RunDir {
 
     /// Calls `each` with the first byte of each line of the rows and the line, in the order of the file, also for damaged lines and a
     /// torn end. Rows are parsed as far as folds need; `read_line` parses all.
-    pub fn read_lines(&self, each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>)) -> Result<(), RecordError> {
+    pub fn read_lines(
+        &self,
+        each: &mut dyn for<'a> FnMut(u64, ReadLine<'a>),
+    ) -> Result<(), RecordError> {
         self.read_lines_from(0, each).map(drop)
     }
 

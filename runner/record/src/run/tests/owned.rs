@@ -102,6 +102,25 @@ fn status_without_a_signature_is_not_failed() {
 }
 
 #[test]
+fn every_status_with_owed_reports_has_a_truth() {
+    let folder = folder();
+    let (root, run) = dead_run(folder.path(), 2, 1);
+    let file = run.path().join("benchmark.json");
+    let whole: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    for status in ["running", "completed", "incomplete", "cancelled", "failed"] {
+        let mut changed = whole.clone();
+        changed["status"] = status.into();
+        changed["lost_report"] = "not written yet".into();
+        fs::write(&file, changed.to_string()).unwrap();
+        // A terminal status does not fit the other values. That may be an error, but no reading command ends by it.
+        let found = run.truth().map(|truth| truth.status);
+        assert!(found.is_err() || found.unwrap().is_terminal(), "{status}");
+        let claimed = root.claim(&run).map(|owned| owned.manifest().owes_reports());
+        assert!(claimed.is_err() || !claimed.unwrap(), "{status}");
+    }
+}
+
+#[test]
 fn a_dead_session_ends_at_its_last_sign() {
     for (rows, status) in [(2, RunStatus::Incomplete), (3, RunStatus::Completed)] {
         let folder = folder();
