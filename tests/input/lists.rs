@@ -181,7 +181,8 @@ fn names_with_brackets_match_as_written() {
     assert_eq!(runner.only_run().rows().len(), 2);
     runner.write("{a}.jsonl", "");
     runner.scenario(&format!("[[test_lists]]\nfiles = ['{{a}}.jsonl']\n{ECHO}"));
-    runner.refused(&[], &["no file matches `{a}.jsonl`", "write `\\` before `{`"]);
+    let refused = runner.exec(&[]).expect(2);
+    refused.says(&["no file matches `{a}.jsonl`", "write `\\\\` before `{`"]);
 }
 
 #[test]

@@ -439,7 +439,7 @@ fn checks_that_cannot_fail_are_named() {
     };
     let near = |glob: &str, path: &str| {
         format!(
-            "`unchanged = [\"{glob}\"]` in test `t0`: it matches nothing in the folder of the workspace; did you mean `{path}`?"
+            "`unchanged = [\"{glob}\"]` in test `t0`: no path in the folder of the workspace matches; did you mean `{path}`?"
         )
     };
     for (glob, path) in [

@@ -88,7 +88,7 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
 }
 
 impl Acceptance {
-    /// Replaces the files, or none of them.
+    /// Replaces all files, or leaves all as they are.
     ///
     /// # Errors
     ///

@@ -111,7 +111,7 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
 }
 
 impl KnownChanges {
-    /// Replaces the files, or none of them.
+    /// Replaces all files, or leaves all as they are.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ const MAX_LONGER: usize = 2;
 /// The paths of files and folders below a base, by its digest.
 type Bases = HashMap<Digest, BTreeSet<String>>;
 
-/// Returns a notice for each check that cannot fail: empty tables, calls of tools where none can be made, and unchanged files
+/// Returns a notice for each check that cannot fail: empty tables, forbidden calls on plain commands, and unchanged files
 /// that do not exist although others have almost their names. The same notice of several tests is one.
 pub(super) fn weak_checks(
     suite: &Suite,
@@ -100,9 +100,8 @@ fn unchanged(
         }
         let near = paths().find_map(|path| near(glob, path, |path| paths().any(|one| one == path)));
         weak.extend(near.map(|near| {
-            let reason = format!(
-                "it matches nothing in the folder of the workspace; did you mean `{near}`?"
-            );
+            let reason =
+                format!("no path in the folder of the workspace matches; did you mean `{near}`?");
             (format!("`unchanged = [\"{glob}\"]`"), reason)
         }));
     }

@@ -64,7 +64,7 @@ impl UserFolder {
         }
     }
 
-    /// Replaces all files, or none of them. A kill leaves the old or the new content of each file. Processes that replace files of
+    /// Replaces all files, or leaves all as they are. A kill leaves the old or the new content of each file. Processes that replace files of
     /// one folder wait for each other.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl UserFolder {
         sync_together(created.into_iter().map(|(above, _)| Unsynced::Names(above)).collect())
     }
 
-    /// Replaces all files, each in its folder, or none of them.
+    /// Replaces all files, each in its folder. A failure restores those that it has replaced.
     fn replace_in(&self, folders: Vec<Dir>, files: &[Replacement<'_>]) -> Result<(), RecordError> {
         let (mut drafts, mut unsynced) = (Vec::new(), Vec::new());
         let prepared = files.iter().zip(folders).try_for_each(|(file, folder)| {
