@@ -151,38 +151,46 @@ fn copied_file(temporary: &Path, content: &str) -> Option<PathBuf> {
     files.find(|file| fs::read_to_string(file).is_ok_and(|text| text == content))
 }
 
+/// Creates a folder for temporary files and one of gates. A grader judges the first test, and the grader and each other test wait
+/// for a gate.
+fn gated() -> Runner {
+    let runner = agent("", &[]);
+    let [program, _] = programs("files-command");
+    runner.link(&program, "files-command.wasm");
+    for folder in ["tmp", "gate"] {
+        fs::create_dir(runner.path(folder)).unwrap();
+    }
+    let grants = "grants.fs = [{ path = \"gate\", mount = \"/gate\", mode = \"rw\" }]";
+    runner.scenario(&format!(
+        r#"{PROVIDER}
+        {grants}
+        [graders.slow]
+        plugin = "files-command.wasm"
+        args = ['[["await", "/gate/slow"], ["read", "/work/README"]]']
+        workspace = "read"
+        limits.scratch = "1MiB"
+        {grants}
+        [[tests]]
+        id = "a"
+        input = [["read", "/work/README"]]
+        expect.graders = ["slow"]
+        [[tests]]
+        id = "b"
+        input = [["await", "/gate/b"], ["panic"]]
+        expect.error = "trap"
+        [[tests]]
+        id = "c"
+        input = [["await", "/gate/c"], ["read", "/work/README"]]"#
+    ));
+    runner
+}
+
 /// As a user's program does that edits a file with a further link in place, or an agent that has found a way out.
 #[test]
 fn trials_with_a_changed_copy_of_their_base_run_again() {
     for end in ["in time", "killed", "stopped"] {
-        let runner = agent("", &[]);
-        let [program, _] = programs("files-command");
-        runner.link(&program, "files-command.wasm");
-        let (temporary, gate) = (runner.path("tmp"), runner.path("gate"));
-        fs::create_dir(&temporary).unwrap();
-        fs::create_dir(&gate).unwrap();
-        let grants = "grants.fs = [{ path = \"gate\", mount = \"/gate\", mode = \"rw\" }]";
-        runner.scenario(&format!(
-            r#"{PROVIDER}
-            {grants}
-            [graders.slow]
-            plugin = "files-command.wasm"
-            args = ['[["await", "/gate/slow"], ["read", "/work/README"]]']
-            workspace = "read"
-            limits.scratch = "1MiB"
-            {grants}
-            [[tests]]
-            id = "a"
-            input = [["read", "/work/README"]]
-            expect.graders = ["slow"]
-            [[tests]]
-            id = "b"
-            input = [["await", "/gate/b"], ["panic"]]
-            expect.error = "trap"
-            [[tests]]
-            id = "c"
-            input = [["await", "/gate/c"], ["read", "/work/README"]]"#
-        ));
+        let runner = gated();
+        let temporary = runner.path("tmp");
         let open =
             |gates: &[&str]| gates.iter().for_each(|one| runner.write(&format!("gate/{one}"), ""));
         let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "1"]);
