@@ -2,7 +2,9 @@
 //! SIGQUIT ends it.
 
 use std::{
-    env, fs, io, mem,
+    env, fs,
+    io::{self, Write as _},
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -276,7 +278,7 @@ fn install() -> io::Result<Arc<SignalListeners>> {
 fn print_within(message: String, time: Duration) {
     let (sender, printed) = mpsc::channel();
     let print = move || {
-        eprintln!("{message}");
+        let _ = writeln!(io::stderr(), "{message}");
         let _ = sender.send(());
     };
     if thread::Builder::new().spawn(print).is_ok() {

@@ -249,7 +249,7 @@ impl Failures {
             self.known += 1;
             return Vec::new();
         }
-        self.add_row(row, place, known.as_ref(), line, usize::MAX)
+        self.add_row(row, place, known.as_ref(), line.as_deref(), usize::MAX)
     }
 
     /// Adds a known failure by the reason of its entry.
@@ -297,7 +297,7 @@ impl Failures {
         row: &RowRef<'_>,
         place: u64,
         known: Option<&KnownResult>,
-        line: Option<String>,
+        line: Option<&str>,
         most: usize,
     ) -> Vec<FailurePlace> {
         let state = known.map_or(KnownState::Unlisted, |known| known.state);
@@ -319,9 +319,8 @@ impl Failures {
         self.added += 1;
         let reasons = if singles.is_empty() { slice::from_ref(row) } else { &singles };
         let reasons = reasons.iter().take(most);
-        let places: Vec<_> = reasons
-            .map(|row| self.add_reason(row, place, known, line.as_deref(), checks))
-            .collect();
+        let places: Vec<_> =
+            reasons.map(|row| self.add_reason(row, place, known, line, checks)).collect();
         self.left_out_trials += u64::from(places.iter().any(|place| place.kind.is_none()));
         places
     }

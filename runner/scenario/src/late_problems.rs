@@ -67,7 +67,7 @@ impl Scenario {
 
     /// Returns the problem of a `judge_seed` whose secret has no value.
     pub fn judge_seed_problem(&self, message: String, help: String) -> Problems {
-        let path = keys(["run", "judge_seed", "secret"].into_iter());
+        let path = keys(["run", "judge_seed", "secret"]);
         let places = self.document().ok();
         let places = places.map(|document| document.places(&path, Part::Value, "of `[run]`"));
         let places = places.unwrap_or_default();

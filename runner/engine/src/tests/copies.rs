@@ -72,7 +72,8 @@ impl Folder {
 fn each_change_of_a_copy_is_a_difference() {
     let folder = Folder::new();
     assert_eq!(folder.difference(), None);
-    let changes: [(&str, fn(&Path)); 6] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 6] = [
         ("another content", |path| fs::write(path, "SECOND").unwrap()),
         ("another length", |path| fs::write(path, "second!").unwrap()),
         ("no file", |_| {}),

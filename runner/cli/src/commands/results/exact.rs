@@ -169,7 +169,7 @@ fn compare(runs: [&RunDir; 2]) -> Result<ExactDocument, CommandError> {
         }
     }
     if let Some((_, place, rows)) = first {
-        document.first = Some(difference(runs, place, rows)?);
+        document.first = Some(difference(runs, place, rows.each_ref().map(Option::as_ref))?);
     }
     Ok(document)
 }
@@ -340,9 +340,9 @@ fn remove_hash(keys: &mut Keys) -> Option<()> {
 fn difference(
     runs: [&RunDir; 2],
     (trial, attempt): Place,
-    rows: [Option<Compared>; 2],
+    rows: [Option<&Compared>; 2],
 ) -> Result<Difference, RecordError> {
-    let [before, now] = [0, 1].map(|side| match &rows[side] {
+    let [before, now] = [0, 1].map(|side| match rows[side] {
         Some(row) => row.keys(runs[side]),
         None => Ok(None),
     });

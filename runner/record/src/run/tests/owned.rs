@@ -84,7 +84,7 @@ fn status_without_a_signature_is_not_failed() {
     owned.finish(end(Some(Reason::Plugin)), &fold).unwrap();
     assert!(run.has_failed().unwrap());
     let by = crate::actor(None);
-    root.claim(&run).unwrap().pin(Some(by.clone())).unwrap();
+    root.claim(&run).unwrap().pin(Some(by)).unwrap();
     assert!(run.has_failed().unwrap());
     // As an earlier version has signed it. Another program may have changed the status since, which no later signature covers.
     let mut manifest = run.manifest().unwrap();

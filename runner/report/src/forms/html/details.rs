@@ -86,8 +86,10 @@ impl<'a> Details<'a> {
         if !result.is_some_and(|row| case.state.is_unexpected(row.outcome)) {
             return Ok(());
         }
-        let parts = failed.iter().filter_map(|failed| failed.part);
-        let is_first = parts.fold(false, |is, part| self.groups.insert(part) || is);
+        let mut is_first = false;
+        for part in failed.iter().filter_map(|failed| failed.part) {
+            is_first |= self.groups.insert(part);
+        }
         let has_room = self.kept < MOST_FAILURES || is_first;
         if !has_room || self.documents.len() > MOST_BYTES {
             return Ok(());
