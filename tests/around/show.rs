@@ -322,10 +322,10 @@ fn names_that_match_nothing_have_advice() {
     let ran = transcript.run(&runner, &["show", "latest", "one-lon-name@hostile"]).expect(2);
     assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
     transcript.run(&runner, &["show", "results/"]).expect(2);
-    runner
-        .run(&["logs"])
-        .expect(0)
-        .says(&["run ", " has no logs; `--runner` prints the runner's own"]);
+    runner.run(&["logs"]).expect(0).says(&[
+        "run ",
+        " has no logs; `--runner` prints the runner's own, and `runner show` the output",
+    ]);
     runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
     for args in [&["logs", "--calls"][..], &["show", "latest", "one-", "--calls"]] {
         runner.run(args).expect(0).says(&["`[run] journal = true` or `exec --journal`"]);

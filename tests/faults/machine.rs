@@ -193,7 +193,7 @@ fn machine_without_proc_is_refused_at_once() {
         return;
     }
     let ran = Running::start(&mut runner.shell(hidden)).finish().expect(3);
-    ran.says(&["a session needs `/proc`", "mount -t proc proc /proc"]);
+    ran.says(&["`/proc` is not mounted", "mount -t proc proc /proc"]);
     assert!(runner.runs().is_empty());
 }
 

@@ -364,6 +364,10 @@ fn run_without_room_for_its_bases_does_not_start() {
         "workspaces consist of hard links",
         "set `TMPDIR` to a folder on another file system",
     ]);
+    let call = ["plugin", "run", "hostile.wasm", "--workspace", "fixtures/a"];
+    let mut unlinked = runner.command(&call);
+    let ran = Running::start(unlinked.env("RUNNER_TEST_NO_LINKS", "1")).finish().expect(3);
+    ran.says(&["workspaces consist of hard links"]);
     let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
     if !mount.unwrap().success() {
         return;
@@ -383,6 +387,13 @@ fn run_without_room_for_its_bases_does_not_start() {
     }
     let ran = in_folder(&runner, "nr_inodes=12", "exec scenario.toml -j 1").expect(3);
     ran.says(&["inodes in", "are free", "remove some files, set `TMPDIR`"]);
+    // A copy for the session and one for the worker fit, but not the links of an attempt.
+    for number in 0..100 {
+        runner.write(&format!("fixtures/a/many/{number}"), number.to_string());
+    }
+    let ran = in_folder(&runner, "nr_inodes=280", "exec scenario.toml -j 1").expect(3);
+    ran.says(&["inodes in", "are free", "remove some files, set `TMPDIR`"]);
+    fs::remove_dir_all(runner.path("fixtures/a/many")).unwrap();
     let ran = in_folder(&runner, "nr_inodes=1", "validate scenario.toml").expect(3);
     ran.says(&["its file system has no inode left", "or set `TMPDIR` to another folder"]);
     assert!(runner.runs().is_empty());
@@ -439,7 +450,7 @@ fn checks_that_cannot_fail_are_named() {
     };
     let near = |glob: &str, path: &str| {
         format!(
-            "`unchanged = [\"{glob}\"]` in test `t0`: no path in the folder of the workspace matches; did you mean `{path}`?"
+            "`unchanged = [\"{glob}\"]` in test `t0`: no path in `base` matches; did you mean `{path}`?"
         )
     };
     for (glob, path) in [

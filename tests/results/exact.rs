@@ -127,7 +127,7 @@ fn unreadable_and_missing_rows_are_not_equal() {
     }
     let runs = runner.runs();
     let compare = ["compare", "--exact", runs[2].id(), runs[3].id()];
-    let missing = "1 attempt is equal, results are missing: 1 trial in base, 1 trial in new, first `b@hostile#1`";
+    let missing = "1 attempt is equal, 1 trial in base and 1 trial in new have no result, first `b@hostile#1`";
     runner.run(&compare).expect(1).says(&[&format!("✗ unclear: {missing}")]);
     let document = runner.run(&[&compare[..], &["--json"]].concat()).expect(1).document();
     assert_eq!((&document["different"], &document["missing_in_new"]), (&0.into(), &1.into()));
@@ -212,6 +212,9 @@ fn what_cannot_be_repeated_is_refused() {
     refused(&format!("{journal}\nin_flight = \"wait\""), "", &["`in_flight`", "send-again"]);
     refused(on, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run"]);
     refused("clock = 2020-01-01T00:00:00Z", "", &["`clock` has no effect without"]);
+    let both = "`judge_seed` has no effect without `deterministic = true` or `journal = true`";
+    refused("judge_seed = { secret = \"NAME\" }", "", &[both]);
+    refused("judge_seed = 1", "", &["must be a table", "1 problem"]);
     for clock in ["noon", "2600-01-01T00:00:00Z"] {
         let run = format!("{on}\nclock = \"{clock}\"");
         refused(&run, "", &["a time with an offset in the years 1970 to 2553", clock]);

@@ -516,13 +516,17 @@ fn lost_report_of_background_run_is_recorded() {
         let shown = &runner.list()[0];
         assert_eq!(shown["exit_code"], 7);
         assert!(shown["lost_report"].as_str().unwrap().contains("out/junit.xml"), "{shown}");
-        runner.run(&["show", run.id()]).expect(0).says(&["lost: cannot write", "out/junit.xml"]);
+        let advice =
+            format!("to write its reports: runner resume {}", &run.id()[run.id().len() - 8..]);
+        let says = ["lost: cannot write", "out/junit.xml", &advice];
+        runner.run(&["show", run.id()]).expect(0).says(&says);
         let log = run.text("runner.log");
         assert_eq!(&exits.captures_iter(&log).last().unwrap()[1], "7", "{log}");
         // A session that runs nothing writes it.
         fs::create_dir(runner.path("out")).unwrap();
         let resume = ["resume", run.id(), "--junit", "out/junit.xml"];
-        runner.run(&resume).expect(0).says(&["nothing is left to do", "report: out/junit.xml"]);
+        let says = ["no trial is left", "are written again", "report: out/junit.xml"];
+        runner.run(&resume).expect(0).says(&says);
         runner.run(&["wait", run.id()]).expect(0);
         assert_eq!(run.manifest()["lost_report"], json!(null));
         fs::remove_dir_all(runner.path("out")).unwrap();
@@ -614,7 +618,8 @@ fn run_is_running_until_its_reports_are_written() {
     assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(7)]);
     runner.run(&["show", run.id()]).expect(0).says(&["before it had written all reports"]);
     runner.run(&["label", run.id(), "a=b"]).expect(0);
-    runner.run(&["wait", run.id()]).expect(7);
+    runner.run(&["wait", run.id()]).expect(7).says(&["to write its reports: runner resume"]);
+    runner.run(&["list"]).expect(0).says(&["✓ passed ✗ report lost"]);
     runner.run(&["resume", run.id(), "--junit", "out.xml"]).expect(0);
     assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(0)]);
 }

@@ -78,7 +78,7 @@ fn cleanup_shows_then_writes_down() {
     runner
         .run(&["cleanup", "--stale-hours", "0.5", "--no-dry-run"])
         .expect(0)
-        .says(&["no run has a dead process"]);
+        .says(&["no dead process has left a run open"]);
     assert_eq!(run.bytes("benchmark.json"), manifest, "it was only shown");
     runner.run(&["cleanup", "--no-dry-run", "--stale-hours", "0"]).expect(0);
     assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);

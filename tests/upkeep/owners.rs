@@ -220,7 +220,7 @@ fn dead_runs_of_others_are_left_alone() {
     give(&run.dir, COLLEAGUE);
     let before = look(&run);
     let skipped = format!("skipped: run {} belongs to uid {COLLEAGUE}", run.id());
-    runner.run(&["cleanup"]).expect(0).says(&["no run has a dead process", &skipped]);
+    runner.run(&["cleanup"]).expect(0).says(&["no dead process has left a run open", &skipped]);
     runner.run(&["cleanup", "--yes"]).expect(0).says(&[&skipped]);
     runner.run(&["resume"]).expect(2).says(&[&skipped]);
     runner.run(&["stop", run.id()]).expect(2).says(&["belongs to uid 4242"]);

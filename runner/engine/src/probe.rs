@@ -202,6 +202,10 @@ pub(crate) fn call_supplied(
     }
     let place = task.as_ref().map_or(0, |(task, _)| usize::from(task.provider));
     let provider = supplies.providers[place].provider.clone();
+    let graded = provider.grading.as_ref().and_then(|grading| grading.workspace.as_ref());
+    if provider.workspace.is_some() || graded.is_some() {
+        limits::check_links().map_err(EngineError::Machine)?;
+    }
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
     let mut ready = probe.describe(&mut |plugin| on_event(CallEvent::Compiling(plugin)))?;

@@ -5,7 +5,7 @@ use std::{env, fmt::Display, fs, io, path::Path, sync::OnceLock, thread};
 use runner_model::{units::show_sizes_apart, visible::shown_path};
 use runner_record::{advice, is_full};
 use runner_scenario::Scenario;
-use rustix::fs::{Mode, statvfs};
+use rustix::fs::{Mode, statfs, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use rustix::system::sysinfo;
@@ -65,7 +65,7 @@ pub fn check() -> Result<(), String> {
     // Children are started by it, and the paths of open files are read there.
     if !Path::new("/proc/self/exe").exists() {
         return Err(
-            "a session needs `/proc`, which this system or container does not show: mount it (`mount -t proc proc /proc`)"
+            "`/proc` is not mounted, and plugins cannot run without it: mount -t proc proc /proc"
                 .to_owned(),
         );
     }
@@ -156,6 +156,12 @@ pub fn free_space(folder: &Path) -> io::Result<[u64; 2]> {
     // Some file systems count none.
     let inodes = if found.f_files == 0 { u64::MAX } else { found.f_favail };
     Ok([found.f_bavail.saturating_mul(found.f_frsize), inodes])
+}
+
+/// Returns whether a folder is in a tmpfs, which counts each link of a file as an inode.
+pub fn counts_links(folder: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    statfs(folder).is_ok_and(|found| found.f_type as u64 == TMPFS)
 }
 
 /// Checks that files in the folder for temporary files can have links, of which workspaces consist.

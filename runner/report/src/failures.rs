@@ -510,10 +510,14 @@ impl Failures {
     pub fn extent(&self) -> String {
         let trials = plural(self.trials, "trial", "trials");
         let Some(checks) = self.checks() else { return trials };
-        let kinds = self.kinds.iter().filter(|kind| kind.outcome != Outcome::Skipped);
-        let mut kinds: Vec<_> = kinds.collect();
-        kinds.sort_by_key(|kind| (Reverse(kind.trials), &kind.label));
-        let kinds = kinds.iter().map(|kind| format!("{} × {}", grouped(kind.trials), kind.label));
+        // A grader may have failed in trials of several outcomes.
+        let mut by_label = BTreeMap::<_, u64>::new();
+        for kind in self.kinds.iter().filter(|kind| kind.outcome != Outcome::Skipped) {
+            *by_label.entry(&kind.label).or_default() += kind.trials;
+        }
+        let mut kinds: Vec<_> = by_label.into_iter().collect();
+        kinds.sort_by_key(|(_, trials)| Reverse(*trials));
+        let kinds = kinds.iter().map(|(label, trials)| format!("{} × {label}", grouped(*trials)));
         let kinds = kinds.collect::<Vec<_>>().join(", ");
         format!("{trials}, {}, by kind: {kinds}", plural(checks, "failed check", "failed checks"))
     }

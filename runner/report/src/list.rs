@@ -119,6 +119,11 @@ impl RunSummary {
         self.command("resume", run, &more)
     }
 
+    /// Returns the advice for a run with lost reports. `run` is a name of the run.
+    pub fn report_advice(&self, run: &str) -> String {
+        format!("to write its reports: {}", self.command("resume", run, &[]))
+    }
+
     /// Returns whether `runner resume` would continue the run.
     pub fn is_resumable(&self) -> bool {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)

@@ -5,7 +5,7 @@ use runner_model::units::{grouped, show_duration};
 use runner_model::{Counts, provider::COST, visible::visible_line};
 use runner_results::Results;
 
-use crate::phrases;
+use crate::{GraderTable, phrases};
 
 /// Titles of [`ResultRow::cells`].
 pub(crate) const RESULT_TITLES: [&str; 7] =
@@ -40,6 +40,15 @@ impl ResultRow {
         ];
         let cells = cells.map(Option::unwrap_or_default);
         Self { name: visible_line(name).into_owned(), counts, cells }
+    }
+
+    /// Creates the row of what a grader's calls took. `None` without tokens and cost.
+    pub fn of_grader(GraderTable { grader, results, .. }: &GraderTable) -> Option<Self> {
+        let name = format!("{grader} (grader)");
+        let mut row = Self::new(&name, Counts::default(), Some(results));
+        let [_, score, tokens, cost, ..] = &mut row.cells;
+        score.clear();
+        (!tokens.is_empty() || !cost.is_empty()).then_some(row)
     }
 
     /// Returns the columns of counts and results, without names and without columns that no row has a value for.

@@ -142,8 +142,11 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let group = head.group.as_ref();
     let group = group.map(|GroupPlace { id, place, of }| format!("{id}, run {place} of {of}"));
     let pinned = head.pinned.as_ref().map(|pin| &pin.by);
+    let lost = head.lost_report.as_ref();
+    let lost = lost.map(|lost| format!("lost: {lost}\n{}", run.report_advice(&run.short)));
+    let gate = manifest.gate.as_ref();
     let facts = [
-        ("report", head.lost_report.as_ref().map(|lost| format!("lost: {lost}"))),
+        ("report", lost),
         ("scenario", Some(manifest.scenario_path.clone())),
         ("started", Some(started)),
         ("results", Some(run.run_dir.to_string_lossy().into_owned())),
@@ -153,7 +156,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
         ("dev form", development_forms(manifest)),
         ("labels", Some(labels).filter(|labels| !labels.is_empty())),
-        ("gate", manifest.gate.as_ref().map(|gate| gate_lines(gate).join("\n"))),
+        (gate.map_or("gate", GateResult::title), gate.map(|gate| gate_lines(gate).join("\n"))),
         ("running", running),
         ("died", died),
         ("paused", paused),
@@ -163,7 +166,14 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let visible = facts.into_iter().filter_map(|(name, text)| {
         let text = text?;
         // The lines of the gate are visible already. `visible_line` would escape the breaks between them.
-        Some((name, if name == "gate" { text } else { visible_line(&text).into_owned() }))
+        Some((
+            name,
+            if matches!(name, "gate" | "known.strict") {
+                text
+            } else {
+                visible_line(&text).into_owned()
+            },
+        ))
     });
     visible.collect()
 }

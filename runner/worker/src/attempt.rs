@@ -252,7 +252,7 @@ impl Attempt<'_> {
             let reason = host_fault_reason(fault);
             let error = match row.error {
                 // The error of a call that failed for this reason has it already.
-                Some(error) if *error.code == *fault.as_str() => error,
+                Some(error) if error.message.contains(reason) => error,
                 Some(error) => {
                     let message = format!("{reason}: {}", error.message).into();
                     RowError { code: fault.as_str().into(), message, ..error }

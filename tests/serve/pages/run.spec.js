@@ -16,7 +16,7 @@ test('failures are shown with their values, and new ones first', async ({ page, 
   // Numbers are those of the row, which JavaScript cannot hold.
   await expect(groups.filter({ hasText: 'large@other#1' })).toContainText('12345678901234567891');
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
-  await expect(page.locator('.kind', { has: page.getByRole('link', { name: /^flaky \d+$/ }) })).toContainText(/passed after an attempt that did not.*recovers/);
+  await expect(page.locator('.kind', { has: page.getByRole('link', { name: /^flaky \d+$/ }) })).toContainText(/passed after a bad attempt.*recovers/);
   // On paper, each reason has an example.
   await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
   await page.emulateMedia({ media: 'print' });
@@ -442,7 +442,7 @@ test.describe('', () => {
 
   /** Keys of `show --json` that no view shows, by the reason. A new key belongs on a view, or here. */
   const HIDDEN = {
-    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.merged.bytes manifest.sessions.foreign manifest.sessions.from_seq manifest.sessions.has_calls manifest.sessions.key manifest.sessions.known manifest.sessions.replays manifest.sessions.request.body manifest.sessions.rerun.trials live.session live.last_seq',
+    'of the files': 'v manifest.format manifest.signature manifest.rows manifest.metadata.blobs manifest.metadata.random_recipe manifest.merged.bytes manifest.sessions.foreign manifest.sessions.from_seq manifest.sessions.has_calls manifest.sessions.key manifest.sessions.known manifest.sessions.replays manifest.sessions.request.body manifest.sessions.added manifest.sessions.rerun.trials live.session live.last_seq',
     'as in `run`': 'manifest.completed_at manifest.counts manifest.group manifest.id manifest.labels manifest.larger_budgets manifest.lost_report manifest.message manifest.number manifest.pinned manifest.reason manifest.scenario manifest.signal manifest.stage manifest.started_at manifest.status manifest.verdict live.counts live.at live.worked_ms',
     'as in `manifest.providers`': 'manifest.planned_graders',
     'only the sum': 'manifest.sessions.adopted',

@@ -170,6 +170,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
         if let Some(lost) = &run.head.lost_report {
             out.data(&format!("  a report is lost: {}", visible_line(lost)));
+            out.hint(&format!("to write its reports: {}", dir.command("resume", &[])));
         }
     }
     Ok(exit)
@@ -309,7 +310,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     (_, Some(text)) => format!("`{}`", visible_line(text)),
                     (_, None) => format!("run {}", short_of(&root, run.id())),
                 };
-                out.talk(&format!("{name} has no logs; `--runner` prints the runner's own"));
+                out.talk(&format!("{name} has no logs; `--runner` prints the runner's own, and `runner show` the output"));
                 if args.calls {
                     calls::print_advice(run, out);
                 }

@@ -140,7 +140,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
         };
         table.row([
             visible_line(id).into_owned(),
-            summary::headed(run, run.head.failed_gate.as_ref().map_or("", |_| " (gate)")),
+            status_cell(run),
             scenario_cell(run, !is_of_group && screen.is_none_or(|columns| columns >= WITH_GROUP)),
             done_cell(run),
             style::bad_count(run.head.counts.done.unexpected()),
@@ -151,6 +151,13 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
         ]);
     }
     table.render(screen)
+}
+
+/// Formats the status, with what the verdict does not show.
+fn status_cell(run: &RunSummary) -> String {
+    let gate = run.head.failed_gate.as_ref().map_or("", |_| " (gate)");
+    let lost = run.head.lost_report.as_ref().map(|_| style::red(" ✗ report lost"));
+    format!("{}{}", summary::headed(run, gate), lost.unwrap_or_default())
 }
 
 /// Formats done and planned trials, and outputs that wait for graders.

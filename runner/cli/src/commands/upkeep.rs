@@ -170,7 +170,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
             out.data(&dead_table(runs, now, out.columns()));
             out.data(&changes(runs, !yes));
         } else if problems.is_empty() {
-            out.talk("no run has a dead process");
+            out.talk("no dead process has left a run open");
         }
         for error in &skipped {
             out.warn(&format!("skipped: {error}"));

@@ -6,8 +6,8 @@ use runner_model::units::{grouped, show_duration};
 use runner_model::{Counts, GateResult, Reason, RunStatus, Time, status::RunState};
 use runner_record::{Manifest, RunDir, now};
 use runner_report::{
-    GraderTable, ProviderTable, ResultRow, RowSelection, RunDocument, RunSummary, SincePrevious,
-    phrases, run_facts,
+    ProviderTable, ResultRow, RowSelection, RunDocument, RunSummary, SincePrevious, phrases,
+    run_facts,
 };
 
 use super::style::{self, Paint};
@@ -81,7 +81,7 @@ pub fn signed(state: RunState, text: &str) -> String {
 /// Prints the result of a gate.
 pub fn print_gate(gate: Option<&GateResult>, out: &Out) {
     if let Some(gate) = gate {
-        out.data(&format!("gate {}", run_facts::gate_lines(gate).join("\n  ")));
+        out.data(&format!("{} {}", gate.title(), run_facts::gate_lines(gate).join("\n  ")));
     }
 }
 
@@ -116,12 +116,9 @@ fn results_table(document: &RunDocument, screen: Option<usize>) -> String {
         let [rate, score, tokens, cost, p50, ..] = row.cells;
         table.row([row.name, rate, score, tokens, cost, p50]);
     }
-    for GraderTable { grader, results, .. } in &document.tables.graders {
-        let row = ResultRow::new(&format!("{grader} (grader)"), results.counts, Some(results));
-        let [_, _, tokens, cost, p50, ..] = row.cells;
-        if !tokens.is_empty() || !cost.is_empty() {
-            table.row([row.name, String::new(), String::new(), tokens, cost, p50]);
-        }
+    for row in document.tables.graders.iter().filter_map(ResultRow::of_grader) {
+        let [rate, score, tokens, cost, p50, ..] = row.cells;
+        table.row([row.name, rate, score, tokens, cost, p50]);
     }
     table.render(screen)
 }

@@ -70,7 +70,7 @@ pub fn print_notable(
         out.data(&format!("\n{}", list(failures, since, out.columns())));
     }
     if let Some(flaky) = failures.flaky() {
-        let reason = style::dim("passed after an attempt that did not");
+        let reason = style::dim("passed after a bad attempt");
         out.data(&format!("{} {}  {reason}", style::bold("flaky:"), visible_line(&flaky)));
     }
 }

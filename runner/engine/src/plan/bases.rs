@@ -120,7 +120,8 @@ impl Plan {
     /// Checks that the folder for temporary files can have links and has room for the bases of the remaining trials and the files
     /// of their graders.
     /// The session has each content once. Each worker has a copy of each base that its attempts start from or its graders read,
-    /// and of the files of a grader. If attempts run on other machines, one worker here has the graders.
+    /// and of the files of a grader. If attempts run on other machines, one worker here has the graders. In a tmpfs, the links of a
+    /// workspace need inodes, too: counted for as many attempts as run at once.
     ///
     /// # Errors
     ///
@@ -131,10 +132,13 @@ impl Plan {
         let run = self.trials_of_bases(false, runs_here).map_err(machine_error)?;
         let read = self.trials_of_bases(true, is_left).map_err(machine_error)?;
         let graded = self.grader_files(is_left).map_err(machine_error)?;
-        let workers = match self.remote {
-            Some(_) => 1,
-            None => self.shapes(self.left(fold)).len() as u64,
-        };
+        // Attempts on other machines have their workspaces there.
+        let shapes = self.remote.is_none().then(|| self.shapes(self.left(fold)));
+        let shapes = shapes.unwrap_or_default();
+        let workers = (shapes.len() as u64).max(1);
+        let slots: u64 = shapes.iter().map(|shape| u64::from(shape.slots)).sum();
+        let folder = env::temp_dir();
+        let counts_links = machine::counts_links(&folder);
         let mut all: BTreeMap<Digest, u64> = BTreeMap::new();
         for ((_, base), trials) in run.into_iter().chain(read) {
             *all.entry(base).or_default() += trials;
@@ -156,13 +160,18 @@ impl Plan {
             needed[0] = needed[0].saturating_add(bytes.saturating_mul(times));
             needed[1] = needed[1].saturating_add(inodes.saturating_mul(times));
         };
+        let mut links = 0;
         for (base, trials) in &all {
-            add(space_of(base)?, workers.min(*trials));
+            let space = space_of(base)?;
+            add(space, workers.min(*trials));
+            links = links.max(space[1].saturating_mul(slots.min(*trials)));
+        }
+        if counts_links {
+            add([0, links], 1);
         }
         let graded: Vec<_> = graded.iter().map(space_of).collect::<Result<_, _>>()?;
         add(graded.into_iter().max().unwrap_or_default(), workers);
         contents.values().for_each(|bytes| add([*bytes, 1], 1));
-        let folder = env::temp_dir();
         // A folder that cannot be read is reported when it is written to.
         let free = machine::free_space(&folder).unwrap_or([u64::MAX; 2]);
         let ([needed, free], remedy) = if free[0] < needed[0] {

@@ -267,7 +267,13 @@ fn report_completed(
     changed: Option<String>,
     observer: &mut dyn Observer,
 ) -> Ended {
-    let notice = format!("nothing is left to do in run {}", manifest.id);
+    let id = &manifest.id;
+    let notice = match manifest.lost_report {
+        Some(_) => format!(
+            "no trial is left in run {id}; the reports that its scenario and flags name are written again"
+        ),
+        None => format!("nothing is left to do in run {id}"),
+    };
     for notice in [Some(notice), changed, verdictless_notice(dir, &manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }

@@ -174,7 +174,9 @@ pub fn advice(path: &Path, source: &io::Error) -> &'static str {
 
 /// Returns whether the file system of a path that may be missing has no inode left. Some file systems count none.
 fn lacks_inodes(path: &Path) -> bool {
-    let found = path.ancestors().find_map(|path| statvfs(path).ok());
+    // The last ancestor of a relative path is empty: the current folder.
+    let ancestors = path.ancestors().chain([Path::new(".")]);
+    let found = ancestors.into_iter().find_map(|path| statvfs(path).ok());
     found.is_some_and(|found| found.f_files > 0 && found.f_favail == 0)
 }
 

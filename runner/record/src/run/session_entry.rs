@@ -92,6 +92,7 @@ pub struct SessionEntry {
 pub struct AddedRerun {
     /// Number of the last row before the selection.
     pub from_seq: u64,
+    /// Trials that the selection runs again.
     pub rerun: Rerun,
 }
 

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use runner_model::Counts;
 use runner_model::units::plural;
 use runner_model::visible::{visible_line, without_commands};
+use runner_model::{Counts, GateResult};
 
 use super::cases::{CaseCounts, Cases, FormError};
 use crate::{FailureGroup, ResultRow, RunDocument, phrases, run_facts};
@@ -85,9 +85,13 @@ fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCoun
         text += &format!("Only trials that match {} are counted and listed.\n", code(filter));
     }
     let gate = manifest.gate.as_ref();
+    let title = match gate.map(GateResult::title) {
+        Some("known.strict") => "`known.strict`",
+        _ => "Gate",
+    };
     let gate = gate.map(run_facts::gate_lines).unwrap_or_default();
     text.extend(gate.iter().enumerate().map(|(index, line)| match index {
-        0 => format!("\nGate {}\n", code(line)),
+        0 => format!("\n{title} {}\n", code(line)),
         _ => format!("- {}\n", code(line)),
     }));
     let missing: u64 = all.iter().map(|counts| counts.without_result).sum();
@@ -113,7 +117,8 @@ fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
     let rows = tables.map(|(table, CaseCounts { counts, .. })| {
         ResultRow::new(&table.provider, *counts, Some(&table.results).filter(|_| is_whole))
     });
-    let rows: Vec<_> = rows.collect();
+    let graders = document.tables.graders.iter().filter(|_| is_whole);
+    let rows: Vec<_> = rows.chain(graders.filter_map(ResultRow::of_grader)).collect();
     let columns = ResultRow::columns(&rows);
     let titles: String = columns.iter().map(|(title, _)| format!(" {title} |")).collect();
     let mut text = format!("\n| provider |{titles}\n| --- |{}\n", " ---: |".repeat(columns.len()));

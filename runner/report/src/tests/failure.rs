@@ -581,6 +581,16 @@ fn graded(outcome: &str, grades: &[&str]) -> String {
 }
 
 #[test]
+fn kind_of_several_outcomes_is_one_number() {
+    let mut failures = Failures::default();
+    for (place, outcome) in [(0, "failed"), (1, "error")] {
+        add(&mut failures, &graded(outcome, &[r#""verdict":"fail""#; 2]), place);
+    }
+    let expected = r"2 trials, 4 failed checks, by kind: 2 × grader g\u{1b}: fail";
+    assert_eq!(failures.extent(), expected);
+}
+
+#[test]
 fn failing_grades_give_the_reason() {
     let pass = r#""verdict":"pass","score":0.9,"explanation":"fine""#;
     for (outcome, keys, line) in [

@@ -45,7 +45,7 @@ function recovered(run, text, trials) {
   const path = `${runPath(run)}${query({ filter: 'flaky()' })}`;
   const [first] = /^.+?@.+?#\d+(?=, | and |$)/s.exec(text) ?? [];
   return el('div', { key: 'flaky', class: 'kind' }, el('h3', null, link(path, outcome('flaky'), ' ', count(trials))),
-    el('div', { class: 'groups' }, el('div', { class: 'group' }, el('p', { title: text }, 'passed after an attempt that did not'),
+    el('div', { class: 'groups' }, el('div', { class: 'group' }, el('p', { title: text }, 'passed after a bad attempt'),
       first ? names(run, { first: [first], trials }, path) : el('p', { class: 'names' }, link(path, text)))));
 }
 

@@ -254,12 +254,18 @@ fn check_deterministic(root: &Value, reader: &mut Reader<'_>) {
     let [is_deterministic, has_journal] =
         ["deterministic", "journal"].map(|key| switch(key) == Some(true));
     for (key, is_used, needed) in [
-        ("clock", is_deterministic || has_journal, "deterministic"),
-        ("in_flight", has_journal, "journal"),
-        ("judge_seed", is_deterministic || has_journal, "deterministic"),
+        ("clock", is_deterministic || has_journal, "`deterministic = true` or `journal = true`"),
+        ("in_flight", has_journal, "`journal = true`"),
+        (
+            "judge_seed",
+            is_deterministic || has_journal,
+            "`deterministic = true` or `journal = true`",
+        ),
     ] {
-        if !is_used && root.pointer(&format!("/run/{key}")).is_some() {
-            let message = format!("`{key}` has no effect without `{needed} = true`");
+        let value = root.pointer(&format!("/run/{key}"));
+        // `judge_seed` of another type has an error already.
+        if !is_used && value.is_some_and(|value| key != "judge_seed" || value.is_object()) {
+            let message = format!("`{key}` has no effect without {needed}");
             reader.refuse_key(&run.key(key), message, "has no effect");
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use runner_model::row::{Check, CheckKind, Difference, Raw};
 use runner_model::test::{Expect, ExpectedFile};
-use runner_model::{globs, outcome::Verdict, units::plural, without_mark};
+use runner_model::{globs, outcome::Verdict, units::plural, visible::cut, without_mark};
 use serde_json::{Value, json, value::RawValue};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
@@ -13,6 +13,8 @@ use super::left::{ChangedPath, LeftFile, LeftFiles};
 
 /// Paths in a message and in a check's `actual`.
 const MAX_PATHS: usize = 20;
+/// Characters of a file's expectations in a message.
+const MAX_EXPECTED: usize = 300;
 
 /// Returns the checks of `expect.workspace`.
 pub(super) fn check_workspace(
@@ -52,7 +54,7 @@ pub(super) fn check_workspace(
         checks.push(match left.files.get(path) {
             None | Some(LeftFile::Nothing) if file.absent => passed(CheckKind::WorkspaceFiles),
             None | Some(LeftFile::Nothing) => failure(path, "does not exist", file),
-            Some(_) if file.absent => failure(path, "exists", file),
+            Some(_) if file.absent => failed_file(format!("`{path}` exists, and must be absent")),
             Some(LeftFile::Other(reason)) => failure(path, reason, file),
             Some(LeftFile::Text(text)) => check_text(cache, path, file, text, evidence),
         });
@@ -136,7 +138,18 @@ fn check_text(
 fn failure(path: &str, reason: &str, file: &ExpectedFile) -> Check<'static> {
     let mut written = json!(file);
     flatten_text(&mut written);
-    failed(CheckKind::WorkspaceFiles, format!("`{path}` {reason}"), &written, None)
+    let keys = written.as_object().into_iter().flatten();
+    let keys: Vec<_> = keys.map(|(key, value)| format!("{key} = {value}")).collect();
+    let expected = match keys.as_slice() {
+        [] => String::new(),
+        keys => format!(", and must have {}", cut(&keys.join(", "), MAX_EXPECTED)),
+    };
+    failed_file(format!("`{path}` {reason}{expected}"))
+}
+
+/// Fails a file as a whole. The message has the expectations.
+fn failed_file(message: String) -> Check<'static> {
+    Check { expected: None, ..failed(CheckKind::WorkspaceFiles, message, &(), None) }
 }
 
 /// Moves the expectations of a file's text to its other keys, as a scenario has them.

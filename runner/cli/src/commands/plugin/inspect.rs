@@ -70,7 +70,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let development = is_development(&cache, &sha256);
     let described = describe(&args.file, Protocol::Json, out);
     let described = match described {
-        Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
+        Err(stopped) if has_no_answer(&stopped) => return Err(stopped),
         // A command need not use the JSON protocol, but a run must be able to load it.
         Err(reason) if inspection.kind == PluginKind::Command => {
             let loaded = describe(&args.file, Protocol::Plain, out);
@@ -87,7 +87,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let (description, problem) = match described {
         Ok(description) => (description, None),
-        Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
+        Err(stopped) if has_no_answer(&stopped) => return Err(stopped),
         Err(problem) => (None, Some(problem)),
     };
     let is_plain = inspection.kind == PluginKind::Command && description.is_none();
@@ -138,6 +138,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     }
     Ok(problem.map_or(Exit::Success, |_| Exit::Usage))
+}
+
+/// Returns whether a signal or a killed compilation ended a call, which shows nothing about the plugin.
+fn has_no_answer(stopped: &CommandError) -> bool {
+    matches!(stopped.exit(), Exit::Signal(_) | Exit::Held)
 }
 
 fn print_description(about: &Description, out: &Out) {

@@ -395,11 +395,12 @@ impl ExactDocument {
     fn missing(&self) -> String {
         let sides = [(self.missing_in_base, "in base"), (self.missing_in_new, "in new")];
         let sides = sides.iter().filter(|(count, _)| *count > 0);
-        let sides: Vec<_> = sides
+        let trials: Vec<_> = sides
             .map(|(count, side)| format!("{} {side}", plural(*count, "trial", "trials")))
             .collect();
+        let verb = if self.missing_in_base + self.missing_in_new == 1 { "has" } else { "have" };
         let first = self.first_missing.iter().map(|trial| format!(", first `{trial}`"));
-        format!("results are missing: {}{}", sides.join(", "), first.collect::<String>())
+        format!("{} {verb} no result{}", trials.join(" and "), first.collect::<String>())
     }
 
     fn print(&self, out: &Out) {
