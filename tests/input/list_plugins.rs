@@ -326,6 +326,26 @@ fn strangers_plugins_do_not_run() {
 }
 
 #[test]
+fn plugins_with_new_access_do_not_run() {
+    let runner = cat("{\"id\": \"a\"}\n");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    fs::create_dir(runner.path("suite")).unwrap();
+    runner.scenario(&format!(
+        "{ECHO}[[test_lists]]\nplugin = \"list.wasm\"\ntimeout = \"1h\"\nconfig = {{ do = \"spin\" }}\n\
+         grants.fs = [{{ path = \"suite\", mount = \"/suite\" }}]\n"
+    ));
+    for args in [
+        &["resume", run.id(), "--accept-changes"][..],
+        &["rescore", run.id()],
+        &["accept", run.id(), "--yes"],
+    ] {
+        let says = ["test list `list.wasm` reads the folder", "--accept-access"];
+        runner.run(args).expect(2).says(&says);
+    }
+}
+
+#[test]
 fn changes_of_plugins_and_their_files_are_watched() {
     let runner = front_matter();
     let mut command = runner.command(&["exec", "--watch", "scenario.toml"]);

@@ -150,7 +150,7 @@ fn real_folders_reads_and_signatures_are_printed() {
     let access = [
         format!("provider `p` reads the folder `{}` as `/m`", real(&runner, "outside")),
         format!("the scenario reads `{}`", real(&runner, "outside/key")),
-        "webhooks are signed with the secret `HOOK`".to_owned(),
+        "a webhook posts to `https://h.example`, signed with the secret `HOOK`".to_owned(),
     ];
     let start = |args: &[&str]| {
         let mut command = runner.command(&[&["exec", SCENARIO], args].concat());

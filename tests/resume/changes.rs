@@ -107,6 +107,21 @@ fn new_access_is_refused_without_its_flag() {
     ran.says(&["provider `hostile` is granted net = [\"http://127.0.0.1:9\"]"]);
     assert!(!ran.stderr.contains("the folder"), "{}", ran.stderr);
     grant("ro", "");
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    for (keys, line) in [
+        (
+            "[[notify.webhooks]]\nurl = \"http://127.0.0.1:1/hook\"\nprivate = true\n",
+            "a webhook posts to `http://127.0.0.1:1` (path d5f1a38b), also at a private address",
+        ),
+        (
+            "[run]\ndeterministic = true\njudge_seed = { secret = \"SEED\" }\n",
+            "judges' random numbers use the secret `SEED`",
+        ),
+    ] {
+        runner.scenario(&format!("{keys}{scenario}"));
+        runner.run(&accept).expect(2).says(&[line, "--accept-access"]);
+    }
+    runner.scenario(&scenario);
     runner.run(&accept).expect(0);
     // What a queue or a server starts accepts nothing that came after the request.
     runner.run(&[&accept[..], &["--rerun", "all", "--queue"]].concat()).expect(0);
@@ -117,6 +132,28 @@ fn new_access_is_refused_without_its_flag() {
     let body = json!({ "accept_changes": true, "rerun": "all" });
     site.post(&format!("/runs/{}/resume", run.id()), &body).refuses(422, &["--accept-access"]);
     assert_eq!(run.rows().len(), rows);
+}
+
+#[test]
+fn access_of_two_variants_is_new_for_one() {
+    let (a, b) = ("\"http://127.0.0.1:1\"", "\"http://127.0.0.1:2\"");
+    let runner = Runner::new(&["hostile"]);
+    let write = |net: &str, values: &str| {
+        runner.scenario(&format!(
+            "{}{PROVIDER}grants.net = [{net}]\nmatrix.port = [{values}]\n",
+            tests(&format!("a | {ECHO} |"))
+        ));
+    };
+    let each = "\"http://127.0.0.1:{{matrix.port}}\"";
+    write(each, "1, 2");
+    runner.exec(&[]).expect(0);
+    let accept = ["resume", "latest", "--accept-changes"];
+    write(&format!("{a}, {b}"), "1, 3");
+    let says = format!("provider `hostile` is granted net = [{b}]");
+    runner.run(&accept).expect(2).says(&[&says, "--accept-access"]);
+    // Another variant with the access of one that has run.
+    write(b, "3, 4");
+    runner.run(&accept).expect(0);
 }
 
 #[test]

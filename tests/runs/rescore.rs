@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
 use crate::support::{
+    http::Site,
     random::{Random, times},
     run::Run,
     runner::{Runner, tests},
@@ -124,6 +125,35 @@ fn listed(runner: &Runner, run: &Run) -> Vec<String> {
     let graders = providers.filter(|one| one["grader"] == true);
     assert_eq!(graders.map(|one| name(one, "name")).collect::<Vec<_>>(), shown);
     shown
+}
+
+#[test]
+fn new_access_of_graders_is_refused() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let grants = format!(
+        "limits.scratch = \"1MiB\"\ngrants.fs = [{{ path = {:?}, mount = \"/home\", mode = \"rw\" }}]\n",
+        folder.path()
+    );
+    let table = format!("a | {ECHO} | graders = [\"g\"]");
+    change(&runner, &table, &(grader("g", PASSES) + &grants));
+    let says = ["grader `g` reads and writes the folder", "rescore", "--accept-access"];
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    assert_unchanged(&run, || {
+        for more in [&[][..], &["--dry-run"], &["--explain"]] {
+            runner.run(&[&["rescore"], more].concat()).expect(2).says(&says);
+        }
+        let rescore = format!("/runs/{}/rescore", run.id());
+        site.post(&rescore, &json!({})).refuses(422, &["--accept-access"]);
+    });
+    drop(site);
+    runner.run(&["rescore", "--accept-access"]).expect(0);
+    assert_eq!(run.rows_of("a").pop().unwrap()["grades"][0]["grader"], "g");
+    // It is allowed as long as it judges, but no other one is.
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    let table = table.replace("\"g\"", "\"h\"");
+    change(&runner, &table, &(grader("h", PASSES) + &grants));
+    runner.run(&["rescore"]).expect(2).says(&["grader `h` reads and writes the folder"]);
 }
 
 #[test]
@@ -362,8 +392,9 @@ fn dry_run_shows_new_outcomes_without_calls() {
     let secret = "grants = { secrets = [\"KEY\"] }\n";
     change(&runner, &table, &(grader("one", PASSES) + secret + &grader("two", FAILS)));
     assert_unchanged(&run, || {
-        transcript.run(&runner, &["rescore", "--dry-run"]).expect(0);
-        let events = runner.run(&["rescore", "--explain", "--json"]).expect(0).events();
+        transcript.run(&runner, &["rescore", "--dry-run", "--accept-access"]).expect(0);
+        let events =
+            runner.run(&["rescore", "--explain", "--json", "--accept-access"]).expect(0).events();
         assert_eq!(events[0]["after"], "passed");
         assert_eq!(events[1]["graders"], json!(["one", "two"]));
         assert_eq!((&events[2]["judged"], &events[2]["before"]), (&json!(false), &json!(null)));

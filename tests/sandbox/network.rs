@@ -454,14 +454,19 @@ fn service_that_really_failed_excuses_the_attempt() {
         (broken(""), true),
         (broken(cut), true),
         (silent(), true),
+        // A guest that does not wait for a service blames it for nothing.
+        (silent(), false),
+        (hello(), false),
     ];
     let fail = json!({ "by": "fail" });
     let mut attempts = vec![vec![fail.clone()]];
     for (number, (server, _)) in (1..).zip(&servers) {
         let mut asked = get(server.url("/"));
-        if number == servers.len() {
-            // The silent one.
-            asked["timeout"] = 50.into();
+        match number {
+            8 => asked["timeout"] = 1_000.into(),
+            9 => asked["timeout"] = 50.into(),
+            10 => asked["timeout"] = 0.into(),
+            _ => {}
         }
         attempts.extend(both(&asked).map(|asked| [asked, vec![fail.clone()]].concat()));
     }

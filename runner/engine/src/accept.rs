@@ -12,7 +12,9 @@ use runner_results::{PlanOrder, RowSelection, RunTable, TableRow};
 use runner_scenario::{AcceptedOutputs, Filter, accept_outputs, parse_stored};
 use serde_json::Value;
 
-use crate::plan::{Ids, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable};
+use crate::plan::{
+    Ids, PlannedAccess, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable,
+};
 use crate::{EngineError, SessionRequest, trust::find_run};
 
 /// Bytes of a file with expectations.
@@ -63,7 +65,8 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
             ));
         }
         let path = Path::new(&manifest.scenario_path);
-        let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
+        let access = PlannedAccess::new(&dir, &manifest);
+        let plan = RescorePlan::new(&root, &dir, &manifest, path, true, &access)?;
         let stored = StoredOutputs::read(&root, &dir, &manifest, &plan, request.filter.clone())?;
         let (outputs, refused) = stored.outputs().map_err(|source| unreadable(&root, source))?;
         let scenario = &plan.plan.scenario;

@@ -12,7 +12,9 @@ use runner_results::{PlanOrder, RunTable, short};
 use runner_scenario::{Filter, KnownResults, KnownSource, KnownUpdate, PairResults, Suite};
 use runner_scenario::{known_sources, load_selected};
 
-use crate::plan::{Ids, RescorePlan, TestLine, matching_rows, resolve_filter, unreadable};
+use crate::plan::{
+    Ids, PlannedAccess, RescorePlan, TestLine, matching_rows, resolve_filter, unreadable,
+};
 use crate::{EngineError, SessionRequest, trust::find_run};
 
 /// Bytes of a list, or of a scenario.
@@ -85,7 +87,8 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
         let opened = UserFolder::open(&scenario.folder)?;
         let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
         let sources = known_sources(&scenario, &list, &mut read).map_err(EngineError::Usage)?;
-        let plan = RescorePlan::new(&root, &dir, &manifest, path, true)?;
+        let access = PlannedAccess::new(&dir, &manifest);
+        let plan = RescorePlan::new(&root, &dir, &manifest, path, true, &access)?;
         let tests = PlannedTests::read(&root, &plan.live)?;
         let selected = request.filter.clone().map(|filter| selected_tests(filter, &root, &dir));
         let selected = selected.transpose()?;
@@ -146,9 +149,13 @@ fn check_completed(dir: &RunDir, manifest: &Manifest) -> Result<(), EngineError>
     )))
 }
 
-/// Returns entries without the parts that are not written.
+/// Returns entries without the parts that are not written. An empty list of tests, which an update fills, is as none.
 fn written(entries: &[KnownEntry]) -> Vec<KnownEntry> {
-    entries.iter().map(KnownEntry::as_written).collect()
+    let written = entries.iter().map(|entry| {
+        let written = entry.as_written();
+        KnownEntry { judged: written.judged.filter(|judged| !judged.is_empty()), ..written }
+    });
+    written.collect()
 }
 
 /// The tests of a scenario as it is now.

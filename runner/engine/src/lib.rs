@@ -42,8 +42,8 @@ mod plan {
     mod test_line;
     mod weak_checks;
 
+    pub(crate) use self::access::{PlannedAccess, access_of, new_access};
     pub use self::access::{access, has_journal};
-    pub(crate) use self::access::{access_of, added_access, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
     pub(crate) use self::diff::{changes_since, difference, plugin_changes};
     pub(crate) use self::filtering::{matching_rows, selected_filter};

@@ -82,6 +82,8 @@ pub struct RescoreRequest {
     pub scenario: Option<PathBuf>,
     /// Whether trials that graders judge are judged.
     pub with_graders: bool,
+    /// Allows access of the scenario that the run's plan does not have. Without it, such a scenario is refused.
+    pub accept_access: bool,
     /// The trials that are judged. `None` selects all.
     pub filter: Option<Filter>,
     /// Settings of the session.

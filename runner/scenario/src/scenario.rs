@@ -323,8 +323,8 @@ fn sort_key(problem: &Problem) -> (usize, String) {
 }
 
 impl Scenario {
-    /// Returns a line for each granted folder, each entry of `reads`, and each secret that signs webhooks: the text of a scenario
-    /// does not show where its paths lead. `mounts` are the roles, names and folders of providers, and `folder` is that of the
+    /// Returns a line for each granted folder, each entry of `reads`, each webhook, and the secret of `judge_seed`: the text of a
+    /// scenario does not show where its paths lead. `mounts` are the roles, names and folders of providers, and `folder` is that of the
     /// scenario's file.
     pub fn access<'m>(
         &self,
@@ -353,10 +353,11 @@ impl Scenario {
             let host = shown_path(&real);
             format!("test list `{plugin}` reads the folder `{host}` as `{mount}`")
         });
-        let secrets = self.notify.webhooks.iter().filter_map(|webhook| webhook.secret.as_ref());
-        let secrets = secrets.collect::<BTreeSet<_>>().into_iter();
-        let signed = secrets.map(|name| format!("webhooks are signed with the secret `{name}`"));
-        granted.chain(lists).chain(reads).chain(signed).collect()
+        let webhooks = self.notify.webhooks.iter().map(ToString::to_string);
+        let webhooks = webhooks.collect::<BTreeSet<_>>();
+        let seed = self.run.judge_seed.as_ref();
+        let seed = seed.map(|name| format!("judges' random numbers use the secret `{name}`"));
+        granted.chain(lists).chain(reads).chain(webhooks).chain(seed).collect()
     }
 
     /// Returns the file as the user named it.

@@ -26,6 +26,9 @@ pub struct Args {
     /// Leave trials that graders judge as they are
     #[arg(long, help_heading = SELECTION)]
     no_graders: bool,
+    /// Allow new access of the current files
+    #[arg(long, help_heading = SELECTION)]
+    accept_access: bool,
     /// Judge only trials that match `tag(a)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER", help_heading = SELECTION)]
     filter: Vec<String>,
@@ -44,6 +47,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         run: args.run.name(),
         scenario: args.scenario.clone(),
         with_graders: !args.no_graders,
+        accept_access: args.accept_access,
         filter: Filter::all(filters(&args.filter)?),
         session: args.session.request_for_existing(),
     };

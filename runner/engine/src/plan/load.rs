@@ -26,14 +26,15 @@ use crate::{EngineError, error::machine_error};
 
 /// Plans a scenario for a new run. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
-    load_plan_at(path, selection, now())
+    load_plan_at(path, selection, now(), &|_| Ok(()))
 }
 
-/// Plans a scenario as [`load_plan`] does, for a run that was made at `made_at`.
+/// Plans a scenario as [`load_plan`] does, for a run that was made at `made_at`. `check` may refuse it before its plugins run.
 pub(crate) fn load_plan_at(
     path: &Path,
     selection: &Selection,
     made_at: Time,
+    check: &dyn Fn(&Scenario) -> Result<(), EngineError>,
 ) -> Result<(Plan, File), EngineError> {
     let loaded = match selection.is_some() {
         true => load_selected(path, selection),
@@ -48,6 +49,7 @@ pub(crate) fn load_plan_at(
             provider.name
         )));
     }
+    check(&scenario)?;
     notices.extend(make_records(&mut scenario, selection)?);
     let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
     let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();

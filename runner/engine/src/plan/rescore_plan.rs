@@ -13,6 +13,7 @@ use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDi
 use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::access::PlannedAccess;
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{known::known_failures, list_plugins::make_records, plan::Plan, test_line::TestLine};
@@ -71,6 +72,7 @@ impl RescorePlan {
         manifest: &Manifest,
         path: &Path,
         with_graders: bool,
+        access: &PlannedAccess<'_>,
     ) -> Result<Self, EngineError> {
         let (stored, stored_suite) = stored_tests(root, dir, manifest)?;
         let mut providers = stored_plugins(root, dir, manifest, &stored)?;
@@ -80,6 +82,7 @@ impl RescorePlan {
         let selection = Selected { overrides, ..Selected::default() }.into();
         let mut scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
         scenario.override_by(&manifest.metadata.selection.overrides);
+        access.check(&scenario, &[])?;
         make_records(&mut scenario, &selection)?;
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;

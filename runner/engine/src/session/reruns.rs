@@ -95,14 +95,22 @@ impl Reruns {
 }
 
 impl Coordinator<'_> {
-    /// Returns whether the session's end waits for comparisons of workers' copies of bases. A stop waits for a moment only.
+    /// Returns whether the session's end waits for comparisons of workers' copies of bases. A stop waits for a moment only, and
+    /// then names the number of results that no comparison covers.
     pub(super) fn awaits_comparisons(&mut self) -> bool {
         let Stage::Running(running) = &mut self.stage else { return false };
         if !self.pool.compare_copies() {
             return false;
         }
         let until = *running.compare_until.get_or_insert(self.now + COMPARE_WITHIN);
-        !self.stop.is_stopping || self.now < until
+        if !self.stop.is_stopping || self.now < until {
+            return true;
+        }
+        let rows = plural(self.pool.give_up_comparisons(), "result is", "results are");
+        self.notice(&format!(
+            "{rows} not checked for changed copies of bases, because the session was stopped; `resume --rerun` runs such trials again"
+        ));
+        false
     }
 
     /// Handles the end of a comparison. If a copy has changed, the trials whose rows its worker has reported since it was last

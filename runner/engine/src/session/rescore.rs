@@ -15,7 +15,7 @@ use super::resume::claim;
 use super::resume_plan::check_foreign;
 use super::run::{PlannedSession, lock_root, run_further};
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter};
+use crate::plan::{PlannedAccess, RescorePlan, Rescored, manifest_providers, resolve_filter};
 use crate::run_parts::keep_suite;
 use crate::trust::{find_run, owner_notices};
 use crate::workers::prestart;
@@ -132,8 +132,13 @@ impl PreparedRescore {
         request: &RescoreRequest,
     ) -> Result<Self, EngineError> {
         let path = request.scenario.as_deref().unwrap_or(Path::new(&manifest.scenario_path));
-        let mut rescored = RescorePlan::new(root, dir, manifest, path, request.with_graders)?;
+        let allowing = || command(dir, request, &["--accept-access"]);
+        let allowing = (!request.accept_access).then(allowing);
+        let access = PlannedAccess { dir, manifest, path, command: allowing };
+        let with_graders = request.with_graders;
+        let mut rescored = RescorePlan::new(root, dir, manifest, path, with_graders, &access)?;
         let plan = &rescored.plan;
+        access.check(&plan.scenario, &manifest_providers(plan))?;
         let reruns = Reruns::read(root, dir, manifest, None, None)?;
         let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
         let mut fold = Fold::of(dir, manifest, &plan.suite, &plan.known, &matches)?;

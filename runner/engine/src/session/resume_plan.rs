@@ -4,12 +4,12 @@ use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
 use runner_record::{Fold, Manifest, NewPlan, Rerun, ResultsRoot, RunDir, TrialState};
-use runner_scenario::{Filter, Selection, nearest_names};
+use runner_scenario::{Filter, Scenario, Selection, nearest_names};
 
 use super::journals::check_recorded;
 use super::reruns::{self, Reruns};
 use crate::plan::{
-    Ids, Plan, Rejudge, added_access, changes_since, difference, load_plan_at, manifest_providers,
+    Ids, Plan, PlannedAccess, Rejudge, changes_since, difference, load_plan_at, manifest_providers,
     metadata, planned_tests, selected_filter, stored_plan, unreadable,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
@@ -49,7 +49,6 @@ impl PreparedResume {
         let is_live = request.accept_changes || dir.has_failed()?;
         let (mut plan, suite) = if is_live {
             let (plan, suite) = live_plan(root, dir, manifest, request)?;
-            check_access(dir, manifest, request, &plan)?;
             (plan, Some(suite))
         } else {
             let plan = stored_plan(root, dir, manifest)?;
@@ -220,27 +219,18 @@ fn unexpected(root: &ResultsRoot, plan: &Plan, fold: &Fold) -> Result<String, En
     Ok(lines)
 }
 
-/// Fails if the current files have access that the run's plan does not have: who can change them need not be the user.
-fn check_access(
-    dir: &RunDir,
-    manifest: &Manifest,
+/// Returns the access of the run's plan, with the command of a request that allows more.
+fn planned_access<'a>(
+    dir: &'a RunDir,
+    manifest: &'a Manifest,
     request: &ResumeRequest,
-    plan: &Plan,
-) -> Result<(), EngineError> {
-    let added = if request.accept_access { Vec::new() } else { added_access(dir, manifest, plan) };
-    if added.is_empty() {
-        return Ok(());
-    }
+) -> PlannedAccess<'a> {
     let rerun = request.rerun.as_ref().map(ToString::to_string);
     let mut words = Vec::from_iter(request.accept_changes.then_some("--accept-changes"));
     words.extend(rerun.iter().flat_map(|rerun| ["--rerun", rerun]));
     words.push("--accept-access");
-    Err(EngineError::Usage(format!(
-        "the current files have access that the plan of run {} does not have:\n{}\nto allow it: {}",
-        dir.id(),
-        added.join("\n"),
-        dir.command("resume", &words)
-    )))
+    let command = (!request.accept_access).then(|| dir.command("resume", &words));
+    PlannedAccess { command, ..PlannedAccess::new(dir, manifest) }
 }
 
 /// Returns notices of results and lines that `index.jsonl` has lost.
@@ -319,13 +309,16 @@ fn live_plan(
         selected: selected.clone(),
     };
     let path = Path::new(&manifest.scenario_path);
-    let (mut plan, suite) = load_plan_at(path, &selection, manifest.started_at)?;
+    let access = planned_access(dir, manifest, request);
+    let check = |scenario: &Scenario| access.check(scenario, &[]);
+    let (mut plan, suite) = load_plan_at(path, &selection, manifest.started_at, &check)?;
     plan.keep_known(dir, manifest);
     // A word may have matched a test that is gone.
     plan.notices.append(&mut plan.unmatched_words);
     let session = &request.session;
     // The adopted plan stores the mounts.
     EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;
+    access.check(&plan.scenario, &manifest_providers(&plan))?;
     plan.read_folders(&session.results)?;
     Ok((plan, suite))
 }

@@ -122,3 +122,20 @@ fn only_rows_since_the_last_equal_comparison_are_doubtful() {
     assert_eq!(copies.finish(&next(&inputs)), BTreeSet::from([3, 4]));
     assert!(!copies.start_all() && copies.workers.is_empty());
 }
+
+#[test]
+fn comparisons_that_are_given_up_cover_no_rows() {
+    let folder = Folder::new();
+    let (sender, inputs) = mpsc::channel();
+    let mut copies = Copies::new(sender, folder.blobs.clone());
+    copies.add(WORKER, folder.folder.path().to_owned());
+    for trial in 1..=2 {
+        copies.add_row(WORKER, trial, folder.base, false);
+    }
+    assert!(copies.start_all());
+    copies.add_row(WORKER, 3, folder.base, false);
+    assert_eq!(copies.give_up(), 3);
+    // They are counted once, and a late end changes nothing.
+    assert_eq!((copies.start_all(), copies.give_up()), (false, 0));
+    assert_eq!(copies.finish(&next(&inputs)), BTreeSet::new());
+}

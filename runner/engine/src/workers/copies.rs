@@ -9,8 +9,8 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::thread;
 use std::time::Instant;
+use std::{mem, thread};
 
 use runner_model::workspace::{TreeEntry, copy_name, read_base};
 use runner_model::{Digest, Reason, WorkerId, visible::visible_line};
@@ -95,6 +95,15 @@ impl Copies {
         let workers: Vec<_> = self.workers.keys().copied().collect();
         workers.into_iter().for_each(|worker| self.start(worker));
         self.workers.values().any(|copies| copies.covered.is_some())
+    }
+
+    /// Drops all comparisons. Returns the number of rows that none covers.
+    pub(super) fn give_up(&mut self) -> u64 {
+        let dropped = self.workers.values_mut().map(|copies| {
+            copies.covered = None;
+            mem::take(&mut copies.rows).len() as u64
+        });
+        dropped.sum()
     }
 
     /// Handles the end of a comparison. Returns the trials of the worker's rows that a difference makes doubtful.

@@ -462,6 +462,11 @@ impl Pool {
         self.copies.start_all()
     }
 
+    /// Drops all comparisons of copies of bases. Returns the number of rows that none covers.
+    pub(crate) fn give_up_comparisons(&mut self) -> u64 {
+        self.copies.give_up()
+    }
+
     /// Handles the end of a comparison. Returns the trials of the worker's rows since the last one without a difference.
     pub(crate) fn compared(&mut self, compared: &Compared) -> BTreeSet<u64> {
         self.copies.finish(compared)

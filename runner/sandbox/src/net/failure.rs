@@ -113,14 +113,18 @@ impl Failure {
                 "the response of `{origin}` is not valid HTTP/1.1: {error}"
             ));
         }
-        let what = if error.is_user() {
-            "the request's body ended early"
-        } else {
-            "the connection ended before the response was complete"
-        };
+        let error_chain = chain(error);
+        if error.is_user() {
+            // The guest's own body, for example with fewer bytes than it announced.
+            return Self::Invalid(format!(
+                "`{origin}`: the request's body ended early: {error_chain}"
+            ));
+        }
         Self::Unreachable {
             step: Step::Exchange,
-            text: format!("`{origin}`: {what}: {}", chain(error)),
+            text: format!(
+                "`{origin}`: the connection ended before the response was complete: {error_chain}"
+            ),
         }
     }
 

@@ -18,6 +18,8 @@ use super::{policy::NetPolicy, retry_after::RetryAfter, retry_after::is_busy};
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
 /// Maximum number of different denials that are kept of one call.
 const MAX_DENIED: usize = 20;
+/// Shortest timeout of a guest that says something about the service.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The network grants of a provider, and the connections of its attempts. Clones share both.
 ///
@@ -96,11 +98,14 @@ impl Traffic {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the end of a request, or that the body of its response has broken off.
-    pub(super) fn note_end(&self, end: Result<StatusCode, &Failure>) {
+    /// Notes the end of a request, or that the body of its response has broken off. `timeout` is the shortest one that the guest
+    /// has set.
+    pub(super) fn note_end(&self, end: Result<StatusCode, &Failure>, timeout: Option<Duration>) {
         let has_failed = match end {
             Ok(status) => is_busy(status),
-            Err(failure) => matches!(failure, Failure::Unreachable { .. } | Failure::Timeout),
+            // A guest that does not wait for a healthy service would excuse its own failure.
+            Err(Failure::Timeout) => timeout.is_some_and(|timeout| timeout >= LEAST_TIMEOUT),
+            Err(failure) => matches!(failure, Failure::Unreachable { .. }),
         };
         self.counts().service_failed = Some(has_failed);
     }

@@ -131,7 +131,7 @@ impl Outbound {
             Some((exchanges, asked)) => exchanges.exchange(asked, self.timed(live)).await,
             None => self.timed(live).await.answer,
         };
-        self.note_answer(&answer);
+        self.note_answer(&answer, timeout);
         let answered = answer?;
         Ok(contract::Response {
             status: answered.status.as_u16(),
@@ -172,9 +172,10 @@ impl Outbound {
         Timed { answer, took, used: used.into() }
     }
 
-    /// Notes the end of a request. Of a deterministic call, also the wait that the response requests, by the guest's clock.
-    pub(super) fn note_answer(&self, answer: &Answer) {
-        self.traffic.note_end(answer.as_ref().map(|answered| answered.status));
+    /// Notes the end of a request, as [`Traffic::note_end`] does. Of a deterministic call, also the wait that the response requests,
+    /// by the guest's clock.
+    pub(super) fn note_answer(&self, answer: &Answer, timeout: Option<Duration>) {
+        self.traffic.note_end(answer.as_ref().map(|answered| answered.status), timeout);
         if let (Ok(answered), Some(one)) = (answer, &self.guard.determinism) {
             let Answered { status, headers, .. } = answered;
             self.counts().retry_after = RetryAfter::read(*status, headers, one.clock.wall());

@@ -152,7 +152,8 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let polled = self.poll_part(context);
         if let Poll::Ready(Some(Err(failure))) = &polled {
-            self.traffic.note_end(Err(failure));
+            let timeout = self.timeout.as_ref().map(|timeout| timeout.duration);
+            self.traffic.note_end(Err(failure), timeout);
         }
         polled
     }

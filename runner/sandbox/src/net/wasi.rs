@@ -2,7 +2,7 @@
 //! unsent requests.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -321,7 +321,7 @@ async fn answer(
         outbound.read_whole(response.map(|body| body.with_timeout(&outbound.guard, between))).await
     };
     let answer = ticket.answer(outbound.timed(live)).await;
-    outbound.note_answer(&answer);
+    outbound.note_answer(&answer, shortest(&options));
     let answered = answer?;
     let mut response = Response::new(whole(answered.body));
     (*response.status_mut(), *response.headers_mut()) = (answered.status, answered.headers);
@@ -347,12 +347,18 @@ async fn send(
         response = sent => response,
         () = wait(&outbound.guard, connected, &options) => Err(Failure::Timeout),
     };
-    outbound.traffic.note_end(response.as_ref().map(Response::status));
+    outbound.traffic.note_end(response.as_ref().map(Response::status), shortest(&options));
     let response = response?.map(|body| {
         let body = body.with_timeout(&outbound.guard, options.between_bytes_timeout);
         body.map_err(Error::from).boxed_unsync()
     });
     Ok((response, Box::new(async { Ok(()) })))
+}
+
+/// Returns the shortest of the guest's own timeouts.
+fn shortest(options: &RequestOptions) -> Option<Duration> {
+    let RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout } = options;
+    [*connect_timeout, *first_byte_timeout, *between_bytes_timeout].into_iter().flatten().min()
 }
 
 /// Waits for the guest's own timeouts: first for the connection, then for the head of the response.

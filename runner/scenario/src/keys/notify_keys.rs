@@ -1,8 +1,8 @@
 //! The keys of `[notify]`, in a scenario and in `runner.toml`.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use runner_model::{NetGrant, status::RunEnding};
+use runner_model::{NetGrant, digest, status::RunEnding};
 
 use crate::keys::grant_keys::SECRET;
 use crate::reading::{
@@ -28,6 +28,33 @@ pub struct Webhook {
     /// Whether the host may have an address that is not public.
     pub private: bool,
     pub events: NotifyEvents,
+}
+
+/// The access of a webhook, as a line for people.
+impl fmt::Display for Webhook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.url {
+            WebhookUrl::Plain(url) => {
+                let server = NetGrant::of_address(url).map(|server| server.to_string());
+                let server = server.unwrap_or_default();
+                write!(formatter, "a webhook posts to `{server}`")?;
+                if url.trim_end_matches('/') != server {
+                    // Its path may be a secret, and another one another receiver.
+                    write!(formatter, " (path {:.8})", digest(url.as_bytes()).to_string())?;
+                }
+            }
+            WebhookUrl::Variable(name) => {
+                write!(formatter, "a webhook posts to the URL in `{name}`")?
+            }
+        }
+        if self.private {
+            formatter.write_str(", also at a private address")?;
+        }
+        match &self.secret {
+            Some(name) => write!(formatter, ", signed with the secret `{name}`"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -212,7 +212,7 @@ fn access_has_real_folders_reads_and_signatures() {
     let expected = [
         "grader `g` reads and writes the folder `/home/me` as `/m`",
         &format!("the scenario reads `{}`", real(&folder, "outside")),
-        "webhooks are signed with the secret `HOOK`",
+        "a webhook posts to `https://example.com`, signed with the secret `HOOK`",
     ];
     assert_eq!(lines, expected);
 }
