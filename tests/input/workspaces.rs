@@ -364,7 +364,7 @@ fn run_without_room_for_its_bases_does_not_start() {
         "workspaces consist of hard links",
         "set `TMPDIR` to a folder on another file system",
     ]);
-    let call = ["plugin", "run", "hostile.wasm", "--workspace", "fixtures/a"];
+    let call = ["plugin", "run", "bundled:echo", "--workspace", "fixtures/a"];
     let mut unlinked = runner.command(&call);
     let ran = Running::start(unlinked.env("RUNNER_TEST_NO_LINKS", "1")).finish().expect(3);
     ran.says(&["workspaces consist of hard links"]);
@@ -388,6 +388,7 @@ fn run_without_room_for_its_bases_does_not_start() {
     let ran = in_folder(&runner, "nr_inodes=12", "exec scenario.toml -j 1").expect(3);
     ran.says(&["inodes in", "are free", "remove some files, set `TMPDIR`"]);
     // A copy for the session and one for the worker fit, but not the links of an attempt.
+    fs::create_dir(runner.path("fixtures/a/many")).unwrap();
     for number in 0..100 {
         runner.write(&format!("fixtures/a/many/{number}"), number.to_string());
     }

@@ -191,7 +191,9 @@ fn what_cannot_be_repeated_is_refused() {
             "[run]\n{run}\n[providers.one]\nplugin = \"counter.wasm\"\n{provider}\n[[tests]]\nid = \"a\"\n"
         ));
         std::fs::create_dir(runner.path("data")).unwrap();
-        runner.run(&["validate", "scenario.toml"]).expect(2).says(says);
+        let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+        ran.says(says);
+        ran.stderr
     };
     let on = "deterministic = true";
     refused(on, "reuse = \"instance\"", &["an instance that earlier tests have used", "reuse"]);
@@ -214,7 +216,8 @@ fn what_cannot_be_repeated_is_refused() {
     refused("clock = 2020-01-01T00:00:00Z", "", &["`clock` has no effect without"]);
     let both = "`judge_seed` has no effect without `deterministic = true` or `journal = true`";
     refused("judge_seed = { secret = \"NAME\" }", "", &[both]);
-    refused("judge_seed = 1", "", &["must be a table", "1 problem"]);
+    let told = refused("judge_seed = 1", "", &["`judge_seed` must be a table"]);
+    assert!(!told.contains("has no effect"), "{told}");
     for clock in ["noon", "2600-01-01T00:00:00Z"] {
         let run = format!("{on}\nclock = \"{clock}\"");
         refused(&run, "", &["a time with an offset in the years 1970 to 2553", clock]);

@@ -31,7 +31,7 @@ impl Outcome {
     }
 
     /// Returns whether an attempt with this outcome makes a later pass of its trial flaky. `service_failed` is that key of its
-    /// row: the service could not answer, which is no fault of the provider.
+    /// row: the service could not answer, which the provider did not cause.
     pub fn is_bad_attempt(self, service_failed: bool) -> bool {
         self.is_bad() && !(service_failed && self == Self::Error)
     }

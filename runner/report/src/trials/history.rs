@@ -31,7 +31,7 @@ pub struct HistoryDocument {
     /// Sums over runs, for `--by`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sums: Vec<PastSum>,
-    /// Tests that fail in their newest run, by the run in which that started. The newest first, and those that always failed last.
+    /// Tests that fail in their newest run, by the run in which that started. The newest first, and those that failed in all runs last.
     pub failing: Vec<PastFailures>,
     /// Flaky tests first, then those that do not pass in their newest run, then those that passed least.
     #[schemars(with = "Vec<PastTest<'static>>")]

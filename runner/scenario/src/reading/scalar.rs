@@ -142,7 +142,7 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
         TestId::parse(text).map_err(|error| {
             let plain =
                 text.trim().replace(|letter| TestId::parse(&format!("a{letter}b")).is_err(), "-");
-            // `.` and `..` are no parts of an id.
+            // An id cannot have `.` or `..` as a part.
             let parts = plain.split('/').map(|part| match part {
                 "." | ".." => part.replace('.', "dot"),
                 part => part.to_owned(),
