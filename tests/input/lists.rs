@@ -179,10 +179,20 @@ fn names_with_brackets_match_as_written() {
     runner.write("[data]/b.jsonl", "{\"id\": \"b\"}\n");
     runner.exec(&[]).expect(0);
     assert_eq!(runner.only_run().rows().len(), 2);
-    runner.write("{a}.jsonl", "");
-    runner.scenario(&format!("[[test_lists]]\nfiles = ['{{a}}.jsonl']\n{ECHO}"));
-    let refused = runner.exec(&[]).expect(2);
-    refused.says(&["no file matches `{a}.jsonl`", "write `\\\\` before `{`"]);
+    runner.write("{a}.jsonl", "{\"id\": \"c\"}\n");
+    runner.write("b\\.jsonl", "");
+    // A folder stands for all below it, also if its name has no brackets.
+    fs::create_dir_all(runner.path("plain/in")).unwrap();
+    runner.write("plain/in/d.jsonl", "{\"id\": \"d\"}\n");
+    runner.scenario(&format!("[[test_lists]]\nfiles = ['{{a}}.jsonl', 'plain']\n{ECHO}"));
+    runner.exec(&[]).expect(0).says(&["passed: 2 of 2"]);
+    for (glob, why) in [
+        ("b\\.jsonl", "for the file of this name, write `\\\\` for each `\\`"),
+        ("{a.jsonl", "`{` without `}`: for a name with `{`, write `\\{`"),
+    ] {
+        runner.scenario(&format!("[[test_lists]]\nfiles = ['{glob}']\n{ECHO}"));
+        runner.exec(&[]).expect(2).says(&[why]);
+    }
 }
 
 #[test]

@@ -112,17 +112,13 @@ fn missing_and_unused_golden_files_are_named() {
     // Other files of the folder are of other kinds, and these are read.
     runner.write("cases/notes.txt", "");
     let validate = || runner.run(&["validate", "scenario.toml"]).expect(0);
-    let missing =
-        "1 golden file is missing, such as `cases/a.out`; after a run, `runner accept` writes them";
+    let missing = "golden file `cases/a.out` is missing; to write it from a run: runner accept";
     let validated = validate();
     validated.says(&[missing]);
     assert!(!validated.stderr.contains("used by no test"), "{}", validated.stderr);
     fs::rename(runner.path("cases/a.in"), runner.path("cases/c.in")).unwrap();
     runner.write("cases/a.out", "one");
-    validate().says(&[
-        "such as `cases/c.out`",
-        "1 golden file is used by no test, such as `cases/a.out`",
-    ]);
+    validate().says(&["such as `cases/c.out`", "golden file `cases/a.out` is used by no test"]);
 }
 
 #[test]
@@ -674,7 +670,7 @@ fn files_saved_meanwhile_are_not_replaced() {
     });
     first.process().signal(Signal::CONT);
     first.finish().expect(0);
-    second.finish().expect(2).says(&["b.out", "it has changed; nothing was written"]);
+    second.finish().expect(2).says(&["b.out", "changed meanwhile; nothing was written"]);
     // An editor does not wait.
     runner.write("cases/a.out", "old");
     runner.write("cases/b.out", "old");
@@ -682,7 +678,7 @@ fn files_saved_meanwhile_are_not_replaced() {
     let running = start(&["accept", "--yes"], "user-file-rename:stop:2");
     runner.write("cases/b.out", "edited");
     running.process().signal(Signal::CONT);
-    running.finish().expect(2).says(&["b.out", "it has changed; nothing was written"]);
+    running.finish().expect(2).says(&["b.out", "changed meanwhile; nothing was written"]);
     assert_eq!([read(&runner, "cases/a.out"), read(&runner, "cases/b.out")], ["old", "edited"]);
 }
 

@@ -84,6 +84,12 @@ fn updated_lists_make_runs_green() {
     runner.write("known.toml", known.replace("\"\"", "\"issue 375\""));
     runner.exec(&[]).expect(0);
 
+    // One has changed.
+    runner.scenario(&scenario(&[&[("a/1", "y")], &tests[1..]].concat()));
+    runner.exec(&[]).expect(1).says(&[
+        "`known.toml:3` (a/*) do not apply to tests whose input or expectations have changed",
+    ]);
+
     // One is fixed, and of the new ones, one is below the folder of the others.
     runner.scenario(&scenario(&[
         ("a/1", "x"),
@@ -117,6 +123,14 @@ fn updated_lists_make_runs_green() {
         .write("known.toml", format!("[[failures]]\ntests = [\"a/*\"]\nreason = \"r\"\n{judged}"));
     runner.exec(&[]).expect(1).says(&["to confirm them: runner known --update"]);
     update(&runner);
+
+    // Not if a test may be new: its failure has no reason yet.
+    let others = tests.map(|(id, output)| (id, if output == "x" { "y" } else { output }));
+    runner.scenario(&scenario(&[&others[..], &[("a/new", "y")]].concat()));
+    runner.exec(&[]).expect(1);
+    let wrote = runner.run(&["known", "--update", "--yes"]).expect(0);
+    wrote.says(&["a/new@echo", "first write"]);
+    runner.exec(&[]).expect(2).says(&["`reason` is empty"]);
 }
 
 #[test]
@@ -247,6 +261,11 @@ fn entries_are_shown_by_state() {
     shown.says(&["known.toml:4 fixed", "2020-01-01 known.toml:10 late", "0 gone"]);
     shown.says(&["✗ 2 known failures, 1 entry unexpected, 1 entry expired, 1 entry unmatched"]);
     shown.says(&["1 entry has a glob without `judged`", "runner known", "--update"]);
+    // The advice is true without judging the run again.
+    runner.write("known.toml", known.replacen("\"slow\"\n", "\"slow\"\njudged = []\n", 1));
+    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["1 changed"]);
+    let listed = read(&runner).lines().nth(3).unwrap().matches(", ").count();
+    assert_eq!(listed, 1, "{}", read(&runner));
     let document = runner.run(&["known", "--json"]).expect(0).document();
     let states = ["known", "unexpected", "unmatched", "expired"].map(|state| json!(state));
     for (number, state) in states.iter().enumerate() {

@@ -185,7 +185,7 @@ fn stale_entries_are_named_and_do_not_apply() {
         "their tests have changed",
         "`known.toml:13`",
         "they match no trial",
-        "`known.toml:17` (gone), `known.toml:25` (bad)",
+        "`known.toml:17` (gone), `known.toml:25` (bad on nobody)",
     ];
     for args in [
         &["exec", "scenario.toml"][..],
@@ -207,7 +207,7 @@ fn stale_entries_are_named_and_do_not_apply() {
     assert!(!ran.stderr.contains("they match no trial"), "{}", ran.stderr);
     let shard =
         runner.exec(&["--shard", "1/2", "--into", "shards/{shard}", "--scheduler-exit"]).expect(0);
-    shard.says(&["`known.toml:17` (gone), `known.toml:25` (bad)"]);
+    shard.says(&["`known.toml:17` (gone), `known.toml:25` (bad on nobody)"]);
     assert!(!shard.stderr.contains("known.toml:1`"), "{}", shard.stderr);
 }
 
@@ -219,17 +219,29 @@ fn strict_entries_fail_the_run_if_they_do_not_apply() {
     let runner = Runner::hostile(&scenario(""));
     let gone = entry("gone", "");
     let old = entry("*", "until = 2020-01-01");
-    let line = "failed: ✗ 1 known failure does not apply";
-    for (more, code) in [("", 0), (&*gone, 1), (&*old, 1)] {
+    let line = "failed: ✗ 1 entry of known failures is stale: ";
+    for (more, code, entry) in [
+        ("", 0, ""),
+        (&*gone, 1, "`known.toml:13` (gone), unmatched"),
+        (&gone.replace("reason", "providers = ['x*']\nreason"), 1, "(gone on x*), unmatched"),
+        (&*old, 1, "`known.toml:13` (*), expired"),
+    ] {
         runner.write("known.toml", all() + more);
         let ran = runner.exec(&[]).expect(code);
         let shown = runner.run(&["show"]).expect(0);
         for text in [ran.stdout, shown.stdout] {
-            assert_eq!(text.contains(line), code == 1, "{text}");
+            assert_eq!(text.contains(line) && text.contains(entry), code == 1, "{text}");
+            assert!(!text.contains("gate"), "{text}");
+        }
+        for (form, title) in
+            [("--junit", "name=\"known.strict\""), ("--markdown", "`known.strict` ")]
+        {
+            let report = runner.run(&["report", form]).expect(0).stdout;
+            assert_eq!(report.contains(title) && report.contains(entry), code == 1, "{report}");
         }
     }
     runner.write("known.toml", all() + &gone);
-    runner.run(&["rescore"]).expect(1).says(&["1 known failure does not apply"]);
+    runner.run(&["rescore"]).expect(1).says(&["1 entry of known failures is stale"]);
     // A selection or a shard may lack the trials of an entry, but the merged run does not.
     runner.exec(&["--test", "bad"]).expect(0);
     for shard in ["1/2", "2/2"] {
@@ -239,7 +251,7 @@ fn strict_entries_fail_the_run_if_they_do_not_apply() {
     runner.run(&["merge", "--into", "all", "shards/1-of-2", "shards/2-of-2"]).expect(1);
     let gate = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[gate]\npass_rate = 0.1\n";
     runner.scenario(&scenario(gate));
-    runner.exec(&[]).expect(1).says(&["1 known failure does not apply"]);
+    runner.exec(&[]).expect(1).says(&["1 entry of known failures is stale"]);
 }
 
 #[test]

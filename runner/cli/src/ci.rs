@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashMap, env, fs, fs::OpenOptions, path::Pat
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_report::{
-    FailureGroup, Failures, Form, FormError, FormOptions, RunDocument, write_report,
+    FailureGroup, Failures, Form, FormError, FormOptions, RunDocument, run_facts, write_report,
 };
 use runner_scenario::load;
 
@@ -114,6 +114,11 @@ fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
         let title = property(&format!("{}: {}, {count}", manifest.scenario, group.outcome));
         let message = data(&format!("{}: {}", group.first_names(), group.reason));
         out.ci(&format!("::{level} {place},title={title}::{message}"));
+    }
+    if let Some(gate) = document.manifest.gate.as_ref().filter(|gate| !gate.held) {
+        let place = property(&in_workspace(&manifest.scenario_path));
+        let title = property(&format!("{}: {}", manifest.scenario, gate.title()));
+        out.ci(&format!("::error file={place},title={title}::{}", data(&run_facts::gate(gate))));
     }
     if let Some(line) = known_line(document, failed) {
         out.ci(&format!("::notice::{}", data(&line)));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use runner_model::provider::{PluginKind, Provider};
 use runner_model::{
-    Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, units::plural,
+    Places as _, ScenarioOverrides, Selected, SetVars, TrialId, prepare::Ready, units::grouped,
     visible::shown_path,
 };
 use runner_record::{Fold, ResultsRoot};
@@ -46,10 +46,14 @@ fn golden_files(plan: &Plan) -> impl Iterator<Item = String> {
     let GoldenFiles { missing, unused } = plan.scenario.golden_files();
     let named = |files: Vec<String>, verb: &str, after: &str| {
         let first = files.first()?;
-        let count = plural(files.len() as u64, "golden file is", "golden files are");
-        Some(format!("{count} {verb}, such as `{first}`{after}"))
+        Some(match files.len() as u64 {
+            1 => format!("golden file `{first}` is {verb}{after}"),
+            count => {
+                format!("{} golden files are {verb}, such as `{first}`{after}", grouped(count))
+            }
+        })
     };
-    let missing = named(missing, "missing", "; after a run, `runner accept` writes them");
+    let missing = named(missing, "missing", "; to write it after a run: runner accept");
     missing.into_iter().chain(named(unused, "used by no test", ""))
 }
 

@@ -145,6 +145,10 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let lost = head.lost_report.as_ref();
     let lost = lost.map(|lost| format!("lost: {lost}\n{}", run.report_advice(&run.short)));
     let gate = manifest.gate.as_ref();
+    let gate_label = match gate.map(GateResult::title) {
+        Some("known.strict") => "known",
+        _ => "gate",
+    };
     let facts = [
         ("report", lost),
         ("scenario", Some(manifest.scenario_path.clone())),
@@ -156,7 +160,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
         ("dev form", development_forms(manifest)),
         ("labels", Some(labels).filter(|labels| !labels.is_empty())),
-        (gate.map_or("gate", GateResult::title), gate.map(|gate| gate_lines(gate).join("\n"))),
+        (gate_label, gate.map(|gate| gate_lines(gate).join("\n"))),
         ("running", running),
         ("died", died),
         ("paused", paused),
@@ -168,11 +172,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         // The lines of the gate are visible already. `visible_line` would escape the breaks between them.
         Some((
             name,
-            if matches!(name, "gate" | "known.strict") {
-                text
-            } else {
-                visible_line(&text).into_owned()
-            },
+            if matches!(name, "gate" | "known") { text } else { visible_line(&text).into_owned() },
         ))
     });
     visible.collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead as _, BufReader};
 use std::mem;
 
-use runner_model::known::KnownState;
+use runner_model::known::{KnownEntry, KnownState};
 use runner_model::statistics::wilson_of_rate;
 use runner_model::{
     Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
@@ -54,6 +54,9 @@ struct GatedTest<'a> {
     tags: Vec<Text<'a>>,
 }
 
+/// Entries of known failures that a condition names.
+const MAX_NAMED: usize = 3;
+
 fn one() -> f64 {
     1.0
 }
@@ -72,7 +75,7 @@ pub(crate) fn evaluate(
 ) -> Result<Option<GateResult>, RecordError> {
     let known = run.known(manifest)?;
     let stale = known.failing_entries(manifest.metadata.selection.shard.is_some());
-    let stale = (stale > 0).then(|| stale_entries(stale));
+    let stale = (!stale.is_empty()).then(|| stale_entries(&stale, scenario.path()));
     let Some(Gate(rules)) = &scenario.gate else {
         let failed = |stale| GateResult { held: false, conditions: vec![stale] };
         return Ok(stale.map(failed));
@@ -115,16 +118,21 @@ pub(crate) fn evaluate(
 }
 
 /// Returns the condition that entries of known failures do not hold, which do not apply although they have to.
-fn stale_entries(count: u64) -> GateCondition {
+fn stale_entries(entries: &[&KnownEntry], scenario: &str) -> GateCondition {
+    let named = entries.iter().take(MAX_NAMED).filter_map(|entry| {
+        let stale = entry.stale?.as_str();
+        Some(format!("{}, {stale}", entry.named(scenario)))
+    });
     GateCondition {
         scope: GateScope::All,
         key: "known.strict".to_owned(),
         bound: 0.0,
-        value: Some(count as f64),
+        value: Some(entries.len() as f64),
         interval: None,
         trials: 0,
         left_out: 0,
         weightless: 0,
+        entries: named.collect(),
         held: false,
     }
 }
@@ -204,6 +212,7 @@ impl<'g> RuleTally<'g> {
             trials,
             left_out: sums.trials - trials + sums.skipped,
             weightless: 0,
+            entries: Vec::new(),
             held,
         };
         let is_least = |bound: f64, value: Option<f64>, without| {

@@ -14,8 +14,6 @@ use crate::error::{EngineError, machine_error};
 
 /// Entries that a notice names.
 const MAX_NAMED: usize = 3;
-/// Globs of such an entry.
-const MAX_GLOBS: usize = 2;
 
 /// Reads the known failures of a scenario, and notices about the entries that do not apply to the run. `suite` has the tests of
 /// all shards; with a selection, it may lack tests, and no entry is [`Stale::Unmatched`]. `made_at` is the start of the run. `None`
@@ -43,7 +41,7 @@ pub(crate) fn known_failures(
     }
     let known = compile(list)?;
     let list = compare(&known, suite, is_selected).map_err(machine_error)?;
-    let notices = notices(&list.entries, scenario.path());
+    let notices = notices(&list.entries, scenario.path(), !is_selected);
     // The globs of a stale entry stay in the set.
     let known = if list == *known.list() { known } else { compile(list)? };
     Ok(Some((known, notices)))
@@ -69,31 +67,38 @@ fn compare(known: &Known, suite: &Suite, is_selected: bool) -> io::Result<KnownL
     Ok(plan.finish(!is_selected))
 }
 
-/// Returns a notice for each reason why entries do not apply.
-fn notices(entries: &[KnownEntry], scenario: &str) -> Vec<String> {
+/// Returns a notice for each reason why entries do not apply. With `is_whole`, also one for those that have lost tests.
+fn notices(entries: &[KnownEntry], scenario: &str, is_whole: bool) -> Vec<String> {
     let kinds = [
         (Stale::Expired, "they have expired"),
         (Stale::Changed, "their tests have changed; to confirm them: runner known --update"),
         (Stale::Unmatched, "they match no trial"),
     ];
-    let notice = |(stale, words): (Stale, &str)| {
-        let all: Vec<_> = entries.iter().filter(|entry| entry.stale == Some(stale)).collect();
-        let named = all.iter().take(MAX_NAMED).map(|entry| {
-            let file = entry.file.as_deref().unwrap_or(scenario);
-            let globs = entry.tests.iter().take(MAX_GLOBS).map(String::as_str);
-            let mut globs = globs.collect::<Vec<_>>().join(", ");
-            if entry.tests.len() > MAX_GLOBS {
-                globs += ", …";
-            }
-            format!("`{file}:{}` ({globs})", entry.line)
-        });
-        let mut named = named.collect::<Vec<_>>().join(", ");
-        if let Some(more @ 1..) = all.len().checked_sub(MAX_NAMED) {
-            named += &format!(" and {} more", grouped(more as u64));
-        }
-        (!all.is_empty()).then(|| format!("known failures in {named} do not apply: {words}"))
+    let stale = kinds.into_iter().filter_map(|(stale, words)| {
+        let named = named(entries, scenario, |entry| entry.stale == Some(stale))?;
+        Some(format!("known failures in {named} do not apply: {words}"))
+    });
+    let lost = named(entries, scenario, |entry| is_whole && entry.lost_tests() > 0).map(|named| {
+        format!(
+            "known failures in {named} do not apply to tests whose input or expectations have changed; to list them again: runner known --update"
+        )
+    });
+    stale.chain(lost).collect()
+}
+
+/// Names the first entries of a kind. `None` without any.
+fn named(
+    entries: &[KnownEntry],
+    scenario: &str,
+    is_of_kind: impl Fn(&&KnownEntry) -> bool,
+) -> Option<String> {
+    let mut all = entries.iter().filter(is_of_kind);
+    let first: Vec<_> = all.by_ref().take(MAX_NAMED).map(|entry| entry.named(scenario)).collect();
+    let more = match all.count() as u64 {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more)),
     };
-    kinds.into_iter().filter_map(notice).collect()
+    (!first.is_empty()).then(|| first.join(", ") + &more)
 }
 
 /// Returns whether lists have the same entries, whatever tests and days decide which of them apply.

@@ -98,10 +98,13 @@ fn unchanged(
         if paths().any(|path| set.is_match(path)) {
             continue;
         }
-        let near = paths().find_map(|path| near(glob, path, |path| paths().any(|one| one == path)));
+        let exists = |path: &str| paths().any(|one| one == path);
+        let matches = |near: &String| {
+            over_workspace(&[near]).is_ok_and(|set| paths().any(|path| set.is_match(path)))
+        };
+        let near = paths().filter_map(|path| near(glob, path, exists)).find(matches);
         weak.extend(near.map(|near| {
-            let reason =
-                format!("no path in the folder of the workspace matches; did you mean `{near}`?");
+            let reason = format!("no path in `base` matches; did you mean `{near}`?");
             (format!("`unchanged = [\"{glob}\"]`"), reason)
         }));
     }

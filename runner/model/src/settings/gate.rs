@@ -71,11 +71,21 @@ pub struct GateCondition {
     /// Number of trials that are left out only because their test has `weight = 0`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub weightless: u64,
+    /// Places, globs and states of the first entries that do not apply, of `known.strict`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<String>,
     /// Whether the condition holds.
     pub held: bool,
 }
 
 impl GateResult {
+    /// Returns the key that a report names: `gate`, or `known.strict` if no gate is set.
+    pub fn title(&self) -> &'static str {
+        let is_strict = |condition: &GateCondition| condition.key == "known.strict";
+        let has_gate = self.conditions.is_empty() || !self.conditions.iter().all(is_strict);
+        if has_gate { "gate" } else { "known.strict" }
+    }
+
     /// Formats the first condition that does not hold, for a list of runs. `None` if the gate holds.
     pub fn failure(&self) -> Option<String> {
         let failed = self.conditions.iter().find(|condition| !condition.held);
@@ -114,8 +124,15 @@ impl fmt::Display for GateCondition {
         let digits = bound.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
         match self.key.as_str() {
             "known.strict" => {
-                let entries = plural(value as u64, "known failure does", "known failures do");
-                write!(formatter, "{entries} not apply")?;
+                let text = plural(value as u64, "entry", "entries");
+                let verb = if value == 1.0 { "is" } else { "are" };
+                write!(formatter, "{text} of known failures {verb} stale")?;
+                if !self.entries.is_empty() {
+                    write!(formatter, ": {}", self.entries.join("; "))?;
+                }
+                if let Some(more @ 1..) = (value as usize).checked_sub(self.entries.len()) {
+                    write!(formatter, "; and {} more", grouped(more as u64))?;
+                }
             }
             "max_errors" => {
                 let errors = plural(value as u64, "error", "errors");
@@ -190,6 +207,7 @@ mod tests {
             trials: 3,
             left_out: 0,
             weightless: 0,
+            entries: Vec::new(),
             held: value >= bound,
         }
     }

@@ -28,6 +28,11 @@ impl Judged {
         Self::Tests(members)
     }
 
+    /// Returns whether this is a list of no tests, which an update fills.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Tests(members) if members.is_empty())
+    }
+
     /// Returns whether the entry was written for a test with this fingerprint.
     pub fn confirms(&self, id: &str, judged: Fingerprint) -> bool {
         match self {

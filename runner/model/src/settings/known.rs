@@ -24,6 +24,9 @@ pub struct KnownList {
     pub entries: Vec<KnownEntry>,
 }
 
+/// Globs of an entry that a message names.
+const MAX_GLOBS: usize = 2;
+
 /// An entry of a list: trials that are expected not to pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KnownEntry {
@@ -85,6 +88,17 @@ pub enum KnownState {
     UnexpectedPass,
 }
 
+impl Stale {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Changed => "changed",
+            Self::Unmatched => "unmatched",
+            Self::Outcome => "other outcome",
+        }
+    }
+}
+
 impl KnownState {
     pub const ALL: [Self; 3] = [Self::Unlisted, Self::Known, Self::UnexpectedPass];
 
@@ -122,6 +136,29 @@ impl KnownEntry {
     /// Returns the entry as it is written in its file, wherever it is there.
     pub fn as_written(&self) -> Self {
         Self { line: 0, stale: None, members: Vec::new(), ..self.clone() }
+    }
+
+    /// Formats its place and globs: `` `known.toml:9` (a/*, b on zz*) ``. `scenario` is the name of the scenario's file.
+    pub fn named(&self, scenario: &str) -> String {
+        let first = |globs: &[String]| {
+            let more = if globs.len() > MAX_GLOBS { ", …" } else { "" };
+            globs[..globs.len().min(MAX_GLOBS)].join(", ") + more
+        };
+        let providers = match &*self.providers {
+            [] => String::new(),
+            providers => format!(" on {}", first(providers)),
+        };
+        let file = self.file.as_deref().unwrap_or(scenario);
+        format!("`{file}:{}` ({}{providers})", self.line, first(&self.tests))
+    }
+
+    /// Returns the number of tests that the entry was written for and that the plan lacks, if the entry applies to others.
+    pub fn lost_tests(&self) -> usize {
+        let written_for = match &self.judged {
+            Some(Judged::Tests(members)) if self.stale.is_none() => members.len(),
+            _ => 0,
+        };
+        if self.members.is_empty() { 0 } else { written_for.saturating_sub(self.members.len()) }
     }
 
     /// Returns the id of the only test that its globs can match.
@@ -243,14 +280,13 @@ impl Known {
         &self.list
     }
 
-    /// Returns the number of entries that make the run fail because they do not apply. A shard may lack the trials of an entry.
-    pub fn failing_entries(&self, is_shard: bool) -> u64 {
+    /// Returns the entries that make the run fail because they do not apply. A shard may lack the trials of an entry.
+    pub fn failing_entries(&self, is_shard: bool) -> Vec<&KnownEntry> {
         let fails = |entry: &&KnownEntry| match entry.stale {
             Some(Stale::Unmatched) => !is_shard,
             stale => stale.is_some(),
         };
-        let count = self.list.entries.iter().filter(fails).count() as u64;
-        if self.list.strict_entries { count } else { 0 }
+        self.list.entries.iter().filter(|_| self.list.strict_entries).filter(fails).collect()
     }
 
     /// Returns whether the list has no entry.

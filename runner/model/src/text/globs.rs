@@ -58,7 +58,8 @@ pub fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     compile(parsed)
 }
 
-/// Compiles globs over files. Brackets also match their own letters, so `app/[id]/*` has the files of a folder `[id]` and of `i`.
+/// Compiles globs over files. Brackets also match their own letters, so `app/[id]/*` has the files of a folder `[id]` and of `i`,
+/// and so do all braces of a glob: `{{name}}/*` has those of a folder `{{name}}`.
 /// A path without `*` and `?` stands for all below it, too.
 ///
 /// # Errors
@@ -69,9 +70,12 @@ pub fn over_files<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
     for text in globs.iter().map(AsRef::as_ref) {
         check_levels(text)?;
         let PathGlob { glob, has_wildcard } = PathGlob::new(text);
-        parsed.push(file_glob(&glob).map_err(|error| reason(&error))?);
-        if !has_wildcard {
-            parsed.push(file_glob(&format!("{glob}/**")).map_err(|error| reason(&error))?);
+        let written = text.contains(['{', '}']).then(|| as_written(text));
+        for glob in [Some(glob), written].into_iter().flatten() {
+            parsed.push(file_glob(&glob).map_err(|error| reason(&error))?);
+            if !has_wildcard {
+                parsed.push(file_glob(&format!("{glob}/**")).map_err(|error| reason(&error))?);
+            }
         }
     }
     compile(parsed)
@@ -126,19 +130,42 @@ impl PathGlob {
     }
 
     fn push_brackets(&mut self, brackets: &str) {
-        let mut letters = String::with_capacity(2 * brackets.len());
-        for letter in brackets.chars() {
-            if matches!(letter, '[' | ']' | '{' | '}' | ',' | '\\') {
-                letters.push('\\');
-            }
-            letters.push(letter);
-        }
+        let mut letters = escaped(brackets, &['[', ']', '{', '}', ',', '\\']);
         // A set such as `[z-a]` is invalid, and a bracket may lack its end.
         if file_glob(brackets).is_ok() {
             letters = format!("{{{brackets},{letters}}}");
         }
         self.glob.push_str(&letters);
     }
+}
+
+/// Returns a glob in which brackets and braces are text.
+fn as_written(glob: &str) -> String {
+    let mut parts = glob.split('\\');
+    let special = ['[', ']', '{', '}'];
+    let mut written = escaped(parts.next().unwrap_or_default(), &special);
+    while let Some(part) = parts.next() {
+        // The character after `\` is text already, also if it is another `\`.
+        let first = part.chars().next().map_or(0, char::len_utf8);
+        written += &format!("\\{}{}", &part[..first], escaped(&part[first..], &special));
+        if first == 0
+            && let Some(next) = parts.next()
+        {
+            written += &format!("\\{}", escaped(next, &special));
+        }
+    }
+    written
+}
+
+fn escaped(text: &str, special: &[char]) -> String {
+    let mut escaped = String::with_capacity(2 * text.len());
+    for letter in text.chars() {
+        if special.contains(&letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
 }
 
 /// Returns the length of the set of characters with which a glob starts. Of a bracket without an end, it is its own length.
@@ -180,6 +207,12 @@ fn compile(globs: Vec<Glob>) -> Result<GlobSet, String> {
 fn reason(error: &globset::Error) -> String {
     match error.kind() {
         ErrorKind::Regex(_) => "it is too large; write several shorter ones".to_owned(),
+        ErrorKind::UnclosedAlternates => {
+            "`{` without `}`: for a name with `{`, write `\\{`".to_owned()
+        }
+        ErrorKind::UnopenedAlternates => {
+            "`}` without `{`: for a name with `}`, write `\\}`".to_owned()
+        }
         kind => kind.to_string(),
     }
 }
@@ -270,7 +303,12 @@ mod tests {
             ("a\\*", "a* a*/b", "ab"),
             ("[\\d]", "[\\d] d", "3"),
             ("src", "src src/a/b", "src2"),
-            ("{a,b}", "a/x b", "ab"),
+            ("{a,b}", "a/x b {a,b} {a,b}/c", "ab {a"),
+            ("x{y}/f", "x{y}/f xy/f x{y}/f/g", "x/f"),
+            ("{{cookiecutter.slug}}", "{{cookiecutter.slug}} {{cookiecutter.slug}}/a/b", "a"),
+            ("{{a}}/[b]?.{c,d}", "{{a}}/[b]x.{c,d} a/bx.c", "{{a}}/[b]xx.{c,d} {{a}}/[b]/.{c,d}"),
+            ("\\{a\\}/{b}", "{a}/{b} {a}/b", "a/b"),
+            ("a\\\\{b,c}", "a\\b a\\{b,c}", "ab"),
             ("a?", "ab", "ab/c"),
         ] {
             let set = over_workspace(&[glob]).unwrap_or_else(|why| panic!("{glob}: {why}"));
@@ -287,7 +325,7 @@ mod tests {
             (nested(MAX_LEVELS + 1), Some("levels deep")),
             (nested(1_000_000), Some("levels deep")),
             ("?[a-z]".repeat(200_000), Some("too large")),
-            ("{".to_owned(), Some("unclosed")),
+            ("{".to_owned(), Some("`{` without `}`")),
         ] {
             for read in [over_ids(&[&glob]), over_files(&[&glob])] {
                 match (read, says) {

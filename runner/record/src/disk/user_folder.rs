@@ -183,7 +183,12 @@ fn check_content(folder: &Dir, name: &str, old: Option<&[u8]>) -> Result<(), Rec
         (Err(error), None) => error.is_missing(),
         _ => false,
     };
-    if is_same { Ok(()) } else { Err(folder.refuse(name, "it has changed; nothing was written")) }
+    if is_same {
+        Ok(())
+    } else {
+        Err(folder
+            .refuse(name, "changed meanwhile; nothing was written. Run the command again"))
+    }
 }
 
 /// Locks folders until the handles are dropped, and removes files of processes that were killed. On a file system without locks,

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use runner_model::visible::{visible_line, without_commands};
-use runner_model::{ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict};
+use runner_model::{ErrorClass, GateResult, Outcome, RowRef, row::duration, status::RunVerdict};
 
 use super::cases::{Case, CaseCounts, Cases, FormError};
 use crate::{KnownResult, PassRate, RunDocument, failure, phrases, run_facts};
@@ -63,12 +63,12 @@ pub(super) fn write(
         writer.write_all(SUITE_END.as_bytes())?;
     }
     if let Some(gate) = gate {
-        let gate = run_facts::gate(gate);
+        let (title, gate) = (gate.title(), run_facts::gate(gate));
         let started = manifest.started_at;
         let suite = format!(
-            r#"    <testsuite name="gate" tests="1" skipped="0" errors="0" failures="1" time="0" timestamp="{started}">
-        <testcase name="gate" classname="{}.gate">
-            <failure message="{}" type="gate"></failure>
+            r#"    <testsuite name="{title}" tests="1" skipped="0" errors="0" failures="1" time="0" timestamp="{started}">
+        <testcase name="{title}" classname="{}.{title}">
+            <failure message="{}" type="{title}"></failure>
         </testcase>
 {SUITE_END}"#,
             Xml(&name),
@@ -107,6 +107,7 @@ fn suite_start(
     );
     let rate = PassRate::of(counts, true);
     let lost = document.lost_results + document.tables.damaged_lines;
+    let gate = manifest.gate.as_ref();
     let properties = [
         ("run", Some(document.run.head.id.clone())),
         ("replay of", document.run.head.replay_of.clone()),
@@ -115,7 +116,7 @@ fn suite_start(
         ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
         ("stored tests", (!is_known).then(|| "cannot be read".to_owned())),
         ("known failures", (counts.known > 0).then(|| counts.known.to_string())),
-        ("gate", manifest.gate.as_ref().map(run_facts::gate)),
+        (gate.map_or("gate", GateResult::title), gate.map(run_facts::gate)),
         ("pass rate", rate.map(|rate| format!("{:.4}", rate.rate))),
         (
             "pass rate, 95 % interval",

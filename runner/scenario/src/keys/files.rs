@@ -166,6 +166,13 @@ pub(super) fn find_matches(
     if let Err(refusal) = project.check(&searched, false) {
         return refuse(at, &format!("{noun} `{glob}`"), refusal, "this glob", reader);
     }
+    // As with brackets, a folder stands for all below it.
+    let is_folder = !glob.contains(is_wildcard) && folder.join(glob).is_dir();
+    let all_below = is_folder.then(|| format!("{}/**", glob.trim_end_matches('/')));
+    if let Some(glob) = &all_below {
+        project.add_glob(glob);
+    }
+    let glob = all_below.as_deref().unwrap_or(glob);
     let names = match find(folder, glob) {
         Ok(names) => names,
         Err(error) => {
@@ -189,10 +196,9 @@ pub(super) fn find_matches(
         });
         let message = match fs::metadata(folder.join(glob)) {
             Ok(metadata) if metadata.is_file() => format!(
-                "no file matches `{glob}`; for the file of this name, write `\\\\` before `{{` and `\\\\`"
+                "no file matches `{glob}`; for the file of this name, write `\\\\` for each `\\`"
             ),
-            Ok(_) => format!("`{glob}` is not a file"),
-            Err(_) => format!("no file matches `{glob}`"),
+            _ => format!("no file matches `{glob}`"),
         };
         reader.refuse(at, message, "no match").help = Some(help);
         reader.defer_missing_file(at);

@@ -99,7 +99,7 @@ impl Form for StrictForm {
     }
 
     fn schema(&self) -> Value {
-        json!({"anyOf": [Boolean.schema(), {"const": "all"}]})
+        json!({"anyOf": [Boolean.schema(), {"enum": ["all"]}]})
     }
 }
 

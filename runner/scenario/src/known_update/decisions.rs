@@ -188,7 +188,6 @@ impl PairResults {
 impl Decisions {
     pub(super) fn new(list: &KnownList, results: KnownResults<'_>) -> Result<Self, String> {
         let mut plain = compared(list.clone(), results)?;
-        // An update confirms an entry whose tests have all changed.
         let is_changed: Vec<_> =
             plain.entries.iter().map(|entry| entry.stale == Some(Stale::Changed)).collect();
         plain.entries.iter_mut().for_each(|entry| entry.stale = None);
@@ -207,6 +206,9 @@ impl Decisions {
         // The last entry that matches decides, so the pairs that it drops are left to those before it.
         for (number, entry) in list.entries.iter().enumerate().rev() {
             let pairs = &pairs_of[number];
+            let tests: BTreeSet<_> = pairs.iter().map(|pair| &*results.pairs[*pair].test).collect();
+            // If all tests have changed, the entry is confirmed for as many as it had. Of more or fewer, some may be new.
+            let is_other = is_changed[number] && !has_as_many(entry, tests.len());
             let all_pass = pairs.iter().all(|pair| results.pairs[*pair].is_pass());
             if !pairs.is_empty() && all_pass && !entry.flaky {
                 changes.push(Change::Remove);
@@ -217,6 +219,11 @@ impl Decisions {
                 continue;
             }
             let has_results = |pair: &usize| !results.pairs[*pair].outcomes.is_empty();
+            if is_other {
+                let is_gone = !pairs.is_empty() && pairs.iter().all(has_results);
+                changes.push(if is_gone { Change::Remove } else { Change::Keep });
+                continue;
+            }
             let mut fates = Vec::new();
             for pair in pairs {
                 let of_pair = &results.pairs[*pair];
@@ -274,6 +281,14 @@ impl Decisions {
         let new = newly_failing.iter().map(|pair| &results.pairs[*pair]);
         let added = plan.new_entries(new, results);
         Ok(Self { changes, added, held, expired, unmatched, newly_failing })
+    }
+}
+
+/// Returns whether an entry, none of whose members is in the plan, may have been written for this number of tests.
+fn has_as_many(entry: &KnownEntry, tests: usize) -> bool {
+    match &entry.judged {
+        Some(Judged::Tests(members)) if !members.is_empty() => members.len() == tests,
+        _ => true,
     }
 }
 

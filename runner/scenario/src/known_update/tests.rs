@@ -240,6 +240,23 @@ fn entries_with_members_expect_no_other_test() {
 
     let mut case = Case::new(&text, &pairs);
     assert_eq!(case.unexpected(), ["h/4@p"]);
+    // Also if all members have changed: which of the four they are is unknown.
+    for text in [text.clone(), text.replace("\"h/*\"", "\"h/1\", \"h/[2-4]\"")] {
+        let mut case = Case::new(&text, &pairs);
+        for judged in case.judged.values_mut() {
+            *judged = fingerprint(&judged.to_string());
+        }
+        let mut part = Case { judged: case.judged.clone(), ..Case::new(&text, &pairs) };
+        part.pairs[3].outcomes.clear();
+        let update = case.update().unwrap();
+        assert_eq!((update.added, update.changed, update.removed), (1, 0, 1));
+        assert!(case.unexpected().is_empty() && !case.sources[0].text.contains("h/[2-4]"));
+        assert_eq!(update.newly_failing.len(), 4);
+        // Without a result of each test, the entry stays.
+        let update = part.update().unwrap();
+        assert_eq!((update.removed, update.newly_failing.len()), (0, 3));
+        assert!(part.sources[0].text.starts_with(&text) && part.unexpected().is_empty());
+    }
     let update = case.update().unwrap();
     assert_eq!((update.added, update.changed, update.newly_failing), (1, 0, vec!["h/4@p".into()]));
     assert!(case.unexpected().is_empty() && case.sources[0].text.starts_with(&text));

@@ -257,7 +257,8 @@ fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, Comman
         let (place, until) = (place(entry), entry.until.as_deref().unwrap_or_default());
         let trials = plural(*pairs as u64, "test still fails", "tests still fail");
         out.warn(&format!(
-            "{place}: expired on {until}, and {trials}: fix it, or write a later `until`"
+            "{place}: expired on {until}, and {trials}: fix {}, or write a later `until`",
+            if *pairs == 1 { "it" } else { "them" }
         ));
     }
     let hidden = update.expired.len().saturating_sub(MAX_NAMED);

@@ -64,7 +64,7 @@ fn header(document: &RunDocument, advice: &[String]) -> Markup {
             }
             @if let Some(gate) = &document.manifest.gate {
                 @for (index, line) in run_facts::gate_lines(gate).iter().enumerate() {
-                    p { @if index == 0 { "gate " } (line) }
+                    p { @if index == 0 { (gate.title()) " " } (line) }
                 }
             }
             p.facts {
