@@ -82,7 +82,7 @@ fn conditions_match_their_facts() {
         ("check(equals)", true),
         ("check(json, facts)", false),
         ("check(json, st?le)", true),
-        ("check(\"is [polite]*\")", true),
+        ("check(\"is [[]polite]*\")", true),
         ("check(EQUALS)", false),
         ("output(\"not \\\"found\\\"\")", true),
         ("output(Found)", true),
