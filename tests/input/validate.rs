@@ -82,7 +82,7 @@ fn servers_of_bundled_plugins_need_a_scheme_and_a_grant() {
     let runner = Runner::new(&[]);
     let scenario = |keys: &str| {
         runner.scenario(&format!(
-            "[providers.api]\nplugin = \"bundled:http\"\n{keys}\n[[tests]]\nid = \"a\"\ninput = {{ path = \"/\" }}\nexpect = {{ json = {{}} }}\n"
+            "[providers.api]\nplugin = \"bundled:http\"\n{keys}\n[[tests]]\nid = \"a\"\ninput = {{ path = \"/\" }}\nexpect = {{ equals = 1 }}\n"
         ));
         runner.run(&["validate", "scenario.toml"])
     };
