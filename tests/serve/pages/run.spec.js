@@ -457,7 +457,7 @@ test.describe('', () => {
     'absent in a pause': 'run.paused.to',
     'of a running run': 'run.stage',
     'of a run with adaptive repeats, which has its own story': 'run.counts.not_needed providers.not_needed graders.not_needed meta.values.not_needed manifest.metadata.has_adaptive_repeats',
-    'of a run with known failures, which has its own story': 'known run.counts.known run.counts.unexpected_passes since_previous.counts.known since_previous.counts.unexpected_pass providers.known providers.unexpected_passes graders.known graders.unexpected_passes meta.values.known meta.values.unexpected_passes',
+    'of a run with known failures, which has its own story': 'known manifest.gate.conditions.entries run.counts.known run.counts.unexpected_passes since_previous.counts.known since_previous.counts.unexpected_pass providers.known providers.unexpected_passes graders.known graders.unexpected_passes meta.values.known meta.values.unexpected_passes',
   };
   /** The words that stand for some values. */
   const WORDS = {

@@ -186,8 +186,7 @@ fn check_content(folder: &Dir, name: &str, old: Option<&[u8]>) -> Result<(), Rec
     if is_same {
         Ok(())
     } else {
-        Err(folder
-            .refuse(name, "changed meanwhile; nothing was written. Run the command again"))
+        Err(folder.refuse(name, "changed meanwhile; nothing was written. Run the command again"))
     }
 }
 

@@ -220,7 +220,9 @@ pub fn host_fault_reason(fault: HostFault) -> &'static str {
         HostFault::Files => {
             "the runner's machine lets the guest open no more files, raise `ulimit -n`"
         }
-        HostFault::Storage => "the runner's machine has no space or no inode left on a disk, free some or set `TMPDIR` to another folder",
+        HostFault::Storage => {
+            "the runner's machine has no space or no inode left on a disk, free some or set `TMPDIR` to another folder"
+        }
         HostFault::Threads => {
             "the runner's machine lets the guest start no more threads, raise `ulimit -u`"
         }

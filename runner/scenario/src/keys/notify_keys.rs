@@ -44,7 +44,7 @@ impl fmt::Display for Webhook {
                 }
             }
             WebhookUrl::Variable(name) => {
-                write!(formatter, "a webhook posts to the URL in `{name}`")?
+                write!(formatter, "a webhook posts to the URL in `{name}`")?;
             }
         }
         if self.private {
