@@ -112,13 +112,16 @@ fn missing_and_unused_golden_files_are_named() {
     // Other files of the folder are of other kinds, and these are read.
     runner.write("cases/notes.txt", "");
     let validate = || runner.run(&["validate", "scenario.toml"]).expect(0);
-    let missing = "golden file `cases/a.out` is missing; to write it from a run: runner accept";
+    let missing = "golden file `cases/a.out` is missing; to write it after a run: runner accept";
     let validated = validate();
     validated.says(&[missing]);
     assert!(!validated.stderr.contains("used by no test"), "{}", validated.stderr);
     fs::rename(runner.path("cases/a.in"), runner.path("cases/c.in")).unwrap();
     runner.write("cases/a.out", "one");
-    validate().says(&["such as `cases/c.out`", "golden file `cases/a.out` is used by no test"]);
+    validate().says(&[
+        "golden file `cases/c.out` is missing",
+        "golden file `cases/a.out` is used by no test",
+    ]);
 }
 
 #[test]

@@ -214,9 +214,10 @@ fn refused_files_are_one_problem() {
     let runner = Runner::new(&[]);
     runner.write(&format!("{}.txt", "x".repeat(240)), "");
     fs::create_dir(runner.path("folder.txt")).unwrap();
-    for (glob, says) in
-        [("x*.txt", "an id has at most 200 bytes"), ("folder.txt", "`folder.txt` is not a file")]
-    {
+    for (glob, says) in [
+        ("x*.txt", "an id has at most 200 bytes"),
+        ("folder.txt", "no file matches `folder.txt/**`"),
+    ] {
         runner.scenario(&format!(
             "[providers.p]\nplugin = \"bundled:echo\"\nmatrix = {{ x = {{ files = \"{glob}\" }} }}\n[[tests]]\nid = \"a\"\nproviders = [\"p[*]\"]\n[prices.\"p[*]\"]\nx = 1\n"
         ));
