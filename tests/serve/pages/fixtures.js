@@ -84,6 +84,10 @@ export function watch(page, origin) {
 export async function accessible(page) {
   await expect(page.locator('main:not([aria-busy]) h1')).toBeVisible();
   await page.evaluate(axe);
+  // A row that fades in has less contrast until it is there.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations()
+    .filter((animation) => animation.effect?.getComputedTiming().iterations !== Infinity)
+    .map((animation) => animation.finished)));
   const { violations } = await page.evaluate(() => axe.run());
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`);
   expect(found, page.url()).toEqual([]);
