@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     random::{Random, times},
@@ -250,6 +250,43 @@ fn expired_entries_are_named_and_stay() {
     ]);
     assert_eq!(read(&runner), known);
     runner.exec(&[]).expect(1);
+}
+
+#[test]
+fn failures_of_another_kind_are_unexpected() {
+    let known = "[[failures]]\ntests = [\"*\"]\nreason = \"case\"\nkinds = [\"equals\"]\n";
+    let runner = runner(known, &[("a", "x"), ("b", "x")]);
+    runner.exec(&[]).expect(0);
+    // The same test fails by another check, too.
+    let scenario = scenario(&[("a", "x"), ("b", "x")]);
+    let other = scenario.replacen("equals = \"right\"", "equals = \"right\", contains = \"y\"", 1);
+    assert_ne!(other, scenario);
+    runner.scenario(&other);
+    let stopped = runner.exec(&["--fail-fast", "1", "-j", "1"]).expect(4);
+    stopped.says(&["1 trial is unexpected, and `--fail-fast` is 1"]);
+    let ran = runner.exec(&[]).expect(1);
+    let words = "known as equals, now equals, contains: case (known.toml:1)";
+    ran.says(&["✗ failed: 1 unexpected (1 failed), 1 known", words]);
+    for args in [&["show", "latest", "a@echo#1"][..], &["show", "-E", "unexpected()"]] {
+        runner.run(args).expect(0).says(&[words]);
+    }
+    let trial = runner.run(&["show", "latest", "a@echo#1", "--json"]).expect(0);
+    let trial: Value = serde_json::from_str(&trial.stdout).unwrap();
+    assert_eq!((trial.get("known"), &trial["stale"][0]["why"]), (None, &"outcome".into()));
+    let none = runner.run(&["show", "-E", "known() & test(a)"]).expect(0);
+    assert!(!none.stdout.contains("a@echo#1"), "{}", none.stdout);
+    runner.run(&["known"]).expect(0).says(&["✗ 1 known failure, 1 entry unexpected"]);
+    runner.run(&["verify"]).expect(0);
+    // An update keeps the entry with its kinds for the other test, and adds one for this failure.
+    let wrote = runner.run(&["known", "--update", "--yes", "--reason", "new"]).expect(0);
+    wrote.says(&["1 added", "1 changed"]);
+    let updated = read(&runner);
+    assert!(
+        updated.contains("tests = [\"b\"]\nreason = \"case\"\nkinds = [\"equals\"]"),
+        "{updated}"
+    );
+    runner.run(&["rescore"]).expect(0);
+    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["nothing to update"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use runner_model::row::FailureKinds;
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected, digest};
 use runner_model::{known::KnownEntry, status::RunVerdict};
@@ -203,10 +204,17 @@ impl PlannedTests {
     ) -> Result<Vec<PairResults>, EngineError> {
         let table = RunTable::open(dir)?;
         table.check_version()?;
+        let mut kinds = HashMap::new();
+        if dir.known(manifest)?.has_kinds() {
+            let failed = table.settling().filter(|row| row.outcome.is_bad());
+            table.each_row(failed.map(|row| row.number), |row, line, _| {
+                kinds.insert(row.number, FailureKinds::of(line));
+            })?;
+        }
         let order = PlanOrder::read(&table);
         let suite = &plan.plan.suite;
         let mut ids = Ids::new(suite, &plan.plan.scenario.providers);
-        let mut outcomes = HashMap::<(String, String), Vec<Outcome>>::new();
+        let mut outcomes = HashMap::<(String, String), Vec<_>>::new();
         let (mut line, mut last) = (Vec::new(), None);
         // Adaptive repeats that are not needed have no result.
         for place in order.needed(&table).into_iter().map(u64::from) {
@@ -244,8 +252,12 @@ impl PlannedTests {
             let is_selected = selected.is_none_or(|selected| selected.contains(&pair));
             let of_pair = outcomes.entry(pair).or_default();
             let decides = row.outcome.is_bad() || row.outcome == Outcome::Passed;
-            if is_selected && decides && !of_pair.contains(&row.outcome) {
-                of_pair.push(row.outcome);
+            if !is_selected || !decides {
+                continue;
+            }
+            let end = (row.outcome, kinds.remove(&row.number).unwrap_or_default());
+            if !of_pair.contains(&end) {
+                of_pair.push(end);
             }
         }
         let is_whole = manifest.metadata.selection.is_whole();
@@ -256,7 +268,7 @@ impl PlannedTests {
                     let why = format!("it lacks the test `{test}` on `{provider}`");
                     Err(other_tests(dir, &why, "exec"))
                 }
-                found => Ok(PairResults { test, provider, outcomes: found.unwrap_or_default() }),
+                found => Ok(PairResults { test, provider, ends: found.unwrap_or_default() }),
             }
         });
         pairs.collect()

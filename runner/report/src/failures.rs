@@ -153,9 +153,10 @@ impl StaleEntry {
         })
     }
 
-    /// Describes the entry of a trial that ended with an outcome which it does not expect. `None` for an expected one.
-    pub(crate) fn of_other(entry: &KnownEntry, outcome: Outcome) -> Option<Self> {
-        let outcomes = Some(failure::other_outcome(entry, outcome)?);
+    /// Describes the entry of a trial that failed in a way which it does not expect. `None` for an expected one.
+    pub(crate) fn of_other(known: &Known, row: &RowRef<'_>) -> Option<Self> {
+        let (words, entry) = failure::other_failure(known, row)?;
+        let outcomes = Some(words);
         Self::of(entry, Some(Stale::Outcome)).map(|entry| Self { outcomes, ..entry })
     }
 

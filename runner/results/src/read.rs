@@ -172,7 +172,7 @@ impl RunTable {
 
     fn add(&mut self, adding: &mut Adding, number: u64, at: u64, line: ReadLine<'_>) {
         match line {
-            ReadLine::Row(row, bytes) => self.add_row(adding, &row, (at, bytes.len())),
+            ReadLine::Row(row, bytes) => self.add_row(adding, &row, (at, bytes)),
             ReadLine::Damaged(problem) => {
                 self.totals.damaged_lines += 1;
                 if let BadLine::Version(_) = problem {
@@ -184,7 +184,7 @@ impl RunTable {
         }
     }
 
-    fn add_row(&mut self, adding: &mut Adding, row: &RowHead, (at, bytes): (u64, usize)) {
+    fn add_row(&mut self, adding: &mut Adding, row: &RowHead, (at, bytes): (u64, &[u8])) {
         adding.last = (row.session, row.seq);
         let first = self.totals.first_rows.entry(row.session).or_insert(row.seq);
         *first = row.seq.min(*first);
@@ -198,7 +198,7 @@ impl RunTable {
         let worker = row.worker.as_deref().map_or(0, |worker| self.process(worker));
         let trial = self.number(adding, &row.trial);
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &adding.known) };
+        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, bytes, &adding.known) };
         let index = adding.indexes.get(trial as usize).copied().unwrap_or(trial.into());
         let is_earlier = row.session < self.basis.last_session;
         let effect = adding.fold.add_unplanned(index, facts, is_earlier);
@@ -218,7 +218,7 @@ impl RunTable {
         }
         let ended = row.ended_at().since(self.basis.started_at);
         self.rows.push(RowEntry {
-            place: at << LENGTH_BITS | bytes as u64,
+            place: at << LENGTH_BITS | bytes.len() as u64,
             fingerprints: [row.fingerprint, row.judgement_fingerprint].map(short),
             trial,
             duration_ms: row.duration_ms as f32,

@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::mem;
 
 use runner_model::known::{KnownEntry, KnownState};
+use runner_model::row::FailureKinds;
 use runner_model::statistics::wilson_of_rate;
 use runner_model::{
     Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
@@ -101,7 +102,8 @@ pub(crate) fn evaluate(
                 };
                 sums.add(row, weight);
                 let is_error = matches!(row.outcome, Outcome::Error | Outcome::Timeout);
-                let state = known.state(&row.test, &row.provider, row.outcome);
+                let state =
+                    known.state(&row.test, &row.provider, row.outcome, || FailureKinds::of(row));
                 tally.sums.errors += u64::from(is_error && state != KnownState::Known);
             }
         }

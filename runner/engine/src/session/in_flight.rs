@@ -6,7 +6,7 @@ use runner_model::protocol::{
     DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
 };
 use runner_model::provider::Provider;
-use runner_model::row::{Artifact, Calls, RowError, check_row, read_line};
+use runner_model::row::{Artifact, Calls, FailureKinds, RowError, check_row, read_line};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Micros, Outcome, ProviderName, Row,
     RowRef, RunTime, Tail, TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
@@ -168,7 +168,12 @@ impl TasksInFlight {
             policy.next_grader = others.find(|other| *other != grader);
         }
         let base = provider.workspace.as_ref().map(|_| test.base(planned.provider));
-        policy.unexpected = plan.known.unexpected(&task.trial.test, &task.trial.provider);
+        // Of an attempt without a report.
+        let lost = |outcome: Outcome| match outcome {
+            Outcome::Error => FailureKinds::one("crash"),
+            outcome => FailureKinds::one(outcome.as_str()),
+        };
+        policy.unexpected = plan.known.unexpected(&task.trial.test, &task.trial.provider, lost);
         if let Some(row) = &stored {
             self.line.extend(&row.bytes);
         }

@@ -1,10 +1,11 @@
 //! [`Stage::Running`]: trials run. A worker's report, or the loss of an attempt, becomes a row for the writer, which
 //! counts once it is on disk.
 
-use std::{collections::BTreeSet, io::BufRead as _, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, io::BufRead as _, time::Duration};
 
 use runner_model::protocol::{DIVERGED, FromWorker, ReportHead, TaskKind};
 use runner_model::provider::{PluginKind, PreparedProvider, Protocol};
+use runner_model::row::FailureKinds;
 use runner_model::units::{plural, show_duration};
 use runner_model::{Micros, Outcome, Places, Reason, RowRef, RunTime, Stage as Shown};
 use runner_model::{TaskId, TrialId, WorkerId, prepare::Ready, visible::visible_line};
@@ -241,9 +242,15 @@ impl Coordinator<'_> {
             used = flight.used_base(row, &prepared.provider).map(|used| (flight.trial, used));
             diverged = difference(effort);
             let grader = flight.next_graders(row).next().map(|(grader, _)| *grader);
+            let mut policy = Cow::Borrowed(&flight.policy);
+            if row.outcome.is_bad() && self.plan.known.has_kinds() {
+                let kinds = |_| FailureKinds::of(row);
+                policy.to_mut().unexpected =
+                    self.plan.known.unexpected(&row.test, &row.provider, kinds);
+            }
             self.schedule.apply(self.now, |schedule| {
                 let fault = head.host_fault;
-                schedule.report(worker, head.task, effort, grader, fault, &flight.policy);
+                schedule.report(worker, head.task, effort, grader, fault, &policy);
             })
         });
         let provider = flight.task.provider;
@@ -429,12 +436,13 @@ impl Coordinator<'_> {
         }
         let is_stopped = report.outcome == Outcome::Stopped && self.stop.is_stopping;
         tail.stopped_by = self.stop.by.clone().filter(|_| is_stopped);
+        let TrialId { test, provider, .. } = &flight.task.trial;
+        let kinds = || FailureKinds::of_line(&report.row);
+        let state = self.plan.known.state(test, provider, report.outcome, kinds);
         let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
         if run.writer.pending().0 > MAX_PENDING {
             self.pool.hold_back(true);
         }
-        let TrialId { test, provider, .. } = &flight.task.trial;
-        let state = self.plan.known.state(test, provider, report.outcome);
         let facts = RowFacts {
             outcome: report.outcome,
             attempt: flight.attempt,

@@ -7,6 +7,7 @@
 //! absent.
 
 mod check;
+mod failure_kinds;
 mod fit;
 mod grade;
 mod line;
@@ -15,6 +16,7 @@ mod parts;
 mod row_check;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
+pub use self::failure_kinds::FailureKinds;
 pub use self::fit::MAX_GRADERS;
 pub use self::grade::{Judgement, StandingGrade, check_grade, check_judgement};
 pub(crate) use self::line::TAIL_BYTES;

@@ -7,7 +7,7 @@ use globset::GlobSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Time, globs};
+use crate::{Outcome, Time, globs, row::FailureKinds};
 
 pub use super::judged::{Judged, MAX_MEMBERS};
 pub use crate::digest::KnownMember;
@@ -42,6 +42,9 @@ pub struct KnownEntry {
     pub until: Option<String>,
     /// The expected outcomes.
     pub outcomes: Vec<Outcome>,
+    /// Globs over the kinds of a failure, all of which they must match. Empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
     /// A pass is expected, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky: bool,
@@ -206,9 +209,11 @@ pub struct Known {
     start_lengths: BTreeSet<usize>,
     by_end: HashMap<Box<str>, Vec<u32>>,
     end_lengths: BTreeSet<usize>,
-    /// Indexes in `provider_sets` by entry. `None` for all providers.
+    /// Indexes in `sets` by entry. `None` for all providers.
     providers: Vec<Option<u32>>,
-    provider_sets: Vec<GlobSet>,
+    /// Indexes in `sets` by entry. `None` for all kinds of failures.
+    kinds: Vec<Option<u32>>,
+    sets: Vec<GlobSet>,
 }
 
 impl Known {
@@ -216,10 +221,10 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// A glob over providers is invalid, or too many globs start and end with wildcards. The reason continues a sentence.
+    /// A glob over providers or kinds is invalid, or too many globs start and end with wildcards. The reason continues a sentence.
     pub fn new(list: KnownList) -> Result<Self, String> {
         let mut known = Self { list, ..Self::default() };
-        let mut sets = HashMap::new();
+        let mut sets = GlobSets::default();
         let mut wild = Vec::new();
         for (number, entry) in (0..).zip(&known.list.entries) {
             for text in &entry.tests {
@@ -231,19 +236,10 @@ impl Known {
                     None => wild.push((number, text.as_str())),
                 }
             }
-            // Compiling a set takes longer than all else, and most entries have the same.
-            let set = match sets.get(&entry.providers) {
-                _ if entry.providers.is_empty() => None,
-                Some(set) => Some(*set),
-                None => {
-                    let set = known.provider_sets.len() as u32;
-                    known.provider_sets.push(globs::over_ids(&entry.providers)?);
-                    sets.insert(&entry.providers, set);
-                    Some(set)
-                }
-            };
-            known.providers.push(set);
+            known.providers.push(sets.add(&entry.providers)?);
+            known.kinds.push(sets.add(&entry.kinds)?);
         }
+        known.sets = sets.sets;
         let mut counts = HashMap::<_, usize>::new();
         for (_, text) in &wild {
             let (start, end) = ends(text);
@@ -325,7 +321,24 @@ impl Known {
     /// Returns whether the globs of an entry match a provider.
     pub fn has_provider(&self, number: u32, provider: &str) -> bool {
         let set = self.providers[number as usize];
-        set.is_none_or(|set| self.provider_sets[set as usize].is_match(provider))
+        set.is_none_or(|set| self.sets[set as usize].is_match(provider))
+    }
+
+    /// Returns whether an entry expects a result of this outcome and, if it is for some kinds of failures, of these.
+    pub fn expects(
+        &self,
+        number: u32,
+        outcome: Outcome,
+        kinds: impl FnOnce() -> FailureKinds,
+    ) -> bool {
+        self.list.entries[number as usize].outcomes.contains(&outcome)
+            && self.kinds[number as usize]
+                .is_none_or(|set| kinds().are_in(&self.sets[set as usize]))
+    }
+
+    /// Returns whether an entry is for some kinds of failures.
+    pub fn has_kinds(&self) -> bool {
+        self.kinds.iter().any(Option::is_some)
     }
 
     /// Returns the entry that decides about a trial: the last one that applies.
@@ -339,28 +352,71 @@ impl Known {
         found.find(|number| self.list.entries[*number as usize].stale_for(test).is_none())
     }
 
-    /// Returns the outcomes of a trial that are unexpected. `None` if no entry applies.
-    pub fn unexpected(&self, test: &str, provider: &str) -> Option<Vec<Outcome>> {
-        let entry = self.entry(test, provider)?;
-        let is_unexpected = |outcome: &Outcome| match outcome {
-            Outcome::Passed => self.list.strict && !entry.flaky,
-            outcome => outcome.is_bad() && !entry.outcomes.contains(outcome),
+    /// Returns the outcomes of a trial that are unexpected if the trial fails by these kinds. `None` if no entry applies.
+    pub fn unexpected(
+        &self,
+        test: &str,
+        provider: &str,
+        kinds: impl Fn(Outcome) -> FailureKinds,
+    ) -> Option<Vec<Outcome>> {
+        let number = self.deciding(test, provider)?;
+        let is_unexpected = |outcome: &Outcome| {
+            self.state_by(number, *outcome, || kinds(*outcome)).is_unexpected(*outcome)
         };
         Some(Outcome::ALL.iter().copied().filter(is_unexpected).collect())
     }
 
-    /// Compares a result of a trial with the list.
-    pub fn state(&self, test: &str, provider: &str, outcome: Outcome) -> KnownState {
+    /// Compares a result of a trial with the list. `kinds` are those of its failure, and are asked for only if its entry has any.
+    pub fn state(
+        &self,
+        test: &str,
+        provider: &str,
+        outcome: Outcome,
+        kinds: impl FnOnce() -> FailureKinds,
+    ) -> KnownState {
         if !outcome.is_bad() && outcome != Outcome::Passed {
             return KnownState::Unlisted;
         }
-        match self.entry(test, provider) {
-            Some(entry) if entry.outcomes.contains(&outcome) => KnownState::Known,
-            Some(entry) if outcome == Outcome::Passed && !entry.flaky && self.list.strict => {
-                KnownState::UnexpectedPass
-            }
-            _ => KnownState::Unlisted,
+        let number = self.deciding(test, provider);
+        number.map_or(KnownState::Unlisted, |number| self.state_by(number, outcome, kinds))
+    }
+
+    /// Compares a result of a trial with the entry that decides about it.
+    fn state_by(
+        &self,
+        number: u32,
+        outcome: Outcome,
+        kinds: impl FnOnce() -> FailureKinds,
+    ) -> KnownState {
+        if self.expects(number, outcome, kinds) {
+            return KnownState::Known;
         }
+        let is_pass = outcome == Outcome::Passed && self.list.strict;
+        match is_pass && !self.list.entries[number as usize].flaky {
+            true => KnownState::UnexpectedPass,
+            false => KnownState::Unlisted,
+        }
+    }
+}
+
+/// Sets of globs, each once: compiling one takes longer than all else, and most entries have the same.
+#[derive(Default)]
+struct GlobSets<'a> {
+    sets: Vec<GlobSet>,
+    numbers: HashMap<&'a [String], u32>,
+}
+
+impl<'a> GlobSets<'a> {
+    /// Returns the number of the set of these globs. `None` without globs.
+    fn add(&mut self, globs: &'a [String]) -> Result<Option<u32>, String> {
+        let found = self.numbers.get(globs).copied();
+        if found.is_some() || globs.is_empty() {
+            return Ok(found);
+        }
+        let number = self.sets.len() as u32;
+        self.sets.push(globs::over_ids(globs)?);
+        self.numbers.insert(globs, number);
+        Ok(Some(number))
     }
 }
 
@@ -403,7 +459,7 @@ pub fn literal(glob: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Known, KnownEntry, KnownList, KnownState, Stale};
-    use crate::{Outcome, Time, id_glob};
+    use crate::{Outcome, Time, id_glob, row::FailureKinds};
 
     fn entry(test: &str) -> KnownEntry {
         let (tests, outcomes) = (vec![test.to_owned()], vec![Outcome::Failed]);
@@ -421,11 +477,26 @@ mod tests {
         let error = KnownEntry { outcomes: vec![Outcome::Error], ..entry("a/b") };
         let known = known(vec![entry("a/*"), error, stale]);
         assert_eq!(known.matching("a/b", "p"), [0, 1, 2]);
-        assert_eq!(known.state("a/b", "p", Outcome::Error), KnownState::Known);
-        assert_eq!(known.state("a/b", "p", Outcome::Failed), KnownState::Unlisted);
-        assert_eq!(known.state("a/b", "p", Outcome::Passed), KnownState::UnexpectedPass);
-        assert_eq!(known.state("a/c", "p", Outcome::Failed), KnownState::Known);
-        assert_eq!(known.state("b", "p", Outcome::Passed), KnownState::Unlisted);
+        assert_eq!(
+            known.state("a/b", "p", Outcome::Error, FailureKinds::default),
+            KnownState::Known
+        );
+        assert_eq!(
+            known.state("a/b", "p", Outcome::Failed, FailureKinds::default),
+            KnownState::Unlisted
+        );
+        assert_eq!(
+            known.state("a/b", "p", Outcome::Passed, FailureKinds::default),
+            KnownState::UnexpectedPass
+        );
+        assert_eq!(
+            known.state("a/c", "p", Outcome::Failed, FailureKinds::default),
+            KnownState::Known
+        );
+        assert_eq!(
+            known.state("b", "p", Outcome::Passed, FailureKinds::default),
+            KnownState::Unlisted
+        );
     }
 
     #[test]
@@ -433,10 +504,18 @@ mod tests {
         for id in ["a[1]", "*", "a?", "{a}", "a\\b", "-x"] {
             for text in [id.to_owned(), id_glob(id)] {
                 let known = known(vec![entry(&text)]);
-                assert_eq!(known.state(id, "p", Outcome::Failed), KnownState::Known, "{text}");
+                assert_eq!(
+                    known.state(id, "p", Outcome::Failed, FailureKinds::default),
+                    KnownState::Known,
+                    "{text}"
+                );
             }
             let known = known(vec![entry(&id_glob(id))]);
-            assert_eq!(known.state("ab", "p", Outcome::Failed), KnownState::Unlisted, "{id}");
+            assert_eq!(
+                known.state("ab", "p", Outcome::Failed, FailureKinds::default),
+                KnownState::Unlisted,
+                "{id}"
+            );
         }
     }
 
@@ -475,8 +554,56 @@ mod tests {
             ("b", KnownState::Known),
             ("gpt", KnownState::Unlisted),
         ] {
-            assert_eq!(known.state("a", provider, Outcome::Failed), state, "{provider}");
+            assert_eq!(
+                known.state("a", provider, Outcome::Failed, FailureKinds::default),
+                state,
+                "{provider}"
+            );
         }
+    }
+
+    #[test]
+    fn entries_with_kinds_expect_no_other_failure() {
+        let row = |text: &str| {
+            let line = format!(
+                r#"{{"v":1,"trial":"a@p#1","test":"a","provider":"p","repeat":1,"attempt":1,"started_at":"2026-01-01T00:00:00Z","duration_ms":1,"usage":{{}},{text}}}"#
+            );
+            let kinds = FailureKinds::of_line(line.as_bytes());
+            assert_ne!(kinds, FailureKinds::default(), "{line}");
+            kinds
+        };
+        let equals = r#"{"kind":"equals","verdict":"fail"}"#;
+        let json = r#"{"kind":"json","verdict":"pass"}"#;
+        let grade = r#""grades":[{"grader":"style","attempt":1,"verdict":"fail","duration_ms":1}]"#;
+        let error =
+            r#""outcome":"error","error":{"class":"rate-limited","code":"http-429","message":"m"}"#;
+        let failed = |checks: &str| format!(r#""outcome":"failed","checks":[{checks}]"#);
+        for (globs, outcome, text, is_known) in [
+            ("equals", Outcome::Failed, failed(equals), true),
+            ("eq*", Outcome::Failed, failed(&format!("{equals},{json}")), true),
+            ("json", Outcome::Failed, failed(&format!("{equals},{json}")), false),
+            // Of several that fail, one alone is another failure.
+            ("equals", Outcome::Failed, format!("{},{grade}", failed(equals)), false),
+            ("equals style", Outcome::Failed, format!("{},{grade}", failed(equals)), true),
+            ("http-*", Outcome::Error, error.to_owned(), true),
+            ("rate-limited", Outcome::Error, error.to_owned(), true),
+            ("crash", Outcome::Error, error.to_owned(), false),
+            ("verdict", Outcome::Failed, failed(""), true),
+            ("equals", Outcome::Failed, failed(""), false),
+            ("timeout", Outcome::Timeout, r#""outcome":"timeout""#.to_owned(), true),
+        ] {
+            let kinds = globs.split(' ').map(str::to_owned).collect();
+            let outcomes = vec![Outcome::Failed, Outcome::Error, Outcome::Timeout];
+            let known = known(vec![KnownEntry { kinds, outcomes, ..entry("a") }]);
+            let state = known.state("a", "p", outcome, || row(&text));
+            assert_eq!(state == KnownState::Known, is_known, "{globs} {text}");
+            let unexpected = known.unexpected("a", "p", |_| row(&text)).unwrap();
+            assert_eq!(unexpected.contains(&outcome), !is_known, "{globs} {text}");
+        }
+        // A line that cannot be read is expected by nothing.
+        let any = known(vec![KnownEntry { kinds: vec!["*".into()], ..entry("a") }]);
+        let state = any.state("a", "p", Outcome::Failed, || FailureKinds::of_line(b"{"));
+        assert_eq!(state, KnownState::Unlisted);
     }
 
     #[test]

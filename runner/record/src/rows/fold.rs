@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use runner_model::known::{Known, KnownState};
-use runner_model::row::{BadLine, RowHead};
+use runner_model::row::{BadLine, FailureKinds, RowHead};
 use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, status::RunVerdict};
 use serde::{Deserialize, Serialize};
 
@@ -58,9 +58,10 @@ pub struct RowFacts {
 }
 
 impl RowFacts {
-    /// Returns the facts of a row beside the known failures.
-    pub fn new(row: &RowHead, known: &Known) -> Self {
-        let state = known.state(&row.trial.test, &row.trial.provider, row.outcome);
+    /// Returns the facts of a row, whose line this is, beside the known failures.
+    pub fn new(row: &RowHead, line: &[u8], known: &Known) -> Self {
+        let TrialId { test, provider, .. } = &row.trial;
+        let state = known.state(test, provider, row.outcome, || FailureKinds::of_line(line));
         Self { state, ..row.into() }
     }
 }
@@ -247,7 +248,7 @@ impl Fold {
             run.fold_lines(&new, |_| (), &mut |(fold, removed, reruns), place, (line, _)| {
                 let number = place.number;
                 match line {
-                    ReadLine::Row(row, _) => {
+                    ReadLine::Row(row, bytes) => {
                         let is_due = |(session, from_seq, _): &(u32, u64, &Rerun)| {
                             *session < row.session || *session == row.session && *from_seq < row.seq
                         };
@@ -261,10 +262,10 @@ impl Fold {
                             fold.foreign = foreign.map(|problem| (number, problem));
                         }
                         if index.is_none() {
-                            removed.add(&row);
+                            removed.add(&row, bytes);
                         }
                         // No trial has the index `u64::MAX`.
-                        fold.add(index.unwrap_or(u64::MAX), RowFacts::new(&row, known));
+                        fold.add(index.unwrap_or(u64::MAX), RowFacts::new(&row, bytes, known));
                     }
                     ReadLine::Damaged(problem @ BadLine::Version(_)) => {
                         other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
@@ -535,12 +536,12 @@ impl UnplannedFold {
         Self { known: Arc::clone(known), ..Self::default() }
     }
 
-    /// Adds a row. Returns the number of its trial, from 0, and the effect.
-    pub fn add(&mut self, row: &RowHead) -> Option<(usize, RowEffect)> {
+    /// Adds a row, whose line this is. Returns the number of its trial, from 0, and the effect.
+    pub fn add(&mut self, row: &RowHead, line: &[u8]) -> Option<(usize, RowEffect)> {
         let number = self.numbers.entry(hash(&row.trial));
         let number = *number.or_insert_with(|| self.fold.add_trial(&row.trial) as u32);
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, &self.known) };
+        let facts = RowFacts { attempt: 1, ..RowFacts::new(row, line, &self.known) };
         let (session, from_seq) = self.last;
         let is_earlier = row.session < session || row.session == session && row.seq <= from_seq;
         let effect = self.fold.add_unplanned(number.into(), facts, is_earlier)?;

@@ -154,8 +154,8 @@ fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), Recor
         &|| (UnplannedFold::new(manifest, &list, &adaptive), Time::default()),
         |_| (),
         &mut |(fold, last_end), _, (line, _)| {
-            if let ReadLine::Row(row, _) = line {
-                fold.add(&row);
+            if let ReadLine::Row(row, bytes) = line {
+                fold.add(&row, bytes);
                 *last_end = row.ended_at().max(*last_end);
             }
         },

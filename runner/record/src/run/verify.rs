@@ -281,7 +281,7 @@ impl RunCheck<'_> {
     }
 
     fn check_row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
-        let added = self.fold.add(row);
+        let added = self.fold.add(row, bytes);
         let trial = added.map_or(usize::MAX, |(trial, _)| trial);
         if added.is_some_and(|(_, effect)| effect.settles) {
             // The trial has a newer result, so damage of older ones costs nothing.
@@ -293,7 +293,7 @@ impl RunCheck<'_> {
         self.check_place(row.seq);
         let is_planned = self.places.is_none_or(|places| places.index(&row.trial).is_some());
         if !is_planned {
-            self.removed.add(row);
+            self.removed.add(row, bytes);
         }
         let foreign = self.manifest.foreign(&row.trial, (row.session, row.seq), is_planned);
         if let Some(problem) = foreign {

@@ -1,7 +1,7 @@
 //! [`KnownResult`]: a result that the list of known failures changes.
 
 use runner_model::known::{Known, KnownEntry, KnownState};
-use runner_model::{Outcome, RowRef, visible::visible_line};
+use runner_model::{RowRef, row::FailureKinds, visible::visible_line};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,11 +33,20 @@ pub(crate) fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
     format!("{}:{line}", file.as_deref().unwrap_or("scenario"))
 }
 
-/// Describes a result that is unexpected because its entry is for other outcomes: `known as failed, now error`.
-pub(crate) fn other_outcome(entry: &KnownEntry, outcome: Outcome) -> Option<String> {
-    let is_other = outcome.is_bad() && !entry.outcomes.contains(&outcome);
+/// Describes a result that is unexpected because its entry is for other outcomes or kinds: `known as failed, now error`. Also
+/// returns the entry.
+pub(crate) fn other_failure<'k>(
+    known: &'k Known,
+    row: &RowRef<'_>,
+) -> Option<(String, &'k KnownEntry)> {
+    let entry = known.entry(&row.test, &row.provider).filter(|_| row.outcome.is_bad())?;
     let outcomes: Vec<_> = entry.outcomes.iter().map(|outcome| outcome.as_str()).collect();
-    is_other.then(|| format!("known as {}, now {}", outcomes.join(" or "), outcome.as_str()))
+    let words = |as_what: &str, now: &str| format!("known as {as_what}, now {now}");
+    if !entry.outcomes.contains(&row.outcome) {
+        return Some((words(&outcomes.join(" or "), row.outcome.as_str()), entry));
+    }
+    let is_other = KnownResult::of(known, row).is_none();
+    is_other.then(|| (words(&entry.kinds.join(" or "), &FailureKinds::of(row).words()), entry))
 }
 
 /// Describes a row beside the list of known failures in one line. `None` if no entry applies to its trial, or it passed as expected.
@@ -45,15 +54,14 @@ pub fn known_line(known: &Known, row: &RowRef<'_>) -> Option<String> {
     if let Some(known) = KnownResult::of(known, row) {
         return Some(known.line());
     }
-    let entry = known.entry(&row.test, &row.provider)?;
-    let words = other_outcome(entry, row.outcome)?;
+    let (words, entry) = other_failure(known, row)?;
     Some(visible_line(&format!("{words}: {} ({})", entry.reason, place(entry))).into_owned())
 }
 
 impl KnownResult {
     /// Compares a row with a list. `None` if the result counts as without the list.
     pub fn of(known: &Known, row: &RowRef<'_>) -> Option<Self> {
-        let state = known.state(&row.test, &row.provider, row.outcome);
+        let state = known.state(&row.test, &row.provider, row.outcome, || FailureKinds::of(row));
         let entry = known.entry(&row.test, &row.provider);
         let entry = entry.filter(|_| state != KnownState::Unlisted)?;
         Some(Self { state, reason: entry.reason.clone(), place: place(entry) })

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use runner_results::hash;
 
-pub(crate) use self::known::other_outcome;
+pub(crate) use self::known::other_failure;
 pub use self::known::{KnownResult, KnownTrial, known_line};
 pub(crate) use self::known::{PASSES, place};
 use crate::{denials, logs::JsonRecord, phrases};

@@ -367,8 +367,7 @@ impl TrialDocument {
             }
         })?;
         document.others = others.into_values().collect();
-        let entry = known.entry(&document.test, &document.provider);
-        let other = document.settling().and_then(|row| StaleEntry::of_other(entry?, row.outcome));
+        let other = document.settling().and_then(|row| StaleEntry::of_other(&known, &row));
         document.stale.extend(other);
         document.known = document.settling().and_then(|row| KnownResult::of(&known, &row));
         let shown = document.settling.or_else(|| document.rows().next()?.seq);

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::{borrow::Cow, cell::RefCell, sync::Arc};
 
 use runner_model::known::{Known, KnownState};
-use runner_model::{RowRef, Text, log::LogLine, test::MetaValue};
+use runner_model::{RowRef, Text, log::LogLine, row::FailureKinds, test::MetaValue};
 use serde::Deserialize;
 
 use super::{evaluate::Facts, expression::Filter};
@@ -143,7 +143,8 @@ impl<E> Facts for RowFacts<'_, E> {
 
     fn known(&self) -> Option<KnownState> {
         let RowRef { test, provider, outcome, .. } = self.row;
-        Some(self.filter.known.state(test, provider, *outcome))
+        let kinds = || FailureKinds::of(self.row);
+        Some(self.filter.known.state(test, provider, *outcome, kinds))
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {

@@ -76,6 +76,7 @@ fn failure(table: &mut Table<'_, '_>) -> Option<KnownEntry> {
         providers: providers.unwrap_or_default(),
         until: table.optional("until", &DATE),
         outcomes: table.or("outcomes", &List(1, OUTCOME), r#"["failed"]"#),
+        kinds: table.optional("kinds", &Globs(List(1, GLOB))).unwrap_or_default(),
         flaky: table.or("flaky", &Boolean, "false"),
         judged: table.optional("judged", &JudgedForm),
         tests: tests?,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runner_model::known::{Judged, Known, KnownEntry, KnownList, MAX_MEMBERS, Stale, literal};
 use runner_model::known_plan::KnownPlan;
-use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob};
+use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob, row::FailureKinds};
 
 use super::text::{ListText, NewEntry, array_of, judged_text};
 
@@ -16,8 +16,8 @@ const MIN_GROUP: usize = 3;
 pub struct PairResults {
     pub test: String,
     pub provider: String,
-    /// The outcomes of its repeats, once each. Empty if the run has no results or skipped all.
-    pub outcomes: Vec<Outcome>,
+    /// The outcomes of its repeats with the kinds of failures, once each. Empty if the run has no results or skipped all.
+    pub ends: Vec<(Outcome, FailureKinds)>,
 }
 
 /// The results that lists have to expect.
@@ -75,6 +75,7 @@ impl Change {
                         reason: entry.reason.clone(),
                         until: entry.until.clone(),
                         outcomes: entry.outcomes.iter().map(|outcome| outcome.as_str()).collect(),
+                        kinds: entry.kinds.clone(),
                         flaky: part.flaky,
                         judged: part.judged.clone(),
                     },
@@ -172,12 +173,12 @@ enum Fate {
 }
 
 impl PairResults {
-    fn bad(&self) -> impl Iterator<Item = Outcome> + '_ {
-        self.outcomes.iter().copied().filter(|outcome| outcome.is_bad())
+    fn bad(&self) -> impl Iterator<Item = &(Outcome, FailureKinds)> + '_ {
+        self.ends.iter().filter(|(outcome, _)| outcome.is_bad())
     }
 
     fn has_passed(&self) -> bool {
-        self.outcomes.contains(&Outcome::Passed)
+        self.ends.iter().any(|(outcome, _)| *outcome == Outcome::Passed)
     }
 
     fn is_pass(&self) -> bool {
@@ -218,7 +219,7 @@ impl Decisions {
                 changes.push(Change::Keep);
                 continue;
             }
-            let has_results = |pair: &usize| !results.pairs[*pair].outcomes.is_empty();
+            let has_results = |pair: &usize| !results.pairs[*pair].ends.is_empty();
             if is_other {
                 let is_gone = !pairs.is_empty() && pairs.iter().all(has_results);
                 changes.push(if is_gone { Change::Remove } else { Change::Keep });
@@ -232,7 +233,10 @@ impl Decisions {
                     // An entry is confirmed only for the tests about which it decides.
                     () if is_expected[*pair] && is_changed[number] => Fate::Dropped,
                     () if is_expected[*pair] => Fate::Kept,
-                    () if !of_pair.bad().all(|outcome| entry.outcomes.contains(&outcome)) => {
+                    () if !of_pair.bad().all(|(outcome, kinds)| {
+                        known.expects(number as u32, *outcome, || kinds.clone())
+                    }) =>
+                    {
                         Fate::Dropped
                     }
                     () if !of_pair.has_passed() || entry.flaky || !list.strict => Fate::Kept,
@@ -301,7 +305,7 @@ fn split(
     plan: &PlannedTests<'_>,
     results: KnownResults<'_>,
 ) -> Result<Vec<EntryPart>, String> {
-    let confirmed = pairs.iter().filter(|(pair, _)| !is_changed || !pair.outcomes.is_empty());
+    let confirmed = pairs.iter().filter(|(pair, _)| !is_changed || !pair.ends.is_empty());
     let confirmed: BTreeSet<_> = confirmed.map(|(pair, _)| &*pair.test).collect();
     let mut by_test = BTreeMap::<&str, BTreeMap<Fate, Vec<&str>>>::new();
     for (pair, fate) in pairs {
@@ -442,7 +446,7 @@ impl<'a> PlannedTests<'a> {
         type Kind = (BTreeSet<&'static str>, bool);
         let mut by_test = BTreeMap::<(&str, Kind), BTreeSet<&str>>::new();
         for pair in new {
-            let outcomes = pair.bad().map(Outcome::as_str).collect();
+            let outcomes = pair.bad().map(|(outcome, _)| outcome.as_str()).collect();
             let key = (pair.test.as_str(), (outcomes, pair.has_passed()));
             by_test.entry(key).or_default().insert(&pair.provider);
         }
@@ -465,6 +469,7 @@ impl<'a> PlannedTests<'a> {
                         reason: results.reason.to_owned(),
                         until: None,
                         outcomes: outcomes.iter().copied().collect(),
+                        kinds: Vec::new(),
                         flaky,
                     };
                     entries.push((self.places.get(tests[0]).copied(), entry));

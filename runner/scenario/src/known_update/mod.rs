@@ -153,8 +153,8 @@ pub fn update_known(
     let held = decided.held;
     let known = Known::new(compared(new, results)?)?;
     let is_expected = |pair: &PairResults| {
-        pair.outcomes.iter().all(|outcome| {
-            match known.state(&pair.test, &pair.provider, *outcome) {
+        pair.ends.iter().all(|(outcome, kinds)| {
+            match known.state(&pair.test, &pair.provider, *outcome, || kinds.clone()) {
                 KnownState::Known => true,
                 KnownState::UnexpectedPass => false,
                 KnownState::Unlisted => !outcome.is_bad(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::env;
 
 use proptest::prelude::*;
-use runner_model::known::{Judged, Known, KnownEntry, KnownList, KnownState};
-use runner_model::{Digest, Fingerprint, Outcome, Time, digest};
+use runner_model::known::{Judged, Known, KnownEntry, KnownList};
+use runner_model::{Digest, Fingerprint, Outcome, Time, digest, row::FailureKinds};
 
 use super::decisions::compared;
 use super::text::{ListText, judged_text};
@@ -13,13 +13,17 @@ use super::{KnownResults, KnownSource, KnownUpdate, PairResults, update_known};
 
 const NOW: &str = "2027-01-01T00:00:00.000Z";
 
+/// Reads `test@provider`, then the outcomes of its repeats, such as `failed:equals`, or `-` for none.
 fn pair(text: &str) -> PairResults {
     let (test, rest) = text.split_once('@').unwrap();
     let (provider, outcomes) = rest.split_once(' ').unwrap();
     let outcomes = outcomes.split(' ').filter(|word| *word != "-");
-    let outcomes =
-        outcomes.map(|word| *Outcome::ALL.iter().find(|one| one.as_str() == word).unwrap());
-    PairResults { test: test.into(), provider: provider.into(), outcomes: outcomes.collect() }
+    let ends = outcomes.map(|word| {
+        let (outcome, kind) = word.split_once(':').unwrap_or((word, ""));
+        let kinds = if kind.is_empty() { FailureKinds::default() } else { FailureKinds::one(kind) };
+        (*Outcome::ALL.iter().find(|one| one.as_str() == outcome).unwrap(), kinds)
+    });
+    PairResults { test: test.into(), provider: provider.into(), ends: ends.collect() }
 }
 
 fn fingerprint(test: &str) -> Fingerprint {
@@ -85,17 +89,12 @@ impl Case {
     /// Returns the pairs that would make a run with the same results red.
     fn unexpected(&self) -> Vec<String> {
         let known = Known::new(compared(self.list(), self.results()).unwrap()).unwrap();
-        let is_bad = |pair: &PairResults, outcome: &Outcome| match known.state(
-            &pair.test,
-            &pair.provider,
-            *outcome,
-        ) {
-            KnownState::Known => false,
-            KnownState::UnexpectedPass => true,
-            KnownState::Unlisted => outcome.is_bad(),
+        let is_bad = |pair: &PairResults, (outcome, kinds): &(Outcome, FailureKinds)| {
+            let state = known.state(&pair.test, &pair.provider, *outcome, || kinds.clone());
+            state.is_unexpected(*outcome)
         };
         let pairs = self.pairs.iter();
-        let pairs = pairs.filter(|pair| pair.outcomes.iter().any(|outcome| is_bad(pair, outcome)));
+        let pairs = pairs.filter(|pair| pair.ends.iter().any(|end| is_bad(pair, end)));
         pairs.map(|pair| format!("{}@{}", pair.test, pair.provider)).collect()
     }
 }
@@ -209,6 +208,23 @@ fn another_outcome_needs_another_reason() {
 }
 
 #[test]
+fn another_kind_of_failure_needs_another_reason() {
+    let text = "[[failures]]\ntests = ['a', 'b']\nproviders = ['p', 'q']\nreason = 'r'\nkinds = ['equals', 'http-5*']\noutcomes = ['failed', 'error']\n";
+    let pairs = ["a@p failed:equals", "a@q failed:json", "b@p error:http-503", "b@q failed:equals"];
+    let case = Case::new(text, &pairs);
+    assert_eq!(case.unexpected(), ["a@q"]);
+    let updated = case.updated();
+    let [kept, rest] = updated.split_once("\n\n").map(<[_; 2]>::from).unwrap();
+    assert!(kept.contains("kinds = ['equals', 'http-5*']"), "{updated}");
+    // The part of the entry for the other test keeps its kinds, and the new entry is for any.
+    assert_eq!(updated.matches("kinds = [").count(), 2, "{updated}");
+    let new = rest.split("\n\n").last().unwrap();
+    assert!(new.contains("providers = [\"q\"]\nreason = \"new\"\njudged"), "{updated}");
+    // Nothing that is expected is an open question.
+    assert_eq!(Case::new(&updated, &pairs).unexpected(), [""; 0]);
+}
+
+#[test]
 fn stale_entries_get_the_present_fingerprint() {
     let text = "[[failures]]\ntests = ['a']\nreason = 'r'\njudged = '00000000000000000000000000000000' # old\n";
     let new = fingerprint("a").to_string();
@@ -247,7 +263,7 @@ fn entries_with_members_expect_no_other_test() {
             *judged = fingerprint(&judged.to_string());
         }
         let mut part = Case { judged: case.judged.clone(), ..Case::new(&text, &pairs) };
-        part.pairs[3].outcomes.clear();
+        part.pairs[3].ends.clear();
         let update = case.update().unwrap();
         assert_eq!((update.added, update.changed, update.removed), (1, 0, 1));
         assert!(case.unexpected().is_empty() && !case.sources[0].text.contains("h/[2-4]"));

@@ -38,6 +38,7 @@ pub(super) struct NewEntry {
     pub(super) reason: String,
     pub(super) until: Option<String>,
     pub(super) outcomes: Vec<&'static str>,
+    pub(super) kinds: Vec<String>,
     pub(super) flaky: bool,
     pub(super) judged: Option<Judged>,
 }
@@ -166,7 +167,7 @@ impl<'t> ListText<'t> {
     }
 
     fn written(&self, entry: &NewEntry) -> String {
-        let NewEntry { tests, providers, reason, until, outcomes, flaky, judged } = entry;
+        let NewEntry { tests, providers, reason, until, outcomes, kinds, flaky, judged } = entry;
         let mut lines = vec![
             if self.is_list { "[[failures]]" } else { "[[known.failures]]" }.to_owned(),
             format!("tests = {}", array_of(tests, "tests")),
@@ -178,6 +179,9 @@ impl<'t> ListText<'t> {
         lines.extend(until.iter().map(|day| format!("until = {day}")));
         if **outcomes != ["failed"] {
             lines.push(format!("outcomes = {}", array_of(outcomes, "outcomes")));
+        }
+        if !kinds.is_empty() {
+            lines.push(format!("kinds = {}", array_of(kinds, "kinds")));
         }
         lines.extend(flaky.then(|| "flaky = true".to_owned()));
         lines.extend(judged.iter().map(|judged| format!("judged = {}", judged_text(judged))));

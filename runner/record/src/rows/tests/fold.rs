@@ -100,9 +100,9 @@ proptest! {
         let (mut finals, mut newest) = (BTreeMap::new(), BTreeMap::new());
         let (known, adaptive) = Default::default();
         let mut unplanned = UnplannedFold::new(session.owned.manifest(), &known, &adaptive);
-        run.read_lines(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
+        run.read_lines(&mut |_, line| if let crate::ReadLine::Row(row, bytes) = line {
             if row.trial.repeat as u64 <= TRIALS {
-                unplanned.add(&row);
+                unplanned.add(&row, bytes);
             }
             if row.trial.repeat as u64 <= TRIALS {
                 newest.insert(row.trial.repeat, row.outcome);
