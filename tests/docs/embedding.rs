@@ -33,6 +33,8 @@ fn build() {
     for name in foreign.filter(|name| is_of_package(name.as_encoded_bytes())) {
         cargo.env_remove(name);
     }
+    // It is set to report the time of each test, and would build the dependencies again.
+    cargo.env_remove("RUSTC_BOOTSTRAP");
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }

@@ -45,7 +45,7 @@ const CRATES: [(&str, &[&str]); 13] = [
     ),
 ];
 
-const MAX_ENTRIES: usize = 20;
+const MAX_ENTRIES: usize = 24;
 
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//[^\n]*").unwrap());
 static IMPORT: LazyLock<Regex> =

@@ -2,6 +2,7 @@
 
 mod circles;
 mod places;
+mod sizes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

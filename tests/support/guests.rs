@@ -71,6 +71,8 @@ fn build(target: &str, guests: &[&str]) -> PathBuf {
     }
     // Flags for the tests, such as coverage, are not for guests.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // It is set to report the time of each test.
+    cargo.env_remove("RUSTC_BOOTSTRAP");
     run(&mut cargo);
     folder.join(target).join("plugin")
 }

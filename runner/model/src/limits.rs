@@ -71,7 +71,10 @@ fn default_stack() -> u64 {
 
 /// Declares [`Limits`], its defaults and its table.
 macro_rules! limits {
-    ($($(#[$meta:meta])* $key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
+    ($(
+        $(#[$meta:meta])*
+        $key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;
+    )+) => {
         /// Bounds of one attempt.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub struct Limits {

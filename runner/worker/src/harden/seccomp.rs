@@ -116,12 +116,15 @@ fn masked(argument: u8, mask: i32, value: i32) -> Result<SeccompCondition, Backe
 const ALL: i32 = !0;
 
 /// The flags of `clone` that create namespaces.
-#[rustfmt::skip]
-const NAMESPACES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNET;
+const NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
 
 /// Returns calls with a checked argument: the call, the argument's index, its checked bits and their allowed values.
-#[rustfmt::skip]
 fn argument_rules() -> [(i64, u8, i32, Vec<i32>); 10] {
     [
         // Threads in the same namespaces, but no processes.
@@ -129,12 +132,28 @@ fn argument_rules() -> [(i64, u8, i32, Vec<i32>); 10] {
         // `abort` needs it. No signals to other processes.
         (libc::SYS_tgkill, 0, ALL, vec![process::id() as i32]),
         // Not `F_SETOWN`, which makes the kernel send signals to any process.
-        (libc::SYS_fcntl, 1, ALL, vec![
-            libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL,
-            libc::F_ADD_SEALS, libc::F_GET_SEALS,
-        ]),
+        (
+            libc::SYS_fcntl,
+            1,
+            ALL,
+            vec![
+                libc::F_DUPFD,
+                libc::F_DUPFD_CLOEXEC,
+                libc::F_GETFD,
+                libc::F_SETFD,
+                libc::F_GETFL,
+                libc::F_SETFL,
+                libc::F_ADD_SEALS,
+                libc::F_GET_SEALS,
+            ],
+        ),
         // `TCGETS` for `isatty`. Not `TIOCSTI`, which types into the terminal.
-        (libc::SYS_ioctl, 1, ALL, [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32).into()),
+        (
+            libc::SYS_ioctl,
+            1,
+            ALL,
+            [libc::FIONBIO, libc::FIONREAD, libc::TCGETS].map(|request| request as i32).into(),
+        ),
         // Names of threads and mappings. `harden` has set all else, which must not be undone.
         (libc::SYS_prctl, 0, ALL, vec![libc::PR_SET_NAME, libc::PR_SET_VMA]),
         // Pid 0 is this process. With another pid, the call changes limits of any process of the user.
@@ -149,40 +168,120 @@ fn argument_rules() -> [(i64, u8, i32, Vec<i32>); 10] {
 }
 
 /// Calls that are allowed with all arguments. The test `wasi_calls_pass_the_wall` makes guests use them.
-#[rustfmt::skip]
 const CALLS: &[i64] = &[
     // Threads and memory. The other filter refuses `clone3`.
-    libc::SYS_clone3, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_futex,
-    libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_gettid, libc::SYS_getpid, libc::SYS_getppid,
-    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_madvise,
-    libc::SYS_brk, libc::SYS_membarrier, libc::SYS_memfd_create,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_membarrier,
+    libc::SYS_memfd_create,
     // Facts about the system and this process, which no call here can change.
-    libc::SYS_getrandom, libc::SYS_uname, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid,
-    libc::SYS_getrusage, libc::SYS_sysinfo, libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep, libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_uname,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_getrusage,
+    libc::SYS_sysinfo,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
     // Use of descriptors. Landlock and the rules above decide which ones the process can get.
-    libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64,
-    libc::SYS_preadv, libc::SYS_pwritev, libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_lseek, libc::SYS_close,
-    libc::SYS_dup, libc::SYS_pipe2, libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_ftruncate, libc::SYS_fallocate,
-    libc::SYS_fadvise64, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_ppoll, libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_eventfd2, libc::SYS_timerfd_create, libc::SYS_timerfd_settime,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_preadv,
+    libc::SYS_pwritev,
+    libc::SYS_preadv2,
+    libc::SYS_pwritev2,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_pipe2,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fadvise64,
+    libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
+    libc::SYS_ppoll,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime,
     // Files, which Landlock restricts.
-    libc::SYS_openat, libc::SYS_openat2, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_fstatfs,
-    libc::SYS_statfs, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_readlinkat, libc::SYS_getdents64,
-    libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat, libc::SYS_renameat2, libc::SYS_linkat, libc::SYS_symlinkat,
-    libc::SYS_getcwd, libc::SYS_umask,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fstatfs,
+    libc::SYS_statfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_umask,
     // Sockets that are open, or that `SYS_socket` allows.
-    libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
-    libc::SYS_getsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
 ];
 
 /// Calls with newer forms. Newer architectures lack them.
 #[cfg(target_arch = "x86_64")]
-#[rustfmt::skip]
 const OLD_CALLS: &[i64] = &[
-    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_mkdir,
-    libc::SYS_unlink, libc::SYS_rmdir, libc::SYS_rename, libc::SYS_link, libc::SYS_symlink, libc::SYS_poll,
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_mkdir,
+    libc::SYS_unlink,
+    libc::SYS_rmdir,
+    libc::SYS_rename,
+    libc::SYS_link,
+    libc::SYS_symlink,
+    libc::SYS_poll,
     libc::SYS_epoll_wait,
 ];
 #[cfg(not(target_arch = "x86_64"))]

@@ -33,7 +33,6 @@ use crate::{
 };
 
 /// Lies that change a true row: name, replaced text, new text.
-#[rustfmt::skip]
 const CHANGES: &[(&str, &str, &str)] = &[
     ("foreign", "\"test\":\"", "\"test\":\"x"),
     ("foreign-trial", "@", "x@"),
@@ -58,13 +57,33 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("not-a-number", "1.5", "NaN"),
     ("no-time", "2026-01-01T", "2026-13-01T"),
     ("far-time", "2026-01-01T", "9999-12-31T"),
-    ("path-artifact", "\"usage\"", r#""artifacts":[{"name":"../../x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
-    ("absolute-artifact", "\"usage\"", r#""artifacts":[{"name":"/tmp/pwned-by-a-liar","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
-    ("unsent-artifact", "\"usage\"", r#""artifacts":[{"name":"x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#),
+    (
+        "path-artifact",
+        "\"usage\"",
+        r#""artifacts":[{"name":"../../x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#,
+    ),
+    (
+        "absolute-artifact",
+        "\"usage\"",
+        r#""artifacts":[{"name":"/tmp/pwned-by-a-liar","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#,
+    ),
+    (
+        "unsent-artifact",
+        "\"usage\"",
+        r#""artifacts":[{"name":"x","media_type":"text/plain","sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","bytes":3}],"usage""#,
+    ),
     // Valid rows with extreme values.
     ("long-time", "1.5", "9e11"),
-    ("huge-metrics", "\"usage\"", r#""metrics":[{"name":"cost","value":1e308},{"name":"cost","value":1e308}],"usage""#),
-    ("steering", "\"usage\"", r#""checks":[{"name":"\u001b[2J","verdict":"pass","message":"\u009b2J","expected":"\u202e"}],"metrics":[{"name":"\u001b[2J","value":1,"unit":"\u001b]0;x\u0007"}],"denied":[{"what":"\u001b[2J","grant":"\u001b[2J"},{"what":"x\ny","grant":"net = [\"http://\u001b[2J\"]"}],"usage""#),
+    (
+        "huge-metrics",
+        "\"usage\"",
+        r#""metrics":[{"name":"cost","value":1e308},{"name":"cost","value":1e308}],"usage""#,
+    ),
+    (
+        "steering",
+        "\"usage\"",
+        r#""checks":[{"name":"\u001b[2J","verdict":"pass","message":"\u009b2J","expected":"\u202e"}],"metrics":[{"name":"\u001b[2J","value":1,"unit":"\u001b]0;x\u0007"}],"denied":[{"what":"\u001b[2J","grant":"\u001b[2J"},{"what":"x\ny","grant":"net = [\"http://\u001b[2J\"]"}],"usage""#,
+    ),
 ];
 
 /// Bytes that are not valid frames: a report of 400 MB, an unknown kind, garbage, an empty report.

@@ -161,7 +161,9 @@ fn group(group: &FailureGroup) -> Markup {
             div.reasons {
                 @for (tone, line) in &group.block {
                     @if *line != reason {
-                        p.pre.expected[*tone == Tone::Expected].actual[*tone == Tone::Actual] { (cut(line, LONG_REASON)) }
+                        p.pre.expected[*tone == Tone::Expected].actual[*tone == Tone::Actual] {
+                            (cut(line, LONG_REASON))
+                        }
                     }
                 }
             }
