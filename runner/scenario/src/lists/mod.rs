@@ -6,7 +6,7 @@ mod entries;
 pub(crate) mod plugin;
 
 use std::path::{Path, PathBuf};
-use std::{cell::Cell, iter, ops::ControlFlow};
+use std::{cell::Cell, iter, ops::ControlFlow, sync::LazyLock};
 
 use serde_json::{Map, Value, json};
 
@@ -24,8 +24,8 @@ pub(crate) use self::entries::TOML_LIST;
 pub(crate) struct AllTests<'s> {
     scenario: &'s Scenario,
     document: &'s Document<'s>,
-    /// The schema of a test, which has its keys.
-    schema: Value,
+    /// The schema of a test, which has its keys. Only records with templates need it.
+    schema: LazyLock<Value>,
     /// The greatest number of records in a chunk.
     pub(crate) chunk_size: usize,
 }
@@ -89,7 +89,7 @@ impl<'s> AllTests<'s> {
     pub(crate) fn new(scenario: &'s Scenario, document: &'s Document<'s>) -> Self {
         // Some hundred microseconds of work, to which handing over a chunk adds little.
         let chunk_size = 512;
-        Self { scenario, document, schema: TEST.schema(), chunk_size }
+        Self { scenario, document, schema: LazyLock::new(|| TEST.schema()), chunk_size }
     }
 
     /// Visits all tests in order.
