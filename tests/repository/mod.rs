@@ -169,37 +169,11 @@ fn walk_of_a_trial_names_what_exists() {
     assert!(spine.len() <= 16 && all.len() <= 22, "{spine:#?} of {all:#?}");
 }
 
-#[test]
-fn coordinator_has_no_wasmtime() {
-    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
-    let lock: toml::Table = lock.parse().unwrap();
-    let packages = lock["package"].as_array().unwrap();
-    let (mut found, mut waiting) = (BTreeSet::new(), vec!["runner-engine".to_owned()]);
-    while let Some(name) = waiting.pop() {
-        let package = packages.iter().find(|package| package["name"].as_str() == Some(&name));
-        let needs = package.unwrap().get("dependencies");
-        for needed in needs.and_then(|needs| needs.as_array()).into_iter().flatten() {
-            // The lock file adds a version to a name that several packages have.
-            let needed = needed.as_str().unwrap().split(' ').next().unwrap();
-            if found.insert(needed.to_owned()) {
-                waiting.push(needed.to_owned());
-            }
-        }
-    }
-    assert!(found.contains("runner-record"), "{found:?}");
-    let foreign = found.iter().find(|name| {
-        ["wasmtime", "cranelift", "wasmparser", "hyper"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    });
-    assert_eq!(foreign, None);
-}
-
-/// Returns the crates that are built for the host, with their versions and features.
-fn built(edges: &str) -> BTreeSet<String> {
+/// Returns the crates that cargo builds with these arguments, with their versions and features.
+fn built(args: &[&str]) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--prefix=none"])
-        .args(["--format={p} {f}", "--edges", edges])
+        .args(["tree", "--locked", "--prefix=none", "--format={p} {f}"])
+        .args(args)
         .current_dir(root())
         .output()
         .unwrap();
@@ -210,12 +184,34 @@ fn built(edges: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn coordinator_has_no_wasmtime() {
+    let found = built(&["--package=runner-engine", "--edges=normal,build"]);
+    assert!(found.iter().any(|name| name.starts_with("runner-record ")), "{found:?}");
+    let foreign = found.iter().find(|name| {
+        ["wasmtime", "cranelift", "wasmparser", "hyper"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    });
+    assert_eq!(foreign, None);
+}
+
+#[test]
 fn tests_and_the_program_share_one_build() {
     // If a crate that only tests need enables more features of another, `cargo test` builds that one and all its
     // dependents a second time.
-    let (program, tests) = (built("normal,build"), built("normal,build,dev"));
+    let (program, tests) = (built(&["--edges=normal,build"]), built(&[]));
     let other: Vec<_> = program.difference(&tests).collect();
     assert!(other.is_empty(), "built twice: {other:?}");
+    // So does `cargo test -p CRATE` if another crate of the program enables more features.
+    let folders = entries(&root().join("runner"));
+    let names = folders.iter().filter_map(|folder| folder.file_name()?.to_str());
+    for name in names.filter(|name| *name != "cli") {
+        let other: Vec<_> = built(&["--package", &format!("runner-{name}")])
+            .into_iter()
+            .filter(|built| !tests.contains(built))
+            .collect();
+        assert!(other.is_empty(), "`cargo test -p runner-{name}` builds these again: {other:?}");
+    }
 }
 
 /// Returns the output of `runner COMMAND --help`.
