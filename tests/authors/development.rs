@@ -161,6 +161,9 @@ fn edit_of_a_development_form_compiles_nothing() {
     assert_eq!(loaders(&runner), 2);
 }
 
+/// A watch starts a session 100 ms after the last change, and reads files then.
+const UNREAD_FOR: Duration = Duration::from_millis(250);
+
 /// Waits until a watch has run this many sessions, and reads nothing, as for another session.
 fn watches(watching: &Running, times: usize) {
     wait_until("it watches", || watching.shown().matches("watching").count() >= times);
@@ -170,7 +173,7 @@ fn watches(watching: &Running, times: usize) {
         if read != last.0 {
             last = (read, Instant::now());
         }
-        last.1.elapsed() > Duration::from_millis(500)
+        last.1.elapsed() > UNREAD_FOR
     });
 }
 
@@ -222,8 +225,9 @@ fn watch_continues_while_a_folder_comes_and_goes() {
     let watching = start(&runner, &["exec", "--watch", "scenario.toml"]);
     watches(&watching, 1);
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(3) {
+    while started.elapsed() < Duration::from_secs(1) {
         fs::create_dir(&dist).unwrap();
+        // The folder has to be there, or not, at a moment that no process names.
         thread::sleep(Duration::from_micros(50));
         fs::remove_dir(&dist).unwrap();
         thread::sleep(Duration::from_micros(50));
@@ -435,9 +439,6 @@ fn slow_description_of_a_development_form_has_advice() {
         "to build the final form: runner plugin build filter",
     ]);
     assert_eq!(ran.stderr.matches("development form of").count(), 1, "{}", ran.stderr);
-    run(&runner, &["plugin", "build", "filter"]).expect(0);
-    let ran = run(&runner, &["plugin", "run", "filter"]).expect(2);
-    assert!(!ran.stderr.contains("development"), "{}", ran.stderr);
 }
 
 #[test]

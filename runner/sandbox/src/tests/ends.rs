@@ -188,22 +188,35 @@ fn looping_guest_does_not_block_others() {
     assert!(matches!(ended.ending, Ending::Reply(_)), "{ended:?}");
 }
 
+/// A component whose core module loops when it is instantiated.
+const LOOP_IN_START: &str = r#"(component
+    (core module $module
+      (func $begin (loop (br 0))) (start $begin)
+      (func (export "describe")) (func (export "run")))
+    (core instance $core (instantiate $module))
+    (func $describe (canon lift (core func $core "describe")))
+    (func $run (canon lift (core func $core "run")))
+    (instance $provider (export "describe" (func $describe)) (export "run" (func $run)))
+    (export "runner:provider/provider@0.1.0" (instance $provider)))"#;
+
 #[test]
 fn looping_describe_is_ended() {
     let bench = Bench::new();
-    let plugin = bench.text(LOOP);
-    let described = bench.runtime.block_on(async {
-        let protocol = runner_model::provider::Protocol::Json;
-        let describe = plugin.describe(protocol, &bench.limits);
-        let interrupt = bench.engines.interrupt();
-        let stop = async {
-            tokio::task::yield_now().await;
-            interrupt.now();
-        };
-        tokio::join!(describe, stop).0
-    });
-    let error = described.unwrap_err();
-    assert_eq!((error.class, &*error.code), (None, "stopped"));
+    for text in [LOOP, LOOP_IN_START] {
+        let plugin = bench.text(text);
+        let described = bench.runtime.block_on(async {
+            let protocol = runner_model::provider::Protocol::Json;
+            let describe = plugin.describe(protocol, &bench.limits);
+            let interrupt = bench.engines.interrupt();
+            let stop = async {
+                tokio::task::yield_now().await;
+                interrupt.now();
+            };
+            tokio::join!(describe, stop).0
+        });
+        let error = described.unwrap_err();
+        assert_eq!((error.class, &*error.code), (None, "stopped"));
+    }
 }
 
 #[test]
