@@ -399,12 +399,12 @@ fn changes_that_were_not_kept_are_not_judged() {
 #[test]
 fn killed_run_calls_its_graders_with_the_stored_files() {
     let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);
-    let keys = "[defaults]\nrepeat = 600\n";
+    let keys = "[defaults]\nrepeat = 200\n";
     let runner = graded(keys, &[("look", HIDDEN, look())], &[("a", acts)]);
     hidden(&runner);
     let mut running = runner.start(&["-j", "2"]);
     for round in 1..4 {
-        running.wait_for_rows(40 * round);
+        running.wait_for_rows(10 * round);
         let workers = running.workers();
         running.kill();
         wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
@@ -412,7 +412,7 @@ fn killed_run_calls_its_graders_with_the_stored_files() {
         running = runner.started(&["resume", "latest", "-j", "2", "--json"]);
     }
     running.finish().expect(0);
-    let run = assert_whole(&runner, 600);
+    let run = assert_whole(&runner, 200);
     for row in run.rows().iter().filter(|row| row["outcome"] == "passed") {
         assert_eq!(found(row)["look"], looked("hidden"));
     }

@@ -43,13 +43,15 @@ const COMMAND: &str = "[tools.command]\nplugin = \"command.wasm\"\ndescription =
 #[test]
 fn each_failure_of_a_tool_is_data_with_its_bounds() {
     let keys = format!(
-        "{COMMAND}limits = {{ time = \"5s\", reply = \"8KiB\" }}\n\
+        "{COMMAND}limits.reply = \"8KiB\"\n\
+         {}limits.time = \"300ms\"\n\
          [tools.poor]\nplugin = \"agent.wasm\"\nlimits.memory = \"4MiB\"\n\
-         [tools.picky]\nplugin = \"agent.wasm\"\ninput_schema = {{ type = \"object\", required = [\"fail\"] }}\n"
+         [tools.picky]\nplugin = \"agent.wasm\"\ninput_schema = {{ type = \"object\", required = [\"fail\"] }}\n",
+        COMMAND.replace("[tools.command]", "[tools.short]")
     );
     let command = |args: &[&str]| json!({ "call": "command", "input": { "args": args } });
     let steps = json!([
-        command(&["loop"]),
+        { "call": "short", "input": { "args": ["loop"] } },
         command(&["panic"]),
         command(&["flood", "8"]),
         { "call": "command", "input": {} },
@@ -62,7 +64,8 @@ fn each_failure_of_a_tool_is_data_with_its_bounds() {
         { "call": "poor", "input": [{ "write": "/work/half", "text": "x" }, { "grow": 64 << 20 }] },
         { "write": "/work/base", "text": "y" },
     ]);
-    let grants = "grants.tools = [\"command\", \"poor\", \"picky\"]\nworkspace.from = \"start\"";
+    let grants =
+        "grants.tools = [\"command\", \"short\", \"poor\", \"picky\"]\nworkspace.from = \"start\"";
     let runner = scenario(&keys, grants, &steps);
     fs::create_dir(runner.path("start")).unwrap();
     runner.write("start/base", "x");
