@@ -18,16 +18,17 @@ fn agent(steps: &Value, expect: &str) -> Runner {
     let runner = Runner::new(&["contract-0-1-1-everything"]);
     runner.link(&guests::component("contract-0-1-1-everything"), "agent.wasm");
     runner.link(&guests::command(), "command.wasm");
-    let tool = |name: &str| {
+    let tool = |name: &str, time: &str| {
         format!(
-            "[tools.{name}]\nplugin = \"command.wasm\"\ndescription = \"x\"\nargs = \"{{{{input.args}}}}\"\nlimits.time = \"5s\"\n"
+            "[tools.{name}]\nplugin = \"command.wasm\"\ndescription = \"x\"\nargs = \"{{{{input.args}}}}\"\nlimits.time = \"{time}\"\n"
         )
     };
     runner.scenario(&format!(
         "{}{}[providers.agent]\nplugin = \"agent.wasm\"\ngrants.tools = [\"lookup\", \"refund\"]\n\
          [[tests]]\nid = \"a\"\ninput = {}\n[tests.expect.transcript]\n{expect}\n",
-        tool("lookup"),
-        tool("refund"),
+        tool("lookup", "1m"),
+        // A loop of this tool lasts as long.
+        tool("refund", "1s"),
         toml(steps)
     ));
     runner.exec(&[]).expect(1);
