@@ -45,7 +45,9 @@ fn no_line_is_wider_than_the_terminal() {
     let escapes = Regex::new(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9])").unwrap();
     for columns in [60, 80, 200] {
         // A slow machine needs some time for all of them, and a terminal waits for its end.
-        let outputs = script
+        // Helps have no columns of their own: the narrowest and the widest terminal suffice.
+        let count = if columns == 80 { SCREENS.len() } else { script.len() };
+        let outputs = script[..count]
             .chunks(10)
             .map(|part| Terminal::run_script(&runner, columns, "UTC", &part.join("\n")).end().1);
         let output = outputs.collect::<String>();
@@ -64,7 +66,8 @@ fn no_line_is_wider_than_the_terminal() {
                 "{columns}, {screen}: {line}"
             );
         }
-        assert!(screen.starts_with("help"), "{output}");
+        let last = if columns == 80 { SCREENS[SCREENS.len() - 1] } else { "help" };
+        assert!(screen.starts_with(last), "{output}");
     }
 }
 
