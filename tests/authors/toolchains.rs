@@ -8,9 +8,9 @@
 #[path = "../docs/pages.rs"]
 #[expect(dead_code, reason = "these tests need only the blocks of one page")]
 mod pages;
-#[expect(dead_code, reason = "these tests need only servers that answer well")]
-#[path = "../support/server.rs"]
-mod server;
+#[allow(dead_code, reason = "these tests need only servers that answer well")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use server::{Response, Server};
+use support::server::{Response, Server};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
@@ -645,7 +645,7 @@ fn one_at_a_time(builds: &'static Mutex<()>) -> MutexGuard<'static, ()> {
 
 /// Has cargo build a plugin in a folder that all Rust plugins of these tests share, so that their crates are built once.
 fn share_builds(plugin: &Path) {
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rust-plugins");
+    let shared = kept("rust-plugins");
     fs::create_dir_all(&shared).unwrap();
     symlink(shared, plugin.join("target")).unwrap();
 }
@@ -1234,20 +1234,19 @@ impl<'a> Plugin<'a> {
     }
 
     fn shell_in(&self, folder: &Path, command: &str) -> Output {
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
         let mut shell = Command::new("sh");
         shell
             .args(["-euc", command])
             .current_dir(folder)
             .env("PATH", &self.search_path)
-            .env("RUNNER_CACHE", cache)
+            .env("RUNNER_CACHE", kept("cache"))
             .env("API_KEY", KEY)
             .env("NO_COLOR", "1");
-        // Cargo sets these variables for this test. A newcomer's shell has none of them.
-        for (name, _) in
-            env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_"))
-        {
-            if name != "CARGO_HOME" {
+        // Cargo sets these variables for this test, and `RUSTC_BOOTSTRAP` prints its seconds. A newcomer's shell has none of
+        // them.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_") && name != "CARGO_HOME" || text == "RUSTC_BOOTSTRAP" {
                 shell.env_remove(name);
             }
         }
@@ -1501,6 +1500,11 @@ impl<'a> Plugin<'a> {
         let text: String = text.collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// Returns a folder that later runs of these tests use again. `.ci/run` removes `target/tmp`.
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/toolchains").join(name)
 }
 
 /// Returns the folder into which `.ci/run` installs tools.
