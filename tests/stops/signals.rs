@@ -14,6 +14,7 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
+    running::Running,
     truth::{assert_consistent, assert_kept, assert_whole},
     wait::{STOP_WITHIN, wait_for, wait_until},
 };
@@ -52,6 +53,23 @@ fn signals_that_tests_ignore_reach_the_program() {
         let again = again.env("RUNNER_TEST_IGNORES", "1").output().unwrap();
         assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
     }
+}
+
+#[test]
+fn run_under_nohup_survives_a_hangup() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"nap\"\nrepeat = 100000\ninput = { do = \"sleep\", ms = 5 }\n",
+    );
+    let script = "exec nohup \"$runner\" exec scenario.toml --json -j 2";
+    let mut running = Running::start(&mut runner.shell(script));
+    running.wait_for_rows(2);
+    running.process().signal(Signal::HUP);
+    let rows = running.row_count();
+    running.wait_for_rows(rows + 100);
+    // It still stops by others, and the hangup was not the first of two.
+    let (ran, _) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert_eq!(runner.only_run().ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
 }
 
 #[test]

@@ -4,7 +4,12 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
 };
+
+/// Bound of a build. Cargo may first have to wait for another build in the same folder.
+const BUILD_WITHIN: Duration = Duration::from_secs(1800);
 
 /// Components, from `tests/guests`.
 const COMPONENTS: [&str; 12] = [
@@ -88,7 +93,15 @@ fn add_target(target: &str) {
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().unwrap();
+    let mut child = command.spawn().unwrap();
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < BUILD_WITHIN, "it does not end: {command:?}");
+        thread::sleep(Duration::from_millis(10));
+    };
     assert!(status.success(), "{command:?}: {status}");
 }
 

@@ -1,9 +1,13 @@
 //! Processes that the program starts.
 
-use std::{ffi::c_int, fs, path::PathBuf, sync::Once};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Once},
+};
 
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet};
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::flag;
 
 /// A process, by its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,18 +15,16 @@ pub(crate) struct Process(pub(crate) u32);
 
 /// Lets programs that start from now on have the default action of the terminal's signals, also if the tests ignore them, as after
 /// `nohup` and in the background of a script: ignored signals stay ignored in other programs, and handlers do not.
-#[expect(unsafe_code, reason = "the handler does nothing")]
 pub(crate) fn stop_ignoring_signals() {
-    extern "C" fn nothing(_: c_int) {}
     static STOPPED: Once = Once::new();
     STOPPED.call_once(|| {
-        let handler = SigHandler::Handler(nothing);
-        let handler = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
-        for number in [signal::SIGHUP, signal::SIGINT, signal::SIGQUIT] {
-            let set = |action: &SigAction| unsafe { signal::sigaction(number, action) }.unwrap();
-            let before = set(&handler);
-            if !matches!(before.handler(), SigHandler::SigIgn) {
-                set(&before);
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        let ignored = u64::from_str_radix(ignored, 16).unwrap();
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT].map(Signal::as_raw) {
+            // Ctrl-C must still end tests that do not ignore it.
+            if ignored >> (signal - 1) & 1 == 1 {
+                flag::register(signal, Arc::default()).unwrap();
             }
         }
     });

@@ -43,13 +43,13 @@ impl Run {
     }
 
     pub(crate) fn manifest(&self) -> Value {
-        serde_json::from_slice(&self.bytes("benchmark.json")).unwrap()
+        self.text("benchmark.json").parse().unwrap()
     }
 
     /// Returns the process of the newest session. `None` if the run is being created.
     pub(crate) fn newest_process(&self) -> Option<u32> {
-        let manifest = fs::read(self.dir.join("benchmark.json")).ok()?;
-        let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+        let manifest = fs::read_to_string(self.dir.join("benchmark.json")).ok()?;
+        let manifest: Value = manifest.parse().ok()?;
         Some(manifest["sessions"].as_array()?.last()?["pid"].as_u64()? as u32)
     }
 
@@ -108,8 +108,9 @@ impl Run {
         let is_new = fs::metadata(&path)
             .and_then(|file| file.modified())
             .is_ok_and(|written| written >= since);
-        let live = if is_new { fs::read(path).unwrap_or_default() } else { Vec::new() };
-        let live: Value = serde_json::from_slice(&live).unwrap_or_default();
+        let live =
+            if is_new { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        let live: Value = live.parse().unwrap_or_default();
         let attempts = live["in_flight"].as_array().into_iter().flatten();
         let named = |attempt: &Value| {
             Some((attempt["trial"].as_str()?.to_owned(), attempt["attempt"].as_u64()?))
@@ -128,7 +129,8 @@ impl Run {
 /// Parses a line without its line break. Checks the checksum.
 fn row(line: &[u8]) -> Result<Value, String> {
     let text = String::from_utf8_lossy(line);
-    let row: Value = serde_json::from_slice(line).map_err(|error| format!("{error}: {text}"))?;
+    // `parse` is compiled with optimizations, unlike a generic function of the tests' own.
+    let row: Value = text.parse().map_err(|error: serde_json::Error| format!("{error}: {text}"))?;
     let key = text.rfind(",\"crc\":").ok_or(format!("no checksum: {text}"))?;
     let crc = format!("{:08x}", crc32(&line[..key]));
     if row["crc"] == crc { Ok(row) } else { Err(format!("the checksum is {crc}: {text}")) }
@@ -160,11 +162,24 @@ pub(crate) fn calls(
 
 /// CRC-32 as in zip and PNG.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| {
-        if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
+    // A table for one byte makes it eight times as fast: some tests check many thousand rows.
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let (mut crc, mut bit) = (byte as u32, 0);
+            while bit < 8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[byte] = crc;
+            byte += 1;
+        }
+        table
     };
-    let crc = bytes
-        .iter()
-        .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)));
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc = (crc >> 8) ^ TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize];
+    }
     !crc
 }

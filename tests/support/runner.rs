@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{
     guests::component,
     processes::stop_ignoring_signals,
+    progress,
     run::Run,
     running::{Finished, Running},
 };
@@ -75,6 +76,7 @@ impl Runner {
     }
 
     fn in_folder(folder: TempDir, components: &[&str]) -> Self {
+        progress::add_folder(folder.path());
         let runner = Self { folder };
         for name in components {
             runner.link(&component(name), &format!("{name}.wasm"));

@@ -4,26 +4,31 @@ use std::{
     io::Read,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open},
+};
 use serde_json::Value;
 
 use super::{
-    processes::{Process, workers},
+    processes::{Process, stop_ignoring_signals, workers},
+    progress,
     runner::Runner,
-    wait::{LONG, wait_for, wait_until},
+    wait::{Patience, wait_for, wait_until},
 };
 
 /// A program in its own process group. It is killed when a test ends before it.
 pub(crate) struct Running {
     child: Child,
     started: SystemTime,
-    stdout: Output,
-    stderr: Output,
+    stdout: Arc<Pipe>,
+    stderr: Arc<Pipe>,
+    heard: Mutex<Heard>,
 }
 
 /// A program that has ended.
@@ -36,19 +41,38 @@ pub(crate) struct Finished {
 }
 
 /// Output read from a pipe by a thread, so that the program never blocks.
+#[derive(Default)]
+pub(super) struct Pipe {
+    read: Mutex<Output>,
+    closed: Condvar,
+}
+
+#[derive(Default)]
 struct Output {
-    read: Arc<Mutex<Vec<u8>>>,
-    thread: Option<JoinHandle<()>>,
+    bytes: Vec<u8>,
+    is_closed: bool,
+}
+
+/// Events that were parsed, so that each is parsed once however often a test looks.
+#[derive(Default)]
+struct Heard {
+    events: Vec<Value>,
+    /// Length of their lines.
+    bytes: usize,
+    rows: usize,
 }
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        stop_ignoring_signals();
         let started = SystemTime::now();
         let mut child = command.process_group(0).spawn().unwrap();
-        let stdout = Output::new(child.stdout.take().unwrap());
-        let stderr = Output::new(child.stderr.take().unwrap());
-        Self { child, started, stdout, stderr }
+        let stdout = Pipe::read(child.stdout.take().unwrap());
+        let stderr = Pipe::read(child.stderr.take().unwrap());
+        let outputs = [&stdout, &stderr].map(Arc::downgrade);
+        progress::add_program(Process(child.id()), format!("{command:?}"), outputs);
+        Self { child, started, stdout, stderr, heard: Mutex::default() }
     }
 
     /// The process.
@@ -78,7 +102,22 @@ impl Running {
     /// Returns the events so far.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
-        events(&self.stdout.text())
+        self.heard().events.clone()
+    }
+
+    /// Parses the events that are new.
+    #[track_caller]
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        // A test that fails in here may be caught, and look again.
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = self.stdout.whole_lines(heard.bytes);
+        if !new.is_empty() {
+            let events = events(&String::from_utf8_lossy(&new));
+            heard.bytes += new.len();
+            heard.rows += events.iter().filter(|event| event["event"] == "row").count();
+            heard.events.extend(events);
+        }
+        heard
     }
 
     /// Waits for the first event that is wanted.
@@ -90,9 +129,9 @@ impl Running {
             if is_over {
                 self.stdout.finish();
             }
-            let events = self.events();
-            let found = events[seen..].iter().find(|event| is_wanted(event)).cloned();
-            seen = events.len();
+            let heard = self.heard();
+            let found = heard.events[seen..].iter().find(|event| is_wanted(event)).cloned();
+            seen = heard.events.len();
             if found.is_some() || is_over { Some(found) } else { None }
         });
         found.unwrap_or_else(|| {
@@ -115,16 +154,21 @@ impl Running {
     /// Waits until at least this number of rows is acknowledged. The program may have ended since then.
     #[track_caller]
     pub(crate) fn wait_for_rows(&mut self, count: usize) {
-        let is_row = |event: &&Value| event["event"] == "row";
         wait_until("there are rows", || {
             let is_over = !self.is_alive();
             if is_over {
                 self.stdout.finish();
             }
-            let are_there = self.events().iter().filter(is_row).count() >= count;
+            let are_there = self.row_count() >= count;
             assert!(are_there || !is_over, "it ended before:\n{}", self.stderr.text());
             are_there
         });
+    }
+
+    /// Returns the number of rows acknowledged so far.
+    #[track_caller]
+    pub(crate) fn row_count(&self) -> usize {
+        self.heard().rows
     }
 
     /// Sends a signal. Returns how the program ended, and after which time.
@@ -139,15 +183,15 @@ impl Running {
     /// Waits until the program ends by itself.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Finished {
-        let began = Instant::now();
+        let pid = Pid::from_raw(self.process().0.cast_signed()).unwrap();
+        let mut patience = Patience::new();
         while self.is_alive() {
-            assert!(
-                began.elapsed() < LONG,
-                "it does not end:\n{}\n{}",
-                self.stdout.text(),
-                self.stderr.text()
-            );
-            thread::sleep(Duration::from_millis(1));
+            // Nothing has waited for the process, so that the number is still its own.
+            let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            // A signal may end the call early.
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second));
+            patience.check("the program ends");
         }
         self.ended()
     }
@@ -181,28 +225,52 @@ impl Drop for Running {
     }
 }
 
-impl Output {
-    fn new(mut pipe: impl Read + Send + 'static) -> Self {
-        let read = Arc::new(Mutex::new(Vec::new()));
+impl Pipe {
+    /// Starts to read.
+    fn read(mut pipe: impl Read + Send + 'static) -> Arc<Self> {
+        let read = Arc::new(Self::default());
         let filled = Arc::clone(&read);
-        let thread = thread::spawn(move || {
+        thread::spawn(move || {
             let mut piece = [0; 16 * 1024];
             while let Ok(count @ 1..) = pipe.read(&mut piece) {
-                filled.lock().unwrap().extend_from_slice(&piece[..count]);
+                filled.output().bytes.extend_from_slice(&piece[..count]);
             }
+            filled.output().is_closed = true;
+            filled.closed.notify_all();
         });
-        Self { read, thread: Some(thread) }
+        read
     }
 
-    /// Waits until the pipe is closed.
-    fn finish(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
+    /// Waits until the pipe is closed, also by processes in the background.
+    #[track_caller]
+    fn finish(&self) {
+        let mut patience = Patience::new();
+        let mut output = self.output();
+        while !output.is_closed {
+            let second = Duration::from_secs(1);
+            (output, _) = self.closed.wait_timeout(output, second).unwrap();
+            if !output.is_closed {
+                drop(output);
+                patience.check("the program's output is closed");
+                output = self.output();
+            }
         }
     }
 
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.read.lock().unwrap()).into_owned()
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output().bytes).into_owned()
+    }
+
+    /// Returns the complete lines after this number of bytes.
+    fn whole_lines(&self, start: usize) -> Vec<u8> {
+        let output = self.output();
+        let new = &output.bytes[start..];
+        let end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        new[..end].to_vec()
+    }
+
+    fn output(&self) -> MutexGuard<'_, Output> {
+        self.read.lock().unwrap()
     }
 }
 
@@ -252,6 +320,9 @@ impl Finished {
 #[track_caller]
 fn events(text: &str) -> Vec<Value> {
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-    let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    // `parse` is compiled with optimizations, unlike a generic function of the tests' own.
+    let event = |line: &str| {
+        line.parse().unwrap_or_else(|error: serde_json::Error| panic!("{error}: {line}"))
+    };
     whole.lines().map(event).collect()
 }

@@ -13,8 +13,7 @@ use rcgen::{
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
 
-/// Longer than any condition takes, also on a busy machine.
-const LONG: Duration = Duration::from_secs(300);
+use super::wait::{LONG, Patience};
 
 /// A server on a free port of 127.0.0.1. Dropping it closes all its connections.
 pub(crate) struct Server {
@@ -123,11 +122,20 @@ impl Server {
     /// Waits until `count` requests have arrived.
     #[track_caller]
     pub(crate) fn wait_for_requests(&self, count: usize) {
-        let is_missing = |seen: &mut Seen| seen.requests.len() < count;
-        let changed = &self.shared.changed;
-        let waited = changed.wait_timeout_while(self.shared.seen(), LONG, is_missing);
-        let (seen, timeout) = waited.unwrap();
-        assert!(!timeout.timed_out(), "only {:?}", seen.requests);
+        let mut patience = Patience::new();
+        let second = Duration::from_secs(1);
+        loop {
+            let is_missing = |seen: &mut Seen| seen.requests.len() < count;
+            let changed = &self.shared.changed;
+            let waited = changed.wait_timeout_while(self.shared.seen(), second, is_missing);
+            let (seen, timeout) = waited.unwrap();
+            if !timeout.timed_out() {
+                return;
+            }
+            let what = format!("{count} requests have arrived, not only {:?}", seen.requests);
+            drop(seen);
+            patience.check(&what);
+        }
     }
 
     /// Closes every connection. New ones are accepted.
@@ -384,6 +392,7 @@ fn read_line(reader: &mut BufReader<impl Read>) -> Option<String> {
 fn server_answers_and_records_requests() {
     let server = Server::start(|request| Response::ok(request.body.clone()).header("x", "y"));
     let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
     let ask = b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
     for count in 1..=2 {
         stream.write_all(ask).unwrap();
