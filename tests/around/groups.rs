@@ -183,27 +183,70 @@ fn scenarios_without_tests_are_left_out() {
     assert_eq!(runner.runs().len(), 2);
 }
 
-/// Longer than a test needs until it has done something to a run, also on a slow machine. A resume reads the stored
-/// scenario, whose trials then end.
-const LONG: Duration = Duration::from_secs(8);
-
-/// Waits until all trials of the first run are in flight.
-#[track_caller]
-fn wait_until_all_run(runner: &Runner) {
-    let [a, ..] = runs(runner);
-    wait_until("all trials are in flight", || {
-        a.in_flight(std::time::SystemTime::UNIX_EPOCH).len() == 3
-    });
+/// Times of trials that end by themselves, though not before a test has done something to their run. The longer ones are for
+/// slow machines.
+fn naps() -> impl Iterator<Item = Duration> {
+    [1, 2, 4, 8, 16].into_iter().map(Duration::from_secs)
 }
 
-/// Starts the group, and waits until the second run executes trials.
+/// Writes three scenarios. The second has trials that wait for a stop of their first attempts, and then end immediately.
+fn second_waits() -> Runner {
+    let runner = three([SHORT, ENDLESS, SHORT]);
+    let path = runner.path("set/b.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, _) = text.split_once("input = ").unwrap();
+    let input = "input = { do = \"wait-for-stop\", until_attempt = 2 }\n";
+    runner.write("set/b.toml", format!("{before}{input}"));
+    runner
+}
+
+/// Starts a group with its own temporary folder, and acts while all trials of the first run are in flight.
+#[track_caller]
+fn in_the_first(act: impl Fn(&Runner, &Running)) -> (Runner, Running) {
+    let found = naps().find_map(|nap| {
+        let runner = three([nap, SHORT, SHORT]);
+        let temporary = runner.path("temporary");
+        std::fs::create_dir(&temporary).unwrap();
+        let mut command = runner.command(&["exec", "set", "--json", "-j", "3"]);
+        let mut running = Running::start(command.env("TMPDIR", &temporary));
+        running.wait_for_event(|event| event["event"] == "started");
+        let [a, ..] = runs(&runner);
+        wait_until("all trials are in flight, or one has ended", || {
+            let attempts = a.in_flight(std::time::SystemTime::UNIX_EPOCH).len();
+            attempts == 3 || !a.rows().is_empty()
+        });
+        act(&runner, &running);
+        a.rows().is_empty().then_some((runner, running))
+    });
+    found.expect("16 s are enough")
+}
+
+/// Kills a group in its second run, whose trials take at least this time when they are resumed.
+#[track_caller]
+fn killed_in_the_second(least: Duration) -> Runner {
+    let found = naps().filter(|nap| *nap >= least).find_map(|nap| {
+        let runner = three([SHORT, nap, SHORT]);
+        let mut running = runner.started(&["exec", "set", "--json", "-j", "2"]);
+        running.wait_for_event(|event| event["event"] == "started" && event["scenario"] == "b");
+        let [_, b, _] = runs(&runner);
+        wait_until("the second run works, or a trial has ended", || {
+            let attempts = b.in_flight(std::time::SystemTime::UNIX_EPOCH);
+            !attempts.is_empty() || !b.rows().is_empty()
+        });
+        running.kill();
+        b.rows().is_empty().then_some(runner)
+    });
+    found.expect("16 s are enough")
+}
+
+/// Starts the group, and waits until the second run executes all its trials.
 #[track_caller]
 fn in_the_second(runner: &Runner) -> Running {
-    let mut running = runner.started(&["exec", "set", "--json", "-j", "2"]);
+    let mut running = runner.started(&["exec", "set", "--json", "-j", "3"]);
     running.wait_for_event(|event| event["event"] == "started" && event["scenario"] == "b");
     let [a, b, c] = runs(runner);
     wait_until("the second run works", || {
-        !b.in_flight(std::time::SystemTime::UNIX_EPOCH).is_empty()
+        b.in_flight(std::time::SystemTime::UNIX_EPOCH).len() == 3
     });
     assert_eq!(standing(&a), ["completed", "", "finish"]);
     assert_eq!(standing(&b), ["running", "", "plan"]);
@@ -228,14 +271,13 @@ fn assert_resumes(runner: &Runner) {
 
 #[test]
 fn runs_of_a_group_that_cannot_start_end() {
-    let runner = three([LONG, SHORT, SHORT]);
-    let mut running = runner.started(&["exec", "set", "--json", "-j", "3"]);
-    running.wait_for_event(|event| event["event"] == "started");
-    wait_until_all_run(&runner);
-    // Each session checks this limit when it starts.
-    let little = Rlimit { current: Some(500 << 20), maximum: Some(500 << 20) };
-    let process = Pid::from_raw(running.process().0.cast_signed());
-    prlimit(process, Resource::Data, little).unwrap();
+    let (runner, running) = in_the_first(|_, running| {
+        // Each session checks this limit when it starts.
+        let little = Rlimit { current: Some(500 << 20), maximum: Some(500 << 20) };
+        let process = Pid::from_raw(running.process().0.cast_signed());
+        // It may have ended on a slow machine.
+        let _ = prlimit(process, Resource::Data, little);
+    });
     let events = running.finish().expect(3).events();
     let finished = events.iter().filter(|event| event["event"] == "finished");
     let messages: Vec<_> = finished.map(|event| event["message"].to_string()).collect();
@@ -250,15 +292,10 @@ fn runs_of_a_group_that_cannot_start_end() {
 
 #[test]
 fn run_of_a_group_whose_session_cannot_start_has_the_reason() {
-    let runner = three([LONG, SHORT, SHORT]);
-    let temporary = runner.path("temporary");
-    std::fs::create_dir(&temporary).unwrap();
-    let mut command = runner.command(&["exec", "set", "--json", "-j", "3"]);
-    let mut running = Running::start(command.env("TMPDIR", &temporary));
-    running.wait_for_event(|event| event["event"] == "started");
-    wait_until_all_run(&runner);
-    // Each session creates its temporary folder when it starts.
-    std::fs::rename(&temporary, runner.path("elsewhere")).unwrap();
+    let (runner, running) = in_the_first(|runner, _| {
+        // Each session creates its temporary folder when it starts.
+        std::fs::rename(runner.path("temporary"), runner.path("elsewhere")).unwrap();
+    });
     running.finish().expect(3);
     let [a, b, c] = runs(&runner);
     assert_eq!(a.ending()[0], "completed");
@@ -271,7 +308,7 @@ fn run_of_a_group_whose_session_cannot_start_has_the_reason() {
 #[test]
 fn stop_in_the_second_run_ends_the_group() {
     for (signal, name, code) in [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143)] {
-        let runner = three([SHORT, LONG, SHORT]);
+        let runner = second_waits();
         let running = in_the_second(&runner);
         let (ran, _) = running.end_by(signal);
         let events = ran.expect(code).events();
@@ -316,14 +353,25 @@ fn request_in_the_second_run_ends_the_group() {
 
 #[test]
 fn drained_run_may_complete_but_ends_its_group() {
-    let runner = three([LONG, SHORT, SHORT]);
-    let exec = ["exec", "set", "--json", "-j", "3"];
-    let mut running = runner.started(&exec);
-    running.wait_for_event(|event| event["event"] == "started");
-    wait_until_all_run(&runner);
+    let found = naps().find_map(|nap| {
+        let runner = three([nap, SHORT, SHORT]);
+        let mut running = runner.started(&["exec", "set", "--json", "-j", "3"]);
+        running.wait_for_event(|event| event["event"] == "started");
+        let [a, ..] = runs(&runner);
+        wait_until("all trials are in flight, or one has ended", || {
+            let attempts = a.in_flight(std::time::SystemTime::UNIX_EPOCH).len();
+            attempts == 3 || !a.rows().is_empty()
+        });
+        let drained = runner.run(&["stop", "--drain", &group(&runner)]);
+        let ran = running.finish();
+        // On a slow machine, the request may come too late for the first run.
+        let is_in_time = ran.code != Some(0) && standing(&runs(&runner)[1])[2] == "waiting";
+        is_in_time.then_some((runner, drained, ran))
+    });
+    let (runner, drained, ran) = found.expect("16 s are enough");
+    drained.expect(0);
+    ran.expect(4);
     let [a, b, c] = runs(&runner);
-    runner.run(&["stop", "--drain", &group(&runner)]).expect(0);
-    running.finish().expect(4);
     assert_eq!(a.ending()[0], "completed");
     for run in [b, c] {
         assert_eq!(run.ending(), ["incomplete", "stopped", "", "none"]);
@@ -332,9 +380,7 @@ fn drained_run_may_complete_but_ends_its_group() {
 
 #[test]
 fn killed_group_is_incomplete_and_resumable() {
-    let runner = three([SHORT, LONG, SHORT]);
-    let running = in_the_second(&runner);
-    running.kill();
+    let runner = killed_in_the_second(Duration::ZERO);
     let [a, b, c] = runs(&runner);
     assert_eq!(listed(&runner, a.id()), "completed");
     assert_eq!(listed(&runner, b.id()), "incomplete");
@@ -362,13 +408,17 @@ fn detached_group_is_followed_by_its_id() {
         assert!(run.text("runner.log").contains("the run is completed"));
     }
     // A group can be resumed in the background and waited for as a whole.
-    let runner = three([SHORT, LONG, SHORT]);
-    in_the_second(&runner).kill();
-    let id = group(&runner);
-    let begun = runner.run(&["resume", &id, "--detach", "-j", "3"]).expect(0);
-    assert_eq!(begun.stdout.trim_end(), id);
-    let other = runner.run(&["resume", &id]).expect(6);
-    other.says(&["is held by process"]);
+    let found = naps().skip(1).find_map(|nap| {
+        let runner = killed_in_the_second(nap);
+        let id = group(&runner);
+        let begun = runner.run(&["resume", &id, "--detach", "-j", "3"]).expect(0);
+        assert_eq!(begun.stdout.trim_end(), id);
+        let other = runner.run(&["resume", &id]);
+        // On a slow machine, the group may have ended before.
+        (other.code != Some(0)).then_some((runner, id, other))
+    });
+    let (runner, id, other) = found.expect("16 s are enough");
+    other.expect(6).says(&["is held by process"]);
     runner.run(&["wait", &id]).expect(0);
     assert!(runs(&runner).iter().all(|run| standing(run)[0] == "completed"));
     // A killed group is crashed as a whole.
@@ -385,7 +435,7 @@ fn detached_group_is_followed_by_its_id() {
 #[test]
 fn only_stopped_group_is_resumed_and_cancelled() {
     let mut transcript = Transcript::default();
-    let runner = three([SHORT, LONG, SHORT]);
+    let runner = second_waits();
     in_the_second(&runner).end_by(Signal::INT).0.expect(130);
     let id = group(&runner);
     // Without a name, `resume` takes the group, and prints so.

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::support::{
+    cases::at_once,
     run::Run,
     runner::{Runner, tests},
     running::Running,
@@ -20,7 +21,7 @@ const LONG: u64 = 600_000;
 fn runner() -> Runner {
     let again = tests("again | { do = \"fail-until\", attempt = 3 } |");
     Runner::hostile_in_memory(&format!(
-        "[defaults]\nretries = {{ max = 2, backoff = \"300ms\" }}\ntimeout = \"30s\"\n{again}[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = {{ do = \"sleep\", ms = 500 }}\n"
+        "[defaults]\nretries = {{ max = 2, backoff = \"300ms\" }}\ntimeout = \"30s\"\n{again}[[tests]]\nid = \"nap\"\nrepeat = 14\ninput = {{ do = \"sleep\", ms = 500 }}\n"
     ))
 }
 
@@ -61,7 +62,7 @@ fn assert_times(runner: &Runner, run: &Run) {
 
 #[test]
 fn time_of_day_decides_nothing() {
-    for (first, then) in [(5 * HOUR, -5 * HOUR), (-5 * HOUR, 48 * HOUR)] {
+    at_once([(5 * HOUR, -5 * HOUR), (-5 * HOUR, 48 * HOUR)], |(first, then)| {
         let runner = runner();
         let mut running = start(&runner, &["-j", "2", "--timeout", "5m"]);
         running.wait_for_rows(2);
@@ -72,19 +73,19 @@ fn time_of_day_decides_nothing() {
         let shown = runner.list()[0]["worked_ms"].as_f64();
         assert!(shown < Some(LONG as f64), "{shown:?}");
         runner.run(&["unpause", "latest"]).expect(0);
-        running.wait_for_rows(10);
+        running.wait_for_rows(8);
         set(&runner, first);
         let ran = running.finish().expect(0);
-        let run = assert_whole(&runner, 21);
+        let run = assert_whole(&runner, 15);
         let rows = run.rows();
         // One trial has three attempts, all others have one.
-        assert_eq!(rows.len(), 23);
+        assert_eq!(rows.len(), 17);
         let duration = |row: &Value| row["duration_ms"].as_f64().unwrap() as u64;
         assert!(rows.iter().all(|row| duration(row) < LONG));
         assert_times(&runner, &run);
         let took = ran.events().pop().unwrap()["took_ms"].as_f64();
         assert!(took < Some(LONG as f64), "{took:?}");
-    }
+    });
 }
 
 #[test]
@@ -92,12 +93,12 @@ fn time_of_day_ends_no_run() {
     let runner = Runner::hostile_in_memory(&tests("a | { do = \"loop\" } |"));
     // Compiles the guest, which would count.
     runner.run(&["validate", "scenario.toml"]).expect(0);
-    for (later, timeout) in [(-5 * HOUR, "6s"), (5 * HOUR, "5m")] {
+    for (later, timeout) in [(-5 * HOUR, "4s"), (5 * HOUR, "5m")] {
         let mut running = start(&runner, &["--timeout", timeout]);
         running.wait_until_running(&runner, 1);
         set(&runner, later);
         let (ran, reason, code) = match timeout {
-            "6s" => (running.finish(), "timeout", 4),
+            "4s" => (running.finish(), "timeout", 4),
             _ => {
                 runner.run(&["stop"]).expect(0);
                 (running.finish(), "stopped", 4)
@@ -127,7 +128,7 @@ fn killed_run_shows_the_time_of_its_rows() {
 
 #[test]
 fn death_at_another_time_is_listed() {
-    for later in [5 * HOUR, -5 * HOUR] {
+    at_once([5 * HOUR, -5 * HOUR], |later| {
         let runner = runner();
         let mut running = start(&runner, &["-j", "2"]);
         running.wait_for_rows(2);
@@ -139,9 +140,9 @@ fn death_at_another_time_is_listed() {
         runner.run(&["cleanup", "--yes"]).expect(0);
         assert_eq!(run.ending()[..2], ["incomplete", "crashed"]);
         assert_times(&runner, &run);
-        runner.run(&["resume", "-j", "20"]).expect(0);
-        assert_whole(&runner, 21);
-    }
+        runner.run(&["resume", "-j", "14"]).expect(0);
+        assert_whole(&runner, 15);
+    });
 }
 
 #[test]

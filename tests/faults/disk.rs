@@ -16,11 +16,12 @@ use crate::support::{
     wait::wait_until,
 };
 
-const TRIALS: usize = 12_000;
+const TRIALS: usize = 2_500;
 
 fn many() -> Runner {
+    let output = "some output of some length. ".repeat(35);
     let runner = Runner::hostile(&format!(
-        "[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = \"some output of some length\" }}\n"
+        "[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = \"{output}\" }}\n"
     ));
     // Compiles the guest, so that only results need room.
     runner.run(&["validate", "scenario.toml"]).expect(0);
@@ -42,7 +43,7 @@ fn full_disk_keeps_earlier_rows() {
              mount -t tmpfs -o size=1536k tmpfs full && "$runner" exec scenario.toml --json --results full
              code=$?; cp -r full results; exit $code'"#
     } else {
-        r#"ulimit -f 3072; exec "$runner" exec scenario.toml --json"#
+        r#"ulimit -f 1536; exec "$runner" exec scenario.toml --json"#
     };
     let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
     ran.says(&["space"]);

@@ -4,6 +4,7 @@
 
 use super::{PLACES, TRIALS, go_on, writing_runner};
 use crate::support::{
+    cases::at_once,
     runner::Runner,
     running::{Finished, Running},
     truth::{assert_consistent, assert_kept, assert_whole},
@@ -77,12 +78,13 @@ fn panicking(runner: &Runner, fault: &str, is_paused: bool) -> Finished {
 
 #[test]
 fn panicked_run_can_be_resumed() {
-    for (fault, is_paused, code, ending) in [
+    let cases = [
         // In the coordinator's thread, in the writer's, and while the run is created.
         ("manifest-write:panic:2", true, 70, Some("internal")),
         ("rows-write:panic:2", false, 7, Some("storage")),
         ("manifest-write:panic:1", false, 70, None),
-    ] {
+    ];
+    at_once(cases, |(fault, is_paused, code, ending)| {
         let runner = Runner::hostile_in_memory(
             "[[tests]]\nid = \"nap\"\nrepeat = 15\ninput = { do = \"sleep\", ms = 500 }\n",
         );
@@ -100,7 +102,7 @@ fn panicked_run_can_be_resumed() {
         }
         acknowledged.extend(go_on(&runner).expect(0).acknowledged());
         assert_kept(&assert_whole(&runner, TRIALS), &acknowledged);
-    }
+    });
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::support::{
     wait::{STOP_WITHIN, wait_until},
 };
 
-const TRIALS: usize = 300;
+const TRIALS: usize = 100;
 
 /// Many short trials.
 fn short() -> Runner {
@@ -60,11 +60,7 @@ fn wait_at_random(running: &mut Running, random: &mut Random, most: Duration, ro
         return;
     }
     let count = 1 + random.below(rows);
-    wait_until("there are rows", || {
-        let events = running.events();
-        let acknowledged = events.iter().filter(|event| event["event"] == "row").count();
-        acknowledged >= count || !running.is_alive()
-    });
+    wait_until("there are rows", || running.row_count() >= count || !running.is_alive());
 }
 
 /// Starts or resumes the run, and kills its coordinator within `most`, after up to `rows` rows, or at one of these places. It
@@ -100,7 +96,7 @@ fn killed_session(
 #[test]
 fn killed_coordinators_lose_no_row() {
     let (whole, mut random) = (whole(), Random::new());
-    let (kills, mut done, mut with_rows) = (times(30, 600), 0, 0);
+    let (kills, mut done, mut with_rows) = (times(10, 600), 0, 0);
     while done < kills {
         let runner = short();
         let mut acknowledged = Vec::new();
@@ -151,14 +147,15 @@ fn graded(trials: usize) -> Runner {
 #[test]
 fn killed_coordinators_ask_no_grader_twice() {
     let mut random = Random::new();
-    let (kills, trials, mut done, mut ungraded) = (times(20, 300), 20, 0, 0);
+    let (kills, trials, mut done, mut ungraded) = (times(6, 300), 20, 0, 0);
     let whole = {
         let runner = graded(trials);
         let started = Instant::now();
         runner.exec(&["-j", "2"]).expect(1);
         started.elapsed()
     };
-    while done < kills {
+    // At least one kill leaves grades to ask for.
+    while done < kills || ungraded == 0 && done < 100 {
         let runner = graded(trials);
         let mut acknowledged = Vec::new();
         loop {
@@ -197,14 +194,15 @@ fn killed_coordinators_ask_no_grader_twice() {
         }
         runner.run(&["verify"]).expect(0);
     }
-    assert!(ungraded >= kills / 10, "only {ungraded} of {kills} kills left grades to ask for");
+    assert!(ungraded > kills / 11, "only {ungraded} of {kills} kills left grades to ask for");
 }
 
 #[test]
 fn killed_workers_lose_no_trial() {
     let (whole, mut random) = (whole(), Random::new());
-    let (kills, mut done, mut lost) = (times(30, 600), 0, 0);
-    while done < kills {
+    let (kills, mut done, mut lost) = (times(10, 600), 0, 0);
+    // At least one kill meets an attempt.
+    while done < kills || lost == 0 && done < 100 {
         let runner = short();
         let mut running = runner.start(&["-j", "2"]);
         wait_at_random(&mut running, &mut random, whole, TRIALS);

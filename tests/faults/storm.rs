@@ -28,7 +28,7 @@ use crate::support::{
 };
 
 const ACTORS: u64 = 6;
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 2;
 /// Time that only a stuck command exceeds.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Rows that the commands of a storm print at least, also on a slow machine.

@@ -60,13 +60,13 @@ fn run_timeout_leaves_work_to_resume() {
         id = "slow"
         repeat = 2
         timeout = "10m"
-        input = { do = "sleep", ms = 9000 }
+        input = { do = "wait-for-stop", until_attempt = 2 }
         "#,
     );
     // Compiles the guest, which would count.
     runner.run(&["validate", "scenario.toml"]).expect(0);
-    // Six seconds, in which a slow machine starts its workers.
-    runner.exec(&["-j", "2", "--timeout-minutes", "0.1"]).expect(4);
+    // Three seconds, in which a slow machine starts its workers.
+    runner.exec(&["-j", "2", "--timeout-minutes", "0.05"]).expect(4);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "timeout", "", "none"]);
     assert_eq!(run.row("quick")["outcome"], "passed");

@@ -41,6 +41,12 @@ const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// Time for a worker to exit after it has closed its socket.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
+/// Returns [`SILENT_FOR`], or in a debug build the milliseconds in `RUNNER_TEST_SILENCE_MS`.
+fn silent_for() -> Duration {
+    let text = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_SILENCE_MS").ok()).flatten();
+    text.and_then(|text| text.parse().ok()).map_or(SILENT_FOR, Duration::from_millis)
+}
+
 /// A local worker process.
 pub(crate) struct WorkerProcess {
     shared: Arc<WorkerShared>,
@@ -295,8 +301,9 @@ impl WorkerShared {
             return None;
         }
         liveness.checked = now;
-        if now - liveness.received > SILENT_FOR {
-            return Some((Blame::Died, "it sent nothing for 10 s".to_owned()));
+        let limit = silent_for();
+        if now - liveness.received > limit {
+            return Some((Blame::Died, format!("it sent nothing for {} s", limit.as_secs())));
         }
         let longest = tasks.values().max().map_or(0, |timeout| timeout.0);
         let due = liveness.ended_at.max(liveness.steady_since).saturating_add(longest);
