@@ -156,7 +156,7 @@ fn attempt_that_timed_out_cannot_be_replayed() {
     let runner = agent(&server, "");
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     // A slow disk needs some time for four responses.
-    runner.scenario(&(scenario + "timeout = \"10s\"\n"));
+    runner.scenario(&(scenario + "timeout = \"4s\"\n"));
     runner.exec(&[]).expect(1);
     assert_eq!(runner.only_run().row("t0")["outcome"], "timeout");
     let message = message(&replay(&runner, &[], 1).1);

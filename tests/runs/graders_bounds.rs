@@ -91,7 +91,7 @@ fn assert_judged(runner: &Runner) -> Run {
 #[test]
 fn killed_workers_of_resume_and_rescore_lose_no_grade() {
     // Longer than a busy machine needs to send a signal.
-    let runner = graded("input = { do = \"sleep\", ms = 4000 }", 1, "");
+    let runner = graded("input = { do = \"sleep\", ms = 2500 }", 1, "");
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
     running.end_by(Signal::INT).0.expect(130);

@@ -180,8 +180,7 @@ fn texts_of_files_have_bounds() {
     fs::remove_file(runner.path("prompts/6.txt")).unwrap();
     fs::remove_file(runner.path("prompts/long.txt")).unwrap();
     // The workers are prepared with all of them.
-    runner.exec(&["--provider", "ada"]).expect(0);
-    runner.exec(&["--provider", "p[prompt=5]"]).expect(0);
+    runner.exec(&["--provider", "ada", "--provider", "p[prompt=5]"]).expect(0);
     transcript.check("texts_of_files_have_bounds");
 }
 

@@ -336,7 +336,7 @@ fn judgements_stay_when_a_resume_asks_graders() {
     let table =
         |value: u32| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | graders = [\"nap\"]");
     // Longer than a busy machine needs to send a signal.
-    let nap = grader("nap", r#"do = "sleep", ms = 5000"#) + "min_score = 0.5\n";
+    let nap = grader("nap", r#"do = "sleep", ms = 3000"#) + "min_score = 0.5\n";
     let runner = Runner::hostile_in_memory("");
     change(&runner, &table(2), &nap);
     let mut running = runner.start(&["-j", "1"]);
@@ -593,7 +593,7 @@ fn interrupted_trials_match_the_filter_again() {
 #[test]
 fn killed_rescores_lose_and_double_no_grade() {
     let (mut random, mut longest) = (Random::new(), Duration::from_millis(400));
-    let (kills, mut done) = (times(20, 300), 0);
+    let (kills, mut done) = (times(10, 300), 0);
     let trials = 20;
     let test = |expect: &str| {
         format!(

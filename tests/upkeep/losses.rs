@@ -163,7 +163,7 @@ fn damaged_newest_run_stays_the_newest() {
 
 #[test]
 fn session_writes_its_lost_manifest_again() {
-    let runner = naps(100, 300);
+    let runner = naps(40, 300);
     let running = going_on(&runner);
     let run = runner.only_run();
     let works = format!("process {} on ", running.process().0);
@@ -181,7 +181,7 @@ fn session_writes_its_lost_manifest_again() {
         }
     }
     running.finish().expect(0);
-    assert_counted(&runner, &run, "passed", 100);
+    assert_counted(&runner, &run, "passed", 40);
     runner.run(&["verify"]).expect(0);
 }
 
@@ -218,7 +218,7 @@ fn prune_removes_unfinished_files() {
 #[test]
 fn rows_lost_under_a_session_have_one_answer() {
     for is_replaced in [false, true] {
-        let runner = naps(200, 20);
+        let runner = naps(40, 50);
         let mut running = runner.start(&["-j", "1"]);
         running.wait_for_rows(3);
         let run = runner.only_run();
@@ -236,8 +236,8 @@ fn rows_lost_under_a_session_have_one_answer() {
             runner.run(&["wait", "-q"]).expect(8);
             fs::remove_file(runner.path("results/runner.db")).unwrap();
         }
-        runner.run(&["resume", run.id(), "-q"]).expect(0);
-        assert_counted(&runner, &run, "passed", 200);
+        runner.run(&["resume", run.id(), "-q", "-j", "20"]).expect(0);
+        assert_counted(&runner, &run, "passed", 40);
         runner.run(&["verify"]).expect(0);
     }
 }

@@ -7,7 +7,7 @@ use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
 #[test]
 fn exclusive_sessions_name_who_is_in_the_way() {
-    let runner = naps(40, 200);
+    let runner = naps(24, 200);
     let mut running = going_on(&runner);
     let run = runner.only_run();
     let pid = format!("process {}", running.process().0);

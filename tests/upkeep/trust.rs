@@ -27,7 +27,7 @@ fn forget(runner: &Runner) {
 
 /// Creates a root with an ended run, an interrupted one and a request, of another key.
 fn foreign() -> (Runner, Run, Run) {
-    let runner = naps(40, 200);
+    let runner = naps(20, 200);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let keys = "limits = { scratch = \"1MiB\" }\n\
                 grants = { fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }] }\n";
@@ -194,7 +194,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
 
 #[test]
 fn moved_and_restored_runs_stay_ones_own() {
-    let runner = naps(40, 200);
+    let runner = naps(20, 200);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
     let paths = [runner.path("results"), runner.path("moved")];
@@ -346,7 +346,7 @@ fn named_folder_is_trusted_with_all_below() {
 #[test]
 fn key_file_makes_machines_one_user() {
     let mut transcript = Transcript::default();
-    let runner = naps(40, 200);
+    let runner = naps(20, 200);
     let key = runner.path("key");
     fs::write(&key, "a secret of the CI system\n").unwrap();
     let mut command = runner.command(&["exec", "scenario.toml", "-j", "2", "--json"]);

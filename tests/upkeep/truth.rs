@@ -240,7 +240,7 @@ fn sorted_rows_hide_no_pending_trial() {
         [|lines| lines.swap(1, 2), |lines| lines.reverse(), |lines| lines.sort_unstable()];
     for sort in sort {
         let runner = naps(3, 300);
-        runner.exec(&["-q", "-j", "1"]).expect(0);
+        runner.exec(&["-q", "-j", "3"]).expect(0);
         let run = runner.only_run();
         let sorted = |run: &Run| {
             let text = run.text("index.jsonl");
@@ -256,7 +256,7 @@ fn sorted_rows_hide_no_pending_trial() {
         runner.run(&["cleanup", "--yes"]).expect(0);
         sorted(&run);
         runner.run(&["wait"]).expect(4);
-        runner.run(&["resume", run.id()]).expect(0);
+        runner.run(&["resume", run.id(), "-j", "3"]).expect(0);
         let rows = run.rows();
         let finals = rows.iter().filter(|row| row["session"] != 1 && row["final"] == true);
         let mut trials: Vec<_> = finals.map(|row| row["trial"].as_str().unwrap()).collect();
