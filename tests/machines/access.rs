@@ -39,15 +39,18 @@ fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
     let args = [ceiling, &["--secret-file", "worker.env"]].concat();
     let mut command = worker_command(runner, &broker.address(), "a", &args);
     let mut worker = started(Running::start(command.env("KEY", "from the environment")));
-    let ran = runner.exec(&["--broker", &broker.address(), "--wait-for-workers", "5s"]).expect(4);
-    ran.says(&[why, "the run had no worker for 5 s (worker a runs no attempts"]);
+    let running = runner.start(&["--broker", &broker.address()]);
     wait_for_message(&mut worker, "declined run");
+    // The run is offered before its folder is there.
+    wait_until("the log of the run has the reason", || {
+        let log = runner.runs().first().map(|run| fs::read_to_string(run.dir.join("runner.log")));
+        let log = log.and_then(Result::ok).unwrap_or_default();
+        log.contains("runs no attempts") && log.contains(why)
+    });
+    running.end_by(Signal::INT).0.expect(130);
     worker.end_by(Signal::INT).0.expect(0).says(&[why]);
-    let run = runner.only_run();
-    assert_eq!(run.ending()[1], "workers");
-    assert_eq!(run.rows().len(), 0);
-    let log = run.text("runner.log");
-    assert!(log.contains("runs no attempts") && log.contains(why), "{log}");
+    // A run that is interrupted this early may leave nothing.
+    assert!(runner.runs().iter().all(|run| run.rows().is_empty()));
 }
 
 /// Returns a runner whose scenario grants its provider something.
@@ -98,7 +101,16 @@ fn larger_memory_than_the_ceiling_is_declined() {
     runner.scenario(
         &text.replace("[providers.hostile.grants]\n", "limits = { memory = \"512MiB\" }\n"),
     );
-    declined(&runner, &["--ceiling", "memory=256MiB"], "", "512 MiB of memory");
+    let ceiling = ["--ceiling", "memory=256MiB"];
+    declined(&runner, &ceiling, "", "512 MiB of memory");
+
+    // A run that waits no longer ends with the reason.
+    let broker = Broker::start();
+    let _worker = start_worker(&runner, &broker.address(), "a", &ceiling);
+    let flags = ["--broker", &broker.address(), "--wait-for-workers", "5s", "--into", "ended/run"];
+    let ran = runner.exec(&flags).expect(4);
+    ran.says(&["512 MiB of memory", "the run had no worker for 5 s (worker a runs no attempts"]);
+    assert_eq!(Run { dir: runner.path("ended/run") }.ending()[1], "workers");
 }
 
 #[test]
@@ -213,9 +225,10 @@ fn password_is_in_no_arguments_and_files() {
         assert!(!has(&variables), "a process with guests has the password");
     }
     assert!(seen >= 2, "{seen}");
+    let _large = start_worker(&runner, &address, "b", &["--jobs", "16"]);
     runner.run(&["wait", id.stdout.trim()]).expect(0);
     worker.end_by(Signal::INT).0.expect(0);
-    let folders = [runner.path("results"), runner.path("store-a")];
+    let folders = ["results", "store-a", "store-b"].map(|folder| runner.path(folder));
     for file in folders.iter().flat_map(|folder| below(folder)).filter(|path| path.is_file()) {
         assert!(!has(&fs::read(&file).unwrap()), "{file:?}");
     }
@@ -335,14 +348,14 @@ fn garbage_of_a_stranger_ends_no_run() {
 #[test]
 fn other_content_of_a_plugin_is_not_executed() {
     let (runner, broker) = (Runner::new(&[]), Broker::start());
-    let mut worker = start_new_worker(&runner, &broker.address(), "a");
+    let mut worker = start_new_worker(&runner, &broker.address(), "a", "2");
     runner.wat("plugin.wasm", &printing("the plugin's own words"));
     runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
     // The coordinator stores it under the digest of the true content.
     let forgery = Some(("the plugin's own words", "words of another one.."));
     let cable = Cable::forging(&broker, forgery);
     let address = cable.address();
-    let flags = ["--broker", &address, "--wait-for-workers", "2s", "--timeout", "20s"];
+    let flags = ["--broker", &address, "--wait-for-workers", "2s", "--timeout", "10s"];
     let ran = runner.exec(&[&flags[..], &["--into", "lies/1"]].concat());
     assert!(matches!(ran.code, Some(3 | 4)), "{ran:?}");
     let rows = Run { dir: runner.path("lies/1") }.rows();
@@ -359,7 +372,7 @@ fn lost_content_is_stored_again() {
     // The second worker joins long before the end, also on a busy machine.
     numbered(&runner, 100, 500);
     let address = broker.address();
-    let _first = start_new_worker(&runner, &address, "a");
+    let _first = start_new_worker(&runner, &address, "a", "2");
     let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(1);
     // Removes the content of the plugins and keeps their metadata.
@@ -368,7 +381,7 @@ fn lost_content_is_stored_again() {
     let purge = br#"{"filter":"$O.runner-blobs.C.>"}"#;
     stranger.publish("$JS.API.STREAM.PURGE.OBJ_runner-blobs", purge);
     stranger.next();
-    let _second = start_new_worker(&runner, &address, "b");
+    let _second = start_new_worker(&runner, &address, "b", "16");
     running.finish().expect(0);
     assert_eq!(used_workers(&assert_whole(&runner, 200)), ["a", "b"]);
 }

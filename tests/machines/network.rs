@@ -59,8 +59,7 @@ impl Broker {
     /// Starts a server with a store of 1 MB.
     pub(crate) fn with_small_store() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
-        let store = store.to_str().unwrap();
+        let store = folder.path().join("store").to_str().unwrap().to_owned();
         let config = format!("jetstream {{ store_dir: {store:?}, max_file_store: 1MB }}\n");
         Self::in_folder(folder, &config, &[])
     }
@@ -286,17 +285,18 @@ pub(crate) fn worker_command(runner: &Runner, address: &str, name: &str, args: &
     runner.command(&[&all, args].concat())
 }
 
-/// Starts a worker with two slots, and waits until it is connected.
+/// Starts a worker with two slots, if `args` have no `--jobs`, and waits until it is connected.
 #[track_caller]
 pub(crate) fn start_worker(runner: &Runner, address: &str, name: &str, args: &[&str]) -> Running {
-    let args = [&["--jobs", "2"], args].concat();
+    let jobs: &[_] = if args.contains(&"--jobs") { &[] } else { &["--jobs", "2"] };
+    let args = [jobs, args].concat();
     started(Running::start(&mut worker_command(runner, address, name, &args)))
 }
 
 /// Like [`start_worker`], on a machine that has not compiled any plugin.
 #[track_caller]
-pub(crate) fn start_new_worker(runner: &Runner, address: &str, name: &str) -> Running {
-    let mut command = worker_command(runner, address, name, &["--jobs", "2"]);
+pub(crate) fn start_new_worker(runner: &Runner, address: &str, name: &str, jobs: &str) -> Running {
+    let mut command = worker_command(runner, address, name, &["--jobs", jobs]);
     command.env("RUNNER_CACHE", runner.path(&format!("cache-{name}")));
     started(Running::start(&mut command))
 }

@@ -89,7 +89,7 @@ fn roles_survive_restarts_and_a_lost_store() {
     broker.wipe();
     broker.restart();
     // The run creates the stores again, and stores the plugins that this worker needs.
-    let _second = start_new_worker(&runner, &workers, "b");
+    let _second = start_new_worker(&runner, &workers, "b", "16");
     wait_until("both workers are listed", || {
         let list = ["worker", "list", "--json", "--broker", &runs];
         let listed = runner.run(&list).expect(0).document();

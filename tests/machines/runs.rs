@@ -59,7 +59,7 @@ fn known_failures_have_the_verdict_of_one_machine() {
         format!("[[failures]]\ntests = [\"{tests}\"]\nreason = \"r\"\n{more}\n")
     };
     let all = entry("bad/*", "") + &entry("traps", "outcomes = [\"error\"]");
-    let _worker = start_new_worker(&runner, &broker.address(), "a");
+    let _worker = start_new_worker(&runner, &broker.address(), "a", "2");
     for (list, exit) in [
         (all.clone(), 0),
         (all.clone() + &entry("good", ""), 1),
@@ -99,7 +99,7 @@ fn attachments_logs_and_artifacts_travel() {
         "[[tests]]\nid = \"files\"\ninput = { do = \"artifact\", name = \"b.txt\" }\nfiles = { \"note.txt\" = \"note.txt\" }\n"
     ));
     let expected = alone(&runner);
-    let _worker = start_new_worker(&runner, &broker.address(), "a");
+    let _worker = start_new_worker(&runner, &broker.address(), "a", "2");
     runner.exec(&["--broker", &broker.address()]).expect(0);
     let run = assert_whole(&runner, 10);
     assert_eq!(canonical(&run), expected);
@@ -151,12 +151,12 @@ fn workspaces_travel_to_two_workers() {
         "#
     ));
     let expected = alone(&runner);
-    let first = start_new_worker(&runner, &broker.address(), "a");
+    let first = start_new_worker(&runner, &broker.address(), "a", "2");
     let mut running = runner.start(&["--broker", &broker.address()]);
     running.wait_for_rows(10);
     // Otherwise, the first one to compile the plugin could run all attempts.
     first.end_by(Signal::TERM).0.expect(0);
-    let _second = start_new_worker(&runner, &broker.address(), "b");
+    let _second = start_new_worker(&runner, &broker.address(), "b", "2");
     running.finish().expect(0);
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
@@ -244,7 +244,7 @@ fn killed_worker_costs_no_row() {
     let first = start_worker(&runner, &address, "a", &[]);
     let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(10);
-    let second = start_worker(&runner, &address, "b", &[]);
+    let second = start_worker(&runner, &address, "b", &["--jobs", "16"]);
     first.kill();
     running.finish().expect(0);
     let run = assert_whole(&runner, 200);
@@ -331,7 +331,7 @@ fn waiting_run_names_its_lack_of_workers() {
     wait_until("the run no longer waits", || !waits());
     first.end_by(Signal::TERM).0.expect(0);
     wait_until("the run waits again", waits);
-    let _second = start_worker(&runner, &address, "b", &[]);
+    let _second = start_worker(&runner, &address, "b", &["--jobs", "16"]);
     running.finish().expect(0);
     let run = assert_whole(&runner, 100);
     assert_eq!(used_workers(&run), ["a", "b"]);
@@ -412,6 +412,7 @@ fn paused_run_starts_no_attempt_elsewhere() {
     });
     assert!(before < 200, "{before}");
     runner.run(&["unpause"]).expect(0);
+    let _large = start_worker(&runner, &broker.address(), "b", &["--jobs", "16"]);
     running.finish().expect(0);
     assert_whole(&runner, 200);
 }
@@ -425,7 +426,7 @@ fn stopped_worker_gives_back_what_has_not_started() {
     let first = start_worker(&runner, &address, "a", &[]);
     let mut running = runner.start(&["--broker", &address]);
     running.wait_for_rows(4);
-    let _second = start_worker(&runner, &address, "b", &[]);
+    let _second = start_worker(&runner, &address, "b", &["--jobs", "16"]);
     first.end_by(Signal::TERM).0.expect(0);
     running.finish().expect(0);
     let run = assert_whole(&runner, 100);
