@@ -17,7 +17,7 @@ use crate::support::{runner::Runner, running::Running, wait::wait_until};
 /// A terminal with a command.
 pub(crate) struct Terminal {
     terminal: File,
-    output: RefCell<String>,
+    output: RefCell<Vec<u8>>,
     command: Child,
 }
 
@@ -58,9 +58,10 @@ impl Terminal {
         let mut bytes = [0; 4096];
         // Ends when nothing is there, and with an error when the command has closed the terminal.
         while let Ok(count @ 1..) = (&self.terminal).read(&mut bytes) {
-            self.output.borrow_mut().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            self.output.borrow_mut().extend(&bytes[..count]);
         }
-        self.output.borrow().clone()
+        // A read may end within a character.
+        String::from_utf8_lossy(&self.output.borrow()).into_owned()
     }
 
     fn wait_for(&self, text: &str) {
