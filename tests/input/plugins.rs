@@ -220,9 +220,9 @@ fn endless_compilation_is_ended() {
     ran.says(&["plugin `long.wasm` cannot be used", "was ended by signal 9", "try again"]);
     assert!(runner.runs().is_empty(), "there is a run");
     let mut inspect = runner.command(&["plugin", "inspect", "long.wasm"]);
-    inspect.env("RUNNER_CACHE", runner.path("cache")).env("RUNNER_TEST_COMPILE_SECONDS", "1");
+    inspect.env("RUNNER_CACHE", runner.path("cache")).env("RUNNER_TEST_COMPILE_MS", "1000");
     Running::start(&mut inspect).finish().expect(6).says(&["took longer than 1 s; try again"]);
-    command.env("RUNNER_TEST_COMPILE_SECONDS", "1");
+    command.env("RUNNER_TEST_COMPILE_MS", "1000");
     let ran = Running::start(&mut command).finish().expect(6);
     ran.says(&["plugin `long.wasm` cannot be used: `compile` took longer than 1 s; try again"]);
     assert!(runner.runs().is_empty(), "there is a run");

@@ -22,7 +22,7 @@ use runner_record::{PluginCache, Selected};
 use runner_scenario::{Problems, Scenario, load_selected};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::text::progress::{LINE_INTERVAL, show_seconds};
+use crate::text::progress::{line_interval, show_seconds};
 use crate::text::{CommandError, Out};
 use crate::tools::{self, shell};
 
@@ -328,7 +328,7 @@ fn wait_shown(child: Child, text: &str, out: &Out) -> io::Result<ExitStatus> {
     let (sender, ended) = mpsc::channel();
     thread::spawn(move || sender.send(wait(child)));
     let status = loop {
-        match ended.recv_timeout(LINE_INTERVAL) {
+        match ended.recv_timeout(line_interval()) {
             Ok(status) => break status,
             Err(RecvTimeoutError::Disconnected) => break Err(io::Error::other("it was lost")),
             Err(RecvTimeoutError::Timeout) if is_shown => {}

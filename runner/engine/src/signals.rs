@@ -2,7 +2,7 @@
 //! SIGQUIT ends it.
 
 use std::{
-    env, fs,
+    fs,
     io::{self, Write as _},
     mem,
     sync::{
@@ -15,7 +15,7 @@ use std::{
 };
 
 use nix::sys::signal::{SigSet, Signal};
-use runner_model::{StopSignal, exit::Exit};
+use runner_model::{StopSignal, exit::Exit, test_setting};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::low_level::{self, emulate_default_handler};
 use signal_hook::{flag, iterator::Signals};
@@ -190,7 +190,7 @@ pub(crate) fn suspend() {
 /// Release builds have no such places.
 pub(crate) fn pass(place: &str) {
     static PASSAGES: AtomicU32 = AtomicU32::new(0);
-    let wanted = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_SIGNAL").ok()).flatten();
+    let wanted = test_setting("RUNNER_TEST_SIGNAL");
     let Some((name, count)) =
         wanted.as_deref().map(|wanted| wanted.split_once(':').unwrap_or((wanted, "1")))
     else {

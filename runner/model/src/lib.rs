@@ -26,6 +26,7 @@ mod settings;
 pub mod statistics;
 pub mod status;
 pub mod test;
+mod testing;
 mod text;
 mod time;
 
@@ -44,6 +45,7 @@ pub use settings::{
     transcript, tree, workspace,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
+pub use testing::{test_duration, test_setting};
 use text::enum_text;
 pub use text::{Text, alike, globs, json, recent_output, template, units, visible, without_mark};
 pub use time::{Micros, RunClock, RunTime, Time, show_time, use_local_zone};

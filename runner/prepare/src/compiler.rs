@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs::File, io, os::unix::process::ExitStatusExt as _, process::Stdio};
+use std::{fs::File, io, os::unix::process::ExitStatusExt as _, process::Stdio};
 
 use runner_model::cache::{entry_name, inspection_name, quick_name};
-use runner_model::{Digest, provider::PluginKind, units::show_duration};
+use runner_model::{Digest, provider::PluginKind, test_duration, units::show_duration};
 use runner_record::PluginCache;
 use rustix::process::{Resource, Signal, getrlimit};
 use serde::Deserialize;
@@ -147,9 +147,6 @@ fn run_child(
     output: &File,
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {
-    // Tests shorten the limit.
-    let seconds = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_COMPILE_SECONDS").ok());
-    let seconds: Option<u64> = seconds.flatten().and_then(|seconds| seconds.parse().ok());
     let stderr = memory_file()?;
     let mut command = children::program(&["__compile", mode]);
     command
@@ -158,7 +155,7 @@ fn run_child(
         .stdout(Stdio::from(reopened(output)?))
         .stderr(Stdio::from(reopened(&stderr)?));
     let mut child = children::start(command).wait().map_err(failed)?;
-    let wall = seconds.map_or(WALL_TIME, Duration::from_secs);
+    let wall = test_duration("RUNNER_TEST_COMPILE_MS", WALL_TIME);
     let started = Instant::now();
     let status = loop {
         if started.elapsed() > wall || cancelled.load(Ordering::Acquire) {

@@ -2,7 +2,7 @@
 
 use std::{env, fmt::Display, fs, io, path::Path, sync::OnceLock, thread};
 
-use runner_model::{units::show_sizes_apart, visible::shown_path};
+use runner_model::{test_setting, units::show_sizes_apart, visible::shown_path};
 use runner_record::{advice, is_full};
 use runner_scenario::Scenario;
 use rustix::fs::{Mode, statfs, statvfs};
@@ -172,7 +172,7 @@ pub fn counts_links(folder: &Path) -> bool {
 pub fn check_links() -> Result<(), String> {
     let folder = env::temp_dir();
     let link = || {
-        if cfg!(debug_assertions) && env::var_os("RUNNER_TEST_NO_LINKS").is_some() {
+        if test_setting("RUNNER_TEST_NO_LINKS").is_some() {
             return Err(Errno::PERM.into());
         }
         let made = tempfile::tempdir()?;

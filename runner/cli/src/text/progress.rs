@@ -6,7 +6,7 @@ use std::{collections::VecDeque, fmt, io};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use runner_engine::LongWait;
 use runner_model::units::{grouped, plural, show_duration};
-use runner_model::{Counts, Time, visible::visible_line};
+use runner_model::{Counts, Time, test_duration, visible::visible_line};
 use runner_record::{InFlight, Live, Manifest};
 use runner_report::phrases;
 use rustix::{process::getpgrp, termios::tcgetpgrp};
@@ -17,8 +17,11 @@ use super::{
     out::message_columns,
 };
 
-/// Interval between lines if there is no terminal.
-pub const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Returns the interval between lines if there is no terminal.
+pub fn line_interval() -> Duration {
+    test_duration("RUNNER_TEST_LINE_MS", Duration::from_secs(10))
+}
+
 /// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
 /// Trials and time that the estimate of the time left looks back, the longer of both.
@@ -213,7 +216,7 @@ impl<'a> Progress<'a> {
                 let lines: Vec<_> = lines.iter().map(|line| cut(line, columns - 1)).collect();
                 bar.set_message(lines.join("\n"));
             }
-            _ if self.last_line.elapsed() >= LINE_INTERVAL
+            _ if self.last_line.elapsed() >= line_interval()
                 || !waiting.is_empty() && !self.named_wait =>
             {
                 (self.last_line, self.named_wait) = (Instant::now(), !waiting.is_empty());

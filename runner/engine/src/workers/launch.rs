@@ -2,6 +2,7 @@
 
 use std::io;
 
+use runner_model::test_setting;
 use runner_prepare::{children, machine};
 
 use super::inputs::{Launch, PrestartedWorker};
@@ -12,8 +13,7 @@ use crate::error::{EngineError, machine_error};
 /// Returns a function that starts worker processes.
 fn processes() -> Launch {
     // Black-box tests run a hostile worker.
-    let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
-    let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
+    let name = test_setting("RUNNER_TEST_WORKER").unwrap_or_else(|| "__worker".to_owned());
     Box::new(move |sink| Ok(Box::new(WorkerProcess::start(&name, sink)?)))
 }
 

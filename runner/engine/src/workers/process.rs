@@ -21,7 +21,7 @@ use std::{
 };
 
 use runner_model::protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker};
-use runner_model::{GuestPhase, Micros, TaskId};
+use runner_model::{GuestPhase, Micros, TaskId, test_duration};
 use runner_prepare::children::{self, CERTIFICATES, Starting};
 
 use super::link::{EventSink, LinkEvent, WorkerExit, WorkerLink};
@@ -40,12 +40,6 @@ const SUSPENDED_FOR: Duration = Duration::from_millis(1_500);
 const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// Time for a worker to exit after it has closed its socket.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
-
-/// Returns [`SILENT_FOR`], or in a debug build the milliseconds in `RUNNER_TEST_SILENCE_MS`.
-fn silent_for() -> Duration {
-    let text = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_SILENCE_MS").ok()).flatten();
-    text.and_then(|text| text.parse().ok()).map_or(SILENT_FOR, Duration::from_millis)
-}
 
 /// A local worker process.
 pub(crate) struct WorkerProcess {
@@ -301,7 +295,7 @@ impl WorkerShared {
             return None;
         }
         liveness.checked = now;
-        let limit = silent_for();
+        let limit = test_duration("RUNNER_TEST_SILENCE_MS", SILENT_FOR);
         if now - liveness.received > limit {
             return Some((Blame::Died, format!("it sent nothing for {} s", limit.as_secs())));
         }

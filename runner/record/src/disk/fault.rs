@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime};
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
-use runner_model::Time;
+use runner_model::{Time, test_duration};
 
 /// Exists in debug builds only.
 #[cfg(debug_assertions)]
@@ -78,11 +78,7 @@ pub fn now() -> Time {
 
 /// Returns the interval at which long commands sweep dead runs: a minute, or `RUNNER_TEST_SWEEP_MS`.
 pub fn sweep_every() -> Duration {
-    #[cfg(debug_assertions)]
-    if let Some(time) = injected::sweep_every() {
-        return time;
-    }
-    Duration::from_secs(60)
+    test_duration("RUNNER_TEST_SWEEP_MS", Duration::from_secs(60))
 }
 
 fn write(place: Place, bytes: &[u8], write: impl Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {

@@ -9,7 +9,6 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use rustix::{
@@ -39,12 +38,6 @@ pub(crate) fn later() -> i64 {
     let file = File::options().read(true).open(path);
     let text = file.and_then(io::read_to_string).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
-}
-
-/// Returns the interval of sweeps.
-pub(crate) fn sweep_every() -> Option<Duration> {
-    let text = env::var("RUNNER_TEST_SWEEP_MS").ok()?;
-    text.parse().ok().map(Duration::from_millis)
 }
 
 /// Writes bytes, or fails as requested at this place.
