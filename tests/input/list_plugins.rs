@@ -183,7 +183,7 @@ fn shards_and_rescore_have_the_records() {
 
 #[test]
 fn many_records_are_streamed() {
-    let (count, pad) = (times(5_000, 1_000_000), times(8_000, 200));
+    let (count, pad) = (times(2_000, 1_000_000), times(8_000, 200));
     let peak_with = |count: usize| {
         let runner = list(&format!("config = {{ do = \"count\", count = {count}, pad = {pad} }}"));
         let mut running = runner.started(&["exec", "scenario.toml", "--dry-run"]);

@@ -363,11 +363,12 @@ fn redacted_and_large_outputs_are_refused() {
     runner.run(&["accept", "--yes"]).expect(2).says(&["redacted secret", "nothing was written"]);
     assert!(!runner.path("a.txt").exists());
 
-    let large = "x".repeat(5 << 20);
-    let runner = echo(
-        "[[test_lists]]\nfiles = [\"lists/*\"]\n[providers.echo.limits]\nreply = \"16MiB\"\ninput = \"16MiB\"\n",
+    let runner = Runner::hostile_with(
+        "limits = { reply = \"16MiB\" }",
+        "[[test_lists]]\nfiles = [\"lists/*\"]\n",
     );
-    let record = json!({"id": "a", "input": large, "expect": {"file": "lists/a/b.txt"}});
+    let input = json!({"do": "huge-reply", "bytes": (4 << 20) + 1});
+    let record = json!({"id": "a", "input": input, "expect": {"file": "lists/a/b.txt"}});
     fs::create_dir(runner.path("lists")).unwrap();
     runner.write("lists/list.jsonl", record.to_string());
     runner.exec(&[]).expect(1);

@@ -294,7 +294,7 @@ fn longer_durations_fail_only_on_request() {
         let line = |at: u8| format!("t{at} | {{ do = \"sleep\", ms = {ms} }} |\n");
         let all = tests(&(0..12).map(line).collect::<String>());
         runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{all}"));
-        runner.exec(&["-j", "4"]).expect(0);
+        runner.exec(&["-j", "12"]).expect(0);
     }
     runner.run(&["compare", "--fail-on", "significant"]).expect(0);
     let slower = runner.run(&["compare", "--fail-on", "slower"]).expect(1);

@@ -226,25 +226,25 @@ fn many_trials_are_data_for_the_script() {
         r#"
         [[tests]]
         id = "bad"
-        repeat = 600
+        repeat = 510
         input = { do = "echo", value = 1 }
         expect = { equals = 2 }
         [[tests]]
         id = "good"
-        repeat = 1500
+        repeat = 90
         input = { do = "echo", value = 1 }
         "#,
     );
     runner.exec(&[]).expect(1);
     let page = page(&runner, &[]);
     let rows = rows(&page);
-    assert_eq!(rows.len(), 2100);
+    assert_eq!(rows.len(), 600);
     let documents = documents(&page);
     let details = documents.as_object().unwrap().keys();
     let details = details.filter(|key| key.starts_with("/trials/") && !key.ends_with("/log"));
     assert_eq!(details.count(), 500);
-    assert_eq!(documents["/failures"]["kinds"][0]["groups"][0]["trials"], 600);
-    assert_eq!(rows[599][4], "equals: expected 2, got 1");
+    assert_eq!(documents["/failures"]["kinds"][0]["groups"][0]["trials"], 510);
+    assert_eq!(rows[509][4], "equals: expected 2, got 1");
 }
 
 #[test]

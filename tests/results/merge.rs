@@ -608,7 +608,7 @@ fn pending(runner: &Runner, run: &str) -> BTreeSet<String> {
 #[test]
 fn merged_run_has_the_state_of_any_shards() {
     let mut random = Random::new();
-    for _ in 0..times(4, 60) {
+    for _ in 0..times(2, 60) {
         let runner = all_kinds_of_rows();
         let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
         let count = 1 + random.below(3);
@@ -687,7 +687,7 @@ fn merged_run_has_the_state_of_any_shards() {
 #[test]
 fn more_shards_than_open_files_are_reported() {
     let runner = shards::runner();
-    let shards = run_shards(&runner, 30).join(" ");
+    let shards = run_shards(&runner, 16).join(" ");
     let merge = |limit: &str| {
         // On one core: the program needs eight files for the worker of each, also for a merge.
         let script = format!(
@@ -697,10 +697,10 @@ fn more_shards_than_open_files_are_reported() {
         Running::start(&mut runner.shell(&script)).finish()
     };
     // The soft limit is raised.
-    merge("-Sn 60").expect(1);
-    runner.run(&["show"]).says(&["from 01-of-30, ", "10-of-30 and 20 more"]);
+    merge("-Sn 40").expect(1);
+    runner.run(&["show"]).says(&["from 01-of-16, ", "10-of-16 and 6 more"]);
     fs::remove_dir_all(runner.path("results")).unwrap();
-    let ran = merge("-n 60").expect(3);
+    let ran = merge("-n 40").expect(3);
     ran.says(&["cannot open all shards", "raise the limit (`ulimit -n`)"]);
     assert!(!runner.path("results").exists());
 }

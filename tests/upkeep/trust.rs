@@ -34,9 +34,9 @@ fn foreign() -> (Runner, Run, Run) {
     runner.scenario(&(text + keys));
     fs::create_dir(runner.path("data")).unwrap();
     // As many jobs as the other run has: runs with other settings are listed apart.
-    runner.exec(&["-q", "-j", "2"]).expect(0);
+    runner.exec(&["-q", "-j", "2", "--repeat", "2"]).expect(0);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
-    runner.exec(&["--queue"]).expect(0);
+    runner.exec(&["--queue", "--repeat", "2"]).expect(0);
     forget(&runner);
     let [ended, cut] = runner.runs().try_into().unwrap();
     (runner, ended, cut)
@@ -162,7 +162,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
         "starts touch started",
         "deletes old runs by `[retention]`",
         "sets `max_active_runs` to 9",
-        "runner exec scenario.toml --queue",
+        "runner exec scenario.toml --queue --repeat 2",
         "reads and writes the folder",
         "[providers.hostile.grants]",
         "2 runs, such as",
@@ -178,7 +178,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
     // The root, by its folder.
     transcript.run(&runner, &["trust", "results", "--yes"]).expect(0);
     transcript.run(&runner, &["trust", "--yes"]).expect(0);
-    runner.run(&["resume", cut.id()]).expect(0);
+    runner.run(&["resume", cut.id(), "-j", "20"]).expect(0);
     runner.run(&["queue", "work", "--once"]).expect(0);
     runner.run(&["wait", "latest"]).expect(0);
     assert_eq!(runner.runs().len(), 3);
@@ -201,7 +201,7 @@ fn moved_and_restored_runs_stay_ones_own() {
     assert!(Command::new("cp").arg("-r").args(paths).status().unwrap().success());
     fs::remove_dir_all(runner.path("results")).unwrap();
     fs::rename(runner.path("moved").join(run.id()), runner.path("moved/other")).unwrap();
-    runner.run(&["resume", "other", "--results", "moved"]).expect(0);
+    runner.run(&["resume", "other", "--results", "moved", "-j", "20"]).expect(0);
     runner.run(&["rescore", "other", "--results", "moved"]).expect(0);
 }
 
@@ -331,7 +331,7 @@ fn copied_request_starts_no_second_run() {
 fn named_folder_is_trusted_with_all_below() {
     let (runner, _, cut) = foreign();
     fs::write(runner.path("results/runner.toml"), "max_active_runs = 9\n").unwrap();
-    let resume = ["resume", cut.id()];
+    let resume = ["resume", cut.id(), "-j", "20"];
     with(&runner, &resume, "RUNNER_TRUST_ROOT", runner.path("data")).expect(2);
     let ran = with(&runner, &resume, "RUNNER_TRUST_ROOT", runner.path("")).expect(0);
     ran.says(&["was not made with your key", "started it", "reads and writes the folder"]);
