@@ -40,8 +40,12 @@ impl Random {
     }
 }
 
-/// Returns the number of rounds of a random test: `few` by default, `many` with `RUNNER_TESTS=full`.
+/// Returns whether tests run at full length, by `RUNNER_TESTS=full`.
+pub(crate) fn is_full() -> bool {
+    env::var("RUNNER_TESTS").is_ok_and(|value| value == "full")
+}
+
+/// Returns the number of rounds of a random test: `few` by default, `many` in full tests.
 pub(crate) fn times(few: usize, many: usize) -> usize {
-    let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
-    if is_full { many } else { few }
+    if is_full() { many } else { few }
 }

@@ -15,11 +15,18 @@ use super::{
     guests::component,
     processes::stop_ignoring_signals,
     progress,
+    random::is_full,
     run::Run,
     running::{Finished, Running},
 };
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
+
+/// A file system in memory. A session syncs a dozen files, and on a disk that takes longer than the session's work, above
+/// all if four tests do it at once.
+const MEMORY: &str = "/dev/shm";
+/// Least free bytes in [`MEMORY`] for folders of tests. Containers often have 64 MiB in all.
+const ROOM: u64 = 2 << 30;
 
 /// The program and its working folder.
 pub(crate) struct Runner {
@@ -38,10 +45,21 @@ pub(crate) fn tests(table: &str) -> String {
     lines.map(test).collect()
 }
 
+/// Returns whether a folder is in a file system with [`ROOM`].
+fn has_room(folder: &str) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|system| system.f_bavail * system.f_frsize >= ROOM)
+}
+
 impl Runner {
-    /// Creates a folder with the components as `NAME.wasm`.
+    /// Creates a folder with the components as `NAME.wasm`. It is in memory if there is room, and in full tests on disk.
     pub(crate) fn new(components: &[&str]) -> Self {
-        Self::in_folder(tempfile::tempdir().unwrap(), components)
+        let folder = if is_full() || !has_room(MEMORY) {
+            // As long as the name of one in memory: sizes of runs depend on it.
+            tempfile::Builder::new().rand_bytes(10).tempdir()
+        } else {
+            tempfile::tempdir_in(MEMORY)
+        };
+        Self::in_folder(folder.unwrap(), components)
     }
 
     /// Creates a folder with the hostile guest, and a scenario that has it as its only provider.
@@ -54,10 +72,10 @@ impl Runner {
         Self::new(&["hostile"]).with_hostile(keys, scenario)
     }
 
-    /// Like [`Runner::hostile`], in `/dev/shm` if there is one, for tests with hundreds of sessions: syncing a disk would
-    /// take most of their time.
+    /// Like [`Runner::hostile`], in memory also in full tests and without much room, for tests with hundreds of sessions:
+    /// syncing a disk would take most of their time.
     pub(crate) fn hostile_in_memory(scenario: &str) -> Self {
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        let folder = tempfile::tempdir_in(MEMORY).or_else(|_| tempfile::tempdir());
         Self::in_folder(folder.unwrap(), &["hostile"]).with_hostile("", scenario)
     }
 
@@ -140,6 +158,8 @@ impl Runner {
         command.env("HOME", self.folder.path());
         command.env("NO_COLOR", "1");
         command.env("TZ", "UTC");
+        // Links between the folder and those of workers need one file system.
+        command.env("TMPDIR", self.folder.path().parent().unwrap());
         // All tests share a cache, so that each guest is compiled once.
         command.env("RUNNER_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
         command
