@@ -93,7 +93,7 @@ fn change(runner: &Runner, states: &mut [State; TESTS], random: &mut Random) {
 #[test]
 fn killed_changes_and_reruns_have_equal_results() {
     let mut random = Random::new();
-    for _ in 0..times(3, 100) {
+    for _ in 0..times(2, 100) {
         let runner = Runner::hostile_in_memory("");
         let first = State { is_there: true, ms: 10, passes: true, entry: Entry::None };
         let mut states = [first; TESTS];

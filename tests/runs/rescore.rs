@@ -593,7 +593,7 @@ fn interrupted_trials_match_the_filter_again() {
 #[test]
 fn killed_rescores_lose_and_double_no_grade() {
     let (mut random, mut longest) = (Random::new(), Duration::from_millis(400));
-    let (kills, mut done) = (times(10, 300), 0);
+    let (kills, mut done) = (times(4, 300), 0);
     let trials = 20;
     let test = |expect: &str| {
         format!(

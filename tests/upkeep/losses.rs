@@ -180,7 +180,9 @@ fn session_writes_its_lost_manifest_again() {
             assert!(!ran.stderr.contains("rm -r"), "{ran:?}");
         }
     }
-    running.finish().expect(0);
+    running.end_by(Signal::INT).0.expect(130);
+    assert_eq!(run.ending()[..2], ["incomplete", "interrupted"]);
+    runner.run(&["resume", "-q", "-j", "20"]).expect(0);
     assert_counted(&runner, &run, "passed", 40);
     runner.run(&["verify"]).expect(0);
 }

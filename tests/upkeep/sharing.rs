@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 
+use rustix::process::Signal;
+
 use super::{ended, going_on, naps};
 use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
@@ -16,13 +18,13 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     let mut waiting = runner.start(&["--exclusive", "--wait", "-j", "2"]);
     // Others can share it meanwhile.
     assert!(running.is_alive() && waiting.is_alive());
-    running.finish().expect(0);
+    running.end_by(Signal::INT).0.expect(130);
     waiting.wait_for_rows(1);
     let alone = runner.runs().pop().unwrap();
     runner.exec(&[]).expect(6).says(&[alone.id()]);
     // Reading commands are let in.
     assert_eq!(runner.list().len(), 2);
-    waiting.finish().expect(0);
+    waiting.end_by(Signal::INT).0.expect(130);
     runner.exec(&["--exclusive", "-j", "20"]).expect(0);
     runner.exec(&["--wait"]).expect(2);
 }
