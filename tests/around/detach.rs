@@ -1,6 +1,6 @@
 //! Runs in the background.
 
-use std::{fs, fs::File, os::fd::OwnedFd, process::Stdio};
+use std::{fs, os::fd::OwnedFd};
 
 use rustix::{process::Signal, pty::OpenptFlags};
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
 use crate::support::{
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     truth::{assert_consistent, assert_whole},
     wait::{wait_for, wait_until},
 };
@@ -176,12 +176,9 @@ fn killed_detached_run_is_crashed_and_resumable() {
 fn detached_run_holds_no_output_open() {
     // The run must not hold the pipe of the first process open.
     let runner = sleepers(1, ENDLESS);
-    let out = File::create(runner.path("out")).unwrap();
-    let mut command = runner.shell("\"$runner\" exec scenario.toml --detach 2>&1 | cat");
-    command.stdin(Stdio::null()).stdout(out);
-    assert!(command.status().unwrap().success());
+    let detach = "\"$runner\" exec scenario.toml --detach 2>&1 | cat";
+    let printed = finished(&mut runner.shell(detach)).expect(0).stdout;
     let run = runner.only_run();
     let _worked = Worked::on(&run);
-    let printed = fs::read_to_string(runner.path("out")).unwrap();
     assert!(printed.contains(run.id()), "{printed}");
 }

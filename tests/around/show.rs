@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::messages::transcript::Transcript;
 use crate::support::{
     runner::{Runner, tests},
-    running::Running,
+    running::{Running, finished},
     wait::wait_until,
 };
 
@@ -284,9 +284,9 @@ fn times_without_a_zone_are_local() {
 fn users_have_names_without_environment() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
     runner.exec(&[]).expect(0);
-    let name = Command::new("id").arg("-un").output().unwrap().stdout;
+    let name = finished(Command::new("id").arg("-un")).stdout;
     let user = runner.only_run().manifest()["sessions"][0]["user"].clone();
-    assert_eq!(user, String::from_utf8(name).unwrap().trim());
+    assert_eq!(user, name.trim());
     assert_eq!(runner.list()[0]["user"], user);
 }
 

@@ -12,7 +12,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{ENDLESS, SHORT, Worked, sleepers, sleeping};
-use crate::support::{runner::Runner, running::Running, wait::wait_until};
+use crate::support::{
+    runner::Runner,
+    running::Running,
+    wait::{wait_for, wait_until},
+};
 
 /// A terminal with a command.
 pub(crate) struct Terminal {
@@ -54,7 +58,7 @@ impl Terminal {
     }
 
     /// Returns everything that was written to the terminal.
-    fn output(&self) -> String {
+    fn screen(&self) -> String {
         let mut bytes = [0; 4096];
         // Ends when nothing is there, and with an error when the command has closed the terminal.
         while let Ok(count @ 1..) = (&self.terminal).read(&mut bytes) {
@@ -65,7 +69,7 @@ impl Terminal {
     }
 
     fn wait_for(&self, text: &str) {
-        wait_until(text, || self.output().contains(text));
+        wait_until(text, || self.screen().contains(text));
     }
 
     fn has_echo(&self) -> bool {
@@ -75,12 +79,12 @@ impl Terminal {
     }
 
     pub(crate) fn end(mut self) -> (i32, String) {
-        wait_until("the command ends", || {
-            self.output();
-            self.command.try_wait().unwrap().is_some()
+        let status = wait_for("the command ends", || {
+            self.screen();
+            self.command.try_wait().unwrap()
         });
-        let code = self.command.wait().unwrap().code().unwrap_or(-1);
-        (code, self.output())
+        let code = status.code().unwrap_or(-1);
+        (code, self.screen())
     }
 }
 
@@ -94,7 +98,7 @@ fn key_lists_running_trials_without_echo() {
     // The worker reports the guest's step a moment after its start.
     wait_until("the step is listed", || {
         terminal.press("t");
-        terminal.output().contains("nap@hostile#1 sleep for")
+        terminal.screen().contains("nap@hostile#1 sleep for")
     });
     terminal.press("\u{3}");
     wait_until("the echo is on", || terminal.has_echo());
@@ -144,7 +148,7 @@ fn terminal_is_restored_while_suspended() {
     wait_until("the process is stopped", || process.0.is_stopped());
     assert!(terminal.has_echo());
     // The bar is not left above the shell's prompt.
-    let output = terminal.output();
+    let output = terminal.screen();
     let (_, after) = output.rsplit_once("paused by Ctrl-Z").unwrap();
     assert!(!after.contains("0/1"), "{after:?}");
     process.0.signal(Signal::CONT);
@@ -203,7 +207,7 @@ source = "touch dist/source"
         parts.filter_map(|part| part.split_once(" s")?.0.parse().ok()).collect()
     };
     wait_until("two seconds are shown", || {
-        seconds(&terminal.output(), "filter").range(1..).count() >= 2
+        seconds(&terminal.screen(), "filter").range(1..).count() >= 2
     });
     wait_until("a line is printed", || {
         seconds(&elsewhere.shown(), "other").range(1..).next().is_some()

@@ -230,6 +230,7 @@ fn watch_continues_while_a_folder_comes_and_goes() {
         // The folder has to be there, or not, at a moment that no process names.
         thread::sleep(Duration::from_micros(50));
         fs::remove_dir(&dist).unwrap();
+        // See above.
         thread::sleep(Duration::from_micros(50));
     }
     run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);

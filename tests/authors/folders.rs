@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::support::{
     processes::Process,
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     wait::{wait_for, wait_until},
 };
 
@@ -122,7 +122,7 @@ fn c_template_is_tested_with_zig_of_pip() {
     let path = format!("{}:{}", runner.path("").display(), env::var("PATH").unwrap());
     let mut test = Command::new("sh");
     test.arg(runner.path("word/test.sh")).env("PATH", path).env_remove("CC");
-    assert_eq!(String::from_utf8_lossy(&test.output().unwrap().stdout), "cc from pip\n");
+    assert_eq!(finished(&mut test).stdout, "cc from pip\n");
 }
 
 #[test]

@@ -20,14 +20,16 @@ use std::{
     net::{TcpListener, TcpStream},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    thread,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
-use support::server::{Response, Server};
+use support::{
+    running::{self, Running},
+    server::{Response, Server},
+    wait::{BUILD, wait_for},
+};
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
@@ -83,6 +85,7 @@ const RUST: Template = Template {
             url if url.starts_with("http") => {
                 use std::{fs, hash::{BuildHasher, RandomState}, thread, time::{Duration, SystemTime}};
                 let response = runner_sdk::http::send(runner_sdk::http::Request::new("GET", url))?;
+                // The clock moves on, and a replay must not see it.
                 thread::sleep(Duration::from_millis(2));
                 let (time, random) = (SystemTime::now(), RandomState::new().hash_one(0));
                 let names: Vec<_> = fs::read_dir("/data").unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -111,6 +114,7 @@ const RUST_COMMAND: Template = Template {
         "loop" => loop {},
         url if url.starts_with("http") => {
             use std::{fs, hash::{BuildHasher, RandomState}, thread, time::{Duration, SystemTime}};
+            // The clock moves on, and a replay must not see it.
             thread::sleep(Duration::from_millis(2));
             let (time, random) = (SystemTime::now(), RandomState::new().hash_one(0));
             let names: Vec<_> = fs::read_dir("/data").unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -162,7 +166,7 @@ const PYTHON: Template = Template {
         raise ExceptionGroup("several", [ValueError("one")])
     if text.startswith("http"):
         response = http.send(http.Request("GET", text, [], None, None, None))
-        time.sleep(0.002)
+        time.sleep(0.002)  # The clock moves on, and a replay must not see it.
         seen = [str(response.body), time.time(), os.urandom(8).hex(), os.listdir("/data")]
         return Reply(json.dumps(seen), None, None, None, [], [], None)
     log.log("#,
@@ -712,7 +716,7 @@ fn python_imports_are_found_or_explained() {
         'import sysconfig; print(sysconfig.get_path(\"purelib\"))'";
     let made = plugin.shell(venv);
     succeed(venv, &made);
-    let packages = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim_end());
+    let packages = PathBuf::from(made.stdout.trim_end());
     let write = |file: &Path, text: &str| {
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
@@ -722,8 +726,8 @@ fn python_imports_are_found_or_explained() {
     let refused = |text: &str| {
         fs::write(plugin.path("provider.py"), text).unwrap();
         let made = make();
-        assert!(!made.status.success(), "{text}");
-        String::from_utf8(made.stderr).unwrap()
+        assert_ne!(made.code, Some(0), "{text}");
+        made.stderr
     };
     let modules = |text: &str| {
         fs::write(plugin.path("provider.py"), text).unwrap();
@@ -772,7 +776,7 @@ fn python_imports_are_found_or_explained() {
     succeed("a tool from elsewhere", &check());
     let about = "Metadata-Version: 2.1\nName: componentize-py\nVersion: 0.1\n";
     write(&packages.join("componentize_py-0.1.dist-info/METADATA"), about);
-    let other = String::from_utf8(check().stderr).unwrap();
+    let other = check().stderr;
     assert!(other.starts_with("`componentize-py` is 0.1, and `requirements.txt` has "), "{other}");
 
     // `__all__` may name modules, and the Python that reads the imports may not know all syntax.
@@ -783,7 +787,7 @@ fn python_imports_are_found_or_explained() {
     plugin.edit("loader.py", "VERSION = (3, 14)", "VERSION = (99, 0)");
     assert_eq!(modules(newer), "provider space space.far words words.short");
     let says = "provider.py, line 5: SyntaxError: invalid syntax: `x = = 1`";
-    let noted = String::from_utf8(make().stderr).unwrap();
+    let noted = make().stderr;
     assert!(noted.starts_with(&format!("note: {says}; this is Python 3.")), "{noted}");
     plugin.edit("loader.py", "VERSION = (99, 0)", "VERSION = (3, 0)");
     let syntax = refused(newer);
@@ -817,9 +821,8 @@ fn javascript_without_a_provider_is_explained() {
     fs::remove_file(plugin.path("provider.js")).unwrap();
     for build in ["node build.mjs --source dist/source", "node build.mjs dist/plugin.wasm"] {
         let built = plugin.shell(build);
-        let stderr = String::from_utf8_lossy(&built.stderr);
-        assert!(!built.status.success(), "{build}");
-        assert!(stderr.starts_with("there is no `provider.js`: "), "{stderr}");
+        assert_ne!(built.code, Some(0), "{build}");
+        assert!(built.stderr.starts_with("there is no `provider.js`: "), "{}", built.stderr);
     }
 }
 
@@ -882,9 +885,9 @@ fn agents_of_the_tutorial_are_judged_as_it_says() {
             symlink(tools().join(PYTHON_WASM), folder.join("python.wasm")).unwrap();
         } else {
             let ran = plugin.shell_in(folder, &format!("exec 2>&1\n{}", block.text));
-            let printed = String::from_utf8_lossy(&ran.stdout);
+            let printed = ran.stdout;
             let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
-            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+            assert_eq!(ran.code, Some(code), "{place}: {printed}");
             let says = match &block.text {
                 text if text.contains("exec scenario") => "passed, 3 failed",
                 text if text.contains("--diff") => "+true",
@@ -929,9 +932,9 @@ fn follow_tutorial(name: &str, python: &str) {
             symlink(tools().join("python"), folder.join(python).join(".venv")).unwrap();
         } else {
             let ran = plugin.shell_in(folder, &format!("exec 2>&1\n{}", block.text));
-            printed = String::from_utf8(ran.stdout).unwrap();
+            printed = ran.stdout;
             let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
-            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+            assert_eq!(ran.code, Some(code), "{place}: {printed}");
         }
     }
 }
@@ -957,9 +960,9 @@ fn python_programs_are_judged_by_a_folder_of_cases() {
             symlink(tools().join(PYTHON_WASM), plugin.path("python.wasm")).unwrap();
         } else {
             let ran = plugin.shell(&format!("exec 2>&1\n{}", block.text));
-            printed = String::from_utf8(ran.stdout).unwrap();
+            printed = ran.stdout;
             let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
-            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+            assert_eq!(ran.code, Some(code), "{place}: {printed}");
         }
     }
     let rows = plugin.rows();
@@ -1018,11 +1021,14 @@ fn start_model(program: &Path) -> (Child, u16) {
         let mut model = Command::new("python3");
         model.arg(program).arg(port.to_string()).stderr(Stdio::null());
         let mut model = model.spawn().unwrap();
-        while model.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return (model, port);
+        let is_listening = wait_for("the model listens, or ends", || {
+            if model.try_wait().unwrap().is_some() {
+                return Some(false);
             }
-            thread::sleep(Duration::from_millis(20));
+            TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+        });
+        if is_listening {
+            return (model, port);
         }
     }
     panic!("{} does not listen", program.display());
@@ -1082,12 +1088,13 @@ fn agents_that_cheat_fail_each_time() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("max_calls = 8", "max_calls = 2")).unwrap();
     model.kill().unwrap();
+    // SIGKILL ends it soon.
     model.wait().unwrap();
     let rescore = "runner rescore latest || test $? = 1";
     succeed(rescore, &plugin.shell(rescore));
     let show = "runner show latest --json";
     let shown = plugin.shell(show);
-    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(shown["run"]["counts"]["passed"], 0, "{}", shown["run"]["counts"]);
 }
 
@@ -1125,7 +1132,7 @@ fn conformance_example_judges_every_parser() {
     let results = plugin.path("results");
     let ran = plugin.shell_in(&root, &format!("{exec} --results {}", results.display()));
     // Where parsers differ from the suite, they are known to.
-    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
 
     let rows = plugin.rows();
     assert_eq!(rows.len(), 3554);
@@ -1229,11 +1236,11 @@ impl<'a> Plugin<'a> {
         self.folder.path().join("shout").join(name)
     }
 
-    fn shell(&self, command: &str) -> Output {
+    fn shell(&self, command: &str) -> running::Finished {
         self.shell_in(&self.path(""), command)
     }
 
-    fn shell_in(&self, folder: &Path, command: &str) -> Output {
+    fn shell_in(&self, folder: &Path, command: &str) -> running::Finished {
         let mut shell = Command::new("sh");
         shell
             .args(["-euc", command])
@@ -1250,7 +1257,7 @@ impl<'a> Plugin<'a> {
                 shell.env_remove(name);
             }
         }
-        shell.output().unwrap()
+        Running::start(&mut shell).finish_within(BUILD)
     }
 
     /// Runs the commands of the README, except installations of what is linked here. Returns the README.
@@ -1312,7 +1319,7 @@ impl<'a> Plugin<'a> {
         let command = format!("runner plugin run {asks}");
         let answer = self.shell(&command);
         succeed(&command, &answer);
-        let reply: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let reply: Value = serde_json::from_str(&answer.stdout).unwrap();
         assert_eq!(reply, json!({"shout": "HELLO", "words": 1}));
     }
 
@@ -1329,8 +1336,7 @@ impl<'a> Plugin<'a> {
         assert_eq!(row["metrics"][0]["value"].as_f64(), Some(1.0), "{row}");
         // Files left by building, testing and running do not count as source, so nothing is built again.
         let again = self.shell("runner exec --build --dry-run scenario.toml");
-        let stderr = String::from_utf8_lossy(&again.stderr);
-        assert!(!stderr.contains("building"), "{stderr}");
+        assert!(!again.stderr.contains("building"), "{}", again.stderr);
     }
 
     /// Checks the rows and the steps of the agent's own scenario.
@@ -1382,8 +1388,8 @@ impl<'a> Plugin<'a> {
             let text = fs::read_to_string(self.path(file)).unwrap();
             self.edit(file, from, to);
             let ran = self.shell("runner exec --build scenario.toml");
-            let stderr = String::from_utf8_lossy(&ran.stderr);
-            assert!(!ran.status.success(), "{to}");
+            let stderr = &ran.stderr;
+            assert_ne!(ran.code, Some(0), "{to}");
             for text in *says {
                 assert!(stderr.contains(text), "{to}: {text:?} is not in: {stderr}");
             }
@@ -1484,9 +1490,8 @@ impl<'a> Plugin<'a> {
             fs::remove_dir_all(results).unwrap();
         }
         let output = self.shell(&format!("runner exec --build {name}"));
-        let printed = [&*output.stdout, &*output.stderr].concat();
-        let printed = String::from_utf8_lossy(&printed).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{printed}");
+        let printed = output.stdout + &output.stderr;
+        assert_eq!(output.code, Some(code), "{printed}");
         Finished { printed, rows: self.rows() }
     }
 
@@ -1513,10 +1518,8 @@ fn tools() -> PathBuf {
 }
 
 #[track_caller]
-fn succeed(command: &str, output: &Output) {
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "$ {command}\n{stdout}\n{stderr}");
+fn succeed(command: &str, ran: &running::Finished) {
+    assert_eq!(ran.code, Some(0), "$ {command}\n{}\n{}", ran.stdout, ran.stderr);
 }
 
 fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {

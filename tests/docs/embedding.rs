@@ -15,6 +15,7 @@ use crate::support::{
     guests::root,
     runner::{PROGRAM, Runner, tests},
     running::{Finished, Running},
+    wait::BUILD,
 };
 
 /// Builds the program, unless a plain `cargo test` has done it. Returns its path.
@@ -38,7 +39,7 @@ fn build() {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    assert!(cargo.status().unwrap().success());
+    Running::start(&mut cargo).finish_within(BUILD).expect(0);
 }
 
 /// Returns whether cargo sets a variable for the package whose program it runs.

@@ -8,7 +8,7 @@ use super::pages::blocks;
 use crate::support::{
     guests::root,
     runner::{PROGRAM, Runner},
-    running::{Finished, Running},
+    running::{Finished, Running, finished},
 };
 
 const GOOD: &str = "[providers.a]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"t\"\ninput = 1\nexpect = { equals = 1 }\n";
@@ -106,7 +106,7 @@ impl Script {
         } else {
             let mut copy = runner.program("cp");
             copy.arg("-a").args([good.path("results"), good.path(".local")]).arg(".");
-            assert!(copy.status().unwrap().success());
+            finished(&mut copy).expect(0);
         }
         runner
     }

@@ -20,7 +20,7 @@ use crate::support::{
     random::{Random, times},
     run::Run,
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     truth::{assert_consistent, assert_kept, assert_whole},
     wait::{SOON, wait_until},
 };
@@ -276,7 +276,7 @@ fn pipe_blocks_no_reader() {
 }
 
 fn make_pipe(path: &std::path::Path) {
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    finished(Command::new("mkfifo").arg(path)).expect(0);
 }
 
 #[test]
@@ -311,6 +311,7 @@ fn signals_around_the_end_agree() {
         let runner = naps(4, 20);
         let mut running = runner.start(&["-j", "2"]);
         running.wait_for_event(|event| event["event"] == "started");
+        // The signal comes at a random moment, also at the end.
         thread::sleep(random.up_to(whole));
         let (ran, _) = running.end_by(Signal::INT);
         let ending = runner.only_run().ending();

@@ -1,11 +1,11 @@
 //! Full disks and folders without write permission.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
 use std::process::{Command, Stdio};
 use std::{fs, path::Path};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     guests::printing,
@@ -312,17 +312,14 @@ fn full_temporary_folder_loses_no_event() {
         format!("exec prlimit --fsize={LIMIT} \"$runner\" exec scenario.toml scenario.toml --json");
     let mut command = runner.shell(&script);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
+    let child = command.process_group(0).spawn().unwrap();
     let files = format!("/proc/{}/fd", child.id());
     // Nothing reads the events, so they wait in a temporary file.
     wait_until("a write has failed", || {
         let mut files = fs::read_dir(&files).unwrap().map(|file| file.unwrap().path());
         files.any(|file| fs::metadata(file).is_ok_and(|file| file.len() == LIMIT))
     });
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let events: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let events = Running::read(&command, child).finish().expect(0).events();
     let rows = events.iter().filter(|event| event["event"] == "row").count();
     assert_eq!((rows, &events.last().unwrap()["event"]), (160, &json!("finished")));
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
-    running::Running,
+    running::{Running, finished},
     truth::assert_whole,
+    wait::wait_for,
 };
 
 /// Creates trials that do this to files, and fail if it fails.
@@ -46,8 +47,8 @@ fn full_temporary_folder_ends_as_storage() {
     runner.run(&["validate", "scenario.toml"]).expect(0);
     let script = r#"mkdir small && exec unshare -Urm sh -c '
         mount -t tmpfs -o size=1m tmpfs small && TMPDIR=$PWD/small exec "$runner" exec scenario.toml -j 1'"#;
-    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
-    if !mount.unwrap().success() {
+    let mount = finished(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt"));
+    if mount.code != Some(0) {
         return;
     }
     let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
@@ -102,8 +103,9 @@ fn unwritable_output_exits_7() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let args: Vec<_> = command.split(' ').collect();
-        let ended = runner.command(&args).stdout(writer).output().unwrap();
-        assert!(ended.status.success(), "{command}: {ended:?}");
+        let mut child = runner.command(&args).stdout(writer).spawn().unwrap();
+        let status = wait_for("it ends", || child.try_wait().unwrap());
+        assert!(status.success(), "{command}: {status}");
     };
     for command in [
         "list",

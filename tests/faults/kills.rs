@@ -56,6 +56,7 @@ fn is_row(row: &Value, outcome: &str, code: &str) -> bool {
 #[track_caller]
 fn wait_at_random(running: &mut Running, random: &mut Random, most: Duration, rows: usize) {
     if random.below(2) == 0 {
+        // The kill comes at a random moment.
         thread::sleep(random.up_to(most));
         return;
     }

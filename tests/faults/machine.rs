@@ -7,7 +7,7 @@ use rustix::process::geteuid;
 use crate::messages::transcript::Transcript;
 use crate::support::{
     runner::Runner,
-    running::{Finished, Running},
+    running::{Finished, Running, finished},
     truth::{assert_consistent, assert_whole},
 };
 
@@ -188,8 +188,8 @@ fn missing_temporary_folder_is_named() {
 fn machine_without_proc_is_refused_at_once() {
     let runner = naps();
     let hidden = r#"exec unshare -Urm sh -c 'mount -t tmpfs tmpfs /proc && exec "$runner" exec scenario.toml'"#;
-    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
-    if !mount.unwrap().success() {
+    let mount = finished(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt"));
+    if mount.code != Some(0) {
         return;
     }
     let ran = Running::start(&mut runner.shell(hidden)).finish().expect(3);

@@ -188,18 +188,23 @@ fn interfere(process: Process, interference: Interference) {
     match interference {
         Interference::None => {}
         Interference::Signal(after, signal) => {
+            // The moment is random.
             thread::sleep(after);
             process.signal(signal);
         }
         Interference::SignalTwice(after, signal) => {
+            // The moment is random.
             thread::sleep(after);
             process.signal(signal);
+            // The second signal may come before or after the first one was handled.
             thread::sleep(Duration::from_millis(5));
             process.signal(signal);
         }
         Interference::Suspend(after, length) => {
+            // The moment is random, and so is the length.
             thread::sleep(after);
             process.signal(Signal::STOP);
+            // See above.
             thread::sleep(length);
             process.signal(Signal::CONT);
         }
@@ -259,6 +264,7 @@ impl Storm {
                 self.find(format!("it hangs: runner {args}"));
                 child.kill().unwrap();
             }
+            // The poll of this wait, which ends after `PATIENCE`. It reports its findings together, so it may not fail here.
             thread::sleep(Duration::from_millis(3));
         };
         let [stdout, stderr] = names.map(|name| {

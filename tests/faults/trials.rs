@@ -12,7 +12,7 @@ use crate::support::{
     random::{Random, times},
     run::{Run, sealed},
     runner::{Runner, tests},
-    running::Running,
+    running::{Running, finished},
 };
 
 /// Trials whose rows, of ten KiB, are long enough for a table to be kept.
@@ -131,6 +131,7 @@ fn killed_readers_leave_a_whole_table() {
     for _ in 0..times(15, 300) {
         tables(&runner).iter().for_each(|table| fs::remove_file(table).unwrap());
         let running = started(&runner, &SELECT);
+        // The kill comes at a random moment.
         thread::sleep(random.up_to(Duration::from_millis(60)));
         running.kill();
         let ran = started(&runner, &SELECT).finish().expect(0);
@@ -194,7 +195,7 @@ fn server_follows_rows_that_were_replaced() {
     assert_eq!(failures(), 0);
     // Another folder with the id of the run.
     let [copy, old] = ["copy", "old"].map(|name| runner.path(name));
-    assert!(runner.program("cp").arg("-r").args([&run.dir, &copy]).status().unwrap().success());
+    finished(runner.program("cp").arg("-r").args([&run.dir, &copy])).expect(0);
     fs::rename(&run.dir, old).unwrap();
     fs::rename(copy, &run.dir).unwrap();
     replace_outcome(&run, "skipped", "failed");

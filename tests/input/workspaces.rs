@@ -8,7 +8,7 @@ use crate::support::{
     guests::printing,
     run::Run,
     runner::Runner,
-    running::{Finished, Running},
+    running::{Finished, Running, finished},
 };
 
 /// Two tasks on two providers with a base each, and on one without a workspace.
@@ -368,8 +368,8 @@ fn run_without_room_for_its_bases_does_not_start() {
     let mut unlinked = runner.command(&call);
     let ran = Running::start(unlinked.env("RUNNER_TEST_NO_LINKS", "1")).finish().expect(3);
     ran.says(&["workspaces consist of hard links"]);
-    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
-    if !mount.unwrap().success() {
+    let mount = finished(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt"));
+    if mount.code != Some(0) {
         return;
     }
     // Of two copies for workers and one for the session, one does not fit.
@@ -413,8 +413,8 @@ fn run_without_room_for_its_bases_does_not_start() {
 #[test]
 fn graders_have_room_for_the_bases_that_they_read() {
     let runner = tasks(TASKS);
-    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
-    if !mount.unwrap().success() {
+    let mount = finished(&mut runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt"));
+    if mount.code != Some(0) {
         return;
     }
     runner.write("fixtures/a/large", vec![0; 5 << 19]);

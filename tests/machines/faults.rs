@@ -32,8 +32,9 @@ fn seconds(few: usize, many: usize) -> Duration {
     Duration::from_secs(times(few, many) as u64)
 }
 
-/// Waits for the time of a fault. A cut lasts for a time, and not until a condition holds.
+/// Waits for the time of a fault.
 fn last(time: Duration) {
+    // A cut lasts for a time, and not until a condition holds.
     std::thread::sleep(time);
 }
 
@@ -212,9 +213,7 @@ fn agents_of_a_killed_worker_continue_elsewhere() {
     let server = Server::start(move |request| {
         // No agent ends before its worker is killed: each waits in its eleventh step.
         let step = request.path.rsplit('/').next().unwrap().parse::<u32>().unwrap();
-        while step > 10 && !may_continue.load(Ordering::SeqCst) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("the worker is killed", || step <= 10 || may_continue.load(Ordering::SeqCst));
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     });
     let net = web::net(&[&server.origin()]);
@@ -250,6 +249,7 @@ fn agent_of_two_killed_and_cut_workers_pays_once_but_for_requests_in_flight() {
     // In a short test, the agent lasts for several of the deaths, also if these come late.
     let pause = Duration::from_millis(times(80, 5) as u64);
     let server = Server::start(move |request| {
+        // A delay of the server itself.
         thread::sleep(pause);
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     });

@@ -231,6 +231,7 @@ fn forgeries_end_no_attempt() {
     let pieces = forged_pieces(&old, &now);
     while running.is_alive() {
         put_all(&mut attackers, &pieces);
+        // The interval of attacks.
         sleep(Duration::from_millis(times(50, 500) as u64));
     }
     running.finish().expect(0);

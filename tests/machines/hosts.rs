@@ -49,6 +49,7 @@ impl Hosts {
         BufReader::new(program.stdout.take().unwrap()).read_line(&mut prefix).unwrap();
         if prefix.is_empty() {
             eprintln!("skipped: network namespaces need root, `ip` and `/dev/net/tun`");
+            // It has closed its output at its end.
             program.wait().unwrap();
             return None;
         }
@@ -103,6 +104,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         drop(self.commands.take());
+        // It removes the network at the end of its input.
         let _ = self.program.wait();
     }
 }

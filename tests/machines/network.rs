@@ -140,6 +140,7 @@ impl Broker {
     pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().unwrap();
+            // SIGKILL ends it soon.
             server.wait().unwrap();
         }
     }
@@ -235,6 +236,7 @@ impl Cable {
 
 fn wait_while_cut(cut: &AtomicBool) {
     while cut.load(Ordering::SeqCst) {
+        // The poll of a wait that ends with the cut, or with the test.
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -251,6 +253,7 @@ fn pass(
     let end = to.try_clone().unwrap();
     let writer = thread::spawn(move || {
         for (at, bytes) in arriving {
+            // The delay of the network that this imitates.
             thread::sleep(at.saturating_duration_since(Instant::now()));
             if to.write_all(&bytes).is_err() {
                 break;

@@ -18,7 +18,7 @@ use super::network::{Broker, free_port, nats_server, started, wait_for_message};
 use super::support::{
     guests::root,
     runner::{PROGRAM, Runner},
-    running::Running,
+    running::{Running, finished},
     truth::assert_whole,
     wait::wait_until,
 };
@@ -121,8 +121,7 @@ fn service_of_the_page_is_valid() {
         return;
     }
     let mut verify = Command::new("/usr/bin/systemd-analyze");
-    let output = verify.arg("verify").arg(runner.path("worker.service")).output().unwrap();
-    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = finished(verify.arg("verify").arg(runner.path("worker.service"))).stderr;
     // Other units of the machine may have mistakes.
     assert!(!printed.contains("worker.service"), "{printed}");
 }
@@ -135,8 +134,8 @@ fn deployment_of_the_page_is_yaml() {
     let script =
         "import sys, yaml; print([one['kind'] for one in yaml.safe_load_all(open(sys.argv[1]))])";
     let python = root().join("target/tools/api/bin/python");
-    let output =
-        Command::new(python).args(["-c", script]).arg(runner.path("deployment.yaml")).output();
-    let printed = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut python = Command::new(python);
+    python.args(["-c", script]).arg(runner.path("deployment.yaml"));
+    let printed = finished(&mut python).stdout;
     assert_eq!(printed.trim(), "['Deployment', 'HorizontalPodAutoscaler']");
 }

@@ -406,6 +406,7 @@ fn paused_run_starts_no_attempt_elsewhere() {
     // Attempts in flight stand still, too.
     let mut before = rows();
     wait_until("the rows stand still", || {
+        // No process reports that nothing happens: rows stand still for a time.
         std::thread::sleep(std::time::Duration::from_millis(300));
         let now = rows();
         std::mem::replace(&mut before, now) == now
@@ -519,6 +520,7 @@ fn graders_judge_on_the_machine_of_the_run() {
 #[test]
 fn replay_on_several_workers_is_equal() {
     let server = Server::start(|request| {
+        // A delay of the server itself.
         thread::sleep(Duration::from_millis(5));
         Response::ok(format!("answer to {}", request.path))
     });

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::messages::{commands, transcript::Transcript};
-use crate::support::{guests::root, runner::Runner};
+use crate::support::{guests::root, runner::Runner, running::finished};
 
 #[test]
 fn flags_of_other_tools_are_explained() {
@@ -138,14 +138,14 @@ fn examples_of_helps_run_as_printed() {
             // Not every machine has `man`, and no run is running.
             let script =
                 format!("runner() {{ \"$runner\" \"$@\"; }}; man() {{ cat >&2; }}; {example}");
-            let output = runner.shell(&script).output().unwrap();
-            let message = String::from_utf8_lossy(&output.stderr);
+            let ran = finished(&mut runner.shell(&script));
+            let message = &ran.stderr;
             let is_idle =
                 message.contains("no run is running") || message.contains("there is nothing to");
             let is_missing_tool = message.is_empty() && example.contains("doctor");
             let is_done = message.contains("is incomplete") || message.contains("exists");
             assert!(
-                output.status.success() || is_idle || is_missing_tool || is_done,
+                ran.code == Some(0) || is_idle || is_missing_tool || is_done,
                 "{example}: {message}"
             );
             count += 1;
@@ -180,8 +180,7 @@ fn manual_has_a_page_for_each_command() {
     let examples = ".SH EXAMPLES\n.nf\nrunner exec first.toml\n";
     assert!(page.contains(examples) && !page.contains("SH EXTRA"), "{page}");
     let check = "! command -v groff >/dev/null || groff -man -ww -T utf8 pages/*.1 >/dev/null";
-    let output = runner.shell(check).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(finished(&mut runner.shell(check)).expect(0).stderr, "");
 }
 
 #[test]
@@ -291,17 +290,17 @@ fn completions_of_bash_work_in_bash() {
     let runner = Runner::new(&[]);
     let script = "\"$runner\" completions bash > runner.bash; exec bash -c '. ./runner.bash; \
                   COMP_LINE=\"runner plugin doc\"; COMP_POINT=17; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
-    let output = runner.shell(script).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "doctor\n", "{output:?}");
+    let ran = finished(&mut runner.shell(script));
+    assert_eq!(ran.stdout, "doctor\n", "{ran:?}");
     for name in ["x;touch PWNED.toml", "-x.toml", "x y.toml", "line\nbreak.toml"] {
         runner.write(name, "[[tests]]\nid = \"$(touch PWNED)\"\n[[tests]]\nid = \"fine\"\n");
     }
     let script = r#"bash -c '. ./runner.bash
         complete_line() { COMP_LINE="runner $1"; COMP_POINT=${#COMP_LINE}; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
         complete_line "exec "; complete_line "exec x\\ "; complete_line "exec ./-x.toml --test "'"#;
-    let output = runner.shell(script).output().unwrap();
+    let ran = finished(&mut runner.shell(script));
     let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\n\\$\\\\\\(touch\\ PWNED\\\\\\)\nfine\n";
-    assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
+    assert_eq!(ran.stdout, offered, "{ran:?}");
     // Bash replaces only what follows the last `:` or `=`, the last `@` with it, or what follows an open quote.
     runner.write("first.toml", NAMED);
     runner.run(&["exec", "first.toml"]).expect(0);
@@ -312,7 +311,7 @@ fn completions_of_bash_work_in_bash() {
         complete_line "exec first.toml -E \"tag(a) or b\" --tag "; complete_line "show latest \"a@echo[n=1"
         complete_line "exec first.toml --tag=\"sl"; complete_line "exec first.toml --test \"it"; complete_line "exec first.toml --test it\\ "
         COMP_WORDBREAKS=" "; complete_line "show latest:f"'"#;
-    let output = runner.shell(script).output().unwrap();
+    let ran = finished(&mut runner.shell(script));
     let offered = r#"first
 @echo\[n=1\]#1 @echo\[n=2\]#1
 1\]#1
@@ -326,7 +325,7 @@ it is \$1 \"x\"
 it\ is\ \$1\ \"x\"
 latest:first
 "#;
-    assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
+    assert_eq!(ran.stdout, offered, "{ran:?}");
     let words = ["__complete", "--", "exec", "/dev/zero", "--test", ""];
     assert_eq!(runner.run(&words).expect(0).stdout, "");
     for shell in ["elvish", "fish", "powershell", "zsh"] {

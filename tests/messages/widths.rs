@@ -5,7 +5,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::around::terminal::Terminal;
 use crate::messages::commands;
-use crate::support::runner::{Runner, tests};
+use crate::support::{
+    runner::{Runner, tests},
+    running::finished,
+};
 
 /// Commands after a run, with answers on standard output and messages on standard error.
 const SCREENS: &[&str] = &[
@@ -75,8 +78,8 @@ fn no_line_is_wider_than_the_terminal() {
 fn flags_take_one_line_of_80_columns() {
     let runner = Runner::new(&[]);
     for command in ["exec", "resume", "show", "logs"] {
-        let output = runner.shell(&format!("COLUMNS=80 \"$runner\" help {command}")).output();
-        let help = String::from_utf8(output.unwrap().stdout).unwrap();
+        let script = format!("COLUMNS=80 \"$runner\" help {command}");
+        let help = finished(&mut runner.shell(&script)).expect(0).stdout;
         assert!(help.contains("--results <DIR>"), "{help}");
         let wrapped: Vec<_> = help.lines().filter(|line| line.starts_with("         ")).collect();
         assert!(wrapped.is_empty(), "{command}: {wrapped:?}");

@@ -3,6 +3,7 @@
 mod circles;
 mod places;
 mod sizes;
+mod waits;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,11 @@ use std::{
 use regex::Regex;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::guests::root;
+use crate::support::{
+    guests::root,
+    running::{Running, finished},
+    wait::BUILD,
+};
 
 /// Returns the paths of a folder's entries.
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -171,14 +176,11 @@ fn walk_of_a_trial_names_what_exists() {
 
 /// Returns the crates that cargo builds with these arguments, with their versions and features.
 fn built(args: &[&str]) -> BTreeSet<String> {
-    let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--prefix=none", "--format={p} {f}"])
-        .args(args)
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
-    let tree = String::from_utf8(tree.stdout).unwrap();
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--prefix=none", "--format={p} {f}"]);
+    tree.args(args).current_dir(root());
+    // Another cargo may hold the lock of the packages.
+    let tree = Running::start(&mut tree).finish_within(BUILD).expect(0).stdout;
     let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     crates.map(str::to_owned).collect()
 }
@@ -221,7 +223,7 @@ fn help(command: &str) -> String {
     let mut command = Command::new(program);
     // Lines have one length, whatever the width of the terminal of the tests.
     command.args(words).env("NO_COLOR", "1").env_remove("COLUMNS");
-    String::from_utf8(command.output().unwrap().stdout).unwrap()
+    finished(&mut command).stdout
 }
 
 /// Adds the commands that a help text lists, and their subcommands.
@@ -381,16 +383,13 @@ fn action_passes_its_inputs_as_words() {
     let (_, script) = step.split_once("run: |\n").unwrap();
     let (script, _) = script.split_once("    - name").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let ran = Command::new("bash")
-        .args(["-ec", &format!("runner() {{ printf '%s\\n' \"$@\"; }}\n{script}")])
+    let mut bash = Command::new("bash");
+    bash.args(["-ec", &format!("runner() {{ printf '%s\\n' \"$@\"; }}\n{script}")])
         .env("SCENARIO", "-a $(b)'\".toml")
         .env("ARGS", "--jobs 4\n--retries $(touch x) *\n")
         .env("RUNNER_TEMP", folder.path())
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    assert!(ran.status.success(), "{ran:?}");
-    let words = String::from_utf8(ran.stdout).unwrap();
+        .current_dir(&folder);
+    let words = finished(&mut bash).expect(0).stdout;
     let start = "exec\n--jobs\n4\n--retries\n$(touch\nx)\n*\n--junit\n";
     assert!(words.starts_with(start) && words.ends_with("--\n-a $(b)'\".toml\n"), "{words}");
     assert!(!folder.path().join("x").exists());

@@ -168,9 +168,9 @@ fn calls_are_among_the_logs() {
 
 #[test]
 fn calls_of_interrupted_attempts_are_shown() {
-    // The eleventh request has no answer, so the attempt does not end before the signal.
     let server = Server::start(|request| {
         let is_held = request.path == "/11";
+        // A delay of the server itself: the attempt does not end before the signal.
         std::thread::sleep(Duration::from_secs(if is_held { 60 } else { 0 }));
         Response::ok("answer")
     });

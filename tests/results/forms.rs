@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -14,7 +14,7 @@ use crate::support::{
     runner::{Runner, tests},
     running::Running,
     server::{Response, Server},
-    wait::wait_for,
+    wait::{wait_for, wait_until},
 };
 
 /// A text that tries to become markup, a command of a terminal or of a job, a mention or a formula.
@@ -539,9 +539,8 @@ fn waits_for(runner: &Runner, name: &str) -> Server {
     let server = Server::start(move |_| {
         let is_last = count.fetch_add(1, Ordering::SeqCst) % 4 == 3;
         // Without its folder, the test is over.
-        while is_last && !file.exists() && file.parent().unwrap().exists() {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let is_over = || !file.parent().unwrap().exists();
+        wait_until("the file is there", || !is_last || file.exists() || is_over());
         Response::ok("")
     });
     let origin = server.origin();

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{runner::Runner, truth::results, web::toml};
+use crate::support::{runner::Runner, running::finished, truth::results, web::toml};
 
 /// Writes the page of the latest run.
 fn page(runner: &Runner, args: &[&str]) -> String {
@@ -206,7 +206,7 @@ fn page_runs_only_its_own_script() {
         let mut base64 = Command::new("base64");
         base64.arg("-w0").arg(runner.path("hash"));
         runner.write("hash", Sha256::digest(text));
-        let encoded = String::from_utf8(base64.output().unwrap().stdout).unwrap();
+        let encoded = finished(&mut base64).stdout;
         format!("'sha256-{encoded}'")
     };
     let (script, style) = (hash(elements(&page, "script")[2]), hash(elements(&page, "style")[0]));

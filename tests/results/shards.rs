@@ -7,14 +7,16 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::messages::transcript::Transcript;
 use crate::support::{
     guests::root,
+    processes::Process,
     run::Run,
     runner::{PROGRAM, Runner, tests},
-    running::Running,
+    running::{Running, finished},
     truth::{assert_numbered, results},
     wait::wait_until,
 };
@@ -284,8 +286,7 @@ impl Slurm {
     }
 
     fn output(&self, name: &str, args: &[&str]) -> String {
-        let output = self.command(name).args(args).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        finished(self.command(name).args(args)).stdout.trim().to_owned()
     }
 }
 
@@ -296,7 +297,8 @@ impl Drop for Slurm {
         self.output("scancel", &["--signal=KILL", "--full", "--user", &user]);
         self.output("scancel", &["--user", &user]);
         for daemon in self.daemons.iter_mut().rev() {
-            let _ = Command::new("kill").arg(daemon.id().to_string()).status();
+            Process(daemon.id()).signal(Signal::TERM);
+            // SIGTERM ends a daemon of Slurm soon.
             let _ = daemon.wait();
         }
     }

@@ -32,9 +32,7 @@ impl Model {
         let first = Arc::clone(&held);
         let server = Server::start(move |request| {
             let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-            while number >= first.load(Ordering::SeqCst) {
-                thread::sleep(Duration::from_millis(1));
-            }
+            wait_until("the test lets the server answer", || number < first.load(Ordering::SeqCst));
             answer(request)
         });
         Self { server, held }
@@ -69,6 +67,7 @@ impl Drop for Model {
 /// A server whose answer is a function of the request.
 pub(super) fn model(pause: Duration) -> Model {
     Model::start(move |request| {
+        // A delay of the server itself.
         thread::sleep(pause);
         Response::ok(format!("answer to {} of {} bytes", request.path, request.body.len()))
     })
@@ -309,9 +308,8 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
             break;
         }
         // Not earlier than the guest runs, or nothing would be interrupted.
-        while running.is_alive() && server.requests().len() <= before {
-            thread::sleep(Duration::from_millis(1));
-        }
+        wait_until("a request arrives", || !running.is_alive() || server.requests().len() > before);
+        // The kill comes at a random moment.
         thread::sleep(random.up_to(Duration::from_millis(30)));
         let workers = running.workers();
         let kill_workers = || workers.iter().for_each(|worker| worker.signal(Signal::KILL));
@@ -330,9 +328,8 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
                 kill_workers();
                 deaths += 1;
                 let before = server.requests().len();
-                while running.is_alive() && server.requests().len() <= before {
-                    thread::sleep(Duration::from_millis(1));
-                }
+                let has_more = || server.requests().len() > before;
+                wait_until("another request arrives", || !running.is_alive() || has_more());
                 running.kill();
             }
         }
@@ -353,6 +350,7 @@ fn killed_at_random_an_agent_pays_once_but_for_the_last_request() {
 fn racing_requests_and_sleeps_are_seen_in_the_same_order() {
     let server = Model::start(|request| {
         let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        // A delay of the server itself, so that answers race.
         thread::sleep(Duration::from_millis(pause));
         Response::ok("raced")
     });
@@ -384,6 +382,7 @@ fn dropped_requests_are_not_sent_again() {
     // About half of the answers come later than the guest waits. These times are long enough for a slow machine.
     let server = Server::start(|request| {
         let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        // A delay of the server itself, which the guest does not always wait for.
         thread::sleep(Duration::from_millis(18 * pause));
         Response::ok("answer")
     });

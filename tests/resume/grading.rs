@@ -150,8 +150,8 @@ fn request_of_a_grader_in_flight_is_not_sent_again_if_it_must_not_be() {
 
 #[test]
 fn continued_grader_has_the_rest_of_its_time() {
-    // It never answers the second request of the grader.
     let server = Server::start(|request| {
+        // A delay of the server itself. The second request of the grader has no answer in time.
         thread::sleep(Duration::from_millis(match request.path.as_str() {
             "/judge/1" => 700,
             "/judge/2" => 60_000,

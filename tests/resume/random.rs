@@ -111,6 +111,7 @@ fn killed_changes_and_reruns_have_equal_results() {
                 args.extend(["--rerun", rerun]);
             }
             let resumed = runner.started(&args);
+            // The kill comes at a random moment.
             thread::sleep(random.up_to(Duration::from_millis(250)));
             resumed.kill();
             let listed = &runner.list()[0];

@@ -80,6 +80,7 @@ fn agents_and_races(server: &Server) -> Runner {
 fn racing() -> Server {
     Server::start(|request| {
         let pause = u64::from(request.path.bytes().map(u32::from).sum::<u32>() % 17);
+        // A delay of the server itself, so that answers race.
         thread::sleep(Duration::from_millis(pause));
         Response::ok(format!("answer to {}", request.path))
     })
@@ -150,6 +151,7 @@ fn first_other_request_ends_a_replay() {
 fn attempt_that_timed_out_cannot_be_replayed() {
     let server = Server::start(|request| {
         let is_last = request.path.ends_with("/5");
+        // A delay of the server itself, longer than the timeout.
         thread::sleep(Duration::from_secs(if is_last { 60 } else { 0 }));
         Response::ok("answer")
     });

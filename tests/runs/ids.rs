@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::messages::transcript::Transcript;
-use crate::support::{http::Site, runner::Runner};
+use crate::support::{http::Site, runner::Runner, running::finished};
 
 /// The even ones fail.
 const IDS: [&str; 38] = [
@@ -132,13 +132,10 @@ fn awkward_ids_are_shown_and_run_again() {
         assert_eq!(page["trial"], **trial);
         let reproduce = shown["reproduce"].as_str().unwrap();
         let script = format!("runner() {{ \"$runner\" \"$@\"; }}\n{reproduce}");
-        let output = runner.shell(&script).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
+        let ran = finished(&mut runner.shell(&script));
+        let text = &ran.stdout;
         let id = trial.strip_suffix("@p#1").unwrap();
-        assert!(
-            text.contains(&json!(id).to_string()) || text.contains(id),
-            "{reproduce}: {output:?}"
-        );
+        assert!(text.contains(&json!(id).to_string()) || text.contains(id), "{reproduce}: {ran:?}");
         runner.run(&["logs", "latest", "--", trial]).expect(0);
     }
     // Words of a search are found in ids with braces and quotes.

@@ -612,6 +612,7 @@ fn killed_rescores_lose_and_double_no_grade() {
         loop {
             let running = runner.started(&["rescore", "--json", "-j", "2"]);
             let started = Instant::now();
+            // The kill comes at a random moment.
             thread::sleep(random.up_to(longest));
             let ran = running.kill();
             if ran.code.is_some() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::guests;
 use crate::support::run::Run;
 use crate::support::runner::Runner;
-use crate::support::running::Running;
+use crate::support::running::{Running, finished};
 use crate::support::server::{Response, Server};
 use crate::support::wait::STOP_WITHIN;
 use crate::support::web::toml;
@@ -145,7 +145,7 @@ fn tool_has_its_own_grants_and_its_caller_not() {
     let mut exec = runner.command(&["exec", "scenario.toml"]);
     exec.env("TOOL_KEY", "0123456789-secret").env("BOUND_KEY", "0123456789-bound");
     // An array is no answer of a grader.
-    assert_eq!(exec.output().unwrap().status.code(), Some(1));
+    finished(&mut exec).expect(1);
     let output = output(&runner);
     // The tool knows its secret, and its caller does not.
     assert_eq!(output[0]["ok"], json!(["/data with ", "[secret TOOL_KEY]"]));
@@ -330,7 +330,7 @@ fn secrets_of_the_caller_are_in_no_transcript() {
     let runner = scenario(COMMAND, grants, &steps);
     let mut exec = runner.command(&["exec", "scenario.toml"]);
     exec.env("CALLER_KEY", "0123456789-caller");
-    assert!(exec.output().unwrap().status.success());
+    finished(&mut exec).expect(0);
     let transcript = transcript(&runner).to_string();
     assert!(!transcript.contains("0123456789-caller"), "{transcript}");
     assert_eq!(transcript.matches("[secret CALLER_KEY]").count(), 3, "{transcript}");
@@ -367,12 +367,8 @@ fn no_call_is_without_a_step() {
     let claims = claims.map(
         |calls| json!({ "append": { "source": "agent", "message": "", "tool_calls": calls } }),
     );
-    let plain = runner
-        .command(&["plugin", "run", "agent.wasm", "--input"])
-        .arg(json!(claims).to_string())
-        .output()
-        .unwrap();
-    let plain = String::from_utf8(plain.stdout).unwrap();
+    let mut plain = runner.command(&["plugin", "run", "agent.wasm", "--input"]);
+    let plain = finished(plain.arg(json!(claims).to_string())).stdout;
     assert_eq!(plain.matches("invalid").count(), 3, "{plain}");
     let lone =
         runner.run(&["plugin", "run", "agent.wasm", "--input", r#"{"call": "x", "input": 1}"#]);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::run::Run;
 use crate::support::runner::Runner;
+use crate::support::running::finished;
 use crate::support::server::{Response, Server};
 use crate::support::web::{hello, net, toml};
 
@@ -251,8 +252,7 @@ fn granted_secrets_are_filled_in_and_redacted() {
         &[&["get-with", "authorization", "Bearer {{secret.API_KEY}}", &server.url("/")]],
     );
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    let ran = command.env("API_KEY", "very-secret-value").output().unwrap();
-    assert!(ran.status.success(), "{ran:?}");
+    finished(command.env("API_KEY", "very-secret-value")).expect(0);
     assert_eq!(server.requests()[0].header("authorization"), Some("Bearer very-secret-value"));
     let row = runner.only_run().row("t0").to_string();
     assert!(row.contains("got ") && !row.contains("very-secret-value"), "{row}");
@@ -379,8 +379,7 @@ fn large_write_is_taken_in_parts() {
         &[&["flood", "300000000"]],
     );
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    let ran = command.env("API_KEY", "very-secret-value").output().unwrap();
-    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    finished(command.env("API_KEY", "very-secret-value")).expect(1);
     let row = runner.only_run().row("t0");
     assert!(row["duration_ms"].as_f64().unwrap() < 10_000.0, "{row:#}");
     assert!(!runner.only_run().text("logs.jsonl").contains("inside one instruction"));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -12,34 +12,32 @@ use super::workspaces::{agent, changes, tree};
 use crate::support::{
     run::{Run, sealed},
     runner::Runner,
+    running::finished,
 };
 
 /// Applies a diff to a copy of the base with git, which must accept it.
 fn applied(runner: &Runner, diff: &str) -> std::path::PathBuf {
     let copy = runner.path("applied");
-    let copied = Command::new("cp").arg("-a").args([runner.path("base"), copy.clone()]).status();
-    assert!(copied.unwrap().success());
+    finished(Command::new("cp").arg("-a").args([runner.path("base"), copy.clone()])).expect(0);
     let file = runner.path("changes.diff");
     fs::write(&file, diff).unwrap();
     let mut git = Command::new("git");
     git.args(["apply", "--whitespace=nowarn"]).arg(&file).current_dir(&copy);
     // Without a repository, git applies to plain files.
-    git.env("GIT_CEILING_DIRECTORIES", runner.path("")).stderr(Stdio::piped());
-    let output = git.output().unwrap();
-    assert!(output.status.success(), "{}\n{diff}", String::from_utf8_lossy(&output.stderr));
+    let git = finished(git.env("GIT_CEILING_DIRECTORIES", runner.path("")));
+    assert_eq!(git.code, Some(0), "{}\n{diff}", git.stderr);
     copy
 }
 
 /// Removes empty folders, which git does not know.
 fn without_empty_folders(folder: &Path) {
-    let removed = Command::new("find")
-        .arg(folder)
-        .args(["-mindepth", "1", "-type", "d", "-empty", "-delete"])
-        .status();
-    assert!(removed.unwrap().success());
+    let mut find = Command::new("find");
+    find.arg(folder).args(["-mindepth", "1", "-type", "d", "-empty", "-delete"]);
+    finished(&mut find).expect(0);
 }
 
 fn has_git() -> bool {
+    // It ends at once, and may be missing.
     Command::new("git").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
@@ -240,7 +238,7 @@ fn saved_workspace_runs_no_program_of_the_agent_in_git() {
     assert!(workspace.join("bare/config").exists() && workspace.join(".git/HEAD").exists());
     for folder in ["", "bare", "bare/refs", "sub"] {
         let mut git = Command::new("git");
-        let _ = git.arg("status").current_dir(workspace.join(folder)).output();
+        finished(git.arg("status").current_dir(workspace.join(folder)));
     }
     for folder in ["", "saved", "saved/workspace"] {
         assert!(!runner.path(folder).join("ran").exists());

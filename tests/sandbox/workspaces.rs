@@ -16,7 +16,7 @@ use crate::support::{
     random::{Random, times},
     run::Run,
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     truth::assert_whole,
     wait::{wait_for, wait_until},
 };
@@ -115,8 +115,8 @@ fn assert_changed(run: &Run, row: &Value) {
 
 /// Returns the text of all files of a folder, by path.
 pub fn tree(folder: &Path) -> BTreeMap<String, String> {
-    let output = Command::new("find").arg(folder).args(["-printf", "%P %y %m %l\n"]).output();
-    let listed = String::from_utf8(output.unwrap().stdout).unwrap();
+    let mut find = Command::new("find");
+    let listed = finished(find.arg(folder).args(["-printf", "%P %y %m %l\n"])).stdout;
     let entry = |line: &str| {
         let path = line.split(' ').next().unwrap();
         (line.to_owned(), fs::read_to_string(folder.join(path)).unwrap_or_default())

@@ -85,6 +85,7 @@ fn largest_tool_counts_as_memory() {
 fn all_attempts_of_a_worker_are_in_a_tool_at_once() {
     let barrier = Barrier::new(4);
     let server = Server::start(move |_| {
+        // This is a thread of the server, which ends with the tests.
         barrier.wait();
         Response::ok("all")
     });

@@ -16,7 +16,7 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     server::{Authority, Request, Response, Server, Wire},
     wait::{STOP_WITHIN, wait_for, wait_until},
 };
@@ -109,7 +109,7 @@ fn requests_are_signed_by_standard_webhooks() {
     let runner = runner(PASSED, &webhook(&server, secret));
     let exec = || runner.command(&["exec", "scenario.toml"]);
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    assert!(exec().env("HOOK_SECRET", secret).output().unwrap().status.success());
+    finished(exec().env("HOOK_SECRET", secret)).expect(0);
     let request = &server.requests()[0];
     let header = |name| request.header(name).unwrap();
     let script = "printf '%s.%s.' \"$ID\" \"$TIME\" | cat - body.json | \
@@ -117,14 +117,9 @@ fn requests_are_signed_by_standard_webhooks() {
     runner.write("body.json", &request.body);
     // The secret's bytes.
     let key = "31f290f6bf06298aab4f08d43c3f082cf648a362da2da4b0";
-    let signed = runner
-        .shell(script)
-        .env("ID", header("webhook-id"))
-        .env("TIME", header("webhook-timestamp"))
-        .env("KEY", key)
-        .output()
-        .unwrap();
-    let signed = String::from_utf8(signed.stdout).unwrap();
+    let mut sign = runner.shell(script);
+    sign.env("ID", header("webhook-id")).env("TIME", header("webhook-timestamp")).env("KEY", key);
+    let signed = finished(&mut sign).expect(0).stdout;
     assert_eq!(header("webhook-signature"), format!("v1,{}", signed.trim()));
     // Without its secret, a request is not sent unsigned.
     runner.exec(&[]).expect(0).says(&["the environment variable `HOOK_SECRET` is not set"]);
@@ -577,7 +572,7 @@ fn messages_of_commands_are_cut_and_redacted() {
     runner.write("results/runner.toml", settings);
     let mut exec = runner.command(&["exec", "scenario.toml"]);
     let exec = exec.env("API_KEY", "zq81-planted").env("HOOK_URL", "https://hooks.example/u7w3");
-    assert!(exec.output().unwrap().status.success());
+    finished(exec).expect(0);
     let run = runner.only_run();
     let answer = lines(&run)[0]["answer"].as_str().unwrap().to_owned();
     assert!(answer.starts_with("exited with code 3: xxx") && answer.len() < 1100, "{answer}");
@@ -616,8 +611,7 @@ fn invalid_settings_stop_a_run_before_its_start() {
 fn tend(runner: &Runner, later: u64) {
     runner.write("clock", later.to_string());
     let mut work = runner.command(&["queue", "work", "--once"]);
-    let ran = work.env("RUNNER_TEST_CLOCK", runner.path("clock")).output().unwrap();
-    assert!(ran.status.success(), "{ran:?}");
+    finished(work.env("RUNNER_TEST_CLOCK", runner.path("clock"))).expect(0);
 }
 
 #[test]
@@ -842,7 +836,6 @@ fn https_receivers_need_trusted_certificates() {
     ran.says(&["not notified", "does not trust its certificate"]);
     runner.write("authority.pem", authority.pem());
     let mut notify = runner.command(&["notify", "latest"]);
-    let ran = notify.env("SSL_CERT_FILE", runner.path("authority.pem")).output().unwrap();
-    assert!(ran.status.success(), "{ran:?}");
+    finished(notify.env("SSL_CERT_FILE", runner.path("authority.pem"))).expect(0);
     assert_eq!(server.requests().len(), 1);
 }

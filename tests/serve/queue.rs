@@ -192,6 +192,7 @@ fn killed_pollers_neither_lose_nor_double_a_request() {
     let mut random = Random::new();
     for _ in 0..24 {
         let poller = runner.started(&["queue", "work"]);
+        // The kill comes at a random moment.
         thread::sleep(random.up_to(Duration::from_millis(60)));
         poller.kill();
     }

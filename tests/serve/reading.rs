@@ -16,6 +16,7 @@ use crate::support::{
     http::Site,
     run::{Run, sealed},
     runner::{Runner, tests},
+    running::finished,
     wait::wait_until,
 };
 
@@ -297,8 +298,7 @@ fn large_run_is_shown_before_its_rows_are_read() {
 fn filters_read_runs_of_the_root_only() {
     let (runner, site, run) = mixed();
     let (results, foreign) = (runner.path("results"), runner.path("foreign"));
-    let copied = Command::new("cp").arg("-r").args([results, foreign]).status().unwrap();
-    assert!(copied.success());
+    finished(Command::new("cp").arg("-r").args([results, foreign])).expect(0);
     let path = runner.path("foreign").join(run.id());
     let there = path.to_str().unwrap();
     for name in [there, "foreign", &format!("./foreign/{}", run.id())] {
@@ -566,8 +566,7 @@ fn links_and_pipes_in_runs_are_not_read() {
     let log = site.ask("GET", "/runs/latest/log", None);
     assert!(log.status >= 400 && !log.text().contains("{\\\"secret"), "{}", log.text());
     fs::remove_file(run.dir.join("runner.log")).unwrap();
-    let pipe = Command::new("mkfifo").arg(run.dir.join("runner.log")).status().unwrap();
-    assert!(pipe.success());
+    finished(Command::new("mkfifo").arg(run.dir.join("runner.log"))).expect(0);
     assert!(site.ask("GET", "/runs/latest/log", None).status >= 400);
     replaced("index.jsonl");
     for call in ["rows", "trials", "failures", "summary", "matrix"] {

@@ -128,6 +128,7 @@ fn early_signal_ends_a_single_call() {
 #[track_caller]
 fn end_at_random(runner: &Runner, running: Running, random: &mut Random, most: Duration) {
     let runs = runner.runs().len();
+    // The signal comes at a random moment.
     thread::sleep(random.up_to(most));
     let ran = running.end_by(Signal::TERM).0;
     match ran.code {

@@ -14,7 +14,7 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
-    running::Running,
+    running::{Running, finished},
     truth::{assert_consistent, assert_kept, assert_whole},
     wait::{STOP_WITHIN, wait_for, wait_until},
 };
@@ -40,8 +40,7 @@ fn assert_interrupted(run: &Run, signal: &str, attempts: usize) {
 
 #[test]
 fn signals_that_tests_ignore_reach_the_program() {
-    let status = Runner::new(&[]).program("cat").arg("/proc/self/status").output().unwrap();
-    let status = String::from_utf8(status.stdout).unwrap();
+    let status = finished(Runner::new(&[]).program("cat").arg("/proc/self/status")).stdout;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
     // Hangup, interrupt and quit.
     assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 7, 0, "{ignored}");
@@ -50,8 +49,7 @@ fn signals_that_tests_ignore_reach_the_program() {
         let script = format!("trap '' HUP INT QUIT; exec \"$0\" --exact {name}");
         let mut again = Command::new("sh");
         again.args(["-c", &script]).arg(env::current_exe().unwrap());
-        let again = again.env("RUNNER_TEST_IGNORES", "1").output().unwrap();
-        assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
+        finished(again.env("RUNNER_TEST_IGNORES", "1")).expect(0);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     progress,
     random::is_full,
     run::Run,
-    running::{Finished, Running},
+    running::{Finished, Running, finished},
 };
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
@@ -112,7 +112,7 @@ impl Runner {
 
     /// Creates a named pipe.
     pub(crate) fn pipe(&self, name: &str) {
-        assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
+        finished(Command::new("mkfifo").arg(self.path(name))).expect(0);
     }
 
     /// Writes a file. Settings of a results root are confirmed, as by `runner trust`.
@@ -166,7 +166,7 @@ impl Runner {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Finished {
-        Running::start(&mut self.command(args)).finish()
+        finished(&mut self.command(args))
     }
 
     /// Runs the scenario to its end.

@@ -10,8 +10,8 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, pidfd_open},
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 use serde_json::Value;
 
@@ -19,10 +19,10 @@ use super::{
     processes::{Process, stop_ignoring_signals, workers},
     progress,
     runner::Runner,
-    wait::{Patience, wait_for, wait_until},
+    wait::{Bounds, Patience, USUAL, wait_for, wait_until},
 };
 
-/// A program in its own process group. It is killed when a test ends before it.
+/// A program in its own process group. The group is killed when a test ends before the program.
 pub(crate) struct Running {
     child: Child,
     started: SystemTime,
@@ -62,12 +62,23 @@ struct Heard {
     rows: usize,
 }
 
+/// Runs a program to its end, which has to come within the usual bounds.
+#[track_caller]
+pub(crate) fn finished(command: &mut Command) -> Finished {
+    Running::start(command).finish()
+}
+
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         stop_ignoring_signals();
+        let child = command.process_group(0).spawn().unwrap();
+        Self::read(command, child)
+    }
+
+    /// Starts to read the output of a program that a test has started with pipes, in a process group of its own.
+    pub(crate) fn read(command: &Command, mut child: Child) -> Self {
         let started = SystemTime::now();
-        let mut child = command.process_group(0).spawn().unwrap();
         let stdout = Pipe::read(child.stdout.take().unwrap());
         let stderr = Pipe::read(child.stderr.take().unwrap());
         let outputs = [&stdout, &stderr].map(Arc::downgrade);
@@ -78,6 +89,10 @@ impl Running {
     /// The process.
     pub(crate) fn process(&self) -> Process {
         Process(self.child.id())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process().0.cast_signed()).unwrap()
     }
 
     /// Returns the current workers.
@@ -182,15 +197,20 @@ impl Running {
 
     /// Waits until the program ends by itself.
     #[track_caller]
-    pub(crate) fn finish(mut self) -> Finished {
-        let pid = Pid::from_raw(self.process().0.cast_signed()).unwrap();
-        let mut patience = Patience::new();
+    pub(crate) fn finish(self) -> Finished {
+        self.finish_within(USUAL)
+    }
+
+    /// Waits until the program ends by itself. After the bounds, the test fails, and the program's group is killed.
+    #[track_caller]
+    pub(crate) fn finish_within(mut self, bounds: Bounds) -> Finished {
+        let mut patience = Patience::within(bounds);
+        let rest = bounds.compare_every.min(Duration::from_secs(1)).try_into().unwrap();
         while self.is_alive() {
             // Nothing has waited for the process, so that the number is still its own.
-            let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
-            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let process = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
             // A signal may end the call early.
-            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second));
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&rest));
             patience.check("the program ends");
         }
         self.ended()
@@ -204,6 +224,7 @@ impl Running {
     }
 
     fn ended(&mut self) -> Finished {
+        // It has ended, or SIGKILL ends it.
         let status: ExitStatus = self.child.wait().unwrap();
         self.stdout.finish();
         self.stderr.finish();
@@ -219,8 +240,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A failed test leaves no process.
-        let _ = self.child.kill();
+        // A failed test leaves no process. If one of the group holds an output, the group still has its number.
+        let pipes = [&self.stdout, &self.stderr];
+        let is_held =
+            pipes.iter().any(|pipe| pipe.read.lock().is_ok_and(|output| !output.is_closed));
+        if self.is_alive() || thread::panicking() && is_held {
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+        }
+        // SIGKILL ends it soon.
         let _ = self.child.wait();
     }
 }
@@ -233,9 +260,9 @@ impl Pipe {
         thread::spawn(move || {
             let mut piece = [0; 16 * 1024];
             while let Ok(count @ 1..) = pipe.read(&mut piece) {
-                filled.output().bytes.extend_from_slice(&piece[..count]);
+                filled.lock().bytes.extend_from_slice(&piece[..count]);
             }
-            filled.output().is_closed = true;
+            filled.lock().is_closed = true;
             filled.closed.notify_all();
         });
         read
@@ -245,31 +272,31 @@ impl Pipe {
     #[track_caller]
     fn finish(&self) {
         let mut patience = Patience::new();
-        let mut output = self.output();
+        let mut output = self.lock();
         while !output.is_closed {
             let second = Duration::from_secs(1);
             (output, _) = self.closed.wait_timeout(output, second).unwrap();
             if !output.is_closed {
                 drop(output);
                 patience.check("the program's output is closed");
-                output = self.output();
+                output = self.lock();
             }
         }
     }
 
     pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.output().bytes).into_owned()
+        String::from_utf8_lossy(&self.lock().bytes).into_owned()
     }
 
     /// Returns the complete lines after this number of bytes.
     fn whole_lines(&self, start: usize) -> Vec<u8> {
-        let output = self.output();
+        let output = self.lock();
         let new = &output.bytes[start..];
         let end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
         new[..end].to_vec()
     }
 
-    fn output(&self) -> MutexGuard<'_, Output> {
+    fn lock(&self) -> MutexGuard<'_, Output> {
         self.read.lock().unwrap()
     }
 }

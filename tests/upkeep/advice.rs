@@ -8,7 +8,12 @@ use serde_json::Value;
 
 use super::{ended, going_on, naps, short};
 use crate::messages::transcript::Transcript;
-use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
+use crate::support::{
+    guests::root,
+    run::Run,
+    runner::Runner,
+    running::{Running, finished},
+};
 
 /// Returns the commands that an output advises.
 fn advised(ran: &str) -> Vec<String> {
@@ -289,7 +294,7 @@ fn first_run_of_init_stays_in_its_folder() {
     let ran = runner.run(&["init", "sub"]).expect(0);
     let command = ran.stderr.lines().find_map(|line| line.strip_prefix("run it: ")).unwrap();
     let script = format!("runner() {{ \"$runner\" \"$@\"; }}; {command}");
-    assert!(runner.shell(&script).output().unwrap().status.success(), "{command}");
+    finished(&mut runner.shell(&script)).expect(0);
     assert!(runner.path("sub/results").is_dir() && !runner.path("results").exists());
 }
 

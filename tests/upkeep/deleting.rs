@@ -117,6 +117,7 @@ fn killed_prunes_leave_no_half_run() {
             }
         }
         let pruning = runner.started(&["prune", "--status", "completed", "--yes"]);
+        // The kill comes at a random moment.
         thread::sleep(random.up_to(Duration::from_millis(30)));
         pruning.kill();
         // Every remaining run is whole.

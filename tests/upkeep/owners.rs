@@ -15,7 +15,7 @@ use crate::support::{
     guests::printing,
     run::Run,
     runner::Runner,
-    running::{Finished, Running},
+    running::{Finished, Running, finished},
 };
 
 /// Numbers that no user of the machine has.
@@ -71,8 +71,7 @@ fn shared(mask: &str) -> (Runner, Run) {
 fn colleagues(own: &Run) -> Run {
     let name = own.id().replace(short(own), "ffffffff");
     let dir = own.dir.with_file_name(name);
-    let copied = Command::new("cp").arg("-a").args([&own.dir, &dir]).status().unwrap();
-    assert!(copied.success());
+    finished(Command::new("cp").arg("-a").args([&own.dir, &dir])).expect(0);
     give(&dir, COLLEAGUE);
     Run { dir }
 }

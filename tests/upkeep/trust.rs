@@ -13,7 +13,7 @@ use crate::messages::transcript::Transcript;
 use crate::support::http::Site;
 use crate::support::run::Run;
 use crate::support::runner::Runner;
-use crate::support::running::{Finished, Running};
+use crate::support::running::{Finished, Running, finished};
 
 const STATE: &str = ".local/state/runner";
 const ALLOW: &str = "runner trust";
@@ -198,7 +198,7 @@ fn moved_and_restored_runs_stay_ones_own() {
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
     let paths = [runner.path("results"), runner.path("moved")];
-    assert!(Command::new("cp").arg("-r").args(paths).status().unwrap().success());
+    finished(Command::new("cp").arg("-r").args(paths)).expect(0);
     fs::remove_dir_all(runner.path("results")).unwrap();
     fs::rename(runner.path("moved").join(run.id()), runner.path("moved/other")).unwrap();
     runner.run(&["resume", "other", "--results", "moved", "-j", "20"]).expect(0);

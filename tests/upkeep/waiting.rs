@@ -199,6 +199,7 @@ fn waiting_run_continues_however_soon_sigcont_comes() {
     let (running, run) = waiting(&runner, &["exec", "scenario.toml"]);
     for gap in [0, 1, 5, 10, 19, 30, 60] {
         running.process().signal(Signal::TSTP);
+        // The time between both signals is what the test varies.
         thread::sleep(Duration::from_millis(gap));
         running.process().signal(Signal::CONT);
         // A frozen process answers neither.

@@ -21,7 +21,7 @@ use std::{
 };
 
 use fixtures::many_kinds_of_runs;
-use support::{guests::root, runner::PROGRAM};
+use support::{guests::root, runner::PROGRAM, running::Running, wait::BUILD};
 
 /// The folder of these tests.
 fn folder() -> PathBuf {
@@ -38,10 +38,9 @@ fn tool(path: &str) -> PathBuf {
 
 #[track_caller]
 fn succeed(command: &mut Command) {
-    let ran = command.output().unwrap();
-    let printed = [&*ran.stdout, &*ran.stderr].concat();
-    println!("{}", String::from_utf8_lossy(&printed));
-    assert!(ran.status.success(), "{command:?}");
+    let ran = Running::start(command).finish_within(BUILD);
+    println!("{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, Some(0), "{command:?}");
 }
 
 #[test]

@@ -402,6 +402,7 @@ fn ctrl_z_pauses_and_stops_the_process() {
 /// Sends SIGTSTP, and SIGCONT after `gap`.
 fn suspend_and_continue(running: &Running, gap: Duration) {
     running.process().signal(Signal::TSTP);
+    // The time between both signals is what the tests vary.
     thread::sleep(gap);
     running.process().signal(Signal::CONT);
 }
