@@ -2,6 +2,7 @@
 
 mod arguments;
 mod habits;
+pub(crate) mod outputs;
 mod requests;
 pub(crate) mod transcript;
 mod widths;

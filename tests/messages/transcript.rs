@@ -1,6 +1,6 @@
 //! [`Transcript`]: commands with their whole output, as a snapshot. `./update` accepts changes.
 
-use std::{fs, panic::Location, path::Path};
+use std::{fs, panic::Location, path::Path, sync::LazyLock};
 
 use regex::Regex;
 
@@ -38,46 +38,16 @@ impl Transcript {
 
     /// Adds a command that has run.
     pub(crate) fn add(&mut self, command: &str, finished: &Finished) {
-        let Finished { code, stdout, stderr } = finished;
-        let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
-        // All tests share a cache, so another test may have compiled the plugin.
-        let is_shown =
-            |line: &&str| !line.starts_with("compiling ") && !line.starts_with("compiled ");
-        let printed: Vec<_> = stderr.lines().chain(stdout.lines()).filter(is_shown).collect();
-        self.0 += &format!("$ runner {command}\n{}\n[{code}]\n\n", printed.join("\n"));
+        self.0 += &entry(&format!("runner {command}"), finished);
     }
 
-    /// Compares all commands and outputs with `snapshots/FILE/NAME.snap` next to the calling file. Ids, times, durations, digests,
-    /// addresses and the names of folders are replaced by words.
+    /// Compares all commands and outputs with `snapshots/FILE/NAME.snap` next to the calling file, as [`normal`] text.
     #[track_caller]
     pub(crate) fn check(self, name: &str) {
         let (_, file) = Location::caller().file().rsplit_once("tests/").unwrap();
         let folder = Path::new(file).with_extension("");
         let folder = folder.parent().unwrap().join("snapshots").join(folder.file_name().unwrap());
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-        let host = format!(r"\b(?:\w+ on|on) {}\b", regex::escape(host.trim()));
-        let mut text = self.0;
-        for (pattern, word) in [
-            (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
-            (r"\b(?:[0-9a-f]{2}/)?[0-9a-f]{64}\b", "DIGEST"),
-            (r"\b[0-9a-f]{8}\b", "RUN"),
-            (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+Z)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "TIME"),
-            (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
-            (r"\bjust now\b", "DURATION ago"),
-            (r", after [^\n]+ of compiling", ""),
-            (r"\b[1-9]\d*(?:\.\d+)? (?:µs|ms|s|min(?: \d+ s)?)\b", "DURATION"),
-            (r"\b\d+ at a time", "N at a time"),
-            (r"\bprocess \d+", "process PID"),
-            (&host, "USER on HOST"),
-            (r"/(?:tmp|dev/shm)/\.tmp\w+", "FOLDER"),
-            (r"127\.0\.0\.1:\d+", "ADDRESS"),
-            // Memories depend on the compiler of the guest.
-            (r"(?m)(memory|used) [\d.]+ [KM]iB( at most|$)", "$1 SIZE$2"),
-            // Columns of times have different widths. Pictures of a file's lines start with spaces.
-            (r"(?m)([^\s|]) {2,}", "$1 "),
-        ] {
-            text = Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
-        }
+        let text = normal(&self.0);
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(root().canonicalize().unwrap().join("tests").join(folder));
         settings.set_description("`./update` accepts changes.");
@@ -85,4 +55,49 @@ impl Transcript {
         settings.set_prepend_module_to_snapshot(false);
         settings.bind(|| insta::assert_snapshot!(name, text));
     }
+}
+
+/// Returns a command that has run, with its output and its exit code.
+pub(super) fn entry(command: &str, finished: &Finished) -> String {
+    let Finished { code, stdout, stderr, .. } = finished;
+    let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+    // All tests share a cache, so another test may have compiled the plugin.
+    let is_shown = |line: &&str| !line.starts_with("compiling ") && !line.starts_with("compiled ");
+    let printed: Vec<_> = stderr.lines().chain(stdout.lines()).filter(is_shown).collect();
+    format!("$ {command}\n{}\n[{code}]\n\n", printed.join("\n"))
+}
+
+/// Patterns of texts that differ between runs or machines, and their words.
+static WORDS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let host = format!(r"\b(?:\w+ on|on) {}\b", regex::escape(host.trim()));
+    let words = [
+        (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
+        (r"\b(?:[0-9a-f]{2}/)?[0-9a-f]{64}\b", "DIGEST"),
+        (r"\b[0-9a-f]{8}\b", "RUN"),
+        (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+Z)?|\b\d\d:\d\d:\d\d(?:\.\d+)?\b", "TIME"),
+        (r"\b20\d\d-\d\d-\d\d\b", "DATE"),
+        (r"\bjust now\b", "DURATION ago"),
+        (r", after [^\n]+ of compiling", ""),
+        (r"\b[1-9]\d*(?:\.\d+)? (?:µs|ms|s|min(?: \d+ s)?)\b", "DURATION"),
+        (r"\b\d+ at a time", "N at a time"),
+        (r"\bprocess \d+", "process PID"),
+        (&host, "USER on HOST"),
+        (r"/(?:tmp|dev/shm)/\.tmp\w+", "FOLDER"),
+        (r"\bin /(?:tmp|dev/shm)([: ])", "in TMPDIR$1"),
+        (r"127\.0\.0\.1:\d+", "ADDRESS"),
+        // Memories depend on the compiler of the guest.
+        (r"(?m)(memory|used) [\d.]+ [KM]iB( at most|$)", "$1 SIZE$2"),
+        // Columns of times have different widths. Pictures of a file's lines start with spaces.
+        (r"(?m)([^\s|]) {2,}", "$1 "),
+    ];
+    words.iter().map(|(pattern, word)| (Regex::new(pattern).unwrap(), (*word).to_owned())).collect()
+});
+
+/// Replaces ids, times, durations, digests, addresses and the names of folders by words.
+pub(super) fn normal(text: &str) -> String {
+    let replace = |text: String, (pattern, word): &(Regex, String)| {
+        pattern.replace_all(&text, word).into_owned()
+    };
+    WORDS.iter().fold(text.to_owned(), replace)
 }

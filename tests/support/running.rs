@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    iter,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -24,6 +25,7 @@ use super::{
 
 /// A program in its own process group. The group is killed when a test ends before the program.
 pub(crate) struct Running {
+    command: String,
     child: Child,
     started: SystemTime,
     stdout: Arc<Pipe>,
@@ -34,6 +36,8 @@ pub(crate) struct Running {
 /// A program that has ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
+    /// The command line.
+    pub(crate) command: String,
     /// Exit code. `None` if a signal has ended it.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -83,7 +87,8 @@ impl Running {
         let stderr = Pipe::read(child.stderr.take().unwrap());
         let outputs = [&stdout, &stderr].map(Arc::downgrade);
         progress::add_program(Process(child.id()), format!("{command:?}"), outputs);
-        Self { child, started, stdout, stderr, heard: Mutex::default() }
+        let command = shown(command);
+        Self { command, child, started, stdout, stderr, heard: Mutex::default() }
     }
 
     /// The process.
@@ -234,7 +239,12 @@ impl Running {
             "{status}:\n{}",
             self.stderr.text()
         );
-        Finished { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
+        Finished {
+            command: self.command.clone(),
+            code: status.code(),
+            stdout: self.stdout.text(),
+            stderr: self.stderr.text(),
+        }
     }
 }
 
@@ -341,6 +351,20 @@ impl Finished {
             assert!(unwrapped.contains(text), "`{text}` is not in\n{printed}");
         }
     }
+}
+
+/// Returns the command line. Arguments with spaces have quotes.
+fn shown(command: &Command) -> String {
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| {
+        let word = word.to_string_lossy();
+        if word.is_empty() || word.contains(char::is_whitespace) {
+            format!("'{word}'")
+        } else {
+            word.into_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Parses the complete lines.
