@@ -160,14 +160,14 @@ fn continued_grader_has_the_rest_of_its_time() {
         Response::ok("answer")
     });
     let runner = judged(&server, "");
-    change(&runner, "[graders.judge]\n", "[graders.judge]\ntimeout = \"4s\"\n");
+    change(&runner, "[graders.judge]\n", "[graders.judge]\ntimeout = \"8s\"\n");
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(PROVIDER + 2);
     kill(running);
     runner.run(&["resume"]).expect(1);
     let grade = &runner.only_run().row("t0")["grades"][0];
     let message = grade["error"]["message"].as_str().unwrap();
-    assert!(message.contains("no reply within 4s, set by the grader's"), "{message}");
+    assert!(message.contains("no reply within 8s, set by the grader's"), "{message}");
     assert_eq!(grade["calls"]["count"], 1);
 }
 

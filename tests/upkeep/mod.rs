@@ -29,6 +29,15 @@ fn naps(count: usize, ms: u64) -> Runner {
     ))
 }
 
+/// Creates three short trials, and `count` trials that do not end before their first session is stopped.
+fn held(count: usize) -> Runner {
+    Runner::hostile_in_memory(&format!(
+        "[[tests]]\nid = \"nap\"\nrepeat = 3\ninput = {{ do = \"sleep\", ms = 1 }}\n\
+         [[tests]]\nid = \"held\"\nrepeat = {count}\ntimeout = \"10m\"\n\
+         input = {{ do = \"wait-for-stop\", until_attempt = 2 }}\n"
+    ))
+}
+
 /// Starts a run, and waits for its first rows. Its other trials need longer than a busy machine does for a few commands.
 fn going_on(runner: &Runner) -> Running {
     let mut running = runner.start(&["-j", "2"]);

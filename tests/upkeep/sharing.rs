@@ -4,12 +4,12 @@ use std::fs::{self, File};
 
 use rustix::process::Signal;
 
-use super::{ended, going_on, naps};
+use super::{ended, going_on, held, naps};
 use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
 #[test]
 fn exclusive_sessions_name_who_is_in_the_way() {
-    let runner = naps(24, 200);
+    let runner = held(2);
     let mut running = going_on(&runner);
     let run = runner.only_run();
     let pid = format!("process {}", running.process().0);
@@ -25,7 +25,7 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     // Reading commands are let in.
     assert_eq!(runner.list().len(), 2);
     waiting.end_by(Signal::INT).0.expect(130);
-    runner.exec(&["--exclusive", "-j", "20"]).expect(0);
+    runner.exec(&["--exclusive", "--test", "nap"]).expect(0);
     runner.exec(&["--wait"]).expect(2);
 }
 

@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{going_on, naps};
+use super::{going_on, held, naps};
 use crate::messages::transcript::Transcript;
 use crate::support::http::Site;
 use crate::support::run::Run;
@@ -194,7 +194,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
 
 #[test]
 fn moved_and_restored_runs_stay_ones_own() {
-    let runner = naps(20, 200);
+    let runner = held(2);
     going_on(&runner).end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
     let paths = [runner.path("results"), runner.path("moved")];
