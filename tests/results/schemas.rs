@@ -1,6 +1,6 @@
 //! JSON schemas of documents and files, and `runner schema`.
 
-use std::{cell::RefCell, collections::BTreeSet, env, fs, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeSet, env, fs, path::PathBuf, sync::LazyLock};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Map, Value, json};
@@ -9,9 +9,14 @@ use crate::support::{guests::root, runner::Runner, runner::tests};
 
 /// The published schemas, without room for unknown keys.
 pub(crate) struct Published {
+    compiled: &'static Compiled,
+    seen: RefCell<BTreeSet<String>>,
+}
+
+/// Schemas that are compiled once for all tests.
+struct Compiled {
     schemas: Schemas,
     indexes: Vec<(String, SchemaIndex)>,
-    seen: RefCell<BTreeSet<String>>,
 }
 
 /// Returns the name and the title of each schema.
@@ -31,6 +36,29 @@ fn path(name: &str, title: &str) -> PathBuf {
 
 impl Published {
     pub(crate) fn read() -> Self {
+        static COMPILED: LazyLock<Compiled> = LazyLock::new(Compiled::read);
+        Self { compiled: &COMPILED, seen: RefCell::default() }
+    }
+
+    /// Returns the problem of a value. `None` if it is valid.
+    pub(crate) fn problem(&self, name: &str, value: &Value) -> Option<String> {
+        let Compiled { schemas, indexes } = self.compiled;
+        let found = indexes.iter().find(|(known, _)| known == name);
+        let (_, index) = found.unwrap_or_else(|| panic!("there is no schema `{name}`"));
+        self.seen.borrow_mut().insert(name.to_owned());
+        let error = schemas.validate(value, *index).err()?;
+        Some(format!("{name}: {error:#}"))
+    }
+
+    /// Returns the names of schemas that no value was compared with.
+    pub(crate) fn unseen(&self) -> Vec<&str> {
+        let names = self.compiled.indexes.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| !self.seen.borrow().contains(*name)).collect()
+    }
+}
+
+impl Compiled {
+    fn read() -> Self {
         let names = names(&Runner::new(&[]));
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         compiler.enable_format_assertions();
@@ -44,22 +72,7 @@ impl Published {
             compiler.add_resource(&address, schema).unwrap();
             indexes.push((name, compiler.compile(&address, &mut schemas).unwrap()));
         }
-        Self { schemas, indexes, seen: RefCell::default() }
-    }
-
-    /// Returns the problem of a value. `None` if it is valid.
-    pub(crate) fn problem(&self, name: &str, value: &Value) -> Option<String> {
-        let found = self.indexes.iter().find(|(known, _)| known == name);
-        let (_, index) = found.unwrap_or_else(|| panic!("there is no schema `{name}`"));
-        self.seen.borrow_mut().insert(name.to_owned());
-        let error = self.schemas.validate(value, *index).err()?;
-        Some(format!("{name}: {error:#}"))
-    }
-
-    /// Returns the names of schemas that no value was compared with.
-    pub(crate) fn unseen(&self) -> Vec<&str> {
-        let names = self.indexes.iter().map(|(name, _)| name.as_str());
-        names.filter(|name| !self.seen.borrow().contains(*name)).collect()
+        Self { schemas, indexes }
     }
 }
 

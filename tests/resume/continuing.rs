@@ -146,7 +146,7 @@ fn killed_agent_continues_and_pays_once() {
 
 #[test]
 fn continued_attempt_makes_the_same_changes_from_its_base() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let request = json!({ "by": "agent", "url": server.url(""), "size": STEPS });
     let keys = "workspace = { from = \"base\" }";
     let runner = web::scenario(keys, &web::net(&[&server.origin()]), &[vec![request]]);
@@ -177,7 +177,7 @@ fn continued_attempt_makes_the_same_changes_from_its_base() {
 
 #[test]
 fn stopped_agent_continues_in_the_next_session() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     for (args, requests) in [(&["exec", "scenario.toml"][..], 10), (&["resume"], 20)] {
         server.hold_from(requests);
@@ -194,7 +194,7 @@ fn stopped_agent_continues_in_the_next_session() {
 
 #[test]
 fn lost_worker_continues_in_the_same_session() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     server.hold_from(10);
     let running = runner.started(&["exec", "scenario.toml"]);
@@ -211,7 +211,7 @@ fn lost_worker_continues_in_the_same_session() {
 
 #[test]
 fn agent_whose_plugin_has_changed_starts_anew() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     interrupt(&runner, &server);
     // An empty custom section.
@@ -235,7 +235,7 @@ fn agent_whose_plugin_has_changed_starts_anew() {
 #[cfg(debug_assertions)]
 #[test]
 fn agent_continues_after_a_full_disk() {
-    let server = model(Duration::from_millis(5));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     let mut args = &["exec", "scenario.toml"][..];
     for fault in ["calls-write:full:12", "calls-write:partial:9"] {
@@ -434,7 +434,7 @@ pub(super) fn interrupt(runner: &Runner, server: &Model) -> Finished {
 
 #[test]
 fn request_in_flight_is_not_sent_again_if_it_must_not_be() {
-    let server = model(Duration::from_millis(50));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "in_flight = \"stop\"");
     // No retry sends it, whatever it is for.
     let retried = "[defaults]\nretries = { max = 2, backoff = \"1ms\", on = [\"internal\"] }\n";
@@ -454,7 +454,7 @@ fn request_in_flight_is_not_sent_again_if_it_must_not_be() {
 
 #[test]
 fn nothing_is_sent_again_with_a_void_journal_if_it_must_not_be() {
-    let server = model(Duration::from_millis(50));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "in_flight = \"stop\"");
     interrupt(&runner, &server);
     let run = runner.only_run();
@@ -471,7 +471,7 @@ fn nothing_is_sent_again_with_a_void_journal_if_it_must_not_be() {
 
 #[test]
 fn lost_calls_are_reported() {
-    let server = model(Duration::from_millis(50));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "in_flight = \"stop\"");
     interrupt(&runner, &server);
     let run = runner.only_run();
@@ -523,7 +523,7 @@ fn first_line_is_lost_only_if_it_was_written() {
 /// Without `stop`, no line says that a request was sent.
 #[test]
 fn requests_of_another_rule_are_not_sent_again() {
-    let server = model(Duration::from_millis(50));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     interrupt(&runner, &server);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
@@ -537,7 +537,7 @@ fn requests_of_another_rule_are_not_sent_again() {
 
 #[test]
 fn attempts_whose_journal_was_given_up_start_anew_with_a_message() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     interrupt(&runner, &server);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
@@ -548,7 +548,7 @@ fn attempts_whose_journal_was_given_up_start_anew_with_a_message() {
 
 #[test]
 fn guest_that_does_something_else_starts_anew() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     interrupt(&runner, &server);
     let run = runner.only_run();
@@ -574,7 +574,7 @@ fn guest_that_does_something_else_starts_anew() {
 
 #[test]
 fn journal_of_another_compiler_continues_nothing() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let runner = agent(&server, "");
     interrupt(&runner, &server);
     let run = runner.only_run();
@@ -597,7 +597,7 @@ fn journal_of_another_compiler_continues_nothing() {
 #[test]
 fn impossible_times_continue_and_replay_nothing() {
     const MOST: u64 = u64::MAX;
-    let server = || model(Duration::from_millis(5));
+    let server = || model(Duration::ZERO);
     for (key, time) in
         [("took_us", MOST), ("took_us", 900_000_000), ("used_us", MOST), ("at_ns", MOST)]
     {
@@ -698,7 +698,7 @@ fn secrets_are_in_no_journal() {
 
 #[test]
 fn another_value_of_a_secret_voids_nothing() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let request = json!({
         "by": "agent", "url": server.url(""), "size": STEPS,
         "headers": [["authorization", "Bearer {{secret.KEY}}"]],

@@ -83,7 +83,7 @@ fn assert_as_undisturbed(runner: &Runner, server: &Server) {
 
 #[test]
 fn killed_graders_continue_and_pay_once() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = judged(&server, "");
     let mut args = &["exec", "scenario.toml"][..];
     // The first grader, then the second one.
@@ -109,7 +109,7 @@ fn killed_graders_continue_and_pay_once() {
 
 #[test]
 fn stopped_grader_and_one_whose_worker_died_continue() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = judged(&server, "");
     server.hold_from(PROVIDER + 7);
     let running = runner.started(&["exec", "scenario.toml"]);
@@ -128,7 +128,7 @@ fn stopped_grader_and_one_whose_worker_died_continue() {
 
 #[test]
 fn request_of_a_grader_in_flight_is_not_sent_again_if_it_must_not_be() {
-    let server = model(Duration::from_millis(50));
+    let server = model(Duration::ZERO);
     let runner = judged(&server, "in_flight = \"stop\"");
     server.hold_from(PROVIDER + 10);
     let running = runner.started(&["exec", "scenario.toml"]);
@@ -197,7 +197,7 @@ fn grader_with_a_void_journal_starts_anew_and_its_provider_does_not() {
         ),
     ];
     for (says, change) in changes {
-        let server = model(Duration::from_millis(10));
+        let server = model(Duration::ZERO);
         let runner = judged(&server, "");
         server.hold_from(PROVIDER + 10);
         let running = runner.started(&["exec", "scenario.toml"]);
@@ -279,7 +279,7 @@ fn trial_and_each_grader_are_replayed_alone() {
 
 #[test]
 fn provider_without_net_has_a_grader_with_a_journal() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::ZERO);
     let runner = web::scenario("", "", &[Vec::new()]);
     graded(&runner, &server, "", &["judge"]);
     change(&runner, "clock = 2020-01-01T00:00:00Z\n", "");
@@ -404,7 +404,7 @@ fn another_grader_of_rescore_is_asked_and_not_recorded() {
 
 #[test]
 fn grader_that_was_changed_is_asked_anew() {
-    let server = model(Duration::from_millis(10));
+    let server = model(Duration::ZERO);
     let runner = judged(&server, "");
     server.hold_from(PROVIDER + GRADER + 10);
     let running = runner.started(&["exec", "scenario.toml"]);
@@ -423,7 +423,7 @@ fn grader_that_was_changed_is_asked_anew() {
 #[test]
 fn merged_run_has_the_calls_of_graders() {
     const TRIAL: usize = PROVIDER + 2 * GRADER;
-    let server = model(Duration::from_millis(5));
+    let server = model(Duration::ZERO);
     let runner = judged(&server, "");
     change(&runner, "[[tests]]\n", "[[tests]]\nrepeat = 4\n");
     let shard = |index: &str| {

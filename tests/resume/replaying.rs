@@ -346,7 +346,7 @@ fn changed_calls_are_not_replayed() {
 
 #[test]
 fn real_time_is_not_judged_in_a_replay() {
-    let server = model(Duration::from_millis(20));
+    let server = model(Duration::from_millis(5));
     let runner = agent(&server, "");
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&(scenario + "expect = { max_duration = \"100ms\" }\n"));
