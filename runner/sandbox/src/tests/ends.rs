@@ -1,6 +1,6 @@
 //! Guests that are ended by the host, and their errors.
 
-use std::{thread, time::Duration, time::Instant};
+use std::{sync::mpsc, thread, time::Duration, time::Instant};
 
 use runner_model::provider::OutputForm;
 
@@ -201,20 +201,25 @@ const LOOP_IN_START: &str = r#"(component
 
 #[test]
 fn looping_describe_is_ended() {
-    let bench = Bench::new();
     for text in [LOOP, LOOP_IN_START] {
-        let plugin = bench.text(text);
-        let described = bench.runtime.block_on(async {
-            let protocol = runner_model::provider::Protocol::Json;
-            let describe = plugin.describe(protocol, &bench.limits);
-            let interrupt = bench.engines.interrupt();
-            let stop = async {
-                tokio::task::yield_now().await;
-                interrupt.now();
-            };
-            tokio::join!(describe, stop).0
+        let (sender, ended) = mpsc::channel();
+        // A loop that nothing ends must fail the test, and not hang it.
+        thread::spawn(move || {
+            let bench = Bench::new();
+            let plugin = bench.text(text);
+            let described = bench.runtime.block_on(async {
+                let protocol = runner_model::provider::Protocol::Json;
+                let describe = plugin.describe(protocol, &bench.limits);
+                let interrupt = bench.engines.interrupt();
+                let stop = async {
+                    tokio::task::yield_now().await;
+                    interrupt.now();
+                };
+                tokio::join!(describe, stop).0
+            });
+            sender.send(described.unwrap_err()).unwrap();
         });
-        let error = described.unwrap_err();
+        let error = ended.recv_timeout(Duration::from_secs(60)).expect("an interrupt ends it");
         assert_eq!((error.class, &*error.code), (None, "stopped"));
     }
 }
