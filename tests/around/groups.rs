@@ -6,7 +6,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::{Value, json};
 
 use super::{ENDLESS, SHORT, Worked, listed, sleeping};
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -78,7 +78,8 @@ fn runs_of_a_group_follow_each_other() {
     let listed = &runner.list()[0]["group"];
     assert_eq!(listed["id"], group);
     let shown = runner.run(&["show", runs(&runner)[1].id()]).expect(0);
-    shown.says(&["run 2 of 3", &group]);
+    snapshot(&shown);
+    shown.says(&[&group]);
     // A part of a group's name is enough for `wait` and `resume`. Nothing is left to do.
     let part = group.rsplit('-').next().unwrap();
     transcript.run(&runner, &["show", part]).expect(0);
@@ -86,7 +87,7 @@ fn runs_of_a_group_follow_each_other() {
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
     transcript.run(&runner, &["show", part, "--failed"]).expect(0);
     runner.run(&["wait", part]).expect(0).says(&["a: ", "c: "]);
-    runner.run(&["resume", part]).expect(0).says(&[", none run now"]);
+    snapshot(&runner.run(&["resume", part]).expect(0));
     let accepted = runner.run(&["resume", part, "--accept-changes"]).expect(0);
     assert_eq!(accepted.stdout.matches("none run now").count(), 4, "{}", accepted.stdout);
     assert_eq!(runner.runs().len(), 3);
@@ -108,7 +109,7 @@ fn logs_of_a_group_are_printed_by_run() {
     let logs = runner.run(&["logs", &id]).expect(0).stdout;
     let at = |text: &str| logs.find(text).unwrap_or_else(|| panic!("{text}: {logs}"));
     assert!(at("a:\n") < at("of-a") && at("of-a") < at("b:\n") && at("b:\n") < at("of-b"));
-    runner.run(&["logs", &id, "t"]).expect(2).says(&["is a group; name one of its runs"]);
+    snapshot(&runner.run(&["logs", &id, "t"]).expect(2));
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn links_out_of_the_folder_are_left_out() {
         std::fs::remove_file(runner.path(&format!("set/{name}.toml"))).unwrap();
     }
     let ran = runner.run(&["exec", "set"]).expect(2);
-    ran.says(&["set/x.toml is left out", "the folder set has no scenario"]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -177,7 +178,7 @@ fn scenarios_without_tests_are_left_out() {
     let other = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
     runner.write("set/b.toml", other.replace("\"nap\"", "\"other\""));
     let ran = runner.run(&["exec", "set", "--test", "nap"]).expect(0);
-    ran.says(&["no test of set/b.toml is selected"]);
+    snapshot(&ran);
     assert_eq!(runner.runs().len(), 2);
     runner.run(&["exec", "set", "--test", "none"]).expect(5);
     assert_eq!(runner.runs().len(), 2);
@@ -440,9 +441,11 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     let id = group(&runner);
     // Without a name, `resume` takes the group, and prints so.
     let planned = runner.run(&["resume", "--dry-run"]).expect(0);
-    planned.says(&[&id, "2 of its 3 runs are left", "6 trials would run"]);
+    snapshot(&planned);
+    planned.says(&[&id]);
     let ran = runner.run(&["resume", "-j", "3"]).expect(0);
-    ran.says(&["group", &id, "the only one that was cut short"]);
+    snapshot(&ran);
+    ran.says(&[&id]);
     for run in runs(&runner) {
         assert_eq!(standing(&run), ["completed", "", "finish"]);
     }
@@ -491,17 +494,13 @@ fn rerun_of_a_group_means_some_run() {
     runner.run(&["exec", "set"]).expect(0);
     let id = group(&runner);
     let preview = ["resume", &id, "--rerun", "other*", "--dry-run"];
-    runner.run(&preview).expect(0).says(&["3 trials would run"]);
+    snapshot(&runner.run(&preview).expect(0));
     let again = runner.run(&["resume", &id, "--rerun", "other*"]).expect(0);
     assert!(!again.stderr.contains("matches no trial"), "{again:?}");
     let sessions = runs(&runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 1]);
-    for (which, code, words) in [
-        ("nothing", 5, "`--rerun nothing` matches no trial"),
-        ("failed", 5, "no trial failed"),
-        ("faild", 2, "did you mean `failed`?"),
-    ] {
-        runner.run(&["resume", &id, "--rerun", which]).expect(code).says(&[words]);
+    for (which, code) in [("nothing", 5), ("failed", 5), ("faild", 2)] {
+        snapshot(&runner.run(&["resume", &id, "--rerun", which]).expect(code));
     }
 }
 

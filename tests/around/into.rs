@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, process::Command};
 use serde_json::json;
 
 use super::{ENDLESS, SHORT, Worked, listed, sleepers, sleeping};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     random::times,
     run::Run,
@@ -32,11 +33,11 @@ fn run_has_the_folder_that_was_named() {
     assert_eq!(runner.list()[0]["labels"]["team"], "night");
     // The run exists already: nothing is left to do, and no file changes.
     let before = run.bytes("benchmark.json");
-    runner.run(&args).expect(0).says(&["nothing is left to do", "✓ passed: 2 of 2, none run now"]);
+    snapshot(&runner.run(&args).expect(0));
     assert_eq!(run.bytes("benchmark.json"), before);
     // A dry run shows the plan of a new run, which would be wrong here.
     let dry = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(2);
-    dry.says(&["results/ci holds a run", "runner resume ci --dry-run"]);
+    snapshot(&dry);
     runner.run(&["resume", "results/ci", "--dry-run"]).expect(0);
     let new = ["exec", "scenario.toml", "--into", "new/ci", "--dry-run"];
     runner.run(&new).expect(0);
@@ -48,7 +49,8 @@ fn run_has_the_folder_that_was_named() {
     }
     for name in ["results/-x", "results/--failed"] {
         let refused = runner.run(&["exec", "scenario.toml", "--into", name]).expect(2);
-        refused.says(&[name, "not a valid name for a run"]);
+        snapshot(&refused);
+        refused.says(&[name]);
     }
     for bad in [&["--label", "team"][..], &["--label", "=x"]] {
         runner.run(&[&args[..], bad].concat()).expect(2);
@@ -77,7 +79,8 @@ fn other_plans_do_not_go_into_a_run() {
     let before = (run.bytes("benchmark.json"), run.bytes("index.jsonl"));
     let refused = |runner: &Runner, args: &[&str], says: &str| {
         let ran = Running::start(into(runner).args(args)).finish().expect(2);
-        ran.says(&["holds a run of another plan", says]);
+        snapshot(&ran);
+        ran.says(&[says]);
         assert_eq!((run.bytes("benchmark.json"), run.bytes("index.jsonl")), before);
     };
     runner.scenario(&sleeping("scenario", 3, SHORT));
@@ -89,7 +92,7 @@ fn other_plans_do_not_go_into_a_run() {
     fs::remove_dir_all(&run.dir).unwrap();
     Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
     let ran = Running::start(into(&runner).args(["--test", "b"])).finish().expect(2);
-    ran.says(&["its tests or their selection"]);
+    snapshot(&ran);
     Running::start(into(&runner).args(["--test", "a"])).finish().expect(0);
 }
 
@@ -98,7 +101,7 @@ fn foreign_folders_are_left_alone() {
     let runner = sleepers(1, SHORT);
     fs::create_dir_all(runner.path("results/ci/sub")).unwrap();
     let ran = Running::start(&mut into(&runner)).finish().expect(2);
-    ran.says(&["`sub`", "choose another folder"]);
+    snapshot(&ran);
     fs::remove_dir(runner.path("results/ci/sub")).unwrap();
     fs::write(runner.path("results/file"), "mine").unwrap();
     std::os::unix::fs::symlink("ci", runner.path("results/link")).unwrap();

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan as _, tz};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     runner::{Runner, tests},
     running::{Running, finished},
@@ -44,10 +44,7 @@ fn show_sums_scores_metrics_and_meta() {
     let dates = &shown["meta"][1]["values"][0];
     assert_eq!([&dates["value"], &dates["passed"]], [&json!("dates"), &json!(2)]);
     let ran = runner.run(&["show"]).expect(0);
-    ran.says(&[
-        "provider passed failed pass rate score tokens p50 p95 max a 1 1 1 of 2 0.75 1,234 ",
-        "meta a b level = 9 0 of 1 0 of 1 level = 10 1 of 1 1 of 1 topic = dates 1 of 1 1 of 1 topic = money 0 of 1 0 of 1",
-    ]);
+    snapshot(&ran);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("dimensions = [\"level\"]\n{text}"));
     runner.exec(&[]).expect(1);
@@ -154,7 +151,7 @@ fn retries_are_counted_by_reason() {
         "[defaults]\n{retries}\n[providers.p]\nplugin = \"hostile.wasm\"\n{tests}"
     ));
     runner.exec(&[]).expect(1);
-    runner.run(&["show"]).expect(0).says(&["retries 3: 2 rate-limited, 1 unavailable"]);
+    snapshot(&runner.run(&["show"]).expect(0));
     let shown = runner.run(&["show", "--json"]).expect(0).document();
     assert_eq!(shown["retries"], json!({ "rate-limited": 2, "unavailable": 1 }));
 }
@@ -177,14 +174,13 @@ fn failures_are_listed_in_plan_order() {
     runner.exec(&["-j", "2"]).expect(1).says(&[list]);
     runner.run(&["show"]).expect(0).says(&[list]);
     let rerun = runner.run(&["resume", "latest", "--rerun", "same-1"]).expect(1);
-    rerun.says(&[": 1 trial of 6, "]);
+    snapshot(&rerun);
     let run = runner.only_run();
     let (_, short) = run.id().rsplit_once('-').unwrap();
-    runner.run(&["show", "latest", "tree"]).expect(0).says(&[
-        "json: 2 differences at $.a: expected 1, got 2 at $.b[1]: missing, expected 2 run results",
-        &format!("reproduce: runner plugin run --from {short} --trial tree@hostile#1"),
-    ]);
-    runner.run(&["show", "latest", "same-1"]).expect(0).says(&["expected y output (empty)"]);
+    let ran = runner.run(&["show", "latest", "tree"]).expect(0);
+    snapshot(&ran);
+    ran.says(&[&format!("reproduce: runner plugin run --from {short} --trial tree@hostile#1")]);
+    snapshot(&runner.run(&["show", "latest", "same-1"]).expect(0));
 }
 
 #[test]
@@ -198,7 +194,7 @@ fn show_names_flaky_trials_and_attempts() {
     assert!(
         runner.run(&["show", "--failed"]).expect(0).stdout.starts_with("no trial has failed\n")
     );
-    runner.run(&["show", "-E", "test(sure) & flaky()"]).says(&["no trial matches the filter"]);
+    snapshot(&runner.run(&["show", "-E", "test(sure) & flaky()"]));
     let ran = transcript.run(&runner, &["show", "--flaky"]).expect(0);
     assert!(!ran.stdout.contains("sure@"), "{}", ran.stdout);
     let lines = ran.stdout.lines().filter(|line| line.contains("@hostile"));
@@ -304,9 +300,9 @@ fn subfolders_use_the_runs_above() {
     let found = list("").expect(0);
     found.says(&[&id]);
     assert_eq!(found.stderr, "using the runs in ../../results\n");
-    list("a").expect(0).says(&["there are no runs"]);
+    snapshot(&list("a").expect(0));
     fs::create_dir(runner.path("a/.git")).unwrap();
-    list("").expect(0).says(&["there are no runs"]);
+    snapshot(&list("").expect(0));
 }
 
 #[test]
@@ -322,13 +318,10 @@ fn names_that_match_nothing_have_advice() {
     let ran = transcript.run(&runner, &["show", "latest", "one-lon-name@hostile"]).expect(2);
     assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
     transcript.run(&runner, &["show", "results/"]).expect(2);
-    runner.run(&["logs"]).expect(0).says(&[
-        "run ",
-        " has no logs; `--runner` prints the runner's own, and `runner show` the output",
-    ]);
-    runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
+    snapshot(&runner.run(&["logs"]).expect(0));
+    snapshot(&runner.run(&["logs", "latest", "one-"]));
     for args in [&["logs", "--calls"][..], &["show", "latest", "one-", "--calls"]] {
-        runner.run(args).expect(0).says(&["`[run] journal = true` or `exec --journal`"]);
+        snapshot(&runner.run(args).expect(0));
     }
     for (command, trial, shown) in [
         ("show", "one-long-name", "one-long-name"),
@@ -348,7 +341,9 @@ fn names_that_match_nothing_have_advice() {
     }
     let id = runner.only_run().id().to_owned();
     let several = format!("to show their results: runner show {} -E name@", &id[id.len() - 8..]);
-    runner.run(&["show", "latest", "name@"]).expect(2).says(&["matches 2 trials", &several]);
+    let ran = runner.run(&["show", "latest", "name@"]).expect(2);
+    snapshot(&ran);
+    ran.says(&[&several]);
     transcript.run(&runner, &["show", "-E", "name@"]).expect(0);
     transcript.check("names_that_match_nothing_have_advice");
 }
@@ -359,9 +354,9 @@ fn advice_after_a_budget_is_used_up_works() {
         "[run.budget]\nmetrics = { tokens = 1 }\n[[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"measure\", tokens = 1 }\nexpect = { equals = 2 }\n",
     );
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["see why: runner show", "--budget tokens=2"]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("--rerun") && !ran.stderr.contains("--accept"), "{}", ran.stderr);
-    runner.run(&["resume", "--rerun", "failed"]).expect(2).says(&["so no trial could start"]);
+    snapshot(&runner.run(&["resume", "--rerun", "failed"]).expect(2));
     runner.run(&["resume", "-j", "1", "--budget", "tokens=2"]).expect(4);
     assert_eq!(runner.only_run().rows().len(), 2);
 }
@@ -409,7 +404,7 @@ fn long_texts_below_a_diff_are_counted() {
     )));
     runner.exec(&[]).expect(1);
     let page = runner.run(&["show", "latest", "text"]).expect(0);
-    page.says(&["-line 77 +other", "expected and output: 200 lines each: `--full` shows all"]);
+    snapshot(&page);
     assert!(!page.stdout.contains("\n  line 100\n"), "{}", page.stdout);
     let full = runner.run(&["show", "latest", "text", "--full"]).expect(0).stdout;
     assert_eq!(full.matches("\n  line 100\n").count(), 2, "{full}");
@@ -427,10 +422,10 @@ fn long_line_below_a_difference_is_counted() {
     )));
     runner.exec(&[]).expect(1);
     let page = runner.run(&["show", "latest", "text"]).expect(0);
-    page.says(&["more bytes: `--full` shows all", "expected and output: 32 lines each: `--full`"]);
+    snapshot(&page);
     assert!(page.stdout.len() < 3_000, "{}", page.stdout);
     let page = runner.run(&["show", "latest", "more"]).expect(0);
-    page.says(&["expected and output: 50 lines and 1 line: `--full`"]);
+    snapshot(&page);
     let full = runner.run(&["show", "latest", "text", "--full"]).expect(0).stdout;
     assert!(full.matches(&line).count() >= 3, "{full}");
 }
@@ -443,13 +438,13 @@ fn tests_and_globs_name_their_trials() {
     runner.exec(&[]).expect(0);
     for name in ["odd/crash", "odd/crash@hostile", "*crash*"] {
         let pages = runner.run(&["show", "latest", name]).expect(0);
-        pages.says(&["✓ passed odd/crash@hostile#1", "✓ passed odd/crash@hostile#2"]);
+        snapshot(&pages);
         let logs = runner.run(&["logs", "latest", name]).expect(0).stdout;
         assert!(logs.contains("#1:") && logs.contains("#2:") && !logs.contains("other"), "{logs}");
     }
-    runner.run(&["show", "latest", "odd/crash", "--json"]).expect(2).says(&["matches 2 trials"]);
+    snapshot(&runner.run(&["show", "latest", "odd/crash", "--json"]).expect(2));
     let ran = runner.run(&["show", "latest", "crsh"]).expect(2);
-    ran.says(&["the nearest are: odd/crash@hostile#1 odd/crash@hostile#2"]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("other"), "{}", ran.stderr);
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 use std::{fs, os::unix::fs::symlink, thread};
 
+use crate::messages::outputs::snapshot;
 use runner_model::digest;
 use rustix::process::Signal;
 use serde_json::json;
@@ -73,17 +74,17 @@ fn steps_that_write_nothing_do_not_pass_for_a_build() {
     without("cp main.txt dist/source");
     runner.write("filter/main.txt", "new");
     let ran = run(&runner, &["exec", "--build", "scenario.toml"]).expect(3);
-    ran.says(&["did not write `filter/dist/source`"]);
+    snapshot(&ran);
     without("cp ../hostile.wasm dist/plugin.wasm");
     run(&runner, &["plugin", "build", "--dev", "filter"]).expect(0);
     let ran = run(&runner, &["plugin", "build", "filter"]).expect(3);
-    ran.says(&["did not write `filter/dist/plugin.wasm`"]);
+    snapshot(&ran);
 
     // The check before a final build only speaks.
     runner
         .write("filter/plugin.toml", manifest.replace("cp main.txt", "echo a mistake >&2; false"));
     let ran = run(&runner, &["plugin", "build", "filter"]).expect(0);
-    ran.says(&["a mistake", "building the final form"]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -129,16 +130,16 @@ fn cache_has_only_whole_loaders_of_one_state() {
 fn edit_of_a_development_form_compiles_nothing() {
     let runner = with_loader();
     let built = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
-    built.says(&["building the loader of filter, once", "compiling filter"]);
-    built.says(&["provider `filter`: development form of `filter`"]);
+    snapshot(&built);
+
     let first = runner.only_run();
     assert_eq!(output(&first), "one");
 
     runner.write("filter/main.txt", "the other");
     let stale = run(&runner, &["exec", "scenario.toml"]).expect(2);
-    stale.says(&["to build it: runner plugin build --dev filter"]);
+    snapshot(&stale);
     let edited = run(&runner, &["exec", "--build", "scenario.toml"]).expect(0);
-    edited.says(&["`main.txt` has changed", "development form of `filter`"]);
+    snapshot(&edited);
     for word in ["loader", "compiling"] {
         assert!(!edited.stderr.contains(word), "{}", edited.stderr);
     }
@@ -147,7 +148,7 @@ fn edit_of_a_development_form_compiles_nothing() {
     let plugin = |run: &Run| run.manifest()["providers"][0].clone();
     assert_eq!(plugin(&second)["development"], true);
     assert_ne!(plugin(&first)["digest"], plugin(&second)["digest"]);
-    run(&runner, &["show", second.id()]).expect(0).says(&["dev form filter"]);
+    snapshot(&run(&runner, &["show", second.id()]).expect(0));
     run(&runner, &["plugin", "inspect", "filter"]).expect(0).says(&["development form"]);
 
     // A stored run has its own source, also without the cache.
@@ -157,7 +158,7 @@ fn edit_of_a_development_form_compiles_nothing() {
 
     // Only the files that it names change the loader.
     fs::write(runner.path("filter/parts/a.txt"), "2").unwrap();
-    run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0).says(&["building the loader"]);
+    snapshot(&run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0));
     assert_eq!(loaders(&runner), 2);
 }
 
@@ -295,7 +296,7 @@ fn newest_form_is_used_while_it_is_fresh() {
     assert_eq!(runner.only_run().rows()[0]["output"], json!({"error": "not-found"}));
 
     let built = run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
-    built.says(&["development form of a component", "runner plugin build filter"]);
+    snapshot(&built);
     // Packages that are installed later are no source.
     fs::create_dir(runner.path("filter/env")).unwrap();
     runner.write("filter/env/pyvenv.cfg", "");
@@ -303,7 +304,7 @@ fn newest_form_is_used_while_it_is_fresh() {
     run(&runner, &["exec", "scenario.toml"]).expect(0);
     let called =
         ["plugin", "run", "filter", "--input", r#"{"do": "read-file", "name": ".source"}"#];
-    run(&runner, &called).expect(0).says(&["one", "development form of `filter`"]);
+    snapshot(&run(&runner, &called).expect(0));
     assert_eq!(loaders(&runner), 1);
 }
 
@@ -345,12 +346,12 @@ fn edited_source_of_a_stored_run_is_named() {
     runner.write("filter/main.txt", "the other");
     for args in resumed {
         let ran = run(&runner, args).expect(0);
-        ran.says(&["started: source of `filter` changed. The run continues with its stored copy;"]);
+        snapshot(&ran);
         assert_eq!(ran.stderr.matches("` changed").count(), 1, "{}", ran.stderr);
     }
     assert_eq!(output(&first), "one");
     let again = run(&runner, &["plugin", "run", "--from", first.id(), "--trial", "a"]).expect(0);
-    again.says(&["\"one\"", "note: source of `filter` changed since the run started"]);
+    snapshot(&again);
 
     // The commands of the message apply the change.
     let ran = run(&runner, &["resume", "--rerun", "all"]).expect(0);
@@ -377,10 +378,7 @@ fn wrong_pin_of_a_folder_names_its_form() {
         assert!(!ran.stderr.contains("runner exec"), "{}", ran.stderr);
         ran
     };
-    refused().says(&[
-        "it is a development form, whose SHA-256 changes with each edit",
-        "to build the final form: runner plugin build filter",
-    ]);
+    snapshot(&refused());
     run(&runner, &["plugin", "build", "filter"]).expect(0);
     let stable = digest(&fs::read(runner.path("hostile.wasm")).unwrap()).to_string();
     refused().says(&[&format!("the SHA-256 of its final form is {stable}")]);
@@ -434,10 +432,9 @@ fn slow_description_of_a_development_form_has_advice() {
     runner.write("filter/plugin.toml", manifest.replace("hostile.wasm", "stuck.wasm"));
     run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
     let ran = run(&runner, &["plugin", "run", "filter"]).expect(2);
+    snapshot(&ran);
     ran.says(&[
-        "note: provider `filter`: development form of `filter`",
         "`describe` did not end within 10 s; a development form loads its source in each attempt",
-        "to build the final form: runner plugin build filter",
     ]);
     assert_eq!(ran.stderr.matches("development form of").count(), 1, "{}", ran.stderr);
 }
@@ -449,7 +446,7 @@ fn plugins_without_a_development_form_are_built_as_ever() {
     let (manifest, _) = manifest.split_once("[dev]").unwrap();
     runner.write("filter/plugin.toml", manifest);
     let built = run(&runner, &["plugin", "build", "filter", "--dev"]).expect(0);
-    built.says(&["filter has no development form", "this is the final one"]);
+    snapshot(&built);
     assert!(!runner.path("loaders.log").exists());
 }
 
@@ -470,7 +467,7 @@ fn loader_without_its_tools_names_them() {
     let runner = Runner::new(&[]);
     runner.run(&["plugin", "new", "shout", "--lang", "javascript"]).expect(0);
     let ran = runner.run(&["plugin", "build", "shout", "--dev"]).expect(3);
-    ran.says(&["cannot read `shout/node_modules/", "`componentize-js` is missing", "npm install"]);
+    snapshot(&ran);
 }
 
 #[test]

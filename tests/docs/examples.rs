@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::model;
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::root,
     runner::Runner,
@@ -43,7 +44,7 @@ fn every_example_has_a_test() {
 fn basic_example_passes() {
     let runner = Runner::new(&[]);
     runner.scenario(&example("basic"));
-    runner.exec(&[]).expect(0).says(&["passed: 9 of 9"]);
+    snapshot(&runner.exec(&[]).expect(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::{fs, io};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -52,7 +53,7 @@ fn full_temporary_folder_ends_as_storage() {
         return;
     }
     let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
-    ran.says(&["3 attempts in a row could not run", "incomplete (storage)"]);
+    snapshot(&ran);
     assert_ended_by(&runner, &runner.only_run(), "host-storage", "storage", 6);
 }
 
@@ -79,7 +80,7 @@ fn too_low_limit_exits_3_and_changes_nothing() {
     let limited = |command: &str| {
         let script = format!("ulimit -n 24; exec \"$runner\" {command}");
         let ran = Running::start(&mut runner.shell(&script)).finish().expect(3);
-        ran.says(&["open files, and this process may have 24"]);
+        snapshot(&ran);
     };
     runner.exec(&["--timeout", "1ms"]).expect(4);
     let run = runner.only_run();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::runner::{Runner, tests};
 use crate::support::wait::wait_until;
 
@@ -30,7 +30,7 @@ fn folders_are_built_only_when_asked() {
         "runner exec scenario.toml --build",
     ];
     runner.refused(&[], &says);
-    runner.exec(&["--build"]).expect(0).says(&["building mine: it has not been built"]);
+    snapshot(&runner.exec(&["--build"]).expect(0));
     runner.exec(&[]).expect(0);
     // The content decides, and files of other types are not source.
     runner.write("mine/main.txt", "first");
@@ -39,9 +39,9 @@ fn folders_are_built_only_when_asked() {
     // The source has changed, so the old plugin is not used.
     runner.write("mine/source.txt", "changed");
     let ran = runner.exec(&[]).expect(2);
-    ran.says(&["is out of date: `source.txt` was added", "runner plugin build"]);
+    snapshot(&ran);
     let ran = runner.exec(&["--build"]).expect(0);
-    ran.says(&["building mine: `source.txt` was added after it was built"]);
+    snapshot(&ran);
     let again = runner.exec(&["--build"]).expect(0);
     assert!(!again.stderr.contains("building"), "{}", again.stderr);
     let name = &runner.runs()[0].manifest()["providers"][0]["plugin"];

@@ -5,6 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::guests;
 use crate::support::processes::Process;
 use crate::support::random::times;
@@ -69,13 +70,13 @@ fn lists_of_deterministic_runs_are_equal() {
 fn front_matter_becomes_tests() {
     let runner = front_matter();
     let planned = runner.exec(&["--dry-run"]).expect(0);
-    planned.says(&["reads the folder"]);
+    snapshot(&planned);
     for trial in ["broken@p#1", "numbers/sum@p#1"] {
         assert!(planned.stdout.contains(trial), "{}", planned.stdout);
     }
     assert!(runner.runs().is_empty());
     runner.run(&["validate", "scenario.toml"]).expect(0);
-    runner.exec(&[]).expect(0).says(&["test list `list.wasm` reads the folder"]);
+    snapshot(&runner.exec(&[]).expect(0));
     let run = runner.only_run();
     let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
     let suite =
@@ -103,7 +104,7 @@ fn only_changed_records_run_again() {
     assert!(!same.stderr.contains("has changed"), "{}", same.stderr);
     // A file that the plugin reads, in another place than the records.
     runner.write("suite/harness.js", "var other;\n");
-    runner.run(&resume).expect(0).says(&["plugin `list.wasm` of a test list changed"]);
+    snapshot(&runner.run(&resume).expect(0));
     let before = rows(&runner, "broken");
     let text = fs::read_to_string(runner.path("suite/broken.js")).unwrap();
     runner.write("suite/broken.js", text.replace("1_", "2_"));
@@ -131,14 +132,14 @@ fn records_of_plugins_name_only_granted_golden_files_and_schemas() {
         runner.scenario(&scenario);
         for file in [".env", "other.json", "suite/a.json"] {
             name(key, file);
-            runner.refused(&[], &["in a folder that the plugin of its list may read"]);
+            snapshot(&runner.refused(&[], &[]));
         }
         runner
             .scenario(&format!("{scenario}grants.fs = [{{ path = \"suite\", mount = \"/s\" }}]\n"));
         name(key, "suite/../other.json");
-        runner.refused(&[], &["in a folder that the plugin of its list may read"]);
+        snapshot(&runner.refused(&[], &[]));
         name(key, "suite/.env");
-        runner.refused(&[], &["has a hidden name, and its record chooses it"]);
+        snapshot(&runner.refused(&[], &[]));
         name(key, "suite/a.json");
         runner.exec(&[]).expect(0);
         fs::remove_dir_all(runner.path("results")).unwrap();
@@ -155,7 +156,7 @@ fn outputs_and_files_of_plugins_are_in_the_plan() {
     into("{\"id\": \"a\"}\n").expect(0);
     into("{\"id\": \"a\"}\n").expect(0);
     // The same test, by other bytes.
-    into("{\"id\":  \"a\"}\n").expect(2).says(&["a run of another plan"]);
+    snapshot(&into("{\"id\":  \"a\"}\n").expect(2));
     let stored = fs::read_to_string(runner.path("results/one/scenario.toml")).unwrap();
     assert!(stored.contains("[stored.lists.0]"), "{stored}");
 }
@@ -178,7 +179,7 @@ fn shards_and_rescore_have_the_records() {
         "{\"id\": \"a\", \"input\": 1, \"expect\": {\"equals\": 2}}\n{\"id\": \"b\", \"input\": 1}\n",
     );
     runner.run(&["rescore", "all"]).expect(1).says(&["1 failed"]);
-    runner.run(&["accept", "all", "--yes"]).says(&["a plugin makes its `equals`"]);
+    snapshot(&runner.run(&["accept", "all", "--yes"]));
 }
 
 #[test]
@@ -258,14 +259,14 @@ fn bad_plugins_are_refused_with_reasons() {
         assert!(keys.contains("\\n") || !refused.stderr.contains("\\n"), "{}", refused.stderr);
     }
     let runner = cat("{\"id\": \"a\", \"files\": {\"f\": \"scenario.toml\"}}\n");
-    runner.refused(&[], &["is not in a folder that the plugin of its list may read", "grants.fs"]);
+    snapshot(&runner.refused(&[], &[]));
     let runner = list("");
     fs::remove_file(runner.path("list.wasm")).unwrap();
-    runner.refused(&[], &["plugin `list.wasm` does not exist"]);
+    snapshot(&runner.refused(&[], &[]));
     runner.scenario(&format!("{ECHO}[[test_lists]]\nfiles = [\"*.jsonl\"]\nconfig = {{}}\n"));
-    runner.refused(&[], &["`config` is for the plugin of a list"]);
+    snapshot(&runner.refused(&[], &[]));
     runner.scenario(&format!("{ECHO}[[test_lists]]\nid = \"a\"\n"));
-    runner.refused(&[], &["`files` is missing"]);
+    snapshot(&runner.refused(&[], &[]));
 }
 
 #[test]
@@ -283,9 +284,9 @@ fn component_appends_records() {
     let runner = records(steps, "");
     runner.exec(&[]).expect(0);
     assert_eq!(runner.only_run().row("b")["output"], json!([2, 3]));
-    records("1", "").refused(&[], &["printed no records"]);
+    snapshot(&records("1", "").refused(&[], &[]));
     let help = "to allow more, set `limits.records` of the list";
-    records(steps, "limits.records = 1").refused(&[], &["more than 1", help]);
+    snapshot(&records(steps, "limits.records = 1").refused(&[], &[help]));
     records("{ fail = \"own words\" }", "").refused(&[], &["failed:", "own words"]);
 }
 

@@ -4,6 +4,7 @@ use std::{fs, os::unix::fs::symlink, thread};
 
 use serde_json::Value;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::printing,
     run::Run,
@@ -87,7 +88,7 @@ fn previews_describe_workspaces() {
     ];
     let ran = runner.exec(&["--dry-run"]).expect(0);
     ran.says(&lines);
-    ran.says(&["scratch 64 MiB"]);
+    snapshot(&ran);
     let ran = runner.exec(&["--dry-run", "--json", "--test", "b"]).expect(0);
     let plan: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
     let access: Vec<_> = plan["access"].as_array().unwrap().iter().collect();
@@ -214,26 +215,20 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
 fn previews_name_the_files_of_graders() {
     let runner = tasks(TASKS);
     runner.scenario(&graded("workspace = \"write\""));
-    runner
-        .exec(&["--dry-run"])
-        .expect(0)
-        .says(&["grader `judge` writes to copies of workspaces after their attempts"]);
+    snapshot(&runner.exec(&["--dry-run"]).expect(0));
     runner.scenario(&graded_at(
         "workspace = \"read\"\nfiles = { \"/work/x\" = \"fixtures/{{input.task}}\" }",
     ));
     let ran = runner.exec(&["--dry-run"]).expect(0);
-    ran.says(&["grader `judge` reads workspaces after their attempts, with `fixtures/{{input.task}}` at `/work/x`"]);
+    snapshot(&ran);
     runner.run(&["validate", "scenario.toml"]).expect(0);
 }
 
 #[test]
 fn lowered_scratch_leaves_no_workspace() {
     let runner = tasks(TASKS);
-    runner.refused(
-        &["exec", "scenario.toml", "--limit", "scratch=0"],
-        &["`--limit scratch=0` leaves no room for the workspace of provider `agent`"],
-    );
-    runner.exec(&["--limit", "scratch=1MiB", "--dry-run"]).expect(0).says(&["scratch 1 MiB"]);
+    snapshot(&runner.refused(&["exec", "scenario.toml", "--limit", "scratch=0"], &[]));
+    snapshot(&runner.exec(&["--limit", "scratch=1MiB", "--dry-run"]).expect(0));
 }
 
 #[test]
@@ -243,13 +238,8 @@ fn changed_base_runs_exactly_its_trials_again() {
     let run = runner.only_run();
     let before = run.rows();
     runner.write("fixtures/a/deep/y.txt", "changed");
-    runner
-        .exec(&["--into", "results/one"])
-        .expect(2)
-        .says(&["holds a run of another plan: its tests or their selection have changed"]);
-    runner.run(&["resume", "one"]).expect(0).says(&[
-        "the scenario has changed since the run started: tests changed: `a`. The run continues",
-    ]);
+    snapshot(&runner.exec(&["--into", "results/one"]).expect(2));
+    snapshot(&runner.run(&["resume", "one"]).expect(0));
     assert_eq!(run.rows(), before);
     runner.exec(&["--last-failed", "--dry-run"]).expect(0).says(&["a@agent#1", "a@other#1"]);
     runner.run(&["resume", "one", "--accept-changes"]).expect(0);
@@ -470,18 +460,11 @@ fn checks_that_cannot_fail_are_named() {
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
     let empty =
         ["json = {}", "json = {}", "stderr = {}, equals = 1", "workspace = {}", "transcript = {}"];
-    validated(&empty).says(&[
-        "`json` of `expect` is empty in 2 tests, such as `t0`: any object passes",
-        "`stderr` of `expect` is empty in test `t2`: any standard error passes",
-        "`workspace` of `expect` is empty in test `t3`: any workspace passes",
-        "`transcript` of `expect` is empty in test `t4`: any transcript passes",
-    ]);
+    snapshot(&validated(&empty));
     runner.wat("plain.wasm", &printing("hello"));
     let agent = agent.replace("bundled:echo", "plain.wasm");
     runner.scenario(&format!("{agent}[[tests]]\nid = \"a\"\nexpect.transcript.max_calls = 3\n"));
-    runner.run(&["validate", "scenario.toml"]).expect(0).says(&[
-        "`transcript` of `expect` in test `a`: provider `agent` is a plain command, which can call no tool",
-    ]);
+    snapshot(&runner.run(&["validate", "scenario.toml"]).expect(0));
 }
 
 #[test]

@@ -551,7 +551,7 @@ fn replay_on_several_workers_is_equal() {
     });
     replay(&["-j", "2"]);
     assert_eq!(server.requests().len(), 120);
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use regex::Regex;
 
 use super::transcript::{entry, normal};
-use crate::support::{guests::root, runner::PROGRAM, running::Finished};
+use crate::support::{guests::root, http::Answer, runner::PROGRAM, running::Finished};
 
 thread_local! {
     // Each test has a thread of its own.
@@ -22,24 +22,48 @@ thread_local! {
 /// Sizes of files that a compiler or the runner has written.
 static SIZE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b\d+\.\d+ [KMG]iB").unwrap());
 
+/// Comparisons of times, which differ by any sign and at times significantly.
+static MEASURED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\b(duration|response_time) [^\n]*DURATION[^\n]*|\* significant: [^\n]*").unwrap()
+});
+
 /// Held while a file is changed.
 static FILES: Mutex<()> = Mutex::new(());
 
 const HEAD: &str = "Outputs of commands, by test. `./update` accepts changes.\n";
 
+/// An output that is a part of a snapshot.
+pub(crate) trait Printed {
+    fn entry(&self) -> String;
+}
+
+impl Printed for Finished {
+    fn entry(&self) -> String {
+        entry(&self.command, self)
+    }
+}
+
+impl Printed for Answer {
+    fn entry(&self) -> String {
+        format!("HTTP {}\n{}\n\n", self.status, self.text())
+    }
+}
+
 /// Compares the command and its whole output with the next ones of this test in `tests/TOPIC/snapshots/outputs/FILE.txt`, as
 /// [`normal`] text. The thread of the test must call it.
 #[track_caller]
-pub(crate) fn snapshot(finished: &Finished) {
+pub(crate) fn snapshot(printed: &impl Printed) {
     let thread = thread::current();
     let (path, test) = place(thread.name().expect("the thread of a test"));
     let caches = Path::new(env!("CARGO_TARGET_TMPDIR")).to_str().unwrap();
-    let printed = entry(&finished.command, finished)
+    let printed = printed
+        .entry()
         .replace(PROGRAM, "runner")
         .replace(caches, "CACHES")
         .replace(root().canonicalize().unwrap().to_str().unwrap(), "REPOSITORY");
     let printed = ENTRIES.with_borrow_mut(|entries| {
-        *entries += &SIZE.replace_all(&normal(&printed), "SIZE");
+        let printed = SIZE.replace_all(&normal(&printed), "SIZE").into_owned();
+        *entries += &MEASURED.replace_all(&printed, "$1 MEASURED");
         entries.clone()
     });
     let lock = FILES.lock().unwrap_or_else(PoisonError::into_inner);

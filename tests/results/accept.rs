@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::faults::disk::{lock, ordinary};
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{guests::command, runner::Runner, running::Running, wait::wait_until};
 
 const ECHO: &str = "[providers.echo]\nplugin = \"bundled:echo\"\n";
@@ -118,10 +118,7 @@ fn missing_and_unused_golden_files_are_named() {
     assert!(!validated.stderr.contains("used by no test"), "{}", validated.stderr);
     fs::rename(runner.path("cases/a.in"), runner.path("cases/c.in")).unwrap();
     runner.write("cases/a.out", "one");
-    validate().says(&[
-        "golden file `cases/c.out` is missing",
-        "golden file `cases/a.out` is used by no test",
-    ]);
+    snapshot(&validate());
 }
 
 #[test]
@@ -147,10 +144,7 @@ fn trimmed_golden_files_ignore_white_space_at_both_ends() {
     let outcomes = ["trimmed", "equals", "exact"].map(|test| run.row(test)["outcome"].clone());
     assert_eq!(outcomes, ["passed", "passed", "failed"]);
     // The file is that of a test that passes, too.
-    runner
-        .run(&["accept", "--yes"])
-        .expect(2)
-        .says(&["also for tests whose output is not accepted"]);
+    snapshot(&runner.run(&["accept", "--yes"]).expect(2));
     assert_eq!(read(&runner, "a.txt"), "\n\na b ");
 }
 
@@ -346,7 +340,7 @@ fn known_failures_are_accepted_on_request() {
     runner.write("a.json", "2\n");
     runner.exec(&[]).expect(0);
     let ran = runner.run(&["accept", "--yes"]).expect(0);
-    ran.says(&["1 known failure is left out", "nothing to accept"]);
+    snapshot(&ran);
     assert_eq!(read(&runner, "a.json"), "2\n");
     runner.run(&["accept", "--yes", "-E", "known()"]).expect(0);
     assert_eq!(read(&runner, "a.json"), "1\n");
@@ -360,7 +354,7 @@ fn redacted_and_large_outputs_are_refused() {
     );
     let mut command = runner.command(&["exec", "scenario.toml"]);
     Running::start(command.env("KEY", "a-long-secret")).finish().expect(1);
-    runner.run(&["accept", "--yes"]).expect(2).says(&["redacted secret", "nothing was written"]);
+    snapshot(&runner.run(&["accept", "--yes"]).expect(2));
     assert!(!runner.path("a.txt").exists());
 
     let runner = Runner::hostile_with(
@@ -372,7 +366,7 @@ fn redacted_and_large_outputs_are_refused() {
     fs::create_dir(runner.path("lists")).unwrap();
     runner.write("lists/list.jsonl", record.to_string());
     runner.exec(&[]).expect(1);
-    runner.run(&["accept", "--yes"]).expect(2).says(&["more than 4 MiB"]);
+    snapshot(&runner.run(&["accept", "--yes"]).expect(2));
     assert!(!runner.path("lists/a").exists());
 }
 
@@ -461,7 +455,7 @@ fn records_choose_golden_files_only_below_a_stated_folder() {
     // Below another folder than that of the list, also the content is not read.
     for file in ["data/secret.txt", "data/lists/../secret.txt", "Makefile"] {
         runner.write("data/lists/a.jsonl", record("below", file));
-        runner.exec(&[]).expect(2).says(&["is not below `data/lists`, and its record chooses it"]);
+        snapshot(&runner.exec(&[]).expect(2));
     }
 }
 
@@ -476,7 +470,7 @@ fn golden_files_in_results_are_refused() {
         runner.write(&format!("moved/{file}"), "");
     }
     let ran = runner.run(&["accept", "--yes"]).expect(2);
-    ran.says(&["`moved/x.json` is in a results root or a run", "`results/x.json` is in a"]);
+    snapshot(&ran);
 }
 
 /// One name that no file can have refuses only its test.
@@ -521,17 +515,17 @@ fn golden_files_outside_of_the_project_are_not_read() {
     fs::create_dir(runner.path("cases")).unwrap();
     for path in ["../../x", "../../../../../../etc/passwd"] {
         runner.write("l.jsonl", json!({"id": "a", "path": path}).to_string());
-        runner.refused(&[], &["golden file", "leads out of the project"]);
+        snapshot(&runner.refused(&[], &[]));
     }
     // A device has no end.
     symlink("/dev/zero", runner.path("cases/zero")).unwrap();
     runner.write("l.jsonl", "{\"id\": \"a\", \"path\": \"zero\"}");
-    runner.refused(&[], &["golden file", "leads out of the project"]);
+    snapshot(&runner.refused(&[], &[]));
     runner.write("l.jsonl", "{\"id\": \"a\", \"path\": \"big\"}");
     fs::File::create(runner.path("cases/big")).unwrap().set_len(1 << 40).unwrap();
-    runner.refused(&[], &["golden file `cases/big` has more than 4 MiB"]);
+    snapshot(&runner.refused(&[], &[]));
     runner.write("cases/big", [0xff]);
-    runner.refused(&[], &["golden file `cases/big` is not UTF-8"]);
+    snapshot(&runner.refused(&[], &[]));
 }
 
 #[test]
@@ -540,7 +534,7 @@ fn links_are_not_followed() {
     runner.write("victim", "kept");
     symlink("../victim", runner.path("cases/a.out")).unwrap();
     // With the link, the expectation is the content of its target.
-    runner.run(&["accept", "--yes"]).expect(0).says(&["a: ", "changed since it was judged"]);
+    snapshot(&runner.run(&["accept", "--yes"]).expect(0));
     fs::remove_file(runner.path("cases/b.out")).unwrap();
     runner.exec(&[]).expect(1);
     runner.run(&["accept", "--yes"]).expect(0).says(&["a: ", "symbolic link"]);
@@ -557,8 +551,8 @@ fn links_are_not_followed() {
 #[test]
 fn nothing_is_written_without_an_answer() {
     let runner = cases();
-    runner.run(&["accept"]).expect(2).says(&["nothing was written", "--yes"]);
-    runner.run(&["accept", "--dry-run"]).expect(0).says(&["nothing was written"]);
+    snapshot(&runner.run(&["accept"]).expect(2));
+    snapshot(&runner.run(&["accept", "--dry-run"]).expect(0));
     let document = runner.run(&["accept", "--json"]).expect(0).document();
     assert_eq!((&document["written"], &document["files"][0]["new"]), (&json!(false), &json!(true)));
     assert_eq!(names(&runner.path("cases")), ["a.in", "b.in"]);
@@ -674,7 +668,7 @@ fn files_saved_meanwhile_are_not_replaced() {
     });
     first.process().signal(Signal::CONT);
     first.finish().expect(0);
-    second.finish().expect(2).says(&["b.out", "changed meanwhile; nothing was written"]);
+    snapshot(&second.finish().expect(2));
     // An editor does not wait.
     runner.write("cases/a.out", "old");
     runner.write("cases/b.out", "old");
@@ -682,7 +676,7 @@ fn files_saved_meanwhile_are_not_replaced() {
     let running = start(&["accept", "--yes"], "user-file-rename:stop:2");
     runner.write("cases/b.out", "edited");
     running.process().signal(Signal::CONT);
-    running.finish().expect(2).says(&["b.out", "changed meanwhile; nothing was written"]);
+    snapshot(&running.finish().expect(2));
     assert_eq!([read(&runner, "cases/a.out"), read(&runner, "cases/b.out")], ["old", "edited"]);
 }
 
@@ -726,7 +720,7 @@ fn files_that_cannot_be_restored_are_named() {
     running.process().signal(Signal::CONT);
     let ran = running.finish().expect(7);
     lock(&runner.path("cases"), false);
-    ran.says(&["already replaced: `cases/a.out`"]);
+    snapshot(&ran);
     assert_eq!(read(&runner, "cases/a.out"), "one\n");
 }
 

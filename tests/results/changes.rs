@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::runner::{Runner, tests};
 
 /// Writes a scenario whose tests echo 1 and expect these values.
@@ -51,12 +52,7 @@ fn each_line_of_failure_names_its_change() {
     expect(&runner, &[("falls", 1), ("stays", 3)]);
     runner.exec(&[]).expect(1);
     expect(&runner, &[("falls", 2), ("stays", 3), ("comes", 4)]);
-    runner.exec(&["-j", "1"]).expect(1).says(&[
-        "✗ failed new falls@hostile#1 ",
-        "✗ failed still stays@hostile#1 ",
-        "✗ failed new test comes@hostile#1 ",
-        "): 1 newly failing, 1 still failing, 1 new new, failing: comes@hostile equals: expected 4, got 1",
-    ]);
+    snapshot(&runner.exec(&["-j", "1"]).expect(1));
 }
 
 #[test]
@@ -82,11 +78,11 @@ fn unchanged_passing_runs_name_no_changes() {
     assert_eq!(since(&runner), Value::Null);
     // A new test is a change.
     expect(&runner, &[("good", 1), ("comes", 1)]);
-    runner.exec(&[]).expect(0).says(&["): 1 new"]);
+    snapshot(&runner.exec(&[]).expect(0));
     // `compare` refuses runs without a common test.
     expect(&runner, &[("renamed", 1)]);
     let ran = runner.exec(&[]).expect(0);
-    ran.says(&["): 1 new, 2 gone"]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("compare"), "{}", ran.stderr);
 }
 
@@ -98,10 +94,10 @@ fn selected_tests_are_compared_with_whole_run() {
     expect(&runner, &[("a", 2), ("b", 1)]);
     // The tests that are not selected are not gone.
     let ran = runner.exec(&["--test", "a"]).expect(1);
-    ran.says(&["): 1 newly failing"]);
+    snapshot(&ran);
     assert!(!ran.stdout.contains("gone"), "{}", ran.stdout);
     // The base is the whole run, not the selection after it.
-    runner.exec(&[]).expect(1).says(&["): 1 newly failing"]);
+    snapshot(&runner.exec(&[]).expect(1));
     assert_eq!(since(&runner)["run"], runner.runs()[0].id());
 }
 
@@ -111,14 +107,14 @@ fn last_failed_run_is_compared_with_run_of_its_tests() {
     expect(&runner, &[("a", 2), ("b", 1)]);
     runner.exec(&[]).expect(1);
     expect(&runner, &[("a", 1), ("b", 1)]);
-    runner.exec(&["--last-failed"]).expect(0).says(&["): 1 fixed"]);
+    snapshot(&runner.exec(&["--last-failed"]).expect(0));
     // The run before has not run `b`.
     expect(&runner, &[("a", 1), ("b", 2)]);
-    runner.exec(&["--last-failed"]).expect(1).says(&["): 1 newly failing"]);
+    snapshot(&runner.exec(&["--last-failed"]).expect(1));
     let runs = runner.runs();
     assert_eq!(since(&runner)["run"], runs[0].id());
     runner.run(&["compare", runs[0].id(), runs[2].id()]).expect(0).says(&["1 regressed"]);
-    runner.exec(&["--last-failed"]).expect(1).says(&["): 1 still failing"]);
+    snapshot(&runner.exec(&["--last-failed"]).expect(1));
     assert_eq!(since(&runner)["run"], runs[2].id());
 }
 
@@ -136,7 +132,7 @@ fn damaged_and_foreign_runs_are_no_base() {
     fs::copy(runner.path("hostile.wasm"), runner.path("other/hostile.wasm")).unwrap();
     let other = runner.run(&["exec", "other/scenario.toml"]).expect(1);
     assert!(!other.stdout.contains("since "), "{}", other.stdout);
-    runner.exec(&[]).expect(1).says(&["1 newly failing"]);
+    snapshot(&runner.exec(&[]).expect(1));
 }
 
 #[test]
@@ -167,5 +163,5 @@ fn run_with_own_name_is_a_base() {
     expect(&runner, &[("a", 1)]);
     runner.exec(&["--into", "results/nightly"]).expect(0);
     expect(&runner, &[("a", 2)]);
-    runner.exec(&[]).expect(1).says(&["since nightly (", "): 1 newly failing"]);
+    snapshot(&runner.exec(&[]).expect(1));
 }

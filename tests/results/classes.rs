@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     http::Site,
     runner::{Runner, tests},
@@ -41,8 +42,8 @@ fn what_broke_again_has_regressed() {
         runner.write("open/file", content);
         runner.exec(&[]);
     }
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 result has regressed"]);
-    runner.run(&["show"]).expect(0).says(&["): 1 newly failing"]);
+    snapshot(&runner.run(&["compare", "--fail-on", "regressed"]).expect(1));
+    snapshot(&runner.run(&["show"]).expect(0));
     let history = runner.run(&["history", "--json"]).expect(0).document();
     assert_eq!(history["tests"][0]["flaky_runs"], 0, "{history}");
 }
@@ -63,7 +64,7 @@ fn service_that_breaks_again_has_regressed() {
         is_up.store(up, Ordering::SeqCst);
         runner.exec(&[]).expect(i32::from(!up));
     }
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 result has regressed"]);
+    snapshot(&runner.run(&["compare", "--fail-on", "regressed"]).expect(1));
 }
 
 /// A command that fails in half of its calls, without any grant.
@@ -103,7 +104,7 @@ fn test_that_changes_without_cause_is_flaky() {
     let reason = "toss@coin  unstable: 3 changes without a cause in recent runs";
     assert!(printed.contains(&format!("\n  flaky: {reason}")), "{printed}");
     let compared = runner.run(&["compare", "--fail-on", "regressed"]).expect(0);
-    compared.says(&["1 flaky", "unstable: 3 changes without a cause in recent runs"]);
+    snapshot(&compared);
     let history = runner.run(&["history", "--json", "-n", "100"]).expect(0).document();
     assert_eq!(history["tests"][0]["flaky_runs"], 1, "{history}");
 }
@@ -114,14 +115,11 @@ fn failure_after_retried_pass_has_regressed() {
         "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"limited\"\ninput = { do = \"fail-until\" }\n",
     );
     runner.exec(&[]).expect(0);
-    runner.exec(&["--retries", "0"]).expect(1).says(&["): 1 newly failing"]);
+    snapshot(&runner.exec(&["--retries", "0"]).expect(1));
     runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 regressed"]);
     // An earlier pass by a retry hides nothing either.
-    runner.exec(&[]).expect(0).says(&["): 1 flaky"]);
-    runner
-        .run(&["compare"])
-        .expect(0)
-        .says(&["1 flaky", "limited@hostile error → passed passed after a retry"]);
+    snapshot(&runner.exec(&[]).expect(0));
+    snapshot(&runner.run(&["compare"]).expect(0));
 }
 
 #[test]
@@ -137,7 +135,7 @@ fn partial_passes_that_end_have_regressed() {
     write("9");
     runner.exec(&[]).expect(1);
     let compared = runner.run(&["compare", "--fail-on", "regressed"]).expect(1);
-    compared.says(&["1 regressed", "part@hostile 2 of 3 passed → 0 of 3 passed"]);
+    snapshot(&compared);
 }
 
 /// Tests of all kinds: by three graders with weights, with repeats, retries, prices and a gate. `turn` changes their results.
@@ -254,10 +252,7 @@ fn failure_after_skip_passes_no_check() {
     runner.exec(&[]).expect(0);
     judge("fail");
     runner.exec(&[]).expect(1);
-    runner
-        .run(&["compare", "--fail-on", "regressed"])
-        .expect(1)
-        .says(&["1 failure was skipped in base"]);
+    snapshot(&runner.run(&["compare", "--fail-on", "regressed"]).expect(1));
 }
 
 #[test]
@@ -276,11 +271,7 @@ fn newly_skipped_tests_pass_no_check() {
     runner.exec(&[]).expect(0).says(&[named]);
     runner.run(&["show"]).expect(0).says(&[named]);
     for kind in ["regressed", "significant", "slower"] {
-        compare(kind).expect(1).says(&[
-            "1 newly skipped, 1 still passing",
-            "newly skipped: t@p passed → skipped",
-            "1 result was judged in base and skipped in new",
-        ]);
+        snapshot(&compare(kind).expect(1));
     }
     // A test that is skipped again, or not selected, does not count as a change.
     let ran = runner.exec(&[]).expect(0);
@@ -294,7 +285,7 @@ fn newly_skipped_tests_pass_no_check() {
     judge("skip");
     runner.exec(&[]).expect(0);
     judge("fail");
-    runner.exec(&[]).expect(1).says(&["): failing, skipped in base: t@p "]);
+    snapshot(&runner.exec(&[]).expect(1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::changes::expect;
 use crate::around::terminal::Terminal;
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
@@ -35,15 +35,7 @@ fn newest_run_is_compared_with_previous_one() {
     );
     let runs = runner.runs();
     let ran = runner.run(&["compare"]).expect(0);
-    ran.says(&[
-        "1 regressed, 1 fixed, 1 still failing, 1 new, 1 gone, 1 still passing",
-        "pass rate 2 of 4 2 of 4 0.0 pp",
-        "regressed: falls@hostile passed → failed equals: expected 2, got 1",
-        "still failing: stays@hostile failed → failed equals: expected 2, got 1",
-        "fixed: rises@hostile failed → passed",
-        "new: comes@hostile passed",
-        "gone: leaves@hostile passed",
-    ]);
+    snapshot(&ran);
     for args in [&["latest~1"][..], &["latest"], &[runs[0].id(), runs[1].id()]] {
         assert_eq!(runner.run(&[&["compare"], args].concat()).expect(0).stdout, ran.stdout);
     }
@@ -133,11 +125,7 @@ fn same_change_on_providers_is_one_line() {
         runner.exec(&[]).expect(1);
     }
     let shown = runner.run(&["compare"]).expect(0);
-    shown.says(&[
-        "mixed: 6 regressed, 3 fixed; no pass rate changed significantly",
-        "regressed: cart/wrong@a, cart/wrong@b, cart/wrong@c and 3 more passed → failed equals: expected 2, got 1",
-        "fixed: good on a, b, c failed → passed",
-    ]);
+    snapshot(&shown);
     let markdown = runner.run(&["compare", "--markdown"]).expect(0).stdout;
     assert!(markdown.contains("* `good on a, b, c`: failed → passed"), "{markdown}");
     assert_eq!(document(&runner, &[])["changes"].as_array().unwrap().len(), 9);
@@ -179,13 +167,9 @@ fn providers_are_worse_or_better_than_each_other() {
     runner.run(&["exec", "scenario.toml"]).expect(1);
     let args = ["compare", "latest~1", "latest", "--providers", "small", "large"];
     let ran = runner.run(&[&args[..], &["--fail-on", "regressed"]].concat()).expect(1);
-    ran.says(&[
-        "large is worse than small: 1 worse; pass rate 1 of 1 → 0 of 1, not significant",
-        "worse than small: one@large passed → failed",
-        "1 test is worse on large than on small",
-    ]);
+    snapshot(&ran);
     let back = runner.run(&["compare", "latest", "latest~1", "--providers", "large", "small"]);
-    back.expect(0).says(&["small is better than large: 1 better;", "better than large: one@small"]);
+    snapshot(&back.expect(0));
     for word in ["regressed", "fixed", "gone", "new,"] {
         assert!(!ran.stdout.contains(word), "{word}: {}", ran.stdout);
     }
@@ -201,11 +185,11 @@ fn significant_change_fails_and_chance_does_not() {
     let runner = two_runs(&wanted(0), &wanted(1));
     let compare = |args: &[&str]| runner.run(&[&["compare"], args].concat());
     compare(&["--fail-on", "significant"]).expect(0);
-    compare(&["--fail-on", "significant,regressed"]).expect(1).says(&["1 result has regressed"]);
+    snapshot(&compare(&["--fail-on", "significant,regressed"]).expect(1));
     expect(&runner, &wanted(9));
     runner.exec(&[]).expect(1);
     let worse = compare(&["latest~2", "latest", "--fail-on", "significant"]);
-    worse.expect(1).says(&["significantly worse: pass rate of hostile"]);
+    snapshot(&worse.expect(1));
     compare(&["latest", "latest~2", "--fail-on", "significant"]).expect(0);
     let measures = &document(&runner, &["latest~2", "latest"])["measures"];
     assert_eq!([&measures[0]["name"], &measures[0]["worse"]], [&json!("pass rate"), &json!(true)]);
@@ -234,11 +218,7 @@ fn metrics_of_plugin_hide_no_failure() {
         runner.exec(&[]);
     }
     let ran = runner.run(&["compare", "--fail-on", "significant"]).expect(1);
-    ran.says(&[
-        "−100.0 pp * 0.008 8",
-        "significantly worse: pass rate of m",
-        "cost_usd per 1,000 $0.018",
-    ]);
+    snapshot(&ran);
     assert!(!ran.stdout.contains(" USD"), "its name has the unit: {}", ran.stdout);
     let measures = document(&runner, &[])["measures"].take();
     assert!(measures.as_array().unwrap().len() > 5, "{measures}");
@@ -257,17 +237,16 @@ fn incomplete_run_passes_no_check() {
         runner.run(&args).expect(1)
     };
     for kind in ["regressed", "significant", "slower"] {
-        failing(&[], kind).says(&["new is incomplete: 1 of 2 trials have results"]);
+        snapshot(&failing(&[], kind));
     }
     // The base lacks the test that fails in the new run.
     runner.exec(&[]).expect(1);
-    failing(&["latest~1", "latest"], "slower")
-        .says(&["base is incomplete: 1 of 2 trials have results; 1 failure has no result there"]);
+    snapshot(&failing(&["latest~1", "latest"], "slower"));
     runner.run(&["compare", "latest~1", "latest~2", "--fail-on", "regressed"]).expect(0);
     // Damage is no reason to pass.
     let new = runner.runs().remove(2);
     new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
-    failing(&["latest~2", "latest"], "slower").says(&["new is damaged"]);
+    snapshot(&failing(&["latest~2", "latest"], "slower"));
 }
 
 #[test]
@@ -283,7 +262,7 @@ fn one_run_has_each_caution_once() {
     let ran = ran.expect(1);
     let cautions: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
     assert_eq!(cautions.len(), 2, "{cautions:?}");
-    ran.says(&["caution: the run is incomplete: ", "caution: the run ran only selected tests"]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -322,12 +301,9 @@ fn newly_timed_out_tests_are_slower() {
     let one = "slower: 1 result has timed out, and had a duration in base";
     slower(["latest~1", "latest"]).expect(1).says(&[one]);
     write(3).expect(1);
-    slower(["latest~2", "latest"]).expect(1).says(&[
-        "slower: 3 results have timed out, and had a duration in base",
-        "duration cannot be compared: no test has one in both runs",
-    ]);
+    snapshot(&slower(["latest~2", "latest"]).expect(1));
     // A test that hung before is not slower.
-    slower(["latest~1", "latest"]).expect(1).says(&["slower: 2 results have timed out"]);
+    snapshot(&slower(["latest~1", "latest"]).expect(1));
     slower(["latest~1", "latest~2"]).expect(0);
 }
 
@@ -357,7 +333,7 @@ fn lost_values_pass_no_check() {
     only("{ do = \"echo\", value = 1 }");
     only(skip);
     for kind in ["regressed", "significant"] {
-        compare(kind).expect(1).says(&["pass rate cannot be compared: no test has one"]);
+        snapshot(&compare(kind).expect(1));
     }
 }
 
@@ -382,10 +358,7 @@ fn scores_without_verdict_count_in_no_mean() {
         _ => format!("{{ score = 0.{} }}", 20 + number),
     });
     runner.exec(&[]).expect(1);
-    runner
-        .run(&["compare", "--fail-on", "significant"])
-        .expect(1)
-        .says(&["significantly worse: score"]);
+    snapshot(&runner.run(&["compare", "--fail-on", "significant"]).expect(1));
     let mean = || {
         let shown = runner.run(&["show", "--json"]).expect(0).document();
         [&shown["providers"][0], &shown["graders"][0]].map(|one| one["score"].clone())
@@ -412,23 +385,14 @@ fn scores_without_verdict_count_in_no_mean() {
 fn failing_tests_without_base_are_named() {
     let runner = two_runs(&[("falls", 1)], &[("falls", 2), ("good", 1), ("bad", 2)]);
     let ran = runner.run(&["compare"]).expect(0);
-    ran.says(&[
-        "worse: 1 regressed, 1 failing without a result in base; pass rate 1 of 1 → 0 of 1",
-        "1 regressed, 2 new",
-        "regressed: falls@hostile passed → failed",
-        "new, failing: bad@hostile failed equals: expected 2, got 1",
-        "new: good@hostile passed",
-    ]);
+    snapshot(&ran);
     let text = runner.run(&["compare", "--markdown"]).expect(0).stdout;
     assert!(text.contains("**new, failing**\n\n* `bad@hostile`: failed"), "{text}");
     // The base has run another selection.
     runner.exec(&["--test", "good"]).expect(0);
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["compare", "latest~1", "latest"]).expect(0);
-    ran.says(&[
-        "unclear: 2 failing without a result in base; pass rate 1 of 1",
-        "failing, without a result in base: falls@hostile, bad@hostile failed equals",
-    ]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -474,12 +438,7 @@ fn repeats_are_one_test_in_rates() {
     runner.scenario(&scenario(2, 2));
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["compare"]).expect(0);
-    ran.says(&[
-        "caution: 1 result has other expectations or graders",
-        "caution: 1 result has another number of repeats",
-        "1 regressed",
-        "again@hostile 3 of 3 passed → 0 of 2 passed",
-    ]);
+    snapshot(&ran);
     let measures = &document(&runner, &[])["measures"];
     assert_eq!([&measures[0]["tests"], &measures[0]["interval"]], [&json!(1), &Value::Null]);
 }
@@ -525,13 +484,7 @@ fn providers_of_one_run_are_compared() {
     runner.scenario(&format!("{providers}{tests}"));
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["compare", "--providers", "small", "large"]).expect(0);
-    ran.says(&[
-        ", provider small new ",
-        ", provider large 1 failing on both",
-        "no difference; pass rate 1 of 2",
-        "1 failing on both, 1 passing on both",
-        "failing on both: b@large failed → failed",
-    ]);
+    snapshot(&ran);
     let id = runner.only_run().id().to_owned();
     runner
         .run(&["compare", "--providers", "small", "larger"])
@@ -605,8 +558,8 @@ fn values_beyond_a_float_are_left_out() {
     let measures = document(&runner, &[])["measures"].take();
     let names = measures.as_array().unwrap().iter().map(|measure| &measure["name"]);
     assert_eq!(json!(names.collect::<Vec<_>>()), json!(["pass rate", "duration", "tiny"]));
-    runner.run(&["compare"]).expect(0).says(&["tiny 1e-30 1e-30 0 "]);
-    runner.run(&["show"]).expect(0).says(&["huge 2e300, tiny 1e-30"]);
+    snapshot(&runner.run(&["compare"]).expect(0));
+    snapshot(&runner.run(&["show"]).expect(0));
 }
 
 #[test]
@@ -642,7 +595,7 @@ fn running_run_is_compared_with_caution() {
     runner.exec(&["--test", "good"]).expect(0);
     runner.exec(&["-j", "1", "--timeout", "1ms"]).expect(4);
     let empty = runner.run(&["compare", "latest~1", "latest"]).expect(5);
-    empty.says(&["-scenario-", " has no results"]);
+    snapshot(&empty);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
     runner

@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::{printing, programs},
     runner::{Runner, tests},
@@ -47,14 +48,14 @@ fn runs_with_one_clock_are_equal() {
     for jobs in ["1", "4"] {
         runner.exec(&["-j", jobs]).expect(0);
     }
-    runner.run(&["compare", "--exact"]).expect(0).says(&["✓ 4 attempts are equal"]);
+    snapshot(&runner.run(&["compare", "--exact"]).expect(0));
     let document = runner.run(&["compare", "--exact", "--json"]).expect(0).document();
     assert_eq!((&document["equal"], &document["different"]), (&4.into(), &0.into()));
 
     // Another seed, and repeats have other random numbers.
     runner.exec(&["--seed", "1"]).expect(0);
     let differing = runner.run(&["compare", "--exact"]).expect(1);
-    differing.says(&["✗ 4 attempts differ", "`fingerprint`"]);
+    snapshot(&differing);
 }
 
 #[test]
@@ -62,10 +63,7 @@ fn runs_without_a_clock_start_at_different_times() {
     let runner = sources("deterministic = true");
     runner.exec(&[]).expect(0);
     runner.exec(&[]).expect(0);
-    runner
-        .run(&["compare", "--exact"])
-        .expect(1)
-        .says(&["✗ 4 attempts differ, 0 equal", "sources@component#1, attempt 1: `output`"]);
+    snapshot(&runner.run(&["compare", "--exact"]).expect(1));
 }
 
 #[test]
@@ -83,7 +81,7 @@ fn stopped_attempts_change_no_result() {
     // A row of a stopped attempt, as a worker that lacked memory leaves it. The attempts are quick, so a run may end before.
     let stopped = (0..20).find_map(|_| stop()).expect("one is stopped");
     runner.run(&["resume", stopped.id()]).expect(0);
-    runner.run(&["compare", "--exact"]).expect(0).says(&["✓ 4 attempts are equal"]);
+    snapshot(&runner.run(&["compare", "--exact"]).expect(0));
 }
 
 #[test]
@@ -110,7 +108,7 @@ fn unreadable_and_missing_rows_are_not_equal() {
     // The newest judgement of an attempt counts, whatever its line.
     let reversed: String = rows.split_inclusive('\n').rev().collect();
     base.write("index.jsonl", &reversed);
-    compare(0).says(&["✓ 2 attempts are equal"]);
+    snapshot(&compare(0));
     // What the damaged lines were is unknown, also if both runs have them.
     for run in [&base, &new] {
         run.write(
@@ -118,7 +116,7 @@ fn unreadable_and_missing_rows_are_not_equal() {
             run.text("index.jsonl").replace("\"test\":\"b\"", "\"test\":\"B\""),
         );
     }
-    compare(2).says(&["index.jsonl", "line 2: the checksum does not match", "runner verify"]);
+    snapshot(&compare(2));
 
     // Both runs lack the same trial.
     change(&runner, "fail_fast = true", "equals = 2");
@@ -156,10 +154,7 @@ fn folders_without_a_fingerprint_are_refused() {
     std::fs::create_dir(runner.path("data")).unwrap();
     let large = std::fs::File::create(runner.path("data/large")).unwrap();
     large.set_len((1 << 30) + 1).unwrap();
-    runner.exec(&[]).expect(2).says(&[
-        "is too large to be part of fingerprints",
-        "`deterministic` of `[run]` cannot hold",
-    ]);
+    snapshot(&runner.exec(&[]).expect(2));
     assert_eq!(runner.runs().len(), 0);
 }
 
@@ -185,41 +180,35 @@ fn numbers_are_compared_digit_by_digit() {
 
 #[test]
 fn what_cannot_be_repeated_is_refused() {
-    let refused = |run: &str, provider: &str, says: &[&str]| {
+    let validate = |run: &str, provider: &str| {
         let runner = Runner::new(&["counter"]);
         runner.scenario(&format!(
             "[run]\n{run}\n[providers.one]\nplugin = \"counter.wasm\"\n{provider}\n[[tests]]\nid = \"a\"\n"
         ));
         std::fs::create_dir(runner.path("data")).unwrap();
         let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-        ran.says(says);
+        snapshot(&ran);
         ran.stderr
     };
     let on = "deterministic = true";
-    refused(on, "reuse = \"instance\"", &["an instance that earlier tests have used", "reuse"]);
+    validate(on, "reuse = \"instance\"");
     let folder = "grants.fs = [{ path = \"data\", mount = \"/data\", mode = \"rw\" }]\nlimits.scratch = \"1MiB\"";
-    refused(on, folder, &["a folder that attempts change is not deterministic"]);
+    validate(on, folder);
     let journal = "journal = true";
-    let without = "run without `journal`";
-    refused(journal, "reuse = \"instance\"", &["is not deterministic", without]);
-    refused(journal, folder, &["is not deterministic", without]);
-    refused(journal, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run", without]);
+    validate(journal, "reuse = \"instance\"");
+    validate(journal, folder);
+    validate(journal, "grants.env = { RUN = \"{{run.id}}\" }");
     let off = format!("{journal}\ndeterministic = false");
-    refused(&off, "", &["`journal` needs deterministic attempts", without]);
-    refused(
-        &format!("{on}\nin_flight = \"stop\""),
-        "",
-        &["`in_flight` has no effect without `journal = true`"],
-    );
-    refused(&format!("{journal}\nin_flight = \"wait\""), "", &["`in_flight`", "send-again"]);
-    refused(on, "grants.env = { RUN = \"{{run.id}}\" }", &["differs in each run"]);
-    refused("clock = 2020-01-01T00:00:00Z", "", &["`clock` has no effect without"]);
-    let both = "`judge_seed` has no effect without `deterministic = true` or `journal = true`";
-    refused("judge_seed = { secret = \"NAME\" }", "", &[both]);
-    let told = refused("judge_seed = 1", "", &["`judge_seed` must be a table"]);
+    validate(&off, "");
+    validate(&format!("{on}\nin_flight = \"stop\""), "");
+    validate(&format!("{journal}\nin_flight = \"wait\""), "");
+    validate(on, "grants.env = { RUN = \"{{run.id}}\" }");
+    validate("clock = 2020-01-01T00:00:00Z", "");
+    validate("judge_seed = { secret = \"NAME\" }", "");
+    let told = validate("judge_seed = 1", "");
     assert!(!told.contains("has no effect"), "{told}");
     for clock in ["noon", "2600-01-01T00:00:00Z"] {
         let run = format!("{on}\nclock = \"{clock}\"");
-        refused(&run, "", &["a time with an offset in the years 1970 to 2553", clock]);
+        validate(&run, "");
     }
 }

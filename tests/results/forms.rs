@@ -8,7 +8,7 @@ use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -396,7 +396,7 @@ fn held_gate_skips_failures_in_junit() {
     let strict = report(&runner, &["--junit", "--junit-strict"]);
     assert!(strict.contains(r#"tests="17" failures="4" errors="5" time=""#), "{strict}");
     let ran = runner.run(&["report", "--csv", "--junit-strict"]).expect(2);
-    ran.says(&["`--junit-strict` needs `--junit`"]);
+    snapshot(&ran);
     // A gate says nothing about results that are lost.
     let run = runner.only_run();
     let index = run.text("index.jsonl");
@@ -577,7 +577,7 @@ fn lost_report_fails_a_passed_run() {
         let args = [command, "latest", "--junit", "out/junit.xml"];
         runner.run(&args).expect(0).says(&["report: out/junit.xml"]);
         fs::remove_dir_all(runner.path("out")).unwrap();
-        runner.run(&args).expect(2).says(&["there is no folder out"]);
+        snapshot(&runner.run(&args).expect(2));
     }
     // The end of a stopped run is worse.
     let (runner, running, _server) = slow(&["--junit", "out/junit.xml"]);
@@ -615,10 +615,10 @@ fn run_is_running_until_its_reports_are_written() {
     let (session, run) = ended();
     session.kill();
     assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(7)]);
-    runner.run(&["show", run.id()]).expect(0).says(&["before it had written all reports"]);
+    snapshot(&runner.run(&["show", run.id()]).expect(0));
     runner.run(&["label", run.id(), "a=b"]).expect(0);
-    runner.run(&["wait", run.id()]).expect(7).says(&["to write its reports: runner resume"]);
-    runner.run(&["list"]).expect(0).says(&["✓ passed ✗ report lost"]);
+    snapshot(&runner.run(&["wait", run.id()]).expect(7));
+    snapshot(&runner.run(&["list"]).expect(0));
     runner.run(&["resume", run.id(), "--junit", "out.xml"]).expect(0);
     assert_eq!(shown(&run), [json!("completed"), json!("passed"), json!(0)]);
 }
@@ -712,7 +712,7 @@ fn reports_are_refused_where_they_cannot_be_written() {
     transcript.run(&runner, &["report", &group]).expect(2);
     for command in ["resume", "rescore"] {
         let args = [command, &group, "--junit", "x.xml"];
-        runner.run(&args).expect(2).says(&["`--junit` are for one run"]);
+        snapshot(&runner.run(&args).expect(2));
     }
     transcript.check("reports_are_refused_where_they_cannot_be_written");
 }
@@ -724,7 +724,7 @@ fn old_report_stays_until_the_new_one_is_whole() {
     runner.write("old.xml", "old");
     let script = r#"ulimit -f 1; exec "$runner" report -o old.xml"#;
     let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
-    ran.says(&["cannot write old.xml", "`ulimit -f`"]);
+    snapshot(&ran);
     assert_eq!(fs::read_to_string(runner.path("old.xml")).unwrap(), "old");
     let left = fs::read_dir(runner.path("")).unwrap();
     let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     http::Site,
     runner::{Runner, tests},
@@ -34,26 +34,21 @@ fn each_provider_has_a_row_of_its_own() {
     ));
     runner.run(&["exec", "scenario.toml"]).expect(1);
     let shown = runner.run(&["history"]).expect(0);
-    shown.says(&[
-        "started (UTC) provider passed failed",
-        " p0 1 1 of 1",
-        " p1 1 1 1 of 2",
-        " p7 1 1 of 1",
-    ]);
-    shown.says(&["… and 2 more providers: `--provider GLOB` shows them"]);
+    snapshot(&shown);
+
     assert!(!shown.stdout.contains(" p8 "), "{}", shown.stdout);
     let all = runner.run(&["history", "--provider", "p*"]).expect(0);
-    all.says(&[" p8 1 1 of 1", " p9 1 1 of 1"]);
+    snapshot(&all);
     let one = runner.run(&["history", "--provider", "p1"]).expect(0);
     assert!(!one.stdout.contains("provider"), "{}", one.stdout);
-    one.says(&[" 1 1 1 of 2"]);
+    snapshot(&one);
     let document = history(&runner, &["--by", "day"]);
     for of in [&document["runs"][0], &document["sums"][0]] {
         let [all, second] = [&of["passed"], &of["providers"][1]["failed"]];
         assert_eq!([all, second], [&json!(10), &json!(1)]);
         assert_eq!(of["providers"].as_array().unwrap().len(), 10);
     }
-    runner.run(&["history", "--by", "day"]).expect(0).says(&[" p1 1 1 1 of 2"]);
+    snapshot(&runner.run(&["history", "--by", "day"]).expect(0));
 }
 
 /// Returns the tests with their marks.
@@ -184,9 +179,9 @@ fn scenarios_are_named_by_file_or_name() {
     );
     assert_eq!([runs(&["scenario"]), runs(&["./scenario.toml"])], [scenario.clone(), scenario]);
     runner.write("unused.toml", "");
-    let refused = |name: &str, text: &str| runner.run(&["history", name]).expect(2).says(&[text]);
-    refused("unused.toml", "no run of unused.toml yet to run it: runner exec unused.toml");
-    refused("othr", "no run of a scenario `othr` scenarios with runs: `other`, `scenario`");
+    let refused = |name: &str| snapshot(&runner.run(&["history", name]).expect(2));
+    refused("unused.toml");
+    refused("othr");
     // Another file with the name of a scenario.
     fs::create_dir(runner.path("copy")).unwrap();
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
@@ -290,8 +285,5 @@ fn sums_have_tokens_and_cost() {
 #[test]
 fn empty_root_has_no_history() {
     let runner = Runner::hostile("");
-    runner
-        .run(&["history"])
-        .expect(2)
-        .says(&["there are no runs: the folder results does not exist"]);
+    snapshot(&runner.run(&["history"]).expect(2));
 }

@@ -5,9 +5,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     random::{Random, times},
     runner::Runner,
+    running::Finished,
 };
 
 const HEAD: &str =
@@ -47,12 +49,13 @@ fn update(runner: &Runner) {
     assert_eq!(read(runner), known);
 }
 
-/// Fails unless the update is refused with these texts, and writes nothing.
+/// Fails unless the update is refused, and writes nothing.
 #[track_caller]
-fn refuses(runner: &Runner, texts: &[&str]) {
+fn refused(runner: &Runner) -> Finished {
     let known = read(runner);
-    runner.run(&["known", "--update", "--yes"]).expect(2).says(texts);
+    let ran = runner.run(&["known", "--update", "--yes"]).expect(2);
     assert_eq!(read(runner), known);
+    ran
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn updated_lists_make_runs_green() {
     let runner = runner("# Failures of the suite.\n", &tests);
     runner.exec(&[]).expect(1);
     let asked = runner.run(&["known", "--update"]).expect(2);
-    asked.says(&["+[[failures]]", "nothing was written", "2 added in 1 file", "--yes"]);
+    snapshot(&asked);
     let shown = runner.run(&["known", "--update", "--dry-run"]).expect(0);
     shown.says(&["+[[failures]]", "2 added in 1 file; nothing was written"]);
     assert_eq!(read(&runner), "# Failures of the suite.\n");
@@ -78,7 +81,7 @@ fn updated_lists_make_runs_green() {
     for command in ["exec", "rescore"] {
         let args = if command == "exec" { &[command, "scenario.toml"][..] } else { &[command] };
         let refused = runner.run(args).expect(2);
-        refused.says(&["known.toml:5", "`reason` is empty in 2 entries"]);
+        snapshot(&refused);
         assert_eq!(refused.stderr.matches("is empty").count(), 1, "{}", refused.stderr);
     }
     runner.write("known.toml", known.replace("\"\"", "\"issue 375\""));
@@ -130,7 +133,7 @@ fn updated_lists_make_runs_green() {
     runner.exec(&[]).expect(1);
     let wrote = runner.run(&["known", "--update", "--yes"]).expect(0);
     wrote.says(&["a/new@echo", "first write"]);
-    runner.exec(&[]).expect(2).says(&["`reason` is empty"]);
+    snapshot(&runner.exec(&[]).expect(2));
 }
 
 #[test]
@@ -157,29 +160,29 @@ fn changed_tests_and_lists_are_refused() {
     let tests = [("a", "x"), ("b", "right")];
     let runner = runner("", &tests);
     runner.exec(&[]).expect(1);
-    for (tests, why) in [
-        (&[("a", "y"), ("b", "right")][..], "`a@echo#1` has changed since it ran"),
-        (&[("a", "x")], "the scenario has no test `b`"),
-        (&[("a", "x"), ("b", "right"), ("c", "x")], "it lacks the test `c` on `echo`"),
+    for tests in [
+        &[("a", "y"), ("b", "right")][..],
+        &[("a", "x")],
+        &[("a", "x"), ("b", "right"), ("c", "x")],
     ] {
         runner.scenario(&scenario(tests));
-        refuses(&runner, &["has other tests than the scenario", why, "runner resume"]);
+        snapshot(&refused(&runner));
     }
     runner
         .scenario(&scenario(&tests).replace("{ equals = \"right\" }", "{ contains = \"right\" }"));
-    refuses(&runner, &["the expectations of `a@echo#1` have changed", "runner rescore"]);
+    snapshot(&refused(&runner));
     runner.scenario(&scenario(&tests));
     runner.write("known.toml", "[[failures]]\ntests = [\"a\"]\nreason = \"r\"\n");
-    refuses(&runner, &["the known failures have changed since run", "runner rescore"]);
+    snapshot(&refused(&runner));
     runner.run(&["rescore"]).expect(0);
-    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["nothing to update"]);
+    snapshot(&runner.run(&["known", "--update", "--yes"]).expect(0));
     // A comment is no change of the failures.
     runner.write("known.toml", "# Why.\n[[failures]]\ntests = [\"a\"]\nreason = \"r\"\n");
-    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["nothing to update"]);
+    snapshot(&runner.run(&["known", "--update", "--yes"]).expect(0));
     // Without a list, there is nothing to write to.
     runner.scenario(&scenario(&tests).replace("files = [\"known.toml\"]", ""));
     runner.exec(&[]).expect(1);
-    refuses(&runner, &["names no list of known failures"]);
+    snapshot(&refused(&runner));
 }
 
 #[test]
@@ -190,11 +193,11 @@ fn links_and_generated_lists_are_refused() {
     for name in ["scenario.toml", "known.toml"] {
         fs::set_permissions(runner.path(name), Permissions::from_mode(0o444)).unwrap();
     }
-    refuses(&runner, &["known.toml", "read-only"]);
+    snapshot(&refused(&runner));
     fs::rename(runner.path("known.toml"), runner.path("other.toml")).unwrap();
     fs::set_permissions(runner.path("other.toml"), Permissions::from_mode(0o644)).unwrap();
     symlink("other.toml", runner.path("known.toml")).unwrap();
-    refuses(&runner, &["known.toml", "link"]);
+    snapshot(&refused(&runner));
     fs::remove_file(runner.path("known.toml")).unwrap();
     runner.write("known.toml", "");
     // The scenario does not change.
@@ -210,17 +213,17 @@ fn unfinished_and_damaged_runs_are_refused() {
     runner.write("known.toml", "");
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 1);
-    refuses(&runner, &["is running", "runner wait"]);
+    snapshot(&refused(&runner));
     runner.run(&["cancel"]).expect(0);
     running.finish();
-    refuses(&runner, &["has not completed", "runner resume"]);
+    snapshot(&refused(&runner));
 
     let runner = self::runner("", &[("a", "x"), ("b", "x")]);
     runner.exec(&[]).expect(1);
     let rows = runner.only_run().dir.join("index.jsonl");
     let text = fs::read_to_string(&rows).unwrap();
     fs::write(&rows, text.lines().next().unwrap().to_owned() + "\n").unwrap();
-    refuses(&runner, &["is damaged", "runner verify"]);
+    snapshot(&refused(&runner));
 }
 
 #[test]
@@ -244,10 +247,8 @@ fn expired_entries_are_named_and_stay() {
     let runner = runner(known, &[("a", "x"), ("b", "right")]);
     runner.exec(&[]).expect(1);
     let updated = runner.run(&["known", "--update", "--yes"]).expect(0);
-    updated.says(&[
-        "known.toml:1: expired on 2020-01-01, and 1 test still fails",
-        "nothing to update",
-    ]);
+    snapshot(&updated);
+    updated.says(&["known.toml:1: expired on 2020-01-01, and 1 test still fails"]);
     assert_eq!(read(&runner), known);
     runner.exec(&[]).expect(1);
 }
@@ -263,10 +264,11 @@ fn failures_of_another_kind_are_unexpected() {
     assert_ne!(other, scenario);
     runner.scenario(&other);
     let stopped = runner.exec(&["--fail-fast", "1", "-j", "1"]).expect(4);
-    stopped.says(&["1 trial is unexpected, and `--fail-fast` is 1"]);
+    snapshot(&stopped);
     let ran = runner.exec(&[]).expect(1);
     let words = "known as equals, now equals, contains: case (known.toml:1)";
-    ran.says(&["✗ failed: 1 unexpected (1 failed), 1 known", words]);
+    snapshot(&ran);
+    ran.says(&[words]);
     for args in [&["show", "latest", "a@echo#1"][..], &["show", "-E", "unexpected()"]] {
         runner.run(args).expect(0).says(&[words]);
     }
@@ -275,7 +277,7 @@ fn failures_of_another_kind_are_unexpected() {
     assert_eq!((trial.get("known"), &trial["stale"][0]["why"]), (None, &"outcome".into()));
     let none = runner.run(&["show", "-E", "known() & test(a)"]).expect(0);
     assert!(!none.stdout.contains("a@echo#1"), "{}", none.stdout);
-    runner.run(&["known"]).expect(0).says(&["✗ 1 known failure, 1 entry unexpected"]);
+    snapshot(&runner.run(&["known"]).expect(0));
     runner.run(&["verify"]).expect(0);
     // An update keeps the entry with its kinds for the other test, and adds one for this failure.
     let wrote = runner.run(&["known", "--update", "--yes", "--reason", "new"]).expect(0);
@@ -286,7 +288,7 @@ fn failures_of_another_kind_are_unexpected() {
         "{updated}"
     );
     runner.run(&["rescore"]).expect(0);
-    runner.run(&["known", "--update", "--yes"]).expect(0).says(&["nothing to update"]);
+    snapshot(&runner.run(&["known", "--update", "--yes"]).expect(0));
 }
 
 #[test]
@@ -296,8 +298,8 @@ fn entries_are_shown_by_state() {
     runner.exec(&[]).expect(1);
     let shown = runner.run(&["known"]).expect(0);
     shown.says(&["known.toml:4 fixed", "2020-01-01 known.toml:10 late", "0 gone"]);
-    shown.says(&["✗ 2 known failures, 1 entry unexpected, 1 entry expired, 1 entry unmatched"]);
-    shown.says(&["1 entry has a glob without `judged`", "runner known", "--update"]);
+    snapshot(&shown);
+
     // The advice is true without judging the run again.
     runner.write("known.toml", known.replacen("\"slow\"\n", "\"slow\"\njudged = []\n", 1));
     runner.run(&["known", "--update", "--yes"]).expect(0).says(&["1 changed"]);
@@ -319,7 +321,7 @@ fn entries_are_shown_by_state() {
     runner.run(&["show", "latest", "a/1"]).says(&[words]);
     runner.scenario(&scenario(&[("a", "right")]).replace("[known]\nfiles = [\"known.toml\"]", ""));
     runner.exec(&[]).expect(0);
-    runner.run(&["known"]).expect(0).says(&["no list of known failures"]);
+    snapshot(&runner.run(&["known"]).expect(0));
 }
 
 #[test]
@@ -345,7 +347,7 @@ fn filters_give_each_group_its_reason() {
     let list = read(&runner);
     assert!(list.starts_with(&format!("{known}{new}")) && list.lines().count() == 8, "{list}");
     runner.run(&["rescore"]).expect(1);
-    update(&["!test(b)"], "n").expect(0).says(&["wrote 1 file: 1 removed"]);
+    snapshot(&update(&["!test(b)"], "n").expect(0));
     runner.run(&["rescore"]).expect(1);
     update(&["test(b)"], "another").expect(0);
     runner.exec(&[]).expect(0);
@@ -362,17 +364,15 @@ fn fixed_entries_are_removed_alone() {
     let runner = runner(&known, &tests);
     runner.exec(&[]).expect(1);
     let asked = runner.run(&["known", "--update"]).expect(2);
-    asked.says(&[
-        "6 newly failing tests get an entry: c@echo, d@echo, e@echo, f@echo, g@echo and 1 more",
-    ]);
+    snapshot(&asked);
     asked.says(&["`--fixed`"]);
     let fixed = runner.run(&["known", "--update", "--fixed", "--yes"]).expect(0);
-    fixed.says(&["wrote 1 file: 1 removed"]);
+    snapshot(&fixed);
     assert!(!fixed.stderr.contains("newly"), "{}", fixed.stderr);
     assert_eq!(read(&runner), kept);
     runner.run(&["rescore"]).expect(1);
     let again = runner.run(&["known", "--update", "--fixed", "--yes"]).expect(0);
-    again.says(&["nothing to update"]);
+    snapshot(&again);
 }
 
 #[test]
@@ -383,8 +383,8 @@ fn entries_without_a_test_are_named() {
     // A test that is not selected is still matched.
     runner.exec(&["--test", "b"]).expect(0);
     let updated = runner.run(&["known", "--update", "--yes"]).expect(0);
-    updated.says(&["2 entries match no test: known.toml:1 gone, known.toml:7 typo/*"]);
-    updated.says(&["nothing to update"]);
+    snapshot(&updated);
+
     assert_eq!(read(&runner), known);
 }
 

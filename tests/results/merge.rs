@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::shards;
 use crate::faults::PLACES;
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     random::{Random, times},
     run::{Run, calls, sealed},
@@ -140,7 +140,7 @@ fn merged_shards_equal_one_run() {
         assert_eq!(manifest[key], other[key], "{key}");
     }
     assert_eq!(manifest["merged"].as_array().unwrap().len(), 3);
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    runner.run(&["verify"]).expect(0);
     // Readers find logs and outputs of a shard.
     runner.run(&["logs", "latest"]).expect(0).says(&["logs@hostile#1"]);
     let shown = runner.run(&["show", "latest", "large"]).expect(0);
@@ -175,7 +175,7 @@ fn order_of_shards_changes_no_byte() {
     let manifest = whole.bytes("benchmark.json");
     shards.reverse();
     // They were merged before.
-    merge(&runner, &shards, &[]).expect(0).says(&["nothing was changed"]);
+    snapshot(&merge(&runner, &shards, &[]).expect(0));
     assert_eq!(whole.bytes("benchmark.json"), manifest);
     let other: Vec<_> = shards.iter().map(String::as_str).collect();
     runner.run(&[&["merge", "--into", "other/whole"], &other[..]].concat()).expect(0);
@@ -197,7 +197,7 @@ fn order_of_shards_changes_no_byte() {
     assert_eq!(stable(&whole), stable(&other));
     // Another result of a shard is another run.
     runner.run(&["resume", "shards/1-of-3", "--rerun", "all"]);
-    merge(&runner, &shards, &[]).expect(2).says(&["holds another run", "--into"]);
+    snapshot(&merge(&runner, &shards, &[]).expect(2));
     assert_eq!(whole.bytes("benchmark.json"), manifest);
 }
 
@@ -273,14 +273,11 @@ fn running_shard_is_not_merged() {
     let running = Running::start(&mut command);
     wait_until("it runs", || running.printed().contains("\"started\""));
     let ran = runner.run(&["merge", "results/part", "--into", "results/whole"]).expect(2);
-    ran.says(&["run part is held by process", "runner wait part"]);
+    snapshot(&ran);
     running.kill();
     // Its process is dead, so all of its trials are holes.
     let ran = runner.run(&["merge", "results/part", "--into", "results/whole"]).expect(2);
-    ran.says(&[
-        "4 of 4 trials have no result; finish it: runner resume results/part",
-        "--allow-holes",
-    ]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -308,7 +305,7 @@ fn merged_run_with_holes_is_finished_by_resume() {
         assert_eq!(whole.manifest()[key], at(&runner, "one/run").manifest()[key], "{key}");
     }
     // The run is still that of these shards.
-    merge(&runner, &shards, &["--allow-holes"]).expect(0).says(&["nothing was changed"]);
+    snapshot(&merge(&runner, &shards, &["--allow-holes"]).expect(0));
     transcript.check("merged_run_with_holes_is_finished_by_resume");
 }
 
@@ -328,7 +325,7 @@ fn reruns_of_shards_select_no_other_trials() {
     let again = second.rows().iter().filter(|row| row["session"] == 2).count() as u64;
     let left = second.count("failed") - again;
     assert!(left > 0 && again > 0, "{again} of {left}");
-    merge(&runner, &shards, &[]).expect(2).says(&["shards/2-of-2", "trials have no result"]);
+    snapshot(&merge(&runner, &shards, &[]).expect(2));
     merge(&runner, &shards, &["--allow-holes"]).expect(4);
     let whole = at(&runner, "results/whole");
     assert_eq!(whole.rows().len(), first.rows().len() + rows);
@@ -341,7 +338,7 @@ fn reruns_of_shards_select_no_other_trials() {
     runner.run(&[&rerun[..], &["--fail-fast", "off"]].concat()).expect(1);
     let args = ["merge", "--into", "results/second", "shards/1-of-2", "shards/2-of-2"];
     runner.run(&args).expect(1);
-    runner.run(&["resume", "second"]).expect(1).says(&["nothing is left to do"]);
+    snapshot(&runner.run(&["resume", "second"]).expect(1));
     runner.run(&["verify", "second"]).expect(0);
 }
 
@@ -356,14 +353,14 @@ fn rescored_shards_keep_their_judgements() {
     runner.scenario(&text.replace("equals = 2", "equals = 1"));
     runner.run(&["rescore", &shards[0]]).expect(0);
     let args = ["merge", &shards[0], &shards[1], "--into", "results/part"];
-    runner.run(&args).expect(1).says(&["only 1 of 2 shards", "runner rescore part"]);
-    runner.run(&["rescore", "part"]).expect(0).says(&["failed → passed"]);
+    snapshot(&runner.run(&args).expect(1));
+    snapshot(&runner.run(&["rescore", "part"]).expect(0));
     runner.run(&["rescore", &shards[1]]).expect(0);
     merge(&runner, &shards, &[]).expect(0);
     let whole = at(&runner, "results/whole");
     assert_eq!((whole.count("passed"), whole.rows().len()), (6, 12));
     runner.run(&["verify"]).expect(0);
-    runner.run(&["resume", "whole"]).expect(0).says(&["nothing is left to do"]);
+    snapshot(&runner.run(&["resume", "whole"]).expect(0));
 }
 
 #[test]
@@ -393,9 +390,7 @@ fn gate_of_merged_run_is_of_all_trials() {
         "[gate]\nmax_errors = 0\npass_rate = 0.5\n[providers.a]\nplugin = \"bundled:echo\"\n[defaults]\nrepeat = 5\n{list}"
     ));
     let shards = run_shards(&runner, 4);
-    merge(&runner, &shards, &[]).expect(0).says(&[
-        "gate passed: ✓ pass rate 50 % (23.6–76.4) of 10, at least 50 % ✓ 0 errors, at most 0",
-    ]);
+    snapshot(&merge(&runner, &shards, &[]).expect(0));
     let gate = at(&runner, "results/whole").manifest()["gate"].take();
     assert_eq!(merge(&runner, &shards, &["--json"]).expect(0).document()["gate"], gate);
     let rate = gate["conditions"].as_array().unwrap().iter().find(|one| one["key"] == "pass_rate");
@@ -412,7 +407,7 @@ fn folder_with_other_files_is_not_merged_into() {
     let shards = run_shards(&runner, 2);
     fs::create_dir_all(runner.path("results/whole")).unwrap();
     runner.write("results/whole/notes", "mine");
-    merge(&runner, &shards, &[]).expect(2).says(&["notes", "choose another folder"]);
+    snapshot(&merge(&runner, &shards, &[]).expect(2));
     fs::remove_file(runner.path("results/whole/notes")).unwrap();
     // An empty folder is used, and a results root with its own files names its shards.
     let all: Vec<_> = fs::read_dir(runner.path("shards")).unwrap().collect();
@@ -423,7 +418,7 @@ fn folder_with_other_files_is_not_merged_into() {
     assert!(all.len() > 3, "{all:?}");
     merge(&runner, &all, &[]).expect(1);
     let ran = runner.run(&["merge", "--into", "results/whole", "results/whole"]);
-    ran.expect(2).says(&["not a shard"]);
+    snapshot(&ran.expect(2));
 }
 
 #[test]
@@ -484,8 +479,7 @@ fn shard_that_lacks_its_store_is_named() {
     fs::create_dir(runner.path("copy")).unwrap();
     fs::rename(runner.path(&shards[0]), runner.path("copy/1-of-2")).unwrap();
     let ran = runner.run(&["merge", "copy/1-of-2", &shards[1], "--into", "results/whole"]);
-    ran.expect(2)
-        .says(&["copy/1-of-2: its results root lacks the folder `store`", "copy the whole"]);
+    snapshot(&ran.expect(2));
 }
 
 #[cfg(debug_assertions)]
@@ -541,7 +535,7 @@ fn sorted_and_doubled_rows_are_merged_once() {
     runner.run(&[&["merge", "--into", "results/again"], &args[..]].concat()).expect(0);
     let again = at(&runner, "results/again");
     assert!(again.bytes("index.jsonl") == rows && again.bytes("logs.jsonl") == logs);
-    runner.run(&["verify", "again"]).expect(0).says(&["nothing is damaged"]);
+    runner.run(&["verify", "again"]).expect(0);
 }
 
 #[test]
@@ -579,7 +573,7 @@ fn row_in_another_form_is_not_left_out() {
     let spaced = sealed(&first.replacen(",\"fingerprint\":", ", \"fingerprint\":", 1));
     shard.write("index.jsonl", rows.replacen(first, &spaced, 1));
     runner.run(&["verify", &shards[0]]).expect(0);
-    merge(&runner, &shards, &[]).expect(2).says(&["index.jsonl: a line of `", "is not a row"]);
+    snapshot(&merge(&runner, &shards, &[]).expect(2));
     assert!(!runner.path("results/whole").exists());
 }
 
@@ -698,9 +692,9 @@ fn more_shards_than_open_files_are_reported() {
     };
     // The soft limit is raised.
     merge("-Sn 40").expect(1);
-    runner.run(&["show"]).says(&["from 01-of-16, ", "10-of-16 and 6 more"]);
+    snapshot(&runner.run(&["show"]));
     fs::remove_dir_all(runner.path("results")).unwrap();
     let ran = merge("-n 40").expect(3);
-    ran.says(&["cannot open all shards", "raise the limit (`ulimit -n`)"]);
+    snapshot(&ran);
     assert!(!runner.path("results").exists());
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     guests::root,
     processes::Process,
@@ -52,7 +52,7 @@ fn each_trial_has_one_shard() {
     assert!(in_order.eq(&shards[0]));
     let ran = runner.exec(&["--shard", "1/3", "--provider", "a", "--into", "results/{shard}"]);
     assert!(ran.code < Some(2), "{ran:?}");
-    ran.says(&["scenario, shard 1/3:"]);
+    snapshot(&ran);
     let run = runner.only_run();
     assert_eq!(run.id(), "1-of-3");
     let own: Vec<_> = results(&run).into_keys().collect();
@@ -62,7 +62,7 @@ fn each_trial_has_one_shard() {
     assert_eq!(own, expected);
     assert_eq!(runner.list()[0]["shard"], "1/3");
     runner.run(&["list"]).expect(0).says(&["(shard 1/3)"]);
-    runner.run(&["show"]).expect(0).says(&["1 of 3"]);
+    snapshot(&runner.run(&["show"]).expect(0));
     runner.run(&["verify"]).expect(0);
 }
 
@@ -93,21 +93,18 @@ fn auto_reads_variables_of_schedulers() {
     let shards = ("RUNNER_SHARDS", "8");
     let slurm = [("SLURM_ARRAY_TASK_ID", "14"), ("SLURM_ARRAY_TASK_COUNT", "5")];
     let steps = [("SLURM_ARRAY_TASK_MIN", "10"), ("SLURM_ARRAY_TASK_STEP", "2")];
-    for (variables, expected) in [
-        (
-            &[("RUNNER_SHARD_INDEX", "0"), shards, ("CI_NODE_INDEX", "7")][..],
-            "shard 1/8, by RUNNER_SHARD_INDEX=0, RUNNER_SHARDS=8",
-        ),
-        (&[slurm[0], slurm[1], steps[0], steps[1]], "shard 3/5, by SLURM_ARRAY_TASK_ID=14"),
-        (&[("SLURM_ARRAY_TASK_ID", "4"), shards, slurm[1], steps[0]], "shard 5/8"),
-        (&[("JOB_COMPLETION_INDEX", "7"), shards], "shard 8/8"),
-        (&[("AWS_BATCH_JOB_ARRAY_INDEX", "1"), ("AWS_BATCH_JOB_ARRAY_SIZE", "4")], "shard 2/4"),
-        (&[("NOMAD_ALLOC_INDEX", "1"), shards], "shard 2/8"),
-        (&[("CI_NODE_INDEX", "2"), ("CI_NODE_TOTAL", "4")], "shard 2/4"),
-        (&[("CIRCLE_NODE_INDEX", "2"), ("CIRCLE_NODE_TOTAL", "4")], "shard 3/4"),
-        (&[("BUILDKITE_PARALLEL_JOB", "0"), ("BUILDKITE_PARALLEL_JOB_COUNT", "4")], "shard 1/4"),
+    for variables in [
+        &[("RUNNER_SHARD_INDEX", "0"), shards, ("CI_NODE_INDEX", "7")][..],
+        &[slurm[0], slurm[1], steps[0], steps[1]],
+        &[("SLURM_ARRAY_TASK_ID", "4"), shards, slurm[1], steps[0]],
+        &[("JOB_COMPLETION_INDEX", "7"), shards],
+        &[("AWS_BATCH_JOB_ARRAY_INDEX", "1"), ("AWS_BATCH_JOB_ARRAY_SIZE", "4")],
+        &[("NOMAD_ALLOC_INDEX", "1"), shards],
+        &[("CI_NODE_INDEX", "2"), ("CI_NODE_TOTAL", "4")],
+        &[("CIRCLE_NODE_INDEX", "2"), ("CIRCLE_NODE_TOTAL", "4")],
+        &[("BUILDKITE_PARALLEL_JOB", "0"), ("BUILDKITE_PARALLEL_JOB_COUNT", "4")],
     ] {
-        auto(variables).expect(0).says(&[expected]);
+        snapshot(&auto(variables).expect(0));
     }
     for variables in [
         &[][..],
@@ -169,12 +166,12 @@ fn shard_in_a_folder_is_continued() {
     // A shard that was cut short is started again, and one that has done its work is not.
     exec("1/2", &[]).expect(4);
     exec("1/2", &["--fail-fast", "off"]).expect(0);
-    exec("1/2", &[]).expect(0).says(&["nothing is left to do"]);
+    snapshot(&exec("1/2", &[]).expect(0));
     let run = runner.only_run();
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
     assert_eq!(results(&run).len() as u64, run.planned());
-    exec("2/2", &[]).expect(2).says(&["it has shard 1/2, not shard 2/2"]);
-    runner.exec(&["--into", "results/part"]).expect(2).says(&["it has shard 1/2, not the whole"]);
+    snapshot(&exec("2/2", &[]).expect(2));
+    snapshot(&runner.exec(&["--into", "results/part"]).expect(2));
     // Without the flag, the exit code is that of the verdict.
     runner.run(&["resume", "part", "--rerun", "all", "--fail-fast", "off"]).expect(1);
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -93,7 +94,7 @@ fn tests_repeat_until_their_interval_is_narrow() {
     assert_eq!(status, "completed");
     assert_consistent(&runner);
     runner.run(&["verify", "latest"]).expect(0);
-    runner.run(&["resume", "latest"]).expect(1).says(&["nothing is left to do"]);
+    snapshot(&runner.run(&["resume", "latest"]).expect(1));
 
     // The number of jobs has no effect.
     let parallel = rates(RULE);
@@ -161,7 +162,7 @@ fn documents_and_reports_count_trials_that_are_not_needed() {
         assert_eq!(document["counts"]["not_needed"], NOT_NEEDED);
         assert_eq!(document["counts"]["planned"], 300);
     }
-    runner.run(&["show", "latest"]).expect(0).says(&["of 143", "157 not needed"]);
+    snapshot(&runner.run(&["show", "latest"]).expect(0));
     runner.run(&["list"]).expect(0).says(&["143/143"]);
     // Reports have no entry for a trial that did not have to run.
     for (form, [case, missing]) in [
@@ -210,7 +211,7 @@ fn reruns_decide_anew_and_rescores_do_not() {
     assert_eq!(not_needed(&run), NOT_NEEDED);
     assert_consistent(&runner);
     runner.run(&["verify", "latest"]).expect(0);
-    runner.run(&["resume", "latest"]).expect(1).says(&["nothing is left to do"]);
+    snapshot(&runner.run(&["resume", "latest"]).expect(1));
 
     // The stored expectations are those of the run, so all pass again.
     runner.run(&["resume", "latest", "--rerun", "always*"]).expect(1);
@@ -223,16 +224,13 @@ fn reruns_decide_anew_and_rescores_do_not() {
     assert_eq!(not_needed(&run), 300 - total);
     assert_consistent(&runner);
     runner.run(&["verify", "latest"]).expect(0);
-    runner.run(&["resume", "latest"]).expect(1).says(&["nothing is left to do"]);
+    snapshot(&runner.run(&["resume", "latest"]).expect(1));
 }
 
 #[test]
 fn shards_of_adaptive_repeats_are_refused() {
     let runner = rates(RULE);
-    runner.refused(
-        &["--shard", "1/2"],
-        &["`--shard 1/2` cannot divide tests with `repeat = { min, max, width }`", "`--broker`"],
-    );
+    snapshot(&runner.refused(&["--shard", "1/2"], &[]));
     assert!(runner.runs().is_empty());
     // A number of repeats in their place can be divided.
     runner.exec(&["--shard", "1/2", "--repeat", "4"]).expect(1);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::continuing::model;
 use super::{FOUR, assert_rows, assert_status, assert_unchanged, waiting};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::component,
     http::Site,
@@ -45,7 +46,7 @@ fn inserted_and_moved_tests_keep_what_has_run() {
     // The new plan is stored, so the file may be deleted.
     fs::remove_file(runner.path("scenario.toml")).unwrap();
     let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
-    ran.says(&["scenario.toml is gone"]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("--accept-changes"), "{}", ran.stderr);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
 }
@@ -97,7 +98,7 @@ fn new_access_is_refused_without_its_flag() {
     grant("rw", "");
     for more in [&[][..], &["--dry-run"], &["--queue"], &["--rerun", "all"]] {
         let ran = runner.run(&[&accept, more].concat()).expect(2);
-        ran.says(&["provider `hostile` reads and writes the folder", "--accept-access"]);
+        snapshot(&ran);
     }
     assert_rows(&run, &[("a", 1)]);
     runner.run(&[&accept[..], &["--accept-access"]].concat()).expect(0);
@@ -228,10 +229,10 @@ fn changed_inputs_run_again() {
     change(&runner, &format!("a | {ECHO} |\nb | {{ do = \"echo\", value = 2 }} |"));
     // Without the flag the change is reported, and not applied.
     assert_unchanged(&runner, || {
-        runner.run(&["resume", "latest"]).expect(0).says(&["tests changed: `b`"]);
+        snapshot(&runner.run(&["resume", "latest"]).expect(0));
     });
     let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
-    ran.says(&["tests changed: `b`", "--accept-changes"]);
+    snapshot(&ran);
     assert_rows(&run, &[("a", 2), ("b", 1)]);
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 2), ("b", 2)]);
@@ -320,7 +321,7 @@ fn changed_plugins_run_all_their_trials() {
     // A custom section changes only the digest.
     runner.write("hostile.wasm", [&bytes[..], &[0, 2, 1, b'x']].concat());
     let ran = runner.run(&["resume", "--rerun", "a@echo#1"]).expect(0);
-    ran.says(&["plugin of `hostile` changed"]);
+    snapshot(&ran);
     assert_rows(&run, &[("a", 3)]);
     runner.run(&["resume", "--accept-changes"]).expect(0);
     let rows = run.rows_of("a");
@@ -334,7 +335,7 @@ fn added_and_removed_providers_are_taken_over() {
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     // The new test precedes the other one, whose index in the plan changes.
     runner.scenario(&format!("{text}\n[providers.echo]\nplugin = \"bundled:echo\"\n"));
-    runner.run(&["resume", "--rerun", "all"]).expect(0).says(&["providers added: `echo`"]);
+    snapshot(&runner.run(&["resume", "--rerun", "all"]).expect(0));
     runner.run(&["resume", "--accept-changes"]).expect(0);
     assert_rows(&run, &[("a", 3)]);
     assert_eq!((run.planned(), run.count("passed")), (2, 2));
@@ -399,7 +400,7 @@ fn death_while_accepting_changes_leaves_one_plan() {
     let ran = runner.run(&["resume", "--rerun", "new", "--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "new@hostile#1\n");
     assert_eq!(run.text("scenario.toml"), old_text);
-    runner.run(&["resume", "--rerun", "new"]).expect(1).says(&["scenario.toml was restored"]);
+    snapshot(&runner.run(&["resume", "--rerun", "new"]).expect(1));
     assert_eq!(run.text("scenario.toml"), new_text);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 2)]);
 }

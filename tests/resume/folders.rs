@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -40,7 +41,7 @@ fn run_folder_outside_of_the_results_root_is_refused() {
     let runner = Runner::new(&[]);
     runner.scenario(&format!("[providers.p]\nplugin = \"bundled:echo\"\n{}", tests("a | 1")));
     let exec = |results: &str, into: &str| runner.exec(&["--results", results, "--into", into]);
-    exec("ra", "rb/x").expect(2).says(&["`--into rb/x` is not in `--results ra`"]);
+    snapshot(&exec("ra", "rb/x").expect(2));
     assert!(!runner.path("ra").exists() && !runner.path("rb").exists());
     exec("rb", "rb/x").expect(0);
     exec(runner.path("rb").to_str().unwrap(), "./rb/../rb/y").expect(0);
@@ -52,14 +53,15 @@ fn changed_file_reruns_trials_that_may_read_it() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let before = fingerprint(&run, "reads");
-    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+    snapshot(&runner.run(&["resume", "latest", "--accept-changes"]).expect(0));
     runner.write("open/file", "2");
     let path = runner.path("open").canonicalize().unwrap();
     let changed = format!("folder {}, `/data` of `providers.files` changed", path.display());
     let ran = runner.run(&["resume", "latest"]).expect(0);
-    ran.says(&["nothing is left to do", &changed, "--accept-changes"]);
+    snapshot(&ran);
+    ran.says(&[&changed]);
     let preview = runner.run(&["resume", "latest", "--accept-changes", "--dry-run"]).expect(0);
-    preview.says(&["1 trial would run", "reads@files#1"]);
+    snapshot(&preview);
     assert!(!preview.stdout.contains("other@echo#1"), "{}", preview.stdout);
     runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
     assert_eq!((run.rows_of("reads").len(), run.rows_of("other").len()), (2, 1));
@@ -82,8 +84,7 @@ fn unfinished_run_mixes_no_contents() {
     let rows = run.rows().len();
     runner.write("open/file", "2");
     let refused = runner.run(&["resume"]).expect(2);
-    refused
-        .says(&["`/data` of `providers.files` changed since the run started", "--accept-changes"]);
+    snapshot(&refused);
     assert_eq!(run.rows().len(), rows);
     runner.scenario(&scenario(READ_ONLY, &more.replace("600000", "1")));
     runner.run(&["resume", "--accept-changes"]).expect(1);
@@ -97,7 +98,7 @@ fn last_failed_selects_what_an_edit_may_have_broken() {
     runner.exec(&["--last-failed"]).expect(5);
     runner.write("open/file", "2");
     let ran = runner.exec(&["--last-failed"]).expect(1);
-    ran.says(&["selects 1 trial that passed and changed since"]);
+    snapshot(&ran);
     assert_eq!(runner.runs()[1].planned(), 1);
     runner.run(&["compare"]).expect(0).says(&["granted file"]);
     // A test that an edit fixes is not flaky.
@@ -118,13 +119,13 @@ fn folder_of_a_grader_is_part_of_its_judgement() {
         tests("a | 1 | graders = [\"judge\"]")
     ));
     runner.exec(&[]).expect(0);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     let run = runner.only_run();
     let judged = |run: &Run| run.rows_of("a").pop().unwrap()["judgement_fingerprint"].clone();
     let (before, output) = (judged(&run), fingerprint(&run, "a"));
     runner.write("open/file", "2");
-    runner.run(&["rescore"]).expect(0).says(&["1 trial judged: no outcome has changed"]);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
+    snapshot(&runner.run(&["rescore"]).expect(0));
     assert_ne!(judged(&run), before);
     assert_eq!(fingerprint(&run, "a"), output);
     let mounts = run.manifest()["providers"][1]["mounts"].clone();
@@ -140,14 +141,14 @@ fn writable_and_large_folders_are_left_out() {
     let run = runner.only_run();
     assert_eq!(run.manifest()["providers"][1]["mounts"][0].get("content"), None);
     runner.write("open/file", "2");
-    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+    snapshot(&runner.run(&["resume", "latest", "--accept-changes"]).expect(0));
 
     let runner = with_folder(READ_ONLY, "");
     File::create(runner.path("open/large")).unwrap().set_len((1 << 30) + 1).unwrap();
     let ran = runner.exec(&[]).expect(0);
-    ran.says(&["granted to `files` as `/data`, has more than 50,000 files or 1 GiB"]);
+    snapshot(&ran);
     runner.write("open/file", "2");
-    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+    snapshot(&runner.run(&["resume", "latest", "--accept-changes"]).expect(0));
 }
 
 #[test]

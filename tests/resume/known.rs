@@ -5,6 +5,7 @@ use std::{fs, time::Duration};
 use serde_json::{Value, json};
 
 use super::{continuing::model, waiting};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -136,7 +137,7 @@ fn entries_of_the_scenario_follow_those_of_lists() {
 #[test]
 fn lists_are_read_within_their_bounds() {
     let runner = runner(&entry("bad", "").replace("\"r\"", "\"\""));
-    runner.refused(&[], &["`reason` is empty", "known.toml:3"]);
+    snapshot(&runner.refused(&[], &[]));
     for (text, message) in [
         ("[[failures]]\nreason = \"r\"\n", "`tests` is missing"),
         ("[[failures]]\ntests = [\"{\"]\nreason = \"r\"\n", "must be a glob"),
@@ -159,16 +160,16 @@ fn lists_are_read_within_their_bounds() {
     }
     let file = fs::File::create(runner.path("known.toml")).unwrap();
     file.set_len((16 << 20) + 1).unwrap();
-    runner.refused(&[], &["the list of known failures has more than 16 MiB"]);
+    snapshot(&runner.refused(&[], &[]));
     fs::remove_file(runner.path("known.toml")).unwrap();
     let help = "create an empty file, then `runner known --update`";
-    runner.refused(&[], &["no file matches `known.toml`", help]);
+    snapshot(&runner.refused(&[], &[help]));
     // A selection needs the list, too.
-    runner.refused(&["--test", "good"], &["no file matches `known.toml`"]);
+    snapshot(&runner.refused(&["--test", "good"], &[]));
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("known.toml"), all()).unwrap();
     runner.link(&elsewhere.path().join("known.toml"), "known.toml");
-    runner.refused(&[], &["leads out of the project"]);
+    snapshot(&runner.refused(&[], &[]));
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn stale_entries_are_named_and_do_not_apply() {
     assert!(!ran.stderr.contains("they match no trial"), "{}", ran.stderr);
     let shard =
         runner.exec(&["--shard", "1/2", "--into", "shards/{shard}", "--scheduler-exit"]).expect(0);
-    shard.says(&["`known.toml:17` (gone), `known.toml:25` (bad on nobody)"]);
+    snapshot(&shard);
     assert!(!shard.stderr.contains("known.toml:1`"), "{}", shard.stderr);
 }
 
@@ -242,7 +243,7 @@ fn strict_entries_fail_the_run_if_they_do_not_apply() {
         }
     }
     runner.write("known.toml", all() + &gone);
-    runner.run(&["rescore"]).expect(1).says(&["1 entry of known failures is stale"]);
+    snapshot(&runner.run(&["rescore"]).expect(1));
     // A selection or a shard may lack the trials of an entry, but the merged run does not.
     runner.exec(&["--test", "bad"]).expect(0);
     for shard in ["1/2", "2/2"] {
@@ -252,7 +253,7 @@ fn strict_entries_fail_the_run_if_they_do_not_apply() {
     runner.run(&["merge", "--into", "all", "shards/1-of-2", "shards/2-of-2"]).expect(1);
     let gate = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[gate]\npass_rate = 0.1\n";
     runner.scenario(&scenario(gate));
-    runner.exec(&[]).expect(1).says(&["1 entry of known failures is stale"]);
+    snapshot(&runner.exec(&[]).expect(1));
 }
 
 #[test]
@@ -263,7 +264,7 @@ fn bounds_count_unexpected_results() {
     assert_eq!(runner.runs().pop().unwrap().count("passed"), 1);
     // The pass of the first test is unexpected.
     runner.write("known.toml", all() + &entry("good", ""));
-    runner.exec(&["--fail-fast", "1", "-j", "1"]).expect(4).says(&["1 trial is unexpected"]);
+    snapshot(&runner.exec(&["--fail-fast", "1", "-j", "1"]).expect(4));
     let run = runner.runs().pop().unwrap();
     assert_eq!((run.rows().len(), run.ending()[1].as_str()), (1, "fail-fast"));
 }
@@ -296,7 +297,7 @@ fn changed_list_judges_again_and_runs_nothing() {
     // An old run keeps its verdict.
     runner.write("known.toml", entry("bad", ""));
     runner.run(&["wait", "latest"]).expect(0);
-    runner.run(&["resume", "latest"]).expect(0).says(&["its known failures changed"]);
+    snapshot(&runner.run(&["resume", "latest"]).expect(0));
     assert_eq!((known(&run), run.manifest()["sessions"].as_array().unwrap().len()), ((3, 0), 1));
     // A comment is not a change.
     runner.write("known.toml", "# Notes.\n".to_owned() + &all());
@@ -368,7 +369,7 @@ fn merged_shards_have_the_same_list() {
     shard(1);
     runner.write("known.toml", all() + &entry("good", ""));
     shard(2);
-    merge("results/whole").expect(2).says(&["other known failures", "runner rescore"]);
+    snapshot(&merge("results/whole").expect(2));
     // Another comment and a line more make no other list.
     runner.write("known.toml", "# Notes.\n".to_owned() + &all());
     fs::remove_dir_all(runner.path("shards/2-of-2")).unwrap();
@@ -381,7 +382,7 @@ fn merged_shards_have_the_same_list() {
     // The folder holds the run of this plan, with another list.
     runner.write("known.toml", entry("bad", ""));
     let again = runner.exec(&["--shard", "1/2", "--into", "shards/{shard}"]).expect(2);
-    again.says(&["its known failures have changed"]);
+    snapshot(&again);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::continuing::{STEPS, agent, model, with_run};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     processes::Process,
     run::{Run, sealed},
@@ -37,7 +38,7 @@ pub(super) fn change(runner: &Runner, from: &str, to: &str) {
 #[track_caller]
 pub(super) fn assert_equal(runner: &Runner, run: &Run) {
     runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]).expect(0);
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    runner.run(&["verify"]).expect(0);
 }
 
 /// Returns the message of the only row, which must be a `replay` error.
@@ -296,7 +297,7 @@ fn only_a_run_with_a_journal_is_replayed() {
     runner.exec(&[]).expect(0);
     let id = runner.only_run().id().to_owned();
     let replay = |run: &str| runner.run(&["exec", "scenario.toml", "--replay", run]).expect(2);
-    replay(&id).says(&["has no journal", "exec --journal"]);
+    snapshot(&replay(&id));
     replay("yesterday").says(&["yesterday"]);
     assert_eq!((runner.runs().len(), server.requests().len()), (1, STEPS));
 }
@@ -334,13 +335,13 @@ fn changed_calls_are_not_replayed() {
         // A doubled line costs no result.
         let verified = runner.run(&["verify", run.id()]);
         if why.contains("repeats") {
-            verified.expect(0).says(&["1 damaged line, and no result is lost"]);
+            snapshot(&verified.expect(0));
         } else {
-            verified.expect(1).says(&["its calls are lost"]);
+            snapshot(&verified.expect(1));
         }
     }
     run.write("calls.jsonl", whole);
-    runner.run(&["verify", run.id()]).expect(0).says(&["nothing is damaged"]);
+    snapshot(&runner.run(&["verify", run.id()]).expect(0));
     assert_eq!(server.requests().len(), 2 * STEPS);
 }
 
@@ -352,10 +353,10 @@ fn real_time_is_not_judged_in_a_replay() {
     runner.scenario(&(scenario + "expect = { max_duration = \"100ms\" }\n"));
     runner.exec(&[]).expect(1);
     let (ran, run) = replay(&runner, &[], 0);
-    ran.says(&["`max_duration` is not judged"]);
+    snapshot(&ran);
     assert_eq!(run.row("t0")["checks"], Value::Null);
     let compared = runner.run(&["compare", "--exact", runner.runs()[0].id(), run.id()]).expect(0);
-    compared.says(&["1 attempt is equal", "not compared: `max_duration` of 1 attempt"]);
+    snapshot(&compared);
 }
 
 #[test]
@@ -366,7 +367,7 @@ fn moved_run_is_replayed() {
     let run = runner.only_run();
     fs::rename(&run.dir, run.dir.with_file_name("baseline")).unwrap();
     runner.run(&["exec", "scenario.toml", "--replay", "baseline"]).expect(0);
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    snapshot(&runner.run(&["verify"]).expect(0));
     assert_eq!(server.requests().len(), STEPS);
 }
 
@@ -461,14 +462,14 @@ fn interrupted_replay_is_not_resumed_with_another_run() {
     swap();
     let resume = ["resume", "replay"];
     let refused = runner.run(&resume).expect(2);
-    refused.says(&["it was replaced or resumed", "runner exec ", " --replay "]);
+    snapshot(&refused);
     swap();
     runner.run(&resume).expect(0);
     runner.run(&["compare", "--exact", "first", "replay"]).expect(0);
 
     interrupted("results/later");
     runner.run(&["resume", "first", "--rerun", "t0@web#1"]).expect(0);
-    runner.run(&["resume", "later"]).expect(2).says(&["it was replaced or resumed"]);
+    snapshot(&runner.run(&["resume", "later"]).expect(2));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::continuing::{Model, model};
 use super::{FOUR, assert_rows, assert_status, assert_unchanged, waiting};
+use crate::messages::outputs::snapshot;
 use crate::support::runner::Runner;
 
 #[test]
@@ -52,7 +53,7 @@ fn unmatched_rerun_changes_nothing() {
         runner.run(&["resume", "--rerun", "{a"]).expect(2).says(&["{a", "glob"]);
         // The rerun is finished.
         let ran = runner.run(&["resume", "latest"]).expect(0);
-        ran.says(&["nothing is left to do"]);
+        snapshot(&ran);
         runner.run(&["resume", "--accept-changes"]).expect(0);
         runner.run(&["resume", "--accept-changes", "--rerun", "failed"]).expect(0);
     });
@@ -63,7 +64,7 @@ fn errors_are_named_with_what_runs_them_again() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["resume", "latest"]).expect(1);
-    ran.says(&["2 trials ended in an error or a timeout", "--rerun errors"]);
+    snapshot(&ran);
 }
 
 /// Writes twelve trials, each of which waits for an answer of the server.
@@ -213,10 +214,7 @@ fn altered_content_of_the_store_is_named() {
 #[test]
 fn last_failed_runs_what_had_not_passed() {
     let runner = Runner::hostile(FOUR);
-    runner.exec(&["--last-failed"]).expect(2).says(&[
-        "there are no runs of scenario.toml in results",
-        "to run all of its tests: runner exec scenario.toml",
-    ]);
+    snapshot(&runner.exec(&["--last-failed"]).expect(2));
     runner.exec(&[]).expect(1);
     runner.exec(&["--last-failed"]).expect(1);
     let runs = runner.runs();
@@ -236,13 +234,11 @@ fn last_failed_runs_what_had_not_passed() {
 fn last_failed_runs_what_changed_since() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&["--test", "passes"]).expect(0);
-    runner.exec(&["--last-failed"]).expect(5).says(&[
-        "3 trials were not planned in these runs; to run all of the scenario: runner exec scenario.toml",
-    ]);
+    snapshot(&runner.exec(&["--last-failed"]).expect(5));
     let changed = FOUR.replace("equals = 1", "equals = 3");
     runner.scenario(&format!("{changed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
     let ran = runner.exec(&["--last-failed"]).expect(1);
-    ran.says(&["`--last-failed` selects 1 trial that passed and changed since"]);
+    snapshot(&ran);
     assert_rows(&runner.runs()[1], &[("passes", 1)]);
     // Its newest result is of the current test.
     let ran = runner.exec(&["--last-failed", "--dry-run"]).expect(0);
@@ -257,7 +253,7 @@ fn misspelt_rerun_of_an_incomplete_run_starts_nothing() {
     assert_unchanged(&runner, || {
         for more in [&[][..], &["--accept-changes"], &["--dry-run"]] {
             let ran = runner.run(&[&["resume", "latest", "--rerun", "faild"], more].concat());
-            ran.expect(2).says(&["there is no `--rerun faild`", "did you mean `failed`?"]);
+            snapshot(&ran.expect(2));
         }
     });
     // A trial without a result may be named.

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, fs};
 
+use crate::messages::outputs::snapshot;
 use runner_model::digest;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -85,7 +86,7 @@ fn killed_attempt_with_tools_continues_and_is_replayed() {
     let repeated = ["plugin", "run", "--from", "latest", "--trial", "a", "--replay"];
     runner.run(&repeated).expect(0).says(&["passed"]);
     assert_eq!(server.requests().len(), asked.values().sum::<usize>());
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    runner.run(&["verify"]).expect(0);
 
     runner.run(&["resume", run.id(), "--rerun", "all"]).expect(0);
     runner.run(&["exec", "scenario.toml", "--replay", run.id()]).expect(0);
@@ -147,7 +148,7 @@ fn trial_without_its_transcript_is_not_judged_again() {
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&scenario.replace("max_calls = 10", "max_calls = 9"));
     let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
-    ran.says(&["its `transcript.json` cannot be read"]);
+    snapshot(&ran);
     runner.run(&["resume", "--accept-changes"]).expect(1).says(&["transcript.max_calls"]);
 }
 

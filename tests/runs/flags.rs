@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -41,9 +42,7 @@ fn replaced_values_stay_for_all_sessions() {
     let plain = fingerprints(&runner.only_run());
     runner.run(&["prune", "latest", "--yes"]).expect(0);
     let ran = runner.exec(&[&FLAGS[..], &["--dry-run"]].concat()).expect(0);
-    ran.says(&[
-        "--repeat 2 --retries 1 --seed 7 --limit memory=64MiB --limit reply=1GiB --journal",
-    ]);
+    snapshot(&ran);
     runner.exec(&FLAGS).expect(0);
     let run = assert_whole(&runner, 4);
     let trials = ["a/echo@hostile#1", "a/echo@hostile#2", "late@hostile#1", "late@hostile#2"];

@@ -5,6 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -49,7 +50,7 @@ fn equal_graders_keep_their_own_answers() {
     // Now both have the settings of the first.
     let equal = grader("one", PASS) + &grader("two", PASS);
     runner.scenario(&scenario(&table(r#""one", "two""#), &equal));
-    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     let row = newest(&run, "a");
     assert_eq!((names(&row), &row["grades"][0]["duration_ms"]), (vec!["one", "two"], &asked));
 
@@ -100,7 +101,7 @@ fn artifact_of_the_provider_cannot_be_its_output() {
     let run = runner.only_run();
     assert_eq!(run.row("a")["grades"][0]["explanation"], r#"["bad-name","bad-name"]"#);
     runner.scenario(&scenario(&format!("a | {artifact} | equals = [1]"), ""));
-    runner.run(&["rescore"]).expect(1).says(&["1 passed → failed"]);
+    snapshot(&runner.run(&["rescore"]).expect(1));
     runner.run(&["verify"]).expect(0);
 }
 
@@ -122,7 +123,7 @@ fn rows_with_long_grades_are_judged_again() {
     let run = runner.only_run();
     assert_eq!(run.row("a")["grades"][0]["explanation"], Value::Null);
     runner.scenario(&test(2));
-    runner.run(&["rescore"]).expect(1).says(&["1 trial judged"]);
+    snapshot(&runner.run(&["rescore"]).expect(1));
     assert_eq!(newest(&run, "a")["checks"][0]["verdict"], "fail");
 }
 
@@ -136,7 +137,7 @@ fn tests_that_never_hold_judge_nothing() {
     let run = runner.only_run();
     let rows = run.rows().len();
     runner.write("schema.json", r#"{"type": 1}"#);
-    runner.run(&["rescore"]).expect(4).says(&["not a valid JSON Schema"]);
+    snapshot(&runner.run(&["rescore"]).expect(4));
     assert_eq!((run.rows().len(), &*run.ending()[3]), (rows, "passed"));
 }
 
@@ -150,7 +151,7 @@ fn repeated_answers_are_spent_again() {
     for args in [&["exec", "scenario.toml"][..], &["rescore"], &["rescore"]] {
         runner.run(args).expect(1);
     }
-    runner.run(&["resume", "latest", "--rerun", "errors"]).expect(4).says(&["30 of 25"]);
+    snapshot(&runner.run(&["resume", "latest", "--rerun", "errors"]).expect(4));
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn rescore_keeps_limits_of_the_command_line() {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&format!("a | {ECHO} | graders = [\"one\"]"), &grader("one", PASS)));
     runner.exec(&["--limit", "memory=64MiB"]).expect(0);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
 }
 
 #[test]
@@ -169,8 +170,8 @@ fn outputs_of_other_inputs_are_not_judged() {
     runner.exec(&[]).expect(0);
     runner.scenario(&scenario(&table(2), ""));
     let ran = runner.run(&["rescore", "--explain"]).expect(0);
-    ran.says(&["stays: its test or provider has changed"]);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
+    snapshot(&ran);
+    snapshot(&runner.run(&["rescore"]).expect(0));
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn lost_outputs_are_counted_when_expectations_change() {
     fs::remove_dir_all(runner.only_run().dir.join("artifacts")).unwrap();
     runner.scenario(&scenario(&table(2), "").replace("id = \"b\"", "id = \"c\""));
     let ran = runner.run(&["rescore"]).expect(1);
-    ran.says(&["1 trial cannot be judged again", "--explain", "lacks 1 test of the run"]);
+    snapshot(&ran);
 }
 
 /// Runs a command until it has written an `ungraded` row of a test, and interrupts it.
@@ -239,9 +240,9 @@ fn rescore_names_results_that_a_run_has_lost() {
     // The checksum of the line is wrong now.
     run.write("index.jsonl", run.text("index.jsonl").replace("\"output\":5", "\"output\":6"));
     let ran = runner.run(&["rescore"]).expect(1);
-    ran.says(&["1 result is missing from index.jsonl", "nothing to judge in run"]);
+    snapshot(&ran);
     runner.scenario(&scenario(&table(1), ""));
-    runner.run(&["rescore"]).expect(7).says(&["1 failed → passed", "runner resume"]);
+    snapshot(&runner.run(&["rescore"]).expect(7));
     assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
     runner.run(&["resume"]).expect(0);
 }
@@ -253,12 +254,12 @@ fn messages_tell_graders_from_providers() {
         + "min_score = 0.5\nbudget = { metrics = { tokens = 25 } }\n";
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&format!("{test}\nb | {ECHO} | graders = [\"one\"]"), &judge));
-    runner.exec(&["-j", "1"]).expect(4).says(&["the budget of `tokens` of `one` is used up"]);
+    snapshot(&runner.exec(&["-j", "1"]).expect(4));
     let chat = "[graders.two]\nplugin = \"bundled:chat\"\nconfig = { none = 1 }\n";
     runner.scenario(&scenario(&test.replace("one", "two"), chat));
     let ran = runner.run(&["resume", "--dry-run"]).expect(0);
-    ran.says(&["graders added: `two`", "graders removed: `one`"]);
-    runner.run(&["rescore"]).expect(4).says(&["grader `two`: plugin `bundled:chat` refuses"]);
+    snapshot(&ran);
+    snapshot(&runner.run(&["rescore"]).expect(4));
 }
 
 #[test]
@@ -271,7 +272,7 @@ fn stop_of_a_rescore_is_reported_as_one() {
     runner.scenario(&scenario(&test("graders = [\"nap\"]"), &nap));
     let mut running = runner.started(&["rescore", "--json"]);
     running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
-    runner.run(&["stop", "latest"]).expect(0).says(&["stopped the rescore of run", "1 of 1 done"]);
+    snapshot(&runner.run(&["stop", "latest"]).expect(0));
     running.finish().expect(4);
     assert_eq!(runner.only_run().ending()[0], "completed");
 }

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::command,
     run::Run,
@@ -363,7 +364,7 @@ fn used_up_budget_of_a_grader_ends_its_grades_alone() {
         "min_score = 0.5\nconcurrency = 1\nbudget = { metrics = { tokens = 100 } }",
         &format!("{tests}[[tests]]\nid = \"free\"\nrepeat = 9\ninput = {{ do = \"echo\" }}\n"),
     );
-    runner.exec(&["-j", "1"]).expect(4).says(&["the budget of `tokens` of"]);
+    snapshot(&runner.exec(&["-j", "1"]).expect(4));
     let run = runner.only_run();
     assert_eq!(run.ending()[..2], ["incomplete", "budget"]);
     assert_eq!(run.count("passed"), 11);

@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     http::Site,
     random::{Random, times},
@@ -73,7 +73,7 @@ fn changed_expectations_replace_only_judgements() {
     let (runner, run) = run_of(&format!("a | {ECHO} | equals = 1\nb | {ECHO} | equals = 2"), 1);
     change(&runner, &format!("b | {ECHO} | equals = 1\na | {ECHO} | equals = 1"), "");
     let ran = runner.run(&["rescore"]).expect(0);
-    ran.says(&["1 trial judged: 1 failed → passed"]);
+    snapshot(&ran);
     let rows = run.rows_of("b");
     assert_eq!(
         (rows.len(), &rows[1]["judged"], &rows[1]["outcome"]),
@@ -86,7 +86,7 @@ fn changed_expectations_replace_only_judgements() {
     assert_sound(&runner, &run, "completed");
     assert_eq!(run.manifest()["transitions"][2]["writer"], "rescore");
     assert_unchanged(&run, || {
-        runner.run(&["rescore"]).expect(0).says(&["nothing to judge in run"]);
+        snapshot(&runner.run(&["rescore"]).expect(0));
     });
     // The scenario of the run is still the stored one.
     assert!(run.text("scenario.toml").contains("equals = 2"));
@@ -98,8 +98,8 @@ fn added_graders_judge_stored_outputs() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\", \"two\"]\nb | {ECHO} |");
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
-    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["nothing to judge in run"]);
-    runner.run(&["rescore"]).expect(1).says(&["1 trial judged: 1 passed → failed"]);
+    snapshot(&runner.run(&["rescore", "--no-graders"]).expect(0));
+    snapshot(&runner.run(&["rescore"]).expect(1));
     let row = run.rows_of("a").pop().unwrap();
     assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));
     assert_sound(&runner, &run, "completed");
@@ -107,7 +107,7 @@ fn added_graders_judge_stored_outputs() {
     // An answer is kept as long as the question is the same.
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
     let asked = row["grades"][0]["duration_ms"].clone();
-    runner.run(&["rescore"]).expect(0).says(&["1 failed → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     let row = run.rows_of("a").pop().unwrap();
     assert_eq!(row["grades"][0]["duration_ms"], asked);
     assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(0)));
@@ -150,10 +150,10 @@ fn new_access_of_graders_is_refused() {
     runner.run(&["rescore", "--accept-access"]).expect(0);
     assert_eq!(run.rows_of("a").pop().unwrap()["grades"][0]["grader"], "g");
     // It is allowed as long as it judges, but no other one is.
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     let table = table.replace("\"g\"", "\"h\"");
     change(&runner, &table, &(grader("h", PASSES) + &grants));
-    runner.run(&["rescore"]).expect(2).says(&["grader `h` reads and writes the folder"]);
+    snapshot(&runner.run(&["rescore"]).expect(2));
 }
 
 #[test]
@@ -241,12 +241,12 @@ fn failed_graders_are_asked_again() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\"]");
     change(&runner, &table, &grader("one", r#"do = "echo", value = "no answer""#));
-    runner.run(&["rescore"]).expect(1).says(&["1 passed → error"]);
+    snapshot(&runner.run(&["rescore"]).expect(1));
     let rows = run.rows().len();
     runner.run(&["rescore"]).expect(1);
     assert!(run.rows().len() > rows, "the grader was not asked");
     change(&runner, &table, &grader("one", PASSES));
-    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     assert_eq!(run.rows_of("a").pop().unwrap().get("error"), None);
 }
 
@@ -284,8 +284,8 @@ fn only_graders_without_an_answer_are_asked_again() {
         &(grader("broken", PASSES) + &grader("good", PASSES) + &grader("slow", PASSES)),
     );
     let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
-    ran.says(&["(graders `broken`, `slow`)"]);
-    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    snapshot(&ran);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     let second = grades();
     assert_eq!(ended(&second), [(broken, pass.clone()), (good, pass.clone()), (slow, pass)]);
     assert_eq!(second[1], first[1], "it was called again");
@@ -303,7 +303,7 @@ fn incomplete_run_keeps_status_and_judgements() {
     let run = runner.only_run();
     change(&runner, &table(1), "");
     let done = run.rows().len();
-    runner.run(&["rescore"]).expect(4).says(&["1 failed → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(4));
     assert_eq!(run.ending()[..2], ["incomplete", "fail-fast"]);
     assert_sound(&runner, &run, "incomplete");
     // No trial has run.
@@ -326,9 +326,9 @@ fn rescore_checks_only_tests_that_it_judges() {
     runner.write("bad.json", r#"{"type":"nonsense"}"#);
     change(&runner, &table(1, "schema = \"bad.json\""), "");
     // The other test has yet to run.
-    runner.run(&["rescore"]).expect(4).says(&["1 failed → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(4));
     runner.run(&["resume", "--fail-fast=off"]).expect(0);
-    runner.run(&["rescore"]).expect(4).says(&["schema of `expect`"]);
+    snapshot(&runner.run(&["rescore"]).expect(4));
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn explained_reasons_change_no_byte() {
     fs::remove_dir_all(run.dir.join("artifacts")).unwrap();
     assert_unchanged(&run, || {
         let ran = runner.run(&["rescore", "--explain"]).expect(0);
-        ran.says(&["`gone`", "1 trial would be judged"]);
+        snapshot(&ran);
         for (test, why) in [
             ("gone", "stays: the scenario has no such test"),
             ("same", "stays: it is judged by these"),
@@ -435,7 +435,7 @@ fn all_runs_of_a_group_are_judged() {
     preview.says(&["tb@hostile#1 passed → failed"]);
     assert!(!preview.stderr.contains("matches no trial"), "{preview:?}");
     let neither = ["rescore", &group, "-E", "test(tc)"];
-    runner.run(&neither).expect(5).says(&["`test(tc)` matches no trial"]);
+    snapshot(&runner.run(&neither).expect(5));
     runner.run(&[&neither[..], &["--dry-run"]].concat()).expect(5);
     assert!(runs.iter().all(|run| run.count("failed") == 0));
     runner.run(&only_b).expect(1);
@@ -559,20 +559,16 @@ fn filter_selects_trials_to_judge() {
     let (runner, run) = run_of(&table(2), 1);
     change(&runner, &table(1), "");
     assert_unchanged(&run, || {
-        runner.run(&["rescore", "-E", "test(b)", "--explain"]).expect(0).says(&[
-            "a@hostile#1 stays: the filter does not match it",
-            "b@hostile#1 judged: its expectations",
-            "1 trial would be judged",
-        ]);
+        snapshot(&runner.run(&["rescore", "-E", "test(b)", "--explain"]).expect(0));
         let nothing = "the filter `test(c)` matches no trial of the run";
         runner.run(&["rescore", "-E", "test(c)"]).expect(5).says(&[nothing]);
         runner.run(&["rescore", "-E", "tset(b)"]).expect(2).says(&["tset"]);
     });
     let filters = ["rescore", "-E", "outcome(failed)", "--filter", "test(b)"];
-    runner.run(&filters).expect(1).says(&["1 trial judged: 1 failed → passed"]);
+    snapshot(&runner.run(&filters).expect(1));
     assert_eq!((run.rows_of("a").len(), run.rows_of("b").len()), (1, 2));
     assert_sound(&runner, &run, "completed");
-    runner.run(&["rescore"]).expect(0).says(&["1 trial judged: 1 failed → passed"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
 }
 
 #[test]

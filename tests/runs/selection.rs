@@ -2,7 +2,7 @@
 
 use std::{fs, ops::Range};
 
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -57,14 +57,15 @@ fn flags_without_a_match_name_the_nearest() {
         (["--exclude", "*"], "every test is left out by `--exclude`"),
     ] {
         let ran = runner.exec(&args).expect(5);
-        ran.says(&["no test is selected", says]);
+        snapshot(&ran);
+        ran.says(&[says]);
     }
     assert!(runner.runs().is_empty());
     runner.exec(&["--test", "alone"]).expect(0);
     let ran = runner.run(&["resume", "--rerun", "faild"]).expect(2);
-    ran.says(&["there is no `--rerun faild`, and no trial has this name; did you mean `failed`?"]);
+    snapshot(&ran);
     let ran = runner.run(&["resume", "--rerun", "alone@b#3"]).expect(5);
-    ran.says(&["`--rerun alone@b#3` matches no trial of the run; nearest: `alone@b#1`"]);
+    snapshot(&ran);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn word_without_a_match_is_an_error() {
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.write("second.toml", text.replace("alone", "other"));
     let group = ["exec", "scenario.toml", "second.toml", "-E", "alone | other"];
-    runner.run(&group).expect(0).says(&["no test matches `other` of `-E`"]);
+    snapshot(&runner.run(&group).expect(0));
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn arguments_in_vain_are_warned_of() {
     let many: Vec<_> = many.collect();
     let many: Vec<_> = many.iter().map(String::as_str).chain(["--dry-run"]).collect();
     let ran = runner.exec(&many).expect(0);
-    ran.says(&["no test matches `--exclude none-9`", "matches 20 more globs of `--exclude`"]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("none-10"), "{}", ran.stderr);
     let args = ["--provider", "a", "--provider", "b", "--test", "alone", "--limit", "memory=1MiB"];
     let ran = runner.exec(&[&args[..], &["--dry-run"]].concat()).expect(0);
@@ -312,12 +313,12 @@ fn missing_lists_matter_only_to_their_providers() {
     runner.exec(&["--provider", "a"]).expect(0);
     for args in [&[][..], &["--test", "one"], &["--provider", "b"]] {
         let ran = runner.exec(args).expect(2);
-        ran.says(&["no file matches `b.jsonl`"]);
+        snapshot(&ran);
         let is_complete =
             ran.stderr.contains("missing.wasm") && ran.stderr.contains("missing.json");
         assert_eq!(is_complete, args.is_empty(), "{}", ran.stderr);
     }
-    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["no file matches `b.jsonl`"]);
+    snapshot(&runner.run(&["validate", "scenario.toml"]).expect(2));
     // A record may name another provider than its list.
     runner.write(
         "b.jsonl",
@@ -330,5 +331,5 @@ fn missing_lists_matter_only_to_their_providers() {
 fn advice_without_selected_tests_names_the_scenario() {
     let runner = listed();
     let ran = runner.exec(&["--test", "none"]).expect(5);
-    ran.says(&["list all trials: runner exec --dry-run scenario.toml"]);
+    snapshot(&ran);
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::{long_to_compile, steps_to_compile},
     processes::children,
@@ -108,7 +109,7 @@ fn types_nested_too_deeply_are_refused() {
     runner.scenario(ONE);
     for command in ["validate", "exec"] {
         let ran = runner.run(&[command, "scenario.toml"]).expect(2);
-        ran.says(&["p.wasm", "nests types too deeply to be compiled"]);
+        snapshot(&ran);
     }
 }
 

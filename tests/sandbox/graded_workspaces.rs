@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::workspace_changes::{added, replace_list};
 use super::workspaces::{agent, changes, tree};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::programs, run::Run, runner::Runner, running::Running, truth::assert_whole,
     wait::wait_until,
@@ -327,7 +328,7 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let before = attempts(&run);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     runner.write("hidden/a/check.py", "changed");
     let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
     ran.says(&["2 trials"]);
@@ -337,7 +338,7 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
         assert_eq!(found(rows.last().unwrap())["look"], looked("changed"));
     }
     assert_eq!(attempts(&run), before);
-    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    snapshot(&runner.run(&["rescore"]).expect(0));
     runner.run(&["verify"]).expect(0);
 
     // Without the changes, there is nothing to judge.
@@ -348,7 +349,7 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
     run.write(&artifact, "damaged");
     runner.write("hidden/a/check.py", "again");
     let ran = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
-    ran.says(&["its `workspace.jsonl` cannot be read"]);
+    snapshot(&ran);
     run.write(&artifact, content);
 
     // A call outside of the run has the files that the run was made with.
@@ -386,8 +387,8 @@ fn changes_that_were_not_kept_are_not_judged() {
 
         runner.scenario(&scenario.replace(named, expect));
         let explained = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
-        explained.says(&["the changes in its workspace were not kept"]);
-        runner.run(&["rescore"]).expect(0).says(&["1 trial cannot be judged again"]);
+        snapshot(&explained);
+        snapshot(&runner.run(&["rescore"]).expect(0));
         assert_eq!(run.rows().len(), 1);
         runner.run(&["resume", "latest", "--accept-changes"]);
         let row = run.rows().pop().unwrap();

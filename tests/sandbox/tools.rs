@@ -6,6 +6,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::guests;
 use crate::support::run::Run;
 use crate::support::runner::Runner;
@@ -192,9 +193,9 @@ fn calls_are_judged_again_without_running_anything() {
     // The agent only claims this one, although it says that the runner saw it.
     rescored("call = [{ tool = \"command\", arguments = { args = [\"refund\"] } }]", 1)
         .says(&["transcript.call"]);
-    rescored("max_calls = 1", 1).says(&["expected at most 1 call, got 2"]);
-    rescored("never = [\"c*\"]", 1).says(&["these may not be called, but were"]);
-    rescored("calls = [\"command\", \"other\"]", 1).says(&["expected a call of `other`"]);
+    snapshot(&rescored("max_calls = 1", 1));
+    snapshot(&rescored("never = [\"c*\"]", 1));
+    snapshot(&rescored("calls = [\"command\", \"other\"]", 1));
     assert_eq!(runner.only_run().rows().iter().filter(|row| row["judged"].is_null()).count(), 1);
 }
 
@@ -241,7 +242,7 @@ fn grader_with_a_tool_is_called_again_and_names_what_fails() {
     let reasons = "1 of 3 cases; two: expected \"4\", got \"2\"; three: exit code 1: no";
     runner.exec(&[]).expect(1).says(&[reasons]);
     let again = ["plugin", "run", "--from", "latest", "--trial", "a", "--grader", "cases"];
-    runner.run(&again).expect(1).says(&["1 of 3 cases"]);
+    snapshot(&runner.run(&again).expect(1));
 }
 
 /// Returns the random numbers that the tool of the agent and that of its judge have drawn in the newest attempt.
@@ -306,7 +307,7 @@ fn judge_has_random_numbers_that_its_agent_lacks() {
     assert_eq!(drawn(&run), first);
     let call = ["plugin", "run", "--from", run.id(), "--trial", "a", "--grader", "cases"];
     again(&call).expect(1).says(&[&first[1]]);
-    runner.run(&call).expect(2).says(&["secret `JUDGE_SEED` has no value"]);
+    snapshot(&runner.run(&call).expect(2));
 
     // An earlier version gave the judge the numbers of its agent.
     exec(&plain, "");
@@ -356,7 +357,7 @@ fn no_call_is_without_a_step() {
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     let expect = |more: &str| runner.scenario(&format!("{text}expect.transcript = {{ {more} }}\n"));
     expect("never = [\"command\"]");
-    runner.exec(&[]).expect(1).says(&["these may not be called, but were: `command` 5 times"]);
+    snapshot(&runner.exec(&[]).expect(1));
     let output = output(&runner);
     assert!(
         output.as_array().unwrap()[..4].iter().all(|one| one["error"] == "invalidinput"),
@@ -372,15 +373,12 @@ fn no_call_is_without_a_step() {
     assert_eq!(plain.matches("invalid").count(), 3, "{plain}");
     let lone =
         runner.run(&["plugin", "run", "agent.wasm", "--input", r#"{"call": "x", "input": 1}"#]);
-    lone.says(&["denied: the tool `x`, which is not in `[tools]`"]);
+    snapshot(&lone);
     // What does not fit cannot hide a call.
     let short = text.replace("grants.tools", "limits.transcript = 100\ngrants.tools");
     for more in ["never = [\"other\"]", "max_calls = 5"] {
         runner.scenario(&format!("{short}expect.transcript = {{ {more} }}\n"));
-        runner
-            .exec(&[])
-            .expect(1)
-            .says(&["5 steps are missing, which did not fit `limits.transcript`"]);
+        snapshot(&runner.exec(&[]).expect(1));
     }
 }
 
@@ -419,11 +417,7 @@ fn refused_calls_count_against_the_agent_and_never_for_it() {
     }
     let ran = expecting("calls = [\"command\"], max_calls = 7").expect(0);
     // Only a tool of the scenario can be granted.
-    ran.says(&[
-        "the tool `spare`",
-        "tools = [\"command\", \"refund\", \"spare\"]",
-        "the tool `shell`, which is not in `[tools]`",
-    ]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("\"shell\""), "{}", ran.stderr);
     let extras = transcript(&runner)["steps"]
         .as_array()

@@ -1,7 +1,7 @@
 //! Early ends of a session: bad trials and budgets.
 
 use super::two_providers;
-use crate::messages::transcript::Transcript;
+use crate::messages::{outputs::snapshot, transcript::Transcript};
 use crate::support::{run::Run, runner::Runner, truth::assert_consistent};
 
 const FAILING: &str = r#"
@@ -29,7 +29,7 @@ fn bad(run: &Run) -> u64 {
 fn fail_fast_ends_session_and_resume_continues() {
     let runner = Runner::hostile(FAILING);
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["2 trials did not pass, and `fail_fast` is 2"]);
+    snapshot(&ran);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
     assert_eq!((run.count("passed"), bad(&run)), (5, 2));
@@ -56,7 +56,7 @@ fn fail_fast_of_command_line_counts() {
         let runner = Runner::hostile(FAILING);
         let ran = runner.exec(&["-j", "1", flag]).expect(code);
         if code == 4 {
-            ran.says(&["did not pass, and `--fail-fast` is"]);
+            snapshot(&ran);
         }
         assert_eq!(bad(&runner.only_run()), failed, "{flag}");
     }
@@ -111,7 +111,7 @@ fn own_budget_ends_provider_alone() {
     let of = |provider: &str| rows.iter().filter(|row| row["provider"] == provider).count();
     assert_eq!((of("hostile"), of("other")), (2, 10));
     let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&["`tokens` of `hostile` is used up: 60 of 50", "--budget hostile:tokens=110"]);
+    snapshot(&refused);
     runner.run(&["resume", "--budget", "hostile:tokens=off"]).expect(0);
     assert_eq!(run.rows().len(), 20);
 }
@@ -121,7 +121,7 @@ fn unused_budgets_are_reported() {
     let mut transcript = Transcript::default();
     let runner = Runner::hostile(MEASURING);
     let ran = runner.exec(&["--budget", "tokens=off", "--budget", "tokns=5"]).expect(0);
-    ran.says(&["no attempt has measured `tokns`"]);
+    snapshot(&ran);
     // Of a metric that only some attempts have, a budget counts too little.
     let unmeasured = "[[tests]]\nid = \"b\"\ninput = { do = \"echo\" }\nrepeat = 2\n";
     let runner = Runner::hostile(&format!("{MEASURING}{unmeasured}"));

@@ -4,6 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::Value;
 
+use crate::messages::outputs::snapshot;
 use crate::support::runner::Runner;
 use crate::support::server::{Response, Server};
 use crate::support::truth::assert_consistent;
@@ -20,7 +21,7 @@ fn limits_above_all_memory_are_refused() {
         repeat = 3
         "#,
     );
-    runner.refused(&["-j", "2"], &["fits into this memory"]);
+    snapshot(&runner.refused(&["-j", "2"], &[]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -62,7 +63,7 @@ fn priced_metrics_become_one_cost() {
     }
     let metrics = &run.row("sum")["metrics"];
     assert_eq!(metrics[0], json!({"name": "cost_usd", "value": 5.5, "unit": "USD"}));
-    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd $5.50 input 3"]);
+    snapshot(&runner.run(&["show", "latest", "sum"]).expect(0));
     runner.run(&["verify"]).expect(0);
 }
 
@@ -83,7 +84,7 @@ fn cost_budget_holds_over_sessions() {
     let test = "[[tests]]\nid = \"a\"\ninput = { do = \"measure\", tokens = 3 }\nrepeat = 10\n";
     let runner = Runner::hostile(&priced(1_000_000, test));
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["the budget of `cost_usd` is used up: 12 of 10"]);
+    snapshot(&ran);
     let run = runner.only_run();
     assert_eq!(run.rows().len(), 4);
     assert_consistent(&runner);
@@ -91,12 +92,12 @@ fn cost_budget_holds_over_sessions() {
     // Rows that another program has doubled count once.
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", format!("{rows}{rows}"));
-    resume("cost_usd=14").expect(4).says(&["15 of 14"]);
+    snapshot(&resume("cost_usd=14").expect(4));
     run.write("index.jsonl", &run.text("index.jsonl")[rows.len()..]);
     let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&scenario.replace("1000000", "2000000"));
     // The price of a run is that of its own scenario, until it takes over another one.
-    resume("cost_usd=16").expect(4).says(&["18 of 16"]);
+    snapshot(&resume("cost_usd=16").expect(4));
     runner.run(&["resume", "--budget", "cost_usd=off", "--accept-changes"]).expect(0);
     let run = assert_whole(&runner, 10);
     let rows = run.rows();

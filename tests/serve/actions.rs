@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::chown, thread};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     http::{Answer, Site},
     processes::Process,
@@ -199,7 +200,7 @@ fn completed_run_is_neither_cancelled_nor_resumed() {
     let site = Site::start(&runner, &FOLDER);
     runner.exec(&[]).expect(1);
     site.post("/runs/latest/cancel", &json!({})).refuses(409, &["is completed"]);
-    site.post("/runs/latest/resume", &json!({})).refuses(409, &["nothing is left", "rerun"]);
+    snapshot(site.post("/runs/latest/resume", &json!({})).refuses(409, &[]));
     let rerun = json!({"rerun": "failed", "dry_run": true});
     let plan = site.post("/runs/latest/resume", &rerun).expect(200).document();
     assert_eq!([&plan["pending"], &plan["trials"][0]["trial"]], [&json!(1), &json!("b@hostile#1")]);
@@ -279,7 +280,7 @@ fn problems_of_a_scenario_have_places() {
         assert!(problem["shown"].as_str().unwrap().contains("bad.toml:3:1"), "{problem}");
     }
     let none = json!({"scenario": "scenario.toml", "tests": ["zzz"]});
-    site.post("/runs", &none).refuses(422, &["no test is selected"]);
+    snapshot(site.post("/runs", &none).refuses(422, &[]));
     let wrong = json!({"scenario": "scenario.toml", "limits": {"memory": "much"}});
     site.post("/runs", &wrong).refuses(422, &["--limit"]);
     assert!(runner.runs().is_empty());
@@ -344,8 +345,8 @@ fn only_scenarios_below_the_folders_are_started() {
         ["../scenario.toml", outside, "link.toml", "deep", "", "none.toml", "a\0b", "/dev/zero"]
     {
         let body = json!({"scenario": path});
-        site.post("/runs", &body).refuses(404, &["there is no scenario"]);
-        site.post("/plan", &body).refuses(404, &["there is no scenario"]);
+        snapshot(site.post("/runs", &body).refuses(404, &[]));
+        snapshot(site.post("/plan", &body).refuses(404, &[]));
     }
     site.post("/plan", &json!({"scenario": "near/own.toml"})).expect(200);
     site.post("/runs", &json!({"scenario": "deep/own.toml"})).expect(201);
@@ -361,8 +362,8 @@ fn changed_scenario_outside_is_not_adopted() {
     runner.exec(&[]).expect(1);
     let site = Site::start(&runner, &[]);
     let adopt = json!({"rerun": "all", "accept_changes": true});
-    site.post("/runs/latest/resume", &adopt).refuses(422, &["is not below"]);
-    site.post("/runs/latest/rescore", &json!({"dry_run": true})).refuses(422, &["is not below"]);
+    snapshot(site.post("/runs/latest/resume", &adopt).refuses(422, &[]));
+    snapshot(site.post("/runs/latest/rescore", &json!({"dry_run": true})).refuses(422, &[]));
     let scenario = json!({"scenario": "scenario.toml"});
     site.post("/runs/latest/rescore", &scenario).refuses(404, &["--scenarios"]);
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
@@ -400,7 +401,7 @@ fn starts_are_bounded_by_the_machine() {
     };
     start("tests", json!(vec!["a*"; 40_000])).refuses(422, &["values"]);
     start("tests", json!(["a{b,c}".repeat(20_000)])).refuses(422, &["bytes"]);
-    start("jobs", json!(4096)).refuses(422, &["this machine allows up to"]);
+    snapshot(start("jobs", json!(4096)).refuses(422, &[]));
     for (key, value, says) in [
         ("jobs", json!(4097), "`jobs` must be a whole number from 1 to 4096"),
         ("jobs", json!(0), "`jobs` must be"),
@@ -424,27 +425,24 @@ fn starts_are_bounded_by_the_machine() {
     for (key, value) in [("repeat", json!(1)), ("retries", json!(1000)), ("seed", json!(0))] {
         start(key, value).expect(200);
     }
-    start("priority", json!(1e30))
-        .refuses(400, &["`priority` must be a whole number from -9223372036854775808"]);
+    snapshot(start("priority", json!(1e30)).refuses(400, &[]));
     // Too large to be parsed.
     let resume = |body: &str| {
         let headers =
             [&*format!("Authorization: Bearer {}", site.token), "Content-Type: application/json"];
         site.send("POST", "/api/v1/runs/latest/resume", &headers, body)
     };
-    resume(r#"{"budget": {"tokens": 1e999}}"#)
-        .refuses(400, &["`budget.tokens` must be a number from"]);
-    resume(r#"{"budget": {"tokens": 0}}"#).refuses(400, &["`budget.tokens` must be a number from"]);
+    snapshot(resume(r#"{"budget": {"tokens": 1e999}}"#).refuses(400, &[]));
+    snapshot(resume(r#"{"budget": {"tokens": 0}}"#).refuses(400, &[]));
     start("tags", json!(["a\0b"])).refuses(422, &["U+0000"]);
     start("set", json!({"a=b": "c"})).refuses(422, &["a=b"]);
-    start("build", json!(true)).refuses(400, &["unknown field `build`"]);
+    snapshot(start("build", json!(true)).refuses(400, &[]));
     start("filter", json!("in(latest, outcome(failed))")).expect(200);
     let run = runner.only_run().dir.to_string_lossy().into_owned();
-    start("filter", json!(format!("in({run}, outcome(failed))")))
-        .refuses(404, &["there is no run"]);
+    snapshot(start("filter", json!(format!("in({run}, outcome(failed))"))).refuses(404, &[]));
     let rerun = json!({"rerun": format!("in({run}, outcome(failed))"), "dry_run": true});
-    site.post("/runs/latest/resume", &rerun).refuses(404, &["there is no run"]);
-    start("tests", json!(["--build"])).refuses(422, &["no test is selected"]);
+    snapshot(site.post("/runs/latest/resume", &rerun).refuses(404, &[]));
+    snapshot(start("tests", json!(["--build"])).refuses(422, &[]));
 }
 
 #[test]
@@ -482,12 +480,16 @@ fn repeated_request_with_another_body_is_refused() {
     site.post("/runs", &body).expect(201);
     let run = runner.only_run();
     ended(&run);
-    others.iter().for_each(|other| site.post("/runs", other).refuses(409, &says));
+    for other in &others {
+        site.post("/runs", other).refuses(409, &says);
+    }
     let resume = json!({"rerun": "all", "request": "click-3"});
     site.post("/runs/latest/resume", &resume).refuses(409, &says);
     drop(site);
     let site = Site::start(&runner, &FOLDER);
-    others.iter().for_each(|other| site.post("/runs", other).refuses(409, &says));
+    for other in &others {
+        site.post("/runs", other).refuses(409, &says);
+    }
     assert_eq!(site.post("/runs", &body).expect(200).document()["id"], run.id());
     runner.only_run();
     // The same body for another run is another request.
@@ -495,7 +497,7 @@ fn repeated_request_with_another_body_is_refused() {
     let resume = json!({"rerun": "all", "request": "click-4"});
     site.post(&format!("/runs/{}/resume", run.id()), &resume).expect(202);
     ended(&run);
-    site.post("/runs/latest/resume", &resume).refuses(409, &["request click-4 was sent before"]);
+    snapshot(site.post("/runs/latest/resume", &resume).refuses(409, &[]));
 }
 
 #[test]
@@ -534,7 +536,7 @@ fn repeated_requests_of_the_queue_make_one_run() {
         [&json!("click-2"), &json!(1)]
     );
     let other = json!({"scenario": "scenario.toml", "request": "click-2"});
-    site.post("/runs", &other).refuses(409, &["with another body"]);
+    snapshot(site.post("/runs", &other).refuses(409, &[]));
     wait_until("it is started", || runner.runs().len() == 1);
     let run = runner.only_run();
     ended(&run);
@@ -653,8 +655,8 @@ fn ambiguous_names_have_candidates() {
     answer.refuses(409, &["type more"]);
     assert_eq!(answer.document()["candidates"].as_array().unwrap().len(), 2);
     let run = runner.runs()[0].dir.to_string_lossy().replace('/', "%2F");
-    site.post(&format!("/runs/{run}/stop"), &json!({})).refuses(404, &["there is no run"]);
-    site.post("/runs/latest/stop", &json!({"mod": "kill"})).refuses(400, &["unknown field `mod`"]);
+    snapshot(site.post(&format!("/runs/{run}/stop"), &json!({})).refuses(404, &[]));
+    snapshot(site.post("/runs/latest/stop", &json!({"mod": "kill"})).refuses(400, &[]));
 }
 
 #[test]
@@ -676,7 +678,7 @@ fn start_takes_a_folder_and_a_number_of_tests() {
     }
     let mut other = start;
     other["first"] = json!(2);
-    site.post("/runs", &other).refuses(422, &["night holds a run of another plan"]);
+    snapshot(site.post("/runs", &other).refuses(422, &[]));
     let sample = json!({"scenario": "scenario.toml", "sample": 1});
     assert_eq!(site.post("/plan", &sample).expect(200).document()["plan"]["trials"], 1);
     for (key, value, status, says) in [

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::around::terminal::Terminal;
+use crate::messages::outputs::snapshot;
 use crate::results::schemas::Published;
 use crate::support::{guests, http::Site, run::Run, run::sealed, runner::Runner, web::toml};
 
@@ -70,19 +71,7 @@ fn transcript_has_turns_calls_and_steps_of_failed_checks() {
     page.says(&["transcript: 8 steps, 4 calls of tools; to see it: runner show ", "--transcript"]);
 
     let shown = runner.run(&SHOW).expect(0);
-    shown.says(&[
-        "a@agent#1, attempt 1: 8 steps, 4 calls of tools 1 system Be careful. 2 user xxx",
-        "… 4.9 KiB in all 3 agent gpt, 1,200 tokens in, 34 tokens out ┆ The order first. I look it up. 4 agent, ",
-        r#"→ lookup({"args":["say","long"#,
-        "4.9 KiB in all ✗ 5 agent, ",
-        r#"→ refund({"args":["say","done"]}) ✗ transcript.calls: expected a call of `close` after `refund`"#,
-        r#"→ refund({"args":["loop"]}) ✗ transcript.max_calls: expected at most 2 calls, got 3 ✗ transcript.call: "#,
-        "← error (timeout) it did not end",
-        r"✗ 7 agent, the agent's own word I\u{1b}[31m did\u{202e}\r it</pre><script> → drop\nall(",
-        "✗ transcript.never: these may not be called",
-        "← gone ← [image] 8 user, given by the test ok note: its `observation` cannot be read: ",
-        "note: long texts are folded; `--full` shows all",
-    ]);
+    snapshot(&shown);
     assert!(!shown.stdout.contains(['\u{1b}', '\u{202e}', '\r']), "{}", shown.stdout);
     assert_eq!(shown.stdout.matches("own word").count(), 1, "{}", shown.stdout);
     assert!(shown.stdout.len() < 8 << 10, "{}", shown.stdout.len());
@@ -100,7 +89,7 @@ fn transcript_has_turns_calls_and_steps_of_failed_checks() {
     assert_eq!(document["steps"][1]["message"]["bytes"], 5000);
     assert_eq!(document["steps"][1]["message"]["text"].as_str().unwrap().len(), 5000);
     let second = runner.run(&[&SHOW[..], &["--attempt", "2"]].concat());
-    second.expect(2).says(&["has no attempt 2"]);
+    snapshot(&second.expect(2));
 
     let escapes = regex::Regex::new(r"\x1b\[[0-9;]*m").unwrap();
     for columns in [60, 80, 200] {
@@ -236,10 +225,7 @@ fn huge_transcripts_are_read_in_little_memory() {
     assert!(page.to_string().len() < 64 << 10);
     let peak = site.running.process().peak_memory();
     assert!(peak < 160 << 20, "{peak}");
-    runner
-        .run(&SHOW)
-        .expect(0)
-        .says(&["1 step, 100,000 calls of tools", "… 99,980 more calls and results"]);
+    snapshot(&runner.run(&SHOW).expect(0));
 }
 
 #[test]
@@ -273,7 +259,7 @@ fn steps_are_served_by_place_and_by_tool() {
     );
     assert!(page["steps"][1]["message"]["text"].as_str().unwrap().len() <= 2000);
     site.ask("GET", &format!("{path}/transcript?limit=101"), None).refuses(400, &["limit"]);
-    site.ask("GET", &format!("{path}/transcript?attempt=2"), None).refuses(404, &["no attempt 2"]);
+    snapshot(site.ask("GET", &format!("{path}/transcript?attempt=2"), None).refuses(404, &[]));
 
     let whole = site.ask("GET", &format!("{path}/attempts/1/steps/2"), None).expect(200);
     assert_eq!(whole.text(), format!("── step ──\nuser\n── message ──\n{}\n", "x".repeat(5000)));
@@ -282,12 +268,12 @@ fn steps_are_served_by_place_and_by_tool() {
         failed.contains("── call ──\nrefund({\"args\":[\"loop\"]})\n── error ──\ntimeout: "),
         "{failed}"
     );
-    site.ask("GET", &format!("{path}/attempts/1/steps/9"), None).refuses(404, &["no step 9"]);
-    site.ask("GET", &format!("{path}/attempts/1/steps/0"), None).refuses(404, &["no step 0"]);
+    snapshot(site.ask("GET", &format!("{path}/attempts/1/steps/9"), None).refuses(404, &[]));
+    snapshot(site.ask("GET", &format!("{path}/attempts/1/steps/0"), None).refuses(404, &[]));
 
     let plain = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
     plain.exec(&[]).expect(0);
-    plain.run(&SHOW).expect(2).says(&["attempt 1 of `a@hostile#1` has no transcript"]);
+    snapshot(&plain.run(&SHOW).expect(2));
     let site = Site::start(&plain, &[]);
     site.ask("GET", "/runs/latest/trials/a@hostile%231/transcript", None)
         .refuses(404, &["no transcript"]);

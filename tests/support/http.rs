@@ -165,9 +165,9 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Fails unless this is a problem document with its own status, and its text contains all of these texts.
+    /// Fails unless this is a problem document with its own status, and its text contains all of these texts. Returns itself.
     #[track_caller]
-    pub(crate) fn refuses(&self, status: u16, texts: &[&str]) {
+    pub(crate) fn refuses(&self, status: u16, texts: &[&str]) -> &Self {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let problem = self.document();
@@ -175,6 +175,7 @@ impl Answer {
         for text in texts {
             assert!(self.text().contains(text), "`{text}` is not in {problem}");
         }
+        self
     }
 }
 

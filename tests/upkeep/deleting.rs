@@ -8,6 +8,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{ended, going_on, naps, short};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     random::{Random, times},
     runner::Runner,
@@ -50,7 +51,7 @@ fn prune_shows_before_it_deletes() {
         "runner unpin",
     ]);
     runner.run(&["unpin", runs[0].id()]).expect(0);
-    runner.run(&["unpin", runs[0].id()]).expect(0).says(&["is not pinned"]);
+    snapshot(&runner.run(&["unpin", runs[0].id()]).expect(0));
     let deleted =
         runner.run(&["prune", runs[0].id(), "latest", "--yes", "--json"]).expect(0).document();
     assert_eq!(deleted["runs"].as_array().unwrap().len(), 2);
@@ -64,14 +65,13 @@ fn ignored_settings_are_the_only_advice() {
     let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
     runner.exec(&[]).expect(0);
     let of_all = [&["prune", "--yes"][..], &["notify"], &["notify", "latest", "--again"]];
-    let all = || of_all.map(|args| runner.run(args).expect(0).stderr);
-    let [prune, notify, again] = all();
-    assert!(prune.contains("no policy is set"), "{prune}");
-    assert!(notify.contains("no notification is due"), "{notify}");
-    assert!(again.contains("no receiver is notified"), "{again}");
+    let all = || of_all.map(|args| runner.run(args).expect(0));
+    for ran in all() {
+        snapshot(&ran);
+    }
     // Written by the user, and not confirmed.
     fs::write(runner.path("results/runner.toml"), "[retention]\nkeep_last = 9\n").unwrap();
-    for printed in all() {
+    for printed in all().map(|ran| ran.stderr) {
         assert!(printed.contains("runner trust"), "{printed}");
         for advice in ["no policy is set", "no notification is due", "no receiver is notified"] {
             assert!(!printed.contains(advice), "{printed}");
@@ -85,7 +85,7 @@ fn live_runs_are_not_deleted() {
     let running = going_on(&runner);
     let run = runner.only_run();
     runner.run(&["prune", "--keep-last", "0", "--yes"]).expect(0);
-    runner.run(&["prune", run.id(), "--yes"]).expect(6).says(&["works on run"]);
+    snapshot(&runner.run(&["prune", run.id(), "--yes"]).expect(6));
     runner.run(&["pin", run.id()]).expect(6);
     running.kill();
     runner.run(&["prune", run.id(), "--yes"]).expect(2).says(&["runner cleanup"]);

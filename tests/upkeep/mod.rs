@@ -17,6 +17,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::messages::outputs::snapshot;
 use crate::support::{
     random::times, run::Run, runner::Runner, running::Running, truth::assert_consistent,
     wait::wait_until,
@@ -128,7 +129,7 @@ fn lists_hold_what_is_asked_for() {
         runner.run(&[&["list"][..], &args].concat()).expect(2).says(&[args[1]]);
     }
     runner.run(&["list"]).expect(0);
-    runner.run(&["list", "--status", "failed"]).expect(0).says(&["no runs match"]);
+    snapshot(&runner.run(&["list", "--status", "failed"]).expect(0));
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn other_users_settings_do_not_count() {
         chown(&file, Some(rustix::process::geteuid().as_raw()), None).unwrap();
     }
     runner.write("results/runner.toml", "[retention]\nkeep_lasst = 1\n");
-    runner.run(&["prune", "--yes"]).expect(2).says(&["runner.toml:2", "did you mean", "keep_last"]);
+    snapshot(&runner.run(&["prune", "--yes"]).expect(2));
     runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
     runner.run(&["prune", "--yes"]).expect(0);
     assert!(!runs[0].dir.exists() && runs[1].dir.exists());
@@ -206,7 +207,7 @@ fn strange_folders_are_no_runs() {
     let foreign = root.join("foreign/benchmark.json");
     fs::write(&foreign, r#"{"format": 9, "status": "running"}"#).unwrap();
     std::os::unix::fs::symlink("/etc", root.join("link")).unwrap();
-    runner.run(&["list"]).expect(0).says(&["foreign", "its format is 9"]);
+    snapshot(&runner.run(&["list"]).expect(0));
     for args in [
         &["cleanup", "--yes"][..],
         &["prune", "--keep-last", "0", "--yes"],
@@ -305,7 +306,7 @@ fn resume_names_the_newest_of_many_runs() {
     let run = runner.only_run();
     copy_run(&run, 7);
     let ran = runner.run(&["resume"]).expect(2);
-    ran.says(&["8 runs are incomplete", "runner list --status incomplete"]);
+    snapshot(&ran);
     assert_eq!(ran.stderr.matches("/100  incomplete (SIGINT)").count(), 5, "{}", ran.stderr);
     fs::remove_dir_all(runner.path("results/store")).unwrap();
     let lost = runner.run(&["resume", run.id()]).expect(2);

@@ -11,6 +11,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{ended, going_on, naps, short};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     guests::printing,
     run::Run,
@@ -203,7 +204,9 @@ fn files_that_others_could_change_are_refused() {
     runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
     let text = fs::read(&suite).unwrap();
     fs::write(&suite, [&text[..], b"\n"].concat()).unwrap();
-    runner.run(&["resume"]).expect(2).says(&[&digest, "its bytes do not match"]);
+    let ran = runner.run(&["resume"]).expect(2);
+    snapshot(&ran);
+    ran.says(&[&digest]);
     fs::write(&suite, text).unwrap();
     runner.run(&["resume", "-j", "8"]).expect(0);
 }
@@ -219,10 +222,12 @@ fn dead_runs_of_others_are_left_alone() {
     give(&run.dir, COLLEAGUE);
     let before = look(&run);
     let skipped = format!("skipped: run {} belongs to uid {COLLEAGUE}", run.id());
-    runner.run(&["cleanup"]).expect(0).says(&["no dead process has left a run open", &skipped]);
+    let ran = runner.run(&["cleanup"]).expect(0);
+    snapshot(&ran);
+    ran.says(&[&skipped]);
     runner.run(&["cleanup", "--yes"]).expect(0).says(&[&skipped]);
     runner.run(&["resume"]).expect(2).says(&[&skipped]);
-    runner.run(&["stop", run.id()]).expect(2).says(&["belongs to uid 4242"]);
+    snapshot(&runner.run(&["stop", run.id()]).expect(2));
     assert_eq!(look(&run), before);
     assert_eq!(runner.list()[0]["status"], "incomplete");
     give(&run.dir, 0);
@@ -288,7 +293,7 @@ fn colleagues_share_a_root_and_keep_their_runs() {
     for (user, own, other) in [(COLLEAGUE, &first, &second), (OTHER_COLLEAGUE, &second, &first)] {
         run(user, &["resume", own.id(), "--rerun", "all"]).expect(0);
         let refused = run(user, &["resume", other.id(), "--rerun", "all"]).expect(2);
-        refused.says(&["belongs to uid 424", "grants its providers nothing"]);
+        snapshot(&refused);
         run(user, &["show", other.id()]).expect(0);
         run(user, &["verify", other.id()]).expect(0);
     }

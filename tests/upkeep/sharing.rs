@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use rustix::process::Signal;
 
 use super::{ended, going_on, held, naps};
+use crate::messages::outputs::snapshot;
 use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
 #[test]
@@ -36,7 +37,7 @@ fn exclusive_session_names_a_hidden_one() {
     // Such as a session of another user.
     let lock = File::open(runner.path("results/.lock")).unwrap();
     lock.lock_shared().unwrap();
-    runner.exec(&["--exclusive"]).expect(6).says(&["whose run only its owner can read", "--wait"]);
+    snapshot(&runner.exec(&["--exclusive"]).expect(6));
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn only_the_lock_holder_writes_the_status() {
         || ["benchmark.json", "index.jsonl", "lock", "runner.log"].map(|name| run.bytes(name));
     let (before, into) = (look(), run.dir.to_str().unwrap());
     // The lock file names the dead process.
-    runner.run(&["resume", run.id()]).expect(6).says(&["is held by another program; "]);
+    snapshot(&runner.run(&["resume", run.id()]).expect(6));
     let commands = [
         (&["cleanup", "--yes"][..], 0),
         (&["prune", "--keep-last", "0", "--yes"], 0),

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::naps;
+use crate::messages::outputs::snapshot;
 use crate::support::{
     random::times,
     run::Run,
@@ -370,7 +371,7 @@ fn last_failed_believes_no_damaged_run() {
         fs::copy(runner.path(name), runner.path(&format!("copy/{name}"))).unwrap();
     }
     let other = ["exec", "copy/scenario.toml", "--last-failed"];
-    runner.run(&other).expect(2).says(&["it is a run of", "scenario.toml"]);
+    snapshot(&runner.run(&other).expect(2));
     let rows = run.bytes("index.jsonl");
     run.write("index.jsonl", [&rows[..], &rows].concat());
     runner.exec(&["--last-failed", "--dry-run"]).expect(5);
@@ -383,10 +384,7 @@ fn last_failed_after_success_says_so() {
     let runner = naps(1, 1);
     runner.exec(&["-q"]).expect(0);
     let ran = runner.exec(&["--last-failed"]).expect(5);
-    ran.says(&[
-        "the newest result of every planned trial is passed or skipped",
-        "`--last-failed` selects none",
-    ]);
+    snapshot(&ran);
     assert!(!ran.stderr.contains("--tag"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("planned in these runs"), "{}", ran.stderr);
 }

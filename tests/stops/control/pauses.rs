@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{asked, result, started};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     cases::at_once,
     guests::steps_to_compile,
@@ -39,7 +40,7 @@ fn paused_run_is_refused_all_the_same() {
     compiler.signal(Signal::STOP);
     runner.run(&["pause"]).expect(0);
     compiler.signal(Signal::CONT);
-    running.finish().expect(2).says(&["failed in `describe`"]);
+    snapshot(&running.finish().expect(2));
     assert!(runner.runs().is_empty(), "there is a run");
 }
 

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{asked, result, started};
+use crate::messages::outputs::snapshot;
 use crate::support::{
     run::Run,
     runner::Runner,
@@ -44,7 +45,7 @@ fn run_stopped_before_its_first_trial_is_gone() {
     let gone = format!("run {id} no longer exists");
     let said = asked(&runner, &["stop"]);
     assert_eq!([&said["result"], &said["run"]], ["removed", &*id]);
-    running.finish().expect(4).says(&["stopped before the first trial; there is no run"]);
+    snapshot(&running.finish().expect(4));
     waiting.finish().expect(2).says(&[&gone]);
     logs.finish().expect(2).says(&[&gone]);
     assert!(runner.runs().is_empty(), "there is a run");
@@ -222,7 +223,7 @@ fn stop_sweeps_a_dead_run() {
     running.kill();
     let run = runner.only_run();
     assert_eq!(run.ending()[0], "running");
-    runner.run(&["stop"]).expect(2).says(&["no run is running in results"]);
+    snapshot(&runner.run(&["stop"]).expect(2));
     assert_eq!(run.ending()[0], "running");
     assert_eq!(result(&runner, &["stop", "latest"]), "already_terminal");
     assert_eq!(run.ending(), ["incomplete", "crashed", "", "none"]);
@@ -280,7 +281,7 @@ fn cancel_of_a_completed_run_is_refused() {
     let run = runner.only_run();
     let before = run.bytes("benchmark.json");
     let refused = runner.run(&["cancel", "latest"]).expect(2);
-    refused.says(&["there is nothing to cancel: run", "has already ended: ✓ passed"]);
+    snapshot(&refused);
     assert_eq!(run.bytes("benchmark.json"), before);
 }
 
@@ -288,7 +289,7 @@ fn cancel_of_a_completed_run_is_refused() {
 fn only_running_run_needs_no_name() {
     let runner = Runner::endless(3, "sleep", "");
     for command in ["stop", "cancel", "pause", "unpause"] {
-        runner.run(&[command]).expect(2).says(&["no run is running in results"]);
+        snapshot(&runner.run(&[command]).expect(2));
         runner.run(&[command, "nothing"]).expect(2);
     }
     let both = [started(&runner), started(&runner)];
@@ -296,7 +297,8 @@ fn only_running_run_needs_no_name() {
     for command in ["stop", "cancel", "pause", "unpause"] {
         let ran = runner.run(&[command]).expect(2);
         let short = |run: &Run| run.id().rsplit_once('-').unwrap().1.to_owned();
-        ran.says(&["2 runs are running", &short(&runs[0]), &short(&runs[1])]);
+        snapshot(&ran);
+        ran.says(&[&short(&runs[0]), &short(&runs[1])]);
     }
     assert_eq!(result(&runner, &["stop", runs[0].id()]), "stopped");
     assert_eq!(result(&runner, &["stop"]), "stopped");
