@@ -22,10 +22,11 @@ thread_local! {
 /// Sizes of files that a compiler or the runner has written.
 static SIZE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b\d+\.\d+ [KMG]iB").unwrap());
 
-/// Comparisons of times, which differ by any sign and at times significantly.
-static MEASURED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\b(duration|response_time) [^\n]*DURATION[^\n]*|\* significant: [^\n]*").unwrap()
-});
+/// Comparisons of times, which differ by any sign, and by chance significantly.
+static MEASURED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\b(duration|response_time) [^\n]*DURATION[^\n]*").unwrap());
+static LEGEND: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?m)^\* significant: [^\n]*\n+").unwrap());
 
 /// Held while a file is changed.
 static FILES: Mutex<()> = Mutex::new(());
@@ -63,7 +64,8 @@ pub(crate) fn snapshot(printed: &impl Printed) {
         .replace(root().canonicalize().unwrap().to_str().unwrap(), "REPOSITORY");
     let printed = ENTRIES.with_borrow_mut(|entries| {
         let printed = SIZE.replace_all(&normal(&printed), "SIZE").into_owned();
-        *entries += &MEASURED.replace_all(&printed, "$1 MEASURED");
+        let printed = MEASURED.replace_all(&printed, "$1 MEASURED");
+        *entries += &LEGEND.replace_all(&printed, "");
         entries.clone()
     });
     let lock = FILES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,6 +4,7 @@ mod circles;
 mod places;
 mod sizes;
 mod waits;
+mod wordings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

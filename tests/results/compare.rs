@@ -237,16 +237,17 @@ fn incomplete_run_passes_no_check() {
         runner.run(&args).expect(1)
     };
     for kind in ["regressed", "significant", "slower"] {
-        snapshot(&failing(&[], kind));
+        failing(&[], kind).says(&["new is incomplete: 1 of 2 trials have results"]);
     }
     // The base lacks the test that fails in the new run.
     runner.exec(&[]).expect(1);
-    snapshot(&failing(&["latest~1", "latest"], "slower"));
+    failing(&["latest~1", "latest"], "slower")
+        .says(&["base is incomplete: 1 of 2 trials have results; 1 failure has no result there"]);
     runner.run(&["compare", "latest~1", "latest~2", "--fail-on", "regressed"]).expect(0);
     // Damage is no reason to pass.
     let new = runner.runs().remove(2);
     new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
-    snapshot(&failing(&["latest~2", "latest"], "slower"));
+    failing(&["latest~2", "latest"], "slower").says(&["new is damaged"]);
 }
 
 #[test]
