@@ -104,6 +104,26 @@ fn transcript_has_turns_calls_and_steps_of_failed_checks() {
 }
 
 #[test]
+fn failed_check_has_its_step_in_the_row() {
+    let runner = agent(&conversation(), EXPECT);
+    let run = runner.only_run();
+    let row = run.row("a");
+    let steps = row["checks"].as_array().unwrap().iter().map(|check| check["step"].as_u64());
+    assert_eq!(steps.collect::<Vec<_>>(), [Some(5), Some(7), Some(6), None, Some(6)]);
+
+    // A row of an older version links no step, and its checks are shown as before.
+    let step = regex::Regex::new(r#","step":[0-9]+"#).unwrap();
+    let line = step.replace_all(run.text("index.jsonl").trim_end(), "").into_owned();
+    run.write("index.jsonl", sealed(&line) + "\n");
+    let document = runner.run(&[&SHOW[..], &["--json"]].concat()).expect(0).document();
+    assert_eq!((&document["failed"], &document["calls"]), (&json!([]), &json!(4)));
+    let steps = document["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step["failed"] == json!([])), "{document}");
+    let page = runner.run(&["show", "latest", "a"]).expect(0);
+    page.says(&["transcript.never: these may not be called"]);
+}
+
+#[test]
 fn reports_have_the_arguments_of_a_failed_call() {
     let runner = agent(
         &json!([call("refund", &["say", "no"])]),

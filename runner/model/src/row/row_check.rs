@@ -74,6 +74,9 @@ pub struct Check<'a> {
     /// Reason of the verdict, one line. Absent if `differences` are the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Text<'a>>,
+    /// Step of the transcript that broke the check, from 1. Absent if no step did, and in rows of older versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
     /// The end of the standard error, for failed checks of `exit_code` and `stderr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<Text<'a>>,
@@ -173,7 +176,8 @@ impl<'a> Check<'a> {
     pub(super) fn is_possible(&self) -> bool {
         let count = self.difference_count;
         let is_compared = count > 0 || self.code_points.is_some() || self.hint.is_some();
-        let is_separate = if self.kind.is_some() { self.name.is_empty() } else { !is_compared };
+        let is_own = !is_compared && self.step.is_none();
+        let is_separate = if self.kind.is_some() { self.name.is_empty() } else { is_own };
         is_separate && self.differences.len() as u64 <= count.min(MAX_DIFFERENCES as u64)
     }
 }

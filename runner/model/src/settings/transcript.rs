@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json::{each_item, read_part};
 use crate::{Digest, Text, enum_text::is_default};
 
 /// Name of the artifact with the transcript.
@@ -48,13 +49,31 @@ pub struct Agent<'a> {
     pub tool_definitions: Vec<&'a RawValue>,
 }
 
-/// A step of a transcript.
+/// A step of a transcript. Guests may have written all values but the number, so parts are parsed when they are used.
 #[derive(Debug, Deserialize)]
 pub struct Step<'a> {
+    /// From 1.
+    pub step_id: u64,
+    #[serde(borrow)]
+    pub source: Text<'a>,
+    #[serde(borrow)]
+    pub message: &'a RawValue,
     #[serde(borrow, default)]
-    pub tool_calls: Option<Vec<StepCall<'a>>>,
+    pub timestamp: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub extra: Option<StepExtra<'a>>,
+    pub model_name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub is_copied_context: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub observation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub metrics: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub extra: Option<&'a RawValue>,
 }
 
 /// A call of a tool in a step.
@@ -72,9 +91,24 @@ pub struct StepExtra<'a> {
     /// [`BY_RUNNER`] or [`BY_GUEST`].
     #[serde(borrow, default)]
     pub by: Option<Text<'a>>,
+    /// Kind of the error of a tool.
+    #[serde(borrow, default)]
+    pub error: Option<Text<'a>>,
+    /// Duration of the call of a tool.
+    #[serde(default)]
+    pub duration_ms: Option<f64>,
     /// Whether the calls of the step were refused, and no tool ran.
     #[serde(default)]
     pub refused: bool,
+}
+
+/// A call of a tool with its place.
+#[derive(Debug)]
+pub struct PlacedCall<'a> {
+    /// Number of the step, from 1.
+    pub step: u64,
+    pub standing: CallStanding,
+    pub call: StepCall<'a>,
 }
 
 /// What is known about a call of a tool.
@@ -88,28 +122,46 @@ pub enum CallStanding {
     Made,
 }
 
-impl CallStanding {
-    /// Returns what is known about the calls of a step by its `extra`. `has_tools` tells whether the agent had tools of the runner.
-    pub fn of(by: Option<&str>, is_refused: bool, has_tools: bool) -> Self {
-        match by {
-            _ if is_refused => Self::Refused,
-            Some(BY_RUNNER) => Self::Made,
-            _ if has_tools => Self::Claimed,
-            _ => Self::Made,
+impl<'a> Step<'a> {
+    /// Parses the `extra`. That of a guest may have another form, and then says nothing.
+    pub fn extra(&self) -> StepExtra<'a> {
+        read_part(self.extra).unwrap_or_default()
+    }
+
+    /// Calls `each` with the calls of tools.
+    ///
+    /// # Errors
+    ///
+    /// `tool_calls` has another form. `each` has got the calls before that place.
+    pub fn each_call(&self, each: &mut dyn FnMut(StepCall<'a>)) -> serde_json::Result<()> {
+        each_item(self.tool_calls, each)
+    }
+
+    /// Returns what is known about the calls of the step. `has_tools` tells whether the agent had tools of the runner.
+    fn standing(&self, has_tools: bool) -> CallStanding {
+        let extra = self.extra();
+        match extra.by.as_deref() {
+            _ if extra.refused => CallStanding::Refused,
+            Some(BY_RUNNER) => CallStanding::Made,
+            _ if has_tools => CallStanding::Claimed,
+            _ => CallStanding::Made,
         }
     }
 }
 
 impl<'a> Transcript<'a> {
     /// Returns the calls of tools in their order.
-    pub fn calls(&self) -> impl Iterator<Item = (CallStanding, &StepCall<'a>)> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Step::each_call`].
+    pub fn calls(&self) -> serde_json::Result<Vec<PlacedCall<'a>>> {
         let has_tools = !self.agent.tool_definitions.is_empty();
-        self.steps.iter().flat_map(move |step| {
-            let extra = step.extra.as_ref();
-            let by = extra.and_then(|extra| extra.by.as_deref());
-            let is_refused = extra.is_some_and(|extra| extra.refused);
-            let standing = CallStanding::of(by, is_refused, has_tools);
-            step.tool_calls.iter().flatten().map(move |call| (standing, call))
-        })
+        let mut calls = Vec::new();
+        for step in &self.steps {
+            let (number, standing) = (step.step_id, step.standing(has_tools));
+            step.each_call(&mut |call| calls.push(PlacedCall { step: number, standing, call }))?;
+        }
+        Ok(calls)
     }
 }

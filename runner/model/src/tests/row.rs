@@ -190,6 +190,9 @@ fn impossible_rows_of_workers_are_refused() {
         let refused = refuse("\"attempt\":1", &format!("\"attempt\":1,\"artifacts\":[{artifact}]"));
         assert!(refused.contains("impossible `artifacts`"), "{name}: {refused}");
     }
+    // Steps are those of transcripts, which a provider cannot judge.
+    let refused = refuse("\"kind\":\"json\"", "\"name\":\"a\",\"step\":1");
+    assert!(refused.contains("impossible `checks`"), "{refused}");
     let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
     let check = format!("\"checks\":[{{\"name\":\"a\",\"verdict\":\"pass\",\"PART\":{deep}}}]");
     let error = format!("\"error\":{{\"code\":\"a\",\"message\":\"a\",\"details\":[{deep}]}}");

@@ -2,9 +2,12 @@
 //!
 //! Most readers round long numbers, and keep the last of two equal keys. Both change a value silently.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, io, iter::Peekable, ops::Range};
+use std::{
+    borrow::Cow, collections::BTreeMap, fmt, io, iter::Peekable, marker::PhantomData, ops::Range,
+};
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
 use super::Text;
@@ -267,6 +270,54 @@ impl<'a> Iterator for Tokens<'a> {
         };
         self.at = start + length;
         Some((start, &self.json[start..self.at]))
+    }
+}
+
+/// Parses a value. `None` if it has another form.
+pub fn read_part<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Option<T> {
+    json.and_then(|json| serde_json::from_str(json.get()).ok())
+}
+
+/// Calls `each` with the items of an array: one can have millions of them. `None` and `null` have none.
+///
+/// # Errors
+///
+/// JSON that is not an array, or an item of another form. `each` has got the items before it.
+pub fn each_item<'a, T: Deserialize<'a>>(
+    array: Option<&'a RawValue>,
+    each: &mut dyn FnMut(T),
+) -> serde_json::Result<()> {
+    let array = array.map(RawValue::get).filter(|array| *array != "null");
+    let Some(array) = array else { return Ok(()) };
+    let items = ItemSeed { each, item: PhantomData };
+    items.deserialize(&mut serde_json::Deserializer::from_str(array))
+}
+
+struct ItemSeed<'f, T> {
+    each: &'f mut dyn FnMut(T),
+    item: PhantomData<T>,
+}
+
+impl<'a, T: Deserialize<'a>> DeserializeSeed<'a> for ItemSeed<'_, T> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'a, T: Deserialize<'a>> Visitor<'a> for ItemSeed<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.each)(item);
+        }
+        Ok(())
     }
 }
 

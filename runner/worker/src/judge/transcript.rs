@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use runner_model::row::{Check, CheckKind, Raw};
 use runner_model::test::{Expect, ExpectedCall};
-use runner_model::transcript::{CallStanding, StepCall, Transcript};
+use runner_model::transcript::{CallStanding, PlacedCall, Transcript};
 use runner_model::units::{grouped, plural};
 use runner_model::{globs, outcome::Verdict};
 
@@ -22,19 +22,19 @@ pub(super) fn check_transcript(
     evidence: &Evidence<'_>,
 ) -> Vec<Check<'static>> {
     let Some(expected) = &expect.transcript else { return Vec::new() };
-    let text = match evidence.transcript {
-        Some(Ok(text)) => text,
+    let all = match evidence.transcript {
         // An attempt without calls and reported steps has no transcript.
-        None => "{\"agent\":{},\"steps\":[]}",
-        Some(Err(reason)) => {
-            let message = format!("the transcript cannot be read: {reason}");
-            return vec![failed(CheckKind::TranscriptCalls, message, expected, None)];
+        None => Ok(Vec::new()),
+        Some(Ok(text)) => {
+            let transcript = serde_json::from_str::<Transcript<'_>>(text);
+            transcript.and_then(|transcript| transcript.calls()).map_err(|error| error.to_string())
         }
+        Some(Err(reason)) => Err(reason.clone()),
     };
-    let transcript: Transcript<'_> = match serde_json::from_str(text) {
-        Ok(transcript) => transcript,
-        Err(error) => {
-            let message = format!("the transcript cannot be read: {error}");
+    let all = match all {
+        Ok(all) => all,
+        Err(reason) => {
+            let message = format!("the transcript cannot be read: {reason}");
             return vec![failed(CheckKind::TranscriptCalls, message, expected, None)];
         }
     };
@@ -44,40 +44,21 @@ pub(super) fn check_transcript(
         let message = format!("{steps} missing, which did not fit `limits.transcript`");
         failed(kind, message, expected, None)
     };
-    let made = transcript.calls().filter(|(standing, _)| *standing == CallStanding::Made);
-    let calls: Vec<_> = made.map(|(_, call)| call).collect();
-    let names: Vec<&str> = calls.iter().map(|call| &*call.function_name).collect();
-    let shown = &names[..names.len().min(MAX_NAMES)];
+    let made: Vec<_> = all.iter().filter(|call| call.standing == CallStanding::Made).collect();
     let mut checks = Vec::new();
     if !expected.calls.is_empty() {
-        let kind = CheckKind::TranscriptCalls;
-        let mut rest = names.iter();
-        let missing = expected.calls.iter().position(|glob| !rest.any(|name| is_match(glob, name)));
-        checks.push(match missing {
-            None => passed(kind),
-            Some(index) => {
-                let after = match index {
-                    0 => String::new(),
-                    _ => format!(" after `{}`", expected.calls[index - 1]),
-                };
-                let message = format!(
-                    "expected a call of `{}`{after}, got {}",
-                    expected.calls[index],
-                    listed(&names)
-                );
-                failed(kind, message, &expected.calls, raw(&shown))
-            }
-        });
+        checks.push(check_order(&expected.calls, &made));
     }
     if !expected.never.is_empty() {
-        let check = check_never(&expected.never, &transcript);
+        let check = check_never(&expected.never, &all);
         let is_unsure = check.verdict == Verdict::Pass && dropped > 0;
         checks.push(if is_unsure { is_missing(CheckKind::TranscriptNever) } else { check });
     }
     if let Some(most) = expected.max_calls {
         let kind = CheckKind::TranscriptMaxCalls;
-        let counted = transcript.calls().filter(|(standing, _)| *standing != CallStanding::Claimed);
-        let count = counted.count() as u64;
+        let counted = all.iter().filter(|call| call.standing != CallStanding::Claimed);
+        let counted: Vec<_> = counted.collect();
+        let count = counted.len() as u64;
         checks.push(if count <= most && dropped > 0 {
             is_missing(kind)
         } else if count <= most {
@@ -85,24 +66,47 @@ pub(super) fn check_transcript(
         } else {
             let message =
                 format!("expected at most {}, got {count}", plural(most, "call", "calls"));
-            failed(kind, message, &most, raw(&count))
+            let step = Some(counted[most as usize].step);
+            Check { step, ..failed(kind, message, &most, raw(&count)) }
         });
     }
     for wanted in &expected.call {
-        checks.push(check_call(cache, wanted, &calls, evidence));
+        checks.push(check_call(cache, wanted, &made, evidence));
     }
     checks
+}
+
+/// Checks that tools were called in an order. A failure has the step of the last call that was in its place.
+fn check_order(expected: &[String], made: &[&PlacedCall<'_>]) -> Check<'static> {
+    let kind = CheckKind::TranscriptCalls;
+    let mut rest = made.iter();
+    let mut step = None;
+    let missing = expected.iter().position(|glob| {
+        let next = rest.find(|made| is_match(glob, &made.call.function_name));
+        step = next.map(|made| made.step).or(step);
+        next.is_none()
+    });
+    let Some(index) = missing else { return passed(kind) };
+    let after = match index {
+        0 => String::new(),
+        _ => format!(" after `{}`", expected[index - 1]),
+    };
+    let names: Vec<&str> = made.iter().map(|made| &*made.call.function_name).collect();
+    let message =
+        format!("expected a call of `{}`{after}, got {}", expected[index], listed(&names));
+    let shown = &names[..names.len().min(MAX_NAMES)];
+    Check { step, ..failed(kind, message, &expected, raw(&shown)) }
 }
 
 /// Checks that a tool was called with some arguments. A failure has the differences to the last call of the tool.
 fn check_call(
     cache: &CompiledCache,
     wanted: &ExpectedCall,
-    calls: &[&StepCall<'_>],
+    made: &[&PlacedCall<'_>],
     evidence: &Evidence<'_>,
 ) -> Check<'static> {
     let kind = CheckKind::TranscriptCall;
-    let of_tool = calls.iter().filter(|call| is_match(&wanted.tool, &call.function_name));
+    let of_tool = made.iter().filter(|made| is_match(&wanted.tool, &made.call.function_name));
     let Some(arguments) = &wanted.arguments else {
         return match of_tool.count() {
             0 => failed(kind, format!("`{}` was not called", wanted.tool), wanted, None),
@@ -114,13 +118,12 @@ fn check_call(
         Evidence { schema: None, exit_code: None, json_key: None, stderr: "", ..*evidence };
     let mut differing = None;
     let mut count = 0;
-    for call in of_tool {
+    for PlacedCall { step, call, .. } in of_tool {
         count += 1;
         let arguments = Raw(Cow::Owned(call.arguments.to_owned()));
-        let mut made = check_values(cache, &expect, &arguments, &of_call);
-        match made.pop() {
-            Some(check) if check.verdict == runner_model::outcome::Verdict::Fail => {
-                differing = Some(check);
+        match check_values(cache, &expect, &arguments, &of_call).pop() {
+            Some(check) if check.verdict == Verdict::Fail => {
+                differing = Some(Check { step: Some(*step), ..check });
             }
             _ => return passed(kind),
         }
@@ -145,11 +148,13 @@ fn is_match(glob: &str, name: &str) -> bool {
 }
 
 /// Names each tool once: an agent may call one in a loop.
-fn check_never(never: &[String], transcript: &Transcript<'_>) -> Check<'static> {
+fn check_never(never: &[String], all: &[PlacedCall<'_>]) -> Check<'static> {
     let mut wrong = BTreeMap::<_, u64>::new();
-    for (_, call) in transcript.calls() {
+    let mut first = None;
+    for PlacedCall { step, call, .. } in all {
         if never.iter().any(|glob| is_match(glob, &call.function_name)) {
             *wrong.entry(&*call.function_name).or_default() += 1;
+            first = first.or(Some(*step));
         }
     }
     if wrong.is_empty() {
@@ -166,7 +171,7 @@ fn check_never(never: &[String], transcript: &Transcript<'_>) -> Check<'static> 
     };
     let message = format!("these may not be called, but were: {named}{more}");
     let names: Vec<_> = wrong.into_keys().take(MAX_NAMES).collect();
-    failed(CheckKind::TranscriptNever, message, &never, raw(&names))
+    Check { step: first, ..failed(CheckKind::TranscriptNever, message, &never, raw(&names)) }
 }
 
 fn listed(names: &[&str]) -> String {

@@ -1,22 +1,25 @@
 //! [`TranscriptDocument`]: what happened in an attempt, step by step. The file is read line by line, and never as a whole.
 
 mod file;
-mod scan;
 mod step;
 mod text;
+
+use std::collections::BTreeMap;
 
 use runner_model::{TrialId, transcript::TranscriptResult};
 use runner_record::{RecordError, RunDir};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use self::{file::TranscriptFile, scan::Scan};
-pub use self::{scan::FailedStep, step::*, text::StepText};
+use self::file::TranscriptFile;
+pub use self::{step::*, text::StepText};
 use super::calls::sections_text;
 use crate::{TrialDocument, VERSION, json::Items};
 
 /// Steps of a page before the one that it was asked for.
 const BEFORE: u64 = 5;
+/// Tools that are counted by name.
+const MOST_TOOLS: usize = 100;
 
 /// `runner show RUN TRIAL --transcript`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -34,7 +37,7 @@ pub struct TranscriptDocument {
     pub calls: u64,
     /// The first 100 tools by name.
     pub tools: Vec<CalledTool>,
-    /// The first 100 steps with calls that made a check fail.
+    /// The steps that broke checks. Empty for rows of older versions.
     pub failed: Vec<FailedStep>,
     /// Number of steps that the tool selects.
     pub total: u64,
@@ -104,11 +107,21 @@ impl TrialDocument {
             path: run.path().join("artifacts").join(artifact.sha256.path()),
             steps: transcript.steps,
         };
-        let mut scan = Scan::new(&row, self.planned.as_deref(), file.has_tools()?);
-        let mut before = 0;
+        let mut tools = BTreeMap::<_, u64>::new();
+        let (mut calls, mut total, mut before) = (0, 0, 0);
         file.each_step(0, &mut |step| {
-            let is_selected = scan.add(step, query.tool.as_deref());
-            scan.total += u64::from(is_selected);
+            let mut is_selected = query.tool.is_none();
+            // A problem is that of the shown step.
+            let _ = step.each_call(&mut |call| {
+                let name = &*call.function_name;
+                is_selected |= query.tool.as_deref() == Some(name);
+                calls += 1;
+                if tools.len() < MOST_TOOLS && !tools.contains_key(name) {
+                    tools.insert(name.to_owned(), 0);
+                }
+                tools.get_mut(name).into_iter().for_each(|count| *count += 1);
+            });
+            total += u64::from(is_selected);
             let is_before = matches!(query.from, StepPlace::Near(near) if step.step_id < near);
             before += u64::from(is_selected && is_before);
             true
@@ -117,17 +130,17 @@ impl TrialDocument {
             StepPlace::Near(_) => u64::saturating_sub(before, BEFORE),
             StepPlace::Offset(offset) => offset,
         };
-        let failed = scan.failed();
+        let failed = FailedStep::of_row(&row);
         Ok(Some(TranscriptDocument {
             v: VERSION,
             run: self.run.clone(),
             trial: self.trial.clone(),
             attempt: row.attempt,
             transcript,
-            calls: scan.calls,
-            tools: scan.tools.into_iter().map(|(tool, calls)| CalledTool { tool, calls }).collect(),
+            calls,
+            tools: tools.into_iter().map(|(tool, calls)| CalledTool { tool, calls }).collect(),
             failed: failed.clone(),
-            total: scan.total,
+            total,
             offset,
             steps: TranscriptSteps { file, query, offset, failed },
         }))
@@ -169,7 +182,11 @@ impl TranscriptSteps {
         let skipped = if query.tool.is_none() { *offset } else { 0 };
         let mut place = skipped;
         file.each_step(skipped, &mut |step| {
-            if query.tool.as_ref().is_none_or(|tool| step.calls(tool)) {
+            let mut is_selected = query.tool.is_none();
+            let _ = query.tool.as_ref().map(|tool| {
+                step.each_call(&mut |call| is_selected |= *call.function_name == **tool)
+            });
+            if is_selected {
                 if (*offset..end).contains(&place) {
                     each(TranscriptStep::new(step, failed, query.is_full));
                 }

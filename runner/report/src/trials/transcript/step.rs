@@ -1,17 +1,16 @@
 //! [`TranscriptStep`]: a step of a transcript, as it is shown.
 
-use runner_model::row::duration;
-use runner_model::transcript::{BY_GUEST, StepCall};
+use runner_model::json::{each_item, read_part};
+use runner_model::row::{Check, CheckKind, duration};
+use runner_model::transcript::{BY_GUEST, Step};
 use runner_model::units::{plural, show_duration};
-use runner_model::{Text, visible::cut};
+use runner_model::{RowRef, Text, visible::cut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::page::Section;
-use super::file::StoredStep;
-use super::scan::FailedStep;
-use super::text::{StepText, each, read};
+use super::text::StepText;
 
 /// Lines and bytes of a folded message.
 const MESSAGE: (usize, usize) = (12, 2000);
@@ -21,6 +20,8 @@ const RESULT: (usize, usize) = (4, 800);
 const ARGUMENTS: (usize, usize) = (1, 400);
 /// Characters of names, times and kinds of errors.
 const WORD: usize = 100;
+/// Characters of a check's message.
+const CHECK: usize = 300;
 /// Calls and results of a folded step.
 const MOST_CALLS: usize = 20;
 
@@ -80,6 +81,30 @@ pub struct ToolCall {
     pub arguments: StepText,
 }
 
+/// The step that broke a check.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FailedStep {
+    /// Number of the step, from 1.
+    pub step: u64,
+    /// The check: `transcript.calls`, `transcript.never`, `transcript.max_calls` or `transcript.call`.
+    pub kind: CheckKind,
+    /// Reason of its failure.
+    pub message: String,
+}
+
+impl FailedStep {
+    /// Returns the steps that the checks of a row name, in their order. Rows of older versions name none.
+    pub(super) fn of_row(row: &RowRef<'_>) -> Vec<Self> {
+        let of_check = |check: &Check<'_>| {
+            let message = cut(check.message.as_deref().unwrap_or_default(), CHECK);
+            Some(Self { step: check.step?, kind: check.kind?, message })
+        };
+        let mut failed: Vec<_> = row.checks.iter().filter_map(of_check).collect();
+        failed.sort_by_key(|failed| failed.step);
+        failed
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Metrics {
     prompt_tokens: Option<u64>,
@@ -100,18 +125,18 @@ struct StepResult<'a> {
 
 impl TranscriptStep {
     /// Formats the step. Reads only the start of long texts, unless `is_full`.
-    pub(super) fn new(stored: &StoredStep<'_>, failed: &[FailedStep], is_full: bool) -> Self {
+    pub(super) fn new(stored: &Step<'_>, failed: &[FailedStep], is_full: bool) -> Self {
         let bounds = |fold| if is_full { (usize::MAX, usize::MAX) } else { fold };
         let text = |json: Option<&RawValue>, fold| StepText::of(json, bounds(fold));
         let word = |json: Option<&RawValue>| {
-            Some(cut(&read::<Text<'_>>(json)?, WORD)).filter(|word| !word.is_empty())
+            Some(cut(&read_part::<Text<'_>>(json)?, WORD)).filter(|word| !word.is_empty())
         };
         let (extra, metrics) =
-            (stored.extra(), read::<Metrics>(stored.metrics).unwrap_or_default());
+            (stored.extra(), read_part::<Metrics>(stored.metrics).unwrap_or_default());
         let reasoning = text(stored.reasoning_content, MESSAGE);
         let most = if is_full { usize::MAX } else { MOST_CALLS };
         let (mut calls, mut results, mut left_out) = (Vec::new(), Vec::new(), 0);
-        let read_calls = each(stored.tool_calls, &mut |call: StepCall<'_>| {
+        let read_calls = stored.each_call(&mut |call| {
             if calls.len() < most {
                 let tool = cut(&call.function_name, if is_full { usize::MAX } else { WORD });
                 calls.push(ToolCall { tool, arguments: text(Some(call.arguments), ARGUMENTS) });
@@ -123,7 +148,7 @@ impl TranscriptStep {
         let observed = serde_json::from_str::<Option<Observation<'_>>>(observation);
         let read_results = observed.and_then(|observed| {
             let array = observed.and_then(|observed| observed.results);
-            each(array, &mut |result: StepResult<'_>| {
+            each_item(array, &mut |result: StepResult<'_>| {
                 if results.len() < most {
                     results.push(StepText::of_result(result.content, bounds(RESULT)));
                 } else {

@@ -1,11 +1,8 @@
-//! [`StepText`]: the start of a text in a transcript. [`each`] reads arrays item by item.
-
-use std::fmt;
-use std::marker::PhantomData;
+//! [`StepText`]: the start of a text in a transcript.
 
 use runner_model::Text;
+use runner_model::json::{each_item, read_part};
 use schemars::JsonSchema;
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -41,7 +38,7 @@ impl StepText {
     /// Reads a result. That of a command is the text that it printed.
     pub(super) fn of_result(json: Option<&RawValue>, (lines, most): (usize, usize)) -> Self {
         let of_command = json.filter(|json| json.get().starts_with("\"{\\\"exit_code\\\":"));
-        let text = read::<String>(of_command);
+        let text = read_part::<String>(of_command);
         let output = text.and_then(|text| serde_json::from_str(&text).ok());
         let Some(CommandOutput { exit_code, stdout, stderr }) = output else {
             return Self::of(json, (lines, most));
@@ -84,7 +81,7 @@ impl StepText {
     fn of_parts(json: &str, most: usize) -> Option<Self> {
         let parts = serde_json::from_str(json).ok();
         let mut found = Self::default();
-        each(parts, &mut |part: Part<'_>| {
+        each_item(parts, &mut |part: Part<'_>| {
             // Once a part is cut, no later one follows.
             let is_whole = found.text.len() as u64 == found.bytes;
             let separator = if found.bytes > 0 { "\n" } else { "" };
@@ -133,50 +130,6 @@ impl StepText {
         let text =
             serde_json::from_str(&format!("\"{start}\"")).unwrap_or_else(|_| start.to_owned());
         Self { text, bytes: bytes as u64, folded: false }
-    }
-}
-
-/// Parses a value. `None` if it has another form.
-pub(super) fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Option<T> {
-    json.and_then(|json| serde_json::from_str(json.get()).ok())
-}
-
-/// Calls `each` with the items of an array: a step can have millions of them.
-pub(super) fn each<'a, T: Deserialize<'a>>(
-    array: Option<&'a RawValue>,
-    each: &mut dyn FnMut(T),
-) -> Result<(), serde_json::Error> {
-    let array = array.map(RawValue::get).filter(|array| *array != "null");
-    let Some(array) = array else { return Ok(()) };
-    let items = ItemSeed { each, item: PhantomData };
-    items.deserialize(&mut serde_json::Deserializer::from_str(array))
-}
-
-struct ItemSeed<'f, T> {
-    each: &'f mut dyn FnMut(T),
-    item: PhantomData<T>,
-}
-
-impl<'a, T: Deserialize<'a>> DeserializeSeed<'a> for ItemSeed<'_, T> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'a, T: Deserialize<'a>> Visitor<'a> for ItemSeed<'_, T> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
-        while let Some(item) = items.next_element()? {
-            (self.each)(item);
-        }
-        Ok(())
     }
 }
 
