@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::keys::{Nothing, RunName, present};
-use super::trials::{TrialName, filter, read};
+use super::trials::{AttemptKeys, TrialName, filter, read};
 use super::{HttpProblem, ProblemKind, Result, Route};
 use crate::body::write_body;
 use crate::server::Server;
@@ -40,53 +40,39 @@ const IMAGES: [(&[u8], &str); 4] = [
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::bytes("/runs/{run}/log", "`runner.log`", TEXT, log)
-            .answering(&[200, 206])
-            .refusing(&[416]),
-        Route::bytes("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows)
-            .answering(&[200, 206])
-            .refusing(&[416]),
+        Route::ranges("/runs/{run}/log", "`runner.log`", TEXT, log),
+        Route::ranges("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows),
         Route::bytes("/runs/{run}/report", "A report of a run", ANY, report),
-        Route::bytes(
+        Route::ranges(
             "/runs/{run}/trials/{trial}/log",
             "Log and output of an attempt",
             TEXT,
             attempt_log,
-        )
-        .answering(&[200, 206])
-        .refusing(&[416]),
-        Route::bytes(
+        ),
+        Route::ranges(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/calls/{call}",
             "A call in an attempt's journal",
             TEXT,
             call,
-        )
-        .answering(&[200, 206])
-        .refusing(&[416]),
-        Route::bytes(
+        ),
+        Route::ranges(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/changes/{number}",
             "A change in an attempt's workspace, as a diff",
             TEXT,
             change,
-        )
-        .answering(&[200, 206])
-        .refusing(&[416]),
-        Route::bytes(
+        ),
+        Route::ranges(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/steps/{number}",
             "A step of an attempt's transcript",
             TEXT,
             step,
-        )
-        .answering(&[200, 206])
-        .refusing(&[416]),
-        Route::bytes(
+        ),
+        Route::ranges(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",
             ANY,
             artifact,
-        )
-        .answering(&[200, 206])
-        .refusing(&[416]),
+        ),
     ]
 }
 
@@ -101,43 +87,21 @@ struct ReportKeys {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct LogKeys {
-    /// The attempt. By default, the deciding one.
-    #[schemars(range(min = 1, max = u32::MAX))]
-    attempt: Option<u32>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct FileKeys {
     /// `1` shows an image instead of downloading it.
     #[schemars(range(max = 1))]
     inline: Option<u8>,
 }
 
+/// The names in the path of a part of an attempt.
 #[derive(Deserialize)]
-struct FileName {
-    run: String,
-    trial: String,
+struct PartName<T> {
+    #[serde(flatten)]
+    trial: TrialName,
     attempt: u32,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct CallName {
-    run: String,
-    trial: String,
-    attempt: u32,
-    call: String,
-}
-
-#[derive(Deserialize)]
-struct NumberName {
-    run: String,
-    trial: String,
-    attempt: u32,
-    /// Place in the list of changes, from 0, or number of a step, from 1.
-    number: usize,
+    /// Id of a call, place in the list of changes, from 0, number of a step, from 1, or name of a file.
+    #[serde(alias = "call", alias = "number")]
+    name: T,
 }
 
 fn log(
@@ -163,46 +127,42 @@ fn rows(
 fn attempt_log(
     server: &Arc<Server>,
     names: &TrialName,
-    keys: &LogKeys,
+    keys: &AttemptKeys,
     headers: &HeaderMap,
 ) -> Result<Response> {
     let run = server.run(&names.run)?;
     let document = read(server, &run, names, keys.attempt)?;
     let row = document.row().ok_or_else(|| HttpProblem::not_found("the trial has no attempt"))?;
-    let text = document.log_text(&row);
-    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
+    answer_text(document.log_text(&row).into(), headers)
 }
 
 fn call(
     server: &Arc<Server>,
-    names: &CallName,
+    PartName { trial, attempt, name }: &PartName<String>,
     _: &Nothing,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let run = server.run(&names.run)?;
-    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
-    let trial = read(server, &run, &trial, None)?;
-    let (document, sections) = trial.call(&run, Some(names.attempt), &names.call)?;
+    let run = server.run(&trial.run)?;
+    // An interrupted attempt has calls and no row.
+    let (document, sections) = read(server, &run, trial, None)?.call(&run, Some(*attempt), name)?;
     if document.calls.is_empty() {
-        return Err(HttpProblem::not_found(&document.missing(&names.call)));
+        return Err(HttpProblem::not_found(&document.missing(name)));
     }
-    let text = sections_text(&sections);
-    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
+    answer_text(sections_text(&sections).into(), headers)
 }
 
 fn change(
     server: &Arc<Server>,
-    names: &NumberName,
+    PartName { trial, attempt, name: number }: &PartName<usize>,
     _: &Nothing,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let run = server.run(&names.run)?;
-    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
-    let workspace = read(server, &run, &trial, Some(names.attempt))?.workspace(&run)?;
+    let run = server.run(&trial.run)?;
+    let workspace = read(server, &run, trial, Some(*attempt))?.workspace(&run)?;
     let files = workspace.map(|(_, files)| files);
-    let change = files.as_ref().and_then(|files| files.tree.changes.get(names.number));
+    let change = files.as_ref().and_then(|files| files.tree.changes.get(*number));
     let (Some(files), Some(change)) = (&files, change) else {
-        let problem = format!("the attempt has no change with the number {}", names.number);
+        let problem = format!("the attempt has no change with the number {number}");
         return Err(HttpProblem::not_found(&problem));
     };
     let (read, lines) = (|left: &LeftEntry| files.read(left), server.settings.changed_lines);
@@ -211,37 +171,33 @@ fn change(
         text.extend_from_slice(line);
         text.push(b'\n');
     })?;
-    answer(text.len() as u64, headers, TEXT, move |range, body| copy(&*text, range, body))
+    answer_text(text, headers)
 }
 
 fn step(
     server: &Arc<Server>,
-    names: &NumberName,
+    PartName { trial, attempt, name: number }: &PartName<u64>,
     _: &Nothing,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let run = server.run(&names.run)?;
-    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
-    let document = read(server, &run, &trial, Some(names.attempt))?;
-    let text = document.step_text(&run, names.number as u64)?;
-    let missing = || HttpProblem::not_found(&format!("the attempt has no step {}", names.number));
-    let text = text.ok_or_else(missing)?;
-    answer(text.len() as u64, headers, TEXT, move |range, body| copy(text.as_bytes(), range, body))
+    let run = server.run(&trial.run)?;
+    let text = read(server, &run, trial, Some(*attempt))?.step_text(&run, *number)?;
+    let missing = || HttpProblem::not_found(&format!("the attempt has no step {number}"));
+    answer_text(text.ok_or_else(missing)?.into(), headers)
 }
 
 fn artifact(
     server: &Arc<Server>,
-    names: &FileName,
+    PartName { trial, attempt, name }: &PartName<String>,
     keys: &FileKeys,
     headers: &HeaderMap,
 ) -> Result<Response> {
-    let run = server.run(&names.run)?;
-    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
-    let document = read(server, &run, &trial, Some(names.attempt))?;
+    let run = server.run(&trial.run)?;
+    let document = read(server, &run, trial, Some(*attempt))?;
     let row = document.row();
     let mut files = row.iter().flat_map(|row| &row.artifacts);
-    let found = files.find(|file| *file.name == *names.name && is_file_name(&file.name));
-    let missing = || HttpProblem::not_found(&format!("the attempt left no file `{}`", names.name));
+    let found = files.find(|file| *file.name == **name && is_file_name(&file.name));
+    let missing = || HttpProblem::not_found(&format!("the attempt left no file `{name}`"));
     let found = found.ok_or_else(missing)?;
     let file = run.open_artifact(found)?;
     let image = (keys.inline == Some(1)).then(|| image(file.unchecked())).flatten();
@@ -251,7 +207,7 @@ fn artifact(
     } else {
         answer(found.bytes, headers, media_type, |range, body| copy(file, range, body))?
     };
-    make_download(&mut response, if image.is_some() { "" } else { &names.name });
+    make_download(&mut response, if image.is_some() { "" } else { name });
     Ok(response)
 }
 
@@ -317,6 +273,11 @@ fn send(mut file: File, headers: &HeaderMap, media_type: &'static str) -> Result
         file.seek(SeekFrom::Start(start))?;
         copy(file.take(end - start), 0..end - start, body)
     })
+}
+
+/// Answers with a text, or the requested range of it.
+fn answer_text(text: Vec<u8>, headers: &HeaderMap) -> Result<Response> {
+    answer(text.len() as u64, headers, TEXT, move |range, body| copy(&*text, range, body))
 }
 
 /// Answers with content, or the requested range of it, which `copy` writes.

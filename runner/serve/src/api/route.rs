@@ -100,6 +100,17 @@ impl Route {
         Self { media_type, ..Self::new(Method::GET, path, summary, work) }
     }
 
+    /// Creates a call as [`Self::bytes`] does, which also answers with a range of the bytes.
+    pub fn ranges<P: Names, I: Input>(
+        path: &'static str,
+        summary: &'static str,
+        media_type: &'static str,
+        work: fn(&Arc<Server>, &P, &I, &HeaderMap) -> Result<Response>,
+    ) -> Self {
+        let route = Self::bytes(path, summary, media_type, work);
+        Self { statuses: &[200, 206], problems: &[416], ..route }
+    }
+
     /// Creates a call that changes something and answers with a document.
     pub fn post<P: Names, I: Input, T: Document>(
         path: &'static str,

@@ -1,5 +1,6 @@
 //! The trials of a run, as pages and one by one.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use runner_engine::resolve_filter_in;
@@ -22,11 +23,9 @@ use crate::tables::SharedTable;
 /// Trials of a page: default and maximum.
 const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
-/// Calls of a page.
+/// Calls, changes and steps of a page: default and maximum.
 const CALLS: usize = 100;
-/// Changes of a page.
 const CHANGES: usize = 200;
-/// Steps of a page.
 const STEPS: u64 = 100;
 /// Time limit of a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
@@ -85,38 +84,32 @@ pub(crate) struct TrialName {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct AttemptKeys {
-    /// The attempt that the document shows. By default, the deciding one.
-    #[schemars(range(min = 1, max = u32::MAX))]
-    attempt: Option<u32>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct CallKeys {
-    /// The attempt. By default, the deciding one, or the newest one if no attempt has a row.
-    #[schemars(range(min = 1, max = u32::MAX))]
-    attempt: Option<u32>,
-    /// Calls before the page.
-    #[schemars(range(max = u32::MAX))]
-    offset: Option<usize>,
-    /// Calls of the page.
-    #[schemars(range(min = 1, max = CALLS))]
-    limit: Option<usize>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ChangeKeys {
+pub(super) struct AttemptKeys {
     /// The attempt. By default, the deciding one.
     #[schemars(range(min = 1, max = u32::MAX))]
+    pub attempt: Option<u32>,
+}
+
+/// A page of calls or changes of an attempt, with up to `MOST` of them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PartKeys<const MOST: usize> {
+    /// The attempt. By default, the deciding one. For calls, the newest one if no attempt has a row.
+    #[schemars(range(min = 1, max = u32::MAX))]
     attempt: Option<u32>,
-    /// Changes before the page.
+    /// Calls or changes before the page.
     #[schemars(range(max = u32::MAX))]
     offset: Option<usize>,
-    /// Changes of the page.
-    #[schemars(range(min = 1, max = CHANGES))]
+    /// Calls or changes of the page.
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<usize>,
+}
+
+impl<const MOST: usize> PartKeys<MOST> {
+    fn page(&self) -> Range<usize> {
+        let offset = self.offset.unwrap_or(0);
+        offset..offset + self.limit.unwrap_or(MOST)
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -215,18 +208,19 @@ fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPa
     Ok(TrialPage::new(document))
 }
 
-fn calls(server: &Server, names: &TrialName, keys: &CallKeys) -> Result<CallsDocument> {
+fn calls(server: &Server, names: &TrialName, keys: &PartKeys<CALLS>) -> Result<CallsDocument> {
     let run = server.run(&names.run)?;
-    let offset = keys.offset.unwrap_or(0);
-    let page = offset..offset + keys.limit.unwrap_or(CALLS);
-    Ok(read(server, &run, names, None)?.calls(&run, keys.attempt, page)?)
+    // An interrupted attempt has calls and no row, so it is not looked up among the rows.
+    Ok(read(server, &run, names, None)?.calls(&run, keys.attempt, keys.page())?)
 }
 
-fn changes(server: &Server, names: &TrialName, keys: &ChangeKeys) -> Result<ChangesDocument> {
+fn changes(
+    server: &Server,
+    names: &TrialName,
+    keys: &PartKeys<CHANGES>,
+) -> Result<ChangesDocument> {
     let run = server.run(&names.run)?;
-    let offset = keys.offset.unwrap_or(0);
-    let page = offset..offset + keys.limit.unwrap_or(CHANGES);
-    let document = read(server, &run, names, keys.attempt)?.changes(&run, page)?;
+    let document = read(server, &run, names, keys.attempt)?.changes(&run, keys.page())?;
     document.ok_or_else(|| HttpProblem::not_found("the attempt has no changes of a workspace"))
 }
 
