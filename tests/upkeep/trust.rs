@@ -100,7 +100,7 @@ fn foreign_runs_are_read_and_not_executed() {
     let again = runner.run(&["exec", "scenario.toml", "--last-failed", "--dry-run"]);
     again.says(&["your key"]);
     let request = runner.run(&["queue", "--json"]).document()["requests"][0].clone();
-    assert_eq!(request["foreign"], "your key");
+    assert!(request["foreign"].as_str().unwrap().contains("your key"), "{request}");
     let worked = runner.run(&["queue", "work", "--once"]).expect(3);
     worked.says(&["1 waiting request was not made with your key", ALLOW]);
     let table = runner.run(&["queue"]).stdout;
