@@ -28,43 +28,38 @@ pub(crate) fn known_failures(
     is_selected: bool,
     made_at: Time,
 ) -> Result<Option<(Known, Vec<String>)>, EngineError> {
-    let Some(mut list) = scenario.known_list(false).map_err(EngineError::Scenario)? else {
+    let Some(list) = scenario.known_list(false).map_err(EngineError::Scenario)? else {
         return Ok(None);
     };
-    let compile = |list| {
-        Known::new(list).map_err(|problem| {
-            EngineError::Usage(format!("the known failures cannot be used: {problem}"))
-        })
-    };
-    for entry in &mut list.entries {
-        entry.stale = entry.is_expired(made_at).then_some(Stale::Expired);
+    let has_judged = list.entries.iter().any(|entry| entry.judged.is_some());
+    let mut plan = KnownPlan::new(list, made_at).map_err(|problem| {
+        EngineError::Usage(format!("the known failures cannot be used: {problem}"))
+    })?;
+    if !is_selected || has_judged {
+        add_tests(&mut plan, suite).map_err(machine_error)?;
     }
-    let known = compile(list)?;
-    let list = compare(&known, suite, is_selected).map_err(machine_error)?;
-    let notices = notices(&list.entries, scenario.path(), !is_selected);
-    // The globs of a stale entry stay in the set.
-    let known = if list == *known.list() { known } else { compile(list)? };
+    let known = plan.finish(!is_selected);
+    let notices = notices(&known.list().entries, scenario.path(), !is_selected);
     Ok(Some((known, notices)))
 }
 
 /// Compares the entries with the tests of a plan.
-fn compare(known: &Known, suite: &Suite, is_selected: bool) -> io::Result<KnownList> {
-    let has_judged = known.list().entries.iter().any(|entry| entry.judged.is_some());
-    let mut plan = KnownPlan::new(known);
+fn add_tests(plan: &mut KnownPlan, suite: &Suite) -> io::Result<()> {
     let mut line = Vec::new();
     for test in 0..suite.tests() {
-        if plan.is_settled() || is_selected && !has_judged {
+        if plan.is_settled() {
             break;
         }
         let id = suite.id(test).ok_or_else(|| io::Error::other("a test cannot be read"))?;
-        let has_provider =
-            |number| suite.providers(test).any(|name| known.has_provider(number, name));
+        let has_provider = |known: &Known, number| {
+            suite.providers(test).any(|name| known.has_provider(number, name))
+        };
         plan.add(&id, has_provider, || {
             suite.line(test, &mut line)?;
             Ok::<_, io::Error>(TestLine::read(&line)?.judged()?)
         })?;
     }
-    Ok(plan.finish(!is_selected))
+    Ok(())
 }
 
 /// Returns a notice for each reason why entries do not apply. With `is_whole`, also one for those that have lost tests.

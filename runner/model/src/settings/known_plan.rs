@@ -1,11 +1,11 @@
 //! [`KnownPlan`]: finds the entries of a list of known failures that apply to the tests of a plan.
 
-use crate::Fingerprint;
 use crate::known::{Known, KnownList, Stale};
+use crate::{Fingerprint, Time};
 
 /// A list that is compared with the tests of a plan, one after another.
-pub struct KnownPlan<'k> {
-    known: &'k Known,
+pub struct KnownPlan {
+    known: Known,
     entries: Vec<EntryTests>,
     /// Number of entries that further tests may change.
     open: usize,
@@ -20,10 +20,18 @@ struct EntryTests {
     has_others: bool,
 }
 
-impl<'k> KnownPlan<'k> {
-    pub fn new(known: &'k Known) -> Self {
-        let count = known.list().entries.len();
-        Self { known, entries: vec![EntryTests::default(); count], open: count }
+impl KnownPlan {
+    /// Compiles a list. Its entries that have expired at `now` do not apply.
+    ///
+    /// # Errors
+    ///
+    /// That of [`Known::new`].
+    pub fn new(mut list: KnownList, now: Time) -> Result<Self, String> {
+        for entry in &mut list.entries {
+            entry.stale = entry.is_expired(now).then_some(Stale::Expired);
+        }
+        let open = list.entries.len();
+        Ok(Self { known: Known::new(list)?, entries: vec![EntryTests::default(); open], open })
     }
 
     /// Returns whether further tests change nothing.
@@ -40,7 +48,7 @@ impl<'k> KnownPlan<'k> {
     pub fn add<E>(
         &mut self,
         test: &str,
-        has_provider: impl Fn(u32) -> bool,
+        has_provider: impl Fn(&Known, u32) -> bool,
         judged: impl FnOnce() -> Result<Fingerprint, E>,
     ) -> Result<(), E> {
         let mut judged = Some(judged);
@@ -49,7 +57,7 @@ impl<'k> KnownPlan<'k> {
             let entry = &self.known.list().entries[number as usize];
             let tests = &mut self.entries[number as usize];
             let is_one = entry.judged.is_none() || entry.only_test().is_some();
-            if tests.is_met && is_one || !has_provider(number) {
+            if tests.is_met && is_one || !has_provider(&self.known, number) {
                 continue;
             }
             tests.is_met = true;
@@ -69,9 +77,9 @@ impl<'k> KnownPlan<'k> {
 
     /// Returns the list with the entries that do not apply, and the tests of those that apply to some. `is_whole` is false if the
     /// plan may lack tests.
-    pub fn finish(self, is_whole: bool) -> KnownList {
-        let mut list = self.known.list().clone();
-        for (entry, tests) in list.entries.iter_mut().zip(self.entries) {
+    pub fn finish(mut self, is_whole: bool) -> Known {
+        // The globs of an entry stay the same, so nothing is compiled again.
+        for (entry, tests) in self.known.entries_mut().iter_mut().zip(self.entries) {
             let stale = match () {
                 () if !tests.is_met => is_whole.then_some(Stale::Unmatched),
                 () => (tests.has_others && tests.confirmed.is_empty()).then_some(Stale::Changed),
@@ -82,6 +90,6 @@ impl<'k> KnownPlan<'k> {
                 entry.members.sort_unstable();
             }
         }
-        list
+        self.known
     }
 }

@@ -6,7 +6,7 @@ use runner_model::known::{Judged, Known, KnownEntry, KnownList, MAX_MEMBERS, Sta
 use runner_model::known_plan::KnownPlan;
 use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob, row::FailureKinds};
 
-use super::text::{ListText, NewEntry, array_of, judged_text};
+use super::text::ListText;
 
 /// Tests that a glob stands for at least.
 const MIN_GROUP: usize = 3;
@@ -40,74 +40,44 @@ pub(super) enum Change {
     Keep,
     Remove,
     /// It is split into parts, the first of which replaces it.
-    Split(Vec<EntryPart>),
-}
-
-/// A part of the pairs of an entry.
-#[derive(Clone)]
-pub(super) struct EntryPart {
-    /// `None` for all providers of the entry.
-    providers: Option<Vec<String>>,
-    flaky: bool,
-    /// Globs for these tests. Of the first part, some may be the entry's.
-    globs: Vec<String>,
-    judged: Option<Judged>,
+    Split(Vec<KnownEntry>),
 }
 
 impl Change {
     /// Edits the entry in its file.
     pub(super) fn apply(&self, text: &mut ListText<'_>, index: usize, entry: &KnownEntry) {
-        let parts = match self {
-            Self::Keep => return,
-            Self::Remove => return text.remove(index),
-            Self::Split(parts) => parts,
-        };
-        for (number, part) in parts.iter().enumerate() {
-            if number > 0 {
-                text.add_entry_after(
-                    index,
-                    &NewEntry {
-                        tests: part.globs.clone(),
-                        providers: part
-                            .providers
-                            .clone()
-                            .unwrap_or_else(|| entry.providers.clone()),
-                        reason: entry.reason.clone(),
-                        until: entry.until.clone(),
-                        outcomes: entry.outcomes.iter().map(|outcome| outcome.as_str()).collect(),
-                        kinds: entry.kinds.clone(),
-                        flaky: part.flaky,
-                        judged: part.judged.clone(),
-                    },
-                );
-                continue;
+        match self {
+            Self::Keep => {}
+            Self::Remove => text.remove(index),
+            Self::Split(parts) => {
+                for (number, part) in parts.iter().enumerate() {
+                    match number {
+                        0 => text.change(index, entry, part),
+                        _ => text.add_entry_after(index, part),
+                    }
+                }
             }
-            if part.globs != entry.tests {
-                text.set(index, "tests", &array_of(&part.globs, "tests"));
-            }
-            if let Some(providers) = &part.providers {
-                text.set(index, "providers", &array_of(providers, "providers"));
-            }
-            if part.flaky && !entry.flaky {
-                text.set(index, "flaky", "true");
-            }
-            if let Some(judged) = part.judged.as_ref().filter(|_| part.judged != entry.judged) {
-                text.set(index, "judged", &judged_text(judged));
-            }
+        }
+    }
+
+    /// Returns the number of entries after the change.
+    pub(super) fn entries(&self) -> usize {
+        match self {
+            Self::Keep => 1,
+            Self::Remove => 0,
+            Self::Split(parts) => parts.len(),
         }
     }
 }
 
-impl EntryPart {
-    /// Splits a part for more tests than a list has.
-    fn chunks(self) -> Vec<Self> {
-        let Some(Judged::Tests(members)) = &self.judged else { return vec![self] };
-        if members.len() <= MAX_MEMBERS {
-            return vec![self];
-        }
-        let chunks = members.chunks(MAX_MEMBERS).map(|members| Judged::Tests(members.to_vec()));
-        chunks.map(|judged| Self { judged: Some(judged), ..self.clone() }).collect()
+/// Splits an entry for more tests than `judged` may have.
+fn chunks(entry: KnownEntry) -> Vec<KnownEntry> {
+    let Some(Judged::Tests(members)) = &entry.judged else { return vec![entry] };
+    if members.len() <= MAX_MEMBERS {
+        return vec![entry];
     }
+    let chunks = members.chunks(MAX_MEMBERS).map(|members| Judged::Tests(members.to_vec()));
+    chunks.map(|judged| KnownEntry { judged: Some(judged), ..entry.clone() }).collect()
 }
 
 /// Returns `judged` of an entry with these globs for these tests.
@@ -128,23 +98,17 @@ fn judged_of<T: AsRef<str>>(
     }
 }
 
-/// Returns a list with the entries that are stale by the results and their time.
-pub(super) fn compared(
-    mut list: KnownList,
-    results: KnownResults<'_>,
-) -> Result<KnownList, String> {
-    for entry in &mut list.entries {
-        entry.stale = entry.is_expired(results.now).then_some(Stale::Expired);
-    }
-    let known = Known::new(list)?;
+/// Compiles a list with the entries that are stale by the results and their time.
+pub(super) fn compared(list: KnownList, results: KnownResults<'_>) -> Result<Known, String> {
     let mut providers = BTreeMap::<_, Vec<_>>::new();
     for pair in results.pairs {
         providers.entry(&*pair.test).or_default().push(&*pair.provider);
     }
-    let mut plan = KnownPlan::new(&known);
+    let mut plan = KnownPlan::new(list, results.now)?;
     for (test, providers) in providers {
-        let has_provider =
-            |number| providers.iter().any(|provider| known.has_provider(number, provider));
+        let has_provider = |known: &Known, number| {
+            providers.iter().any(|provider| known.has_provider(number, provider))
+        };
         let judged = results.judged.get(test).copied();
         plan.add(test, has_provider, || judged.ok_or_else(|| format!("`{test}` is unknown")))?;
     }
@@ -154,14 +118,13 @@ pub(super) fn compared(
 /// The changes that make a list expect its results.
 pub(super) struct Decisions {
     pub(super) changes: Vec<Change>,
-    pub(super) added: Vec<NewEntry>,
-    /// Whether a pair may fail unexpectedly, by pair: with an expired entry only, or with [`KnownResults::only_fixed`].
-    pub(super) held: Vec<bool>,
+    pub(super) added: Vec<KnownEntry>,
+    /// Expired entries, with the number of pairs that only they would expect.
     pub(super) expired: Vec<(usize, usize)>,
     /// Entries without a pair.
     pub(super) unmatched: Vec<usize>,
-    /// Pairs of the added entries.
-    pub(super) newly_failing: Vec<usize>,
+    /// Pairs of the added entries, as `test@provider`.
+    pub(super) newly_failing: Vec<String>,
 }
 
 /// Why a pair stays in an entry, or not.
@@ -177,6 +140,10 @@ impl PairResults {
         self.ends.iter().filter(|(outcome, _)| outcome.is_bad())
     }
 
+    fn has_results(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
     fn has_passed(&self) -> bool {
         self.ends.iter().any(|(outcome, _)| *outcome == Outcome::Passed)
     }
@@ -186,105 +153,120 @@ impl PairResults {
     }
 }
 
-impl Decisions {
-    pub(super) fn new(list: &KnownList, results: KnownResults<'_>) -> Result<Self, String> {
-        let mut plain = compared(list.clone(), results)?;
-        let is_changed: Vec<_> =
-            plain.entries.iter().map(|entry| entry.stale == Some(Stale::Changed)).collect();
-        plain.entries.iter_mut().for_each(|entry| entry.stale = None);
-        let known = Known::new(plain)?;
-        let mut pairs_of = vec![Vec::new(); list.entries.len()];
+/// A list beside the results that it has to expect.
+struct Entries<'a> {
+    results: KnownResults<'a>,
+    plan: PlannedTests<'a>,
+    known: Known,
+    /// Pairs of each entry.
+    pairs: Vec<Vec<usize>>,
+    /// Whether an entry expects all results of a pair, by pair.
+    is_expected: Vec<bool>,
+}
+
+impl<'a> Entries<'a> {
+    fn new(list: &KnownList, results: KnownResults<'a>) -> Result<Self, String> {
+        let known = compared(list.clone(), results)?;
+        let mut pairs = vec![Vec::new(); list.entries.len()];
         for (number, pair) in results.pairs.iter().enumerate() {
             for entry in known.matching(&pair.test, &pair.provider) {
-                if known.list().entries[entry as usize].stale_for(&pair.test).is_none() {
-                    pairs_of[entry as usize].push(number);
+                if known.list().entries[entry as usize].has_member(&pair.test) {
+                    pairs[entry as usize].push(number);
                 }
             }
         }
         let plan = PlannedTests::new(results.pairs);
-        let mut is_expected = vec![false; results.pairs.len()];
-        let mut changes = Vec::new();
-        // The last entry that matches decides, so the pairs that it drops are left to those before it.
-        for (number, entry) in list.entries.iter().enumerate().rev() {
-            let pairs = &pairs_of[number];
-            let tests: BTreeSet<_> = pairs.iter().map(|pair| &*results.pairs[*pair].test).collect();
-            // If all tests have changed, the entry is confirmed for as many as it had. Of more or fewer, some may be new.
-            let is_other = is_changed[number] && !has_as_many(entry, tests.len());
-            let all_pass = pairs.iter().all(|pair| results.pairs[*pair].is_pass());
-            if !pairs.is_empty() && all_pass && !entry.flaky {
-                changes.push(Change::Remove);
-                continue;
-            }
-            if results.only_fixed || entry.is_expired(results.now) {
-                changes.push(Change::Keep);
-                continue;
-            }
-            let has_results = |pair: &usize| !results.pairs[*pair].ends.is_empty();
-            if is_other {
-                let is_gone = !pairs.is_empty() && pairs.iter().all(has_results);
-                changes.push(if is_gone { Change::Remove } else { Change::Keep });
-                continue;
-            }
-            let mut fates = Vec::new();
-            for pair in pairs {
-                let of_pair = &results.pairs[*pair];
-                let fate = match () {
-                    () if !has_results(pair) => Fate::Kept,
-                    // An entry is confirmed only for the tests about which it decides.
-                    () if is_expected[*pair] && is_changed[number] => Fate::Dropped,
-                    () if is_expected[*pair] => Fate::Kept,
-                    () if !of_pair.bad().all(|(outcome, kinds)| {
-                        known.expects(number as u32, *outcome, || kinds.clone())
-                    }) =>
-                    {
-                        Fate::Dropped
-                    }
-                    () if !of_pair.has_passed() || entry.flaky || !list.strict => Fate::Kept,
-                    () if of_pair.is_pass() => Fate::Dropped,
-                    () => Fate::Flaky,
-                };
-                fates.push(fate);
-            }
-            let confirms = is_changed[number] && pairs.iter().any(has_results);
-            let is_kept = fates.iter().all(|fate| *fate == Fate::Kept) && !confirms;
-            for (pair, fate) in pairs.iter().zip(&mut fates) {
-                // A part with passes only would be removed by the next update.
-                if !is_kept && results.pairs[*pair].is_pass() && !entry.flaky {
-                    *fate = Fate::Dropped;
-                }
-                is_expected[*pair] |= has_results(pair) && *fate != Fate::Dropped;
-            }
-            if is_kept {
-                changes.push(Change::Keep);
-                continue;
-            }
-            changes.push(if fates.iter().all(|fate| *fate == Fate::Dropped) {
-                Change::Remove
-            } else {
-                let fates = pairs.iter().map(|pair| &results.pairs[*pair]).zip(fates);
-                let fates = fates.collect::<Vec<_>>();
-                let parts = split(entry, is_changed[number], &fates, &plan, results)?;
-                if parts.is_empty() { Change::Keep } else { Change::Split(parts) }
-            });
+        Ok(Self { results, plan, known, pairs, is_expected: vec![false; results.pairs.len()] })
+    }
+
+    /// Decides about an entry after all entries that follow it.
+    fn change(&mut self, number: usize) -> Result<Change, String> {
+        let results = self.results;
+        let entry = &self.known.list().entries[number];
+        let is_changed = entry.stale == Some(Stale::Changed);
+        let of_entry: Vec<_> =
+            self.pairs[number].iter().map(|pair| (*pair, &results.pairs[*pair])).collect();
+        let pairs = || of_entry.iter().map(|(_, pair)| *pair);
+        if !of_entry.is_empty() && pairs().all(PairResults::is_pass) && !entry.flaky {
+            return Ok(Change::Remove);
         }
+        if results.only_fixed || entry.is_expired(results.now) {
+            return Ok(Change::Keep);
+        }
+        // If all tests have changed, the entry is confirmed for as many as it had. Of more or fewer, some may be new.
+        let tests: BTreeSet<_> = pairs().map(|pair| &*pair.test).collect();
+        if is_changed && !has_as_many(entry, tests.len()) {
+            let is_gone = !of_entry.is_empty() && pairs().all(PairResults::has_results);
+            return Ok(if is_gone { Change::Remove } else { Change::Keep });
+        }
+        let fates = of_entry.iter().map(|(pair, _)| self.fate(number as u32, *pair, is_changed));
+        let mut fates: Vec<_> = fates.collect();
+        let confirms = is_changed && pairs().any(PairResults::has_results);
+        let is_kept = !confirms && fates.iter().all(|fate| *fate == Fate::Kept);
+        for ((number, pair), fate) in of_entry.iter().zip(&mut fates) {
+            // A part with passes only would be removed by the next update.
+            if !is_kept && pair.is_pass() && !entry.flaky {
+                *fate = Fate::Dropped;
+            }
+            self.is_expected[*number] |= pair.has_results() && *fate != Fate::Dropped;
+        }
+        if is_kept {
+            return Ok(Change::Keep);
+        }
+        if fates.iter().all(|fate| *fate == Fate::Dropped) {
+            return Ok(Change::Remove);
+        }
+        let fates: Vec<_> = pairs().zip(fates).collect();
+        let parts = split(entry, is_changed, &fates, &self.plan, results)?;
+        Ok(if parts.is_empty() { Change::Keep } else { Change::Split(parts) })
+    }
+
+    fn fate(&self, entry: u32, pair: usize, is_changed: bool) -> Fate {
+        let is_expected = self.is_expected[pair];
+        let pair = &self.results.pairs[pair];
+        let KnownList { strict, entries, .. } = self.known.list();
+        let expects = |(outcome, kinds): &(Outcome, FailureKinds)| {
+            self.known.expects(entry, *outcome, || kinds.clone())
+        };
+        match () {
+            () if !pair.has_results() => Fate::Kept,
+            // An entry is confirmed only for the tests about which it decides.
+            () if is_expected && is_changed => Fate::Dropped,
+            () if is_expected => Fate::Kept,
+            () if !pair.bad().all(expects) => Fate::Dropped,
+            () if !pair.has_passed() || entries[entry as usize].flaky || !strict => Fate::Kept,
+            () if pair.is_pass() => Fate::Dropped,
+            () => Fate::Flaky,
+        }
+    }
+}
+
+impl Decisions {
+    pub(super) fn new(list: &KnownList, results: KnownResults<'_>) -> Result<Self, String> {
+        let mut entries = Entries::new(list, results)?;
+        // The last entry that matches decides, so the pairs that it drops are left to those before it.
+        let changes = (0..list.entries.len()).rev().map(|number| entries.change(number));
+        let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
         changes.reverse();
+        let Entries { plan, pairs: pairs_of, is_expected, .. } = entries;
         let unmatched = (0..pairs_of.len()).filter(|entry| pairs_of[*entry].is_empty()).collect();
-        // Failures without an entry are held, too, if none may be added.
-        let mut held = vec![results.only_fixed; results.pairs.len()];
+        // A failure with an expired entry gets no other one, and with `only_fixed`, no failure does.
+        let mut is_held = vec![results.only_fixed; results.pairs.len()];
         let mut expired = Vec::new();
         let is_new = |pair: usize| !is_expected[pair] && results.pairs[pair].bad().next().is_some();
         for (number, (entry, pairs)) in list.entries.iter().zip(&pairs_of).enumerate() {
             if entry.is_expired(results.now) {
                 let failing: Vec<_> = pairs.iter().copied().filter(|pair| is_new(*pair)).collect();
-                failing.iter().for_each(|pair| held[*pair] = true);
+                failing.iter().for_each(|pair| is_held[*pair] = true);
                 expired.extend((!failing.is_empty()).then_some((number, failing.len())));
             }
         }
-        let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !held[*pair]);
-        let newly_failing: Vec<_> = new.collect();
-        let new = newly_failing.iter().map(|pair| &results.pairs[*pair]);
-        let added = plan.new_entries(new, results);
-        Ok(Self { changes, added, held, expired, unmatched, newly_failing })
+        let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !is_held[*pair]);
+        let new: Vec<_> = new.map(|pair| &results.pairs[pair]).collect();
+        let newly_failing =
+            new.iter().map(|pair| format!("{}@{}", pair.test, pair.provider)).collect();
+        let added = plan.new_entries(&new, results);
+        Ok(Self { changes, added, expired, unmatched, newly_failing })
     }
 }
 
@@ -304,8 +286,8 @@ fn split(
     pairs: &[(&PairResults, Fate)],
     plan: &PlannedTests<'_>,
     results: KnownResults<'_>,
-) -> Result<Vec<EntryPart>, String> {
-    let confirmed = pairs.iter().filter(|(pair, _)| !is_changed || !pair.ends.is_empty());
+) -> Result<Vec<KnownEntry>, String> {
+    let confirmed = pairs.iter().filter(|(pair, _)| !is_changed || pair.has_results());
     let confirmed: BTreeSet<_> = confirmed.map(|(pair, _)| &*pair.test).collect();
     let mut by_test = BTreeMap::<&str, BTreeMap<Fate, Vec<&str>>>::new();
     for (pair, fate) in pairs {
@@ -344,10 +326,16 @@ fn split(
             let is_new = |glob: &String| literal(glob).is_none() && !entry.tests.contains(glob);
             let judged = (entry.judged.is_some() || globs.iter().any(is_new))
                 .then(|| judged_of(&globs, &tests, results));
-            Ok(EntryPart { providers, flaky: flaky || entry.flaky, globs, judged })
+            Ok(KnownEntry {
+                tests: globs,
+                providers: providers.unwrap_or_else(|| entry.providers.clone()),
+                flaky: flaky || entry.flaky,
+                judged,
+                ..entry.clone()
+            })
         })
         .collect::<Result<Vec<_>, String>>()?;
-    Ok(parts.into_iter().flat_map(EntryPart::chunks).collect())
+    Ok(parts.into_iter().flat_map(chunks).collect())
 }
 
 /// Returns globs that match only `kept` among the tests of an entry: its own ones, except those that also match others. With
@@ -438,11 +426,7 @@ impl<'a> PlannedTests<'a> {
     }
 
     /// Returns entries for pairs that no entry expects, in the order of the plan.
-    fn new_entries<'p>(
-        &self,
-        new: impl Iterator<Item = &'p PairResults>,
-        results: KnownResults<'_>,
-    ) -> Vec<NewEntry> {
+    fn new_entries(&self, new: &[&PairResults], results: KnownResults<'_>) -> Vec<KnownEntry> {
         type Kind = (BTreeSet<&'static str>, bool);
         let mut by_test = BTreeMap::<(&str, Kind), BTreeSet<&str>>::new();
         for pair in new {
@@ -460,20 +444,18 @@ impl<'a> PlannedTests<'a> {
             let planned = self.tests_of(&tests, |provider| providers.contains(provider));
             for (glob, tests) in grouped(&tests, &planned) {
                 let globs = vec![glob];
-                for tests in tests.chunks(MAX_MEMBERS) {
-                    let names = providers.iter().map(|name| provider_glob(name));
-                    let entry = NewEntry {
-                        judged: Some(judged_of(&globs, tests, results)),
-                        tests: globs.clone(),
-                        providers: if is_all { Vec::new() } else { names.collect() },
-                        reason: results.reason.to_owned(),
-                        until: None,
-                        outcomes: outcomes.iter().copied().collect(),
-                        kinds: Vec::new(),
-                        flaky,
-                    };
-                    entries.push((self.places.get(tests[0]).copied(), entry));
-                }
+                let names = providers.iter().map(|name| provider_glob(name));
+                let entry = KnownEntry {
+                    judged: Some(judged_of(&globs, &tests, results)),
+                    tests: globs,
+                    providers: if is_all { Vec::new() } else { names.collect() },
+                    reason: results.reason.to_owned(),
+                    outcomes: outcomes.iter().filter_map(|word| Outcome::parse(word)).collect(),
+                    flaky,
+                    ..KnownEntry::default()
+                };
+                let place = self.places.get(tests[0]).copied();
+                entries.extend(chunks(entry).into_iter().map(|entry| (place, entry)));
             }
         }
         entries.sort_by_key(|(place, _)| *place);

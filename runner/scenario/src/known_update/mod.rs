@@ -8,9 +8,9 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use runner_model::known::{Known, KnownEntry, KnownList, KnownState};
+use runner_model::known::KnownList;
 
-use self::decisions::{Change, Decisions, compared};
+use self::decisions::{Change, Decisions};
 use self::text::ListText;
 use crate::Scenario;
 use crate::accepted::{ReadFile, inside};
@@ -83,15 +83,19 @@ pub fn update_known(
     results: KnownResults<'_>,
 ) -> Result<KnownUpdate, String> {
     let decided = Decisions::new(list, results)?;
-    let mut update = KnownUpdate::default();
-    let mut texts = Vec::new();
-    for source in sources {
-        let text = ListText::new(&source.text, source.file.is_some());
-        texts.push(
-            text.ok_or_else(|| format!("{} is not valid TOML", place(source.file.as_deref()))),
-        );
-    }
-    let mut texts = texts.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let texts = sources.iter().map(|source| {
+        ListText::new(&source.text, source.file.is_some())
+            .ok_or_else(|| format!("{} is not valid TOML", place(source.file.as_deref())))
+    });
+    let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
+    let mut update = KnownUpdate {
+        added: decided.added.len(),
+        expired: decided.expired,
+        unmatched: decided.unmatched,
+        newly_failing: decided.newly_failing,
+        ..KnownUpdate::default()
+    };
+    let mut drafts = vec![0; sources.len()];
     let mut next = vec![0; sources.len()];
     for (entry, change) in list.entries.iter().zip(&decided.changes) {
         let source = sources.iter().position(|source| source.file == entry.file);
@@ -99,10 +103,15 @@ pub fn update_known(
             source.ok_or_else(|| format!("{} is missing", place(entry.file.as_deref())))?;
         let index = next[source];
         next[source] += 1;
-        if matches!(change, Change::Keep) {
-            continue;
+        if entry.reason.trim().is_empty() {
+            drafts[source] += change.entries() as u64;
         }
         let text = &mut texts[source];
+        match change {
+            Change::Keep => continue,
+            Change::Remove => update.removed += 1,
+            Change::Split(_) => update.changed += 1,
+        }
         if !text.has(index, entry) {
             return Err(format!(
                 "the entry at {}:{} must change, and it is not a table with a header and plain texts",
@@ -110,66 +119,22 @@ pub fn update_known(
                 entry.line
             ));
         }
-        match change {
-            Change::Remove => update.removed += 1,
-            _ => update.changed += 1,
-        }
         change.apply(text, index, entry);
     }
-    let added = decided.added;
-    update.added = added.len();
-    if !added.is_empty() {
+    if !decided.added.is_empty() {
         let last = sources.iter().rposition(|source| source.file.is_some());
         let last = last.ok_or("the scenario names no list of known failures")?;
-        added.iter().for_each(|entry| texts[last].append(entry));
+        decided.added.iter().for_each(|entry| texts[last].append(entry));
+        if results.reason.trim().is_empty() {
+            drafts[last] += update.added as u64;
+        }
     }
     for (index, text) in texts.into_iter().enumerate() {
         update.texts.extend(text.finish().map(|text| (index, text)));
     }
-
-    // Whatever the texts were, nothing else may have changed, and the results must be expected now.
-    let mut new = KnownList { entries: Vec::new(), ..*list };
-    for (index, source) in sources.iter().enumerate() {
-        let first = new.entries.len();
-        if let Some(text) = update.texts.get(&index) {
-            let [old, text] =
-                [&source.text, text].map(|text| ListText::new(text, source.file.is_some()));
-            let others = |text: &Option<ListText<'_>>| text.as_ref().map(ListText::others);
-            let entries = text.as_ref().filter(|_| others(&old) == others(&text));
-            new.entries.extend(entries.and_then(ListText::read).ok_or(CANNOT)?);
-        } else {
-            let of_source = list.entries.iter().filter(|entry| entry.file == source.file);
-            new.entries.extend(of_source.cloned());
-        }
-        let is_draft = |entry: &&KnownEntry| entry.reason.trim().is_empty();
-        let drafts = new.entries[first..].iter().filter(is_draft).count() as u64;
-        update.drafts.extend((drafts > 0).then_some((index, drafts)));
-    }
-    update.expired = decided.expired;
-    update.unmatched = decided.unmatched;
-    let newly_failing = decided.newly_failing.iter().map(|pair| &results.pairs[*pair]);
-    update.newly_failing =
-        newly_failing.map(|pair| format!("{}@{}", pair.test, pair.provider)).collect();
-    let held = decided.held;
-    let known = Known::new(compared(new, results)?)?;
-    let is_expected = |pair: &PairResults| {
-        pair.ends.iter().all(|(outcome, kinds)| {
-            match known.state(&pair.test, &pair.provider, *outcome, || kinds.clone()) {
-                KnownState::Known => true,
-                KnownState::UnexpectedPass => false,
-                KnownState::Unlisted => !outcome.is_bad(),
-            }
-        })
-    };
-    let mut pairs = results.pairs.iter().zip(held);
-    if pairs.all(|(pair, is_held)| is_held || is_expected(pair)) {
-        Ok(update)
-    } else {
-        Err(CANNOT.to_owned())
-    }
+    update.drafts = (0..).zip(drafts).filter(|(_, drafts)| *drafts > 0).collect();
+    Ok(update)
 }
-
-const CANNOT: &str = "the lists cannot be edited without other changes";
 
 fn place(file: Option<&str>) -> String {
     file.map_or_else(|| "the scenario".to_owned(), |file| format!("`{file}`"))

@@ -6,10 +6,13 @@ use std::env;
 use proptest::prelude::*;
 use runner_model::known::{Judged, Known, KnownEntry, KnownList};
 use runner_model::{Digest, Fingerprint, Outcome, Time, digest, row::FailureKinds};
+use serde_json::{Map, Value, json};
 
-use super::decisions::compared;
-use super::text::{ListText, judged_text};
+use super::decisions::{Change, Decisions, compared};
+use super::text::judged_text;
 use super::{KnownResults, KnownSource, KnownUpdate, PairResults, update_known};
+use crate::keys::KNOWN_LIST;
+use crate::reading::{At, Document, Form as _, Reader};
 
 const NOW: &str = "2027-01-01T00:00:00.000Z";
 
@@ -35,6 +38,43 @@ fn members(tests: &[&str]) -> String {
     judged_text(&Judged::of(tests.iter().map(|test| (*test, fingerprint(test)))))
 }
 
+/// Returns the entries of a source, and all of its other values.
+fn parts_of(source: &KnownSource) -> (Vec<KnownEntry>, Value) {
+    let document = Document::parse("", &source.text).map_err(drop).unwrap();
+    let mut root = document.value(&mut Vec::new());
+    let table = if source.file.is_some() { Some(&mut root) } else { root.get_mut("known") };
+    let entries = table.and_then(Value::as_object_mut).and_then(|table| table.remove("failures"));
+    // `[[known.failures]]` alone makes the table.
+    if root.get("known").and_then(Value::as_object).is_some_and(Map::is_empty) {
+        root.as_object_mut().unwrap().remove("known");
+    }
+    let mut reader = Reader::new(&document);
+    let mut list = json!({ "failures": entries.unwrap_or_else(|| json!([])) });
+    let entries = KNOWN_LIST.read(&At::ROOT, &mut list, &mut reader);
+    assert!(reader.problems.is_empty(), "{}", source.text);
+    (entries.unwrap(), root)
+}
+
+/// Returns the lines of a source outside of the entries that change and of the comments directly above them, without blank lines.
+fn kept_lines<'t>(source: &'t KnownSource, changes: &[&Change]) -> Vec<&'t str> {
+    let header = if source.file.is_some() { "[[failures]]" } else { "[[known.failures]]" };
+    let is_changed = |entry: usize| !matches!(changes[entry], Change::Keep);
+    let (mut next, mut inside) = (0, None);
+    let mut kept = Vec::new();
+    for line in source.text.lines() {
+        let is_header = line.starts_with(header);
+        if line.is_empty() || line.starts_with(['#', '[']) {
+            inside = is_header.then_some(next);
+            next += usize::from(is_header);
+        }
+        let entry = if line.starts_with("# Comment ") { Some(next) } else { inside };
+        if !line.is_empty() && !entry.is_some_and(is_changed) {
+            kept.push(line);
+        }
+    }
+    kept
+}
+
 /// Sources with a strict list, and their results.
 struct Case {
     strict: bool,
@@ -56,9 +96,12 @@ impl Case {
 
     fn list(&self) -> KnownList {
         let entries = self.sources.iter().flat_map(|source| {
-            let text = ListText::new(&source.text, source.file.is_some()).unwrap();
-            let entries = text.read().unwrap().into_iter();
-            entries.map(|entry| KnownEntry { file: source.file.clone(), line: 7, ..entry })
+            let entries = parts_of(source).0;
+            entries.into_iter().map(|entry| KnownEntry {
+                file: source.file.clone(),
+                line: 7,
+                ..entry
+            })
         });
         KnownList { strict: self.strict, entries: entries.collect(), ..KnownList::default() }
     }
@@ -88,7 +131,7 @@ impl Case {
 
     /// Returns the pairs that would make a run with the same results red.
     fn unexpected(&self) -> Vec<String> {
-        let known = Known::new(compared(self.list(), self.results()).unwrap()).unwrap();
+        let known = compared(self.list(), self.results()).unwrap();
         let is_bad = |pair: &PairResults, (outcome, kinds): &(Outcome, FailureKinds)| {
             let state = known.state(&pair.test, &pair.provider, *outcome, || kinds.clone());
             state.is_unexpected(*outcome)
@@ -427,8 +470,16 @@ fn random_case(seed: &mut u64) -> Case {
     let head = pick(seed, &["", "# A header.\n", "# A header.\n\n"]);
     let first = text(seed, "[[failures]]", head);
     let second = text(seed, "[[failures]]", "");
-    let own = text(seed, "[[known.failures]]", "name = 's'\n");
+    let head = "\u{feff}name = 's'\na.b = 1 # one\nc = { d = [ # of c\n  1,\n] }\na.e = 2\n";
+    let mut own = text(seed, "[[known.failures]]", head);
+    own += pick(seed, &["", "[x]\ny.z = 1 # last\nv = 1\ny.w = 1\n"]);
     let sources = [(Some("a.toml"), first), (Some("b.toml"), second), (None, own)];
+    let sources = sources.map(|(file, mut text)| {
+        if draw(seed, 4) == 0 {
+            text = text.trim_end().to_owned();
+        }
+        (file, if draw(seed, 3) == 0 { text.replace('\n', "\r\n") } else { text })
+    });
     let sources = sources.map(|(file, text)| KnownSource {
         file: file.map(str::to_owned),
         path: String::new(),
@@ -450,6 +501,7 @@ proptest! {
         let mut case = random_case(&mut seed);
         let old = case.sources.clone();
         let before = case.list();
+        let decided = Decisions::new(&before, case.results()).unwrap();
         let update = case.update().unwrap_or_else(|why| panic!("{why}\n{:#?}\n{}\n---\n{}\n---\n{}", case.pairs, old[0].text, old[1].text, old[2].text));
         let sources = || old.iter().zip(&case.sources).map(|(old, new)| format!("{}\n=>\n{}", old.text, new.text)).collect::<Vec<_>>().join("\n---\n");
         // Only tests of expired entries may still fail.
@@ -460,13 +512,23 @@ proptest! {
             prop_assert!(!expired.matching(test, provider).is_empty(), "{pair}\n{}", sources());
             prop_assert!(!update.expired.is_empty());
         }
-        // A first comment and all of entries that stay survive.
+        // A first comment and all of entries that stay survive, and all else.
         for (old, new) in old.iter().zip(&case.sources) {
+            prop_assert_eq!(parts_of(old).1, parts_of(new).1, "{}", sources());
+            let of_source = before.entries.iter().zip(&decided.changes);
+            let of_source = of_source.filter(|(entry, _)| entry.file == old.file);
+            let changes: Vec<_> = of_source.map(|(_, change)| change).collect();
+            let mut new_lines = new.text.lines();
+            for line in kept_lines(old, &changes) {
+                prop_assert!(new_lines.any(|new| new == line), "{line}\n{}", sources());
+            }
+            let is_windows = old.text.contains("\r\n");
+            prop_assert!(!is_windows || new.text.matches('\n').count() == new.text.matches("\r\n").count());
             prop_assert!(!old.text.starts_with("# A header.") || new.text.starts_with("# A header."));
             for number in 1..20 {
                 let reason = format!("reason = '''reason {number}''' # kept");
-                let comment = format!("# Comment {number}.\n");
-                let header = format!(" # header {number}\n");
+                let comment = format!("# Comment {number}.");
+                let header = format!(" # header {number}");
                 for text in [comment, header] {
                     let is_kept = new.text.contains(&reason);
                     prop_assert!(!is_kept || new.text.contains(&text), "{text}\n{}", sources());

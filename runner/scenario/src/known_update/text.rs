@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use runner_model::known::{Judged, KnownEntry};
-use runner_model::without_mark;
-use serde_json::{Map, Value, json};
+use runner_model::{Outcome, without_mark};
+use serde_json::{Value, json};
 
 use crate::grants_toml::toml_string;
-use crate::keys::KNOWN_LIST;
-use crate::reading::{At, Document, Form as _, Part, Reader, Step, keys};
+use crate::reading::{Document, Part, Step, keys};
 
 /// Columns of an array on one line.
 const MAX_COLUMNS: usize = 100;
@@ -30,19 +29,6 @@ pub(super) struct ListText<'t> {
     edits: Vec<(Range<usize>, String)>,
 }
 
-/// An entry to be written.
-pub(super) struct NewEntry {
-    pub(super) tests: Vec<String>,
-    /// Empty for all.
-    pub(super) providers: Vec<String>,
-    pub(super) reason: String,
-    pub(super) until: Option<String>,
-    pub(super) outcomes: Vec<&'static str>,
-    pub(super) kinds: Vec<String>,
-    pub(super) flaky: bool,
-    pub(super) judged: Option<Judged>,
-}
-
 impl<'t> ListText<'t> {
     /// Parses a list, or a scenario if `is_list` is false. `None` if the text is not valid TOML.
     pub(super) fn new(text: &'t str, is_list: bool) -> Option<Self> {
@@ -61,29 +47,6 @@ impl<'t> ListText<'t> {
             entries: entries.unwrap_or_default(),
             edits: Vec::new(),
         })
-    }
-
-    /// Reads the entries. `None` if one is invalid.
-    pub(super) fn read(&self) -> Option<Vec<KnownEntry>> {
-        let mut reader = Reader::new(&self.document);
-        let mut root = json!({ "failures": self.entries });
-        let entries = KNOWN_LIST.read(&At::ROOT, &mut root, &mut reader);
-        if reader.problems.is_empty() { entries } else { None }
-    }
-
-    /// Returns the whole file as JSON without the entries.
-    pub(super) fn others(&self) -> Value {
-        let mut root = self.document.value(&mut Vec::new());
-        let table = if self.is_list { Some(&mut root) } else { root.get_mut("known") };
-        if let Some(table) = table.and_then(Value::as_object_mut) {
-            table.remove("failures");
-        }
-        // `[[known.failures]]` alone makes the table.
-        let known = root.get("known").and_then(Value::as_object).map(Map::len);
-        if let (false, None | Some(0), Some(root)) = (self.is_list, known, root.as_object_mut()) {
-            root.remove("known");
-        }
-        root
     }
 
     fn path(&self, index: usize, key: &str) -> Vec<Step> {
@@ -138,54 +101,41 @@ impl<'t> ListText<'t> {
         self.edits.push((start..end, String::new()));
     }
 
-    /// Sets a key of an entry to a value in TOML.
-    pub(super) fn set(&mut self, index: usize, key: &str, value: &str) {
-        if self.entries[index].get(key).is_some() {
-            let span = self.span(&self.path(index, key), Part::Value);
-            self.edits.push((span, value.to_owned()));
-        } else {
-            self.add_after(index, &format!("{key} = {value}\n"));
+    /// Sets the keys of an entry whose values change.
+    pub(super) fn change(&mut self, index: usize, old: &KnownEntry, new: &KnownEntry) {
+        let old = key_values(old);
+        for (key, value) in key_values(new).into_iter().filter(|pair| !old.contains(pair)) {
+            if self.entries[index].get(key).is_some() {
+                let span = self.span(&self.path(index, key), Part::Value);
+                self.edits.push((span, value));
+            } else {
+                self.add_after(index, format!("{key} = {value}\n"));
+            }
         }
     }
 
     /// Adds lines after those of an entry.
-    pub(super) fn add_after(&mut self, index: usize, lines: &str) {
+    fn add_after(&mut self, index: usize, lines: String) {
         let Some(Range { end, .. }) = self.entry(index) else { return };
-        self.edits.push((end..end, lines.to_owned()));
+        self.edits.push((end..end, lines));
     }
 
     /// Adds an entry after another one.
-    pub(super) fn add_entry_after(&mut self, index: usize, entry: &NewEntry) {
-        self.add_after(index, &format!("\n{}", self.written(entry)));
+    pub(super) fn add_entry_after(&mut self, index: usize, entry: &KnownEntry) {
+        self.add_after(index, self.written(entry));
     }
 
     /// Adds an entry at the end.
-    pub(super) fn append(&mut self, entry: &NewEntry) {
+    pub(super) fn append(&mut self, entry: &KnownEntry) {
         let end = self.text.len();
-        let entry = self.written(entry);
-        self.edits.push((end..end, format!("\n{entry}")));
+        self.edits.push((end..end, self.written(entry)));
     }
 
-    fn written(&self, entry: &NewEntry) -> String {
-        let NewEntry { tests, providers, reason, until, outcomes, kinds, flaky, judged } = entry;
-        let mut lines = vec![
-            if self.is_list { "[[failures]]" } else { "[[known.failures]]" }.to_owned(),
-            format!("tests = {}", array_of(tests, "tests")),
-        ];
-        if !providers.is_empty() {
-            lines.push(format!("providers = {}", array_of(providers, "providers")));
-        }
-        lines.push(format!("reason = {}", toml_string(reason)));
-        lines.extend(until.iter().map(|day| format!("until = {day}")));
-        if **outcomes != ["failed"] {
-            lines.push(format!("outcomes = {}", array_of(outcomes, "outcomes")));
-        }
-        if !kinds.is_empty() {
-            lines.push(format!("kinds = {}", array_of(kinds, "kinds")));
-        }
-        lines.extend(flaky.then(|| "flaky = true".to_owned()));
-        lines.extend(judged.iter().map(|judged| format!("judged = {}", judged_text(judged))));
-        lines.join("\n") + "\n"
+    /// Formats an entry after a blank line.
+    fn written(&self, entry: &KnownEntry) -> String {
+        let header = if self.is_list { "[[failures]]" } else { "[[known.failures]]" };
+        let lines = key_values(entry).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        format!("\n{header}\n{}", lines.collect::<String>())
     }
 
     /// Adds a part of the old text to the new one. Blank lines around a removed entry become those before it.
@@ -235,31 +185,50 @@ fn is_blank(text: &str) -> bool {
     text.ends_with("\n\n") || text.ends_with("\n\r\n")
 }
 
+/// Returns the keys that an entry needs, with their values in TOML.
+fn key_values(entry: &KnownEntry) -> Vec<(&'static str, String)> {
+    let KnownEntry { tests, providers, reason, until, outcomes, kinds, flaky, judged, .. } = entry;
+    let outcomes = match &**outcomes {
+        [Outcome::Failed] => Vec::new(),
+        outcomes => outcomes.iter().map(|outcome| outcome.as_str().to_owned()).collect(),
+    };
+    let texts = |key, texts: &[String]| (!texts.is_empty()).then(|| (key, array_of(texts, key)));
+    let pairs = [
+        texts("tests", tests),
+        texts("providers", providers),
+        Some(("reason", toml_string(reason))),
+        until.clone().map(|day| ("until", day)),
+        texts("outcomes", &outcomes),
+        texts("kinds", kinds),
+        flaky.then(|| ("flaky", "true".to_owned())),
+        judged.as_ref().map(|judged| ("judged", judged_text(judged))),
+    ];
+    pairs.into_iter().flatten().collect()
+}
+
 /// Formats `judged` of an entry in TOML.
 pub(super) fn judged_text(judged: &Judged) -> String {
     let members = match judged {
         Judged::Test(test) => return format!("\"{test}\""),
         Judged::Tests(members) => members,
     };
-    let lines = members.chunks(LINE_MEMBERS).map(|members| {
-        let members: Vec<_> = members.iter().map(|member| format!("\"{member}\"")).collect();
-        members.join(", ")
-    });
-    match &*lines.collect::<Vec<_>>() {
-        [] => "[]".to_owned(),
-        [line] => format!("[{line}]"),
-        lines => {
-            format!("[\n{}]", lines.iter().map(|line| format!("  {line},\n")).collect::<String>())
-        }
-    }
+    let members: Vec<_> = members.iter().map(|member| format!("\"{member}\"")).collect();
+    array(&members, members.len() <= LINE_MEMBERS, LINE_MEMBERS)
 }
 
 /// Formats an array of texts in TOML.
-pub(super) fn array_of<T: AsRef<str>>(texts: &[T], key: &str) -> String {
-    let values: Vec<_> = texts.iter().map(|text| toml_string(text.as_ref())).collect();
-    let line = format!("[{}]", values.join(", "));
-    if key.len() + " = ".len() + line.len() <= MAX_COLUMNS {
-        return line;
+fn array_of(texts: &[String], key: &str) -> String {
+    let values: Vec<_> = texts.iter().map(|text| toml_string(text)).collect();
+    let line = array(&values, true, 1);
+    let is_short = key.len() + " = ".len() + line.len() <= MAX_COLUMNS;
+    if is_short { line } else { array(&values, false, 1) }
+}
+
+/// Formats an array in TOML: on one line, or with `per_line` values a line.
+fn array(values: &[String], is_line: bool, per_line: usize) -> String {
+    if is_line {
+        return format!("[{}]", values.join(", "));
     }
-    format!("[\n{}]", values.iter().map(|value| format!("  {value},\n")).collect::<String>())
+    let lines = values.chunks(per_line).map(|line| format!("  {},\n", line.join(", ")));
+    format!("[\n{}]", lines.collect::<String>())
 }

@@ -151,7 +151,7 @@ impl KnownDocument {
             let Some(trial) = order.trial_id(&table, place) else { continue };
             for number in known.matching(&trial.test, &trial.provider) {
                 let entry = &entries[number as usize];
-                let is_member = entry.stale.is_some() || entry.stale_for(&trial.test).is_none();
+                let is_member = entry.stale.is_some() || entry.has_member(&trial.test);
                 counts[number as usize][0] += u64::from(is_member);
             }
             let row = order.number(place).and_then(|number| table.result(number));
