@@ -274,12 +274,11 @@ impl Edited {
         refused: &mut BTreeMap<String, String>,
     ) -> Result<String, String> {
         let body = without_mark(text);
-        let mark = &text[..text.len() - body.len()];
-        let text = ListText::new(self.format, path, body).ok_or("the file has changed")?;
+        let records = Records::new(self.format, path, body).ok_or("the file has changed")?;
+        let values = records.value();
         let mut edits = Vec::new();
-        let mut expected = text.value();
         for place in mem::take(&mut self.places) {
-            match self.edit(&text, &mut expected, &place) {
+            match self.edit(&records, &values, &place) {
                 Ok(edit) => {
                     edits.push(edit);
                     self.places.push(place);
@@ -288,7 +287,7 @@ impl Edited {
             }
         }
         edits.sort_by_key(|(range, _)| range.start);
-        let mut new = mark.to_owned();
+        let mut new = text[..text.len() - body.len()].to_owned();
         let mut end = 0;
         for (range, value) in edits {
             new.push_str(&body[end..range.start]);
@@ -299,19 +298,14 @@ impl Edited {
         if new.len() as u64 > MAX_BYTES {
             return Err(format!("`{path}` would have more than 16 MiB"));
         }
-        // Nothing else may have changed, whatever the text was.
-        let new_text = ListText::new(self.format, path, without_mark(&new));
-        if new_text.is_none_or(|text| text.value() != expected) {
-            return Err(format!("`{path}` cannot be edited without other changes"));
-        }
         Ok(new)
     }
 
-    /// Returns the range of an expectation and its new text. Sets it in `expected`, the value of the whole file.
+    /// Returns the range of an expectation and its new text.
     fn edit(
         &self,
-        text: &ListText<'_>,
-        expected: &mut Value,
+        records: &Records<'_>,
+        values: &Value,
         place: &Place,
     ) -> Result<(Range<usize>, String), String> {
         let Place { record, old, new, .. } = place;
@@ -319,18 +313,16 @@ impl Edited {
         if self.has_placeholders {
             escape(&mut new);
         }
-        let record_value = match self.format {
-            ListFormat::Toml => expected.get_mut("tests").and_then(|tests| tests.get_mut(*record)),
-            _ => expected.get_mut(*record),
-        };
-        let value = record_value.and_then(|test| test.pointer_mut("/expect/equals"));
-        let value = value.ok_or("its `equals` is not in the file")?;
-        if value != old {
+        let tests =
+            if self.format == ListFormat::Toml { values.get("tests") } else { Some(values) };
+        let test = tests.and_then(|tests| tests.get(*record));
+        let value = test.and_then(|test| test.pointer("/expect/equals"));
+        if value.ok_or("its `equals` is not in the file")? != old {
             return Err("its `equals` comes from a template".to_owned());
         }
         let steps = ["expect", "equals"].map(|key| Step::Key(key.to_owned()));
-        let edit = match text {
-            ListText::Toml(document, body) => {
+        Ok(match records {
+            Records::Toml(document, body) => {
                 let test = [Step::Key("tests".to_owned()), Step::Item(*record)];
                 let span = document.place(&[&test[..], &steps].concat(), Part::Value, "").span;
                 let written = &body[span.clone()];
@@ -341,25 +333,23 @@ impl Edited {
                 let has_lines = written.starts_with("\"\"\"") || written.starts_with("'''");
                 (span, to_toml(&new, has_lines)?)
             }
-            ListText::Json(records, body) => {
+            Records::Json(records, body) => {
                 let start = records[*record].as_ptr() as usize - body.as_ptr() as usize;
                 let span = json_span(records[*record], &steps, Part::Value);
                 (start + span.start..start + span.end, new.to_string())
             }
-        };
-        *value = new;
-        Ok(edit)
+        })
     }
 }
 
 /// The text of a scenario or a list whose records may change.
-enum ListText<'a> {
+enum Records<'a> {
     Toml(Document<'a>, &'a str),
     /// The texts of the records, and the whole text.
     Json(Vec<&'a str>, &'a str),
 }
 
-impl<'a> ListText<'a> {
+impl<'a> Records<'a> {
     /// Parses a text. `None` if it is invalid, or if its records have no `equals`.
     fn new(format: ListFormat, path: &str, body: &'a str) -> Option<Self> {
         match format {
@@ -431,3 +421,7 @@ fn to_toml(value: &Value, has_lines: bool) -> Result<String, String> {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     })
 }
+
+#[cfg(test)]
+#[path = "tests/accepted.rs"]
+mod tests;
