@@ -1,13 +1,12 @@
 //! [`accept`]: replaces the expectations of failed tests by their stored outputs.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
-use std::{io, ops::Range};
+use std::{io, ops::Range, path::Path};
 
 use runner_model::row::{Check, CheckKind};
 use runner_model::{Outcome, Places as _, RowRef, digest, json};
 use runner_model::{outcome::Verdict, test::Test, units::plural};
-use runner_record::{Manifest, Replacement, Rerun, ResultsRoot, RunDir, UserFolder};
+use runner_record::{Manifest, Rerun, ResultsRoot, RunDir, UserFolder};
 use runner_results::{PlanOrder, RowSelection, RunTable, TableRow};
 use runner_scenario::{AcceptedOutputs, Filter, accept_outputs, parse_stored};
 use serde_json::Value;
@@ -15,49 +14,16 @@ use serde_json::Value;
 use crate::plan::{
     Ids, PlannedAccess, RescorePlan, RowPlace, StoredRow, TestLine, resolve_filter, unreadable,
 };
-use crate::{EngineError, SessionRequest, trust::find_run};
+use crate::{EditRequest, Edits, EngineError, edits::reader};
 
-/// Bytes of a file with expectations.
-const MAX_FILE: u64 = 16 << 20;
-
-/// A request to accept the outputs of a run.
-#[derive(Debug)]
-pub struct AcceptRequest {
-    /// Name of the run. `None` takes the newest of this user.
-    pub run: Option<String>,
-    /// The trials whose tests are accepted. `None` selects all that did not pass.
-    pub filter: Option<Filter>,
-    /// Path of the results root.
-    pub results: PathBuf,
-}
-
-/// The files that change if the outputs of a run are accepted.
-#[derive(Debug)]
-pub struct Acceptance {
-    /// The run's id.
-    pub run: String,
-    /// The changes, and the tests whose outputs cannot be accepted.
-    pub outputs: AcceptedOutputs,
-    /// The command that judges the run by its new expectations.
-    pub next: String,
-    /// Messages for the user.
-    pub notices: Vec<String>,
-    opened: UserFolder,
-}
-
-/// Finds the new expectations of the failed tests of a run. Writes nothing before [`Acceptance::write`].
+/// Finds the new expectations of the failed tests of a run. Without a filter, those of all that did not pass. The report has
+/// the reasons of tests without one, by their ids. Writes nothing before [`Edits::write`].
 ///
 /// # Errors
 ///
 /// The run or its scenario cannot be used, or the filter matches no trial.
-pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
-    let session = SessionRequest::new(&request.results);
-    let (_, root, dir, notices) = find_run(&session, |root| match &request.run {
-        Some(name) => Ok((root.find(name)?, Vec::new())),
-        None => Ok(root.newest_for_use()?),
-    })?;
-    dir.snapshot(|| {
-        let manifest = dir.truth()?;
+pub fn accept(request: &EditRequest) -> Result<Edits<BTreeMap<String, String>>, EngineError> {
+    Edits::find(request, |root, dir, manifest| {
         if manifest.metadata.selection.shard.is_some() {
             return Err(EngineError::Usage(
                 "a shard lacks trials of its tests: accept the outputs of the merged run"
@@ -65,45 +31,23 @@ pub fn accept(request: &AcceptRequest) -> Result<Acceptance, EngineError> {
             ));
         }
         let path = Path::new(&manifest.scenario_path);
-        let access = PlannedAccess::new(&dir, &manifest);
-        let plan = RescorePlan::new(&root, &dir, &manifest, path, true, &access)?;
-        let stored = StoredOutputs::read(&root, &dir, &manifest, &plan, request.filter.clone())?;
-        let (outputs, refused) = stored.outputs().map_err(|source| unreadable(&root, source))?;
+        let access = PlannedAccess::new(dir, manifest);
+        let plan = RescorePlan::new(root, dir, manifest, path, true, &access)?;
+        let stored = StoredOutputs::read(root, dir, manifest, &plan, request.filter.clone())?;
+        let (outputs, refused) = stored.outputs().map_err(|source| unreadable(root, source))?;
         let scenario = &plan.plan.scenario;
-        let opened = UserFolder::open(&scenario.folder)?;
-        let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
-        let accepted = accept_outputs(scenario, outputs, &plan.protected, &mut read);
-        let mut accepted = accepted.map_err(EngineError::Scenario)?;
-        accepted.refused.extend(refused);
-        let mut notices = notices.clone();
+        let folder = UserFolder::open(&scenario.folder)?;
+        let accepted = accept_outputs(scenario, outputs, &plan.protected, &mut reader(&folder));
+        let AcceptedOutputs { files, refused: mut all_refused } =
+            accepted.map_err(EngineError::Scenario)?;
+        all_refused.extend(refused);
+        let mut edits = Edits::new(dir, folder, files, all_refused);
         if stored.left_out > 0 {
             let known = plural(stored.left_out, "known failure is", "known failures are");
-            notices.push(format!("{known} left out; to accept them, add: -E 'known()'"));
+            edits.notices.push(format!("{known} left out; to accept them, add: -E 'known()'"));
         }
-        Ok(Acceptance {
-            run: dir.id().to_owned(),
-            outputs: accepted,
-            next: dir.command("rescore", &[]),
-            notices,
-            opened,
-        })
+        Ok(edits)
     })
-}
-
-impl Acceptance {
-    /// Replaces all files, or leaves all as they are.
-    ///
-    /// # Errors
-    ///
-    /// A file has changed since [`accept`], or cannot be written.
-    pub fn write(&self) -> Result<(), EngineError> {
-        let files = self.outputs.files.iter().map(|(path, edit)| Replacement {
-            path,
-            old: edit.old.as_deref(),
-            new: edit.new.as_bytes(),
-        });
-        Ok(self.opened.replace(&files.collect::<Vec<_>>())?)
-    }
 }
 
 /// The newest results of a run, and the tests that a filter selects among the failed ones.

@@ -1,71 +1,35 @@
 //! [`update_known`]: lists of known failures that expect the results of a run.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{io, mem, path::Path};
 
 use runner_model::row::FailureKinds;
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Fingerprint, Outcome, Places as _, RunStatus, Selected, digest};
 use runner_model::{known::KnownEntry, status::RunVerdict};
-use runner_record::{Manifest, Replacement, Rerun, ResultsRoot, RunDir, UserFolder, now};
+use runner_record::{Manifest, Rerun, ResultsRoot, RunDir, UserFolder, now};
 use runner_results::{PlanOrder, RunTable, short};
-use runner_scenario::{Filter, KnownResults, KnownSource, KnownUpdate, PairResults, Suite};
+use runner_scenario::{Filter, KnownResults, KnownUpdate, PairResults, Suite};
 use runner_scenario::{known_sources, load_selected};
 
 use crate::plan::{
     Ids, PlannedAccess, RescorePlan, TestLine, matching_rows, resolve_filter, unreadable,
 };
-use crate::{EngineError, SessionRequest, trust::find_run};
+use crate::{EditRequest, Edits, EngineError, edits::reader};
 
-/// Bytes of a list, or of a scenario.
-const MAX_FILE: u64 = 16 << 20;
-
-/// A request to update lists of known failures.
-#[derive(Debug)]
-pub struct KnownRequest {
-    /// Name of the run. `None` takes the newest of this user.
-    pub run: Option<String>,
-    /// The reason of new entries.
-    pub reason: String,
-    /// Only tests with a matching trial change their entries.
-    pub filter: Option<Filter>,
-    /// Entries whose trials all pass are removed, and nothing else changes.
-    pub only_fixed: bool,
-    /// Path of the results root.
-    pub results: PathBuf,
-}
-
-/// The files that change if the known failures of a scenario become those of a run.
-#[derive(Debug)]
-pub struct KnownChanges {
-    /// The changes of the sources.
-    pub update: KnownUpdate,
-    /// The lists, and the scenario with its own entries.
-    pub sources: Vec<KnownSource>,
-    /// The entries before the update.
-    pub entries: Vec<KnownEntry>,
-    /// The command that judges the run by the new lists.
-    pub next: String,
-    /// Messages for the user.
-    pub notices: Vec<String>,
-    opened: UserFolder,
-}
-
-/// Finds the lists of known failures that expect the results of a run. Writes nothing before [`KnownChanges::write`].
+/// Finds the lists of known failures that expect the results of a run. With a filter, only tests with a matching trial change
+/// their entries. Writes nothing before [`Edits::write`].
 ///
 /// # Errors
 ///
 /// The run has not completed, the scenario has other tests or lists by now, or a list cannot be edited.
-pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError> {
-    let session = SessionRequest::new(&request.results);
-    let (_, root, dir, notices) = find_run(&session, |root| match &request.run {
-        Some(name) => Ok((root.find(name)?, Vec::new())),
-        None => Ok(root.newest_for_use()?),
-    })?;
-    dir.snapshot(|| {
-        let manifest = dir.truth()?;
-        check_completed(&dir, &manifest)?;
+pub fn update_known(
+    request: &EditRequest,
+    reason: &str,
+    only_fixed: bool,
+) -> Result<Edits<KnownUpdate>, EngineError> {
+    Edits::find(request, |root, dir, manifest| {
+        check_completed(dir, manifest)?;
         let path = Path::new(&manifest.scenario_path);
         let selected = manifest.metadata.selection.overrides.clone();
         let selection = Selected { overrides: selected, ..Selected::default() }.into();
@@ -77,7 +41,7 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
                 shown_path(path)
             )));
         }
-        let stored = dir.known(&manifest)?;
+        let stored = dir.known(manifest)?;
         if written(&list.entries) != written(&stored.list().entries) {
             return Err(EngineError::Usage(format!(
                 "the known failures have changed since run {}\nto judge the run by the present ones: {}",
@@ -85,49 +49,22 @@ pub fn update_known(request: &KnownRequest) -> Result<KnownChanges, EngineError>
                 dir.command("rescore", &[])
             )));
         }
-        let opened = UserFolder::open(&scenario.folder)?;
-        let mut read = |path: &str| opened.read(path, MAX_FILE).map_err(|error| error.to_string());
-        let sources = known_sources(&scenario, &list, &mut read).map_err(EngineError::Usage)?;
-        let access = PlannedAccess::new(&dir, &manifest);
-        let plan = RescorePlan::new(&root, &dir, &manifest, path, true, &access)?;
-        let tests = PlannedTests::read(&root, &plan.live)?;
-        let selected = request.filter.clone().map(|filter| selected_tests(filter, &root, &dir));
+        let folder = UserFolder::open(&scenario.folder)?;
+        let sources = known_sources(&scenario, &list, &mut reader(&folder));
+        let sources = sources.map_err(EngineError::Usage)?;
+        let access = PlannedAccess::new(dir, manifest);
+        let plan = RescorePlan::new(root, dir, manifest, path, true, &access)?;
+        let tests = PlannedTests::read(root, &plan.live)?;
+        let selected = request.filter.clone().map(|filter| selected_tests(filter, root, dir));
         let selected = selected.transpose()?;
-        let pairs = tests.pairs(&root, &dir, &manifest, &plan, selected.as_ref())?;
-        let results = KnownResults {
-            pairs: &pairs,
-            judged: &tests.judged,
-            now: now(),
-            reason: &request.reason,
-            only_fixed: request.only_fixed,
-        };
-        let update = runner_scenario::update_known(&list, &sources, results)
+        let pairs =
+            tests.pairs((root, dir, manifest), &plan, stored.has_kinds(), selected.as_ref())?;
+        let judged = &tests.judged;
+        let results = KnownResults { pairs: &pairs, judged, now: now(), reason, only_fixed };
+        let mut update = runner_scenario::update_known(&list, &sources, results)
             .map_err(|why| EngineError::Usage(format!("{why}; nothing was written")))?;
-        Ok(KnownChanges {
-            update,
-            sources,
-            entries: list.entries,
-            next: dir.command("rescore", &[]),
-            notices: notices.clone(),
-            opened,
-        })
+        Ok(Edits::new(dir, folder, mem::take(&mut update.files), update))
     })
-}
-
-impl KnownChanges {
-    /// Replaces all files, or leaves all as they are.
-    ///
-    /// # Errors
-    ///
-    /// A file has changed since [`update_known`], or cannot be written.
-    pub fn write(&self) -> Result<(), EngineError> {
-        let files = self.update.texts.iter().map(|(index, new)| Replacement {
-            path: &self.sources[*index].path,
-            old: Some(self.sources[*index].text.as_bytes()),
-            new: new.as_bytes(),
-        });
-        Ok(self.opened.replace(&files.collect::<Vec<_>>())?)
-    }
 }
 
 /// Refuses a run that lacks results.
@@ -196,16 +133,15 @@ impl PlannedTests {
     /// The run's tests are others than these.
     fn pairs(
         &self,
-        root: &ResultsRoot,
-        dir: &RunDir,
-        manifest: &Manifest,
+        (root, dir, manifest): (&ResultsRoot, &RunDir, &Manifest),
         plan: &RescorePlan,
+        has_kinds: bool,
         selected: Option<&HashSet<(String, String)>>,
     ) -> Result<Vec<PairResults>, EngineError> {
         let table = RunTable::open(dir)?;
         table.check_version()?;
         let mut kinds = HashMap::new();
-        if dir.known(manifest)?.has_kinds() {
+        if has_kinds {
             let failed = table.settling().filter(|row| row.outcome.is_bad());
             table.each_row(failed.map(|row| row.number), |row, line, _| {
                 kinds.insert(row.number, FailureKinds::of(line));

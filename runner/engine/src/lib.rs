@@ -8,6 +8,7 @@
 
 mod accept;
 mod clock;
+mod edits;
 mod error;
 mod event;
 mod inputs;
@@ -183,11 +184,12 @@ pub mod remote {
 
 pub use runner_record::{Answer, Share};
 
-pub use self::accept::{AcceptRequest, Acceptance, accept};
+pub use self::accept::accept;
+pub use self::edits::{EditRequest, Edits};
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::inputs::inputs;
-pub use self::known_lists::{KnownChanges, KnownRequest, update_known};
+pub use self::known_lists::update_known;
 pub use self::merge::{MergeRequest, merge};
 pub use self::plan::{access, has_journal, resolve_filter, resolve_filter_in};
 pub use self::request::{

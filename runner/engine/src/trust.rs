@@ -109,6 +109,17 @@ pub(crate) fn find_run(
     Ok((session, root, usable(&dir)?, skipped_notices(&skipped)))
 }
 
+/// Finds a run by its name, or the newest of this user, as [`find_run`] does.
+pub(crate) fn find_named(
+    session: &SessionRequest,
+    run: Option<&str>,
+) -> Result<(SessionRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
+    find_run(session, |root| match run {
+        Some(name) => Ok((root.find(name)?, Vec::new())),
+        None => Ok(root.newest_for_use()?),
+    })
+}
+
 /// Returns notices of the runs that were skipped.
 pub(crate) fn skipped_notices(skipped: &[RecordError]) -> Vec<String> {
     let mut notices: Vec<_> =

@@ -39,6 +39,7 @@ mod rows {
 
 /// One run: its manifest, its owner, and requests to the owner.
 mod run {
+    pub(crate) mod contents;
     pub(crate) mod control;
     pub(crate) mod folder;
     pub(crate) mod labels;

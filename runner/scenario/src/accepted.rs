@@ -25,14 +25,14 @@ pub struct AcceptedOutputs {
     pub refused: BTreeMap<String, String>,
 }
 
-/// A file before and after its expectations are replaced.
+/// A file before and after an edit.
 #[derive(Debug)]
 pub struct FileEdit {
     /// `None` if the file is missing.
     pub old: Option<Vec<u8>>,
     pub new: String,
-    /// Number of tests whose expectations change.
-    pub tests: usize,
+    /// Number of tests whose expectations change, or of entries of a list.
+    pub changes: usize,
 }
 
 /// Reads a file below the scenario's folder, without links. `None` if it is missing.
@@ -156,7 +156,7 @@ impl AcceptedOutputs {
     ) {
         match texts {
             Ok((old, new)) if old.as_deref() != Some(new.as_bytes()) => {
-                self.files.insert(path, FileEdit { old, new, tests: tests.len() });
+                self.files.insert(path, FileEdit { old, new, changes: tests.len() });
             }
             Ok(_) => {}
             Err(why) => self.refused.extend(tests.into_iter().map(|test| (test, why.clone()))),

@@ -17,7 +17,7 @@ use super::run::{PlannedSession, lock_root, run_further};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{PlannedAccess, RescorePlan, Rescored, manifest_providers, resolve_filter};
 use crate::run_parts::keep_suite;
-use crate::trust::{find_run, owner_notices};
+use crate::trust::{find_named, owner_notices};
 use crate::workers::prestart;
 use crate::{EngineError, RescoreRequest};
 
@@ -106,10 +106,7 @@ pub fn rescore(
 pub(super) fn find(
     request: &RescoreRequest,
 ) -> Result<(RescoreRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
-    let (session, root, dir, notices) = find_run(&request.session, |root| match &request.run {
-        Some(name) => Ok((root.find(name)?, Vec::new())),
-        None => Ok(root.newest_for_use()?),
-    })?;
+    let (session, root, dir, notices) = find_named(&request.session, request.run.as_deref())?;
     Ok((RescoreRequest { session, ..request.clone() }, root, dir, notices))
 }
 

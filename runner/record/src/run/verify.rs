@@ -1,23 +1,20 @@
 //! Compares the files of a run with each other. Repairs nothing.
 
 use std::collections::{BTreeSet, HashSet};
-use std::{fmt::Display, fs::File, io, mem, path::PathBuf, sync::Arc};
+use std::{fmt::Display, mem, path::PathBuf};
 
-use runner_model::known::Known;
 use runner_model::protocol::CallLine;
 use runner_model::row::{BadLine, Grade, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, id_glob, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::layout::{CALLS, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
-use crate::disk::{lock, owner};
+use crate::disk::lock;
 use crate::rows::adaptive::hash;
 use crate::rows::calls::{Journal, JournalKey, Journals};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
-use crate::run::run_dir::Check;
 use crate::{Live, Manifest, RecordError, Rerun, RunDir, SessionEntry};
 
 /// Faults that are kept, because more of them show nothing new.
@@ -56,49 +53,6 @@ pub struct DiskFault {
 }
 
 impl RunDir {
-    /// Reads the known failures that the run is judged by.
-    ///
-    /// # Errors
-    ///
-    /// The list is lost or damaged.
-    pub fn known(&self, manifest: &Manifest) -> Result<Arc<Known>, RecordError> {
-        let Some(digest) = manifest.known() else { return Ok(Arc::default()) };
-        let list = io::read_to_string(self.content(&digest)?).map_err(|error| error.to_string());
-        let list =
-            list.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-        let known = list.and_then(Known::new);
-        known.map(Arc::new).map_err(|problem| {
-            self.dir
-                .refuse(MANIFEST, format!("its list of known failures cannot be read: {problem}"))
-        })
-    }
-
-    /// Opens content of the run in the store, after comparing it with the digest.
-    pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
-        let store = ContentStore(self.root.dir(STORE)?);
-        let entry = store.open(digest, OF_STORE)?;
-        let path = store.0.path();
-        // Another user could change the entry after its check.
-        let is_others =
-            self.check >= Check::Owner && !matches!(owner::other_user(&entry, path), Ok(None));
-        if is_others { store.copy(&entry, digest) } else { Ok(entry) }
-    }
-
-    /// Returns the digests of all attachments and schemas of the run, ascending. Their contents are in the store.
-    pub fn blobs(&self, manifest: &Manifest) -> Result<Vec<Digest>, RecordError> {
-        let Some(list) = manifest.metadata.blobs else {
-            return Ok(Vec::new());
-        };
-        let lines = io::read_to_string(self.content(&list)?);
-        let read = lines.and_then(|lines| {
-            let digests: Option<_> = lines.lines().map(Digest::parse).collect();
-            digests.ok_or_else(|| {
-                io::Error::other("the list of the run's attachments and schemas is damaged")
-            })
-        });
-        read.map_err(|source| self.root.error("read", STORE, source))
-    }
-
     /// Compares rows, artifacts, logs, calls, scenario and stored contents with each other and the manifest. Without `places`,
     /// no row counts as one of another run. Call it in [`Self::snapshot`], because a session that starts meanwhile changes all
     /// of them.

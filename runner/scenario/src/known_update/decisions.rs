@@ -120,9 +120,9 @@ pub(super) struct Decisions {
     pub(super) changes: Vec<Change>,
     pub(super) added: Vec<KnownEntry>,
     /// Expired entries, with the number of pairs that only they would expect.
-    pub(super) expired: Vec<(usize, usize)>,
+    pub(super) expired: Vec<(KnownEntry, usize)>,
     /// Entries without a pair.
-    pub(super) unmatched: Vec<usize>,
+    pub(super) unmatched: Vec<KnownEntry>,
     /// Pairs of the added entries, as `test@provider`.
     pub(super) newly_failing: Vec<String>,
 }
@@ -249,16 +249,18 @@ impl Decisions {
         let mut changes = changes.collect::<Result<Vec<_>, _>>()?;
         changes.reverse();
         let Entries { plan, pairs: pairs_of, is_expected, .. } = entries;
-        let unmatched = (0..pairs_of.len()).filter(|entry| pairs_of[*entry].is_empty()).collect();
+        let entries = || list.entries.iter().zip(&pairs_of);
+        let unmatched = entries().filter(|(_, pairs)| pairs.is_empty());
+        let unmatched = unmatched.map(|(entry, _)| entry.clone()).collect();
         // A failure with an expired entry gets no other one, and with `only_fixed`, no failure does.
         let mut is_held = vec![results.only_fixed; results.pairs.len()];
         let mut expired = Vec::new();
         let is_new = |pair: usize| !is_expected[pair] && results.pairs[pair].bad().next().is_some();
-        for (number, (entry, pairs)) in list.entries.iter().zip(&pairs_of).enumerate() {
+        for (entry, pairs) in entries() {
             if entry.is_expired(results.now) {
                 let failing: Vec<_> = pairs.iter().copied().filter(|pair| is_new(*pair)).collect();
                 failing.iter().for_each(|pair| is_held[*pair] = true);
-                expired.extend((!failing.is_empty()).then_some((number, failing.len())));
+                expired.extend((!failing.is_empty()).then(|| (entry.clone(), failing.len())));
             }
         }
         let new = (0..results.pairs.len()).filter(|pair| is_new(*pair) && !is_held[*pair]);

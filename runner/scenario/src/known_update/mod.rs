@@ -8,24 +8,15 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use runner_model::known::KnownList;
+use runner_model::known::{KnownEntry, KnownList};
 
 use self::decisions::{Change, Decisions};
-use self::text::ListText;
+use self::text::{ListText, place};
 use crate::Scenario;
-use crate::accepted::{ReadFile, inside};
+use crate::accepted::{FileEdit, ReadFile, inside};
 
 pub use self::decisions::{KnownResults, PairResults};
-
-/// A list of known failures, or the scenario with its own ones.
-#[derive(Clone, Debug)]
-pub struct KnownSource {
-    /// The list as the scenario names it. `None` for the scenario.
-    pub file: Option<String>,
-    /// The path relative to the scenario's folder, in its simplest form.
-    pub path: String,
-    pub text: String,
-}
+pub use self::text::KnownSource;
 
 /// Reads the lists of a scenario in the order in which they apply, and the scenario if it has entries of its own.
 ///
@@ -53,20 +44,20 @@ pub fn known_sources(
 /// The changes of lists of known failures.
 #[derive(Debug, Default)]
 pub struct KnownUpdate {
-    /// The new texts of the sources that change, by their index.
-    pub texts: BTreeMap<usize, String>,
+    /// The files that change, by their path relative to the scenario's folder.
+    pub files: BTreeMap<String, FileEdit>,
     pub added: usize,
     pub removed: usize,
     /// Number of entries with other globs, or a new `judged`.
     pub changed: usize,
-    /// Indexes of expired entries whose tests fail, with the number of failing pairs.
-    pub expired: Vec<(usize, usize)>,
-    /// Indexes of entries that match no test of the plan.
-    pub unmatched: Vec<usize>,
+    /// Expired entries whose tests fail, with the number of failing pairs.
+    pub expired: Vec<(KnownEntry, usize)>,
+    /// Entries that match no test of the plan.
+    pub unmatched: Vec<KnownEntry>,
     /// The pairs that the added entries are for, as `test@provider`.
     pub newly_failing: Vec<String>,
-    /// Numbers of entries without a reason, by the index of their source.
-    pub drafts: BTreeMap<usize, u64>,
+    /// Numbers of entries without a reason, by the path of their source.
+    pub drafts: BTreeMap<String, u64>,
 }
 
 /// Edits the sources of `list`, in the order in which they apply. Comments and the layout of other entries stay as they are.
@@ -83,10 +74,7 @@ pub fn update_known(
     results: KnownResults<'_>,
 ) -> Result<KnownUpdate, String> {
     let decided = Decisions::new(list, results)?;
-    let texts = sources.iter().map(|source| {
-        ListText::new(&source.text, source.file.is_some())
-            .ok_or_else(|| format!("{} is not valid TOML", place(source.file.as_deref())))
-    });
+    let texts = sources.iter().map(ListText::new);
     let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
     let mut update = KnownUpdate {
         added: decided.added.len(),
@@ -95,18 +83,14 @@ pub fn update_known(
         newly_failing: decided.newly_failing,
         ..KnownUpdate::default()
     };
-    let mut drafts = vec![0; sources.len()];
-    let mut next = vec![0; sources.len()];
     for (entry, change) in list.entries.iter().zip(&decided.changes) {
-        let source = sources.iter().position(|source| source.file == entry.file);
-        let source =
-            source.ok_or_else(|| format!("{} is missing", place(entry.file.as_deref())))?;
-        let index = next[source];
-        next[source] += 1;
+        let text = texts.iter_mut().find(|text| text.source.file == entry.file);
+        let text = text.ok_or_else(|| format!("{} is missing", place(entry.file.as_deref())))?;
+        let index = text.compared;
+        text.compared += 1;
         if entry.reason.trim().is_empty() {
-            drafts[source] += change.entries() as u64;
+            text.drafts += change.entries() as u64;
         }
-        let text = &mut texts[source];
         match change {
             Change::Keep => continue,
             Change::Remove => update.removed += 1,
@@ -120,24 +104,26 @@ pub fn update_known(
             ));
         }
         change.apply(text, index, entry);
+        text.changes += 1;
     }
-    if !decided.added.is_empty() {
-        let last = sources.iter().rposition(|source| source.file.is_some());
+    if update.added > 0 {
+        let last = texts.iter_mut().rfind(|text| text.source.file.is_some());
         let last = last.ok_or("the scenario names no list of known failures")?;
-        decided.added.iter().for_each(|entry| texts[last].append(entry));
+        decided.added.iter().for_each(|entry| last.append(entry));
+        last.changes += update.added;
         if results.reason.trim().is_empty() {
-            drafts[last] += update.added as u64;
+            last.drafts += update.added as u64;
         }
     }
-    for (index, text) in texts.into_iter().enumerate() {
-        update.texts.extend(text.finish().map(|text| (index, text)));
+    for text in texts {
+        let ListText { source, changes, drafts, .. } = text;
+        update.drafts.extend((drafts > 0).then(|| (source.path.clone(), drafts)));
+        update.files.extend(text.finish()?.map(|new| {
+            let old = Some(source.text.clone().into_bytes());
+            (source.path.clone(), FileEdit { old, new, changes })
+        }));
     }
-    update.drafts = (0..).zip(drafts).filter(|(_, drafts)| *drafts > 0).collect();
     Ok(update)
-}
-
-fn place(file: Option<&str>) -> String {
-    file.map_or_else(|| "the scenario".to_owned(), |file| format!("`{file}`"))
 }
 
 #[cfg(test)]

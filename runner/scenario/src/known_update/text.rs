@@ -14,15 +14,30 @@ const MAX_COLUMNS: usize = 100;
 /// Members of an entry on one line.
 const LINE_MEMBERS: usize = 10;
 
+/// A list of known failures, or the scenario with its own ones.
+#[derive(Clone, Debug)]
+pub struct KnownSource {
+    /// The list as the scenario names it. `None` for the scenario.
+    pub file: Option<String>,
+    /// The path relative to the scenario's folder, in its simplest form.
+    pub path: String,
+    pub text: String,
+}
+
 /// A list, or a scenario with entries of its own, and the edits of its text.
 pub(super) struct ListText<'t> {
-    /// Byte order mark of the file.
-    mark: &'t str,
+    pub(super) source: &'t KnownSource,
+    /// Number of entries that were compared with results.
+    pub(super) compared: usize,
+    /// Number of entries that change.
+    pub(super) changes: usize,
+    /// Number of entries without a reason.
+    pub(super) drafts: u64,
+    /// The text without its byte order mark.
     text: &'t str,
     document: Document<'t>,
     /// The path of the array of entries.
     table: Vec<Step>,
-    is_list: bool,
     /// The entries as they are written.
     entries: Vec<Value>,
     /// New texts of ranges, which do not overlap.
@@ -30,20 +45,24 @@ pub(super) struct ListText<'t> {
 }
 
 impl<'t> ListText<'t> {
-    /// Parses a list, or a scenario if `is_list` is false. `None` if the text is not valid TOML.
-    pub(super) fn new(text: &'t str, is_list: bool) -> Option<Self> {
+    /// Parses a source.
+    pub(super) fn new(source: &'t KnownSource) -> Result<Self, String> {
+        let is_list = source.file.is_some();
         let path = if is_list { &["failures"][..] } else { &["known", "failures"] };
-        let body = without_mark(text);
-        let document = Document::parse("", body).ok()?;
+        let text = without_mark(&source.text);
+        let document = Document::parse("", text)
+            .map_err(|_| format!("{} is not valid TOML", place(source.file.as_deref())))?;
         let root = document.value(&mut Vec::new());
         let pointer = format!("/{}", path.join("/"));
         let entries = root.pointer(&pointer).and_then(Value::as_array).cloned();
-        Some(Self {
-            mark: &text[..text.len() - body.len()],
-            text: body,
+        Ok(Self {
+            source,
+            compared: 0,
+            changes: 0,
+            drafts: 0,
+            text,
             document,
             table: keys(path.iter().copied()),
-            is_list,
             entries: entries.unwrap_or_default(),
             edits: Vec::new(),
         })
@@ -133,7 +152,8 @@ impl<'t> ListText<'t> {
 
     /// Formats an entry after a blank line.
     fn written(&self, entry: &KnownEntry) -> String {
-        let header = if self.is_list { "[[failures]]" } else { "[[known.failures]]" };
+        let is_list = self.source.file.is_some();
+        let header = if is_list { "[[failures]]" } else { "[[known.failures]]" };
         let lines = key_values(entry).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
         format!("\n{header}\n{}", lines.collect::<String>())
     }
@@ -142,7 +162,7 @@ impl<'t> ListText<'t> {
     fn push(&self, new: &mut String, range: Range<usize>) {
         let is_after_edit = range.start > 0;
         let mut part = &self.text[range];
-        if is_after_edit && (new.len() == self.mark.len() || is_blank(new)) {
+        if is_after_edit && (new.is_empty() || is_blank(new)) {
             while let Some((line, after)) = part.split_once('\n')
                 && line.trim().is_empty()
             {
@@ -153,21 +173,28 @@ impl<'t> ListText<'t> {
     }
 
     /// Returns the text with all edits. `None` without any.
-    pub(super) fn finish(mut self) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// Entries were not compared: an editor has saved the list after it was read for the comparison.
+    pub(super) fn finish(mut self) -> Result<Option<String>, String> {
+        if self.compared != self.entries.len() {
+            return Err(format!("{} has changed", place(self.source.file.as_deref())));
+        }
         if self.edits.is_empty() {
-            return None;
+            return Ok(None);
         }
         self.edits.sort_by_key(|(range, _)| (range.start, range.end));
         let line_break = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
-        let mut new = self.mark.to_owned();
+        let mut new = String::new();
         let mut end = 0;
         for (range, text) in &self.edits {
             self.push(&mut new, end..range.start);
             let is_at_end = range.is_empty() && range.start == self.text.len();
-            if is_at_end && new.len() > self.mark.len() && !new.ends_with('\n') {
+            if is_at_end && !new.is_empty() && !new.ends_with('\n') {
                 new.push_str(line_break);
             }
-            let is_after_blank = new.len() == self.mark.len() || is_blank(&new);
+            let is_after_blank = new.is_empty() || is_blank(&new);
             let text = text.strip_prefix('\n').filter(|_| is_after_blank).unwrap_or(text);
             new.push_str(&text.replace('\n', line_break));
             end = range.end;
@@ -176,8 +203,14 @@ impl<'t> ListText<'t> {
         while is_blank(&new) && !is_blank(self.text) {
             new.truncate(new.len() - line_break.len());
         }
-        Some(new)
+        let mark = self.source.text.strip_suffix(self.text).unwrap_or_default();
+        Ok(Some(mark.to_owned() + &new))
     }
+}
+
+/// Formats the place of entries in a message.
+pub(super) fn place(file: Option<&str>) -> String {
+    file.map_or_else(|| "the scenario".to_owned(), |file| format!("`{file}`"))
 }
 
 /// Returns whether the last line of a text is blank.

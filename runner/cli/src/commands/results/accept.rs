@@ -1,13 +1,14 @@
 //! `runner accept`: writes the outputs of a run over the expectations of its failed tests.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, IsTerminal as _};
 
-use runner_engine::{AcceptRequest, Acceptance};
+use runner_engine::{EditRequest, Edits};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{exit::Exit, units::plural};
 use runner_report::VERSION;
 use runner_report::schemars::{self, JsonSchema};
-use runner_scenario::{AcceptedOutputs, Filter};
+use runner_scenario::{FileEdit, Filter};
 use serde::Serialize;
 
 use crate::args::{DocumentArgs, RunArgs, filters};
@@ -76,15 +77,14 @@ pub struct RefusedTest {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
-    let request = AcceptRequest {
+    let request = EditRequest {
         run: run.name(),
         filter: Filter::all(filters(&args.filter)?),
         results: root.open()?.path().to_owned(),
     };
     let accepted = runner_engine::accept(&request)?;
     accepted.notices.iter().for_each(|notice| out.warn(notice));
-    let outputs = &accepted.outputs;
-    let tests: usize = outputs.files.values().map(|edit| edit.tests).sum();
+    let tests: usize = accepted.files.values().map(|edit| edit.changes).sum();
     if *json {
         let written = args.yes && tests > 0;
         if written {
@@ -92,15 +92,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
         out.document(&AcceptDocument::new(&accepted, written));
     } else {
-        print(outputs, out);
+        print(&accepted, out);
     }
-    if tests == 0 && !outputs.refused.is_empty() {
+    if tests == 0 && !accepted.report.is_empty() {
         return Err(mistake!("no output can be accepted; nothing was written"));
     }
     if *json {
         return Ok(Exit::Success);
     }
-    let files = plural(outputs.files.len() as u64, "file", "files");
+    let files = plural(accepted.files.len() as u64, "file", "files");
     if tests == 0 || args.dry_run {
         out.talk(match tests {
             0 => "nothing to accept",
@@ -119,14 +119,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 impl AcceptDocument {
-    fn new(accepted: &Acceptance, written: bool) -> Self {
-        let AcceptedOutputs { files, refused } = &accepted.outputs;
-        let files = files.iter().map(|(path, edit)| {
-            let old = String::from_utf8_lossy(edit.old.as_deref().unwrap_or_default());
-            let diff = runner_worker::text_diff(&old, &edit.new);
-            AcceptedFile { path: path.clone(), new: edit.old.is_none(), tests: edit.tests, diff }
+    fn new(accepted: &Edits<BTreeMap<String, String>>, written: bool) -> Self {
+        let files = accepted.files.iter().map(|(path, edit)| {
+            let diff = diff(edit);
+            AcceptedFile { path: path.clone(), new: edit.old.is_none(), tests: edit.changes, diff }
         });
-        let refused = refused
+        let refused = accepted
+            .report
             .iter()
             .map(|(test, reason)| RefusedTest { test: test.clone(), reason: reason.clone() });
         Self {
@@ -140,27 +139,32 @@ impl AcceptDocument {
 }
 
 /// Prints the difference of each file, and the tests that cannot be accepted.
-fn print(outputs: &AcceptedOutputs, out: &Out) {
-    for (path, edit) in &outputs.files {
+fn print(accepted: &Edits<BTreeMap<String, String>>, out: &Out) {
+    for (path, edit) in &accepted.files {
         let state = if edit.old.is_none() { ", new" } else { "" };
-        let old = String::from_utf8_lossy(edit.old.as_deref().unwrap_or_default());
-        let tests = plural(edit.tests as u64, "test", "tests");
-        print_diff(&format!("{path} ({tests}{state})"), &old, &edit.new, out);
+        let tests = plural(edit.changes as u64, "test", "tests");
+        print_diff(&format!("{path} ({tests}{state})"), edit, out);
     }
-    for (test, why) in outputs.refused.iter().take(MAX_NAMED) {
+    for (test, why) in accepted.report.iter().take(MAX_NAMED) {
         out.warn(&format!("{}: {}", visible_line(test), visible_line(why)));
     }
-    let hidden = outputs.refused.len().saturating_sub(MAX_NAMED);
+    let hidden = accepted.report.len().saturating_sub(MAX_NAMED);
     if hidden > 0 {
         out.warn(&format!("{} more cannot be accepted", plural(hidden as u64, "test", "tests")));
     }
 }
 
+fn diff(edit: &FileEdit) -> String {
+    let old = String::from_utf8_lossy(edit.old.as_deref().unwrap_or_default());
+    runner_worker::text_diff(&old, &edit.new)
+}
+
 /// Prints the difference of a file below its title.
-pub fn print_diff(title: &str, old: &str, new: &str, out: &Out) {
+pub fn print_diff(title: &str, edit: &FileEdit, out: &Out) {
     out.data(&style::bold(&visible_line(title)));
-    out.data(visible(&runner_worker::text_diff(old, new)).trim_end());
-    if old.len().max(new.len()) > MAX_WHOLE {
+    out.data(visible(&diff(edit)).trim_end());
+    let old = edit.old.as_ref().map_or(0, Vec::len);
+    if old.max(edit.new.len()) > MAX_WHOLE {
         out.warn("the file is large; its difference is shown in part");
     }
 }

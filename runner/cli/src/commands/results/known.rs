@@ -1,6 +1,6 @@
 //! `runner known`: the known failures of a run, and lists that expect its results.
 
-use runner_engine::{KnownChanges, KnownRequest};
+use runner_engine::{EditRequest, Edits};
 use runner_model::exit::Exit;
 use runner_model::known::{KnownEntry, KnownList, KnownState, Stale};
 use runner_model::units::{grouped, plural};
@@ -8,7 +8,7 @@ use runner_model::visible::visible_line;
 use runner_record::{RecordError, RunDir};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{PlanOrder, RunTable, VERSION};
-use runner_scenario::Filter;
+use runner_scenario::{Filter, KnownUpdate};
 use serde::Serialize;
 
 use super::accept::{MAX_NAMED, confirm, print_diff};
@@ -123,14 +123,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
     if args.update {
-        let request = KnownRequest {
+        let request = EditRequest {
             run: run.name(),
-            reason: args.reason.clone().unwrap_or_default(),
             filter: Filter::all(filters(&args.filter)?),
-            only_fixed: args.fixed,
             results: root.path().to_owned(),
         };
-        return update(&runner_engine::update_known(&request)?, args, out);
+        let reason = args.reason.as_deref().unwrap_or_default();
+        let edits = runner_engine::update_known(&request, reason, args.fixed)?;
+        return update(&edits, args, out);
     }
     let run = Target::find_run(&root, &run.name_or_latest())?;
     let document = run.snapshot(|| KnownDocument::read(&run))?;
@@ -245,15 +245,13 @@ fn place(KnownEntry { file, line, .. }: &KnownEntry) -> String {
 }
 
 /// Shows the changes of lists, and writes them if the user agrees.
-fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    changes.notices.iter().for_each(|notice| out.warn(notice));
-    let update = &changes.update;
-    for (index, new) in &update.texts {
-        let source = &changes.sources[*index];
-        print_diff(&source.path, &source.text, new, out);
+fn update(edits: &Edits<KnownUpdate>, args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    edits.notices.iter().for_each(|notice| out.warn(notice));
+    let update = &edits.report;
+    for (path, edit) in &edits.files {
+        print_diff(path, edit, out);
     }
-    for (index, pairs) in update.expired.iter().take(MAX_NAMED) {
-        let entry = &changes.entries[*index];
+    for (entry, pairs) in update.expired.iter().take(MAX_NAMED) {
         let (place, until) = (place(entry), entry.until.as_deref().unwrap_or_default());
         let trials = plural(*pairs as u64, "test still fails", "tests still fail");
         out.warn(&format!(
@@ -266,13 +264,15 @@ fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, Comman
         out.warn(&format!("{} more have expired", plural(hidden as u64, "entry", "entries")));
     }
     if !update.unmatched.is_empty() {
-        let unmatched = update.unmatched.iter().map(|index| &changes.entries[*index]);
-        let names = unmatched.map(|entry| format!("{} {}", place(entry), globs(&entry.tests)));
+        let names = update
+            .unmatched
+            .iter()
+            .map(|entry| format!("{} {}", place(entry), globs(&entry.tests)));
         let names = names.collect::<Vec<_>>();
         let count = plural(names.len() as u64, "entry matches", "entries match");
         out.warn(&format!("{count} no test: {}", first_of(&names, MAX_IN_LINE)));
     }
-    if update.texts.is_empty() {
+    if edits.files.is_empty() {
         out.talk("nothing to update");
         return Ok(Exit::Success);
     }
@@ -287,7 +287,7 @@ fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, Comman
         [(update.added, "added"), (update.changed, "changed"), (update.removed, "removed")];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts.map(|(count, verb)| format!("{count} {verb}")).collect();
-    let files = plural(update.texts.len() as u64, "file", "files");
+    let files = plural(edits.files.len() as u64, "file", "files");
     if args.dry_run {
         out.talk(&format!("{} in {files}; nothing was written", counts.join(", ")));
         return Ok(Exit::Success);
@@ -295,12 +295,12 @@ fn update(changes: &KnownChanges, args: &Args, out: &Out) -> Result<Exit, Comman
     if !args.yes && !confirm(&format!("{} in {files}", counts.join(", ")), out)? {
         return Ok(Exit::Success);
     }
-    changes.write()?;
+    edits.write()?;
     out.talk(&format!("wrote {files}: {}", counts.join(", ")));
-    for (index, count) in &update.drafts {
-        let file = visible_line(&changes.sources[*index].path);
+    for (file, count) in &update.drafts {
+        let file = visible_line(file);
         out.hint(&format!("first write {} in {file}", plural(*count, "reason", "reasons")));
     }
-    out.hint(&format!("to judge the run by them: {}", changes.next));
+    out.hint(&format!("to judge the run by them: {}", edits.next));
     Ok(Exit::Success)
 }
