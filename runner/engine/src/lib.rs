@@ -58,7 +58,7 @@ mod plan {
     pub(crate) use self::stored::{
         known_tests, not_passed, planned_tests, stored_plan, unreadable, whole_tests,
     };
-    pub(crate) use self::test_line::{Ids, TestLine};
+    pub(crate) use self::test_line::{Ids, TestLine, grader_deadline};
 }
 
 /// The scheduler. It has no clock and no I/O, so tests can run it through any sequence of events.

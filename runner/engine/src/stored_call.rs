@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::{io, io::Read as _};
 
-use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{Line, Task, TaskKind};
 use runner_model::{
-    Grants, Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, provider::Provider,
-    units::plural,
+    Digest, Grants, Limits, Micros, Places as _, RowRef, RunTime, TaskId, TrialId,
+    provider::Provider, units::plural,
 };
 use runner_prepare::{ContentSource, Origin};
 use runner_record::{JournalKey, RunDir};
@@ -14,7 +14,8 @@ use runner_results::RunTable;
 
 use crate::EngineError;
 use crate::plan::{
-    Replayed, RowPlace, StoredRow, TestLine, plugin_changes, stored_plan, unreadable,
+    Plan, Replayed, RowPlace, StoredRow, TestLine, grader_deadline, plugin_changes, stored_plan,
+    unreadable,
 };
 use crate::probe::{CallEnd, CallEvent, ProbeError, ReplayedCalls, call_supplied};
 use crate::trust::{owner_notices, usable};
@@ -59,24 +60,9 @@ impl StoredCall {
         let planned = plan.suite.trial(found);
         let mut line = Vec::new();
         plan.suite.line(planned.test, &mut line).map_err(unreadable)?;
-        // Other providers may have grants whose folders or secrets are missing.
-        let is_called = |provider: &Provider| match grader {
-            Some(name) => provider.grading.is_some() && *provider.name == *name,
-            None => provider.name == trial.provider,
-        };
-        let called = plan.providers.iter().map(|one| &one.provider).find(|one| is_called(one));
-        let tools = called.map_or_else(Vec::new, |called| called.grants.tools.clone());
-        let is_used = |provider: &Provider| {
-            let is_tool =
-                || provider.tool.is_some() && tools.iter().any(|name| *name == *provider.name);
-            is_called(provider) || is_tool()
-        };
         let mut all = plan.providers.iter();
         let judged = all.find(|prepared| prepared.provider.name == trial.provider).cloned();
-        plan.scenario.keep_providers(is_used);
-        plan.providers.retain(|prepared| is_used(&prepared.provider));
-        // The tools of a grader are before it.
-        let place = plan.providers.iter().position(|prepared| is_called(&prepared.provider));
+        let place = keep_called(&mut plan, trial, grader);
         let row = match grader {
             Some(name) if place.is_none() => {
                 return Err(EngineError::Usage(format!("run {} has no grader `{name}`", run.id())));
@@ -84,57 +70,42 @@ impl StoredCall {
             Some(_) => newest_row(&run, trial)?,
             None => Vec::new(),
         };
+        let judged_row: Option<RowRef<'_>> = match grader {
+            Some(_) => {
+                Some(serde_json::from_slice(&row).map_err(io::Error::other).map_err(unreadable)?)
+            }
+            None => None,
+        };
         if is_replay {
             plan.replayed = Some(Replayed::read(usable(&run)?, &plan.suite)?);
         }
         let mut problems = plan.find_folders(secret_files, Some(root.path()));
         problems.extend(plan.read_secrets(secret_files)?);
         EngineError::check(problems)?;
-        let test = TestLine::read(&line).map_err(unreadable)?;
         let place = place.unwrap_or_default();
         let provider = &plan.providers[place].provider;
-        let limits = &provider.limits;
-        let (timeout, timeout_rule) = match (&provider.grading, limits.time) {
-            (Some(grading), Some(time)) if time < grading.timeout => (time, TimeoutRule::LimitTime),
-            (Some(grading), _) => (grading.timeout, TimeoutRule::Timeout),
-            (None, _) => test.deadline(RunTime::default(), limits, None, Micros(0)),
+        let test = TestLine::read(&line).map_err(unreadable)?;
+        let (timeout, timeout_rule) = match &provider.grading {
+            Some(grading) => grader_deadline(grading, &provider.limits),
+            None => test.deadline(RunTime::default(), &provider.limits, None, Micros(0)),
         };
-        let line_bytes = line.len() as u32;
         let mut notices = owner_notices(&run, &manifest);
-        let (mut tries, mut attempt, mut replayed, mut judgement) = (1, 1, None, None);
-        if grader.is_some() {
-            let row: RowRef<'_> =
-                serde_json::from_slice(&row).map_err(io::Error::other).map_err(unreadable)?;
-            judgement = row.judgement_fingerprint;
-        }
-        if let Some(run) = &plan.replayed {
-            let (key, start) = match grader {
-                Some(name) => {
-                    let row: RowRef<'_> = serde_json::from_slice(&row)
-                        .map_err(io::Error::other)
-                        .map_err(unreadable)?;
-                    let grade = row.grades.iter().find(|grade| *grade.grader == *name);
-                    let grade = grade.ok_or_else(|| {
-                        EngineError::Usage(format!(
-                            "trial `{trial}` has no answer of grader `{name}`"
-                        ))
-                    })?;
-                    (tries, attempt) = (grade.attempt, grade.attempt);
-                    (JournalKey::of_grade(found, &row, grade), row.started_at)
-                }
-                None => {
-                    let start;
-                    (tries, attempt, start) = run.newest(found)?;
-                    (JournalKey::new(found, attempt), start)
-                }
-            };
-            let (lines, calls) = run.lines(&key)?;
-            replayed = Some(ReplayedCalls { lines, start });
-            let calls = plural(calls.into(), "call is", "calls are");
+        let graded = grader.zip(judged_row.as_ref());
+        let (tries, attempt, replayed) = match &plan.replayed {
+            None => (1, 1, None),
+            Some(replayed) => {
+                let (tries, attempt, calls) = replayed_calls(replayed, found, trial, graded)?;
+                (tries, attempt, Some(calls))
+            }
+        };
+        let replayed = replayed.map(|(calls, count)| {
+            let count = plural(count.into(), "call is", "calls are");
             notices.push(format!(
-                "replaying attempt {attempt}: {calls} in the journal, and nothing is sent"
+                "replaying attempt {attempt}: {count} in the journal, and nothing is sent"
             ));
-        }
+            calls
+        });
+        let judgement = judged_row.as_ref().and_then(|row| row.judgement_fingerprint);
         let random =
             judgement.and_then(|judgement| plan.grader_random(provider, trial, attempt, judgement));
         let task = Task {
@@ -148,24 +119,17 @@ impl StoredCall {
             timeout,
             timeout_rule,
             kind: if grader.is_some() { TaskKind::Grade } else { TaskKind::Run },
-            line: Line::Bytes(line_bytes),
+            line: Line::Bytes(line.len() as u32),
             row_bytes: row.len() as u32,
             recorded: None,
         };
-        let grading = provider.grading.as_ref();
-        let judged = judged.filter(|_| grading.is_some_and(|grading| grading.workspace.is_some()));
-        let mut artifacts = Vec::new();
-        if judged.is_some() {
-            let row: RowRef<'_> =
-                serde_json::from_slice(&row).map_err(io::Error::other).map_err(unreadable)?;
-            for artifact in row.changes().into_iter().flatten() {
-                let mut bytes = Vec::new();
-                let read = run.artifact(&artifact.sha256)?.read_to_end(&mut bytes);
-                read.map_err(unreadable)?;
-                artifacts.push((artifact.sha256, Origin::Bytes(bytes.into())));
-            }
-        }
-        line.extend(row);
+        let has_workspace = provider.grading.as_ref().is_some_and(|one| one.workspace.is_some());
+        let judged = judged.filter(|_| has_workspace);
+        let artifacts = match &judged_row {
+            Some(row) if has_workspace => changes_of(&run, row, &unreadable)?,
+            _ => Vec::new(),
+        };
+        line.extend_from_slice(&row);
         let folder = Path::new(&manifest.scenario_path).parent().unwrap_or(Path::new(""));
         let providers = plan.providers.iter().map(|prepared| &prepared.provider);
         let changed = plugin_changes(&manifest, folder, providers).clauses.into_iter();
@@ -201,6 +165,66 @@ impl StoredCall {
         call_supplied(self.prestarted, self.supplies, task, self.replayed, on_event)
             .or_else(ProbeError::end)
     }
+}
+
+/// Removes all providers from a plan but the one that is called and its tools: others may have grants whose folders or secrets are
+/// missing. Returns its place. `None` without such a grader.
+fn keep_called(plan: &mut Plan, trial: &TrialId, grader: Option<&str>) -> Option<usize> {
+    let is_called = |provider: &Provider| match grader {
+        Some(name) => provider.grading.is_some() && *provider.name == *name,
+        None => provider.name == trial.provider,
+    };
+    let called = plan.providers.iter().map(|one| &one.provider).find(|one| is_called(one));
+    let tools = called.map_or_else(Vec::new, |called| called.grants.tools.clone());
+    let is_used = |provider: &Provider| {
+        let is_tool =
+            || provider.tool.is_some() && tools.iter().any(|name| *name == *provider.name);
+        is_called(provider) || is_tool()
+    };
+    plan.scenario.keep_providers(is_used);
+    plan.providers.retain(|prepared| is_used(&prepared.provider));
+    // The tools of a grader are before it.
+    plan.providers.iter().position(|prepared| is_called(&prepared.provider))
+}
+
+/// Reads the changes in the workspace of a row.
+fn changes_of(
+    run: &RunDir,
+    row: &RowRef<'_>,
+    unreadable: &dyn Fn(io::Error) -> EngineError,
+) -> Result<Vec<(Digest, Origin)>, EngineError> {
+    let files = row.changes().into_iter().flatten().map(|artifact| {
+        let mut bytes = Vec::new();
+        run.artifact(&artifact.sha256)?.read_to_end(&mut bytes).map_err(unreadable)?;
+        Ok((artifact.sha256, Origin::Bytes(bytes.into())))
+    });
+    files.collect()
+}
+
+/// Returns the newest attempt of a trial, or of a grader for its row: the number by which its guest knows it, its own number, and
+/// its calls with their number.
+fn replayed_calls(
+    run: &Replayed,
+    place: u64,
+    trial: &TrialId,
+    graded: Option<(&str, &RowRef<'_>)>,
+) -> Result<(u32, u32, (ReplayedCalls, u32)), EngineError> {
+    let (tries, attempt, key, start) = match graded {
+        Some((name, row)) => {
+            let grade = row.grades.iter().find(|grade| *grade.grader == *name);
+            let grade = grade.ok_or_else(|| {
+                EngineError::Usage(format!("trial `{trial}` has no answer of grader `{name}`"))
+            })?;
+            let key = JournalKey::of_grade(place, row, grade);
+            (grade.attempt, grade.attempt, key, row.started_at)
+        }
+        None => {
+            let (tries, attempt, start) = run.newest(place)?;
+            (tries, attempt, JournalKey::new(place, attempt), start)
+        }
+    };
+    let (lines, count) = run.lines(&key)?;
+    Ok((tries, attempt, (ReplayedCalls { lines, start }, count)))
 }
 
 /// Returns the row that stands for a trial, with its whole output.

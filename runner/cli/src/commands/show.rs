@@ -1,26 +1,21 @@
 //! `runner show`: a run, a group, or one trial of a run.
 
+mod named_trials;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::units::{grouped, plural};
-use runner_model::{Counts, TrialId, exit::Exit, known::Known, visible::visible_line};
+use runner_model::{Counts, exit::Exit, known::Known, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
-    FoundTrials, MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection,
-    RunDocument, RunTable, StepPlace, StepQuery, TrialDocument, find_trial_in, other_metrics,
-    phrases, run_facts, short_of,
+    MatrixDocument, MetaCounts, MetaResults, ResultRow, Results, RowSelection, RunDocument,
+    other_metrics, phrases, run_facts,
 };
 use runner_scenario::Filter;
 
 use super::{
     group,
-    results::{
-        calls::{self, MOST_CALLS},
-        changes,
-        history::explain_wait,
-        transcript, trial,
-    },
     target::{self, Target},
 };
 use crate::{
@@ -33,8 +28,6 @@ use crate::{
     },
 };
 
-/// Trials of a test or a glob that are shown.
-const MOST_PAGES: usize = 10;
 /// Values of a key of `meta` that are shown.
 const MOST_VALUES: usize = 20;
 /// Providers whose results by `meta` are shown.
@@ -89,13 +82,6 @@ pub struct Args {
     history: bool,
 }
 
-/// Returns a part of an id, if a filter reads it as such.
-fn word(text: &str) -> Option<&str> {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/_.@#-".contains(letter);
-    let is_operator = ["and", "or", "not"].contains(&&*text.to_lowercase());
-    (text.chars().all(is_plain) && !is_operator).then_some(text)
-}
-
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
@@ -125,52 +111,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
-        let has_calls = args.calls || args.call.is_some();
-        let has_part = args.diff || args.transcript || args.open.is_some() || args.save.is_some();
-        let is_one = *json || has_calls || has_part;
-        let most = if is_one { 1 } else { MOST_PAGES };
-        let table = RunTable::open(&run)?;
-        let mut found = find_trial_in(&table, text);
-        // An interrupted attempt has a journal and no row.
-        if let (FoundTrials::Nothing { .. }, Ok(trial)) = (&found, TrialId::parse(text))
-            && has_calls
-        {
-            found = FoundTrials::One(trial);
-        }
-        let filter = matches!(found, FoundTrials::Several(_)).then(|| word(text)).flatten();
-        let trials = found.named(run.id(), text, most).map_err(|message| {
-            let name = short_of(&root, run.id());
-            let list = filter.map(|word| root.command(&["show", &name, "-E", word]));
-            let advice = list.map(|list| format!("\nto show their results: {list}"));
-            CommandError::usage(message + &advice.unwrap_or_default())
-        })?;
-        for (index, trial) in trials.into_iter().enumerate() {
-            if index > 0 {
-                out.data("");
-            }
-            let mut document = TrialDocument::read(&root, &table, trial, None)?;
-            if has_calls {
-                show_calls(&document, &run, args, out)?;
-                continue;
-            }
-            if let Some(attempt) = args.attempt {
-                document.show_attempt(&root, attempt).map_err(CommandError::usage)?;
-            }
-            if args.diff {
-                show_changes(&document, &run, *json, out)?;
-            } else if args.transcript {
-                show_transcript(&document, &run, args, out)?;
-            } else if let Some(name) = &args.open {
-                trial::open(&document, &run, name, out)?;
-            } else if let Some(folder) = &args.save {
-                trial::save(&document, &run, folder, out)?;
-            } else {
-                document.read_history(&root, &run, &mut explain_wait(out))?;
-                out.document_or(*json, &document, |document| {
-                    trial::print(document, &run, args.full, out);
-                });
-            }
-        }
+        named_trials::show_trials(text, &root, &run, args, out)?;
         return Ok(Exit::Success);
     }
     if args.matrix {
@@ -211,79 +152,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     Ok(Exit::Success)
 }
 
-/// Prints the calls of an attempt, or one of them in full.
-fn show_calls(
-    trial: &TrialDocument,
-    run: &RunDir,
-    args: &Args,
-    out: &Out,
-) -> Result<(), CommandError> {
-    let json = args.run.document.json;
-    if let Some(id) = &args.call {
-        let (document, sections) = trial.call(run, args.attempt, id)?;
-        if document.calls.is_empty() {
-            return Err(CommandError::usage(document.missing(id)));
-        }
-        out.document_or(json, &document, |_| calls::print_whole(&sections, out));
-        return Ok(());
-    }
-    let most = if json || args.full { usize::MAX } else { MOST_CALLS };
-    let document = trial.calls(run, args.attempt, 0..most)?;
-    out.document_or(json, &document, |document| calls::print(document, run, out));
-    Ok(())
-}
-
-/// Prints the changes in the workspace of an attempt.
-fn show_changes(
-    trial: &TrialDocument,
-    run: &RunDir,
-    json: bool,
-    out: &Out,
-) -> Result<(), CommandError> {
-    let Some((workspace, files)) = trial.workspace(run)? else {
-        let is_counted = trial.row().is_some_and(|row| row.workspace.is_some());
-        let why = if is_counted {
-            "keeps no changes: its `workspace` has `keep = \"none\"`"
-        } else {
-            "has no attempt with a workspace"
-        };
-        return Err(CommandError::usage(format!("`{}` {why}", trial.trial)));
-    };
-    if json {
-        out.document(&trial.changes(run, 0..usize::MAX)?);
-        return Ok(());
-    }
-    if workspace.partial || workspace.changes.is_none() {
-        out.hint(&format!("{}: {}", trial.trial, phrases::workspace(&workspace)));
-    }
-    Ok(changes::print(&files.tree.changes, &|left| files.read(left), out)?)
-}
-
-/// Prints the transcript of an attempt.
-fn show_transcript(
-    trial: &TrialDocument,
-    run: &RunDir,
-    args: &Args,
-    out: &Out,
-) -> Result<(), CommandError> {
-    let json = args.run.document.json;
-    let is_full = json || args.full;
-    let query = StepQuery { tool: None, from: StepPlace::Offset(0), limit: u64::MAX, is_full };
-    let Some(document) = trial.transcript(run, query)? else {
-        let attempt = trial.row().map_or(1, |row| row.attempt);
-        return Err(CommandError::usage(format!(
-            "attempt {attempt} of `{}` has no transcript: it called no tool and reported no step",
-            trial.trial
-        )));
-    };
-    if json {
-        out.document(&document);
-        return Ok(());
-    }
-    Ok(transcript::print(&document, out)?)
-}
-
 impl Args {
+    fn has_calls(&self) -> bool {
+        self.calls || self.call.is_some()
+    }
+
     /// Returns whether only some rows are shown.
     fn selects_rows(&self) -> bool {
         self.failed || self.flaky || !self.filter.is_empty()

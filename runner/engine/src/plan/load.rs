@@ -51,8 +51,6 @@ pub(crate) fn load_plan_at(
     }
     check(&scenario)?;
     notices.extend(make_records(&mut scenario, selection)?);
-    let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
-    let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
     let all = &scenario.providers;
     let used: HashSet<_> = all.iter().flat_map(|caller| caller.tools(all.iter())).collect();
     let unused = (0..all.len()).filter(|place| all[*place].tool.is_some() && !used.contains(place));
@@ -98,9 +96,13 @@ pub(crate) fn load_plan_at(
     blobs.extend(&ContentSource::from_files(files.collect()));
     let unmatched = scenario.unmatched_of_several(selection);
     notices.extend(unmatched.others);
-    let unused =
-        graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
-    notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
+    if !selection.is_some() {
+        let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
+        let unused = graders.filter(|grader| !suite.graders().contains(&*grader.name));
+        notices.extend(
+            unused.map(|one| format!("no test names grader `{}` in `expect.graders`", one.name)),
+        );
+    }
     // Providers of a matrix share them.
     let mut unseen = HashSet::new();
     for (index, prepared) in (0..).zip(&providers) {
@@ -113,10 +115,20 @@ pub(crate) fn load_plan_at(
     // Providers of a matrix get their grants by one table.
     ungranted.dedup();
     notices.extend(ungranted);
+    notices.extend(too_large_memory(&scenario));
+    let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    plan.set_known(known, &mut notices)?;
+    plan.notices = notices;
+    plan.unmatched_words = unmatched.words;
+    Ok((plan, file))
+}
+
+/// Returns a message about each provider that may use more memory than all attempts of a run have together.
+fn too_large_memory(scenario: &Scenario) -> impl Iterator<Item = String> {
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
     let all = scenario.providers.iter();
-    let limits = all.clone().map(|provider| (provider, provider.tool_memory(all.clone())));
-    notices.extend(limits.filter_map(|(provider, of_tool)| {
+    let limits = all.clone().map(move |provider| (provider, provider.tool_memory(all.clone())));
+    limits.filter_map(move |(provider, of_tool)| {
         let limit = provider.limits.memory.saturating_add(of_tool);
         if limit <= memory {
             return None;
@@ -127,12 +139,7 @@ pub(crate) fn load_plan_at(
         Some(format!(
             "`limits.memory` of {role} `{name}`{with_tool} is {limit}, but all attempts of a run have {memory} together"
         ))
-    }));
-    let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
-    plan.set_known(known, &mut notices)?;
-    plan.notices = notices;
-    plan.unmatched_words = unmatched.words;
-    Ok((plan, file))
+    })
 }
 
 /// Returns the error of a selection that matches no test, with the reasons.

@@ -75,27 +75,7 @@ impl Coordinator<'_> {
         self.pool.hold_back(false);
         self.pool.finish();
         let closed = self.stage.run().map_or(Ok(()), |run| run.writer.close());
-        let mut is_hurried = false;
-        let mut messages = Vec::new();
-        while let Some(input) = self.pool.next(Duration::ZERO) {
-            match input {
-                Input::Signal(SignalEvent::Stop(..)) => is_hurried = true,
-                Input::Signal(SignalEvent::Suspend) => signals::suspend(),
-                Input::Ack(Ack::Written { lines, at, .. }) => self.receive_lines(at, &lines),
-                Input::Messages(worker, last) => messages.push((worker, last)),
-                _ => {}
-            }
-        }
-        if self.pool.keeps_instances() && !is_hurried {
-            messages.extend(self.pool.wait_for_exits(TEARDOWN_WITHIN));
-        }
-        for (worker, messages) in messages {
-            for message in messages {
-                if let FromWorker::Log(line) = message {
-                    self.log_line_of(worker, &line);
-                }
-            }
-        }
+        self.receive_last();
         self.now = self.clock.now();
         let took = self.worked();
         let mut failure = self.stage.run().and_then(|run| run.failure.take());
@@ -172,6 +152,31 @@ impl Coordinator<'_> {
         // Connections to other machines may close slowly, and the caller still prints the result.
         self.watchdog.end();
         Ok(ended)
+    }
+
+    /// Receives all that has come in, and the last lines of workers that tear their instances down, unless a signal comes.
+    fn receive_last(&mut self) {
+        let mut is_hurried = false;
+        let mut messages = Vec::new();
+        while let Some(input) = self.pool.next(Duration::ZERO) {
+            match input {
+                Input::Signal(SignalEvent::Stop(..)) => is_hurried = true,
+                Input::Signal(SignalEvent::Suspend) => signals::suspend(),
+                Input::Ack(Ack::Written { lines, at, .. }) => self.receive_lines(at, &lines),
+                Input::Messages(worker, last) => messages.push((worker, last)),
+                _ => {}
+            }
+        }
+        if self.pool.keeps_instances() && !is_hurried {
+            messages.extend(self.pool.wait_for_exits(TEARDOWN_WITHIN));
+        }
+        for (worker, messages) in messages {
+            for message in messages {
+                if let FromWorker::Log(line) = message {
+                    self.log_line_of(worker, &line);
+                }
+            }
+        }
     }
 
     /// Waits for the sweep, until a signal. A session that was stopped does not wait.

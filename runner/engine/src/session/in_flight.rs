@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
 use runner_model::protocol::{
-    DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind, TimeoutRule,
+    DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind,
 };
 use runner_model::provider::Provider;
 use runner_model::row::{Artifact, Calls, FailureKinds, RowError, check_row, read_line};
@@ -14,7 +14,7 @@ use runner_model::{
 use runner_record::{JournalKey, RecordError, RunDir, now};
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{Plan, StoredRow, TestLine};
+use crate::plan::{Plan, StoredRow, TestLine, grader_deadline};
 use crate::schedule::{Assignment, LostReason, Policy};
 use crate::workers::{Pool, SessionFile, max_artifact_bytes, max_artifacts};
 
@@ -157,10 +157,7 @@ impl TasksInFlight {
             task.attempt = row.asked(name) + 1;
             task.tries = task.attempt;
             task.random = plan.grader_random(provider, &task.trial, task.attempt, judgement);
-            (task.timeout, task.timeout_rule) = match limits.time {
-                Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
-                _ => (grading.timeout, TimeoutRule::Timeout),
-            };
+            (task.timeout, task.timeout_rule) = grader_deadline(grading, limits);
             task.timeout.0 = task.timeout.0.saturating_sub(used.0);
             policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;

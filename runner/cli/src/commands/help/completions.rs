@@ -122,6 +122,18 @@ fn candidates(
         let start = start.map_or("", |mark| &last[..=mark]);
         return names.map(|(name, about)| (format!("{start}{name}"), about)).collect();
     }
+    values_of(program, command, arg, before, &given, last)
+}
+
+/// Returns the values of an argument, by its name and that of its value.
+fn values_of(
+    program: &Command,
+    command: &Command,
+    arg: &Arg,
+    before: &[String],
+    given: &[&String],
+    last: &str,
+) -> Vec<(String, String)> {
     let value = arg.get_value_names().and_then(|names| names.first());
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
         ("RUN" | "BASE" | "NEW", _) => {
@@ -150,16 +162,7 @@ fn candidates(
             plain(vars.flat_map(|vars| vars.into_iter().map(|(name, _)| name + "=")).collect())
         }
         ("GLOB", kind @ ("test" | "provider")) if command.get_name() == "history" => {
-            // The scenario is the name of one that has run, or a file.
-            let name = given.first().map(|name| format!("latest:{name}"));
-            let run = name.filter(|name| !name.ends_with(".toml"));
-            let trials = trials(before, run.as_deref().unwrap_or("latest"));
-            let ids = trials.iter().filter_map(|trial| TrialId::parse(trial).ok());
-            let names = ids.map(|trial| match kind {
-                "test" => id_glob(&trial.test),
-                _ => trial.provider.to_string(),
-            });
-            plain(names.collect::<BTreeSet<_>>().into_iter().collect())
+            of_history(before, given.first().map(|name| name.as_str()), kind)
         }
         ("GLOB", "provider") => plain(given.iter().flat_map(|file| provider_names(file)).collect()),
         ("GLOB", "test" | "exclude") => {
@@ -169,14 +172,9 @@ fn candidates(
         (_, "providers") => {
             let run = given.first().map_or("latest", |run| run.as_str());
             let run = open_root(before).and_then(|root| root.find(run)?.manifest());
-            let providers = run.map(|run| run.providers).unwrap_or_default();
-            plain(
-                providers
-                    .into_iter()
-                    .filter(ManifestProvider::is_tested)
-                    .map(|one| one.name)
-                    .collect(),
-            )
+            let providers = run.map(|run| run.providers).unwrap_or_default().into_iter();
+            let tested = providers.filter(ManifestProvider::is_tested);
+            plain(tested.map(|provider| provider.name).collect())
         }
         (_, "filter") => {
             let tags = given.iter().flat_map(|file| tags(file)).map(|tag| format!("tag({tag})"));
@@ -196,6 +194,19 @@ fn candidates(
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns the tests or providers of the newest run of a scenario, which is the name of one that has run, or a file.
+fn of_history(before: &[String], scenario: Option<&str>, kind: &str) -> Vec<(String, String)> {
+    let run = scenario.filter(|name| !name.ends_with(".toml"));
+    let run = run.map_or_else(|| "latest".to_owned(), |name| format!("latest:{name}"));
+    let trials = trials(before, &run);
+    let ids = trials.iter().filter_map(|trial| TrialId::parse(trial).ok());
+    let names = ids.map(|trial| match kind {
+        "test" => id_glob(&trial.test),
+        _ => trial.provider.to_string(),
+    });
+    plain(names.collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// Returns `--jobs` and `-j` of `--jobs`.
