@@ -32,7 +32,7 @@ const LONG_FUNCTIONS: &[(&str, usize)] = &[
     ("runner/scenario/src/scenario.rs parse", 89),
     ("runner/scenario/src/suite/planner.rs check", 92),
     ("runner/scenario/src/suite/unmatched.rs unmatched", 86),
-    ("runner/worker/src/attempt.rs judge_call", 131),
+    ("runner/worker/src/attempt.rs judge_call", 103),
     ("runner/worker/src/attempt.rs run", 84),
 ];
 

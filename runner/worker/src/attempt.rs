@@ -218,24 +218,7 @@ impl Attempt<'_> {
             expect.to_mut().max_duration = None;
         }
         let is_stopped = matches!(ending, Ending::Stopped | Ending::Diverged(_));
-        match ending {
-            Ending::Reply(reply) => {
-                evidence.exit_code = reply.exit_code;
-                row.output = Some(reply.output);
-                row.verdict = reply.verdict;
-                row.score = reply.score;
-                row.summary = reply.summary;
-                row.checks = reply.checks;
-                row.metrics = reply.metrics;
-            }
-            Ending::Error(error) => row.error = Some(error),
-            Ending::Timeout => row.error = Some(timeout_error(self.task, self.test)),
-            Ending::Stopped => row.error = Some(failure(None, "stopped", "the run was stopped")),
-            Ending::Diverged(difference) => {
-                let message = format!("the attempt cannot continue: {difference}");
-                row.error = Some(failure(None, DIVERGED, message));
-            }
-        }
+        evidence.exit_code = self.add_ending(&mut row, ending);
         if !is_stopped {
             judge(self.cache, &expect, &mut row, &evidence);
         }
@@ -249,18 +232,7 @@ impl Attempt<'_> {
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
         let host_fault = ended.host_fault.filter(|_| !is_good);
         if let Some(fault) = host_fault {
-            let reason = host_fault_reason(fault);
-            let error = match row.error {
-                // The error of a call that failed for this reason has it already.
-                Some(error) if error.message.contains(reason) => error,
-                Some(error) => {
-                    let message = format!("{reason}: {}", error.message).into();
-                    RowError { code: fault.as_str().into(), message, ..error }
-                }
-                None => failure(None, fault.as_str(), reason),
-            };
-            let error = RowError { class: None, retry_after_ms: None, details: None, ..error };
-            row = Row { error: Some(error), ..new_row() };
+            row = Row { error: Some(error_of_host(fault, row.error)), ..new_row() };
             left.clear();
         }
         let class = row.error.as_ref().and_then(|error| error.class);
@@ -276,6 +248,43 @@ impl Attempt<'_> {
         }
         AttemptResult { row, said: ended.said, left, of_host, host_fault }
     }
+
+    /// Adds the reply or the error of a call to its row. Returns the exit code of a command.
+    fn add_ending(&self, row: &mut Row<'static>, ending: Ending) -> Option<i32> {
+        row.error = Some(match ending {
+            Ending::Reply(reply) => {
+                row.output = Some(reply.output);
+                row.verdict = reply.verdict;
+                row.score = reply.score;
+                row.summary = reply.summary;
+                row.checks = reply.checks;
+                row.metrics = reply.metrics;
+                return reply.exit_code;
+            }
+            Ending::Error(error) => error,
+            Ending::Timeout => timeout_error(self.task, self.test),
+            Ending::Stopped => failure(None, "stopped", "the run was stopped"),
+            Ending::Diverged(difference) => {
+                failure(None, DIVERGED, format!("the attempt cannot continue: {difference}"))
+            }
+        });
+        None
+    }
+}
+
+/// Returns the error of an attempt that the machine made fail, in place of its own.
+fn error_of_host(fault: HostFault, error: Option<RowError<'static>>) -> RowError<'static> {
+    let reason = host_fault_reason(fault);
+    let error = match error {
+        // The error of a call that failed for this reason has it already.
+        Some(error) if error.message.contains(reason) => error,
+        Some(error) => {
+            let message = format!("{reason}: {}", error.message).into();
+            RowError { code: fault.as_str().into(), message, ..error }
+        }
+        None => failure(None, fault.as_str(), reason),
+    };
+    RowError { class: None, retry_after_ms: None, details: None, ..error }
 }
 
 /// Returns the end of an attempt whose base cannot be copied.
