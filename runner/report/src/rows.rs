@@ -173,7 +173,10 @@ pub(crate) fn add_failures(
             let (test, provider) = table.names(row.trial);
             let reason = known.entry(test, provider).map_or("", |entry| &entry.reason);
             let trial = format!("{test}@{provider}#{}", table.repeat(row.trial));
-            each(row.number, failures.add_known(reason, &trial));
+            failures
+                .add_known(reason, &trial)
+                .into_iter()
+                .for_each(|place| each(row.number, place));
         } else if row.is_flaky() || row.outcome != Outcome::Passed || row.is_unexpected() {
             listed.push(row.number);
         }
@@ -198,7 +201,7 @@ pub(crate) fn add_failures(
             _ if indexed.settles() => {
                 let place = place.unwrap_or(u64::MAX);
                 let added = failures.add_result(row, place, &known);
-                added.into_iter().for_each(|added| each(indexed.number, added));
+                added.into_iter().flatten().for_each(|place| each(indexed.number, place));
             }
             Some(place) => failures.add_retried(row, place),
             None => {}

@@ -40,7 +40,7 @@ pub(super) struct Details<'a> {
     suite: Option<&'a Suite>,
     changed_lines: Option<ChangedLines>,
     /// The groups of failures that have one with details.
-    groups: HashSet<u16>,
+    groups: HashSet<FailurePlace>,
     kept: usize,
     /// Entries of workspaces so far.
     entries: usize,
@@ -80,15 +80,16 @@ impl<'a> Details<'a> {
     pub(super) fn add(
         &mut self,
         case: &Case<'_>,
-        failed: &[FailurePlace],
+        failed: &[Option<FailurePlace>],
     ) -> Result<(), FormError> {
         let result = case.result.as_ref();
         if !result.is_some_and(|row| case.state.is_unexpected(row.outcome)) {
             return Ok(());
         }
         let mut is_first = false;
-        for part in failed.iter().filter_map(|failed| failed.part) {
-            is_first |= self.groups.insert(part);
+        for place in failed.iter().flatten().filter(|place| matches!(place, FailurePlace::Part(_)))
+        {
+            is_first |= self.groups.insert(*place);
         }
         let has_room = self.kept < MOST_FAILURES || is_first;
         if !has_room || self.documents.len() > MOST_BYTES {

@@ -105,7 +105,8 @@ pub(super) fn write(
         let known = result.and_then(|row| KnownResult::of(&known, row));
         let failed = result.filter(|row| row.outcome != Outcome::Passed || known.is_some());
         let failed = failed.map(|row| failures.places(row, known.as_ref())).unwrap_or_default();
-        let keys: BTreeSet<_> = failed.iter().filter_map(|place| groups.key(*place)).collect();
+        let keys: BTreeSet<_> =
+            failed.iter().flatten().filter_map(|place| groups.key(*place)).collect();
         let keys = keys.into_iter().collect::<Vec<_>>().join(" ");
         let key = (!keys.is_empty()).then_some(&*keys);
         let change = since.as_ref().filter(|_| !failed.is_empty());

@@ -3,22 +3,28 @@
 //! Each failed check and grade of a trial is a failure of its own. Those with the same reason are a group. If there are many with the
 //! same answer to different expectations, or many whose reasons differ only in values, these are one group.
 
+mod group;
+mod known;
+
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::{mem, slice};
 
-use runner_model::known::{Known, KnownEntry, KnownState, Stale};
+use runner_model::known::{Known, KnownState};
 use runner_model::units::{grouped, plural};
-use runner_model::visible::{cut, visible_line};
+use runner_model::visible::cut;
 use runner_model::{Outcome, RowRef};
-use runner_results::{hash, key, rank};
+use runner_results::{hash, rank};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub(crate) use self::group::named;
+use self::group::{MOST_TRIALS, merged};
+pub use self::{group::FailureGroup, known::KnownReason, known::StaleEntry};
 use crate::KnownResult;
 use crate::failure::PASSES;
-use crate::failure::{self, BlockLine, Signature, Tone};
+use crate::failure::{self, Signature, Tone};
 use crate::phrases;
 
 /// Greatest number of groups by headline, of those by answer, and of those without values. Further trials are only counted.
@@ -27,12 +33,8 @@ const MOST_GROUPS: usize = 1000;
 const MOST_KINDS: usize = 30;
 /// Groups that [`Failures::listed`] returns.
 const MOST_LISTED: usize = 20;
-/// Providers that a group names.
-const MOST_PROVIDERS: usize = 5;
 /// Flaky trials that are named.
 const MOST_FLAKY: usize = 10;
-/// Trials that a group names.
-const MOST_TRIALS: usize = 3;
 /// Headlines that differ only in values and stay apart: as long as a reader sees all of them, merging only hides what failed.
 const MOST_APART: usize = 8;
 /// Of many trials, some have the same headline by chance. A headline of one in this number of trials is not a group of its own.
@@ -84,131 +86,58 @@ pub struct Failures {
 /// Places between the first trials of two runs.
 const RUN_PLACES: u64 = 1 << 40;
 
-/// The first trials of the plan, with their places in it.
-type FirstTrials = BTreeSet<(u64, String)>;
-
-/// The trials that failed the same check or grader, or ended with the same class of error.
-#[derive(Debug)]
+/// Trials that failed the same check or grader, or ended with the same class of error.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct FailureKind {
-    pub(crate) outcome: Outcome,
-    pub(crate) label: String,
-    /// Selects its trials, with the known failures among them. `None` unless the label is the name of a check.
-    pub(crate) filter: Option<String>,
-    pub(crate) trials: u64,
-    /// Number of failures. A trial may have several of one kind.
-    pub(crate) failures: u64,
-    /// Number of the last row that was added.
-    last: u64,
-}
-
-/// Numbers of a failure's kind and part, or of a known failure's reason. `None` for those that are not kept.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FailurePlace {
-    pub(crate) kind: Option<u16>,
-    pub(crate) part: Option<u16>,
-    pub(crate) known: Option<u16>,
-}
-
-/// Known failures whose entries have the same reason.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct KnownReason {
-    /// Selects the trials: `/runs/{run}/trials?group=KEY`.
+    /// Selects the trials of the kind: `/runs/{run}/trials?group=KEY`.
     pub(crate) key: String,
-    pub reason: String,
-    pub trials: u64,
-    /// Up to 3 trials, the first by their ids.
-    pub(crate) first: Vec<String>,
-}
-
-/// An entry of the list of known failures that does not apply to the run.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct StaleEntry {
-    /// Why the entry does not apply.
-    pub why: Stale,
-    /// Globs over the ids of tests, up to 3.
-    pub(crate) tests: Vec<String>,
-    /// File and line. `scenario` and the line for an entry of the scenario.
-    pub(crate) place: String,
-    /// The entry's reason.
-    pub(crate) reason: String,
-    /// The last day on which the entry applies.
+    /// Selects the trials of the kind, if it is a check with a plain name. Absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<String>,
-    /// The entry's outcomes and that of the trial, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) outcomes: Option<String>,
-}
-
-impl StaleEntry {
-    /// Describes an entry that does not apply. `None` without a reason.
-    pub(crate) fn of(entry: &KnownEntry, why: Option<Stale>) -> Option<Self> {
-        let KnownEntry { tests, reason, until, .. } = entry;
-        Some(Self {
-            why: why?,
-            tests: tests.iter().take(3).cloned().collect(),
-            place: failure::place(entry),
-            reason: reason.clone(),
-            until: until.clone(),
-            outcomes: None,
-        })
-    }
-
-    /// Describes the entry of a trial that failed in a way which it does not expect. `None` for an expected one.
-    pub(crate) fn of_other(known: &Known, row: &RowRef<'_>) -> Option<Self> {
-        let (words, entry) = failure::other_failure(known, row)?;
-        let outcomes = Some(words);
-        Self::of(entry, Some(Stale::Outcome)).map(|entry| Self { outcomes, ..entry })
-    }
-
-    /// Formats the entry as one line.
-    pub(crate) fn line(&self) -> String {
-        let why = match (self.why, &self.until) {
-            (Stale::Expired, Some(until)) => format!("expired {until}"),
-            (Stale::Expired, None) => "expired".to_owned(),
-            (Stale::Changed, _) => "changed".to_owned(),
-            (Stale::Unmatched, _) => "unmatched".to_owned(),
-            (Stale::Outcome, _) => self.outcomes.clone().unwrap_or_default(),
-        };
-        visible_line(&format!("{why}: {} ({})", self.reason, self.place)).into_owned()
-    }
+    pub(crate) filter: Option<String>,
+    pub(crate) outcome: Outcome,
+    /// An expectation such as `equals`, a check of the provider, `grader NAME below 0.7`, `grader NAME: VERDICT`, a class of
+    /// errors, `timeout`, or `passes although known`.
+    pub(crate) kind: String,
+    pub(crate) trials: u64,
+    /// Up to 10 groups: those with new failures, then those with the most trials.
+    pub(crate) groups: Vec<FailedTrials>,
+    /// Number of failures in other groups.
+    pub(crate) left_out: u64,
+    /// Number of the last row that was added.
+    #[serde(skip)]
+    last: u64,
 }
 
 /// Trials with the same outcome and reason.
-#[derive(Clone, Debug)]
-pub struct FailureGroup {
-    /// One line: the headline of the first trial, or the answer of all trials.
-    pub reason: String,
-    pub outcome: Outcome,
-    pub trials: u64,
-    /// Number of failures: a group has several of each trial if other groups had exactly its trials.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct FailedTrials {
+    /// Selects the trials of the group, as the key of a kind does.
+    pub(crate) key: String,
+    /// One line.
+    pub(crate) reason: String,
+    pub(crate) trials: u64,
+    /// One name for all trials of the group.
+    pub(crate) name: String,
+    /// The first trials.
+    pub(crate) first: Vec<String>,
+    /// Names of up to 6 providers.
+    pub(crate) providers: Vec<String>,
+    /// `new`, `still`, or the number of trials that are new. Absent while the run is running, and without a previous run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<String>,
+    #[serde(skip)]
     pub(crate) failures: u64,
-    /// The least and the greatest number of further failed checks of its trials.
-    more: [u64; 2],
-    /// Sum of the hashes of its trials.
-    sum: u64,
-    /// Number of the last row that was added.
-    last: u64,
-    /// The reasons of the first trial of the plan, with all other parts of its result if this failure decided. Empty for flaky trials.
-    pub block: Vec<BlockLine>,
-    /// Up to [`MOST_TRIALS`] trials, or [`MOST_FLAKY`].
-    first: FirstTrials,
-    /// The test of all trials. `None` if they have several.
-    test: Option<String>,
-    /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
-    providers: BTreeSet<String>,
-    /// Hash of test and provider of each trial.
-    pub(crate) keys: Vec<u64>,
-    /// The keys of [`Signature`] of the first trial of the plan.
-    signature: [u64; 3],
-    /// The answer of all trials, in [`Signature`].
-    answer: Option<String>,
-    /// Whether headlines differ.
-    is_varied: bool,
-    /// Number of the kind of all trials.
-    pub(crate) kind: Option<u16>,
-    /// The parts of the group, the first of which names it. Of each further [`MOST_GROUPS`] of them, all trials have the next key
-    /// in `signature`.
-    pub(crate) parts: Vec<usize>,
+}
+
+/// The smallest part of the tree of failures that has a failure, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailurePlace {
+    /// A part of a group, which may be one of a kind.
+    Part(u16),
+    /// A kind. The failure's group is not kept.
+    Kind(u16),
+    /// A reason of known failures.
+    Known(u16),
 }
 
 impl Failures {
@@ -243,7 +172,12 @@ impl Failures {
     }
 
     /// Adds a row as [`Self::add`] does, by the known failures: they are only counted, and an unexpected pass is a failure.
-    pub fn add_result(&mut self, row: &RowRef<'_>, place: u64, known: &Known) -> Vec<FailurePlace> {
+    pub fn add_result(
+        &mut self,
+        row: &RowRef<'_>,
+        place: u64,
+        known: &Known,
+    ) -> Vec<Option<FailurePlace>> {
         let line = failure::known_line(known, row);
         let known = KnownResult::of(known, row);
         if known.as_ref().is_some_and(|known| known.state == KnownState::Known) {
@@ -254,7 +188,7 @@ impl Failures {
     }
 
     /// Adds a known failure by the reason of its entry.
-    pub(crate) fn add_known(&mut self, reason: &str, trial: &str) -> FailurePlace {
+    pub(crate) fn add_known(&mut self, reason: &str, trial: &str) -> Option<FailurePlace> {
         self.known += 1;
         let place = self.known_place(reason).or_else(|| {
             let is_kept = self.known_reasons.len() < MOST_KINDS;
@@ -279,7 +213,7 @@ impl Failures {
                 known.first.truncate(MOST_TRIALS);
             }
         }
-        FailurePlace { known: place, ..FailurePlace::default() }
+        place.map(FailurePlace::Known)
     }
 
     fn known_place(&self, reason: &str) -> Option<u16> {
@@ -300,7 +234,7 @@ impl Failures {
         known: Option<&KnownResult>,
         line: Option<&str>,
         most: usize,
-    ) -> Vec<FailurePlace> {
+    ) -> Vec<Option<FailurePlace>> {
         let state = known.map_or(KnownState::Unlisted, |known| known.state);
         let place = self.first_place.saturating_add(place);
         if row.flaky {
@@ -322,7 +256,11 @@ impl Failures {
         let reasons = reasons.iter().take(most);
         let places: Vec<_> =
             reasons.map(|row| self.add_reason(row, place, known, line, checks)).collect();
-        self.left_out_trials += u64::from(places.iter().any(|place| place.kind.is_none()));
+        let has_kind = |place: &Option<FailurePlace>| match *place {
+            Some(FailurePlace::Part(part)) => self.groups[usize::from(part)].kind.is_some(),
+            place => place.is_some(),
+        };
+        self.left_out_trials += u64::from(!places.iter().all(has_kind));
         places
     }
 
@@ -334,18 +272,20 @@ impl Failures {
         known: Option<&KnownResult>,
         line: Option<&str>,
         checks: u64,
-    ) -> FailurePlace {
+    ) -> Option<FailurePlace> {
         self.grouped += 1;
         let (label, headline, Signature { keys, answer }) = signature(row, known);
         let kind = self.kind_of(row.outcome, &label).or_else(|| {
             let is_kept = self.kinds.len() < MOST_KINDS;
             is_kept.then(|| {
                 self.kinds.push(FailureKind {
-                    outcome: row.outcome,
+                    key: format!("{:012x}", hash(&(row.outcome.as_str(), &label)) >> 16),
                     filter: failure::filter(row, &label),
-                    label: label.into_owned(),
+                    outcome: row.outcome,
+                    kind: label.into_owned(),
                     trials: 0,
-                    failures: 0,
+                    groups: Vec::new(),
+                    left_out: 0,
                     last: 0,
                 });
                 self.kinds.len() as u16 - 1
@@ -353,7 +293,7 @@ impl Failures {
         });
         if let Some(kind) = kind {
             let kind = &mut self.kinds[usize::from(kind)];
-            kind.failures += 1;
+            kind.left_out += 1;
             kind.trials += u64::from(mem::replace(&mut kind.last, self.added) != self.added);
         }
         let part = self.part_of(row.outcome, keys).or_else(|| {
@@ -368,8 +308,8 @@ impl Failures {
             });
             Some(index)
         });
-        let added = FailurePlace { kind, part: part.map(|part| part as u16), known: None };
-        let Some(part) = part else { return added };
+        let Some(part) = part else { return kind.map(FailurePlace::Kind) };
+        let added = Some(FailurePlace::Part(part as u16));
         let group = &mut self.groups[part];
         group.failures += 1;
         group.is_varied |= group.signature[0] != keys[0];
@@ -446,36 +386,46 @@ impl Failures {
         groups
     }
 
-    /// Returns kind and part of each failure of a row that was added, or the reason of a known one.
+    /// Returns the place of each failure of a row that was added, or that of a known one.
     pub(crate) fn places(
         &self,
         row: &RowRef<'_>,
         known: Option<&KnownResult>,
-    ) -> Vec<FailurePlace> {
+    ) -> Vec<Option<FailurePlace>> {
         if let Some(known) = known.filter(|known| known.state == KnownState::Known) {
             let known = self.known_place(&known.reason);
-            return vec![FailurePlace { known, ..Default::default() }];
+            return vec![known.map(FailurePlace::Known)];
         }
         let singles = failure::single_reasons(row);
         let reasons = if singles.is_empty() { slice::from_ref(row) } else { &singles };
         let place = |row| {
             let (label, _, Signature { keys, .. }) = signature(row, known);
-            let part = self.part_of(row.outcome, keys).map(|part| part as u16);
-            FailurePlace { kind: self.kind_of(row.outcome, &label), part, known: None }
+            let part = self.part_of(row.outcome, keys);
+            let part = part.map(|part| FailurePlace::Part(part as u16));
+            part.or_else(|| self.kind_of(row.outcome, &label).map(FailurePlace::Kind))
         };
         reasons.iter().map(place).collect()
     }
 
     fn kind_of(&self, outcome: Outcome, label: &str) -> Option<u16> {
         let mut kinds = self.kinds.iter();
-        let place = kinds.position(|kind| kind.label == label && kind.outcome == outcome);
+        let place = kinds.position(|kind| kind.kind == label && kind.outcome == outcome);
         place.map(|place| place as u16)
     }
 
-    /// Returns the hash of each part, which is the same as long as the part has trials.
-    pub(crate) fn part_keys(&self) -> impl Iterator<Item = (Option<u16>, u64)> {
-        let groups = self.groups.iter().enumerate();
-        groups.map(|(part, group)| (group.kind, group.signature[part / MOST_GROUPS]))
+    /// Returns the key of each place, which stays the same while rows are added. That of a part starts with the key of its kind,
+    /// if that is kept.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (FailurePlace, String)> {
+        let known = (0..).zip(&self.known_reasons);
+        let known = known.map(|(known, of)| (FailurePlace::Known(known), of.key.clone()));
+        let kinds = (0..).zip(&self.kinds);
+        let kinds = kinds.map(|(kind, of)| (FailurePlace::Kind(kind), of.key.clone()));
+        let parts = (0..).zip(&self.groups).map(|(part, group)| {
+            let kind = group.kind.map_or("", |kind| &self.kinds[usize::from(kind)].key);
+            let hash = group.signature[usize::from(part) / MOST_GROUPS];
+            (FailurePlace::Part(part), format!("{kind}-{:012x}", hash >> 16))
+        });
+        known.chain(kinds).chain(parts)
     }
 
     fn part_of(&self, outcome: Outcome, keys: [u64; 3]) -> Option<usize> {
@@ -514,7 +464,7 @@ impl Failures {
         // A grader may have failed in trials of several outcomes.
         let mut by_label = BTreeMap::<_, u64>::new();
         for kind in self.kinds.iter().filter(|kind| kind.outcome != Outcome::Skipped) {
-            *by_label.entry(&kind.label).or_default() += kind.trials;
+            *by_label.entry(&kind.kind).or_default() += kind.trials;
         }
         let mut kinds: Vec<_> = by_label.into_iter().collect();
         kinds.sort_by_key(|(_, trials)| Reverse(*trials));
@@ -540,151 +490,4 @@ fn signature(
     };
     let signature = Signature::of(row, &label, &headline);
     (label, headline, signature)
-}
-
-/// Merges groups with the same outcome and the same key at `level`, if over `most` of them are `alike`.
-fn merged(
-    groups: Vec<FailureGroup>,
-    level: usize,
-    most: usize,
-    alike: impl Fn(&FailureGroup) -> bool,
-) -> Vec<FailureGroup> {
-    let mut counts = HashMap::<_, usize>::new();
-    for group in groups.iter().filter(|group| alike(group)) {
-        *counts.entry(group.key(level)).or_default() += 1;
-    }
-    let mut merged = Vec::<FailureGroup>::new();
-    let mut places = HashMap::new();
-    for group in groups {
-        let key = group.key(level);
-        let is_merged = alike(&group) && counts[&key] > most;
-        let place = is_merged.then(|| *places.entry(key).or_insert(merged.len()));
-        match place.and_then(|place| merged.get_mut(place)) {
-            Some(first) => first.merge(group),
-            None => merged.push(group),
-        }
-    }
-    merged
-}
-
-/// Formats the first of `count` trials, and the number of the others.
-pub(crate) fn named(names: &[String], count: u64) -> String {
-    match count - names.len() as u64 {
-        0 => names.join(", "),
-        more => format!("{} and {} more", names.join(", "), grouped(more)),
-    }
-}
-
-impl FailureGroup {
-    fn new(outcome: Outcome) -> Self {
-        Self {
-            reason: String::new(),
-            outcome,
-            trials: 0,
-            failures: 0,
-            more: [u64::MAX, 0],
-            sum: 0,
-            last: 0,
-            block: Vec::new(),
-            first: FirstTrials::new(),
-            test: None,
-            providers: BTreeSet::new(),
-            keys: Vec::new(),
-            signature: [0; 3],
-            answer: None,
-            is_varied: false,
-            kind: None,
-            parts: Vec::new(),
-        }
-    }
-
-    /// Returns the key by which groups are merged at a level.
-    fn key(&self, level: usize) -> (Outcome, u64) {
-        (self.outcome, self.signature[level])
-    }
-
-    /// Adds the trials of another group.
-    fn merge(&mut self, mut other: Self) {
-        self.is_varied |= other.is_varied || self.signature[0] != other.signature[0];
-        if other.first.first() < self.first.first() {
-            self.reason = other.reason;
-            self.block = other.block;
-            self.signature = other.signature;
-        }
-        self.trials += other.trials;
-        self.failures += other.failures;
-        self.sum = self.sum.wrapping_add(other.sum);
-        self.add_more(other.more);
-        self.test.take_if(|test| other.test.as_ref() != Some(test));
-        self.answer.take_if(|answer| other.answer.as_ref() != Some(answer));
-        self.first.append(&mut other.first);
-        self.first = std::mem::take(&mut self.first).into_iter().take(MOST_TRIALS).collect();
-        self.providers.append(&mut other.providers);
-        self.providers =
-            std::mem::take(&mut self.providers).into_iter().take(MOST_PROVIDERS + 1).collect();
-        self.keys.append(&mut other.keys);
-        self.parts.append(&mut other.parts);
-    }
-
-    /// Includes these numbers of further failed checks.
-    fn add_more(&mut self, [least, most]: [u64; 2]) {
-        self.more = [self.more[0].min(least), self.more[1].max(most)];
-    }
-
-    /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
-    fn add(&mut self, run: &str, row: &RowRef<'_>, place: u64, most: usize) {
-        let test = format!("{run}{}", &*row.test);
-        match self.trials {
-            0 => self.test = Some(test),
-            _ => drop(self.test.take_if(|one| *one != test)),
-        }
-        self.trials += 1;
-        let key = key(&row.trial.test, &row.trial.provider);
-        self.keys.push(key);
-        self.sum = self.sum.wrapping_add(hash(&(key, row.repeat, place)));
-        self.first.insert((place, format!("{run}{}", row.trial)));
-        if self.first.len() > most {
-            self.first.pop_last();
-        }
-        self.providers.insert(row.provider.to_string());
-        if self.providers.len() > MOST_PROVIDERS + 1 {
-            self.providers.pop_last();
-        }
-    }
-
-    /// Returns whether the trials count as failed, and are not skipped.
-    pub fn is_failure(&self) -> bool {
-        self.outcome != Outcome::Skipped
-    }
-
-    /// Returns the first trials, in the order of the plan.
-    pub fn first(&self) -> impl Iterator<Item = &str> {
-        self.first.iter().map(|(_, trial)| trial.as_str())
-    }
-
-    /// Returns the first providers by their names.
-    pub fn providers(&self) -> impl Iterator<Item = &str> {
-        self.providers.iter().map(String::as_str)
-    }
-
-    /// Returns one name for all trials of the group.
-    pub fn name(&self) -> String {
-        let first = self.first.first().map_or("", |(_, trial)| trial);
-        match &self.test {
-            Some(_) if self.trials > 1 && self.providers.len() == 1 => {
-                let (trial, _) = first.rsplit_once('#').unwrap_or((first, ""));
-                format!("{trial}, {} repeats", self.trials)
-            }
-            Some(test) if self.trials > 1 && self.providers.len() <= MOST_PROVIDERS => {
-                format!("{test} on {}", self.providers().collect::<Vec<_>>().join(", "))
-            }
-            _ => self.first_names(),
-        }
-    }
-
-    /// Returns the names of the first trials, and the number of the others.
-    pub fn first_names(&self) -> String {
-        let names: Vec<_> = self.first.iter().map(|(_, trial)| trial.clone()).collect();
-        named(&names, self.trials)
-    }
 }
