@@ -292,6 +292,27 @@ fn failures_of_another_kind_are_unexpected() {
 }
 
 #[test]
+fn filters_know_failures_by_their_kinds() {
+    let known = |kind: &str| {
+        format!("[[failures]]\ntests = [\"a\"]\nreason = \"case\"\nkinds = [\"{kind}\"]\n")
+    };
+    let runner = runner(&known("equals"), &[("a", "x"), ("b", "right")]);
+    let selects = |filter: &str| {
+        let shown = runner.run(&["show", "-E", filter]).expect(0);
+        shown.stdout.contains("a@echo#1")
+    };
+    runner.exec(&[]).expect(0);
+    assert!(selects("known()") && !selects("unexpected()"));
+    // Without its checks, this row would be one of the verdict alone.
+    runner.write("known.toml", known("verdict"));
+    runner.exec(&[]).expect(1);
+    assert!(selects("unexpected()") && !selects("known()"));
+    let report = runner.run(&["report", "--output", "r.junit.xml", "-E", "unexpected()"]).expect(0);
+    let written = fs::read_to_string(runner.path("r.junit.xml")).unwrap();
+    assert!(written.contains("failures=\"1\""), "{written} {}", report.stderr);
+}
+
+#[test]
 fn entries_are_shown_by_state() {
     let known = "[[failures]]\ntests = [\"a/*\"]\nreason = \"slow\"\n[[failures]]\ntests = [\"b\"]\nreason = \"fixed\"\n[[failures]]\ntests = [\"gone\"]\nreason = \"old\"\n[[failures]]\ntests = [\"c\"]\nreason = \"late\"\nuntil = 2020-01-01\n";
     let runner = runner(known, &[("a/1", "x"), ("a/2", "x"), ("b", "right"), ("c", "right")]);

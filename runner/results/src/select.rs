@@ -89,7 +89,8 @@ impl RunTable {
             let id = |trial| if needs_ids { self.trial_id(trial) } else { Some(any.clone()) };
             matching.extend(rows.filter(|number| {
                 let row = self.row(*number);
-                id(row.trial).is_some_and(|id| filter.matches(&without_texts(row, &id)))
+                id(row.trial)
+                    .is_some_and(|id| filter.matches_head(&without_texts(row, &id), row.state))
             }));
         }
         filter.finish()?;

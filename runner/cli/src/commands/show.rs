@@ -2,7 +2,7 @@
 
 mod named_trials;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use runner_engine::resolve_filter;
 use runner_model::units::{grouped, plural};
@@ -14,12 +14,13 @@ use runner_report::{
 };
 use runner_scenario::Filter;
 
+use self::named_trials::PartArgs;
 use super::{
     group,
     target::{self, Target},
 };
 use crate::{
-    args::{self, DocumentArgs, RunArgs, whole},
+    args::{self, DocumentArgs, RunArgs},
     text::{
         CommandError, Out, Table, grants,
         matrix::{self, MatrixLayout, MatrixRow, legend},
@@ -41,30 +42,8 @@ pub struct Args {
     /// The trial: its id, a part of it, a test or a glob
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
-    /// Show all of long inputs, outputs and logs of a trial
-    #[arg(long, requires = "trial")]
-    full: bool,
-    /// Show attempt N [default: the deciding one]
-    #[arg(long, value_name = "N", requires = "trial", value_parser = whole(1..=u32::MAX))]
-    attempt: Option<u32>,
-    /// Print only the `output`, `input`, `log`, or a file
-    #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
-    open: Option<String>,
-    /// Save input, output, logs, files and workspace in DIR
-    #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
-    save: Option<PathBuf>,
-    /// Show the calls in the journal of an attempt
-    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save"])]
-    calls: bool,
-    /// Show call N in full
-    #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"])]
-    call: Option<String>,
-    /// Show the changes in the workspace as `git diff` does
-    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "full", "calls", "call"])]
-    diff: bool,
-    /// Show messages and calls of tools in an attempt
-    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "calls", "call", "diff"])]
-    transcript: bool,
+    #[command(flatten)]
+    parts: PartArgs,
     /// Show the results of each test on each provider
     #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
     matrix: bool,
@@ -111,7 +90,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
-        named_trials::show_trials(text, &root, &run, args, out)?;
+        named_trials::show_trials(text, &root, &run, (&args.parts, *json), out)?;
         return Ok(Exit::Success);
     }
     if args.matrix {
@@ -153,10 +132,6 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 impl Args {
-    fn has_calls(&self) -> bool {
-        self.calls || self.call.is_some()
-    }
-
     /// Returns whether only some rows are shown.
     fn selects_rows(&self) -> bool {
         self.failed || self.flaky || !self.filter.is_empty()

@@ -1,8 +1,11 @@
 //! [`Row::fit`]: a row as bytes that readers accept.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::check::{MAX_ROW, is_deep};
+use super::row_check::{Check, MAX_KEPT};
 use super::{
     line::Row,
     parts::{Denied, Grade, RowError},
@@ -11,8 +14,6 @@ use crate::{Text, outcome::Verdict};
 
 /// Bytes of the summary in a row that was too long.
 const MAX_SUMMARY: usize = 1000;
-/// Checks, and metrics, of a row that was too long.
-const MAX_KEPT: usize = 40;
 /// Graders of a test.
 pub const MAX_GRADERS: usize = 16;
 /// Bytes of all grades of a row, in addition to [`MAX_ROW`]. Readers accept 64 KiB more.
@@ -54,8 +55,16 @@ const ROW_STEPS: [fn(&mut Row<'_>); 6] = [
         }
     },
     |row| {
-        // Failed checks explain the outcome, so they are kept before others.
-        row.checks.sort_by_key(|check| check.verdict != Verdict::Fail);
+        // Failed checks explain the outcome, so they are kept before others, and before that one of each kind.
+        let mut kinds = HashSet::new();
+        let mut is_new = |check: &Check<'_>| {
+            check.verdict == Verdict::Fail && kinds.insert(check.label().to_owned())
+        };
+        row.checks.sort_by_cached_key(|check| match check.verdict {
+            _ if is_new(check) => 0,
+            Verdict::Fail => 1,
+            _ => 2,
+        });
         row.checks.truncate(MAX_KEPT);
         row.metrics.truncate(MAX_KEPT);
     },

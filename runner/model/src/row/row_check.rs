@@ -55,6 +55,9 @@ text_enum! {
     }
 }
 
+/// Checks of a row that was too long, and metrics.
+pub(super) const MAX_KEPT: usize = 40;
+
 /// A check of an expectation, or one of the provider's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]

@@ -1,7 +1,10 @@
 //! Entries of trials, and the results that they expect.
 
+use std::time::Duration;
+
 use super::{Known, KnownEntry, KnownList, KnownState, Stale};
-use crate::{Outcome, Time, id_glob, row::FailureKinds};
+use crate::row::{Check, FailureKinds};
+use crate::{Outcome, Row, Time, TrialId, id_glob, outcome::Verdict};
 
 fn entry(test: &str) -> KnownEntry {
     let (tests, outcomes) = (vec![test.to_owned()], vec![Outcome::Failed]);
@@ -110,6 +113,8 @@ fn entries_with_kinds_expect_no_other_failure() {
     let grade = r#""grades":[{"grader":"style","attempt":1,"verdict":"fail","duration_ms":1}]"#;
     let error =
         r#""outcome":"error","error":{"class":"rate-limited","code":"http-429","message":"m"}"#;
+    let no_error = r#""checks":[{"kind":"error","verdict":"fail"}]"#;
+    let (own, verdict) = (r#"{"name":"own","verdict":"fail"}"#, r#""verdict":"fail""#);
     let failed = |checks: &str| format!(r#""outcome":"failed","checks":[{checks}]"#);
     for (globs, outcome, text, is_known) in [
         ("equals", Outcome::Failed, failed(equals), true),
@@ -124,6 +129,14 @@ fn entries_with_kinds_expect_no_other_failure() {
         ("verdict", Outcome::Failed, failed(""), true),
         ("equals", Outcome::Failed, failed(""), false),
         ("timeout", Outcome::Timeout, r#""outcome":"timeout""#.to_owned(), true),
+        // An error fails beside the checks and graders that it fails.
+        ("error", Outcome::Error, format!("{error},{no_error}"), false),
+        ("error rate-limited", Outcome::Error, format!("{error},{no_error}"), true),
+        ("style", Outcome::Error, format!("{error},{grade}"), false),
+        // A verdict sums up the provider's own checks, and no others.
+        ("equals", Outcome::Failed, format!("{},{verdict}", failed(equals)), false),
+        ("equals verdict", Outcome::Failed, format!("{},{verdict}", failed(equals)), true),
+        ("own", Outcome::Failed, format!("{},{verdict}", failed(own)), true),
     ] {
         let kinds = globs.split(' ').map(str::to_owned).collect();
         let outcomes = vec![Outcome::Failed, Outcome::Error, Outcome::Timeout];
@@ -137,6 +150,37 @@ fn entries_with_kinds_expect_no_other_failure() {
     let any = known(vec![KnownEntry { kinds: vec!["*".into()], ..entry("a") }]);
     let state = any.state("a", "p", Outcome::Failed, || FailureKinds::of_line(b"{"));
     assert_eq!(state, KnownState::Unlisted);
+}
+
+#[test]
+fn cut_rows_hide_no_kind_of_failure() {
+    let row = |kinds: u32| {
+        let trial = TrialId::parse("a@p#1").unwrap();
+        let mut row = Row::new(&trial, 1, Time::default(), Duration::ZERO, Duration::ZERO);
+        row.outcome = Outcome::Failed;
+        let names =
+            (0..90).map(|_| "old".to_owned()).chain((1..kinds).map(|at| format!("new{at}")));
+        let passed = (0..100).map(|_| (String::from("good"), Verdict::Pass));
+        let checks = names.map(|name| (name, Verdict::Fail)).chain(passed);
+        row.checks = checks
+            .map(|(name, verdict)| Check {
+                name: name.into(),
+                verdict,
+                message: Some("m".repeat(3000).into()),
+                ..Check::default()
+            })
+            .collect();
+        FailureKinds::of_line(&row.fit())
+    };
+    let all: Vec<_> = (1..39).map(|at| format!("new{at}")).collect();
+    let names: Vec<_> = std::iter::once("old").chain(all.iter().map(String::as_str)).collect();
+    assert_eq!(row(39).names().unwrap(), names);
+    assert_eq!(row(39).words(), "old, new1, new2, new3, new4 and 34 more");
+    // Some of more kinds are cut, so nothing expects the row.
+    let any = known(vec![KnownEntry { kinds: vec!["*".into()], ..entry("a") }]);
+    assert_eq!(any.state("a", "p", Outcome::Failed, || row(39)), KnownState::Known);
+    assert_eq!(row(50).names(), None);
+    assert_eq!(any.state("a", "p", Outcome::Failed, || row(50)), KnownState::Unlisted);
 }
 
 #[test]

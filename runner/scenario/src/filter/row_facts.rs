@@ -91,7 +91,12 @@ impl<'a, E> RowFilter<'a, E> {
     }
 
     pub fn matches(&self, row: &RowRef<'_>) -> bool {
-        self.filter.matches(&RowFacts { row, filter: self }) == Some(true)
+        self.filter.matches(&RowFacts { row, state: None, filter: self }) == Some(true)
+    }
+
+    /// Returns whether a row without texts matches. The `state` is given, since texts decide about it.
+    pub fn matches_head(&self, row: &RowRef<'_>, state: KnownState) -> bool {
+        self.filter.matches(&RowFacts { row, state: Some(state), filter: self }) == Some(true)
     }
 
     /// Keeps the first error.
@@ -115,6 +120,8 @@ impl<'a, E> RowFilter<'a, E> {
 /// The facts of a row.
 struct RowFacts<'a, E> {
     row: &'a RowRef<'a>,
+    /// `None` if the row itself decides.
+    state: Option<KnownState>,
     filter: &'a RowFilter<'a, E>,
 }
 
@@ -144,7 +151,8 @@ impl<E> Facts for RowFacts<'_, E> {
     fn known(&self) -> Option<KnownState> {
         let RowRef { test, provider, outcome, .. } = self.row;
         let kinds = || FailureKinds::of(self.row);
-        Some(self.filter.known.state(test, provider, *outcome, kinds))
+        let of_row = || self.filter.known.state(test, provider, *outcome, kinds);
+        Some(self.state.unwrap_or_else(of_row))
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {

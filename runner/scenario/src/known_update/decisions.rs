@@ -267,7 +267,12 @@ impl Decisions {
         let new: Vec<_> = new.map(|pair| &results.pairs[pair]).collect();
         let newly_failing =
             new.iter().map(|pair| format!("{}@{}", pair.test, pair.provider)).collect();
-        let added = plan.new_entries(&new, results);
+        // In place of an entry for some kinds, another one must not excuse all.
+        let with_kinds: BTreeSet<_> = entries()
+            .filter(|(entry, _)| !entry.kinds.is_empty())
+            .flat_map(|(_, pairs)| pairs.iter().map(|pair| &*results.pairs[*pair].test))
+            .collect();
+        let added = plan.new_entries(&new, &with_kinds, results);
         Ok(Self { changes, added, expired, unmatched, newly_failing })
     }
 }
@@ -427,21 +432,30 @@ impl<'a> PlannedTests<'a> {
         tests.into_iter().collect()
     }
 
-    /// Returns entries for pairs that no entry expects, in the order of the plan.
-    fn new_entries(&self, new: &[&PairResults], results: KnownResults<'_>) -> Vec<KnownEntry> {
-        type Kind = (BTreeSet<&'static str>, bool);
-        let mut by_test = BTreeMap::<(&str, Kind), BTreeSet<&str>>::new();
+    /// Returns entries for pairs that no entry expects, in the order of the plan. Those for tests in `with_kinds` are for the kinds of
+    /// their failures alone.
+    fn new_entries(
+        &self,
+        new: &[&PairResults],
+        with_kinds: &BTreeSet<&str>,
+        results: KnownResults<'_>,
+    ) -> Vec<KnownEntry> {
+        type Kind<'r> = (BTreeSet<&'static str>, bool, BTreeSet<&'r str>);
+        let mut by_test = BTreeMap::<(&str, Kind<'_>), BTreeSet<&str>>::new();
         for pair in new {
             let outcomes = pair.bad().map(|(outcome, _)| outcome.as_str()).collect();
-            let key = (pair.test.as_str(), (outcomes, pair.has_passed()));
+            let kinds = pair.bad().filter(|_| with_kinds.contains(&*pair.test));
+            let kinds: Option<Vec<_>> = kinds.map(|(_, kinds)| kinds.names()).collect();
+            let kinds = kinds.into_iter().flatten().flatten().collect();
+            let key = (pair.test.as_str(), (outcomes, pair.has_passed(), kinds));
             by_test.entry(key).or_default().insert(&pair.provider);
         }
-        let mut groups = BTreeMap::<(Kind, BTreeSet<&str>), BTreeSet<String>>::new();
+        let mut groups = BTreeMap::<(Kind<'_>, BTreeSet<&str>), BTreeSet<String>>::new();
         for ((test, kind), providers) in by_test {
             groups.entry((kind, providers)).or_default().insert(test.to_owned());
         }
         let mut entries = Vec::new();
-        for (((outcomes, flaky), providers), tests) in groups {
+        for (((outcomes, flaky, kinds), providers), tests) in groups {
             let is_all = providers == self.providers;
             let planned = self.tests_of(&tests, |provider| providers.contains(provider));
             for (glob, tests) in grouped(&tests, &planned) {
@@ -453,6 +467,7 @@ impl<'a> PlannedTests<'a> {
                     providers: if is_all { Vec::new() } else { names.collect() },
                     reason: results.reason.to_owned(),
                     outcomes: outcomes.iter().filter_map(|word| Outcome::parse(word)).collect(),
+                    kinds: kinds.iter().map(|kind| id_glob(kind)).collect(),
                     flaky,
                     ..KnownEntry::default()
                 };

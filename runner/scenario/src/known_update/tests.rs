@@ -262,10 +262,11 @@ fn another_kind_of_failure_needs_another_reason() {
     let updated = case.updated();
     let [kept, rest] = updated.split_once("\n\n").map(<[_; 2]>::from).unwrap();
     assert!(kept.contains("kinds = ['equals', 'http-5*']"), "{updated}");
-    // The part of the entry for the other test keeps its kinds, and the new entry is for any.
-    assert_eq!(updated.matches("kinds = [").count(), 2, "{updated}");
+    // The part of the entry for the other test keeps its kinds, and the new entry is for its own kind.
+    assert_eq!(updated.matches("kinds = [").count(), 3, "{updated}");
     let new = rest.split("\n\n").last().unwrap();
-    assert!(new.contains("providers = [\"q\"]\nreason = \"new\"\njudged"), "{updated}");
+    let own = "providers = [\"q\"]\nreason = \"new\"\nkinds = [\"json\"]\njudged";
+    assert!(new.contains(own), "{updated}");
     // Nothing that is expected is an open question.
     assert_eq!(Case::new(&updated, &pairs).unexpected(), [""; 0]);
 }

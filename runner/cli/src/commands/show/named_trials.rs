@@ -1,12 +1,14 @@
 //! Trials of a run, and their parts.
 
+use std::path::PathBuf;
+
 use runner_model::TrialId;
 use runner_record::{ResultsRoot, RunDir};
 use runner_report::{
     FoundTrials, RunTable, StepPlace, StepQuery, TrialDocument, find_trial_in, phrases, short_of,
 };
 
-use super::Args;
+use crate::args::whole;
 use crate::commands::results::{
     calls::{self, MOST_CALLS},
     changes,
@@ -18,15 +20,49 @@ use crate::text::{CommandError, Out};
 /// Trials of a test or a glob that are shown.
 const MOST_PAGES: usize = 10;
 
-/// Shows the trials that a text names.
+/// The flags about a trial.
+#[derive(clap::Args)]
+pub(super) struct PartArgs {
+    /// Show all of long inputs, outputs and logs of a trial
+    #[arg(long, requires = "trial")]
+    full: bool,
+    /// Show attempt N [default: the deciding one]
+    #[arg(long, value_name = "N", requires = "trial", value_parser = whole(1..=u32::MAX))]
+    attempt: Option<u32>,
+    /// Print only the `output`, `input`, `log`, or a file
+    #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
+    open: Option<String>,
+    /// Save input, output, logs, files and workspace in DIR
+    #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
+    save: Option<PathBuf>,
+    /// Show the calls in the journal of an attempt
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save"])]
+    calls: bool,
+    /// Show call N in full
+    #[arg(long, value_name = "N", requires = "trial", conflicts_with_all = ["open", "save", "full"])]
+    call: Option<String>,
+    /// Show the changes in the workspace as `git diff` does
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "full", "calls", "call"])]
+    diff: bool,
+    /// Show messages and calls of tools in an attempt
+    #[arg(long, requires = "trial", conflicts_with_all = ["open", "save", "calls", "call", "diff"])]
+    transcript: bool,
+}
+
+impl PartArgs {
+    fn has_calls(&self) -> bool {
+        self.calls || self.call.is_some()
+    }
+}
+
+/// Shows the trials that a text names. `json` selects documents.
 pub(super) fn show_trials(
     text: &str,
     root: &ResultsRoot,
     run: &RunDir,
-    args: &Args,
+    (args, json): (&PartArgs, bool),
     out: &Out,
 ) -> Result<(), CommandError> {
-    let json = args.run.document.json;
     let has_part = args.diff || args.transcript || args.open.is_some() || args.save.is_some();
     let is_one = json || args.has_calls() || has_part;
     let most = if is_one { 1 } else { MOST_PAGES };
@@ -49,7 +85,7 @@ pub(super) fn show_trials(
         if index > 0 {
             out.data("");
         }
-        show_trial(TrialDocument::read(root, &table, trial, None)?, root, run, args, out)?;
+        show_trial(TrialDocument::read(root, &table, trial, None)?, root, run, (args, json), out)?;
     }
     Ok(())
 }
@@ -59,12 +95,11 @@ fn show_trial(
     mut document: TrialDocument,
     root: &ResultsRoot,
     run: &RunDir,
-    args: &Args,
+    (args, json): (&PartArgs, bool),
     out: &Out,
 ) -> Result<(), CommandError> {
-    let json = args.run.document.json;
     if args.has_calls() {
-        return show_calls(&document, run, args, out);
+        return show_calls(&document, run, (args, json), out);
     }
     if let Some(attempt) = args.attempt {
         document.show_attempt(root, attempt).map_err(CommandError::usage)?;
@@ -72,7 +107,7 @@ fn show_trial(
     if args.diff {
         show_changes(&document, run, json, out)?;
     } else if args.transcript {
-        show_transcript(&document, run, args, out)?;
+        show_transcript(&document, run, (args, json), out)?;
     } else if let Some(name) = &args.open {
         trial::open(&document, run, name, out)?;
     } else if let Some(folder) = &args.save {
@@ -90,10 +125,9 @@ fn show_trial(
 fn show_calls(
     trial: &TrialDocument,
     run: &RunDir,
-    args: &Args,
+    (args, json): (&PartArgs, bool),
     out: &Out,
 ) -> Result<(), CommandError> {
-    let json = args.run.document.json;
     if let Some(id) = &args.call {
         let (document, sections) = trial.call(run, args.attempt, id)?;
         if document.calls.is_empty() {
@@ -138,10 +172,9 @@ fn show_changes(
 fn show_transcript(
     trial: &TrialDocument,
     run: &RunDir,
-    args: &Args,
+    (args, json): (&PartArgs, bool),
     out: &Out,
 ) -> Result<(), CommandError> {
-    let json = args.run.document.json;
     let is_full = json || args.full;
     let query = StepQuery { tool: None, from: StepPlace::Offset(0), limit: u64::MAX, is_full };
     let Some(document) = trial.transcript(run, query)? else {
