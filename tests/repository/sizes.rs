@@ -61,7 +61,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("runner/scenario/src/lists/entries.rs", 510),
     ("runner/scenario/src/scenario.rs", 527),
     ("runner/scenario/src/suite/mod.rs", 563),
-    ("runner/scenario/src/suite/planner.rs", 607),
+    ("runner/scenario/src/suite/planner.rs", 598),
     ("runner/worker/src/guests.rs", 643),
     ("runner/worker/src/provider.rs", 548),
 ];

@@ -6,6 +6,8 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 use runner_model::row::STDERR_FOLLOWS;
 use runner_model::visible::{steers, visible, visible_line};
 
+use crate::project::Refusal;
+
 /// Bytes of a text to show. Of a longer one only the place is shown.
 // A JSON list may be one line of 16 MiB.
 const MAX_SHOWN_BYTES: usize = 4096;
@@ -145,6 +147,11 @@ impl Problem {
     /// Creates a problem of a whole file.
     pub(crate) fn for_file(path: &str, message: impl Into<String>) -> Self {
         Self::new(message).at(Place::new(&Source::new(path, "", 1), 0..0, ""))
+    }
+
+    /// Creates the problem of a file that is not read. `file` starts the message.
+    pub(crate) fn refused(file: &str, Refusal { reason, help }: Refusal) -> Self {
+        Self { help, ..Self::new(format!("{file} {reason}")) }
     }
 
     pub(crate) fn at(mut self, place: Place) -> Self {

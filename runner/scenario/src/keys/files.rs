@@ -59,9 +59,7 @@ impl Form for NamedFile {
             }
             Ok(_) => return Some(file),
         };
-        let problem = reader.refuse(at, format!("{noun} `{file}` {}", refusal.reason), "here");
-        problem.help = refusal.help;
-        reader.defer_missing_file(at);
+        reader.refuse_file(at, &format!("{noun} `{file}`"), refusal, "here");
         Some(file)
     }
 
@@ -164,7 +162,8 @@ pub(super) fn find_matches(
     // Before the search: its messages would show names in folders outside of the project.
     let searched = folder.join(searched(glob));
     if let Err(refusal) = project.check(&searched, false) {
-        return refuse(at, &format!("{noun} `{glob}`"), refusal, "this glob", reader);
+        reader.refuse_file(at, &format!("{noun} `{glob}`"), refusal, "this glob");
+        return None;
     }
     // As with brackets, a folder stands for all below it.
     let is_folder = !glob.contains(is_wildcard) && folder.join(glob).is_dir();
@@ -184,7 +183,8 @@ pub(super) fn find_matches(
     let refused =
         names.iter().find_map(|name| Some((name, project.check_read(&folder.join(name)).err()?)));
     if let Some((name, refusal)) = refused {
-        return refuse(at, &format!("{noun} `{name}`"), refusal, "matched", reader);
+        reader.refuse_file(at, &format!("{noun} `{name}`"), refusal, "matched");
+        return None;
     }
     if names.is_empty() {
         let near = files_beside(&folder.join(glob), folder)
@@ -204,19 +204,6 @@ pub(super) fn find_matches(
         reader.defer_missing_file(at);
     }
     Some(names)
-}
-
-/// Reports a file outside of the project, also in an optional list. Returns `None`.
-fn refuse<T>(
-    at: &At<'_>,
-    file: &str,
-    refusal: Refusal,
-    label: &str,
-    reader: &mut Reader<'_>,
-) -> Option<T> {
-    reader.refuse(at, format!("{file} {}", refusal.reason), label).help = refusal.help;
-    reader.defer_missing_file(at);
-    None
 }
 
 /// Returns the part of a glob that is a path: the folder in which [`find`] searches, or the file.

@@ -18,7 +18,7 @@ use crate::reading::{
     Reader, SIZE, STACK, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
     Templates, Word,
 };
-use crate::{project::Refusal, suite::blobs::Blobs};
+use crate::suite::blobs::Blobs;
 
 /// The number of attempts of a run or provider that may run at once.
 pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, MAX_JOBS);
@@ -100,11 +100,9 @@ impl Form for ProviderFiles {
             }
             match Blobs::default().attachment(project, project.base.join(path)) {
                 Ok(found) => drop(reader.files.attached.insert(path.clone(), found)),
-                Err(Refusal { reason, help }) => {
-                    let at = at.key(name);
-                    let message = format!("attachment `{path}` {reason}");
-                    reader.refuse(&at, message, "here").help = help;
-                    reader.defer_missing_file(&at);
+                Err(refusal) => {
+                    let file = format!("attachment `{path}`");
+                    reader.refuse_file(&at.key(name), &file, refusal, "here");
                 }
             }
         }

@@ -8,6 +8,7 @@ pub(crate) mod plugin;
 use std::path::{Path, PathBuf};
 use std::{cell::Cell, iter, ops::ControlFlow, sync::LazyLock};
 
+use runner_model::template::Template;
 use serde_json::{Map, Value, json};
 
 pub(crate) use self::entries::json_span;
@@ -415,6 +416,15 @@ impl Origin<'_> {
             Self::Scenario(tests, _) => tests.place(path, label),
             Self::Record(record) => record.tests.place(path, label),
         }
+    }
+
+    /// Returns the place of a path in the scenario, and the test if the path has a value of it.
+    pub(crate) fn path_places(&self, path: &Template, key: &[Step], label: &str) -> Vec<Place> {
+        let mut places = self.scenario_place(key, label);
+        if path.paths().next().is_some() {
+            places.extend(self.place("of this test"));
+        }
+        places
     }
 
     /// Returns the places of the test.

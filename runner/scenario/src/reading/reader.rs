@@ -5,9 +5,10 @@ pub(crate) use runner_model::provider::{COMMAND_ROOTS, ENV_ROOTS};
 use runner_model::template::{Template, TemplateError, TemplatePiece};
 use serde_json::Value;
 
+use crate::project::{Project, Refusal};
 use crate::reading::placeholders::{escape_help, places_of};
 use crate::reading::{At, Part, Places, Step, dotted, is_pattern};
-use crate::{problem::Problem, project::Project, stored_files::StoredFiles};
+use crate::{problem::Problem, stored_files::StoredFiles};
 
 /// First keys that a template may have.
 pub(crate) type Roots = &'static [&'static str];
@@ -85,6 +86,12 @@ impl<'p> Reader<'p> {
         label: &str,
     ) -> &mut Problem {
         self.report(at, Part::Value, message.into(), label)
+    }
+
+    /// Reports a file that is not read. `file` starts the message.
+    pub(crate) fn refuse_file(&mut self, at: &At<'_>, file: &str, refusal: Refusal, label: &str) {
+        self.refuse(at, format!("{file} {}", refusal.reason), label).help = refusal.help;
+        self.defer_missing_file(at);
     }
 
     /// Moves the last problem, which is about a file, to the missing files. Those of `[run]` and `[known]`

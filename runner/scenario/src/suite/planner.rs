@@ -505,15 +505,11 @@ impl Planner<'_> {
                 .and_then(|()| self.rules.blobs().base(project, folder.join(&path)));
             match base {
                 Ok(digest) => drop(bases.insert(*index, digest)),
-                Err(Refusal { reason, help }) => {
+                Err(refusal) => {
                     let key = keys(["providers", name, "workspace", "from"]);
-                    let problem = Problem::new(format!("workspace `{path}` {reason}"));
-                    let problem = Problem { help, ..problem }
-                        .at_all(origin.scenario_place(&key, "this folder"));
-                    problems.push(match from.paths().next() {
-                        Some(_) => problem.at_all(origin.place("of this test")),
-                        None => problem,
-                    });
+                    let places = origin.path_places(from, &key, "this folder");
+                    let workspace = format!("workspace `{path}`");
+                    problems.push(Problem::refused(&workspace, refusal).at_all(places));
                 }
             }
         }
@@ -552,15 +548,11 @@ impl Planner<'_> {
                     .and_then(|()| self.rules.blobs().grader_file(project, folder.join(&path)));
                 match tree {
                     Ok(tree) => trees.push((inner.to_owned(), tree)),
-                    Err(Refusal { reason, help }) => {
+                    Err(refusal) => {
                         let key = keys(["graders", name, "files", place]);
-                        let message = format!("`{path}` of grader `{name}` {reason}");
-                        let problem = Problem { help, ..Problem::new(message) }
-                            .at_all(origin.scenario_place(&key, "this path"));
-                        problems.push(match template.paths().next() {
-                            Some(_) => problem.at_all(origin.place("of this test")),
-                            None => problem,
-                        });
+                        let places = origin.path_places(template, &key, "this path");
+                        let file = format!("`{path}` of grader `{name}`");
+                        problems.push(Problem::refused(&file, refusal).at_all(places));
                     }
                 }
             }
@@ -599,9 +591,8 @@ fn file_problem(
     path: &[&str],
     noun: &str,
     file: &str,
-    Refusal { reason, help }: Refusal,
+    refusal: Refusal,
 ) -> Vec<Problem> {
-    let path = keys(path.iter().copied());
-    let problem = Problem { help, ..Problem::new(format!("{noun} `{file}` {reason}")) };
-    vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
+    let places = origin.places(&keys(path.iter().copied()), Part::Value, "this file");
+    vec![Problem::refused(&format!("{noun} `{file}`"), refusal).at_all(places)]
 }
