@@ -563,6 +563,17 @@ fn retention_keeps_runs_that_wait() {
     assert!(runner.runs().is_empty());
 }
 
+#[test]
+fn advice_about_a_request_names_its_root() {
+    let runner = with_scenarios();
+    let run = stopped_run(&runner);
+    fs::rename(runner.path("results"), runner.path("other")).unwrap();
+    let resume = ["resume", &run, "--results", "other"];
+    let id = add(&runner, &resume);
+    let remove = format!("runner queue remove {id} --results other");
+    runner.run(&[&resume[..], &["--queue"]].concat()).expect(6).says(&[&remove]);
+}
+
 /// Creates an incomplete run. Returns its id.
 fn stopped_run(runner: &Runner) -> String {
     let run = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout.trim().to_owned();

@@ -178,9 +178,10 @@ impl Replayed {
     pub(crate) fn lines(&self, key: &JournalKey) -> Result<(Vec<u8>, u32), EngineError> {
         let Some(journal) = self.journals.get(key) else { return Ok((Vec::new(), 0)) };
         if let Some(problem) = &journal.problem {
-            let id = self.run.id();
             return Err(EngineError::Usage(format!(
-                "the journal of the trial in run {id} cannot be used, because {problem}\nrunner verify {id} lists what has changed"
+                "the journal of the trial in run {} cannot be used, because {problem}\nto list what has changed: {}",
+                self.run.id(),
+                self.run.command("verify", &[])
             )));
         }
         let calls = journal.calls().map_or(0, |calls| calls.count);

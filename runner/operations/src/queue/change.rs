@@ -1,5 +1,6 @@
 //! Adds, lists, moves and removes requests.
 
+use runner_model::visible::visible_line;
 use runner_record::{LockedQueue, QueueState, QueuedRequest, ResultsRoot};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, VERSION};
 
@@ -33,18 +34,27 @@ pub(super) fn add_to(
     if let Some(problem) = root.signing_problem() {
         return Err(QueueError::NoKey(problem));
     }
-    check_run(queue, &request)?;
+    check_run(root, queue, &request)?;
     queue.add(&mut request)?;
     change(queue, QueueResult::Queued, &request)
 }
 
 /// Fails if another request continues the same run.
-pub fn check_run(queue: &LockedQueue, request: &QueuedRequest) -> Result<(), QueueError> {
+pub fn check_run(
+    root: &ResultsRoot,
+    queue: &LockedQueue,
+    request: &QueuedRequest,
+) -> Result<(), QueueError> {
     let Some(run) = &request.run else { return Ok(()) };
     let mut others = queue.read()?.requests.into_iter();
     match others.find(|other| other.run.as_ref() == Some(run) && other.state != QueueState::Refused)
     {
-        Some(other) => Err(QueueError::Waits { run: run.clone(), request: other.id }),
+        Some(other) => Err(QueueError::Held(format!(
+            "run {} waits in the queue already, as request {}\nto start it in another way, remove that first: {}",
+            visible_line(run),
+            visible_line(&other.id),
+            root.command(&["queue", "remove", &other.id])
+        ))),
         None => Ok(()),
     }
 }
@@ -86,7 +96,7 @@ pub fn move_request(
     let requests = queue.read()?.requests;
     let mut request = find(root, &requests, id, false)?.clone();
     if request.state == QueueState::Starting {
-        return Err(QueueError::Starting(request.id));
+        return Err(starting(root, &request.id));
     }
     (request.tries, request.refused, request.state) = (0, None, QueueState::Waiting);
     match place {
@@ -145,7 +155,7 @@ pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     let requests = queue.read()?.requests;
     let request = find(root, &requests, id, true)?;
     if request.state == QueueState::Starting && !kill(&queue.lock_of(request)?) {
-        return Err(QueueError::Starting(request.id.clone()));
+        return Err(starting(root, &request.id));
     }
     let removed = change(&queue, QueueResult::Removed, request)?;
     queue.remove(request)?;
@@ -159,7 +169,7 @@ pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
 /// Another request continues the same run, or the request cannot be written.
 pub fn restore(root: &ResultsRoot, request: &QueuedRequest) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
-    check_run(&queue, request)?;
+    check_run(root, &queue, request)?;
     queue.write(request)?;
     change(&queue, QueueResult::Queued, request)
 }
@@ -173,6 +183,12 @@ fn change(
     let entries = QueueEntry::list(&queue.read()?.requests);
     let entry = entries.into_iter().find(|entry| entry.request == request.id);
     Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
+}
+
+fn starting(root: &ResultsRoot, id: &str) -> QueueError {
+    let remove = root.command(&["queue", "remove", id]);
+    let shown = visible_line(id);
+    QueueError::Held(format!("request {shown} is being started\nto end its process: {remove}"))
 }
 
 /// Finds a request of this user by its id or a unique part of it. A request of another key can only be removed.

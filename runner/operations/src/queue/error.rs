@@ -23,8 +23,8 @@ pub enum QueueError {
         id: String,
         list: String,
     },
-    /// The request is being started.
-    Starting(String),
+    /// The request is being started, or another one continues its run, in words.
+    Held(String),
     /// A request can be moved only before one that waits.
     NotWaiting(String),
     /// The request is of another user. `why` is the end of a sentence about it.
@@ -36,11 +36,6 @@ pub enum QueueError {
     NoKey(String),
     /// A request with this id and another body was sent before.
     OtherBody(String),
-    /// Another request continues the run.
-    Waits {
-        run: String,
-        request: String,
-    },
 }
 
 impl Error for QueueError {}
@@ -57,11 +52,7 @@ impl fmt::Display for QueueError {
             Self::Ambiguous { id, list } => {
                 write!(out, "`{}` matches several requests\nlist all requests: {list}", shown(id))
             }
-            Self::Starting(id) => write!(
-                out,
-                "request {} is being started\nto end its process: runner queue remove {0}",
-                shown(id)
-            ),
+            Self::Held(problem) => out.write_str(problem),
             Self::NotWaiting(id) => {
                 write!(out, "request {} does not wait; name a request that waits", shown(id))
             }
@@ -74,12 +65,6 @@ impl fmt::Display for QueueError {
             Self::NoKey(problem) => {
                 write!(out, "the queue starts only requests that your key has signed: {problem}")
             }
-            Self::Waits { run, request } => write!(
-                out,
-                "run {} waits in the queue already, as request {}\nto start it in another way, remove that first: runner queue remove {1}",
-                shown(run),
-                shown(request)
-            ),
         }
     }
 }

@@ -137,7 +137,7 @@ pub fn start(
         return Ok(Step::Queued(Box::new(add_to(root, &queue, request)?.entry)));
     }
     continue_locked(root, &queue)?;
-    check_run(&queue, &request)?;
+    check_run(root, &queue, &request)?;
     if let Some(busy) = busy(root, &queue, &request, root.active_runs()?)? {
         return Ok(busy);
     }

@@ -420,7 +420,7 @@ impl From<QueueError> for CommandError {
         match error {
             QueueError::Record(error) => error.into(),
             QueueError::Settings(error) => error.into(),
-            QueueError::Waits { .. } | QueueError::Starting(_) => Self::new(Exit::Held, error),
+            QueueError::Held(_) => Self::new(Exit::Held, error),
             error => Self::usage(error),
         }
     }
