@@ -15,7 +15,6 @@ const MAX_COLUMNS: usize = 120;
 
 /// Functions that are longer, with their lines.
 const LONG_FUNCTIONS: &[(&str, usize)] = &[
-    ("runner/cli/src/commands/exec.rs run", 90),
     ("runner/cli/src/commands/follow.rs logs_of", 91),
     ("runner/cli/src/commands/results/history.rs sums", 98),
     ("runner/cli/src/commands/watch.rs run", 85),

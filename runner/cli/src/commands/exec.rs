@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Preview};
 use runner_model::visible::{quoted, shown_path, visible_line};
-use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides};
+use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides, Shard};
 use runner_model::{exit::Exit, id_glob};
 use runner_operations::{notify::Receivers, settings::Settings};
 use runner_record::{ResultsRoot, Selected};
@@ -124,35 +124,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let scenarios = group::scenario_files(&args.scenarios, out)?;
     refuse_tests(&scenarios)?;
-    let mut filters = filters(&args.filter)?;
-    if let Some(run) = &args.failed_in {
-        filters.push(Filter::failed_in(run).map_err(EngineError::Scenario)?);
-    }
-    let filter = Filter::all(filters).map(|filter| filter.text().to_owned());
+    let selection = args.selected(shard)?;
     let mut requests: Vec<_> = scenarios
         .iter()
         .map(|scenario| ExecRequest {
             scenario: scenario.clone(),
-            selection: Selected {
-                tests: args.test.clone(),
-                exclude: args.exclude.clone(),
-                providers: args.provider.clone(),
-                tags: args.tag.clone(),
-                last_failed: args.last_failed,
-                filter: filter.clone(),
-                first: args.first,
-                sample: args.sample,
-                shard,
-                replay: args.replay.clone(),
-                overrides: ScenarioOverrides {
-                    repeat: args.repeat,
-                    retries: args.retries,
-                    seed: args.seed,
-                    limits: args.limit.clone(),
-                    journal: args.journal || args.replay.is_some(),
-                    vars: args.set.iter().cloned().collect(),
-                },
-            },
+            selection: selection.clone(),
             labels: args.label.iter().cloned().collect(),
             folder: folder.clone(),
             is_shared: scenarios.len() > 1,
@@ -196,6 +173,36 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "`--into` takes one scenario\nwithout it, each scenario gets its own folder"
         )),
         requests => group::exec(requests, &session_args, out),
+    }
+}
+
+impl Args {
+    /// Returns the selected tests and providers, and the replaced values.
+    fn selected(&self, shard: Option<Shard>) -> Result<Selected, CommandError> {
+        let mut filters = filters(&self.filter)?;
+        if let Some(run) = &self.failed_in {
+            filters.push(Filter::failed_in(run).map_err(EngineError::Scenario)?);
+        }
+        Ok(Selected {
+            tests: self.test.clone(),
+            exclude: self.exclude.clone(),
+            providers: self.provider.clone(),
+            tags: self.tag.clone(),
+            last_failed: self.last_failed,
+            filter: Filter::all(filters).map(|filter| filter.text().to_owned()),
+            first: self.first,
+            sample: self.sample,
+            shard,
+            replay: self.replay.clone(),
+            overrides: ScenarioOverrides {
+                repeat: self.repeat,
+                retries: self.retries,
+                seed: self.seed,
+                limits: self.limit.clone(),
+                journal: self.journal || self.replay.is_some(),
+                vars: self.set.iter().cloned().collect(),
+            },
+        })
     }
 }
 
