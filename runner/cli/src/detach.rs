@@ -11,7 +11,7 @@ use std::{env, ffi::OsString, fs::File, os::fd::OwnedFd, time::Duration};
 use runner_engine::{Observer, RunEvent};
 use runner_model::{Digest, exit::Exit, visible::visible_line};
 use runner_operations::launch::{DETACHED, Launch, LaunchError, launch};
-use runner_record::{RequestMark, RunHead};
+use runner_record::{RequestMark, RunDir, RunHead};
 use runner_report::{RunSummary, Started, VERSION, phrases};
 
 use crate::text::{CommandError, Out, summary};
@@ -66,10 +66,11 @@ pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
 
 /// Writes the id to the first process and leaves the session, so that no signal of the terminal reaches this process. Later
 /// calls do nothing.
-pub fn report_start(id: &str, run_dir: Option<String>) {
+pub fn report_start(id: &str, run: Option<&RunDir>) {
     REPORTED.call_once(|| {
         // This fails only for the leader of a process group, and a child of the first process does not lead one.
         let _ = rustix::process::setsid();
+        let run_dir = run.map(|run| run.path().to_string_lossy().into_owned());
         let started = Started { v: VERSION, id: id.to_owned(), run_dir };
         let line = serde_json::to_vec(&started).unwrap_or_default();
         // If the first process was killed, the run continues without it.
@@ -100,8 +101,8 @@ impl<'a> Background<'a> {
 impl Observer for Background<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Created { manifest, directory, log } => {
-                report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
+            RunEvent::Created { run, log, .. } => {
+                report_start(run.id(), Some(run));
                 // The message of a panic must not be lost, either.
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.has_run = true;
@@ -114,12 +115,11 @@ impl Observer for Background<'_> {
                 if ended.ran_nothing() && !REPORTED.is_completed() {
                     let run = RunHead::from(&ended.manifest);
                     let id = ended.manifest.id.clone();
-                    let run = RunSummary::new(run, id, ended.directory.clone());
+                    let run = RunSummary::new(run, id, ended.run.path());
                     let line = summary::line(&run, Duration::ZERO);
                     self.out.talk(&format!("{line}{}", phrases::NONE_RUN));
                 }
-                let directory = ended.directory.to_string_lossy().into_owned();
-                report_start(&ended.manifest.id, Some(directory));
+                report_start(ended.run.id(), Some(&ended.run));
             }
             // Once there is a run, notices are in its `runner.log`, and the terminal may be gone.
             RunEvent::Notice(text) if !self.has_run => {

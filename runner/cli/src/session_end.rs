@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{iter::once, path::Path, sync::Arc};
+use std::{iter::once, sync::Arc};
 
 use runner_engine::{Ended, exit_of};
 use runner_model::{exit::Exit, visible::shown_path};
@@ -28,9 +28,9 @@ pub fn finish(
     print: impl FnOnce(&Ended, Exit),
 ) -> Exit {
     let held = ended.held.take().and_then(Arc::into_inner);
-    let Ended { manifest, directory, swept, .. } = &ended;
-    let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
-    let run = root.and_then(|root| root.find(&manifest.id));
+    let Ended { manifest, run, swept, .. } = &ended;
+    // Another program may have removed the run.
+    let run = run.manifest().map(|_| run);
     let is_quiet = args.quiet || args.json;
     let is_background = detach::is_background();
     let of_scenario = run.iter().flat_map(|run| of_scenario(run, manifest));
@@ -61,7 +61,7 @@ pub fn finish(
         Err(error) => out.warn(&error.to_string()),
     }
     if !args.no_ci && !is_background {
-        annotate(&run, document, ended.ran_nothing(), out);
+        annotate(run, document, ended.ran_nothing(), out);
     }
     // The processes of dead runs cannot send their notifications.
     let dead = swept.iter().filter_map(|id| {
@@ -92,7 +92,7 @@ pub fn finish_merged(
     // The scenario of a foreign shard must name no files, and no receivers of notifications.
     let is_own = run.for_use().is_ok();
     let files: Vec<_> = of_scenario(run, &manifest).filter(|_| is_own).collect();
-    let (lost, document) = write(&Ok(run.clone()), None, &files, is_quiet, out);
+    let (lost, document) = write(&Ok(run), None, &files, is_quiet, out);
     let is_whole = lost.is_none();
     manifest.lost_report = lost;
     if with_ci {
@@ -167,7 +167,7 @@ pub fn continue_preempted(root: &ResultsRoot, out: &Out) {
 /// Writes the reports of a run, which this process may hold already, and records in its manifest whether they are written. Returns
 /// the reports that are lost, with the causes, and the run if it was read.
 fn write(
-    run: &Result<RunDir, RecordError>,
+    run: &Result<&RunDir, RecordError>,
     held: Option<Owned>,
     files: &[ReportFile],
     is_quiet: bool,
@@ -189,7 +189,7 @@ fn write(
 
 /// Writes files. Returns the problems of those that are lost, and the run if it was read.
 fn write_files(
-    run: &Result<RunDir, RecordError>,
+    run: &Result<&RunDir, RecordError>,
     files: &[ReportFile],
     is_quiet: bool,
     out: &Out,

@@ -1,9 +1,9 @@
 //! [`RunEvent`]: reports of a running session, and [`Ended`]: its result.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use runner_model::{Counts, Reason, RunStatus, StopSignal, exit::Exit, row::Actor};
-use runner_record::{End, Live, Manifest, Owned, RowFacts};
+use runner_model::{Counts, Reason, RunStatus, StopSignal, exit::Exit, known::Known, row::Actor};
+use runner_record::{End, Live, Manifest, Owned, RowFacts, RunDir};
 
 /// Receives the events of a session.
 pub trait Observer {
@@ -33,8 +33,8 @@ pub enum RunEvent<'a> {
     Created {
         /// The manifest on disk.
         manifest: &'a Manifest,
-        /// The run's directory, as a user would type it.
-        directory: &'a std::path::Path,
+        /// The run, for reading.
+        run: &'a RunDir,
         /// The run's `runner.log`, open for appending.
         log: &'a std::fs::File,
     },
@@ -42,8 +42,10 @@ pub enum RunEvent<'a> {
     Started {
         /// The manifest on disk.
         manifest: &'a Manifest,
-        /// The run's directory, as a user would type it.
-        directory: &'a std::path::Path,
+        /// The run, for reading.
+        run: &'a RunDir,
+        /// The known failures that the session judges by.
+        known: &'a Arc<Known>,
         /// Trials that this session has to do.
         pending: u64,
         /// Maximum number of attempts that run at the same time on this machine.
@@ -130,8 +132,8 @@ pub struct LongWait {
 pub struct Ended {
     /// The final manifest.
     pub manifest: Manifest,
-    /// The run's directory.
-    pub directory: PathBuf,
+    /// The run, for reading. Another program may have removed it.
+    pub run: RunDir,
     /// The exit code by [`exit_of`], or that of `cut_short`; [`Exit::code`] is its number.
     pub exit: Exit,
     /// End of a session of `rescore` that left trials to judge. The manifest keeps the end of the session before.
@@ -155,7 +157,7 @@ impl Ended {
     }
 
     /// Returns the end of a run as its manifest has it.
-    pub fn of(manifest: Manifest, directory: PathBuf, took: Duration) -> Self {
+    pub fn of(manifest: Manifest, run: RunDir, took: Duration) -> Self {
         Self {
             exit: exit_of(&manifest),
             cut_short: None,
@@ -165,7 +167,7 @@ impl Ended {
             took,
             held: None,
             manifest,
-            directory,
+            run,
         }
     }
 

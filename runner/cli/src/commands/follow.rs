@@ -197,7 +197,7 @@ impl WaitedRun {
         if self.has_ended {
             let last = manifest.sessions.last();
             let took = last.and_then(|session| session.worked_ms).unwrap_or_default();
-            let ended = Ended::of(manifest.clone(), self.dir.path(), duration(took));
+            let ended = Ended::of(manifest.clone(), self.dir.clone(), duration(took));
             return events.finished(&ended, ended.exit);
         }
         let is_new = self.last_progress.is_none_or(|(at, counts)| {

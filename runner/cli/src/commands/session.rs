@@ -1,6 +1,6 @@
 //! A session of `exec` or `resume`, and its output for people: failures as they happen, progress, and the summary.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::known::{Known, KnownState};
@@ -77,13 +77,10 @@ struct Prepared<'a> {
 
 impl Observer for Prepared<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
-        if let RunEvent::Created { manifest, directory, .. } = event {
+        if let RunEvent::Created { manifest, run, .. } = event {
             self.args.reports().for_each(ReportFile::empty);
-            let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
-            if let Ok((root, run)) =
-                root.and_then(|root| Ok((root.clone(), root.find(&manifest.id)?)))
-            {
-                let notifications = RunNotifications::new(&root, self.settings, &run, manifest);
+            if let Ok(root) = run.results_root() {
+                let notifications = RunNotifications::new(&root, self.settings, run, manifest);
                 notifications.mistakes().iter().for_each(|mistake| self.out.warn(mistake));
             }
         }
@@ -137,10 +134,11 @@ impl<'a> Screen<'a> {
         if is_quiet && ended.exit == Exit::Success && !ended.manifest.counts.has_known() {
             return;
         }
-        let stored = find_run(&ended.directory).filter(|_| !is_quiet);
-        let since = stored.as_ref().and_then(|run| changes(run, ended));
+        // Another program may have removed the run.
+        let stored = Some(&ended.run).filter(|run| !is_quiet && run.manifest().is_ok());
+        let since = stored.and_then(|run| changes(run, ended));
         let mut run = summary_of(ended, since.is_some());
-        if let Some(stored) = &stored {
+        if let Some(stored) = stored {
             run.unexpected = unexpected_of(stored, &run.head.counts.done, since.as_ref());
         }
         // The list of a group follows its last run.
@@ -159,7 +157,7 @@ impl<'a> Screen<'a> {
             (_, Some(message)) => out.data(&summary::indented(message)),
             _ => {}
         }
-        stored.iter().for_each(|run| summary::print_providers(run, &ended.manifest, out));
+        stored.into_iter().for_each(|run| summary::print_providers(run, &ended.manifest, out));
         let none_run = if ended.ran_nothing() { phrases::NONE_RUN } else { "" };
         let compiled = match self.compiled {
             short if short < NOTABLE_COMPILING => String::new(),
@@ -168,7 +166,6 @@ impl<'a> Screen<'a> {
         out.data(&format!("{}{compiled}{none_run}", summary::line(&run, self.took)));
         summary::print_gate(ended.manifest.gate.as_ref(), out);
         summary::print_changes(since.as_ref(), out);
-        // Another program may have removed the run.
         if !is_quiet && run.run_dir.is_dir() {
             out.data(&format!("results: {}", shown_path(&run.run_dir)));
             if !is_of_group {
@@ -178,7 +175,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn print_start(&self, manifest: &Manifest, directory: &Path, pending: u64, place: &str) {
+    fn print_start(&self, manifest: &Manifest, run: &RunDir, pending: u64, place: &str) {
         if self.args.quiet {
             return;
         }
@@ -190,11 +187,11 @@ impl<'a> Screen<'a> {
             };
         }
         let text = if manifest.sessions.len() > 1 {
-            let run = directory.to_string_lossy();
+            let run = run.path();
             let planned = phrases::planned(&manifest.counts, manifest.metadata.planned_trial_count);
             let rescores = manifest.sessions.last().is_some_and(|session| session.rescores);
             let verb = if rescores { "judging" } else { "resuming" };
-            format!("{verb} {}: {trials} of {planned}", visible_line(&run))
+            format!("{verb} {}: {trials} of {planned}", visible_line(&run.to_string_lossy()))
         } else {
             let providers = grants::counted(&manifest.providers);
             let group = manifest.group.as_ref();
@@ -262,15 +259,13 @@ impl<'a> Screen<'a> {
 impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started { manifest, directory, pending, jobs, broker } => {
-                // A list that cannot be read is reported by the session.
-                let run = find_run(directory);
-                self.known = run.and_then(|run| run.known(manifest).ok()).unwrap_or_default();
+            RunEvent::Started { manifest, run, known, pending, jobs, broker } => {
+                self.known = Arc::clone(known);
                 let place = match broker {
                     Some(address) => format!("on the workers at {address}"),
                     None => format!("{jobs} at a time"),
                 };
-                self.print_start(manifest, directory, *pending, &place);
+                self.print_start(manifest, run, *pending, &place);
                 if let Some(progress) = &mut self.progress {
                     progress.start(manifest, *pending);
                 }
@@ -345,21 +340,15 @@ fn changes(run: &RunDir, ended: &Ended) -> Option<SincePrevious> {
     SincePrevious::read(&run.results_root().ok()?, run, &ended.manifest).ok()?
 }
 
-/// Opens the run of a session. `None` if another program has removed it.
-fn find_run(directory: &Path) -> Option<RunDir> {
-    ResultsRoot::existing(directory.parent()?).ok()?.find(directory.to_str()?).ok()
-}
-
 /// Returns the summary of a session's run.
 fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     let id = &ended.manifest.id;
     // Only the next steps name the run, and a short id must be unique in the root.
     let has_steps =
         has_changes || ended.exit != Exit::Success || ended.manifest.counts.unexpected() > 0;
-    let root = ended.directory.parent().filter(|_| has_steps);
-    let root = root.and_then(|root| ResultsRoot::existing(root).ok());
+    let root = has_steps.then(|| ended.run.results_root().ok()).flatten();
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
-    let run = RunSummary::new(RunHead::from(&ended.manifest), short, ended.directory.clone());
+    let run = RunSummary::new(RunHead::from(&ended.manifest), short, ended.run.path());
     // An interrupted `rescore` leaves a run completed.
     RunSummary { exit_code: Some(ended.exit.code()), ..run }
 }

@@ -138,7 +138,7 @@ impl<'a> EventStream<'a> {
         };
         self.print(Event::Finished {
             run: &manifest.id,
-            run_dir: &ended.directory.to_string_lossy(),
+            run_dir: &ended.run.path().to_string_lossy(),
             status: manifest.status,
             reason,
             message,
@@ -154,11 +154,11 @@ impl<'a> EventStream<'a> {
 impl Observer for EventStream<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started { manifest, directory, pending, jobs, .. } => {
-                let run_dir = directory.to_string_lossy();
+            RunEvent::Started { manifest, run, pending, jobs, .. } => {
+                let run_dir = run.path();
                 self.print(Event::Started {
                     run: &manifest.id,
-                    run_dir: &run_dir,
+                    run_dir: &run_dir.to_string_lossy(),
                     scenario: &manifest.scenario,
                     planned: manifest.metadata.planned_trial_count,
                     pending: *pending,

@@ -1,7 +1,7 @@
 //! [`Stage::Checking`]: from the start of a session to its first tasks. The run is created while a worker describes the plugins
 //! and checks the tests. Between, [`Stage::Waiting`]: the run exists and starts once no other session works in its results root.
 
-use std::{io::ErrorKind, mem, path::Path};
+use std::{io::ErrorKind, mem};
 
 use runner_model::{Reason, RunTime, Stage as Shown, prepare::Ready};
 use runner_prepare::machine;
@@ -25,7 +25,7 @@ impl Coordinator<'_> {
             owned.log(&format!("cannot watch for requests of other processes: {error}"));
         }
         if !self.stage.is_unreported() {
-            self.observer.event(&created(&owned, &owned.dir().path()));
+            self.observer.event(&created(&owned));
         }
         if owned.manifest().stage == Shown::Waiting {
             self.wait_for_root(owned)
@@ -94,7 +94,7 @@ impl Coordinator<'_> {
         let writer = match writer {
             Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
                 if self.stage.is_unreported() {
-                    self.observer.event(&created(&owned, &owned.dir().path()));
+                    self.observer.event(&created(&owned));
                 }
                 // The run has not started, so it is closed like a waiting one.
                 self.stage = Stage::Waiting(owned);
@@ -197,11 +197,11 @@ impl Coordinator<'_> {
             if self.pause.at.is_some() {
                 self.pool.pause(true);
             }
-            self.observer.event(&created(&run.owned, &run.owned.dir().path()));
+            self.observer.event(&created(&run.owned));
         }
     }
 }
 
-fn created<'a>(owned: &'a Owned, directory: &'a Path) -> RunEvent<'a> {
-    RunEvent::Created { manifest: owned.manifest(), directory, log: owned.log_file() }
+fn created(owned: &Owned) -> RunEvent<'_> {
+    RunEvent::Created { manifest: owned.manifest(), run: owned.dir(), log: owned.log_file() }
 }

@@ -105,7 +105,7 @@ impl Coordinator<'_> {
                 self.observer.event(&RunEvent::Notice(&notice));
             }
         }
-        let directory = owned.dir().path();
+        let run = owned.dir().clone();
         let own = End {
             reason,
             signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
@@ -146,7 +146,7 @@ impl Coordinator<'_> {
             stop_signal,
             swept: self.sweep.swept,
             held,
-            ..Ended::of(manifest, directory, took)
+            ..Ended::of(manifest, run, took)
         };
         let ended = ended.report(self.observer);
         // Connections to other machines may close slowly, and the caller still prints the result.

@@ -193,9 +193,9 @@ impl Group {
                     Ok(prepared) => prepared.run(work, move || Ok(owned), observer)?,
                     // A run whose claim is dropped before its end would count as crashed.
                     Err(end) => {
-                        let directory = owned.dir().path();
+                        let run = owned.dir().clone();
                         let (manifest, _) = write_end(owned, end, &work.fold, observer);
-                        Ended::of(manifest, directory, Duration::ZERO).report(observer)
+                        Ended::of(manifest, run, Duration::ZERO).report(observer)
                     }
                 }
             }

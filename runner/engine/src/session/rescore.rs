@@ -60,7 +60,7 @@ pub fn rescore(
     if plan.rejudge.count() == 0 && plan.new_known.is_none() {
         let text = format!("nothing to judge in run {}", manifest.id);
         observer.event(&RunEvent::Notice(&text));
-        let ended = Ended::of(manifest, dir.path(), Duration::ZERO);
+        let ended = Ended::of(manifest, dir.clone(), Duration::ZERO);
         // An earlier session was stopped, and not this one.
         return Ok(Ended { stop: None, stop_signal: None, ..ended }.report(observer));
     }

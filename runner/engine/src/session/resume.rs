@@ -277,5 +277,5 @@ fn report_completed(
     for notice in [Some(notice), changed, verdictless_notice(dir, &manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
-    Ended::of(manifest, dir.path(), Duration::ZERO).report(observer)
+    Ended::of(manifest, dir.clone(), Duration::ZERO).report(observer)
 }

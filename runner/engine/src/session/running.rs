@@ -54,7 +54,8 @@ impl Coordinator<'_> {
         self.next_live = self.next_live.min(self.now.0 + FIRST_LIVE);
         self.observer.event(&RunEvent::Started {
             manifest: owned.manifest(),
-            directory: &owned.dir().path(),
+            run: owned.dir(),
+            known: &self.plan.known,
             pending: self.schedule.left(),
             jobs: self.plan.settings.jobs,
             broker: self.plan.broker_address().as_deref(),

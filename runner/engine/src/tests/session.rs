@@ -437,10 +437,10 @@ fn session_with(
     let lines = ended.as_ref().map_or_else(
         |_| Vec::new(),
         |ended| {
-            counts.log = fs::read_to_string(ended.directory.join("runner.log")).unwrap();
-            let calls = fs::read_to_string(ended.directory.join("calls.jsonl"));
+            counts.log = fs::read_to_string(ended.run.path().join("runner.log")).unwrap();
+            let calls = fs::read_to_string(ended.run.path().join("calls.jsonl"));
             counts.calls = calls.unwrap_or_default().lines().map(str::to_owned).collect();
-            let rows = fs::read_to_string(ended.directory.join("index.jsonl")).unwrap_or_default();
+            let rows = fs::read_to_string(ended.run.path().join("index.jsonl")).unwrap_or_default();
             rows.lines().map(str::to_owned).collect()
         },
     );
