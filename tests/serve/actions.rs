@@ -679,6 +679,12 @@ fn start_takes_a_folder_and_a_number_of_tests() {
     let mut other = start;
     other["first"] = json!(2);
     snapshot(site.post("/runs", &other).refuses(422, &[]));
+    runner.write("bad.toml", "[[tests]]\nid = 3\n");
+    other["scenario"] = json!("bad.toml");
+    let answer = site.post("/runs", &other);
+    answer.refuses(422, &["/problems/invalid-scenario"]);
+    let problems = answer.document()["problems"].clone();
+    assert!(problems.as_array().unwrap().iter().any(|one| one["line"] == 2), "{problems}");
     let sample = json!({"scenario": "scenario.toml", "sample": 1});
     assert_eq!(site.post("/plan", &sample).expect(200).document()["plan"]["trials"], 1);
     for (key, value, status, says) in [

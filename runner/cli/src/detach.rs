@@ -8,11 +8,11 @@
 use std::sync::{Mutex, Once, PoisonError};
 use std::{env, ffi::OsString, fs::File, os::fd::OwnedFd, time::Duration};
 
-use runner_engine::{Observer, RunEvent};
+use runner_engine::{EngineError, Observer, RunEvent};
 use runner_model::{Digest, exit::Exit, visible::visible_line};
 use runner_operations::launch::{DETACHED, Launch, LaunchError, launch};
 use runner_record::{RequestMark, RunDir, RunHead};
-use runner_report::{RunSummary, Started, VERSION, phrases};
+use runner_report::{RunSummary, ScenarioProblem, Started, VERSION, phrases};
 
 use crate::text::{CommandError, Out, summary};
 
@@ -83,6 +83,17 @@ pub fn report_start(id: &str, run: Option<&RunDir>) {
             let _ = rustix::fs::ftruncate(lock, 0);
         }
     });
+}
+
+/// Writes the problems of a scenario to the first process, which may be a server that answers with them.
+pub fn report_problems(error: &EngineError) {
+    if let EngineError::Scenario(problems) = error
+        && !REPORTED.is_completed()
+    {
+        let problems: Vec<_> = ScenarioProblem::all(problems).collect();
+        let line = serde_json::to_vec(&problems).unwrap_or_default();
+        let _ = rustix::io::write(rustix::stdio::stdin(), &line);
+    }
 }
 
 /// Observes a session in the background, and reports only its start.

@@ -1,8 +1,8 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
 //! The new process runs the same program. Its arguments start with [`DETACHED`] and a request's id, priority and digest of the
-//! body. It reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the
-//! terminal. Its standard output is the lock of the request, which it holds until its run exists.
+//! body. It reports its run, or the problems of its scenario, in a line of JSON on its standard input, which is a pipe. With a
+//! run, it then leaves the session of the terminal. Its standard output is the lock of the request, which it holds until its run exists.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -14,7 +14,7 @@ use std::{error::Error, fmt, fs::File, thread, time::Duration};
 use runner_model::{exit::Exit, units::show_duration, visible::shown_path};
 use runner_prepare::children::{self, memory_file, tail};
 use runner_record::RequestMark;
-use runner_report::Started;
+use runner_report::{ScenarioProblem, Started};
 
 /// The first argument of a process in the background.
 pub const DETACHED: &str = "__detached";
@@ -50,6 +50,8 @@ pub enum LaunchError {
         status: ExitStatus,
         /// The messages of the process, at most the last 64 KiB. Empty if it has printed them.
         messages: String,
+        /// The problems of its scenario, as data.
+        problems: Vec<ScenarioProblem>,
     },
     /// The request was removed from the queue meanwhile.
     Removed,
@@ -74,7 +76,7 @@ impl fmt::Display for LaunchError {
             Self::Start { folder, source } => {
                 write!(out, "cannot start `runner` in {}: {source}", shown_path(folder))
             }
-            Self::Ended { status, messages } if messages.trim().is_empty() => {
+            Self::Ended { status, messages, .. } if messages.trim().is_empty() => {
                 write!(out, "the background process ended before its run existed: {status}")
             }
             Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
@@ -124,7 +126,8 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
         Err(_) => {
             read.map_err(failed)?;
             let status = child.wait().map_err(failed)?;
-            Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES) })
+            let problems = serde_json::from_str(&line).unwrap_or_default();
+            Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES), problems })
         }
     }
 }

@@ -53,7 +53,8 @@ pub fn preview(
         ControlFlow::Continue(()) if is_late => Err(LaunchError::Late(within)),
         ControlFlow::Continue(()) if status.success() => Ok(()),
         ControlFlow::Continue(()) => {
-            Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES) })
+            let messages = tail(&messages, MAX_MESSAGES);
+            Err(LaunchError::Ended { status, messages, problems: Vec::new() })
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn run(
     };
     let mut events = (args.json && !detach::is_background()).then(|| EventStream::new(out));
     let ended = if detach::is_background() {
-        run(&mut Background::new(out))?
+        run(&mut Background::new(out)).inspect_err(detach::report_problems)?
     } else if let Some(events) = &mut events {
         out.start_spool();
         run(events)?

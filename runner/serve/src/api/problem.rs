@@ -205,6 +205,11 @@ impl From<LaunchError> for HttpProblem {
         // Notes of the process come before its error.
         let lines = message.split_inclusive('\n').skip_while(|line| !line.starts_with("error:"));
         let text = lines.collect::<String>();
+        if let LaunchError::Ended { problems, .. } = &error
+            && !problems.is_empty()
+        {
+            return Self::of_scenario(problems.clone(), text);
+        }
         let text = text.strip_prefix("error: ").unwrap_or(&message);
         let (detail, help) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
         let exit = error.exit().unwrap_or(Exit::Failed);

@@ -196,15 +196,7 @@ enum SessionResult<P> {
 
 fn start(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<StartResult>> {
     let words = exec_words(server, body)?;
-    let started = launch(server, &words, (body, &body.options), None);
-    // A preview refuses a folder that holds a run, whatever the problem of the start is.
-    let folder = body.into.as_ref().map(|name| server.root.path().join(name));
-    let has_run = folder.is_some_and(|folder| folder.exists());
-    // The message of the process has no places as data, so the scenario is checked again.
-    if !has_run && started.as_ref().is_err_and(|problem| problem.status == 422) {
-        preview::plan(&words)?;
-    }
-    started
+    launch(server, &words, (body, &body.options), None)
 }
 
 fn plan(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<PlanDocument>> {
