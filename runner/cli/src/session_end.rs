@@ -56,16 +56,13 @@ pub fn finish(
     print(&ended, exit);
     out.settle();
     let Ok(run) = run else { return exit };
-    match run.results_root() {
-        Ok(root) => continue_preempted(&root, out),
-        Err(error) => out.warn(&error.to_string()),
-    }
+    continue_preempted(&run.results_root(), out);
     if !args.no_ci && !is_background {
         annotate(run, document, ended.ran_nothing(), out);
     }
     // The processes of dead runs cannot send their notifications.
     let dead = swept.iter().filter_map(|id| {
-        let dead = run.results_root().ok()?.find_named(id).ok()?;
+        let dead = run.results_root().find_named(id).ok()?;
         let manifest = dead.truth().ok()?;
         Some((dead, manifest))
     });
@@ -124,7 +121,7 @@ fn notify_of(
     is_quiet: bool,
     out: &Out,
 ) -> Result<(), CommandError> {
-    let root = run.results_root()?;
+    let root = run.results_root();
     let settings = Settings::read(&root)?;
     let notifications = RunNotifications::new(&root, &settings, run, manifest);
     if notifications.left(SendScope::All)?.is_empty() {
@@ -154,7 +151,7 @@ fn notify_of(
 /// Reads a run for its reports, which takes seconds for a large one. From then on, a signal exits the process.
 fn read(run: &RunDir) -> Result<RunDocument, RecordError> {
     runner_engine::exit_on_signal();
-    RunDocument::read(&run.results_root()?, run, &Rows::All)
+    RunDocument::read(&run.results_root(), run, &Rows::All)
 }
 
 /// Continues runs that were paused for requests whose runs have ended: a server or `queue work` may no longer run.
@@ -177,7 +174,7 @@ fn write(
         return (None, None);
     }
     // While the run is held, `wait` does not return. A process that continues the run already records its own reports.
-    let claim = || run.as_ref().ok().and_then(|run| run.results_root().ok()?.claim(run).ok());
+    let claim = || run.as_ref().ok().and_then(|run| run.results_root().claim(run).ok());
     let held = held.or_else(claim);
     let (lost, document) = write_files(run, files, is_quiet, out);
     let lost = (!lost.is_empty()).then(|| lost.join("; "));

@@ -289,7 +289,7 @@ impl GivenShard {
             ));
             return Ok(());
         }
-        let root = run.results_root()?;
+        let root = run.results_root();
         let reruns = Reruns::read(&root, run, manifest, None, None)?;
         let suite = &whole.suite;
         let providers = &whole.scenario.providers;
@@ -340,7 +340,7 @@ impl OpenedShard {
             });
         // Merging executes nothing: the merged run of a foreign shard is foreign.
         let run = found?.for_change()?;
-        if !run.results_root()?.path().join("store").is_dir() {
+        if !run.results_root().path().join("store").is_dir() {
             return Err(refused(
                 "its results root lacks the folder `store` with the tests and plugins; copy the whole root",
             ));
@@ -357,7 +357,7 @@ impl OpenedShard {
 impl WholePlan {
     fn read(base: &OpenedShard) -> Result<Self, EngineError> {
         let MergeSource { run, manifest, .. } = &base.source;
-        let root = run.results_root()?;
+        let root = run.results_root();
         let (scenario, suite) = whole_tests(&root, run, manifest)?;
         let count = base.shard.count();
         let shards = suite.shards(count).map_err(|source| unreadable(&root, source))?;

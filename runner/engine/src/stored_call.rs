@@ -49,7 +49,7 @@ impl StoredCall {
         secret_files: &[PathBuf],
     ) -> Result<Self, EngineError> {
         let prestarted = prestart()?;
-        let root = run.results_root()?;
+        let root = run.results_root();
         let run = usable(run)?;
         let manifest = run.manifest()?;
         let mut plan = stored_plan(&root, &run, &manifest)?;

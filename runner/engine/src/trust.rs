@@ -104,7 +104,7 @@ pub(crate) fn find_run(
     find: impl FnOnce(&ResultsRoot) -> Result<(RunDir, Vec<RecordError>), EngineError>,
 ) -> Result<(SessionRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
     let (dir, skipped) = find(&ResultsRoot::existing(&session.results)?)?;
-    let root = dir.results_root()?;
+    let root = dir.results_root();
     let session = SessionRequest { results: root.path().to_owned(), ..session.clone() };
     Ok((session, root, usable(&dir)?, skipped_notices(&skipped)))
 }

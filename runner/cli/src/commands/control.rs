@@ -96,7 +96,7 @@ fn send(
     };
     let mut exit = Exit::Success;
     for run in &runs {
-        let root = run.results_root()?;
+        let root = run.results_root();
         let before = RequestResult::read(&root, run, Answer::Removed)?;
         let was_running = before.run.head.status == RunStatus::Running;
         let answered = thread::scope(|scope| {
@@ -149,7 +149,7 @@ pub fn label(args: &LabelArgs, out: &Out) -> Result<Exit, CommandError> {
         remove: args.remove.iter().cloned().collect(),
     };
     let run = args.document.root.open()?.find(&args.run)?;
-    let root = run.results_root()?;
+    let root = run.results_root();
     let result = root.label(&run, &change, &actor(None))?;
     let labelled = RequestResult::read(&root, &run, result)?;
     let line = answer_line(&labelled, false);

@@ -241,7 +241,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError> {
-    let root = run.results_root()?;
+    let root = run.results_root();
     let trials = match &args.trial {
         Some(text) => match find_trial(run, text)? {
             FoundTrials::Nothing { .. } if args.follow => None,

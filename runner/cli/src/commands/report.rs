@@ -75,7 +75,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let filter = Filter::all(filters(&args.filter)?);
     let root = args.root.open()?;
     let run = Target::find_run(&root, &args.run.name_or_latest())?;
-    let root = run.results_root()?;
+    let root = run.results_root();
     let which = match filter {
         Some(mut filter) => {
             resolve_filter(&mut filter, &root)?;

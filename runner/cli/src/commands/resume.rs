@@ -115,7 +115,7 @@ fn enqueue(
     let path = run.path();
     let is_of_root = root.find(run.id()).is_ok_and(|found| found.path() == path);
     let name = if is_of_root { run.id().into() } else { path.to_string_lossy() };
-    let root = run.results_root()?;
+    let root = run.results_root();
     let name = Some(name.into_owned());
     queue::add(&root, args.given(), name, &args.queue, &args.session, out)
 }

@@ -79,10 +79,9 @@ impl Observer for Prepared<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         if let RunEvent::Created { manifest, run, .. } = event {
             self.args.reports().for_each(ReportFile::empty);
-            if let Ok(root) = run.results_root() {
-                let notifications = RunNotifications::new(&root, self.settings, run, manifest);
-                notifications.mistakes().iter().for_each(|mistake| self.out.warn(mistake));
-            }
+            let root = run.results_root();
+            let notifications = RunNotifications::new(&root, self.settings, run, manifest);
+            notifications.mistakes().iter().for_each(|mistake| self.out.warn(mistake));
         }
         self.observer.event(event);
     }
@@ -337,7 +336,7 @@ impl Observer for Screen<'_> {
 
 /// Returns the changes since the previous run, if they can be read: the end of a session does not fail because of another run.
 fn changes(run: &RunDir, ended: &Ended) -> Option<SincePrevious> {
-    SincePrevious::read(&run.results_root().ok()?, run, &ended.manifest).ok()?
+    SincePrevious::read(&run.results_root(), run, &ended.manifest).ok()?
 }
 
 /// Returns the summary of a session's run.
@@ -346,8 +345,7 @@ fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     // Only the next steps name the run, and a short id must be unique in the root.
     let has_steps =
         has_changes || ended.exit != Exit::Success || ended.manifest.counts.unexpected() > 0;
-    let root = has_steps.then(|| ended.run.results_root().ok()).flatten();
-    let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
+    let short = if has_steps { short_of(&ended.run.results_root(), id) } else { id.clone() };
     let run = RunSummary::new(RunHead::from(&ended.manifest), short, ended.run.path());
     // An interrupted `rescore` leaves a run completed.
     RunSummary { exit_code: Some(ended.exit.code()), ..run }

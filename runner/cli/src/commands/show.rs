@@ -88,7 +88,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             return Ok(Exit::Success);
         }
     };
-    let root = run.results_root()?;
+    let root = run.results_root();
     if let Some(text) = &args.trial {
         named_trials::show_trials(text, &root, &run, (&args.parts, *json), out)?;
         return Ok(Exit::Success);
@@ -177,7 +177,7 @@ fn print_matrix(document: &MatrixDocument, out: &Out) {
 
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.
 fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> {
-    let root = run.results_root()?;
+    let root = run.results_root();
     let document = RunDocument::read(&root, run, &args.which(&root)?)?;
     let blocks = if !args.flaky {
         document.rows.grouped(|row, known| trials::block(row, known, BLOCK_LINES))?

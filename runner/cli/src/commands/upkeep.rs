@@ -347,7 +347,7 @@ fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, Comma
     })?;
     let run = args.root.open()?.find(&name)?;
     let is_pin = by.is_some();
-    let state = match (is_pin, run.results_root()?.claim(&run)?.pin(by)?) {
+    let state = match (is_pin, run.results_root().claim(&run)?.pin(by)?) {
         (true, true) => "pinned",
         (true, false) => "already pinned",
         (false, true) => "no longer pinned",

@@ -92,9 +92,7 @@ pub fn print_providers(run: &RunDir, manifest: &Manifest, out: &Out) {
         return;
     }
     // The end of a session does not fail because of its table.
-    let document =
-        run.results_root().and_then(|root| RunDocument::read(&root, run, &RowSelection::All));
-    if let Ok(document) = document
+    if let Ok(document) = RunDocument::read(&run.results_root(), run, &RowSelection::All)
         && document.tables.with_results().count() > 1
     {
         out.data(&format!("\n{}", results_table(&document, out.columns())));

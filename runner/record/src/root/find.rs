@@ -215,9 +215,9 @@ impl ResultsRoot {
 }
 
 impl RunDir {
-    /// Opens the results root in which the run is. A run that was found by its path may be in any root.
-    pub fn results_root(&self) -> Result<ResultsRoot, RecordError> {
-        ResultsRoot::existing(self.root.path())
+    /// Returns the results root in which the run is. A run that was found by its path may be in any root.
+    pub fn results_root(&self) -> ResultsRoot {
+        ResultsRoot::of(&self.root)
     }
 
     /// Returns the command `name` with the run and `more` arguments; see [`command`].

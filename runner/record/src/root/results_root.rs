@@ -55,6 +55,11 @@ impl ResultsRoot {
         }
     }
 
+    /// Returns the results root in an open folder.
+    pub(crate) fn of(dir: &Dir) -> Self {
+        Self::new(dir.path(), Some(dir.clone()))
+    }
+
     fn new(path: &Path, dir: Option<Dir>) -> Self {
         Self(Arc::new(Root {
             path: path.to_owned(),

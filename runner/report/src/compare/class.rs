@@ -232,7 +232,7 @@ pub(crate) fn classes(
         isolated[sides[1].table.provider(row.trial)].then_some((sides[1].key(row), class))
     });
     let (keys, changed): (Vec<_>, Vec<_>) = changed.unzip();
-    let unstable = unstable(&new.results_root()?, (new, manifests[1]), &keys)?;
+    let unstable = unstable(&new.results_root(), (new, manifests[1]), &keys)?;
     for (key, class) in iter::zip(&keys, changed) {
         if let Some(changes) = unstable.get(key) {
             *class = (Class::Flaky, *changes);

@@ -213,14 +213,14 @@ impl Args {
 
 /// Opens this user's newest run of the same scenario file.
 fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
-    let root = run.results_root()?;
+    let root = run.results_root();
     let manifest = run.manifest()?;
     let mut runs = root.runs_of(&manifest.scenario, manifest.scenario_path.as_ref())?;
     Ok(runs.find_map(Result::ok).map(|(run, _)| run))
 }
 
 fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
-    let root = run.results_root()?;
+    let root = run.results_root();
     let manifest = run.manifest()?;
     let Some((base, _)) = SincePrevious::base(&root, run, &manifest)? else {
         return Err(mistake!(

@@ -48,7 +48,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         Some(name) => {
             let run = args.root.open()?.find(name)?;
             foreign.add_run(&run, out)?;
-            run.results_root()?
+            run.results_root()
         }
         None => args.root.open()?,
     };
