@@ -14,13 +14,26 @@ mod event;
 mod inputs;
 mod known_lists;
 mod merge;
-pub mod probe;
 mod request;
 mod run_parts;
 mod signals;
-mod stored_call;
 mod trust;
 mod validate;
+
+/// Calls outside of runs: of a plugin, of a trial of a stored run, and without a guest.
+pub mod calls {
+    mod inspect;
+    mod probe;
+    mod single;
+    mod stored;
+
+    pub use runner_prepare::compiler::Inspection;
+
+    pub use self::inspect::inspect;
+    pub(crate) use self::probe::Probe;
+    pub use self::probe::{CallError, CallEvent, CallReply};
+    pub use self::single::{PluginCall, SingleCall, describe};
+}
 
 /// Plans of scenarios: read from files or from the run that stores them, and compared with each other.
 mod plan {
@@ -30,6 +43,7 @@ mod plan {
     mod diff;
     mod filtering;
     pub(crate) mod gate;
+    mod graders;
     mod known;
     mod list_plugins;
     mod load;
@@ -58,7 +72,7 @@ mod plan {
     pub(crate) use self::stored::{
         known_tests, not_passed, planned_tests, stored_plan, unreadable, whole_tests,
     };
-    pub(crate) use self::test_line::{Ids, TestLine, grader_deadline};
+    pub(crate) use self::test_line::{Ids, TestLine};
 }
 
 /// The scheduler. It has no clock and no I/O, so tests can run it through any sequence of events.
@@ -203,6 +217,5 @@ pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, keep_continue_pending, keep_exit,
     kept_stop, on_stop, take_over,
 };
-pub use self::stored_call::StoredCall;
 pub use self::trust::{author, stored_access};
 pub use self::validate::{preview_exec, validate};

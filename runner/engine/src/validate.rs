@@ -10,8 +10,8 @@ use runner_model::{
 use runner_record::{Fold, ResultsRoot};
 use runner_scenario::{GoldenFiles, Problems, ProviderProblem};
 
+use crate::calls::Probe;
 use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
-use crate::probe::Probe;
 use crate::session::selected_plan;
 use crate::workers::{PrestartedWorker, prestart};
 use crate::{EngineError, ExecRequest, Preview, error::machine_error, signals};

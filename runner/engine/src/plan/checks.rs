@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use runner_model::prepare::{Problem, Ready, RefusedPart};
-use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{ReportHead, Task, TaskKind};
 use runner_model::provider::{Provider, Stdin};
 use runner_model::{
     Digest, ErrorClass, Micros, Places as _, TaskId, TrialId, row::MAX_ROW, template::Template,
@@ -194,20 +194,12 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
 }
 
 fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) -> Task {
+    let timeout = Micros(u64::from(u32::MAX));
     Task {
-        id: TaskId(FIRST + index),
-        trial: trial.clone(),
         provider,
-        attempt: 1,
-        tries: 1,
         seed: plan.scenario.run.seed,
-        random: None,
-        timeout: Micros(u64::from(u32::MAX)),
-        timeout_rule: TimeoutRule::Timeout,
         kind: TaskKind::Check,
-        line: Line::Bytes(line as u32),
-        row_bytes: 0,
-        recorded: None,
+        ..Task::new(TaskId(FIRST + index), trial.clone(), timeout, line)
     }
 }
 

@@ -2,32 +2,25 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::slice;
 
-use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::row::{RowError, panic};
 use runner_model::{
-    Digest, Fingerprint, Outcome, RowRef, TaskId, TestId, TrialId, log::Said, units::show_duration,
-    visible::quoted,
+    Digest, Fingerprint, Outcome, RowRef, TestId, log::Said, protocol::TimeoutRule,
+    provider::Provider, test::Test, units::show_duration, visible::quoted,
 };
-use runner_prepare::mounts::{self, FolderReader};
-use runner_prepare::{
-    ContentSource, Fingerprints, Secrets, machine, plugins, source::Source, source::SourceState,
-};
-use runner_record::PluginCache;
+use runner_prepare::mounts::FolderReader;
+use runner_prepare::{ContentSource, Fingerprints, machine, source::Source, source::SourceState};
 use runner_scenario::{ListDigests, ListPlugin, ListRecords, Scenario, Selection};
-use serde_json::json;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::probe::{CallEnd, CallEvent, ProbeError, call_supplied};
+use crate::calls::{CallEvent, CallReply, SingleCall};
 use crate::workers::{Supplies, prestart};
 use crate::{EngineError, error::machine_error, signals};
 
 /// A plugin of a list, with the folders that it reads.
 struct PreparedList {
-    provider: PreparedProvider,
-    plugins: ContentSource,
+    supplies: Supplies,
     notices: Vec<String>,
 }
 
@@ -58,7 +51,7 @@ pub(crate) fn make_records(
     for plugin in scenario.list_plugins(selection) {
         let made = PreparedList::new(&plugin, scenario).and_then(|mut list| {
             notices.append(&mut list.notices);
-            list.run(&plugin, scenario)
+            list.run(&plugin)
         });
         match made {
             Ok(records) => {
@@ -104,104 +97,62 @@ pub(crate) fn changed_lists(live: &mut Scenario, stored: &Scenario) -> Vec<Strin
 
 impl PreparedList {
     fn new(plugin: &ListPlugin, scenario: &Scenario) -> Result<Self, ListError> {
-        let cache = PluginCache::open()?;
-        let provider = slice::from_ref(&plugin.provider);
-        let (mut prepared, plugins, mut problems) =
-            plugins::find(provider, &scenario.folder, &cache)?;
-        if problems.is_empty() {
-            // Nothing is writable, so nothing needs protection.
-            problems = mounts::find(&mut prepared, &scenario.folder, Vec::new);
-        }
+        let ListPlugin { provider, .. } = plugin;
+        let files = provider.files.iter();
+        let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path))).collect();
+        let blobs = ContentSource::from_files(files);
+        // Nothing is writable, so nothing needs protection.
+        let found =
+            Supplies::of_provider("test-list", provider, &scenario.folder, blobs, |_| Vec::new());
+        let (mut supplies, problems) = found?;
         if let Some(problem) = problems.into_iter().next() {
-            let help = problem.help.or_else(|| build_advice(scenario, &plugin.provider));
-            let own = format!("plugin `{}` ", plugin.provider.plugin);
+            let help = problem.help.or_else(|| build_advice(scenario, provider));
+            let own = format!("plugin `{}` ", provider.plugin);
             let message = problem.message.strip_prefix(&own).unwrap_or(&problem.message);
             return Err(ListError::Refused(message.to_owned(), help));
         }
-        let notices = FolderReader::new(&cache).read_all(&mut prepared, None);
-        let provider = prepared.remove(0);
-        Ok(Self { provider, plugins, notices })
+        supplies.scenario.clone_from(&scenario.name);
+        supplies.grace = scenario.run.grace;
+        let reader = FolderReader::new(&supplies.cache);
+        let notices = reader.read_all(&mut supplies.providers, None);
+        Ok(Self { supplies, notices })
     }
 
     /// Returns the hash of everything that the plugin reads.
     fn inputs(&self) -> Fingerprint {
-        Fingerprints::new(slice::from_ref(&self.provider), 0).provider(0)
+        Fingerprints::new(&self.supplies.providers, 0).provider(0)
     }
 
     /// Runs the plugin to its end. Its standard output goes to an unnamed file.
-    fn run(self, plugin: &ListPlugin, scenario: &Scenario) -> Result<ListRecords, ListError> {
+    fn run(self, plugin: &ListPlugin) -> Result<ListRecords, ListError> {
         let inputs = self.inputs();
-        let files = plugin.provider.files.iter();
-        let files = files.map(|file| (file.sha256, scenario.folder.join(&file.path))).collect();
-        let supplies = Supplies {
-            run: "test-list".to_owned(),
-            session: 1,
-            scenario: scenario.name.clone(),
-            grace: scenario.run.grace,
-            providers: vec![self.provider],
-            plugins: self.plugins,
-            blobs: ContentSource::from_files(files),
-            secrets: Secrets::default().values,
-            cache: PluginCache::open()?,
-            quick: false,
-        };
-        let line =
-            json!({"id": "records", "input": null, "providers": [0], "timeout": plugin.timeout});
-        let line = line.to_string().into_bytes();
-        let test = TestId::parse("records").map_err(io::Error::other).map_err(machine_error)?;
-        let task = Task {
-            id: TaskId(1),
-            trial: TrialId { test, provider: plugin.provider.name.clone(), repeat: 1 },
-            provider: 0,
-            attempt: 1,
-            tries: 1,
-            seed: 0,
-            random: None,
-            timeout: plugin.timeout,
-            timeout_rule: TimeoutRule::Timeout,
-            kind: TaskKind::Run,
-            line: Line::Bytes(line.len() as u32),
-            row_bytes: 0,
-            recorded: None,
-        };
+        let id = TestId::parse("records").map_err(io::Error::other).map_err(machine_error)?;
+        let test = Test { providers: vec![0], ..Test::new(id, RawValue::NULL, plugin.timeout) };
         let output = Output::new().map_err(|error| machine::no_temporary_file(&error));
         let mut output = output.map_err(EngineError::Machine)?;
-        let task = Some((task, line));
-        let end = call_supplied(prestart()?, supplies, task, None, &mut |event| match event {
-            CallEvent::Artifact { index: 0, bytes } => output.write(bytes),
-            CallEvent::Report { row, log } => {
-                (output.row, output.log) = (row.to_vec(), log.to_vec());
+        let call = SingleCall::new(prestart()?, self.supplies, &test, TimeoutRule::Timeout, 0)?;
+        let reply = call.make(&mut |event| {
+            if let CallEvent::Artifact { index: 0, bytes } = event {
+                output.write(bytes);
             }
-            _ => {}
         });
-        match end.or_else(ProbeError::end)? {
-            CallEnd::Done if !output.row.is_empty() => output.finish(plugin, inputs),
-            CallEnd::Done => Err(ListError::Refused("ended its worker".to_owned(), None)),
-            end => Err(end.into_error("a plugin made the records of a test list").into()),
-        }
+        let reply =
+            reply.map_err(|error| error.into_error("a plugin made the records of a test list"))?;
+        output.finish(&reply, plugin, inputs)
     }
 }
 
-/// The reply of a plugin.
+/// The standard output of a plugin.
 struct Output {
     file: File,
     written: io::Result<()>,
     sha256: Sha256,
     bytes: u64,
-    row: Vec<u8>,
-    log: Vec<u8>,
 }
 
 impl Output {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            file: tempfile::tempfile()?,
-            written: Ok(()),
-            sha256: Sha256::new(),
-            bytes: 0,
-            row: Vec::new(),
-            log: Vec::new(),
-        })
+        Ok(Self { file: tempfile::tempfile()?, written: Ok(()), sha256: Sha256::new(), bytes: 0 })
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -215,11 +166,12 @@ impl Output {
     /// Returns the records, or the reason why there are none.
     fn finish(
         mut self,
+        reply: &CallReply,
         plugin: &ListPlugin,
         inputs: Fingerprint,
     ) -> Result<ListRecords, ListError> {
         let row: RowRef<'_> =
-            serde_json::from_slice(&self.row).map_err(|error| machine_error(error.into()))?;
+            serde_json::from_slice(&reply.row).map_err(|error| machine_error(error.into()))?;
         if row.outcome == Outcome::Timeout {
             let time = show_duration(plugin.timeout.into());
             let help = "to give it more time, set `timeout` of the list";
@@ -241,7 +193,7 @@ impl Output {
         }
         let written = self.written.and_then(|()| self.file.rewind());
         written.map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
-        let said: Said<'_> = serde_json::from_slice(&self.log).unwrap_or_default();
+        let said: Said<'_> = serde_json::from_slice(&reply.log).unwrap_or_default();
         let stderr = (!said.stderr.trim().is_empty()).then(|| said.stderr.trim_end().to_owned());
         let records = Digest(self.sha256.finalize().into());
         Ok(ListRecords { file: self.file, stderr, digests: ListDigests { inputs, records } })

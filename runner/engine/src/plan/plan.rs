@@ -9,8 +9,7 @@ use std::{
 };
 
 use runner_model::{
-    Budgets, Counts, Digest, Fingerprint, Places, ProviderName, SessionSettings, TrialId, digest,
-    row::read_line,
+    Budgets, Counts, Places, ProviderName, SessionSettings, digest, row::read_line,
 };
 use runner_model::{
     known::Known,
@@ -90,35 +89,6 @@ impl Trials for (&Plan, &Fold) {
 const RANDOM_RECIPE: u32 = 2;
 
 impl Plan {
-    /// Returns the seed of a grader's random numbers. `None` if the grader is not deterministic, or has those of its provider.
-    ///
-    /// An agent knows seed, trial and attempt. It knows neither its judgement's fingerprint, which covers hidden files, unless it
-    /// knows the scenario, nor the secret of `judge_seed`.
-    pub(crate) fn grader_random(
-        &self,
-        grader: &Provider,
-        trial: &TrialId,
-        attempt: u32,
-        judgement: Fingerprint,
-    ) -> Option<Digest> {
-        if self.random_recipe == 1 || grader.deterministic.is_none() {
-            return None;
-        }
-        let seed = self.scenario.run.seed;
-        // Changed expectations must not change what a replayed grader does.
-        let replayed = self.replayed.as_ref();
-        let replayed = replayed.and_then(|run| run.judgement(self.suite.index(trial)?));
-        let judgement = replayed.unwrap_or(judgement);
-        let secret = self.secrets.judge_seed.map(|digest| digest.to_string());
-        let secret = secret.unwrap_or_default();
-        let name = &grader.name;
-        // No part has a line break.
-        let parts = format!(
-            "runner-random-2\ngrader\n{name}\n{judgement}\n{secret}\n{seed}\n{attempt}\n{trial}"
-        );
-        Some(digest(parts.as_bytes()))
-    }
-
     /// Creates a plan without secrets and mounts; see [`Self::prepare_grants`].
     pub(crate) fn new(
         scenario: Scenario,

@@ -5,7 +5,7 @@ use std::io;
 
 use runner_model::{
     Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId, digest,
-    protocol::TimeoutRule, provider::Grading, provider::PreparedProvider, provider::Provider,
+    protocol::TimeoutRule, provider::PreparedProvider, provider::Provider,
 };
 use runner_prepare::{Fingerprints, TestParts};
 use runner_scenario::Suite;
@@ -230,14 +230,6 @@ impl TestLine<'_> {
             .map(|most| rest(most, trial_started.map_or(used, |started| now - started)));
         shorten(left, TimeoutRule::TrialTimeout);
         deadline
-    }
-}
-
-/// Returns the timeout of a grader's attempt, and the rule that sets it.
-pub(crate) fn grader_deadline(grading: &Grading, limits: &Limits) -> (Micros, TimeoutRule) {
-    match limits.time {
-        Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
-        _ => (grading.timeout, TimeoutRule::Timeout),
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::{collections::HashMap, fs::File, io, sync::Arc, time::Duration};
 
-use runner_model::protocol::{
-    DIVERGED, INTERRUPTED_CALL, Line, Recorded, ReportHead, Task, TaskKind,
-};
+use runner_model::protocol::{DIVERGED, INTERRUPTED_CALL, Recorded, ReportHead, Task, TaskKind};
 use runner_model::provider::Provider;
 use runner_model::row::{Artifact, Calls, FailureKinds, RowError, check_row, read_line};
 use runner_model::{
@@ -14,7 +12,7 @@ use runner_model::{
 use runner_record::{JournalKey, RecordError, RunDir, now};
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{Plan, StoredRow, TestLine, grader_deadline};
+use crate::plan::{Plan, StoredRow, TestLine};
 use crate::schedule::{Assignment, LostReason, Policy};
 use crate::workers::{Pool, SessionFile, max_artifact_bytes, max_artifacts};
 
@@ -117,24 +115,19 @@ impl TasksInFlight {
         let used = recorded.map_or(Micros(0), |recorded| recorded.used);
         let (timeout, timeout_rule) =
             test.deadline(now, &provider.limits, assignment.trial_started, used);
+        let trial = TrialId {
+            test: test.id.clone(),
+            provider: provider.name.clone(),
+            repeat: planned.repeat,
+        };
         let mut task = Task {
-            id: assignment.task,
-            trial: TrialId {
-                test: test.id.clone(),
-                provider: provider.name.clone(),
-                repeat: planned.repeat,
-            },
             provider: planned.provider,
             attempt: assignment.attempt,
             tries: assignment.tries,
             seed: plan.scenario.run.seed,
-            random: None,
-            timeout,
             timeout_rule,
-            kind: TaskKind::Run,
-            line: Line::Bytes(self.line.len() as u32),
-            row_bytes: 0,
             recorded,
+            ..Task::new(assignment.task, trial, timeout, self.line.len())
         };
         let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
         let graders = plan.graders_of(&test)?;
@@ -150,14 +143,8 @@ impl TasksInFlight {
         }
         if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
             let provider = &plan.providers[usize::from(grader)].provider;
-            let Provider { name, limits, grading, .. } = provider;
-            let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is not a grader"))?;
-            task.kind = TaskKind::Grade;
-            task.provider = grader;
-            task.attempt = row.asked(name) + 1;
-            task.tries = task.attempt;
-            task.random = plan.grader_random(provider, &task.trial, task.attempt, judgement);
-            (task.timeout, task.timeout_rule) = grader_deadline(grading, limits);
+            let attempt = row.asked(&provider.name) + 1;
+            let grading = plan.ask_grader(&mut task, grader, attempt, judgement)?;
             task.timeout.0 = task.timeout.0.saturating_sub(used.0);
             policy.retries = grading.retries.clone().unwrap_or_else(|| provider.default_retries());
             let answered = read_line(&row.line).map_err(io::Error::other)?;

@@ -8,14 +8,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
     mpsc::Sender,
 };
-use std::{env, fs, fs::File, io, thread};
+use std::{env, fs, fs::File, io, slice, thread};
 
 use runner_model::prepare::{Described, Problem, Ready, RefusedPart, SecretValues};
-use runner_model::provider::PreparedProvider;
+use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::visible::{quoted, shown_path, visible_line};
 use runner_model::{Digest, ErrorClass, HostFault, Micros, Reason, WorkerId, digest};
-use runner_prepare::{ContentSource, PrepareError, compiler, development, machine};
+use runner_prepare::mounts::{self, Protected};
+use runner_prepare::{ContentSource, PrepareError, compiler, development, machine, plugins};
 use runner_record::{PluginCache, Scratch};
+use runner_scenario::ProviderProblem;
 use tracing::debug;
 
 use super::link::{Fault, RequestedContent};
@@ -44,6 +46,41 @@ pub(crate) struct Supplies {
 }
 
 impl Supplies {
+    /// Finds a provider outside of a plan, with its plugin and its folders, whose paths are relative to `folder`. `run` is the name
+    /// of a run for templates, and `protected` returns the files and folders that no guest may write to. Returns the problems of the
+    /// provider, too.
+    ///
+    /// # Errors
+    ///
+    /// The cache cannot be used.
+    pub(crate) fn of_provider(
+        run: &str,
+        provider: &Provider,
+        folder: &Path,
+        blobs: ContentSource,
+        protected: impl FnOnce(&PluginCache) -> Vec<Protected>,
+    ) -> Result<(Self, Vec<ProviderProblem>), PrepareError> {
+        let cache = PluginCache::open()?;
+        let (mut providers, plugins, mut problems) =
+            plugins::find(slice::from_ref(provider), folder, &cache)?;
+        if problems.is_empty() {
+            problems = mounts::find(&mut providers, folder, || protected(&cache));
+        }
+        let supplies = Self {
+            run: run.to_owned(),
+            session: 1,
+            scenario: String::new(),
+            grace: Micros(0),
+            providers,
+            plugins,
+            blobs,
+            secrets: SecretValues::default(),
+            cache,
+            quick: false,
+        };
+        Ok((supplies, problems))
+    }
+
     /// Returns the problems of providers as lines, with the reason for the run's failure: a lack of memory or files is not the
     /// plugin's fault.
     pub(super) fn problems(&self, ready: &Ready) -> Option<(Reason, String)> {

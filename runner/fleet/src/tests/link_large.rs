@@ -3,9 +3,7 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use runner_model::protocol::{
-    FrameBuffer, FromWorker, Line, ReportHead, Task, TaskKind, TimeoutRule, ToWorker,
-};
+use runner_model::protocol::{FrameBuffer, FromWorker, ReportHead, Task, ToWorker};
 use runner_model::{Micros, TaskId, TrialId};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -18,20 +16,10 @@ const LINE: &[u8] = br#"{"id":"greeting","input":"hello","expect":{"equals":"hel
 const ROW: &[u8] = br#"{"v":4,"trial":"greeting@echo#1","attempt":1,"outcome":"passed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.05,"output":"hello","checks":[{"kind":"equals","verdict":"pass"}],"usage":{"peak_memory":65536}}"#;
 
 fn tasks(first: u64) -> ToWorker {
+    let trial = TrialId::parse("greeting@echo#1").unwrap();
     let task = |id| Task {
-        id: TaskId(id),
-        trial: TrialId::parse("greeting@echo#1").unwrap(),
-        provider: 0,
-        attempt: 1,
-        tries: 1,
         seed: 1,
-        random: None,
-        timeout: Micros(60_000_000),
-        timeout_rule: TimeoutRule::Timeout,
-        kind: TaskKind::Run,
-        line: Line::Bytes(LINE.len() as u32),
-        row_bytes: 0,
-        recorded: None,
+        ..Task::new(TaskId(id), trial.clone(), Micros(60_000_000), LINE.len())
     };
     ToWorker::Tasks {
         tasks: (first..first + BATCH).map(task).collect(),

@@ -1,27 +1,13 @@
 use std::sync::atomic::Ordering;
 
 use runner_model::prepare::{Described, Problem, Ready, RefusedPart};
-use runner_model::protocol::{FromWorker, Hello, Line, ReportHead, Task, TaskKind, TimeoutRule};
+use runner_model::protocol::{FromWorker, Hello, ReportHead, Task};
 use runner_model::{Digest, ErrorClass, Micros, TaskId, TrialId};
 
 use super::{Content, LocalEvent, MAX_TASK_BYTES, MAX_TASKS, ProcessTasks};
 
 fn task(id: u64, bytes: u32) -> Task {
-    Task {
-        id: TaskId(id),
-        trial: TrialId::parse("a@p#1").unwrap(),
-        provider: 0,
-        attempt: 1,
-        tries: 1,
-        seed: 0,
-        random: None,
-        timeout: Micros(1),
-        timeout_rule: TimeoutRule::Timeout,
-        kind: TaskKind::Run,
-        line: Line::Bytes(bytes),
-        row_bytes: 0,
-        recorded: None,
-    }
+    Task::new(TaskId(id), TrialId::parse("a@p#1").unwrap(), Micros(1), bytes as usize)
 }
 
 fn report(id: u64) -> FromWorker {

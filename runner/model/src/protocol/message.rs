@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::prepare::{Prepare, Ready};
 use crate::{
-    Digest, GuestPhase, HostFault, Micros, TaskId, Time, TrialId, recent_output::RecentOutput,
+    Digest, GuestPhase, HostFault, Limits, Micros, TaskId, Time, TrialId,
+    recent_output::RecentOutput,
 };
 
 /// A message of a supervisor to a worker.
@@ -236,9 +237,36 @@ impl TimeoutRule {
             Self::TrialTimeout => "trial_timeout",
         }
     }
+
+    /// Returns the shorter of `timeout`, which this rule sets, and `limits.time`, with its rule.
+    pub fn within(self, timeout: Micros, limits: &Limits) -> (Micros, Self) {
+        match limits.time {
+            Some(time) if time < timeout => (time, Self::LimitTime),
+            _ => (timeout, self),
+        }
+    }
 }
 
 impl Task {
+    /// Returns the first attempt of a trial on the first provider, with the seed 0 and a line of `line` bytes in the frame's body.
+    pub fn new(id: TaskId, trial: TrialId, timeout: Micros, line: usize) -> Self {
+        Self {
+            id,
+            trial,
+            provider: 0,
+            attempt: 1,
+            tries: 1,
+            seed: 0,
+            random: None,
+            timeout,
+            timeout_rule: TimeoutRule::Timeout,
+            kind: TaskKind::Run,
+            line: Line::Bytes(line as u32),
+            row_bytes: 0,
+            recorded: None,
+        }
+    }
+
     /// Returns the bytes that the task has in its frame's body.
     pub fn body_bytes(&self) -> usize {
         let line = match self.line {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
     outcome::Verdict,
-    protocol::{Line, Task, TaskKind, TimeoutRule},
+    protocol::Task,
     row::{Check, CheckKind, LogPlace, Usage},
 };
 
@@ -19,21 +19,7 @@ fn trial() -> TrialId {
 }
 
 fn task() -> Task {
-    Task {
-        id: TaskId(1),
-        trial: trial(),
-        provider: 0,
-        attempt: 1,
-        tries: 1,
-        seed: 0,
-        random: None,
-        timeout: Micros(1),
-        timeout_rule: TimeoutRule::Timeout,
-        kind: TaskKind::Run,
-        line: Line::Bytes(0),
-        row_bytes: 0,
-        recorded: None,
-    }
+    Task::new(TaskId(1), trial(), Micros(1), 0)
 }
 
 fn row() -> Row<'static> {

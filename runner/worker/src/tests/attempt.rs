@@ -3,7 +3,7 @@ use std::{path::Path, time::Duration};
 use runner_model::{
     ErrorClass, HostFault, Limits, Micros, Outcome, TaskId, Time, TrialId,
     outcome::Verdict,
-    protocol::{Line, Task, TaskKind, TimeoutRule},
+    protocol::{Task, TimeoutRule},
     row::{Check, Denied, Metric, Raw, RowError, Usage, check_row},
     test::Test,
 };
@@ -17,19 +17,9 @@ const LINE: &str = r#"{"id":"a","input":1,"providers":[0],"timeout":150000,"tria
 
 fn task(rule: TimeoutRule) -> Task {
     Task {
-        id: TaskId(7),
-        trial: TrialId::parse("a@p#1").unwrap(),
-        provider: 0,
         attempt: 2,
-        tries: 1,
-        seed: 0,
-        random: None,
-        timeout: Micros(150_000),
         timeout_rule: rule,
-        kind: TaskKind::Run,
-        line: Line::Bytes(0),
-        row_bytes: 0,
-        recorded: None,
+        ..Task::new(TaskId(7), TrialId::parse("a@p#1").unwrap(), Micros(150_000), 0)
     }
 }
 

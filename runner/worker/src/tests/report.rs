@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::{
-    Digest, ErrorClass, Limits, Micros, Outcome, ProviderName, Row, TaskId, TestId, Text, Time,
-    TrialId, digest,
+    Digest, ErrorClass, Limits, Micros, Outcome, Row, TaskId, Text, Time, TrialId, digest,
     log::{Level, LogRecord, MAX_SAID, Said},
     outcome::Verdict,
-    protocol::{Line, MAX_PIECE, Task, TaskKind, TimeoutRule},
+    protocol::{MAX_PIECE, Task},
     row::{Check, CheckKind, Denied, Metric, Raw, RowError, RowRef, check_row},
 };
 use serde_json::Value;
@@ -25,25 +24,7 @@ fn row(output: &str) -> Row<'static> {
 }
 
 fn task() -> Task {
-    Task {
-        id: TaskId(7),
-        trial: TrialId {
-            test: TestId::parse("a/b").unwrap(),
-            provider: ProviderName::parse("p").unwrap(),
-            repeat: 2,
-        },
-        provider: 0,
-        attempt: 1,
-        tries: 1,
-        seed: 0,
-        random: None,
-        timeout: Micros(1),
-        timeout_rule: TimeoutRule::Timeout,
-        kind: TaskKind::Run,
-        line: Line::Bytes(0),
-        row_bytes: 0,
-        recorded: None,
-    }
+    Task::new(TaskId(7), TrialId::parse("a/b@p#2").unwrap(), Micros(1), 0)
 }
 
 /// Encodes a row. Returns the report, and its artifacts' contents by index.

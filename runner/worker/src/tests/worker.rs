@@ -20,8 +20,8 @@ use runner_model::{
     digest,
     prepare::{Described, Prepare, Problem, Ready},
     protocol::{
-        FromWorker, Line, Message as _, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule,
-        ToWorker, read_prefix,
+        FromWorker, Line, Message as _, PREFIX, Sender, SlotWord, Task, TaskKind, ToWorker,
+        read_prefix,
     },
     provider::{
         Arguments, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Reuse, Stdin,
@@ -281,21 +281,8 @@ fn line(number: u64) -> String {
 
 fn task(number: u64, provider: u16, timeout: u64, line: Line) -> Task {
     let name = if provider == 0 { "echo" } else { "spin" };
-    Task {
-        id: TaskId(number),
-        trial: TrialId::parse(&format!("t{number}@{name}#1")).unwrap(),
-        provider,
-        attempt: 1,
-        tries: 1,
-        seed: 0,
-        random: None,
-        timeout: Micros(timeout),
-        timeout_rule: TimeoutRule::Timeout,
-        kind: TaskKind::Run,
-        line,
-        row_bytes: 0,
-        recorded: None,
-    }
+    let trial = TrialId::parse(&format!("t{number}@{name}#1")).unwrap();
+    Task { provider, line, ..Task::new(TaskId(number), trial, Micros(timeout), 0) }
 }
 
 const MINUTE: u64 = 60_000_000;

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
+use runner_engine::calls::{self, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::{Digest, exit::Exit, units::show_size, visible::visible_line};
 use runner_prepare::development::is_development;
@@ -165,24 +165,9 @@ fn describe(
     out: &Out,
 ) -> Result<Option<Description>, CommandError> {
     let provider = Provider { protocol, ..provider(file)? };
-    let describe = Call {
-        provider,
-        files: Default::default(),
-        secret_files: Vec::new(),
-        artifacts: None,
-        task: None,
-    };
-    let mut described = None;
-    let called = call(describe, &mut |answer| match answer {
-        CallEvent::Compiling(plugin) => compiling_for_call(out, plugin),
-        CallEvent::Described(description) => described = description,
-        _ => {}
-    });
+    let described = calls::describe(&provider, &mut |plugin| compiling_for_call(out, plugin));
     out.set_bar(None);
-    match called? {
-        CallEnd::Done => Ok(described),
-        end => Err(end.into_error("the plugin described itself").into()),
-    }
+    Ok(described?)
 }
 
 fn line(out: &Out, title: &str, text: &str) {

@@ -1,14 +1,12 @@
 //! `runner plugin run`: calls a plugin once, outside a run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{fs, fs::File, time::Duration};
 
-use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
-use runner_engine::{EngineError, StoredCall};
+use runner_engine::calls::{CallError, CallEvent, CallReply, PluginCall, SingleCall, inspect};
 use runner_model::json::{Json, parse};
-use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{
     Arguments, COMMAND_ROOTS, Grading, OutputForm, PluginKind, Protocol, Provider, Stdin,
 };
@@ -19,10 +17,10 @@ use runner_model::workspace::{
     CHANGES, CONTENTS, KeptChanges, MAX_CHANGE_BYTES, WORKSPACE, Workspace,
 };
 use runner_model::{
-    ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
-    exit::Exit, log::Said, outcome::Verdict, template::Template, test::Attachment,
-    units::show_size, without_mark,
+    ErrorClass, Limits, Outcome, Row, RowRef, digest, exit::Exit, log::Said, outcome::Verdict,
+    template::Template, test::Attachment, units::show_size, without_mark,
 };
+use runner_prepare::{ContentSource, Origin};
 use runner_record::RecordError;
 use runner_report::{
     VERSION, call_sections, find_trial,
@@ -30,8 +28,8 @@ use runner_report::{
 };
 use runner_scenario::{Base, read_folder};
 use serde::Serialize;
-use serde_json::{Value, json, value::RawValue};
-use tempfile::NamedTempFile;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::provider::{grants, limits, provider};
 use crate::args::{RootArgs, duration, number, secret_file};
@@ -163,112 +161,136 @@ pub struct GradeDocument<'a> {
     pub grade: &'a Grade<'a>,
 }
 
-/// The call, apart from its protocol.
-struct Request {
-    provider: Provider,
-    input: Value,
-    files: Vec<(Attachment<'static>, PathBuf)>,
-    /// The file of a command's standard input. Dropping it removes the file.
-    _stdin: Option<NamedTempFile>,
-    /// What the workspace starts as, and the file of its lines.
-    base: Option<(Base, NamedTempFile)>,
-}
-
-/// The row, logs and artifacts of a call.
+/// The reply to a call.
 #[derive(Default)]
 struct Reply {
     is_described: bool,
     /// Notices that were printed. A second call has the same ones.
     notices: BTreeSet<String>,
-    row: Vec<u8>,
-    log: Vec<u8>,
+    /// Row or grade, and logs.
+    call: CallReply,
     /// Contents by index in the row.
     artifacts: BTreeMap<u32, Vec<u8>>,
-    /// What the workspace started as.
+    /// The folder that the workspace started as.
     base: Option<Base>,
 }
 
 impl Reply {
     /// Returns whether the output of a plain command contains an answer of the JSON protocol.
     fn has_json_answer(&self) -> bool {
-        let row: Value = serde_json::from_slice(&self.row).unwrap_or_default();
+        let row: Value = serde_json::from_slice(&self.call.row).unwrap_or_default();
         // The explanation of a grade is the text that the grader printed.
         let text = row["output"].as_str().or_else(|| row["explanation"].as_str());
         let mut text = text.unwrap_or_default().to_owned();
         text.retain(|letter| !letter.is_whitespace());
         text.contains("{\"ok\":") || text.contains("{\"err\":")
     }
+
+    /// Calls a plugin by its file.
+    fn send(&mut self, request: &PluginCall, out: &Out) -> Result<(), CallError> {
+        self.receive(SingleCall::of_plugin(request)?, out)
+    }
+
+    /// Makes a call, and collects its reply.
+    fn receive(&mut self, call: SingleCall, out: &Out) -> Result<(), CallError> {
+        // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
+        // check of its digest.
+        let limits = call.limits();
+        let workspace = limits.workspace.saturating_add(MAX_CHANGE_BYTES);
+        let mut room = limits.artifacts.saturating_add(limits.reply).saturating_add(workspace);
+        let called = call.make(&mut |event| match event {
+            CallEvent::Compiling(plugin) => compiling_for_call(out, plugin),
+            CallEvent::Notice(text) => {
+                if self.notices.insert(text.to_owned()) {
+                    out.notice("note:", text);
+                }
+            }
+            CallEvent::Described(description) => {
+                out.set_bar(None);
+                self.is_described = description.is_some();
+            }
+            CallEvent::Artifact { index, bytes } => {
+                let kept = bytes.len().min(room as usize);
+                room -= kept as u64;
+                self.artifacts.entry(index).or_default().extend_from_slice(&bytes[..kept]);
+            }
+            CallEvent::Log(line) => out.hint(&visible_line(line)),
+        });
+        out.set_bar(None);
+        self.call = called?;
+        Ok(())
+    }
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut reply = Reply::default();
-    let end = match (&args.from, &args.trial) {
-        (Some(run), Some(trial)) => repeat(args, run, trial, out, &mut reply)?,
+    let called = match (&args.from, &args.trial) {
+        (Some(run), Some(trial)) => reply.receive(stored_call(args, run, trial)?, out),
         _ => call_file(args, out, &mut reply)?,
     };
-    let problem = match end {
-        CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
-        CallEnd::Done if reply.row == b"null" => {
+    let problem = match called {
+        Ok(()) if reply.call.row == b"null" => {
             "the machine lacked memory, disk space or files".into()
         }
-        CallEnd::Done if (args.grade || args.grader.is_some()) && !reply.row.is_empty() => {
-            return print_grade(args, &reply, out);
-        }
-        CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
-        CallEnd::Done => "the worker ended without a reply".to_owned(),
-        CallEnd::Lost(how) => format!("the worker {how}"),
-        CallEnd::Late => "the worker did not respond in time".to_owned(),
+        Ok(()) if args.grade || args.grader.is_some() => return print_grade(args, &reply, out),
+        Ok(()) => return print_reply(args, &reply, out),
+        Err(CallError::Failed(error)) => return Err(error.into()),
+        Err(CallError::Stopped(signal)) => return Ok(Exit::Signal(signal)),
+        Err(CallError::Lost(how)) => format!("the worker {how}"),
+        Err(CallError::Late) => "the worker did not respond in time".to_owned(),
     };
     Err(CommandError::new(Exit::Bad, problem))
 }
 
-/// Repeats a trial of a run.
-fn repeat(
-    args: &Args,
-    run: &str,
-    trial: &str,
-    out: &Out,
-    reply: &mut Reply,
-) -> Result<CallEnd, CommandError> {
+/// Prepares the call of a trial of a run, or of its grader.
+fn stored_call(args: &Args, run: &str, trial: &str) -> Result<SingleCall, CommandError> {
     let run = args.root.open()?.find(run)?;
     let trial = find_trial(&run, trial)?.only(run.id(), trial).map_err(CommandError::usage)?;
     let grader = args.grader.as_deref();
-    let call = StoredCall::find(&run, &trial, grader, args.replay, &args.secret_file)?;
-    let limits = call.limits().clone();
-    receive(&limits, out, reply, |on_answer| call.make(on_answer))
+    Ok(SingleCall::of_trial(&run, &trial, grader, args.replay, &args.secret_file)?)
 }
 
-fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, CommandError> {
-    let request = request(args)?;
-    reply.base = request.base.as_ref().map(|(base, _)| base.clone());
+/// Calls a plugin by its file. It is called again as a plain command if it fails as one with the JSON protocol.
+fn call_file(
+    args: &Args,
+    out: &Out,
+    reply: &mut Reply,
+) -> Result<Result<(), CallError>, CommandError> {
+    reply.base = args.workspace.as_deref().map(read_base).transpose()?;
+    let mut request = request(args, reply.base.as_ref())?;
     let is_undecided = args.protocol.is_none()
         && args.stdin.is_none()
         && args.output.is_none()
         && args.args.is_empty();
-    let protocol = match &args.protocol {
+    request.provider.protocol = match &args.protocol {
         Some(word) => Protocol::parse(word).unwrap_or_default(),
         None if is_undecided => Protocol::Json,
         None => Protocol::Plain,
     };
-    match send(args, &request, protocol, out, reply) {
-        // A plain command fails in `describe`.
-        Err(error) if is_undecided && !reply.is_described && is_command(args) => {
-            let end = send(args, &request, Protocol::Plain, out, reply)?;
-            if reply.has_json_answer() {
-                let reason = error.message();
-                return Err(mistake!(
-                    "{reason}\nto call it as a plain command, add `--protocol plain`"
-                ));
-            }
-            out.hint("called as a plain command; `--protocol json` calls it with a JSON request");
-            Ok(end)
+    let error = match reply.send(&request, out) {
+        Err(CallError::Failed(error)) => CommandError::from(error),
+        called => return Ok(called),
+    };
+    let reason = error.message();
+    // A plain command fails in `describe`.
+    if is_undecided && !reply.is_described && is_command(args) {
+        request.provider.protocol = Protocol::Plain;
+        let called = match reply.send(&request, out) {
+            Err(CallError::Failed(error)) => return Err(error.into()),
+            called => called,
+        };
+        if reply.has_json_answer() {
+            return Err(mistake!(
+                "{reason}\nto call it as a plain command, add `--protocol plain`"
+            ));
         }
-        Err(error) if args.input.is_none() && error.message().contains("refuses the input") => {
-            let reason = error.message();
-            Err(mistake!("{reason}\nadd one: --input '{{\"key\": 1}}'"))
-        }
-        called => called,
+        out.hint("called as a plain command; `--protocol json` calls it with a JSON request");
+        return Ok(called);
     }
+    if args.input.is_none() && reason.contains("refuses the input") {
+        return Err(mistake!("{reason}\nadd one: --input '{{\"key\": 1}}'"));
+    }
+    Err(error)
 }
 
 /// Returns whether the plugin is a command. Components ignore the protocol, so another one does not help them.
@@ -277,71 +299,11 @@ fn is_command(args: &Args) -> bool {
     inspected.is_ok_and(|(.., inspection)| inspection.kind == PluginKind::Command)
 }
 
-fn send(
-    args: &Args,
-    request: &Request,
-    protocol: Protocol,
-    out: &Out,
-    reply: &mut Reply,
-) -> Result<CallEnd, CommandError> {
-    let mut provider = request.provider.clone();
-    provider.protocol = protocol;
-    let limits = provider.limits.clone();
-    let files = request.files.iter().map(|(file, path)| (file.sha256, path.clone()));
-    let base = request.base.iter().flat_map(|(base, lines)| {
-        let lines = (digest(&base.lines), lines.path().to_owned());
-        base.files.iter().cloned().chain([lines])
-    });
-    let request = Call {
-        provider,
-        files: files.chain(base).collect(),
-        secret_files: args.secret_file.clone(),
-        artifacts: args.artifacts.clone(),
-        task: Some(task(args, request)?),
-    };
-    receive(&limits, out, reply, |on_answer| call(request, on_answer))
-}
-
-/// Makes a call, and collects its reply.
-fn receive(
-    limits: &Limits,
-    out: &Out,
-    reply: &mut Reply,
-    call: impl FnOnce(&mut dyn FnMut(CallEvent<'_>)) -> Result<CallEnd, EngineError>,
-) -> Result<CallEnd, CommandError> {
-    // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
-    // check of its digest.
-    let workspace = limits.workspace.saturating_add(MAX_CHANGE_BYTES);
-    let mut room = limits.artifacts.saturating_add(limits.reply).saturating_add(workspace);
-    let called = call(&mut |answer| match answer {
-        CallEvent::Compiling(plugin) => compiling_for_call(out, plugin),
-        CallEvent::Notice(text) => {
-            if reply.notices.insert(text.to_owned()) {
-                out.notice("note:", text);
-            }
-        }
-        CallEvent::Described(description) => {
-            out.set_bar(None);
-            reply.is_described = description.is_some();
-        }
-        CallEvent::Artifact { index, bytes } => {
-            let kept = bytes.len().min(room as usize);
-            room -= kept as u64;
-            reply.artifacts.entry(index).or_default().extend_from_slice(&bytes[..kept]);
-        }
-        CallEvent::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
-        CallEvent::Log(line) => out.hint(&visible_line(line)),
-    });
-    out.set_bar(None);
-    Ok(called?)
-}
-
-fn request(args: &Args) -> Result<Request, CommandError> {
+fn request(args: &Args, base: Option<&Base>) -> Result<PluginCall, CommandError> {
     let mut limits = limits(&args.limits)?;
     if args.workspace.is_some() && limits.scratch == 0 {
         limits.scratch = SCRATCH;
     }
-    let base = args.workspace.as_deref().map(read_base).transpose()?;
     let values = [&args.input, &args.config, &args.stdin];
     if values.iter().filter(|text| text.as_deref() == Some("-")).count() > 1 {
         return Err(mistake!(
@@ -353,9 +315,11 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     if !config.is_object() {
         return Err(CommandError::usage("`--config` must be a JSON object, such as {\"key\": 1}"));
     }
-    let mut files = args.files.clone();
+    let files = args.files.iter();
+    let mut blobs: Vec<_> =
+        files.map(|(file, path)| (file.sha256, Origin::File(path.clone()))).collect();
+    let mut attachments: Vec<_> = args.files.iter().map(|(file, _)| file.clone()).collect();
     let mut stdin = None;
-    let mut stdin_file = None;
     if let Some(text) = &args.stdin {
         stdin = Some(match read_value("--stdin", text, &limits)? {
             Some(_) if args.grade => {
@@ -365,10 +329,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             }
             Some(bytes) => {
                 let name = "standard-input";
-                let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
-                file.write_all(&bytes).map_err(CommandError::failed)?;
-                files.push((describe(name, &bytes), file.path().to_owned()));
-                stdin_file = Some(file);
+                attachments.push(describe(name, &bytes));
+                blobs.push((digest(&bytes), Origin::Bytes(bytes.into())));
                 Stdin::File { file: name.into() }
             }
             None => Stdin::Text(
@@ -376,8 +338,13 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             ),
         });
     }
+    if let Some(base) = base {
+        let files = base.files.iter();
+        blobs.extend(files.map(|(sha256, path)| (*sha256, Origin::File(path.clone()))));
+        blobs.push((digest(&base.lines), Origin::Bytes(base.lines.clone())));
+    }
     let output = args.output.as_deref().and_then(OutputForm::parse);
-    Ok(Request {
+    Ok(PluginCall {
         provider: Provider {
             config,
             args: Arguments::Each(args.args.clone()),
@@ -390,34 +357,38 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                 mount: WORKSPACE.to_owned(),
                 keep: KeptChanges::Changes,
             }),
-            grading: args.grade.then(|| {
-                Box::new(Grading {
-                    // The input is put in as it is.
-                    input: Some("{{input}}".into()),
-                    min_score: args.min_score,
-                    max_score: args.max_score,
-                    weight: 1.0,
-                    timeout: args.timeout.into(),
-                    retries: None,
-                    workspace: None,
-                    fingerprint: None,
-                })
-            }),
+            grading: grading(args).map(Box::new),
             ..provider(args.file.as_deref().unwrap_or_default())?
         },
-        input,
-        files,
-        _stdin: stdin_file,
-        base,
+        input: to_raw_value(&input).map_err(CommandError::failed)?,
+        attachments,
+        base: base.map(|base| digest(&base.lines)),
+        blobs: ContentSource::new(blobs),
+        seed: args.seed,
+        timeout: args.timeout,
+        secret_files: args.secret_file.clone(),
+        artifacts: args.artifacts.clone(),
     })
 }
 
-/// Reads the base of a workspace, and writes its lines into a file.
-fn read_base(folder: &Path) -> Result<(Base, NamedTempFile), CommandError> {
-    let base = read_folder(folder).map_err(|problem| mistake!("`--workspace`: {problem}"))?;
-    let mut lines = NamedTempFile::new().map_err(CommandError::failed)?;
-    lines.write_all(&base.lines).map_err(CommandError::failed)?;
-    Ok((base, lines))
+/// Returns the settings of a grader. `None` without `--grade`.
+fn grading(args: &Args) -> Option<Grading> {
+    args.grade.then(|| Grading {
+        // The input is put in as it is.
+        input: Some("{{input}}".into()),
+        min_score: args.min_score,
+        max_score: args.max_score,
+        weight: 1.0,
+        timeout: args.timeout.into(),
+        retries: None,
+        workspace: None,
+        fingerprint: None,
+    })
+}
+
+/// Reads the base of a workspace.
+fn read_base(folder: &Path) -> Result<Base, CommandError> {
+    read_folder(folder).map_err(|problem| mistake!("`--workspace`: {problem}"))
 }
 
 fn score(text: &str) -> Result<f64, String> {
@@ -482,49 +453,9 @@ fn describe(name: &str, content: &[u8]) -> Attachment<'static> {
     }
 }
 
-fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError> {
-    let id = TestId::parse("call").map_err(CommandError::usage)?;
-    let flag = (Micros::from(args.timeout), TimeoutRule::Flag);
-    let limit = request.provider.limits.time.map(|time| (time, TimeoutRule::LimitTime));
-    let (timeout, timeout_rule) = limit.filter(|limit| limit.0 < flag.0).unwrap_or(flag);
-    let files: Vec<_> = request.files.iter().map(|(file, _)| file).collect();
-    let line = json!({
-        "id": id,
-        "input": request.input,
-        "providers": [0],
-        "timeout": timeout,
-        "files": files,
-        "bases": request.base.iter().map(|(base, _)| (0, digest(&base.lines))).collect::<BTreeMap<u16, _>>(),
-    });
-    let mut line = line.to_string().into_bytes();
-    let line_bytes = line.len() as u32;
-    let trial = TrialId { test: id, provider: request.provider.name.clone(), repeat: 1 };
-    if args.grade {
-        // A grader is called for a row, of which this grader's input uses nothing: it is the test's input.
-        let row = Row::new(&trial, 1, Time::default(), Duration::ZERO, Duration::ZERO);
-        line.extend(serde_json::to_vec(&row).map_err(CommandError::failed)?);
-    }
-    let task = Task {
-        id: TaskId(1),
-        trial,
-        provider: 0,
-        attempt: 1,
-        tries: 1,
-        seed: args.seed,
-        random: None,
-        timeout,
-        timeout_rule,
-        kind: if args.grade { TaskKind::Grade } else { TaskKind::Run },
-        line: Line::Bytes(line_bytes),
-        row_bytes: line.len() as u32 - line_bytes,
-        recorded: None,
-    };
-    Ok((task, line))
-}
-
 /// Prints the reply, and writes its artifacts.
 fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
-    let mut row: RowRef<'_> = serde_json::from_slice(&reply.row)
+    let mut row: RowRef<'_> = serde_json::from_slice(&reply.call.row)
         .map_err(|error| CommandError::failed(format!("the worker's row is invalid: {error}")))?;
     // An output that is too large for a row is the first artifact.
     let is_artifact =
@@ -536,15 +467,15 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
         }
     });
     if args.json {
-        let log: Option<&RawValue> = serde_json::from_slice(&reply.log).ok();
-        let row: Option<&RawValue> = serde_json::from_slice(&reply.row).ok();
+        let log: Option<&RawValue> = serde_json::from_slice(&reply.call.log).ok();
+        let row: Option<&RawValue> = serde_json::from_slice(&reply.call.row).ok();
         out.document(&PluginRunDocument { v: VERSION, row, output, said: log });
     } else {
         if let Some(output) = output {
             let text = Json::of(output).map_or(output.to_string(), |output| format!("{output:#}"));
             out.data(&visible(&text));
         }
-        let said = serde_json::from_slice(&reply.log).unwrap_or_default();
+        let said = serde_json::from_slice(&reply.call.log).unwrap_or_default();
         if args.from.is_some() {
             // Denials of a run's trial advise grants of the scenario. `--grant` cannot change them.
             row.seq = Some(0);
@@ -606,7 +537,7 @@ fn print_changes(
 
 /// Prints the answer of a grader as a run reads it.
 fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
-    let grade: Grade<'_> = serde_json::from_slice(&reply.row)
+    let grade: Grade<'_> = serde_json::from_slice(&reply.call.row)
         .map_err(|error| CommandError::failed(format!("the worker's grade is invalid: {error}")))?;
     if args.json {
         out.document(&GradeDocument { v: VERSION, grade: &grade });
