@@ -327,11 +327,7 @@ fn only_the_fold_decides_which_rows_count() {
 }
 
 /// Files outside of `record` and `results` that read lines of rows themselves, each with the reason.
-const LINE_READERS: [(&str, &str); 8] = [
-    (
-        "cli/src/commands/results/exact.rs",
-        "all attempts, and the place of a line that is not a row",
-    ),
+const LINE_READERS: [(&str, &str); 7] = [
     ("engine/src/plan/plan.rs", "the metrics of all rows"),
     ("engine/src/plan/rejudge.rs", "a row of an outdated test leaves its trial open"),
     ("engine/src/plan/replayed.rs", "all attempts since the last rerun"),

@@ -39,8 +39,8 @@ pub use results::{ResultRow, other_metrics};
 pub use rows::{Line, Rows, StoredRow};
 pub use run::{GraderTable, ProviderTable, RunDocument, RunTables};
 pub use runner_results::{
-    MetaCounts, MetaResults, PassRate, PlanOrder, Results, RowSelection, RunTable, plan,
-    report_unreadable,
+    ArtifactDifference, ExactComparison, MetaCounts, MetaResults, PassRate, PlanOrder, Results,
+    RowSelection, RunTable, plan, report_unreadable,
 };
 pub use schema::schema_settings;
 /// For documents that only one command has, which are next to it.

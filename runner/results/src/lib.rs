@@ -5,10 +5,11 @@
 //! `scenario` and `record`.
 //!
 //! Start reading at [`RunTable`]. `read.rs` makes it and `cache.rs` keeps it, `planned.rs` adds the plan, `select.rs` and `search.rs` find rows, `sums.rs` and `meta.rs` sum them up,
-//! and `join.rs` joins two tables.
+//! `join.rs` joins two tables, and `exact.rs` compares the rows of two runs.
 
 mod cache;
 mod columns;
+mod exact;
 mod join;
 mod meta;
 pub mod plan;
@@ -21,6 +22,7 @@ mod select;
 mod sums;
 mod table;
 
+pub use exact::{ArtifactDifference, Difference, ExactComparison};
 pub use join::{Scope, Side, hash, keep_selected, key, pairs};
 pub use meta::{MetaCounts, MetaResults, ProviderCounts, TestMeta};
 pub use planned::{Page, PlanOrder, PlannedTable, rank};

@@ -2,6 +2,7 @@
 
 mod changes;
 mod class;
+mod exact;
 mod fairness;
 mod measures;
 mod since_previous;
@@ -16,7 +17,7 @@ use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::{changes::*, class::*, measures::*, since_previous::*};
+pub use self::{changes::*, class::*, exact::*, measures::*, since_previous::*};
 pub(crate) use stability::{Course, RECENT_RUNS, Seen, TestResult, isolated};
 pub(crate) use unexpected::unexpected;
 pub use unexpected::unexpected_of;

@@ -5,10 +5,10 @@ use runner_model::{exit::Exit, log::LogLine, protocol::CallLine};
 use runner_record::{Live, Manifest, NotificationLine};
 use runner_report::schemars::{self, JsonSchema};
 use runner_report::{
-    CallsDocument, ChangesDocument, ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument,
-    Notification, PlanLine, PruneDocument, QueueChange, QueueDocument, QueueStep, RequestResult,
-    RescoreLine, ResumeLine, RunDocument, RunList, Started, StoredRow, TranscriptDocument,
-    TrialDocument, VERSION, schema_settings,
+    CallsDocument, ChangesDocument, ComparisonDocument, ExactDocument, HistoryDocument, LogEntry,
+    MatrixDocument, Notification, PlanLine, PruneDocument, QueueChange, QueueDocument, QueueStep,
+    RequestResult, RescoreLine, ResumeLine, RunDocument, RunList, Started, StoredRow,
+    TranscriptDocument, TrialDocument, VERSION, schema_settings,
 };
 use serde_json::Value;
 
@@ -19,8 +19,7 @@ use crate::commands::plugin::{
     run::{GradeDocument, PluginRunDocument},
 };
 use crate::commands::results::{
-    accept::AcceptDocument, exact::ExactDocument, known::KnownDocument, merge::MergeDocument,
-    notify::NotifyDocument,
+    accept::AcceptDocument, known::KnownDocument, merge::MergeDocument, notify::NotifyDocument,
 };
 use crate::commands::upkeep::{CleanupDocument, VerifyDocument};
 use crate::text::{CommandError, Out, Table, events::NumberedEvent};
