@@ -14,14 +14,15 @@ use super::entries;
 use crate::support::guests::root;
 
 /// The crates of `runner/`, and those among them that each may depend on.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("model", &[]),
+    ("files", &["model"]),
     ("scenario", &["model"]),
-    ("record", &["model"]),
+    ("record", &["model", "files"]),
     ("prepare", &["model", "scenario", "record"]),
     ("results", &["model", "scenario", "record"]),
     ("engine", &["model", "scenario", "record", "results", "prepare"]),
-    ("sandbox", &["model"]),
+    ("sandbox", &["model", "files"]),
     ("worker", &["model", "sandbox"]),
     ("report", &["model", "scenario", "record", "results"]),
     ("operations", &["model", "scenario", "record", "prepare", "report"]),

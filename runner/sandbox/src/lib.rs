@@ -102,7 +102,6 @@ mod fs {
     pub(crate) mod preview3;
     pub(crate) mod quota;
     mod readdir;
-    mod removal;
     mod shown;
     mod streams;
     mod system;

@@ -6,6 +6,7 @@
 
 use std::{os::fd::AsRawFd as _, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
+use runner_files::open_folder;
 use runner_model::{ErrorClass, HostFault, Limits, grants::FsMode, provider::MountedFolder};
 use rustix::fs::{CWD, fstat};
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::folders::{AttemptFolders, FolderRequest, Role};
-use super::system::{blocking, open_folder};
+use super::system::blocking;
 use super::workspace::{
     attempt::AttemptWorkspace,
     changes::{self, Kept},

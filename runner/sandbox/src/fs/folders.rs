@@ -2,21 +2,22 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _};
-use std::os::{fd::AsFd as _, unix::fs::DirBuilderExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
+use runner_files::open_folder;
 use runner_model::{row::is_file_name, visible::shown_path};
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
+use super::quota::shorten_path;
 use super::workspace::base::{Base, Overlay};
 use super::workspace::tree::Tree;
-use super::{quota::shorten_path, removal, system::open_folder};
 use crate::call::{AttachedFile, Call};
 use crate::interrupt::{Guard, Halt};
 
@@ -179,7 +180,7 @@ impl AttemptFolders {
     }
 
     fn remove(&self) -> io::Result<()> {
-        removal::empty(open_folder(CWD, &self.path)?.as_fd())?;
+        runner_files::empty(open_folder(CWD, &self.path)?, &[])?;
         Ok(unlinkat(CWD, &self.path, AtFlags::REMOVEDIR)?)
     }
 }

@@ -5,10 +5,11 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
+use runner_files::open_folder;
 use runner_model::{media_type, row::is_host_artifact, units::show_size};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
-use super::{quota::shorten_path, system::open_folder};
+use super::quota::shorten_path;
 use crate::store::artifacts::{LeftContent, LeftFile, MAX_OPEN, SMALL, is_artifact_name};
 
 /// Files that are not kept and are named in the message.

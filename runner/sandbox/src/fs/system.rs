@@ -4,15 +4,9 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::{ffi::OsStr, fs::File, future, panic, path::PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlink};
-use rustix::{io::Errno, path::Arg};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlink};
+use rustix::io::Errno;
 use tokio::task;
-
-/// Opens a folder below `at`. Fails if its last part is a symbolic link.
-pub(super) fn open_folder(at: impl AsFd, path: impl Arg) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, path, flags, Mode::empty())
-}
 
 /// Runs blocking work on another thread, because all guests of a worker share this one.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -7,11 +7,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use runner_files::open_folder;
 use runner_model::Digest;
 use runner_model::workspace::{EntryKind, TreeEntry};
 use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
 
-use crate::fs::{quota::shorten_path, system::open_folder};
+use crate::fs::quota::shorten_path;
 
 /// Permission bits that are kept of a file.
 pub(super) const PERMISSIONS: u32 = 0o777;

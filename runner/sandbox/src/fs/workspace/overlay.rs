@@ -2,9 +2,8 @@
 
 use std::fs::{File, FileTimes};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::os::fd::AsFd as _;
-use std::path::Path;
 
+use runner_files::open_folder;
 use runner_model::Digest;
 use runner_model::workspace::{Change, ChangeKind, EntryKind, TreeEntry, read_base};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat};
@@ -12,7 +11,7 @@ use rustix::io::Errno;
 
 use super::base::{OWNER_READS, Overlay, PERMISSIONS};
 use super::tree::Tree;
-use crate::fs::{quota::shorten_path, removal, system::open_folder};
+use crate::fs::quota::shorten_path;
 
 impl Tree {
     /// Makes the changes of an overlay, all beneath the workspace and without following links: the
@@ -168,8 +167,8 @@ impl Tree {
         }
         let (parent, name) = split(path);
         let folder = self.open(parent, OFlags::DIRECTORY)?;
-        if let Ok(inner) = open_folder(&folder, Path::new(name)) {
-            removal::empty(inner.as_fd())?;
+        if let Ok(inner) = open_folder(&folder, name) {
+            runner_files::empty(inner, &[])?;
         }
         match self.remove(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use runner_files::open_folder;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, fstat, linkat, mkdirat, openat, openat2, renameat,
     symlinkat, unlinkat,
@@ -13,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::base::{Base, BaseEntry, Overlay, PERMISSIONS, create_file};
-use crate::fs::system::{open_folder, path_of};
+use crate::fs::system::path_of;
 
 /// The folder of the workspace in the attempt's private folder.
 const ROOT: &str = "workspace";
