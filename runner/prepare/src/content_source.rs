@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Seek as _, Write};
+use std::io::{self, Cursor, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use runner_files::hash;
 use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};
 use runner_scenario::Suite;
-use sha2::{Digest as _, Sha256};
 
 /// Reads content by digest.
 #[derive(Clone, Debug, Default)]
@@ -110,16 +110,18 @@ impl ContentSource {
         (!lines.is_empty()).then_some(lines)
     }
 
-    /// Copies all content into the store of a results root.
+    /// Copies all content into the store of a results root, unless it is there.
     ///
     /// # Errors
     ///
     /// A file has changed, or the disk fails.
     pub fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
         for digest in self.origins.keys() {
-            let mut draft = root.draft()?;
-            self.copy(digest, &mut draft, root.path())?;
-            root.keep(draft, digest)?;
+            if !root.keep_existing(digest)? {
+                let mut draft = root.draft()?;
+                self.copy(digest, &mut draft, root.path())?;
+                root.keep(draft, digest)?;
+            }
         }
         Ok(())
     }
@@ -175,6 +177,15 @@ impl ContentSource {
 
     /// Copies content into a file in `folder`.
     fn copy(&self, digest: &Digest, into: &mut File, folder: &Path) -> Result<(), RecordError> {
+        // The comparison in `open` would read it twice.
+        let stored = self.store.as_ref().and_then(|root| root.unchecked_content(digest).ok());
+        if let Some(stored) = stored
+            && copy(stored, into).is_ok_and(|(found, _)| found == *digest)
+        {
+            return Ok(());
+        }
+        let emptied = into.set_len(0).and_then(|()| into.rewind());
+        emptied.map_err(|error| cannot_copy(folder, error))?;
         let (path, source) = self.open(digest)?;
         match copy(source, into).map_err(|source| {
             let path = folder.to_owned();
@@ -207,24 +218,10 @@ impl ContentSource {
 }
 
 /// Copies content to the end of a file, and rewinds the file. Returns the digest and the length of the content.
-pub fn copy(mut source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
-    let mut hasher = Sha256::new();
-    let mut bytes = 0;
-    let mut block = vec![0; 256 << 10];
-    loop {
-        match source.read(&mut block) {
-            Ok(0) => break,
-            Ok(read) => {
-                hasher.update(&block[..read]);
-                into.write_all(&block[..read])?;
-                bytes += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+pub fn copy(source: impl Read, into: &mut File) -> io::Result<(Digest, u64)> {
+    let copied = hash(source, &mut *into)?;
     into.rewind()?;
-    Ok((Digest(hasher.finalize().into()), bytes))
+    Ok(copied)
 }
 
 /// Wraps an error of a copy. A changed file is a usage error and not an error of the disk.
@@ -256,14 +253,16 @@ mod tests {
         blobs.keep(&root).unwrap();
         let session = tempfile::tempdir().unwrap();
         fs::write(&path, "changed!!!").unwrap();
-        for refused in [blobs.keep(&root), blobs.put(&planned, session.path())] {
+        let other = ResultsRoot::open(&folder.path().join("other")).unwrap();
+        for refused in [blobs.keep(&other), blobs.put(&planned, session.path())] {
             assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
         }
         fs::remove_file(&path).unwrap();
-        assert!(blobs.keep(&root).is_err());
+        assert!(blobs.keep(&other).is_err());
         assert_eq!(fs::read_dir(session.path()).unwrap().count(), 0);
 
-        // The store still has the planned content.
+        // The store still has the planned content, which is not read again.
+        blobs.keep(&root).unwrap();
         let stored = blobs.stored_in(&root);
         assert_eq!(stored.list(), blobs.list());
         stored.put(&planned, session.path()).unwrap();

@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 
+use runner_files::hash;
 use runner_model::{Digest, cache::source_name, provider::PreparedProvider};
 use runner_record::PluginCache;
-use sha2::{Digest as _, Sha256};
 
 use crate::{PrepareError, content_source, machine};
 
@@ -87,11 +87,9 @@ impl Loader {
         {
             return Ok(Some(Self { digest, bytes, is_new: false }));
         }
-        let mut hasher = Sha256::new();
         file.rewind().map_err(failed)?;
-        io::copy(&mut file.take(bytes), &mut hasher).map_err(failed)?;
+        let (digest, _) = hash(file.take(bytes), io::sink()).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        let digest = Digest(hasher.finalize().into());
         let mut entry = cache.draft()?;
         entry.write_all(format!("{digest}").as_bytes()).map_err(failed)?;
         entry.write_all(&source).map_err(failed)?;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, fs, iter, os::unix::fs::MetadataExt as _};
 
+use runner_files::DigestCache;
 use runner_model::visible::shown_path;
 use serde_json::Value;
 
@@ -27,6 +28,8 @@ pub(crate) struct Project {
     checked: Mutex<BTreeMap<PathBuf, bool>>,
     /// The globs by which the scenario has searched.
     globs: Mutex<BTreeSet<String>>,
+    /// The digests of files of bases that were read before.
+    pub(crate) digests: Option<Arc<dyn DigestCache>>,
 }
 
 /// The reason why a file is not read.

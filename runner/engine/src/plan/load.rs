@@ -1,7 +1,7 @@
 //! Plans a scenario from its files, and describes a plan for a manifest.
 
 use std::collections::{BTreeSet, HashSet};
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, sync::Arc};
 
 use runner_model::visible::quoted;
 use runner_model::{
@@ -57,6 +57,7 @@ pub(crate) fn load_plan_at(
     let unused = unused.map(|place| format!("nothing is granted the tool `{}`", all[place].name));
     notices.extend(unused.filter(|_| !selection.is_some()));
     let cache = PluginCache::open()?;
+    scenario.use_digests(Arc::new(cache.clone()));
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
     let resolved = match resolved {
@@ -118,8 +119,7 @@ pub(crate) fn load_plan_at(
     notices.extend(too_large_memory(&scenario));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.set_known(known, &mut notices)?;
-    plan.notices = notices;
-    plan.unmatched_words = unmatched.words;
+    (plan.notices, plan.unmatched_words) = (notices, unmatched.words);
     Ok((plan, file))
 }
 

@@ -5,24 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 use std::{mem, thread};
 
+use runner_files::{hash, open_folder};
 use runner_model::workspace::{TreeEntry, copy_name, read_base};
 use runner_model::{Digest, Reason, WorkerId, visible::visible_line};
 use runner_prepare::{ContentSource, machine};
 use runner_record::Scratch;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use sha2::{Digest as _, Sha256};
 
 use super::inputs::{Compared, Input};
 
-/// Bytes that are read at once.
-const CHUNK: usize = 128 << 10;
 /// After a comparison for an attempt in doubt, the next one waits this many times as long as it took: a run in which most attempts
 /// time out spends at most a twentieth of a core on comparisons.
 const PAUSE: u32 = 20;
@@ -161,44 +159,27 @@ impl Copies {
 fn difference(folder: &Path, base: &Digest, blobs: &ContentSource) -> Option<String> {
     let Ok(lines) = blobs.bytes(base) else { return Some("its list".to_owned()) };
     let Ok(entries) = read_base(&lines) else { return Some("its list".to_owned()) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = openat(CWD, folder, flags, Mode::empty())
-        .and_then(|folder| openat(folder, copy_name(base), flags, Mode::empty()));
+    let opened = open_folder(CWD, folder).and_then(|folder| open_folder(folder, copy_name(base)));
     let files = entries.iter().filter(|entry| entry.sha256.is_some());
-    let mut buffer = vec![0; CHUNK];
     let mut numbered = files.enumerate();
     let differs = numbered.find(|(number, entry)| {
         let opened = opened.as_ref().map_err(|error| io::Error::from(*error));
-        let is_same = opened.and_then(|copy| is_same(copy, *number, entry, &mut buffer));
+        let is_same = opened.and_then(|copy| is_same(copy, *number, entry));
         !is_same.unwrap_or(false)
     });
     differs.map(|(_, entry)| visible_line(&entry.path).into_owned())
 }
 
 /// Returns whether a file of a copy has the content of its entry. The worker may have put anything in its place.
-fn is_same(
-    copy: impl AsFd,
-    number: usize,
-    entry: &TreeEntry<'_>,
-    buffer: &mut [u8],
-) -> io::Result<bool> {
+fn is_same(copy: impl AsFd, number: usize, entry: &TreeEntry<'_>) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(copy, number.to_string(), flags, Mode::empty())?);
     let found = file.metadata()?;
     if !found.is_file() || found.len() != entry.bytes {
         return Ok(false);
     }
-    let mut content = file.take(entry.bytes);
-    let mut hash = Sha256::new();
-    loop {
-        match content.read(buffer) {
-            Ok(0) => break,
-            Ok(read) => hash.update(&buffer[..read]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(entry.sha256 == Some(Digest(hash.finalize().into())))
+    let (sha256, _) = hash(file.take(entry.bytes), io::sink())?;
+    Ok(entry.sha256 == Some(sha256))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::{fs::File, time::Duration};
 
+use runner_files::hash;
 use runner_model::Digest;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest as _, Sha256};
@@ -24,32 +25,39 @@ impl ContentStore {
     /// Keeps an unnamed file under its digest, and returns the parts to sync before the entry is relied on. An existing
     /// entry is read whole, and replaced if it is damaged, which is the second value.
     ///
-    /// An existing entry must be synced, too: the process that made it may have died before its sync. A loss of power
-    /// before the sync is harmless, because an entry is compared with its digest before use.
+    /// A loss of power before the sync is harmless, because an entry is compared with its digest before use.
     pub(crate) fn keep(
         &self,
         draft: File,
         digest: &Digest,
     ) -> Result<([Unsynced; 3], bool), RecordError> {
+        if let Some(kept) = self.keep_existing(digest)? {
+            return Ok((kept, false));
+        }
         let (shelf, name) = self.shelf(digest)?;
-        let mut is_replaced = false;
-        let kept = match shelf.read(&name) {
+        fault::pass(Place::StoreKeep).map_err(|source| shelf.error("write", &name, source))?;
+        let is_replaced = shelf.stat(&name)?.is_some();
+        shelf.place(&draft, &name)?;
+        Ok((self.unsynced(draft, shelf, name), is_replaced))
+    }
+
+    /// Keeps an existing entry, and returns the parts to sync, because the process that made it may have died before its sync.
+    /// `None` if the entry is missing or damaged.
+    pub(crate) fn keep_existing(
+        &self,
+        digest: &Digest,
+    ) -> Result<Option<[Unsynced; 3]>, RecordError> {
+        let (shelf, name) = self.shelf(digest)?;
+        let entry = shelf.read(&name).ok().filter(|entry| {
             // `prune` removes entries that were not touched for a day.
-            Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => {
-                entry
-            }
-            _ => {
-                fault::pass(Place::StoreKeep)
-                    .map_err(|source| shelf.error("write", &name, source))?;
-                is_replaced = shelf.stat(&name)?.is_some();
-                shelf.place(&draft, &name)?;
-                draft
-            }
-        };
+            is_whole(entry, digest).unwrap_or(false) && touch(entry).is_ok()
+        });
+        Ok(entry.map(|entry| self.unsynced(entry, shelf, name)))
+    }
+
+    fn unsynced(&self, entry: File, shelf: Dir, name: String) -> [Unsynced; 3] {
         let path = shelf.path().join(name);
-        let names = [shelf, self.0.clone()].map(Unsynced::Names);
-        let [shelf, store] = names;
-        Ok(([Unsynced::Content(kept, path), shelf, store], is_replaced))
+        [Unsynced::Content(entry, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())]
     }
 
     /// Opens content, after comparing it with the digest. `remedy` is the end of the message about damaged content.
@@ -139,25 +147,5 @@ fn touch(entry: &File) -> rustix::io::Result<()> {
 }
 
 fn is_whole(file: &File, digest: &Digest) -> io::Result<bool> {
-    Ok(digest_of(Reader { file, at: 0 })? == *digest)
-}
-
-/// Returns the SHA-256 of all bytes.
-pub(crate) fn digest_of(mut bytes: impl io::Read) -> io::Result<Digest> {
-    let mut hasher = Hasher(Sha256::new());
-    io::copy(&mut bytes, &mut hasher)?;
-    Ok(Digest(hasher.0.finalize().into()))
-}
-
-struct Hasher(Sha256);
-
-impl io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(hash(Reader { file, at: 0 }, io::sink())?.0 == *digest)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs::File, io::Read as _, os::unix::fs::MetadataExt as _, time::Duration};
 
+use runner_files::DigestCache;
 use runner_model::{Digest, Time, cache::is_compile_key};
 
 use crate::disk::permissions::{PRIVATE, check_trust};
@@ -103,6 +104,16 @@ impl PluginCache {
                 let _ = self.0.remove(&name);
             }
         }
+    }
+}
+
+impl DigestCache for PluginCache {
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        Self::read(self, name)
+    }
+
+    fn keep(&self, name: &str, entry: &[u8]) {
+        let _ = self.0.unnamed_with(entry).and_then(|draft| Self::keep(self, draft, name));
     }
 }
 

@@ -118,6 +118,18 @@ impl ResultsRoot {
         if is_replaced {
             self.replaced().push(*digest);
         }
+        self.add_unsynced(kept)
+    }
+
+    /// Keeps an undamaged entry that exists. Returns `false` without one.
+    pub fn keep_existing(&self, digest: &Digest) -> Result<bool, RecordError> {
+        let store = self.store()?;
+        let _lock = store.lock(false)?;
+        let kept = store.keep_existing(digest)?;
+        kept.map_or(Ok(false), |kept| self.add_unsynced(kept).map(|()| true))
+    }
+
+    fn add_unsynced(&self, kept: [Unsynced; 3]) -> Result<(), RecordError> {
         let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         unsynced.extend(kept);
         // Each part is an open file, and the base of a workspace has up to 100,000.
@@ -136,6 +148,11 @@ impl ResultsRoot {
         let digest = runner_model::digest(bytes);
         self.keep(self.store()?.0.unnamed_with(bytes)?, &digest)?;
         Ok(digest)
+    }
+
+    /// Opens content of the store without comparing it with the digest.
+    pub fn unchecked_content(&self, digest: &Digest) -> Result<File, RecordError> {
+        self.own_dir()?.dir(STORE)?.read(&digest.path())
     }
 
     /// Opens content of the store, after comparing it with the digest.

@@ -1,13 +1,13 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader};
+use std::io;
 use std::{borrow::Cow, collections::BTreeSet, os::unix::fs::MetadataExt, path::Path};
 
 use globset::GlobSet;
+use runner_files::hash;
 use runner_model::{Digest, globs, visible::shown_path};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::project::{Refusal, holds_results};
 use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
@@ -337,10 +337,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 
 /// Returns the digest and the length of a file.
 pub(crate) fn hash_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut hasher = Sha256::new();
-    let mut file = BufReader::with_capacity(64 << 10, open_file(path)?);
-    let bytes = io::copy(&mut file, &mut hasher)?;
-    Ok((Digest(hasher.finalize().into()), bytes))
+    hash(open_file(path)?, io::sink())
 }
 
 #[cfg(test)]

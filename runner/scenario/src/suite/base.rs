@@ -1,11 +1,11 @@
 //! [`Base`]: a folder that workspaces start as.
 
 use std::collections::HashMap;
-use std::fs::{self, DirEntry};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
-use std::{ffi::OsString, io, sync::Arc};
+use std::{ffi::OsStr, fs, io, sync::Arc};
 
+use runner_files::{Content, TooLarge, TreeReader};
 use runner_model::template::{Template, TemplatePiece};
 use runner_model::workspace::{
     EntryKind, MAX_BASE_ENTRIES, TreeEntry, base_lines, read_base as read_lines,
@@ -71,34 +71,39 @@ pub(super) fn read_base(
         return Err(format!("is in `{}`, which holds results", shown_path(results)).into());
     }
     if !folder.is_dir() {
-        let entry = file_entry(folder, String::new()).map_err(|error| not_copied("", &error))?;
-        let files = entry.sha256.iter().map(|sha256| (*sha256, folder.to_owned())).collect();
+        let file = hash_file(folder).and_then(|hashed| Ok((hashed, fs::metadata(folder)?)));
+        let ((sha256, bytes), about) = file.map_err(|error| not_copied("", &error))?;
+        let content = Content::File { sha256, bytes, mode: about.permissions().mode() & 0o777 };
+        let entry = entry(Vec::new(), content).map_err(|error| not_copied("", &error))?;
+        let files = [(sha256, folder.to_owned())].into();
         return Ok(Base { lines: base_lines(&[entry]).into(), files });
     }
-    let (mut entries, mut files, mut folders) = (Vec::new(), Vec::new(), vec![String::new()]);
-    // The path of a folder in the base is empty or ends with `/`.
-    while let Some(inner) = folders.pop() {
-        let path = folder.join(&inner);
-        if holds_results(&path) {
-            return Err(format!("has `{inner}`, which holds results: move them out of it").into());
+    let reader =
+        TreeReader { cache: project.digests.as_deref(), most_entries: most, most_bytes: u64::MAX };
+    let mut results = None;
+    let read = reader.read(&real, |path| {
+        let path = Path::new(OsStr::from_bytes(path));
+        let is_left_out = holds_results(&folder.join(path));
+        if is_left_out {
+            results.get_or_insert(shown_path(path));
         }
-        let read = fs::read_dir(&path).and_then(|read| read.take(most + 1).collect());
-        let mut read: Vec<DirEntry> = read.map_err(|error| not_copied(&inner, &error))?;
-        read.sort_by_key(DirEntry::file_name);
-        for found in read {
-            let path = format!("{inner}{}", shown_path(Path::new(&found.file_name())));
-            if entries.len() == most {
-                let most = grouped(most as u64);
-                return Err(format!("has more than {most} files, folders and links").into());
-            }
-            let entry = entry(&found, &inner).map_err(|error| not_copied(&path, &error))?;
-            if entry.kind == EntryKind::Folder {
-                folders.push(format!("{}/", entry.path));
-            }
-            files.extend(entry.sha256.map(|sha256| (sha256, found.path())));
-            entries.push(entry);
-        }
+        is_left_out
+    });
+    if let Some(results) = results {
+        return Err(format!("has `{results}/`, which holds results: move them out of it").into());
     }
+    let read = read.map_err(|TooLarge| {
+        format!("has more than {} files, folders and links", grouped(most as u64))
+    })?;
+    let mut entries = read
+        .into_iter()
+        .map(|(path, content)| {
+            let shown = shown_path(Path::new(OsStr::from_bytes(&path)));
+            entry(path, content).map_err(|error| not_copied(&shown, &error))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let files = entries.iter().filter_map(|entry| Some((entry.sha256?, folder.join(&*entry.path))));
+    let files = files.collect();
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     let links = entries.iter().filter_map(|entry| Some((&*entry.path, &**entry.target.as_ref()?)));
     let links: Vec<_> = links.collect();
@@ -110,7 +115,7 @@ pub(super) fn read_base(
         let help = "use relative links within the folder, or files in their place".to_owned();
         return Err(Refusal { reason, help: Some(help) });
     }
-    Ok(Base { lines: base_lines(&entries).into(), files: files.into() })
+    Ok(Base { lines: base_lines(&entries).into(), files })
 }
 
 /// Returns the base that has each of these at a path, in place of an empty one. `None` if it has more than `most` entries.
@@ -154,34 +159,27 @@ fn not_copied(path: &str, error: &io::Error) -> String {
     }
 }
 
-/// Reads an entry of an `inner` folder.
-fn entry(found: &DirEntry, inner: &str) -> io::Result<TreeEntry<'static>> {
-    let utf8 = |text: OsString| {
-        text.into_string().map_err(|_| io::Error::other("its name or target is not UTF-8"))
+fn entry(path: Vec<u8>, content: Content) -> io::Result<TreeEntry<'static>> {
+    let utf8 = |bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::other("its name or target is not UTF-8"))
     };
-    let about = found.metadata()?;
-    let path = format!("{inner}{}", utf8(found.file_name())?);
-    if about.is_dir() {
-        return Ok(folder_entry(path));
+    let entry = folder_entry(utf8(path)?);
+    match content {
+        Content::Folder => Ok(entry),
+        Content::File { sha256, bytes, mode } => {
+            Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256: Some(sha256), ..entry })
+        }
+        Content::Link(target) => {
+            Ok(TreeEntry { kind: EntryKind::Link, target: Some(utf8(target)?.into()), ..entry })
+        }
+        Content::Special => Err(io::Error::other("it is not a regular file")),
+        Content::Unreadable(error) => Err(error),
     }
-    if about.is_symlink() {
-        let target = Some(utf8(fs::read_link(found.path())?.into())?.into());
-        return Ok(TreeEntry { kind: EntryKind::Link, target, ..folder_entry(path) });
-    }
-    file_entry(&found.path(), path)
 }
 
 fn folder_entry(path: String) -> TreeEntry<'static> {
     let kind = EntryKind::Folder;
     TreeEntry { path: path.into(), kind, mode: 0, bytes: 0, sha256: None, target: None }
-}
-
-/// Reads a file, which has `path` in the base.
-fn file_entry(file: &Path, path: String) -> io::Result<TreeEntry<'static>> {
-    // Refuses others than regular files.
-    let (sha256, bytes) = hash_file(file)?;
-    let (mode, sha256) = (fs::metadata(file)?.permissions().mode() & 0o777, Some(sha256));
-    Ok(TreeEntry { kind: EntryKind::File, mode, bytes, sha256, ..folder_entry(path) })
 }
 
 #[cfg(test)]

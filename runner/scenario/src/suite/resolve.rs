@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write as _};
-use std::{fs::File, ops::ControlFlow};
+use std::{fs::File, ops::ControlFlow, sync::Arc};
 
+use runner_files::DigestCache;
 use runner_model::TestId;
 use runner_model::alike::{appearance, escaped_difference};
 
@@ -19,6 +20,13 @@ use crate::{
         threads::Threads,
     },
 };
+
+impl Scenario {
+    /// Sets the cache of digests, so that files of bases are not read again while they do not change.
+    pub fn use_digests(&mut self, digests: Arc<dyn DigestCache>) {
+        self.project.digests = Some(digests);
+    }
+}
 
 /// Reads all tests and lists, and writes the selected tests into `into`, an empty file: one line for each
 /// ([`runner_model::test::Test`]), in order.

@@ -4,14 +4,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use std::{ffi::OsStr, fs, path::Path};
 
 use insta::assert_snapshot;
+use runner_files::DigestCache;
 use runner_model::{Selected, digest, test::Test};
 use tempfile::TempDir;
 
 use crate::suites::{folder, lines, refused, select, try_resolve};
-use crate::{Selection, Suite, load};
+use crate::{Selection, Suite, load, resolve};
 
 /// A scenario whose provider `p` starts in `from`, and whose test has the input `task`.
 fn scenario(from: &str, task: &str) -> String {
@@ -353,4 +356,50 @@ fn bases_are_filled_by_matrix_and_variables() {
     let folder = folder(text, &[("fixtures/ax/f", "a"), ("fixtures/2x/f", "b")]);
     let suite = select(&folder, &Selection::default());
     assert_eq!(suite.bases().len(), 2);
+}
+
+/// The only entry of a cache.
+#[derive(Debug, Default)]
+struct OneEntry(Mutex<Option<Vec<u8>>>);
+
+impl DigestCache for OneEntry {
+    fn read(&self, _: &str) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn keep(&self, _: &str, entry: &[u8]) {
+        *self.0.lock().unwrap() = Some(entry.to_owned());
+    }
+}
+
+#[test]
+fn unchanged_files_of_bases_are_not_read_again() {
+    let folder = with_fixtures("fixtures/a", "");
+    let cache = Arc::new(OneEntry::default());
+    let base = || {
+        let mut scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
+        scenario.use_digests(Arc::<OneEntry>::clone(&cache));
+        let mut file = tempfile::tempfile().unwrap();
+        only_base(&resolve(&scenario, &Selection::default(), &mut file).unwrap())
+    };
+    let read = base();
+    assert!(read.contains(&digest(b"ax").to_string()), "{read}");
+    // The digest of a file that was just changed is not kept.
+    let start = Instant::now();
+    let mut entry = loop {
+        assert_eq!(base(), read);
+        match cache.0.lock().unwrap().take() {
+            Some(entry) => break entry,
+            None => assert!(start.elapsed() < Duration::from_secs(30), "nothing was kept"),
+        }
+    };
+    // Another digest shows that the file itself is not read.
+    let records = entry.len() - 32;
+    entry[records - 32..records].copy_from_slice(&digest(b"planted").0);
+    let sum = digest(&entry[..records]);
+    entry[records..].copy_from_slice(&sum.0);
+    cache.keep("", &entry);
+    assert!(base().contains(&digest(b"planted").to_string()));
+    fs::write(folder.path().join("fixtures/a/x.txt"), "bx").unwrap();
+    assert!(base().contains(&digest(b"bx").to_string()));
 }
