@@ -25,7 +25,8 @@ fn list(keys: &str) -> Runner {
 
 /// Writes a scenario with a list whose plugin prints `list.jsonl`.
 fn cat(records: &str) -> Runner {
-    let runner = list("config = { do = \"cat\" }\nfiles = { \"list.jsonl\" = \"list.jsonl\" }\n");
+    let runner =
+        list("config = { do = \"cat\" }\nattachments = { \"list.jsonl\" = \"list.jsonl\" }\n");
     runner.write("list.jsonl", records);
     runner
 }
@@ -162,6 +163,20 @@ fn outputs_and_files_of_plugins_are_in_the_plan() {
 }
 
 #[test]
+fn runs_with_the_old_key_of_attachments_continue() {
+    let runner = cat("{\"id\": \"a\", \"input\": 1}\n");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    run.change_scenario("\nattachments = {", "\nfiles = {");
+    runner.run(&["trust", "--yes"]).expect(0);
+    runner.run(&["show"]).expect(0);
+    runner.run(&["resume", "--rerun", "all"]).expect(0);
+    assert_eq!(rows(&runner, "a"), 2);
+    runner.write("list.jsonl", "{\"id\": \"a\", \"input\": 1, \"expect\": {\"equals\": 1}}\n");
+    runner.run(&["rescore"]).expect(0).says(&["1 trial"]);
+}
+
+#[test]
 fn shards_and_rescore_have_the_records() {
     let runner = cat("{\"id\": \"a\", \"input\": 1}\n{\"id\": \"b\", \"input\": 1}\n");
     for shard in ["1/2", "2/2"] {
@@ -246,7 +261,7 @@ fn bad_plugins_are_refused_with_reasons() {
             &["`id` is missing", "printed by this plugin"],
         ),
         ("config = 1", &["must be a table"]),
-        ("files = [\"*.jsonl\"]", &["must be a table"]),
+        ("files = [\"*.jsonl\"]", &["unknown key `files`", "write `attachments`"]),
         ("format = \"file\"\nid = \"a\"", &["`format` is for files"]),
         ("grants.fs = [{ path = \".\", mount = \"/a\", mode = \"rw\" }]", &["unknown key `mode`"]),
         ("grants.net = [\"https://example.com\"]", &["unknown key `net`"]),

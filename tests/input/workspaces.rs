@@ -48,7 +48,7 @@ workspace = {}
 [graders.check]
 plugin = "bundled:echo"
 workspace = "read"
-files = { "/work/hidden" = "hidden" }
+hidden = { "/work/hidden" = "hidden" }
 
 [[tests]]
 id = "a"
@@ -129,12 +129,12 @@ fn graded_at(keys: &str) -> String {
 #[test]
 fn contradictions_of_graders_and_workspaces_are_refused() {
     let runner = tasks(TASKS);
-    let files = |files: &str| graded_at(&format!("workspace = \"read\"\nfiles = {{ {files} }}"));
+    let files = |files: &str| graded_at(&format!("workspace = \"read\"\nhidden = {{ {files} }}"));
     let read = || graded_at("workspace = \"read\"");
     for (scenario, texts) in [
         (
-            graded_at("files = { \"/work/x\" = \"fixtures\" }"),
-            ["`files` are put into a workspace", "add `workspace = \"read\"` to the grader"],
+            graded_at("hidden = { \"/work/x\" = \"fixtures\" }"),
+            ["`hidden` files are put into a workspace", "add `workspace = \"read\"` to the grader"],
         ),
         (
             graded_at("workspace = \"rw\""),
@@ -162,8 +162,8 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
             ["no provider has a workspace", "add `workspace = { from = \"FOLDER\" }`"],
         ),
         (
-            graded("workspace = \"read\"\nfiles = { \"/work/x\" = \"fixtures\" }"),
-            ["`files` need one path for all workspaces", "the same `mount`"],
+            graded("workspace = \"read\"\nhidden = { \"/work/x\" = \"fixtures\" }"),
+            ["`hidden` files need one path for all workspaces", "the same `mount`"],
         ),
         (
             files("\"/src/x\" = \"fixtures\""),
@@ -183,7 +183,7 @@ fn contradictions_of_graders_and_workspaces_are_refused() {
         (files("\"/work/x\" = \"hidden\""), ["`hidden` of grader `judge` does not exist", ""]),
         (
             files("\"/work/x\" = \"../{{input.task}}\"").replace("task = \"a\"", "task = \"..\""),
-            ["is chosen by its test", "state other folders in `files`"],
+            ["is chosen by its test", "state other folders in `hidden`"],
         ),
         (files("\"/work/x\" = \"/etc\""), ["leads out of the project", ""]),
         (files("\"/work/x\" = \"{{config.x}}\""), ["this template", ""]),
@@ -217,7 +217,7 @@ fn previews_name_the_files_of_graders() {
     runner.scenario(&graded("workspace = \"write\""));
     snapshot(&runner.exec(&["--dry-run"]).expect(0));
     runner.scenario(&graded_at(
-        "workspace = \"read\"\nfiles = { \"/work/x\" = \"fixtures/{{input.task}}\" }",
+        "workspace = \"read\"\nhidden = { \"/work/x\" = \"fixtures/{{input.task}}\" }",
     ));
     let ran = runner.exec(&["--dry-run"]).expect(0);
     snapshot(&ran);

@@ -143,7 +143,7 @@ fn workspaces_travel_to_two_workers() {
         plugin = "files-command.wasm"
         args = ['{reads}']
         workspace = "read"
-        files = {{ "/work/src/9" = "hidden.txt" }}
+        hidden = {{ "/work/src/9" = "hidden.txt" }}
         [[tests]]
         id = "a"
         input = {acts}

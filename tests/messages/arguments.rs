@@ -86,7 +86,9 @@ fn removed_names_are_refused_with_advice() {
                     "plugin build".to_owned()
                 }
                 table if table.starts_with('[') => {
-                    runner.write("s.toml", format!("{table}\n{name} = 1\n"));
+                    // `files` of a test list are gone only with a `plugin`.
+                    let text = format!("{table}\nplugin = \"p.wasm\"\n{name} = 1\n");
+                    runner.write("s.toml", text);
                     "validate s.toml".to_owned()
                 }
                 command => format!("{command} {name}").replacen("runner ", "", 1),

@@ -210,7 +210,7 @@ fn look() -> Value {
 }
 
 const HIDDEN: &str = "workspace = \"read\"
-files = { \"/work/tests\" = \"hidden/{{input.0.1}}\", \"/work/checks/inner/one.txt\" = \"one.txt\" }";
+hidden = { \"/work/tests\" = \"hidden/{{input.0.1}}\", \"/work/checks/inner/one.txt\" = \"one.txt\" }";
 
 fn hidden(runner: &Runner) {
     fs::create_dir_all(runner.path("hidden/a/deep")).unwrap();
@@ -361,6 +361,34 @@ fn changed_hidden_files_are_judged_without_a_call_of_the_provider() {
     assert_eq!(serde_json::from_str::<Value>(text).unwrap(), looked("hidden"));
 }
 
+#[test]
+fn runs_with_the_old_key_of_hidden_files_continue() {
+    let acts = json!([["read", "a"], ["write", "/work/new", "x"]]);
+    let runner = graded("", &[("look", HIDDEN, look())], &[("a", acts)]);
+    hidden(&runner);
+    runner.exec(&["--journal"]).expect(0);
+    let run = runner.only_run();
+    run.change_scenario("\nhidden = {", "\nfiles = {");
+    runner.run(&["trust", "--yes"]).expect(0);
+    for command in ["show", "verify", "report", "rescore"] {
+        runner.run(&[command]).expect(0);
+    }
+    let call = ["plugin", "run", "--from", run.id(), "--trial", "a@agent#1", "--grader", "look"];
+    runner.run(&call).expect(0);
+    runner.exec(&["--replay", run.id()]).expect(0);
+    assert_eq!(run.rows().len(), 2);
+    runner.write("hidden/a/check.py", "changed");
+    runner.run(&["rescore", run.id()]).expect(0);
+    // With the stored files.
+    runner.run(&["resume", run.id(), "--rerun", "all"]).expect(0);
+    let rows = run.rows_of("a");
+    let checks: Vec<_> = rows.iter().filter(|row| row["outcome"] == "passed").collect();
+    for (row, check) in checks.iter().zip(["hidden", "changed", "hidden"]) {
+        assert_eq!(found(row)["look"], looked(check));
+    }
+    assert_eq!(checks.len(), 3);
+}
+
 /// `keep` changes no fingerprint, and a list that is missing must not look like an attempt that changed nothing.
 #[test]
 fn changes_that_were_not_kept_are_not_judged() {
@@ -460,7 +488,7 @@ plugin = "bundled:cases"
 config.tool = "app"
 input.cases = [{ input = {}, output = '[{"ok":"right"},{"ok":["app.py","lib.py","link"]},{"err":"noent"}]' }]
 workspace = "read"
-files = { "/work/tests" = "hidden" }
+hidden = { "/work/tests" = "hidden" }
 grants.tools = ["app"]
 "#;
 

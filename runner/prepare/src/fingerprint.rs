@@ -194,7 +194,8 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     }
     if let Some(workspace) = grading.as_ref().and_then(|grading| grading.workspace.as_ref()) {
         // Its files are in the fingerprints of tests.
-        recipe["workspace"] = json!([workspace.access, workspace.files.keys().collect::<Vec<_>>()]);
+        recipe["workspace"] =
+            json!([workspace.access, workspace.hidden.keys().collect::<Vec<_>>()]);
     }
     if let Some(tool) = tool {
         recipe["tool"] = json!(tool);

@@ -62,8 +62,9 @@ impl ListRecords {
 }
 
 impl StoredFiles {
-    /// Takes the files out of a stored scenario.
+    /// Takes the files out of a stored scenario, whose keys then have their present names.
     pub(crate) fn take(root: &mut Value) -> Self {
+        rename_old_keys(root);
         let table = root.as_object_mut().and_then(|root| root.remove(TABLE));
         table.and_then(|table| serde_json::from_value(table).ok()).unwrap_or_default()
     }
@@ -77,6 +78,21 @@ impl StoredFiles {
         let note = "# The files that its providers and test lists name, when the run started.";
         Some(format!("{text}\n\n{note}\n{table}"))
     }
+}
+
+/// Renames keys of a stored scenario. In earlier versions, `hidden` of graders and `attachments` of test lists were `files`.
+fn rename_old_keys(root: &mut Value) {
+    let rename = |table: &mut Value, new: &str| {
+        if let Some(keys) = table.as_object_mut()
+            && let Some(value) = keys.remove("files")
+        {
+            keys.insert(new.to_owned(), value);
+        }
+    };
+    let graders = root.get_mut("graders").and_then(Value::as_object_mut);
+    graders.into_iter().flatten().for_each(|(_, grader)| rename(grader, "hidden"));
+    let lists = root.get_mut("test_lists").and_then(Value::as_array_mut).into_iter().flatten();
+    lists.filter(|list| list["files"].is_object()).for_each(|list| rename(list, "attachments"));
 }
 
 #[cfg(test)]

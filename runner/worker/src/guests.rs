@@ -501,7 +501,7 @@ impl Slots {
         row: &RowRef<'_>,
         grader: &str,
     ) -> Option<io::Result<CallWorkspace<'a>>> {
-        let GradedWorkspace { access, files } = grading.workspace.as_ref()?;
+        let GradedWorkspace { access, hidden } = grading.workspace.as_ref()?;
         let mut providers = self.providers.iter().flatten();
         let provider = providers.find(|one| one.settings.name == row.trial.provider);
         let Some(workspace) = provider.and_then(|one| one.settings.workspace.as_ref()) else {
@@ -510,7 +510,7 @@ impl Slots {
         let mount = &workspace.mount;
         let inside =
             |path: &String| Some(path.strip_prefix(&**mount)?.strip_prefix('/')?.to_owned());
-        let replaced = files.keys().filter_map(inside).collect();
+        let replaced = hidden.keys().filter_map(inside).collect();
         let overlay = self.overlay(row, test.grader_files.get(grader), replaced).await;
         let base = self.base(row.workspace?.base.as_ref()).await;
         Some(base.and_then(|base| {

@@ -52,7 +52,7 @@ impl Plan {
         let mut lists = BTreeSet::new();
         let graded = self.providers.iter().filter_map(|one| one.provider.grading.as_ref());
         let mut workspaces = graded.filter_map(|grading| grading.workspace.as_ref());
-        if workspaces.all(|workspace| workspace.files.is_empty()) {
+        if workspaces.all(|workspace| workspace.hidden.is_empty()) {
             return Ok(lists);
         }
         let (mut line, mut read) = (Vec::new(), None);
@@ -191,13 +191,13 @@ impl Plan {
 
 /// Returns a line about the workspace that a grader gets. `None` without one.
 fn graded_workspace(grader: &Provider) -> Option<String> {
-    let GradedWorkspace { access, files } = grader.grading.as_ref()?.workspace.as_ref()?;
+    let GradedWorkspace { access, hidden } = grader.grading.as_ref()?.workspace.as_ref()?;
     let access = match access {
         GradedAccess::Read => "reads workspaces after their attempts",
         GradedAccess::Write => "writes to copies of workspaces after their attempts",
     };
     let files: Vec<_> =
-        files.iter().map(|(place, from)| format!("`{from}` at `{place}`")).collect();
+        hidden.iter().map(|(place, from)| format!("`{from}` at `{place}`")).collect();
     let with = if files.is_empty() { "" } else { ", with " };
     Some(format!("grader `{}` {access}{with}{}", grader.name, files.join(", ")))
 }

@@ -55,7 +55,7 @@ pub struct GradedWorkspace {
     /// Files and folders that take the place of what the attempt left there: paths in the guest, which are below the `mount` of
     /// each provider, and paths relative to the scenario. Roots: [`WORKSPACE_ROOTS`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, Template>,
+    pub hidden: BTreeMap<String, Template>,
 }
 
 text_enum! {

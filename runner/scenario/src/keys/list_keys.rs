@@ -1,18 +1,17 @@
 //! The keys of test lists, and those of the plugins that print their records.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, ProviderFile, Stdin};
+use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, Stdin};
 use runner_model::template::Template;
 use runner_model::{Budgets, Limits, ProviderName};
-use serde_json::{Value, json};
 
 use super::provider_keys::{PLUGIN, ProviderFiles};
 use super::test_keys::{EXPECT, META, Meta, TestSettings, providers, settings};
 use crate::keys::{LIST_GRANTS, ListFiles};
 use crate::reading::{
-    Any, AnyTable, At, Boolean, Either, Form, GLOB, Globs, Integer, LIST_ROOTS, List, Reader, SIZE,
-    Table, TableForm, TemplateValue, Templated, Templates, Word,
+    Any, AnyTable, Boolean, GLOB, Globs, Integer, LIST_ROOTS, List, SIZE, Table, TableForm,
+    TemplateValue, Templated, Templates, Word,
 };
 use crate::stored_files::ListRecords;
 
@@ -68,22 +67,19 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     if is_of_files && has_plugin {
         table.refuse_key("format", "`format` is for files, but a `plugin` makes the records");
     }
-    let files = ListFiles { is_optional, has_any_name: is_of_files };
-    let form = ListSource { files, has_plugin };
-    let source = if has_plugin || table.is_described() {
-        table.optional("files", &form)
+    let globs = Globs(List(1, ListFiles { is_optional, has_any_name: is_of_files }));
+    let files = if table.is_described() {
+        table.optional("files", &globs)
+    } else if has_plugin {
+        // Its attachments were `files` once: the removed key is reported with advice.
+        None
     } else {
-        table.required("files", &form)
+        table.required("files", &globs)
     };
-    let (matches, attached) = match source {
-        Some(Either::String(matches)) => (matches, Vec::new()),
-        Some(Either::Table(attached)) => (Vec::new(), attached),
-        None => Default::default(),
-    };
-    let plugin = list_plugin(table, attached);
     let mut seen = HashSet::new();
-    let files: Vec<_> = matches.into_iter().flatten().collect();
-    let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
+    let files = files.into_iter().flatten().flatten();
+    let files = files.filter(|name| seen.insert(name.clone())).collect();
+    let plugin = list_plugin(table);
     let id = Templated(LIST_ROOTS);
     let id = if is_of_files { table.required("id", &id) } else { table.optional("id", &id) };
     let input = Templates(Any, LIST_ROOTS);
@@ -109,32 +105,11 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     })
 }
 
-/// The `files` of a test list: globs over its data files, or attachments of its plugin.
-struct ListSource {
-    files: ListFiles,
-    has_plugin: bool,
-}
-
-impl Form for ListSource {
-    type Out = Either<Vec<BTreeSet<String>>, Vec<ProviderFile>>;
-
-    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
-        if self.has_plugin {
-            return ProviderFiles.read(at, value, reader).map(Either::Table);
-        }
-        Globs(List(1, self.files)).read(at, value, reader).map(Either::String)
-    }
-
-    fn schema(&self) -> Value {
-        json!({"anyOf": [Globs(List(1, self.files)).schema(), ProviderFiles.schema()]})
-    }
-}
-
 /// Reads the keys of the plugin that prints the records of a test list. `None` without `plugin`.
-fn list_plugin(table: &mut Table<'_, '_>, files: Vec<ProviderFile>) -> Option<Provider> {
+fn list_plugin(table: &mut Table<'_, '_>) -> Option<Provider> {
     let plugin = table.optional("plugin", &PLUGIN);
     if !table.has("plugin") {
-        for key in ["config", "grants", "limits"] {
+        for key in ["config", "attachments", "grants", "limits"] {
             if table.has(key) {
                 let message =
                     format!("`{key}` is for the plugin of a list, and it has no `plugin`");
@@ -143,6 +118,7 @@ fn list_plugin(table: &mut Table<'_, '_>, files: Vec<ProviderFile>) -> Option<Pr
         }
     }
     let config = table.or("config", &AnyTable, "{}");
+    let files = table.optional("attachments", &ProviderFiles).unwrap_or_default();
     let grants = table.or("grants", &LIST_GRANTS, "{}");
     let (limits, records) = table.or("limits", &LIST_LIMITS, "{}");
     Some(Provider {

@@ -11,7 +11,7 @@ use runner_model::{
 };
 use serde_json::{Value, json};
 
-use super::workspace_keys::{ACCESS, GRADER_FILES, SCRATCH, WORKSPACE_TABLE};
+use super::workspace_keys::{ACCESS, HIDDEN, SCRATCH, WORKSPACE_TABLE};
 use crate::keys::{FILES, FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
@@ -120,7 +120,7 @@ impl Form for ProviderFiles {
 
 fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
     let input = table.optional("input", &Templates(Any, GRADED_ROOTS));
-    let files = table.optional("files", &GRADER_FILES).unwrap_or_default();
+    let hidden = table.optional("hidden", &HIDDEN).unwrap_or_default();
     let access = table.optional("workspace", &ACCESS);
     let grading = Grading {
         input: input.map(TemplateValue::into_value),
@@ -130,7 +130,7 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
         retries: table.optional("retries", &RETRIES),
         workspace: access
-            .map(|access| GradedWorkspace { access, files: files.into_iter().collect() }),
+            .map(|access| GradedWorkspace { access, hidden: hidden.into_iter().collect() }),
         fingerprint: None,
     };
     let mut grader = Provider { grading: Some(Box::new(grading)), ..settings(table)? };

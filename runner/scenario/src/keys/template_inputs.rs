@@ -42,8 +42,8 @@ pub(crate) fn test_inputs(provider: &Provider) -> Vec<TestInput<'_>> {
     }
     // Only these templates of a grader are about the input of a test.
     if let Some(grading) = &provider.grading {
-        for (place, template) in grading.workspace.iter().flat_map(|workspace| &workspace.files) {
-            let path = keys(["graders", &provider.name, "files", place]);
+        for (place, template) in grading.workspace.iter().flat_map(|workspace| &workspace.hidden) {
+            let path = keys(["graders", &provider.name, "hidden", place]);
             inputs.extend(template.keys_of("input").map(|keys| TestInput {
                 path: path.clone(),
                 kind: InputKind::Value { keys, allows_nul: true },

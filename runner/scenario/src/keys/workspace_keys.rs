@@ -13,8 +13,8 @@ pub(super) const WORKSPACE_TABLE: TableForm<Workspace> =
 /// What a grader may do with the workspace of an attempt.
 pub(super) const ACCESS: Word<GradedAccess> =
     Word(|| GradedAccess::ALL.iter().map(|access| access.as_str()).collect(), GradedAccess::parse);
-/// The files of a grader, by their paths in the guest.
-pub(super) const GRADER_FILES: Named<Templated> = Named {
+/// Files that a grader sees and no provider, by their paths in the guest.
+pub(super) const HIDDEN: Named<Templated> = Named {
     form: Templated(WORKSPACE_ROOTS),
     words: "a table such as { \"/work/tests\" = \"hidden\" }",
     refuse: |_| None,
@@ -136,13 +136,13 @@ pub(super) fn check_tool_folders(
     }
 }
 
-/// Reports contradictions between the workspace and the files of a grader, its other keys, and the workspaces of providers.
+/// Reports contradictions between the workspace and the hidden files of a grader, its other keys, and the workspaces of providers.
 pub(super) fn check_graded(grader: &Value, at: &At<'_>, root: &Value, reader: &mut Reader<'_>) {
-    let files = grader.get("files").and_then(Value::as_object);
+    let hidden = grader.get("hidden").and_then(Value::as_object);
     let Some(access) = grader.get("workspace") else {
-        if files.is_some() {
-            let message = "`files` are put into a workspace, which this grader does not get";
-            let problem = reader.refuse_key(&at.key("files"), message, "has no effect");
+        if hidden.is_some() {
+            let message = "`hidden` files are put into a workspace, which this grader does not get";
+            let problem = reader.refuse_key(&at.key("hidden"), message, "has no effect");
             problem.help = Some("add `workspace = \"read\"` to the grader".to_owned());
         }
         return;
@@ -170,10 +170,11 @@ pub(super) fn check_graded(grader: &Value, at: &At<'_>, root: &Value, reader: &m
     for (mount, name) in &mounts {
         check_overlaps(grader, at, mount, &tables.key(name).key("workspace"), reader);
     }
-    let at = at.key("files");
-    let files = files.into_iter().flatten().map(|(path, _)| path);
-    if files.clone().count() > 0 && mounts.len() > 1 {
-        let message = "`files` need one path for all workspaces, and these differ in `mount`";
+    let at = at.key("hidden");
+    let paths = hidden.into_iter().flatten().map(|(path, _)| path);
+    if paths.clone().count() > 0 && mounts.len() > 1 {
+        let message =
+            "`hidden` files need one path for all workspaces, and these differ in `mount`";
         let problem = reader.refuse_key(&at, message, "these files");
         problem.help = Some("give all providers with a workspace the same `mount`".to_owned());
         for (mount, name) in mounts {
@@ -182,7 +183,7 @@ pub(super) fn check_graded(grader: &Value, at: &At<'_>, root: &Value, reader: &m
         }
         return;
     }
-    for path in files.clone() {
+    for path in paths.clone() {
         if let Err(reason) = check_place(path) {
             reader.refuse_key(&at.key(path), format!("`{path}` {reason}"), "this path");
             continue;
@@ -193,8 +194,9 @@ pub(super) fn check_graded(grader: &Value, at: &At<'_>, root: &Value, reader: &m
             let problem = reader.refuse_key(&at.key(path), message, "this path");
             problem.help = Some(format!("choose a path such as `{mount}/tests`"));
         }
-        if let Some(other) = files.clone().find(|other| is_in(other)) {
-            let message = format!("`{path}` is in `{other}`, which is another one of the `files`");
+        if let Some(other) = paths.clone().find(|other| is_in(other)) {
+            let message =
+                format!("`{path}` is in `{other}`, which is another one of the `hidden` files");
             reader.refuse_key(&at.key(path), message, "this path").help =
                 Some("put both into one folder of the project".to_owned());
             reader.add_place(&at.key(other), "the other one");

@@ -89,7 +89,7 @@ fn place_of(path: &[Step]) -> TextPlace {
         ("providers" | "graders" | "tools", "stdin") => path.len() == 3,
         ("providers" | "graders" | "tools", "grants") => key(3) == "env",
         ("providers", "workspace") => key(3) == "from",
-        ("graders", "input" | "files") => true,
+        ("graders", "input" | "hidden") => true,
         ("test_lists", field) => ["id", "input", "expect", "reference", "meta"].contains(&field),
         _ => false,
     };

@@ -11,7 +11,7 @@ const PLACEHOLDERS: [(&[&str], &str); 9] = [
     ),
     (
         &["input"],
-        "has a value only in `args`, `stdin`, `grants.env` and `workspace.from`, and in a grader's `input` and `files`",
+        "has a value only in `args`, `stdin`, `grants.env` and `workspace.from`, and in a grader's `input` and `hidden`",
     ),
     (&["config", "run", "trial"], "has a value only in `args`, `stdin` and `grants.env`"),
     (

@@ -101,7 +101,8 @@ impl<'p> Reader<'p> {
             [Step::Key(table), ..] if table == "run" || table == "known" => return,
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
             [Step::Key(root), Step::Item(index), Step::Key(key), ..]
-                if root == "test_lists" && ["files", "plugin", "grants"].contains(&&**key) =>
+                if root == "test_lists"
+                    && ["files", "attachments", "plugin", "grants"].contains(&&**key) =>
             {
                 FileOwner::List(*index)
             }
@@ -257,7 +258,9 @@ fn example(expected: &str, value: &Value, key: &str) -> Option<String> {
         (_, "meta") if is_of_keys => r#"{ topic = "birds" }"#.to_owned(),
         (_, "expect") if is_of_keys => r#"{ equals = "x" }"#.to_owned(),
         (_, "stderr" | "not") if is_of_keys => r#"{ contains = "x" }"#.to_owned(),
-        (_, "files") if expected == "a table" => r#"{ report = "data/report.txt" }"#.to_owned(),
+        (_, "files" | "attachments") if expected == "a table" => {
+            r#"{ report = "data/report.txt" }"#.to_owned()
+        }
         (Value::String(_) | Value::Number(_), _) if expected == "an array" => format!("[{value}]"),
         (Value::Number(_) | Value::Bool(_), _) if ["a string", "a test id"].contains(&expected) => {
             format!("\"{value}\"")

@@ -539,17 +539,17 @@ impl Planner<'_> {
             let Provider { name, grading, .. } = &all[index];
             let workspace = grading.as_ref().and_then(|grading| grading.workspace.as_ref());
             let mut trees = Vec::new();
-            for (place, template) in workspace.iter().flat_map(|workspace| &workspace.files) {
+            for (place, template) in workspace.iter().flat_map(|workspace| &workspace.hidden) {
                 // `check` has reported missing values and workspaces, and the path was checked when it was read.
                 let Ok(path) = template.render_text(&[("input", &test.input)]) else { continue };
                 let inner = mount.and_then(|mount| place.strip_prefix(mount)?.strip_prefix('/'));
                 let Some(inner) = inner else { continue };
-                let tree = check_chosen("files", template, &path)
+                let tree = check_chosen("hidden", template, &path)
                     .and_then(|()| self.rules.blobs().grader_file(project, folder.join(&path)));
                 match tree {
                     Ok(tree) => trees.push((inner.to_owned(), tree)),
                     Err(refusal) => {
-                        let key = keys(["graders", name, "files", place]);
+                        let key = keys(["graders", name, "hidden", place]);
                         let places = origin.path_places(template, &key, "this path");
                         let file = format!("`{path}` of grader `{name}`");
                         problems.push(Problem::refused(&file, refusal).at_all(places));
@@ -562,7 +562,7 @@ impl Planner<'_> {
             match self.rules.blobs().grader_files(trees) {
                 Ok(digest) => drop(bases.insert(name.to_string(), digest)),
                 Err(reason) => {
-                    let key = keys(["graders", name, "files"]);
+                    let key = keys(["graders", name, "hidden"]);
                     let problem =
                         Problem::new(format!("the workspace of grader `{name}` {reason}"));
                     problems.push(

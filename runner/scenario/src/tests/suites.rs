@@ -284,6 +284,22 @@ fn stored_scenario_needs_no_other_file() {
 }
 
 #[test]
+fn stored_scenario_may_have_old_keys() {
+    let now = "[providers.p]\nplugin = 'p.wasm'\nworkspace = {}\n[graders.g]\nplugin = 'g.wasm'\nworkspace = 'read'\nhidden = { '/work/a' = '{{input}}' }\n[[test_lists]]\nplugin = 'l.wasm'\nattachments = { l = 'l.txt' }\n[[test_lists]]\nfiles = ['*.csv']\n[stored.attached]\n'l.txt' = ['e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', 0]\n";
+    let old = now.replace("hidden", "files").replace("attachments", "files");
+    let [now, old] = [now, &old].map(|text| {
+        let scenario = parse_stored(text, "stored", &Default::default());
+        let Scenario { providers, lists, .. } =
+            scenario.map_err(|all| all.render(false, 100)).unwrap();
+        format!("{providers:?} {lists:?}")
+    });
+    assert_eq!(old, now);
+    for part in ["hidden: {\"/work/a\"", "ProviderFile"] {
+        assert!(now.contains(part), "{now}");
+    }
+}
+
+#[test]
 fn journal_makes_providers_and_graders_deterministic() {
     let journals = |run: &str, overrides: &ScenarioOverrides| {
         let text = format!(

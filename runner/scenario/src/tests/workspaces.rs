@@ -290,7 +290,7 @@ fn files_of_graders_are_one_base_for_each_test() {
         graders.g.plugin = 'bundled:echo'
         graders.g.workspace = 'read'
         graders.h = { plugin = 'bundled:echo', workspace = 'read' }
-        graders.g.files = { '/work/tests' = 'hidden/{{input.task}}', '/work/a/b' = 's.json', '/work/tests-2' = 'same' }
+        graders.g.hidden = { '/work/tests' = 'hidden/{{input.task}}', '/work/a/b' = 's.json', '/work/tests-2' = 'same' }
         tests = [
             { id = '1', input.task = 'x', providers = ['p'], expect.graders = ['g', 'h'] },
             { id = '2', input.task = 'y', providers = ['p'], expect.graders = ['g'] },
