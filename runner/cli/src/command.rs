@@ -9,9 +9,10 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::fleet::{broker, worker};
 use crate::commands::help::{completions, manual, schema};
-use crate::commands::results::{accept, compare, history, known, merge, notify, queue, trust};
+use crate::commands::results::{accept, compare, history, known, merge};
+use crate::commands::root::{notify, queue, trust, upkeep};
 use crate::commands::{control, exec, follow, init, list, plugin};
-use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
+use crate::commands::{report, rescore, resume, serve, show, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.

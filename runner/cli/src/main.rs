@@ -29,7 +29,6 @@ mod commands {
     mod session;
     pub mod show;
     mod target;
-    pub mod upkeep;
     pub mod validate;
     mod watch;
 
@@ -57,7 +56,7 @@ mod commands {
         pub mod run;
     }
 
-    /// Commands about results of trials, the ends of runs, the queue and trust, and the texts of their answers.
+    /// Commands about results of trials, and the texts of their answers.
     pub mod results {
         pub mod accept;
         pub mod calls;
@@ -67,11 +66,16 @@ mod commands {
         pub mod history;
         pub mod known;
         pub mod merge;
-        pub mod notify;
-        pub mod queue;
         pub mod transcript;
         pub mod trial;
+    }
+
+    /// Commands about a results root: its queue, notifications, trust and upkeep.
+    pub mod root {
+        pub mod notify;
+        pub mod queue;
         pub mod trust;
+        pub mod upkeep;
     }
 }
 

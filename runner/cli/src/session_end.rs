@@ -14,7 +14,7 @@ use runner_scenario::parse_stored;
 
 use crate::report_files::{ReportFile, report_options};
 use crate::text::{CommandError, Out};
-use crate::{args::SessionArgs, ci, commands::results::notify, detach};
+use crate::{args::SessionArgs, ci, commands::root::notify, detach};
 
 /// Time that another process may take to send the notifications of a run.
 const PATIENCE: Duration = Duration::from_secs(1);

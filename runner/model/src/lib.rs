@@ -15,6 +15,7 @@ mod digest;
 pub mod exit;
 pub mod grants;
 mod id;
+pub mod known;
 mod limits;
 pub mod log;
 pub mod outcome;
@@ -29,6 +30,8 @@ pub mod test;
 mod testing;
 mod text;
 mod time;
+pub mod transcript;
+pub mod workspace;
 
 pub use digest::{Digest, Fingerprint, digest};
 pub use grants::{Grants, NetGrant};
@@ -41,8 +44,7 @@ pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
     LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
-    Selected, SessionOverrides, SessionSettings, SetVars, Shard, known, known_plan, media_type,
-    transcript, tree, workspace,
+    Selected, SessionOverrides, SessionSettings, SetVars, Shard, media_type, tree,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 pub use testing::{test_duration, test_setting};

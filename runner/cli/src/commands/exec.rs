@@ -13,8 +13,8 @@ use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line
 use runner_scenario::Filter;
 
 use super::fleet::flags::{MACHINES, RemoteArgs};
-use super::results::queue::{self, QueueArgs};
-use super::{group, help::completions::test_ids, results::notify, session, watch};
+use super::root::queue::{self, QueueArgs};
+use super::{group, help::completions::test_ids, root::notify, session, watch};
 use crate::args::{BACKGROUND, OUTPUT, PLUGINS, RESULTS, SELECTION, SETTINGS};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants, mistake, style};

@@ -8,7 +8,7 @@ use runner_record::{Rerun, RunDir};
 use runner_report::{ResumeLine, VERSION, json::one_line};
 
 use super::fleet::flags::{MACHINES, RemoteArgs};
-use super::results::queue::{self, QueueArgs};
+use super::root::queue::{self, QueueArgs};
 use super::{group, session};
 use crate::args::{BACKGROUND, OUTPUT, RunArg, SELECTION, SessionArgs};
 use crate::detach;

@@ -11,7 +11,7 @@ use runner_scenario::Notify;
 use runner_serve::{BoundServer, Listen, ServeSettings, links};
 
 use crate::text::{CommandError, Out, mistake, style};
-use crate::{args::RootArgs, commands::results::notify};
+use crate::{args::RootArgs, commands::root::notify};
 
 /// Time in which a browser must read the file of `--open`.
 const OPEN_TIME: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use runner_model::units::{grouped, plural};
 use runner_model::{exit::Exit, visible::visible_line};
 use runner_scenario::Notify;
 
-use super::{group, results::notify};
+use super::{group, root::notify};
 use crate::args::{secret_file, set_var};
 use crate::text::{CommandError, Out, grants, style};
 

@@ -2,8 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use runner_model::known::plan::KnownPlan;
 use runner_model::known::{Known, KnownEntry, KnownList, Stale};
-use runner_model::known_plan::KnownPlan;
 use runner_model::{Time, units::grouped};
 use runner_record::{Manifest, NO_KNOWN, RunDir};
 use runner_scenario::{Scenario, Suite};

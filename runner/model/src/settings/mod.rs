@@ -3,15 +3,10 @@
 
 mod form;
 mod gate;
-mod judged;
-pub mod known;
-pub mod known_plan;
 mod overrides;
 mod selected;
 mod shard;
-pub mod transcript;
 pub mod tree;
-pub mod workspace;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 

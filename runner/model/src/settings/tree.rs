@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::workspace::{
+use crate::visible::{cut, steers, visible_line};
+use crate::workspace::{
     Change, ChangeKind, EntryKind, MAX_CHANGE_BYTES, MAX_CHANGES, TreeEntry, read_base,
 };
-use crate::visible::{cut, steers, visible_line};
 use crate::{Digest, Text};
 
 /// Bytes of a path or a target. Systems accept no longer ones.

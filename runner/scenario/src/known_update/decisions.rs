@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use runner_model::known::plan::KnownPlan;
 use runner_model::known::{Judged, Known, KnownEntry, KnownList, MAX_MEMBERS, Stale, literal};
-use runner_model::known_plan::KnownPlan;
 use runner_model::{Fingerprint, Outcome, Time, globs::over_ids, id_glob, row::FailureKinds};
 
 use super::text::ListText;

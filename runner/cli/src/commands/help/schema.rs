@@ -19,9 +19,10 @@ use crate::commands::plugin::{
     run::{GradeDocument, PluginRunDocument},
 };
 use crate::commands::results::{
-    accept::AcceptDocument, known::KnownDocument, merge::MergeDocument, notify::NotifyDocument,
+    accept::AcceptDocument, known::KnownDocument, merge::MergeDocument,
 };
-use crate::commands::upkeep::{CleanupDocument, VerifyDocument};
+use crate::commands::root::notify::NotifyDocument;
+use crate::commands::root::upkeep::{CleanupDocument, VerifyDocument};
 use crate::text::{CommandError, Out, Table, events::NumberedEvent};
 
 /// Print the JSON Schema of a file or of `--json`

@@ -1,6 +1,6 @@
 //! [`KnownPlan`]: finds the entries of a list of known failures that apply to the tests of a plan.
 
-use crate::known::{Known, KnownList, Stale};
+use super::{Known, KnownList, Stale};
 use crate::{Fingerprint, Time};
 
 /// A list that is compared with the tests of a plan, one after another.

@@ -16,7 +16,7 @@ use runner_scenario::Notify;
 use crate::args::{DocumentArgs, RootArgs, SessionArgs, join_fail_fast, number};
 use crate::command::{Cli, Command};
 use crate::text::{CommandError, Out, Table, mistake, summary};
-use crate::{commands::results::notify, detach};
+use crate::{commands::root::notify, detach};
 
 /// Time between two reads of a queue.
 const POLL_EVERY: Duration = Duration::from_millis(500);

@@ -1,5 +1,8 @@
 //! Known failures: [`KnownList`], the list that a session judged by, and [`Known`], which finds the entry of a trial.
 
+mod judged;
+pub mod plan;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::OnceLock;
 
@@ -9,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Outcome, Time, globs, row::FailureKinds};
 
-pub use super::judged::{Judged, MAX_MEMBERS};
+pub use self::judged::{Judged, MAX_MEMBERS};
 pub use crate::digest::KnownMember;
 
 /// The known failures of a run, as a session stores them.

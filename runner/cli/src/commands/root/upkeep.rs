@@ -475,5 +475,5 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-#[path = "../tests/upkeep.rs"]
+#[path = "../../tests/upkeep.rs"]
 mod tests;
