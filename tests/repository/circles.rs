@@ -13,39 +13,6 @@ use regex::Regex;
 use super::entries;
 use crate::support::guests::root;
 
-/// The crates of `runner/`, and those among them that each may depend on.
-const CRATES: [(&str, &[&str]); 14] = [
-    ("model", &[]),
-    ("files", &["model"]),
-    ("scenario", &["model", "files"]),
-    ("record", &["model", "files"]),
-    ("prepare", &["model", "files", "scenario", "record"]),
-    ("results", &["model", "scenario", "record"]),
-    ("engine", &["model", "files", "scenario", "record", "results", "prepare"]),
-    ("sandbox", &["model", "files"]),
-    ("worker", &["model", "sandbox"]),
-    ("report", &["model", "scenario", "record", "results"]),
-    ("operations", &["model", "scenario", "record", "prepare", "report"]),
-    ("serve", &["model", "scenario", "record", "results", "engine", "report", "operations"]),
-    ("fleet", &["model", "record", "prepare", "engine"]),
-    (
-        "cli",
-        &[
-            "model",
-            "scenario",
-            "record",
-            "prepare",
-            "engine",
-            "sandbox",
-            "worker",
-            "report",
-            "operations",
-            "serve",
-            "fleet",
-        ],
-    ),
-];
-
 const MAX_ENTRIES: usize = 24;
 
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//[^\n]*").unwrap());
@@ -64,28 +31,35 @@ type Module = Vec<String>;
 /// The modules that each module of a crate imports from.
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
+/// Also compares the first comment of each `lib.rs`.
 #[test]
 fn crates_know_only_what_the_table_allows() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let table: BTreeMap<_, _> = rows.collect();
     for folder in crates() {
         let name = folder.file_name().unwrap().to_str().unwrap();
-        let (_, allowed) = CRATES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .unwrap_or_else(|| panic!("`{name}` is not in the table"));
+        let (allowed, _) = table[name].split_once(" | ").unwrap();
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         let manifest: toml::Table = manifest.parse().unwrap();
-        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let needed = manifest.get(kind).and_then(|table| table.as_table());
-            for needed in needed.into_iter().flat_map(|table| table.keys()) {
-                // Only third-party crates.
-                if needed == "runner-features" {
-                    continue;
-                }
-                if let Some(other) = needed.strip_prefix("runner-") {
-                    assert!(allowed.contains(&other), "`{name}` may not know `{other}`");
-                }
-            }
+        let known = |kind| -> BTreeSet<_> {
+            let table = manifest.get(kind).and_then(|table| table.as_table()).into_iter().flatten();
+            let crates = table.filter_map(|(name, _)| name.strip_prefix("runner-"));
+            // Only third-party crates.
+            crates.filter(|name| *name != "features").collect()
+        };
+        for other in
+            ["dependencies", "dev-dependencies", "build-dependencies"].map(known).iter().flatten()
+        {
+            let is_allowed = allowed == "all" || allowed.split(", ").any(|name| name == *other);
+            assert!(is_allowed, "`{name}` may not know `{other}`");
         }
+        let Ok(source) = fs::read_to_string(folder.join("src/lib.rs")) else { continue };
+        let comment = source.replace("\n//! ", " ");
+        let (_, sentence) = comment.split_once("Depends on ").unwrap();
+        let (sentence, _) = sentence.split_once('.').unwrap();
+        let named = sentence.split('`').skip(1).step_by(2).collect();
+        assert_eq!(known("dependencies"), named, "the first comment of `{name}`");
     }
 }
 

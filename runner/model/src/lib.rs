@@ -1,7 +1,7 @@
 //! The types that cross crates: ids, rows, outcomes, the status graph, tests, providers, limits, and the frames between
 //! coordinator and worker.
 //!
-//! This crate does no I/O and reads no clock. It checks everything that a worker sends ([`protocol`], [`row::check_row`]).
+//! Depends on no other crate, does no I/O and reads no clock. Checks everything that a worker sends ([`protocol`], [`row::check_row`]).
 //!
 //! Start at [`row`]: all other crates make, move, store or show lines of `index.jsonl`.
 

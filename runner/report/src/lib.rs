@@ -1,10 +1,13 @@
 //! One typed document for each question about runs: the output of `--json`, and the source of all texts about runs.
 //!
-//! This crate reads runs through `results` and `record`, and changes no file. It may know `model`, `scenario`, `record` and `results`. [`failure`]
-//! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
+//! Reads runs through `results` and `record`, and writes into no run. Depends on `model`, `scenario`, `record` and `results`.
+//! [`failure`] formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`]
+//! writes files.
 //!
-//! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML. `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results that several crates print, and
-//! `pages/` those of `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
+//! Start reading at [`RunDocument`]. The folder `web` has the pages of `runner serve`, which are also the report as HTML.
+//! `rows.rs` reads selected rows of a table, whose sums are in `results.rs`. `compare/` joins two runs, `trials/` has one trial
+//! and the history of a scenario, `commands/` the documents without results that several crates print, and `pages/` those of
+//! `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
 //! several of them share.
 
 mod commands;

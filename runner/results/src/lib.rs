@@ -1,11 +1,13 @@
 //! The results of a run, read once: [`RunTable`], and the questions that it answers.
 //!
-//! `record`'s fold decides whether a row settles its trial. Only this crate picks the row that stands for a trial: the last one
-//! that settles it, or else the last one. A table is kept in the user's cache folder; without it, the rows are read again. This crate may know `model`,
-//! `scenario` and `record`.
+//! `record`'s fold decides whether a row settles its trial. This crate picks the row that stands for a trial: the last one that
+//! settles it, or else the last one. Few files of other crates read rows by themselves; a test of the repository lists them, each
+//! with its reason. A table is kept in the user's cache folder; without it, the rows are read again. Depends on `model`, `scenario`
+//! and `record`.
 //!
-//! Start reading at [`RunTable`]. `read.rs` makes it and `cache.rs` keeps it, `planned.rs` adds the plan, `select.rs` and `search.rs` find rows, `sums.rs` and `meta.rs` sum them up,
-//! `join.rs` joins two tables, and `exact.rs` compares the rows of two runs.
+//! Start reading at [`RunTable`]. `read.rs` makes it and `cache.rs` keeps it, `planned.rs` adds the plan, `select.rs` and
+//! `search.rs` find rows, `sums.rs` and `meta.rs` sum them up, `join.rs` joins two tables, and
+//! `exact.rs` compares the rows of two runs.
 
 mod cache;
 mod columns;

@@ -2,7 +2,7 @@
 //!
 //! The server owns no run. It reads the root's files at each request, starts runs as processes of their own, and leaves requests
 //! to running ones in files. [`api`] has one table of routes, from which the router and the OpenAPI document are made. Depends on
-//! `model`, `scenario`, `record`, `engine`, `report` and `operations`.
+//! `model`, `scenario`, `record`, `results`, `engine`, `report` and `operations`.
 //!
 //! Start reading at [`BoundServer`]. A request passes `listener`, then `guard`, which checks it with `access`, and then a call of
 //! `api` or `pages`. Programs have a `token`, and browsers a `login`.

@@ -1,7 +1,8 @@
 //! The worker process: receives tasks over a socket, calls plugins, judges replies and reports whole rows. Also the
-//! children that compile plugins, post webhooks and run commands of notifications. It knows `model` and `sandbox`, has no path
-//! to a run directory and is not trusted. Its supervisor is the parent process: a coordinator, or a single call such as
-//! `plugin run`.
+//! children that compile plugins, post webhooks and run commands of notifications. Depends on `model` and `sandbox`.
+//!
+//! A worker has no path to a run directory and is not trusted. Its supervisor is the parent process: a coordinator, or a single
+//! call such as `plugin run`.
 //!
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `worker_state` is shared by both.
