@@ -93,13 +93,15 @@ pub fn merge(
     };
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
     let mut given = shards.map(|path| GivenShard::open(path)).collect::<Result<Vec<_>, _>>()?;
-    given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
+    given.sort_by_cached_key(|shard| {
+        (shard.opened.as_ref().map(|opened| opened.shard), shard.path.clone())
+    });
     let whole = compare(&mut given).and_then(|base| {
         let GivenShard { opened, problems, .. } = &mut given[base];
         let whole = WholePlan::read(opened.as_ref()?);
         whole.inspect_err(|error| problems.push(error.to_string())).ok()
     });
-    let mut found = MergeFindings {
+    let mut findings = MergeFindings {
         outcome: MergeOutcome::Refused,
         count: whole.as_ref().map_or(0, |whole| whole.count),
         planned: whole.as_ref().map_or(0, |whole| whole.suite.trials()),
@@ -109,24 +111,24 @@ pub fn merge(
         holes: Vec::new(),
     };
     if let Some(whole) = &whole {
-        for one in &mut given {
-            one.check(whole)?;
+        for shard in &mut given {
+            shard.check(whole)?;
         }
-        whole.find_holes(&given, &mut found)?;
+        whole.find_holes(&given, &mut findings)?;
     }
-    found.shards = given.iter().map(GivenShard::findings).collect();
-    let has_problems = given.iter().any(|one| !one.problems.is_empty());
-    let Some(whole) = whole.filter(|_| !has_problems) else { return Ok((found, None)) };
-    if found.left > 0 && !request.allow_holes {
-        return Ok((found, None));
+    findings.shards = given.iter().map(GivenShard::findings).collect();
+    let has_problems = given.iter().any(|shard| !shard.problems.is_empty());
+    let Some(whole) = whole.filter(|_| !has_problems) else { return Ok((findings, None)) };
+    if findings.left > 0 && !request.allow_holes {
+        return Ok((findings, None));
     }
-    let sources = given.iter().filter_map(|one| Some(&one.opened.as_ref()?.source)).collect();
-    let holes = (found.left > 0).then(|| (found.left, found.holes_text()));
+    let sources = given.iter().filter_map(|shard| Some(&shard.opened.as_ref()?.source)).collect();
+    let holes = (findings.left > 0).then(|| (findings.left, findings.holes_text()));
     let id = request.folder.clone();
     let command = request.command.clone();
     let merge = Merge { id, shards: sources, places: &whole.suite, holes, command };
-    let run = write(request, &merge, &whole, &mut found, notice)?;
-    Ok((found, run))
+    let run = write(request, &merge, &whole, &mut findings, notice)?;
+    Ok((findings, run))
 }
 
 /// Writes the merged run, unless it is there already or the request is for a dry run.
@@ -134,14 +136,14 @@ fn write(
     request: &MergeRequest,
     merge: &Merge<'_>,
     WholePlan { scenario, suite, .. }: &WholePlan,
-    found: &mut MergeFindings,
+    findings: &mut MergeFindings,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Option<RunDir>, EngineError> {
     if let Some(there) = merged_before(request, merge)? {
-        found.outcome = MergeOutcome::AlreadyMerged;
+        findings.outcome = MergeOutcome::AlreadyMerged;
         return Ok(Some(there));
     }
-    found.outcome = MergeOutcome::Mergeable;
+    findings.outcome = MergeOutcome::Mergeable;
     if request.dry_run {
         return Ok(None);
     }
@@ -156,12 +158,13 @@ fn write(
         // Another process may have written a run there meanwhile.
         Err(error) => {
             let Some(there) = merged_before(request, merge)? else { return Err(error.into()) };
-            found.outcome = MergeOutcome::AlreadyMerged;
+            findings.outcome = MergeOutcome::AlreadyMerged;
             return Ok(Some(there));
         }
     };
-    found.outcome = MergeOutcome::Merged;
-    let is_rescored = |one: &&&MergeSource| one.manifest.sessions.iter().any(|one| one.rescores);
+    findings.outcome = MergeOutcome::Merged;
+    let is_rescored =
+        |shard: &&&MergeSource| shard.manifest.sessions.iter().any(|session| session.rescores);
     let rescored = merge.shards.iter().filter(is_rescored).count();
     let count = merge.shards.len();
     if (1..count).contains(&rescored) {
@@ -196,18 +199,17 @@ fn merged_before(request: &MergeRequest, merge: &Merge<'_>) -> Result<Option<Run
 /// Adds the problems that shards have with each other. Returns a shard of the plan that most of them have.
 fn compare(given: &mut [GivenShard]) -> Option<usize> {
     let mut plans = HashMap::<String, (usize, usize)>::new();
-    for (place, one) in given.iter().enumerate() {
-        if let Some(opened) = &one.opened {
+    for (place, shard) in given.iter().enumerate() {
+        if let Some(opened) = &shard.opened {
             let (count, _) = plans.entry(opened.plan()).or_insert((0, place));
             *count += 1;
         }
     }
     let (_, base) = plans.into_values().max_by_key(|(count, place)| (*count, Reverse(*place)))?;
     let first = shown_path(&given[base].path);
-    let (base_run, plan, count) = given[base]
-        .opened
-        .as_ref()
-        .map(|one| (one.source.run.clone(), one.source.manifest.clone(), one.shard.count()))?;
+    let (base_run, plan, count) = given[base].opened.as_ref().map(|opened| {
+        (opened.source.run.clone(), opened.source.manifest.clone(), opened.shard.count())
+    })?;
     let mut last: Option<(Shard, String)> = None;
     for GivenShard { path, opened, problems, .. } in given {
         let Some(OpenedShard { source: MergeSource { run, manifest, .. }, shard, .. }) = opened
@@ -252,11 +254,11 @@ impl GivenShard {
     }
 
     fn findings(&self) -> ShardFindings {
-        let manifest = self.opened.as_ref().map(|one| &one.source.manifest);
+        let manifest = self.opened.as_ref().map(|opened| &opened.source.manifest);
         ShardFindings {
             path: self.path.to_string_lossy().into_owned(),
             run: manifest.map(|manifest| manifest.id.clone()),
-            shard: self.opened.as_ref().map(|one| one.shard),
+            shard: self.opened.as_ref().map(|opened| opened.shard),
             status: manifest.map(|manifest| manifest.status),
             planned: manifest.map_or(0, |manifest| manifest.metadata.planned_trial_count),
             left: self.left.len() as u64,
@@ -320,7 +322,8 @@ impl OpenedShard {
     fn plan(&self) -> String {
         let manifest = &self.source.manifest;
         let metadata = &manifest.metadata;
-        let plugins: Vec<_> = manifest.planned().map(|one| (&one.name, one.digest)).collect();
+        let plugins: Vec<_> =
+            manifest.planned().map(|stored| (&stored.name, stored.digest)).collect();
         let tests = (metadata.scenario_sha256, metadata.suite, metadata.blobs);
         let tests = (tests, metadata.random_recipe);
         format!("{:?}", (self.shard.count(), tests, &metadata.selection.overrides, plugins))
@@ -331,7 +334,7 @@ impl OpenedShard {
         // Without a `/`, the name may be that of a run elsewhere.
         let name = Path::new(".").join(path);
         let name = name.to_str().ok_or_else(|| refused("its path is not UTF-8; rename it"))?;
-        let found =
+        let opened =
             ResultsRoot::existing(Path::new("."))?.find(name).map_err(|error| match error {
                 _ if path.is_file() => refused("it is a file, not a folder"),
                 RecordError::Unknown { .. } if path.exists() => refused("not a run"),
@@ -339,7 +342,7 @@ impl OpenedShard {
                 error => error.into(),
             });
         // Merging executes nothing: the merged run of a foreign shard is foreign.
-        let run = found?.for_change()?;
+        let run = opened?.for_change()?;
         if !run.results_root().path().join("store").is_dir() {
             return Err(refused(
                 "its results root lacks the folder `store` with the tests and plugins; copy the whole root",
@@ -368,22 +371,22 @@ impl WholePlan {
     fn find_holes(
         &self,
         given: &[GivenShard],
-        found: &mut MergeFindings,
+        findings: &mut MergeFindings,
     ) -> Result<(), EngineError> {
         let is_given = |index: &u32| {
-            let mut shards = given.iter().filter_map(|one| one.opened.as_ref());
-            shards.any(|one| one.shard.index() == *index)
+            let mut shards = given.iter().filter_map(|opened| opened.opened.as_ref());
+            shards.any(|opened| opened.shard.index() == *index)
         };
-        found.missing = (1..=self.count).filter(|index| !is_given(index)).collect();
+        findings.missing = (1..=self.count).filter(|index| !is_given(index)).collect();
         let all = (0..).zip(&self.shards);
-        let of_missing = all.filter(|(_, shard)| found.missing.binary_search(shard).is_ok());
+        let of_missing = all.filter(|(_, shard)| findings.missing.binary_search(shard).is_ok());
         let mut left: Vec<_> = of_missing.map(|(trial, _)| trial).collect();
-        left.extend(given.iter().flat_map(|one| &one.left));
+        left.extend(given.iter().flat_map(|shard| &shard.left));
         left.sort_unstable();
-        found.left = left.len() as u64;
+        findings.left = left.len() as u64;
         let mut ids = Ids::new(&self.suite, &self.scenario.providers);
         let names = left.iter().take(MAX_NAMED).map(|trial| ids.trial(*trial));
-        found.holes = names.collect::<Result<_, _>>().map_err(machine_error)?;
+        findings.holes = names.collect::<Result<_, _>>().map_err(machine_error)?;
         Ok(())
     }
 }

@@ -33,12 +33,12 @@ pub fn validate(
     let (mut plan, _suite) = load_plan(scenario, &selected.into())?;
     let mut problems = plan.find_folders(secret_files, None);
     problems.extend(read_secrets(&mut plan, secret_files)?);
-    let (ready, found) = plugin_problems(prestarted, &plan)?;
-    problems.extend(found);
+    let (ready, of_plugins) = plugin_problems(prestarted, &plan)?;
+    problems.extend(of_plugins);
     EngineError::check(problems)?;
-    let mut found = preview(&plan, ready)?;
-    found.notices.extend(golden_files(&plan));
-    Ok(found)
+    let mut preview = preview(&plan, ready)?;
+    preview.notices.extend(golden_files(&plan));
+    Ok(preview)
 }
 
 /// Returns notices about golden files that are missing, and about those that no test uses.
@@ -62,9 +62,9 @@ pub(crate) fn plugin_problems(
     prestarted: PrestartedWorker,
     plan: &Plan,
 ) -> Result<(Ready, Problems), EngineError> {
-    let (mut probe, ready, found) = describe(prestarted, plan)?;
-    let mut problems = plan.scenario.provider_problems(&found);
-    if found.is_empty() {
+    let (mut probe, ready, of_plugins) = describe(prestarted, plan)?;
+    let mut problems = plan.scenario.provider_problems(&of_plugins);
+    if of_plugins.is_empty() {
         problems.extend(check(plan, Checks::for_all_tests(&ready, plan), &mut probe)?);
     }
     signals::pass("checked");
@@ -98,9 +98,9 @@ pub fn preview_exec(
     let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
     // The preview lists secrets without a value instead of failing.
     read_secrets(&mut plan, &session.secret_files)?;
-    let (mut probe, ready, found) = describe(prestarted, &plan)?;
-    problems.extend(plan.scenario.provider_problems(&found));
-    if found.is_empty() {
+    let (mut probe, ready, of_plugins) = describe(prestarted, &plan)?;
+    problems.extend(plan.scenario.provider_problems(&of_plugins));
+    if of_plugins.is_empty() {
         let checks = Checks::from_descriptions(&ready, &plan);
         problems.extend(check(&plan, checks, &mut probe)?);
     }

@@ -155,7 +155,7 @@ impl WorkerStore {
     /// The reason why the worker declines the run.
     fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
         let mut providers = prepare.providers;
-        let all = providers.iter().map(|one| &one.provider);
+        let all = providers.iter().map(|prepared| &prepared.provider);
         let tested = all.clone().enumerate().filter(|(_, one)| one.is_tested());
         let called = tested.flat_map(|(place, one)| one.tools(all.clone()).chain([place]));
         let called: HashSet<_> = called.collect();
@@ -169,10 +169,11 @@ impl WorkerStore {
         if let Some(refusal) = self.ceiling.refusal(&providers) {
             return Err(refusal);
         }
-        let all = providers.iter().map(|one| &one.provider);
-        let attempts = all.clone().filter(|one| one.is_tested());
-        let largest = attempts
-            .map(|one| one.limits.all_memory().saturating_add(one.tool_memory(all.clone())));
+        let all = providers.iter().map(|prepared| &prepared.provider);
+        let attempts = all.clone().filter(|provider| provider.is_tested());
+        let largest = attempts.map(|provider| {
+            provider.limits.all_memory().saturating_add(provider.tool_memory(all.clone()))
+        });
         let largest = largest.max().unwrap_or(0);
         if largest > shape.memory {
             let largest = show_size(largest);

@@ -29,15 +29,15 @@ impl Search<'_> {
         let (first, second) = rows.split_at(rows.len() / 2);
         thread::scope(|scope| {
             let thread = thread::Builder::new().spawn_scoped(scope, || self.part(second));
-            let (mut found, is_cut) = self.part(first)?;
+            let (mut places, is_cut) = self.part(first)?;
             // The thread could not be started.
             let second = thread.map_or_else(
                 |_| self.part(second),
                 |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
             );
             let (more, is_also_cut) = second?;
-            found.extend(more);
-            Ok((found, is_cut || is_also_cut))
+            places.extend(more);
+            Ok((places, is_cut || is_also_cut))
         })
     }
 
@@ -47,14 +47,14 @@ impl Search<'_> {
         if rows.is_empty() {
             return Ok((Vec::new(), false));
         }
-        let mut found = Vec::new();
+        let mut places = Vec::new();
         let mut failed = Ok(());
         let mut read = 0;
         let is_in_time =
             |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < self.until;
         let in_time = rows.iter().enumerate().take_while(is_in_time);
-        let places = in_time.map(|(_, (row, _))| self.table.place(*row));
-        self.table.run().rows_at(places, &mut |line| {
+        let lines = in_time.map(|(_, (row, _))| self.table.place(*row));
+        self.table.run().rows_at(lines, &mut |line| {
             let (number, place) = rows[read];
             read += 1;
             let mut is_match = || match self.table.parse(number, line) {
@@ -67,22 +67,22 @@ impl Search<'_> {
             let is_match = match (&pattern, LineTexts::of(line)) {
                 (Some(pattern), Some(texts)) => {
                     let is_in_id = pattern.is_match(texts.trial);
-                    let found = pattern.find(texts.rest).map(|found| found.range());
-                    let found = found.filter(|found| !texts.is_in_tail(found.start));
-                    let is_sure = |found: &Range<usize>| is_in_output(&texts, found);
+                    let range = pattern.find(texts.rest).map(|range| range.range());
+                    let range = range.filter(|range| !texts.is_in_tail(range.start));
+                    let is_sure = |range: &Range<usize>| is_in_output(&texts, range);
                     // Parsing takes ten times as long.
-                    self.is_text && (is_in_id || found.as_ref().is_some_and(is_sure))
-                        || (is_in_id || found.is_some()) && is_match()
+                    self.is_text && (is_in_id || range.as_ref().is_some_and(is_sure))
+                        || (is_in_id || range.is_some()) && is_match()
                 }
                 _ => is_match(),
             };
             if is_match {
-                found.push(place);
+                places.push(place);
             }
         })?;
         failed?;
         filter.finish()?;
-        Ok((found, read < rows.len()))
+        Ok((places, read < rows.len()))
     }
 }
 

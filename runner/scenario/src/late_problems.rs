@@ -42,23 +42,23 @@ pub struct ProviderProblem {
 
 impl Scenario {
     /// Adds the places of problems of providers.
-    pub fn provider_problems(&self, found: &[ProviderProblem]) -> Problems {
+    pub fn provider_problems(&self, problems: &[ProviderProblem]) -> Problems {
         let document = self.document().ok();
-        let problems = found.iter().map(|found| {
+        let problems = problems.iter().map(|problem| {
             let mut places = Vec::new();
             if let (Some(document), Some(provider)) =
-                (&document, self.providers.get(usize::from(found.provider)))
+                (&document, self.providers.get(usize::from(problem.provider)))
             {
                 let table = provider.table();
-                let path = [table, &provider.name].into_iter().chain(found.key.split('.'));
-                let (path, part) = path_of(keys(path), &found.refused);
+                let path = [table, &provider.name].into_iter().chain(problem.key.split('.'));
+                let (path, part) = path_of(keys(path), &problem.refused);
                 let label = format!("of {} `{}`", table.trim_end_matches('s'), provider.name);
                 places = document.places(&path, part, &label);
             }
             Problem {
-                message: found.message.clone(),
+                message: problem.message.clone(),
                 places,
-                help: found.help.clone().or_else(|| similar_key(&found.refused)),
+                help: problem.help.clone().or_else(|| similar_key(&problem.refused)),
                 is_of_machine: false,
             }
         });
@@ -136,17 +136,17 @@ impl Scenario {
     }
 
     /// Adds the places of problems of tests. Reads the lists again, up to the last of these tests.
-    pub fn test_problems(&self, suite: &Suite, found: &[TestProblem]) -> Problems {
+    pub fn test_problems(&self, suite: &Suite, problems: &[TestProblem]) -> Problems {
         let mut places = match self.document() {
-            Ok(document) => places_of(&AllTests::new(self, &document), suite, found),
+            Ok(document) => places_of(&AllTests::new(self, &document), suite, problems),
             Err(_) => HashMap::new(),
         };
         Problems::first(
             MAX_SHOWN,
-            found.iter().enumerate().map(|(index, found)| Problem {
-                message: found.message.clone(),
+            problems.iter().enumerate().map(|(index, problem)| Problem {
+                message: problem.message.clone(),
                 places: places.remove(&index).unwrap_or_default(),
-                help: found.help.clone().or_else(|| similar_key(&found.refused)),
+                help: problem.help.clone().or_else(|| similar_key(&problem.refused)),
                 is_of_machine: false,
             }),
         )
@@ -171,10 +171,10 @@ fn similar_key(refused: &RefusedPart) -> Option<String> {
 fn places_of(
     tests: &AllTests<'_>,
     suite: &Suite,
-    found: &[TestProblem],
+    problems: &[TestProblem],
 ) -> HashMap<usize, Vec<Place>> {
     let mut remaining: HashMap<String, Vec<usize>> = HashMap::new();
-    for (index, problem) in found.iter().enumerate() {
+    for (index, problem) in problems.iter().enumerate() {
         if let Some(id) = suite.id(problem.test) {
             remaining.entry(id).or_default().push(index);
         }
@@ -184,7 +184,7 @@ fn places_of(
     let _ = tests.visit(&mut |test| {
         if let Ok((origin, test)) = test {
             for index in remaining.remove(&*test.id).into_iter().flatten() {
-                let (path, part) = path_of(keys([found[index].key]), &found[index].refused);
+                let (path, part) = path_of(keys([problems[index].key]), &problems[index].refused);
                 let label = format!("of test `{}`", test.id);
                 places.insert(index, origin.places(&path, part, &label));
             }

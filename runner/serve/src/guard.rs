@@ -63,12 +63,12 @@ impl Connections {
     /// caller with a token sends it at once, while connections that only take room get older.
     pub fn make_room(&self) -> bool {
         let mut open = self.lock();
-        open.retain(|one| !one.task.is_finished());
-        let others = open.iter().filter(|one| !one.is_authenticated).count();
+        open.retain(|connection| !connection.task.is_finished());
+        let others = open.iter().filter(|connection| !connection.is_authenticated).count();
         if others < MAX_UNAUTHENTICATED && open.len() < MAX_CONNECTIONS {
             return true;
         }
-        let oldest = open.iter().position(|one| !one.is_authenticated);
+        let oldest = open.iter().position(|connection| !connection.is_authenticated);
         let ended = oldest.and_then(|place| open.remove(place));
         ended.map(|oldest| oldest.task.abort()).is_some()
     }
@@ -81,7 +81,7 @@ impl Connections {
     /// Keeps the connection of the current task, because a request on it had a valid token or cookie.
     pub fn keep(&self) {
         let own = task::id();
-        if let Some(own) = self.lock().iter_mut().find(|one| one.task.id() == own) {
+        if let Some(own) = self.lock().iter_mut().find(|connection| connection.task.id() == own) {
             own.is_authenticated = true;
         }
     }

@@ -23,7 +23,7 @@ use tokio::{runtime, time::sleep};
 
 use crate::grade::{Question, ScoreBounds, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
-use crate::judge::{CompiledCache, Evidence, LeftFiles, max_tree_bytes, rejudge};
+use crate::judge::{CompiledCache, Evidence, JudgedFiles, max_tree_bytes, rejudge};
 use crate::left::workspaces::{Bases, content};
 use crate::provider::{LoadedProvider, Tools, load_plugins, plugin_key};
 use crate::report::{AttemptReport, AttemptResult};
@@ -561,7 +561,7 @@ impl Slots {
         &self,
         test: &Test<'_>,
         row: &RowRef<'_>,
-    ) -> Option<Result<LeftFiles, String>> {
+    ) -> Option<Result<JudgedFiles, String>> {
         let expected = test.expect.workspace.as_ref()?;
         let left = row.workspace?;
         // The provider may have had `keep = "none"`. A missing list would look like an attempt that changed nothing.
@@ -582,7 +582,7 @@ impl Slots {
                 Some(contents) => Some(File::open(self.blob(&contents.sha256).await?)?),
                 None => None,
             };
-            for content in LeftFiles::of_base(expected, &blobs[0], &blobs[1])? {
+            for content in JudgedFiles::of_base(expected, &blobs[0], &blobs[1])? {
                 self.blob(&content).await?;
             }
             io::Result::Ok((blobs, contents))
@@ -592,7 +592,7 @@ impl Slots {
             Err(error) => return Some(Err(error.to_string())),
         };
         let folder = Path::new(&self.blobs);
-        Some(LeftFiles::read(expected, &blobs[0], &blobs[1], |left| {
+        Some(JudgedFiles::read(expected, &blobs[0], &blobs[1], |left| {
             content(left, folder, contents.as_ref())
         }))
     }

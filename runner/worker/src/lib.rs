@@ -54,7 +54,7 @@ mod judge {
     pub use self::compiled::{CompiledCache, SharedSchema};
     pub use self::diff::{changed_lines, text_diff};
     pub use self::json::{max_tree_bytes, tree_bytes, without_fence};
-    pub use self::left::LeftFiles;
+    pub use self::left::JudgedFiles;
     pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
 
     #[cfg(test)]

@@ -162,11 +162,11 @@ impl LoadedProvider {
             input_schema = Some(schema);
         }
         let is_command = plugin.kind() == PluginKind::Command;
-        let tool_names = prepare.providers.iter().map(|one| &one.provider);
+        let tool_names = prepare.providers.iter().map(|prepared| &prepared.provider);
         let tool_names =
-            tool_names.filter(|one| one.tool.is_some()).map(|one| one.name.to_string());
+            tool_names.filter(|tool| tool.tool.is_some()).map(|tool| tool.name.to_string());
         // Results and errors of a tool are in the files of its caller's attempt.
-        let all = prepare.providers.iter().map(|one| &one.provider);
+        let all = prepare.providers.iter().map(|prepared| &prepared.provider);
         let tools = settings.tools(all).map(|place| &prepare.providers[place].provider);
         let hidden = tools.flat_map(|tool| tool.grants.secret_names()).collect();
         let secrets = secrets(&settings.grants, hidden, is_command, &prepare.secrets);

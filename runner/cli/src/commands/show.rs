@@ -303,14 +303,14 @@ fn print_results(document: &RunDocument, out: &Out) {
         out.data(&format!("\n{title}{metrics}"));
     }
     let (by_provider, summed): (Vec<_>, Vec<_>) = (document.tables.meta.iter())
-        .partition(|one| one.values.iter().any(|one| !one.providers.is_empty()));
+        .partition(|key| key.values.iter().any(|value| !value.providers.is_empty()));
     if !by_provider.is_empty() {
         print_meta(document, &by_provider, out);
     }
-    let values = summed.iter().flat_map(|one| {
-        let left = left_out(one).map(|left| ResultRow::new(&left, Counts::default(), None));
-        let row = |value: &MetaCounts| ResultRow::new(&value_name(one, value), value.counts, None);
-        one.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
+    let values = summed.iter().flat_map(|key| {
+        let left = left_out(key).map(|left| ResultRow::new(&left, Counts::default(), None));
+        let row = |value: &MetaCounts| ResultRow::new(&value_name(key, value), value.counts, None);
+        key.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
     });
     if !summed.is_empty() {
         out.data(&format!("\n{}", results("meta…", values, out)));
@@ -323,22 +323,22 @@ fn print_meta(document: &RunDocument, keys: &[&MetaResults], out: &Out) {
     let names: Vec<_> = names.take(MOST_PROVIDERS).collect();
     let cells = |value: &MetaCounts, text: &dyn Fn(&Counts) -> String| -> Vec<_> {
         let cell = |name: &String| {
-            let found = value.providers.iter().find(|one| one.provider == *name);
-            found.map_or_else(|| matrix::mark(None), |one| text(&one.counts))
+            let counts = value.providers.iter().find(|counts| counts.provider == *name);
+            counts.map_or_else(|| matrix::mark(None), |counts| text(&counts.counts))
         };
         names.iter().map(cell).collect()
     };
     let short = |counts: &Counts| {
         format!("{}/{}", grouped(counts.passed), grouped(counts.passed + counts.bad()))
     };
-    let rows = keys.iter().flat_map(|one| {
+    let rows = keys.iter().flat_map(|key| {
         let empty = || vec![String::new(); names.len()];
-        let left = left_out(one).map(|left| MatrixRow::new(&left, [empty(), empty()]));
+        let left = left_out(key).map(|left| MatrixRow::new(&left, [empty(), empty()]));
         let row = |value: &MetaCounts| {
             let cells = [cells(value, &phrases::pass_rate), cells(value, &short)];
-            MatrixRow::new(&value_name(one, value), cells)
+            MatrixRow::new(&value_name(key, value), cells)
         };
-        one.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
+        key.values.iter().take(MOST_VALUES).map(row).chain(left).collect::<Vec<_>>()
     });
     let (rows, mut layout) = (rows.collect::<Vec<_>>(), MatrixLayout::new("meta", &names));
     rows.iter().for_each(|row| layout.measure(row));

@@ -47,14 +47,14 @@ pub(crate) fn difference<'a>(
 /// lists and plugins that are older than the run are not read, because each resume calls this.
 pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
-    let mut found = Vec::new();
+    let mut clauses = Vec::new();
     let mut builds = BTreeSet::new();
     match load_selected(path, &manifest.metadata.selection.clone().into()) {
         Err(_) if !path.exists() => {
             let path = shown_path(path);
             return Some(format!("{path} is gone; the run continues with its stored copy"));
         }
-        Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
+        Err(_) => clauses.push("its file has problems; see `runner validate`".to_owned()),
         Ok(mut live) => {
             live.override_by(&manifest.metadata.selection.overrides);
             let changed = changed_lists(&mut live, &plan.scenario);
@@ -65,35 +65,35 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
             if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
                 // Only their plugins know the tests of some lists, and `resume` runs none.
                 if live.list_plugins(&Selection::default()).is_empty() {
-                    found.extend(compare(manifest, plan, &mut live));
+                    clauses.extend(compare(manifest, plan, &mut live));
                 } else if is_other {
-                    found.push("its text".to_owned());
+                    clauses.push("its text".to_owned());
                 }
-                if found.is_empty() && is_other {
-                    found.push("only keys that do not affect results".to_owned());
+                if clauses.is_empty() && is_other {
+                    clauses.push("only keys that do not affect results".to_owned());
                 }
             }
-            found.extend(changed);
+            clauses.extend(changed);
             if (is_other || live.known_files().any(|(_, file)| is_newer(&file)))
                 && live.known_list(true).is_ok_and(|list| {
                     list.is_some() != manifest.known().is_some()
                         || list.is_some_and(|list| !has_same_entries(&list, plan.known.list()))
                 })
             {
-                found.push("its known failures changed".to_owned());
+                clauses.push("its known failures changed".to_owned());
             }
             let changes = plugin_changes(manifest, &live.folder, live.providers.iter());
-            found.extend(changes.clauses);
+            clauses.extend(changes.clauses);
             builds = changes.builds;
-            found.extend(plan.changed_folders().iter().map(|folder| format!("{folder} changed")));
+            clauses.extend(plan.changed_folders().iter().map(|folder| format!("{folder} changed")));
         }
     }
-    (!found.is_empty()).then(|| {
+    (!clauses.is_empty()).then(|| {
         let accept = dir.command("resume", &["--accept-changes"]);
         let commands: Vec<_> = builds.into_iter().chain([accept]).collect();
         format!(
             "the scenario has changed since the run started: {}. The run continues with its stored copy; to use the changes: {}",
-            found.join("; "),
+            clauses.join("; "),
             commands.join(" && ")
         )
     })
@@ -123,7 +123,7 @@ pub(crate) fn plugin_changes<'a>(
             continue;
         }
         match plugins::read(&provider.plugin, folder, provider.limits.file) {
-            Ok(found) if found.digest == stored.digest => {}
+            Ok(plugin) if plugin.digest == stored.digest => {}
             Ok(_) => plugins.push(&*provider.name),
             Err(_) => {
                 if let Ok(source) = Source::open(&path)
@@ -163,18 +163,18 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let providers = |table| {
         names(table, &provider_digests(table, stored), &provider_digests(table, &live.providers))
     };
-    let mut found: Vec<_> =
+    let mut clauses: Vec<_> =
         ["providers", "graders", "tools"].into_iter().flat_map(providers).collect();
     match resolved {
         _ if !is_comparable => {}
         Ok(Ok((new, _))) => {
             let old = test_fingerprints(suite, stored);
             let new = test_fingerprints(&new, &live.providers);
-            found.extend(names("tests", &old, &new));
+            clauses.extend(names("tests", &old, &new));
         }
-        _ => found.push("its tests have problems; see `runner validate`".to_owned()),
+        _ => clauses.push("its tests have problems; see `runner validate`".to_owned()),
     }
-    found
+    clauses
 }
 
 /// Returns the names and the digests of the settings of the providers in a table of the scenario.

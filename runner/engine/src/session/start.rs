@@ -129,15 +129,15 @@ fn last_failed(
     // Problems of folders are reported with the plan of the selected tests.
     let _ = plan.find_folders(&[], None);
     plan.read_folders(&request.session.results)?;
-    let found = not_passed(&root, &path, &plan)?;
-    notices.extend(skipped_notices(&found.skipped));
-    if found.known > 0 {
-        let known = plural(found.known, "known failure", "known failures");
+    let left = not_passed(&root, &path, &plan)?;
+    notices.extend(skipped_notices(&left.skipped));
+    if left.known > 0 {
+        let known = plural(left.known, "known failure", "known failures");
         notices.push(format!("`--last-failed` leaves out {known}"));
     }
-    if found.tests.is_empty() {
-        if found.unplanned > 0 {
-            let trials = plural(found.unplanned, "trial was", "trials were");
+    if left.tests.is_empty() {
+        if left.unplanned > 0 {
+            let trials = plural(left.unplanned, "trial was", "trials were");
             notices.push(format!(
                 "{trials} not planned in these runs; to run all of the scenario: {exec}"
             ));
@@ -146,17 +146,17 @@ fn last_failed(
             notices.iter().map(|line| format!("\n{line}")).collect(),
         ));
     }
-    if let [_, .., oldest] = found.runs.as_slice() {
-        let count = found.runs.len();
+    if let [_, .., oldest] = left.runs.as_slice() {
+        let count = left.runs.len();
         notices.push(format!(
             "`--last-failed` uses the results of {count} runs; the oldest is {oldest}"
         ));
     }
-    if found.changed > 0 {
-        let trials = plural(found.changed, "trial", "trials");
+    if left.changed > 0 {
+        let trials = plural(left.changed, "trial", "trials");
         notices.push(format!("`--last-failed` selects {trials} that passed and changed since"));
     }
-    Ok(found.tests)
+    Ok(left.tests)
 }
 
 /// Splits a plan into the parts for creating its run and for working on it.

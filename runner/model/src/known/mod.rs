@@ -304,9 +304,9 @@ impl Known {
 
     /// Returns the numbers of all entries whose globs match a trial, from 0, ascending. Those that do not apply are among them.
     pub fn matching(&self, test: &str, provider: &str) -> Vec<u32> {
-        let mut found = self.of_test(test);
-        found.retain(|number| self.has_provider(*number, provider));
-        found
+        let mut numbers = self.of_test(test);
+        numbers.retain(|number| self.has_provider(*number, provider));
+        numbers
     }
 
     /// Returns the numbers of all entries whose globs match a test, whatever their providers are, ascending.
@@ -324,10 +324,10 @@ impl Known {
         let wild = starts.chain(ends).flatten().map(|index| &self.wild[*index as usize]);
         let wild = wild.filter(|glob| glob.is_match(test)).map(|glob| glob.entry);
         let by_id = self.by_id.get(test).into_iter().flatten().copied();
-        let mut found: Vec<_> = wild.chain(by_id).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+        let mut numbers: Vec<_> = wild.chain(by_id).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
     }
 
     /// Returns whether the globs of an entry match a provider.
@@ -360,8 +360,8 @@ impl Known {
 
     /// Returns the number of the entry that decides about a trial.
     pub fn deciding(&self, test: &str, provider: &str) -> Option<u32> {
-        let mut found = self.matching(test, provider).into_iter().rev();
-        found.find(|number| self.list.entries[*number as usize].stale_for(test).is_none())
+        let mut numbers = self.matching(test, provider).into_iter().rev();
+        numbers.find(|number| self.list.entries[*number as usize].stale_for(test).is_none())
     }
 
     /// Returns the outcomes of a trial that are unexpected if the trial fails by these kinds. `None` if no entry applies.
@@ -421,9 +421,9 @@ struct GlobSets<'a> {
 impl<'a> GlobSets<'a> {
     /// Returns the number of the set of these globs. `None` without globs.
     fn add(&mut self, globs: &'a [String]) -> Result<Option<u32>, String> {
-        let found = self.numbers.get(globs).copied();
-        if found.is_some() || globs.is_empty() {
-            return Ok(found);
+        let number = self.numbers.get(globs).copied();
+        if number.is_some() || globs.is_empty() {
+            return Ok(number);
         }
         let number = self.sets.len() as u32;
         self.sets.push(globs::over_ids(globs)?);

@@ -66,18 +66,18 @@ pub fn check_run(
 /// The root cannot be read, or its settings have problems.
 pub fn list(root: &ResultsRoot) -> Result<QueueDocument, QueueError> {
     let settings = Settings::read(root).map_err(QueueError::Settings)?;
-    let found = root.queue()?;
+    let queue = root.queue()?;
     let active = root.active_runs()?;
-    let active = active.iter().map(|one| {
-        let is_preempted = found.preempted.contains(&one.manifest.id);
-        QueueRun::new(one, one.manifest.paused().is_some() && is_preempted)
+    let active = active.iter().map(|run| {
+        let is_preempted = queue.preempted.contains(&run.manifest.id);
+        QueueRun::new(run, run.manifest.paused().is_some() && is_preempted)
     });
-    let unreadable = found.unreadable.iter().map(ToString::to_string);
+    let unreadable = queue.unreadable.iter().map(ToString::to_string);
     Ok(QueueDocument {
         v: VERSION,
         max_active_runs: settings.keys.max_active_runs,
         active: active.collect(),
-        requests: QueueEntry::list(&found.requests),
+        requests: QueueEntry::list(&queue.requests),
         problems: settings.ignored.into_iter().chain(unreadable).collect(),
     })
 }
@@ -129,18 +129,18 @@ fn make_room(
     let mut place = moved.place;
     let displaced: Vec<_> = requests
         .iter()
-        .filter(|one| one.id != moved.id && one.priority == moved.priority)
-        .filter(|one| one.state == QueueState::Waiting && one.foreign.is_none())
-        .filter(|one| {
-            let is_displaced = one.place == place;
+        .filter(|request| request.id != moved.id && request.priority == moved.priority)
+        .filter(|request| request.state == QueueState::Waiting && request.foreign.is_none())
+        .filter(|request| {
+            let is_displaced = request.place == place;
             place = place.saturating_add(u64::from(is_displaced));
             is_displaced
         })
         .cloned()
         .collect();
-    for mut one in displaced.into_iter().rev() {
-        one.place = one.place.saturating_add(1);
-        queue.write(&one)?;
+    for mut request in displaced.into_iter().rev() {
+        request.place = request.place.saturating_add(1);
+        queue.write(&request)?;
     }
     Ok(())
 }
@@ -199,10 +199,10 @@ fn find<'a>(
     removes: bool,
 ) -> Result<&'a QueuedRequest, QueueError> {
     let list = root.command(&["queue"]);
-    let found: Vec<_> =
+    let matches: Vec<_> =
         requests.iter().filter(|request| !id.is_empty() && request.id.contains(id)).collect();
-    let whole = found.iter().find(|request| request.id == id);
-    let request = match (whole, found.as_slice()) {
+    let whole = matches.iter().find(|request| request.id == id);
+    let request = match (whole, matches.as_slice()) {
         (Some(request), _) | (None, [request]) => *request,
         (None, []) => return Err(QueueError::Unknown { id: id.to_owned(), list }),
         (None, _) => return Err(QueueError::Ambiguous { id: id.to_owned(), list }),

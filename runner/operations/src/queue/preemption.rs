@@ -16,8 +16,9 @@ use super::error::QueueError;
 /// Returns whether a run is paused for a request.
 pub fn is_preempted(run: &ActiveRun, preemptions: &[Preemption]) -> bool {
     let paused_by = run.manifest.paused().and_then(|pause| pause.by.as_ref());
-    paused_by
-        .is_some_and(|by| preemptions.iter().any(|one| one.run == run.manifest.id && one.by == *by))
+    paused_by.is_some_and(|by| {
+        preemptions.iter().any(|other| other.run == run.manifest.id && other.by == *by)
+    })
 }
 
 /// Pauses `count` runs of lower priority than the request, the newest of the lowest priority first. Returns `false` if
@@ -31,23 +32,23 @@ pub fn preempt(
 ) -> Result<bool, QueueError> {
     let mut lower: Vec<_> = active
         .iter()
-        .filter(|one| priority(one) < request.priority)
-        .filter(|one| one.manifest.paused().is_none() && one.manifest.stage != Stage::Waiting)
-        .filter(|one| !one.manifest.status.is_terminal() && !one.holder.is_suspended())
-        .filter(|one| one.run.for_use().is_ok())
+        .filter(|run| priority(run) < request.priority)
+        .filter(|run| run.manifest.paused().is_none() && run.manifest.stage != Stage::Waiting)
+        .filter(|run| !run.manifest.status.is_terminal() && !run.holder.is_suspended())
+        .filter(|run| run.run.for_use().is_ok())
         .collect();
     if lower.len() < count as usize {
         return Ok(false);
     }
-    lower.sort_by_key(|one| {
-        (priority(one), Reverse(one.manifest.sessions.last().map(|session| session.started_at)))
+    lower.sort_by_key(|run| {
+        (priority(run), Reverse(run.manifest.sessions.last().map(|session| session.started_at)))
     });
     let by = actor(Some(format!("request {} comes first", request.id)));
-    for one in lower.into_iter().take(count as usize) {
-        let run = one.manifest.id.clone();
+    for paused in lower.into_iter().take(count as usize) {
+        let run = paused.manifest.id.clone();
         let request = request.id.clone();
         queue.preempt(&Preemption { run, request, by: by.clone() })?;
-        match root.ask(&one.run, RequestMode::Pause, &by)? {
+        match root.ask(&paused.run, RequestMode::Pause, &by)? {
             // A run that has ended leaves room, too.
             Answer::Paused | Answer::AlreadyTerminal | Answer::Removed => {}
             _ => return Ok(false),

@@ -47,8 +47,8 @@ impl ResultsRoot {
     /// Lists all runs, newest first. A dead run has the status that a sweep would write. Uses and updates the list in
     /// SQLite; without it the result is the same.
     pub fn runs(&self) -> Result<Runs, RecordError> {
-        let mut found = self.listed()?;
-        found.runs.retain_mut(|head| {
+        let mut runs = self.listed()?;
+        runs.runs.retain_mut(|head| {
             if head.status.is_terminal() {
                 return true;
             }
@@ -59,15 +59,15 @@ impl ResultsRoot {
                     return true;
                 }
                 Err(error) if !error.is_missing() => {
-                    found.unreadable.push((head.id.clone(), error.to_string()));
+                    runs.unreadable.push((head.id.clone(), error.to_string()));
                 }
                 // Another process has removed the run since the folder was listed.
                 _ => {}
             }
             false
         });
-        found.unreadable.sort();
-        Ok(found)
+        runs.unreadable.sort();
+        Ok(runs)
     }
 
     /// Returns the runs whose process is dead.
@@ -162,7 +162,7 @@ impl ResultsRoot {
         });
         let (mut database, known) = known.unzip();
         let mut known: HashMap<_, _> = known.unwrap_or_default();
-        let mut found = Runs::default();
+        let mut runs = Runs::default();
         let mut changed = Vec::new();
         let mut bytes = 0;
         for (name, (stamp, rows)) in names.into_iter().zip(stamps) {
@@ -175,14 +175,14 @@ impl ResultsRoot {
             if let Some(known) = known.remove(&name)
                 && known.is_of(stamp, rows)
             {
-                found.runs.push(known.head);
+                runs.runs.push(known.head);
                 continue;
             }
             let listed = RunDir::open(root, &name)
                 .and_then(|run| run.as_ref().map(Listed::read).transpose());
             match listed {
                 Ok(Some(listed)) => {
-                    found.runs.push(listed.entry.head.clone());
+                    runs.runs.push(listed.entry.head.clone());
                     bytes += listed.text.len();
                     changed.push((name, listed));
                     if bytes > MAX_UNLISTED {
@@ -194,15 +194,15 @@ impl ResultsRoot {
                 Ok(None) => {}
                 Err(error) if error.is_missing() => {}
                 Err(error) if error.is_exhausted() => return Err(error),
-                Err(error) => found.unreadable.push((name, error.to_string())),
+                Err(error) => runs.unreadable.push((name, error.to_string())),
             }
         }
         // The remaining known runs do not exist any more.
         if !changed.is_empty() || !known.is_empty() {
             write_list(root, &mut database, &mut changed, known.keys());
         }
-        found.runs.sort_unstable_by(|left, right| right.order().cmp(&left.order()));
-        Ok(found)
+        runs.runs.sort_unstable_by(|left, right| right.order().cmp(&left.order()));
+        Ok(runs)
     }
 }
 

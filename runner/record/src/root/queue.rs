@@ -192,12 +192,12 @@ impl ResultsRoot {
     pub fn queue(&self) -> Result<QueueList, RecordError> {
         let queue = self.dir().map_or(Ok(None), |root| opened(root, QUEUE))?;
         let Some(queue) = queue else { return Ok(QueueList::default()) };
-        let mut found = QueueList::default();
+        let mut list = QueueList::default();
         let before = QueueList::default().read(&queue)?;
         let taken = opened(&queue, TAKEN)?;
-        let taken = taken.map_or_else(|| Ok(Vec::new()), |taken| found.read(&taken))?;
+        let taken = taken.map_or_else(|| Ok(Vec::new()), |taken| list.read(&taken))?;
         // Without a second look, a request that is put back meanwhile would be missed.
-        let waiting = before.into_iter().chain(found.read(&queue)?);
+        let waiting = before.into_iter().chain(list.read(&queue)?);
         let mut requests: BTreeMap<_, _> =
             waiting.map(|(request, _)| (request.id.clone(), request)).collect();
         for (mut request, file) in taken {
@@ -208,12 +208,12 @@ impl ResultsRoot {
                 requests.insert(request.id.clone(), request);
             }
         }
-        found.requests = requests.into_values().collect();
-        found.requests.sort_by_key(QueuedRequest::order);
+        list.requests = requests.into_values().collect();
+        list.requests.sort_by_key(QueuedRequest::order);
         let preempted = opened(&queue, PREEMPTED)?.map(|dir| dir.names()).transpose()?;
         let preempted = preempted.unwrap_or_default().into_iter().filter(|name| is_request(name));
-        found.preempted = preempted.map(|name| name.trim_end_matches(".json").to_owned()).collect();
-        Ok(found)
+        list.preempted = preempted.map(|name| name.trim_end_matches(".json").to_owned()).collect();
+        Ok(list)
     }
 
     /// Locks the queue for a change, and puts requests back whose process died before its run existed.
@@ -272,20 +272,20 @@ impl ResultsRoot {
     /// Returns this user's runs with a session that was started for a request: any other run could claim it. Reads all manifests,
     /// and parses few.
     pub fn runs_of_request(&self, request: &str) -> Result<Vec<Manifest>, RecordError> {
-        let mut found = Vec::new();
+        let mut runs = Vec::new();
         for name in self.names()? {
             let Ok(Some(run)) = self.open_run(&name) else { continue };
             let text = run.dir.read_all(MANIFEST, manifest::MAX_BYTES).unwrap_or_default();
             if String::from_utf8_lossy(&text).contains(request) {
-                found.extend(run.for_use().and_then(|run| run.manifest()).ok());
+                runs.extend(run.for_use().and_then(|run| run.manifest()).ok());
             }
         }
-        found.retain(|run| {
+        runs.retain(|run| {
             run.sessions
                 .iter()
                 .any(|session| session.request.as_ref().is_some_and(|mark| mark.id == request))
         });
-        Ok(found)
+        Ok(runs)
     }
 }
 
@@ -452,8 +452,8 @@ impl LockedQueue {
             });
         }
         for name in self.taken.names()?.into_iter().filter(|name| is_request(name)) {
-            let Ok(found) = read_file::<QueuedRequest>(&self.taken, &name) else { continue };
-            let Some((mut request, file, foreign)) = found else {
+            let Ok(file) = read_file::<QueuedRequest>(&self.taken, &name) else { continue };
+            let Some((mut request, file, foreign)) = file else {
                 self.taken.remove(&name)?;
                 continue;
             };
@@ -487,11 +487,11 @@ impl LockedQueue {
     /// Returns this user's runs that were paused to make room.
     pub fn preemptions(&self) -> Result<Vec<Preemption>, RecordError> {
         let names = self.preempted.names()?.into_iter().filter(|name| is_request(name));
-        let found = names.filter_map(|name| {
+        let preemptions = names.filter_map(|name| {
             let (one, _, foreign) = read_file::<Preemption>(&self.preempted, &name).ok()??;
             (foreign.is_none() && name == file_name(&one.run)).then_some(one)
         });
-        Ok(found.collect())
+        Ok(preemptions.collect())
     }
 
     /// Stores that a run is about to be paused.

@@ -71,7 +71,7 @@ impl RunDir {
             run: self,
             places,
             manifest: &manifest,
-            found: Verified::default(),
+            verified: Verified::default(),
             fold: UnplannedFold::new(&manifest, &known, &adaptive),
             removed: UnplannedFold::removed(&known),
             damaged: Vec::new(),
@@ -130,7 +130,7 @@ impl RunDir {
         let counts = if ends_here { check.check_counts() } else { Vec::new() };
         check.sort_damage(ends_here && counts.is_empty());
         counts.into_iter().for_each(|fault| check.add(fault));
-        Ok(check.found)
+        Ok(check.verified)
     }
 
     /// Reads the calls by the hash of their trial. Also returns the lines with problems. They cost no result by themselves: rows
@@ -154,7 +154,7 @@ struct RunCheck<'a> {
     run: &'a RunDir,
     places: Option<&'a dyn Places>,
     manifest: &'a Manifest,
-    found: Verified,
+    verified: Verified,
     fold: UnplannedFold,
     /// Rows of trials that the plan lacks. Empty without the plan.
     removed: UnplannedFold,
@@ -202,11 +202,11 @@ impl RunCheck<'_> {
     }
 
     fn add(&mut self, fault: DiskFault) {
-        if self.found.faults.len() >= MOST_FAULTS {
-            self.found.left_out += 1;
+        if self.verified.faults.len() >= MOST_FAULTS {
+            self.verified.left_out += 1;
             return;
         }
-        self.found.faults.push(fault);
+        self.verified.faults.push(fault);
     }
 
     /// Adds the damaged lines: as harmless if the rows have all results of the run. A damaged line has no trial, so otherwise
@@ -220,17 +220,17 @@ impl RunCheck<'_> {
                 self.add(fault);
             }
         }
-        self.found.left_out += if is_whole { 0 } else { self.more_damaged };
+        self.verified.left_out += if is_whole { 0 } else { self.more_damaged };
         for (_, fault) in mem::take(&mut self.of_rows) {
             self.add(fault);
         }
-        self.found.faults.sort_by_key(|fault| fault.line);
-        self.found.harmless.sort_by_key(|fault| fault.line);
+        self.verified.faults.sort_by_key(|fault| fault.line);
+        self.verified.harmless.sort_by_key(|fault| fault.line);
     }
 
     fn add_harmless(&mut self, fault: DiskFault) {
-        if self.found.harmless.len() < MOST_FAULTS {
-            self.found.harmless.push(fault);
+        if self.verified.harmless.len() < MOST_FAULTS {
+            self.verified.harmless.push(fault);
         }
     }
 
@@ -258,9 +258,9 @@ impl RunCheck<'_> {
                 let problem = format!("{problem}; its result still counts");
                 self.row_fault(trial, &row.trial, &problem);
             }
-            Some(Ok(false)) => self.found.rows += 1,
+            Some(Ok(false)) => self.verified.rows += 1,
             _ => {
-                self.found.rows += 1;
+                self.verified.rows += 1;
                 if let Ok(row) = read_line(bytes) {
                     self.check_references(trial, &row);
                 }
@@ -294,7 +294,7 @@ impl RunCheck<'_> {
         if self.of_rows.len() < MOST_FAULTS {
             self.of_rows.push((number, fault));
         } else {
-            self.found.left_out += 1;
+            self.verified.left_out += 1;
         }
     }
 
@@ -313,7 +313,7 @@ impl RunCheck<'_> {
             if self.artifacts.contains(&artifact.sha256) {
                 continue;
             }
-            self.found.artifacts += 1;
+            self.verified.artifacts += 1;
             if let Err(error) = self.run.artifact_or(&artifact.sha256, "") {
                 let name = &artifact.name;
                 let why = self.cause(error);
@@ -374,7 +374,7 @@ impl RunCheck<'_> {
         // The loop below reports a list that cannot be read.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {
-            self.found.contents += 1;
+            self.verified.contents += 1;
             if let Err(error) = self.run.content(&digest) {
                 let problem = self.cause(error);
                 self.add_file(self.run.root.path().join(STORE).join(digest.path()), problem);

@@ -108,16 +108,16 @@ fn development_forms<'a>(
     providers: Option<&[String; 2]>,
 ) -> Vec<&'a str> {
     let [own, other] = [manifests[index], manifests[1 - index]];
-    let forms = own.providers.iter().filter(|one| one.is_development);
-    let forms = forms.filter(|one| {
+    let forms = own.providers.iter().filter(|provider| provider.is_development);
+    let forms = forms.filter(|provider| {
         let counterpart = match providers {
-            None => &one.name,
-            Some(names) if names[index] == one.name => &names[1 - index],
+            None => &provider.name,
+            Some(names) if names[index] == provider.name => &names[1 - index],
             Some(_) => return false,
         };
         other.providers.iter().any(|other| other.name == *counterpart && !other.is_development)
     });
-    forms.map(|one| &*one.name).collect()
+    forms.map(|provider| &*provider.name).collect()
 }
 
 fn named(words: &str, names: &[&str]) -> Option<String> {
@@ -131,7 +131,8 @@ fn changed_tests(manifests: [&Manifest; 2], plugins: &[&str], sides: [&Side; 2])
     let new = manifests[1];
     // Results and names of providers, by the parts that differ.
     let mut executions = BTreeMap::<_, (u64, BTreeSet<_>)>::new();
-    let parts: Vec<_> = new.providers.iter().map(|one| changed_parts(manifests, one)).collect();
+    let parts: Vec<_> =
+        new.providers.iter().map(|provider| changed_parts(manifests, provider)).collect();
     let mut judgements = 0;
     let mut repeats = 0;
     for [base, now] in pairs(sides[0], sides[1]) {
@@ -139,7 +140,7 @@ fn changed_tests(manifests: [&Manifest; 2], plugins: &[&str], sides: [&Side; 2])
         let [input, judgement] = sides[0].table.fingerprints(first.number);
         let [new_input, new_judgement] = sides[1].table.fingerprints(row.number);
         let provider = new.providers.get(sides[1].table.provider(row.trial));
-        let is_plugin = provider.is_some_and(|one| plugins.contains(&&*one.name));
+        let is_plugin = provider.is_some_and(|provider| plugins.contains(&&*provider.name));
         if input != new_input
             && !is_plugin
             && let Some(provider) = provider
@@ -169,25 +170,25 @@ fn changed_tests(manifests: [&Manifest; 2], plugins: &[&str], sides: [&Side; 2])
 
 /// Names the parts of a provider that differ, apart from its plugin. Manifests have neither inputs nor configurations.
 fn changed_parts([base, new]: [&Manifest; 2], provider: &ManifestProvider) -> String {
-    let before = base.providers.iter().find(|one| one.name == provider.name);
+    let before = base.providers.iter().find(|other| other.name == provider.name);
     let differs = |differs: fn([&ManifestProvider; 2]) -> bool| {
         before.is_some_and(|before| differs([before, provider]))
     };
     let has_other_tools = provider.grants.tools.iter().any(|name| {
         let [before, now] = [base, new].map(|run| {
-            let tool = run.providers.iter().find(|one| one.is_tool && one.name == *name)?;
+            let tool = run.providers.iter().find(|tool| tool.is_tool && tool.name == *name)?;
             Some((tool.digest, &tool.limits, &tool.grants, &tool.mounts))
         });
         before != now
     });
     let parts = [
-        ("limits", differs(|of| have_other_limits(of.map(|one| &one.limits)))),
+        ("limits", differs(|of| have_other_limits(of.map(|provider| &provider.limits)))),
         ("grants", differs(|[before, now]| before.grants != now.grants)),
         (
             "granted files",
             differs(|of| {
                 let [before, now] =
-                    of.map(|one| one.mounts.iter().map(|folder| folder.content.as_ref()));
+                    of.map(|provider| provider.mounts.iter().map(|folder| folder.content.as_ref()));
                 !before.eq(now)
             }),
         ),

@@ -92,7 +92,7 @@ impl ComparisonDocument {
         }
         let sides = [&base, &new];
         let names = manifests[1].providers.iter();
-        let names = names.map(|one| providers.is_none().then(|| one.name.clone()));
+        let names = names.map(|name| providers.is_none().then(|| name.name.clone()));
         // First, because its memory is not needed together with that of the changes.
         let names = names.collect::<Vec<_>>();
         let seed = seed(&manifests);
@@ -136,7 +136,7 @@ impl ComparisonDocument {
         // Those that are missing in the base, and those that were skipped there.
         let [unpaired, skipped] = [Class::Unpaired, Class::NotJudged].map(|class| {
             let changed = self.changes.changed.iter();
-            changed.filter(|one| one.class == class && one.fails_without_base()).count() as u64
+            changed.filter(|test| test.class == class && test.fails_without_base()).count() as u64
         });
         let failures = plural(unpaired, "failure has", "failures have");
         let base = base.iter().filter(|_| unpaired > 0);
@@ -154,8 +154,8 @@ impl ComparisonDocument {
 /// Returns whether a test had a duration in the base and no timeout, and now has one.
 fn has_newly_timed_out([base, new]: [&[TableRow]; 2]) -> bool {
     let [had_timeout, has_timeout] =
-        [base, new].map(|repeats| repeats.iter().any(|one| one.outcome == Outcome::Timeout));
-    let mut ends = base.iter().map(|one| one.outcome);
+        [base, new].map(|repeats| repeats.iter().any(|repeat| repeat.outcome == Outcome::Timeout));
+    let mut ends = base.iter().map(|repeat| repeat.outcome);
     ends.any(|end| [Outcome::Passed, Outcome::Failed].contains(&end)) && !had_timeout && has_timeout
 }
 

@@ -84,10 +84,11 @@ impl SincePrevious {
     ) -> Result<Option<Self>, RecordError> {
         let Some((base, earlier)) = Self::base(root, run, manifest)? else { return Ok(None) };
         let [old_names, new_names] =
-            [&earlier, manifest].map(|run| run.providers.iter().map(|one| &one.name));
+            [&earlier, manifest].map(|run| run.providers.iter().map(|provider| &provider.name));
         let has_same_tests =
             earlier.metadata.suite == manifest.metadata.suite && old_names.eq(new_names);
-        let bad = [&earlier.counts, &manifest.counts].map(|one| one.bad() + one.unexpected_passes);
+        let bad = [&earlier.counts, &manifest.counts]
+            .map(|counts| counts.bad() + counts.unexpected_passes);
         let notable = bad[0] + bad[1] + manifest.counts.skipped;
         if has_same_tests && notable == 0 {
             return Ok(None);
@@ -117,13 +118,13 @@ impl SincePrevious {
             let [before, now] = rows.map(|rows| mean(&rows, |row| row.score));
             since.scores = before.zip(now).map(<[_; 2]>::from);
         }
-        let known = changed.iter().filter(|one| one.class < Class::Passing).map(|one| {
-            let side = if one.class == Class::Gone { &old } else { &new };
-            (side.key(&side.table.row(one.row)), one.class)
+        let known = changed.iter().filter(|test| test.class < Class::Passing).map(|test| {
+            let side = if test.class == Class::Gone { &old } else { &new };
+            (side.key(&side.table.row(test.row)), test.class)
         });
         since.classes = known.collect();
-        changed.retain(|one| {
-            one.fails_without_base() || one.changes > 0 || one.class == Class::NewlySkipped
+        changed.retain(|test| {
+            test.fails_without_base() || test.changes > 0 || test.class == Class::NewlySkipped
         });
         since.name_tests(&Changes { providers: None, changed, tables: [old.table, new.table] })?;
         // The same tests may be skipped in each run.

@@ -166,7 +166,7 @@ impl FoundTrials {
     pub fn named(self, run: &str, text: &str, most: usize) -> Result<Vec<TrialId>, String> {
         match self {
             Self::Named(trials) if trials.len() <= most => Ok(trials),
-            found => Ok(vec![found.only(run, text)?]),
+            other => Ok(vec![other.only(run, text)?]),
         }
     }
 
@@ -310,8 +310,8 @@ impl TrialDocument {
             planned.or_else(|| self::planned(root, &manifest.metadata.suite, &trial.test));
         let is_over = manifest.status.is_terminal();
         let live = if is_over { None } else { run.live() }.unwrap_or_default();
-        let running = live.in_flight.into_iter().find(|one| one.trial == trial);
-        let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
+        let running = live.in_flight.into_iter().find(|attempt| attempt.trial == trial);
+        let waiting = live.waiting.into_iter().find(|attempt| attempt.trial == trial);
         let sessions = manifest.sessions.iter();
         let repeats = repeats(table, &trial);
         let mut providers = manifest.planned();
@@ -386,8 +386,8 @@ impl TrialDocument {
 
     /// Returns the state of another provider's result. `None` if it counts as without a list.
     pub(crate) fn known_of(&self, row: &RowRef<'_>) -> Option<KnownState> {
-        let other = self.others_known.iter().find(|one| one.trial == row.trial.to_string());
-        other.map(|one| one.known.state)
+        let other = self.others_known.iter().find(|other| other.trial == row.trial.to_string());
+        other.map(|other| other.known.state)
     }
 
     /// Returns the row that the page shows.
@@ -437,9 +437,9 @@ impl TrialDocument {
     ///
     /// A message with the existing attempts.
     pub fn show_attempt(&mut self, root: &ResultsRoot, attempt: u32) -> Result<(), String> {
-        let found = self.rows().find(|row| row.attempt == attempt).and_then(|row| row.seq);
-        if found.is_some() {
-            self.show(root, found);
+        let seq = self.rows().find(|row| row.attempt == attempt).and_then(|row| row.seq);
+        if seq.is_some() {
+            self.show(root, seq);
             return Ok(());
         }
         let attempts: BTreeSet<_> = self.rows().map(|row| row.attempt).collect();

@@ -485,7 +485,7 @@ fn is_unstable(columns: &[Column], number: usize, provider: &str) -> bool {
     let mut course = Course::default();
     let recent = columns.iter().take(RECENT_RUNS);
     recent.filter_map(|column| column.seen(number)).for_each(|seen| course.add(seen));
-    course.is_unstable() && columns[0].isolated.iter().any(|one| one == provider)
+    course.is_unstable() && columns[0].isolated.iter().any(|name| name == provider)
 }
 
 /// A history whose runs are added from the newest back.
@@ -506,7 +506,7 @@ impl Collector {
     ) -> Result<(), RecordError> {
         let PastTests { providers, names, tests, columns, .. } = &mut self.tests;
         // The newest run has the order of the scenario.
-        for provider in manifest.providers.iter().filter(|one| one.is_tested()) {
+        for provider in manifest.providers.iter().filter(|provider| provider.is_tested()) {
             if !providers.contains(&provider.name) {
                 providers.push(provider.name.clone());
             }
@@ -698,36 +698,36 @@ impl HistoryDocument {
         query: &HistoryQuery<'_>,
         progress: &mut dyn FnMut(),
     ) -> Result<Self, RecordError> {
-        let mut found = Collector::default();
+        let mut history = Collector::default();
         let mut skipped = Vec::new();
         for run in root.runs_of(scenario, path)? {
-            if found.runs.len() == query.limit {
+            if history.runs.len() == query.limit {
                 break;
             }
             progress();
             let added = run.and_then(|(run, manifest)| {
                 // By another clock, an earlier run may have started later, so the search continues.
                 let is_old = query.since.is_some_and(|since| manifest.started_at < since);
-                if is_old { Ok(()) } else { found.add(&run, &manifest, query) }
+                if is_old { Ok(()) } else { history.add(&run, &manifest, query) }
             });
             skipped.extend(added.err().map(|error| error.to_string()));
         }
-        found.runs.reverse();
-        let test_count = found.tests.names.len();
-        let failing = found.tests.failing(&found.runs);
-        found.tests.select(&query.tests);
-        let sums = found.sums.into_iter().map(|(key, (runs, sums))| {
-            let (results, providers, graders) = Sums::of_providers(&sums, &found.tests.providers);
+        history.runs.reverse();
+        let test_count = history.tests.names.len();
+        let failing = history.tests.failing(&history.runs);
+        history.tests.select(&query.tests);
+        let sums = history.sums.into_iter().map(|(key, (runs, sums))| {
+            let (results, providers, graders) = Sums::of_providers(&sums, &history.tests.providers);
             PastSum { key, runs, results, providers, graders }
         });
         Ok(Self {
             v: VERSION,
             scenario: scenario.to_owned(),
             scenario_path: path.to_string_lossy().into_owned(),
-            runs: found.runs,
+            runs: history.runs,
             sums: sums.collect(),
             failing,
-            tests: found.tests,
+            tests: history.tests,
             test_count,
             skipped,
         })

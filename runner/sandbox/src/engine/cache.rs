@@ -111,24 +111,24 @@ fn open_private(folder: &Path) -> io::Result<OwnedFd> {
         handle = openat(&handle, name, flags | OFlags::PATH, Mode::empty())?;
         place.push(name);
     }
-    let found = fstat(&handle)?;
-    if found.st_uid != geteuid().as_raw() {
+    let stat = fstat(&handle)?;
+    if stat.st_uid != geteuid().as_raw() {
         return Err(refused(&place, "belongs to another user"));
     }
-    if others_write(&found) {
+    if others_write(&stat) {
         return Err(refused(&place, "can be written to by other users: `chmod go-w` it"));
     }
     Ok(handle)
 }
 
-fn check_ancestor(place: &Path, found: &Stat) -> io::Result<()> {
+fn check_ancestor(place: &Path, stat: &Stat) -> io::Result<()> {
     const ROOT: u32 = 0;
-    if found.st_uid != ROOT && found.st_uid != geteuid().as_raw() {
+    if stat.st_uid != ROOT && stat.st_uid != geteuid().as_raw() {
         return Err(refused(place, "above it belongs to another user"));
     }
     // In a sticky folder such as `/tmp`, other users cannot replace our entries.
-    let is_sticky = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);
-    if others_write(found) && !is_sticky {
+    let is_sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
+    if others_write(stat) && !is_sticky {
         return Err(refused(place, "above it can be written to by other users"));
     }
     Ok(())
@@ -138,8 +138,8 @@ fn refused(place: &Path, why: &str) -> io::Error {
     io::Error::other(format!("the folder `{}` {why}", shown_path(place)))
 }
 
-fn others_write(found: &Stat) -> bool {
-    Mode::from_raw_mode(found.st_mode).intersects(Mode::WGRP | Mode::WOTH)
+fn others_write(stat: &Stat) -> bool {
+    Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH)
 }
 
 /// Opens a regular file of this user that no other user can write to.
@@ -147,10 +147,10 @@ fn open_file(folder: &OwnedFd, name: &str) -> io::Result<File> {
     // Without it, a pipe in this place would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(folder, name, flags, Mode::empty())?);
-    let found = fstat(&file)?;
-    let is_ours = FileType::from_raw_mode(found.st_mode).is_file()
-        && found.st_uid == geteuid().as_raw()
-        && !others_write(&found);
+    let stat = fstat(&file)?;
+    let is_ours = FileType::from_raw_mode(stat.st_mode).is_file()
+        && stat.st_uid == geteuid().as_raw()
+        && !others_write(&stat);
     is_ours
         .then_some(file)
         .ok_or_else(|| io::Error::other("it is not a regular file of this user alone"))

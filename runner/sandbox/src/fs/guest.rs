@@ -273,14 +273,14 @@ impl<'a> Guest<'a> {
             return Err(Errno::Mfile);
         }
         let text = self.text(path);
-        let found = match self.counted(fd) {
+        let kind = match self.counted(fd) {
             Some((mut counted, handle)) => {
-                let found = counted.look_up(&handle, path_flags(lookup), &text).await;
-                found.unwrap_or(EntryKind::Nothing)
+                let kind = counted.look_up(&handle, path_flags(lookup), &text).await;
+                kind.unwrap_or(EntryKind::Nothing)
             }
             None => EntryKind::Nothing,
         };
-        if found == EntryKind::Special {
+        if kind == EntryKind::Special {
             self.sandbox.host.deny(special_file(&text), None);
             return Err(Errno::Perm);
         }
@@ -292,9 +292,9 @@ impl<'a> Guest<'a> {
             counted.break_link_at(&handle, &text, follows).await.map_err(errno)?;
         }
         let mut charge = Charge::default();
-        if found == EntryKind::Nothing && is_creating {
+        if kind == EntryKind::Nothing && is_creating {
             charge = self.charge(ENTRY)?;
-        } else if found == EntryKind::Nothing && !is_changing {
+        } else if kind == EntryKind::Nothing && !is_changing {
             // A path that was found is inside the folder.
             charge.reads = Some(text);
         }
@@ -369,46 +369,47 @@ impl<'a> Guest<'a> {
         let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
         let links = &self.sandbox.link_times;
         if !links.is_empty()
-            && let Ok(mut found) = self.memory.read(out)
-            && found.filetype == Filetype::SymbolicLink
+            && let Ok(mut stat) = self.memory.read(out)
+            && stat.filetype == Filetype::SymbolicLink
         {
-            let times = Times { accessed: found.atim, modified: found.mtim };
-            let times = links.of(&Link { inode: found.ino, changed: found.ctim, times });
-            (found.atim, found.mtim) = (times.accessed, times.modified);
+            let times = Times { accessed: stat.atim, modified: stat.mtim };
+            let times = links.of(&Link { inode: stat.ino, changed: stat.ctim, times });
+            (stat.atim, stat.mtim) = (times.accessed, times.modified);
             // The same place was just read, so it can be written.
-            let _ = self.memory.write(out, found);
+            let _ = self.memory.write(out, stat);
         }
     }
 
     /// Replaces the attributes of a file of the workspace's base.
     fn show_base(&mut self, out: i32, base: &BaseAttributes) {
         let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
-        let Ok(mut found) = self.memory.read(out) else { return };
-        found.ino = base.identity;
+        let Ok(mut stat) = self.memory.read(out) else { return };
+        // The file is a link to the worker's copy. A guest sees what a plain copy would have.
+        stat.ino = base.identity;
         if let Some(links) = base.links {
-            (found.nlink, found.atim, found.mtim) = (links, base.time, base.time);
+            (stat.nlink, stat.atim, stat.mtim) = (links, base.time, base.time);
         }
-        if found.ctim != 0 {
-            found.ctim = base.time;
+        if stat.ctim != 0 {
+            stat.ctim = base.time;
         }
         // The same place was just read, so it can be written.
-        let _ = self.memory.write(out, found);
+        let _ = self.memory.write(out, stat);
     }
 
     /// Replaces the attributes that depend on the machine.
     fn show(&mut self, out: i32, time: u64, identity: u64) {
         let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
-        let Ok(mut found) = self.memory.read(out) else { return };
-        found.ino = identity;
-        (found.atim, found.mtim, found.ctim) = (time, time, time);
-        if found.filetype == Filetype::Directory {
-            found.size = 0;
+        let Ok(mut stat) = self.memory.read(out) else { return };
+        stat.ino = identity;
+        (stat.atim, stat.mtim, stat.ctim) = (time, time, time);
+        if stat.filetype == Filetype::Directory {
+            stat.size = 0;
         }
-        if found.filetype == Filetype::Directory || time == 0 {
-            found.nlink = 1;
+        if stat.filetype == Filetype::Directory || time == 0 {
+            stat.nlink = 1;
         }
         // The same place was just read, so it can be written.
-        let _ = self.memory.write(out, found);
+        let _ = self.memory.write(out, stat);
     }
 
     /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.

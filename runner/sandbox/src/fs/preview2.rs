@@ -88,9 +88,9 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn stat(&mut self, fd: Handle) -> FsResult<DescriptorStat> {
-        let found = self.files.stat(borrow(&fd)).await?;
+        let stat = self.files.stat(borrow(&fd)).await?;
         let base = self.base_attributes(&fd, None);
-        Ok(self.show(&fd, base.iter().fold(found, |found, base| base.show(found))))
+        Ok(self.show(&fd, base.iter().fold(stat, |stat, base| base.show(stat))))
     }
 
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
@@ -158,8 +158,8 @@ impl HostDescriptor for Counted<'_> {
             // WASI 0.2 has no code for too many open files.
             return Err(ErrorCode::InsufficientMemory.into());
         }
-        let found = self.look_up(&fd, path_flags, &path).await?;
-        if found == EntryKind::Special {
+        let kind = self.look_up(&fd, path_flags, &path).await?;
+        if kind == EntryKind::Special {
             self.host.deny(special_file(&path), None);
             return Err(ErrorCode::NotPermitted.into());
         }
@@ -167,9 +167,9 @@ impl HostDescriptor for Counted<'_> {
             let follows = path_flags.contains(PathFlags::SYMLINK_FOLLOW);
             self.break_link_at(&fd, &path, follows).await?;
         }
-        let is_new = found == EntryKind::Nothing && is_creating;
+        let is_new = kind == EntryKind::Nothing && is_creating;
         // A path that was found is inside the folder.
-        let is_outside = found == EntryKind::Nothing && !is_changing;
+        let is_outside = kind == EntryKind::Nothing && !is_changing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
         let opened = self.files.open_at(fd, path_flags, path.clone(), open_flags, flags).await;
@@ -250,17 +250,17 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<DescriptorStat> {
         let base = self.base_attributes(&fd, Some((&path, path_flags)));
         if base.is_some() || self.link_times.is_empty() || self.host.guard.determinism.is_some() {
-            let found = self.files.stat_at(borrow(&fd), path_flags, path).await?;
-            return Ok(self.show(&fd, base.iter().fold(found, |found, base| base.show(found))));
+            let stat = self.files.stat_at(borrow(&fd), path_flags, path).await?;
+            return Ok(self.show(&fd, base.iter().fold(stat, |stat, base| base.show(stat))));
         }
-        let mut found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await?;
-        if found.type_ == DescriptorType::SymbolicLink {
-            let link = self.link(&fd, path, &found).await?;
+        let mut stat = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await?;
+        if stat.type_ == DescriptorType::SymbolicLink {
+            let link = self.link(&fd, path, &stat).await?;
             let times = self.link_times.of(&link);
-            found.data_access_timestamp = Some(datetime(times.accessed));
-            found.data_modification_timestamp = Some(datetime(times.modified));
+            stat.data_access_timestamp = Some(datetime(times.accessed));
+            stat.data_modification_timestamp = Some(datetime(times.modified));
         }
-        Ok(found)
+        Ok(stat)
     }
 
     async fn set_times_at(
@@ -273,12 +273,12 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<()> {
         self.change(&fd, &path)?;
         match self.files.stat_at(borrow(&fd), path_flags, path.clone()).await {
-            Ok(found) if found.type_ == DescriptorType::SymbolicLink => {
-                let link = self.link(&fd, path, &found).await?;
+            Ok(stat) if stat.type_ == DescriptorType::SymbolicLink => {
+                let link = self.link(&fd, path, &stat).await?;
                 self.link_times.set(&link, new_time(accessed), new_time(modified));
                 return Ok(());
             }
-            Ok(found) if !is_ordinary(found.type_) => {
+            Ok(stat) if !is_ordinary(stat.type_) => {
                 self.host.deny(special_file(&path), None);
                 return Err(ErrorCode::NotPermitted.into());
             }

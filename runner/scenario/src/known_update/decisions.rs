@@ -36,14 +36,14 @@ pub struct KnownResults<'a> {
 }
 
 /// The change of an entry.
-pub(super) enum Change {
+pub(super) enum EntryChange {
     Keep,
     Remove,
     /// It is split into parts, the first of which replaces it.
     Split(Vec<KnownEntry>),
 }
 
-impl Change {
+impl EntryChange {
     /// Edits the entry in its file.
     pub(super) fn apply(&self, text: &mut ListText<'_>, index: usize, entry: &KnownEntry) {
         match self {
@@ -117,7 +117,7 @@ pub(super) fn compared(list: KnownList, results: KnownResults<'_>) -> Result<Kno
 
 /// The changes that make a list expect its results.
 pub(super) struct Decisions {
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<EntryChange>,
     pub(super) added: Vec<KnownEntry>,
     /// Expired entries, with the number of pairs that only they would expect.
     pub(super) expired: Vec<(KnownEntry, usize)>,
@@ -180,7 +180,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Decides about an entry after all entries that follow it.
-    fn change(&mut self, number: usize) -> Result<Change, String> {
+    fn change(&mut self, number: usize) -> Result<EntryChange, String> {
         let results = self.results;
         let entry = &self.known.list().entries[number];
         let is_changed = entry.stale == Some(Stale::Changed);
@@ -188,16 +188,16 @@ impl<'a> Entries<'a> {
             self.pairs[number].iter().map(|pair| (*pair, &results.pairs[*pair])).collect();
         let pairs = || of_entry.iter().map(|(_, pair)| *pair);
         if !of_entry.is_empty() && pairs().all(PairResults::is_pass) && !entry.flaky {
-            return Ok(Change::Remove);
+            return Ok(EntryChange::Remove);
         }
         if results.only_fixed || entry.is_expired(results.now) {
-            return Ok(Change::Keep);
+            return Ok(EntryChange::Keep);
         }
         // If all tests have changed, the entry is confirmed for as many as it had. Of more or fewer, some may be new.
         let tests: BTreeSet<_> = pairs().map(|pair| &*pair.test).collect();
         if is_changed && !has_as_many(entry, tests.len()) {
             let is_gone = !of_entry.is_empty() && pairs().all(PairResults::has_results);
-            return Ok(if is_gone { Change::Remove } else { Change::Keep });
+            return Ok(if is_gone { EntryChange::Remove } else { EntryChange::Keep });
         }
         let fates = of_entry.iter().map(|(pair, _)| self.fate(number as u32, *pair, is_changed));
         let mut fates: Vec<_> = fates.collect();
@@ -211,14 +211,14 @@ impl<'a> Entries<'a> {
             self.is_expected[*number] |= pair.has_results() && *fate != Fate::Dropped;
         }
         if is_kept {
-            return Ok(Change::Keep);
+            return Ok(EntryChange::Keep);
         }
         if fates.iter().all(|fate| *fate == Fate::Dropped) {
-            return Ok(Change::Remove);
+            return Ok(EntryChange::Remove);
         }
         let fates: Vec<_> = pairs().zip(fates).collect();
         let parts = split(entry, is_changed, &fates, &self.plan, results)?;
-        Ok(if parts.is_empty() { Change::Keep } else { Change::Split(parts) })
+        Ok(if parts.is_empty() { EntryChange::Keep } else { EntryChange::Split(parts) })
     }
 
     fn fate(&self, entry: u32, pair: usize, is_changed: bool) -> Fate {

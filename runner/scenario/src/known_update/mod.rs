@@ -10,7 +10,7 @@ use std::path::Path;
 
 use runner_model::known::{KnownEntry, KnownList};
 
-use self::decisions::{Change, Decisions};
+use self::decisions::{Decisions, EntryChange};
 use self::text::{ListText, place};
 use crate::Scenario;
 use crate::accepted::{FileEdit, ReadFile, inside};
@@ -92,9 +92,9 @@ pub fn update_known(
             text.drafts += change.entries() as u64;
         }
         match change {
-            Change::Keep => continue,
-            Change::Remove => update.removed += 1,
-            Change::Split(_) => update.changed += 1,
+            EntryChange::Keep => continue,
+            EntryChange::Remove => update.removed += 1,
+            EntryChange::Split(_) => update.changed += 1,
         }
         if !text.has(index, entry) {
             return Err(format!(

@@ -8,7 +8,7 @@ use runner_model::known::{Judged, Known, KnownEntry, KnownList};
 use runner_model::{Digest, Fingerprint, Outcome, Time, digest, row::FailureKinds};
 use serde_json::{Map, Value, json};
 
-use super::decisions::{Change, Decisions, compared};
+use super::decisions::{Decisions, EntryChange, compared};
 use super::text::judged_text;
 use super::{KnownResults, KnownSource, KnownUpdate, PairResults, update_known};
 use crate::keys::KNOWN_LIST;
@@ -56,9 +56,9 @@ fn parts_of(source: &KnownSource) -> (Vec<KnownEntry>, Value) {
 }
 
 /// Returns the lines of a source outside of the entries that change and of the comments directly above them, without blank lines.
-fn kept_lines<'t>(source: &'t KnownSource, changes: &[&Change]) -> Vec<&'t str> {
+fn kept_lines<'t>(source: &'t KnownSource, changes: &[&EntryChange]) -> Vec<&'t str> {
     let header = if source.file.is_some() { "[[failures]]" } else { "[[known.failures]]" };
-    let is_changed = |entry: usize| !matches!(changes[entry], Change::Keep);
+    let is_changed = |entry: usize| !matches!(changes[entry], EntryChange::Keep);
     let (mut next, mut inside) = (0, None);
     let mut kept = Vec::new();
     for line in source.text.lines() {

@@ -101,26 +101,26 @@ pub(crate) fn resolve_on(
     let rules = PlanRules::new(scenario, selection)?;
     let limit = TestLimit::new(selection, scenario.run.seed);
     let mut writer = SuiteWriter::new(into, limit);
-    let mut found = Problems::default();
+    let mut problems = Problems::default();
     let mut has_tests = vec![false; scenario.lists.len()];
     // Threads only read and plan. Bounds, repeated ids and the order of problems need all tests in order.
     let _ = tests.visit_chunks(&mut |chunks| {
         threads.run(chunks, TestChunk::bytes, |chunk, send| rules.plan(chunk, send), &mut |block| {
             if let Err(problem) = writer.add(&block) {
-                found.add(MAX_SHOWN, problem);
+                problems.add(MAX_SHOWN, problem);
                 return ControlFlow::Break(());
             }
             block.tests.iter().filter_map(|test| test.list).for_each(|list| has_tests[list] = true);
-            found.append(MAX_SHOWN, block.problems);
+            problems.append(MAX_SHOWN, block.problems);
             ControlFlow::Continue(())
         })
     });
-    if found.count() == 0 {
-        check_lists(&tests, scenario, &has_tests, &mut found);
+    if problems.count() == 0 {
+        check_lists(&tests, scenario, &has_tests, &mut problems);
     }
-    check_ids(&tests, &writer.hashes, &mut found);
-    if found.count() > 0 {
-        return Err(found);
+    check_ids(&tests, &writer.hashes, &mut problems);
+    if problems.count() > 0 {
+        return Err(problems);
     }
     let (builder, limit) = writer.finish()?;
     let suite = builder.finish(file, &scenario.providers, rules.into_files());
@@ -176,21 +176,21 @@ fn check_lists(
     tests: &AllTests<'_>,
     scenario: &Scenario,
     has_tests: &[bool],
-    found: &mut Problems,
+    problems: &mut Problems,
 ) {
     for (index, (list, has_tests)) in scenario.lists.iter().zip(has_tests).enumerate() {
         // A list without files was not needed.
         let is_read = !list.files.is_empty() || list.records.is_some();
         if !has_tests && !list.is_optional && is_read {
             let message = "`select` and `exclude` leave no test of a list".to_owned();
-            found.add(MAX_SHOWN, tests.no_tests(index, message));
+            problems.add(MAX_SHOWN, tests.no_tests(index, message));
         }
     }
 }
 
 /// Reports repeated ids, and ids that look like another one.
 // A hash takes 8 bytes of memory per test. Only ids with equal hashes are compared, in a second read.
-fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
+fn check_ids(tests: &AllTests<'_>, hashes: &[u64], problems: &mut Problems) {
     let mut sorted = hashes.to_vec();
     sorted.sort_unstable();
     let repeated: HashSet<u64> =
@@ -203,7 +203,7 @@ fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
         hashes.iter().filter(|hash| repeated.contains(hash) && !seen.insert(**hash)).collect();
     let shown: HashSet<&u64> = repeats.iter().copied().take(MAX_SHOWN).collect();
     // The second read counts every repeat of the shown ids.
-    found.add_hidden(repeats.iter().filter(|hash| !shown.contains(*hash)).count());
+    problems.add_hidden(repeats.iter().filter(|hash| !shown.contains(*hash)).count());
     let mut first: HashMap<String, (TestId, Vec<Place>)> = HashMap::new();
     // Invalid tests were reported by the first read.
     let _ = tests.visit(&mut |test| {
@@ -221,7 +221,7 @@ fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
                 let problem = Problem::new(message)
                     .at_all(origin.place("and again here"))
                     .at_all(Vec::clone(first));
-                found.add(MAX_SHOWN, problem);
+                problems.add(MAX_SHOWN, problem);
             } else {
                 first.insert(look, (test.id, origin.place("first here")));
             }

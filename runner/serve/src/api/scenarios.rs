@@ -61,11 +61,10 @@ pub(super) fn find(server: &Server, path: &str) -> Result<String> {
         let problem = HttpProblem::not_found("this server starts no scenarios");
         return Err(problem.with_help("start it with `runner serve --scenarios DIR`"));
     }
-    let found = folders.iter().find_map(|folder| below(folder, Path::new(path)));
+    let file = folders.iter().find_map(|folder| below(folder, Path::new(path)));
     // A command of the queue is text.
-    let found =
-        found.filter(|found| found.is_file()).and_then(|found| found.to_str().map(str::to_owned));
-    found.ok_or_else(|| {
+    let file = file.filter(|file| file.is_file()).and_then(|file| file.to_str().map(str::to_owned));
+    file.ok_or_else(|| {
         let detail = format!("there is no scenario `{path}` below the server's folders");
         HttpProblem::not_found(&detail).with_help(format!("list all: GET {BASE}/scenarios"))
     })
@@ -87,21 +86,21 @@ pub(super) fn check(server: &Server, manifest: &Manifest) -> Result<()> {
 fn below(folder: &Path, path: &Path) -> Option<PathBuf> {
     let folder = folder.canonicalize().ok()?;
     // An absolute path replaces the folder.
-    let found = folder.join(path).canonicalize().ok()?;
-    found.starts_with(&folder).then_some(found)
+    let file = folder.join(path).canonicalize().ok()?;
+    file.starts_with(&folder).then_some(file)
 }
 
 fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage> {
-    let mut found = BTreeMap::new();
+    let mut files = BTreeMap::new();
     let mut left = MAX_ENTRIES;
     for folder in &server.settings.scenarios {
         // A missing folder has no scenarios.
         if let Ok(folder) = folder.canonicalize() {
-            search(&folder, &folder, MAX_DEPTH, &mut left, &mut found);
+            search(&folder, &folder, MAX_DEPTH, &mut left, &mut files);
         }
     }
     let mut runs = RunList::read(&server.root)?.runs;
-    let items = found.into_iter().map(|(path, file)| {
+    let items = files.into_iter().map(|(path, file)| {
         let mut item = item(path, &file);
         item.last_run =
             item.name.as_ref().and_then(|name| last_run(server, &mut runs, name, &file));
@@ -118,7 +117,7 @@ fn search(
     folder: &Path,
     depth: usize,
     left: &mut usize,
-    found: &mut BTreeMap<String, PathBuf>,
+    files: &mut BTreeMap<String, PathBuf>,
 ) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {
@@ -134,13 +133,13 @@ fn search(
         let kind = entry.file_type().ok().filter(|_| !is_hidden && !is_built);
         let Some(kind) = kind else { continue };
         if kind.is_dir() && depth > 0 && !holds_results(&path) {
-            search(top, &path, depth - 1, left, found);
+            search(top, &path, depth - 1, left, files);
         } else if kind.is_file()
             && path.extension().is_some_and(|end| end == "toml")
             && has_provider(&path)
         {
             let relative = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
-            found.entry(relative).or_insert(path);
+            files.entry(relative).or_insert(path);
         }
     }
 }

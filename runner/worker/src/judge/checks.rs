@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::diff::{self, is_unseen};
 use super::json::{Comparison, is_written_as, text_difference, tree_bytes, without_fence};
-use super::{compiled::CompiledCache, left::LeftFiles, search::TextSearch};
+use super::{compiled::CompiledCache, left::JudgedFiles, search::TextSearch};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -39,7 +39,7 @@ pub struct Evidence<'a> {
     pub stderr: &'a str,
     /// What the attempt left in its workspace, or why that cannot be read. `None` if there is none, or the test expects nothing
     /// of it.
-    pub workspace: Option<&'a Result<LeftFiles, String>>,
+    pub workspace: Option<&'a Result<JudgedFiles, String>>,
     /// The attempt's transcript, or why it cannot be read. `None` without a transcript, and for a test without expectations of it.
     pub transcript: Option<&'a Result<String, String>>,
 }

@@ -24,9 +24,9 @@ const MAX_COMPARED: usize = 4 << 10;
 
 /// Returns whether an output is equal to a value. Numbers are compared by value, so `1` equals `1.0`.
 pub(super) fn is_equal(expected: &Value, output: &Json<'_>) -> bool {
-    let mut found = Differences { most: 1, ..Differences::default() };
-    Comparison::EXACT.compare(&mut Vec::new(), expected, output, &mut found);
-    found.count == 0
+    let mut differences = Differences { most: 1, ..Differences::default() };
+    Comparison::EXACT.compare(&mut Vec::new(), expected, output, &mut differences);
+    differences.count == 0
 }
 
 /// Returns whether `value` is written as exactly this compact JSON. If not, they may be equal all the same.
@@ -74,9 +74,9 @@ impl Comparison {
 
     /// Returns all places where `output` differs from `expected`.
     pub(super) fn differences(&self, expected: &Value, output: &Json<'_>) -> Differences {
-        let mut found = Differences::default();
-        self.compare(&mut Vec::new(), expected, output, &mut found);
-        found
+        let mut differences = Differences::default();
+        self.compare(&mut Vec::new(), expected, output, &mut differences);
+        differences
     }
 
     fn compare<'a>(
@@ -84,9 +84,9 @@ impl Comparison {
         path: &mut Vec<PathPart<'a>>,
         expected: &'a Value,
         output: &'a Json<'_>,
-        found: &mut Differences,
+        differences: &mut Differences,
     ) {
-        if found.most > 0 && found.count >= found.most {
+        if differences.most > 0 && differences.count >= differences.most {
             return;
         }
         match (expected, output) {
@@ -94,15 +94,15 @@ impl Comparison {
                 for (key, expected) in expected {
                     path.push(PathPart::Key(key));
                     match output.get(key.as_str()) {
-                        Some(output) => self.compare(path, expected, output, found),
-                        None => found.add(path, || missing_key(key, expected, output)),
+                        Some(output) => self.compare(path, expected, output, differences),
+                        None => differences.add(path, || missing_key(key, expected, output)),
                     }
                     path.pop();
                 }
                 let more = output.iter().filter(|(key, _)| !expected.contains_key(&***key));
                 for (key, output) in more.filter(|_| !self.allows_more_keys) {
                     path.push(PathPart::Key(key));
-                    found.unexpected(path, output);
+                    differences.unexpected(path, output);
                     path.pop();
                 }
             }
@@ -111,21 +111,21 @@ impl Comparison {
                 let all = expected.len().max(output.len());
                 for index in 0..both {
                     path.push(PathPart::Item(index));
-                    self.compare(path, &expected[index], &output[index], found);
+                    self.compare(path, &expected[index], &output[index], differences);
                     path.pop();
                 }
                 if all - both > MAX_ITEMS {
                     let words = if expected.len() > both { "missing" } else { "not expected" };
-                    return found.add_run(path, both..all, words);
+                    return differences.add_run(path, both..all, words);
                 }
                 for (index, expected) in expected.iter().enumerate().skip(both) {
                     path.push(PathPart::Item(index));
-                    found.add(path, || missing(expected));
+                    differences.add(path, || missing(expected));
                     path.pop();
                 }
                 for (index, output) in output.iter().enumerate().skip(both) {
                     path.push(PathPart::Item(index));
-                    found.unexpected(path, output);
+                    differences.unexpected(path, output);
                     path.pop();
                 }
             }
@@ -134,10 +134,10 @@ impl Comparison {
             {
                 let number = cut(MAX_SHORT, number);
                 let words = "has more than 64 bits, too many for a tolerance";
-                found.add_words(path, "", format!("the integer {number} {words}"));
+                differences.add_words(path, "", format!("the integer {number} {words}"));
             }
             (expected, output) if self.is_same(expected, output) => {}
-            (expected, output) => found.add(path, || {
+            (expected, output) => differences.add(path, || {
                 let texts = [cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output)];
                 let texts = cut_around_difference([&texts[0], &texts[1]], MAX_SHORT);
                 let [expected_text, actual] = texts.map(|text| Some(text.into()));

@@ -1,4 +1,4 @@
-//! [`LeftFiles`]: what an attempt left in its workspace, as far as `expect.workspace` is about it.
+//! [`JudgedFiles`]: what an attempt left in its workspace, as far as `expect.workspace` is about it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,7 +13,7 @@ use runner_model::workspace::{Change, ChangeKind, EntryKind};
 const MAX_FILE: u64 = 8 << 20;
 
 /// What an attempt left in its workspace.
-pub struct LeftFiles {
+pub struct JudgedFiles {
     /// Sorted by path.
     pub(super) changed: Vec<ChangedPath>,
     /// The expected files, by path.
@@ -36,7 +36,7 @@ pub(super) enum LeftFile {
     Other(String),
 }
 
-impl LeftFiles {
+impl JudgedFiles {
     /// Returns the digests of the base's contents that [`Self::read`] reads.
     ///
     /// # Errors

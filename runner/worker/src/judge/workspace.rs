@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::checks::{Evidence, check_values, failed, passed, raw};
 use super::compiled::CompiledCache;
-use super::left::{ChangedPath, LeftFile, LeftFiles};
+use super::left::{ChangedPath, JudgedFiles, LeftFile};
 
 /// Paths in a message and in a check's `actual`.
 const MAX_PATHS: usize = 20;
@@ -64,7 +64,7 @@ pub(super) fn check_workspace(
 
 /// Checks the paths of changes. `words` start the message about those that are wrong.
 fn check_changes(
-    left: &LeftFiles,
+    left: &JudgedFiles,
     kind: CheckKind,
     globs: &[String],
     words: &str,

@@ -12,7 +12,7 @@ use runner_model::{Digest, Row};
 use runner_sandbox::{Base, LeftContent, LeftFile, LeftWorkspace};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::judge::LeftFiles;
+use crate::judge::JudgedFiles;
 
 /// The copies of one worker.
 pub struct Bases {
@@ -91,10 +91,10 @@ pub fn left_files(
     base: Option<&Digest>,
     blobs: &Path,
     left: &LeftWorkspace,
-) -> Result<LeftFiles, String> {
+) -> Result<JudgedFiles, String> {
     let base = base.map(|digest| fs::read(blobs.join(digest.to_string()))).transpose();
     let base = base.map_err(|error| error.to_string())?.unwrap_or_default();
-    LeftFiles::read(expected, &base, &left.changes, |entry| {
+    JudgedFiles::read(expected, &base, &left.changes, |entry| {
         match (&left.contents.content, entry.at) {
             (LeftContent::File(file), _) => content(entry, blobs, Some(file)),
             (LeftContent::Memory(bytes), Some(at)) => {

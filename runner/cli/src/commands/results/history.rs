@@ -86,10 +86,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             all.tests.iter().map(|test| test.provider.to_owned()).collect();
         let flags = [("test", &args.test, tests), ("provider", &args.provider, providers)];
         let unmatched = flags.iter().flat_map(|(kind, globs, known)| {
-            let unmatched = globs.iter().filter(|one| !known.iter().any(|name| one.is_match(name)));
-            unmatched.take(MOST_NAMED).map(move |one| {
-                let nearest = nearest_names(&one.text, known.iter());
-                format!("no {kind} matches `--{kind} {}`; {nearest}", one.text)
+            let unmatched =
+                globs.iter().filter(|glob| !known.iter().any(|name| glob.is_match(name)));
+            unmatched.take(MOST_NAMED).map(move |glob| {
+                let nearest = nearest_names(&glob.text, known.iter());
+                format!("no {kind} matches `--{kind} {}`; {nearest}", glob.text)
             })
         });
         let unmatched: Vec<_> = unmatched.map(|line| visible_line(&line).into_owned()).collect();
@@ -130,8 +131,8 @@ fn scenario(root: &ResultsRoot, name: Option<&str>) -> Result<(String, PathBuf),
     if let Some(path) = scenario_path(name.as_ref()).ok().filter(|path| path.is_file()) {
         let runs = root.runs_of_user(None)?.flatten();
         let mut manifests = runs.filter_map(|run| run.manifest().ok());
-        let found = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
-        return found.map(|found| (found.scenario, path)).ok_or_else(|| {
+        let manifest = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
+        return manifest.map(|manifest| (manifest.scenario, path)).ok_or_else(|| {
             let runner = root.command(&["exec", name]);
             mistake!("no run of {} yet\nto run it: {runner}", visible_line(name))
         });
@@ -236,7 +237,7 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
                     graders: &Option<PastGraders>| {
         let listed = providers
             .iter()
-            .filter(|one| names.iter().take(most).any(|name| **name == one.provider));
+            .filter(|table| names.iter().take(most).any(|name| **name == table.provider));
         let mut listed = listed.filter(|_| has_many).peekable();
         // A run without results has a row, too.
         if listed.peek().is_none() {
@@ -306,7 +307,7 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
             p50,
             tokens,
             cost,
-            test.marks.iter().skip(hidden).map(|one| matrix::mark(*one)).collect(),
+            test.marks.iter().skip(hidden).map(|outcome| matrix::mark(*outcome)).collect(),
         ]);
     }
     let left = document.tests.iter().len().saturating_sub(most) as u64;
@@ -328,5 +329,5 @@ fn cells(results: &PastResults) -> [String; 4] {
 }
 
 fn is_in(globs: &[IdGlob], name: &str) -> bool {
-    globs.is_empty() || globs.iter().any(|one| one.is_match(name))
+    globs.is_empty() || globs.iter().any(|glob| glob.is_match(name))
 }

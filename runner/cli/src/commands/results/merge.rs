@@ -46,7 +46,7 @@ pub struct MergeDocument {
     /// Always [`VERSION`].
     pub v: u8,
     #[serde(flatten)]
-    pub found: MergeFindings,
+    pub findings: MergeFindings,
     /// The merged run. `None` if nothing was merged.
     pub run: Option<RunSummary>,
     /// The result of the gate over all trials.
@@ -59,11 +59,13 @@ impl MergeDocument {
     /// # Errors
     ///
     /// The run cannot be read.
-    pub fn read(found: MergeFindings, run: Option<&RunDir>) -> Result<Self, RecordError> {
-        let Some(run) = run else { return Ok(Self { v: VERSION, found, run: None, gate: None }) };
+    pub fn read(findings: MergeFindings, run: Option<&RunDir>) -> Result<Self, RecordError> {
+        let Some(run) = run else {
+            return Ok(Self { v: VERSION, findings, run: None, gate: None });
+        };
         let manifest = run.truth()?;
         let summary = RunSummary::from_run(&run.results_root(), run, &manifest);
-        Ok(Self { v: VERSION, found, run: Some(summary), gate: manifest.gate })
+        Ok(Self { v: VERSION, findings, run: Some(summary), gate: manifest.gate })
     }
 }
 
@@ -76,11 +78,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         dry_run: args.dry_run,
         command: typed_command(),
     };
-    let (found, run) = runner_engine::merge(&request, &mut |notice| out.warn(notice))?;
-    let document = MergeDocument::read(found, run.as_ref())?;
-    let is_refused = document.found.outcome == MergeOutcome::Refused;
+    let (findings, run) = runner_engine::merge(&request, &mut |notice| out.warn(notice))?;
+    let document = MergeDocument::read(findings, run.as_ref())?;
+    let is_refused = document.findings.outcome == MergeOutcome::Refused;
     if is_refused && !args.json {
-        return Err(CommandError::usage(refusal(&document.found, args)));
+        return Err(CommandError::usage(refusal(&document.findings, args)));
     }
     out.document_or(args.json, &document, |document| {
         let manifest = run.as_ref().and_then(|run| Some((run, run.manifest().ok()?)));
@@ -92,14 +94,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let code = document.run.as_ref().and_then(|run| run.exit_code);
     let exit = code.and_then(Exit::of_code).unwrap_or(Exit::Success);
-    let merged = run.filter(|_| document.found.outcome == MergeOutcome::Merged);
+    let merged = run.filter(|_| document.findings.outcome == MergeOutcome::Merged);
     let finish = |run| session_end::finish_merged(&run, !args.no_ci, args.json, out);
     Ok(if merged.map_or(Ok(true), finish)? { exit } else { exit.without_output() })
 }
 
-fn print(MergeDocument { found, run, gate, .. }: &MergeDocument, out: &Out) {
+fn print(MergeDocument { findings, run, gate, .. }: &MergeDocument, out: &Out) {
     if let Some(run) = run {
-        if found.outcome == MergeOutcome::AlreadyMerged {
+        if findings.outcome == MergeOutcome::AlreadyMerged {
             out.talk("these shards were merged before; nothing was changed");
         }
         if let Some(message) = &run.head.message {
@@ -111,15 +113,16 @@ fn print(MergeDocument { found, run, gate, .. }: &MergeDocument, out: &Out) {
         summary::print_next_steps(run, out);
         return;
     }
-    let done = format!("{} of {}", grouped(found.planned - found.left), grouped(found.planned));
-    let shards = plural(found.shards.len() as u64, "shard", "shards");
+    let done =
+        format!("{} of {}", grouped(findings.planned - findings.left), grouped(findings.planned));
+    let shards = plural(findings.shards.len() as u64, "shard", "shards");
     out.talk(&format!("{shards} with results of {done} trials can be merged; nothing was written"));
 }
 
 /// Formats all reasons against a merge.
-fn refusal(found: &MergeFindings, args: &Args) -> String {
+fn refusal(findings: &MergeFindings, args: &Args) -> String {
     let mut lines = vec!["nothing was merged".to_owned()];
-    for ShardFindings { path, status, planned, left, problems, .. } in &found.shards {
+    for ShardFindings { path, status, planned, left, problems, .. } in &findings.shards {
         let path = shown_path(path.as_ref());
         lines.extend(problems.iter().map(|problem| format!("{path}: {problem}")));
         if let (Some(status), 1..) = (status, left) {
@@ -129,10 +132,10 @@ fn refusal(found: &MergeFindings, args: &Args) -> String {
             lines.push(format!("{path}: {left} of {trials} no result; finish it: {resume}"));
         }
     }
-    if found.left > 0 {
-        lines.push(found.holes_text());
+    if findings.left > 0 {
+        lines.push(findings.holes_text());
     }
-    let has_problems = found.shards.iter().any(|shard| !shard.problems.is_empty());
+    let has_problems = findings.shards.iter().any(|shard| !shard.problems.is_empty());
     if !has_problems && !args.allow_holes {
         let advice = "to merge the others, and run these trials by `resume`: add --allow-holes";
         lines.push(advice.to_owned());

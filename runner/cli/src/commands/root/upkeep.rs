@@ -367,7 +367,7 @@ pub struct VerifyDocument {
     /// The directory as a user would type it.
     pub run_dir: String,
     #[serde(flatten)]
-    pub found: Verified,
+    pub verified: Verified,
 }
 
 impl VerifyDocument {
@@ -378,22 +378,22 @@ impl VerifyDocument {
     /// The manifest cannot be read.
     fn read(run: &RunDir) -> Result<Self, RecordError> {
         // The plan must be that of the rows.
-        let found = run.snapshot(|| {
+        let verified = run.snapshot(|| {
             let plan = plan::read(run);
             let places = plan.as_ref().ok().and_then(Option::as_ref);
-            let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
+            let mut verified = run.verify(places.map(|suite| suite as &dyn Places))?;
             if let Err(problem) = plan {
-                found
+                verified
                     .faults
                     .insert(0, DiskFault { path: run.path(), line: None, problem, remedy: None });
             }
-            Ok::<_, RecordError>(found)
+            Ok::<_, RecordError>(verified)
         })?;
         Ok(Self {
             v: VERSION,
             run: run.id().to_owned(),
             run_dir: run.path().to_string_lossy().into_owned(),
-            found,
+            verified,
         })
     }
 }
@@ -404,12 +404,12 @@ pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
     out.document_or(args.document.json, &document, |document| {
         fault_lines(document).iter().for_each(|line| out.data(line));
     });
-    Ok(if document.found.faults.is_empty() { Exit::Success } else { Exit::Bad })
+    Ok(if document.verified.faults.is_empty() { Exit::Success } else { Exit::Bad })
 }
 
 fn fault_lines(document: &VerifyDocument) -> Vec<String> {
-    let found = &document.found;
-    let faults = found.faults.iter().chain(&found.harmless);
+    let verified = &document.verified;
+    let faults = verified.faults.iter().chain(&verified.harmless);
     let mut remedies = HashSet::new();
     let mut lines: Vec<_> = faults
         .map(|fault| {
@@ -421,11 +421,11 @@ fn fault_lines(document: &VerifyDocument) -> Vec<String> {
             format!("{path}{line}: {}", visible_line(&(fault.problem.clone() + &remedy)))
         })
         .collect();
-    if found.left_out > 0 {
-        lines.push(format!("… and {} more", found.left_out));
+    if verified.left_out > 0 {
+        lines.push(format!("… and {} more", verified.left_out));
     }
-    let harmless = found.harmless.len() as u64;
-    let (sign, state) = match found.faults.len() as u64 + found.left_out {
+    let harmless = verified.harmless.len() as u64;
+    let (sign, state) = match verified.faults.len() as u64 + verified.left_out {
         0 if harmless > 0 => {
             let lines = plural(harmless, "damaged line", "damaged lines");
             (style::green("✓"), format!("{lines}, and no result is lost"))
@@ -436,9 +436,9 @@ fn fault_lines(document: &VerifyDocument) -> Vec<String> {
     lines.push(format!(
         "{sign} {}: {state}; checked {}, {}, {}",
         visible_line(&document.run_dir),
-        plural(found.rows, "row", "rows"),
-        plural(found.artifacts, "artifact", "artifacts"),
-        plural(found.contents, "stored file", "stored files")
+        plural(verified.rows, "row", "rows"),
+        plural(verified.artifacts, "artifact", "artifacts"),
+        plural(verified.contents, "stored file", "stored files")
     ));
     lines
 }

@@ -218,9 +218,9 @@ fn new_manifest(
     last_seq: u64,
 ) -> Result<Manifest, RecordError> {
     let shards = || merge.shards.iter().map(|source| &source.manifest);
-    let started_at = shards().map(|one| one.started_at).min().unwrap_or(plan.started_at);
+    let started_at = shards().map(|shard| shard.started_at).min().unwrap_or(plan.started_at);
     // The day on which the run was made decides which entries have expired.
-    let first = shards().min_by_key(|one| one.started_at).unwrap_or(plan);
+    let first = shards().min_by_key(|shard| shard.started_at).unwrap_or(plan);
     let session = NewSession {
         writer: MERGE,
         command: merge.command.clone(),
@@ -246,7 +246,7 @@ fn new_manifest(
         status: RunStatus::Running,
         stage: if merge.holes.is_none() { Stage::Finish } else { Stage::Run },
         verdict: RunVerdict::None,
-        counts: shards().fold(Counts::default(), |sum, one| sum.plus(one.counts)),
+        counts: shards().fold(Counts::default(), |sum, shard| sum.plus(shard.counts)),
         gate: None,
         lost_report: None,
         started_at,
@@ -258,12 +258,12 @@ fn new_manifest(
         ..plan.clone()
     };
     for shard in shards().skip(1) {
-        let new = shard.providers.iter().filter(|one| {
-            one.is_grader && manifest.providers.iter().all(|other| other.name != one.name)
+        let new = shard.providers.iter().filter(|provider| {
+            provider.is_grader && manifest.providers.iter().all(|other| other.name != provider.name)
         });
         manifest.list_graders(new.cloned().collect());
     }
-    manifest.labels.retain(|key, value| shards().all(|one| one.labels.get(key) == Some(value)));
+    manifest.labels.retain(|key, value| shards().all(|shard| shard.labels.get(key) == Some(value)));
     manifest.metadata.selection.shard = None;
     manifest.metadata.planned_trial_count = merge.places.trials();
     manifest.metadata.planned_test_count = merge.places.trials();

@@ -53,13 +53,13 @@ impl StepText {
     /// Reads up to `lines` and `most` bytes of a text, and other JSON as it is written.
     pub(super) fn of(json: Option<&RawValue>, (lines, most): (usize, usize)) -> Self {
         let json = json.map_or("null", RawValue::get);
-        let found = match json.as_bytes() {
+        let shown = match json.as_bytes() {
             [b'"', ..] => Self::of_string(json, most),
             [b'[', ..] => Self::of_parts(json, most).unwrap_or_else(|| Self::start_of(json, most)),
             b"null" => Self::default(),
             _ => Self::start_of(json, most),
         };
-        found.fold(lines)
+        shown.fold(lines)
     }
 
     fn fold(mut self, lines: usize) -> Self {
@@ -80,24 +80,24 @@ impl StepText {
     /// Reads the parts of a message: texts as they are, and the kinds of others.
     fn of_parts(json: &str, most: usize) -> Option<Self> {
         let parts = serde_json::from_str(json).ok();
-        let mut found = Self::default();
+        let mut shown = Self::default();
         each_item(parts, &mut |part: Part<'_>| {
             // Once a part is cut, no later one follows.
-            let is_whole = found.text.len() as u64 == found.bytes;
-            let separator = if found.bytes > 0 { "\n" } else { "" };
-            let left = most.saturating_sub(found.text.len() + separator.len());
+            let is_whole = shown.text.len() as u64 == shown.bytes;
+            let separator = if shown.bytes > 0 { "\n" } else { "" };
+            let left = most.saturating_sub(shown.text.len() + separator.len());
             let Self { text, bytes, .. } = match part.text.map(RawValue::get) {
                 Some(text) if text.starts_with('"') => Self::of_string(text, left),
                 _ => Self::start_of(&format!("[{}]", &*part.r#type), left),
             };
             if is_whole {
-                found.text += separator;
-                found.text += &text;
+                shown.text += separator;
+                shown.text += &text;
             }
-            found.bytes += bytes + separator.len() as u64;
+            shown.bytes += bytes + separator.len() as u64;
         })
         .ok()?;
-        Some(found)
+        Some(shown)
     }
 
     /// Reads up to `most` bytes of the text of a string in JSON, and counts all of them.
@@ -161,9 +161,9 @@ mod tests {
             (r#"[{"type":"text","text":"one"},{"type":"image"}]"#, 9, 2, "on", 11),
             ("[1]", 9, 9, "[1]", 3),
         ] {
-            let StepText { text: found, bytes: all, folded } =
+            let StepText { text: shown, bytes: all, folded } =
                 StepText::of(Some(&raw(json)), (lines, most));
-            assert_eq!((&*found, all), (text, bytes), "{json}");
+            assert_eq!((&*shown, all), (text, bytes), "{json}");
             assert_eq!(folded, (text.len() as u64) < bytes, "{json}");
         }
     }
