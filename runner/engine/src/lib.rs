@@ -1,7 +1,7 @@
 //! Plans, starts, resumes, merges and stops runs: schedules attempts, feeds worker processes and writes rows. Never parses,
 //! compiles or runs plugins itself. Uses plain threads and channels.
 //!
-//! Depends on `model`, `scenario`, `record`, `results` and `prepare`. Start reading at [`exec`], then `session::run`, then
+//! Depends on `model`, `files`, `scenario`, `record`, `results` and `prepare`. Start reading at [`exec`], then `session::run`, then
 //! `schedule`. `cli/examples/embed.rs` is a program that embeds it.
 
 #![warn(missing_docs)]

@@ -1,7 +1,7 @@
 //! Folders with their contents, by handle: what is in one ([`TreeReader`]), with the digests of its files, and the removal of
 //! everything in one ([`empty`]).
 //!
-//! No link is followed. This crate may know `model`.
+//! No link is followed. Depends on `model`.
 //!
 //! Start reading at [`TreeReader`].
 

@@ -2,7 +2,7 @@
 //! and reads content, secrets, granted folders, fingerprints and the machine's limits. The engine calls it before a session, and
 //! for a single call of a plugin.
 //!
-//! Depends on `model`, `scenario` and `record`. Starts only this program itself, as `__compile`, and never parses plugins.
+//! Depends on `model`, `files`, `scenario` and `record`. Starts only this program itself, as `__compile`, and never parses plugins.
 //! Start reading at [`plugins::find`].
 
 pub mod children;

@@ -2,8 +2,7 @@
 //! runs in SQLite, merged runs, and the sweep of runs whose process died.
 //!
 //! `beneath` is the only way to a path below a results root or a run, and all writes go through it or `writer`. Only the
-//! holder of a run's lock writes into the run. Depends on `model` and
-//! `files`.
+//! holder of a run's lock writes into the run. Depends on `model` and `files`.
 //!
 //! Start reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
 

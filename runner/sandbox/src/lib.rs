@@ -1,7 +1,7 @@
 //! Calls one plugin: takes plugin, limits and input, returns a reply. The only crate with wasmtime
 //! and an HTTP client; it can be audited alone.
 //!
-//! Depends on `model`. Opens entries of the cache of compiled plugins and the paths of
+//! Depends on `model` and `files`. Opens entries of the cache of compiled plugins and the paths of
 //! an [`Access`], and connects to what that grants. [`Engines`] and [`Plugin`] are for workers.
 //! [`inspect`](inspect()), [`compile`] and [`try_load`] are for child processes with limits,
 //! because hostile code can keep a compiler busy, or grow it, without a bound. A worker's
