@@ -1,10 +1,10 @@
 //! [`Offers`], the tools as the model sees them.
 
-use chat_model::shown;
+use chat_model::bound::{MAX_HANDOVER, length};
+use chat_model::{Call, Definition, shown};
 use runner_sdk::tools::{self, Tool, ToolError, ToolErrorKind};
 use serde_json::{Map, Value, json};
 
-use crate::calls::Call;
 use crate::refused;
 
 /// Maximum characters of a name. OpenAI refuses longer ones.
@@ -23,33 +23,24 @@ struct Offer {
 }
 
 impl Offers {
-    pub(crate) fn new(tools: Vec<Tool>) -> Self {
+    /// `any_root` is whether the server accepts each schema whose type is an object.
+    pub(crate) fn new(tools: Vec<Tool>, any_root: bool) -> Self {
         let mut offers: Vec<Offer> = Vec::new();
         for tool in tools {
             let name = free_name(&tool.name, &offers);
-            let (parameters, is_wrapped) = parameters(tool.input_schema.as_ref());
+            let (parameters, is_wrapped) = parameters(tool.input_schema.as_ref(), any_root);
             offers.push(Offer { name, tool, parameters, is_wrapped });
         }
         Self(offers)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the tools in OpenAI's form.
-    pub(crate) fn definitions(&self) -> Value {
-        let definitions = self.0.iter().map(|offer| {
-            json!({
-                "type": "function",
-                "function": {
-                    "name": offer.name,
-                    "description": offer.tool.description,
-                    "parameters": offer.parameters,
-                }
-            })
-        });
-        definitions.collect()
+    /// Returns the tools for the model.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = Definition<'_>> {
+        self.0.iter().map(|offer| Definition {
+            name: &offer.name,
+            description: &offer.tool.description,
+            parameters: &offer.parameters,
+        })
     }
 
     /// Calls a tool. The runner does not see calls that have no tool or no input, so the transcript gets them here.
@@ -71,21 +62,23 @@ impl Offers {
         let Some(offer) = offer else {
             let known: Vec<_> = self.0.iter().map(|offer| format!("`{}`", offer.name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let message = format!("there is no tool `{}`; tools: {known}", call.name);
+            let message = format!("there is no tool `{}`; tools: {known}", shown(&call.name));
             return Err(ToolError::new(ToolErrorKind::Denied, message));
         };
-        let input = match call.arguments.clone() {
-            Ok(Value::Object(mut arguments)) if offer.is_wrapped => {
-                arguments.remove("input").unwrap_or(Value::Object(arguments))
-            }
-            Ok(arguments) => arguments,
-            Err(error) => {
-                let written = call.written.as_str().unwrap_or_default();
-                let message = format!("the arguments `{}` are not JSON: {error}", shown(written));
-                return Err(ToolError::new(ToolErrorKind::InvalidInput, message));
-            }
+        let refused = |message| ToolError::new(ToolErrorKind::InvalidInput, message);
+        let mut arguments = call.arguments.clone().map_err(refused)?;
+        let input = if offer.is_wrapped {
+            arguments.remove("input").unwrap_or(Value::Object(arguments))
+        } else {
+            arguments.into()
         };
-        Ok((&offer.tool.name, input))
+        // More than that would end the whole attempt.
+        match length(&input) {
+            bytes if bytes > MAX_HANDOVER => Err(refused(format!(
+                "the arguments have {bytes} bytes, the most are {MAX_HANDOVER}"
+            ))),
+            _ => Ok((&offer.tool.name, input)),
+        }
     }
 }
 
@@ -103,14 +96,16 @@ fn free_name(name: &str, offers: &[Offer]) -> String {
 }
 
 /// Returns the schema of a tool's arguments, and whether the input is in their key `input`.
-fn parameters(schema: Option<&Value>) -> (Value, bool) {
+fn parameters(schema: Option<&Value>, any_root: bool) -> (Value, bool) {
     let mut schema = match schema {
         Some(Value::Object(schema)) => schema.clone(),
         _ => Map::from_iter([("type".to_owned(), json!("object"))]),
     };
     // Some servers refuse this key.
     schema.remove("$schema");
-    if schema.get("type").is_some_and(|kind| kind == "object") {
+    let is_plain = |key: &str| any_root || !schema.contains_key(key);
+    let is_accepted = ["allOf", "anyOf", "oneOf"].into_iter().all(is_plain);
+    if is_accepted && schema.get("type").is_some_and(|kind| kind == "object") {
         return (schema.into(), false);
     }
     let mut parameters = json!({"type": "object", "required": ["input"]});

@@ -7,16 +7,22 @@ use runner_sdk::{Check, Error, ErrorKind, Reply, Result, Verdict, log};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::config::{Config, OutputForm, Price};
+use crate::call::{Call, Ids};
+use crate::config::{Api, Config, OutputForm, Price};
+use crate::end::{Ended, Stop};
+use crate::failure::Failure;
 use crate::strip::Strip;
 use crate::usage::Usage;
-use crate::{failure, loose_json};
+use crate::{anthropic, failure, loose_json, openai};
 
-/// An answer with at least one choice.
+/// An answer with a message.
+#[derive(Debug)]
 pub struct Answer {
+    api: Api,
     url: String,
     response: Response,
     body: Value,
+    stop: Stop,
 }
 
 /// Settings for replies with a model's text.
@@ -29,32 +35,106 @@ pub struct Reader {
 
 impl Answer {
     /// Reads an answer of `url` with a status of success.
-    pub(crate) fn read(url: &str, response: Response) -> Result<Self> {
+    pub(crate) fn read(api: Api, url: &str, response: Response) -> Result<Self, Failure> {
         let body = loose_json::parse(&response.body)
-            .map_err(|error| malformed(url, &response, &error.to_string()))?;
-        let choice = &body["choices"][0];
-        if let Some(error) = failure::in_answer(choice, &body, &response) {
-            return Err(error);
+            .map_err(|error| malformed(api, url, &response, &error.to_string()))?;
+        let choice = match api {
+            Api::OpenAi => &body["choices"][0],
+            Api::Anthropic if body["content"].is_array() => &body,
+            Api::Anthropic => &Value::Null,
+        };
+        if let Some(failure) = failure::in_answer(choice, &body, &response) {
+            return Err(failure);
         }
         if choice.is_null() {
-            return Err(malformed(url, &response, "it has no `choices`"));
+            let field = if api == Api::OpenAi { "choices" } else { "content" };
+            return Err(malformed(api, url, &response, &format!("it has no `{field}`")).into());
         }
-        Ok(Self { url: url.to_owned(), response, body })
+        let reason = if api == Api::OpenAi { "finish_reason" } else { "stop_reason" };
+        let stop = Stop::read(choice[reason].as_str().unwrap_or_default());
+        let answer = Self { api, url: url.to_owned(), response, body, stop };
+        if answer.stop == Stop::Malformed && answer.calls(&mut Ids::default()).is_empty() {
+            let message = "the model wrote a call that its server could not read";
+            return Err(Error::unavailable(message).code("malformed-call").into());
+        }
+        Ok(answer)
     }
 
-    /// Returns the message, in OpenAI's form.
-    pub fn message(&self) -> &Value {
-        &self.body["choices"][0]["message"]
+    /// Returns the message, in the form of the API.
+    pub(crate) fn message(&self) -> &Value {
+        match self.api {
+            Api::OpenAi => &self.body["choices"][0]["message"],
+            Api::Anthropic => &self.body,
+        }
     }
 
     /// Returns the text. Logs if it is cut or refused: the scenario judges whether such a text is enough.
     pub fn text(&self) -> Option<String> {
-        text(&self.body["choices"][0])
+        match &self.stop {
+            Stop::Cut => log::warn("the model stopped at `max_tokens`: its answer is cut"),
+            Stop::Context => log::warn("the model's context is full: its answer is cut"),
+            Stop::Refused if self.api == Api::OpenAi => {
+                log::warn("the server's content filter cut the answer");
+            }
+            Stop::Unknown(reason) => {
+                let reason = failure::shown(reason);
+                log::warn(&format!("the answer may be cut: its `finish_reason` is `{reason}`"));
+            }
+            Stop::Refused | Stop::Finished | Stop::Paused | Stop::Malformed => {}
+        }
+        let refusal = self.refusal();
+        if refusal.is_some() || (self.stop == Stop::Refused && self.api == Api::Anthropic) {
+            log::warn("the model refused to answer");
+        }
+        let text = match self.api {
+            Api::OpenAi => content(&self.message()["content"]),
+            Api::Anthropic => anthropic::text(self.message()),
+        };
+        let text = text.filter(|text| refusal.is_none() || !text.is_empty());
+        let is_cut = self.stop.ended().is_some();
+        text.or(refusal.map(str::to_owned)).or(is_cut.then(String::new))
+    }
+
+    /// Returns the text that newer models of OpenAI have in place of an answer.
+    fn refusal(&self) -> Option<&str> {
+        self.message()["refusal"].as_str().filter(|refusal| !refusal.is_empty())
+    }
+
+    /// Returns the end of an agent whose last answer this is.
+    pub fn ended(&self) -> Ended {
+        let of_stop = self.stop.ended();
+        of_stop.unwrap_or(if self.refusal().is_some() { Ended::Refused } else { Ended::Done })
+    }
+
+    /// Returns whether the server continues the answer once it has it back.
+    pub fn is_paused(&self) -> bool {
+        self.stop == Stop::Paused
+    }
+
+    pub(crate) fn calls(&self, ids: &mut Ids) -> Vec<Call> {
+        match self.api {
+            Api::OpenAi => openai::calls(self.message(), ids),
+            Api::Anthropic => anthropic::calls(self.message(), ids),
+        }
+    }
+
+    /// Returns the reasoning of the model, as far as the server shows it.
+    pub(crate) fn reasoning(&self) -> Option<String> {
+        let message = self.message();
+        let reasoning = match self.api {
+            Api::OpenAi => {
+                let texts = ["reasoning_content", "reasoning"].iter();
+                let mut texts = texts.filter_map(|key| message[*key].as_str());
+                texts.find(|text| !text.is_empty()).unwrap_or_default().to_owned()
+            }
+            Api::Anthropic => anthropic::reasoning(message),
+        };
+        (!reasoning.is_empty()).then_some(reasoning)
     }
 
     /// Returns the error for an answer that must have a text, and has none.
     pub fn without_text(&self) -> Error {
-        malformed(&self.url, &self.response, "its message has no text")
+        malformed(self.api, &self.url, &self.response, "its message has no text")
     }
 
     /// Returns the tokens and the time of the answer.
@@ -63,10 +143,11 @@ impl Answer {
     }
 }
 
-fn malformed(url: &str, response: &Response, why: &str) -> Error {
+fn malformed(api: Api, url: &str, response: &Response, why: &str) -> Error {
     let start = failure::start_of(response);
-    let message =
-        format!("the answer of {url} is not a chat completion: {why}; it starts with {start}");
+    let form =
+        if api == Api::OpenAi { "a chat completion" } else { "a message of Anthropic's API" };
+    let message = format!("the answer of {url} is not {form}: {why}; it starts with {start}");
     Error::new(ErrorKind::Other, message).code("malformed-answer")
 }
 
@@ -100,36 +181,6 @@ impl Reader {
         }
         Ok(reply)
     }
-}
-
-/// Returns the text of a choice, and logs if it is cut or refused.
-fn text(choice: &Value) -> Option<String> {
-    let reason = choice["finish_reason"].as_str().unwrap_or_default();
-    let is_cut = match reason.to_ascii_lowercase().as_str() {
-        "length" | "max_tokens" | "model_length" => {
-            log::warn("the model stopped at `max_tokens`: its answer is cut");
-            true
-        }
-        "content_filter" => {
-            log::warn("the server's content filter cut the answer");
-            true
-        }
-        "" | "stop" | "stop_sequence" | "end_turn" | "eos" | "eos_token" | "tool_calls"
-        | "tool_use" | "function_call" => false,
-        _ => {
-            let reason = failure::shown(reason);
-            log::warn(&format!("the answer may be cut: its `finish_reason` is `{reason}`"));
-            false
-        }
-    };
-    let message = &choice["message"];
-    // Newer models of OpenAI have a refusal in place of the text.
-    let refusal = message["refusal"].as_str().filter(|refusal| !refusal.is_empty());
-    if refusal.is_some() {
-        log::warn("the model refused to answer");
-    }
-    let content = content(&message["content"]).filter(|text| refusal.is_none() || !text.is_empty());
-    content.or(refusal.map(str::to_owned)).or(is_cut.then(String::new))
 }
 
 /// Returns the text of a message's content: a text, or a list of parts. Parts with reasoning, pictures and tools are left out.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::strip::Strip;
@@ -12,15 +12,17 @@ use crate::strip::Strip;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Address of the API. `/chat/completions` is appended.
-    #[serde(default = "openai")]
+    /// API of the server: `openai` for chat completions, `anthropic` for messages.
+    #[serde(default)]
+    pub(crate) api: Api,
+    /// Address of the API, to which `/chat/completions` or `/messages` is appended. The default is that of OpenAI,
+    /// `https://api.openai.com/v1`, or of Anthropic, `https://api.anthropic.com/v1`.
     #[schemars(regex(pattern = "^https?://"))]
-    pub(crate) base_url: String,
+    pub(crate) base_url: Option<String>,
     /// Model, unless the test has another one.
     pub(crate) model: String,
-    /// Secret that is sent as bearer token. Nothing is sent if the name is empty.
-    #[serde(default = "openai_key")]
-    pub(crate) api_key_secret: String,
+    /// Secret that is sent as key. The default is `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`. Nothing is sent if the name is empty.
+    pub(crate) api_key_secret: Option<String>,
     /// Further headers. The runner replaces `{{secret.NAME}}` in a value.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
@@ -28,9 +30,9 @@ pub struct Config {
     pub(crate) system: Option<String>,
     /// Sampling temperature. 0 gives the least random answers.
     pub(crate) temperature: Option<f64>,
-    /// Maximum length of the answer, in tokens.
+    /// Maximum length of an answer, in tokens. The default is that of the server, and 8192 for `anthropic`.
     pub(crate) max_tokens: Option<u32>,
-    /// Sends the test's seed. Servers that support seeds then repeat their answers.
+    /// Sends the test's seed. Servers that support seeds then repeat their answers. `anthropic` has no seeds.
     #[serde(default)]
     pub(crate) seed: bool,
     /// Form of the model's text.
@@ -46,6 +48,34 @@ pub struct Config {
     /// Further fields of each request.
     #[serde(default)]
     pub(crate) extra: Map<String, Value>,
+}
+
+impl Config {
+    /// Returns whether the schema of a tool may have keys such as `anyOf` at its root, which Anthropic's API refuses.
+    pub fn accepts_any_root(&self) -> bool {
+        self.api != Api::Anthropic
+    }
+}
+
+/// Form of requests and answers.
+#[derive(Deserialize, Serialize, JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// Chat completions of OpenAI and many other servers.
+    #[default]
+    OpenAi,
+    /// Messages of Anthropic.
+    Anthropic,
+}
+
+impl Api {
+    /// Returns the address of the vendor, the path of requests, and the name of the key.
+    pub(crate) fn defaults(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::OpenAi => ("https://api.openai.com/v1", "chat/completions", "OPENAI_API_KEY"),
+            Self::Anthropic => ("https://api.anthropic.com/v1", "messages", "ANTHROPIC_API_KEY"),
+        }
+    }
 }
 
 /// A price in dollars per million tokens.
@@ -72,12 +102,4 @@ pub(crate) enum OutputForm {
     Text,
     /// A JSON value, also between fences. Any other text fails the test.
     Json,
-}
-
-fn openai() -> String {
-    "https://api.openai.com/v1".to_owned()
-}
-
-fn openai_key() -> String {
-    "OPENAI_API_KEY".to_owned()
 }

@@ -1,5 +1,6 @@
 //! [`Conversation`]: the messages that a provider sends to a model, all of them in each request.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runner_sdk::http::{self, Request};
@@ -7,34 +8,92 @@ use runner_sdk::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Answer, Config, Input, failure};
+use crate::bound::{MAX_HANDOVER, cut, length};
+use crate::call::{Call, Ids};
+use crate::config::Api;
+use crate::{Answer, Config, Failure, Input, anthropic, failure, openai};
+
+/// Bytes that results of earlier turns keep: as long as it helps, all of them in order, and then all of them again.
+const KEPT: [usize; 2] = [1024, 160];
 
 /// A conversation with a model.
 pub struct Conversation {
+    api: Api,
     /// The request without its body.
     request: Request,
     /// The request's fields without `messages`.
     fields: Map<String, Value>,
+    /// The messages of the test, in OpenAI's form.
+    given: Vec<Value>,
+    /// All messages, in the form of the API.
     messages: Vec<Value>,
+    /// Number of the test's messages in `messages`.
+    given_count: usize,
+    ids: Ids,
+    results: Vec<ResultPlace>,
+    /// Number of results of earlier turns in `results`.
+    earlier: usize,
+    /// Whether the server accepts the reasoning in answers.
+    has_reasoning: bool,
+}
+
+/// A result of a call in the messages.
+struct ResultPlace {
+    message: usize,
+    /// Block of the message, for Anthropic.
+    block: Option<usize>,
+    /// Bytes of the whole result. The message may have less.
+    whole: usize,
+}
+
+/// A tool for a model.
+pub struct Definition<'a> {
+    /// Name for the model.
+    pub name: &'a str,
+    /// Purpose of the tool.
+    pub description: &'a str,
+    /// JSON Schema of the arguments, an object.
+    pub parameters: &'a Value,
+}
+
+/// Bytes of the next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It fits as it is.
+    Whole,
+    /// It fits with this number of further results shortened.
+    Shortened(usize),
+    /// It does not fit, because of messages that are not results.
+    Full,
 }
 
 impl Conversation {
     /// Starts a conversation with the messages of a test.
     pub fn new(config: Config, input: Input, seed: u32) -> Result<Self> {
         let mut question = input.0;
-        let request = request(&config);
+        let (api, request) = (config.api, request(&config));
         let mut fields = config.extra;
         if fields.get("stream").is_some_and(|stream| *stream != json!(false)) {
             let message = "`extra.stream` cannot be set: an answer is read as a whole";
             return Err(Error::invalid_config(message));
         }
-        let messages = question.messages(config.system.as_deref())?;
-        let messages = messages.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let given = question.messages(config.system.as_deref())?;
+        let given: Vec<Value> = given.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
         let model = question.model.unwrap_or(config.model);
         fields.insert("model".to_owned(), model.into());
         fields.remove("messages");
         let temperature = question.temperature.or(config.temperature);
         let max_tokens = question.max_tokens.or(config.max_tokens);
+        if api == Api::Anthropic {
+            // A seed that does nothing would promise equal answers.
+            let message = "`seed` cannot be sent: the Messages API has no seeds";
+            if question.seed.is_some() {
+                return Err(Error::invalid_input(message));
+            } else if config.seed {
+                return Err(Error::invalid_config(message));
+            }
+            fields.entry("max_tokens").or_insert(anthropic::MAX_TOKENS.into());
+        }
         let seed = question.seed.or(config.seed.then_some(seed));
         for (name, value) in [
             ("temperature", temperature.map(Value::from)),
@@ -45,7 +104,26 @@ impl Conversation {
                 fields.insert(name.to_owned(), value);
             }
         }
-        Ok(Self { request, fields, messages })
+        let messages = match api {
+            Api::OpenAi => given.clone(),
+            Api::Anthropic => {
+                let (system, messages) = anthropic::given(&given);
+                fields.extend(system.map(|system| ("system".to_owned(), system)));
+                messages
+            }
+        };
+        Ok(Self {
+            api,
+            request,
+            fields,
+            given,
+            given_count: messages.len(),
+            messages,
+            ids: Ids::default(),
+            results: Vec::new(),
+            earlier: 0,
+            has_reasoning: true,
+        })
     }
 
     /// Returns the name of the model.
@@ -53,31 +131,150 @@ impl Conversation {
         self.fields["model"].as_str().unwrap_or_default()
     }
 
-    /// Returns the messages, in OpenAI's form.
-    pub fn messages(&self) -> &[Value] {
-        &self.messages
+    /// Returns the messages of the test, in OpenAI's form.
+    pub fn given(&self) -> &[Value] {
+        &self.given
     }
 
-    /// Adds a message, in OpenAI's form.
-    pub fn add(&mut self, message: Value) {
+    /// Offers tools to the model, in addition to those of the server in `extra`.
+    pub fn offer<'a>(&mut self, tools: impl Iterator<Item = Definition<'a>>) {
+        let tools = tools.map(|Definition { name, description, parameters }| match self.api {
+            Api::OpenAi => json!({
+                "type": "function",
+                "function": {"name": name, "description": description, "parameters": parameters},
+            }),
+            Api::Anthropic => {
+                json!({"name": name, "description": description, "input_schema": parameters})
+            }
+        });
+        let tools: Vec<_> = tools.collect();
+        match self.fields.get_mut("tools") {
+            Some(Value::Array(known)) => known.extend(tools),
+            // Servers refuse an empty list.
+            _ if tools.is_empty() => {}
+            _ => {
+                self.fields.insert("tools".to_owned(), tools.into());
+            }
+        }
+    }
+
+    /// Adds an answer for the next request. Each of its calls must get a result.
+    pub fn add(&mut self, answer: &Answer, calls: &[Call]) {
+        let mut message = match self.api {
+            Api::OpenAi => openai::repeated(answer.message(), calls),
+            Api::Anthropic => anthropic::repeated(answer.message(), calls),
+        };
+        if !self.has_reasoning {
+            remove_reasoning(&mut message);
+        }
         self.messages.push(message);
+        self.earlier = self.results.len();
     }
 
-    /// Sets a field of all requests, such as `tools`.
-    pub fn set(&mut self, field: &str, value: Value) {
-        self.fields.insert(field.to_owned(), value);
+    /// Returns the calls of an answer.
+    pub fn calls(&mut self, answer: &Answer) -> Vec<Call> {
+        answer.calls(&mut self.ids)
+    }
+
+    /// Adds the result of a call. `whole` is the number of its bytes before it was cut.
+    pub fn add_result(&mut self, call: &Call, content: &str, whole: usize, is_error: bool) {
+        match self.api {
+            Api::OpenAi => self.messages.push(openai::result(call, content)),
+            Api::Anthropic => anthropic::add_result(&mut self.messages, call, content, is_error),
+        }
+        let message = self.messages.len() - 1;
+        let blocks = self.messages[message]["content"].as_array();
+        let block = blocks.map(|blocks| blocks.len() - 1);
+        self.results.push(ResultPlace { message, block, whole });
+    }
+
+    /// Shortens results until a request with all messages has at most `context` bytes: those of earlier turns first, the oldest
+    /// first. Messages of the test are not cut, and all that follows them may have half of `context`.
+    pub fn fit(&mut self, context: usize) -> Fit {
+        let given = length(&self.body(&self.messages[..self.given_count]));
+        let mut size = length(&self.body(&self.messages));
+        // The host's bound is out of reach, unless the messages of the test alone are beyond it.
+        let mut most = context.max(given + context / 2);
+        if given <= MAX_HANDOVER {
+            most = most.min(MAX_HANDOVER);
+        }
+        if size <= most {
+            return Fit::Whole;
+        }
+        let mut shortened = BTreeSet::new();
+        // Each change of a message makes a server's cache useless, so a request with changes leaves room for several turns.
+        let target = most - context / 4;
+        for (kept, enough) in KEPT.into_iter().zip([target, most]) {
+            for place in 0..self.earlier {
+                if size <= enough {
+                    break;
+                }
+                if let Some(saved) = self.shorten(place, kept) {
+                    size -= saved;
+                    shortened.insert(place);
+                }
+            }
+        }
+        let mut kept = context / 4;
+        while size > most && kept > KEPT[1] / 2 {
+            for place in self.earlier..self.results.len() {
+                if let Some(saved) = self.shorten(place, kept) {
+                    size -= saved;
+                    shortened.insert(place);
+                }
+            }
+            kept /= 2;
+        }
+        if size > most { Fit::Full } else { Fit::Shortened(shortened.len()) }
+    }
+
+    /// Shortens a result to `kept` bytes. Returns by how many bytes the request is shorter, `None` if the result has no more.
+    fn shorten(&mut self, place: usize, kept: usize) -> Option<usize> {
+        let ResultPlace { message, block, whole } = &self.results[place];
+        let mut content = &mut self.messages[*message]["content"];
+        if let Some(block) = block {
+            content = &mut content[*block]["content"];
+        }
+        let text = content.as_str()?;
+        let shortened = cut(text, kept, *whole)?;
+        // Escapes take bytes of the request, too.
+        let saved = length(text).checked_sub(length(&shortened))?;
+        *content = shortened.into();
+        Some(saved)
+    }
+
+    fn body<'a>(&'a self, messages: &'a [Value]) -> Body<'a> {
+        Body { fields: &self.fields, messages }
     }
 
     /// Sends all messages, and waits for the model's answer.
-    pub fn send(&self) -> Result<Answer> {
-        let body = Body { fields: &self.fields, messages: &self.messages };
-        let response =
-            self.request.clone().json(&body)?.send().map_err(failure::without_response)?;
+    pub fn send(&mut self) -> Result<Answer, Failure> {
+        match self.exchange() {
+            // Some servers send keys that they do not accept.
+            Err(failure) if failure.refuses_reasoning && self.has_reasoning => {
+                self.has_reasoning = false;
+                self.messages[self.given_count..].iter_mut().for_each(remove_reasoning);
+                self.exchange()
+            }
+            result => result,
+        }
+    }
+
+    fn exchange(&self) -> Result<Answer, Failure> {
+        let body = self.body(&self.messages);
+        let request = self.request.clone().json(&body).map_err(Error::from)?;
+        let response = request.send().map_err(failure::without_response)?;
         let url = &self.request.url;
         if !response.is_success() {
             return Err(failure::from_response(url, &response));
         }
-        Answer::read(url, response)
+        Answer::read(self.api, url, response)
+    }
+}
+
+fn remove_reasoning(message: &mut Value) {
+    if let Some(message) = message.as_object_mut() {
+        message.retain(|key, _| !key.starts_with("reasoning"));
     }
 }
 
@@ -90,13 +287,22 @@ struct Body<'a> {
 }
 
 fn request(config: &Config) -> Request {
-    let Config { base_url, api_key_secret, headers, timeout_ms, .. } = config;
-    let base_url = base_url.trim_end_matches('/');
-    let mut request = http::post(format!("{base_url}/chat/completions"));
-    if !api_key_secret.is_empty() {
+    let Config { api, base_url, api_key_secret, headers, timeout_ms, .. } = config;
+    let (vendor, path, key) = api.defaults();
+    let base_url = base_url.as_deref().unwrap_or(vendor).trim_end_matches('/');
+    let key = api_key_secret.as_deref().unwrap_or(key);
+    let mut request = http::post(format!("{base_url}/{path}"));
+    if !key.is_empty() {
         // The host inserts the secret, so the plugin never has it.
-        let token = format!("Bearer {{{{secret.{api_key_secret}}}}}");
-        request = request.header("authorization", token);
+        let key = format!("{{{{secret.{key}}}}}");
+        request = match api {
+            Api::OpenAi => request.header("authorization", format!("Bearer {key}")),
+            Api::Anthropic => request.header("x-api-key", key),
+        };
+    }
+    let has_version = headers.keys().any(|name| name.eq_ignore_ascii_case("anthropic-version"));
+    if *api == Api::Anthropic && !has_version {
+        request = request.header("anthropic-version", anthropic::VERSION);
     }
     for (name, value) in headers {
         request = request.header(name, value);

@@ -6,19 +6,55 @@ use runner_sdk::http::{HttpError, Response};
 use runner_sdk::{Error, ErrorKind};
 use serde_json::{Value, json};
 
+use crate::end::{self, Ended, letters};
 use crate::loose_json;
 
 /// Characters of a body in a message.
 const MAX_SHOWN: usize = 200;
+/// Characters of a server's own message. A page of megabytes would exceed the host's bound.
+const MAX_MESSAGE: usize = 2000;
+/// Characters of a server's code.
+const MAX_CODE: usize = 100;
 
-/// Returns the error for a response without a status of success, with the server's own message if there is one.
-pub(crate) fn from_response(url: &str, response: &Response) -> Error {
+/// A request without an answer that can be used.
+#[derive(Debug)]
+pub struct Failure {
+    /// The error of the attempt.
+    pub error: Error,
+    /// The end of an agent that has answered in spite of it. `None` for faults of the server, the scenario or the network.
+    pub ended: Option<Ended>,
+    /// Whether the server refuses the reasoning that it has sent itself.
+    pub(crate) refuses_reasoning: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, ended: None, refuses_reasoning: false }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// Returns the failure of a response without a status of success, with the server's own message if there is one.
+pub(crate) fn from_response(url: &str, response: &Response) -> Failure {
     let status = response.status;
-    let body = loose_json::parse(&response.body).unwrap_or_default();
+    let mut body = loose_json::parse(&response.body).unwrap_or_default();
+    // Google's errors are in a list.
+    if let Value::Array(errors) = &mut body
+        && let Some(first) = errors.first_mut()
+    {
+        body = first.take();
+    }
     let code = code(&body).unwrap_or_else(|| format!("http-{status}"));
     let kind = kind(status, &code);
 
     let text = message_of(&body).unwrap_or_else(|| start_of(response));
+    let ended = end::of_error(status, &code, &text);
+    let refuses_reasoning = matches!(status, 400 | 422) && refuses_reasoning(&text);
     let message = match (status, response.header("location")) {
         (300..400, Some(place)) => {
             format!("the server answered {status}: `base_url` has moved to {place}")
@@ -31,12 +67,20 @@ pub(crate) fn from_response(url: &str, response: &Response) -> Error {
         _ => format!("the server answered {status}: {text}"),
     };
     let error = Error::new(kind, message).code(code).details(json!({ "status": status }));
-    with_wait(error, response)
+    Failure { error: with_wait(error, response), ended, refuses_reasoning }
 }
 
-/// Returns the error in a response with a status of success: an error of its first choice, one after the start of an answer, or
+/// Returns whether a message refuses a key such as `reasoning_content` of an earlier answer. Other servers demand that key.
+fn refuses_reasoning(message: &str) -> bool {
+    let letters = letters(&[message]);
+    let words =
+        ["unsupported", "notsupported", "notpermitted", "unexpected", "unknown", "unrecognized"];
+    letters.contains("reasoning") && words.iter().any(|word| letters.contains(word))
+}
+
+/// Returns the failure in a response with a status of success: an error of its first choice, one after the start of an answer, or
 /// one in place of an answer. `None` if there is no error.
-pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Option<Error> {
+pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Option<Failure> {
     let has_started = !choice.is_null();
     let is_of_choice = has_failed(&choice["error"]);
     if !is_of_choice
@@ -59,18 +103,19 @@ pub(crate) fn in_answer(choice: &Value, body: &Value, response: &Response) -> Op
     } else {
         format!("the server answered {} with an error: {words}", response.status)
     };
-    let error = Error::new(kind.unwrap_or(otherwise), message).code(code);
-    Some(with_wait(error, response))
+    let ended = end::of_error(status.unwrap_or(400), &code, &words);
+    let error = with_wait(Error::new(kind.unwrap_or(otherwise), message).code(code), response);
+    Some(Failure { error, ended, refuses_reasoning: false })
 }
 
 /// Returns the error for a request without a response. An invalid request is a mistake in `base_url` or `headers`.
-pub(crate) fn without_response(error: HttpError) -> Error {
+pub(crate) fn without_response(error: HttpError) -> Failure {
     let is_invalid = matches!(error, HttpError::InvalidRequest(_));
     let mut error = Error::from(error);
     if is_invalid {
         error.kind = ErrorKind::InvalidConfig;
     }
-    error
+    error.into()
 }
 
 /// Returns the start of a body, for a message.
@@ -83,7 +128,11 @@ pub(crate) fn start_of(response: &Response) -> String {
 
 /// Returns the start of a long text, for a message.
 pub fn shown(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
+    start(text, MAX_SHOWN)
+}
+
+fn start(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -140,12 +189,6 @@ fn kind_of_words(letters: &str) -> Option<ErrorKind> {
     }
 }
 
-/// Joins the letters of texts in lower case, because servers write `rate_limit`, `RateLimit` and `rate limit`.
-fn letters(texts: &[&str]) -> String {
-    let letters = texts.iter().flat_map(|text| text.chars()).filter(|char| char.is_alphabetic());
-    letters.flat_map(char::to_lowercase).collect()
-}
-
 /// Returns whether the `error` of an answer is an error. Some servers send an empty one, or the code 0, in each answer.
 fn has_failed(error: &Value) -> bool {
     match error {
@@ -173,17 +216,18 @@ fn message_of(body: &Value) -> Option<String> {
         "/errors/0/message",
         "/message",
         "/detail",
+        "/detail/0/msg",
     ];
     let mut values = places.iter().filter_map(|place| body.pointer(place));
     let message = values.find_map(Value::as_str)?.trim();
-    (!message.is_empty()).then(|| message.to_owned())
+    (!message.is_empty()).then(|| start(message, MAX_MESSAGE))
 }
 
 fn code(body: &Value) -> Option<String> {
     let places = ["/error/code", "/error/type", "/error/status", "/code", "/type"];
     let mut found = places.iter().filter_map(|place| body.pointer(place)?.as_str());
     let code = found.find(|code| !code.is_empty() && code.parse::<u16>().is_err())?;
-    Some(code.to_owned())
+    Some(start(code, MAX_CODE))
 }
 
 /// Returns the HTTP status in the code of a body.

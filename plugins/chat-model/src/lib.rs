@@ -1,33 +1,45 @@
-//! Chat models with OpenAI's API of chat completions, for the plugins `chat` and `agent`.
+//! Chat models with OpenAI's API of chat completions or Anthropic's of messages, for the plugins `chat` and `agent`.
 
 mod answer;
+mod anthropic;
+pub mod bound;
+mod call;
 mod config;
 mod conversation;
+mod end;
 mod failure;
 mod input;
 mod loose_json;
+mod openai;
+mod size;
 pub mod steps;
 mod strip;
 mod usage;
 
-use runner_sdk::{Reply, Result};
+use runner_sdk::{Reply, Result, log};
 
 pub use answer::{Answer, Reader, content};
-pub use config::Config;
-pub use conversation::Conversation;
-pub use failure::shown;
+pub use call::Call;
+pub use config::{Api, Config};
+pub use conversation::{Conversation, Definition, Fit};
+pub use end::Ended;
+pub use failure::{Failure, shown};
 pub use input::Input;
+pub use size::Size;
 pub use usage::Usage;
 
 /// Sends one question. The output of the reply is the model's text.
 pub fn ask(config: Config, input: Input, seed: u32) -> Result<Reply> {
     let reader = Reader::new(&config);
-    let conversation = Conversation::new(config, input, seed)?;
+    let mut conversation = Conversation::new(config, input, seed)?;
     let answer = conversation.send()?;
     // An attempt without an answer needs no transcript: its messages are those of the test.
-    steps::add_given(conversation.messages());
+    steps::add_given(conversation.given());
     let (text, usage) = (answer.text(), answer.usage());
-    steps::add_answer(conversation.model(), answer.message(), text.as_deref(), &usage, &reader);
+    steps::add_answer(conversation.model(), &answer, text.as_deref(), &reader, None);
+    if answer.is_paused() {
+        log::warn("the server paused its own tools: the answer is not complete");
+    }
     let text = text.ok_or_else(|| answer.without_text())?;
     let reply = reader.reply(&text)?;
     let metrics = usage.metrics(reader.price);

@@ -3,7 +3,11 @@
 use runner_sdk::transcript;
 use serde_json::{Map, Value, json};
 
-use crate::{Reader, Usage, content};
+use crate::bound::{MAX_HANDOVER, cut};
+use crate::{Answer, Ended, Reader, content};
+
+/// Bytes of a text in a step.
+const MAX_TEXT: usize = MAX_HANDOVER / 16;
 
 /// Adds the messages of a test.
 pub fn add_given(messages: &[Value]) {
@@ -16,7 +20,7 @@ pub fn add_given(messages: &[Value]) {
             _ => ("system", false),
         };
         let text = content(&message["content"]).unwrap_or_default();
-        let mut step = json!({"source": source, "message": text});
+        let mut step = json!({"source": source, "message": shortened(&text)});
         if is_copied {
             step["is_copied_context"] = true.into();
         }
@@ -24,25 +28,24 @@ pub fn add_given(messages: &[Value]) {
     }
 }
 
-/// Adds an answer of the model.
+/// Adds an answer of the model. `ended` is the end of an agent whose last answer it is.
 pub fn add_answer(
     model: &str,
-    message: &Value,
+    answer: &Answer,
     text: Option<&str>,
-    usage: &Usage,
     reader: &Reader,
+    ended: Option<Ended>,
 ) {
     let mut step = json!({
         "source": "agent",
         "model_name": model,
-        "message": text.unwrap_or_default(),
+        "message": shortened(text.unwrap_or_default()),
         "llm_call_count": 1,
     });
-    let reasoning = ["reasoning_content", "reasoning"].into_iter();
-    let reasoning = reasoning.filter_map(|key| message[key].as_str()).find(|text| !text.is_empty());
-    if let Some(reasoning) = reasoning {
-        step["reasoning_content"] = reasoning.into();
+    if let Some(reasoning) = answer.reasoning() {
+        step["reasoning_content"] = shortened(&reasoning).into();
     }
+    let usage = answer.usage();
     let known = ["prompt_tokens", "completion_tokens", "cached_tokens"];
     let counts = usage.counts().filter(|(name, _)| known.contains(name));
     // Counts are whole numbers in the format.
@@ -54,12 +57,37 @@ pub fn add_answer(
     if !metrics.is_empty() {
         step["metrics"] = metrics.into();
     }
-    add(&step);
+    if let Some(ended) = ended {
+        step["extra"] = json!({ "ended": ended.as_str() });
+    }
+    if !add(&step)
+        && let Some(ended) = ended
+    {
+        // A transcript with megabytes of calls may have room for this one.
+        add_end(ended, "");
+    }
 }
 
-/// Adds a step. The runner counts those that do not fit.
-pub fn add(step: &Value) {
-    let _ = transcript::append(step);
+/// Adds the end of an agent that has no last answer, with the reason.
+pub fn add_end(ended: Ended, reason: &str) {
+    let extra = json!({ "ended": ended.as_str() });
+    add(&json!({"source": "system", "message": shortened(reason), "extra": extra}));
+}
+
+/// Adds a note that the model reads less than the calls have returned.
+pub fn add_shortened(results: usize, reason: &str) {
+    let extra = json!({ "shortened_results": results });
+    add(&json!({"source": "system", "message": reason, "extra": extra}));
+}
+
+/// Adds a step, and returns whether it fits. The runner counts those that do not.
+pub fn add(step: &Value) -> bool {
+    transcript::append(step).is_ok()
+}
+
+/// Returns a text that a step can have. The host bounds the bytes of a whole step, in which an escape takes up to six bytes.
+pub fn shortened(text: &str) -> String {
+    cut(text, MAX_TEXT, text.len()).unwrap_or_else(|| text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! What servers and gateways send, one file of `fixtures` per form: the answers of a server, the calls that reach tools, and the
+//! messages of the last request after that of the test. `url` shows the form. A text of the model follows the answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use runner_sdk::http::Response;
+use runner_sdk::testing::{Calls, Host};
+use runner_sdk::{Reply, Result};
+use serde_json::{Value, json};
+
+use super::body;
+use crate::Agent;
+
+/// Runs an agent with the tools `read` and `list`, which return their input.
+fn run(fixture: &Value) -> (Result<Reply>, Calls) {
+    let mut config = fixture.get("config").cloned().unwrap_or_else(|| json!({}));
+    config["model"] = "m".into();
+    config["api_key_secret"] = "".into();
+    let last = if config["api"] == "anthropic" {
+        let usage = json!({"input_tokens": 90, "output_tokens": 12});
+        let text = json!([{"type": "text", "text": "done"}]);
+        json!({"body": {"content": text, "stop_reason": "end_turn", "usage": usage}})
+    } else {
+        json!({"body": {"choices": [{"message": {"content": "done"}, "finish_reason": "stop"}]}})
+    };
+    let answers = fixture["answers"].as_array().unwrap().iter().chain([&last]);
+    let answers: Vec<_> = answers.map(response).collect();
+    let host = Host::new().responses(answers.into_iter().map(Ok));
+    let host = host.tool("read", "Reads a file", Ok).tool("list", "Lists files", Ok);
+    host.run_recorded::<Agent>(json!("hi"), config)
+}
+
+fn response(answer: &Value) -> Response {
+    let status = answer["status"].as_u64().unwrap_or(200);
+    let response = Response::new(status.try_into().unwrap()).with_json(&answer["body"]).unwrap();
+    let headers = answer["headers"].as_object().into_iter().flatten();
+    headers.fold(response, |response, (name, value)| {
+        response.with_header(name, value.as_str().unwrap())
+    })
+}
+
+/// Returns the name and the content of each fixture.
+fn fixtures() -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 50, "{}", files.len());
+    let read = |file: PathBuf| {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        (name, serde_json::from_slice(&fs::read(&file).unwrap()).unwrap())
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn each_form_of_a_server_is_read_and_goes_back() {
+    for (name, fixture) in fixtures() {
+        assert!(fixture["url"].as_str().unwrap().starts_with("https://"), "{name}");
+        let (reply, calls) = run(&fixture);
+        let reached: Value =
+            calls.tools.iter().map(|(name, input)| json!({"name": name, "input": input})).collect();
+        assert_eq!(reached, fixture["calls"], "{name}: calls");
+        if let Some(next) = fixture.get("next") {
+            let sent = body(calls.requests.last().unwrap());
+            assert_eq!(
+                sent["messages"].as_array().unwrap()[1..],
+                *next.as_array().unwrap(),
+                "{name}"
+            );
+        }
+        let last = calls.steps.last().unwrap();
+        assert_eq!(last["extra"].get("ended"), fixture.get("ended"), "{name}: {last}");
+        match (reply, fixture.get("error")) {
+            (Err(error), Some(kind)) => assert_eq!(kind_of(&error), *kind, "{name}: {error}"),
+            (Err(error), None) => panic!("{name}: {error}"),
+            (Ok(reply), _) => {
+                assert!(fixture.get("error").is_none(), "{name}");
+                let output = fixture.get("output").cloned().unwrap_or_else(|| json!("done"));
+                assert_eq!(reply.output().unwrap(), output, "{name}");
+                for (metric, value) in fixture["metrics"].as_object().into_iter().flatten() {
+                    let found = reply.metrics().iter().find(|known| known.name == *metric);
+                    assert_eq!(found.map(|found| found.value), value.as_f64(), "{name}: {metric}");
+                }
+            }
+        }
+    }
+}
+
+fn kind_of(error: &runner_sdk::Error) -> &'static str {
+    match error.kind {
+        runner_sdk::ErrorKind::InvalidInput => "invalid-input",
+        kind => panic!("{kind:?}: {error}"),
+    }
+}

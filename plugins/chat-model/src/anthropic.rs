@@ -1,0 +1,250 @@
+//! Messages of Anthropic's API: the system message is a field of the request, and calls and results are blocks of a message.
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, Ids, read_arguments};
+use crate::content;
+
+/// Version of the API.
+pub(crate) const VERSION: &str = "2023-06-01";
+/// The API has no default for the maximum length of an answer. Each of its models accepts this one.
+pub(crate) const MAX_TOKENS: u32 = 8192;
+
+/// Returns a test's messages in this form, and the system message.
+pub(crate) fn given(messages: &[Value]) -> (Option<Value>, Vec<Value>) {
+    let is_system =
+        |message: &&Value| ["system", "developer"].iter().any(|role| message["role"] == *role);
+    let count = messages.iter().take_while(is_system).count();
+    let (system, rest) = messages.split_at(count);
+    let system = match system {
+        [] => None,
+        [one] => Some(one["content"].clone()),
+        several => {
+            let texts: Vec<_> = several.iter().filter_map(|one| content(&one["content"])).collect();
+            Some(texts.join("\n\n").into())
+        }
+    };
+    let mut given = Vec::new();
+    for message in rest {
+        if message["role"] == "tool" {
+            add_block(
+                &mut given,
+                json!({
+                    "type": "tool_result",
+                    "tool_use_id": message["tool_call_id"],
+                    "content": message["content"],
+                }),
+            );
+        } else if message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()) {
+            given.push(given_calls(message));
+        } else {
+            given.push(message.clone());
+        }
+    }
+    (system, given)
+}
+
+fn given_calls(message: &Value) -> Value {
+    let text = content(&message["content"]).filter(|text| !text.trim().is_empty());
+    let text = text.map(|text| json!({"type": "text", "text": text}));
+    let calls = message["tool_calls"].as_array().into_iter().flatten();
+    let calls = calls.map(|call| {
+        let function = &call["function"];
+        let input = read_arguments(&function["arguments"]).unwrap_or_default();
+        json!({"type": "tool_use", "id": call["id"], "name": function["name"], "input": input})
+    });
+    json!({"role": "assistant", "content": text.into_iter().chain(calls).collect::<Value>()})
+}
+
+/// Adds a block of a result to the last message, which has the results of one answer.
+fn add_block(messages: &mut Vec<Value>, block: Value) {
+    let is_result = |message: &&mut Value| message["content"][0]["type"] == "tool_result";
+    let last = messages.last_mut().filter(is_result);
+    if let Some(blocks) = last.and_then(|message| message["content"].as_array_mut()) {
+        blocks.push(block);
+    } else {
+        messages.push(json!({"role": "user", "content": [block]}));
+    }
+}
+
+/// Returns the calls of an answer.
+pub(crate) fn calls(message: &Value, ids: &mut Ids) -> Vec<Call> {
+    let mut calls = Vec::new();
+    for raw in blocks(message).filter(|block| block["type"] == "tool_use") {
+        calls.push(Call {
+            id: ids.of(&raw["id"]),
+            name: raw["name"].as_str().unwrap_or_default().to_owned(),
+            arguments: read_arguments(&raw["input"]),
+            written: raw["input"].clone(),
+            raw: raw.clone(),
+            is_function: false,
+        });
+    }
+    calls
+}
+
+/// Returns the text of an answer. An answer without a block of text has an empty one, which is usual after the last call.
+pub(crate) fn text(message: &Value) -> Option<String> {
+    let texts = blocks(message).filter(|block| block["type"] == "text");
+    let text = texts.filter_map(|block| block["text"].as_str()).collect();
+    message["content"].is_array().then_some(text)
+}
+
+/// Returns the reasoning of an answer, as far as the server shows it.
+pub(crate) fn reasoning(message: &Value) -> String {
+    blocks(message).filter_map(|block| block["thinking"].as_str()).collect()
+}
+
+/// Returns an answer's message for the next request: its blocks as they came, with their signatures. Calls get ids and inputs
+/// that the server accepts, and empty texts, which it refuses, are left out.
+pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Value {
+    let mut calls = calls.iter();
+    let is_empty =
+        |block: &Value| block["type"] == "text" && block["text"].as_str().is_none_or(str::is_empty);
+    let blocks = blocks(message).filter(|block| !is_empty(block)).map(|block| {
+        let mut block = block.clone();
+        if block["type"] == "tool_use"
+            && let Some(call) = calls.next()
+        {
+            block["id"] = call.id.as_str().into();
+            block["input"] = call.arguments.clone().unwrap_or_else(|_| Map::new()).into();
+        }
+        block
+    });
+    json!({"role": "assistant", "content": blocks.collect::<Value>()})
+}
+
+/// Adds the result of a call to the messages.
+pub(crate) fn add_result(messages: &mut Vec<Value>, call: &Call, content: &str, is_error: bool) {
+    let mut block = json!({"type": "tool_result", "tool_use_id": call.id, "content": content});
+    if is_error {
+        block["is_error"] = true.into();
+    }
+    add_block(messages, block);
+}
+
+fn blocks(message: &Value) -> impl Iterator<Item = &Value> {
+    message["content"].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_sdk::http::{Request, Response};
+    use runner_sdk::testing::{Calls, Host};
+    use runner_sdk::{ErrorKind, Reply, Result};
+    use serde_json::{Value, json};
+
+    use crate::Chat;
+
+    fn run(input: Value, more: &Value) -> (Result<Reply>, Calls) {
+        let usage = json!({
+            "input_tokens": 100, "cache_creation_input_tokens": 300,
+            "cache_read_input_tokens": 600, "output_tokens": 50
+        });
+        let content =
+            json!([{"type": "thinking", "thinking": "6 × 7"}, {"type": "text", "text": "42"}]);
+        let answer = json!({"content": content, "stop_reason": "end_turn", "usage": usage});
+        let host = Host::new().secret("ANTHROPIC_API_KEY", "k");
+        let host = host.responses([Ok(Response::new(200).with_json(&answer).unwrap())]);
+        let mut config = json!({"api": "anthropic", "model": "m"});
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        host.run_recorded::<Chat>(input, config)
+    }
+
+    fn body(request: &Request) -> Value {
+        serde_json::from_slice(request.body.as_ref().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn question_has_the_form_of_the_messages_api() {
+        let price = json!({"input": 1, "cached": 0.1, "output": 10});
+        let (reply, calls) =
+            run(json!("6 times 7?"), &json!({"system": "be brief", "price": price}));
+        let reply = reply.unwrap();
+        assert_eq!(reply.output().unwrap(), "42");
+        let request = &calls.requests[0];
+        assert_eq!(request.url, "https://api.anthropic.com/v1/messages");
+        let headers: Vec<_> =
+            request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert!(headers.contains(&("x-api-key", "{{secret.ANTHROPIC_API_KEY}}")), "{headers:?}");
+        assert!(headers.contains(&("anthropic-version", "2023-06-01")), "{headers:?}");
+        let messages = json!([{"role": "user", "content": "6 times 7?"}]);
+        assert_eq!(
+            body(request),
+            json!({"model": "m", "max_tokens": 8192, "system": "be brief", "messages": messages})
+        );
+        let metrics: Vec<_> =
+            reply.metrics().iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+        assert_eq!(
+            metrics[1..],
+            [
+                ("prompt_tokens", 1000.0),
+                ("completion_tokens", 50.0),
+                ("total_tokens", 1050.0),
+                ("cached_tokens", 600.0),
+                ("uncached_tokens", 400.0),
+                ("cost_usd", 960e-6),
+            ]
+        );
+        // The test's own messages, and the answer.
+        assert_eq!(calls.steps[0], json!({"source": "system", "message": "be brief"}));
+        assert_eq!(calls.steps[2]["reasoning_content"], "6 × 7");
+    }
+
+    #[test]
+    fn settings_and_given_calls_are_sent() {
+        let call = json!({"id": "c", "function": {"name": "add", "arguments": "{\"a\": 1}"}});
+        let input = json!({"messages": [
+            {"role": "system", "content": "be brief"},
+            {"role": "developer", "content": "be right"},
+            {"role": "user", "content": "add"},
+            {"role": "assistant", "content": "I add.", "tool_calls": [call, call]},
+            {"role": "tool", "tool_call_id": "c", "content": "1"},
+            {"role": "tool", "tool_call_id": "d", "content": "2"},
+            {"role": "user", "content": "and?"},
+        ]});
+        let more = json!({
+            "max_tokens": 10, "headers": {"Anthropic-Version": "2026-01-01"},
+            "extra": {"thinking": {"type": "disabled"}}
+        });
+        let (_, calls) = run(input, &more);
+        let versions = calls.requests[0].headers.iter();
+        let versions = versions.filter(|(name, _)| name.eq_ignore_ascii_case("anthropic-version"));
+        assert_eq!(versions.map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["2026-01-01"]);
+        let sent = body(&calls.requests[0]);
+        assert_eq!(sent["max_tokens"], 10);
+        assert_eq!(sent["thinking"]["type"], "disabled");
+        assert_eq!(sent["system"], "be brief\n\nbe right");
+        let used = json!({"type": "tool_use", "id": "c", "name": "add", "input": {"a": 1}});
+        let result = |id: &str, content: &str| json!({"type": "tool_result", "tool_use_id": id, "content": content});
+        assert_eq!(
+            sent["messages"],
+            json!([
+                {"role": "user", "content": "add"},
+                {"role": "assistant", "content": [{"type": "text", "text": "I add."}, used, used]},
+                {"role": "user", "content": [result("c", "1"), result("d", "2")]},
+                {"role": "user", "content": "and?"},
+            ])
+        );
+    }
+
+    #[test]
+    fn seeds_are_refused() {
+        let (reply, calls) = run(json!("hi"), &json!({"seed": true}));
+        assert_eq!((reply.unwrap_err().kind, calls.requests.len()), (ErrorKind::InvalidConfig, 0));
+        let (reply, _) = run(json!({"prompt": "hi", "seed": 3}), &json!({}));
+        assert_eq!(reply.unwrap_err().kind, ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn answer_of_another_api_is_named() {
+        let answer = json!({"choices": [{"message": {"content": "42"}}]});
+        let host = Host::new().responses([Ok(Response::new(200).with_json(&answer).unwrap())]);
+        let config = json!({"api": "anthropic", "model": "m", "api_key_secret": ""});
+        let error = host.run::<Chat>(json!("hi"), config).unwrap_err();
+        let start = "the answer of https://api.anthropic.com/v1/messages is not a message of Anthropic's API: it has no `content`";
+        assert!(error.message.starts_with(start), "{error}");
+    }
+}

@@ -1,0 +1,151 @@
+//! [`Ended`], the end of an agent: the one place that decides by a server's words how an exchange ended.
+
+/// How an agent ended. The word is `extra.ended` of its transcript's last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The model answered.
+    Done,
+    /// The conversation is too long for the model.
+    Context,
+    /// The agent has used all its turns.
+    Turns,
+    /// The model or a filter of the server refused.
+    Refused,
+    /// A limit cut the last answer, such as `max_tokens`.
+    Limit,
+}
+
+/// Reason why a model stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Finished,
+    /// At the maximum length of an answer.
+    Cut,
+    Context,
+    Refused,
+    /// The server has paused its own tools, and continues if the answer is sent back.
+    Paused,
+    /// The model wrote a call that the server could not read.
+    Malformed,
+    Unknown(String),
+}
+
+impl Ended {
+    /// Returns the word in a transcript.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Context => "context",
+            Self::Turns => "turns",
+            Self::Refused => "refused",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+impl Stop {
+    /// Reads the `finish_reason` or `stop_reason` of an answer.
+    pub(crate) fn read(reason: &str) -> Self {
+        let letters = letters(&[reason]);
+        match letters.as_str() {
+            "" | "stop" | "stopsequence" | "endturn" | "eos" | "eostoken" | "toolcalls"
+            | "tooluse" | "functioncall" => Self::Finished,
+            "length" | "maxtokens" => Self::Cut,
+            "modellength" | "modelcontextwindowexceeded" => Self::Context,
+            "contentfilter"
+            | "contentfiltered"
+            | "refusal"
+            | "safety"
+            | "recitation"
+            | "blocklist"
+            | "prohibitedcontent"
+            | "spii"
+            | "guardrailintervened" => Self::Refused,
+            "pauseturn" => Self::Paused,
+            // Google writes `function_call_filter: MALFORMED_FUNCTION_CALL`.
+            _ if letters.ends_with("malformedfunctioncall") => Self::Malformed,
+            _ => Self::Unknown(reason.to_owned()),
+        }
+    }
+
+    /// Returns the end of an agent whose last answer stopped so. `None` if the answer is whole.
+    pub(crate) fn ended(&self) -> Option<Ended> {
+        match self {
+            Self::Cut => Some(Ended::Limit),
+            Self::Context => Some(Ended::Context),
+            Self::Refused => Some(Ended::Refused),
+            Self::Finished | Self::Paused | Self::Malformed | Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Codes and words of a conversation that is too long for a model, as [`letters`].
+const CONTEXT: &[&str] = &[
+    "contextlengthexceeded",
+    "contextwindowexceeded",
+    // OpenAI, vLLM, SGLang, DeepSeek, Mistral, OpenRouter.
+    "maximumcontextlength",
+    "maximumpromptlength",
+    "exceedcontextsize",
+    "exceedstheavailablecontextsize",
+    // Ollama, LM Studio.
+    "exceedsthecontextlength",
+    "exceedsmaximumcontextlength",
+    "exceededmaxcontextlength",
+    "greaterthanthecontextlength",
+    "loadedwithcontextlengthofonly",
+    "longerthanthemodelscontextlength",
+    "exceednctx",
+    "exceedcontextwindow",
+    "exceedsthecontextwindow",
+    "exceedsthemodelscontextwindow",
+    // Anthropic, Bedrock.
+    "promptistoolong",
+    "inputistoolong",
+    "exceedcontextlimit",
+    "exceedsthecontextlimit",
+    // Google: `The input token count (9) exceeds the maximum number of tokens allowed (8)`.
+    "exceedsthemaximumnumberoftokens",
+    // vLLM before 0.6, whose prompt leaves no token for an answer.
+    "maxtokensmustbeatleastgot",
+    "tokenslimitreached",
+    "exceededmodeltokenlimit",
+    "promptexceedsmaxlength",
+    "rangeofinputlengthshouldbe",
+];
+
+/// Codes and words of a filter that refuses a conversation.
+const REFUSED: &[&str] = &[
+    // Azure.
+    "contentfilter",
+    "contentmanagementpolicy",
+    "responsibleaipolicyviolation",
+    "contentpolicyviolation",
+    "usagepolicy",
+    "usageguidelines",
+    "datainspectionfailed",
+    // DeepSeek.
+    "contentexistsrisk",
+    // OpenRouter.
+    "inputwasflagged",
+];
+
+/// Returns the end of an agent by the error of a server. `None` for all other errors.
+pub(crate) fn of_error(status: u16, code: &str, message: &str) -> Option<Ended> {
+    let letters = letters(&[code, message]);
+    let has = |words: &[&str]| words.iter().any(|word| letters.contains(word));
+    // Quotas of an account may have the same words.
+    if status == 429 || has(&["ratelimit", "quota", "perminute"]) {
+        None
+    } else if has(CONTEXT) || status == 413 {
+        Some(Ended::Context)
+    } else {
+        ((400..500).contains(&status) && has(REFUSED)).then_some(Ended::Refused)
+    }
+}
+
+/// Joins the letters of texts in lower case, because servers write `rate_limit`, `RateLimit` and `rate limit`.
+pub(crate) fn letters(texts: &[&str]) -> String {
+    let letters = texts.iter().flat_map(|text| text.chars()).filter(|char| char.is_alphabetic());
+    letters.flat_map(char::to_lowercase).collect()
+}

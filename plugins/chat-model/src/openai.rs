@@ -1,0 +1,88 @@
+//! Messages of OpenAI's chat completions, as servers send them and accept them.
+
+use serde_json::{Map, Value, json};
+
+use crate::call::{Call, Ids, read_arguments};
+
+/// Name of a call that has none, since servers refuse an empty one.
+const UNNAMED: &str = "unnamed";
+
+/// Returns the calls of a message: `tool_calls`, or the `function_call` of older servers.
+pub(crate) fn calls(message: &Value, ids: &mut Ids) -> Vec<Call> {
+    let tool_calls = message["tool_calls"].as_array().into_iter().flatten();
+    let mut calls = Vec::new();
+    for raw in tool_calls.filter(|call| call.is_object()) {
+        let (id, function) = (ids.of(&raw["id"]), &raw["function"]);
+        calls.push(call(id, raw, function, false));
+    }
+    let function = &message["function_call"];
+    if calls.is_empty() && function.is_object() {
+        calls.push(call(ids.of(&Value::Null), function, function, true));
+    }
+    calls
+}
+
+fn call(id: String, raw: &Value, function: &Value, is_function: bool) -> Call {
+    let written = function["arguments"].clone();
+    Call {
+        id,
+        name: function["name"].as_str().unwrap_or_default().to_owned(),
+        arguments: read_arguments(&written),
+        written,
+        raw: raw.clone(),
+        is_function,
+    }
+}
+
+/// Returns an answer's message for the next request: as it came, with all keys, but with ids, names and arguments that servers
+/// accept.
+pub(crate) fn repeated(message: &Value, calls: &[Call]) -> Value {
+    let mut repeated = message.as_object().cloned().unwrap_or_default();
+    // Servers refuse some of the empty keys that they send themselves.
+    repeated.retain(|key, value| key == "content" || !value.is_null());
+    repeated.entry("content").or_insert(Value::Null);
+    repeated.insert("role".to_owned(), "assistant".into());
+    repeated.remove("tool_calls");
+    repeated.remove("function_call");
+    if let [call] = calls
+        && call.is_function
+    {
+        repeated.insert("function_call".to_owned(), function(&call.raw, call));
+    } else if !calls.is_empty() {
+        let calls = calls.iter().map(|call| {
+            let mut raw = call.raw.clone();
+            raw["id"] = call.id.as_str().into();
+            if raw["type"].as_str().is_none_or(str::is_empty) {
+                raw["type"] = "function".into();
+            }
+            raw["function"] = function(&call.raw["function"], call);
+            raw
+        });
+        repeated.insert("tool_calls".to_owned(), calls.collect());
+    }
+    repeated.into()
+}
+
+/// Returns the name and the arguments of a call. Servers that parse arguments refuse the whole request for those that are not an
+/// object as text, so these become `{}`. The error of the call has them.
+fn function(raw: &Value, call: &Call) -> Value {
+    let mut function = raw.as_object().cloned().unwrap_or_default();
+    if call.name.is_empty() {
+        function.insert("name".to_owned(), UNNAMED.into());
+    }
+    let is_object = |text: &&str| serde_json::from_str::<Map<String, Value>>(text).is_ok();
+    if call.written.as_str().filter(is_object).is_none() {
+        let arguments = call.arguments.clone().unwrap_or_default();
+        function.insert("arguments".to_owned(), Value::from(arguments).to_string().into());
+    }
+    function.into()
+}
+
+/// Returns the message with the result of a call.
+pub(crate) fn result(call: &Call, content: &str) -> Value {
+    if call.is_function {
+        json!({"role": "function", "name": call.name, "content": content})
+    } else {
+        json!({"role": "tool", "tool_call_id": call.id, "content": content})
+    }
+}
