@@ -677,6 +677,14 @@ fn python_as_an_agent() {
     PYTHON_AGENT.follow_as_agent();
 }
 
+/// `bundled:agent` and agents in Rust read the same forms, in its own tests.
+#[test]
+fn agent_of_python_reads_each_form_of_a_server() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let plugin = Plugin::new(&PYTHON_AGENT);
+    succeed("forms.py", &plugin.shell_in(&root, "python3 tests/authors/forms.py ."));
+}
+
 /// Follows the README's part about tools.
 #[test]
 fn javascript_calls_tools() {

@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 use super::body;
 use crate::Agent;
 
+/// The module of new agents in Rust, whose users format it.
+#[rustfmt::skip]
+#[path = "../../../../runner/cli/templates/rust-agent/src/model.rs.template"]
+mod template;
+
 /// Runs an agent with the tools `read` and `list`, which return their input.
 fn run(fixture: &Value) -> (Result<Reply>, Calls) {
     let mut config = fixture.get("config").cloned().unwrap_or_else(|| json!({}));
@@ -93,4 +98,46 @@ fn kind_of(error: &runner_sdk::Error) -> &'static str {
         runner_sdk::ErrorKind::InvalidInput => "invalid-input",
         kind => panic!("{kind:?}: {error}"),
     }
+}
+
+/// A conversation of a new agent has the calls and the messages of `bundled:agent`, for each server with OpenAI's API whose answers
+/// it accepts.
+#[test]
+fn template_reads_each_form_of_a_server() {
+    let mut count = 0;
+    for (name, fixture) in fixtures() {
+        let Some(next) = fixture["next"].as_array().filter(|_| fixture["config"].is_null()) else {
+            continue;
+        };
+        let answers = fixture["answers"].as_array().unwrap().iter();
+        let messages: Vec<_> =
+            answers.filter_map(|answer| answer["body"]["choices"][0].get("message")).collect();
+        // Groq's answer goes back in another form after an error.
+        if messages.len() < fixture["answers"].as_array().unwrap().len() {
+            continue;
+        }
+        let mut conversation = template::Conversation::new(Vec::new());
+        let mut reached = Vec::new();
+        for message in messages {
+            for call in conversation.add_answer(message) {
+                let place = conversation.messages.len();
+                let arguments = call.arguments.clone().map(Value::from);
+                let is_known = ["read", "list"].contains(&call.name.as_str());
+                let content = match arguments {
+                    Ok(arguments) if is_known => {
+                        let content = arguments.to_string();
+                        reached.push(json!({"name": call.name, "input": arguments}));
+                        content
+                    }
+                    // The words of errors differ.
+                    _ => next[place]["content"].as_str().unwrap().to_owned(),
+                };
+                conversation.add_result(&call, &content);
+            }
+        }
+        assert_eq!(Value::from(reached), fixture["calls"], "{name}");
+        assert_eq!(conversation.messages, *next, "{name}");
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
 }

@@ -1,0 +1,32 @@
+"""Reads each form of a server with the module `model` of a new agent in Python. Argument: the repository."""
+
+import json
+import sys
+from pathlib import Path
+
+root = Path(sys.argv[1])
+sys.path.insert(0, str(root / "runner/cli/templates/python-agent"))
+
+from model import Conversation
+
+count = 0
+for file in sorted((root / "plugins/agent/fixtures").iterdir()):
+    fixture = json.loads(file.read_text())
+    answers = [answer["body"] for answer in fixture["answers"]]
+    # The other API, and answers that go back in another form after an error.
+    if "next" not in fixture or "config" in fixture or not all("choices" in answer for answer in answers):
+        continue
+    conversation, reached = Conversation([]), []
+    for answer in answers:
+        for call in conversation.add_answer(answer["choices"][0]["message"]):
+            if call.name in ("read", "list") and call.arguments is not None:
+                content = json.dumps(call.arguments, separators=(",", ":"))
+                reached.append({"name": call.name, "input": call.arguments})
+            else:
+                # The words of errors differ.
+                content = fixture["next"][len(conversation.messages)]["content"]
+            conversation.add_result(call, content)
+    assert reached == fixture["calls"], (file.name, reached)
+    assert conversation.messages == fixture["next"], (file.name, conversation.messages)
+    count += 1
+assert count > 20, count
