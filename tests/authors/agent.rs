@@ -11,11 +11,12 @@ use crate::support::server::{Request, Response, Server};
 
 /// Starts a model. `answer` gets the contents of the tools' messages.
 fn model(answer: impl Fn(&[String]) -> Value + Send + Sync + 'static) -> Server {
-    Server::start(move |request| {
-        let message = answer(&results(request));
-        let usage = json!({"prompt_tokens": 100, "completion_tokens": 10});
-        Response::ok(json!({"choices": [{"message": message}], "usage": usage}).to_string())
-    })
+    Server::start(move |request| answered(&answer(&results(request)), 100))
+}
+
+fn answered(message: &Value, prompt_tokens: usize) -> Response {
+    let usage = json!({"prompt_tokens": prompt_tokens, "completion_tokens": 10});
+    Response::ok(json!({"choices": [{"message": message}], "usage": usage}).to_string())
 }
 
 fn body(request: &Request) -> Value {
@@ -71,24 +72,16 @@ fn agent_solves_a_task_with_a_tool() {
     let runner = scenario(&server, price, expect);
     runner.exec(&[]).expect(0);
     let row = runner.only_run().row("a");
-    let metric = |name: &str| {
-        let metrics = row["metrics"].as_array().unwrap();
-        metrics.iter().find(|metric| metric["name"] == name).map(|metric| metric["value"].clone())
-    };
-    assert_eq!((metric("turns"), metric("tool_calls")), (Some(json!(2.0)), Some(json!(2.0))));
-    assert_eq!(
-        (metric("total_tokens"), metric("cost_usd")),
-        (Some(json!(220.0)), Some(json!(4e-4)))
-    );
+    let metric = |name: &str| metric(&row, name);
+    assert_eq!((metric("turns"), metric("tool_calls")), (2.0, 2.0));
+    assert_eq!((metric("total_tokens"), metric("cost_usd")), (220.0, 4e-4));
 
     let sent: Vec<_> = server.requests().iter().map(body).collect();
     let parameters = json!({"type": "object", "required": ["args"]});
     assert_eq!(sent[0]["tools"][0]["function"]["parameters"], parameters);
     assert!(results(&server.requests()[1])[1].contains("there is no tool `fly`"));
 
-    runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
-    let file = runner.path("saved/artifacts/transcript.json");
-    let transcript: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let transcript = transcript(&runner);
     let steps = transcript["steps"].as_array().unwrap().iter();
     let steps: Vec<_> = steps
         .map(|step| {
@@ -107,21 +100,87 @@ fn agent_solves_a_task_with_a_tool() {
         ]
     );
     assert_eq!(transcript["steps"][1]["metrics"]["prompt_tokens"], 100);
+    assert_eq!(transcript["steps"][4]["extra"]["ended"], "done");
+}
+
+fn metric(row: &Value, name: &str) -> f64 {
+    let mut metrics = row["metrics"].as_array().unwrap().iter();
+    metrics.find(|metric| metric["name"] == name).unwrap()["value"].as_f64().unwrap()
+}
+
+fn transcript(runner: &Runner) -> Value {
+    runner.run(&["show", "latest", "a", "--save", "saved"]).expect(0);
+    let file = runner.path("saved/artifacts/transcript.json");
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+/// A tool that prints megabytes, a model that calls it again and again, and bounds of the agent that are those of the host.
+#[test]
+fn flooding_tools_and_answers_end_no_attempt() {
+    let server = Server::start(|request| {
+        let message = match &results(request)[..] {
+            [] => calling(&[("shell", &["flood", "9"])]),
+            [_] => calling(&[("shell", &["say", "hello"])]),
+            [flood, _] => {
+                assert!(flood.contains(" bytes left out\\n"), "{}", &flood[..200]);
+                json!({"role": "assistant", "content": "done"})
+            }
+            _ => unreachable!(),
+        };
+        // As models count.
+        answered(&message, request.body.len() / 4)
+    });
+    let runner = scenario(&server, "", "expect = { equals = \"done\" }");
+    runner.exec(&[]).expect(0);
+    let tokens = metric(&runner.only_run().row("a"), "total_tokens");
+    assert!((8_000.0..30_000.0).contains(&tokens), "{tokens}");
+    // The transcript has the whole result.
+    assert!(transcript(&runner).to_string().len() > 4 << 20);
+
+    let server = model(|results| match results.len() {
+        6 => json!({"role": "assistant", "content": "\n".repeat(3 << 20)}),
+        _ => calling(&[("shell", &["flood", "3"])]),
+    });
+    let runner = scenario(&server, ", max_result = \"4MiB\", context = \"4MiB\"", "");
+    runner.exec(&[]).expect(0);
+    let sizes = server.requests().into_iter().map(|request| request.body.len());
+    let sizes: Vec<_> = sizes.collect();
+    assert!(sizes.len() == 7 && sizes.iter().all(|size| *size <= 4 << 20), "{sizes:?}");
+    assert!(sizes.iter().any(|size| *size > 3 << 20), "{sizes:?}");
+}
+
+#[test]
+fn full_context_is_an_answer_and_other_refusals_are_errors() {
+    for (code, ended) in [("context_length_exceeded", json!("context")), ("bad_tool", json!(null))]
+    {
+        let server = Server::start(move |request| match results(request).len() {
+            0 => answered(&calling(&[("shell", &["say", "hello"])]), 100),
+            _ => {
+                let error = json!({"error": {"message": "no", "code": code}});
+                Response::new(400).body(error.to_string().into_bytes())
+            }
+        });
+        let runner = scenario(&server, "", "expect = { transcript = { calls = [\"shell\"] } }");
+        runner.exec(&[]);
+        let row = runner.only_run().row("a");
+        assert_eq!(row["outcome"] == "error", ended.is_null(), "{row}");
+        let transcript = transcript(&runner);
+        let last = transcript["steps"].as_array().unwrap().last().unwrap();
+        assert_eq!(last["extra"]["ended"], ended, "{last}");
+    }
 }
 
 #[test]
 fn agent_without_an_answer_fails_with_its_costs() {
     let server = model(|_| calling(&[("shell", &["fail", "no"])]));
-    let runner = scenario(&server, ", max_turns = 3", "");
+    let runner = scenario(&server, ", max_turns = 3", "expect = { equals = \"done\" }");
     snapshot(&runner.exec(&[]).expect(1));
     let row = runner.only_run().row("a");
-    assert_eq!(
-        (&row["outcome"], &row["checks"][0]["name"]),
-        (&json!("failed"), &json!("max_turns"))
-    );
-    let metrics = row["metrics"].as_array().unwrap();
-    let tokens = metrics.iter().find(|metric| metric["name"] == "total_tokens").unwrap();
-    assert_eq!(tokens["value"], 330.0);
+    assert_eq!((&row["outcome"], &row["output"]), (&json!("failed"), &json!("")));
+    assert_eq!(metric(&row, "total_tokens"), 330.0);
+    let transcript = transcript(&runner);
+    let last = transcript["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["extra"]["ended"], "turns");
     assert_eq!(results(&server.requests()[2]).len(), 2);
 }
 
@@ -137,4 +196,10 @@ fn hints_for_models_are_for_agents_too() {
     snapshot(&ran);
     ran.says(&[&server.origin()]);
     // The proposal keeps the tools.
+
+    let anthropic = closed.replace("config = {", "config = { api = \"anthropic\",");
+    let anthropic = anthropic.replace(&format!(" base_url = \"{}\",", server.origin()), "");
+    runner.scenario(&anthropic.replace(", api_key_secret = \"\"", ""));
+    let ran = runner.run(&["exec", "scenario.toml", "--dry-run"]).expect(0);
+    ran.says(&["https://api.anthropic.com", "ANTHROPIC_API_KEY"]);
 }

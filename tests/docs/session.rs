@@ -25,7 +25,8 @@ use crate::support::{
 /// Reply of `decoder.wasm`, as the page expects it.
 const DECODED: &str = r#"{"port": {"type": "integer", "value": "8080"}}"#;
 /// Secrets in the environment.
-const SECRETS: [&str; 4] = ["API_KEY", "OPENAI_API_KEY", "SIGNING_KEY", "SESSION_TOKEN"];
+const SECRETS: [&str; 5] =
+    ["API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "SIGNING_KEY", "SESSION_TOKEN"];
 /// A timeout on pages that is too short for honest work on a slow machine, and the one that takes its place.
 const TIMEOUTS: [&str; 2] = ["500ms", "1900ms"];
 /// An id in a page.

@@ -183,11 +183,11 @@ fn unchecked(suite: &Suite, providers: &[PreparedProvider]) -> Option<String> {
 /// Returns a warning if a bundled plugin has no grant for its server, which its description cannot request: the configuration
 /// names it.
 fn ungranted_server(provider: &Provider) -> Option<String> {
-    let default = match &*provider.plugin {
-        "bundled:agent" | "bundled:chat" => Some("https://api.openai.com"),
-        "bundled:http" => None,
-        _ => return None,
-    };
+    let vendor = model_vendor(provider);
+    if vendor.is_none() && provider.plugin != "bundled:http" {
+        return None;
+    }
+    let default = vendor.map(|(server, _)| server);
     let grants = &provider.grants.net;
     let url = provider.config.get("base_url").and_then(Value::as_str).or(default);
     let server = match url.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")) {
@@ -216,11 +216,21 @@ fn ungranted_server(provider: &Provider) -> Option<String> {
     ))
 }
 
+/// Returns the server and the secret that a bundled plugin for models has without others in its configuration. `None` for other
+/// plugins.
+fn model_vendor(provider: &Provider) -> Option<(&'static str, &'static str)> {
+    let is_model = matches!(&*provider.plugin, "bundled:agent" | "bundled:chat");
+    let api = provider.config.get("api").and_then(Value::as_str);
+    is_model.then_some(match api {
+        Some("anthropic") => ("https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+        _ => ("https://api.openai.com", "OPENAI_API_KEY"),
+    })
+}
+
 /// Returns the names of the secrets that a bundled plugin sends to its server by its configuration.
 fn sent_secrets(provider: &Provider) -> BTreeSet<String> {
     let key = provider.config.get("api_key_secret").and_then(Value::as_str);
-    let is_model = matches!(&*provider.plugin, "bundled:agent" | "bundled:chat");
-    let key = key.or_else(|| is_model.then_some("OPENAI_API_KEY"));
+    let key = key.or_else(|| Some(model_vendor(provider)?.1));
     let config = provider.config.to_string();
     let headers = config.split("{{secret.").skip(1);
     let headers = headers.filter_map(|rest| Some(rest.split_once("}}")?.0));
