@@ -13,7 +13,9 @@ use chat_model::{
     Answer, Call, Conversation, Ended, Failure, Fit, Input, Reader, Size, Usage, steps,
 };
 use offers::Offers;
-use runner_sdk::{Error, ErrorKind, Provider, Reply, Result, Test, control, log, tools};
+use runner_sdk::{
+    Check, Error, ErrorKind, Provider, Reply, Result, Test, Verdict, control, log, tools,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -222,6 +224,13 @@ impl Session {
             Ended::Done | Ended::Limit | Ended::Refused => self.reader.reply(&self.text)?,
             // The text does not answer. An error would have no tokens, which count in budgets and comparisons.
             Ended::Context | Ended::Turns => Reply::new(self.text)?,
+        };
+        let reply = match ended {
+            Ended::Done => reply,
+            _ => {
+                let message = format!("the agent ended as `{}`", ended.as_str());
+                reply.check(Check::new("ended", Verdict::Fail).message(message))
+            }
         };
         let counts = [("turns", self.turns.into(), ""), ("tool_calls", self.tool_calls.into(), "")];
         let of_answers = self.usage.iter().flat_map(|usage| usage.metrics(self.reader.price));
