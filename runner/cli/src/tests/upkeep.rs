@@ -100,7 +100,7 @@ fn verify_lists_faults_with_their_places() {
         v: 1,
         run: ID.to_owned(),
         run_dir: format!("results/{ID}"),
-        found: Verified {
+        verified: Verified {
             rows: 40,
             artifacts: 1,
             contents: 2,
