@@ -114,7 +114,7 @@ fn transcript(runner: &Runner) -> Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
-/// A tool that prints megabytes, a model that calls it again and again, and bounds of the agent that are those of the host.
+/// The tool prints megabytes. In the second run, the bounds of the agent are those of the host.
 #[test]
 fn flooding_tools_and_answers_end_no_attempt() {
     let server = Server::start(|request| {
@@ -127,7 +127,7 @@ fn flooding_tools_and_answers_end_no_attempt() {
             }
             _ => unreachable!(),
         };
-        // As models count.
+        // A token is about four bytes.
         answered(&message, request.body.len() / 4)
     });
     let runner = scenario(&server, "", "expect = { equals = \"done\" }");

@@ -13,7 +13,7 @@ count = 0
 for file in sorted((root / "plugins/agent/fixtures").iterdir()):
     fixture = json.loads(file.read_text())
     answers = [answer["body"] for answer in fixture["answers"]]
-    # The other API, and answers that go back in another form after an error.
+    # The module has no part in the other API, nor in errors, after which answers go back in another form.
     if "next" not in fixture or "config" in fixture or not all("choices" in answer for answer in answers):
         continue
     conversation, reached = Conversation([]), []
@@ -23,7 +23,7 @@ for file in sorted((root / "plugins/agent/fixtures").iterdir()):
                 content = json.dumps(call.arguments, separators=(",", ":"))
                 reached.append({"name": call.name, "input": call.arguments})
             else:
-                # The words of errors differ.
+                # The template has errors in other words.
                 content = fixture["next"][len(conversation.messages)]["content"]
             conversation.add_result(call, content)
     assert reached == fixture["calls"], (file.name, reached)

@@ -677,7 +677,7 @@ fn python_as_an_agent() {
     PYTHON_AGENT.follow_as_agent();
 }
 
-/// `bundled:agent` and agents in Rust read the same forms, in its own tests.
+/// The tests of `bundled:agent` read the same forms with the agent in Rust.
 #[test]
 fn agent_of_python_reads_each_form_of_a_server() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -62,7 +62,7 @@ impl KnownDigests {
         }
     }
 
-    /// Writes the entry of a folder, if it is another one.
+    /// Writes the entry of a folder if the digests have changed.
     pub(crate) fn keep(&self, cache: &dyn DigestCache, folder: &Path) {
         if self.kept == self.known {
             return;
@@ -122,7 +122,7 @@ impl FileStamp {
         self.0[2]
     }
 
-    /// Returns the newer one of its times, in nanoseconds since 1970. Programs can set only the first.
+    /// Returns the newer of both times, in nanoseconds since 1970. Programs can set the time of modification, but not the other.
     fn changed(self) -> i64 {
         (self.0[3] as i64).max(self.0[4] as i64)
     }

@@ -1,5 +1,5 @@
-//! Folders with their contents, by handle: what is in one ([`TreeReader`]), with the digests of its files, and the removal of
-//! everything in one ([`empty`]).
+//! Folders by handle: [`TreeReader`] reads the entries of a folder, with the digests of its files, and [`empty`] removes all
+//! entries.
 //!
 //! No link is followed. Depends on `model`.
 //!

@@ -9,7 +9,7 @@ use rustix::{io::Errno, path::Arg};
 /// Folders that are noted before their parent is read again. Reading starts again each time, and passes over more and more
 /// entries that are removed already.
 const NOTED_AT_ONCE: usize = 256;
-/// Names that are noted in all, of at most 255 bytes each. Beyond that, one at a time.
+/// Maximum number of noted names in all folders, of at most 255 bytes each. Then a folder notes one name at a time.
 const MAX_NOTED: usize = 16 * 1024;
 
 /// Opens a folder in another one. Fails if the last part of `path` is a symbolic link.

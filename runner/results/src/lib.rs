@@ -1,7 +1,7 @@
 //! The results of a run, read once: [`RunTable`], and the questions that it answers.
 //!
-//! `record`'s fold decides whether a row settles its trial. This crate picks the row that stands for a trial: the last one that
-//! settles it, or else the last one. Few files of other crates read rows by themselves; a test of the repository lists them, each
+//! `record`'s fold decides whether a row settles its trial. This crate picks the row with a trial's result: the last one that
+//! settles it, or else the last one. Few files of other crates read rows by themselves. A test of the repository lists them, each
 //! with its reason. A table is kept in the user's cache folder; without it, the rows are read again. Depends on `model`, `scenario`
 //! and `record`.
 //!

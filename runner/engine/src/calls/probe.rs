@@ -45,11 +45,11 @@ pub enum CallEvent<'a> {
 pub struct CallReply {
     /// The row, or the grade of a task `Grade`, checked as in runs.
     pub row: Vec<u8>,
-    /// Logs and output streams as JSON, see [`runner_model::log`]. Unchecked; empty if there are none.
+    /// Logs and output streams as JSON, see [`runner_model::log`]. Unchecked. Empty without logs.
     pub log: Vec<u8>,
 }
 
-/// Why a worker gives no answer.
+/// Reason for a call without an answer.
 #[derive(Debug)]
 pub enum CallError {
     /// A signal stopped the call, maybe after the last answer.

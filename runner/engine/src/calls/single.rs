@@ -52,7 +52,7 @@ pub struct PluginCall {
 }
 
 impl SingleCall {
-    /// Creates the first attempt of a test on the first provider, or a call of this grader. `rule` sets the test's timeout.
+    /// Creates the first attempt of a test on the first provider, or its call if it is a grader. `rule` sets the test's timeout.
     pub(crate) fn new(
         prestarted: PrestartedWorker,
         supplies: Supplies,
@@ -67,7 +67,7 @@ impl SingleCall {
         let mut task =
             Task { seed, timeout_rule, ..Task::new(TaskId(1), trial, timeout, body.len()) };
         if grading.is_some() {
-            // A grader is called for a row, of which this grader's input uses nothing: it is the test's input.
+            // Each call of a grader needs a row. This one is empty, because the grader's input is that of the test.
             let (started_at, no_time) = (Time::default(), Duration::ZERO);
             let row = to_json(&Row::new(&task.trial, 1, started_at, no_time, no_time))?;
             (task.kind, task.row_bytes) = (TaskKind::Grade, row.len() as u32);
@@ -185,7 +185,7 @@ pub fn describe(
             signals::pass("describe");
             let mut ready = probe.describe(compiling)?;
             for about in &mut ready.providers {
-                // No configuration was given.
+                // A description needs no configuration, so the plugin may refuse an empty one.
                 about.problem.take_if(|problem| problem.class == ErrorClass::InvalidConfig);
             }
             probe.check(&ready)?;

@@ -142,11 +142,11 @@ fn task(
 
 /// The calls of the newest attempt of a trial, or of a grader for its row.
 struct ReplayedCalls {
-    /// The number by which its guest knows the attempt.
+    /// Number of the attempt for its guest.
     tries: u32,
     attempt: u32,
     recorded: Recorded,
-    /// Its lines in `calls.jsonl`.
+    /// The attempt's lines in `calls.jsonl`.
     lines: Vec<u8>,
     /// Number of calls.
     count: u32,
@@ -180,8 +180,8 @@ impl ReplayedCalls {
     }
 }
 
-/// Removes all providers from a plan but the one that is called and its tools: others may have grants whose folders or secrets are
-/// missing. Returns its place. `None` without such a grader.
+/// Keeps the called provider and its tools in a plan, because the folders or secrets of other providers may be missing. Returns the
+/// place of the called one. `None` if the plan lacks it.
 fn keep_called(plan: &mut Plan, trial: &TrialId, grader: Option<&str>) -> Option<usize> {
     let is_called = |provider: &Provider| match grader {
         Some(name) => provider.grading.is_some() && *provider.name == *name,
@@ -215,7 +215,7 @@ fn changes_of(
     files.collect()
 }
 
-/// Returns the row that stands for a trial, with its whole output.
+/// Returns the row that has a trial's result, with the whole output.
 fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
     let table = RunTable::open(run)?;
     let newest = table.find(trial).and_then(|trial| table.newest(trial));

@@ -36,8 +36,8 @@ impl Plan {
 
     /// Returns the seed of a grader's random numbers. `None` if the grader is not deterministic, or has those of its provider.
     ///
-    /// An agent knows seed, trial and attempt. It knows neither its judgement's fingerprint, which covers hidden files, unless it
-    /// knows the scenario, nor the secret of `judge_seed`.
+    /// An agent knows seed, trial and attempt, so these alone would not be secret. It does not know the secret of `judge_seed`. It
+    /// can know the judgement's fingerprint, which covers hidden files, only if it knows the scenario.
     fn grader_random(
         &self,
         grader: &Provider,
@@ -49,14 +49,14 @@ impl Plan {
             return None;
         }
         let seed = self.scenario.run.seed;
-        // Changed expectations must not change what a replayed grader does.
+        // A replayed grader must draw the same numbers, even if expectations have changed.
         let replayed = self.replayed.as_ref();
         let replayed = replayed.and_then(|run| run.judgement(self.suite.index(trial)?));
         let judgement = replayed.unwrap_or(judgement);
         let secret = self.secrets.judge_seed.map(|digest| digest.to_string());
         let secret = secret.unwrap_or_default();
         let name = &grader.name;
-        // No part has a line break.
+        // No part has a line break, so different parts never make equal texts.
         let parts = format!(
             "runner-random-2\ngrader\n{name}\n{judgement}\n{secret}\n{seed}\n{attempt}\n{trial}"
         );

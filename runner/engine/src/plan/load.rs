@@ -216,7 +216,7 @@ fn ungranted_server(provider: &Provider) -> Option<String> {
     ))
 }
 
-/// Returns the server and the secret that a bundled plugin for models has without others in its configuration. `None` for other
+/// Returns the default server and the default secret of a bundled plugin for models. `None` for other
 /// plugins.
 fn model_vendor(provider: &Provider) -> Option<(&'static str, &'static str)> {
     let is_model = matches!(&*provider.plugin, "bundled:agent" | "bundled:chat");

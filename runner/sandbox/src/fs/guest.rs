@@ -384,7 +384,7 @@ impl<'a> Guest<'a> {
     fn show_base(&mut self, out: i32, base: &BaseAttributes) {
         let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
         let Ok(mut stat) = self.memory.read(out) else { return };
-        // The file is a link to the worker's copy. A guest sees what a plain copy would have.
+        // The file is a link to the worker's copy, and must look like a plain copy.
         stat.ino = base.identity;
         if let Some(links) = base.links {
             (stat.nlink, stat.atim, stat.mtim) = (links, base.time, base.time);

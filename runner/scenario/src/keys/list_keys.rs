@@ -71,7 +71,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let files = if table.is_described() {
         table.optional("files", &globs)
     } else if has_plugin {
-        // Its attachments were `files` once: the removed key is reported with advice.
+        // In earlier versions, `files` had the attachments, so the removed key is reported with advice.
         None
     } else {
         table.required("files", &globs)

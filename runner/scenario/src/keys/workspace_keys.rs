@@ -13,7 +13,7 @@ pub(super) const WORKSPACE_TABLE: TableForm<Workspace> =
 /// What a grader may do with the workspace of an attempt.
 pub(super) const ACCESS: Word<GradedAccess> =
     Word(|| GradedAccess::ALL.iter().map(|access| access.as_str()).collect(), GradedAccess::parse);
-/// Files that a grader sees and no provider, by their paths in the guest.
+/// Files of a grader that no provider sees, by their paths in the guest.
 pub(super) const HIDDEN: Named<Templated> = Named {
     form: Templated(WORKSPACE_ROOTS),
     words: "a table such as { \"/work/tests\" = \"hidden\" }",

@@ -1,4 +1,4 @@
-//! [`JudgedFiles`]: what an attempt left in its workspace, as far as `expect.workspace` is about it.
+//! [`JudgedFiles`]: the files that an attempt left in its workspace and that `expect.workspace` checks.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -32,8 +32,8 @@ pub struct CompletionsArgs {
 
 pub fn run(args: &CompletionsArgs, out: &Out) -> Result<Exit, CommandError> {
     match args.shell {
-        // Those of `clap_complete` neither remove the quotes of a line's words nor quote candidates, and bash splits words at `@`
-        // and `:`. A test's id with `$(…)` would run, and no id of a trial would be completed.
+        // The scripts of `clap_complete` neither remove the quotes of a line's words nor quote candidates, and bash splits words
+        // at `@` and `:`. A test's id with `$(…)` would run, and no id of a trial would be completed.
         Shell::Bash => out.bytes(include_bytes!("completions/runner.bash")),
         Shell::Fish => out.bytes(include_bytes!("completions/runner.fish")),
         Shell::Zsh => out.bytes(include_bytes!("completions/runner.zsh")),

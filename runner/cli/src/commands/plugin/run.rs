@@ -171,7 +171,7 @@ struct Reply {
     call: CallReply,
     /// Contents by index in the row.
     artifacts: BTreeMap<u32, Vec<u8>>,
-    /// The folder that the workspace started as.
+    /// The folder with which the workspace started.
     base: Option<Base>,
 }
 
@@ -250,7 +250,7 @@ fn stored_call(args: &Args, run: &str, trial: &str) -> Result<SingleCall, Comman
     Ok(SingleCall::of_trial(&run, &trial, grader, args.replay, &args.secret_file)?)
 }
 
-/// Calls a plugin by its file. It is called again as a plain command if it fails as one with the JSON protocol.
+/// Calls a plugin by its file. If the call with the JSON protocol fails, calls it again as a plain command.
 fn call_file(
     args: &Args,
     out: &Out,
@@ -374,7 +374,7 @@ fn request(args: &Args, base: Option<&Base>) -> Result<PluginCall, CommandError>
 /// Returns the settings of a grader. `None` without `--grade`.
 fn grading(args: &Args) -> Option<Grading> {
     args.grade.then(|| Grading {
-        // The input is put in as it is.
+        // The default input would be a table of all values of a grader.
         input: Some("{{input}}".into()),
         min_score: args.min_score,
         max_score: args.max_score,
