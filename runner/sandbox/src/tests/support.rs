@@ -49,11 +49,19 @@ impl Bench {
         }
     }
 
+    /// Writes an entry of the cache under a new name, as the program does: code that is loaded reads from the file of its
+    /// entry, and the process would die of SIGBUS if that became shorter for a moment.
+    pub(crate) fn keep(&self, digest: &Digest, entry: &[u8]) {
+        let part = self.cache.path().join("part");
+        fs::write(&part, entry).unwrap();
+        let name = entry_name(digest, &Engines::compile_key());
+        fs::rename(part, self.cache.path().join(name)).unwrap();
+    }
+
     /// Compiles a plugin into the cache, and loads it.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         let digest = digest(wasm);
-        let name = entry_name(&digest, &Engines::compile_key());
-        fs::write(self.cache.path().join(name), compile(wasm, false).unwrap()).unwrap();
+        self.keep(&digest, &compile(wasm, false).unwrap());
         let loaded = self.engines.load(self.cache.path(), &digest, false, self.limits.stack);
         loaded.map(Option::unwrap)
     }
@@ -66,8 +74,7 @@ impl Bench {
             let wasm = fs::read(path).unwrap();
             (digest(&wasm), compile(&wasm, false).unwrap())
         });
-        let name = entry_name(digest, &Engines::compile_key());
-        fs::write(self.cache.path().join(name), entry).unwrap();
+        self.keep(digest, entry);
         self.engines.load(self.cache.path(), digest, false, self.limits.stack).unwrap().unwrap()
     }
 

@@ -1,6 +1,13 @@
 //! Tools: calls inside of a call.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use runner_model::provider::{OutputForm, Protocol};
 use runner_model::workspace::{EntryKind, TreeEntry};
@@ -472,4 +479,25 @@ fn deterministic_tools_see_the_clock_of_their_caller() {
     assert_eq!(first, run());
     let numbers = [&first[0]["ok"], &first[2]["ok"][0], &first[3]];
     assert!(numbers[0] != numbers[1] && numbers[1] != numbers[2], "{first:#}");
+}
+
+/// A panic reads the unwind tables of all loaded code, and so pages of files that must stay whole.
+#[test]
+fn panics_are_harmless_while_a_plugin_is_loaded_again() {
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                // Without the hook, which would print each.
+                let panic = || std::panic::resume_unwind(Box::new(()));
+                std::panic::catch_unwind(panic).unwrap_err();
+            }
+        });
+        let bench = Bench::new();
+        let _first = caller(&bench);
+        for _ in 0..50 {
+            caller(&bench);
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
 }

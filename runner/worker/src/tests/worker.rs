@@ -94,7 +94,9 @@ impl Supervisor {
         let entry = &ENTRIES[usize::from(plugin == SPIN)];
         let entry = entry.get_or_init(|| runner_sandbox::compile(plugin, false).unwrap());
         let name = entry_name(&digest(plugin), &self.compile_key);
-        fs::write(Path::new(&self.path("cache")).join(name), entry).unwrap();
+        // Under a new name: a worker may have loaded the entry, and reads from its file.
+        fs::write(self.path("part"), entry).unwrap();
+        fs::rename(self.path("part"), Path::new(&self.path("cache")).join(name)).unwrap();
     }
 
     /// Sends `Prepare` and returns the descriptions in `Ready`.

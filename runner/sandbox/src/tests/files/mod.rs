@@ -15,9 +15,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest,
-    cache::entry_name,
-    digest,
+    Digest, digest,
     grants::FsMode,
     log::Level,
     provider::{MountedFolder, OutputForm, PluginKind, Protocol},
@@ -27,7 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::support::{Bench, guests, wait_for_removal};
-use crate::{AttachedFile, Call, CommandCall, Ended, Ending, Engines, Plugin, Reply, compile};
+use crate::{AttachedFile, Call, CommandCall, Ended, Ending, Plugin, Reply, compile};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -67,8 +65,7 @@ impl World {
         let mut bench = Bench::new();
         bench.access.scratch = folder.path().join("scratch");
         let guests = COMPILED.each_ref().map(|(digest, compiled)| {
-            let name = entry_name(digest, &Engines::compile_key());
-            fs::write(bench.cache.path().join(name), compiled).unwrap();
+            bench.keep(digest, compiled);
             bench
                 .engines
                 .load(bench.cache.path(), digest, false, bench.limits.stack)
