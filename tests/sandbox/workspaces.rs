@@ -453,3 +453,20 @@ fn rescored_merged_and_repeated_runs_keep_changes() {
     let document = called.expect(0).document();
     assert_eq!(document["row"]["workspace"]["added"], 3, "{document}");
 }
+
+#[test]
+fn repeated_trial_starts_from_the_base_of_its_provider() {
+    let runner = agent("", &[("a", json!([["read", "/work/README"], ["list", "/work"]]))]);
+    fs::create_dir(runner.path("other")).unwrap();
+    fs::write(runner.path("other/README"), "read this, too\n").unwrap();
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let second = PROVIDER.replace("agent", "second").replace("base", "other");
+    runner.scenario(&(scenario + "expect.workspace.unchanged = [\"README\"]\n" + &second));
+    runner.exec(&[]).expect(0);
+    for row in runner.only_run().rows() {
+        let trial = row["trial"].as_str().unwrap();
+        let call = ["plugin", "run", "--from", "latest", "--trial", trial, "--json"];
+        let document = runner.run(&call).expect(0).document();
+        assert_eq!(document["output"], row["output"]);
+    }
+}

@@ -6,7 +6,7 @@ use std::{io, io::Read as _};
 use runner_model::protocol::{Recorded, Task};
 use runner_model::{
     Digest, Grants, Micros, Places as _, RowRef, RunTime, TaskId, TrialId, digest,
-    provider::Provider, units::plural,
+    provider::Provider, test::Test, units::plural,
 };
 use runner_prepare::{ContentSource, Origin};
 use runner_record::{JournalKey, RecordError, ResultsRoot, RunDir};
@@ -45,8 +45,6 @@ impl SingleCall {
         let index = plan.suite.index(trial).ok_or_else(|| {
             EngineError::Usage(format!("run {} has no trial `{trial}`", run.id()))
         })?;
-        let mut body = Vec::new();
-        plan.suite.line(plan.suite.trial(index).test, &mut body).map_err(unreadable)?;
         let mut all = plan.providers.iter();
         let judged = all.find(|prepared| prepared.provider.name == trial.provider).cloned();
         let place = keep_called(&mut plan, trial, grader);
@@ -74,7 +72,8 @@ impl SingleCall {
         let replayed = plan.replayed.as_ref();
         let calls = replayed.map(|run| ReplayedCalls::newest(run, index, trial, graded));
         let calls = calls.transpose()?;
-        let place = place.unwrap_or_default() as u16;
+        let place = place.unwrap_or_default();
+        let mut body = test_line(&plan, index, place).map_err(unreadable)?;
         let task = task(&plan, place, trial, &body, judged_row.as_ref(), calls.as_ref());
         let task = Task { row_bytes: row.len() as u32, ..task.map_err(unreadable)? };
         let mut blobs = Vec::new();
@@ -108,6 +107,18 @@ impl SingleCall {
         }));
         Ok(Self { prestarted, supplies, task, body, notices })
     }
+}
+
+/// Returns the line of a trial's test with `place` as the place of its provider. The stored line has those of all planned providers.
+fn test_line(plan: &Plan, trial: u64, place: u16) -> io::Result<Vec<u8>> {
+    let planned = plan.suite.trial(trial);
+    let mut line = Vec::new();
+    plan.suite.line(planned.test, &mut line)?;
+    let mut test: Test<'_> = serde_json::from_slice(&line)?;
+    test.providers = vec![place];
+    let base = test.bases.remove(&planned.provider);
+    test.bases = base.map(|base| (place, base)).into_iter().collect();
+    Ok(serde_json::to_vec(&test)?)
 }
 
 /// Creates the task of a trial with the line of its test, or of the grader at `place` for a row.
@@ -182,7 +193,7 @@ impl ReplayedCalls {
 
 /// Keeps the called provider and its tools in a plan, because the folders or secrets of other providers may be missing. Returns the
 /// place of the called one. `None` if the plan lacks it.
-fn keep_called(plan: &mut Plan, trial: &TrialId, grader: Option<&str>) -> Option<usize> {
+fn keep_called(plan: &mut Plan, trial: &TrialId, grader: Option<&str>) -> Option<u16> {
     let is_called = |provider: &Provider| match grader {
         Some(name) => provider.grading.is_some() && *provider.name == *name,
         None => provider.name == trial.provider,
@@ -197,7 +208,8 @@ fn keep_called(plan: &mut Plan, trial: &TrialId, grader: Option<&str>) -> Option
     plan.scenario.keep_providers(is_used);
     plan.providers.retain(|prepared| is_used(&prepared.provider));
     // The tools of a grader are before it.
-    plan.providers.iter().position(|prepared| is_called(&prepared.provider))
+    let place = plan.providers.iter().position(|prepared| is_called(&prepared.provider));
+    place.map(|place| place as u16)
 }
 
 /// Reads the changes in the workspace of a row.
